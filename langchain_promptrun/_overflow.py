@@ -1,0 +1,97 @@
+"""Telling an input too long for the model from every other refusal, by what the server says.
+
+Pure: names and a text in, a boolean out. No status is looked at: vendors report an overflow as 400, 413, 422,
+429, 500 or inside a stream. It must not read bodies and must not make errors.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_MARKUP = re.compile(r"[`'\"*\\]")
+_GROUPING = re.compile(r"(?<=\d)[,_](?=\d{3})")
+
+# `code` and `type` values, in lower case without punctuation: context_length_exceeded (OpenAI),
+# exceed_context_size_error (llama.cpp), ContextWindowExceededError (LiteLLM).
+_NAME = re.compile(r"context(?:length|window|size|limit|overflow)|(?:prompt|input)toolong")
+
+
+def _any_of(*patterns: str) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
+
+
+# Where `asked`, the output alone, is over `limit`, a shorter input would not help.
+_OUTPUT_ALONE = (
+    re.compile(r"too large: (?P<asked>\d{1,12}).{0,80}?context length is (?P<limit>\d{1,12})"),
+    re.compile(r"context length is (?P<limit>\d{1,12}).{0,160}?(?P<asked>\d{1,12}) in the completion"),
+    re.compile(r"exceed context limit: \d{1,12} \+ (?P<asked>\d{1,12}) > (?P<limit>\d{1,12})"),
+)
+
+# Sure signs, which outweigh the words of a rate limit beside them. OpenAI and Groq answer a single request
+# above the whole per-minute allowance with a rate-limit error; waiting never helps there, a shorter input does.
+_SURE = _any_of(
+    r"context ?(?:length|window) ?exceeded",
+    r"request too large for .{1,300}?\breduced?\b",
+)
+
+# A rate, a quota, an empty account or a busy server: the same input may pass later.
+_PASSING = _any_of(
+    r"per[ -](?:second|min|minute|hour|day|model)\b|this minute",
+    r"rate.?limit",
+    r"quota",
+    r"\bcredits?\b",
+    r"throttl|unavailable",
+    r"please (?:wait|retry)",
+    r"try again (?:in|later)",
+)
+
+_CONTEXT = r"(?:context ?(?:length|window|size|limit)|model (?:input )?length)"
+_INPUT = r"(?:input|prompt|message|conversation|context)s?"
+_BEYOND = r"(?:exceed|overflow|longer than|larger than|greater than|more than|too (?:long|large|big)|beyond)"
+_AT_MOST = r"(?:only|must (?:be|have) (?:<|less|fewer|at most)|should be \[|up to|cannot exceed)"
+
+_OVERFLOW = _any_of(
+    rf"{_BEYOND}.{{0,80}}?{_CONTEXT}",
+    rf"{_CONTEXT}.{{0,40}}?(?:{_BEYOND}|full\b|\b(?:is|of) (?:only )?\d)",
+    r"max(?:imum)? (?:prompt|context|input|sequence) (?:length|size|window)",
+    rf"\b{_INPUT}(?: \([^)]{{0,60}}\))?(?: is| are| was| were)? too (?:long|large)",
+    rf"\b{_INPUT} (?:tokens?|length|token (?:count|length))\b[^.]{{0,50}}?(?:{_BEYOND}|{_AT_MOST})",
+    rf"\b{_INPUT} must (?:be|have) (?:less|fewer|at most)[^.]{{0,30}}?tokens",
+    r"too many (?:input |prompt )?tokens",
+    r"exceed\w* (?:the |this )?(?:models? )?(?:max(?:imum)? )?(?:token|input|prompt|sequence) (?:limit|length)",
+    r"max(?:imum)? size:? \d+ tokens",
+    r"max tokens of \d+ exceeded",
+    r"\b(?:n ctx|max seq len|max model len)\b",
+    r"(?:reduce|shorten|decrease) (?:the |your )?(?:length of (?:the |your )?)?(?:messages?|prompt|input)\b",
+    r"shorter (?:prompt|input)",
+)
+
+
+def is_context_overflow(text: str, names: Iterable[str] = ()) -> bool:
+    """Whether a server's error means that the input does not fit the model's context.
+
+    Args:
+        text: What the server said, the texts of nested errors included.
+        names: The error's codes and types, in lower case and without punctuation.
+    """
+    plain = _plain(text)
+    if any(_output_alone(pattern, plain) for pattern in _OUTPUT_ALONE):
+        return False
+    if any(_NAME.search(name) for name in names) or _SURE.search(plain):
+        return True
+    return not _PASSING.search(plain) and bool(_OVERFLOW.search(plain))
+
+
+def _plain(text: str) -> str:
+    """The text in lower case, without markup, with `1,000` as `1000` and `max_tokens` as two words."""
+    text = _GROUPING.sub("", _MARKUP.sub("", text.lower()))
+    return " ".join(text.replace("_", " ").split())
+
+
+def _output_alone(pattern: re.Pattern[str], plain: str) -> bool:
+    found = pattern.search(plain)
+    return found is not None and int(found["asked"]) >= int(found["limit"])

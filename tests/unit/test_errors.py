@@ -1,0 +1,566 @@
+"""Claims of `errors`: which class an answer becomes, what the error says and carries, and that it travels whole."""
+
+import copy
+import gzip
+import importlib.util
+import json
+import os
+import pickle
+from pathlib import Path
+
+import cloudpickle
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core import exceptions as core
+from langchain_core.messages import AIMessage, AIMessageChunk
+
+from langchain_promptrun import errors
+from langchain_promptrun.errors import (
+    PromptrunAPIError,
+    PromptrunAuthenticationError,
+    PromptrunConnectionError,
+    PromptrunContextOverflowError,
+    PromptrunError,
+    PromptrunInvalidRequestError,
+    PromptrunNotFoundError,
+    PromptrunPaymentRequiredError,
+    PromptrunPermissionDeniedError,
+    PromptrunRateLimitError,
+    PromptrunRefusalError,
+    PromptrunResponseError,
+    PromptrunStreamStalledError,
+    PromptrunStreamTruncatedError,
+    PromptrunTimeoutError,
+    error_from_document,
+    error_from_status,
+)
+
+CORE_REFUSAL = getattr(core, "ModelRefusalError", core.ModelError)
+PARENTS = {
+    PromptrunAuthenticationError: core.ModelAuthenticationError,
+    PromptrunPaymentRequiredError: core.ModelError,
+    PromptrunPermissionDeniedError: core.ModelPermissionDeniedError,
+    PromptrunNotFoundError: core.ModelNotFoundError,
+    PromptrunInvalidRequestError: core.ModelInvalidRequestError,
+    PromptrunContextOverflowError: core.ContextOverflowError,
+    PromptrunRateLimitError: core.ModelRateLimitError,
+    PromptrunAPIError: core.ModelAPIError,
+    PromptrunResponseError: core.ModelAPIError,
+    PromptrunConnectionError: core.ModelConnectionError,
+    PromptrunStreamTruncatedError: core.ModelConnectionError,
+    PromptrunTimeoutError: core.ModelTimeoutError,
+    PromptrunStreamStalledError: core.ModelTimeoutError,
+    PromptrunRefusalError: CORE_REFUSAL,
+}
+CLASSES = [PromptrunError, *PARENTS]
+
+STATUSES = {
+    300: PromptrunInvalidRequestError,
+    307: PromptrunInvalidRequestError,
+    400: PromptrunInvalidRequestError,
+    401: PromptrunAuthenticationError,
+    402: PromptrunPaymentRequiredError,
+    403: PromptrunPermissionDeniedError,
+    404: PromptrunNotFoundError,
+    405: PromptrunInvalidRequestError,
+    408: PromptrunTimeoutError,
+    409: PromptrunAPIError,
+    413: PromptrunInvalidRequestError,
+    415: PromptrunInvalidRequestError,
+    418: PromptrunInvalidRequestError,
+    422: PromptrunInvalidRequestError,
+    429: PromptrunRateLimitError,
+    451: PromptrunPermissionDeniedError,
+    499: PromptrunInvalidRequestError,
+    500: PromptrunAPIError,
+    501: PromptrunAPIError,
+    502: PromptrunAPIError,
+    503: PromptrunAPIError,
+    504: PromptrunTimeoutError,
+    505: PromptrunAPIError,
+    529: PromptrunAPIError,
+    599: PromptrunAPIError,
+    999: PromptrunAPIError,
+}
+RETRIED = {408, 409, 429, 500, 502, 503, 504, 529, 599}
+
+OVERFLOW = {"message": "This model's maximum context length is 8192 tokens.", "code": "context_length_exceeded"}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    *("error", "choices", "finish_reason", "message", "code"),
+                    *("type", "object", "provider", "native_finish_reason"),
+                ]
+            )
+            | st.text(),
+            inner,
+        )
+    ),
+    max_leaves=30,
+)
+
+
+def made(status=400, body=b"", headers=None, **more):
+    body = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return error_from_status(status, headers or {}, body, **more)
+
+
+# Classes.
+
+
+@pytest.mark.parametrize(("kind", "parent"), PARENTS.items(), ids=lambda kind: kind.__name__)
+def test_each_class_is_also_cores(kind, parent):
+    assert issubclass(kind, PromptrunError)
+    assert issubclass(kind, parent)
+    assert kind.is_retryable is parent.is_retryable
+
+
+def test_the_base_has_no_is_retryable_of_its_own():
+    assert "is_retryable" not in vars(PromptrunError)
+
+
+@pytest.mark.parametrize("kind", [PromptrunTimeoutError, PromptrunStreamStalledError])
+def test_time_outs_are_pythons_too(kind):
+    assert issubclass(kind, TimeoutError)
+
+
+def test_a_truncated_stream_is_a_connection_error_and_an_illegible_answer_an_api_error():
+    assert issubclass(PromptrunStreamTruncatedError, PromptrunConnectionError)
+    assert issubclass(PromptrunResponseError, PromptrunAPIError)
+
+
+@pytest.mark.parametrize(("status", "kind"), STATUSES.items())
+def test_each_status_has_its_class(status, kind):
+    error = made(status, {"error": {"message": "m"}})
+    assert type(error) is kind
+    assert error.status_code == status
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_what_is_retried_here(status):
+    assert made(status).retryable is (status in RETRIED)
+
+
+@pytest.mark.parametrize("status", [400, 413, 422, 429, 500, 503])
+def test_a_context_overflow_is_one_whatever_the_status(status):
+    error = made(status, {"error": OVERFLOW})
+    assert type(error) is PromptrunContextOverflowError
+    assert (error.retryable, error.is_retryable) == (False, False)
+    assert "fewer or shorter messages" in str(error)
+
+
+def test_an_overflow_of_the_vendor_behind_the_gateway_is_one():
+    raw = json.dumps({"type": "error", "error": {"type": "invalid_request_error", "message": "prompt is too long"}})
+    error = made(400, {"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": raw}}})
+    assert type(error) is PromptrunContextOverflowError
+
+
+@pytest.mark.parametrize("code", ["insufficient_quota", "billing_hard_limit_reached"])
+def test_an_empty_account_is_a_rate_limit_that_no_one_retries(code):
+    """OpenAI answers 429 for it."""
+    error = made(429, {"error": {"message": "You exceeded your current quota", "code": code}})
+    assert type(error) is PromptrunRateLimitError
+    assert (error.retryable, error.is_retryable) == (False, False)
+    assert "Add credits" in str(error)
+    assert pickle.loads(pickle.dumps(error)).is_retryable is False
+
+
+# What an error says.
+
+
+def test_the_servers_words_come_first_and_the_request_id_last():
+    error = made(401, {"error": {"message": "No auth\ncredentials"}}, {"x-request-id": "req_1"})
+    assert str(error) == (
+        "No auth credentials\n"
+        "Check the key: the environment variable PROMPTRUN_API_KEY or the field `api_key`."
+        " (status 401, request id: req_1)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (401, "PROMPTRUN_API_KEY"),
+        (402, "Add credits"),
+        (404, 'model id "openai/gpt-x"'),
+        (308, "Redirects are not followed: check `base_url`."),
+    ],
+)
+def test_what_to_do_is_said_where_it_is_known(status, advice):
+    first, second = str(made(status, {"error": "m"}, model="openai/gpt-x")).splitlines()
+    assert first == "m"
+    assert advice in second
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 429, 500])
+def test_nothing_is_advised_where_nothing_is_known(status):
+    assert str(made(status, {"error": "m"})) == f"m (status {status})"
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (502, "The server answered 502 Bad Gateway without saying why. (status 502)"),
+        (599, "The server answered 599 without saying why. (status 599)"),
+    ],
+)
+def test_a_silent_server_is_quoted_by_its_status(status, said):
+    assert str(made(status)) == said
+
+
+def test_an_html_page_becomes_its_title():
+    page = b"<html><head><title>504 Gateway Time-out</title></head><body>nginx</body></html>"
+    assert str(made(504, page)) == "504 Gateway Time-out (status 504)"
+
+
+def test_the_vendor_is_named_once():
+    error = {"message": "Provider returned error", "code": 429, "metadata": {"provider_name": "Google"}}
+    made_error = made(429, {"error": error})
+    assert str(made_error) == "Provider returned error (provider: Google) (status 429)"
+    assert made_error.provider == "Google"
+    assert str(made(500, {"error": {"message": "Google failed", "provider_name": "Google"}})).count("Google") == 1
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_message_has_at_most_1000_characters(kind):
+    error = kind("x" * 10**6, request_id="r" * 10**4, status_code=500)
+    assert len(str(error)) == 1_000
+    assert str(error).endswith(")")
+
+
+def test_a_servers_message_of_megabytes_leaves_room_for_the_rest():
+    error = made(401, {"error": "x" * 60_000, "provider": "y" * 1_000}, {"x-request-id": "req_1"})
+    assert "PROMPTRUN_API_KEY" in str(error)
+    assert len(str(error)) <= 1_000
+    assert str(error).endswith("request id: req_1)")
+
+
+def test_a_request_id_set_later_is_told_too():
+    """A parser makes the error, the transport knows the headers."""
+    error = PromptrunStreamTruncatedError("cut")
+    error.request_id = "req_1"
+    assert str(error) == "cut (request id: req_1)"
+
+
+def test_neither_status_nor_request_id_leave_the_message_alone():
+    assert str(PromptrunError("m")) == "m"
+    assert str(PromptrunError("m", status_code=200)) == "m"
+    assert str(PromptrunError()) == ""
+
+
+# What an error carries.
+
+
+def test_the_attributes_are_those_of_the_body_and_the_headers():
+    body = {"error": {"message": "m", "type": "t", "code": "c", "param": "p"}}
+    error = made(429, body, {"x-request-id": "req_1", "retry-after": "2"})
+    assert (error.code, error.type, error.param, error.request_id) == ("c", "t", "p", "req_1")
+    assert error.retry_after == 2
+    assert json.loads(error.body) == body
+    assert (error.response, error.partial, error.phase) == (None, None, None)
+
+
+def test_a_retry_after_date_counts_from_now():
+    assert made(503, headers={"retry-after": "Thu, 01 Jan 1970 00:01:40 GMT"}, now=90).retry_after == 10
+    assert made(503, headers={"retry-after": "Thu, 01 Jan 1970 00:01:40 GMT"}).retry_after == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "x-ms-request-id", "cf-ray"],
+)
+def test_the_request_id_has_many_names(name):
+    assert made(500, headers={name: "id-1"}).request_id == "id-1"
+
+
+def test_the_request_id_of_the_body_is_the_last_resort():
+    body = {"type": "error", "error": {"message": "m"}, "request_id": "in-body"}
+    assert made(500, body).request_id == "in-body"
+    assert made(500, body, {"x-request-id": "", "request-id": "in-header"}).request_id == "in-header"
+
+
+def test_the_body_is_capped():
+    assert made(500, b"x" * 10**6).body == "x" * 65_536
+
+
+def test_a_body_that_is_no_utf8_is_kept_as_far_as_it_goes():
+    assert made(500, b"ok \xff\xfe").body == "ok \ufffd\ufffd"
+
+
+def test_an_unknown_keyword_is_refused():
+    with pytest.raises(TypeError, match="PromptrunAPIError got unexpected keyword arguments: colour"):
+        PromptrunAPIError("m", colour="red")
+
+
+@pytest.mark.parametrize(("phase", "retried"), [("connect", True), ("read", False), ("write", False), ("pool", False)])
+def test_only_a_connect_time_out_is_retried(phase, retried):
+    assert PromptrunTimeoutError("m", phase=phase).retryable is retried
+    assert PromptrunTimeoutError("m", phase=phase).is_retryable is True
+
+
+@pytest.mark.parametrize(
+    ("kind", "retried"),
+    [
+        (PromptrunConnectionError, True),
+        (PromptrunStreamTruncatedError, True),
+        (PromptrunStreamStalledError, False),
+        (PromptrunResponseError, False),
+        (PromptrunRefusalError, False),
+    ],
+)
+def test_what_is_retried_of_what_the_client_notices(kind, retried):
+    assert kind("m").retryable is retried
+
+
+# Copies.
+
+DETAILS = {
+    "status_code": 429,
+    "code": "c",
+    "type": "t",
+    "param": "p",
+    "request_id": "req_1",
+    "retry_after": 1.5,
+    "body": '{"a": 1}',
+    "response": httpx.Response(429, headers={"x": "y"}, content=b"body"),
+    "provider": "Google",
+    "partial": AIMessageChunk(content="so far"),
+    "phase": "read",
+    "retryable": True,
+}
+COPIERS = {
+    "pickle": lambda error: pickle.loads(pickle.dumps(error)),
+    "oldest pickle": lambda error: pickle.loads(pickle.dumps(error, 0)),
+    "cloudpickle": lambda error: pickle.loads(cloudpickle.dumps(error)),
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+}
+
+
+@pytest.mark.parametrize("copied", COPIERS.values(), ids=COPIERS)
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_copy_has_the_message_and_all_attributes(kind, copied):
+    error = kind("m" * 2_000, **DETAILS)
+    error.add_note("a note")
+    twin = copied(error)
+    assert type(twin) is kind
+    assert (str(twin), twin.args, twin.__notes__) == (str(error), error.args, ["a note"])
+    for name, value in DETAILS.items():
+        if name == "response":
+            assert (twin.response.status_code, twin.response.text) == (429, "body")
+        else:
+            assert getattr(twin, name) == value
+
+
+def test_details_lists_all_attributes_there_are():
+    assert set(DETAILS) == errors.ErrorDetails.__optional_keys__
+    assert set(DETAILS) == set(PromptrunError.__annotations__)
+
+
+# Refusals.
+
+
+def test_a_refusal_carries_its_message():
+    raw = AIMessage(content="")
+    error = PromptrunRefusalError("I cannot help with that.", raw_message=raw, request_id="req_1")
+    assert str(error) == "I cannot help with that. (request id: req_1)"
+    assert pickle.loads(pickle.dumps(error)).raw_message == raw
+    assert str(PromptrunRefusalError()) == "The model refused to answer."
+
+
+def test_a_refusal_is_cores_where_core_has_the_class(monkeypatch):
+    """langchain-core has it from 1.7.5 on; the stand-in has that version's signature."""
+
+    class ModelRefusalError(core.ModelError):
+        def __init__(self, message="refused", *, raw_message=None):
+            self.raw_message = raw_message
+            super().__init__(message)
+
+    monkeypatch.setattr(core, "ModelRefusalError", ModelRefusalError, raising=False)
+    spec = importlib.util.spec_from_file_location("errors_with_refusals", errors.__file__)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    error = module.PromptrunRefusalError("no", raw_message="raw", code="c")
+    assert isinstance(error, ModelRefusalError)
+    assert isinstance(error, module.PromptrunError)
+    assert (str(error), error.raw_message, error.code) == ("no", "raw", "c")
+    twin = copy.copy(error)
+    assert (str(twin), twin.raw_message, twin.code) == ("no", "raw", "c")
+
+
+# Errors in documents.
+
+
+@pytest.mark.parametrize(
+    ("document", "kind", "message"),
+    [
+        ({"error": "boom it went"}, PromptrunAPIError, "boom it went"),
+        ({"error": {"code": 429, "message": "m"}}, PromptrunRateLimitError, "m (status 429)"),
+        ({"error": {"code": "429", "message": "m"}, "choices": []}, PromptrunRateLimitError, "m (status 429)"),
+        ({"error": {"code": "rate_limit_exceeded", "message": "m"}}, PromptrunRateLimitError, "m (status 429)"),
+        ({"error": {"type": "overloaded_error", "message": "m"}}, PromptrunAPIError, "m (status 529)"),
+        ({"error": {"type": "authentication_error", "message": "m"}}, PromptrunAuthenticationError, "m\n"),
+        ({"error": {"code": 402, "message": "m"}}, PromptrunPaymentRequiredError, "m\n"),
+        ({"error": {"code": 504, "message": "m"}}, PromptrunTimeoutError, "m (status 504)"),
+        ({"error": OVERFLOW, "choices": None}, PromptrunContextOverflowError, "This model's"),
+        ({"error": ["a", "b"]}, PromptrunAPIError, "a; b"),
+        ({"error": True, "message": "m"}, PromptrunAPIError, "m"),
+        ({"error": True}, PromptrunAPIError, "The server reported an error without saying why."),
+        ({"error": 503}, PromptrunAPIError, "The server answered 503 Service Unavailable"),
+        ({"object": "error", "message": "m", "code": 404}, PromptrunNotFoundError, "m (status 404)"),
+        ({"type": "error", "error": {"message": "m", "type": "api_error"}}, PromptrunAPIError, "m (status 500)"),
+        ([{"error": {"code": 403, "message": "m"}}], PromptrunPermissionDeniedError, "m (status 403)"),
+        ({"choices": [{"finish_reason": "error", "error": {"code": 502, "message": "m"}}]}, PromptrunAPIError, "m (st"),
+        ({"choices": [{"error": {"code": 429, "message": "m"}}]}, PromptrunRateLimitError, "m (status 429)"),
+        ({"choices": [{"finish_reason": "error"}]}, PromptrunAPIError, 'The answer ended with finish_reason "error".'),
+        ({"choices": [{}, {"finish_reason": "error"}], "error": None}, PromptrunAPIError, "The answer ended"),
+    ],
+)
+def test_an_error_hides_in(document, kind, message):
+    error = error_from_document(document)
+    assert type(error) is kind
+    assert str(error).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"choices": [{"delta": {"content": "error"}, "finish_reason": "stop"}]},
+        {"error": None, "choices": []},
+        {"error": "", "choices": []},
+        {"error": False},
+        {"error": {}},
+        {"error": {"code": 0, "message": ""}, "choices": []},
+        {"choices": None},
+        {"choices": "error"},
+        {"choices": ["error", None, 5, []]},
+        {"choices": [{"finish_reason": None, "error": None}]},
+        {"type": "response.created"},
+        [],
+        ["error"],
+        None,
+        "error",
+        5,
+    ],
+)
+def test_no_error_hides_in(document):
+    assert error_from_document(document) is None
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"message": "m"}, "m"),
+        ("plain words", "plain words"),
+        ('{"error": {"message": "as text"}}', "as text"),
+        (None, "The server reported an error without saying why."),
+        ({"choices": []}, "The server reported an error without saying why."),
+    ],
+)
+def test_all_that_comes_in_an_event_named_error_is_one(document, message):
+    assert str(error_from_document(document, event="error")) == message
+    assert error_from_document({"choices": []}, event="message") is None
+
+
+def test_a_code_in_a_200_body_counts_as_that_status():
+    error = error_from_document({"error": {"code": 503, "message": "m"}}, headers={"retry-after": "3"})
+    assert (error.status_code, error.retryable, error.retry_after) == (503, True, 3)
+
+
+def test_an_error_without_a_code_keeps_the_answers_status_and_is_not_retried():
+    error = error_from_document({"error": "m"})
+    assert (error.status_code, error.retryable) == (200, False)
+
+
+def test_a_failed_choice_tells_why_and_at_which_vendor():
+    choice = {"finish_reason": "error", "native_finish_reason": "MALFORMED_FUNCTION_CALL"}
+    error = error_from_document({"provider": "Google", "choices": [choice]})
+    assert (error.code, error.provider) == ("MALFORMED_FUNCTION_CALL", "Google")
+
+
+def test_the_request_id_and_the_model_of_the_answer_are_used():
+    error = error_from_document({"error": {"code": 404}}, headers={"x-request-id": "req_1"}, model="a/b")
+    assert 'model id "a/b"' in str(error)
+    assert str(error).endswith("request id: req_1)")
+
+
+def test_the_document_becomes_the_body():
+    document = {"error": {"message": "m\u00e9", "code": 500}, "choices": []}
+    assert json.loads(error_from_document(document).body) == document
+
+
+@pytest.mark.parametrize(
+    ("value", "end"),
+    [("x" * 10**6, "x"), (["y"] * 10**5, ('"y", ', "y", '"', ", "))],
+    ids=["long text", "long list"],
+)
+def test_the_body_of_a_document_is_capped(value, end):
+    body = error_from_document({"error": "m", "value": value}).body
+    assert len(body) == 65_536
+    assert body.endswith(end)
+
+
+def test_no_more_of_a_document_is_written_than_the_body_may_hold():
+    class Unwritable:
+        def __str__(self):
+            raise AssertionError
+
+    assert len(error_from_document({"error": "m", "value": ["y"] * 10**5, "after": Unwritable()}).body) == 65_536
+
+
+def test_a_document_that_cannot_be_written_is_cut_there():
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert error_from_document({"error": "m", "deep": deep}).body.startswith('{"error": "m", "deep": [[')
+    assert error_from_document({"error": "m", "number": 10**5_000}).body.startswith('{"error": "m"')
+    assert error_from_document({"error": "m", "half": "\ud800"}).body.isascii()
+
+
+# Nothing raises.
+
+
+@given(status=st.integers(100, 999), body=st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
+def test_no_body_makes_it_raise(status, body):
+    error = error_from_status(status, {}, body)
+    assert isinstance(error, PromptrunError)
+    assert len(str(error)) <= 1_000
+    assert str(error).count("\n") <= 1
+    assert pickle.loads(pickle.dumps(error)).body == error.body
+
+
+@given(document=JSON, event=st.sampled_from([None, "error"]))
+def test_no_document_makes_it_raise(document, event):
+    error = error_from_document(document, event=event)
+    assert error is not None or event is None
+    assert error is None or len(str(error)) <= 1_000
+
+
+@given(headers=st.dictionaries(st.sampled_from(["retry-after", "retry-after-ms", "x-request-id", "cf-ray"]), st.text()))
+def test_no_header_makes_it_raise(headers):
+    error = error_from_status(429, headers, b"")
+    assert error.retry_after is None or error.retry_after >= 0
+    assert str(error).count("\n") == 0
+
+
+@pytest.mark.skipif("PROMPTRUN_RECORDINGS" not in os.environ, reason="no recordings named by PROMPTRUN_RECORDINGS")
+def test_recorded_errors_are_typed_and_told():
+    """Errors of Groq, OpenAI and OpenRouter, as they came."""
+    path = Path(os.environ["PROMPTRUN_RECORDINGS"]) / "exchanges.jsonl.gz"
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        failed = [exchange for exchange in map(json.loads, lines) if exchange["status"] >= 400]
+    for exchange in failed:
+        told = json.loads(exchange["response"])["error"]
+        error = made(exchange["status"], exchange["response"].encode())
+        assert type(error) is STATUSES[exchange["status"]]
+        assert str(error).startswith(told["message"])
+        assert (error.code, error.type, error.param) == (str(told["code"]), told.get("type"), told.get("param"))
+        assert error.provider == told.get("metadata", {}).get("provider_name")
+    assert {exchange["status"] for exchange in failed} == {400, 404, 429}
