@@ -1,0 +1,297 @@
+"""Parsers that read one object from a model's answer: from a tool call, or from JSON text.
+
+A parser returns the object or raises an error that says what was wrong with the answer; it returns None only for a
+turn in which the model called one of the caller's own tools. While an answer is streamed it yields what can be read
+so far, and raises at the end if the whole is no good. This module must not know how the answer was asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import abstractmethod
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.exceptions import OutputParserException
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.output_parsers import BaseTransformOutputParser
+from langchain_core.utils.json import parse_partial_json
+from pydantic import BaseModel
+from typing_extensions import override
+
+from langchain_promptrun.errors import PromptrunRefusalError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from langchain_core.outputs import Generation
+
+# Models write raw line breaks into strings; JSON proper forbids it.
+_DECODER = json.JSONDecoder(strict=False)
+_JSON_FENCE = re.compile(r"```json\s*", re.IGNORECASE)
+_ANY_FENCE = re.compile(r"```\w*\s*")
+# No token of JSON that is not a string is longer: an error farther from the end is one that no further text mends.
+_LONGEST_TOKEN = len("-Infinity")
+_SHOWN_CHARACTERS = 200
+
+_ROOTS: dict[str, type | tuple[type, ...]] = {
+    "object": dict,
+    "array": list,
+    "value": (dict, list, str, int, float),
+}
+
+# Chat Completions reference, `finish_reason`: the values that explain an answer that cannot be read.
+_ENDINGS = {
+    "length": ' It was cut at max_tokens (finish_reason "length"): raise max_tokens or ask for less.',
+    "content_filter": ' The content filter cut it (finish_reason "content_filter").',
+}
+
+
+class ObjectParser(BaseTransformOutputParser[Any]):
+    """Reads an object from an answer; picklable where the class to build is.
+
+    Attributes:
+        target: The pydantic class to build; None leaves the value as it stands in JSON.
+        may_call_tools: Whether an answer that calls tools is no error and gives None.
+    """
+
+    target: Any = None
+    may_call_tools: bool = False
+
+    @property
+    @override
+    def OutputType(self) -> Any:
+        """The pydantic class, or anything."""
+        return self.target or Any
+
+    @override
+    def parse(self, text: str) -> Any:
+        """Read the object from an answer that is only text.
+
+        Args:
+            text: The answer.
+
+        Returns:
+            The object.
+
+        Raises:
+            OutputParserException: The text holds no such object.
+        """
+        return self.read(AIMessage(text))
+
+    @override
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        """Read the object from the first of the answers.
+
+        Args:
+            result: What the model answered.
+            partial: Whether the answer may be unfinished; then nothing is raised and None means "not yet".
+
+        Returns:
+            The object.
+
+        Raises:
+            OutputParserException: The answer holds no such object.
+            PromptrunRefusalError: The model refused.
+        """
+        message = getattr(result[0], "message", None)
+        if not isinstance(message, AIMessage):
+            message = AIMessage(result[0].text)
+        return self.glimpse(message) if partial else self.read(message)
+
+    def read(self, message: AIMessage) -> Any:
+        """Read the object from a whole answer.
+
+        Args:
+            message: The answer.
+
+        Returns:
+            The object, or None for a turn of tool calls where they are allowed.
+
+        Raises:
+            OutputParserException: The answer holds no such object; the text says why.
+            PromptrunRefusalError: The model refused.
+        """
+        refusal = message.additional_kwargs.get("refusal")
+        if refusal:
+            raise PromptrunRefusalError(str(refusal))
+        if self.may_call_tools and message.tool_calls:
+            return None
+        value = self._value(message)
+        try:
+            return self._build(value)
+        except ValueError as error:
+            reason = f"The answer does not fit {self.target.__name__}: {error}"
+            raise _failure(message, reason, json.dumps(value, ensure_ascii=False)) from error
+
+    def glimpse(self, message: AIMessage) -> Any:
+        """Read what an unfinished answer already holds.
+
+        Args:
+            message: The answer so far.
+
+        Returns:
+            A partial value, or a valid object of the pydantic class; None where there is neither yet.
+        """
+        # Half an object may upset a class's own validators in any way; `read` raises what is really wrong.
+        with suppress(Exception):
+            value = self._partial_value(message)
+            return None if value is None else self._build(value)
+        return None
+
+    @abstractmethod
+    def _value(self, message: AIMessage) -> Any:
+        """Return the JSON value of a whole answer; raise OutputParserException."""
+
+    @abstractmethod
+    def _partial_value(self, message: AIMessage) -> Any:
+        """Return the JSON value of an unfinished answer, None where there is none yet."""
+
+    def _build(self, value: Any) -> Any:
+        if self.target is None:
+            return value
+        if issubclass(self.target, BaseModel):
+            # As JSON: in pydantic's strict mode dates, sets and the like are taken from JSON only.
+            return self.target.model_validate_json(json.dumps(value))
+        return self.target.parse_obj(value)
+
+    @override
+    def _transform(self, chunks: Iterator[str | BaseMessage]) -> Iterator[Any]:
+        progress = _Progress(self)
+        for chunk in chunks:
+            yield from progress.add(chunk)
+        yield from progress.end()
+
+    @override
+    async def _atransform(self, chunks: AsyncIterator[str | BaseMessage]) -> AsyncIterator[Any]:
+        progress = _Progress(self)
+        async for chunk in chunks:
+            for value in progress.add(chunk):
+                yield value
+        for value in progress.end():
+            yield value
+
+
+class ToolCallParser(ObjectParser):
+    """Reads the object from the arguments of a tool call.
+
+    Attributes:
+        tool_name: The tool that stands for the schema.
+    """
+
+    tool_name: str
+
+    @override
+    def _value(self, message: AIMessage) -> Any:
+        args = self._partial_value(message)
+        if args is not None:
+            return args
+        for call in message.invalid_tool_calls:
+            if call["name"] == self.tool_name:
+                why = f" ({call['error']})" if call["error"] else ""
+                reason = f"The arguments of the call of {self.tool_name!r} are not a JSON object{why}."
+                raise _failure(message, reason, call["args"] or "")
+        raise _failure(message, f"{_what_came(message)} instead of a call of {self.tool_name!r}.")
+
+    @override
+    def _partial_value(self, message: AIMessage) -> Any:
+        return next((call["args"] for call in message.tool_calls if call["name"] == self.tool_name), None)
+
+
+class JsonParser(ObjectParser):
+    """Reads the object from an answer in JSON, also from one inside a Markdown fence.
+
+    Attributes:
+        root: What the whole must be: "object", "array", or "value" for anything but null.
+    """
+
+    root: str = "object"
+
+    @override
+    def _value(self, message: AIMessage) -> Any:
+        text = str(message.text)
+        if not text.strip():
+            raise _failure(message, f"{_what_came(message)} instead of JSON.")
+        try:
+            value = _parse_json(text.strip())
+        except (ValueError, RecursionError) as error:
+            raise _failure(message, f"The answer is not valid JSON: {error}.", text) from error
+        if not isinstance(value, _ROOTS[self.root]):
+            raise _failure(message, f"The answer is JSON, but no {self.root}.", text)
+        return value
+
+    @override
+    def _partial_value(self, message: AIMessage) -> Any:
+        value = _parse_unfinished_json(str(message.text).lstrip())
+        return value if isinstance(value, _ROOTS[self.root]) else None
+
+
+class _Progress:
+    """Sums the pieces of a streamed answer and tells what is new in it."""
+
+    def __init__(self, parser: ObjectParser) -> None:
+        self._parser = parser
+        self._message: Any = None
+        self._last: Any = None
+
+    def add(self, chunk: str | BaseMessage) -> Iterator[Any]:
+        piece = AIMessageChunk(content=chunk) if isinstance(chunk, str) else chunk
+        self._message = piece if self._message is None else self._message + piece
+        return self._news(self._parser.glimpse(self._message))
+
+    def end(self) -> Iterator[Any]:
+        return self._news(self._parser.read(self._message or AIMessage("")))
+
+    def _news(self, value: Any) -> Iterator[Any]:
+        if value is not None and value != self._last:
+            self._last = value
+            yield value
+
+
+def _failure(message: AIMessage, reason: str, output: str | None = None) -> OutputParserException:
+    """Make the error: the reason, how the answer ended where that explains it, and the beginning of the answer."""
+    output = str(message.text) if output is None else output
+    ending = _ENDINGS.get(str(message.response_metadata.get("finish_reason")), "")
+    shown = f" Answer: {output[:_SHOWN_CHARACTERS]!r}" if output else ""
+    return OutputParserException(f"{reason}{ending}{shown}", llm_output=output)
+
+
+def _what_came(message: AIMessage) -> str:
+    names = [call["name"] for call in [*message.tool_calls, *message.invalid_tool_calls]]
+    if names:
+        return f"The model called {', '.join(map(repr, names))}"
+    return "The model answered in text" if str(message.text).strip() else "The model answered nothing"
+
+
+def _parse_json(text: str) -> Any:
+    """Read a whole JSON text, or the JSON at the head of a Markdown fence in it."""
+    try:
+        return _DECODER.decode(text)
+    except json.JSONDecodeError:
+        fence = _fence(text)
+        if fence is None:
+            raise
+    value, end = _DECODER.raw_decode(text, fence.end())
+    rest = text[end:].lstrip()
+    if rest and not rest.startswith("```"):
+        raise json.JSONDecodeError("Extra data", text, end)
+    return value
+
+
+def _parse_unfinished_json(text: str) -> Any:
+    """Read the beginning of a JSON text; None where it is not one."""
+    fence = None if text.startswith(("{", "[")) else _fence(text)
+    text = text[fence.end() :] if fence else text
+    if not text.startswith(("{", "[")):
+        return None
+    try:
+        return _DECODER.raw_decode(text)[0]
+    except json.JSONDecodeError as error:
+        # parse_partial_json drops character after character until the rest is JSON: hours for a long broken answer.
+        unfinished = error.msg.startswith("Unterminated") or error.pos >= len(text) - _LONGEST_TOKEN
+        return parse_partial_json(text) if unfinished else None
+
+
+def _fence(text: str) -> re.Match[str] | None:
+    return _JSON_FENCE.search(text) or _ANY_FENCE.search(text)

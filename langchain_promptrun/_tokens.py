@@ -1,0 +1,118 @@
+"""An estimate of tokens that needs no tokenizer, no download and no network.
+
+Promptrun serves models of many vendors, each with a tokenizer of its own, so an exact count is not to be had here.
+The rule is four UTF-8 bytes a token. langchain-core's `count_tokens_approximately` is not used: it counts characters
+(a quarter of what Chinese or Japanese text costs), the base64 of files and audio as if it were text, and takes only
+LangChain tools. This module must not know models and must not do I/O.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, convert_to_messages
+
+from langchain_promptrun._tools import wire_tools
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_core.messages import MessageLikeRepresentation
+
+BYTES_PER_TOKEN = 4
+"""English text averages four characters a token in OpenAI's tokenizers (their guide on tokens)."""
+
+MEDIA_TOKENS = 765
+"""One image, audio, video or file: what OpenAI counts for an image of 1024 x 1024 (guide "Images and vision")."""
+
+# OpenAI's cookbook "How to count tokens with tiktoken": three tokens frame a message, its role is one, a name one more.
+_MESSAGE_TOKENS = 4
+_NAME_TOKENS = 1
+
+_MEDIA = frozenset(f"{prefix}{kind}" for kind in ("image", "audio", "video", "file") for prefix in ("", "input_")) | {
+    "image_url",
+    "video_url",
+    "document",
+    "media",
+}
+# The same calls stand in `tool_calls`, where they are counted.
+_CALLS = frozenset({"tool_use", "tool_call", "tool_call_chunk", "invalid_tool_call", "function_call"})
+# What names or signs a block; the model does not read it.
+_LABELS = frozenset({"type", "id", "index", "signature"})
+
+
+def count_text(text: str) -> int:
+    """Estimate the tokens of a text.
+
+    Args:
+        text: Any text, also with lone surrogates.
+
+    Returns:
+        The number of tokens, 0 for the empty text; a longer text never has fewer.
+    """
+    return _tokens(_bytes(text))
+
+
+def count_messages(messages: Sequence[MessageLikeRepresentation], tools: Sequence[Any] | None = None) -> int:
+    """Estimate the tokens of a conversation.
+
+    Args:
+        messages: Messages, or what LangChain turns into messages.
+        tools: Tools sent along, in any form that `bind_tools` takes.
+
+    Returns:
+        The number of tokens: content, names, reasoning that is sent back, tool calls and tools as JSON, a constant
+        for each image or other medium, and what frames a message. Counts of parts of a conversation add up.
+
+    Raises:
+        ValueError: A message or a tool that cannot be converted.
+    """
+    said = sum(_message_tokens(message) for message in convert_to_messages(messages))
+    return said + sum(count_text(_json_text(tool)) for tool in wire_tools(tools or []))
+
+
+def _message_tokens(message: BaseMessage) -> int:
+    size = _bytes(message.content)
+    if isinstance(message, AIMessage):
+        size += _bytes(message.additional_kwargs.get("reasoning_content") or "")
+        size += sum(_call_bytes(call) for call in [*message.tool_calls, *message.invalid_tool_calls])
+    if isinstance(message, ToolMessage):
+        size += _bytes(message.tool_call_id)
+    name = count_text(message.name) + _NAME_TOKENS if message.name else 0
+    return _MESSAGE_TOKENS + name + _tokens(size)
+
+
+def _call_bytes(call: Mapping[str, Any]) -> int:
+    args = call["args"]
+    text = args if isinstance(args, str) else _json_text(args)
+    return _bytes([call["id"] or "", call["name"] or "", text])
+
+
+def _bytes(value: object) -> int:
+    """Size of the text in a value: UTF-8 bytes of its strings, a constant for a medium."""
+    if isinstance(value, str):
+        return len(value.encode("utf-8", "surrogatepass"))
+    if isinstance(value, Mapping):
+        return _block_bytes(value)
+    if isinstance(value, list | tuple):
+        return sum(map(_bytes, value))
+    return len(str(value))
+
+
+def _block_bytes(block: Mapping[Any, Any]) -> int:
+    kind = str(block.get("type"))
+    if kind in _MEDIA:
+        return MEDIA_TOKENS * BYTES_PER_TOKEN
+    if kind in _CALLS:
+        return 0
+    return sum(_bytes(value) for key, value in block.items() if key not in _LABELS)
+
+
+def _tokens(size: int) -> int:
+    return -(-size // BYTES_PER_TOKEN)
+
+
+def _json_text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str, separators=(",", ":"))

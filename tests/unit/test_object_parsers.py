@@ -1,0 +1,403 @@
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+import time
+from contextlib import suppress
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.exceptions import OutputParserException
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
+from langchain_core.outputs import ChatGeneration, Generation
+from langchain_core.utils.json import parse_partial_json
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from langchain_promptrun._object_parsers import JsonParser, ToolCallParser
+from langchain_promptrun.errors import PromptrunRefusalError
+
+# pydantic's v1 classes do not work on Python 3.14.
+if sys.version_info < (3, 14):
+    from pydantic.v1 import BaseModel as BaseModelV1
+else:
+    BaseModelV1 = BaseModel
+
+OBJECT = '{"setup": "a", "punchline": "b"}'
+PARSED = {"setup": "a", "punchline": "b"}
+
+
+class Joke(BaseModel):
+    """A joke."""
+
+    setup: str
+    punchline: str
+
+
+class JokeV1(BaseModelV1):
+    """A joke."""
+
+    setup: str
+    punchline: str
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    day: date
+    tags: set[str]
+
+
+class Fragile(BaseModel):
+    text: str
+
+    @model_validator(mode="after")
+    def _begins(self):
+        self.text[0].upper()
+        return self
+
+
+def called(name="Joke", args=None, **rest) -> AIMessage:
+    return AIMessage("", tool_calls=[{"name": name, "args": PARSED if args is None else args, "id": "1"}], **rest)
+
+
+def pieces(text: str) -> list[AIMessageChunk]:
+    return [AIMessageChunk(content=character) for character in text]
+
+
+def failure(parser, message) -> OutputParserException:
+    with pytest.raises(OutputParserException) as caught:
+        parser.read(message)
+    return caught.value
+
+
+@pytest.mark.parametrize(("target", "expected"), [(None, PARSED), (Joke, Joke(**PARSED)), (JokeV1, JokeV1(**PARSED))])
+async def test_each_way_of_calling_a_parser_gives_the_object(target, expected):
+    for parser, message in (
+        (ToolCallParser(target=target, tool_name="Joke"), called()),
+        (JsonParser(target=target), AIMessage(OBJECT)),
+    ):
+        assert parser.invoke(message) == expected
+        assert await parser.ainvoke(message) == expected
+        assert parser.batch([message, message]) == [expected, expected]
+        assert list(parser.stream(message)) == [expected]
+        assert [value async for value in parser.astream(message)] == [expected]
+        assert parser.parse_result([ChatGeneration(message=message)]) == expected
+        assert pickle.loads(pickle.dumps(parser)).invoke(message) == expected
+
+
+def test_text_is_read_like_a_message():
+    parser = JsonParser(target=Joke)
+    assert parser.parse(OBJECT) == Joke(**PARSED)
+    assert parser.invoke(OBJECT) == Joke(**PARSED)
+    assert parser.invoke(HumanMessage(OBJECT)) == Joke(**PARSED)
+    assert parser.parse_result([Generation(text=OBJECT)]) == Joke(**PARSED)
+    assert list(parser.transform(iter([OBJECT[:9], OBJECT[9:]]))) == [Joke(**PARSED)]
+
+
+def test_the_output_type_is_the_class():
+    assert JsonParser(target=Joke).OutputType is Joke
+    assert JsonParser().get_output_jsonschema() == {"title": "JsonParserOutput"}
+
+
+def test_the_first_call_of_the_tool_counts_and_others_do_not():
+    message = AIMessage(
+        "text",
+        tool_calls=[{"name": name, "args": {"n": n}, "id": str(n)} for n, name in enumerate(["f", "Joke", "Joke"])],
+    )
+    assert ToolCallParser(tool_name="Joke").read(message) == {"n": 1}
+
+
+def test_a_call_without_arguments_is_an_empty_object():
+    assert ToolCallParser(tool_name="Joke").read(called(args={})) == {}
+
+
+@pytest.mark.parametrize("text", [OBJECT, f"\n {OBJECT}\n", '{"setup": "a",\n"punchline": "b"}'])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "%s",
+        "```json\n%s\n```",
+        "```\n%s```",
+        "```JSON %s ```",
+        "Sure! Here it is:\n```json\n%s\n```\nAnything else?",
+        "```python\nprint()\n```\nand\n```json\n%s\n```",
+        "```json\n%s",
+    ],
+)
+def test_json_is_found_whole_or_in_a_markdown_fence(frame, text):
+    assert JsonParser().read(AIMessage(frame % text)) == PARSED
+
+
+def test_a_fence_inside_a_string_is_text():
+    text = json.dumps({"code": "```json\n{}\n```"})
+    assert JsonParser().read(AIMessage(text)) == {"code": "```json\n{}\n```"}
+
+
+def test_a_raw_line_break_in_a_string_is_let_through():
+    assert JsonParser().read(AIMessage('{"a": "x\ny\tz"}')) == {"a": "x\ny\tz"}
+
+
+def test_text_in_content_blocks_is_joined_and_reasoning_left_out():
+    blocks = [{"type": "reasoning", "reasoning": "{"}, *({"type": "text", "text": t} for t in (OBJECT[:9], OBJECT[9:]))]
+    assert JsonParser().read(AIMessage(blocks)) == PARSED
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        OBJECT[:-5],
+        OBJECT + OBJECT,
+        "{'setup': 'a'}",
+        "no JSON at all",
+        "```json\n{\n```",
+        f"```json\n{OBJECT}, {OBJECT}\n```",
+        "1" * 5000,
+        "[" * 100_000,
+    ],
+)
+@pytest.mark.parametrize("target", [None, Joke])
+def test_what_is_not_json_is_an_output_parser_error_with_the_reason(text, target):
+    error = failure(JsonParser(target=target), AIMessage(text))
+    assert "The answer is not valid JSON: " in str(error)
+    assert f"Answer: {text[:20]!r}"[:-1] in str(error)
+    assert len(str(error)) < 600
+    assert error.llm_output == text
+
+
+@pytest.mark.parametrize(
+    ("root", "text"), [("object", "[1]"), ("object", "null"), ("object", "3"), ("array", OBJECT), ("value", "null")]
+)
+def test_json_of_another_kind_is_an_error(root, text):
+    assert f"The answer is JSON, but no {root}." in str(failure(JsonParser(root=root), AIMessage(text)))
+
+
+@pytest.mark.parametrize(("root", "text"), [("array", "[]"), ("value", "0"), ("value", "false"), ("value", '""')])
+def test_json_of_the_kind_asked_for_is_returned_also_when_it_is_empty(root, text):
+    assert JsonParser(root=root).read(AIMessage(text)) == json.loads(text)
+
+
+@pytest.mark.parametrize("target", [Joke, JokeV1])
+def test_an_object_that_does_not_fit_the_class_is_an_error_that_names_class_and_field(target):
+    for parser, message in (
+        (ToolCallParser(target=target, tool_name="Joke"), called(args={"setup": "ä"})),
+        (JsonParser(target=target), AIMessage('{"setup": "ä"}')),
+    ):
+        error = failure(parser, message)
+        assert f"The answer does not fit {target.__name__}: " in str(error)
+        assert "punchline" in str(error)
+        assert error.llm_output == '{"setup": "ä"}'
+        assert error.__cause__ is not None
+
+
+def test_values_are_validated_as_json():
+    value = Strict(day=date(2025, 1, 2), tags={"a"})
+    wire = {"day": "2025-01-02", "tags": ["a"]}
+    assert ToolCallParser(target=Strict, tool_name="f").read(called("f", wire)) == value
+    assert JsonParser(target=Strict).read(AIMessage(json.dumps(wire))) == value
+
+
+INVALID = {"name": "Joke", "args": '{"setup": "a', "id": "1", "error": None}
+
+
+@pytest.mark.parametrize(
+    ("message", "reason", "output"),
+    [
+        (
+            AIMessage("", invalid_tool_calls=[INVALID]),
+            "The arguments of the call of 'Joke' are not a JSON object. Answer: '{\"setup\": \"a'",
+            '{"setup": "a',
+        ),
+        (
+            AIMessage("", invalid_tool_calls=[{**INVALID, "error": "cut", "args": None}]),
+            "The arguments of the call of 'Joke' are not a JSON object (cut).",
+            "",
+        ),
+        (
+            AIMessage("", invalid_tool_calls=[{**INVALID, "name": "g"}], tool_calls=called("f").tool_calls),
+            "The model called 'f', 'g' instead of a call of 'Joke'.",
+            "",
+        ),
+        (AIMessage("Hi!"), "The model answered in text instead of a call of 'Joke'. Answer: 'Hi!'", "Hi!"),
+        (AIMessage(" "), "The model answered nothing instead of a call of 'Joke'. Answer: ' '", " "),
+        (AIMessage(""), "The model answered nothing instead of a call of 'Joke'.", ""),
+    ],
+)
+def test_an_answer_without_the_call_is_an_error_that_says_what_came(message, reason, output):
+    error = failure(ToolCallParser(tool_name="Joke", target=Joke), message)
+    assert str(error).startswith(reason + "\n")
+    assert error.llm_output == output
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (AIMessage(""), "The model answered nothing instead of JSON."),
+        (called("f"), "The model called 'f' instead of JSON."),
+        (AIMessage("", invalid_tool_calls=[INVALID]), "The model called 'Joke' instead of JSON."),
+    ],
+)
+def test_an_answer_without_text_is_an_error_that_says_what_came(message, reason):
+    assert str(failure(JsonParser(), message)).startswith(reason + "\n")
+
+
+@pytest.mark.parametrize(
+    ("finish_reason", "hint"),
+    [("length", "cut at max_tokens"), ("content_filter", "content filter cut it"), ("stop", None), (None, None)],
+)
+def test_an_error_says_that_the_answer_was_cut_where_it_was(finish_reason, hint):
+    ending = {"response_metadata": {"finish_reason": finish_reason}}
+    for parser, message in (
+        (JsonParser(), AIMessage(OBJECT[:9], **ending)),
+        (JsonParser(), AIMessage("", **ending)),
+        (JsonParser(target=Joke), AIMessage("{}", **ending)),
+        (ToolCallParser(tool_name="Joke"), AIMessage("", invalid_tool_calls=[INVALID], **ending)),
+        (ToolCallParser(tool_name="Joke"), AIMessage("", **ending)),
+    ):
+        text = str(failure(parser, message))
+        assert "cut" not in text if hint is None else hint in text
+
+
+def test_a_whole_object_is_returned_even_if_the_answer_was_cut_after_it():
+    message = AIMessage(OBJECT, response_metadata={"finish_reason": "length"})
+    assert JsonParser().read(message) == PARSED
+
+
+@pytest.mark.parametrize("parser", [JsonParser(), JsonParser(may_call_tools=True), ToolCallParser(tool_name="Joke")])
+async def test_a_refusal_is_its_own_error_with_the_models_words(parser):
+    message = AIMessage("I can't.", additional_kwargs={"refusal": "I can't."})
+    with pytest.raises(PromptrunRefusalError, match=r"I can't\."):
+        parser.invoke(message)
+    with pytest.raises(PromptrunRefusalError):
+        await parser.ainvoke(message)
+    with pytest.raises(PromptrunRefusalError):
+        list(parser.transform(iter([message])))
+
+
+def test_an_empty_refusal_is_none():
+    assert JsonParser().read(AIMessage(OBJECT, additional_kwargs={"refusal": ""})) == PARSED
+
+
+def test_a_call_of_the_callers_own_tool_is_none_only_where_it_is_allowed():
+    parser = JsonParser(may_call_tools=True, target=Joke)
+    assert parser.read(called("f")) is None
+    assert parser.read(AIMessage(OBJECT)) == Joke(**PARSED)
+    assert "called 'f'" in str(failure(JsonParser(target=Joke), called("f")))
+
+
+def test_streamed_text_gives_growing_dicts_and_each_state_once():
+    states = list(JsonParser().transform(iter(pieces('Sure:\n```json\n{"a": "xy", "b": [1]}\n``` done'))))
+    assert states == [
+        {},
+        {"a": ""},
+        {"a": "x"},
+        {"a": "xy"},
+        {"a": "xy", "b": []},
+        {"a": "xy", "b": [1]},
+    ]
+
+
+async def test_streamed_text_gives_objects_of_the_class_as_soon_as_they_are_valid():
+    parser = JsonParser(target=Joke)
+    expected = [Joke(setup="a", punchline=p) for p in ("", "b")]
+    assert list(parser.transform(iter(pieces(OBJECT)))) == expected
+
+    async def chunks():
+        for piece in pieces(OBJECT):
+            yield piece
+
+    assert [value async for value in parser.atransform(chunks())] == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (None, [{}, {"setup": "a"}, {"setup": "a", "punchline": "b"}]),
+        (Joke, [Joke(**PARSED)]),
+        (JokeV1, [JokeV1(**PARSED)]),
+    ],
+)
+def test_a_streamed_call_gives_what_its_arguments_hold_so_far(target, expected):
+    parts = ["", '{"setup": "a"', ', "punchline": "b"}']
+    chunks = [
+        AIMessageChunk(
+            content="",
+            tool_call_chunks=[
+                {
+                    "name": None if n else "Joke",
+                    "args": args,
+                    "id": None if n else "1",
+                    "index": 0,
+                    "type": "tool_call_chunk",
+                }
+            ],
+        )
+        for n, args in enumerate(parts)
+    ]
+    assert list(ToolCallParser(tool_name="Joke", target=target).transform(iter(chunks))) == expected
+
+
+async def test_a_streamed_scalar_is_given_when_it_is_whole():
+    parser = JsonParser(root="value")
+    assert list(parser.transform(iter(pieces("42")))) == [42]
+
+    async def chunks():
+        for piece in pieces("42"):
+            yield piece
+
+    assert [value async for value in parser.atransform(chunks())] == [42]
+
+
+def test_a_bad_end_of_a_stream_is_raised_after_what_was_good():
+    stream = JsonParser().transform(iter(pieces('{"a": 1')))
+    assert [next(stream), next(stream)] == [{}, {"a": 1}]
+    with pytest.raises(OutputParserException, match="not valid JSON"):
+        next(stream)
+
+
+def test_a_stream_of_nothing_is_an_error():
+    with pytest.raises(OutputParserException, match="answered nothing"):
+        list(JsonParser().transform(iter([])))
+
+
+def test_a_class_whose_validators_break_on_half_an_object_still_streams():
+    assert list(JsonParser(target=Fragile).transform(iter(pieces('{"text": "ab"}')))) == [
+        Fragile(text="a"),
+        Fragile(text="ab"),
+    ]
+
+
+def test_a_partial_result_is_none_and_no_error():
+    assert JsonParser().parse_result([Generation(text="none yet")], partial=True) is None
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False) | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=4), st.booleans(), st.integers(0, 400))
+def test_every_beginning_of_an_object_is_read_as_langchain_core_reads_it(value, ascii_only, cut):
+    text = json.dumps(value, ensure_ascii=ascii_only)[: cut + 1]
+    assert JsonParser().glimpse(AIMessage(text)) == parse_partial_json(text)
+    assert JsonParser().glimpse(AIMessage(f"So:\n```json\n{text}")) == parse_partial_json(text)
+
+
+@given(st.text(alphabet='{}[]":,\\ an0-`\n', max_size=60))
+def test_no_text_breaks_a_glimpse_and_none_is_read_as_null(text):
+    for parser in (JsonParser(), JsonParser(root="value")):
+        parser.glimpse(AIMessage(text))
+        with suppress(OutputParserException):
+            assert parser.read(AIMessage(text)) is not None
+
+
+@pytest.mark.parametrize("text", ["word " * 8000, "{'a': " + "word " * 8000, '{"a": 1} ' + "word " * 8000])
+def test_a_long_answer_that_is_no_json_is_seen_to_be_none_at_once(text):
+    message = AIMessage(text)
+    start = time.process_time()
+    JsonParser().glimpse(message)
+    assert time.process_time() - start < 0.1
