@@ -1,0 +1,189 @@
+"""Promptrun's managed prompts, kept in memory: what the dashboard edits and GET /prompt reads.
+
+Knows nothing of HTTP beyond the statuses of its refusals. The shapes are those of Promptrun's page "Prompt API" and of
+the types of Promptrun's Node SDK. Tests edit while the server reads: each change swaps in a whole new record.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from langchain_promptrun.testing._checks import RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from langchain_promptrun.testing._items import Fault
+
+_START = datetime(2025, 7, 21, 4, 17, 39, 294_000, tzinfo=UTC)
+_BOTH = "You must provide either `version` or `tag`, but not both."
+
+
+class PromptProject:
+    """One project of the dashboard: its prompt in all versions, and the tags that point to them.
+
+    Made by `ManagedPrompts.create`. Each change moves the version's `updatedAt` on by a second.
+
+    Example:
+        >>> project = ManagedPrompts().create("Essays")
+        >>> project.publish("Write {{word_count}} words.", tags=["prod"])
+        1
+        >>> project.publish("Write {{word_count}} fine words.")
+        2
+        >>> project.tag("prod", 2)
+        >>> project.record(tag="prod")["prompt"]
+        'Write {{word_count}} fine words.'
+    """
+
+    def __init__(self, name: str, project_id: str) -> None:
+        self.name = name
+        self.id = project_id
+        self._versions: dict[int, dict[str, Any]] = {}
+        self._tags: dict[str, int] = {}
+        self._changes = 0
+
+    @property
+    def newest(self) -> int:
+        """The number of the newest version; 0 while there is none."""
+        return max(self._versions, default=0)
+
+    def publish(self, prompt: str, *, message: str = "", tags: Iterable[str] = (), **more: Any) -> int:
+        """Adds a version and moves tags to it.
+
+        Args:
+            prompt: The text, with `{{name}}` for variables.
+            message: What changed (`versionMessage`).
+            tags: The tags to move to this version. `latest` always is the newest, unless it was moved by hand.
+            **more: Further keys of the record, such as `temperature=0.2`, or `model="openai/gpt-4o"`, which becomes
+                the record's `{"name", "provider", "model"}`.
+
+        Returns:
+            The version's number, from 1.
+        """
+        version = self.newest + 1
+        now = self._now()
+        self._versions[version] = {
+            "id": str(uuid.uuid5(uuid.UUID(self.id), str(version))),
+            "createdAt": now,
+            "updatedAt": now,
+            "prompt": prompt,
+            "version": version,
+            "versionMessage": message,
+            **_wire_model(more),
+        }
+        for tag in tags:
+            self._tags[tag] = version
+        return version
+
+    def edit(self, version: int, **changes: Any) -> None:
+        """Changes a version in place: its `prompt`, `temperature`, `model`, or any other key of its record.
+
+        Raises:
+            KeyError: There is no such version.
+        """
+        self._versions[version] = {**self._versions[version], **_wire_model(changes), "updatedAt": self._now()}
+
+    def tag(self, name: str, version: int) -> None:
+        """Points a tag to a version.
+
+        Raises:
+            KeyError: There is no such version.
+        """
+        self._versions[version] = {**self._versions[version], "updatedAt": self._now()}
+        self._tags[name] = version
+
+    def untag(self, name: str) -> None:
+        """Takes a tag away.
+
+        Raises:
+            KeyError: There is no such tag.
+        """
+        del self._tags[name]
+
+    def record(self, *, version: int | None = None, tag: str | None = None) -> dict[str, Any]:
+        """The record that GET /prompt answers with: of a version, of a tag, or else the newest.
+
+        Raises:
+            RefusedError: With status 404: there is no such version or tag.
+        """
+        wanted = self._tags.get(tag, self.newest if tag == "latest" else 0) if tag is not None else version
+        found = self._versions.get(self.newest if wanted is None else wanted)
+        if found is None:
+            what = f"tag `{tag}`" if tag is not None else f"version {wanted or 'at all'}"
+            raise RefusedError(HTTPStatus.NOT_FOUND, f"The project has no {what}.")
+        return {**found, **({"tag": tag} if tag is not None else {}), "project": {"id": self.id, "name": self.name}}
+
+    def _now(self) -> str:
+        self._changes += 1
+        moment = _START + timedelta(seconds=self._changes)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _wire_model(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record whose model, where it is an id, has the shape that Promptrun's SDK knows."""
+    model = record.get("model")
+    if not isinstance(model, str):
+        return dict(record)
+    provider, _, name = model.partition("/")
+    return {**record, "model": {"name": name or provider, "provider": provider, "model": model, "icon": provider}}
+
+
+class ManagedPrompts:
+    """The dashboard of the stand-in server, `PromptrunServer.prompts`.
+
+    Example:
+        >>> prompts = ManagedPrompts()
+        >>> project = prompts.create("Essays", project_id="d0d52c6e-85ba-4025-a84c-3c99834fe2ac")
+        >>> project.publish("Write an essay.", model="openai/gpt-4o", temperature=0.5)
+        1
+        >>> prompts.find({"projectId": project.id})["model"]["model"]
+        'openai/gpt-4o'
+    """
+
+    def __init__(self) -> None:
+        self._projects: dict[str, PromptProject] = {}
+        self.faults: deque[Fault] = deque()
+
+    def create(self, name: str, *, project_id: str | None = None) -> PromptProject:
+        """A new project without versions. Its id is made of its name, unless it is given (a UUID).
+
+        Raises:
+            ValueError: `project_id` is no UUID.
+        """
+        made_up = uuid.uuid5(uuid.NAMESPACE_URL, f"https://promptrun.example/{name}")
+        project = PromptProject(name, str(uuid.UUID(project_id) if project_id else made_up))
+        self._projects[project.id] = project
+        return project
+
+    def delete(self, project: PromptProject) -> None:
+        """Removes a project, as somebody may do while a program still uses it."""
+        self._projects.pop(project.id, None)
+
+    def queue(self, *faults: Fault) -> None:
+        """What the next requests for a prompt meet, in order; those for chat completions are not touched."""
+        for fault in faults:
+            self.faults.extend([fault] * fault.times)
+
+    def find(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """The record that a query of GET /prompt asks for.
+
+        Raises:
+            RefusedError: Status 400 for a malformed query, 404 for an unknown project, version or tag.
+        """
+        version, tag = query.get("version"), query.get("tag")
+        if version is not None and tag is not None:
+            raise RefusedError(HTTPStatus.BAD_REQUEST, _BOTH)
+        if version is not None and not version.isdecimal():
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "`version` must be a number.")
+        try:
+            project_id = str(uuid.UUID(query.get("projectId", "")))
+        except ValueError:
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "You must provide `projectId`, a UUID.") from None
+        project = self._projects.get(project_id)
+        if project is None:
+            raise RefusedError(HTTPStatus.NOT_FOUND, "There is no such project.")
+        return project.record(version=None if version is None else int(version), tag=tag)

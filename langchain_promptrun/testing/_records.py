@@ -1,0 +1,112 @@
+"""What came in: one `RecordedRequest` for each request that reached the server.
+
+Owns the redaction of keys. Its flags are written by the server's thread alone and read by any other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from langchain_promptrun.testing._http import Request
+
+_HIDDEN = "***"
+_SECRET_HEADERS = ("authorization", "proxy-authorization")
+
+
+@dataclass(eq=False)
+class RecordedRequest:
+    """One request, and what became of it.
+
+    Attributes:
+        number: Counts from 1; the response's `x-request-id` is `req-<number>`.
+        method: The HTTP method.
+        target: The request's target as it stood in the request line; absolute when the server was used as a proxy.
+        path: The target's path.
+        query: The target's query parameters.
+        headers: Header fields, names in lower case; keys are replaced by `***`.
+        body: The body parsed as JSON; None where it is empty or not JSON.
+        raw: The body's bytes.
+        time: When it came in, in seconds since the epoch.
+        connection: The number of the connection that it came over, from 1: equal numbers mean a connection kept alive.
+        status: The answer's status; None as long as it is not known.
+        answered: The whole answer is on its way, or what a fault left of it.
+        disconnected: The client left before that.
+    """
+
+    number: int
+    method: str
+    target: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: Any
+    raw: bytes = field(repr=False)
+    time: float
+    connection: int
+    status: int | None = None
+    answered: bool = False
+    disconnected: bool = False
+    key_digest: bytes = field(default=b"", repr=False)
+
+    def has_key(self, key: str) -> bool:
+        """Whether the request carried this API key. The record holds only its digest."""
+        return hmac.compare_digest(self.key_digest, digest(key))
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether the request is neither answered nor given up."""
+        return not (self.answered or self.disconnected)
+
+
+def digest(key: str) -> bytes:
+    """What is kept of a key."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+def record(request: Request, number: int, connection: int, keys: Iterable[str]) -> RecordedRequest:
+    """The record of a request, without the keys that it carries."""
+    parts = urlsplit(request.target)
+    return RecordedRequest(
+        number=number,
+        method=request.method,
+        target=request.target,
+        path=parts.path,
+        query=dict(parse_qsl(parts.query, keep_blank_values=True)),
+        headers={name: _redacted(name, value, keys) for name, value in request.headers.items()},
+        body=_parsed(request.body),
+        raw=request.body,
+        time=time.time(),
+        connection=connection,
+        key_digest=digest(bearer(request.headers.get("authorization", "")) or ""),
+    )
+
+
+def bearer(authorization: str) -> str | None:
+    """The key of an Authorization header; None where there is none."""
+    scheme, _, key = authorization.partition(" ")
+    return key.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _redacted(name: str, value: str, keys: Iterable[str]) -> str:
+    if name in _SECRET_HEADERS:
+        scheme, space, _ = value.partition(" ")
+        return f"{scheme} {_HIDDEN}" if space else _HIDDEN
+    for key in keys:
+        value = value.replace(key, _HIDDEN)
+    return value
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None

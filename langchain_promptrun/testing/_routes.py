@@ -1,0 +1,197 @@
+"""A request -> the steps of its answer: the key, the path, the queue, the model.
+
+Owns the server's settings and what a test has queued. Does no I/O and waits for nothing; it runs in the server's
+thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from langchain_promptrun.testing import _checks, _conversation, _model, _records, _script, _wire
+from langchain_promptrun.testing._checks import Dialect, RefusedError
+from langchain_promptrun.testing._http import Request, phrase
+from langchain_promptrun.testing._items import Fault, Reply
+from langchain_promptrun.testing._prompts import ManagedPrompts
+from langchain_promptrun.testing._script import Response, Step
+from langchain_promptrun.testing._validation import UnanswerableError
+
+if TYPE_CHECKING:
+    from langchain_promptrun.testing._records import RecordedRequest
+
+T = TypeVar("T")
+Item = Reply | Fault
+Answer = Callable[[dict[str, Any]], Item | str | None]
+
+_logger = logging.getLogger("langchain_promptrun.testing")
+
+
+@dataclass(kw_only=True, eq=False)
+class Settings:
+    """How the server behaves; each may be changed while it runs."""
+
+    api_key: str | Collection[str] | None = field(default="test-key", repr=False)
+    models: Collection[str] | None = None
+    dialect: Dialect = "promptrun"
+    documented_shape: bool = False
+    strict: bool = True
+    answer: Answer | None = None
+    pace: float | None = None
+    cost_per_token: float | None = None
+
+    @property
+    def keys(self) -> Collection[str]:
+        """The keys that are let in; empty: any."""
+        if self.api_key is None:
+            return ()
+        return (self.api_key,) if isinstance(self.api_key, str) else self.api_key
+
+
+class Routes:
+    """Answers requests one by one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.queue: deque[Item] = deque()
+        self.prompts = ManagedPrompts()
+        self.requests: list[RecordedRequest] = []
+        self._settings = settings
+        self._stored: dict[str, list[Any]] = {}
+        self._count = 0
+        self._paths: dict[str, tuple[str, Callable[[RecordedRequest], tuple[Response, Fault]]]] = {
+            "/v1/chat/completions": ("POST", self._chat),
+            "/v1/prompt": ("GET", self._prompt),
+        }
+
+    def handle(self, request: Request, connection: int) -> tuple[RecordedRequest, Iterator[Step]]:
+        """The record of a request and the steps of its answer."""
+        self._count += 1
+        record = _records.record(request, self._count, connection, self._settings.keys)
+        try:
+            response, fault = self._routed(record)
+        except RefusedError as refused:
+            response, fault = self._refusal(refused), Fault()
+        except Exception:
+            _logger.exception("the stand-in server could not answer request %d", record.number)
+            response, fault = self._refusal(RefusedError(500, "The stand-in server failed; its log says why.")), Fault()
+        record.status = response.status if fault.status == HTTPStatus.OK else fault.status
+        headers = [("x-request-id", f"req-{record.number}"), *_script.pairs(response.headers)]
+        self.requests.append(record)
+        return record, _script.steps(replace(response, headers=headers), fault, keeps_alive=request.keeps_alive)
+
+    def _refusal(self, refused: RefusedError) -> Response:
+        document = _checks.error_body(
+            refused.status, refused.message, self._settings.dialect, refused.param, refused.code
+        )
+        return _script.json_response(document, refused.status)
+
+    def _routed(self, record: RecordedRequest) -> tuple[Response, Fault]:
+        if record.path not in self._paths:
+            raise RefusedError(HTTPStatus.NOT_FOUND, f"Unknown request URL: {record.method} {record.path}.")
+        method, answer = self._paths[record.path]
+        if record.method != method:
+            raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, f"Use {method} for {record.path}.")
+        if not any(map(record.has_key, self._settings.keys)) if self._settings.keys else record.has_key(""):
+            raise RefusedError(HTTPStatus.UNAUTHORIZED, "Invalid or missing API key.", code="invalid_api_key")
+        return answer(record)
+
+    def _prompt(self, record: RecordedRequest) -> tuple[Response, Fault]:
+        fault = _next(self.prompts.faults) or Fault()
+        own = self._own_response(fault, streams=False)
+        return own or _script.json_response(self.prompts.find(record.query)), fault
+
+    def _chat(self, record: RecordedRequest) -> tuple[Response, Fault]:
+        body, cached = self._with_stored(record)
+        item = _next(self.queue)
+        if item is None and self._settings.answer is not None:
+            made = self._settings.answer(body)
+            item = Reply(made) if isinstance(made, str) else made
+        fault = item if isinstance(item, Fault) else Fault()
+        reply = item if isinstance(item, Reply) else fault.reply
+        streams = bool(body.get("stream"))
+        own = self._own_response(fault, streams=streams)
+        if own is not None:
+            return own, fault if streams else replace(fault, error=None)
+        return self._rendered(self._replies(reply, body), self._asked(record, body, cached), streams=streams), fault
+
+    def _with_stored(self, record: RecordedRequest) -> tuple[dict[str, Any], bool]:
+        """A checked body, its messages filled in from the prompt cache where it has none."""
+        body, prompt_id = record.body, record.headers.get("http-prompt-id")
+        if record.raw and body is None:
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "We could not parse the JSON body of your request.")
+        _checks.check(body, strict=self._settings.strict, stored=prompt_id is not None)
+        self._check_model(body["model"])
+        if prompt_id is None:
+            return body, False
+        if body["messages"]:
+            self._stored[prompt_id] = body["messages"]
+            return body, False
+        if prompt_id not in self._stored:
+            raise RefusedError(HTTPStatus.NOT_FOUND, f"No prompt is stored under the id '{prompt_id}'.", "messages")
+        return {**body, "messages": self._stored[prompt_id]}, True
+
+    def _check_model(self, model: str) -> None:
+        known = "/" in model if self._settings.models is None else model in self._settings.models
+        if not known:
+            raise RefusedError(HTTPStatus.NOT_FOUND, f"The model '{model}' does not exist.", "model", "model_not_found")
+
+    def _own_response(self, fault: Fault, *, streams: bool) -> Response | None:
+        """What a fault sends in place of an answer; None: the answer is wanted."""
+        if fault.slices is not None or fault.events is not None:
+            pieces = [event if isinstance(event, bytes) else _wire.event(event) for event in fault.events or ()]
+            return Response(200, _script.SSE if streams or fault.events else _script.JSON, pieces)
+        if isinstance(fault.body, bytes | str):
+            body = fault.body.encode() if isinstance(fault.body, str) else fault.body
+            return Response(200, "text/plain; charset=utf-8", [body])
+        if fault.body is not None:
+            return _script.json_response(fault.body)
+        if fault.status >= HTTPStatus.BAD_REQUEST:
+            return self._refusal(RefusedError(fault.status, phrase(fault.status)))
+        return _script.json_response(fault.error) if fault.error is not None and not streams else None
+
+    def _replies(self, reply: Reply | None, body: Mapping[str, Any]) -> list[Reply]:
+        if reply is not None:
+            return [reply] * (body.get("n") or 1)
+        try:
+            return _model.replies(body)
+        except UnanswerableError as reason:
+            raise RefusedError(HTTPStatus.BAD_REQUEST, f"The stand-in cannot answer this schema: {reason}") from reason
+
+    def _asked(self, record: RecordedRequest, body: Mapping[str, Any], cached: bool) -> _wire.Asked:
+        tokens, audio = _conversation.prompt_tokens(body)
+        return _wire.Asked(
+            number=record.number,
+            model=body["model"],
+            prompt_tokens=tokens,
+            audio_tokens=audio,
+            cached_tokens=tokens if cached else 0,
+            dialect=self._settings.dialect,
+            documented_shape=self._settings.documented_shape,
+            include_usage=bool((body.get("stream_options") or {}).get("include_usage")),
+            top_logprobs=(body.get("top_logprobs") or 0) if body.get("logprobs") else None,
+            cost_per_token=self._settings.cost_per_token,
+        )
+
+    def _rendered(self, replies: Sequence[Reply], asked: _wire.Asked, *, streams: bool) -> Response:
+        reply = replies[0]
+        if not streams:
+            return _script.json_response(_wire.whole(replies, asked), headers=reply.headers)
+        numbered = self._settings.dialect == "promptrun"
+        events = [
+            _wire.event(document, number if numbered else None)
+            for number, document in enumerate(_wire.events(replies, asked), start=1)
+        ]
+        pace = self._settings.pace if reply.pace is None else reply.pace
+        return Response(200, _script.SSE, [*events, _wire.DONE], reply.headers, pace)
+
+
+def _next(queue: deque[T]) -> T | None:
+    """The next item; another thread may be adding to the queue or emptying it."""
+    try:
+        return queue.popleft()
+    except IndexError:
+        return None

@@ -1,0 +1,254 @@
+"""`PromptrunServer`: the thread, the listening socket, and what a test asks it.
+
+Owns the life of the server. All of its I/O happens in one event loop in one thread of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from langchain_promptrun.testing._connection import Connection
+from langchain_promptrun.testing._items import Fault, Reply
+from langchain_promptrun.testing._routes import Item, Routes, Settings
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from langchain_promptrun.testing import _http
+    from langchain_promptrun.testing._prompts import ManagedPrompts
+    from langchain_promptrun.testing._records import RecordedRequest
+    from langchain_promptrun.testing._script import Step
+
+_HOST = "127.0.0.1"
+_BACKLOG = 4096
+_POLL = 0.002
+
+
+@dataclass(kw_only=True, eq=False)
+class PromptrunServer(Settings):
+    """A Promptrun on loopback, for tests and demonstrations.
+
+    It speaks HTTP over real sockets, answers as a small model that always says the same to the same request, and can be
+    told what to say next (`Reply`) and how to fail (`Fault`). Use it with `with`, or `start()` and `close()`; after a
+    `close()` it can be started again on the same port. The settings may be changed while it runs.
+
+    The model echoes the last question. Given `tools` it calls those that fit the question by their names and
+    descriptions (or those that `tool_choice` demands), with arguments made from their JSON schemas and the numbers,
+    quotations and names in the conversation, and answers in text once the results are there. Given a
+    `response_format` it answers with JSON that fits. It keeps to `n`, `stop`, `max_tokens`, `seed` and `logprobs`,
+    and thinks aloud when `reasoning_effort` or `reasoning` asks for it.
+
+    Args:
+        api_key: The key, or the keys, that are let in; others get status 401. None: any key.
+        models: The ids of the models that exist; others get status 404. None: any id of the form `vendor/name`.
+        dialect: Where the two differ: `"promptrun"` shapes answers, streams (usage and finish reason together on an
+            event without `delta`) and errors as Promptrun's documents and its SDK's test data do; `"openai"` as OpenAI
+            documents it (usage in a last event without choices, when asked for).
+        documented_shape: Answers with no `finish_reason` and no `usage`, exactly as Promptrun's page shows them.
+        strict: Refuses requests that OpenAI's reference rules out, such as a tool result without its call. False:
+            looks only for `model` and `messages`.
+        answer: Called with each request's body for which nothing is queued; what it returns is said, None leaves it
+            to the model. It runs in the server's thread and must not wait.
+        pace: Seconds between two events of a stream. None: no pause.
+        cost_per_token: US dollars; adds `cost` to the usage.
+        port: The port. 0: a free one.
+        tls: Serves https with this context.
+
+    Raises:
+        OSError: At the start: the port is taken.
+
+    Example:
+        >>> import json, urllib.request
+        >>> def ask(server, text):
+        ...     body = {"model": "openai/gpt-4o", "messages": [{"role": "user", "content": text}]}
+        ...     request = urllib.request.Request(
+        ...         server.base_url + "/chat/completions",
+        ...         data=json.dumps(body).encode(),
+        ...         headers={"Authorization": f"Bearer {server.api_key}"},
+        ...     )
+        ...     with urllib.request.urlopen(request) as response:
+        ...         return json.load(response)["choices"][0]["message"]["content"]
+        >>> with PromptrunServer() as server:
+        ...     ask(server, "Hi.")
+        ...     server.queue(Reply("It is sunny."))
+        ...     ask(server, "How is the weather?")
+        ...     server.requests[-1].body["messages"][0]["content"]
+        'Hello! You said: Hi.'
+        'It is sunny.'
+        'How is the weather?'
+    """
+
+    port: int = 0
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.reading = True
+        self._routes = Routes(self)
+        self._connections: set[Connection] = set()
+        self._numbers = itertools.count(1)
+        self._accepted = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = asyncio.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Starts serving; does nothing where it already is.
+
+        Raises:
+            OSError: The port is taken.
+        """
+        if self._thread is not None:
+            return
+        listener = socket.create_server((_HOST, self.port), backlog=_BACKLOG)
+        self.port = listener.getsockname()[1]
+        self._stop = asyncio.Event()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._run, args=(self._loop, listener), name="promptrun-stand-in", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends all connections and the thread; does nothing where it is not running."""
+        if self._thread is None or self._loop is None:
+            return
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+        self._thread = self._loop = None
+
+    @property
+    def base_url(self) -> str:
+        """Where a client finds it, as `ChatPromptrun(base_url=...)` takes it."""
+        return f"{'http' if self.tls is None else 'https'}://{_HOST}:{self.port}/v1"
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        """The requests that came in, oldest first; refused ones, too."""
+        return self._routes.requests
+
+    @property
+    def prompts(self) -> ManagedPrompts:
+        """The dashboard of the managed prompts."""
+        return self._routes.prompts
+
+    @property
+    def queued(self) -> int:
+        """How many requests the queue is still good for."""
+        return len(self._routes.queue)
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open now."""
+        return len(self._connections)
+
+    @property
+    def connections_accepted(self) -> int:
+        """How many connections were ever opened."""
+        return self._accepted
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are neither answered nor given up."""
+        return sum(request.in_flight for request in tuple(self.requests))
+
+    def queue(self, *items: Item | str) -> None:
+        """What the next requests for chat completions get, in order; a text stands for a `Reply` of it.
+
+        Requests that are refused (key, path, malformed body, unknown model) use nothing up.
+
+        Raises:
+            TypeError: An item is none of the three.
+        """
+        for item in items:
+            entry = Reply(item) if isinstance(item, str) else item
+            if not isinstance(entry, Reply | Fault):
+                raise TypeError(f"a Reply, a Fault or a text can be queued, not {type(item).__name__}")
+            self._routes.queue.extend([entry] * entry.times)
+
+    def clear(self) -> None:
+        """Forgets the requests that came in and what is queued."""
+        self._routes.queue.clear()
+        self._routes.prompts.faults.clear()
+        self._routes.requests.clear()
+
+    def wait_until(self, condition: Callable[[], object], timeout: float = 5.0, *, what: str = "the condition") -> None:
+        """Waits until a condition holds. In async code call it through `asyncio.to_thread`.
+
+        Args:
+            condition: Looked at every 2 ms.
+            timeout: Seconds.
+            what: What is waited for, for the error's text.
+
+        Raises:
+            TimeoutError: It did not come to hold.
+        """
+        end = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > end:
+                raise TimeoutError(f"{what} did not come within {timeout} s: {len(self.requests)} requests so far")
+            time.sleep(_POLL)
+
+    def wait_for_requests(self, count: int = 1, timeout: float = 5.0) -> list[RecordedRequest]:
+        """Waits until so many requests have come in, and returns all there are.
+
+        Raises:
+            TimeoutError: They did not come.
+        """
+        self.wait_until(lambda: len(self.requests) >= count, timeout, what=f"request {count}")
+        return list(self.requests)
+
+    def wait_for_disconnects(self, count: int = 1, timeout: float = 5.0) -> list[RecordedRequest]:
+        """Waits until so many clients have left before their answers' end, and returns their requests.
+
+        Raises:
+            TimeoutError: They did not leave.
+        """
+
+        def left() -> list[RecordedRequest]:
+            return [request for request in tuple(self.requests) if request.disconnected]
+
+        self.wait_until(lambda: len(left()) >= count, timeout, what=f"disconnect {count}")
+        return left()
+
+    def opened(self, connection: Connection) -> int:
+        """Takes note of a connection and numbers it. Called by the connection."""
+        self._connections.add(connection)
+        self._accepted += 1
+        return self._accepted
+
+    def closed(self, connection: Connection) -> None:
+        """Forgets a connection. Called by the connection."""
+        self._connections.discard(connection)
+
+    def handle(self, request: _http.Request, connection: int) -> tuple[RecordedRequest, Iterator[Step]]:
+        """Answers a request. Called by the connection."""
+        return self._routes.handle(request, connection)
+
+    def _run(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(self._serve(listener))
+
+    async def _serve(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=_BACKLOG, ssl=self.tls)
+        await self._stop.wait()
+        server.close()
+        for connection in tuple(self._connections):
+            connection.abort()

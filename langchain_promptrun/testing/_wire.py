@@ -1,0 +1,241 @@
+"""Replies -> documents: the whole answer, the stream's events, the token counts.
+
+Pure. Owns the shapes of Promptrun's page "Streaming AI" and of the test data of Promptrun's Node SDK, and those of
+OpenAI's reference as the other dialect. Knows nothing of HTTP, and nothing of what a reply should say.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from langchain_promptrun.testing import _words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from langchain_promptrun.testing._checks import Dialect
+    from langchain_promptrun.testing._items import Reply
+
+FIRST_SECOND = 1715325600
+"""The `created` of the documented example; later answers count on from it, so that a run can be repeated exactly."""
+DONE = b"data: [DONE]\n\n"
+_ARGUMENTS_PIECE = 12
+_LOGPROB = -0.125
+_DETAILS_FORMAT = "anthropic-claude-v1"
+_SIGNATURE = "c3RhbmQtaW4="
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What of a request and of the server's settings shapes its answer's documents."""
+
+    number: int
+    model: str
+    prompt_tokens: int
+    audio_tokens: int = 0
+    cached_tokens: int = 0
+    dialect: Dialect = "promptrun"
+    documented_shape: bool = False
+    include_usage: bool = False
+    top_logprobs: int | None = None
+    cost_per_token: float | None = None
+
+
+def encode(value: Any) -> bytes:
+    """Compact JSON. A text that is no Unicode (a lone surrogate) goes out escaped."""
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+def event(document: Any, number: int | None = None) -> bytes:
+    """A server-sent event: a text as it is, anything else as JSON; with an `id:` line where it has a number."""
+    data = document.encode() if isinstance(document, str) else encode(document)
+    return (b"" if number is None else b"id: %d\n" % number) + b"data: " + data + b"\n\n"
+
+
+def whole(replies: Sequence[Reply], asked: Asked) -> dict[str, Any]:
+    """The answer to a request without `stream`."""
+    choices = []
+    for index, reply in enumerate(replies):
+        choice: dict[str, Any] = {"index": index, "message": _message(reply, asked, index)}
+        if asked.top_logprobs is not None:
+            choice["logprobs"] = _logprobs(_words.pieces(reply.text or ""), asked.top_logprobs)
+        choices.append(_finished(choice, reply, asked))
+    return {**_head(replies[0], asked, "chat.completion"), "choices": choices, **_usage_key(replies, asked)}
+
+
+def events(replies: Sequence[Reply], asked: Asked) -> Iterator[dict[str, Any]]:
+    """The documents of a stream's events, without `[DONE]`."""
+    head = _head(replies[0], asked, "chat.completion.chunk")
+    usage = _usage_key(replies, asked)
+    openai = asked.dialect == "openai"
+    filler = {"usage": None} if openai and asked.include_usage else {}
+    for index, reply in enumerate(replies):
+        for delta in _deltas(reply, asked, index):
+            yield {**head, "choices": [_choice(index, delta, asked)], **filler}
+        last = usage if index == len(replies) - 1 and not openai else {}
+        finish = _finished(_finish_choice(index, len(replies), openai=openai), reply, asked)
+        if "finish_reason" in finish:
+            yield {**head, "choices": [finish], **filler, **last}
+        elif last:
+            yield {**head, "choices": [], **last}
+    if openai and asked.include_usage and usage:
+        yield {**head, "choices": [], **usage}
+
+
+def _head(reply: Reply, asked: Asked, kind: str) -> dict[str, Any]:
+    head = {"id": f"chatcmpl-{asked.number}", "object": kind, "created": FIRST_SECOND + asked.number}
+    return {**head, "model": reply.model or asked.model, **reply.document}
+
+
+def _finished(choice: dict[str, Any], reply: Reply, asked: Asked) -> dict[str, Any]:
+    """A choice with its finish reason, where it has one."""
+    reason = reply.finish_reason
+    if reason == "auto":
+        natural = "tool_calls" if reply.tool_calls else "stop"
+        reason = None if asked.documented_shape else natural
+    return choice if reason is None else {**choice, "finish_reason": reason}
+
+
+def _finish_choice(index: int, count: int, *, openai: bool) -> dict[str, Any]:
+    """In the SDK's test data the last choice has neither `delta` nor `index`; with several, they need the latter."""
+    if openai:
+        return {"index": index, "delta": {}, "logprobs": None}
+    return {"index": index} if count > 1 else {}
+
+
+def _choice(index: int, delta: Mapping[str, Any], asked: Asked) -> dict[str, Any]:
+    choice: dict[str, Any] = {"index": index, "delta": delta}
+    if asked.dialect == "openai":
+        choice |= {"logprobs": None, "finish_reason": None}
+    if asked.top_logprobs is not None and delta.get("content"):
+        choice["logprobs"] = _logprobs([delta["content"]], asked.top_logprobs)
+    return choice
+
+
+def _message(reply: Reply, asked: Asked, choice: int) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": reply.text, **_reasoning(reply)}
+    if reply.refusal is not None:
+        message["refusal"] = reply.refusal
+    if reply.tool_calls:
+        message["tool_calls"] = _calls(reply, asked, choice)
+    return {**message, **reply.message}
+
+
+def _reasoning(reply: Reply) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in _fields(reply):
+        found[name] = [_detail(text=reply.reasoning, signature=_SIGNATURE)] if _is_details(name) else reply.reasoning
+    if reply.reasoning_details is not None:
+        found["reasoning_details"] = list(reply.reasoning_details)
+    return found
+
+
+def _fields(reply: Reply) -> tuple[str, ...]:
+    if reply.reasoning is None:
+        return ()
+    return (reply.reasoning_field,) if isinstance(reply.reasoning_field, str) else reply.reasoning_field
+
+
+def _is_details(name: str) -> bool:
+    return name == "reasoning_details"
+
+
+def _detail(**found: Any) -> dict[str, Any]:
+    """A signed piece of reasoning as OpenRouter's page "Reasoning Tokens" shows it."""
+    return {"type": "reasoning.text", **found, "format": _DETAILS_FORMAT, "index": 0}
+
+
+def _calls(reply: Reply, asked: Asked, choice: int) -> list[dict[str, Any]]:
+    return [_call(call, f"call_{asked.number}_{choice}_{index}") for index, call in enumerate(reply.tool_calls)]
+
+
+def _call(call: Mapping[str, Any], made_up: str) -> dict[str, Any]:
+    arguments = call.get("args", {})
+    text = arguments if isinstance(arguments, str | None) else encode(arguments).decode()
+    extra = {key: value for key, value in call.items() if key not in {"name", "args", "id"}}
+    function = {"name": call["name"], "arguments": text}
+    return {"id": call.get("id", made_up), "type": "function", "function": function, **extra}
+
+
+def _deltas(reply: Reply, asked: Asked, choice: int) -> Iterator[dict[str, Any]]:
+    """The deltas of one reply; the role comes with the first, or in OpenAI's dialect before it."""
+    parts = _parts(reply, asked, choice)
+    first = {"content": ""} if asked.dialect == "openai" else next(parts, {"content": ""})
+    yield {"role": "assistant", **first}
+    yield from parts
+
+
+def _parts(reply: Reply, asked: Asked, choice: int) -> Iterator[dict[str, Any]]:
+    names = _fields(reply)
+    for piece in _words.pieces(reply.reasoning or ""):
+        yield {name: [_detail(text=piece)] if _is_details(name) else piece for name in names}
+    if "reasoning_details" in names:
+        yield {"reasoning_details": [_detail(signature=_SIGNATURE)]}
+    for detail in reply.reasoning_details or ():
+        yield {"reasoning_details": [detail]}
+    for piece in _words.pieces(reply.text or "") if reply.pieces is None else reply.pieces:
+        yield {"content": piece}
+    for piece in _words.pieces(reply.refusal or ""):
+        yield {"refusal": piece}
+    for index, call in enumerate(_calls(reply, asked, choice)):
+        yield from ({"tool_calls": [part]} for part in _call_parts(index, call))
+    if reply.message:
+        yield dict(reply.message)
+
+
+def _call_parts(index: int, call: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A tool call: first all of it without the arguments, then these in pieces."""
+    arguments = call["function"]["arguments"]
+    first = None if arguments is None else ""
+    yield {"index": index, **call, "function": {**call["function"], "arguments": first}}
+    for start in range(0, len(arguments or ""), _ARGUMENTS_PIECE):
+        yield {"index": index, "function": {"arguments": arguments[start : start + _ARGUMENTS_PIECE]}}
+
+
+def _logprobs(tokens: Sequence[str], alternatives: int) -> dict[str, Any]:
+    def entry(token: str, logprob: float) -> dict[str, Any]:
+        return {"token": token, "logprob": logprob, "bytes": list(token.encode("utf-8", "replace"))}
+
+    content = []
+    for token in tokens:
+        top = [entry(token + "'" * rank, _LOGPROB * (rank + 1)) for rank in range(alternatives)]
+        content.append({**entry(token, _LOGPROB), "top_logprobs": top})
+    return {"content": content, "refusal": None}
+
+
+def _usage_key(replies: Sequence[Reply], asked: Asked) -> dict[str, Any]:
+    usage = replies[0].usage
+    if usage == "auto":
+        return {} if asked.documented_shape else {"usage": _counted(replies, asked)}
+    return {} if usage is None else {"usage": dict(usage)}
+
+
+def _counted(replies: Sequence[Reply], asked: Asked) -> dict[str, Any]:
+    """Token counts of the words sent; details only where they are not zero."""
+    reasoning = sum(len(_words.pieces(reply.reasoning or "")) for reply in replies)
+    said = [text for reply in replies for text in (reply.text, reply.refusal)]
+    called = [str(call.get("args")) for reply in replies for call in reply.tool_calls]
+    completion = reasoning + sum(len(_words.pieces(text or "")) for text in said + called)
+    total = asked.prompt_tokens + completion
+    usage: dict[str, Any] = {
+        "prompt_tokens": asked.prompt_tokens,
+        "completion_tokens": completion,
+        "total_tokens": total,
+    }
+    cached = min(asked.prompt_tokens, asked.cached_tokens or replies[0].cached_tokens)
+    prompt_details = {"cached_tokens": cached, "audio_tokens": asked.audio_tokens}
+    usage |= _details("prompt_tokens_details", prompt_details)
+    usage |= _details("completion_tokens_details", {"reasoning_tokens": reasoning})
+    price = asked.cost_per_token
+    cost = replies[0].cost if replies[0].cost is not None or price is None else round(total * price, 12)
+    return usage if cost is None else {**usage, "cost": cost}
+
+
+def _details(name: str, counts: Mapping[str, int]) -> dict[str, Any]:
+    found = {key: count for key, count in counts.items() if count}
+    return {name: found} if found else {}

@@ -1,0 +1,363 @@
+"""The stand-in server over real sockets: what goes over the wire, byte by byte, and what becomes of connections."""
+
+import asyncio
+import contextlib
+import gc
+import http.client
+import json
+import math
+import os
+import shutil
+import socket
+import ssl
+import struct
+import subprocess
+import threading
+import time
+import warnings
+
+import pytest
+
+from langchain_promptrun.testing import Fault, PromptrunServer, Reply
+
+MESSAGES = [{"role": "user", "content": "Hi"}]
+END = b"0\r\n\r\n"
+
+
+def request(key="test-key", connection="keep-alive", **body):
+    payload = json.dumps({"model": "a/b", "messages": MESSAGES, **body}).encode()
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n"
+        f"connection: {connection}\r\ncontent-length: {len(payload)}\r\n\r\n"
+    )
+    return head.encode() + payload
+
+
+class Client:
+    """A socket that reads to a mark."""
+
+    def __init__(self, server):
+        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+        self.data = b""
+
+    def send(self, **body):
+        self.socket.sendall(request(**body))
+        return self
+
+    def read_to(self, mark):
+        while mark not in self.data:
+            received = self.socket.recv(65_536)
+            assert received, self.data
+            self.data += received
+        found, mark, self.data = self.data.partition(mark)
+        return found + mark
+
+    def read_all(self):
+        received = [self.data]
+        try:
+            while more := self.socket.recv(1_000_000):
+                received.append(more)
+        finally:
+            self.data = b"".join(received)
+        return self.data
+
+    def reset(self):
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+
+@pytest.fixture
+def server():
+    with PromptrunServer() as running:
+        yield running
+
+
+@pytest.fixture
+def client(server):
+    opened = Client(server)
+    with contextlib.closing(opened.socket):
+        yield opened
+
+
+def test_one_connection_serves_many_requests(server, client):
+    for _ in range(3):
+        assert client.send(stream=True).read_to(END).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"content-length: " in client.send().read_to(b"\r\n\r\n")
+        client.read_to(b"}}")
+    assert [record.connection for record in server.requests] == [1] * 6
+    assert (server.connections_accepted, server.open_connections) == (1, 1)
+    server.wait_until(lambda: all(record.answered for record in server.requests))
+
+
+def test_requests_that_come_at_once_are_answered_in_turn(client):
+    client.socket.sendall(request(stream=True) + request(connection="close"))
+    assert client.read_all().count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_each_event_is_a_flush_of_its_own(server, client):
+    """With a pause after each piece, nothing of the next one has been sent before."""
+    events = [threading.Event() for _ in range(3)]
+    server.queue(Fault(slices=[b"one", events[0], b"two", events[1], b"three", events[2]], framing="raw"))
+    client.send()
+    assert client.socket.recv(100) == b"one"
+    events[0].set()
+    assert client.socket.recv(100) == b"two"
+    events[1].set()
+    assert client.socket.recv(100) == b"three"
+    events[2].set()
+    assert client.socket.recv(100) == b""
+
+
+def test_a_cut_ends_without_the_last_chunk(server, client):
+    server.queue(Fault(after=2, cut=True))
+    body = client.send(stream=True).read_all()
+    assert body.count(b"data: ") == 2
+    assert not body.endswith(END)
+    assert server.requests[0].answered
+
+
+def test_a_clean_cut_ends_with_the_last_chunk_and_keeps_the_connection(server, client):
+    server.queue(Fault(after=2, cut="clean"))
+    assert b"[DONE]" not in client.send(stream=True).read_to(END)
+    assert b"[DONE]" in client.send(stream=True).read_to(END)
+
+
+@pytest.mark.parametrize("after", [None, 0, 2])
+def test_a_reset_is_a_reset(server, client, after):
+    server.queue(Fault(after=after, reset=True))
+    client.send(stream=True)
+    with pytest.raises(ConnectionResetError):
+        client.read_all()
+    assert client.data.count(b"data: ") == (after or 0)
+
+
+def test_comments_flow_until_the_event(server, client):
+    go_on = threading.Event()
+    server.queue(Fault(after=1, comments=0.01, pause=go_on))
+    client.send(stream=True).read_to(b": ping\n\n")
+    client.read_to(b": ping\n\n")
+    go_on.set()
+    assert client.read_to(END).count(b"data: ") >= 3
+
+
+def test_a_stream_keeps_its_pace(server, client):
+    server.pace = 0.02
+    start = time.monotonic()
+    client.send(stream=True).read_to(END)
+    assert time.monotonic() - start > 5 * 0.02
+
+
+def test_a_delay_holds_back_the_first_byte(server, client):
+    go_on = threading.Event()
+    server.queue(Fault(delay=go_on))
+    client.send()
+    server.wait_for_requests(1)
+    client.socket.settimeout(0.05)
+    with pytest.raises(TimeoutError):
+        client.socket.recv(1)
+    go_on.set()
+    client.socket.settimeout(5)
+    assert client.socket.recv(1) == b"H"
+
+
+def test_it_sees_a_client_leave_in_a_pause(server, client):
+    server.queue(Fault(after=1, pause=math.inf))
+    client.send(stream=True).read_to(b"data: ")
+    assert server.in_flight == 1
+    client.socket.close()
+    (record,) = server.wait_for_disconnects(1)
+    assert (record.number, record.answered, server.in_flight) == (1, False, 0)
+    server.wait_until(lambda: server.open_connections == 0)
+    server.wait_until(lambda: len(asyncio.all_tasks(server._loop)) == 1, what="the end of the answer's task")
+
+
+def test_it_sees_a_client_leave_before_the_first_byte(server, client):
+    server.queue(Fault(delay=threading.Event()), Fault(delay=0.05))
+    client.send()
+    server.wait_for_requests(1)
+    client.socket.close()
+    assert server.wait_for_disconnects(1)[0].number == 1
+    other = Client(server)
+    with contextlib.closing(other.socket):
+        assert other.send().read_to(b"\r\n").startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("leave", [lambda client: client.socket.close(), Client.reset], ids=["close", "reset"])
+def test_it_sees_a_client_leave_in_a_long_stream(server, client, leave):
+    server.queue(Reply("word " * 20_000))
+    client.send(stream=True).read_to(b"data: ")
+    leave(client)
+    assert server.wait_for_disconnects(1)[0].status == 200
+
+
+def test_it_waits_for_a_slow_client(server, client):
+    """The answer is far larger than the socket's buffers: it is not answered before it is read."""
+    server.queue(Reply("x" * 12_000_000))
+    client.send(connection="close").read_to(b"\r\n\r\n")
+    other = Client(server)
+    with contextlib.closing(other.socket):
+        other.send(connection="close").read_all()
+    assert [record.answered for record in server.requests] == [False, True]
+    client.read_all()
+    server.wait_until(lambda: server.requests[0].answered)
+
+
+def test_a_client_that_leaves_after_the_answer_has_not_left_early(server, client):
+    client.send(stream=True).read_to(END)
+    client.socket.close()
+    server.wait_until(lambda: server.open_connections == 0)
+    assert (server.requests[0].answered, server.requests[0].disconnected) == (True, False)
+
+
+def test_a_long_stream_does_not_hold_up_others(server, client):
+    server.queue(Reply("word " * 3000))
+    other = Client(server)
+    with contextlib.closing(other.socket):
+        client.send(stream=True)
+        other.send().read_to(b"\r\n\r\n")
+    assert [record.connection for record in server.requests] == [1, 2]
+    assert not server.requests[0].answered
+
+
+def test_what_is_no_http_gets_400_and_an_end(client):
+    client.socket.sendall(b"nonsense\r\n\r\n")
+    assert client.read_all().startswith(b"HTTP/1.1 400 Bad Request\r\n")
+
+
+def test_a_thousand_connections_at_once(server):
+    """All are open at the same time, held by one event, and all get their answers."""
+    go_on = threading.Event()
+    server.queue(Fault(delay=go_on, times=1000))
+
+    async def ask():
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(request(stream=True))
+        body = await reader.readuntil(END)
+        writer.close()
+        await writer.wait_closed()
+        return b"[DONE]" in body
+
+    async def main():
+        asking = [asyncio.create_task(ask()) for _ in range(1000)]
+        await asyncio.to_thread(server.wait_for_requests, 1000, 30)
+        assert server.in_flight == server.open_connections == 1000
+        go_on.set()
+        return await asyncio.gather(*asking)
+
+    assert all(asyncio.run(main()))
+
+
+def test_a_deaf_server_accepts_and_never_reads(server):
+    server.reading = False
+    client = Client(server).send()
+    server.wait_until(lambda: server.open_connections == 1)
+    client.socket.settimeout(0.05)
+    with contextlib.closing(client.socket), pytest.raises(TimeoutError):
+        client.socket.recv(1)
+    assert server.requests == []
+
+
+def test_closing_ends_everything_and_leaves_nothing_behind():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        threads = threading.active_count()
+        with PromptrunServer() as server:
+            server.queue(Fault(pause=math.inf, after=1), Fault(comments=0.01), Fault(delay=threading.Event()))
+            clients = [Client(server).send(stream=True) for _ in range(3)] + [Client(server)]
+            server.wait_for_requests(3)
+            server.wait_until(lambda: server.open_connections == 4)
+        assert threading.active_count() == threads
+        assert server.open_connections == 0
+        for client in clients:
+            with contextlib.closing(client.socket), contextlib.suppress(ConnectionResetError):
+                client.read_all()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.port), timeout=5)
+        gc.collect()
+
+
+def test_it_starts_again_on_the_same_port(server):
+    port = server.port
+    server.start()
+    server.close()
+    server.close()
+    server.start()
+    client = Client(server)
+    with contextlib.closing(client.socket):
+        client.send(connection="close").read_all()
+    assert server.port == port
+    assert server.base_url == f"http://127.0.0.1:{port}/v1"
+    assert len(server.requests) == 1
+
+
+def test_a_port_that_is_taken_is_an_error(server):
+    with pytest.raises(OSError, match="in use"):
+        PromptrunServer(port=server.port).start()
+
+
+def test_the_queue_counts_requests_and_can_be_cleared(server, client):
+    server.queue("text", Reply("reply", times=2), Fault(status=500))
+    server.prompts.queue(Fault(status=500))
+    assert server.queued == 4
+    client.send()
+    server.wait_for_requests(1)
+    assert server.queued == 3
+    server.clear()
+    assert (server.queued, server.requests, list(server.prompts.faults)) == (0, [], [])
+
+
+def test_only_replies_faults_and_texts_can_be_queued(server):
+    with pytest.raises(TypeError, match="not dict"):
+        server.queue({"text": "x"})
+
+
+def test_waiting_ends_with_a_clear_error(server):
+    start = time.monotonic()
+    with pytest.raises(TimeoutError, match=r"request 2 did not come within 0.01 s: 0 requests so far"):
+        server.wait_for_requests(2, timeout=0.01)
+    with pytest.raises(TimeoutError, match="disconnect 1"):
+        server.wait_for_disconnects(timeout=0.01)
+    assert time.monotonic() - start < 2
+
+
+def test_a_changed_key_counts_at_once(server, client):
+    server.api_key = "other"
+    assert client.send().read_to(b"\r\n").startswith(b"HTTP/1.1 401")
+
+
+def test_it_can_be_used_as_a_proxy(server):
+    """A client with a proxy sends the whole URL; the record shows it."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    with contextlib.closing(connection):
+        target = "http://api.promptrun.ai/v1/chat/completions"
+        body = json.dumps({"model": "a/b", "messages": MESSAGES})
+        connection.request("POST", target, body, {"authorization": "Bearer test-key"})
+        assert connection.getresponse().status == 200
+    assert server.requests[0].target == target
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_it_speaks_https_with_a_tls_context(tmp_path):
+    certificate, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    names = ["-subj", "/CN=stand-in", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, *names]
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    with PromptrunServer(tls=context) as server:
+        assert server.base_url == f"https://127.0.0.1:{server.port}/v1"
+        server.queue("text", Fault(after=1, cut=True))
+        client = Client(server)
+        trusting = ssl.create_default_context(cafile=certificate)
+        client.socket = trusting.wrap_socket(client.socket, server_hostname="127.0.0.1")
+        with contextlib.closing(client.socket):
+            assert b"[DONE]" in client.send(stream=True).read_to(END)
+            assert client.send(stream=True).read_all().count(b"data: ") == 1
+
+
+def test_the_fixture_points_the_environment_to_the_server(promptrun_server):
+    assert os.environ["PROMPTRUN_BASE_URL"] == promptrun_server.base_url
+    assert os.environ["PROMPTRUN_API_KEY"] == promptrun_server.api_key
+    client = Client(promptrun_server)
+    with contextlib.closing(client.socket):
+        assert client.send().read_to(b"\r\n").startswith(b"HTTP/1.1 200")

@@ -1,0 +1,278 @@
+import contextlib
+from enum import Enum
+from typing import Literal
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field
+
+from langchain_promptrun.testing._answers import answer
+from langchain_promptrun.testing._validation import UnanswerableError
+from langchain_promptrun.testing._values import Source
+
+TEXTS = st.sampled_from(["", "Add 3 and -4.5 in Paris for 'Ann Lee'.", "no numbers here", "1 2 3 4 5 6 7 8 9"])
+CHECKER = jsonschema.Draft202012Validator
+FORMATS = [
+    *("date", "date-time", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uri", "uri-reference", "uuid"),
+    *("json-pointer", "regex", "password", "idn-email", "iri"),
+]
+
+
+def made(schema, text="", *, optional=False):
+    """An answer that jsonschema accepts."""
+    value = answer(schema, Source(text), optional=optional)
+    jsonschema.validate(value, schema, CHECKER, format_checker=CHECKER.FORMAT_CHECKER)
+    return value
+
+
+@st.composite
+def numeric(draw):
+    """A numeric schema that some number satisfies."""
+    whole = draw(st.booleans())
+    number = draw(st.integers(-1000, 1000)) if whole else draw(st.floats(-1e6, 1e6))
+    below, above = draw(st.integers(1, 50)), draw(st.integers(1, 50))
+    schema = {"type": "integer" if whole else "number"}
+    bounds = {
+        "minimum": number,
+        "exclusiveMinimum": number - below,
+        "maximum": number,
+        "exclusiveMaximum": number + above,
+    }
+    schema |= {key: bounds[key] for key in draw(st.sets(st.sampled_from(sorted(bounds))))}
+    if not {"minimum", "maximum"} & schema.keys() and below + above > 10:
+        schema["multipleOf"] = draw(st.sampled_from([1, 2, 5]))
+    return schema
+
+
+@st.composite
+def strings(draw):
+    low = draw(st.integers(0, 40))
+    length = {"type": "string", "minLength": low, "maxLength": low + draw(st.integers(0, 40))}
+    formatted = {"type": "string", "format": draw(st.sampled_from(FORMATS))}
+    return draw(st.sampled_from([length, formatted, {"type": "string"}, {"type": "string", "maxLength": low}]))
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(-9, 9) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+LEAVES = (
+    numeric()
+    | strings()
+    | st.sampled_from([{"type": "boolean"}, {"type": "null"}, {}, True, {"type": ["null", "string"]}])
+    | VALUES.map(lambda value: {"const": value})
+    | st.lists(VALUES, min_size=1, max_size=4).map(lambda values: {"enum": values})
+)
+NAMES = st.sampled_from(["name", "size", "tags", "child", "a b", "größe"])
+
+
+@st.composite
+def arrays(draw, inner):
+    low = draw(st.integers(0, 3))
+    schema = {"type": "array", "items": draw(inner), "minItems": low}
+    if draw(st.booleans()):
+        schema["maxItems"] = low + draw(st.integers(0, 2))
+    if draw(st.booleans()):
+        schema["prefixItems"] = draw(st.lists(inner, min_size=1, max_size=3))
+    return schema
+
+
+@st.composite
+def objects(draw, inner):
+    properties = draw(st.dictionaries(NAMES, inner, max_size=4))
+    required = draw(st.lists(st.sampled_from(sorted(properties)), unique=True)) if properties else []
+    schema = {"type": "object", "properties": properties, "required": required}
+    if draw(st.booleans()):
+        schema["additionalProperties"] = draw(st.just(False) | inner)
+    if draw(st.booleans()):
+        schema["maxProperties"] = len(required) + draw(st.integers(0, 2))
+    if schema.get("additionalProperties") is not False and "maxProperties" not in schema:
+        schema["minProperties"] = draw(st.integers(0, 6))
+    return schema
+
+
+def alternatives(inner):
+    return st.lists(inner, min_size=1, max_size=3).flatmap(
+        lambda branches: st.sampled_from([{"anyOf": branches}, {"allOf": [branches[0], {"title": "x"}]}])
+    )
+
+
+SATISFIABLE = st.recursive(LEAVES, lambda inner: arrays(inner) | objects(inner) | alternatives(inner), max_leaves=8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SATISFIABLE, TEXTS, st.booleans())
+def test_a_schema_that_can_be_satisfied_is(schema, text, optional):
+    made(schema, text, optional=optional)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SATISFIABLE, st.lists(SATISFIABLE, max_size=3), st.sampled_from(["oneOf", "allOf", "not"]), st.booleans())
+def test_an_answer_is_right_or_refused(schema, others, keyword, unique):
+    """Schemas that perhaps nothing satisfies: never a wrong answer."""
+    argument = others[0] if keyword == "not" and others else [schema, *others]
+    mixed = {keyword: argument} if keyword != "not" or others else {"not": schema}
+    with contextlib.suppress(UnanswerableError):
+        made({"type": "array", "items": mixed, "minItems": 2, "uniqueItems": unique})
+
+
+@given(st.integers(2, 12), st.sampled_from(["string", "integer", "number", "array", "object"]))
+def test_members_of_a_set_differ(count, kind):
+    inner = {"type": kind} | ({"minItems": 1} if kind == "array" else {"minProperties": 1} if kind == "object" else {})
+    made({"type": "array", "items": inner, "minItems": count, "uniqueItems": True})
+
+
+@pytest.mark.parametrize("text_format", FORMATS)
+def test_members_of_a_set_differ_in_every_format(text_format):
+    items = {"type": "string", "format": text_format}
+    made({"type": "array", "items": items, "minItems": 40, "uniqueItems": True})
+
+
+def test_short_strings_of_a_set_differ():
+    items = {"type": "string", "maxLength": 2, "minLength": 2}
+    assert len(set(made({"type": "array", "items": items, "minItems": 30, "uniqueItems": True}))) == 30
+
+
+def test_a_set_goes_through_all_alternatives():
+    items = {"anyOf": [{"type": "boolean"}, {"type": "integer", "minimum": 5, "maximum": 6}]}
+    found = made({"type": "array", "items": items, "minItems": 4, "uniqueItems": True})
+    assert {str(value) for value in found} == {"True", "False", "5", "6"}
+
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Node(BaseModel):
+    name: str
+    colour: Colour
+    weight: float = Field(gt=0, le=1)
+    kind: Literal["leaf", "branch"]
+    tags: set[str] = Field(min_length=2)
+    pair: tuple[int, str]
+    counts: dict[str, int]
+    children: list["Node"]
+    parent: "Node | None" = None
+
+
+@pytest.mark.parametrize("optional", [False, True])
+def test_a_recursive_pydantic_class_is_filled_in(optional):
+    value = made(Node.model_json_schema(), "A blue leaf called 'Root', 7.", optional=optional)
+    Node.model_validate(value)
+    assert (value["name"], value["colour"], value["kind"]) == ("Root", "blue", "leaf")
+
+
+def test_numbers_of_the_conversation_come_in_order_where_they_fit():
+    schema = {
+        "properties": {"a": {"type": "integer", "maximum": 5}, "b": {"type": "number"}, "c": {"type": "integer"}},
+        "required": ["a", "b", "c"],
+    }
+    assert made(schema, "7 and 3 and 4.5") == {"a": 3, "b": 7, "c": 0}
+
+
+def test_a_list_of_numbers_takes_all_that_are_left():
+    schema = {"type": "array", "items": {"type": "number"}}
+    assert made(schema, "Add 1, 2 and 3.5.") == [1, 2, 3.5]
+
+
+def test_a_list_of_strings_takes_all_names():
+    schema = {"type": "array", "items": {"type": "string"}, "maxItems": 2}
+    assert made(schema, "from Rome to Paris via Nice") == ["Rome", "Paris"]
+
+
+def test_a_whole_float_is_an_integer():
+    assert repr(made({"type": "integer"}, "It is 4.0.")) == "4"
+
+
+@pytest.mark.parametrize(
+    ("text_format", "found"),
+    [
+        ("date", "2024-05-17"),
+        ("email", "ann@example.org"),
+        ("uri", "https://example.org/a/b"),
+    ],
+)
+def test_a_format_is_found_in_the_conversation(text_format, found):
+    text = "Write to ann@example.org by 2024-05-17 about https://example.org/a/b."
+    assert made({"type": "string", "format": text_format}, text) == found
+
+
+def test_only_what_is_required_is_given_unless_asked():
+    schema = {"properties": {"a": {"type": "null"}, "b": {"type": "null"}}, "required": ["a"]}
+    assert made(schema) == {"a": None}
+    assert made(schema, optional=True) == {"a": None, "b": None}
+
+
+def test_an_optional_property_that_cannot_be_made_is_left_out():
+    schema = {"properties": {"a": {"type": "string", "pattern": "x"}, "b": {"type": "null"}}}
+    assert made(schema, optional=True) == {"b": None}
+
+
+def test_no_more_properties_are_given_than_the_schema_allows():
+    schema = {"properties": {"a": {"type": "null"}, "b": {"type": "null"}, "c": {"type": "null"}}, "maxProperties": 2}
+    assert made(schema, optional=True) == {"a": None, "b": None}
+
+
+def test_optional_properties_are_dropped_where_they_break_the_schema():
+    schema = {
+        "allOf": [
+            {"properties": {"a": {"type": "null"}}, "required": ["a"], "additionalProperties": {"type": "null"}},
+            {"properties": {"b": {"type": "integer"}}},
+        ]
+    }
+    assert made(schema, optional=True) == {"a": None}
+
+
+def test_a_choice_without_pattern_is_taken():
+    assert made({"anyOf": [{"type": "string", "pattern": "^x$"}, {"type": "integer"}]}, "5") == 5
+
+
+def test_enum_and_const_decide_in_spite_of_a_pattern():
+    assert made({"type": "string", "pattern": "^b", "enum": ["a", "b"]}) == "b"
+    assert made({"pattern": "^b", "const": "b"}) == "b"
+
+
+def test_nothing_is_chosen_last_and_deep_down_first():
+    schema = {"type": ["null", "array"], "items": {"$ref": "#"}, "minItems": 1}
+    assert made(schema) == [[[None]]]
+
+
+@pytest.mark.parametrize(
+    ("schema", "reason"),
+    [
+        ({"type": "string", "pattern": "^a$"}, r"^\$: .*`pattern`"),
+        (
+            {"type": "array", "items": {"type": "array", "items": {"pattern": "x", "type": "string"}, "minItems": 1}}
+            | {"minItems": 1},
+            r"^\$\[0\]\[0\]: .*`pattern`",
+        ),
+        ({"type": "object", "patternProperties": {}}, "`patternProperties`"),
+        ({"type": "array", "contains": {}}, "`contains`"),
+        (False, "no value"),
+        ({"enum": []}, "no value"),
+        ({"type": "string", "format": "email", "maxLength": 3}, "no value"),
+        ({"type": "integer", "minimum": 3, "maximum": 2}, "no value"),
+        ({"type": "text"}, "'text' is not known"),
+        ({"$ref": "#/$defs/gone"}, "leads to nothing"),
+        ({"$ref": "#"}, "circle"),
+        ({"type": "object", "properties": {"x": {"$ref": "#"}}, "required": ["x"]}, "nested without an end"),
+        ({"oneOf": [{"type": "string"}, {"$ref": "#"}]}, "without an end"),
+        ({"properties": 3}, "no JSON schema|not a JSON schema"),
+        ({"type": "number", "multipleOf": 0}, "not a JSON schema"),
+        ({"type": "array", "items": {"type": "boolean"}, "minItems": 3, "uniqueItems": True}, "not enough different"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_answered_is_said(schema, reason):
+    with pytest.raises(UnanswerableError, match=reason):
+        answer(schema, Source(""))
+
+
+def test_a_schema_that_grows_without_bounds_is_given_up():
+    wide = {"type": "array", "minItems": 40, "items": {"type": "array", "minItems": 1000, "items": {"type": "null"}}}
+    with pytest.raises(UnanswerableError, match="nested without an end"):
+        answer(wide, Source(""))
