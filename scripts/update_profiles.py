@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""Write ``langchain_promptrun/data/_profiles.py`` anew from files of model facts.
+
+    python scripts/update_profiles.py FILE [FILE ...] [--output PATH]
+
+A file is one of
+
+- JSON as models.dev publishes it (https://models.dev/api.json), of which the gateways' sections are read,
+  because their ids are the ``vendor/name`` that Promptrun takes; or one section, ``{"models": {id: facts}}``;
+- a Python file that assigns LangChain's profile fields to ``_PROFILES``, as LangChain's packages carry them.
+
+What the first file says of a model counts; later files add models and facts that are missing. Models that
+cannot chat (no text in or out, no context window, embeddings) are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langchain_promptrun._profiles import FLAGS, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+Profile = dict[str, Any]
+
+GATEWAYS = ("openrouter", "vercel")
+OUTPUT = Path(__file__).parent.parent / "langchain_promptrun" / "data" / "_profiles.py"
+LINE_LENGTH = 110
+
+HEADER = '''"""Facts on models, by id. Written by scripts/update_profiles.py: do not edit.
+
+Taken from the data of models.dev (https://models.dev, MIT licence); the newest model in it is of {newest}.
+A row is ``Row`` in langchain_promptrun/_profiles.py: name, release date, input and output tokens, letters.
+"""
+
+PROFILES: dict[str, tuple[str, str, int, int, str]] = {{
+'''
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read the files that the command line names, and write the data module."""
+    parser = argparse.ArgumentParser(description="Write the model profiles anew from files of model facts.")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="facts, the most trusted first")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="the module to write (the package's)")
+    arguments = parser.parse_args(argv)
+    profiles = {
+        model: profile
+        for model, profile in merge(read(path) for path in arguments.files).items()
+        if can_chat(model, profile)
+    }
+    arguments.output.write_text(render(profiles), encoding="utf-8")
+    sys.stdout.write(f"{len(profiles)} models written to {arguments.output}\n")
+    return 0
+
+
+def read(path: Path) -> dict[str, Profile]:
+    """Read one file into LangChain's profile fields by model id."""
+    text = path.read_text(encoding="utf-8")
+    return read_langchain(text) if path.suffix == ".py" else read_models_dev(json.loads(text))
+
+
+def read_langchain(text: str) -> dict[str, Profile]:
+    """Take the literal assigned to ``_PROFILES`` out of a module, without running it."""
+    for statement in ast.parse(text).body:
+        match statement:
+            case (
+                ast.AnnAssign(target=ast.Name(id="_PROFILES"), value=ast.Dict() as value)
+                | ast.Assign(targets=[ast.Name(id="_PROFILES")], value=ast.Dict() as value)
+            ):
+                # LangChain's generator leaves this one field out where it is false.
+                return {model: {"pdf_inputs": False} | p for model, p in ast.literal_eval(value).items()}
+    raise SystemExit("The Python file assigns no dict to _PROFILES.")
+
+
+def read_models_dev(document: Mapping[str, Any]) -> dict[str, Profile]:
+    """Translate models.dev's facts, of one section or of the whole."""
+    whole = "models" not in document
+    sections = [document[name] for name in GATEWAYS if name in document] if whole else [document]
+    return merge(
+        {model: from_models_dev(facts) for model, facts in section["models"].items()} for section in sections
+    )
+
+
+def from_models_dev(facts: Mapping[str, Any]) -> Profile:
+    """Translate models.dev's facts on one model into LangChain's profile fields."""
+    limit, modalities = facts["limit"], facts["modalities"]
+    abilities = {
+        "reasoning_output": "reasoning",
+        "tool_calling": "tool_call",
+        "structured_output": "structured_output",
+        "attachment": "attachment",
+        "temperature": "temperature",
+        "open_weights": "open_weights",
+    }
+    kinds = ("text", "image", "audio", "video")
+    return {
+        "name": facts["name"],
+        "release_date": facts["release_date"],
+        # Where input has a limit of its own, a prompt that fills the whole window is refused.
+        "max_input_tokens": limit.get("input") or limit["context"],
+        "max_output_tokens": limit["output"],
+        **{f"{kind}_inputs": kind in modalities["input"] for kind in (*kinds, "pdf")},
+        **{f"{kind}_outputs": kind in modalities["output"] for kind in kinds},
+        **{field: facts[key] for field, key in abilities.items() if key in facts},
+    }
+
+
+def merge(sources: Iterable[Mapping[str, Profile]]) -> dict[str, Profile]:
+    """Join the sources fact by fact; the first that knows a fact is believed."""
+    merged: dict[str, Profile] = {}
+    for source in sources:
+        for model, profile in source.items():
+            merged[model] = profile | merged.get(model, {})
+    return merged
+
+
+def can_chat(model: str, profile: Profile) -> bool:
+    """Tell chat models from the makers of embeddings and pictures that the same lists carry."""
+    if "embed" in model or model.startswith("voyage/"):
+        return False
+    return bool(profile["text_inputs"] and profile["text_outputs"] and profile["max_input_tokens"])
+
+
+def render(profiles: Mapping[str, Mapping[str, Any]]) -> str:
+    """Write the module's text, formatted as ``ruff format`` leaves it."""
+    newest = max(profile["release_date"] for profile in profiles.values())
+    rows = (entry(model, pack(profiles[model])) for model in sorted(profiles))
+    return HEADER.format(newest=newest) + "".join(rows) + "}\n"
+
+
+def pack(profile: Mapping[str, Any]) -> Row:
+    """Make the row of a profile; the inverse of the package's reading of it."""
+    known = "".join(letter for letter, field in FLAGS.items() if profile.get(field))
+    unknown = "".join(letter for letter, field in FLAGS.items() if profile.get(field) is None)
+    limits = (profile.get("max_input_tokens", 0), profile.get("max_output_tokens", 0))
+    return (profile["name"], profile["release_date"], *limits, f"{known}?{unknown}" if unknown else known)
+
+
+def entry(model: str, row: Row) -> str:
+    """Write one entry of the dict, on one line where it fits."""
+    key, values = literal(model), [literal(value) for value in row]
+    line = f"    {key}: ({', '.join(values)}),"
+    if len(line) <= LINE_LENGTH:
+        return line + "\n"
+    return f"    {key}: (\n" + "".join(f"        {value},\n" for value in values) + "    ),\n"
+
+
+def literal(value: str | int) -> str:
+    """Write a value in Python; a double quote inside a text becomes a single one, which needs no escape."""
+    return json.dumps(value.replace('"', "'") if isinstance(value, str) else value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,259 @@
+"""Model profiles: the lookup, the data, and the script that writes the data."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_type_hints
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.language_models import ModelProfile
+
+from langchain_promptrun import _profiles
+from langchain_promptrun._profiles import profile_for
+from langchain_promptrun.data._profiles import PROFILES
+
+ROOT = Path(__file__).parents[2]
+HAIKU = "anthropic/claude-3.5-haiku"
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("update_profiles", ROOT / "scripts" / "update_profiles.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def facts(**changes):
+    """The facts on one model, in the shape of models.dev."""
+    return {
+        "name": "Small One",
+        "release_date": "2026-01-02",
+        "attachment": True,
+        "reasoning": False,
+        "tool_call": True,
+        "temperature": True,
+        "open_weights": False,
+        "limit": {"context": 1000, "output": 100},
+        "modalities": {"input": ["text", "image"], "output": ["text"]},
+        "cost": {"input": 1, "output": 2},
+    } | changes
+
+
+def write_json(path, document):
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return str(path)
+
+
+def generate(script, tmp_path, *files):
+    """Run the script on the files and give the rows of the module that it wrote."""
+    output = tmp_path / "out.py"
+    assert script.main([*files, "--output", str(output)]) == 0
+    namespace = {}
+    exec(output.read_text(encoding="utf-8"), namespace)
+    return namespace["PROFILES"]
+
+
+def test_a_known_model_has_its_limits_modalities_and_abilities():
+    profile = profile_for(HAIKU)
+    assert profile["name"] == "Claude Haiku 3.5"
+    assert profile["max_input_tokens"] == 200_000
+    assert profile["max_output_tokens"] == 8192
+    assert profile["text_inputs"] is profile["image_inputs"] is profile["pdf_inputs"] is True
+    assert profile["audio_inputs"] is profile["image_outputs"] is profile["reasoning_output"] is False
+    assert profile["tool_calling"] is profile["temperature"] is True
+
+
+def test_an_unknown_fact_has_no_key():
+    assert "structured_output" not in profile_for(HAIKU)
+    assert profile_for("openai/gpt-4o")["structured_output"] is True
+    assert profile_for("ai21/jamba-large-1.7")["structured_output"] is False
+
+
+def test_where_input_has_a_limit_of_its_own_it_is_the_limit():
+    assert profile_for("openai/gpt-5")["max_input_tokens"] == 272_000
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        "anthropic/claude-3.5-haiku-20241022",
+        "anthropic/claude-3.5-haiku-2024-10-22",
+        "anthropic/claude-3.5-haiku:free",
+        "anthropic/claude-3.5-haiku:thinking",
+        "anthropic/claude-3.5-haiku-20241022:thinking",
+        "anthropic/claude-3.5-haiku@20241022",
+        "anthropic/claude-3.5-haiku@europe-west1",
+        "anthropic/claude-3.5-haiku-latest",
+        "~anthropic/claude-3.5-haiku",
+        "Anthropic/Claude-3.5-Haiku",
+        " anthropic/claude-3.5-haiku ",
+        "anthropic/claude-3-5-haiku",
+    ],
+)
+def test_a_variant_resolves_to_its_base(variant):
+    assert profile_for(variant) == profile_for(HAIKU)
+
+
+def test_the_dates_of_other_vendors_are_dates_too():
+    assert profile_for("x-ai/grok-4-0709") == profile_for("x-ai/grok-4")
+    assert profile_for("cohere/command-a-11-2025") == profile_for("cohere/command-a")
+    assert profile_for("google/gemini-2.5-pro-preview-06-05") == profile_for("google/gemini-2.5-pro-preview")
+    assert profile_for("google/gemini-2.5-flash-001") == profile_for("google/gemini-2.5-flash")
+
+
+def test_a_variant_with_facts_of_its_own_keeps_them():
+    assert profile_for("openai/gpt-4o-2024-05-13")["max_output_tokens"] == 4096
+    assert profile_for("OpenAI/GPT-4o-2024-05-13")["max_output_tokens"] == 4096
+    assert profile_for("openai/gpt-4o")["max_output_tokens"] == 16_384
+
+
+def test_a_base_that_is_known_by_its_dated_id_alone_is_found():
+    assert "anthropic/claude-3-sonnet" not in PROFILES
+    assert profile_for("anthropic/claude-3-sonnet")["name"] == "Claude Sonnet 3"
+
+
+def test_of_several_variants_the_newest_stands_for_the_base():
+    assert profile_for("mistralai/mistral-medium") == profile_for("mistralai/mistral-medium-2604")
+
+
+def test_of_several_variants_the_least_decorated_stands_for_the_base():
+    assert profile_for("minimax/minimax-m2-5") == profile_for("minimax/minimax-m2.5")
+    assert profile_for("minimax/minimax-m2.5") != profile_for("minimax/minimax-m2.5:free")
+
+
+@pytest.mark.parametrize(
+    "model", ["", ":free", "-latest", "gpt-4o", "openai/gpt-99", "openai/", "@cf/meta/llama-3.1-8b", "4"]
+)
+def test_an_unknown_id_has_no_profile(model):
+    assert profile_for(model) is None
+
+
+@given(st.text() | st.sampled_from(sorted(PROFILES)).flatmap(lambda m: st.text().map(lambda t: m + t)))
+def test_no_text_makes_the_lookup_fail(model):
+    profile = profile_for(model)
+    assert profile is None or profile["max_input_tokens"] > 0
+
+
+def test_an_edit_of_a_profile_does_not_reach_the_next_caller():
+    profile_for(HAIKU)["max_input_tokens"] = 1
+    profile_for(HAIKU).clear()
+    assert profile_for(HAIKU)["max_input_tokens"] == 200_000
+
+
+def test_a_second_lookup_of_a_variant_does_no_work():
+    variant = f"{HAIKU}:nitro"
+    profile_for(variant)
+    hits = _profiles._resolve.cache_info().hits
+    profile_for(variant)
+    assert _profiles._resolve.cache_info().hits == hits + 1
+
+
+def test_every_profile_holds_nothing_but_langchains_fields_in_their_types():
+    fields = get_type_hints(ModelProfile)
+    for model in PROFILES:
+        for key, value in profile_for(model).items():
+            assert type(value) is fields[key], (model, key)
+
+
+def test_the_current_models_of_many_vendors_are_known():
+    vendors = ("openai", "anthropic", "google", "meta-llama", "mistralai", "x-ai", "deepseek", "qwen")
+    for vendor in (*vendors, "cohere", "amazon", "moonshotai", "minimax", "z-ai", "nvidia"):
+        known = [profile_for(model) for model in PROFILES if model.startswith(f"{vendor}/")]
+        assert len(known) >= 5, vendor
+        assert any(profile["tool_calling"] for profile in known), vendor
+
+
+def test_the_data_is_imported_at_the_first_lookup_only():
+    program = (
+        "import sys; from langchain_promptrun._profiles import profile_for\n"
+        "name = 'langchain_promptrun.data._profiles'\n"
+        f"before = name in sys.modules; profile_for({HAIKU!r}); print(before, name in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.split() == ["False", "True"]
+
+
+def test_script_the_data_module_is_what_it_writes_of_the_same_profiles(script):
+    text = (ROOT / "langchain_promptrun" / "data" / "_profiles.py").read_text(encoding="utf-8")
+    assert script.render({model: profile_for(model) for model in PROFILES}) == text
+
+
+def test_script_translates_the_facts_of_models_dev(script, tmp_path):
+    path = write_json(tmp_path / "facts.json", {"models": {"maker/small": facts(structured_output=False)}})
+    rows = generate(script, tmp_path, path)
+    assert rows == {"maker/small": ("Small One", "2026-01-02", 1000, 100, "tiTcfh")}
+
+
+def test_script_keeps_unknown_apart_from_false(script, tmp_path):
+    path = write_json(tmp_path / "facts.json", {"models": {"maker/small": facts()}})
+    assert generate(script, tmp_path, path)["maker/small"][-1] == "tiTcfh?s"
+
+
+def test_script_takes_the_gateways_sections_of_the_whole_file(script, tmp_path):
+    document = {
+        "maker": {"models": {"small": facts(name="not by this id")}},
+        "vercel": {"models": {"maker/small": facts(name="second"), "maker/other": facts(name="other")}},
+        "openrouter": {"models": {"maker/small": facts(name="first")}},
+    }
+    rows = generate(script, tmp_path, write_json(tmp_path / "api.json", document))
+    assert {model: row[0] for model, row in rows.items()} == {"maker/small": "first", "maker/other": "other"}
+
+
+def test_script_lets_a_later_file_add_but_not_change(script, tmp_path):
+    first = write_json(tmp_path / "facts.json", {"models": {"maker/small": facts()}})
+    later = tmp_path / "later.py"
+    known = {
+        "name": "Renamed",
+        "release_date": "2026-05-05",
+        "max_input_tokens": 5,
+        "max_output_tokens": 5,
+        "text_inputs": True,
+        "text_outputs": True,
+        "structured_output": True,
+    }
+    later.write_text(f"_PROFILES: dict = {{'maker/small': {known}, 'maker/new': {known}}}", encoding="utf-8")
+    rows = generate(script, tmp_path, first, str(later))
+    assert rows["maker/small"] == ("Small One", "2026-01-02", 1000, 100, "tiTcsfh")
+    assert rows["maker/new"] == ("Renamed", "2026-05-05", 5, 5, "tTs?iavIAVrcfho")
+
+
+def test_script_reads_a_plain_assignment_and_refuses_a_file_without_one(script, tmp_path):
+    assert script.read_langchain("import os\n_PROFILES = {}") == {}
+    with pytest.raises(SystemExit, match="_PROFILES"):
+        script.read_langchain("PROFILES = {}")
+
+
+def test_script_leaves_out_what_cannot_chat(script, tmp_path):
+    models = {
+        "maker/small": facts(),
+        "maker/no-window": facts(limit={"context": 0, "output": 0}),
+        "maker/painter": facts(modalities={"input": ["text"], "output": ["image"]}),
+        "maker/ear": facts(modalities={"input": ["audio"], "output": ["text"]}),
+        "maker/text-embedding-1": facts(),
+        "voyage/voyage-4": facts(),
+    }
+    rows = generate(script, tmp_path, write_json(tmp_path / "facts.json", {"models": models}))
+    assert list(rows) == ["maker/small"]
+
+
+def test_script_breaks_an_entry_that_is_too_long_for_a_line(script):
+    assert script.entry("m/x", ("n" * 78, "d", 1, 2, "t")).count("\n") == 1
+    lines = script.entry("m/x", ("n" * 79, "d", 1, 2, "t")).splitlines()
+    assert lines[0] == '    "m/x": ('
+    assert lines[1:-1] == [
+        f'        "{"n" * 79}",',
+        '        "d",',
+        "        1,",
+        "        2,",
+        '        "t",',
+    ]
+    assert lines[-1] == "    ),"
+
+
+def test_script_writes_quotes_so_that_no_formatter_changes_them(script):
+    assert script.literal('the "Big" one') == "\"the 'Big' one\""
