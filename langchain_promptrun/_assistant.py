@@ -1,0 +1,331 @@
+"""An AIMessage -> an assistant turn on the wire, whoever wrote it.
+
+Owns what of an assistant's turn goes back to a model: text, refusals, tool calls with their signatures, and the
+reasoning of this package's own answers. What only its own provider understands (thinking, signatures,
+server-side tools, citations) stays here. Media of an answer are handed out apart, because OpenAI's format admits
+none in assistant messages. It must not know of the other messages of a conversation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from langchain_promptrun import _json
+from langchain_promptrun._content import block_parts, block_type, indexed, mark, markers_of, string, text_parts
+from langchain_promptrun._json import UnsendableError
+from langchain_promptrun._media import MEDIA_PARTS, Part
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from langchain_core.messages import AIMessage
+
+    from langchain_promptrun._content import Block
+
+ATTACHED = "(attached to the next message)"
+"""Stands for the content of a message all of whose parts had to move."""
+
+WireCall = dict[str, Any]
+"""A tool call of the wire; its id is empty where the message has none."""
+
+_OWN = (None, "promptrun")
+_REASONING_SPELLINGS = ("reasoning_content", "reasoning")
+_DETAILS = "reasoning_details"
+# A call that broke off before its name still needs one.
+_NAMELESS = "unknown"
+# Blocks that only the provider that wrote them can read back.
+_PROVIDERS_OWN = frozenset(
+    {
+        "additional_tools",
+        "code_execution_result",
+        "compaction",
+        "container_upload",
+        "executable_code",
+        "function_call_signature",
+        "input_json_delta",
+        "mcp_approval_request",
+        "mcp_list_tools",
+        "reasoning",
+        "reasoning_content",
+        "redacted_thinking",
+        "reference",
+        "server_tool_call",
+        "server_tool_call_chunk",
+        "server_tool_result",
+        "thinking",
+    }
+)
+_PROVIDERS_OWN_ENDINGS = ("_tool_use", "_tool_result", "_call", "_call_output", "_search_output")
+
+
+@dataclass(slots=True)
+class AssistantTurn:
+    """One assistant turn.
+
+    Attributes:
+        message: The wire message.
+        attachments: Media parts of the answer, to be sent in a user message.
+    """
+
+    message: dict[str, Any]
+    attachments: list[Part]
+
+
+class _ContentCall(NamedTuple):
+    """A tool call that stands in the content, in any dialect."""
+
+    id: str
+    name: str
+    args: object
+    markers: dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What the content blocks of one message say."""
+
+    parts: list[Part] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    calls: list[_ContentCall] = field(default_factory=list)
+    media: list[Part] = field(default_factory=list)
+    audio_id: str | None = None
+
+
+def assistant_turn(message: AIMessage, *, send_reasoning: bool = True) -> AssistantTurn:
+    """Convert one AIMessage.
+
+    Args:
+        message: The message, of this package or of any other provider's.
+        send_reasoning: Whether the reasoning of this package's own answers goes back, in the spelling and with the
+            signatures it came with. Other providers' reasoning never does.
+
+    Returns:
+        The wire message and the media that belong to it. `content` is null only in a turn that calls tools.
+
+    Raises:
+        UnsendableError: A content block has an unknown type; tool arguments hold what JSON cannot carry.
+    """
+    own = message.response_metadata.get("model_provider") in _OWN
+    kwargs = message.additional_kwargs
+    reading = _read(message.content, own=own)
+    mark(reading.parts, markers_of(kwargs))
+    wire: dict[str, Any] = {"role": "assistant", "content": None}
+    _add_calls(wire, message, reading, own=own)
+    _add_audio(wire, kwargs.get("audio"), reading, own=own)
+    if own and send_reasoning:
+        _add_reasoning(wire, message, reading)
+    if refusal := kwargs.get("refusal") or "".join(reading.refusals):
+        wire["refusal"] = refusal
+    wire["content"] = _content(reading, wire)
+    return AssistantTurn(wire, reading.media)
+
+
+def _content(reading: _Reading, wire: Mapping[str, Any]) -> str | list[Part] | None:
+    """Plain text goes out as one string, the form that every model behind a gateway takes."""
+    if any(part.keys() != {"type", "text"} for part in reading.parts):
+        return reading.parts
+    text = "".join([part["text"] for part in reading.parts])
+    if text or reading.media:
+        return text or ATTACHED
+    return None if "tool_calls" in wire or "function_call" in wire else ""
+
+
+def _read(content: str | list[str | Block], *, own: bool) -> _Reading:
+    reading = _Reading()
+    if isinstance(content, str):
+        reading.parts += text_parts(content)
+        return reading
+    for index, block in indexed(content):
+        if isinstance(block, str):
+            reading.parts += text_parts(block)
+            continue
+        try:
+            _read_block(reading, block, own=own)
+        except UnsendableError as error:
+            raise error.within(f".content[{index}]") from error.__cause__
+    return reading
+
+
+def _read_block(reading: _Reading, block: Block, *, own: bool) -> None:
+    kind = block_type(block)
+    if kind == "non_standard":
+        # LangChain's wrapping for what only the provider knows; its inside is sent when it has a meaning here.
+        block = block["value"] if isinstance(block.get("value"), dict) else {}
+        kind = block_type(block)
+        if kind not in _READERS:
+            return
+    if kind == "reasoning" and own:
+        reading.reasoning.append(str(block.get("reasoning") or ""))
+    elif kind in _READERS:
+        _READERS[kind](reading, block)
+    elif kind not in _PROVIDERS_OWN and not kind.endswith(_PROVIDERS_OWN_ENDINGS):
+        _read_parts(reading, block, own=own)
+
+
+def _read_parts(reading: _Reading, block: Block, *, own: bool) -> None:
+    if own and block.get("type") == "audio" and isinstance(block.get("id"), str):
+        reading.audio_id = block["id"]
+        return
+    parts = block_parts(block)
+    mark(parts or reading.parts, markers_of(block))
+    for part in parts:
+        (reading.media if part.get("type") in MEDIA_PARTS else reading.parts).append(part)
+
+
+def _read_refusal(reading: _Reading, block: Block) -> None:
+    reading.refusals.append(str(block.get("refusal") or ""))
+
+
+def _read_generated_image(reading: _Reading, block: Block) -> None:
+    """The Responses API's `image_generation_call`."""
+    if block.get("result"):
+        mime_type = f"image/{block.get('output_format') or 'png'}"
+        reading.media += block_parts({"type": "image", "base64": block["result"], "mime_type": mime_type})
+
+
+def _read_call(reading: _Reading, block: Block) -> None:
+    """A tool call in any dialect: v1, Anthropic, Gemini, Responses."""
+    names = ("args", "input", "arguments")
+    args = next((block[key] for key in names if block.get(key)), block.get("partial_json"))
+    if block.get("type") == "custom_tool_call":
+        args = {"__arg1": args}
+    call_id = string(block, "call_id") or string(block, "id") or ""
+    name = string(block, "name") or _NAMELESS
+    reading.calls.append(_ContentCall(call_id, name, args, markers_of(block)))
+
+
+def _call(call_id: object, name: object, args: object) -> WireCall:
+    text = args if isinstance(args, str) else _json.dumps(args).decode() if args else ""
+    return {
+        "id": call_id or "",
+        "type": "function",
+        "function": {"name": name or _NAMELESS, "arguments": text or "{}"},
+    }
+
+
+def _add_calls(wire: dict[str, Any], message: AIMessage, reading: _Reading, *, own: bool) -> None:
+    kwargs = message.additional_kwargs
+    calls = _listed_calls(message)
+    raw = _dictionaries(kwargs.get("tool_calls"))
+    _merge_content_calls(calls, reading.calls)
+    if not calls:
+        calls = [_raw_call(call) for call in raw]
+    if own:
+        extras = kwargs.get("tool_call_extras")
+        known = {call.get("id"): call for call in raw} | (extras if isinstance(extras, dict) else {})
+        for call in calls:
+            _add_extras(call, known.get(call["id"]))
+    if calls:
+        wire["tool_calls"] = calls
+    elif isinstance(function := kwargs.get("function_call"), dict):
+        call = _call("", function.get("name"), function.get("arguments"))
+        wire["function_call"] = call["function"]
+
+
+def _listed_calls(message: AIMessage) -> list[WireCall]:
+    """The message's own lists: the calls whose arguments are JSON, then the others, raw as they came."""
+    calls: list[WireCall] = []
+    for index, call in enumerate(message.tool_calls):
+        try:
+            calls.append(_call(call.get("id"), call["name"], call["args"]))
+        except UnsendableError as error:
+            raise error.within(f".tool_calls[{index}].args") from error.__cause__
+    calls += [_call(call.get("id"), call["name"], call["args"]) for call in message.invalid_tool_calls]
+    return calls
+
+
+def _merge_content_calls(calls: list[WireCall], in_content: list[_ContentCall]) -> None:
+    """Add the calls that stand in the content alone; the others only lend their cache markers."""
+    listed = list(calls)
+    for call in in_content:
+        twin = next((known for known in listed if _same_call(known, call)), None)
+        if twin is None:
+            calls.append(_call(call.id, call.name, call.args) | call.markers)
+        else:
+            listed.remove(twin)
+            twin |= call.markers
+
+
+def _same_call(known: WireCall, call: _ContentCall) -> bool:
+    if known["id"] and call.id:
+        return bool(known["id"] == call.id)
+    return bool(known["function"]["name"] == call.name)
+
+
+def _raw_call(call: Mapping[str, Any]) -> WireCall:
+    function = call.get("function")
+    function = function if isinstance(function, dict) else {}
+    return _call(call.get("id"), function.get("name"), function.get("arguments"))
+
+
+def _add_extras(call: WireCall, extras: object) -> None:
+    """Give a call back the keys that OpenAI's format does not know: signatures."""
+    if not isinstance(extras, dict):
+        return
+    function = extras.get("function")
+    if isinstance(function, dict):
+        call["function"] = {**function, **call["function"]}
+    for key, value in extras.items():
+        if key != "index":
+            call.setdefault(key, value)
+
+
+def _add_audio(wire: dict[str, Any], audio: object, reading: _Reading, *, own: bool) -> None:
+    """Name an audio answer by its id, as OpenAI wants it; where that is unknown, its transcript stands in."""
+    audio = audio if isinstance(audio, dict) else {}
+    audio_id = audio.get("id") if own else None
+    if audio_id or reading.audio_id:
+        wire["audio"] = {"id": audio_id or reading.audio_id}
+        reading.media = [part for part in reading.media if part["type"] != "input_audio"]
+    elif not reading.parts:
+        reading.parts += text_parts(audio.get("transcript"))
+
+
+def _add_reasoning(wire: dict[str, Any], message: AIMessage, reading: _Reading) -> None:
+    kwargs = message.additional_kwargs
+    text = kwargs.get("reasoning_content")
+    if text is None and message.response_metadata.get("model_provider"):
+        text = "".join(reading.reasoning)
+    if text and isinstance(text, str):
+        for spelling in _spellings(message.response_metadata.get("reasoning_field")):
+            _SPELL[spelling](wire, reading, text)
+    if kwargs.get(_DETAILS):
+        wire[_DETAILS] = kwargs[_DETAILS]
+
+
+def _spellings(names: object) -> list[str]:
+    """The keys that the text came under; none when it was only derived from the details."""
+    names = [names] if isinstance(names, str) else names if isinstance(names, list) else []
+    known = [name for name in _SPELL if name in names]
+    return known if known or _DETAILS in names else [_REASONING_SPELLINGS[0]]
+
+
+def _spell_thinking(_wire: dict[str, Any], reading: _Reading, text: str) -> None:
+    """Mistral's spelling: a part of the content."""
+    reading.parts.insert(0, {"type": "thinking", "thinking": text_parts(text)})
+
+
+def _spell_field(name: str) -> Callable[[dict[str, Any], _Reading, str], None]:
+    def spell(wire: dict[str, Any], _reading: _Reading, text: str) -> None:
+        wire[name] = text
+
+    return spell
+
+
+def _dictionaries(value: object) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+_SPELL = {name: _spell_field(name) for name in _REASONING_SPELLINGS} | {"thinking": _spell_thinking}
+_READERS: dict[str, Callable[[_Reading, Block], None]] = {
+    "refusal": _read_refusal,
+    "image_generation_call": _read_generated_image,
+    "tool_call": _read_call,
+    "tool_call_chunk": _read_call,
+    "invalid_tool_call": _read_call,
+    "tool_use": _read_call,
+    "function_call": _read_call,
+    "custom_tool_call": _read_call,
+}

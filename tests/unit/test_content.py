@@ -1,0 +1,285 @@
+"""_content: each block of each dialect becomes the right wire part."""
+
+import pytest
+from langchain_core.messages import content as v1
+
+from langchain_promptrun._content import content_parts
+from langchain_promptrun._json import UnsendableError
+
+PNG = "iVBORw0KGgoAAAANSUhEUg=="
+PDF = "JVBERi0xLjcK"
+PNG_URL = f"data:image/png;base64,{PNG}"
+PDF_URL = f"data:application/pdf;base64,{PDF}"
+IMAGE = {"type": "image_url", "image_url": {"url": PNG_URL}}
+LINKED_IMAGE = {"type": "image_url", "image_url": {"url": "https://a.example/i.png"}}
+FILE = {"type": "file", "file": {"filename": "file.pdf", "file_data": PDF_URL}}
+NAMED_FILE = {"type": "file", "file": {"filename": "a.pdf", "file_data": PDF_URL}}
+STORED_FILE = {"type": "file", "file": {"file_id": "file-1"}}
+LINKED_FILE = {"type": "file", "file": {"filename": "a.pdf", "file_data": "https://a.example/a.pdf"}}
+AUDIO = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
+VIDEO = {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AAAA"}}
+LINKED_VIDEO = {"type": "video_url", "video_url": {"url": "https://a.example/v.mp4"}}
+CACHE = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+
+
+def text(value):
+    return {"type": "text", "text": value}
+
+
+def parts(*blocks):
+    return content_parts(enumerate(blocks))
+
+
+LANGCHAIN_V1 = {
+    "text": (v1.create_text_block("hi", annotations=[v1.create_citation(url="u")], index=0), text("hi")),
+    "text with extras": ({**text("hi"), "extras": {"signature": "s"}, "id": "lc_1"}, text("hi")),
+    "plain text": (v1.create_plaintext_block("body"), text("body")),
+    "plain text, titled": (v1.create_plaintext_block("body", title="T", context="C"), text("T\nC\nbody")),
+    "plain text by base64": (
+        {"type": "text-plain", "base64": "AAAA"},
+        {"type": "file", "file": {"filename": "file.txt", "file_data": "data:text/plain;base64,AAAA"}},
+    ),
+    "plain text by URL": (
+        {"type": "text-plain", "url": "https://a.example/a.txt", "mime_type": "text/plain"},
+        {"type": "file", "file": {"filename": "a.txt", "file_data": "https://a.example/a.txt"}},
+    ),
+    "image by base64": (v1.create_image_block(base64=PNG, mime_type="image/png"), IMAGE),
+    "image by URL": (v1.create_image_block(url="https://a.example/i.png"), LINKED_IMAGE),
+    "image without mime type": ({"type": "image", "base64": PNG}, IMAGE),
+    "image with detail": (
+        v1.create_image_block(url="https://a.example/i.png", detail="low"),
+        {"type": "image_url", "image_url": {"url": "https://a.example/i.png", "detail": "low"}},
+    ),
+    "audio": (v1.create_audio_block(base64="AAAA", mime_type="audio/wav"), AUDIO),
+    "video by base64": (v1.create_video_block(base64="AAAA", mime_type="video/mp4"), VIDEO),
+    "video by URL": (v1.create_video_block(url="https://a.example/v.mp4"), LINKED_VIDEO),
+    "file by base64": (v1.create_file_block(base64=PDF, mime_type="application/pdf"), FILE),
+    "file with a name in extras": (
+        v1.create_file_block(base64=PDF, mime_type="application/pdf", filename="a.pdf"),
+        NAMED_FILE,
+    ),
+    "file by URL": (v1.create_file_block(url="https://a.example/a.pdf"), LINKED_FILE),
+    "file by id": (v1.create_file_block(file_id="file-1"), STORED_FILE),
+    "non-standard": (v1.create_non_standard_block({"type": "odd", "x": [1]}), {"type": "odd", "x": [1]}),
+}
+LANGCHAIN_V0 = {
+    "text": ({"type": "text", "source_type": "text", "text": "hi"}, text("hi")),
+    "text file": ({"type": "file", "source_type": "text", "text": "hi", "mime_type": "text/plain"}, text("hi")),
+    "text file under url": ({"type": "file", "source_type": "text", "url": "hi"}, text("hi")),
+    "image by base64": (
+        {"type": "image", "source_type": "base64", "data": PNG, "mime_type": "image/png"},
+        IMAGE,
+    ),
+    "image by URL": ({"type": "image", "source_type": "url", "url": "https://a.example/i.png"}, LINKED_IMAGE),
+    "audio": ({"type": "audio", "source_type": "base64", "data": "AAAA", "mime_type": "audio/wav"}, AUDIO),
+    "file": ({"type": "file", "source_type": "base64", "data": PDF, "mime_type": "application/pdf"}, FILE),
+    "file with a name": (
+        {"type": "file", "source_type": "base64", "data": PDF, "filename": "a.pdf", "mime_type": "application/pdf"},
+        NAMED_FILE,
+    ),
+    "file with a name in metadata": (
+        {"type": "file", "source_type": "base64", "data": PDF, "metadata": {"filename": "a.pdf"}},
+        NAMED_FILE,
+    ),
+    "file by id": ({"type": "file", "source_type": "id", "id": "file-1"}, STORED_FILE),
+}
+OPENAI = {
+    "text": (text("hi"), text("hi")),
+    "image": (IMAGE, IMAGE),
+    "image as bare URL": ({"type": "image_url", "image_url": "https://a.example/i.png"}, LINKED_IMAGE),
+    "image with inner detail": (
+        {"type": "image_url", "image_url": {"url": "u", "detail": "high"}, "detail": "low"},
+        {"type": "image_url", "image_url": {"url": "u", "detail": "high"}},
+    ),
+    "image with outer detail": (
+        {"type": "image_url", "image_url": "u", "detail": "low"},
+        {"type": "image_url", "image_url": {"url": "u", "detail": "low"}},
+    ),
+    "audio": (AUDIO, AUDIO),
+    "file": (NAMED_FILE, NAMED_FILE),
+    "file without a name": ({"type": "file", "file": {"file_data": PDF_URL}}, FILE),
+    "file by id": (STORED_FILE, STORED_FILE),
+    "video": (VIDEO, VIDEO),
+    "video as bare URL": ({"type": "video_url", "video_url": "https://a.example/v.mp4"}, LINKED_VIDEO),
+    "Responses text": ({"type": "input_text", "text": "hi"}, text("hi")),
+    "Responses image": ({"type": "input_image", "image_url": PNG_URL}, IMAGE),
+    "Responses file": (
+        {"type": "input_file", "filename": "a.pdf", "file_data": PDF_URL},
+        NAMED_FILE,
+    ),
+    "Responses file by URL": ({"type": "input_file", "file_url": "https://a.example/a.pdf"}, LINKED_FILE),
+    "Responses file by id": ({"type": "input_file", "file_id": "file-1"}, STORED_FILE),
+    "custom tool's text": ({"type": "custom_tool_call_output", "output": "done"}, text("done")),
+    "custom tool's blocks": ({"type": "custom_tool_call_output", "output": [text("done")]}, text("done")),
+}
+ANTHROPIC = {
+    "image by base64": (
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}},
+        IMAGE,
+    ),
+    "image by URL": ({"type": "image", "source": {"type": "url", "url": "https://a.example/i.png"}}, LINKED_IMAGE),
+    "document by base64": (
+        {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": PDF}},
+        FILE,
+    ),
+    "document with title": (
+        {
+            "type": "document",
+            "title": "a.pdf",
+            "source": {"type": "base64", "media_type": "application/pdf", "data": PDF},
+        },
+        NAMED_FILE,
+    ),
+    "document by URL": (
+        {"type": "document", "source": {"type": "url", "url": "https://a.example/a.pdf"}},
+        LINKED_FILE,
+    ),
+    "document by id": ({"type": "document", "source": {"type": "file", "file_id": "file-1"}}, STORED_FILE),
+    "document as text": (
+        {"type": "document", "title": "T", "source": {"type": "text", "media_type": "text/plain", "data": "body"}},
+        text("T\nbody"),
+    ),
+    "document as a content string": (
+        {"type": "document", "source": {"type": "content", "content": "body"}},
+        text("body"),
+    ),
+    "document of blocks": (
+        {"type": "document", "source": {"type": "content", "content": [text("one")]}},
+        text("one"),
+    ),
+}
+GEMINI_AND_BEDROCK = {
+    "media image": ({"type": "media", "mime_type": "image/png", "data": PNG}, IMAGE),
+    "media video by URI": (
+        {"type": "media", "mime_type": "video/mp4", "file_uri": "https://a.example/v.mp4"},
+        LINKED_VIDEO,
+    ),
+    "media audio": ({"type": "media", "mime_type": "audio/wav", "data": "AAAA"}, AUDIO),
+    "media document": ({"type": "media", "mime_type": "application/pdf", "data": PDF}, FILE),
+    "file data": ({"type": "file_data", "file_uri": "https://a.example/a.pdf"}, LINKED_FILE),
+    "converse text": ({"text": "hi"}, text("hi")),
+    "converse image": ({"image": {"format": "png", "source": {"bytes": b"\x89PNG\r\n\x1a\n"}}}, None),
+    "converse document": ({"document": {"format": "pdf", "name": "a.pdf", "source": {"bytes": PDF}}}, NAMED_FILE),
+    "converse text document": ({"document": {"format": "txt", "source": {"text": "body"}}}, text("body")),
+    "converse document of blocks": ({"document": {"source": {"content": [{"text": "body"}]}}}, text("body")),
+    "converse video": ({"video": {"format": "mp4", "source": {"bytes": "AAAA"}}}, VIDEO),
+    "converse JSON": ({"json": {"a": 1}}, text('{"a":1}')),
+    "typed JSON": ({"type": "json", "json": [1, None]}, text("[1,null]")),
+    "MCP image": ({"type": "image", "data": PNG, "mimeType": "image/png"}, IMAGE),
+}
+
+
+@pytest.mark.parametrize(("block", "part"), LANGCHAIN_V1.values(), ids=LANGCHAIN_V1)
+def test_langchain_v1_blocks(block, part):
+    assert parts(block) == [part]
+
+
+@pytest.mark.parametrize(("block", "part"), LANGCHAIN_V0.values(), ids=LANGCHAIN_V0)
+def test_langchain_v0_blocks(block, part):
+    assert parts(block) == [part]
+
+
+@pytest.mark.parametrize(("block", "part"), OPENAI.values(), ids=OPENAI)
+def test_openai_parts(block, part):
+    assert parts(block) == [part]
+
+
+@pytest.mark.parametrize(("block", "part"), ANTHROPIC.values(), ids=ANTHROPIC)
+def test_anthropic_blocks(block, part):
+    assert parts(block) == [part]
+
+
+@pytest.mark.parametrize(("block", "part"), GEMINI_AND_BEDROCK.values(), ids=GEMINI_AND_BEDROCK)
+def test_gemini_bedrock_and_mcp_blocks(block, part):
+    assert parts(block) == [part or {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}]
+
+
+def test_a_search_result_is_sent_as_its_title_source_and_texts():
+    block = {
+        "type": "search_result",
+        "title": "T",
+        "source": "https://a.example",
+        "content": [text("one"), text("two")],
+    }
+    assert parts(block) == [text("T\nhttps://a.example"), text("one"), text("two")]
+    assert parts({"type": "search_result"}) == []
+
+
+def test_empty_texts_never_go_out():
+    empty = ["", text(""), {"type": "text"}, {"type": "text", "text": None}, {"type": "input_text", "text": ""}]
+    assert parts(*empty, "a", text(" ")) == [text("a"), text(" ")]
+
+
+ALL_TABLES = {**LANGCHAIN_V0, **LANGCHAIN_V1, **OPENAI, **ANTHROPIC, **GEMINI_AND_BEDROCK}
+
+
+@pytest.mark.parametrize("block", [block for block, _ in ALL_TABLES.values()], ids=ALL_TABLES)
+def test_cache_markers_stay_on_every_kind_of_block(block):
+    unmarked = parts(block)
+    assert parts({**block, **CACHE}) == [*unmarked[:-1], {**unmarked[-1], **CACHE}]
+
+
+@pytest.mark.parametrize("key", ["cache_control", "prompt_cache_breakpoint"])
+def test_cache_markers_in_extras_are_found(key):
+    marker = {"type": "ephemeral"}
+    assert parts({**text("hi"), "extras": {key: marker, "signature": "s"}}) == [{**text("hi"), key: marker}]
+
+
+def test_the_marker_of_an_empty_text_moves_to_the_part_before_it():
+    assert parts("a", {**text(""), **CACHE}) == [{**text("a"), **CACHE}]
+    assert parts({**text(""), **CACHE}) == []
+
+
+def test_a_cache_point_of_bedrock_marks_the_part_before_it():
+    assert parts(text("a"), {"cachePoint": {"type": "default"}}) == [
+        {**text("a"), "cache_control": {"type": "ephemeral"}}
+    ]
+
+
+def test_marking_leaves_the_callers_own_parts_alone():
+    own = {"type": "odd"}
+    assert parts({"type": "non_standard", "value": own, **CACHE}) == [{**own, **CACHE}]
+    assert own == {"type": "odd"}
+
+
+UNSENDABLE = {
+    "unknown type": ({"type": "hologram"}, ".content[1] is a content block of type 'hologram'"),
+    "type of another kind": ({"type": ["x"]}, ".content[1] is a content block of type \"['x']\""),
+    "no type": ({"a": 1, "b": 2}, ".content[1] is a content block without a type, with keys ['a', 'b']"),
+    "text beside other keys": ({"text": "a", "score": 1}, ".content[1] is a content block without a type"),
+    "text that is none": ({"type": "text", "text": 5}, ".content[1] has a text of type int"),
+    "image without a source": ({"type": "image"}, ".content[1] is an image that has no data and no URL"),
+    "image by id": ({"type": "image", "file_id": "f"}, ".content[1] is an image that cannot be sent by file id"),
+    "v0 image by id": (
+        {"type": "image", "source_type": "id", "id": "f"},
+        ".content[1] is an image that cannot be sent by file id",
+    ),
+    "Responses image by id": ({"type": "input_image", "file_id": "f"}, ".content[1] is an image that cannot be sent"),
+    "image at no string": ({"type": "image", "url": 5}, ".content[1].url is of type int, not a string"),
+    "image_url without url": ({"type": "image_url", "image_url": {}}, ".content[1] is an image_url block without"),
+    "image_url of nothing": ({"type": "image_url"}, ".content[1] is an image_url block without"),
+    "input_audio of nothing": ({"type": "input_audio"}, ".content[1] is a block of type 'input_audio' without"),
+    "audio by URL": ({"type": "audio", "url": "https://a.example/a.wav"}, ".content[1] is audio by URL"),
+    "file of nothing": ({"type": "file"}, ".content[1] is a file that has no data and no URL"),
+    "document elsewhere": ({"document": {"source": {"s3Location": {}}}}, ".content[1] is a file that has no data"),
+    "block in a document": (
+        {"type": "document", "source": {"type": "content", "content": [{"type": "odd"}]}},
+        ".content[1].content[0] is a content block of type 'odd'",
+    ),
+    "block of another kind": (5, ".content[1] is of type int, not a content block"),
+    "content of another kind": ({"type": "search_result", "content": 5}, ".content[1].content is of type int, not a"),
+    "non-standard value": ({"type": "non_standard", "value": 1}, ".content[1] is a non_standard block whose value"),
+    "NaN in JSON": ({"type": "json", "json": {"a": float("nan")}}, ".content[1].a is NaN"),
+}
+
+
+@pytest.mark.parametrize(("block", "problem"), UNSENDABLE.values(), ids=UNSENDABLE)
+def test_what_cannot_be_sent_is_an_error_that_names_its_place(block, problem):
+    with pytest.raises(UnsendableError) as caught:
+        parts("before", block)
+    assert f"{caught.value.path} {caught.value.problem}".startswith(problem)
+
+
+def test_the_error_for_an_unknown_type_tells_what_is_accepted_and_the_way_out():
+    with pytest.raises(UnsendableError, match=r"accepted types: audio, .*text-plain, .*\"non_standard\", \"value\""):
+        parts({"type": "hologram"})

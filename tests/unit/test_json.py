@@ -1,0 +1,258 @@
+"""_json: what goes out comes back equal, or the error names its place."""
+
+import dataclasses
+import datetime as dt
+import enum
+import json
+import math
+import pickle
+import uuid
+from collections import UserDict, deque
+from decimal import Decimal
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, HttpUrl, field_serializer
+
+from langchain_promptrun._json import UnsendableError, dumps, loads, loads_fast
+
+BIG = 2**70
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+any_text = st.text(st.characters(codec=None, exclude_categories=()))
+json_values = st.recursive(
+    scalars | any_text, lambda inner: st.lists(inner) | st.dictionaries(any_text, inner), max_leaves=20
+)
+
+
+def joined(value):
+    """The value with surrogate pairs as the characters they stand for, as JSON reads them."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    if isinstance(value, list):
+        return [joined(item) for item in value]
+    if isinstance(value, dict):
+        return {joined(key): joined(item) for key, item in value.items()}
+    return value
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class Level(enum.IntEnum):
+    HIGH = 3
+
+
+class Name(str):
+    __slots__ = ()
+
+
+class Order(BaseModel):
+    when: dt.date
+    price: Decimal = Decimal("1.50")
+
+
+class Shouted(BaseModel):
+    word: str
+
+    @field_serializer("word", when_used="json")
+    def shout(self, word):
+        return word.upper()
+
+
+@dataclasses.dataclass
+class Point:
+    x: float
+    tags: frozenset[str] = frozenset()
+
+
+class Pair(NamedTuple):
+    left: int
+    right: int
+
+
+CONVERTED = {
+    "datetime": (dt.datetime.fromisoformat("2024-02-29T12:30:00"), "2024-02-29T12:30:00"),
+    "aware datetime": (dt.datetime(2024, 2, 29, tzinfo=dt.UTC), "2024-02-29T00:00:00Z"),
+    "date": (dt.date(2024, 2, 29), "2024-02-29"),
+    "time": (dt.time(1, 2, 3), "01:02:03"),
+    "duration": (dt.timedelta(days=1, hours=2), "P1DT2H"),
+    "uuid": (uuid.UUID(int=7), "00000000-0000-0000-0000-000000000007"),
+    "enum": (Colour.RED, "red"),
+    "int enum": (Level.HIGH, 3),
+    "str subclass": (Name("Ann"), "Ann"),
+    "model": (Order(when=dt.date(2024, 1, 2)), {"when": "2024-01-02", "price": "1.50"}),
+    "model's own JSON serialiser": (Shouted(word="hi"), {"word": "HI"}),
+    "dataclass": (Point(1.5, frozenset({"a"})), {"x": 1.5, "tags": ["a"]}),
+    "tuple": ((1, "b"), [1, "b"]),
+    "named tuple": (Pair(1, 2), [1, 2]),
+    "set": ({3, 1, 2}, [1, 2, 3]),
+    "frozenset of texts": (frozenset({"b", "a"}), ["a", "b"]),
+    "mapping": (UserDict(a=1), {"a": 1}),
+    "deque": (deque([1, 2]), [1, 2]),
+    "url": (HttpUrl("https://promptrun.ai/x"), "https://promptrun.ai/x"),
+    "path": (PurePosixPath("/a/b"), "/a/b"),
+    "exact decimal": (Decimal("1.10"), 1.1),
+    "whole decimal": (Decimal(30) / 10, 3),
+    "decimal beyond a float": (Decimal("0.1234567890123456789012"), "0.1234567890123456789012"),
+    "long whole decimal": (Decimal(12345678901234567890), "12345678901234567890"),
+    "huge decimal": (Decimal("1E+400"), "1E+400"),
+    "number keys": ({1: "a", 2.5: "b", None: "c", False: "d"}, {"1": "a", "2.5": "b", "null": "c", "false": "d"}),
+    "other keys": ({Colour.RED: 1, dt.date(2024, 1, 2): 2}, {"red": 1, "2024-01-02": 2}),
+}
+UNSENDABLE = {
+    "NaN": (math.nan, "is NaN"),
+    "infinity": (math.inf, "is an infinity"),
+    "negative infinity": (-math.inf, "is an infinity"),
+    "decimal NaN": (Decimal("NaN"), "is NaN"),
+    "signalling decimal NaN": (Decimal("sNaN"), "is NaN"),
+    "decimal infinity": (Decimal("-inf"), "is an infinity"),
+    "NaN in a dataclass": (Point(math.nan), ".x is NaN"),
+    "bytes": (b"abc", "is of type bytes"),
+    "bytearray": (bytearray(b"abc"), "is of type bytearray"),
+    "object": (object(), "is of type object"),
+    "class": (Point, "is of type type"),
+    "endless integer": (10**5000, "is an integer of more than 4,000 digits"),
+    "keys spelled alike": ({1: "a", "1": "b"}, "has two keys that JSON spells '1'"),
+    "tuple as key": ({(1, 2): 3}, "has a key of type tuple"),
+}
+
+
+@pytest.mark.parametrize("beside", [0, BIG], ids=["orjson", "standard library"])
+@pytest.mark.parametrize(("value", "expected"), CONVERTED.values(), ids=CONVERTED)
+def test_python_values_become_json_alike_in_both_encoders(value, expected, beside):
+    assert json.loads(dumps([value, beside])) == [expected, beside]
+
+
+@pytest.mark.parametrize("beside", [0, BIG], ids=["orjson", "standard library"])
+@pytest.mark.parametrize(("value", "problem"), UNSENDABLE.values(), ids=UNSENDABLE)
+def test_what_json_cannot_carry_is_an_error_that_names_its_place(value, problem, beside):
+    with pytest.raises(UnsendableError) as caught:
+        dumps({"beside": beside, "list": [0, {"odd key": value}]})
+    assert str(caught.value).startswith(f"list[1]['odd key']{'' if problem.startswith('.') else ' '}{problem}")
+
+
+def test_a_value_that_cannot_be_sent_by_itself_is_called_so():
+    with pytest.raises(UnsendableError, match=r"^the value is NaN, which JSON cannot carry$"):
+        dumps(math.nan)
+
+
+def test_nan_is_found_also_where_an_assistants_content_is_null():
+    body = {"messages": [{"role": "assistant", "content": None}, {"role": "user", "content": math.nan}]}
+    with pytest.raises(UnsendableError, match=r"^messages\[1\]\.content is NaN"):
+        dumps(body)
+
+
+def test_null_is_sent_where_the_caller_says_none():
+    assert dumps({"stop": None, "messages": [{"role": "assistant", "content": None}]}) == (
+        b'{"stop":null,"messages":[{"role":"assistant","content":null}]}'
+    )
+
+
+def test_output_is_compact_and_readable():
+    assert dumps({"a": ["é", "日本", "😀"], "b": True}) == '{"a":["é","日本","😀"],"b":true}'.encode()
+    assert dumps({"a": ["é", BIG]}) == f'{{"a":["é",{BIG}]}}'.encode()
+
+
+def test_lone_surrogates_become_escapes_and_the_rest_stays_readable():
+    assert dumps({"t": "é\ud800\n"}) == '{"t":"é\\ud800\\n"}'.encode()
+    assert loads(dumps("\udc00")) == "\udc00"
+
+
+def test_a_value_that_holds_itself_is_an_error():
+    endless: list[object] = []
+    endless.append(endless)
+    with pytest.raises(UnsendableError, match="nested too deeply"):
+        dumps(endless)
+
+
+def test_nesting_beyond_orjsons_limit_is_written():
+    value: object = 1
+    for _ in range(270):
+        value = [value]
+    assert json.loads(dumps(value)) == value
+
+
+def test_the_error_survives_pickling():
+    error = UnsendableError(".a[0]", "is NaN").within("messages[1]")
+    copy = pickle.loads(pickle.dumps(error))
+    assert (str(copy), copy.path) == ("messages[1].a[0] is NaN", "messages[1].a[0]")
+    assert isinstance(copy, ValueError)
+
+
+@given(json_values)
+def test_json_values_come_back_equal(value):
+    assert joined(loads(dumps(value))) == joined(value)
+
+
+@given(json_values)
+def test_output_is_what_the_standard_library_reads(value):
+    assert joined(json.loads(dumps(value))) == joined(value)
+
+
+@given(
+    st.recursive(scalars | st.floats(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
+)
+def test_a_null_always_stands_for_none(value):
+    """NaN and infinities are errors wherever they stand, and nothing else is."""
+
+    def flat(item):
+        items = item.values() if isinstance(item, dict) else item if isinstance(item, list) else None
+        return [item] if items is None else [leaf for inner in items for leaf in flat(inner)]
+
+    leaves = flat(value)
+    if all(math.isfinite(leaf) for leaf in leaves if isinstance(leaf, float)):
+        assert loads(dumps(value)) == value
+    else:
+        with pytest.raises(UnsendableError):
+            dumps(value)
+
+
+@pytest.mark.parametrize("digits", [18, 19, 20, 30])
+@pytest.mark.parametrize("kind", [str, str.encode], ids=["str", "bytes"])
+def test_integers_of_any_length_are_read_exactly(digits, kind):
+    number = int("9" * digits)
+    assert loads(kind(f'{{"n":[{number},-{number}]}}')) == {"n": [number, -number]}
+
+
+def test_long_runs_of_digits_in_texts_change_nothing():
+    document = {"id": "chatcmpl-12345678901234567890", "n": 1.5, "t": "😀"}
+    assert loads(json.dumps(document)) == document
+
+
+@pytest.mark.parametrize("read", [loads, loads_fast])
+def test_what_gateways_write_beside_the_standard_is_read(read):
+    document = read(b'{"a":NaN,"b":-Infinity,"c":1e999,"d":"\\ud800x"}')
+    assert math.isnan(document.pop("a"))
+    assert document == {"b": -math.inf, "c": math.inf, "d": "\ud800x"}
+
+
+def test_a_text_with_raw_lone_surrogates_is_read():
+    assert loads('["\ud800"]') == ["\ud800"]
+
+
+@pytest.mark.parametrize("read", [loads, loads_fast])
+@pytest.mark.parametrize("data", [b"", b"{", b"<html>", b'{"a":1}}', b"\xff\xfe\xff", b"nope"])
+def test_text_that_is_not_json_is_a_value_error(read, data):
+    with pytest.raises(ValueError, match=r"."):
+        read(data)
+
+
+def test_broken_json_is_a_json_decode_error():
+    with pytest.raises(json.JSONDecodeError):
+        loads('{"a": ')
+
+
+@pytest.mark.parametrize("read", [loads, loads_fast])
+def test_json_nested_too_deeply_is_a_value_error(read):
+    with pytest.raises(ValueError, match="nested too deeply"):
+        read(b"[" * 100_000 + b"]" * 100_000)
+
+
+def test_fast_reading_may_round_integers_beyond_64_bits():
+    assert loads_fast(b"[1, 18446744073709551615]") == [1, 2**64 - 1]
+    assert loads_fast(str(BIG).encode()) == float(BIG)
