@@ -1,0 +1,307 @@
+"""Tool calls as they arrive: one call a slot, whatever the vendor does with index, id, name and arguments.
+
+OpenAI's rule (Chat Completions reference, "chat.completion.chunk") is: `index` tells the calls apart, `id` and
+`name` come once, `arguments` come in pieces. Vendors behind gateways leave out the index, send it as a string or as
+0 for every call, leave out or repeat ids and names, and write "no arguments" in five ways. This module makes pieces
+that langchain-core merges into the right calls. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass, field
+from io import StringIO
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from langchain_promptrun import _json
+from langchain_promptrun._text import Surrogates, open_ends, without_surrogates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_KNOWN = frozenset({"index", "id", "type", "function"})
+_KNOWN_FUNCTION = frozenset({"name", "arguments"})
+_LONGEST_INDEX = 9
+# Stands for arguments that no JSON text can be made of; it is no JSON object, so the call is invalid.
+_UNREADABLE = "["
+
+
+class ToolPiece(NamedTuple):
+    """What one delta adds to one tool call; `id` and `name` come with a call's first piece."""
+
+    slot: int
+    id: str | None
+    name: str | None
+    args: str
+
+
+class WholeCall(NamedTuple):
+    """A tool call at the end of its message; `args` is None when the text is not a JSON object."""
+
+    slot: int
+    id: str
+    name: str
+    text: str
+    args: dict[str, Any] | None
+
+
+@dataclass(slots=True)
+class _Slot:
+    """One call as far as it is known; `held` may still turn out to spell "null", which means no arguments."""
+
+    index: int
+    id: str
+    wire_index: int | None
+    wire_id: str
+    name: str = ""
+    args: StringIO = field(default_factory=StringIO)
+    begun: bool = False
+    held: str = ""
+    last: str = ""
+    announced: bool = False
+    extras: dict[str, Any] = field(default_factory=dict)
+
+    def add_name(self, name: str) -> str:
+        """Take a name that may be blank, repeated, cumulative or a further part; return what it adds."""
+        if not name or name == self.name or (self.name and self.begun):
+            return ""
+        added = name.removeprefix(self.name)
+        self.name += added
+        return added
+
+    def add_args(self, args: str) -> str:
+        """Take a piece of arguments; return what may go out now."""
+        if not self.begun:
+            args = self.held + args
+            if "null".startswith(args.strip()):
+                self.held = args
+                return ""
+            self.held = ""
+        self.write(args)
+        return args
+
+    def write(self, args: str) -> None:
+        if args:
+            self.begun = True
+            self.last = args
+            self.args.write(args)
+
+    def release(self) -> str:
+        """Return what was held back, unless it says that there are no arguments."""
+        rest, self.held = self.held, ""
+        return "" if rest.strip() in {"", "null"} else rest
+
+    def starts_anew(self, name: str, args: str) -> bool:
+        """Whether an entry that looks like this call is the next one: this one is whole, and it has a name again."""
+        if not name or not (args or name != self.name) or not self.last.rstrip().endswith("}"):
+            return False
+        return parse_arguments(self.args.getvalue()) is not None
+
+    def is_repeated(self, wire_id: str, name: str, args: str) -> bool:
+        """Whether an entry with the same id says all of this call once more, as some servers do at the end."""
+        return bool(wire_id) and wire_id == self.wire_id and name == self.name and args == self.args.getvalue()
+
+    @property
+    def says_something(self) -> bool:
+        return bool(self.announced or self.name or self.begun or self.extras)
+
+
+class ToolCalls:
+    """The tool calls of one message.
+
+    Args:
+        seed: What tells this message from all others. Missing call ids are made from it, so that the same bytes give
+            the same ids whoever reads them; when it is empty they are random.
+    """
+
+    __slots__ = ("_seed", "_slots", "_surrogates")
+
+    def __init__(self, seed: str = "") -> None:
+        self._seed = seed
+        self._slots: list[_Slot] = []
+        self._surrogates = Surrogates()
+
+    def take(self, entries: list[Any]) -> list[ToolPiece]:
+        """Take the `tool_calls` list of a delta or of a whole message.
+
+        Args:
+            entries: The list as it came.
+
+        Returns:
+            The pieces that it adds.
+        """
+        several = len(entries) > 1
+        pieces = []
+        for position, entry in enumerate(entries):
+            if isinstance(entry, dict):
+                piece = None if several else self._continued(entry)
+                piece = piece or self._take_entry(entry, position if several else None)
+                if piece is not None:
+                    pieces.append(piece)
+        return pieces
+
+    def extras(self) -> dict[str, dict[str, Any]]:
+        """Return the keys of each call that OpenAI's format does not know (signatures), by call id."""
+        return {slot.id: slot.extras for slot in self._slots if slot.extras}
+
+    def end(self) -> list[ToolPiece]:
+        """Take the end of the message.
+
+        Returns:
+            What was held back, and the calls of which nothing went out yet.
+        """
+        self._slots = [slot for slot in self._slots if slot.says_something]
+        pieces = []
+        for slot in self._slots:
+            rest = slot.release() + self._surrogates.end(slot.index)
+            slot.write(rest)
+            if rest or not slot.announced:
+                pieces.append(self._piece(slot, slot.name, rest))
+        return pieces
+
+    def guards(self) -> list[ToolPiece]:
+        """Return a last piece for each call whose arguments are not a JSON object.
+
+        langchain-core completes cut-off JSON when it sums chunks. A character or two that cannot be completed keep
+        such a call among the invalid ones: half a call must never look like one that may be executed.
+        """
+        guards = [(slot, _mismatch(slot.args.getvalue())) for slot in self._slots]
+        return [self._piece(slot, "", guard) for slot, guard in guards if guard]
+
+    def whole(self) -> Iterator[WholeCall]:
+        """Yield each call as it stands at the end of the message."""
+        for slot in self._slots:
+            text = slot.args.getvalue()
+            yield WholeCall(slot.index, slot.id, slot.name, text, parse_arguments(text))
+
+    def _continued(self, entry: dict[str, Any]) -> ToolPiece | None:
+        """Take an entry that only brings more arguments of the newest call, as most entries of a stream do."""
+        if not self._slots or not _KNOWN.issuperset(entry) or entry.get("id"):
+            return None
+        slot = self._slots[-1]
+        function = entry.get("function")
+        if not slot.begun or entry.get("index") != slot.wire_index or type(function) is not dict or len(function) != 1:
+            return None
+        args = function.get("arguments")
+        if type(args) is not str or not args or not self._surrogates.lets_pass(args):
+            return None
+        slot.last = args
+        slot.args.write(args)
+        return ToolPiece(slot.index, None, None, args)
+
+    def _take_entry(self, entry: dict[str, Any], position: int | None) -> ToolPiece | None:
+        function = entry.get("function")
+        function = function if isinstance(function, dict) else {}
+        name = _text(function.get("name"))
+        args = _arguments_text(function.get("arguments"))
+        slot = self._slot(entry, position, name, args)
+        if slot is None:
+            return None
+        _keep_extras(slot, entry, function)
+        added = slot.add_name(name)
+        args = slot.add_args(self._surrogates.join(slot.index, args))
+        return self._piece(slot, added, args) if args or added else None
+
+    def _piece(self, slot: _Slot, name: str, args: str) -> ToolPiece:
+        call_id = None if slot.announced else slot.id
+        slot.announced = True
+        return ToolPiece(slot.index, call_id, name or None, args)
+
+    def _slot(self, entry: dict[str, Any], position: int | None, name: str, args: str) -> _Slot | None:
+        """Find the call that an entry belongs to, or open one; None when the entry only repeats a call."""
+        index = _wire_index(entry.get("index"), position)
+        wire_id = _text(entry.get("id"))
+        known = self._by_id(wire_id, index) if wire_id else self._by_index(index)
+        if known is None:
+            return self._open(index, wire_id)
+        if not known.starts_anew(name, args):
+            known.wire_id = known.wire_id or wire_id
+            return known
+        return None if known.is_repeated(wire_id, name, args) else self._open(index, wire_id)
+
+    def _open(self, index: int | None, wire_id: str) -> _Slot:
+        free = wire_id and all(other.id != wire_id for other in self._slots)
+        slot = _Slot(len(self._slots), wire_id if free else self._made_id(), index, wire_id)
+        self._slots.append(slot)
+        return slot
+
+    def _made_id(self) -> str:
+        if not self._seed:
+            return f"call_{uuid.uuid4().hex}"
+        return f"call_{uuid.uuid5(uuid.NAMESPACE_OID, f'{self._seed}:{len(self._slots)}').hex}"
+
+    def _by_id(self, wire_id: str, index: int | None) -> _Slot | None:
+        """Newest call with this id at this index; else the one at this index that has no id yet."""
+        for slot in reversed(self._slots):
+            if slot.wire_id == wire_id and (index is None or slot.wire_index in {None, index}):
+                return slot
+        nameless = self._by_index(index)
+        return nameless if nameless is not None and not nameless.wire_id else None
+
+    def _by_index(self, index: int | None) -> _Slot | None:
+        """Newest call at this index; without an index, the newest call."""
+        return next((slot for slot in reversed(self._slots) if index is None or slot.wire_index == index), None)
+
+
+def parse_arguments(text: str) -> dict[str, Any] | None:
+    """Read a tool call's arguments.
+
+    Args:
+        text: The JSON text; empty stands for no arguments. Raw line breaks inside strings are let through.
+
+    Returns:
+        The arguments, or None when the text is not a JSON object.
+    """
+    if not text.strip():
+        return {}
+    try:
+        arguments = _json.loads(text)
+    except (ValueError, RecursionError):
+        try:
+            arguments = json.loads(text, strict=False)
+        except (ValueError, RecursionError):
+            return None
+    return arguments if isinstance(arguments, dict) else None
+
+
+def _arguments_text(value: object) -> str:
+    """Write arguments as text: some servers send the object itself, and PHP an empty list for an empty object."""
+    if isinstance(value, str):
+        return value
+    if value is None or value == []:
+        return ""
+    try:
+        return _json.dumps(value).decode()
+    except ValueError:
+        return _UNREADABLE
+
+
+def _text(value: object) -> str:
+    return without_surrogates(value) if isinstance(value, str) else ""
+
+
+def _wire_index(value: object, position: int | None) -> int | None:
+    """Read an index that may be missing or a string; the place in a list of several calls stands in for it."""
+    if isinstance(value, int):
+        return value
+    if isinstance(value, str) and value.isdecimal() and len(value) <= _LONGEST_INDEX:
+        return int(value)
+    return position
+
+
+def _keep_extras(slot: _Slot, entry: dict[str, Any], function: dict[str, Any]) -> None:
+    slot.extras.update({k: v for k, v in entry.items() if k not in _KNOWN and v is not None})
+    unknown = {k: v for k, v in function.items() if k not in _KNOWN_FUNCTION and v is not None}
+    if unknown:
+        slot.extras.setdefault("function", {}).update(unknown)
+
+
+def _mismatch(args: str) -> str:
+    """Return what makes arguments that are not a JSON object impossible to complete."""
+    if not args.lstrip().startswith("{") or parse_arguments(args) is not None:
+        return ""
+    ends = open_ends(args)
+    if ends is None:
+        return ""
+    return ends.string + ("}" if ends.brackets.endswith("]") else "]")
