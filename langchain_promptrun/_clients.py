@@ -1,0 +1,199 @@
+"""Which HTTP client: pools that models share, per process and, for async calls, per event loop.
+
+A pool is made at the first call and shared by equal settings in an equal environment. It lives as long as somebody
+holds it. Its clients are only asked for their transport to a URL: no cookie is stored, no redirect is followed, and
+proxies are chosen as httpx chooses them. This module must not send requests and must not know LangChain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from langchain_promptrun._connector import Connector, ca_settings, network_settings, new_tls_context
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncGenerator
+
+    from langchain_promptrun._connector import AsyncClient, SyncClient
+
+
+@dataclass(frozen=True, slots=True)
+class TransportSettings:
+    """What two models must have in common to share connections. It holds no secret.
+
+    Attributes:
+        max_connections: Connections open at once, None for no limit. A call beyond it waits for the pool time-out.
+        async_transport: What carries async calls: `httpx`, `aiohttp` (which needs the extra `aiohttp`), or `auto`,
+            which is aiohttp where it is installed.
+    """
+
+    max_connections: int | None = None
+    async_transport: Literal["auto", "httpx", "aiohttp"] = "auto"
+
+
+class LoopClient(NamedTuple):
+    """One event loop's client, and the generator that closes it together with the loop."""
+
+    client: AsyncClient
+    guard: AsyncGenerator[None, None]
+
+
+class Pool:
+    """The clients of one process for equal settings, made when first asked for.
+
+    Dropping the last reference closes them, in the event loops that they belong to.
+    """
+
+    __slots__ = ("__weakref__", "_client", "_connector", "_lock", "_loops", "_settings", "pid")
+
+    def __init__(self, settings: TransportSettings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._connector: Connector | None = None
+        self._client: SyncClient | None = None
+        self._loops: dict[asyncio.AbstractEventLoop, LoopClient] = {}
+        self.pid = os.getpid()
+
+    def client(self) -> SyncClient:
+        """The client for sync calls.
+
+        Raises:
+            ValueError: A variable for a proxy or for certificates holds something unusable.
+            ImportError: The package for aiohttp or for a SOCKS proxy is missing.
+        """
+        return self._client or self._open_client()
+
+    def _open_client(self) -> SyncClient:
+        connector = self._prepare()
+        with self._lock:
+            if self._client is None:
+                self._client = connector.client()
+                weakref.finalize(self, self._client.close)
+            return self._client
+
+    def loop_client(self, loop: asyncio.AbstractEventLoop) -> LoopClient | None:
+        """The client of an event loop, None when it has none yet."""
+        return self._loops.get(loop)
+
+    async def open_loop_client(self, loop: asyncio.AbstractEventLoop) -> LoopClient:
+        """Make the running loop's client, unless another task was faster.
+
+        Raises:
+            ValueError: A variable for a proxy or for certificates holds something unusable.
+            ImportError: The package for aiohttp or for a SOCKS proxy is missing.
+        """
+        connector = self._connector
+        if connector is None:
+            connector = await asyncio.to_thread(self._prepare)
+        self._sweep()
+        found = self._loops.get(loop)
+        if found is None:
+            client = connector.async_client()
+            found = LoopClient(client, _closed_with_loop(client, loop, weakref.ref(self)))
+            self._loops[loop] = found
+            # runs to its yield without giving way; asyncio closes it as the loop shuts down
+            await anext(found.guard)
+        return found
+
+    def forget(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The loop's client is being closed."""
+        self._loops.pop(loop, None)
+
+    def _prepare(self) -> Connector:
+        """Does all that reads files, so that async callers can have it done by a thread."""
+        with self._lock:
+            if self._connector is None:
+                settings = self._settings
+                context = _process.tls_context()
+                self._connector = Connector(settings.max_connections, settings.async_transport, context)
+            return self._connector
+
+    def _sweep(self) -> None:
+        """Let go of the clients of loops that were closed without shutting their async generators down."""
+        closed = [loop for loop in list(self._loops) if loop.is_closed()]
+        # another thread may sweep too
+        for found in filter(None, [self._loops.pop(loop, None) for loop in closed]):
+            _abandon(found.client)
+
+
+async def _closed_with_loop(
+    client: AsyncClient, loop: asyncio.AbstractEventLoop, pool: weakref.ref[Pool]
+) -> AsyncGenerator[None, None]:
+    """Waits at its `yield` until asyncio or the end of the pool closes it, and closes the client then."""
+    try:
+        yield
+    finally:
+        holder = pool()
+        if holder is not None:
+            holder.forget(loop)
+        del holder
+        await client.aclose()
+
+
+def _abandon(client: AsyncClient) -> None:
+    """Close what can be closed without the client's loop; the rest goes with the garbage."""
+    closing = client.aclose()
+    with contextlib.suppress(StopIteration, RuntimeError):
+        closing.send(None)
+    closing.close()
+
+
+class _Process:
+    """What this process shares: pools, weakly, and one TLS context for each setting of the certificates."""
+
+    def __init__(self) -> None:
+        self._inherited: list[Pool] = []
+        self._start()
+
+    def _start(self) -> None:
+        self._lock = threading.Lock()
+        self._tls_lock = threading.Lock()
+        self._pools: weakref.WeakValueDictionary[object, Pool] = weakref.WeakValueDictionary()
+        self._contexts: dict[object, ssl.SSLContext] = {}
+
+    def pool(self, settings: TransportSettings) -> Pool:
+        key = (settings, network_settings())
+        with self._lock:
+            pool = self._pools.get(key)
+            if pool is None:
+                pool = self._pools[key] = Pool(settings)
+            return pool
+
+    def tls_context(self) -> ssl.SSLContext:
+        key = ca_settings()
+        with self._tls_lock:
+            if key not in self._contexts:
+                self._contexts[key] = new_tls_context()
+            return self._contexts[key]
+
+    def forked(self) -> None:
+        """Start afresh in the child.
+
+        The parent's pools are kept, unused: to close them could stir the parent's sockets and event loops.
+        """
+        self._inherited.extend(self._pools.values())
+        self._start()
+
+
+_process = _Process()
+# Windows cannot fork
+getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_process.forked)
+
+
+def hold_pool(settings: TransportSettings) -> Pool:
+    """The pool for these settings and the environment of now.
+
+    Args:
+        settings: Equal settings share a pool.
+
+    Returns:
+        The pool, to be held as long as its connections are wanted.
+    """
+    return _process.pool(settings)

@@ -1,0 +1,545 @@
+"""How long clients live, who shares them, and what is left behind: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import certifi
+import httpx
+import pytest
+
+from langchain_promptrun import _clients
+from langchain_promptrun._clients import TransportSettings, hold_pool
+from langchain_promptrun._exchange import Request, Timeouts
+from langchain_promptrun._transport import Transport
+from langchain_promptrun.errors import PromptrunTimeoutError
+
+KINDS = ["httpx", "aiohttp"]
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+COOKIE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nset-cookie: owner=first; Path=/\r\n\r\nok"
+HALF = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n"
+
+FIRST_LINES = """
+import asyncio, os, sys, threading
+from langchain_promptrun._exchange import Request, Timeouts
+from langchain_promptrun._transport import Transport, TransportSettings
+
+class Body:
+    finished = False
+    content_seen = 0
+    partial = ""
+    def __init__(self, status, headers):
+        self.data = []
+    def feed(self, data):
+        self.data.append(data)
+        return []
+    def close(self):
+        return [b"".join(self.data)]
+
+url, kind = sys.argv[1:]
+transport = Transport(TransportSettings(async_transport=kind))
+request = Request("POST", url, b"{}", {}, "sk-1", Timeouts(5, 5, 5, 5), max_retries=0)
+
+def call():
+    assert list(transport.exchange(request, Body)) == [b"ok"]
+
+async def acall():
+    assert [item async for item in transport.aexchange(request, Body)] == [b"ok"]
+"""
+
+
+class Body:
+    """A parser whose items are the bytes as they come."""
+
+    finished = False
+    content_seen = 0
+    partial = ""
+
+    def __init__(self, status, headers):
+        pass
+
+    def feed(self, data):
+        return [data]
+
+    def close(self):
+        return []
+
+
+def request(server, **options):
+    options = {"timeouts": Timeouts(5, 5, 5, 5), "max_retries": 0, "api_key": "sk-1"} | options
+    return Request(method="POST", url=server.url, body=b"{}", headers={}, **options)
+
+
+def call(transport, server, **options):
+    assert list(transport.exchange(request(server, **options), Body)) == [b"ok"]
+
+
+async def acall(transport, server, **options):
+    assert [item async for item in transport.aexchange(request(server, **options), Body)] == [b"ok"]
+
+
+def over(kind, **options):
+    return Transport(TransportSettings(async_transport=kind, **options))
+
+
+def run_script(server, script, kind="httpx"):
+    """Run a script in a fresh process, in which every warning is an error, and check that it says nothing."""
+    code = FIRST_LINES + textwrap.dedent(script)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", code, server.url, kind],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=environment,
+    )
+    # asyncio's debug mode, which -X dev switches on, reports slow steps of a busy machine
+    said = [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]
+    assert (done.returncode, said) == (0, [])
+    return done.stdout
+
+
+def gone(server, seconds=1.0):
+    """Whether a connection ended within the time."""
+    return server.gone.acquire(timeout=seconds)
+
+
+def open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.fixture
+def process(monkeypatch):
+    """A process that shares nothing yet."""
+    fresh = _clients._Process()
+    monkeypatch.setattr(_clients, "_process", fresh)
+    return fresh
+
+
+@pytest.fixture
+def tls_contexts(monkeypatch, process):
+    """The TLS contexts that were built."""
+    built = []
+    create = httpx.create_ssl_context
+
+    def counting(*args, **options):
+        built.append(create(*args, **options))
+        return built[-1]
+
+    monkeypatch.setattr(httpx, "create_ssl_context", counting)
+    return built
+
+
+# Sharing.
+
+
+def test_equal_settings_share_a_pool():
+    one = hold_pool(TransportSettings(max_connections=3))
+    assert hold_pool(TransportSettings(max_connections=3)) is one
+    assert hold_pool(TransportSettings(max_connections=4)) is not one
+    assert hold_pool(TransportSettings(max_connections=3, async_transport="httpx")) is not one
+
+
+def test_another_environment_has_another_pool(monkeypatch):
+    one = hold_pool(TransportSettings())
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    assert hold_pool(TransportSettings()) is not one
+
+
+def test_nothing_is_made_before_the_first_call(tls_contexts):
+    files = open_files()
+    transports = [Transport() for _ in range(1000)]
+    assert open_files() == files
+    assert tls_contexts == []
+    assert len(transports) == 1000
+
+
+def test_transports_share_connections_and_one_tls_context(tls_contexts, raw_server):
+    raw_server.answer(OK)
+    transports = [over("httpx", max_connections=limit) for limit in (None, None, 5)]
+    for transport in transports:
+        call(transport, raw_server)
+    assert raw_server.connections == 2
+
+    async def main():
+        for transport in transports:
+            await acall(transport, raw_server)
+
+    asyncio.run(main())
+    assert raw_server.connections == 4
+    assert len(tls_contexts) == 1
+
+
+def test_tls_context_is_one_for_each_setting_of_the_certificates(tls_contexts, raw_server, monkeypatch):
+    raw_server.answer(OK)
+    call(Transport(), raw_server)
+    monkeypatch.setenv("SSL_CERT_FILE", certifi.where())
+    for limit in (1, 2):
+        call(over("httpx", max_connections=limit), raw_server)
+    assert len(tls_contexts) == 2
+
+
+@pytest.mark.parametrize("kind", ["sync", *KINDS])
+def test_cookie_of_one_key_is_not_sent_with_another(raw_server, kind):
+    raw_server.answer(COOKIE)
+    transports = [over("auto" if kind == "sync" else kind) for _ in range(2)]
+
+    async def main():
+        for number, transport in enumerate(transports):
+            await acall(transport, raw_server, api_key=f"sk-{number}")
+
+    if kind == "sync":
+        for number, transport in enumerate(transports):
+            call(transport, raw_server, api_key=f"sk-{number}")
+    else:
+        asyncio.run(main())
+    first, second = raw_server.requests
+    assert first.connection == second.connection
+    assert b"owner" not in second.head
+
+
+# Closing.
+
+
+def test_last_holder_closes_the_connections(process, raw_server):
+    raw_server.answer(OK)
+    one, other = Transport(), Transport()
+    call(one, raw_server)
+    call(other, raw_server)
+    one.close()
+    assert not gone(raw_server, 0.1)
+    other.close()
+    assert gone(raw_server)
+
+
+def test_collected_holder_closes_the_connections(process, raw_server):
+    raw_server.answer(OK)
+    transport = Transport()
+    call(transport, raw_server)
+    del transport
+    assert gone(raw_server)
+
+
+def test_closing_twice_and_closing_what_was_never_open_is_nothing(raw_server):
+    raw_server.answer(OK)
+    transport = Transport()
+    transport.close()
+    asyncio.run(transport.aclose())
+    call(transport, raw_server)
+    for _ in range(2):
+        transport.close()
+        asyncio.run(transport.aclose())
+
+
+def test_closed_transport_opens_again(process, raw_server):
+    raw_server.answer(OK)
+    transport = Transport()
+    call(transport, raw_server)
+    transport.close()
+    call(transport, raw_server)
+    assert raw_server.connections == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_aclose_has_closed_the_loops_connections_when_it_returns(process, raw_server, kind):
+    raw_server.answer(OK)
+
+    async def main():
+        transport = over(kind)
+        await acall(transport, raw_server)
+        await transport.aclose()
+        assert await asyncio.to_thread(gone, raw_server)
+        await acall(transport, raw_server)
+        await transport.aclose()
+
+    asyncio.run(main())
+    assert raw_server.connections == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_aclose_leaves_what_others_hold(process, raw_server, kind):
+    raw_server.answer(OK)
+
+    async def main():
+        one, other = over(kind), over(kind)
+        await acall(one, raw_server)
+        await acall(other, raw_server)
+        await one.aclose()
+        await acall(other, raw_server)
+        await other.aclose()
+
+    asyncio.run(main())
+    assert raw_server.connections == 1
+
+
+async def test_aclose_in_a_loop_without_a_client_only_lets_go(process, raw_server):
+    raw_server.answer(OK)
+    transport = Transport()
+    await asyncio.to_thread(call, transport, raw_server)
+    await transport.aclose()
+    assert await asyncio.to_thread(gone, raw_server)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_collected_holder_closes_the_loops_connections(process, raw_server, kind):
+    raw_server.answer(OK)
+    transport = over(kind)
+    await acall(transport, raw_server)
+    del transport
+    assert await asyncio.to_thread(gone, raw_server)
+
+
+def test_stream_goes_on_though_its_transport_was_closed(process, raw_server):
+    more = threading.Event()
+    raw_server.answer(HALF, more, b"2\r\nok\r\n0\r\n\r\n")
+    transport = Transport()
+    items = transport.exchange(request(raw_server), Body)
+    assert next(items) == b"ok"
+    transport.close()
+    del transport
+    gc.collect()
+    more.set()
+    assert list(items) == [b"ok"]
+    assert gone(raw_server)
+
+
+def test_files_are_flat_after_many_abandoned_transports(process, raw_server):
+    raw_server.answer(OK)
+    call(Transport(), raw_server)
+    gc.collect()
+    time.sleep(0.1)
+    files = open_files()
+    for _ in range(100):
+        call(Transport(), raw_server)
+    for _ in range(100):
+        if open_files() <= files:
+            break
+        time.sleep(0.02)
+    assert open_files() <= files
+
+
+# Limits.
+
+
+@pytest.mark.parametrize("kind", ["sync", *KINDS])
+def test_connections_are_without_limit_by_default(raw_server, kind):
+    """More calls at once than httpx (100) and aiohttp (100) allow; none is answered before all have come."""
+    count = 130
+    answer = threading.Event()
+    raw_server.answer(answer, OK)
+    limits = Timeouts(20, 20, 20, 20)
+
+    def release():
+        for _ in range(count):
+            assert raw_server.came.acquire(timeout=20)
+        answer.set()
+
+    threading.Thread(target=release).start()
+    if kind == "sync":
+        transport = Transport()
+        with ThreadPoolExecutor(count) as threads:
+            list(threads.map(lambda _: call(transport, raw_server, timeouts=limits), range(count)))
+        return
+
+    async def main():
+        transport = over(kind)
+        await asyncio.gather(*[acall(transport, raw_server, timeouts=limits) for _ in range(count)])
+
+    asyncio.run(main())
+    assert len(raw_server.requests) == count
+
+
+@pytest.mark.parametrize("kind", ["sync", *KINDS])
+def test_full_pool_is_waited_for_as_long_as_said(raw_server, kind):
+    raw_server.answer(HALF, raw_server.HOLD)
+    limits = Timeouts(5, 5, 5, 0.1)
+    transport = over("auto" if kind == "sync" else kind, max_connections=1)
+
+    async def main():
+        first = transport.aexchange(request(raw_server), Body)
+        await anext(first)
+        with pytest.raises(PromptrunTimeoutError) as caught:
+            await acall(transport, raw_server, timeouts=limits)
+        await first.aclose()
+        return caught.value.phase
+
+    if kind == "sync":
+        first = transport.exchange(request(raw_server), Body)
+        next(first)
+        with pytest.raises(PromptrunTimeoutError) as caught:
+            call(transport, raw_server, timeouts=limits)
+        first.close()
+        phase = caught.value.phase
+    else:
+        phase = asyncio.run(main())
+    # aiohttp has one limit for both
+    assert phase == ("connect" if kind == "aiohttp" else "pool")
+
+
+# Loops, threads, processes.
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_loop_after_loop(raw_server, kind):
+    raw_server.answer(OK)
+    script = """
+    for _ in range(5):
+        async def main():
+            await asyncio.gather(*[acall() for _ in range(3)])
+            await acall()
+        asyncio.run(main())
+    """
+    run_script(raw_server, script, kind)
+    assert len(raw_server.requests) == 20
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_loops_of_eight_threads(raw_server, kind):
+    raw_server.answer(OK)
+    script = """
+    async def main():
+        for _ in range(3):
+            await acall()
+    threads = [threading.Thread(target=asyncio.run, args=(main(),)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    """
+    run_script(raw_server, script, kind)
+    assert len(raw_server.requests) == 24
+
+
+def test_sixty_four_threads(raw_server):
+    raw_server.answer(OK)
+    script = """
+    threads = [threading.Thread(target=call) for _ in range(64)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    """
+    run_script(raw_server, script)
+    assert len(raw_server.requests) == 64
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stream_left_open_as_the_loop_ends_makes_no_noise(raw_server, kind):
+    raw_server.answer(HALF, raw_server.HOLD)
+    script = """
+    class Bytes(Body):
+        def feed(self, data):
+            return [data]
+    async def main():
+        stream = transport.aexchange(request, Bytes)
+        assert await anext(stream) == b"ok"
+        kept.append(stream)
+    kept = []
+    for _ in range(3):
+        asyncio.run(main())
+    """
+    run_script(raw_server, script, kind)
+    assert all(gone(raw_server) for _ in range(3))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_client_of_a_loop_that_was_just_closed_is_swept_at_the_next_use(process, raw_server, kind):
+    """Such a loop gives nobody a chance to close what is open."""
+    raw_server.answer(OK)
+    transport = over(kind)
+    pool = hold_pool(TransportSettings(async_transport=kind))
+    loops = []
+    for _ in range(3):
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(acall(transport, raw_server))
+        assert pool.loop_client(loop) is not None
+        assert all(pool.loop_client(dead) is None for dead in loops)
+        loop.close()
+        loops.append(loop)
+    asyncio.run(acall(transport, raw_server))
+    assert pool.loop_client(loops[-1]) is None
+    assert len(raw_server.requests) == 4
+    loops.clear()
+    del loop
+    with warnings.catch_warnings():
+        # asyncio says that these loops left sockets open, and closes them
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+    assert all(gone(raw_server) for _ in range(4))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_child_process_uses_none_of_its_parents_connections(raw_server, kind):
+    raw_server.answer(OK)
+    script = """
+    call()
+    asyncio.run(acall())
+    child = os.fork()
+    call()
+    asyncio.run(acall())
+    if child:
+        assert os.waitpid(child, 0)[1] == 0
+        call()
+    """
+    run_script(raw_server, script, kind)
+    assert len(raw_server.requests) == 7
+    # the parent's connection, one of each of its loops, and the same for the child
+    assert raw_server.connections == 5
+
+
+def test_fork_starts_afresh_and_leaves_the_parents_pools_alone():
+    process = _clients._Process()
+    pool = process.pool(TransportSettings())
+    closed = []
+    pool.client().close = lambda: closed.append(True)
+    process.forked()
+    assert process.pool(TransportSettings()) is not pool
+    del pool
+    gc.collect()
+    assert not closed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_blocks_the_event_loop(raw_server, kind):
+    """Not even the first call, which needs certificates and modules."""
+    raw_server.answer(OK)
+    script = """
+    import blockbuster
+    async def main():
+        guard = blockbuster.BlockBuster()
+        guard.activate()
+        global transport
+        transport = Transport(TransportSettings(async_transport=kind))
+        await asyncio.gather(*[acall() for _ in range(5)])
+        await acall()
+        guard.deactivate()
+    asyncio.run(main())
+    """
+    run_script(raw_server, script, kind)
+
+
+async def test_calls_that_start_together_share_the_loops_client(process, raw_server):
+    raw_server.answer(OK)
+    transport = over("httpx", max_connections=1)
+    await asyncio.gather(*[acall(transport, raw_server) for _ in range(20)])
+    assert raw_server.connections == 1
+    await transport.aclose()
+
+
+def test_threads_that_start_together_share_the_client(process, raw_server):
+    raw_server.answer(OK)
+    transport = Transport(TransportSettings(max_connections=1))
+    with ThreadPoolExecutor(20) as threads:
+        list(threads.map(lambda _: call(transport, raw_server), range(20)))
+    assert raw_server.connections == 1

@@ -1,0 +1,155 @@
+"""What clients are made with, and which variable is to blame when they cannot be made."""
+
+from __future__ import annotations
+
+import sys
+
+import httpx
+import httpx_aiohttp
+import pytest
+
+from langchain_promptrun import _connector
+from langchain_promptrun._connector import Connector, ca_settings, network_settings, new_tls_context
+
+NAMES = [
+    name.upper() if upper else name for name in ("http_proxy", "https_proxy", "all_proxy") for upper in (True, False)
+]
+URL = httpx.URL("https://api.example/v1")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch):
+    for name in [*NAMES, "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"]:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def context():
+    return new_tls_context()
+
+
+def connector(context, kind="httpx", limit=None):
+    return Connector(limit, kind, context)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "value", ["socks://user:secret@host", "ftp://secret@host", "http://secret:port", "://secret", "http://"]
+)
+def test_unusable_proxy_is_blamed_by_its_variable_and_not_shown(context, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=name) as caught:
+        connector(context)
+    assert "secret" not in str(caught.value)
+
+
+def test_socks_proxy_without_its_package_is_blamed_by_its_variable(context, monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "socks5://host:1080")
+    with pytest.raises(ImportError, match=r"ALL_PROXY.*httpx\[socks\]"):
+        connector(context)
+
+
+@pytest.fixture
+def proxies_of_httpx(monkeypatch):
+    """The proxies for which an async transport of httpx's was made; it is not, for SOCKS needs a package."""
+    made = []
+
+    class Recording(httpx.AsyncBaseTransport):
+        def __init__(self, *, proxy=None, **options):
+            made.append(proxy)
+
+    monkeypatch.setattr(httpx, "AsyncHTTPTransport", Recording)
+    return made
+
+
+def test_socks_proxy_is_not_for_aiohttp(context, monkeypatch, proxies_of_httpx):
+    monkeypatch.setattr(_connector, "find_spec", lambda name: name)
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://host:1080")
+    monkeypatch.setenv("HTTP_PROXY", "http://host:3128")
+    connector(context, "aiohttp").async_client()
+    assert [proxy.url.scheme for proxy in proxies_of_httpx] == ["socks5"]
+
+
+def test_unusable_no_proxy_is_blamed(context, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://host:3128")
+    monkeypatch.setenv("NO_PROXY", "fe80::/10")
+    made = connector(context)
+    for make in (made.client, made.async_client):
+        with pytest.raises(ValueError, match="NO_PROXY"):
+            make()
+
+
+@pytest.mark.parametrize("kind", ["sync", "httpx", "aiohttp"])
+def test_proxies_are_chosen_by_the_environment(context, monkeypatch, kind):
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    monkeypatch.setenv("HTTP_PROXY", "proxy:3128")
+    monkeypatch.setenv("NO_PROXY", "direct.example,.inner.example,10.0.0.1")
+    made = connector(context, kind)
+    client = made.client() if kind == "sync" else made.async_client()
+    proxied = client.transport_for(URL)
+    direct = client.transport_for(httpx.URL("https://direct.example"))
+    assert proxied is not direct
+    for url in ("http://x.inner.example", "https://10.0.0.1/v1"):
+        assert client.transport_for(httpx.URL(url)) is direct
+    for url in ("http://other.example", "https://inner.example.other"):
+        assert client.transport_for(httpx.URL(url)) is not direct
+
+
+def test_proxy_over_tls_gets_the_same_certificates(context, monkeypatch, proxies_of_httpx):
+    """Or httpcore would read its own on the event loop."""
+    monkeypatch.setenv("HTTPS_PROXY", "https://proxy:3128")
+    connector(context).async_client()
+    assert [proxy.ssl_context for proxy in proxies_of_httpx if proxy] == [context]
+
+
+def test_variables_of_others_are_not_ours(context, monkeypatch):
+    monkeypatch.setenv("OPENAI_PROXY", "ftp://nonsense")
+    connector(context)
+    assert network_settings() == ()
+
+
+def test_network_settings_are_all_that_shapes_connections(monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", "/file")
+    monkeypatch.setenv("No_Proxy", "x")
+    monkeypatch.setenv("https_proxy", "http://host")
+    assert network_settings() == (("No_Proxy", "x"), ("SSL_CERT_FILE", "/file"), ("https_proxy", "http://host"))
+    assert ca_settings() == (("SSL_CERT_FILE", "/file"),)
+
+
+@pytest.mark.parametrize(
+    ("kind", "installed", "expected"),
+    [
+        ("auto", True, httpx_aiohttp.AiohttpTransport),
+        ("auto", False, httpx.AsyncHTTPTransport),
+        ("aiohttp", True, httpx_aiohttp.AiohttpTransport),
+        ("httpx", True, httpx.AsyncHTTPTransport),
+        ("httpx", False, httpx.AsyncHTTPTransport),
+    ],
+)
+def test_async_transport_is_the_one_asked_for(context, monkeypatch, kind, installed, expected):
+    if not installed:
+        monkeypatch.setitem(sys.modules, "httpx_aiohttp", None)
+    assert isinstance(connector(context, kind).async_client().transport_for(URL), expected)
+
+
+def test_aiohttp_asked_for_but_missing_names_the_extra(context, monkeypatch):
+    monkeypatch.setitem(sys.modules, "httpx_aiohttp", None)
+    with pytest.raises(ImportError, match=r"langchain-promptrun\[aiohttp\]"):
+        connector(context, "aiohttp")
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(None, 0), (7, 7)])
+async def test_aiohttp_session_has_the_limit_and_keeps_no_cookies(context, limit, expected):
+    client = connector(context, "aiohttp", limit).async_client()
+    session = client.transport_for(URL).get_client()
+    assert session.connector.limit == expected
+    session.cookie_jar.update_cookies({"a": "b"}, None)
+    assert len(session.cookie_jar) == 0
+    await session.close()
+
+
+@pytest.mark.parametrize(("name", "value"), [("SSL_CERT_FILE", "/nowhere.pem"), ("SSL_CERT_FILE", __file__)])
+def test_unreadable_certificates_are_blamed_by_the_variable(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=name):
+        new_tls_context()

@@ -1,0 +1,116 @@
+"""Answers as bytes, and what the three readers make of them."""
+
+from __future__ import annotations
+
+import json
+from functools import reduce
+from operator import add
+
+from langchain_core.language_models.chat_model_stream import ChatModelStream
+from langchain_tests.utils.stream_lifecycle import assert_valid_event_stream
+
+from langchain_promptrun import _blocks
+from langchain_promptrun._events import EventReader
+from langchain_promptrun._response import ChunkReader, ResultReader
+
+_blocks.register()
+
+STREAM = {"content-type": "text/event-stream"}
+DOCUMENT = {"content-type": "application/json"}
+READERS = [ChunkReader, EventReader, ResultReader]
+
+
+def document(delta=None, finish_reason=None, **envelope):
+    """One document of a stream; without a delta it has no choice."""
+    choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish_reason}]
+    return {"id": "chatcmpl-1", "created": 1715325600, "model": "vendor/name", "choices": choices} | envelope
+
+
+def sse(*documents, done=True, newline="\n"):
+    """A stream of documents; texts go in as they are."""
+    payloads = [entry if isinstance(entry, str) else json.dumps(entry) for entry in documents]
+    payloads += ["[DONE]"] if done else []
+    return "".join(f"data: {payload}{newline}{newline}" for payload in payloads).encode()
+
+
+def stream(*deltas, finish_reason="stop", **envelope):
+    """A whole stream of deltas."""
+    return sse(*[document(delta, **envelope) for delta in deltas], document({}, finish_reason, **envelope))
+
+
+def answer(message, finish_reason="stop", **envelope):
+    """A whole answer as one JSON document."""
+    choices = [{"index": 0, "message": {"role": "assistant"} | message, "finish_reason": finish_reason}]
+    return json.dumps(document(choices=choices) | envelope).encode()
+
+
+def call(args=None, *, index=0, call_id=None, name=None, **more):
+    """One entry of `tool_calls`; `...` leaves a key out."""
+    entry = {"index": index, "id": call_id, "type": "function", "function": {"name": name, "arguments": args}}
+    entry["function"] = {key: value for key, value in entry["function"].items() if value is not ...}
+    return {key: value for key, value in entry.items() if value is not ...} | more
+
+
+def headers_of(body):
+    return STREAM if body.lstrip().startswith((b"data", b"event", b":", b"id", b"retry")) else DOCUMENT
+
+
+def reader(reader_type, headers=STREAM, *, max_event_bytes=1 << 26, **options):
+    return reader_type(200, headers, model="vendor/name", max_event_bytes=max_event_bytes, **options)
+
+
+def read(reader_type, body, *, cuts=(), headers=None, **options):
+    """What a reader makes of a body, cut at the given offsets."""
+    parser = reader(reader_type, headers_of(body) if headers is None else headers, **options)
+    bounds = [0, *cuts, len(body)]
+    items = [item for start, end in zip(bounds, bounds[1:], strict=False) for item in parser.feed(body[start:end])]
+    return items + parser.close()
+
+
+def summed(chunks):
+    return reduce(add, [chunk.message for chunk in chunks])
+
+
+def replayed(events):
+    """The message that langchain-core makes of protocol events."""
+    assert_valid_event_stream(events)
+    model_stream = ChatModelStream()
+    for event in events:
+        model_stream.dispatch(event)
+    return model_stream.output
+
+
+def by_chunks(body, **options):
+    return summed(read(ChunkReader, body, **options))
+
+
+def by_events(body, **options):
+    return replayed(read(EventReader, body, **options))
+
+
+def by_result(body, **options):
+    [result] = read(ResultReader, body, **options)
+    return result.generations[0].message
+
+
+def facts(message):
+    """All that a message says, however langchain-core holds it."""
+    return {
+        "text": str(message.text),
+        "reasoning": "".join(
+            block["reasoning"] for block in message.content_blocks if block["type"] == "reasoning"
+        ),
+        "tool_calls": message.tool_calls,
+        "invalid_tool_calls": [(entry["id"], entry["name"]) for entry in message.invalid_tool_calls],
+        "usage": message.usage_metadata,
+        "metadata": {key: value for key, value in message.response_metadata.items() if key != "output_version"},
+        "extras": message.additional_kwargs,
+    }
+
+
+def agreed(body, **options):
+    """The facts of an answer, after all three readers have told the same."""
+    told = facts(by_result(body, **options))
+    assert facts(by_chunks(body, **options)) == told
+    assert facts(by_events(body, **options)) == told
+    return told
