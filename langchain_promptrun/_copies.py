@@ -1,0 +1,130 @@
+"""What a copy, a pickle and a serialised form of a model keep.
+
+Fields go along; what was derived from them, and the hold on connections, do not. A key of the environment stays there.
+"""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from traceback import walk_stack
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from typing_extensions import override
+
+from langchain_promptrun._defaults import chosen, environment_key
+from langchain_promptrun._field_checks import unknown_keyword
+from langchain_promptrun._fields import NONE_IS_DEFAULT, PromptrunFields, known_names, looked_up
+from langchain_promptrun._params import ALIASES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
+
+_SHARED = ("api_key", "http_client", "http_async_client", "rate_limiter", "cache", "callbacks", "custom_get_token_ids")
+"""Fields that may hold functions, locks and connections: copies share them, and not every pickler can write them."""
+
+_WRITERS_OF_FUNCTIONS = frozenset({"cloudpickle", "_dill"})
+_CANNOT = (TypeError, AttributeError, ValueError, RuntimeError, pickle.PicklingError)
+
+
+class CopiedFields(PromptrunFields):
+    """The fields, and what becomes of them in copies, pickles and LangChain's JSON."""
+
+    def __copy__(self) -> Self:
+        """Copy the fields; what was derived from them, and the hold on connections, start anew."""
+        copied = super().__copy__()
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[name]
+        copied.__pydantic_private__ = _private(copied.__pydantic_private__)
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Copy the fields deeply, but share clients, key functions and rate limiters, which cannot be copied."""
+        memo = {} if memo is None else memo
+        for name in _SHARED:
+            value = getattr(self, name)
+            memo[id(value)] = value
+        return super(CopiedFields, copy.copy(self)).__deepcopy__(memo)
+
+    @override
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy the model.
+
+        Args:
+            update: Fields to change, checked as at construction. A profile that was looked up is looked up again
+                for another `model`.
+            deep: Whether the values are copied, too.
+
+        Raises:
+            ValidationError: A name that is no field, or a value that a field does not take.
+        """
+        copied = super().model_copy(deep=deep)
+        _assign(copied, {ALIASES.get(name, name): value for name, value in (update or {}).items()})
+        return copied
+
+    @override
+    def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
+        """Serialise the model for LangChain's `dumps`, without what nobody chose."""
+        serialised = super().to_json()
+        if serialised["type"] == "constructor":
+            secrets = self.lc_secrets
+            kept = {
+                name: value
+                for name, value in serialised["kwargs"].items()
+                if name in secrets or chosen(getattr(self, name, value))
+            }
+            serialised["kwargs"] = kept
+        return serialised
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Keep the fields; a key from the environment stays there, an explicit one is part of the pickle."""
+        for name in _SHARED:
+            _check_picklable(name, getattr(self, name))
+        state = super().__getstate__()
+        fields = {name: value for name, value in state["__dict__"].items() if name in type(self).model_fields}
+        if not chosen(self.api_key):
+            fields["api_key"] = None
+        private = _private(state["__pydantic_private__"])
+        return {**state, "__dict__": fields, "__pydantic_private__": private}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """Read a key that came from the environment again."""
+        super().__setstate__(state)
+        if self.api_key is None:
+            self.__dict__["api_key"] = environment_key()
+
+
+def _private(attributes: dict[str, Any] | None) -> dict[str, Any]:
+    return {**(attributes or {}), "_transport": None}
+
+
+def _assign(model: CopiedFields, values: Mapping[str, Any]) -> None:
+    """Set fields, checked as at construction."""
+    known = known_names(type(model))
+    # What is taken out goes first: of two limits one may take the other's place.
+    for name, value in sorted(values.items(), key=lambda item: item[1] is not None):
+        if name not in known:
+            raise unknown_keyword(type(model).__name__, name, known)
+        if value is not None or name not in NONE_IS_DEFAULT:
+            model.__pydantic_validator__.validate_assignment(model, name, value)
+    if "model" in values and "profile" not in values and not chosen(model.profile):
+        model.profile = looked_up(model.model)
+
+
+def _check_picklable(name: str, value: object) -> None:
+    """Say which field keeps a model from being pickled."""
+    try:
+        _dumps()(value)
+    except _CANNOT as error:
+        kind = type(value).__name__
+        raise TypeError(f"A ChatPromptrun whose `{name}` cannot be pickled cannot be pickled: {kind}.") from error
+
+
+def _dumps() -> Callable[[object], bytes]:
+    """Find out what is pickling: cloudpickle and dill write functions too, and stand in the way from the caller."""
+    for frame, _ in walk_stack(None):
+        if str(frame.f_globals.get("__name__")).rpartition(".")[2] in _WRITERS_OF_FUNCTIONS:
+            return cast("Callable[[object], bytes]", frame.f_globals["dumps"])
+    return pickle.dumps

@@ -1,0 +1,425 @@
+"""`ChatPromptrun`: LangChain's hooks, each a few statements. No wire detail is known here."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.utils.utils import LC_ID_PREFIX
+from typing_extensions import override
+
+from langchain_promptrun import _blocks
+from langchain_promptrun._answer import PROVIDER
+from langchain_promptrun._copies import CopiedFields
+from langchain_promptrun._defaults import API_KEY_VARIABLE
+from langchain_promptrun._events import EventReader
+from langchain_promptrun._params import (
+    ALIASES,
+    CONNECTION_SETTINGS,
+    UNTRACED,
+    Keywords,
+    bindable,
+    sort_keywords,
+    wire_parameters,
+)
+from langchain_promptrun._request import build_request
+from langchain_promptrun._response import ChunkReader, ResultReader
+from langchain_promptrun._structured import assemble, plan
+from langchain_promptrun._tokens import count_messages, count_text
+from langchain_promptrun._tools import ToolChoice, bind_arguments, wire_tools
+from langchain_promptrun._transport import Request, Transport, TransportSettings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from types import TracebackType
+
+    from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+    from langchain_core.language_models.base import LanguageModelInput
+    from langchain_core.language_models.chat_models import _ChatModelBinding
+    from langchain_core.messages import AIMessage, BaseMessage
+    from langchain_core.outputs import ChatGenerationChunk, ChatResult
+    from langchain_core.runnables import Runnable
+    from langchain_protocol.protocol import MessagesData
+
+    from langchain_promptrun._reader import Reader
+
+T = TypeVar("T")
+
+_FOREIGN = frozenset(BaseChatModel.model_fields)
+_ANSWER_SETTINGS = ("send_names", "send_reasoning", "include_response_headers")
+"""Settings beside the parameters that change what an answer holds."""
+
+_blocks.register()
+
+
+class ChatPromptrun(CopiedFields):
+    """Chat model for Promptrun, the gateway to the models of many vendors.
+
+    Setup:
+        Install `langchain-promptrun` and set the environment variable `PROMPTRUN_API_KEY`.
+
+        ```bash
+        pip install -U langchain-promptrun
+        export PROMPTRUN_API_KEY="your-api-key"
+        ```
+
+    Instantiate:
+        ```python
+        from langchain_promptrun import ChatPromptrun
+
+        model = ChatPromptrun(model="anthropic/claude-3.5-haiku", temperature=0)
+        ```
+
+    Invoke:
+        ```python
+        model.invoke("Tell me a fun fact about space.")
+        ```
+
+    Stream:
+        ```python
+        for chunk in model.stream("Tell me a fun fact about space."):
+            print(chunk.text, end="")
+        ```
+
+    Every field is documented below its name. Parameters of a call win over fields; the order of precedence is: fields,
+    `model_kwargs`, `extra_body`, keywords of the call, the call's `extra_body`. A None takes a parameter out.
+
+    Keywords of a call (also for `bind`) are all fields, `stop`, `tools`, `tool_choice`, `response_format`,
+    `extra_headers`, `extra_query`, `extra_body` and `use_cached_prompt`. Any other keyword goes on the wire.
+    """
+
+    @property
+    @override
+    def _llm_type(self) -> str:
+        return "promptrun"
+
+    @property
+    @override
+    def lc_secrets(self) -> dict[str, str]:
+        return {"api_key": API_KEY_VARIABLE}
+
+    @classmethod
+    @override
+    def is_lc_serializable(cls) -> bool:
+        return True
+
+    # Calls.
+
+    @override
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        transport, request, reader = self._prepare(ResultReader, messages, stop, kwargs)
+        (result,) = transport.exchange(request, reader)
+        return result
+
+    @override
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        transport, request, reader = self._prepare(ResultReader, messages, stop, kwargs)
+        (result,) = [result async for result in transport.aexchange(request, reader)]
+        return result
+
+    @override
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        transport, request, reader = self._prepare(ChunkReader, messages, stop, kwargs, stream=True)
+        return transport.exchange(request, reader)
+
+    @override
+    def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        transport, request, reader = self._prepare(ChunkReader, messages, stop, kwargs, stream=True)
+        return transport.aexchange(request, reader)
+
+    def _stream_chat_model_events(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[MessagesData]:
+        """Stream langchain-core's protocol events; its `stream_events(version="v3")` asks for them."""
+        reader_type = partial(EventReader, message_id=_message_id(run_manager))
+        transport, request, reader = self._prepare(reader_type, messages, stop, kwargs, stream=True)
+        return transport.exchange(request, reader)
+
+    def _astream_chat_model_events(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[MessagesData]:
+        """Stream langchain-core's protocol events; its `astream_events(version="v3")` asks for them."""
+        reader_type = partial(EventReader, message_id=_message_id(run_manager))
+        transport, request, reader = self._prepare(reader_type, messages, stop, kwargs, stream=True)
+        return transport.aexchange(request, reader)
+
+    def _prepare(
+        self,
+        reader_type: Callable[..., Reader[T]],
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        kwargs: Mapping[str, Any],
+        *,
+        stream: bool = False,
+    ) -> tuple[Transport, Request, Callable[[int, Mapping[str, str]], Reader[T]]]:
+        """Turn a call into a transport, what it sends, and what makes the reader of an answer."""
+        keywords = sort_keywords(kwargs, _FOREIGN)
+        settings = keywords.settings
+        fields = self.model_copy(update=settings) if settings else self
+        request = build_request(fields, messages, stop, keywords, stream=stream)
+        reader = partial(
+            reader_type,
+            model=request.model,
+            max_event_bytes=fields.max_event_bytes,
+            include_headers=fields.include_response_headers,
+        )
+        transport = new_transport(fields) if settings and CONNECTION_SETTINGS & settings.keys() else self._held()
+        return transport, request, reader
+
+    def _held(self) -> Transport:
+        """Return this model's hold on the shared connections."""
+        if self._transport is None:
+            self._transport = new_transport(self)
+        return self._transport
+
+    @override
+    def _should_stream(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:
+        """Answer several choices unstreamed where only a callback asks for tokens."""
+        kwargs = _with_stream(kwargs)
+        if self._asks_for_several(kwargs) and not (kwargs.get("stream") or self.streaming):
+            return False
+        return super()._should_stream(async_api=async_api, run_manager=run_manager, **kwargs)
+
+    @override
+    def _should_use_protocol_streaming(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:
+        """Answer several choices unstreamed where only a callback asks for events."""
+        kwargs = _with_stream(kwargs)
+        if self._asks_for_several(kwargs):
+            return False
+        return super()._should_use_protocol_streaming(async_api=async_api, run_manager=run_manager, **kwargs)
+
+    def _asks_for_several(self, kwargs: Mapping[str, Any]) -> bool:
+        return (kwargs.get("n", self.n) or 1) > 1
+
+    # LangChain's cache knows messages, and not the ones that the server has stored.
+
+    @override
+    def _generate_with_cache(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        return super(ChatPromptrun, self._cached_for(kwargs))._generate_with_cache(messages, *args, **kwargs)
+
+    @override
+    async def _agenerate_with_cache(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        return await super(ChatPromptrun, self._cached_for(kwargs))._agenerate_with_cache(messages, *args, **kwargs)
+
+    def _cached_for(self, kwargs: Mapping[str, Any]) -> Self:
+        """Return the model, or where its cache must not answer, one without that uses the same connections."""
+        if not kwargs.get("use_cached_prompt"):
+            return self
+        self._held()
+        uncached = self.model_copy(update={"cache": False})
+        uncached.__pydantic_private__ = self.__pydantic_private__
+        return uncached
+
+    @override
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        keywords = sort_keywords(_traceable(kwargs), _FOREIGN)
+        facts = {
+            "class": self.lc_id(),
+            "base_url": keywords.settings.get("base_url", self.base_url),
+            "output_version": self.output_version,
+            "parameters": wire_parameters(vars(self), keywords, stop),
+            "settings": [keywords.settings.get(name, getattr(self, name)) for name in _ANSWER_SETTINGS],
+        }
+        return json.dumps(facts, default=repr, sort_keys=True)
+
+    # Tracing.
+
+    @property
+    @override
+    def _identifying_params(self) -> dict[str, Any]:
+        return {**wire_parameters(vars(self), Keywords(), None), "base_url": self.base_url}
+
+    @override
+    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
+        named = {ALIASES.get(name, name): value for name, value in _traceable(kwargs).items()}
+        given = named.pop("stop", self.stop) if stop is None else stop
+        return super()._get_invocation_params(stop=[given] if isinstance(given, str) else given, **named)
+
+    @override
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        parameters = wire_parameters(vars(self), sort_keywords(_traceable(kwargs), _FOREIGN), stop)
+        traced = LangSmithParams(ls_provider=PROVIDER, ls_model_type="chat", ls_model_name=str(parameters["model"]))
+        if isinstance(temperature := parameters.get("temperature"), int | float):
+            traced["ls_temperature"] = temperature
+        limit = parameters.get("max_tokens", parameters.get("max_completion_tokens"))
+        if isinstance(limit, int):
+            traced["ls_max_tokens"] = limit
+        if stop := parameters.get("stop"):
+            traced["ls_stop"] = [stop] if isinstance(stop, str) else stop
+        return traced
+
+    # Tools, structured output, tokens.
+
+    @override
+    def bind(self, **kwargs: Any) -> _ChatModelBinding:
+        """Bind keywords of a call; secrets among them are kept hidden, since a binding is printed and serialised."""
+        return super().bind(**bindable(kwargs))
+
+    @override
+    def bind_tools(
+        self,
+        tools: Sequence[Any],
+        *,
+        tool_choice: ToolChoice | None = None,
+        strict: bool | None = None,
+        parallel_tool_calls: bool | None = None,
+        response_format: Any = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Bind tools to the model.
+
+        Args:
+            tools: Functions, pydantic classes, TypedDict classes, LangChain tools, JSON schemas, or tools as dicts.
+                An empty list binds no tools.
+            tool_choice: `auto`, `none`, `required` (or `any`), a tool's name, True for the only tool, or a dict.
+            strict: Whether arguments must keep exactly to the schema. None: not said.
+            parallel_tool_calls: Whether the model may call several tools at once. None: not said.
+            response_format: Schema of the final answer: a pydantic class, a TypedDict class, a JSON schema or a dict.
+            **kwargs: Bound as they are.
+
+        Returns:
+            A Runnable that calls this model with the tools.
+
+        Raises:
+            ValueError: A tool that cannot be converted, or a choice that no tool has.
+        """
+        arguments = bind_arguments(
+            tools,
+            tool_choice=tool_choice,
+            strict=strict,
+            parallel_tool_calls=parallel_tool_calls,
+            response_format=response_format,
+            **kwargs,
+        )
+        return self.bind(**arguments)
+
+    @override
+    def with_structured_output(
+        self,
+        schema: Any = None,
+        *,
+        method: str | None = None,
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Return a Runnable that answers with an object.
+
+        Args:
+            schema: A pydantic class, a TypedDict class, a JSON schema or a tool as a dict.
+            method: `function_calling`, `json_schema` or `json_mode`. Default: the field `structured_output_method`.
+            include_raw: Whether to return `{"raw", "parsed", "parsing_error"}` instead of raising.
+            strict: Whether the answer must keep exactly to the schema. None: not said.
+            **kwargs: `tools`, `tool_choice`, and further keywords to bind.
+
+        Returns:
+            A Runnable; a pydantic class gives instances, everything else dicts.
+
+        Raises:
+            ValueError: An unknown method or a schema that cannot be converted.
+        """
+        planned = plan(
+            schema,
+            method=method or self.structured_output_method,
+            include_raw=include_raw,
+            strict=strict,
+            **kwargs,
+        )
+        return assemble(self.bind(**planned.arguments), planned)
+
+    @override
+    def get_num_tokens(self, text: str) -> int:
+        """Estimate the tokens of a text, offline."""
+        return count_text(text) if self.custom_get_token_ids is None else super().get_num_tokens(text)
+
+    @override
+    def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
+        """Estimate the tokens of messages and tools, offline; your `custom_get_token_ids` counts texts exactly."""
+        if self.custom_get_token_ids is None:
+            return count_messages(messages, tools)
+        described = [json.dumps(tool, ensure_ascii=False) for tool in wire_tools(tools or [])]
+        return super().get_num_tokens_from_messages(messages) + sum(map(self.get_num_tokens, described))
+
+    # Connections.
+
+    def close(self) -> None:
+        """Let go of the shared connections; the next call takes hold of them again. Yours are never closed."""
+        if self._transport is not None:
+            self._transport.close()
+
+    async def aclose(self) -> None:
+        """Let go of the shared connections, from async code."""
+        if self._transport is not None:
+            await self._transport.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def new_transport(fields: CopiedFields) -> Transport:
+    """Take hold of the connections that a model's settings call for."""
+    settings = TransportSettings(max_connections=fields.max_connections, async_transport=fields.async_transport)
+    return Transport(settings, fields.http_client, fields.http_async_client)
+
+
+def _traceable(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in keywords.items() if name not in UNTRACED}
+
+
+def _with_stream(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Let a call's `streaming` do what langchain-core's `stream` does."""
+    streaming = keywords.get("streaming")
+    return dict(keywords) if streaming is None else {**keywords, "stream": streaming}
+
+
+def _message_id(run_manager: Any) -> str:
+    """Return the id that langchain-core gives the message of a run."""
+    return "" if run_manager is None else f"{LC_ID_PREFIX}-{run_manager.run_id}"
