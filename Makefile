@@ -6,7 +6,7 @@ PYTHON := $(VENV)/bin/python
 groups.demo :=
 groups.test := --group test --group peers
 groups.lint := --group lint
-groups.types := --group types
+groups.types := --group types --group test
 groups.build := --group build
 
 .DEFAULT_GOAL := help

@@ -1,0 +1,12 @@
+"""Runs the command line: ``python -m langchain_promptrun``. Owns nothing but the end of the process."""
+
+import signal
+import sys
+
+from langchain_promptrun._cli import main
+
+status = main()
+# All is said; a Ctrl-C while the interpreter takes itself down would only print where it struck.
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+sys.exit(status)
