@@ -1,0 +1,45 @@
+"""The README is true: each snippet runs, from top to bottom, and the table of fields is complete."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from langchain_promptrun import ChatPromptrun
+from langchain_promptrun.testing import Reply
+
+README = Path(__file__).parents[2] / "README.md"
+SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ROW = re.compile(r"^\| `(\w+)`(?: \(`(\w+)`\))? \| (.*?) \|", re.MULTILINE)
+FROM_ENVIRONMENT = {"model": "required", "api_key": "`PROMPTRUN_API_KEY`", "base_url": "`PROMPTRUN_BASE_URL`"}
+
+
+def test_each_snippet_runs_in_the_order_of_the_page(promptrun_server, capsys):
+    pytest.importorskip("langchain")
+    names = {}
+    for snippet in SNIPPET.findall(README.read_text()):
+        if "reasoning_effort" in snippet:
+            promptrun_server.queue(Reply("56.", reasoning="Eight legs each."))
+        exec(compile(snippet, README.name, "exec"), names)
+    printed = capsys.readouterr().out
+    assert "Tell me a fun fact about space." in printed
+    assert "It is sunny in" in printed
+    assert "['Eight legs each.']" in printed
+
+
+def test_the_table_names_every_field_with_its_default():
+    own = {name: field for name, field in ChatPromptrun.model_fields.items() if name in own_fields()}
+    rows = {name: (alias, default) for name, alias, default in ROW.findall(README.read_text())}
+    assert rows.keys() == own.keys()
+    for name, field in own.items():
+        default = rows[name][1]
+        if name in FROM_ENVIRONMENT:
+            assert default.startswith(FROM_ENVIRONMENT[name])
+        else:
+            assert default.strip("`") == repr(field.get_default(call_default_factory=True)), name
+
+
+def own_fields():
+    """Fields that are not LangChain's."""
+    foreign = {name for base in ChatPromptrun.__mro__[2:] for name in getattr(base, "model_fields", {})}
+    return ChatPromptrun.model_fields.keys() - foreign
