@@ -1,0 +1,292 @@
+"""A model in loops, threads and processes, closed, left early and abandoned: it works and leaves nothing behind."""
+
+import asyncio
+import gc
+import multiprocessing
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+from blockbuster import blockbuster_ctx
+
+from langchain_promptrun import ChatPromptrun
+from langchain_promptrun.testing import Fault, Reply
+
+MODEL = "openai/gpt-4o"
+CARRIERS = ["httpx", "aiohttp"]
+needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+
+
+@pytest.fixture(params=CARRIERS)
+def model(request, promptrun_server):
+    del promptrun_server
+    return ChatPromptrun(model=MODEL, async_transport=request.param)
+
+
+@pytest.fixture
+def single(model):
+    """A model whose pool has one connection."""
+    return model.model_copy(update={"max_connections": 1, "timeout": (5.0, 5.0, 5.0, 5.0)})
+
+
+def descriptors():
+    gc.collect()
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_five_event_loops_in_a_row(model, promptrun_server):
+    for _ in range(5):
+        assert asyncio.run(model.ainvoke("Hello")).text == "Hello! You said: Hello"
+    assert len(promptrun_server.requests) == 5
+
+
+def test_a_loop_in_each_of_eight_threads(model, promptrun_server):
+    async def several():
+        return await asyncio.gather(*(model.ainvoke(f"Number {number}") for number in range(5)))
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = [message.text for batch in pool.map(asyncio.run, [several() for _ in range(8)]) for message in batch]
+    assert sorted(answers) == sorted(f"Hello! You said: Number {number}" for number in range(5) for _ in range(8))
+    assert len(promptrun_server.requests) == 40
+
+
+def test_sixty_four_threads(model, promptrun_server):
+    with ThreadPoolExecutor(64) as pool:
+        answers = list(pool.map(lambda number: model.invoke(f"Number {number}").text, range(64)))
+    assert answers == [f"Hello! You said: Number {number}" for number in range(64)]
+    assert len(promptrun_server.requests) == 64
+
+
+def _ask_in_child(model, queue):
+    queue.put([model.invoke("Hello").text, asyncio.run(model.ainvoke("Hello")).text])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_used_model_works_after_fork_on_both_sides(model, promptrun_server):
+    asyncio.run(model.ainvoke("Before"))
+    model.invoke("Before")
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    child = context.Process(target=_ask_in_child, args=(model, queue))
+    child.start()
+    assert queue.get() == ["Hello! You said: Hello"] * 2
+    child.join(10)
+    assert child.exitcode == 0
+    assert model.invoke("After").text == "Hello! You said: After"
+    assert len(promptrun_server.requests) == 5
+
+
+def test_thousand_models_open_nothing_and_share_one_connection(promptrun_server):
+    models = [ChatPromptrun(model=MODEL) for _ in range(1000)]
+    assert promptrun_server.connections_accepted == 0
+    for model in models[:20]:
+        model.invoke("Hello")
+    assert promptrun_server.connections_accepted == 1
+
+
+@needs_proc
+def test_descriptors_are_flat_after_a_thousand_abandoned_models(promptrun_server):
+    def use_and_forget():
+        ChatPromptrun(model=MODEL).invoke("Hello")
+
+    use_and_forget()
+    promptrun_server.wait_until(lambda: promptrun_server.open_connections == 0)
+    before = descriptors()
+    for number in range(1000):
+        model = ChatPromptrun(model=MODEL)
+        if number % 50 == 0:
+            model.invoke("Hello")
+    del model
+    promptrun_server.wait_until(lambda: promptrun_server.open_connections == 0)
+    assert descriptors() <= before + 1
+
+
+def test_close_is_idempotent_and_a_closed_model_opens_again(model, promptrun_server):
+    with model:
+        model.invoke("Hello")
+    model.close()
+    promptrun_server.wait_until(lambda: promptrun_server.open_connections == 0)
+    assert model.invoke("Again").text == "Hello! You said: Again"
+
+
+async def test_aclose_is_idempotent_and_a_closed_model_opens_again(model, promptrun_server):
+    async with model:
+        await model.ainvoke("Hello")
+    await model.aclose()
+    await asyncio.to_thread(promptrun_server.wait_until, lambda: promptrun_server.open_connections == 0)
+    assert (await model.ainvoke("Again")).text == "Hello! You said: Again"
+
+
+def test_closing_one_model_leaves_the_others_connections(promptrun_server):
+    one, other = ChatPromptrun(model=MODEL), ChatPromptrun(model=MODEL)
+    one.invoke("Hello")
+    one.close()
+    other.invoke("Hello")
+    one.invoke("Hello")
+    assert promptrun_server.connections_accepted <= 2
+
+
+def test_callers_clients_are_used_as_they_are_and_never_closed(promptrun_server):
+    seen = []
+    with httpx.Client(event_hooks={"request": [lambda request: seen.append(request.url.path)]}) as client:
+        with ChatPromptrun(model=MODEL, http_client=client) as model:
+            model.invoke("Hello")
+        assert not client.is_closed
+    assert seen == ["/v1/chat/completions"]
+    assert promptrun_server.requests[0].headers["user-agent"].startswith("langchain-promptrun/")
+
+
+async def test_callers_async_client_is_used_as_it_is_and_never_closed(promptrun_server):
+    async with httpx.AsyncClient() as client:
+        async with ChatPromptrun(model=MODEL, http_async_client=client) as model:
+            await model.ainvoke("Hello")
+        assert not client.is_closed
+    assert len(promptrun_server.requests) == 1
+
+
+def endless(text="word " * 50):
+    return Fault(reply=Reply(text), after=2, pause=60)
+
+
+def left_by_break(model):
+    for _ in model.stream("Hello"):
+        break
+    gc.collect()
+
+
+def left_by_close(model):
+    stream = model.stream("Hello")
+    next(stream)
+    stream.close()
+
+
+def left_by_an_exception(model):
+    with suppress(ZeroDivisionError):
+        for _ in model.stream("Hello"):
+            raise ZeroDivisionError
+    gc.collect()
+
+
+def left_by_collection(model):
+    stream = model.stream("Hello")
+    next(stream)
+    del stream
+    gc.collect()
+
+
+def left_by_v3_collection(model):
+    stream = model.stream_events("Hello", version="v3")
+    next(iter(stream))
+    del stream
+    gc.collect()
+
+
+@pytest.mark.parametrize(
+    "leave", [left_by_break, left_by_close, left_by_an_exception, left_by_collection, left_by_v3_collection]
+)
+def test_a_stream_left_early_is_closed_and_the_next_call_works(single, promptrun_server, leave):
+    promptrun_server.queue(endless())
+    leave(single)
+    promptrun_server.wait_for_disconnects(1, timeout=1.0)
+    assert single.invoke("Next").text == "Hello! You said: Next"
+
+
+async def aleft_by_aclose(model):
+    async with aclosing(model.astream("Hello")) as stream:
+        await anext(stream)
+
+
+async def aleft_by_cancellation_mid_stream(model):
+    came = asyncio.Event()
+
+    async def read():
+        async for _ in model.astream("Hello"):
+            came.set()
+
+    task = asyncio.create_task(read())
+    await came.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def aleft_by_an_exception(model):
+    with suppress(ZeroDivisionError):
+        async with aclosing(model.astream("Hello")) as stream:
+            async for _ in stream:
+                raise ZeroDivisionError
+
+
+async def aleft_by_v3_aclose(model):
+    stream = await model.astream_events("Hello", version="v3")
+    await anext(aiter(stream))
+    await stream.aclose()
+
+
+@pytest.mark.parametrize(
+    "leave", [aleft_by_aclose, aleft_by_cancellation_mid_stream, aleft_by_an_exception, aleft_by_v3_aclose]
+)
+async def test_an_async_stream_left_early_is_closed_and_the_next_call_works(single, promptrun_server, leave):
+    promptrun_server.queue(endless())
+    await leave(single)
+    await asyncio.to_thread(promptrun_server.wait_for_disconnects, 1, 1.0)
+    assert (await single.ainvoke("Next")).text == "Hello! You said: Next"
+    await single.aclose()
+
+
+async def test_a_task_cancelled_before_the_headers_ends_at_once(single, promptrun_server):
+    promptrun_server.queue(Fault(delay=60))
+    task = asyncio.create_task(single.ainvoke("Hello"))
+    await asyncio.to_thread(promptrun_server.wait_for_requests)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.to_thread(promptrun_server.wait_for_disconnects, 1, 1.0)
+    assert (await single.ainvoke("Next")).text == "Hello! You said: Next"
+    await single.aclose()
+
+
+def test_nothing_blocks_the_event_loop(promptrun_server):
+    del promptrun_server
+
+    async def everything(carrier):
+        model = ChatPromptrun(model=MODEL, async_transport=carrier)
+        await model.ainvoke("Hello")
+        async for _ in model.astream("Hello"):
+            pass
+        await model.bind_tools([{"type": "function", "function": {"name": "look"}}]).ainvoke("look")
+        await model.aclose()
+
+    for carrier in CARRIERS:
+        with blockbuster_ctx():
+            asyncio.run(everything(carrier))
+
+
+def test_proxy_of_the_environment_is_used_and_openai_variables_are_not(promptrun_server, monkeypatch):
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE", "OPENAI_PROXY", "LANGSMITH_GATEWAY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9/openai")
+    proxy = promptrun_server.base_url.removesuffix("/v1")
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    monkeypatch.setenv("PROMPTRUN_BASE_URL", "http://promptrun.invalid/v1")
+    model = ChatPromptrun(model=MODEL)
+    assert model.invoke("Hello").text == "Hello! You said: Hello"
+    assert promptrun_server.requests[0].target.startswith("http://promptrun.invalid/v1/chat/completions")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    direct = ChatPromptrun(model=MODEL, base_url=promptrun_server.base_url)
+    assert direct.invoke("Hello").text == "Hello! You said: Hello"
+    assert promptrun_server.requests[1].target == "/v1/chat/completions"
+
+
+def test_no_threads_are_left(promptrun_server):
+    del promptrun_server
+    before = threading.active_count()
+    model = ChatPromptrun(model=MODEL)
+    model.invoke("Hello")
+    assert list(model.stream("Hello"))
+    model.close()
+    assert threading.active_count() == before

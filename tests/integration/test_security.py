@@ -1,0 +1,184 @@
+"""The key and other secrets go to one place, and are seen nowhere else."""
+
+import copy
+import json
+import logging
+import pickle
+import traceback
+
+import pytest
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.load import dumps
+from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
+
+from langchain_promptrun import ChatPromptrun, PromptrunError
+from langchain_promptrun.testing import Fault, PromptrunServer, Reply
+
+MODEL = "openai/gpt-4o"
+KEY = "sk-sentinel-key"
+HEADER = "sentinel-in-default-header"
+CALL_HEADER = "sentinel-in-call-header"
+PROMPT = "sentinel-in-prompt"
+SECRETS = (KEY, HEADER, CALL_HEADER)
+
+
+@pytest.fixture
+def server():
+    with PromptrunServer(api_key=KEY) as server:
+        yield server
+
+
+@pytest.fixture
+def model(server):
+    return ChatPromptrun(
+        model=MODEL,
+        api_key=KEY,
+        base_url=server.base_url,
+        default_headers={"X-Secret": HEADER},
+        include_response_headers=True,
+        max_retries=1,
+    )
+
+
+def call(model, **options):
+    return model.invoke("Hello", extra_headers={"X-Call": CALL_HEADER}, **options)
+
+
+def assert_clean(text):
+    for secret in SECRETS:
+        assert secret not in text
+
+
+class Recorder(BaseCallbackHandler):
+    """Writes down all that callbacks are told."""
+
+    def __init__(self):
+        self.told = []
+
+    def on_chat_model_start(self, *args, **kwargs):
+        self.told.append(repr((args, kwargs)))
+
+    def on_llm_end(self, *args, **kwargs):
+        self.told.append(repr((args, kwargs)))
+
+    def on_llm_error(self, error, **kwargs):
+        self.told.append(repr((error, vars(error), kwargs)))
+
+
+def test_secrets_reach_the_server(model, server):
+    call(model)
+    request = server.requests[0]
+    assert request.has_key(KEY)
+    assert (request.headers["x-secret"], request.headers["x-call"]) == (HEADER, CALL_HEADER)
+
+
+def test_secrets_are_in_no_view_of_the_model(model):
+    call(model)
+    for view in (repr(model), str(model), repr(model.model_dump()), dumps(model), repr(model._identifying_params)):
+        assert_clean(view)
+    assert_clean(repr(model._get_invocation_params(extra_headers={"X-Call": CALL_HEADER}, api_key=KEY)))
+    assert_clean(model._get_llm_string(extra_headers={"X-Call": CALL_HEADER}, api_key=KEY))
+
+
+def test_secrets_are_in_no_trace_and_no_callback(model, server):
+    recorder, collector = Recorder(), RunCollectorCallbackHandler()
+    config = {"callbacks": [recorder, collector]}
+    model.invoke("Hello", config, extra_headers={"X-Call": CALL_HEADER})
+    list(model.stream("Hello", config, extra_headers={"X-Call": CALL_HEADER}))
+    server.queue(Fault(status=400, body={"error": {"message": "Bad."}}))
+    with pytest.raises(PromptrunError):
+        model.invoke("Hello", config, extra_headers={"X-Call": CALL_HEADER})
+    assert len(recorder.told) == 6
+    assert_clean("".join(recorder.told))
+    assert_clean("".join(run.model_dump_json() for run in collector.traced_runs))
+
+
+FAULTS = {
+    "status": Fault(status=500, headers={"set-cookie": "session=1"}, times=2),
+    "reset": Fault(reset=True, times=2),
+    "garbage": Fault(slices=[b"not HTTP\r\n\r\n"], framing="raw", times=2),
+    "stall": Fault(pause=5, times=2),
+    "truncated": Fault(cut=True, after_bytes=5, times=2),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_secrets_and_prompt_are_in_no_part_of_an_error(model, server, name, caplog):
+    caplog.set_level(logging.DEBUG)
+    server.queue(FAULTS[name])
+    with pytest.raises(PromptrunError) as caught:
+        model.invoke(PROMPT, extra_headers={"X-Call": CALL_HEADER}, timeout=0.3)
+    error = caught.value
+    views = [str(error), repr(error), repr(vars(error)), "".join(traceback.format_exception(error))]
+    views += [repr(pickle.dumps(error)), repr(vars(copy.copy(error))), caplog.text]
+    views += [repr(vars(linked)) for linked in (error.__cause__, error.__context__) if linked is not None]
+    for view in views:
+        assert_clean(view)
+        assert PROMPT not in view
+
+
+def test_secrets_are_in_no_log(model, caplog):
+    caplog.set_level(logging.DEBUG)
+    call(model)
+    list(model.stream("Hello"))
+    assert_clean(caplog.text)
+
+
+def test_response_headers_come_without_cookies_and_credentials(model, server):
+    server.queue(Reply("Hi", headers={"set-cookie": "session=1", "x-mark": "kept", "x-api-key": "theirs"}))
+    headers = call(model).response_metadata["headers"]
+    assert headers["x-mark"] == "kept"
+    assert not {"set-cookie", "x-api-key", "authorization"} & headers.keys()
+
+
+def test_redirect_is_not_followed_so_the_key_stays_with_its_origin(model, server):
+    with PromptrunServer(api_key=None) as elsewhere:
+        server.queue(Fault(status=307, headers={"location": f"{elsewhere.base_url}/chat/completions"}))
+        with pytest.raises(PromptrunError) as caught:
+            call(model)
+        assert caught.value.status_code == 307
+        assert elsewhere.requests == []
+
+
+@pytest.mark.parametrize("carrier", ["httpx", "aiohttp"])
+async def test_cookie_received_under_one_key_is_not_sent_under_another(carrier):
+    with PromptrunServer(api_key=None) as server:
+        server.queue(Reply("Hi", headers={"set-cookie": "session=one; Path=/"}, times=2))
+        for key in ("key-one", "key-two"):
+            model = ChatPromptrun(model=MODEL, api_key=key, base_url=server.base_url, async_transport=carrier)
+            model.invoke("Hello")
+            await model.ainvoke("Hello")
+        assert len(server.requests) == 4
+        assert all("cookie" not in request.headers for request in server.requests)
+        await model.aclose()
+
+
+@pytest.mark.parametrize("name", ["x-bad\r\n", "x bad", ""])
+def test_header_name_that_could_smuggle_is_refused(model, name):
+    with pytest.raises(ValueError, match="header"):
+        model.invoke("Hello", extra_headers={name: "value"})
+
+
+def test_header_value_that_could_smuggle_is_refused_and_not_shown(model):
+    with pytest.raises(ValueError, match="x-mark") as caught:
+        model.invoke("Hello", extra_headers={"x-mark": f"{KEY}\r\nx-evil: 1"})
+    assert_clean(str(caught.value))
+
+
+def test_local_files_and_urls_are_never_read_to_build_a_payload(model, server, tmp_path):
+    secret = tmp_path / "secret.txt"
+    secret.write_text("file-sentinel")
+    block = {"type": "image", "url": secret.as_uri()}
+    model.invoke([("user", [{"type": "text", "text": "Look"}, block])])
+    assert "file-sentinel" not in json.dumps(server.requests[0].body)
+
+
+def test_plain_http_beyond_loopback_warns_once(caplog):
+    model = ChatPromptrun(model=MODEL, api_key=KEY, base_url="http://elsewhere.invalid/v1", max_retries=0)
+    for _ in range(2):
+        with pytest.raises(PromptrunError):
+            model.invoke("Hello")
+    warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warnings) == 1
+    assert "elsewhere.invalid" in warnings[0].getMessage()
+    assert_clean(caplog.text)
