@@ -1,24 +1,32 @@
-"""LangChain chat model for Promptrun, the gateway to the models of many vendors."""
+"""LangChain chat model for Promptrun, the gateway to the models of many vendors.
+
+Names are imported when they are first used, so that the command line starts, and can be interrupted, at once.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from langchain_promptrun._version import __version__
-from langchain_promptrun.chat_models import ChatPromptrun
-from langchain_promptrun.errors import (
-    PromptrunAPIError,
-    PromptrunAuthenticationError,
-    PromptrunConnectionError,
-    PromptrunContextOverflowError,
-    PromptrunError,
-    PromptrunInvalidRequestError,
-    PromptrunNotFoundError,
-    PromptrunPaymentRequiredError,
-    PromptrunPermissionDeniedError,
-    PromptrunRateLimitError,
-    PromptrunRefusalError,
-    PromptrunResponseError,
-    PromptrunStreamStalledError,
-    PromptrunStreamTruncatedError,
-    PromptrunTimeoutError,
-)
+
+if TYPE_CHECKING:
+    from langchain_promptrun.chat_models import ChatPromptrun
+    from langchain_promptrun.errors import (
+        PromptrunAPIError,
+        PromptrunAuthenticationError,
+        PromptrunConnectionError,
+        PromptrunContextOverflowError,
+        PromptrunError,
+        PromptrunInvalidRequestError,
+        PromptrunNotFoundError,
+        PromptrunPaymentRequiredError,
+        PromptrunPermissionDeniedError,
+        PromptrunRateLimitError,
+        PromptrunRefusalError,
+        PromptrunResponseError,
+        PromptrunStreamStalledError,
+        PromptrunStreamTruncatedError,
+        PromptrunTimeoutError,
+    )
 
 __all__ = [
     "ChatPromptrun",
@@ -39,3 +47,16 @@ __all__ = [
     "PromptrunTimeoutError",
     "__version__",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = "errors" if name.endswith("Error") else "chat_models"
+    value = getattr(import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
