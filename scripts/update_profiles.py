@@ -31,7 +31,7 @@ Profile = dict[str, Any]
 
 GATEWAYS = ("openrouter", "vercel")
 OUTPUT = Path(__file__).parent.parent / "langchain_promptrun" / "data" / "_profiles.py"
-LINE_LENGTH = 110
+LINE_LENGTH = 120
 
 HEADER = '''"""Facts on models, by id. Written by scripts/update_profiles.py: do not edit.
 
@@ -82,9 +82,7 @@ def read_models_dev(document: Mapping[str, Any]) -> dict[str, Profile]:
     """Translate models.dev's facts, of one section or of the whole."""
     whole = "models" not in document
     sections = [document[name] for name in GATEWAYS if name in document] if whole else [document]
-    return merge(
-        {model: from_models_dev(facts) for model, facts in section["models"].items()} for section in sections
-    )
+    return merge({model: from_models_dev(facts) for model, facts in section["models"].items()} for section in sections)
 
 
 def from_models_dev(facts: Mapping[str, Any]) -> Profile:

@@ -242,11 +242,11 @@ def test_script_leaves_out_what_cannot_chat(script, tmp_path):
 
 
 def test_script_breaks_an_entry_that_is_too_long_for_a_line(script):
-    assert script.entry("m/x", ("n" * 78, "d", 1, 2, "t")).count("\n") == 1
-    lines = script.entry("m/x", ("n" * 79, "d", 1, 2, "t")).splitlines()
+    assert script.entry("m/x", ("n" * 88, "d", 1, 2, "t")).count("\n") == 1
+    lines = script.entry("m/x", ("n" * 89, "d", 1, 2, "t")).splitlines()
     assert lines[0] == '    "m/x": ('
     assert lines[1:-1] == [
-        f'        "{"n" * 79}",',
+        f'        "{"n" * 89}",',
         '        "d",',
         "        1,",
         "        2,",
