@@ -7,7 +7,6 @@ the parts become (chunks, protocol events, one message) is not decided here. Pur
 
 from __future__ import annotations
 
-from io import StringIO
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from langchain_promptrun._envelope import OWN_NAMES
@@ -60,7 +59,6 @@ class Choice:
         "_listed",
         "_partial",
         "_reasoning",
-        "_room",
         "_streamed",
         "_surrogates",
         "finish_reason",
@@ -75,21 +73,20 @@ class Choice:
         self._audio: dict[str, list[str]] = {}
         self._listed: set[int] = set()
         self._facts: dict[str, Any] = {}
-        self._partial = StringIO()
-        self._room = _MAX_PARTIAL
+        self._partial = bytearray()
         self._streamed = False
         self._surrogates = Surrogates()
 
     @property
     def partial(self) -> str:
-        """The text so far, its first 65,536 characters at most: what an error in the middle tells."""
-        return self._partial.getvalue()
+        """The text so far, its first 64 KiB at most: what an error in the middle tells."""
+        return self._partial.decode("utf-8", "ignore")
 
     def note_text(self, text: str) -> None:
         """Remember text that went out."""
-        if self._room > 0:
-            self._partial.write(text[: self._room])
-            self._room -= len(text)
+        if len(self._partial) < _MAX_PARTIAL:
+            self._partial += text[:_MAX_PARTIAL].encode()
+            del self._partial[_MAX_PARTIAL:]
 
     def take(self, choice: dict[str, Any]) -> list[Part]:
         """Take one choice of a document.

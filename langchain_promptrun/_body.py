@@ -51,9 +51,10 @@ class Body:
             return self.decoder.decode(data)
         self._pieces.append(data)
         self._size += len(data)
-        if self._size > self._limit:
+        events = [] if self.is_document else self._decide(at_end=False)
+        if self.decoder is None and self._size > self._limit:
             raise PromptrunResponseError(f"The server's answer is larger than {self._limit} bytes (max_event_bytes).")
-        return [] if self.is_document else self._decide(at_end=False)
+        return events
 
     def close(self) -> list[Event]:
         """Take the end of the body; return the event that was still open, or the document as a nameless event.

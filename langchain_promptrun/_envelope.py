@@ -47,7 +47,7 @@ class Envelope:
         include_headers: Whether they belong into the metadata (without cookies and credentials).
 
     Attributes:
-        usage: The last usage that came.
+        usage: The last value of each count that came.
     """
 
     __slots__ = ("_facts", "_headers", "_include_headers", "_seen", "usage")
@@ -69,7 +69,8 @@ class Envelope:
         self._seen.update(document)
         # Azure's first document has them empty.
         self._seen.difference_update(name for name in _NEEDED if name not in self._facts)
-        self.usage = _usage_of(document) or self.usage
+        if (usage := _usage_of(document)) is not None:
+            self.usage = {**(self.usage or {}), **usage}
 
     def knows(self, document: dict[str, Any]) -> bool:
         """Whether a document of a stream can be left out: no key is new, no usage, no error."""

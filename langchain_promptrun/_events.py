@@ -8,7 +8,6 @@ something else begins, tool calls at the end, as they may be interleaved. Pure.
 
 from __future__ import annotations
 
-from io import StringIO
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from langchain_promptrun._answer import LOGPROBS, PROVIDER, REASONING, TEXT, TOOL, Part
@@ -39,7 +38,7 @@ class EventReader(Reader["MessagesData"]):
         self._next_index = 0
         self._open: int | None = None
         self._open_index = 0
-        self._pieces = StringIO()
+        self._text = bytearray()
         self._reasoning: list[str] = []
         self._calls: dict[int, int] = {}
         self._logprobs: dict[str, Any] = {}
@@ -53,7 +52,7 @@ class EventReader(Reader["MessagesData"]):
     def _emit_text(self, text: str, items: list[MessagesData]) -> None:
         if self._open != TEXT:
             self._begin_open(TEXT, items)
-        self._pieces.write(text)
+        self._text += text.encode()
         items.append(
             {"event": "content-block-delta", "index": self._open_index, "delta": {"type": "text-delta", "text": text}}
         )
@@ -84,7 +83,7 @@ class EventReader(Reader["MessagesData"]):
     def _take_reasoning(self, text: str, items: list[MessagesData]) -> None:
         if self._open != REASONING:
             self._begin_open(REASONING, items)
-        self._pieces.write(text)
+        self._text += text.encode()
         items.append(
             {
                 "event": "content-block-delta",
@@ -140,12 +139,12 @@ class EventReader(Reader["MessagesData"]):
     def _finish_open(self, items: list[MessagesData], **facts: Any) -> None:
         if self._open is None:
             return
-        key, text = _KEYS[self._open], self._pieces.getvalue()
+        key, text = _KEYS[self._open], self._text.decode()
         if self._open == REASONING:
             self._reasoning.append(text)
         self._finish(self._open_index, {"type": key, key: text, **facts}, items)
         self._open = None
-        self._pieces = StringIO()
+        self._text = bytearray()
 
     def _finish_texts(self, items: list[MessagesData], annotations: list[Block]) -> None:
         """Finish what is open; citations come late and hang on the last text."""

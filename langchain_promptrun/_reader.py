@@ -6,6 +6,7 @@ a part becomes (chunk, protocol event, message) is a subclass's business. Pure: 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import orjson
@@ -34,7 +35,7 @@ MOST_CHOICES = 128  # OpenAI's limit for `n`
 _QUOTED = 200
 
 
-class Reader(Generic[T]):
+class Reader(ABC, Generic[T]):
     """Reads the bytes of one answer.
 
     Args:
@@ -72,7 +73,7 @@ class Reader(Generic[T]):
 
     @property
     def partial(self) -> str:
-        """The text so far, its first 65,536 characters at most."""
+        """The text so far, its first 64 KiB at most."""
         return self._choices[0].partial if 0 in self._choices else ""
 
     def feed(self, data: bytes) -> list[T]:
@@ -131,17 +132,17 @@ class Reader(Generic[T]):
 
     # What a subclass makes of it.
 
+    @abstractmethod
     def _emit(self, parts: list[Part], items: list[T], index: int) -> None:
         """Make items of parts of the choice at `index`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _emit_text(self, text: str, items: list[T]) -> None:
         """Make items of a text, the commonest part, of the first choice."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _emit_ending(self, items: list[T]) -> None:
         """Make items of the ends of all choices."""
-        raise NotImplementedError
 
     def _choice_index(self, choice: dict[str, Any], position: int) -> int:
         """Which message a choice belongs to: a streamed answer has one, whatever index a vendor gives it."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import dataclass, field
-from io import StringIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_promptrun import _json
@@ -55,8 +54,7 @@ class _Slot:
     wire_index: int | None
     wire_id: str
     name: str = ""
-    args: StringIO = field(default_factory=StringIO)
-    begun: bool = False
+    args: bytearray = field(default_factory=bytearray)
     held: str = ""
     last: str = ""
     announced: bool = False
@@ -64,7 +62,7 @@ class _Slot:
 
     def add_name(self, name: str) -> str:
         """Take a name that may be blank, repeated, cumulative or a further part; return what it adds."""
-        if not name or name == self.name or (self.name and self.begun):
+        if not name or name == self.name or (self.name and self.args):
             return ""
         added = name.removeprefix(self.name)
         self.name += added
@@ -72,7 +70,7 @@ class _Slot:
 
     def add_args(self, args: str) -> str:
         """Take a piece of arguments; return what may go out now."""
-        if not self.begun:
+        if not self.args:
             args = self.held + args
             if "null".startswith(args.strip()):
                 self.held = args
@@ -82,10 +80,14 @@ class _Slot:
         return args
 
     def write(self, args: str) -> None:
+        """Keep a piece; a text in one piece takes less room than its pieces."""
         if args:
-            self.begun = True
             self.last = args
-            self.args.write(args)
+            self.args += args.encode()
+
+    @property
+    def text(self) -> str:
+        return self.args.decode()
 
     def release(self) -> str:
         """Return what was held back, unless it says that there are no arguments."""
@@ -96,15 +98,15 @@ class _Slot:
         """Whether an entry that looks like this call is the next one: this one is whole, and it has a name again."""
         if not name or not (args or name != self.name) or not self.last.rstrip().endswith("}"):
             return False
-        return parse_arguments(self.args.getvalue()) is not None
+        return parse_arguments(self.text) is not None
 
     def is_repeated(self, wire_id: str, name: str, args: str) -> bool:
         """Whether an entry with the same id says all of this call once more, as some servers do at the end."""
-        return bool(wire_id) and wire_id == self.wire_id and name == self.name and args == self.args.getvalue()
+        return bool(wire_id) and wire_id == self.wire_id and name == self.name and args == self.text
 
     @property
     def says_something(self) -> bool:
-        return bool(self.announced or self.name or self.begun or self.extras)
+        return bool(self.announced or self.name or self.args or self.extras)
 
 
 class ToolCalls:
@@ -166,14 +168,13 @@ class ToolCalls:
         langchain-core completes cut-off JSON when it sums chunks. A character or two that cannot be completed keep
         such a call among the invalid ones: half a call must never look like one that may be executed.
         """
-        guards = [(slot, _mismatch(slot.args.getvalue())) for slot in self._slots]
+        guards = [(slot, _mismatch(slot.text)) for slot in self._slots]
         return [self._piece(slot, "", guard) for slot, guard in guards if guard]
 
     def whole(self) -> Iterator[WholeCall]:
         """Yield each call as it stands at the end of the message."""
         for slot in self._slots:
-            text = slot.args.getvalue()
-            yield WholeCall(slot.index, slot.id, slot.name, text, parse_arguments(text))
+            yield WholeCall(slot.index, slot.id, slot.name, slot.text, parse_arguments(slot.text))
 
     def _continued(self, entry: dict[str, Any]) -> ToolPiece | None:
         """Take an entry that only brings more arguments of the newest call, as most entries of a stream do."""
@@ -181,13 +182,12 @@ class ToolCalls:
             return None
         slot = self._slots[-1]
         function = entry.get("function")
-        if not slot.begun or entry.get("index") != slot.wire_index or type(function) is not dict or len(function) != 1:
+        if not slot.args or entry.get("index") != slot.wire_index or type(function) is not dict or len(function) != 1:
             return None
         args = function.get("arguments")
         if type(args) is not str or not args or not self._surrogates.lets_pass(args):
             return None
-        slot.last = args
-        slot.args.write(args)
+        slot.write(args)
         return ToolPiece(slot.index, None, None, args)
 
     def _take_entry(self, entry: dict[str, Any], position: int | None) -> ToolPiece | None:

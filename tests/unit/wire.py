@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import reduce
+from itertools import pairwise
 from operator import add
 
 from langchain_core.language_models.chat_model_stream import ChatModelStream
@@ -44,7 +45,7 @@ def answer(message, finish_reason="stop", **envelope):
     return json.dumps(document(choices=choices) | envelope).encode()
 
 
-def call(args=None, *, index=0, call_id=None, name=None, **more):
+def call(args=None, *, index=0, call_id=None, name=..., **more):
     """One entry of `tool_calls`; `...` leaves a key out."""
     entry = {"index": index, "id": call_id, "type": "function", "function": {"name": name, "arguments": args}}
     entry["function"] = {key: value for key, value in entry["function"].items() if value is not ...}
@@ -63,7 +64,7 @@ def read(reader_type, body, *, cuts=(), headers=None, **options):
     """What a reader makes of a body, cut at the given offsets."""
     parser = reader(reader_type, headers_of(body) if headers is None else headers, **options)
     bounds = [0, *cuts, len(body)]
-    items = [item for start, end in zip(bounds, bounds[1:], strict=False) for item in parser.feed(body[start:end])]
+    items = [item for start, end in pairwise(bounds) for item in parser.feed(body[start:end])]
     return items + parser.close()
 
 
@@ -97,9 +98,7 @@ def facts(message):
     """All that a message says, however langchain-core holds it."""
     return {
         "text": str(message.text),
-        "reasoning": "".join(
-            block["reasoning"] for block in message.content_blocks if block["type"] == "reasoning"
-        ),
+        "reasoning": "".join(block["reasoning"] for block in message.content_blocks if block["type"] == "reasoning"),
         "tool_calls": message.tool_calls,
         "invalid_tool_calls": [(entry["id"], entry["name"]) for entry in message.invalid_tool_calls],
         "usage": message.usage_metadata,

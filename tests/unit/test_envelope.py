@@ -1,0 +1,215 @@
+"""The facts of an answer: each exactly once, the last value that says something."""
+
+from __future__ import annotations
+
+import pytest
+
+from langchain_promptrun._envelope import Envelope
+from langchain_promptrun._response import ChunkReader
+
+from .wire import agreed, answer, by_chunks, document, read, sse, stream
+
+FACTS = {
+    "id": "gen-1",
+    "created": 1715325600,
+    "model": "anthropic/claude-3.5-haiku",
+    "provider": "Anthropic",
+    "system_fingerprint": "fp_1",
+    "service_tier": "default",
+}
+METADATA = {key: value for key, value in FACTS.items() if key != "model"} | {
+    "model_name": "anthropic/claude-3.5-haiku",
+    "model_provider": "promptrun",
+    "finish_reason": "stop",
+}
+
+
+def test_facts_that_every_document_repeats_are_told_once():
+    body = stream({"role": "assistant", "content": ""}, {"content": "a"}, {"content": "b"}, **FACTS)
+    assert agreed(body)["metadata"] == METADATA
+
+
+def test_only_the_last_chunk_tells_facts():
+    """The provider's name may be on every chunk: langchain-core merges equal ones."""
+    items = read(ChunkReader, stream({"content": "a"}, {"tool_calls": [{"function": {"name": "f"}}]}, **FACTS))
+    told = [set(item.message.response_metadata) - {"model_provider"} for item in items]
+    assert [bool(keys) for keys in told] == [False, False, True]
+    assert [item.message.chunk_position for item in items] == [None, None, "last"]
+
+
+@pytest.mark.parametrize("reason", ["stop", "tool_calls"])
+def test_two_finish_events_are_one_finish(reason):
+    call = {"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    facts = agreed(
+        sse(
+            document({"content": "x", "tool_calls": [call]}, **FACTS),
+            document({}, reason, **FACTS),
+            document({"content": ""}, reason, **FACTS),
+        )
+    )
+    assert facts["metadata"] == METADATA | {"finish_reason": reason}
+    assert [entry["args"] for entry in facts["tool_calls"]] == [{"a": 1}]
+
+
+def test_prices_that_grow_do_not_break_the_sum():
+    usages = [{"prompt_tokens": 1, "completion_tokens": n, "cost": 0.001 * n} for n in (1, 2, 3)]
+    facts = agreed(sse(*[document({"content": "x"}, "stop" if n == 2 else None, usage=usages[n]) for n in range(3)]))
+    assert facts["metadata"]["cost"] == 0.003
+    assert facts["usage"]["output_tokens"] == 3
+
+
+def test_missing_facts_are_no_error_and_not_invented():
+    """Promptrun's page shows no finish reason and no usage; its SDK's finish event has neither index nor delta."""
+    whole = agreed(b'{"choices": [{"message": {"content": "x"}}]}')
+    assert (whole["text"], whole["metadata"], whole["usage"]) == ("x", {"model_provider": "promptrun"}, None)
+    streamed = agreed(
+        b'id: 1\ndata: {"id":"chatcmpl-123","choices":[{"delta":{"content":"x"}}]}\n\n'
+        b'id: 2\ndata: {"id":"chatcmpl-123","choices":[{"finish_reason":"stop"}],'
+        b'"usage":{"prompt_tokens":15,"completion_tokens":20}}\n\n'
+    )
+    assert (streamed["text"], streamed["metadata"]["finish_reason"]) == ("x", "stop")
+    assert streamed["usage"] == {"input_tokens": 15, "output_tokens": 20, "total_tokens": 35}
+
+
+def test_a_fact_that_comes_late_is_told():
+    late = document({}, "stop", service_tier="flex", sla_metrics={"ttft": 0.1})
+    metadata = agreed(sse(document({"content": "x"}, service_tier=None), late))["metadata"]
+    assert (metadata["service_tier"], metadata["sla_metrics"]) == ("flex", {"ttft": 0.1})
+
+
+def test_empty_values_do_not_replace_what_was_told():
+    empty = dict.fromkeys(FACTS, "") | {"created": None}
+    assert agreed(sse(document({"content": "x"}, "stop", **FACTS), document({}, **empty)))["metadata"] == METADATA
+
+
+def test_azures_first_document_tells_about_the_prompt_and_nothing_else():
+    first = {"choices": [], "created": 0, "id": "", "model": "", "object": "", "prompt_filter_results": [{"index": 0}]}
+    facts = agreed(sse(first, document({"content": "x"}, **FACTS), document({}, "stop", **FACTS)))
+    assert facts["metadata"] == METADATA | {"prompt_filter_results": [{"index": 0}]}
+
+
+def test_names_of_langchains_and_of_this_package_are_not_overwritten_by_the_wire():
+    own = ("cost", "finish_reason", "headers", "logprobs", "model_name", "model_provider", "output_version")
+    wire = dict.fromkeys((*own, "reasoning_field", "token_usage", "lc_gateway_metadata"), "theirs")
+    body = sse(document({"content": "x"}, **wire), document({}, "stop"))
+    assert "theirs" not in agreed(body)["metadata"].values()
+    choice = {"index": 0, "message": {"content": "x"}} | wire | {"finish_reason": "stop"}
+    assert "theirs" not in agreed(answer({}, choices=[choice]))["metadata"].values()
+
+
+def test_a_model_that_is_no_text_is_told_as_text():
+    assert agreed(answer({"content": "x"}, model={"name": "m"}))["metadata"]["model_name"] == "{'name': 'm'}"
+
+
+def test_keep_alive_documents_tell_nothing():
+    ping = '{"type": "ping", "cost": 3}'
+    body = sse(ping, document({"content": "x"}), ping, document({}, "stop")).replace(
+        b'data: {"type', b'event: ping\ndata: {"type'
+    )
+    assert agreed(body) == agreed(stream({"content": "x"}))
+
+
+USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10, "queue_time": 0.1}
+COUNTS = {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10}
+PLACES = {
+    "in the finish event": [document({"content": "x"}), document({}, "stop", usage=USAGE)],
+    "after it, without choices": [document({"content": "x"}), document({}, "stop"), document(usage=USAGE)],
+    "in both": [document({"content": "x"}), document({}, "stop", usage=USAGE), document(usage=USAGE)],
+    "in every event, growing": [
+        document({"content": "x"}, usage=USAGE | {"completion_tokens": 1, "total_tokens": 8}),
+        document({"content": ""}, usage=USAGE | {"completion_tokens": 2, "total_tokens": 9}),
+        document({}, "stop", usage=USAGE),
+    ],
+    "null in all but the last": [
+        document({"content": "x"}, usage=None),
+        document({}, "stop", usage=None),
+        document(usage=USAGE),
+    ],
+    "in x_groq": [document({"content": "x"}), document({}, "stop", x_groq={"id": "req_1", "usage": USAGE})],
+    "in the choice": [
+        document({"content": "x"}),
+        document(choices=[{"index": 0, "delta": {}, "finish_reason": "stop", "usage": USAGE}]),
+    ],
+    "in an event with nothing else": [document({"content": "x"}), document({}, "stop"), {"usage": USAGE}],
+}
+
+
+@pytest.mark.parametrize("documents", PLACES.values(), ids=PLACES)
+class TestUsage:
+    def test_is_the_last_one_that_came(self, documents):
+        facts = agreed(sse(*documents))
+        assert facts["usage"] == COUNTS
+        assert facts["metadata"]["token_usage"] == USAGE
+
+    def test_is_on_one_chunk_only(self, documents):
+        counted = [item.message.usage_metadata for item in read(ChunkReader, sse(*documents))]
+        assert [counts for counts in counted if counts] == [COUNTS]
+
+
+@pytest.mark.parametrize("usage", [None, {}, [], "many", 0])
+def test_usage_that_says_nothing_is_no_usage(usage):
+    facts = agreed(stream({"content": "x"}, usage=usage))
+    assert facts["usage"] is None
+    assert "token_usage" not in facts["metadata"]
+
+
+def test_counts_and_price_may_come_in_two_events():
+    first, second = USAGE | {"cost": 0}, {"cost": 0.5}
+    facts = agreed(sse(document({"content": "x"}), document({}, "stop", usage=first), document(usage=second)))
+    assert (facts["usage"], facts["metadata"]["cost"]) == (COUNTS, 0.5)
+
+
+def test_the_price_and_unknown_keys_of_the_usage_are_kept():
+    usage = USAGE | {"cost": 0.00042, "cost_details": {"upstream_inference_cost": None}, "is_byok": False}
+    for body in (stream({"content": "x"}, usage=usage), answer({"content": "x"}, usage=usage)):
+        metadata = agreed(body)["metadata"]
+        assert (metadata["cost"], metadata["token_usage"]) == (0.00042, usage)
+
+
+def test_a_price_in_the_headers_is_told_like_one_in_the_usage():
+    headers = {"content-type": "text/event-stream", "x-litellm-response-cost": "0.25"}
+    assert agreed(stream({"content": "x"}), headers=headers)["metadata"]["cost"] == 0.25
+    assert "cost" not in agreed(stream({"content": "x"}))["metadata"]
+
+
+HEADERS = {"content-type": "text/event-stream", "x-request-id": "req_1", "x-ratelimit-remaining-requests": "9"}
+SECRET = dict.fromkeys(
+    ["authorization", "cookie", "proxy-authorization", "set-cookie", "set-cookie2", "x-api-key"], "secret"
+)
+
+
+def test_headers_are_told_once_when_asked_for_and_without_secrets():
+    body = stream({"content": "x"})
+    facts = agreed(body, headers=HEADERS | SECRET, include_headers=True)
+    assert facts["metadata"]["headers"] == HEADERS
+    assert "headers" not in agreed(body, headers=HEADERS)["metadata"]
+    items = read(ChunkReader, body, headers=HEADERS, include_headers=True)
+    assert ["headers" in item.message.response_metadata for item in items] == [False, True]
+
+
+def test_padding_is_not_kept():
+    assert "obfuscation" not in agreed(stream({"content": "x"}, obfuscation="abcdef"))["metadata"]
+    assert "object" not in by_chunks(stream({"content": "x"}, object="chat.completion.chunk")).response_metadata
+
+
+class TestKnownDocuments:
+    """Documents that bring nothing new are not looked at closely."""
+
+    def test_have_no_new_key(self):
+        envelope = Envelope({})
+        envelope.take(document({}, error=None, usage=None))
+        assert envelope.knows(document({}))
+        assert not envelope.knows(document({}, provider="x"))
+
+    def test_have_neither_usage_nor_an_error(self):
+        envelope = Envelope({})
+        envelope.take(document({}, error=None, usage=None))
+        assert envelope.knows(document({}, error=None, usage=None))
+        assert not envelope.knows(document({}, usage=USAGE))
+        assert not envelope.knows(document({}, error="x"))
+
+    def test_may_not_bring_the_first_id_or_model(self):
+        envelope = Envelope({})
+        envelope.take(document({}, id="", model=None))
+        assert not envelope.knows({"id": "x"})
+        assert not envelope.knows({"model": "x"})

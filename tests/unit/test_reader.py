@@ -1,0 +1,553 @@
+"""Streams and documents: cut anywhere, ended rightly, errors typed, bounded, in linear time."""
+
+from __future__ import annotations
+
+import json
+import random
+import tracemalloc
+
+import pytest
+from langchain_core import exceptions as core
+
+from langchain_promptrun import errors
+from langchain_promptrun._events import EventReader
+from langchain_promptrun._response import ChunkReader, ResultReader
+
+from .wire import DOCUMENT, READERS, STREAM, agreed, answer, call, document, read, reader, sse, stream
+
+LIVELY = stream(
+    {"role": "assistant", "content": ""},
+    {"reasoning": "Löndon?"},
+    {"content": "Hello "},
+    {"content": "漢字 🚀\u2028"},
+    {"tool_calls": [call('{"city": ', call_id="a", name="weather")]},
+    {"tool_calls": [call('"Paris"}')]},
+    usage={"prompt_tokens": 1, "completion_tokens": 2},
+)
+LONG = stream(*({"content": f"word {number} "} for number in range(300)), {"reasoning": "r"})
+FRAMINGS = {
+    "LF": LIVELY,
+    "CRLF": LIVELY.replace(b"\n", b"\r\n"),
+    "CR": LIVELY.replace(b"\n", b"\r"),
+    "no space after the colon": LIVELY.replace(b"data: ", b"data:"),
+    "a byte order mark": b"\xef\xbb\xbf" + LIVELY,
+    "comments": b": OPENROUTER PROCESSING\n\n" + LIVELY.replace(b"\n\n", b"\n\n: ping\n\n"),
+    "keep-alives in data": b"data: : keepalive\n\n" + LIVELY.replace(b"\n\n", b"\n\ndata: : keepalive\n\ndata:\n\n"),
+    "null in data": LIVELY.replace(b"\n\n", b"\n\ndata: null\n\n"),
+    "ids and retry": LIVELY.replace(b"data:", b"id: 1\nretry: 10\ndata:"),
+    "data on several lines": LIVELY.replace(b', "', b',\ndata: "'),
+    "raw line separators": LIVELY.replace(rb"\u2028", "\u2028".encode()),
+    "an event named message": LIVELY.replace(b"data:", b"event: message\ndata:"),
+    "pings": LIVELY.replace(b"data:", b'event: ping\ndata: {"type": "ping"}\n\ndata:'),
+    "no blank line at the end": LIVELY.rstrip(b"\n"),
+    "the end mark with blanks": LIVELY.replace(b"[DONE]", b" [DONE] "),
+    "no end mark": LIVELY.replace(b"data: [DONE]\n\n", b""),
+    "packets after the end": LIVELY + b'data: {"error": "late"}\n\ndata: {\n\n',
+}
+
+
+def plain(items):
+    """Items in a form that can be compared."""
+    return [item if isinstance(item, dict) else item.model_dump() for item in items]
+
+
+@pytest.mark.parametrize("reader_type", READERS)
+@pytest.mark.parametrize("body", FRAMINGS.values(), ids=FRAMINGS)
+class TestFramings:
+    def test_give_the_same_items(self, body, reader_type):
+        assert plain(read(reader_type, body)) == plain(read(reader_type, LIVELY))
+
+    def test_give_the_same_items_byte_by_byte(self, body, reader_type):
+        assert plain(read(reader_type, body, cuts=range(1, len(body)))) == plain(read(reader_type, body))
+
+
+@pytest.mark.parametrize("reader_type", READERS)
+@pytest.mark.parametrize("framing", ["LF", "CRLF", "CR"])
+def test_a_cut_anywhere_changes_nothing(framing, reader_type):
+    body = FRAMINGS[framing]
+    assert len(body) < 4_096
+    whole = plain(read(reader_type, body))
+    for cut in range(len(body)):
+        assert plain(read(reader_type, body, cuts=[cut])) == whole, cut
+
+
+@pytest.mark.parametrize("reader_type", READERS)
+def test_a_cut_anywhere_changes_nothing_in_a_longer_stream(reader_type):
+    whole = plain(read(reader_type, LONG))
+    rng = random.Random(1)
+    for cut in rng.sample(range(len(LONG)), 200):
+        assert plain(read(reader_type, LONG, cuts=[cut])) == whole, cut
+
+
+def test_line_separators_of_unicode_are_text():
+    facts = agreed(FRAMINGS["raw line separators"])
+    assert (facts["text"], facts["reasoning"]) == ("Hello 漢字 🚀\u2028", "Löndon?")
+
+
+def test_an_item_goes_out_with_the_packet_that_completes_it():
+    parser = reader(ChunkReader)
+    parser.feed(sse(document({"role": "assistant", "content": ""}), done=False))
+    for text in ("a", "b"):
+        [item] = parser.feed(sse(document({"content": text}), done=False))
+        assert item.text == text
+
+
+def test_broken_characters_do_not_break_an_answer():
+    body = stream({"content": "aXb"}, {"content": "c"}).replace(b"X", b"\xff\xc3")
+    assert agreed(body)["text"] == "a\ufffd\ufffdbc"
+    assert agreed(answer({"content": "aXb"}).replace(b"X", b"\xff"))["text"] == "a\ufffdb"
+
+
+def test_numbers_that_only_python_reads_do_not_break_a_stream():
+    body = stream({"content": "a", "x": float("nan")}, {"content": "b"}, usage={"prompt_tokens": float("nan")})
+    facts = agreed(body.replace(b'"created": 1715325600', b'"created": 1e999'))
+    assert (facts["text"], facts["usage"]) == ("ab", None)
+
+
+class TestTheServerDecides:
+    """Whether a stream or a document comes is told by the body."""
+
+    @pytest.mark.parametrize("headers", [STREAM, DOCUMENT, {}], ids=["stream", "document", "undeclared"])
+    def test_a_stream_answers_any_call(self, headers):
+        assert agreed(LIVELY, headers=headers) == agreed(LIVELY)
+
+    @pytest.mark.parametrize("headers", [STREAM, DOCUMENT, {}], ids=["stream", "document", "undeclared"])
+    def test_a_document_answers_any_call(self, headers):
+        body = answer({"content": "x", "reasoning": "r", "tool_calls": [call("{}", call_id="a", name="f")]})
+        assert agreed(body, headers=headers)["text"] == "x"
+        assert agreed(b"\n\n  " + body, headers=headers) == agreed(body)
+
+
+WHOLE = {
+    "[DONE] and a finish reason": sse(document({"content": "x"}), document({}, "stop")),
+    "[DONE] without a finish reason": sse(document({"content": "x"})),
+    "a finish reason without [DONE]": sse(document({"content": "x"}), document({}, "stop"), done=False),
+    "a finish reason in an event cut short": sse(document({"content": "x"}, "stop"), done=False)[:-2],
+    "junk after the finish reason": sse(document({"content": "x"}, "stop"), done=False) + b'data: {"id": "chatc',
+}
+CUT_SHORT = {
+    "after text": sse(document({"content": "x"}), document({"content": "y"}), done=False),
+    "in an event": sse(document({"content": "x"}), document({"content": "y"}), done=False) + b'data: {"id": "chatc',
+    "after empty finish reasons": sse(document({"content": "x"}, ""), document({"content": "y"}, ""), done=False),
+    "after a keep-alive": sse(document({"content": "x"}), document({"content": "y"}), done=False) + b": ping\n\n",
+    "after usage": sse(document({"content": "xy"}, usage={"prompt_tokens": 1}), done=False),
+    "in a tool call": sse(document({"content": "xy", "tool_calls": [call('{"a', name="f")]}), done=False),
+}
+
+
+@pytest.mark.parametrize("reader_type", READERS)
+class TestEnds:
+    @pytest.mark.parametrize("body", WHOLE.values(), ids=WHOLE)
+    def test_of_a_whole_answer(self, reader_type, body):
+        assert read(reader_type, body)
+        assert agreed(body)["text"] == "x"
+
+    @pytest.mark.parametrize("body", CUT_SHORT.values(), ids=CUT_SHORT)
+    def test_of_a_truncated_answer_raise_with_what_came(self, reader_type, body):
+        parser = reader(reader_type)
+        parser.feed(body)
+        with pytest.raises(errors.PromptrunStreamTruncatedError) as caught:
+            parser.close()
+        assert isinstance(caught.value, core.ModelConnectionError)
+        assert caught.value.is_retryable
+        assert caught.value.partial == "xy"
+
+    @pytest.mark.parametrize("body", [b"", b"\n\n", b": ping\n\n"])
+    @pytest.mark.parametrize("headers", [STREAM, DOCUMENT, {}])
+    def test_of_an_empty_body_raise(self, reader_type, body, headers):
+        with pytest.raises(errors.PromptrunStreamTruncatedError):
+            read(reader_type, body, headers=headers)
+
+    @pytest.mark.parametrize("cut", [1, 20, 60, -1, -2, -3])
+    def test_of_a_document_cut_short_raise(self, reader_type, cut):
+        body = json.dumps({"choices": [{"message": {"content": "x{", "a": {}}, "finish_reason": "stop"}]}).encode()
+        with pytest.raises(errors.PromptrunStreamTruncatedError, match="in the middle"):
+            read(reader_type, body[:cut])
+
+    def test_stop_at_the_end_mark_though_the_connection_stays_open(self, reader_type):
+        parser = reader(reader_type)
+        assert not parser.finished
+        parser.feed(LIVELY[:-3])
+        assert not parser.finished
+        parser.feed(LIVELY[-3:])
+        assert parser.finished
+        assert parser.feed(b'data: {"error": "late"}\n\n') == []
+        assert parser.close()
+
+    @pytest.mark.parametrize("documents", [[], [document()], [{"type": "ping"}], [document(choices=[{}])]])
+    def test_without_an_answer_raise(self, reader_type, documents):
+        with pytest.raises(errors.PromptrunResponseError, match="without an answer"):
+            read(reader_type, sse(*documents), headers=STREAM)
+
+
+def test_every_choice_must_be_whole():
+    """A stream that answers a plain call with several choices."""
+    choices = [{"index": n, "delta": {"content": str(n)}, "finish_reason": "stop"} for n in range(2)]
+    both = [document(choices=[choice]) for choice in choices]
+    assert len(read(ResultReader, sse(*both, done=False))[0].generations) == 2
+    open_ended = document(choices=[choices[1] | {"finish_reason": None}])
+    with pytest.raises(errors.PromptrunStreamTruncatedError):
+        read(ResultReader, sse(both[0], open_ended, done=False))
+
+
+RATE_LIMIT = {
+    "code": 429,
+    "message": "Provider returned error",
+    "metadata": {"raw": '{"error": {"message": "slow down"}}', "provider_name": "Google"},
+}
+ERRORS = {
+    "a code": (RATE_LIMIT, errors.PromptrunRateLimitError),
+    "a code in a string": ({"message": "no", "code": "402"}, errors.PromptrunPaymentRequiredError),
+    "a known name": ({"message": "no", "type": "rate_limit_exceeded"}, errors.PromptrunRateLimitError),
+    "a bare string": ("it broke", errors.PromptrunAPIError),
+    "a list": ([{"message": "it broke"}], errors.PromptrunAPIError),
+    "true": (True, errors.PromptrunAPIError),
+    "an overflow": (
+        {"message": "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens."},
+        errors.PromptrunContextOverflowError,
+    ),
+}
+TEXT = document({"content": "so far"})
+HALF_A_CALL = document({"content": "so far", "tool_calls": [call('{"a', call_id="a", name="f")]})
+
+
+def failing(before, error, done):
+    return {
+        "beside the choices": sse(*before, document(error=error), done=done),
+        "alone": sse(*before, {"error": error}, done=done),
+        "without choices": sse(*before, {"error": error, "choices": None}, done=done),
+        "in the choice": sse(*before, document(choices=[{"index": 0, "delta": {}, "error": error}]), done=done),
+        "in a choice that ends so": sse(
+            *before,
+            document(choices=[{"index": 0, "delta": {}, "error": error, "finish_reason": "error"}]),
+            done=done,
+        ),
+        "in an event named error": sse(*before, done=False)
+        + b"event: error\n"
+        + sse({"error": error} if isinstance(error, bool) else error, done=done),
+    }
+
+
+def fed(reader_type, body, step):
+    """What an answer's error says, and what it left the caller with."""
+    parser = reader(reader_type)
+    try:
+        for start in range(0, len(body), step):
+            parser.feed(body[start : start + step])
+        parser.close()
+    except errors.PromptrunError as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize("reader_type", READERS)
+@pytest.mark.parametrize(("error", "kind"), ERRORS.values(), ids=ERRORS)
+@pytest.mark.parametrize("place", failing([], "", done=False))
+def test_an_error_in_a_stream_is_raised_typed_by_its_code(reader_type, error, kind, place):
+    for before in ([], [TEXT], [HALF_A_CALL]):
+        for done in (True, False):
+            body = failing(before, error, done)[place]
+            for step in (len(body), 7):
+                raised = fed(reader_type, body, step)
+                assert isinstance(raised, kind)
+                assert isinstance(raised, core.ModelError)
+                assert raised.partial == ("so far" if before else None)
+
+
+def test_an_error_names_what_the_server_said_and_who_said_it():
+    with pytest.raises(core.ModelRateLimitError, match=r"Provider returned error: slow down \(provider: Google\)"):
+        read(ChunkReader, sse(document(error=RATE_LIMIT)))
+
+
+@pytest.mark.parametrize("reader_type", [ChunkReader, EventReader])
+def test_what_came_before_an_error_in_the_same_packet_goes_out_first(reader_type):
+    parser = reader(reader_type)
+    items = parser.feed(sse(TEXT, document(error=RATE_LIMIT), document({"content": "late"})))
+    assert "so far" in str(items)
+    assert "late" not in str(items)
+    assert parser.finished
+    for further in (lambda: parser.feed(b""), parser.close):
+        with pytest.raises(errors.PromptrunRateLimitError) as caught:
+            further()
+        assert caught.value.partial == "so far"
+
+
+@pytest.mark.parametrize("reader_type", READERS)
+def test_an_error_in_the_first_event_raises_before_any_item(reader_type):
+    parser = reader(reader_type)
+    with pytest.raises(errors.PromptrunRateLimitError) as caught:
+        parser.feed(b": OPENROUTER PROCESSING\n\n" + sse(document({"role": "assistant"}), document(error=RATE_LIMIT)))
+    assert caught.value.status_code == 429
+    assert caught.value.provider == "Google"
+    assert caught.value.partial is None
+
+
+@pytest.mark.parametrize("reader_type", READERS)
+def test_an_error_after_the_finish_reason_is_raised(reader_type):
+    body = sse(document({"content": "x"}, "stop"), document(error=RATE_LIMIT))
+    with pytest.raises(errors.PromptrunRateLimitError):
+        read(reader_type, body)
+
+
+@pytest.mark.parametrize("reader_type", READERS)
+def test_a_finish_reason_of_error_is_an_error_also_without_words(reader_type):
+    with pytest.raises(errors.PromptrunAPIError, match='finish_reason "error"'):
+        read(reader_type, sse(document({"content": "x"}), document({"content": ""}, "error")))
+
+
+@pytest.mark.parametrize("reader_type", READERS)
+def test_an_event_named_error_may_hold_plain_text(reader_type):
+    with pytest.raises(errors.PromptrunAPIError, match="upstream gone"):
+        read(reader_type, b"event: error\ndata: upstream gone\n\n")
+
+
+@pytest.mark.parametrize("reader_type", READERS)
+def test_an_error_object_of_vllm_is_an_error(reader_type):
+    error = {"object": "error", "message": "bad", "type": "BadRequestError", "code": 400}
+    for body in (sse(TEXT, error), json.dumps(error).encode()):
+        with pytest.raises(errors.PromptrunInvalidRequestError, match="bad"):
+            read(reader_type, body)
+
+
+@pytest.mark.parametrize("no_error", [None, "", False, {}, [], {"message": "", "code": None}])
+def test_an_error_field_that_says_nothing_is_no_error(no_error):
+    assert agreed(stream({"content": "a"}, {"content": "b"}, error=no_error))["text"] == "ab"
+    assert agreed(answer({"content": "ab"}, error=no_error))["text"] == "ab"
+
+
+@pytest.mark.parametrize("reader_type", READERS)
+class TestDocuments:
+    @pytest.mark.parametrize("choices", [None, [], ...])
+    def test_with_an_error_are_that_error(self, reader_type, choices):
+        body = {"error": RATE_LIMIT} if choices is ... else {"error": RATE_LIMIT, "choices": choices}
+        with pytest.raises(errors.PromptrunRateLimitError, match="Google"):
+            read(reader_type, json.dumps(body).encode())
+
+    def test_in_a_list_are_that_error(self, reader_type):
+        with pytest.raises(errors.PromptrunInvalidRequestError, match="no such field"):
+            read(reader_type, json.dumps([{"error": {"code": 400, "message": "no such field"}}]).encode())
+
+    @pytest.mark.parametrize(
+        "choices",
+        [None, [], {}, "x", 5, [None], [5], [{}], [{"index": 0}], [{"message": None}], {"0": {"message": {}}}],
+    )
+    def test_without_an_answer_name_what_came(self, reader_type, choices):
+        with pytest.raises(errors.PromptrunResponseError, match=r"\['choices', 'id', 'x'\]"):
+            read(reader_type, json.dumps({"id": "1", "x": 1, "choices": choices}).encode())
+
+    @pytest.mark.parametrize(("body", "name"), [(b"null", "NoneType"), (b"5", "int"), (b'"x"', "str"), (b"[]", "list")])
+    def test_that_are_no_objects_are_not_understood(self, reader_type, body, name):
+        with pytest.raises(errors.PromptrunResponseError, match=name):
+            read(reader_type, body)
+
+    def test_that_are_pages_are_not_understood(self, reader_type):
+        page = b"<html><body>Welcome to the hotel's network</body></html>"
+        with pytest.raises(errors.PromptrunResponseError, match=r"not JSON \(text/html\).*hotel"):
+            read(reader_type, page, headers={"content-type": "text/html"})
+        with pytest.raises(errors.PromptrunResponseError, match=r"not JSON \(no content type\)"):
+            read(reader_type, page, headers={})
+
+    @pytest.mark.parametrize("body", [b'{"a": 1]', b'{"a": nope}', b"{'a': 1}", b"x" * 5_000])
+    def test_that_are_no_json_are_not_understood(self, reader_type, body):
+        with pytest.raises(errors.PromptrunResponseError, match="not JSON") as caught:
+            read(reader_type, body)
+        assert len(str(caught.value)) < 400
+
+    def test_keep_long_integers(self, reader_type):
+        body = answer({"content": "x"}).replace(b"1715325600", b"123456789012345678901234567890")
+        assert "123456789012345678901234567890" in str(read(reader_type, body))
+
+
+@pytest.mark.parametrize("reader_type", READERS)
+@pytest.mark.parametrize("payload", ["{", "5", '"text"', "[]", "{'a': 1}", "<html>", "true"])
+def test_an_event_that_is_no_document_is_not_understood(reader_type, payload):
+    with pytest.raises(errors.PromptrunResponseError) as caught:
+        read(reader_type, sse(TEXT, payload, document({}, "stop")))
+    assert caught.value.partial == "so far"
+
+
+@pytest.mark.parametrize("reader_type", READERS)
+@pytest.mark.parametrize("depth", [900, 1_500, 100_000])
+@pytest.mark.parametrize(
+    "key", ["note", "annotations", "tool_calls", "content", "reasoning_details", "logprobs", "audio"]
+)
+def test_deep_nesting_is_read_or_not_understood(reader_type, depth, key):
+    deep = "[" * depth + "]" * depth
+    for wrapped in (deep, f'[{{"x": {deep}}}]', f'{{"x": {deep}}}'):
+        for body in (
+            f'{{"choices": [{{"index": 0, "message": {{"{key}": {wrapped}}}, "finish_reason": "stop"}}]}}',
+            sse(f'{{"choices": [{{"index": 0, "delta": {{"{key}": {wrapped}}}}}], "{key}": {wrapped}}}').decode(),
+        ):
+            try:
+                items = read(reader_type, body.encode())
+            except errors.PromptrunResponseError:
+                continue
+            assert items
+
+
+class TestLimits:
+    @pytest.mark.parametrize("reader_type", READERS)
+    @pytest.mark.parametrize(
+        "body",
+        [
+            stream({"content": "x" * 2_000}),
+            stream({"content": "x"}, {"content": "x" * 2_000}),
+            answer({"content": "x" * 2_000}),
+            b"data: " + b"x" * 2_000,
+            b": " + b"x" * 2_000,
+            b"data:\n" * 1_000,
+            b" " * 2_000 + b"{" + b" " * 2_000,
+        ],
+        ids=["event", "second event", "document", "line", "comment", "empty lines", "blanks"],
+    )
+    def test_are_kept_however_the_bytes_come(self, reader_type, body):
+        for cuts in ([], range(1, len(body)), range(7, len(body), 100)):
+            with pytest.raises(errors.PromptrunResponseError, match=r"than 1000 bytes \(max_event_bytes\)"):
+                read(reader_type, body, cuts=cuts, max_event_bytes=1_000)
+
+    def test_are_for_one_event_not_for_the_stream(self):
+        assert len(LONG) > 10_000
+        assert agreed(LONG, max_event_bytes=1_000)["text"].startswith("word 0 word 1")
+
+    def test_tell_what_came_before(self):
+        parser = reader(ChunkReader, max_event_bytes=1_000)
+        parser.feed(sse(TEXT, done=False))
+        with pytest.raises(errors.PromptrunResponseError) as caught:
+            parser.feed(b"x" * 2_000)
+        assert caught.value.partial == "so far"
+
+
+@pytest.mark.parametrize("reader_type", READERS)
+@pytest.mark.parametrize("as_stream", [True, False])
+def test_a_text_of_5_mb_is_read_and_held_a_few_times_at_most(reader_type, as_stream):
+    text = "x" * 5_000_000
+    body = stream({"content": text}) if as_stream else answer({"content": text})
+    size = 65_536
+    parser = reader(reader_type, STREAM if as_stream else DOCUMENT)
+    tracemalloc.start()
+    items = []
+    for start in range(0, len(body), size):
+        items += parser.feed(body[start : start + size])
+    items += parser.close()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert text in str(items)
+    # orjson alone takes 13 times the document while it reads.
+    assert peak < 18 * len(text)
+
+
+class TestMemory:
+    @pytest.mark.parametrize("reader_type", [ChunkReader, EventReader])
+    @pytest.mark.parametrize(
+        ("delta", "chunks"),
+        [
+            (lambda number: {"content": f"w{number:07} "}, 100_000),
+            (lambda number: {"role": "assistant", "content": f"w{number:07} ", "refusal": None}, 10_000),
+            (lambda number: {"reasoning": f"w{number:07} ", "channel": "analysis"}, 10_000),
+        ],
+        ids=["text", "text with a role", "reasoning"],
+    )
+    def test_holds_nothing_of_the_past_but_the_text_of_the_open_block(self, reader_type, delta, chunks):
+        """Only the end of a block tells its whole text again, so only protocol events need it."""
+        parser = reader(reader_type)
+        packets = [sse(document(delta(number)), done=False) for number in range(1_000)]
+
+        def run(times):
+            for _ in range(times):
+                for packet in packets:
+                    parser.feed(packet)
+
+        run(15)
+        tracemalloc.start()
+        run(1)
+        before = tracemalloc.get_traced_memory()[0]
+        run(chunks // 1_000)
+        grown = tracemalloc.get_traced_memory()[0] - before
+        tracemalloc.stop()
+        assert grown < (5_000 if reader_type is ChunkReader else 1.5 * 9 * chunks)
+
+
+class TestContentSeen:
+    """What the stall clock looks at."""
+
+    def counted(self, *documents):
+        parser = reader(ChunkReader)
+        parser.feed(sse(document({"role": "assistant", "content": ""}), done=False))
+        before = parser.content_seen
+        counts = []
+        for entry in documents:
+            parser.feed(sse(entry, done=False) if isinstance(entry, dict) else entry)
+            counts.append(parser.content_seen - before)
+            before = parser.content_seen
+        return counts
+
+    @pytest.mark.parametrize(
+        "entry",
+        [
+            document({"content": "x"}),
+            document({"role": "assistant", "content": "x", "refusal": None}),
+            document({"reasoning": "x"}),
+            document({"reasoning_content": "x"}),
+            document({"reasoning_details": [{"type": "reasoning.encrypted", "data": "AA=="}]}),
+            document({"refusal": "x"}),
+            document({"tool_calls": [call("", call_id="a", name="f")]}),
+            document({"tool_calls": [call("", call_id="a")]}),
+            document({"audio": {"data": "AA=="}}),
+            document({"images": [{"image_url": "x"}]}),
+            document({"annotations": [{}]}),
+            document({}, "stop"),
+            document(usage={"prompt_tokens": 1}),
+            document({}, usage={"prompt_tokens": 1}),
+        ],
+    )
+    def test_grows_with_content(self, entry):
+        assert all(self.counted(entry, entry))
+
+    @pytest.mark.parametrize(
+        "entry",
+        [
+            b": ping\n\n",
+            b"\n",
+            b"data: : ping\n\n",
+            b'event: ping\ndata: {"type": "ping"}\n\n',
+            document({}),
+            document({"content": ""}),
+            document({"role": "assistant", "content": "", "reasoning": None, "tool_calls": []}),
+            document({"content": None}, "", usage=None),
+            document(),
+            document(choices=[{"index": 0}]),
+        ],
+    )
+    def test_does_not_grow_without(self, entry):
+        assert not any(self.counted(entry, entry))
+
+
+def test_a_document_that_is_like_the_one_before_is_read_alike():
+    """Most documents bring a delta and nothing new, and take a shorter way; what differs must not take it."""
+    usual = {"index": 0, "finish_reason": None, "logprobs": None}
+    logprobs = {"content": [{"token": "c"}]}
+    documents = [
+        document(choices=[usual | {"delta": {"content": "a"}}]),
+        document(choices=[usual | {"delta": {"content": "b"}}]),
+        document(choices=[usual | {"delta": {"content": "c"}, "logprobs": logprobs}]),
+        document(choices=[usual | {"delta": {"content": "d"}}], provider="late"),
+        document(choices=[{"delta": {"content": "e"}}]),
+        document(choices=[usual | {"delta": None}]),
+        document(choices=[usual | {"delta": "x"}]),
+        document(choices=[usual]),
+        document(choices=[usual | {"delta": {"content": "f", "annotations": [{"type": "x"}]}}]),
+        document(choices=[usual | {"delta": {"content": ["g"]}}]),
+        document(choices=[usual | {"delta": {"content": "h"}}], choice=1),
+        document(choices=[]),
+        document(choices=[None]),
+        document(choices=["x"]),
+        document(choices={"x": 1}),
+        document(choices=[usual | {"delta": {"content": "i"}, "note": 1}]),
+        document(choices=[usual | {"delta": {}, "finish_reason": "stop"}]),
+    ]
+    facts = agreed(sse(*documents))
+    assert facts["text"] == "abcdefghi"
+    assert facts["metadata"]["logprobs"] == logprobs
+    assert facts["metadata"]["provider"] == "late"
+    assert facts["metadata"]["note"] == 1
+    assert facts["extras"] == {"annotations": [{"type": "x"}]}
