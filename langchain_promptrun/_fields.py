@@ -17,7 +17,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ModelWrapValidatorHandler,
     PrivateAttr,
     SecretStr,
     ValidationError,
@@ -53,6 +52,7 @@ from langchain_promptrun._version import __version__
 
 if TYPE_CHECKING:
     from langchain_core.language_models.model_profile import ModelProfile
+    from pydantic.functional_validators import ModelWrapValidatorHandler
 
 _TIMEOUTS: FourTimeouts = (10.0, 600.0, 600.0, 600.0)
 NONE_IS_DEFAULT = frozenset(

@@ -1,0 +1,260 @@
+"""However a model is called, the same reply of the server is the same answer, over real sockets."""
+
+from __future__ import annotations
+
+import pytest
+
+from langchain_promptrun import ChatPromptrun
+from langchain_promptrun.testing import Fault, PromptrunServer, Reply
+
+MODEL = "anthropic/claude-3.5-haiku"
+KNOWN = {"id": "chatcmpl-1", "created": 1715325600}
+COUNTS = {"prompt_tokens": 12, "completion_tokens": 7, "total_tokens": 19}
+DETAILS = {
+    **COUNTS,
+    "prompt_tokens_details": {"cached_tokens": 5, "cache_write_tokens": 3, "audio_tokens": 1},
+    "completion_tokens_details": {"reasoning_tokens": 4, "audio_tokens": 2},
+}
+THOUGHT = "The user greets me."
+TEXT = "Hello, how are you?"
+NOTE = {
+    "type": "url_citation",
+    "url_citation": {"url": "https://a.example", "title": "A", "start_index": 0, "end_index": 5},
+}
+PIXEL = "iVBORw0KGgo="
+IMAGE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
+
+
+def reply(text=None, /, *, headers=(), **parts):
+    document = KNOWN | parts.pop("document", {})
+    return Reply(text, **{"usage": COUNTS, "document": document, "headers": headers, **parts})
+
+
+def by_hand(whole, *events):
+    """A reply given as its JSON document and as the documents of its stream."""
+    head = {**KNOWN, "model": MODEL}
+    return head | whole, [head | event for event in events]
+
+
+def choice(**parts):
+    return {"choices": [{"index": 0, **parts}]}
+
+
+CALLS = [
+    {"name": "weather", "args": {"city": "Tbilisi", "days": [1, 2]}, "id": "call_a"},
+    {"name": "clock", "args": {}, "id": "call_b"},
+]
+
+REPLIES = {
+    "text": (reply(TEXT), {"text": TEXT, "finish_reason": "stop"}),
+    "text in one piece": (reply(TEXT, pieces=[TEXT]), {"text": TEXT}),
+    "text of many scripts": (
+        reply('\U0001f600 გამარჯობა \u2028 \x85 "\\" ende'),
+        {"text": '\U0001f600 გამარჯობა \u2028 \x85 "\\" ende'},
+    ),
+    "nothing": (reply(""), {"text": ""}),
+    "reasoning_content": (reply(TEXT, reasoning=THOUGHT), {"text": TEXT, "reasoning": THOUGHT}),
+    "reasoning": (reply(TEXT, reasoning=THOUGHT, reasoning_field="reasoning"), {"text": TEXT, "reasoning": THOUGHT}),
+    "both reasonings": (
+        reply(TEXT, reasoning=THOUGHT, reasoning_field=("reasoning", "reasoning_content")),
+        {"text": TEXT, "reasoning": THOUGHT},
+    ),
+    "reasoning_details": (
+        reply(TEXT, reasoning=THOUGHT, reasoning_field="reasoning_details"),
+        {"text": TEXT, "reasoning": THOUGHT},
+    ),
+    "all reasonings": (
+        reply(TEXT, reasoning=THOUGHT, reasoning_field=("reasoning", "reasoning_details")),
+        {"text": TEXT, "reasoning": THOUGHT},
+    ),
+    "parallel tool calls": (
+        reply(tool_calls=CALLS),
+        {
+            "tool_calls": [("weather", {"city": "Tbilisi", "days": [1, 2]}, "call_a"), ("clock", {}, "call_b")],
+            "finish_reason": "tool_calls",
+        },
+    ),
+    "text, thought and a signed tool call": (
+        reply(
+            TEXT, reasoning=THOUGHT, tool_calls=[CALLS[0] | {"extra_content": {"google": {"thought_signature": "s"}}}]
+        ),
+        {"text": TEXT, "reasoning": THOUGHT, "tool_calls": [("weather", CALLS[0]["args"], "call_a")]},
+    ),
+    "a tool call without an id": (
+        by_hand(
+            choice(
+                message={"tool_calls": [{"function": {"name": "clock", "arguments": ""}}]}, finish_reason="tool_calls"
+            ),
+            choice(delta={"tool_calls": [{"index": 0, "function": {"name": "clock", "arguments": ""}}]}),
+            choice(delta={}, finish_reason="tool_calls"),
+        ),
+        {"finish_reason": "tool_calls"},
+    ),
+    "a refusal": (reply(None, refusal="I cannot do that."), {"text": "I cannot do that."}),
+    "annotations": (
+        reply(TEXT, message={"annotations": [NOTE]}),
+        {
+            "text": TEXT,
+            "annotations": [
+                {"type": "citation", "url": "https://a.example", "title": "A", "start_index": 0, "end_index": 5}
+            ],
+        },
+    ),
+    "an image": (
+        reply(TEXT, message={"images": [IMAGE]}),
+        {"text": TEXT, "images": [{"type": "image", "base64": PIXEL, "mime_type": "image/png"}]},
+    ),
+    "unknown keys everywhere": (
+        reply(TEXT, message={"executed_tools": [{"a": 1}]}, document={"provider": "Acme", "x": {"y": [1.5, None]}}),
+        {"text": TEXT},
+    ),
+    "usage with details": (
+        reply(TEXT, usage=DETAILS),
+        {
+            "usage": {
+                "input_tokens": 12,
+                "output_tokens": 7,
+                "total_tokens": 19,
+                "input_token_details": {"cache_read": 5, "cache_creation": 3, "audio": 1},
+                "output_token_details": {"reasoning": 4, "audio": 2},
+            }
+        },
+    ),
+    "usage without a total": (
+        reply(TEXT, usage={"prompt_tokens": 15, "completion_tokens": 20}),
+        {"usage": {"input_tokens": 15, "output_tokens": 20, "total_tokens": 35}},
+    ),
+    "usage in Groq's place": (
+        by_hand(
+            choice(message={"content": TEXT}, finish_reason="stop") | {"x_groq": {"id": "r", "usage": COUNTS}},
+            choice(delta={"content": TEXT}),
+            choice(delta={}, finish_reason="stop") | {"x_groq": {"id": "r", "usage": COUNTS}},
+        ),
+        {"text": TEXT, "usage": {"input_tokens": 12, "output_tokens": 7, "total_tokens": 19}},
+    ),
+    "usage in the choice": (
+        by_hand(
+            choice(message={"content": TEXT}, finish_reason="stop", usage=COUNTS),
+            choice(delta={"content": TEXT}),
+            choice(delta={}, finish_reason="stop", usage=COUNTS),
+        ),
+        {"text": TEXT, "usage": {"input_tokens": 12, "output_tokens": 7, "total_tokens": 19}},
+    ),
+    "usage that grows with every event": (
+        by_hand(
+            choice(message={"content": TEXT}, finish_reason="stop") | {"usage": COUNTS},
+            choice(delta={"content": TEXT}) | {"usage": COUNTS | {"completion_tokens": 1, "total_tokens": 13}},
+            choice(delta={}, finish_reason="stop") | {"usage": COUNTS},
+            {"choices": [], "usage": COUNTS},
+        ),
+        {"text": TEXT, "usage": {"input_tokens": 12, "output_tokens": 7, "total_tokens": 19}},
+    ),
+    "cost in the usage": (reply(TEXT, usage=COUNTS | {"cost": 0.00125}), {"cost": 0.00125}),
+    "cost in a header": (reply(TEXT, headers={"x-promptrun-cost": "0.00125"}), {"cost": 0.00125}),
+    "the documented answer, without usage and finish reason": (
+        reply(TEXT, usage=None, finish_reason=None),
+        {"text": TEXT, "usage": None, "finish_reason": None},
+    ),
+}
+
+
+def queue(server, given, *, streams):
+    if isinstance(given, Reply):
+        server.queue(given)
+    else:
+        document, events = given
+        server.queue(Fault(events=[*events, "[DONE]"]) if streams else Fault(body=document))
+
+
+@pytest.fixture(scope="module", params=["promptrun", "openai"])
+def server(request):
+    with PromptrunServer(dialect=request.param) as server:
+        yield server
+
+
+@pytest.fixture(params=["httpx", "aiohttp"])
+def make(server, request):
+    if request.param == "aiohttp":
+        pytest.importorskip("httpx_aiohttp")
+
+    def make(**fields):
+        settings = {"api_key": server.api_key, "base_url": server.base_url, "async_transport": request.param}
+        return ChatPromptrun(model=MODEL, max_retries=0, **settings, **fields)
+
+    return make
+
+
+@pytest.mark.parametrize("output_version", ["v0", "v1"])
+@pytest.mark.parametrize("name", REPLIES)
+async def test_all_styles_give_the_same_answer(server, make, talk, name, output_version):
+    given, expected = REPLIES[name]
+    model = make(output_version=output_version)
+    answers = {}
+    for style in talk.styles:
+        queue(server, given, streams=not style.endswith("invoke"))
+        answers[style] = talk.facts(await talk.call(style, model))
+    for style, facts in answers.items():
+        assert facts == answers["invoke"], style
+    found = answers["invoke"] | answers["invoke"]["metadata"]
+    assert {key: found.get(key) for key in expected} == expected
+    assert (found["id"], found["created"], found["model_name"]) == ("chatcmpl-1", 1715325600, MODEL)
+    assert found["model_provider"] == "promptrun"
+
+
+@pytest.mark.parametrize("output_version", ["v0", "v1"])
+async def test_half_a_tool_call_is_invalid_in_all_styles(server, make, talk, output_version):
+    """A sum of chunks ends it with a character or two that keep langchain-core from completing it."""
+    half = '{"city": "Tbi'
+    model = make(output_version=output_version)
+    for style in talk.styles:
+        server.queue(reply(tool_calls=[CALLS[0] | {"args": half}, CALLS[1]], finish_reason="length"))
+        message = await talk.call(style, model)
+        (invalid,) = message.invalid_tool_calls
+        assert (invalid["name"], invalid["id"]) == ("weather", "call_a")
+        assert invalid["args"].startswith(half)
+        assert len(invalid["args"]) <= len(half) + (2 if style.endswith("stream") else 0)
+        assert [call["name"] for call in message.tool_calls] == ["clock"]
+        assert message.response_metadata["finish_reason"] == "length"
+
+
+@pytest.mark.parametrize("output_version", ["v0", "v1"])
+async def test_log_probabilities_are_the_same_in_all_styles(server, make, talk, output_version):
+    model = make(output_version=output_version, logprobs=True, top_logprobs=2)
+    answers = []
+    for style in talk.styles:
+        server.queue(reply(TEXT))
+        answers.append(talk.facts(await talk.call(style, model)))
+    assert all(facts == answers[0] for facts in answers)
+    tokens = [entry["token"] for entry in answers[0]["metadata"]["logprobs"]["content"]]
+    assert "".join(tokens) == TEXT
+
+
+@pytest.mark.parametrize("output_version", ["v0", "v1"])
+async def test_content_is_text_or_blocks_as_the_output_version_says(server, make, talk, output_version):
+    """Protocol events always give blocks; everything else text under v0."""
+    model = make(output_version=output_version)
+    for style in talk.styles:
+        server.queue(reply(TEXT, reasoning=THOUGHT))
+        message = await talk.call(style, model)
+        if output_version == "v0" and "events" not in style:
+            assert message.content == TEXT
+        else:
+            assert [block["type"] for block in message.content] == ["reasoning", "text"]
+
+
+async def test_an_answer_sent_back_gives_the_same_request_in_all_styles(server, make, talk):
+    """What was answered goes back as it came: reasoning, signatures, calls."""
+    details = [{"type": "reasoning.text", "text": THOUGHT, "signature": "c2ln", "format": "f", "index": 0}]
+    call = CALLS[0] | {"extra_content": {"google": {"thought_signature": "s"}}}
+    sent = []
+    for style in talk.styles:
+        model = make(output_version="v1" if "events" in style else "v0")
+        server.queue(reply(TEXT, reasoning_details=details, tool_calls=[call]), reply(TEXT))
+        message = await talk.call(style, model)
+        await model.ainvoke(
+            [("user", "Hello"), message, {"role": "tool", "tool_call_id": "call_a", "content": "Sunny."}]
+        )
+        sent.append(server.requests[-1].body["messages"])
+    assert all(messages == sent[0] for messages in sent)
+    assert sent[0][1]["reasoning_details"] == details
+    assert sent[0][1]["tool_calls"][0]["extra_content"] == {"google": {"thought_signature": "s"}}

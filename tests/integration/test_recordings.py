@@ -1,0 +1,256 @@
+"""Recorded exchanges of real vendors, replayed byte for byte over a socket and cut at odd places, in every style.
+
+The recordings are not part of the project. The environment variable `PROMPTRUN_RECORDINGS` names the folder that holds
+`exchanges.jsonl.gz`: one JSON object a line with `host`, `status`, `content_type`, `request` and `response`. What an
+answer must say is read here from its JSON, by other code than the package's.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.exceptions import ModelInvalidRequestError, ModelNotFoundError, ModelRateLimitError
+
+from langchain_promptrun import ChatPromptrun, PromptrunError, PromptrunResponseError
+from langchain_promptrun.testing import Fault, PromptrunServer
+
+FOLDER = os.environ.get("PROMPTRUN_RECORDINGS")
+FILE = Path(FOLDER or ".") / "exchanges.jsonl.gz"
+ERRORS = {400: ModelInvalidRequestError, 404: ModelNotFoundError, 429: ModelRateLimitError}
+MOST_SLICES = 40
+
+pytestmark = pytest.mark.skipif(not FOLDER, reason="PROMPTRUN_RECORDINGS is not set")
+
+
+def recorded() -> list[dict[str, Any]]:
+    if not FOLDER:
+        return []
+    with gzip.open(FILE, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+EXCHANGES = recorded()
+
+
+def documents(exchange):
+    """The JSON documents of a body; none where it is no JSON."""
+    text = exchange["response"]
+    if exchange["content_type"].startswith("text/event-stream"):
+        lines = [line.removeprefix("data:").strip() for line in text.splitlines() if line.startswith("data:")]
+        return [json.loads(line) for line in lines if line != "[DONE]"]
+    try:
+        return [json.loads(text)]
+    except ValueError:
+        return []
+
+
+def is_error(exchange):
+    """Whether the answer is none: a status, an error in a stream, or a body that is no chat completion."""
+    found = documents(exchange)
+    return exchange["status"] != 200 or not found or any("error" in one or "choices" not in one for one in found)
+
+
+class Said:
+    """What the documents of one answer say about its only choice."""
+
+    def __init__(self, found):
+        self.found = found
+        self.choices = [one["choices"][0] for one in found if one["choices"]]
+        self.messages = [choice.get("message") or choice.get("delta") or {} for choice in self.choices]
+
+    def last(self, *path):
+        """The last value at a place that is not null."""
+        values = [value for one in self.found if (value := _at(one, path)) not in (None, "")]
+        return values[-1] if values else None
+
+    @property
+    def finish_reason(self):
+        return next((choice["finish_reason"] for choice in self.choices[::-1] if choice.get("finish_reason")), None)
+
+    @property
+    def usage(self):
+        return self.last("usage") or self.last("x_groq", "usage")
+
+    @property
+    def text(self):
+        return "".join(
+            _texts(message.get("content"), "text") + (message.get("refusal") or "") for message in self.messages
+        )
+
+    @property
+    def reasoning(self):
+        return "".join(map(_reasoning, self.messages))
+
+    @property
+    def details(self):
+        """The entries of `reasoning_details`; those of a stream come in pieces of one type and index."""
+        entries = [entry for message in self.messages for entry in message.get("reasoning_details") or ()]
+        if len(self.found) == 1:
+            return entries
+        joined: dict[Any, dict[str, Any]] = {}
+        for entry in entries:
+            known = joined.setdefault((entry["type"], entry["index"]), {})
+            for key, value in entry.items():
+                joins = key in {"text", "summary"}
+                known[key] = known.get(key, "") + value if joins else known.get(key) if value == "" else value
+        return list(joined.values())
+
+    @property
+    def calls(self):
+        """Name, arguments and id of each tool call."""
+        joined: dict[int, list[str]] = {}
+        for message in self.messages:
+            for position, entry in enumerate(message.get("tool_calls") or ()):
+                call = joined.setdefault(entry.get("index", position) or 0, ["", "", ""])
+                function = entry.get("function") or {}
+                call[0] = call[0] or function.get("name") or ""
+                call[1] += function.get("arguments") or ""
+                call[2] = call[2] or entry.get("id") or ""
+        return [(name, json.loads(arguments or "{}"), ident) for name, arguments, ident in joined.values()]
+
+    def listed(self, key):
+        return [entry for message in self.messages for entry in message.get(key) or ()]
+
+    def expected(self):
+        """Each fact that the answer holds, by its name."""
+        usage = self.usage or {}
+        facts = {
+            "text": self.text,
+            "reasoning": self.reasoning,
+            "reasoning_details": self.details,
+            "tool_calls": [call[:2] for call in self.calls],
+            "tool_call_ids": [call[2] for call in self.calls if call[2]],
+            "finish_reason": self.finish_reason,
+            "id": self.last("id"),
+            "created": self.last("created"),
+            "model_name": self.last("model"),
+            "system_fingerprint": self.last("system_fingerprint"),
+            "provider": self.last("provider"),
+            "input_tokens": usage.get("prompt_tokens"),
+            "output_tokens": usage.get("completion_tokens"),
+            "total_tokens": usage.get("total_tokens"),
+            "cache_read": _at(usage, ("prompt_tokens_details", "cached_tokens")),
+            "reasoning_tokens": _at(usage, ("completion_tokens_details", "reasoning_tokens")),
+            "token_usage": usage,
+            "cost": usage.get("cost"),
+            "annotations": self.listed("annotations"),
+            "images": self.listed("images"),
+            "executed_tools": self.listed("executed_tools"),
+        }
+        return {name: value for name, value in facts.items() if value or (value == 0 and value is not False)}
+
+
+def _at(value, path):
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _texts(content, kind):
+    """The texts of a content's parts of one kind; a plain content is one text."""
+    if not isinstance(content, list):
+        return (content or "") if kind == "text" else ""
+    return "".join(_texts(part[kind], "text") if kind == "thinking" else part[kind] for part in content if kind in part)
+
+
+def _reasoning(message):
+    """The reasoning of one message or delta, which some vendors send under two names."""
+    told = message.get("reasoning_content") or message.get("reasoning") or _texts(message.get("content"), "thinking")
+    details = message.get("reasoning_details") or ()
+    return told or "".join(entry.get("text") or entry.get("summary") or "" for entry in details)
+
+
+def found_in(message):
+    """The same facts as the message of the model says them."""
+    usage, metadata, extras = message.usage_metadata or {}, message.response_metadata, message.additional_kwargs
+    blocks = message.content_blocks
+    return {
+        "text": message.text,
+        "reasoning": "".join(block["reasoning"] for block in blocks if block["type"] == "reasoning"),
+        "tool_calls": [(call["name"], call["args"]) for call in message.tool_calls],
+        "tool_call_ids": [call["id"] for call in message.tool_calls],
+        "input_tokens": usage.get("input_tokens"),
+        "output_tokens": usage.get("output_tokens"),
+        "total_tokens": usage.get("total_tokens"),
+        "cache_read": usage.get("input_token_details", {}).get("cache_read"),
+        "reasoning_tokens": usage.get("output_token_details", {}).get("reasoning"),
+        **{name: extras.get(name) for name in ("reasoning_details", "annotations", "images", "executed_tools")},
+        **{name: metadata.get(name) for name in ("finish_reason", "id", "created", "model_name", "system_fingerprint")},
+        **{name: metadata.get(name) for name in ("provider", "token_usage", "cost")},
+    }
+
+
+ANSWERS = [number for number, exchange in enumerate(EXCHANGES) if not is_error(exchange)]
+FAILURES = [number for number, exchange in enumerate(EXCHANGES) if is_error(exchange)]
+
+
+def name_of(number):
+    return f"{number}-{EXCHANGES[number]['host']}"
+
+
+def replay(exchange, seed):
+    """The body as it was recorded, in pieces cut without regard to events or characters."""
+    body = exchange["response"].encode()
+    cuts = random.Random(seed).sample(range(len(body) + 1), min(MOST_SLICES, len(body) + 1))
+    slices = [body[start:end] for start, end in pairwise([0, *sorted(cuts), len(body)]) if start < end]
+    return Fault(status=exchange["status"], headers={"content-type": exchange["content_type"]}, slices=slices)
+
+
+@pytest.fixture(scope="module")
+def server():
+    with PromptrunServer(strict=False) as server:
+        yield server
+
+
+@pytest.fixture
+def model(server):
+    return ChatPromptrun(model="vendor/name", api_key=server.api_key, base_url=server.base_url, max_retries=0)
+
+
+@pytest.mark.parametrize("number", ANSWERS, ids=name_of)
+async def test_each_style_gives_what_the_json_holds(server, model, talk, number):
+    exchange = EXCHANGES[number]
+    expected = Said(documents(exchange)).expected()
+    first = None
+    for seed, style in enumerate(talk.styles):
+        server.queue(replay(exchange, seed))
+        message = await talk.call(style, model)
+        found = found_in(message)
+        assert {fact: found[fact] for fact in expected} == expected, style
+        assert not message.invalid_tool_calls
+        first = first or talk.facts(message)
+        assert talk.facts(message) == first, style
+
+
+@pytest.mark.parametrize("number", FAILURES, ids=name_of)
+async def test_each_style_raises_the_error_of_the_status(server, model, talk, number):
+    exchange = EXCHANGES[number]
+    errors = [one["error"] for one in documents(exchange) if "error" in one]
+    for seed, style in enumerate(talk.styles):
+        server.queue(replay(exchange, seed))
+        with pytest.raises(PromptrunError) as caught:
+            await talk.call(style, model)
+        if errors:
+            (error,) = errors
+            status = next(
+                code for code in (error.get("status_code"), error.get("code"), exchange["status"]) if code in ERRORS
+            )
+            assert isinstance(caught.value, ERRORS[status])
+            assert error["message"][:60] in str(caught.value)
+        else:
+            assert isinstance(caught.value, PromptrunResponseError)
+
+
+def test_how_many_of_each_fact_the_recordings_hold():
+    """The count of what the two tests above compare, in each of the six styles."""
+    counts = Counter(fact for number in ANSWERS for fact in Said(documents(EXCHANGES[number])).expected())
+    assert (len(EXCHANGES), len(ANSWERS), len(FAILURES)) == (287, 0, 0)
+    assert counts == {}
