@@ -15,6 +15,7 @@ from langchain_promptrun import _json
 from langchain_promptrun._content import block_parts, block_type, indexed, mark, markers_of, string, text_parts
 from langchain_promptrun._json import UnsendableError
 from langchain_promptrun._media import MEDIA_PARTS, Part
+from langchain_promptrun._reasoning import DETAILS, THINKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,7 +32,6 @@ WireCall = dict[str, Any]
 
 _OWN = (None, "promptrun")
 _REASONING_SPELLINGS = ("reasoning_content", "reasoning")
-_DETAILS = "reasoning_details"
 # A call that broke off before its name still needs one.
 _NAMELESS = "unknown"
 # Blocks that only the provider that wrote them can read back.
@@ -90,7 +90,7 @@ class _Reading:
     reasoning: list[str] = field(default_factory=list)
     calls: list[_ContentCall] = field(default_factory=list)
     media: list[Part] = field(default_factory=list)
-    audio_id: str | None = None
+    audio: dict[str, str] = field(default_factory=dict)
 
 
 def assistant_turn(message: AIMessage, *, send_reasoning: bool = True) -> AssistantTurn:
@@ -114,6 +114,8 @@ def assistant_turn(message: AIMessage, *, send_reasoning: bool = True) -> Assist
     wire: dict[str, Any] = {"role": "assistant", "content": None}
     _add_calls(wire, message, reading, own=own)
     _add_audio(wire, kwargs.get("audio"), reading, own=own)
+    if own:
+        _add_images(reading, kwargs.get("images"))
     if own and send_reasoning:
         _add_reasoning(wire, message, reading)
     if refusal := kwargs.get("refusal") or "".join(reading.refusals):
@@ -165,13 +167,21 @@ def _read_block(reading: _Reading, block: Block, *, own: bool) -> None:
 
 
 def _read_parts(reading: _Reading, block: Block, *, own: bool) -> None:
-    if own and block.get("type") == "audio" and isinstance(block.get("id"), str):
-        reading.audio_id = block["id"]
+    if block.get("type") == "audio" and (known := _known_audio(block, own=own)):
+        reading.audio = known
         return
     parts = block_parts(block)
     mark(parts or reading.parts, markers_of(block))
     for part in parts:
         (reading.media if part.get("type") in MEDIA_PARTS else reading.parts).append(part)
+
+
+def _known_audio(block: Block, *, own: bool) -> dict[str, str]:
+    """What names or tells an audio answer, so that its data need not go back."""
+    extras = block.get("extras")
+    facts = {**(extras if isinstance(extras, dict) else {}), **block}
+    keys = ("id", "transcript") if own else ("transcript",)
+    return {key: facts[key] for key in keys if facts.get(key) and isinstance(facts[key], str)}
 
 
 def _read_refusal(reading: _Reading, block: Block) -> None:
@@ -274,13 +284,23 @@ def _add_extras(call: WireCall, extras: object) -> None:
 
 def _add_audio(wire: dict[str, Any], audio: object, reading: _Reading, *, own: bool) -> None:
     """Name an audio answer by its id, as OpenAI wants it; where that is unknown, its transcript stands in."""
-    audio = audio if isinstance(audio, dict) else {}
-    audio_id = audio.get("id") if own else None
-    if audio_id or reading.audio_id:
-        wire["audio"] = {"id": audio_id or reading.audio_id}
+    facts = {**reading.audio, **(_known_audio(audio, own=own) if isinstance(audio, dict) else {})}
+    if "id" in facts:
+        wire["audio"] = {"id": facts["id"]}
         reading.media = [part for part in reading.media if part["type"] != "input_audio"]
     elif not reading.parts:
-        reading.parts += text_parts(audio.get("transcript"))
+        reading.parts += text_parts(facts.get("transcript"))
+
+
+def _add_images(reading: _Reading, images: object) -> None:
+    """Take the images that an own answer keeps beside a plain text, unless its content shows them, too."""
+    if any(part["type"] == "image_url" for part in reading.media):
+        return
+    for image in _dictionaries(images):
+        target = image.get("image_url")
+        url = target.get("url") if isinstance(target, dict) else target
+        if url and isinstance(url, str):
+            reading.media.append({"type": "image_url", "image_url": {"url": url}})
 
 
 def _add_reasoning(wire: dict[str, Any], message: AIMessage, reading: _Reading) -> None:
@@ -291,20 +311,20 @@ def _add_reasoning(wire: dict[str, Any], message: AIMessage, reading: _Reading) 
     if text and isinstance(text, str):
         for spelling in _spellings(message.response_metadata.get("reasoning_field")):
             _SPELL[spelling](wire, reading, text)
-    if kwargs.get(_DETAILS):
-        wire[_DETAILS] = kwargs[_DETAILS]
+    if kwargs.get(DETAILS):
+        wire[DETAILS] = kwargs[DETAILS]
 
 
 def _spellings(names: object) -> list[str]:
     """The keys that the text came under; none when it was only derived from the details."""
     names = [names] if isinstance(names, str) else names if isinstance(names, list) else []
     known = [name for name in _SPELL if name in names]
-    return known if known or _DETAILS in names else [_REASONING_SPELLINGS[0]]
+    return known if known or DETAILS in names else [_REASONING_SPELLINGS[0]]
 
 
 def _spell_thinking(_wire: dict[str, Any], reading: _Reading, text: str) -> None:
     """Mistral's spelling: a part of the content."""
-    reading.parts.insert(0, {"type": "thinking", "thinking": text_parts(text)})
+    reading.parts.insert(0, {"type": THINKING, THINKING: text_parts(text)})
 
 
 def _spell_field(name: str) -> Callable[[dict[str, Any], _Reading, str], None]:
@@ -318,7 +338,7 @@ def _dictionaries(value: object) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-_SPELL = {name: _spell_field(name) for name in _REASONING_SPELLINGS} | {"thinking": _spell_thinking}
+_SPELL = {name: _spell_field(name) for name in _REASONING_SPELLINGS} | {THINKING: _spell_thinking}
 _READERS: dict[str, Callable[[_Reading, Block], None]] = {
     "refusal": _read_refusal,
     "image_generation_call": _read_generated_image,

@@ -150,8 +150,6 @@ def _plain(value: object, path: _Path) -> object:
     for base in type(value).__mro__:
         if base in _PLAIN:
             return _PLAIN[base](value, path)
-        if base in _SIMPLER:
-            break
     try:
         simpler = _simpler(value)
     except UnsendableError as error:
@@ -237,16 +235,13 @@ def _refuse_bytes(value: bytes) -> object:
 
 _PLAIN: dict[type, Callable[[Any, _Path], object]] = {
     type(None): _plain_same,
-    bool: _plain_same,
     str: _plain_same,
     int: _plain_int,
     float: _plain_float,
     list: _plain_list,
-    tuple: _plain_list,
     dict: _plain_dict,
 }
 _SIMPLER: dict[type, Callable[[Any], object]] = {
-    float: float,
     tuple: list,
     Mapping: dict,
     set: lambda value: sorted(value, key=repr),

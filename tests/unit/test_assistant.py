@@ -323,6 +323,20 @@ def test_an_own_audio_answer_is_named_by_its_id():
     assert wire(AIMessage([block], response_metadata=OWN)) == expected
 
 
+@pytest.mark.parametrize("provider", ["promptrun", "openai"])
+def test_the_transcript_stands_in_for_an_audio_block_without_a_usable_id(provider):
+    block = {"type": "audio", "base64": "AAAA", "extras": {"transcript": "Hello"}}
+    block |= {"id": "audio_1"} if provider == "openai" else {}
+    turn = assistant_turn(AIMessage([block], response_metadata={"model_provider": provider}))
+    assert (turn.message, turn.attachments) == ({"role": "assistant", "content": "Hello"}, [])
+
+
+def test_another_providers_audio_without_a_transcript_is_handed_out_apart():
+    block = {"type": "audio", "base64": "AAAA", "mime_type": "audio/wav", "id": "lc_1"}
+    turn = assistant_turn(AIMessage([block], response_metadata={"model_provider": "google_genai"}))
+    assert turn.attachments == [{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}]
+
+
 def test_an_audio_block_beside_its_id_is_not_sent_again():
     block = {"type": "audio", "base64": "AAAA", "mime_type": "audio/wav"}
     turn = assistant_turn(AIMessage([block], additional_kwargs={"audio": AUDIO}, response_metadata=OWN))
@@ -349,6 +363,17 @@ def test_images_of_an_answer_are_handed_out_apart(block):
     turn = assistant_turn(AIMessage([text("A cat:"), block]))
     assert turn.message == {"role": "assistant", "content": "A cat:"}
     assert turn.attachments == [IMAGE]
+
+
+def test_images_that_an_own_answer_keeps_beside_its_text_are_handed_out_once():
+    url = IMAGE["image_url"]["url"]
+    kwargs = {"images": [IMAGE, {"image_url": url, "index": 1}, {"image_url": {}}, {"image_url": 5}, "odd"]}
+    plain = assistant_turn(AIMessage("A cat:", additional_kwargs=kwargs, response_metadata=OWN))
+    assert (plain.message["content"], plain.attachments) == ("A cat:", [IMAGE, IMAGE])
+    blocks = [text("A cat:"), {"type": "image", "base64": "AAAA", "mime_type": "image/png"}]
+    assert assistant_turn(AIMessage(blocks, additional_kwargs=kwargs)).attachments == [IMAGE]
+    other = AIMessage("A cat:", additional_kwargs=kwargs, response_metadata={"model_provider": "openrouter"})
+    assert assistant_turn(other).attachments == []
 
 
 def test_an_answer_of_an_image_alone_says_where_it_is():

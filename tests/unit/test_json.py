@@ -51,6 +51,10 @@ class Name(str):
     __slots__ = ()
 
 
+class Share(float):
+    pass
+
+
 class Order(BaseModel):
     when: dt.date
     price: Decimal = Decimal("1.50")
@@ -85,12 +89,13 @@ CONVERTED = {
     "enum": (Colour.RED, "red"),
     "int enum": (Level.HIGH, 3),
     "str subclass": (Name("Ann"), "Ann"),
+    "float subclass": (Share(0.5), 0.5),
     "model": (Order(when=dt.date(2024, 1, 2)), {"when": "2024-01-02", "price": "1.50"}),
     "model's own JSON serialiser": (Shouted(word="hi"), {"word": "HI"}),
     "dataclass": (Point(1.5, frozenset({"a"})), {"x": 1.5, "tags": ["a"]}),
     "tuple": ((1, "b"), [1, "b"]),
-    "named tuple": (Pair(1, 2), [1, 2]),
-    "set": ({3, 1, 2}, [1, 2, 3]),
+    "named tuple": (Pair(1, Decimal(2)), [1, 2]),
+    "set": ({4, 30, 100}, [100, 30, 4]),
     "frozenset of texts": (frozenset({"b", "a"}), ["a", "b"]),
     "mapping": (UserDict(a=1), {"a": 1}),
     "deque": (deque([1, 2]), [1, 2]),

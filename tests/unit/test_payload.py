@@ -282,6 +282,15 @@ def test_media_of_several_results_wait_for_the_last_result():
     assert messages[4:] == [{"role": "user", "content": [labels[0], IMAGE, labels[1], FILE]}]
 
 
+def test_media_of_a_late_result_go_out_right_after_it():
+    messages = wired(calls("c1"), HumanMessage("wait"), result("c1", [IMAGE]), HumanMessage("go"))
+    assert [message["content"] for message in messages[2:]] == [
+        ATTACHED,
+        [text("Attached to the result of tool call c1:"), IMAGE],
+        "go",
+    ]
+
+
 def test_media_of_an_answer_go_out_after_the_results_of_its_calls():
     turn = AIMessage([text("A cat."), IMAGE], tool_calls=[call("c1")])
     roles = [message["role"] for message in wired(turn, result("c1"), AIMessage("Done."))]
