@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from langchain_core.language_models.chat_models import BaseChatModel
 
 from langchain_promptrun import ChatPromptrun
 from langchain_promptrun.testing import Reply
@@ -41,5 +42,4 @@ def test_the_table_names_every_field_with_its_default():
 
 def own_fields():
     """Fields that are not LangChain's."""
-    foreign = {name for base in ChatPromptrun.__mro__[2:] for name in getattr(base, "model_fields", {})}
-    return ChatPromptrun.model_fields.keys() - foreign
+    return ChatPromptrun.model_fields.keys() - BaseChatModel.model_fields.keys()
