@@ -146,8 +146,10 @@ def _document_text(block: Block) -> list[Part]:
 
 def _titled(block: Block, text: object) -> list[Part]:
     """A text after the title and the context that its block gives."""
-    lines = [block.get("title"), block.get("context"), text]
-    return text_parts("\n".join([line for line in lines if isinstance(line, str) and line]))
+    if text is not None and not isinstance(text, str):
+        return text_parts(text)
+    lines = [string(block, "title"), string(block, "context"), text]
+    return text_parts("\n".join([line for line in lines if line]))
 
 
 def _media(kind: str) -> Callable[[Block], list[Part]]:
@@ -157,17 +159,15 @@ def _media(kind: str) -> Callable[[Block], list[Part]]:
         if isinstance(block.get("source"), dict):
             return _from_source(kind, block)
         if block.get("source_type") == "text":
-            return _titled(block, block.get("text") or block.get("data") or block.get("url"))
-        file_id = string(block, "file_id")
-        if block.get("source_type") == "id" or (kind == "file" and not _has_data(block)):
-            file_id = file_id or string(block, "id")
+            return _titled(block, block.get("text") or block.get("url"))
         return [
             media_part(
                 Media(
                     kind=kind,
                     data=_data(block, "base64") or _data(block, "data"),
                     url=string(block, "url"),
-                    file_id=file_id,
+                    # The id of a v0 block, and of LangChain's reading of Anthropic's, is the file's.
+                    file_id=string(block, "file_id") or string(block, "id"),
                     # MCP servers write the second spelling.
                     mime_type=string(block, "mime_type") or string(block, "mimeType"),
                     name=_name(block),
@@ -177,10 +177,6 @@ def _media(kind: str) -> Callable[[Block], list[Part]]:
         ]
 
     return read
-
-
-def _has_data(block: Block) -> bool:
-    return any(block.get(key) for key in ("base64", "data", "url"))
 
 
 def _from_source(kind: str, block: Block) -> list[Part]:

@@ -65,7 +65,6 @@ _EXTENSIONS = {
     "text/html": "html",
     "text/markdown": "md",
     "text/plain": "txt",
-    "text/xml": "xml",
 }
 # Bedrock's Converse API names formats, not mime types.
 _FORMATS = {extension: mime for mime, extension in _EXTENSIONS.items()} | {

@@ -35,6 +35,7 @@ LANGCHAIN_V1 = {
     "text with extras": ({**text("hi"), "extras": {"signature": "s"}, "id": "lc_1"}, text("hi")),
     "plain text": (v1.create_plaintext_block("body"), text("body")),
     "plain text, titled": (v1.create_plaintext_block("body", title="T", context="C"), text("T\nC\nbody")),
+    "plain text, empty but titled": (v1.create_plaintext_block("", title="T"), text("T")),
     "plain text by base64": (
         {"type": "text-plain", "base64": "AAAA"},
         {"type": "file", "file": {"filename": "file.txt", "file_data": "data:text/plain;base64,AAAA"}},
@@ -46,6 +47,7 @@ LANGCHAIN_V1 = {
     "image by base64": (v1.create_image_block(base64=PNG, mime_type="image/png"), IMAGE),
     "image by URL": (v1.create_image_block(url="https://a.example/i.png"), LINKED_IMAGE),
     "image without mime type": ({"type": "image", "base64": PNG}, IMAGE),
+    "image with an id of its block": (v1.create_image_block(base64=PNG, id="lc_1"), IMAGE),
     "image with detail": (
         v1.create_image_block(url="https://a.example/i.png", detail="low"),
         {"type": "image_url", "image_url": {"url": "https://a.example/i.png", "detail": "low"}},
@@ -166,6 +168,7 @@ GEMINI_AND_BEDROCK = {
     "converse JSON": ({"json": {"a": 1}}, text('{"a":1}')),
     "typed JSON": ({"type": "json", "json": [1, None]}, text("[1,null]")),
     "MCP image": ({"type": "image", "data": PNG, "mimeType": "image/png"}, IMAGE),
+    "MCP audio": ({"type": "audio", "data": "AAAA", "mimeType": "audio/wav"}, AUDIO),
 }
 
 
@@ -231,9 +234,9 @@ def test_the_marker_of_an_empty_text_moves_to_the_part_before_it():
 
 
 def test_a_cache_point_of_bedrock_marks_the_part_before_it():
-    assert parts(text("a"), {"cachePoint": {"type": "default"}}) == [
-        {**text("a"), "cache_control": {"type": "ephemeral"}}
-    ]
+    for ttl in ({}, {"ttl": "1h"}):
+        marked = {**text("a"), "cache_control": {"type": "ephemeral", **ttl}}
+        assert parts(text("a"), {"cachePoint": {"type": "default", **ttl}}) == [marked]
 
 
 def test_marking_leaves_the_callers_own_parts_alone():
@@ -248,6 +251,8 @@ UNSENDABLE = {
     "no type": ({"a": 1, "b": 2}, ".content[1] is a content block without a type, with keys ['a', 'b']"),
     "text beside other keys": ({"text": "a", "score": 1}, ".content[1] is a content block without a type"),
     "text that is none": ({"type": "text", "text": 5}, ".content[1] has a text of type int"),
+    "document text that is none": ({"type": "text-plain", "text": 5}, ".content[1] has a text of type int"),
+    "title that is none": ({"type": "text-plain", "text": "a", "title": 5}, ".content[1].title is of type int"),
     "image without a source": ({"type": "image"}, ".content[1] is an image that has no data and no URL"),
     "image by id": ({"type": "image", "file_id": "f"}, ".content[1] is an image that cannot be sent by file id"),
     "v0 image by id": (

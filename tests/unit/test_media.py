@@ -19,6 +19,8 @@ DATA = "AAAA"
         ("audio/vnd.wave", "wav"),
         ("audio/mpeg", "mp3"),
         ("audio/mp3", "mp3"),
+        ("audio/mpga", "mp3"),
+        ("audio/pcm", "pcm16"),
         ("AUDIO/MPEG", "mp3"),
         ("audio/mp4", "m4a"),
         ("audio/x-m4a", "m4a"),
@@ -57,6 +59,36 @@ def test_a_file_without_a_name_gets_one_from_its_address(address, name):
     assert file_name(address) == name
 
 
+OFFICE = "application/vnd.openxmlformats-officedocument"
+
+
+@pytest.mark.parametrize(
+    ("mime_type", "extension"),
+    [
+        ("application/json", "json"),
+        ("application/msword", "doc"),
+        ("application/pdf", "pdf"),
+        ("application/rtf", "rtf"),
+        ("application/vnd.ms-excel", "xls"),
+        ("application/vnd.ms-powerpoint", "ppt"),
+        (f"{OFFICE}.presentationml.presentation", "pptx"),
+        (f"{OFFICE}.spreadsheetml.sheet", "xlsx"),
+        (f"{OFFICE}.wordprocessingml.document", "docx"),
+        ("application/xml", "xml"),
+        ("application/zip", "zip"),
+        ("image/jpeg", "jpg"),
+        ("image/svg+xml", "svg"),
+        ("text/csv", "csv"),
+        ("text/html", "html"),
+        ("text/markdown", "md"),
+        ("text/plain", "txt"),
+    ],
+)
+def test_documents_have_the_extension_of_their_type_and_the_type_of_their_extension(mime_type, extension):
+    assert file_name(f"data:{mime_type};base64,AAAA") == f"file.{extension}"
+    assert mime_type_of(extension) == mime_type
+
+
 @pytest.mark.parametrize(
     ("kind", "start", "mime_type"),
     [
@@ -65,6 +97,8 @@ def test_a_file_without_a_name_gets_one_from_its_address(address, name):
         ("image", b"GIF89a" + bytes(8), "image/gif"),
         ("image", b"RIFF\x00\x00\x00\x00WEBP", "image/webp"),
         ("video", b"\x00\x00\x00\x20ftypisom", "video/mp4"),
+        ("video", b"RIFF\x00\x00\x00\x00AVI ", "video/x-msvideo"),
+        ("file", b"RIFF\x00\x00\x00\x00AVI ", "application/octet-stream"),
         ("file", b"%PDF-1.7" + bytes(8), "application/pdf"),
         ("file", b"anything", "application/octet-stream"),
     ],
@@ -99,6 +133,11 @@ def test_data_that_is_already_a_data_url_is_not_wrapped_twice():
     assert media_part(Media("image", data=url, mime_type="image/jpeg"))["image_url"]["url"] == url
 
 
+def test_data_and_url_go_before_an_id():
+    for media in (Media("file", data=DATA, file_id="f"), Media("file", url="https://a.example/a.pdf", file_id="f")):
+        assert "file_id" not in media_part(media)["file"]
+
+
 def test_a_stored_file_is_named_by_its_id():
     assert media_part(Media("file", file_id="file-1")) == {"type": "file", "file": {"file_id": "file-1"}}
 
@@ -128,14 +167,17 @@ def test_mime_types_tell_the_kind_of_media():
 
 
 def test_formats_of_the_converse_api_have_mime_types():
-    formats = ["png", "jpeg", "webp", "pdf", "txt", "docx", "mp4", "odd"]
+    formats = ["png", "jpeg", "gif", "webp", "mp4", "mov", "mkv", "webm", "mp3", "wav", "odd"]
     assert [mime_type_of(name) for name in formats] == [
         "image/png",
         "image/jpeg",
+        "image/gif",
         "image/webp",
-        "application/pdf",
-        "text/plain",
-        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
         "video/mp4",
+        "video/quicktime",
+        "video/x-matroska",
+        "video/webm",
+        "audio/mpeg",
+        "audio/wav",
         None,
     ]

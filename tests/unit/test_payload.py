@@ -265,6 +265,11 @@ def test_artifact_status_and_name_are_not_sent():
         ({"type": "image", "base64": "AAAA", "mime_type": "image/png"}, IMAGE),
         ({"type": "file", "base64": "AAAA", "mime_type": "application/pdf"}, FILE),
         ({**IMAGE, **CACHE}, {**IMAGE, **CACHE}),
+        *[(part, part) for part in ({"type": kind, kind: {"data": "x"}} for kind in ("input_audio", "input_video"))],
+        (
+            {"type": "video", "url": "https://a.example/v"},
+            {"type": "video_url", "video_url": {"url": "https://a.example/v"}},
+        ),
     ],
 )
 def test_media_of_a_result_go_out_in_a_user_message_of_their_own(block, part):
