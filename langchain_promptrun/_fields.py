@@ -74,7 +74,7 @@ class PromptrunFields(BaseChatModel):
     model: str = Field(min_length=1, validation_alias=AliasChoices("model", "model_name"))
     """Id of the model, `vendor/name`, such as `anthropic/claude-3.5-haiku`. Alias: `model_name`."""
 
-    api_key: Annotated[SecretStr | KeySource | None, BeforeValidator(checked_key)] = Field(
+    api_key: Annotated[SecretStr | str | KeySource | None, BeforeValidator(checked_key)] = Field(
         default_factory=environment_key
     )
     """Key, or a function (sync or async) that returns one and is asked before each attempt.

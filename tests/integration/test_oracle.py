@@ -124,12 +124,27 @@ async def test_the_same_recording_is_the_same_answer(server, both, talk):
         for style in ("stream", "astream") if streamed else ("invoke", "ainvoke"):
             server.queue(replace(fault, status=exchange["status"], times=2))
             ours, theirs = [await _answer(talk, style, model) for model in both]
-            for fact in compared.keys() & {key for key, value in theirs.items() if value}:
+            for fact in [fact for fact in compared if _is_right(fact, theirs.get(fact))]:
                 compared[fact] += 1
-                if ours.get(fact) != theirs[fact]:
+                if not _holds(ours.get(fact), theirs[fact]):
                     disagreements.append((number, style, fact, ours.get(fact), theirs[fact]))
     assert disagreements == []
-    assert compared == {}
+    assert compared == {"text": 336, "tool_calls": 214, "usage": 544, "finish_reason": 536, "model_name": 540}
+
+
+def _is_right(fact, value):
+    """Whether the other client has a fact, and not one of its known errors: a doubled text, a call without an id."""
+    if fact in {"finish_reason", "model_name"}:
+        half = len(value or "") // 2
+        return bool(value) and value[:half] != value[half:]
+    return all(ident for *_, ident in value) if fact == "tool_calls" and value else bool(value)
+
+
+def _holds(ours, theirs):
+    """Whether all that the other client says is said here, too; there may be more."""
+    if isinstance(theirs, dict):
+        return isinstance(ours, dict) and all(_holds(ours.get(key), value) for key, value in theirs.items())
+    return ours == theirs
 
 
 async def _answer(talk, style, model):

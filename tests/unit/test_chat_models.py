@@ -218,10 +218,19 @@ class TestCalls:
     @styles
     async def test_bound_keywords_reach_the_wire(self, model, wire, call):
         bound = model.bind(temperature=0.9, stop_sequences=["b"], extra_headers={"x-a": "b"}, extra_query={"q": "1"})
-        await call(bound, "Hello")
+        await call(bound.bind(api_key="other"), "Hello")
         assert (wire.body["temperature"], wire.body["stop"]) == (0.9, ["b"])
-        assert wire.requests[0].headers["x-a"] == "b"
-        assert wire.requests[0].url.query == b"q=1"
+        (request,) = wire.requests
+        assert request.headers["x-a"] == "b"
+        assert request.url.query == b"q=1"
+        assert request.headers["authorization"] == "Bearer other"
+
+    @styles
+    async def test_bound_defaults_of_headers_and_query_reach_the_wire(self, model, wire, call):
+        await call(model.bind(default_headers={"x-a": "b"}, default_query={"q": "1"}), "Hello")
+        (request,) = wire.requests
+        assert request.headers["x-a"] == "b"
+        assert request.url.query == b"q=1"
 
     @styles
     async def test_no_keyword_of_langchains_own_reaches_the_wire(self, model, wire, call):

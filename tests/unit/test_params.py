@@ -194,8 +194,9 @@ def test_tools_that_are_objects_are_converted():
     assert parameters(tools=[TOOL, clock])["tools"][0] == TOOL
 
 
-def test_tools_that_are_dicts_are_sent_as_they_are():
-    assert parameters(tools=[TOOL])["tools"] == [TOOL]
+@pytest.mark.parametrize("tool", [TOOL, {"name": "weather", "input_schema": {}}, {"type": "web_search"}])
+def test_tools_that_are_dicts_are_sent_as_they_are(tool):
+    assert parameters(tools=[tool])["tools"] == [tool]
 
 
 @pytest.mark.parametrize(
@@ -208,6 +209,7 @@ def test_tools_that_are_dicts_are_sent_as_they_are():
         ("weather", {"type": "function", "function": {"name": "weather"}}),
         (True, {"type": "function", "function": {"name": "weather"}}),
         ({"type": "allowed_tools"}, {"type": "allowed_tools"}),
+        ({"type": "function", "function": {"name": "x"}}, {"type": "function", "function": {"name": "x"}}),
     ],
 )
 def test_a_tool_choice_of_the_call_is_brought_into_the_wires_form(choice, sent):
