@@ -66,6 +66,24 @@ class ChatPromptrun(CopiedFields):
         export PROMPTRUN_API_KEY="your-api-key"
         ```
 
+    Key init args, completion params:
+        model: Id of the model, `vendor/name`.
+        temperature: Randomness, 0 to 2.
+        max_tokens: Most tokens of the answer.
+        stop: Texts at which the model stops.
+        reasoning_effort: How much a reasoning model thinks.
+        model_kwargs, extra_body: Parameters of the request that are not fields.
+
+    Key init args, client params:
+        api_key: The key, or a function that returns it. Default: `PROMPTRUN_API_KEY`.
+        base_url: Root of the API. Default: `PROMPTRUN_BASE_URL`, else Promptrun's own.
+        timeout: Seconds to wait. Default: 10 to connect, 600 for the rest.
+        max_retries: How often a failed request is sent again. Default 2.
+        streaming: Whether `invoke` streams under the hood.
+        http_client, http_async_client: Your own httpx clients.
+
+    Every field is documented below its name.
+
     Instantiate:
         ```python
         from langchain_promptrun import ChatPromptrun
@@ -75,17 +93,81 @@ class ChatPromptrun(CopiedFields):
 
     Invoke:
         ```python
-        model.invoke("Tell me a fun fact about space.")
+        messages = [("system", "Answer in one sentence."), ("human", "Tell me a fun fact about space.")]
+        message = model.invoke(messages)
+        print(message.text)
         ```
 
     Stream:
         ```python
-        for chunk in model.stream("Tell me a fun fact about space."):
-            print(chunk.text, end="")
+        full = None
+        for chunk in model.stream(messages):
+            print(chunk.text, end="", flush=True)
+            full = chunk if full is None else full + chunk
+        print(full.usage_metadata)
         ```
 
-    Every field is documented below its name. Parameters of a call win over fields; the order of precedence is: fields,
-    `model_kwargs`, `extra_body`, keywords of the call, the call's `extra_body`. A None takes a parameter out.
+    Async:
+        ```python
+        await model.ainvoke(messages)
+
+        async for chunk in model.astream(messages):
+            print(chunk.text, end="", flush=True)
+
+        await model.abatch([messages, "Hello"], {"max_concurrency": 2})
+        ```
+
+    Tool calling:
+        ```python
+        from pydantic import BaseModel, Field
+
+
+        class GetWeather(BaseModel):
+            '''Get the weather in a city.'''
+
+            city: str = Field(description="The city, such as Tbilisi.")
+
+
+        model_with_tools = model.bind_tools([GetWeather])
+        print(model_with_tools.invoke("Get the weather in Tbilisi and Batumi.").tool_calls)
+        ```
+
+    Structured output:
+        ```python
+        class Joke(BaseModel):
+            '''A joke.'''
+
+            setup: str
+            punchline: str
+
+
+        joke = model.with_structured_output(Joke).invoke("Tell me a joke about cats.")
+        print(joke.punchline)
+        ```
+
+    Image input:
+        ```python
+        from langchain_core.messages import HumanMessage
+
+        image = {"type": "image", "url": "https://example.com/cat.png"}
+        print(model.invoke([HumanMessage([{"type": "text", "text": "Describe the picture."}, image])]).text)
+        ```
+
+    Token usage:
+        ```python
+        print(message.usage_metadata)
+        ```
+
+    Response metadata:
+        Beside `model_name`, `model_provider`, `finish_reason` and `id` it holds the raw `token_usage` and, where the
+        gateway names it, the `cost`.
+
+        ```python
+        print(message.response_metadata)
+        ```
+
+    Parameters of a call win over fields; the order of precedence is: fields, `model_kwargs`, `extra_body`, keywords of
+    the call, the call's `extra_body`. A None takes a parameter out.
 
     Keywords of a call (also for `bind`) are all fields, `stop`, `tools`, `tool_choice`, `response_format`,
     `extra_headers`, `extra_query`, `extra_body` and `use_cached_prompt`. Any other keyword goes on the wire.

@@ -1,0 +1,66 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["langchain-promptrun"]
+# [tool.uv.sources]
+# langchain-promptrun = { path = "..", editable = true }
+# ///
+"""A conversation that remembers, kept short: histories by session, trimmed by the model's own count of tokens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from langchain_core.chat_history import InMemoryChatMessageHistory
+from langchain_core.messages import AIMessage, HumanMessage, trim_messages
+from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
+from langchain_core.runnables.history import RunnableWithMessageHistory
+from promptrun_or_offline import run
+
+from langchain_promptrun import ChatPromptrun
+
+if TYPE_CHECKING:
+    from langchain_core.chat_history import BaseChatMessageHistory
+
+PROMPT = ChatPromptTemplate(
+    [("system", "Answer in one sentence."), MessagesPlaceholder("history"), ("human", "{question}")],
+)
+
+
+class Conversations:
+    """Conversations by session; each keeps its whole history, and sends what fits into a number of tokens."""
+
+    def __init__(self, most_tokens: int) -> None:
+        model = ChatPromptrun(model="anthropic/claude-3.5-haiku")
+        trim = trim_messages(
+            token_counter=model,
+            max_tokens=most_tokens,
+            strategy="last",
+            include_system=True,
+            start_on="human",
+        )
+        self.histories: dict[str, BaseChatMessageHistory] = {}
+        self.chain = RunnableWithMessageHistory(
+            PROMPT | trim | model,
+            lambda session_id: self.histories.setdefault(session_id, InMemoryChatMessageHistory()),
+            input_messages_key="question",
+            history_messages_key="history",
+        )
+
+    def say(self, session: str, question: str) -> AIMessage:
+        """Say something in a session."""
+        return self.chain.invoke({"question": question}, {"configurable": {"session_id": session}})
+
+
+def main() -> None:
+    """Talk in two sessions, of which one grows long."""
+    conversations = Conversations(most_tokens=60)
+    for number in range(4):
+        print("Tamar:", conversations.say("tamar", f"This is what I say in turn {number}.").text)
+    print("Nino:", conversations.say("nino", "Do you know me?").text)
+    for name, history in conversations.histories.items():
+        kinds = [type(message) for message in history.messages]
+        print(f"{name}: {kinds.count(HumanMessage)} questions and {kinds.count(AIMessage)} answers are kept")
+
+
+if __name__ == "__main__":
+    run(main)

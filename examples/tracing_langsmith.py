@@ -1,0 +1,95 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["langchain-promptrun", "langsmith", "requests"]
+# [tool.uv.sources]
+# langchain-promptrun = { path = "..", editable = true }
+# ///
+"""Traces in LangSmith that show what a call cost: with LANGSMITH_API_KEY set they go there, else they are printed."""
+
+from __future__ import annotations
+
+import json
+import os
+from http import HTTPStatus
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import requests
+from langchain_core.tracers import LangChainTracer
+from langsmith import Client
+from promptrun_or_offline import run
+
+from langchain_promptrun import ChatPromptrun
+
+if TYPE_CHECKING:
+    from langchain_core.tracers.schemas import Run
+
+    from langchain_promptrun.testing import PromptrunServer
+
+
+class CostTracer(LangChainTracer):
+    """Adds the cost that Promptrun names to the usage of a model's run, where LangSmith looks for it.
+
+    `AIMessage.usage_metadata` itself holds whole numbers only, so the cost comes in `response_metadata`.
+    """
+
+    def _on_llm_end(self, run: Run) -> None:
+        for generation in chain.from_iterable((run.outputs or {}).get("generations", ())):
+            fields = generation.get("message", {}).get("kwargs", {})
+            if "cost" in fields.get("response_metadata", {}):
+                usage = fields.get("usage_metadata") or {}
+                fields["usage_metadata"] = {**usage, "total_cost": fields["response_metadata"]["cost"]}
+        super()._on_llm_end(run)
+
+
+class Shelf(requests.Session):
+    """Keeps what would go to LangSmith."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.documents: list[dict[str, Any]] = []
+
+    def request(self, *_: Any, **request: Any) -> requests.Response:
+        """Keep a document and accept it."""
+        self.documents.append(json.loads(request["data"]))
+        response = requests.Response()
+        response.status_code = HTTPStatus.ACCEPTED
+        return response
+
+    def run(self) -> dict[str, Any]:
+        """Return the one run that was recorded: its last state, over what only its start says."""
+        return {key: value for document in self.documents for key, value in document.items() if value is not None}
+
+
+def client_and_shelf() -> tuple[Client, Shelf]:
+    """Build a client whose documents stay here."""
+    shelf = Shelf()
+    client = Client("https://langsmith.invalid", api_key="none", session=shelf, auto_batch_tracing=False, info={})
+    return client, shelf
+
+
+def ask(tracer: LangChainTracer) -> str:
+    """Ask something with overrides of the model's settings, all of which the trace shows."""
+    model = ChatPromptrun(model="anthropic/claude-3.5-haiku", temperature=0.2, max_tokens=200)
+    return model.invoke("Name a star.", {"callbacks": [tracer]}, temperature=0.9, stop=["Betelgeuse"]).text
+
+
+def rehearse(server: PromptrunServer) -> None:
+    """Name a price."""
+    server.cost_per_token = 0.000002
+
+
+def main() -> None:
+    """Ask, and send or show the trace."""
+    if os.environ.get("LANGSMITH_API_KEY"):
+        client = Client()
+        print(ask(CostTracer(client=client)))
+        client.flush()
+        return
+    client, shelf = client_and_shelf()
+    print(ask(CostTracer(client=client)))
+    print(json.dumps(shelf.run()["extra"], indent=2))
+
+
+if __name__ == "__main__":
+    run(main, rehearse)
