@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from langchain_promptrun import _blocks
 from langchain_promptrun._answer import PROVIDER
-from langchain_promptrun._copies import CopiedFields
+from langchain_promptrun._connected import ConnectedFields, new_transport
 from langchain_promptrun._defaults import API_KEY_VARIABLE
 from langchain_promptrun._events import EventReader
 from langchain_promptrun._params import (
@@ -30,11 +30,9 @@ from langchain_promptrun._response import ChunkReader, ResultReader
 from langchain_promptrun._structured import assemble, plan
 from langchain_promptrun._tokens import count_messages, count_text
 from langchain_promptrun._tools import ToolChoice, bind_arguments, wire_tools
-from langchain_promptrun._transport import Request, Transport, TransportSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-    from types import TracebackType
 
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
     from langchain_core.language_models.base import LanguageModelInput
@@ -45,6 +43,7 @@ if TYPE_CHECKING:
     from langchain_protocol.protocol import MessagesData
 
     from langchain_promptrun._reader import Reader
+    from langchain_promptrun._transport import Request, Transport
 
 T = TypeVar("T")
 
@@ -55,7 +54,7 @@ _ANSWER_SETTINGS = ("send_names", "send_reasoning", "include_response_headers")
 _blocks.register()
 
 
-class ChatPromptrun(CopiedFields):
+class ChatPromptrun(ConnectedFields):
     """Chat model for Promptrun, the gateway to the models of many vendors.
 
     Setup:
@@ -283,12 +282,6 @@ class ChatPromptrun(CopiedFields):
         transport = new_transport(fields) if settings and CONNECTION_SETTINGS & settings.keys() else self._held()
         return transport, request, reader
 
-    def _held(self) -> Transport:
-        """Return this model's hold on the shared connections."""
-        if self._transport is None:
-            self._transport = new_transport(self)
-        return self._transport
-
     @override
     def _should_stream(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:
         """Answer several choices unstreamed where only a callback asks for tokens."""
@@ -445,6 +438,17 @@ class ChatPromptrun(CopiedFields):
         return assemble(self.bind(**planned.arguments), planned)
 
     @override
+    def get_token_ids(self, text: str) -> list[int]:
+        """Return the ids of a text's tokens, as your `custom_get_token_ids` gives them.
+
+        Raises:
+            NotImplementedError: There is no such function; a gateway's models have many tokenizers.
+        """
+        if self.custom_get_token_ids is None:
+            raise NotImplementedError("Token ids need custom_get_token_ids; get_num_tokens estimates counts without.")
+        return self.custom_get_token_ids(text)
+
+    @override
     def get_num_tokens(self, text: str) -> int:
         """Estimate the tokens of a text, offline."""
         return count_text(text) if self.custom_get_token_ids is None else super().get_num_tokens(text)
@@ -456,40 +460,6 @@ class ChatPromptrun(CopiedFields):
             return count_messages(messages, tools)
         described = [json.dumps(tool, ensure_ascii=False) for tool in wire_tools(tools or [])]
         return super().get_num_tokens_from_messages(messages) + sum(map(self.get_num_tokens, described))
-
-    # Connections.
-
-    def close(self) -> None:
-        """Let go of the shared connections; the next call takes hold of them again. Yours are never closed."""
-        if self._transport is not None:
-            self._transport.close()
-
-    async def aclose(self) -> None:
-        """Let go of the shared connections, from async code."""
-        if self._transport is not None:
-            await self._transport.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-
-def new_transport(fields: CopiedFields) -> Transport:
-    """Take hold of the connections that a model's settings call for."""
-    settings = TransportSettings(max_connections=fields.max_connections, async_transport=fields.async_transport)
-    return Transport(settings, fields.http_client, fields.http_async_client)
 
 
 def _traceable(keywords: Mapping[str, Any]) -> dict[str, Any]:

@@ -909,3 +909,9 @@ async def test_a_chain_streams_through_the_model(model, call):
     chain = RunnableLambda(lambda text: text.upper()) | model
     assert (await call(chain.last, "Hello")).text == "Hello there."
     assert "".join(chunk.text for chunk in chain.stream("Hello")) == "Hello there."
+
+
+def test_token_ids_come_from_the_callers_function_or_not_at_all(make):
+    assert make(custom_get_token_ids=lambda text: [len(text)]).get_token_ids("four") == [4]
+    with pytest.raises(NotImplementedError, match="custom_get_token_ids"):
+        make().get_token_ids("four")
