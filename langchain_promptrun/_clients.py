@@ -9,19 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import threading
 import weakref
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from langchain_promptrun._connector import Connector, ca_settings, network_settings, new_tls_context
+from langchain_promptrun._finishing import to_the_end
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator
 
     from langchain_promptrun._connector import AsyncClient, SyncClient
+
+
+_YOUNG = 1  # the oldest generation of objects that is quickly collected
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +57,14 @@ class Pool:
     Dropping the last reference closes them, in the event loops that they belong to.
     """
 
-    __slots__ = ("__weakref__", "_client", "_connector", "_lock", "_loops", "_settings", "pid")
+    __slots__ = ("__weakref__", "_client", "_connector", "_lock", "_loops", "pid")
 
     def __init__(self, settings: TransportSettings) -> None:
-        self._settings = settings
         self._lock = threading.Lock()
-        self._connector: Connector | None = None
+        self._connector = _LazyConnector(settings)
         self._client: SyncClient | None = None
         self._loops: dict[asyncio.AbstractEventLoop, LoopClient] = {}
+        weakref.finalize(self, _let_go, self._loops)
         self.pid = os.getpid()
 
     def client(self) -> SyncClient:
@@ -71,7 +77,7 @@ class Pool:
         return self._client or self._open_client()
 
     def _open_client(self) -> SyncClient:
-        connector = self._prepare()
+        connector = self._connector.get()
         with self._lock:
             if self._client is None:
                 self._client = connector.client()
@@ -89,10 +95,12 @@ class Pool:
             ValueError: A variable for a proxy or for certificates holds something unusable.
             ImportError: The package for aiohttp or for a SOCKS proxy is missing.
         """
-        connector = self._connector
+        connector = self._connector.made
         if connector is None:
-            connector = await asyncio.to_thread(self._prepare)
-        self._sweep()
+            connector = await asyncio.to_thread(self._connector.get)
+        if _let_go(self._loops):
+            # asyncio's transports refer to themselves: their sockets are closed as they are collected
+            gc.collect(_YOUNG)
         found = self._loops.get(loop)
         if found is None:
             client = connector.async_client()
@@ -106,21 +114,23 @@ class Pool:
         """The loop's client is being closed."""
         self._loops.pop(loop, None)
 
-    def _prepare(self) -> Connector:
-        """Does all that reads files, so that async callers can have it done by a thread."""
+
+class _LazyConnector:
+    """Makes the connector once. A thread that does it must not hold the pool, which could outlive its last holder."""
+
+    def __init__(self, settings: TransportSettings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self.made: Connector | None = None
+
+    def get(self) -> Connector:
+        """The connector. Reads files the first time."""
         with self._lock:
-            if self._connector is None:
+            if self.made is None:
                 settings = self._settings
                 context = _process.tls_context()
-                self._connector = Connector(settings.max_connections, settings.async_transport, context)
-            return self._connector
-
-    def _sweep(self) -> None:
-        """Let go of the clients of loops that were closed without shutting their async generators down."""
-        closed = [loop for loop in list(self._loops) if loop.is_closed()]
-        # another thread may sweep too
-        for found in filter(None, [self._loops.pop(loop, None) for loop in closed]):
-            _abandon(found.client)
+                self.made = Connector(settings.max_connections, settings.async_transport, context)
+            return self.made
 
 
 async def _closed_with_loop(
@@ -134,15 +144,25 @@ async def _closed_with_loop(
         if holder is not None:
             holder.forget(loop)
         del holder
-        await client.aclose()
+        await to_the_end(client.aclose())
 
 
-def _abandon(client: AsyncClient) -> None:
-    """Close what can be closed without the client's loop; the rest goes with the garbage."""
-    closing = client.aclose()
-    with contextlib.suppress(StopIteration, RuntimeError):
-        closing.send(None)
-    closing.close()
+def _let_go(loops: dict[asyncio.AbstractEventLoop, LoopClient]) -> bool:
+    """Forget the clients of loops that were closed without shutting their async generators down.
+
+    Returns:
+        Whether there were any.
+    """
+    closed = [loop for loop in list(loops) if loop.is_closed()]
+    # another thread may do it too
+    found = [one for one in map(loops.pop, closed, repeat(None)) if one is not None]
+    for one in found:
+        # as far as it goes without the loop
+        closing = one.client.aclose()
+        with contextlib.suppress(StopIteration, RuntimeError):
+            closing.send(None)
+        closing.close()
+    return bool(found)
 
 
 class _Process:

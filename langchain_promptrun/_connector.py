@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from langchain_promptrun._decoding import accept_encoding
+from langchain_promptrun._shards import ShardedTransport
 
 if TYPE_CHECKING:
     import ssl
@@ -26,6 +27,7 @@ KEEP_ALIVE_SECONDS = 45.0
 
 Settings = tuple[tuple[str, str], ...]
 
+_HEADER_BYTES = 64 << 10  # aiohttp takes 8 KiB of its own accord, httpx 100
 _PROXY_NAMES = ("http_proxy", "https_proxy", "all_proxy")
 _CA_NAMES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -96,12 +98,12 @@ class Connector:
         return httpx.Limits(max_connections=self._max_connections, keepalive_expiry=KEEP_ALIVE_SECONDS)
 
     def _async_transport(self, proxy: httpx.Proxy | None) -> httpx.AsyncBaseTransport:
-        # aiohttp knows no SOCKS
-        if self._aiohttp is not None and not (proxy and proxy.url.scheme.startswith("socks")):
+        if self._aiohttp is not None and _is_for_aiohttp(proxy):
             return self._aiohttp_transport(*self._aiohttp, proxy)
         if proxy and proxy.url.scheme == "https":
             proxy.ssl_context = self._context  # httpcore would read the certificates on the event loop
-        return httpx.AsyncHTTPTransport(verify=self._context, limits=self._limits(), proxy=proxy)
+        make = partial(httpx.AsyncHTTPTransport, verify=self._context, limits=self._limits(), proxy=proxy)
+        return make() if self._max_connections is not None else ShardedTransport(make, KEEP_ALIVE_SECONDS)
 
     def _aiohttp_transport(self, bridge: Any, aiohttp: Any, proxy: httpx.Proxy | None) -> httpx.AsyncBaseTransport:
         session = partial(_session, aiohttp, self._context, self._max_connections)
@@ -109,10 +111,20 @@ class Connector:
         return transport
 
 
+def _is_for_aiohttp(proxy: httpx.Proxy | None) -> bool:
+    """It knows no SOCKS, and it warns of TLS within TLS and of how httpx-aiohttp gives it a password."""
+    return proxy is None or (proxy.url.scheme == "http" and not proxy.auth)
+
+
 def _session(aiohttp: Any, context: ssl.SSLContext, max_connections: int | None) -> Any:
     """An aiohttp session of the running loop, which keeps no cookies."""
     connector = aiohttp.TCPConnector(limit=max_connections or 0, ssl=context, keepalive_timeout=KEEP_ALIVE_SECONDS)
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        max_line_size=_HEADER_BYTES,
+        max_field_size=_HEADER_BYTES,
+    )
 
 
 def _aiohttp_modules(async_transport: str) -> tuple[Any, Any] | None:

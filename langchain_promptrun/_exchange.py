@@ -235,7 +235,7 @@ class Call(Generic[T]):
         if self._quiet_since is None:
             self._quiet_since = now
         elif now - self._quiet_since >= limit:
-            raise stalled(limit)
+            raise stalled(limit) if limit == self.request.stream_chunk_timeout else timed_out("read", limit)
 
     def patience(self) -> float | None:
         """Seconds without a byte that end the attempt now; None for no limit."""

@@ -27,7 +27,7 @@ from langchain_promptrun._retry import RetryPolicy, retry_delay
 from langchain_promptrun._target import target_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Sequence
 
     from pydantic import SecretStr
 
@@ -109,6 +109,7 @@ class Transport:
         call = Call(request, new_parser, target.origin, self._clock)
         while True:
             key = current_key(request.api_key)
+            last: Sequence[T] | None = None
             with Attempt(call), self._open(call, target, key) as answer:
                 parser = answer.begin()
                 for data in answer.body():
@@ -117,9 +118,10 @@ class Transport:
                         yield from items
                     if parser.finished:
                         break
-                if items := parser.close():
-                    call.delivered = True
-                    yield from items
+                last = parser.close()
+            if last is not None:
+                # the connection is free by now, even if nobody takes these to the end
+                yield from last
                 return
             self._sleep(self._pause(call, target))
 
@@ -144,6 +146,7 @@ class Transport:
         call = Call(request, new_parser, target.origin, self._clock)
         while True:
             key = await current_key_async(request.api_key)
+            last: Sequence[T] | None = None
             with Attempt(call):
                 async with await self._open_async(call, target, key) as answer:
                     parser = await answer.begin()
@@ -159,11 +162,11 @@ class Transport:
                             silence.task = asyncio.current_task()
                         if parser.finished:
                             break
-                    silence.task = None
-                    for item in parser.close():
-                        call.delivered = True
-                        yield item
-                    return
+                    last = parser.close()
+            if last is not None:
+                for item in last:
+                    yield item
+                return
             await self._async_sleep(self._pause(call, target))
 
     def close(self) -> None:

@@ -10,7 +10,6 @@ import sys
 import textwrap
 import threading
 import time
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,7 +29,7 @@ COOKIE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nset-cookie: owner=first; Path
 HALF = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n"
 
 FIRST_LINES = """
-import asyncio, os, sys, threading
+import asyncio, os, sys
 from langchain_promptrun._exchange import Request, Timeouts
 from langchain_promptrun._transport import Transport, TransportSettings
 
@@ -390,71 +389,116 @@ def test_full_pool_is_waited_for_as_long_as_said(raw_server, kind):
 # Loops, threads, processes.
 
 
+@pytest.fixture
+def noises(caplog):
+    """What Python, asyncio and aiohttp complain of where nobody can catch it, once all garbage is collected."""
+    found = []
+    hook, sys.unraisablehook = sys.unraisablehook, lambda noise: found.append(f"{noise.exc_value} {noise.object}")
+
+    def collected():
+        gc.collect()
+        return found + [record.getMessage() for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+
+    yield collected
+    sys.unraisablehook = hook
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_loop_after_loop(raw_server, kind):
+def test_loop_after_loop(process, raw_server, noises, kind):
     raw_server.answer(OK)
-    script = """
+    transport = over(kind)
+    files = open_files()
+
+    async def main():
+        await asyncio.gather(*[acall(transport, raw_server) for _ in range(3)])
+        await acall(transport, raw_server)
+
     for _ in range(5):
-        async def main():
-            await asyncio.gather(*[acall() for _ in range(3)])
-            await acall()
         asyncio.run(main())
-    """
-    run_script(raw_server, script, kind)
+        assert all(gone(raw_server) for _ in range(3))
     assert len(raw_server.requests) == 20
+    assert noises() == []
+    assert open_files() <= files
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_loops_of_eight_threads(raw_server, kind):
+def test_transport_that_goes_as_its_loop_ends_leaves_nothing_open(process, raw_server, noises, kind):
+    """Its clients are being closed as asyncio cancels all tasks."""
+    release = threading.Event()
+    raw_server.answer(release, OK)
+
+    async def main():
+        transport = over(kind)
+        waiting = asyncio.gather(*[acall(transport, raw_server) for _ in range(5)])
+        for _ in range(5):
+            assert await asyncio.to_thread(raw_server.came.acquire, timeout=5)
+        release.set()
+        await waiting
+
+    asyncio.run(main())
+    assert all(gone(raw_server) for _ in range(5))
+    assert noises() == []
+
+
+async def test_cancelling_aclose_is_not_swallowed(process, raw_server):
     raw_server.answer(OK)
-    script = """
+    transport = over("httpx")
+    await acall(transport, raw_server)
+    closing = asyncio.create_task(transport.aclose())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert await asyncio.to_thread(gone, raw_server)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_loops_of_eight_threads(process, raw_server, noises, kind):
+    raw_server.answer(OK)
+    transport = over(kind)
+
     async def main():
         for _ in range(3):
-            await acall()
-    threads = [threading.Thread(target=asyncio.run, args=(main(),)) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    """
-    run_script(raw_server, script, kind)
+            await acall(transport, raw_server)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: asyncio.run(main()), range(8)))
     assert len(raw_server.requests) == 24
+    assert noises() == []
 
 
-def test_sixty_four_threads(raw_server):
+def test_sixty_four_threads(process, raw_server, noises):
     raw_server.answer(OK)
-    script = """
-    threads = [threading.Thread(target=call) for _ in range(64)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    """
-    run_script(raw_server, script)
+    transport = Transport()
+    with ThreadPoolExecutor(64) as threads:
+        list(threads.map(lambda _: call(transport, raw_server), range(64)))
     assert len(raw_server.requests) == 64
+    transport.close()
+    assert noises() == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_stream_left_open_as_the_loop_ends_makes_no_noise(raw_server, kind):
+def test_stream_left_open_as_the_loop_ends_makes_no_noise(process, raw_server, noises, kind):
     raw_server.answer(HALF, raw_server.HOLD)
-    script = """
-    class Bytes(Body):
-        def feed(self, data):
-            return [data]
+    transport = over(kind)
+    kept = []
+
     async def main():
-        stream = transport.aexchange(request, Bytes)
+        stream = transport.aexchange(request(raw_server), Body)
         assert await anext(stream) == b"ok"
         kept.append(stream)
-    kept = []
+
     for _ in range(3):
         asyncio.run(main())
-    """
-    run_script(raw_server, script, kind)
-    assert all(gone(raw_server) for _ in range(3))
+        assert gone(raw_server)
+    kept.clear()
+    assert noises() == []
 
 
+# asyncio says that such loops left sockets open, and closes them
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("kind", KINDS)
-def test_client_of_a_loop_that_was_just_closed_is_swept_at_the_next_use(process, raw_server, kind):
+def test_client_of_a_loop_that_was_just_closed_is_swept_at_the_next_use(process, raw_server, noises, kind):
     """Such a loop gives nobody a chance to close what is open."""
     raw_server.answer(OK)
     transport = over(kind)
@@ -472,11 +516,20 @@ def test_client_of_a_loop_that_was_just_closed_is_swept_at_the_next_use(process,
     assert len(raw_server.requests) == 4
     loops.clear()
     del loop
-    with warnings.catch_warnings():
-        # asyncio says that these loops left sockets open, and closes them
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+    assert noises() == []
     assert all(gone(raw_server) for _ in range(4))
+
+
+def test_process_that_ends_after_such_a_loop_is_quiet(raw_server):
+    raw_server.answer(OK)
+    script = """
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(acall())
+    loop.close()
+    import warnings
+    warnings.simplefilter("ignore", ResourceWarning)
+    """
+    run_script(raw_server, script, "aiohttp")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -498,16 +551,15 @@ def test_child_process_uses_none_of_its_parents_connections(raw_server, kind):
     assert raw_server.connections == 5
 
 
-def test_fork_starts_afresh_and_leaves_the_parents_pools_alone():
+def test_fork_starts_afresh_and_leaves_the_parents_clients_alone():
     process = _clients._Process()
     pool = process.pool(TransportSettings())
-    closed = []
-    pool.client().close = lambda: closed.append(True)
+    client = pool.client()
     process.forked()
     assert process.pool(TransportSettings()) is not pool
     del pool
     gc.collect()
-    assert not closed
+    assert not client.is_closed
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -537,9 +589,29 @@ async def test_calls_that_start_together_share_the_loops_client(process, raw_ser
     await transport.aclose()
 
 
-def test_threads_that_start_together_share_the_client(process, raw_server):
-    raw_server.answer(OK)
-    transport = Transport(TransportSettings(max_connections=1))
+def test_threads_that_start_together_share_the_client(tls_contexts):
+    pool = hold_pool(TransportSettings())
     with ThreadPoolExecutor(20) as threads:
-        list(threads.map(lambda _: call(transport, raw_server), range(20)))
-    assert raw_server.connections == 1
+        clients = list(threads.map(lambda _: pool.client(), range(20)))
+    assert len(set(map(id, clients))) == 1
+    assert len(tls_contexts) == 1
+
+
+@pytest.mark.parametrize("user", ["", "user:word@"])
+@pytest.mark.parametrize("kind", ["sync", *KINDS])
+def test_proxy_of_the_environment_carries_the_call(process, raw_server, monkeypatch, kind, user):
+    raw_server.answer(OK)
+    for name in ("NO_PROXY", "no_proxy", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTP_PROXY", raw_server.url.replace("//", f"//{user}"))
+    transport = over("auto" if kind == "sync" else kind)
+    far = Request("POST", "http://nowhere.invalid/v1", b"{}", {}, "sk-1", Timeouts(5, 5, 5, 5), max_retries=0)
+
+    async def main():
+        return [item async for item in transport.aexchange(far, Body)]
+
+    items = list(transport.exchange(far, Body)) if kind == "sync" else asyncio.run(main())
+    assert items == [b"ok"]
+    (sent,) = raw_server.requests
+    assert sent.head.startswith(b"POST http://nowhere.invalid/v1 HTTP/1.1")
+    assert (b"proxy-authorization: basic " in sent.head.lower()) == bool(user)

@@ -10,6 +10,7 @@ import pytest
 
 from langchain_promptrun import _connector
 from langchain_promptrun._connector import Connector, ca_settings, network_settings, new_tls_context
+from langchain_promptrun._shards import ShardedTransport
 
 NAMES = [
     name.upper() if upper else name for name in ("http_proxy", "https_proxy", "all_proxy") for upper in (True, False)
@@ -62,12 +63,13 @@ def proxies_of_httpx(monkeypatch):
     return made
 
 
-def test_socks_proxy_is_not_for_aiohttp(context, monkeypatch, proxies_of_httpx):
+@pytest.mark.parametrize("url", ["socks5://host:1080", "https://host:3128", "http://user:word@host:3128"])
+def test_proxy_that_aiohttp_does_not_take_well_is_httpxs(context, monkeypatch, proxies_of_httpx, url):
     monkeypatch.setattr(_connector, "find_spec", lambda name: name)
-    monkeypatch.setenv("HTTPS_PROXY", "socks5://host:1080")
+    monkeypatch.setenv("HTTPS_PROXY", url)
     monkeypatch.setenv("HTTP_PROXY", "http://host:3128")
-    connector(context, "aiohttp").async_client()
-    assert [proxy.url.scheme for proxy in proxies_of_httpx] == ["socks5"]
+    connector(context, "aiohttp", 5).async_client()
+    assert [proxy.url.scheme for proxy in proxies_of_httpx] == [url.partition(":")[0]]
 
 
 def test_unusable_no_proxy_is_blamed(context, monkeypatch):
@@ -98,7 +100,7 @@ def test_proxies_are_chosen_by_the_environment(context, monkeypatch, kind):
 def test_proxy_over_tls_gets_the_same_certificates(context, monkeypatch, proxies_of_httpx):
     """Or httpcore would read its own on the event loop."""
     monkeypatch.setenv("HTTPS_PROXY", "https://proxy:3128")
-    connector(context).async_client()
+    connector(context, limit=5).async_client()
     assert [proxy.ssl_context for proxy in proxies_of_httpx if proxy] == [context]
 
 
@@ -118,18 +120,18 @@ def test_network_settings_are_all_that_shapes_connections(monkeypatch):
 
 @pytest.mark.parametrize(
     ("kind", "installed", "expected"),
-    [
-        ("auto", True, httpx_aiohttp.AiohttpTransport),
-        ("auto", False, httpx.AsyncHTTPTransport),
-        ("aiohttp", True, httpx_aiohttp.AiohttpTransport),
-        ("httpx", True, httpx.AsyncHTTPTransport),
-        ("httpx", False, httpx.AsyncHTTPTransport),
-    ],
+    [("auto", True, True), ("auto", False, False), ("aiohttp", True, True), ("httpx", True, False)],
 )
 def test_async_transport_is_the_one_asked_for(context, monkeypatch, kind, installed, expected):
     if not installed:
         monkeypatch.setitem(sys.modules, "httpx_aiohttp", None)
-    assert isinstance(connector(context, kind).async_client().transport_for(URL), expected)
+    transport = connector(context, kind).async_client().transport_for(URL)
+    assert isinstance(transport, httpx_aiohttp.AiohttpTransport) == expected
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(None, ShardedTransport), (5, httpx.AsyncHTTPTransport)])
+def test_connections_of_httpx_are_spread_unless_they_are_limited(context, limit, expected):
+    assert type(connector(context, "httpx", limit).async_client().transport_for(URL)) is expected
 
 
 def test_aiohttp_asked_for_but_missing_names_the_extra(context, monkeypatch):
