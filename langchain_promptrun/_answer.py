@@ -250,7 +250,7 @@ class Choice:
     def _take_logprobs(self, _key: str, value: Any, parts: list[Part]) -> None:
         """Read what langchain-core can join: lists, mostly of one entry a token."""
         if isinstance(value, dict):
-            lists = {key: entry for key, entry in value.items() if isinstance(entry, list) or entry is None}
+            lists = {key: entry or None for key, entry in value.items() if isinstance(entry, list) or entry is None}
             if any(lists.values()):
                 parts.append((LOGPROBS, lists))
 

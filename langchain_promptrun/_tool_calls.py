@@ -104,7 +104,6 @@ class _Slot:
         """Whether an entry with the same id says all of this call once more, as some servers do at the end."""
         return bool(wire_id) and wire_id == self.wire_id and name == self.name and args == self.text
 
-    @property
     def says_something(self) -> bool:
         return bool(self.announced or self.name or self.args or self.extras)
 
@@ -117,11 +116,12 @@ class ToolCalls:
             the same ids whoever reads them; when it is empty they are random.
     """
 
-    __slots__ = ("_seed", "_slots", "_surrogates")
+    __slots__ = ("_announced", "_seed", "_slots", "_surrogates")
 
     def __init__(self, seed: str = "") -> None:
         self._seed = seed
         self._slots: list[_Slot] = []
+        self._announced: list[_Slot] = []
         self._surrogates = Surrogates()
 
     def take(self, entries: list[Any]) -> list[ToolPiece]:
@@ -153,9 +153,8 @@ class ToolCalls:
         Returns:
             What was held back, and the calls of which nothing went out yet.
         """
-        self._slots = [slot for slot in self._slots if slot.says_something]
         pieces = []
-        for slot in self._slots:
+        for slot in filter(_Slot.says_something, self._slots):
             rest = slot.release() + self._surrogates.end(slot.index)
             slot.write(rest)
             if rest or not slot.announced:
@@ -168,12 +167,12 @@ class ToolCalls:
         langchain-core completes cut-off JSON when it sums chunks. A character or two that cannot be completed keep
         such a call among the invalid ones: half a call must never look like one that may be executed.
         """
-        guards = [(slot, _mismatch(slot.text)) for slot in self._slots]
+        guards = [(slot, _mismatch(slot.text)) for slot in self._announced]
         return [self._piece(slot, "", guard) for slot, guard in guards if guard]
 
     def whole(self) -> Iterator[WholeCall]:
-        """Yield each call as it stands at the end of the message."""
-        for slot in self._slots:
+        """Yield each call as it stands at the end of the message, in the order in which they went out."""
+        for slot in self._announced:
             yield WholeCall(slot.index, slot.id, slot.name, slot.text, parse_arguments(slot.text))
 
     def _continued(self, entry: dict[str, Any]) -> ToolPiece | None:
@@ -205,7 +204,9 @@ class ToolCalls:
 
     def _piece(self, slot: _Slot, name: str, args: str) -> ToolPiece:
         call_id = None if slot.announced else slot.id
-        slot.announced = True
+        if not slot.announced:
+            slot.announced = True
+            self._announced.append(slot)
         return ToolPiece(slot.index, call_id, name or None, args)
 
     def _slot(self, entry: dict[str, Any], position: int | None, name: str, args: str) -> _Slot | None:

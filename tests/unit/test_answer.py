@@ -286,6 +286,10 @@ class TestLogprobs:
         choice = {"index": 0, "delta": {"content": "x"}, "logprobs": nothing, "finish_reason": "stop"}
         assert "logprobs" not in agreed(sse(document(choices=[choice])))["metadata"]
 
+    def test_that_are_partly_empty_are_told_alike(self):
+        choice = {"index": 0, "delta": {"content": "x"}, "logprobs": {"content": [1], "refusal": []}}
+        assert agreed(sse(document(choices=[choice])))["metadata"]["logprobs"] == {"content": [1], "refusal": None}
+
     def test_of_changing_types_can_be_summed(self):
         logprobs = [{"content": [1], "a": 5}, {"content": None, "a": [2]}, {"content": "x", "a": {"b": 1}}]
         documents = [

@@ -46,19 +46,14 @@ FRAMINGS = {
 }
 
 
-def plain(items):
-    """Items in a form that can be compared."""
-    return [item if isinstance(item, dict) else item.model_dump() for item in items]
-
-
 @pytest.mark.parametrize("reader_type", READERS)
 @pytest.mark.parametrize("body", FRAMINGS.values(), ids=FRAMINGS)
 class TestFramings:
     def test_give_the_same_items(self, body, reader_type):
-        assert plain(read(reader_type, body)) == plain(read(reader_type, LIVELY))
+        assert read(reader_type, body) == read(reader_type, LIVELY)
 
     def test_give_the_same_items_byte_by_byte(self, body, reader_type):
-        assert plain(read(reader_type, body, cuts=range(1, len(body)))) == plain(read(reader_type, body))
+        assert read(reader_type, body, cuts=range(1, len(body))) == read(reader_type, body)
 
 
 @pytest.mark.parametrize("reader_type", READERS)
@@ -66,17 +61,17 @@ class TestFramings:
 def test_a_cut_anywhere_changes_nothing(framing, reader_type):
     body = FRAMINGS[framing]
     assert len(body) < 4_096
-    whole = plain(read(reader_type, body))
+    whole = read(reader_type, body)
     for cut in range(len(body)):
-        assert plain(read(reader_type, body, cuts=[cut])) == whole, cut
+        assert read(reader_type, body, cuts=[cut]) == whole, cut
 
 
 @pytest.mark.parametrize("reader_type", READERS)
 def test_a_cut_anywhere_changes_nothing_in_a_longer_stream(reader_type):
-    whole = plain(read(reader_type, LONG))
+    whole = read(reader_type, LONG)
     rng = random.Random(1)
     for cut in rng.sample(range(len(LONG)), 200):
-        assert plain(read(reader_type, LONG, cuts=[cut])) == whole, cut
+        assert read(reader_type, LONG, cuts=[cut]) == whole, cut
 
 
 def test_line_separators_of_unicode_are_text():
@@ -367,7 +362,7 @@ def test_an_event_that_is_no_document_is_not_understood(reader_type, payload):
 
 
 @pytest.mark.parametrize("reader_type", READERS)
-@pytest.mark.parametrize("depth", [900, 1_500, 100_000])
+@pytest.mark.parametrize("depth", [900, 1_500, 20_000])
 @pytest.mark.parametrize(
     "key", ["note", "annotations", "tool_calls", "content", "reasoning_details", "logprobs", "audio"]
 )

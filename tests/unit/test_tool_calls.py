@@ -429,6 +429,12 @@ def test_a_call_that_has_only_a_name_goes_out_at_once():
     assert calls.end() == []
 
 
+def test_calls_stand_in_the_order_in_which_they_went_out():
+    """`agreed` has compared the order of the chunks with that of the events."""
+    facts = streamed([call("", call_id="a", extra=1), call("{}", index=1, call_id="b", name="g")])
+    assert [entry["id"] for entry in facts["tool_calls"]] == ["b", "a"]
+
+
 def test_a_call_that_never_got_a_name_goes_out_at_the_end():
     calls = ToolCalls()
     assert calls.take([call("", call_id="a", extra=1)]) == []

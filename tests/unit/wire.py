@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from functools import reduce
 from itertools import pairwise
 from operator import add
@@ -76,7 +77,7 @@ def replayed(events):
     """The message that langchain-core makes of protocol events."""
     assert_valid_event_stream(events)
     model_stream = ChatModelStream()
-    for event in events:
+    for event in deepcopy(events):
         model_stream.dispatch(event)
     return model_stream.output
 

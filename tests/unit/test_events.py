@@ -1,0 +1,221 @@
+"""Protocol events: a valid stream that says what the chunks say."""
+
+from __future__ import annotations
+
+import pytest
+from langchain_core.language_models.chat_model_stream import ChatModelStream
+
+from langchain_promptrun import errors
+from langchain_promptrun._events import EventReader
+
+from .wire import agreed, answer, by_events, call, document, facts, read, reader, replayed, sse, stream
+
+USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+PIXEL = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+CITED = {"type": "url_citation", "url_citation": {"url": "https://a.example"}}
+CITATION = {"type": "citation", "url": "https://a.example"}
+
+
+def events_of(*deltas, **envelope):
+    events = read(EventReader, stream(*deltas, **envelope))
+    replayed(events)
+    return events
+
+
+def outline(events):
+    return [(event["event"], event.get("index")) for event in events]
+
+
+def finished(events):
+    return [event["content"] for event in events if event["event"] == "content-block-finish"]
+
+
+def test_a_text_is_one_block():
+    events = events_of({"role": "assistant", "content": ""}, {"content": "a"}, {"content": "b"}, usage=USAGE)
+    assert events == [
+        {
+            "event": "message-start",
+            "role": "ai",
+            "id": "",
+            "metadata": {"provider": "promptrun", "model": "vendor/name"},
+        },
+        {"event": "content-block-start", "index": 0, "content": {"type": "text", "text": ""}},
+        {"event": "content-block-delta", "index": 0, "delta": {"type": "text-delta", "text": "a"}},
+        {"event": "content-block-delta", "index": 0, "delta": {"type": "text-delta", "text": "b"}},
+        {"event": "content-block-finish", "index": 0, "content": {"type": "text", "text": "ab"}},
+        {
+            "event": "message-finish",
+            "usage": {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3},
+            "metadata": {
+                "id": "chatcmpl-1",
+                "created": 1715325600,
+                "model_name": "vendor/name",
+                "model_provider": "promptrun",
+                "token_usage": USAGE,
+                "finish_reason": "stop",
+            },
+        },
+    ]
+
+
+def test_the_start_carries_langchains_id_and_never_the_wires():
+    for message_id in ("", "lc_run--1"):
+        events = read(EventReader, stream({"content": "a"}), message_id=message_id)
+        assert events[0]["id"] == message_id
+
+
+def test_the_start_names_no_model_that_is_not_known():
+    events = read(EventReader, stream({"content": "a"}, model=None))
+    assert events[0]["metadata"] == {"provider": "promptrun"}
+
+
+def test_nothing_goes_out_before_the_first_content():
+    parser = reader(EventReader)
+    assert parser.feed(sse(document({"role": "assistant", "content": ""}), done=False)) == []
+    assert outline(parser.feed(sse(document({"content": "a"}), done=False))) == [
+        ("message-start", None),
+        ("content-block-start", 0),
+        ("content-block-delta", 0),
+    ]
+
+
+def test_an_empty_answer_starts_and_finishes():
+    assert outline(events_of({"role": "assistant", "content": ""})) == [
+        ("message-start", None),
+        ("message-finish", None),
+    ]
+
+
+def test_a_block_ends_when_something_else_begins_and_calls_end_last():
+    events = events_of(
+        {"reasoning": "r"},
+        {"content": "a"},
+        {"tool_calls": [call("{", index=0, call_id="1", name="f")]},
+        {"tool_calls": [call("{", index=1, call_id="2", name="g")]},
+        {"tool_calls": [call("}", index=0)]},
+        {"content": "b"},
+        {"tool_calls": [call("}", index=1)]},
+    )
+    assert outline(events) == [
+        ("message-start", None),
+        ("content-block-start", 0),
+        ("content-block-delta", 0),
+        ("content-block-finish", 0),
+        ("content-block-start", 1),
+        ("content-block-delta", 1),
+        ("content-block-finish", 1),
+        ("content-block-start", 2),
+        ("content-block-delta", 2),
+        ("content-block-start", 3),
+        ("content-block-delta", 3),
+        ("content-block-delta", 2),
+        ("content-block-start", 4),
+        ("content-block-delta", 4),
+        ("content-block-delta", 3),
+        ("content-block-finish", 4),
+        ("content-block-finish", 2),
+        ("content-block-finish", 3),
+        ("message-finish", None),
+    ]
+    assert [block.get("text") for block in finished(events)] == [None, "a", "b", None, None]
+
+
+def test_reasoning_that_comes_twice_is_two_blocks_and_one_fact():
+    events = events_of({"reasoning": "a"}, {"content": "x"}, {"reasoning": "b"})
+    assert [block["type"] for block in finished(events)] == ["reasoning", "text", "reasoning"]
+    assert events[-1]["additional_kwargs"] == {"reasoning_content": "ab"}
+
+
+def test_a_call_starts_with_its_id_and_name_and_streams_its_arguments():
+    events = events_of(
+        {"tool_calls": [call("", call_id="1", name="f")]},
+        {"tool_calls": [call('{"a"')]},
+        {"tool_calls": [call(": 1}")]},
+    )
+    start = {"type": "tool_call_chunk", "id": "1", "name": "f", "args": "", "index": 0}
+    assert events[1] == {"event": "content-block-start", "index": 0, "content": start}
+    assert [event["delta"] for event in events if "delta" in event] == [
+        {"type": "tool-call-delta", "args": '{"a"'},
+        {"type": "tool-call-delta", "args": ": 1}"},
+    ]
+    assert finished(events) == [{"type": "tool_call", "id": "1", "name": "f", "args": {"a": 1}}]
+
+
+def test_the_projections_of_a_stream_tell_what_came():
+    model_stream = ChatModelStream()
+    for event in events_of(
+        {"reasoning": "r"}, {"content": "a"}, {"content": "b"}, {"tool_calls": [call("{}", call_id="1", name="f")]}
+    ):
+        model_stream.dispatch(event)
+    assert list(model_stream.text) == ["a", "b"]
+    assert list(model_stream.reasoning) == ["r"]
+    assert [(chunk["id"], chunk["name"], chunk["args"]) for chunk in model_stream.tool_calls] == [("1", "f", "{}")]
+    assert [entry["args"] for entry in model_stream.tool_calls.get()] == [{}]
+
+
+def test_a_call_that_is_no_object_ends_as_an_invalid_one():
+    events = events_of({"tool_calls": [call('{"a": 1', call_id="1", name="f")]}, finish_reason="length")
+    error = "The arguments are not a JSON object."
+    assert finished(events) == [
+        {"type": "invalid_tool_call", "id": "1", "name": "f", "args": '{"a": 1', "error": error}
+    ]
+    message = replayed(events)
+    assert (message.tool_calls, message.invalid_tool_calls[0]["args"]) == ([], '{"a": 1')
+
+
+def test_citations_hang_on_the_last_text():
+    events = events_of({"content": "a"}, {"annotations": [CITED]})
+    assert finished(events) == [{"type": "text", "text": "a", "annotations": [CITATION]}]
+
+
+def test_citations_without_an_open_text_have_one_of_their_own():
+    for before in ([], [{"content": "a"}, {"reasoning": "r"}]):
+        events = events_of(*before, {"annotations": [CITED]})
+        assert finished(events)[-1] == {"type": "text", "text": "", "annotations": [CITATION]}
+
+
+def test_images_and_audio_are_blocks_whose_data_comes_once():
+    events = events_of({"content": "a"}, {"images": [PIXEL], "audio": {"id": "audio_1", "data": "BBBB"}})
+    starts = [event["content"] for event in events if event["event"] == "content-block-start"]
+    assert starts[1:] == [{"type": "image", "mime_type": "image/png"}, {"type": "audio", "id": "audio_1"}]
+    assert finished(events)[1:] == [
+        {"type": "image", "base64": "AAAA", "mime_type": "image/png"},
+        {"type": "audio", "base64": "BBBB", "id": "audio_1"},
+    ]
+
+
+def test_logprobs_are_metadata():
+    documents = [
+        document(choices=[{"index": 0, "delta": {"content": text}, "logprobs": {"content": [text]}}]) for text in "ab"
+    ]
+    assert read(EventReader, sse(*documents))[-1]["metadata"]["logprobs"] == {"content": ["a", "b"]}
+
+
+def test_a_document_becomes_the_events_of_its_message():
+    events = read(EventReader, answer({"content": "a", "reasoning": "r"}))
+    assert [block["type"] for block in finished(events)] == ["reasoning", "text"]
+    assert facts(replayed(events)) == agreed(answer({"content": "a", "reasoning": "r"}))
+
+
+def test_usage_and_metadata_come_once():
+    events = events_of({"content": "a"}, usage=USAGE)
+    assert ["usage" in event for event in events] == [False] * 4 + [True]
+    assert "usage" not in events_of({"content": "a"})[-1]
+    assert "additional_kwargs" not in events_of({"content": "a"})[-1]
+
+
+def test_content_is_a_list_of_blocks():
+    message = by_events(stream({"reasoning": "r"}, {"content": "a"}))
+    assert message.content == [
+        {"type": "reasoning", "reasoning": "r", "index": 0},
+        {"type": "text", "text": "a", "index": 1},
+    ]
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_an_error_after_events_leaves_a_valid_beginning(before):
+    parser = reader(EventReader)
+    events = parser.feed(sse(*[document({"content": "a"})] * before, done=False)) if before else []
+    with pytest.raises(errors.PromptrunAPIError):
+        parser.feed(sse(document(error="it broke")))
+    assert [event["event"] for event in events][:1] == ["message-start"] * before

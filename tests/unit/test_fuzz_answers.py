@@ -1,0 +1,467 @@
+"""Whatever a server sends, only this package's errors come out, and all readers tell the same."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from langchain_promptrun.errors import PromptrunError
+
+from .wire import DOCUMENT, READERS, STREAM, by_chunks, by_events, by_result, facts, read
+
+# Answers as vendors send them, cut down to their shape.
+OPENAI_STREAM = [
+    {
+        "id": "chatcmpl-A1",
+        "object": "chat.completion.chunk",
+        "created": 1715325600,
+        "model": "gpt-4o-2024-08-06",
+        "service_tier": "default",
+        "system_fingerprint": "fp_1",
+        "choices": [
+            {
+                "index": 0,
+                "delta": {"role": "assistant", "content": "", "refusal": None},
+                "logprobs": None,
+                "finish_reason": None,
+            }
+        ],
+        "usage": None,
+        "obfuscation": "aB3",
+    },
+    {
+        "id": "chatcmpl-A1",
+        "object": "chat.completion.chunk",
+        "created": 1715325600,
+        "model": "gpt-4o-2024-08-06",
+        "choices": [
+            {
+                "index": 0,
+                "delta": {"content": "Hi"},
+                "logprobs": {
+                    "content": [{"token": "Hi", "logprob": -0.1, "bytes": [72, 105], "top_logprobs": []}],
+                    "refusal": None,
+                },
+                "finish_reason": None,
+            }
+        ],
+        "usage": None,
+    },
+    {
+        "id": "chatcmpl-A1",
+        "object": "chat.completion.chunk",
+        "created": 1715325600,
+        "model": "gpt-4o-2024-08-06",
+        "choices": [
+            {
+                "index": 0,
+                "delta": {
+                    "tool_calls": [
+                        {
+                            "index": 0,
+                            "id": "call_1",
+                            "type": "function",
+                            "function": {"name": "weather", "arguments": ""},
+                        }
+                    ]
+                },
+                "finish_reason": None,
+            }
+        ],
+    },
+    {
+        "id": "chatcmpl-A1",
+        "created": 1715325600,
+        "model": "gpt-4o-2024-08-06",
+        "choices": [
+            {"index": 0, "delta": {"tool_calls": [{"index": 0, "function": {"arguments": '{"city": "Paris"}'}}]}}
+        ],
+    },
+    {
+        "id": "chatcmpl-A1",
+        "created": 1715325600,
+        "model": "gpt-4o-2024-08-06",
+        "choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}],
+    },
+    {
+        "id": "chatcmpl-A1",
+        "created": 1715325600,
+        "model": "gpt-4o-2024-08-06",
+        "choices": [],
+        "usage": {
+            "prompt_tokens": 10,
+            "completion_tokens": 5,
+            "total_tokens": 15,
+            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": 2},
+        },
+    },
+]
+OPENROUTER_STREAM = [
+    {
+        "id": "gen-1",
+        "provider": "Anthropic",
+        "model": "anthropic/claude-3.7-sonnet",
+        "created": 1,
+        "choices": [
+            {
+                "index": 0,
+                "delta": {
+                    "role": "assistant",
+                    "content": "",
+                    "reasoning": "Hm",
+                    "reasoning_details": [
+                        {"type": "reasoning.text", "text": "Hm", "format": "anthropic-claude-v1", "index": 0}
+                    ],
+                },
+                "finish_reason": None,
+                "native_finish_reason": None,
+                "logprobs": None,
+            }
+        ],
+    },
+    {
+        "id": "gen-1",
+        "provider": "Anthropic",
+        "model": "anthropic/claude-3.7-sonnet",
+        "created": 1,
+        "choices": [
+            {
+                "index": 0,
+                "delta": {
+                    "role": "assistant",
+                    "content": "Yes",
+                    "reasoning_details": [{"type": "reasoning.text", "signature": "EqQB", "index": 0}],
+                    "annotations": [
+                        {"type": "url_citation", "url_citation": {"url": "https://a.example", "start_index": 0}}
+                    ],
+                    "images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}, "index": 0}],
+                },
+                "finish_reason": "stop",
+                "native_finish_reason": "end_turn",
+            }
+        ],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 2, "cost": 0.001, "cost_details": {"upstream": None}},
+    },
+]
+GROQ_STREAM = [
+    {
+        "id": "chatcmpl-G",
+        "model": "openai/gpt-oss-20b",
+        "choices": [{"index": 0, "delta": {"reasoning": "Hm", "channel": "analysis"}, "finish_reason": None}],
+        "x_groq": {"id": "req_1"},
+    },
+    {
+        "id": "chatcmpl-G",
+        "model": "openai/gpt-oss-20b",
+        "choices": [{"index": 0, "delta": {"content": "Yes", "channel": "final"}, "finish_reason": None}],
+    },
+    {
+        "id": "chatcmpl-G",
+        "model": "openai/gpt-oss-20b",
+        "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}],
+        "x_groq": {"id": "req_1", "usage": {"prompt_tokens": 1, "completion_tokens": 1, "queue_time": 0.1}},
+    },
+]
+MISTRAL_STREAM = [
+    {
+        "id": "m1",
+        "model": "magistral-medium",
+        "choices": [
+            {
+                "index": 0,
+                "delta": {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]}]},
+                "finish_reason": None,
+            }
+        ],
+    },
+    {
+        "id": "m1",
+        "model": "magistral-medium",
+        "choices": [
+            {"index": 0, "delta": {"content": [{"type": "reference", "reference_ids": [1]}]}, "finish_reason": None}
+        ],
+    },
+    {"id": "m1", "choices": [{"index": 0, "delta": {"content": "Yes"}, "finish_reason": "stop"}]},
+]
+OLLAMA_STREAM = [
+    {
+        "id": "chatcmpl-839",
+        "choices": [
+            {
+                "index": 0,
+                "delta": {
+                    "role": "assistant",
+                    "content": "",
+                    "tool_calls": [{"id": "call_x", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+                },
+                "finish_reason": None,
+            }
+        ],
+    },
+    {"id": "chatcmpl-839", "choices": [{"index": 0, "delta": {"role": "assistant"}, "finish_reason": "tool_calls"}]},
+]
+AZURE_STREAM = [
+    {"choices": [], "created": 0, "id": "", "model": "", "object": "", "prompt_filter_results": [{"prompt_index": 0}]},
+    {
+        "id": "chatcmpl-Z",
+        "created": 1,
+        "model": "gpt-4o",
+        "choices": [{"content_filter_results": {}, "delta": {"content": "Yes"}, "finish_reason": None, "index": 0}],
+    },
+    {"id": "chatcmpl-Z", "choices": [{"delta": {}, "finish_reason": "stop", "index": 0}]},
+]
+DEEPSEEK_STREAM = [
+    {"id": "d", "choices": [{"index": 0, "delta": {"content": None, "reasoning_content": "Hm"}}]},
+    {"id": "d", "choices": [{"index": 0, "delta": {"content": "Yes", "reasoning_content": None}}]},
+    {
+        "id": "d",
+        "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 1, "prompt_cache_hit_tokens": 0},
+    },
+]
+AUDIO_STREAM = [
+    {"id": "a", "choices": [{"index": 0, "delta": {"audio": {"id": "audio_1", "transcript": "Y"}}}]},
+    {"id": "a", "choices": [{"index": 0, "delta": {"audio": {"data": "AAAA", "expires_at": 1}}}]},
+    {"id": "a", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+]
+FAILED_STREAM = [
+    {"id": "gen-2", "choices": [{"index": 0, "delta": {"content": "Yes"}, "finish_reason": None}]},
+    {
+        "id": "gen-2",
+        "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
+        "error": {"code": 502, "message": "Provider disconnected", "metadata": {"provider_name": "X"}},
+    },
+]
+SDK_STREAM = [
+    {"id": "chatcmpl-123", "choices": [{"delta": {"content": "Yes"}}]},
+    {
+        "id": "chatcmpl-123",
+        "choices": [{"finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 15, "completion_tokens": 20},
+    },
+]
+STREAMS = [
+    *(OPENAI_STREAM, OPENROUTER_STREAM, GROQ_STREAM, MISTRAL_STREAM, OLLAMA_STREAM, AZURE_STREAM, DEEPSEEK_STREAM),
+    *(AUDIO_STREAM, FAILED_STREAM, SDK_STREAM),
+]
+ANSWERS = [
+    {
+        "id": "chatcmpl-1234567890",
+        "object": "chat.completion",
+        "created": 1715325600,
+        "model": "anthropic/claude-3.5-haiku",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "Sure!"}}],
+    },
+    {
+        "id": "chatcmpl-B",
+        "model": "gpt-4o",
+        "choices": [
+            {
+                "index": 0,
+                "message": {
+                    "role": "assistant",
+                    "content": None,
+                    "refusal": None,
+                    "annotations": [],
+                    "reasoning_content": "Hm",
+                    "tool_calls": [
+                        {
+                            "id": "call_1",
+                            "type": "function",
+                            "function": {"name": "f", "arguments": '{"a": 1}'},
+                            "extra_content": {"google": {"thought_signature": "CiQB"}},
+                        },
+                        {"id": "", "type": "function", "function": {"name": "g", "arguments": None}},
+                    ],
+                    "function_call": None,
+                    "audio": None,
+                },
+                "logprobs": None,
+                "finish_reason": "tool_calls",
+            }
+        ],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+    },
+    {"error": {"code": 429, "message": "slow down", "metadata": {"raw": "{}", "provider_name": "Google"}}},
+    {"error": {"message": "no", "type": "invalid_request_error", "param": "model", "code": "model_not_found"}},
+    {"error": "You must provide a model."},
+    [{"error": {"code": 400, "message": "no", "status": "INVALID_ARGUMENT"}}],
+    {"object": "error", "message": "no", "type": "BadRequestError", "code": 400},
+]
+
+any_text = st.text(st.characters() | st.characters(categories=["Cs"]), max_size=6)
+words = st.sampled_from(["", "x", "null", "{}", '{"a"', "error", "text", "stop", "\ud83d", "\ude80", "0"])
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | words | any_text | st.just(2**200)
+keys = st.sampled_from(
+    [
+        *("id", "model", "choices", "usage", "error", "index", "delta", "message", "finish_reason", "logprobs"),
+        *("content", "reasoning", "reasoning_content", "reasoning_details", "tool_calls", "function", "arguments"),
+        *("name", "type", "text", "thinking", "annotations", "images", "audio", "data", "refusal", "function_call"),
+        *("image_url", "url", "url_citation", "summary", "signature", "code", "x_groq", "tool_call_extras", "cost"),
+    ]
+)
+json_values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys | any_text, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def as_stream(documents):
+    return b"".join(b"data: " + json.dumps(entry).encode() + b"\n\n" for entry in [*documents]) + b"data: [DONE]\n\n"
+
+
+def places_in(value, path=()):
+    """The paths to all values inside a JSON value."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inner:
+        yield (*path, key)
+        yield from places_in(item, (*path, key))
+
+
+@st.composite
+def bent(draw, documents):
+    """Documents of which some values are replaced, left out or repeated."""
+    documents = copy.deepcopy(draw(documents))
+    for _ in range(draw(st.integers(1, 4))):
+        places = list(places_in(documents))
+        if not places:
+            break
+        *way, last = draw(st.sampled_from(places))
+        holder = documents
+        for key in way:
+            holder = holder[key]
+        change = draw(st.sampled_from(["replace", "leave out", "repeat"]))
+        if change == "leave out":
+            del holder[last]
+        elif change == "repeat" and isinstance(holder, list):
+            holder.append(copy.deepcopy(holder[last]))
+        else:
+            holder[last] = draw(json_values)
+    return documents
+
+
+@st.composite
+def broken(draw):
+    """The bytes of a real stream or answer, of which some are left out, repeated or replaced."""
+    bodies = [as_stream(documents) for documents in STREAMS] + [json.dumps(entry).encode() for entry in ANSWERS]
+    body = draw(st.sampled_from(bodies))
+    for _ in range(draw(st.integers(1, 4))):
+        start, end = sorted((draw(st.integers(0, len(body))), draw(st.integers(0, len(body)))))
+        middle = draw(
+            st.sampled_from([b"", body[start:end] * 2, b"\n", b"\r", b"\xff", b'"', b"}"]) | st.binary(max_size=8)
+        )
+        body = body[:start] + middle + body[end:]
+    return body
+
+
+MADE_ID = re.compile("call_[0-9a-f]{32}")
+
+
+def outcome(reader_type, body, headers, cuts=()):
+    """What a reader makes of a body, in a form that can be compared: NaN differs from itself."""
+    try:
+        items = read(reader_type, body, headers=headers, cuts=cuts)
+    except PromptrunError as error:
+        return type(error).__name__, str(error)
+    return MADE_ID.sub("call_", repr(items))
+
+
+def told(way, body, headers):
+    try:
+        message = way(body, headers=headers)
+    except PromptrunError as error:
+        return type(error).__name__, str(error), error.partial
+    known = facts(message)
+    known["tool_calls"] = [(entry["name"], entry["args"]) for entry in known["tool_calls"]]
+    known["invalid_tool_calls"] = [name for _, name in known["invalid_tool_calls"]]
+    known["extras"] = {key: value for key, value in known["extras"].items() if key != "tool_call_extras"}
+    return json.dumps(known, sort_keys=True)
+
+
+def holds(body, cuts, headers):
+    """Only errors of this package come out, cuts change nothing, and all readers tell the same."""
+    for reader_type in READERS:
+        assert outcome(reader_type, body, headers, cuts) == outcome(reader_type, body, headers)
+    first = told(by_chunks, body, headers)
+    assert told(by_events, body, headers) == first
+    return first
+
+
+many = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+cut_places = st.lists(st.integers(0, 400), max_size=5).map(sorted)
+kinds = st.sampled_from([STREAM, DOCUMENT, {}])
+
+
+@many
+@given(st.binary(max_size=300), cut_places, kinds)
+@example(b"", [], STREAM)
+@example(as_stream(OPENAI_STREAM), [7, 80], STREAM)
+@example(json.dumps(ANSWERS[0]).encode(), [7, 80], DOCUMENT)
+def test_arbitrary_bytes(body, cuts, headers):
+    holds(body, cuts, headers)
+
+
+@many
+@given(json_values, kinds)
+@example(ANSWERS[1], DOCUMENT)
+@example(ANSWERS[2], DOCUMENT)
+@example(ANSWERS[3], {})
+@example(ANSWERS[4], STREAM)
+@example(ANSWERS[5], DOCUMENT)
+@example(ANSWERS[6], DOCUMENT)
+def test_arbitrary_documents(value, headers):
+    holds(json.dumps(value).encode(), [], headers)
+
+
+@many
+@given(st.lists(json_values, max_size=4))
+@example(OPENROUTER_STREAM)
+@example(FAILED_STREAM)
+def test_streams_of_arbitrary_documents(documents):
+    holds(as_stream(documents), [], STREAM)
+
+
+@many
+@given(bent(st.sampled_from(STREAMS)), cut_places)
+@example(GROQ_STREAM, [])
+@example(MISTRAL_STREAM, [])
+@example(OLLAMA_STREAM, [])
+@example(AZURE_STREAM, [])
+@example(DEEPSEEK_STREAM, [])
+@example(AUDIO_STREAM, [])
+@example(SDK_STREAM, [])
+def test_streams_with_bent_documents(documents, cuts):
+    body = as_stream(documents)
+    first = holds(body, cuts, STREAM)
+    assert told(by_chunks, body, {}) == first
+
+
+@many
+@given(bent(st.lists(st.sampled_from(ANSWERS), min_size=1, max_size=1)))
+def test_bent_answers(documents):
+    if documents:
+        holds(json.dumps(documents[0]).encode(), [], DOCUMENT)
+
+
+@many
+@given(broken(), cut_places, kinds)
+def test_broken_bytes(body, cuts, headers):
+    holds(body, cuts, headers)
+
+
+def test_the_seeds_are_read():
+    for documents in STREAMS:
+        assert ("Provider disconnected" in str(told(by_result, as_stream(documents), STREAM))) == (
+            documents is FAILED_STREAM
+        )
+        assert told(by_result, as_stream(documents), STREAM) == told(by_chunks, as_stream(documents), STREAM)
+    for entry in ANSWERS[:2]:
+        assert "reasoning" in told(by_result, json.dumps(entry).encode(), DOCUMENT)
+    for entry in ANSWERS[2:]:
+        assert told(by_result, json.dumps(entry).encode(), DOCUMENT)[0].startswith("Promptrun")
