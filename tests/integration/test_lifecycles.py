@@ -91,18 +91,22 @@ def test_thousand_models_open_nothing_and_share_one_connection(promptrun_server)
 
 @needs_proc
 def test_descriptors_are_flat_after_a_thousand_abandoned_models(promptrun_server):
+    def all_closed():
+        gc.collect()
+        return promptrun_server.open_connections == 0
+
     def use_and_forget():
-        ChatPromptrun(model=MODEL).invoke("Hello")
+        ChatPromptrun(model=MODEL, max_connections=7).invoke("Hello")
 
     use_and_forget()
-    promptrun_server.wait_until(lambda: promptrun_server.open_connections == 0)
+    promptrun_server.wait_until(all_closed)
     before = descriptors()
     for number in range(1000):
-        model = ChatPromptrun(model=MODEL)
+        model = ChatPromptrun(model=MODEL, max_connections=7)
         if number % 50 == 0:
             model.invoke("Hello")
     del model
-    promptrun_server.wait_until(lambda: promptrun_server.open_connections == 0)
+    promptrun_server.wait_until(all_closed)
     assert descriptors() <= before + 1
 
 
