@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import deque
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import Enum
@@ -243,6 +244,7 @@ _PLAIN: dict[type, Callable[[Any, _Path], object]] = {
 }
 _SIMPLER: dict[type, Callable[[Any], object]] = {
     tuple: list,
+    deque: list,
     Mapping: dict,
     set: lambda value: sorted(value, key=repr),
     frozenset: lambda value: sorted(value, key=repr),

@@ -550,7 +550,7 @@ def test_no_header_makes_it_raise(headers):
     assert str(error).count("\n") == 0
 
 
-@pytest.mark.skipif("PROMPTRUN_RECORDINGS" not in os.environ, reason="no recordings named by PROMPTRUN_RECORDINGS")
+@pytest.mark.skipif(not os.environ.get("PROMPTRUN_RECORDINGS"), reason="no recordings named by PROMPTRUN_RECORDINGS")
 def test_recorded_errors_are_typed_and_told():
     """Errors of Groq, OpenAI and OpenRouter, as they came."""
     path = Path(os.environ["PROMPTRUN_RECORDINGS"]) / "exchanges.jsonl.gz"
