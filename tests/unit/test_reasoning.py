@@ -87,6 +87,12 @@ class TestDetails:
         assert facts["metadata"]["reasoning_field"] == "reasoning"
         assert facts["extras"]["reasoning_details"] == [detail("Let me think.")]
 
+    def test_that_come_whole_at_the_end_give_no_text_twice(self):
+        facts = agreed(
+            stream({"reasoning": "Let me "}, {"reasoning": "think."}, {"reasoning_details": [detail("Let me think.")]})
+        )
+        assert facts["reasoning"] == "Let me think."
+
     def test_that_are_summaries_give_the_text(self):
         entries = [{"type": "reasoning.summary", "summary": text, "index": 0} for text in ("a", "b")]
         facts = details_of(*[[entry] for entry in entries])

@@ -65,6 +65,13 @@ def test_lines_of_data_are_joined_by_line_feeds():
     assert decode(b"data: a\ndata:\ndata:  b\ndata\n\n") == [(b"", b"a\n\n b\n")]
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_a_cut_between_the_lines_of_an_event_does_not_end_it(end):
+    data = end.join([b"event: x", b"data: a", b"data: b", b"", b"data: c", b"", b""])
+    for cut in range(len(data)):
+        assert decode(data, [cut]) == [(b"x", b"a\nb"), (b"", b"c")]
+
+
 def test_an_event_has_the_last_name_given_before_it():
     assert decode(b"event: a\nevent:error\ndata: x\n\ndata: y\n\n") == [(b"error", b"x"), (b"", b"y")]
 
