@@ -1,0 +1,82 @@
+"""Each wire fault, in each style of call in which it can occur, over each HTTP client: the caller sees what it is."""
+
+import asyncio
+import contextlib
+import sys
+from collections import Counter
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from langchain_promptrun import ChatPromptrun
+
+# pytest imports each file on its own; benchmarks/faults.py finds the set in the same way
+sys.path.append(str(Path(__file__).parent))
+wire_faults = import_module("wire_faults")
+
+pytestmark = pytest.mark.timeout(20)
+
+SYNC, ASYNC = wire_faults.SYNC, wire_faults.ASYNC
+EACH = dict.fromkeys(SYNC, ("httpx",)) | dict.fromkeys(ASYNC, ("httpx", "aiohttp"))
+ONE = EACH | {"ainvoke": ("aiohttp",), "astream": ("aiohttp",), "av3": ("httpx",)}
+CASES = [
+    (fault, style, carrier)
+    for faults, carriers in ((wire_faults.ON_THE_WIRE, EACH), (wire_faults.IN_THE_CONTENT, ONE))
+    for fault in faults
+    for style in fault.styles
+    for carrier in carriers[style]
+    if carrier in fault.clients
+]
+
+
+@pytest.fixture(scope="module")
+def world():
+    with wire_faults.World() as world:
+        yield world
+
+
+def model_for(world, fault, carrier, settings):
+    usual = {"model": wire_faults.MODEL, "api_key": wire_faults.KEY, "timeout": 2.0, "max_retries": 0}
+    return ChatPromptrun(**usual | {"base_url": world.url(fault.target), "async_transport": carrier} | settings)
+
+
+def run(world, fault, style, carrier):
+    """What the caller sees, and how many requests the server saw before that."""
+    with contextlib.ExitStack() as stack:
+        if fault.first is not None:
+            wire_faults.call(stack.enter_context(model_for(world, fault, carrier, fault.first)), style, fault)
+        before = len(world.server.requests)
+        model = stack.enter_context(model_for(world, fault, carrier, fault.settings))
+        return wire_faults.call(model, style, fault), before
+
+
+async def arun(world, fault, style, carrier):
+    async with contextlib.AsyncExitStack() as stack:
+        if fault.first is not None:
+            first = await stack.enter_async_context(model_for(world, fault, carrier, fault.first))
+            await wire_faults.acall(first, style, fault)
+        before = len(world.server.requests)
+        model = await stack.enter_async_context(model_for(world, fault, carrier, fault.settings))
+        return await wire_faults.acall(model, style, fault), before
+
+
+@pytest.mark.parametrize(
+    ("fault", "style", "carrier"), CASES, ids=[f"{fault.name}-{style}-{carrier}" for fault, style, carrier in CASES]
+)
+def test_a_fault_is_seen_for_what_it_is(world, fault, style, carrier):
+    world.prepare(fault)
+    if style in SYNC:
+        seen, before = run(world, fault, style, carrier)
+    else:
+        seen, before = asyncio.run(arun(world, fault, style, carrier))
+    # whatever happened, no request is left hanging
+    world.server.wait_until(lambda: not world.server.in_flight, 1.0, what="the end of all requests")
+    seen.requests = world.server.requests[before:]
+    assert wire_faults.complaints(fault, style, seen) == []
+
+
+def test_no_two_faults_have_the_same_name():
+    names = Counter(fault.name for fault in wire_faults.FAULTS)
+    assert [name for name, count in names.items() if count > 1] == []
+    assert len(names) >= 127

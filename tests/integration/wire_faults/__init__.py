@@ -1,0 +1,69 @@
+"""The wire-fault set: what servers, gateways and networks do to a call, and what its caller must see.
+
+The tests run it against ChatPromptrun in all styles of calls; `benchmarks/faults.py` runs it against the peers, too.
+"""
+
+from wire_faults import (
+    abuses,
+    answers,
+    bodies,
+    connections,
+    endings,
+    facts,
+    framings,
+    overflow,
+    retries,
+    silence,
+    sizes,
+    statuses,
+    stream_errors,
+    tools,
+)
+from wire_faults.calls import ASYNC, SYNC, Seen, acall, call
+from wire_faults.checks import complaints, outcome
+from wire_faults.fault import Answer, Failure, WireFault
+from wire_faults.wire import KEY, MODEL
+from wire_faults.world import World
+
+ON_THE_WIRE: list[WireFault] = [
+    *retries.FAULTS,
+    *connections.FAULTS,
+    *silence.FAULTS,
+    *sizes.FAULTS,
+    *abuses.FAULTS,
+]
+"""Faults that one HTTP client may meet in another way than the next one."""
+
+IN_THE_CONTENT: list[WireFault] = [
+    *statuses.FAULTS,
+    *bodies.FAULTS,
+    *answers.FAULTS,
+    *stream_errors.FAULTS,
+    *overflow.FAULTS,
+    *framings.FAULTS,
+    *endings.FAULTS,
+    *tools.FAULTS,
+    *facts.FAULTS,
+]
+"""Faults in what an HTTP client only hands through."""
+
+FAULTS = [*ON_THE_WIRE, *IN_THE_CONTENT]
+
+__all__ = [
+    "ASYNC",
+    "FAULTS",
+    "IN_THE_CONTENT",
+    "KEY",
+    "MODEL",
+    "ON_THE_WIRE",
+    "SYNC",
+    "Answer",
+    "Failure",
+    "Seen",
+    "WireFault",
+    "World",
+    "acall",
+    "call",
+    "complaints",
+    "outcome",
+]
