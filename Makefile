@@ -20,7 +20,8 @@ demo: $(VENV)/.ready-demo ## ask for a fun fact: of Promptrun with PROMPTRUN_API
 	$(PYTHON) -m langchain_promptrun $$offline "Tell me a fun fact about space."
 
 test: $(VENV)/.ready-test ## unit and integration tests, warnings as errors, 100 % branch coverage
-	$(PYTHON) -m pytest --cov
+	$(PYTHON) -m pytest tests/unit --cov --cov-report= --cov-fail-under=0
+	$(PYTHON) -m pytest tests/integration --cov --cov-append
 
 integration: $(VENV)/.ready-test ## the tests over real sockets alone, and against Promptrun with PROMPTRUN_API_KEY set
 	$(PYTHON) -m pytest tests/integration
