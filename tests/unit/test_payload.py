@@ -2,10 +2,8 @@
 
 import builtins
 import enum
-import gc
 import json
 import math
-import time
 import uuid
 from datetime import date
 from decimal import Decimal
@@ -546,25 +544,6 @@ def test_odd_blocks_are_sent_or_refused_clearly(kind, content):
 def conversation(size):
     turn = [HumanMessage("How are you? " * 5), AIMessage("Fine, thank you. " * 5, response_metadata={"a": 1})]
     return turn * (size // 2)
-
-
-def seconds(size):
-    messages = conversation(size)
-    gc.collect()
-    gc.disable()
-    try:
-        times = []
-        for _ in range(5):
-            start = time.process_time()
-            dumps({"messages": wire_messages(messages)})
-            times.append(time.process_time() - start)
-    finally:
-        gc.enable()
-    return min(times)
-
-
-def test_a_conversation_of_ten_times_the_length_costs_ten_times_the_time():
-    assert seconds(10_000) < 20 * seconds(1_000)
 
 
 def test_no_file_and_no_url_is_read(monkeypatch):
