@@ -9,15 +9,15 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 
 from langchain_promptrun._answer import LOGPROBS, PROVIDER, REASONING, TEXT, TOOL, Choice, Part
 from langchain_promptrun._reader import MOST_CHOICES, Reader
+from langchain_promptrun._tool_calls import ToolPiece, parse_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from langchain_core.messages.tool import ToolCallChunk
 
-    from langchain_promptrun._tool_calls import ToolPiece
-
 NOT_AN_OBJECT = "The arguments are not a JSON object."
+_LONGEST_ARGS = 1024
 
 
 class ChunkReader(Reader[ChatGenerationChunk]):
@@ -33,6 +33,8 @@ class ChunkReader(Reader[ChatGenerationChunk]):
         for kind, payload in parts:
             if kind == LOGPROBS and len(items) > before:
                 items[-1].message.response_metadata["logprobs"] = payload
+            elif kind == TOOL and len(payload.args) > _LONGEST_ARGS:
+                items.extend(ChatGenerationChunk(message=_tool_chunk(piece)) for piece in _cut(payload))
             else:
                 items.append(ChatGenerationChunk(message=_CHUNKS[kind](payload)))
 
@@ -151,6 +153,20 @@ def _tool_chunk(piece: ToolPiece) -> AIMessageChunk:
         "index": piece.slot,
     }
     return AIMessageChunk(content="", tool_call_chunks=[chunk], response_metadata={"model_provider": PROVIDER})
+
+
+def _cut(piece: ToolPiece) -> Iterator[ToolPiece]:
+    """Cut long arguments, unless they are whole.
+
+    For each chunk langchain-core tries to read its piece of the arguments as JSON that was cut off, one character
+    fewer at a time, so the time for a piece from the middle of a call grows with the square of its length.
+    """
+    if parse_arguments(piece.args) is not None:
+        yield piece
+        return
+    yield piece._replace(args=piece.args[:_LONGEST_ARGS])
+    for start in range(_LONGEST_ARGS, len(piece.args), _LONGEST_ARGS):
+        yield ToolPiece(piece.slot, None, None, piece.args[start : start + _LONGEST_ARGS])
 
 
 def _logprobs_chunk(logprobs: dict[str, Any]) -> AIMessageChunk:
