@@ -8,6 +8,8 @@ groups.test := --group test --group peers --group examples --group docs
 groups.lint := --group lint
 groups.types := --group types --group test
 groups.build := --group build
+# A test process for each core; langchain-tests' timed tests run once.
+PYTEST_OPTIONS := --numprocesses auto --benchmark-disable
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test integration lint format types build bench clean
@@ -20,11 +22,11 @@ demo: $(VENV)/.ready-demo ## ask for a fun fact: of Promptrun with PROMPTRUN_API
 	$(PYTHON) -m langchain_promptrun $$offline "Tell me a fun fact about space."
 
 test: $(VENV)/.ready-test ## unit and integration tests, warnings as errors, 100 % branch coverage
-	$(PYTHON) -m pytest tests/unit --cov --cov-report= --cov-fail-under=0
-	$(PYTHON) -m pytest tests/integration --cov --cov-append
+	$(PYTHON) -m pytest $(PYTEST_OPTIONS) tests/unit --cov --cov-report= --cov-fail-under=0
+	$(PYTHON) -m pytest $(PYTEST_OPTIONS) tests/integration --cov --cov-append
 
 integration: $(VENV)/.ready-test ## the tests over real sockets alone, and against Promptrun with PROMPTRUN_API_KEY set
-	$(PYTHON) -m pytest tests/integration
+	$(PYTHON) -m pytest $(PYTEST_OPTIONS) tests/integration
 
 lint: $(VENV)/.ready-lint ## ruff
 	$(PYTHON) -m ruff check

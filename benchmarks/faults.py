@@ -226,7 +226,7 @@ def _by_kind(failed: dict[str, Complaint]) -> Iterator[str]:
 
 def _each(failed: dict[str, Complaint]) -> Iterator[str]:
     for name, (style, kind, text) in failed.items():
-        yield f"  {name}, {style}: {kind}: {text}"
+        yield f"  {name}, {style}: {kind}: {' '.join(text.split())}"
 
 
 def main() -> int:

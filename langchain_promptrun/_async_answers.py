@@ -131,7 +131,7 @@ class Silence:
 
     Attributes:
         task: Who waits for bytes; None while nobody does.
-        beats: Grows with each piece of the body.
+        beats: Grows each time that the wait for the next piece begins.
     """
 
     __slots__ = ("_beats_before", "_broken", "_call", "_handle", "_quiet", "_step", "beats", "task")

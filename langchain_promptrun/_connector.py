@@ -122,7 +122,6 @@ def _session(aiohttp: Any, context: ssl.SSLContext, max_connections: int | None)
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
-        max_line_size=_HEADER_BYTES,
         max_field_size=_HEADER_BYTES,
     )
 

@@ -153,7 +153,6 @@ class Transport:
                     silence = answer.silence
                     silence.task = asyncio.current_task()
                     async for data in answer.body():
-                        silence.beats += 1
                         if items := call.push(data):
                             call.delivered = True
                             silence.task = None
@@ -162,6 +161,7 @@ class Transport:
                             silence.task = asyncio.current_task()
                         if parser.finished:
                             break
+                        silence.beats += 1
                     last = parser.close()
             if last is not None:
                 for item in last:

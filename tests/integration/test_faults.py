@@ -15,7 +15,7 @@ from langchain_promptrun import ChatPromptrun
 sys.path.append(str(Path(__file__).parent))
 wire_faults = import_module("wire_faults")
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(60)
 
 SYNC, ASYNC = wire_faults.SYNC, wire_faults.ASYNC
 EACH = dict.fromkeys(SYNC, ("httpx",)) | dict.fromkeys(ASYNC, ("httpx", "aiohttp"))
@@ -37,7 +37,7 @@ def world():
 
 
 def model_for(world, fault, carrier, settings):
-    usual = {"model": wire_faults.MODEL, "api_key": wire_faults.KEY, "timeout": 2.0, "max_retries": 0}
+    usual = {"model": wire_faults.MODEL, "api_key": wire_faults.KEY, "timeout": 5.0, "max_retries": 0}
     return ChatPromptrun(**usual | {"base_url": world.url(fault.target), "async_transport": carrier} | settings)
 
 
@@ -71,7 +71,7 @@ def test_a_fault_is_seen_for_what_it_is(world, fault, style, carrier):
     else:
         seen, before = asyncio.run(arun(world, fault, style, carrier))
     # whatever happened, no request is left hanging
-    world.server.wait_until(lambda: not world.server.in_flight, 1.0, what="the end of all requests")
+    world.server.wait_until(lambda: not world.server.in_flight, 10.0, what="the end of all requests")
     seen.requests = world.server.requests[before:]
     assert wire_faults.complaints(fault, style, seen) == []
 

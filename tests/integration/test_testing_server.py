@@ -312,12 +312,10 @@ def test_only_replies_faults_and_texts_can_be_queued(server):
 
 
 def test_waiting_ends_with_a_clear_error(server):
-    start = time.monotonic()
     with pytest.raises(TimeoutError, match=r"request 2 did not come within 0.01 s: 0 requests so far"):
         server.wait_for_requests(2, timeout=0.01)
     with pytest.raises(TimeoutError, match="disconnect 1"):
         server.wait_for_disconnects(timeout=0.01)
-    assert time.monotonic() - start < 2
 
 
 def test_a_changed_key_counts_at_once(server, client):

@@ -90,9 +90,11 @@ class Stream(httpx.SyncByteStream, httpx.AsyncByteStream):
     def __init__(self, *pieces):
         self.pieces = pieces
         self.closed = False
+        self.taken = 0
 
     def __iter__(self):
         for piece in self.pieces:
+            self.taken += 1
             if isinstance(piece, float):
                 time.sleep(piece)
             elif isinstance(piece, Exception):
@@ -102,6 +104,7 @@ class Stream(httpx.SyncByteStream, httpx.AsyncByteStream):
 
     async def __aiter__(self):
         for piece in self.pieces:
+            self.taken += 1
             if isinstance(piece, float):
                 await asyncio.sleep(piece)
             elif isinstance(piece, Exception):
@@ -194,10 +197,19 @@ def test_fault_while_closing_is_none_of_the_answer(colour):
 def test_error_body_that_drips_is_not_waited_for(colour, monkeypatch):
     for module in ("_answers", "_async_answers"):
         monkeypatch.setattr(f"langchain_promptrun.{module}.ERROR_BODY_SECONDS", 0.1)
-    started = time.monotonic()
+    stream = Stream(*[b"x", 0.02] * 500)
     with pytest.raises(PromptrunError):
-        colour(lambda sent: httpx.Response(500, stream=Stream(*[b"x", 0.02] * 100))).all()
-    assert time.monotonic() - started < 1
+        colour(lambda sent: httpx.Response(500, stream=stream)).all()
+    assert stream.taken < 900
+
+
+def test_server_that_goes_on_after_the_end_is_left(colour, monkeypatch):
+    for module in ("_answers", "_async_answers"):
+        monkeypatch.setattr(f"langchain_promptrun.{module}.LAST_CHUNK_SECONDS", 0.0)
+    stream = Stream(b"body [DONE]", *[0.002, b": ping"] * 5000, httpx.ReadError("taken to its end"))
+    assert colour(lambda sent: httpx.Response(200, stream=stream)).all() == [b"body [DONE]"]
+    assert stream.closed
+    assert stream.taken < 5000
 
 
 def test_transport_without_a_network_stream_gets_the_shortest_limit():

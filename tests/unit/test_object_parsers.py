@@ -400,4 +400,4 @@ def test_a_long_answer_that_is_no_json_is_seen_to_be_none_at_once(text):
     message = AIMessage(text)
     start = time.process_time()
     JsonParser().glimpse(message)
-    assert time.process_time() - start < 0.1
+    assert time.process_time() - start < 2

@@ -29,8 +29,8 @@ ON_THE_WIRE: list[WireFault] = [
     *retries.FAULTS,
     *connections.FAULTS,
     *silence.FAULTS,
-    *sizes.FAULTS,
     *abuses.FAULTS,
+    *sizes.FAULTS,
 ]
 """Faults that one HTTP client may meet in another way than the next one."""
 
@@ -47,7 +47,8 @@ IN_THE_CONTENT: list[WireFault] = [
 ]
 """Faults in what an HTTP client only hands through."""
 
-FAULTS = [*ON_THE_WIRE, *IN_THE_CONTENT]
+FAULTS = [*IN_THE_CONTENT, *ON_THE_WIRE]
+"""All of them; last those that keep a client busy which does not see their end."""
 
 __all__ = [
     "ASYNC",

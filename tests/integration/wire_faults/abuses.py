@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from langchain_promptrun.errors import PromptrunAuthenticationError, PromptrunRateLimitError
-from langchain_promptrun.testing import Fault, Reply
+from langchain_promptrun.testing import Fault
 from wire_faults.fault import Answer, Failure, WireFault
-from wire_faults.wire import AT_ONCE, KEY, REPLY, TEXT, USAGE
+from wire_faults.wire import AT_ONCE, KEY, REPLY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +36,7 @@ def _no_cookies(requests: Sequence[RecordedRequest]) -> bool:
 FAULTS = [
     WireFault(
         name="cookie-of-another-key",
-        items=[Reply(TEXT, headers=_COOKIE), REPLY],
+        items=[replace(REPLY, headers=_COOKIE), REPLY],
         first={"api_key": _OTHER},
         look=_no_cookies,
     ),
@@ -66,7 +67,7 @@ FAULTS = [
     ),
     WireFault(
         name="cookies-among-the-headers-asked-for",
-        items=[Reply(TEXT, usage=USAGE, headers=_COOKIE)],
+        items=[replace(REPLY, headers=_COOKIE)],
         settings={"include_response_headers": True},
         sees=Answer(),
     ),
@@ -75,11 +76,9 @@ FAULTS = [
         items=[Fault(status=401, body={"error": "Incorrect API key provided."})],
         sees=Failure(kind=PromptrunAuthenticationError, says=["Incorrect API key", "PROMPTRUN_API_KEY"], hides=[KEY]),
     ),
-    WireFault(
-        name="hop-by-hop-headers", items=[Reply(TEXT, usage=USAGE, headers={"connection": "close", "upgrade": "h2c"})]
-    ),
+    WireFault(name="hop-by-hop-headers", items=[replace(REPLY, headers={"connection": "close", "upgrade": "h2c"})]),
     WireFault(
         name="alternative-service",
-        items=[Reply(TEXT, usage=USAGE, headers={"alt-svc": 'h3="evil.example:443"', "refresh": "0; url=/x"})],
+        items=[replace(REPLY, headers={"alt-svc": 'h3="evil.example:443"', "refresh": "0; url=/x"})],
     ),
 ]

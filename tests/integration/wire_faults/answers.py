@@ -44,6 +44,10 @@ def _read(name: str, body: Any, answer: Answer | None = None, headers: Any = JSO
     return WireFault(name=f"200-{name}", items=[fault], styles=PLAIN, sees=answer or Answer())
 
 
+def _choice(**keys: Any) -> dict[str, Any]:
+    return {**keys, "finish_reason": "stop"}
+
+
 def _without(*keys: str) -> dict[str, Any]:
     return {key: value for key, value in whole().items() if key not in keys}
 
@@ -127,13 +131,20 @@ READ = [
         dumps(whole(seed=0)).replace(b'"seed":0', b'"seed":' + b"9" * 30),
         Answer(metadata={"seed": int("9" * 30)}),
     ),
-    _read("content-null", whole({"role": "assistant", "content": None}), Answer(text="")),
-    _read("content-absent", whole({"role": "assistant"}), Answer(text="")),
+    _read("content-null", whole({"content": None}), Answer(text="")),
+    _read(
+        "content-absent",
+        whole(choices=[{"index": 0, "message": {"role": "assistant"}, "finish_reason": "stop"}]),
+        Answer(text=""),
+    ),
     _read(
         "content-as-parts",
         whole({"content": [{"type": "text", "text": "Jupiter has"}, {"type": "text", "text": " 95 moons."}]}),
     ),
-    _read("choice-without-index", whole(choices=[{"message": {"content": TEXT}, "finish_reason": "stop"}])),
+    _read(
+        "choice-without-index",
+        whole(choices=[_choice(message={"role": "assistant", "content": TEXT})]),
+    ),
     _read("event-stream-content-type", whole(), headers=SSE),
     _read(
         "tool-call",

@@ -132,14 +132,14 @@ FAULTS = [
         name="error-body-that-never-ends",
         items=[streamed(b'{"error": "It goes on."}', math.inf, status=503)],
         styles=SOME,
-        settings={"timeout": 0.2},
+        settings={"timeout": 1.0},
         sees=Failure(kind=PromptrunAPIError, says=["It goes on."], facts={"status_code": 503}),
     ),
     WireFault(
         name="error-body-that-never-comes",
         items=[streamed(math.inf, status=401)],
         styles=SOME,
-        settings={"timeout": 0.2},
+        settings={"timeout": 1.0},
         sees=Failure(kind=PromptrunAuthenticationError, says=["PROMPTRUN_API_KEY"], facts={"status_code": 401}),
     ),
     WireFault(

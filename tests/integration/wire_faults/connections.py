@@ -58,7 +58,7 @@ def _misframed(name: str, chunk: bytes) -> WireFault:
         name=f"connection-{name}",
         items=[raw(CHUNKED, framed(sse(*BEGINNING)), 0.05, chunk, LAST_CHUNK)],
         styles=SOME_STREAMED,
-        settings={"timeout": 0.3, "max_retries": 2},
+        settings={"timeout": 1.0, "max_retries": 2},
         sees=Failure(kind=(PromptrunConnectionError, PromptrunTimeoutError), after=BEGUN),
     )
 
@@ -168,7 +168,7 @@ BROKEN = [
         name="http-head-never-ends",
         items=[raw(b"HTTP/1.1 200 OK\r\nx-more: yes\r\n", math.inf)],
         styles=SOME,
-        settings={"timeout": 0.2},
+        settings={"timeout": 0.5},
         sees=Failure(kind=PromptrunTimeoutError, facts={"phase": "read"}),
     ),
     WireFault(

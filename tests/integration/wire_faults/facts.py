@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from langchain_promptrun.testing import Fault, Reply
+from langchain_promptrun.testing import Fault
 from wire_faults.fault import PLAIN, STREAMED, Answer, WireFault
-from wire_faults.wire import HEAD, ROLE, SPOKEN, STOP, USAGE, WORDS, chunk, events, tail, whole
+from wire_faults.wire import HEAD, REPLY, ROLE, SPOKEN, STOP, USAGE, WORDS, chunk, events, tail, whole
 
 _PARTIAL = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
 
@@ -125,7 +126,7 @@ FAULTS = [
     ),
     WireFault(
         name="promptruns-own-shape",
-        items=[Fault(reply=Reply("Jupiter has 95 moons.", finish_reason=None, usage=None))],
+        items=[Fault(reply=replace(REPLY, finish_reason=None, usage=None, document={}))],
         sees=Answer(usage=None, finish=None),
     ),
     WireFault(
@@ -143,7 +144,7 @@ FAULTS = [
     _whole("usage-whole-with-a-cost", usage={**USAGE, "cost": 0.25}, answer=Answer(metadata={"cost": 0.25})),
     WireFault(
         name="cost-in-a-header",
-        items=[Reply("Jupiter has 95 moons.", usage=USAGE, headers={"x-request-cost": "0.5"})],
+        items=[replace(REPLY, headers={"x-request-cost": "0.5"})],
         sees=Answer(metadata={"cost": 0.5}),
     ),
 ]

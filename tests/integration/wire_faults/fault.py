@@ -27,7 +27,7 @@ SOME = ("invoke", "astream", "v3")
 """One style of each kind, for faults that take time."""
 SOME_STREAMED = ("stream", "astream", "v3")
 
-_PATIENCE = 3.0
+_PATIENCE = 10.0
 """Seconds that a call may take, on a busy machine, where the fault does not say."""
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _LIMIT = 65_536
 _BLOCK = b"x" * 65_536
-_MANY = 400
+_MANY = 100
 _LARGE = "0123456789abcdef" * (5 << 16)
 """Five MiB of text."""
 
@@ -56,6 +56,7 @@ def _bomb_fault(name: str, make: Any, coding: str, headers: dict[str, str], **mo
 
 
 _PIECES = [_LARGE[start : start + 8192] for start in range(0, len(_LARGE), 8192)]
+_ARGUMENTS = [_LARGE[:32_768], _LARGE[:32_768]]
 
 FAULTS = [
     _too_large("line", b"data: ", *[_BLOCK] * _MANY),
@@ -106,10 +107,10 @@ FAULTS = [
     WireFault(
         name="large-tool-call",
         items=lambda _: [
-            streamed(*(sse(chunk({"tool_calls": [call]})) for call in _call(_PIECES[:4])), sse(STOP, tail()), DONE)
+            streamed(*(sse(chunk({"tool_calls": [call]})) for call in _call(_ARGUMENTS)), sse(STOP, tail()), DONE)
         ],
         styles=STREAMED,
-        sees=Answer(text="", tool_calls=[("write", {"text": "".join(_PIECES[:4])})]),
+        sees=Answer(text="", tool_calls=[("write", {"text": "".join(_ARGUMENTS)})]),
     ),
     WireFault(
         name="many-choices",

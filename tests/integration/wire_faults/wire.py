@@ -15,14 +15,14 @@ TEXT = "".join(PIECES)
 BEGUN = "Jupiter has"
 USAGE = {"prompt_tokens": 7, "completion_tokens": 4, "total_tokens": 11}
 COUNTS = (7, 4, 11)
-REPLY = Reply(TEXT, pieces=PIECES, usage=USAGE)
+REPLY = Reply(TEXT, pieces=PIECES, usage=USAGE, document={"system_fingerprint": None})
 
 JSON = {"content-type": "application/json"}
 SSE = {"content-type": "text/event-stream; charset=utf-8"}
 AT_ONCE = {"retry-after": "0"}
 """Makes a retry come without a pause."""
 
-HEAD = {"id": "chatcmpl-1", "created": 1715325600, "model": MODEL}
+HEAD = {"id": "chatcmpl-1", "created": 1715325600, "model": MODEL, "system_fingerprint": None}
 DONE = b"data: [DONE]\n\n"
 BEGUN_EVENTS = 3
 """How many events of `REPLY` bring `BEGUN`."""
@@ -46,7 +46,7 @@ def tail(usage: Any = USAGE, **more: Any) -> dict[str, Any]:
 
 def whole(message: Any = None, finish: str | None = "stop", **more: Any) -> dict[str, Any]:
     """The document of an unstreamed answer."""
-    message = {"role": "assistant", "content": TEXT} if message is None else message
+    message = {"role": "assistant", "content": TEXT} | (message or {})
     choice = {"index": 0, "message": message, "finish_reason": finish}
     return {**HEAD, "object": "chat.completion", "choices": [choice], "usage": USAGE, **more}
 
