@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from langchain_promptrun._answer import LOGPROBS, PROVIDER, REASONING, TEXT, TOOL, Choice, Part
+from langchain_promptrun._answer import LOGPROBS, REASONING, TEXT, TOOL, Choice, Part
+from langchain_promptrun._chunks import chunks_of, text_chunk
 from langchain_promptrun._reader import MOST_CHOICES, Reader
-from langchain_promptrun._tool_calls import ToolPiece, parse_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from langchain_core.messages.tool import ToolCallChunk
+    from collections.abc import Iterable
 
 NOT_AN_OBJECT = "The arguments are not a JSON object."
-_LONGEST_ARGS = 1024
 
 
 class ChunkReader(Reader[ChatGenerationChunk]):
@@ -33,13 +30,11 @@ class ChunkReader(Reader[ChatGenerationChunk]):
         for kind, payload in parts:
             if kind == LOGPROBS and len(items) > before:
                 items[-1].message.response_metadata["logprobs"] = payload
-            elif kind == TOOL and len(payload.args) > _LONGEST_ARGS:
-                items.extend(ChatGenerationChunk(message=_tool_chunk(piece)) for piece in _cut(payload))
             else:
-                items.append(ChatGenerationChunk(message=_CHUNKS[kind](payload)))
+                items += chunks_of(kind, payload)
 
     def _emit_text(self, text: str, items: list[ChatGenerationChunk]) -> None:
-        items.append(ChatGenerationChunk(message=AIMessageChunk(content=text)))
+        items.append(text_chunk(text))
 
     def _emit_ending(self, items: list[ChatGenerationChunk]) -> None:
         choice = self._choices[0]
@@ -134,49 +129,4 @@ def _generation_info(metadata: dict[str, Any]) -> dict[str, Any]:
     return {key: metadata[key] for key in ("finish_reason", "logprobs") if key in metadata}
 
 
-def _text_chunk(text: str) -> AIMessageChunk:
-    return AIMessageChunk(content=text)
-
-
-def _reasoning_chunk(text: str) -> AIMessageChunk:
-    return AIMessageChunk(content="", additional_kwargs={"reasoning_content": text})
-
-
-def _tool_chunk(piece: ToolPiece) -> AIMessageChunk:
-    # With the provider's name core asks this package's translator for content blocks, which keeps the index of a
-    # call apart from that of a text.
-    chunk: ToolCallChunk = {
-        "type": "tool_call_chunk",
-        "name": piece.name,
-        "args": piece.args,
-        "id": piece.id,
-        "index": piece.slot,
-    }
-    return AIMessageChunk(content="", tool_call_chunks=[chunk], response_metadata={"model_provider": PROVIDER})
-
-
-def _cut(piece: ToolPiece) -> Iterator[ToolPiece]:
-    """Cut long arguments, unless they are whole.
-
-    For each chunk langchain-core tries to read its piece of the arguments as JSON that was cut off, one character
-    fewer at a time, so the time for a piece from the middle of a call grows with the square of its length.
-    """
-    if parse_arguments(piece.args) is not None:
-        yield piece
-        return
-    yield piece._replace(args=piece.args[:_LONGEST_ARGS])
-    for start in range(_LONGEST_ARGS, len(piece.args), _LONGEST_ARGS):
-        yield ToolPiece(piece.slot, None, None, piece.args[start : start + _LONGEST_ARGS])
-
-
-def _logprobs_chunk(logprobs: dict[str, Any]) -> AIMessageChunk:
-    return AIMessageChunk(content="", response_metadata={"logprobs": logprobs})
-
-
-_CHUNKS: dict[int, Callable[[Any], AIMessageChunk]] = {
-    REASONING: _reasoning_chunk,
-    TEXT: _text_chunk,
-    TOOL: _tool_chunk,
-    LOGPROBS: _logprobs_chunk,
-}
 _OUTPUT_KEYS = frozenset({"model_name", "model_provider", "token_usage"})

@@ -123,22 +123,16 @@ class TestChunks:
         messages = [item.message for item in items]
         assert summed(items) == messages[0] + (messages[1] + messages[2]) + messages[3]
 
-    def test_bring_long_arguments_in_pieces(self):
-        """langchain-core takes time by the square of a piece's length to find that it is no JSON."""
+    def test_bring_long_arguments(self):
         long = "0123456789" * 1000
         body = stream(
-            {"tool_calls": [call('{"x": "' + long, call_id="a", name="f")]}, {"tool_calls": [call(long + '"}')]}
+            {"tool_calls": [call('{"x": ["' + long + '", ', call_id="a", name="f")]},
+            {"tool_calls": [call('{"y": "' + long + '"}, ')]},
+            {"tool_calls": [call('"' + long)]},
+            {"tool_calls": [call('"]}')]},
         )
-        items = read(ChunkReader, body)
-        pieces = [piece for item in items for piece in item.message.tool_call_chunks]
-        assert max(len(piece["args"]) for piece in pieces) == 1024
-        assert [(piece["id"], piece["name"]) for piece in pieces] == [("a", "f")] + [(None, None)] * (len(pieces) - 1)
-        assert summed(items).tool_calls == [{"type": "tool_call", "id": "a", "name": "f", "args": {"x": long * 2}}]
-
-    def test_bring_long_arguments_that_are_whole_at_once(self):
-        arguments = json.dumps({"x": "0123456789" * 1000})
-        first, _ = read(ChunkReader, stream({"tool_calls": [call(arguments, call_id="a", name="f")]}))
-        assert first.message.tool_call_chunks[0]["args"] == arguments
+        [found] = summed(read(ChunkReader, body)).tool_calls
+        assert found == {"type": "tool_call", "id": "a", "name": "f", "args": {"x": [long, {"y": long}, long]}}
 
     def test_of_a_document_are_those_of_its_message(self):
         items = read(ChunkReader, answer({"content": "x", "reasoning": "r"}))
