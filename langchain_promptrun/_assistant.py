@@ -124,6 +124,16 @@ def assistant_turn(message: AIMessage, *, send_reasoning: bool = True) -> Assist
     return AssistantTurn(wire, reading.media)
 
 
+def plain_turn(message: AIMessage) -> AssistantTurn:
+    """Convert an AIMessage of a text and tool calls alone, as long histories of agents are made of.
+
+    Raises:
+        UnsendableError: Tool arguments hold what JSON cannot carry.
+    """
+    calls = _listed_calls(message)
+    return AssistantTurn({"role": "assistant", "content": message.content or None, "tool_calls": calls}, [])
+
+
 def _content(reading: _Reading, wire: Mapping[str, Any]) -> str | list[Part] | None:
     """Plain text goes out as one string, the form that every model behind a gateway takes."""
     if any(part.keys() != {"type", "text"} for part in reading.parts):

@@ -22,7 +22,7 @@ from langchain_core.messages import (
 )
 
 from langchain_promptrun import _json
-from langchain_promptrun._assistant import ATTACHED, assistant_turn
+from langchain_promptrun._assistant import ATTACHED, assistant_turn, plain_turn
 from langchain_promptrun._content import block_type, content_parts, indexed, mark, markers_of, string, text_parts
 from langchain_promptrun._json import UnsendableError
 from langchain_promptrun._media import MEDIA_PARTS
@@ -74,11 +74,12 @@ def wire_messages(
 
 
 class _Call(NamedTuple):
-    """A tool call that waits for its result."""
+    """A tool call that waits for its result, and where it stands."""
 
     id: str
     name: str
-    place: str
+    message: int
+    place: int
 
 
 class _Calls:
@@ -101,12 +102,11 @@ class _Calls:
         self._any = self._any or "tool_calls" in wire or "function_call" in wire
         calls: list[WireCall] = wire.get("tool_calls", [])
         for index, wire_call in enumerate(calls):
-            place = f"messages[{position}].tool_calls[{index}]"
-            call = _Call(wire_call["id"] or f"call_{position}_{index}", wire_call["function"]["name"], place)
+            call_id = wire_call["id"] or f"call_{position}_{index}"
+            call = self.waiting[call_id] = _Call(call_id, wire_call["function"]["name"], position, index)
             if not wire_call["id"]:
-                wire_call["id"] = call.id
+                wire_call["id"] = call_id
                 self._nameless.append(call)
-            self.waiting[call.id] = call
 
     def answer(self, call_id: str, name: str | None) -> str:
         """Note a result, and return the id that it goes out under."""
@@ -123,14 +123,16 @@ class _Calls:
 
     def close_turn(self) -> None:
         """Note that the run of results is over."""
-        self._overdue |= self.waiting
-        self.waiting = {}
+        if self.waiting:
+            self._overdue |= self.waiting
+            self.waiting = {}
 
     def end(self) -> None:
         """Refuse a conversation that goes on after an unanswered call."""
         for call in self._overdue.values():
             problem = f"calls tool {call.name!r} with id {call.id!r}, and no later message has the result of that id"
-            raise UnsendableError(call.place, f"{problem}: add its ToolMessage, or leave out the call")
+            place = f"messages[{call.message}].tool_calls[{call.place}]"
+            raise UnsendableError(place, f"{problem}: add its ToolMessage, or leave out the call")
 
     def _match_nameless(self, name: str | None) -> str:
         if not self._nameless:
@@ -181,16 +183,17 @@ class _Conversation:
     def ai(self, message: AIMessage) -> None:
         """Add an assistant turn."""
         fields = vars(message)
-        calls = fields["tool_calls"] or fields["invalid_tool_calls"]
-        if type(fields["content"]) is str and not fields["additional_kwargs"] and not calls:
+        plain = type(fields["content"]) is str and not fields["additional_kwargs"]
+        if plain and not (fields["tool_calls"] or fields["invalid_tool_calls"]):
             self._say("assistant", message)
             return
-        turn = assistant_turn(message, send_reasoning=self._send_reasoning)
+        turn = plain_turn(message) if plain else assistant_turn(message, send_reasoning=self._send_reasoning)
         if self._unsettled:
             self._settle()
         self._add(turn.message, fields)
         self._calls.open(turn.message, self.position)
-        self._attach("Attached to the assistant's message:", turn.attachments)
+        if turn.attachments:
+            self._attach("Attached to the assistant's message:", turn.attachments)
         self._unsettled = True
 
     def tool(self, message: ToolMessage) -> None:
@@ -211,7 +214,8 @@ class _Conversation:
 
     def end(self) -> list[dict[str, Any]]:
         """The whole conversation."""
-        self._flush()
+        if self._attachments:
+            self._flush()
         self._calls.end()
         return self._wire
 
@@ -270,14 +274,14 @@ class _Conversation:
 
     def _settle(self) -> None:
         """End the run of tool results."""
-        self._flush()
+        if self._attachments:
+            self._flush()
         self._calls.close_turn()
         self._unsettled = False
 
     def _flush(self) -> None:
-        if self._attachments:
-            self._wire.append({"role": "user", "content": self._attachments})
-            self._attachments = []
+        self._wire.append({"role": "user", "content": self._attachments})
+        self._attachments = []
 
 
 def _as_data(blocks: Iterable[tuple[int, str | Block]]) -> Iterator[tuple[int, str | Block]]:
