@@ -1,9 +1,4 @@
-"""Parts of an answer -> langchain-core's chunks, restored from patterns instead of validated one by one. Pure.
-
-Most of what a chunk costs is pydantic's validation of fields that this package has just made. So each kind of chunk
-is validated once, as a pattern, and every further one is restored from the pattern's state, as unpickling does it
-(`__getstate__`, `__setstate__`). A restored chunk equals the one that its constructor makes.
-"""
+"""Parts of an answer -> langchain-core's chunks. Pure."""
 
 from __future__ import annotations
 
@@ -13,51 +8,19 @@ from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 
 from langchain_promptrun._answer import LOGPROBS, PROVIDER, REASONING, TEXT, TOOL
+from langchain_promptrun._patterns import Pattern
 from langchain_promptrun._tool_calls import ToolPiece, parse_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from langchain_core.messages import InvalidToolCall, ToolCallChunk
-    from pydantic import BaseModel
 
 _LONGEST_ARGS = 1024
-_new = object.__new__
 
 
-class _Pattern:
-    """What all chunks of a kind have in common.
-
-    Args:
-        model: One of them.
-    """
-
-    __slots__ = ("_containers", "_extra", "_fields", "_fields_set", "_private")
-
-    def __init__(self, model: BaseModel) -> None:
-        state = model.__getstate__()
-        self._fields: dict[str, Any] = state["__dict__"]
-        self._containers = [(name, type(value)) for name, value in self._fields.items() if type(value) in {dict, list}]
-        self._extra: dict[str, Any] | None = state["__pydantic_extra__"]
-        self._private: dict[str, Any] | None = state["__pydantic_private__"]
-        self._fields_set: set[str] = state["__pydantic_fields_set__"]
-
-    def state(self, **fields: Any) -> dict[str, Any]:
-        """The state of a model with these fields; it shares nothing that can be changed with any other."""
-        values = self._fields.copy()
-        for name, container in self._containers:
-            values[name] = container()
-        values.update(fields)
-        return {
-            "__dict__": values,
-            "__pydantic_extra__": None if self._extra is None else self._extra.copy(),
-            "__pydantic_private__": None if self._private is None else self._private.copy(),
-            "__pydantic_fields_set__": self._fields_set.copy(),
-        }
-
-
-_MESSAGE = _Pattern(AIMessageChunk(content=""))
-_GENERATION = _Pattern(ChatGenerationChunk(message=AIMessageChunk(content="")))
+_MESSAGE = Pattern(AIMessageChunk(content=""))
+_GENERATION = Pattern(ChatGenerationChunk(message=AIMessageChunk(content="")))
 
 
 def text_chunk(text: str) -> ChatGenerationChunk:
@@ -79,11 +42,7 @@ def chunks_of(kind: int, payload: Any) -> list[ChatGenerationChunk]:
 
 
 def _chunk(text: str, **fields: Any) -> ChatGenerationChunk:
-    message = _new(AIMessageChunk)
-    message.__setstate__(_MESSAGE.state(**fields))
-    generation = _new(ChatGenerationChunk)
-    generation.__setstate__(_GENERATION.state(message=message, text=text))
-    return generation
+    return _GENERATION.restore(message=_MESSAGE.restore(**fields), text=text)
 
 
 def _text_chunks(text: str) -> list[ChatGenerationChunk]:

@@ -135,8 +135,8 @@ def wire_parameters(values: Mapping[str, Any], keywords: Keywords, stop: list[st
         ValueError: No model, both limits on tokens in one call, or a tool or a choice that cannot be sent.
         TypeError: A mapping that is none.
     """
-    merged: dict[str, Any] = {}
-    for layer in _layers(values, keywords, stop):
+    merged = {name: values[name] for name in WIRE_FIELDS}
+    for layer in filter(None, _layers(values, keywords, stop)):
         if any(layer.get(name) is not None for name in _LIMITS):
             merged |= dict.fromkeys(_LIMITS)
         merged |= layer
@@ -149,8 +149,7 @@ def wire_parameters(values: Mapping[str, Any], keywords: Keywords, stop: list[st
 
 
 def _layers(values: Mapping[str, Any], keywords: Keywords, stop: list[str] | None) -> Iterator[Mapping[str, Any]]:
-    """Give the sources of parameters, the last one being the strongest."""
-    yield {name: values[name] for name in WIRE_FIELDS}
+    """Give the sources of parameters beside the fields, the last one being the strongest."""
     yield values["model_kwargs"]
     yield values["extra_body"]
     options = keywords.options

@@ -9,10 +9,18 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 
 from langchain_promptrun._answer import LOGPROBS, REASONING, TEXT, TOOL, Choice, Part
 from langchain_promptrun._chunks import chunks_of, text_chunk
+from langchain_promptrun._patterns import Pattern
 from langchain_promptrun._reader import MOST_CHOICES, Reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_MESSAGE = Pattern(
+    AIMessage(""),
+    *("additional_kwargs", "response_metadata", "tool_calls", "invalid_tool_calls", "usage_metadata"),
+)
+_GENERATION = Pattern(ChatGeneration(message=AIMessage("")), "generation_info")
+_RESULT = Pattern(ChatResult(generations=[]), "llm_output")
 
 NOT_AN_OBJECT = "The arguments are not a JSON object."
 
@@ -74,10 +82,10 @@ class ResultReader(Reader[ChatResult]):
         for position, (index, choice) in enumerate(sorted(self._choices.items())):
             message = self._message(choice, self._parts.get(index, []), first=position == 0)
             info = _generation_info(message.response_metadata)
-            generations.append(ChatGeneration(message=message, generation_info=info))
+            generations.append(_GENERATION.restore(message=message, text=message.content, generation_info=info))
         metadata = generations[0].message.response_metadata
         output = {key: value for key, value in metadata.items() if key in _OUTPUT_KEYS}
-        items.append(ChatResult(generations=generations, llm_output=output))
+        items.append(_RESULT.restore(generations=generations, llm_output=output))
 
     def _message(self, choice: Choice, parts: list[Part], *, first: bool) -> AIMessage:
         ending = choice.end(self._envelope, with_usage=first)
@@ -89,7 +97,7 @@ class ResultReader(Reader[ChatResult]):
         for logprobs in _of_kind(parts, LOGPROBS):
             metadata["logprobs"] = joined_logprobs(metadata.get("logprobs", {}), logprobs)
         calls, invalid_calls = _sorted_calls(choice)
-        return AIMessage(
+        return _MESSAGE.restore(
             content="".join(_of_kind(parts, TEXT)),
             additional_kwargs=extras | ending.additional_kwargs,
             response_metadata=metadata,

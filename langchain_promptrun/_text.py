@@ -23,12 +23,13 @@ def without_surrogates(text: str) -> str:
 
 def cleaned(value: Any) -> Any:
     """Apply `without_surrogates` to all texts of a JSON value, keys included."""
-    if isinstance(value, str):
+    kind = type(value)
+    if kind is str:
         return without_surrogates(value)
-    if isinstance(value, list):
+    if kind is dict:
+        return {without_surrogates(key): cleaned(item) if item else item for key, item in value.items()}
+    if kind is list:
         return [cleaned(item) for item in value]
-    if isinstance(value, dict):
-        return {without_surrogates(key): cleaned(item) for key, item in value.items()}
     return value
 
 

@@ -28,6 +28,8 @@ _CACHE_CREATION = (
     "cache_write_input_tokens",
 )
 _REASONING = ("reasoning_tokens", "thinking_tokens")
+# Every count that is not larger is one, whatever its type makes of it.
+_USUAL = 1 << 53
 
 
 def usage_metadata(usage: object) -> UsageMetadata | None:
@@ -111,7 +113,10 @@ def _first_of_two(
 
 def _first(counts: dict[str, Any], names: Iterable[str]) -> int | None:
     for name in names:
-        if (number := _number(counts.get(name))) is not None:
+        value = counts.get(name)
+        if type(value) is int and 0 <= value <= _USUAL:
+            return value
+        if value is not None and (number := _number(value)) is not None:
             return int(number)
     return None
 

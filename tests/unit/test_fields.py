@@ -9,8 +9,10 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from langchain_promptrun import ChatPromptrun, __version__
+from langchain_promptrun._connection_fields import ConnectionFields
 from langchain_promptrun._defaults import chosen
 from langchain_promptrun._fields import PromptrunFields
+from langchain_promptrun._prompt_fields import PromptFields
 
 KNOWN = "anthropic/claude-3.5-haiku"
 
@@ -221,14 +223,22 @@ def test_a_none_that_says_nothing_is_the_default(name):
     assert getattr(make(**{name: None}), name) == getattr(make(), name)
 
 
-def test_every_field_is_documented_below_its_name():
-    (declared,) = ast.parse(inspect.getsource(PromptrunFields)).body
+@pytest.mark.parametrize(
+    ("fields", "bare"),
+    [
+        (PromptrunFields, ["none_is_default"]),
+        (ConnectionFields, ["_transport"]),
+        (PromptFields, ["none_is_default", "keyword_advice"]),
+    ],
+)
+def test_every_field_is_documented_below_its_name(fields, bare):
+    (declared,) = ast.parse(inspect.getsource(fields)).body
     undocumented = [
         ast.unparse(field.target)
         for field, below in itertools.pairwise(declared.body)
         if isinstance(field, ast.AnnAssign) and not isinstance(below, ast.Expr)
     ]
-    assert undocumented == ["_transport"]
+    assert undocumented == bare
 
 
 class TestKey:

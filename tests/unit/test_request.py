@@ -8,6 +8,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from pydantic import SecretStr
 
 from langchain_promptrun import ChatPromptrun, __version__
+from langchain_promptrun._connection_fields import ConnectionFields
 from langchain_promptrun._exchange import Timeouts
 from langchain_promptrun._fields import PromptrunFields
 from langchain_promptrun._params import ALIASES, SETTINGS, WIRE_FIELDS, sort_keywords
@@ -80,7 +81,9 @@ SET = {
     "parallel_tool_calls": False,
     "user": "someone",
 }
-FROM_LANGCHAIN = frozenset(ChatPromptrun.model_fields) - frozenset(PromptrunFields.__annotations__)
+FROM_LANGCHAIN = frozenset(ChatPromptrun.model_fields) - frozenset(
+    PromptrunFields.__annotations__ | ConnectionFields.__annotations__
+)
 
 
 def test_every_declared_field_goes_on_the_wire_or_is_a_setting():

@@ -84,6 +84,18 @@ class TestResult:
         [result] = read(ResultReader, several(choice("x", logprobs=logprobs)))
         assert result.generations[0].generation_info == {"finish_reason": "stop", "logprobs": logprobs}
 
+    @pytest.mark.parametrize(
+        "message", [{"content": "x", "reasoning": "r"}, {"tool_calls": [call("{", call_id="a", name="f")]}]
+    )
+    def test_is_as_constructed(self, message):
+        [result] = read(ResultReader, answer(message, usage=USAGE))
+        [generation] = result.generations
+        given = {name: getattr(generation.message, name) for name in generation.message.model_fields_set}
+        made = ChatGeneration(message=AIMessage(**given), generation_info=generation.generation_info)
+        assert repr(generation) == repr(made)
+        assert generation.__getstate__() == made.__getstate__()
+        assert result == ChatResult(generations=[made], llm_output=result.llm_output)
+
 
 class TestChunks:
     def test_bring_one_fact_each_and_the_last_one_the_rest(self):

@@ -1,0 +1,104 @@
+"""Claims of `_prompt_disk`: the last good records on disk."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from langchain_promptrun._prompt_disk import Shelf
+from langchain_promptrun._prompt_record import PromptModel, PromptRecord
+
+RECORD = PromptRecord(prompt="One {{x}}.", version=3, tag="prod", model=PromptModel(model="v/m"), temperature=0.5)
+QUERY = {"projectId": "p", "tag": "prod"}
+URL = "https://h/v1"
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    return Shelf(str(tmp_path / "deep" / "folder"), URL, QUERY)
+
+
+def files(shelf):
+    return sorted(path.name for path in shelf.path.parent.iterdir())
+
+
+def test_a_record_comes_back(shelf):
+    shelf.write(RECORD)
+    assert shelf.read() == RECORD
+    assert files(shelf) == [shelf.path.name]
+
+
+def test_only_the_owner_may_read_it(shelf):
+    old = os.umask(0)
+    try:
+        shelf.write(RECORD)
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(shelf.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(shelf.path.parent.stat().st_mode) == 0o700
+
+
+def test_the_file_holds_promptruns_own_spelling(shelf):
+    shelf.write(RECORD)
+    assert json.loads(shelf.path.read_bytes()) == {
+        "prompt": "One {{x}}.",
+        "version": 3,
+        "tag": "prod",
+        "model": {"model": "v/m"},
+        "temperature": 0.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("url", "query"),
+    [
+        ("https://other/v1", QUERY),
+        (URL, {"projectId": "q", "tag": "prod"}),
+        (URL, {"projectId": "p", "tag": "dev"}),
+        (URL, {"projectId": "p", "version": 3}),
+    ],
+)
+def test_each_address_project_tag_and_version_has_its_own_file(tmp_path, shelf, url, query):
+    assert Shelf(str(tmp_path), url, query).path.name != shelf.path.name
+
+
+def test_the_same_prompt_has_the_same_file_in_each_process(tmp_path):
+    assert Shelf(str(tmp_path), URL, QUERY).path == Shelf(str(tmp_path), URL, dict(reversed(QUERY.items()))).path
+
+
+def test_what_is_there_is_not_written_again(shelf):
+    shelf.write(RECORD)
+    first = shelf.path.stat().st_ino
+    shelf.write(RECORD)
+    assert shelf.path.stat().st_ino == first
+    shelf.write(RECORD.model_copy(update={"version": 4}))
+    assert shelf.read().version == 4
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(shelf, monkeypatch):
+    shelf.write(RECORD)
+
+    def full(_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="disk full"):
+        shelf.write(RECORD.model_copy(update={"version": 4}))
+    assert shelf.read() == RECORD
+    assert files(shelf) == [shelf.path.name]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b'{"prompt": "x"}'])
+def test_a_file_that_is_missing_or_no_record_is_none(shelf, content):
+    if content is not None:
+        shelf.write(RECORD)
+        shelf.path.write_bytes(content)
+    assert shelf.read() is None
+
+
+def test_a_file_that_cannot_be_read_raises(shelf):
+    shelf.path.mkdir(parents=True)
+    with pytest.raises(OSError, match=Path(shelf.path).name):
+        shelf.read()

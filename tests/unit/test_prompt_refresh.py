@@ -1,0 +1,162 @@
+"""Claims of `_prompt_refresh`: when a prompt is asked for again, with a clock that stands still until it is moved."""
+
+import math
+
+import pytest
+
+from langchain_promptrun import PromptrunAPIError, PromptrunRateLimitError
+from langchain_promptrun._prompt_record import PromptRecord
+from langchain_promptrun._prompt_refresh import Freshness
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def fresh(clock):
+    return Freshness(60, clock)
+
+
+ONE = PromptRecord(prompt="One.", version=1)
+TWO = PromptRecord(prompt="Two.", version=2)
+LIMITED = PromptrunRateLimitError("slow down", status_code=429)
+DOWN = PromptrunAPIError("down", status_code=503)
+
+
+def waits(freshness, *errors, **more):
+    """The seconds to wait after each of some failures in a row."""
+    found = []
+    for error in errors:
+        freshness.failed(error)
+        found.append(freshness.due_in(**more))
+    return found
+
+
+def test_nothing_known_is_due(fresh):
+    assert fresh.due_in() <= 0
+
+
+def test_a_record_is_fresh_for_its_seconds(fresh, clock):
+    fresh.succeeded(ONE)
+    assert fresh.due_in() == 60
+    clock.now += 59
+    assert fresh.due_in() == 1
+    clock.now += 1
+    assert fresh.due_in() == 0
+
+
+def test_an_interval_takes_the_place_of_the_seconds(fresh):
+    fresh.succeeded(ONE)
+    assert fresh.due_in(5) == 5
+
+
+def test_a_pinned_version_is_never_due_again(clock):
+    fresh = Freshness(None, clock)
+    assert fresh.due_in() <= 0
+    fresh.failed(DOWN, substitute=TWO)
+    assert fresh.due_in() == 60
+    assert not fresh.is_lasting
+    fresh.succeeded(ONE)
+    assert fresh.is_lasting
+    assert fresh.due_in() == fresh.due_in(5) == math.inf
+
+
+def test_a_rate_limit_doubles_the_wait_up_to_16_times_and_5_minutes(clock):
+    assert waits(Freshness(6, clock), *[LIMITED] * 6) == [12, 24, 48, 96, 96, 96]
+    assert waits(Freshness(60, clock), *[LIMITED] * 4) == [120, 240, 300, 300]
+
+
+def test_other_failures_wait_as_ever_and_longer_from_the_third_on(clock):
+    assert waits(Freshness(10, clock), *[DOWN] * 7) == [10, 10, 15, 22.5, 33.75, 40, 40]
+
+
+def test_other_failures_do_not_shorten_what_a_rate_limit_made_long(clock):
+    assert waits(Freshness(10, clock), *[LIMITED] * 3, DOWN, ValueError("x")) == [20, 40, 80, 80, 80]
+
+
+def test_no_wait_after_a_failure_is_longer_than_5_minutes_or_shorter_than_a_second(clock):
+    assert waits(Freshness(3600, clock), DOWN) == [300]
+    assert waits(Freshness(0, clock), DOWN) == [1]
+
+
+@pytest.mark.parametrize(("asked_for", "wait"), [(30, 60), (200, 200), (4000, 300)])
+def test_what_the_server_asks_for_is_obeyed_within_5_minutes(clock, asked_for, wait):
+    assert waits(Freshness(60, clock), PromptrunAPIError("x", status_code=503, retry_after=asked_for)) == [wait]
+
+
+def test_an_interval_grows_as_the_seconds_do(fresh):
+    assert waits(fresh, LIMITED, LIMITED, interval=5) == [10, 20]
+
+
+def test_a_success_ends_the_waiting(fresh):
+    waits(fresh, LIMITED, LIMITED)
+    fresh.succeeded(ONE)
+    assert fresh.due_in() == 60
+    assert waits(fresh, LIMITED) == [120]
+
+
+class TestChanges:
+    def test_the_first_record_is_none(self, fresh):
+        assert fresh.succeeded(ONE) is None
+
+    def test_another_record_is_one_once(self, fresh):
+        fresh.succeeded(ONE)
+        assert fresh.succeeded(TWO) == (ONE, TWO)
+        assert fresh.succeeded(TWO) is None
+
+    def test_one_that_takes_the_place_of_a_substitute_is_one(self, fresh):
+        fresh.failed(DOWN, substitute=ONE)
+        assert fresh.succeeded(TWO) == (ONE, TWO)
+
+    def test_what_does_not_matter_is_kept_all_the_same(self, fresh):
+        fresh.succeeded(ONE)
+        other = ONE.model_copy(update={"version_message": "x"})
+        assert fresh.succeeded(other) is None
+        assert fresh.record is other
+
+
+class TestFailures:
+    def test_the_last_good_record_stays(self, fresh):
+        fresh.succeeded(ONE)
+        fresh.failed(DOWN, substitute=TWO)
+        assert fresh.record is ONE
+
+    def test_a_substitute_is_served_where_there_is_no_record(self, fresh):
+        fresh.failed(DOWN)
+        assert fresh.record is None
+        fresh.failed(DOWN, substitute=TWO)
+        assert fresh.record is TWO
+
+    def test_a_warning_comes_once_a_minute(self, fresh, clock):
+        fresh.succeeded(ONE)
+        assert fresh.failed(DOWN)
+        assert not fresh.failed(DOWN)
+        clock.now += 59
+        assert not fresh.failed(DOWN)
+        clock.now += 1
+        assert fresh.failed(DOWN)
+
+    def test_an_error_that_is_raised_needs_no_warning(self, fresh):
+        assert not fresh.failed(DOWN)
+
+    def test_a_rate_limit_holds_while_nothing_can_be_served(self, fresh, clock):
+        fresh.failed(LIMITED)
+        assert fresh.refusal() is LIMITED
+        clock.now += 120
+        assert fresh.refusal() is None
+
+    def test_other_errors_hold_nobody_back(self, fresh):
+        assert fresh.refusal() is None
+        fresh.failed(DOWN)
+        assert fresh.refusal() is None
+        fresh.failed(ValueError("x"))
+        assert fresh.refusal() is None
