@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MODELS = 500
 _SLOW_MODELS = 10
 _IMPORTS = 11
-_SLOW_IMPORTS = 3
+_SLOW_IMPORTS = 1
 _NOWHERE = "http://localhost"
 _CLASSES = {
     "promptrun": "ChatPromptrun",
