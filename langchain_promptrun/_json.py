@@ -82,7 +82,7 @@ def dumps(value: object) -> bytes:
         data = orjson.dumps(value, default=_simpler, option=_OPTIONS)
     except orjson.JSONEncodeError:
         return _dumps_slowly(value)
-    if data.count(b"null") != data.count(_INTENDED_NULL):
+    if b"null" in data and data.count(b"null") != data.count(_INTENDED_NULL):
         _plain_whole(value)
     return data
 

@@ -64,7 +64,13 @@ def wire_messages(
             an unknown type, tool arguments that JSON cannot carry, a tool call without a result.
     """
     conversation = _Conversation(send_reasoning=send_reasoning, send_names=send_names)
+    wire = conversation.wire
     for position, message in enumerate(messages):
+        role = _PLAIN_ROLES.get(type(message))
+        # In a long plain conversation the attributes of pydantic models would cost more than all the rest.
+        if role is not None and not conversation.unsettled and _is_plain(fields := vars(message)):
+            wire.append({"role": role, "content": fields["content"]})
+            continue
         conversation.position = position
         try:
             (_CONVERTERS.get(type(message)) or _inherited(message))(conversation, message)
@@ -147,18 +153,20 @@ class _Conversation:
 
     Attributes:
         position: Index of the message that is being converted.
+        wire: The wire messages so far.
+        unsettled: Whether a run of tool results may go on.
     """
 
-    __slots__ = ("_attachments", "_calls", "_send_names", "_send_reasoning", "_unsettled", "_wire", "position")
+    __slots__ = ("_attachments", "_calls", "_send_names", "_send_reasoning", "position", "unsettled", "wire")
 
     def __init__(self, *, send_reasoning: bool, send_names: bool) -> None:
         self.position = 0
         self._send_reasoning = send_reasoning
         self._send_names = send_names
-        self._wire: list[dict[str, Any]] = []
+        self.wire: list[dict[str, Any]] = []
         self._calls = _Calls()
         self._attachments: list[Part] = []
-        self._unsettled = False
+        self.unsettled = False
 
     def system(self, message: SystemMessage) -> None:
         """Add a system message; `__openai_role__` is how LangChain marks OpenAI's developer messages."""
@@ -188,13 +196,13 @@ class _Conversation:
             self._say("assistant", message)
             return
         turn = plain_turn(message) if plain else assistant_turn(message, send_reasoning=self._send_reasoning)
-        if self._unsettled:
+        if self.unsettled:
             self._settle()
         self._add(turn.message, fields)
         self._calls.open(turn.message, self.position)
         if turn.attachments:
             self._attach("Attached to the assistant's message:", turn.attachments)
-        self._unsettled = True
+        self.unsettled = True
 
     def tool(self, message: ToolMessage) -> None:
         """Add a tool's result; its artifact is not for the model, and its content says whether it failed."""
@@ -203,7 +211,7 @@ class _Conversation:
     def function(self, message: FunctionMessage) -> None:
         """Add the result of OpenAI's deprecated kind of call, which names the function instead of an id."""
         self._say("function", message)
-        self._wire[-1]["name"] = message.name
+        self.wire[-1]["name"] = message.name
 
     def chat(self, message: ChatMessage) -> None:
         """Add a message of any role."""
@@ -217,17 +225,16 @@ class _Conversation:
         if self._attachments:
             self._flush()
         self._calls.end()
-        return self._wire
+        return self.wire
 
     def _say(self, role: str, message: BaseMessage, blocks: list[tuple[int, str | Block]] | None = None) -> None:
         """Add a message that answers no tool call; `blocks` stands for its content where that is not the whole."""
-        if self._unsettled:
+        if self.unsettled:
             self._settle()
-        # In a long plain conversation the attributes of a pydantic model would cost more than all the rest.
         fields = vars(message)
         content, kwargs = fields["content"], fields["additional_kwargs"]
         if type(content) is str and not kwargs and not fields["name"]:
-            self._wire.append({"role": role, "content": content})
+            self.wire.append({"role": role, "content": content})
             return
         parts = content_parts(blocks or indexed(content))
         mark(parts, markers_of(kwargs))
@@ -238,13 +245,13 @@ class _Conversation:
             name = fields["name"] or fields["additional_kwargs"].get("name")
             if self._send_names and isinstance(name, str) and _LEGAL_NAME.fullmatch(name):
                 wire["name"] = name
-        self._wire.append(wire)
+        self.wire.append(wire)
 
     def _result(self, call_id: str, message: BaseMessage, name: str | None) -> None:
         content = message.content
         if type(content) is str and not message.additional_kwargs:
             call_id = self._calls.answer(call_id, name)
-            self._wire.append({"role": "tool", "tool_call_id": call_id, "content": content})
+            self.wire.append({"role": "tool", "tool_call_id": call_id, "content": content})
             return
         parts = content_parts(_as_data(indexed(content)))
         self._add_result(call_id, name, parts, markers_of(message.additional_kwargs))
@@ -265,23 +272,29 @@ class _Conversation:
         if media:
             content = content or ATTACHED
             self._attach(f"Attached to the result of tool call {call_id}:", media)
-        self._wire.append({"role": "tool", "tool_call_id": call_id, "content": content})
+        self.wire.append({"role": "tool", "tool_call_id": call_id, "content": content})
 
     def _attach(self, label: str, media: list[Part]) -> None:
-        if media:
-            self._attachments += [*text_parts(label), *media]
-        self._unsettled = True
+        self._attachments += [*text_parts(label), *media]
+        self.unsettled = True
 
     def _settle(self) -> None:
         """End the run of tool results."""
         if self._attachments:
             self._flush()
         self._calls.close_turn()
-        self._unsettled = False
+        self.unsettled = False
 
     def _flush(self) -> None:
-        self._wire.append({"role": "user", "content": self._attachments})
+        self.wire.append({"role": "user", "content": self._attachments})
         self._attachments = []
+
+
+def _is_plain(fields: Mapping[str, Any]) -> bool:
+    """Whether a message is a text and nothing else."""
+    return type(fields["content"]) is str and not (
+        fields["additional_kwargs"] or fields["name"] or fields.get("tool_calls") or fields.get("invalid_tool_calls")
+    )
 
 
 def _as_data(blocks: Iterable[tuple[int, str | Block]]) -> Iterator[tuple[int, str | Block]]:
@@ -309,6 +322,7 @@ def _inherited(message: BaseMessage) -> Callable[[_Conversation, Any], None]:
     raise UnsendableError("", f"is a {type(message).__name__}, which cannot be sent; accepted types: {accepted}")
 
 
+_PLAIN_ROLES: dict[type, str] = {SystemMessage: "system", HumanMessage: "user", AIMessage: "assistant"}
 _CONVERTERS: dict[type, Callable[[_Conversation, Any], None]] = {
     SystemMessage: _Conversation.system,
     HumanMessage: _Conversation.human,
