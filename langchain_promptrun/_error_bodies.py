@@ -11,6 +11,7 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from langchain_promptrun._json import loads
@@ -28,17 +29,18 @@ _LARGEST = 10**15
 _STATUS_DIGITS = 3
 _LOWEST_ERROR, _HIGHEST_ERROR = 400, 599
 
+# All patterns are strings: `re` compiles them when an error needs them, and keeps them.
 # C0 and C1 controls, line and paragraph separators, direction overrides, halves of surrogate pairs.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
-_MARKUP = re.compile(r"<[!?a-zA-Z]")
-_TAGGED = re.compile(r"<(title|h1|message)\b[^>]{0,200}>([^<]{1,400})", re.IGNORECASE)
-_TAG = re.compile(r"<[^<>]{0,500}>")
-_EVENT_DATA = re.compile(r"^data:(.+)$", re.MULTILINE)
+_UNPRINTABLE = "[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
+_MARKUP = r"<[!?a-zA-Z]"
+_TAGGED = r"(?i)<(title|h1|message)\b[^>]{0,200}>([^<]{1,400})"
+_TAG = r"<[^<>]{0,500}>"
+_EVENT_DATA = r"(?m)^data:(.+)$"
 # A JSON body cut off at a limit still shows its message.
-_CUT_OFF = re.compile(r'"(?:message|msg|detail|error)"\s{0,9}:\s{0,9}"((?:[^"\\]|\\.){1,2000})')
-_IDENTIFIER = re.compile(r"[A-Za-z][\w.-]{2,63}")
-_NOT_ALNUM = re.compile(r"[^a-z0-9]+")
-_SUFFIX = re.compile(r"(?:error|exception)$")
+_CUT_OFF = r'"(?:message|msg|detail|error)"\s{0,9}:\s{0,9}"((?:[^"\\]|\\.){1,2000})'
+_IDENTIFIER = r"[A-Za-z][\w.-]{2,63}"
+_NOT_ALNUM = r"[^a-z0-9]+"
+_SUFFIX = r"(?:error|exception)$"
 
 # Where a message may stand, the likelier places first; `error` holding an object comes before all of them.
 _MESSAGE_KEYS = (
@@ -124,7 +126,7 @@ def read_error(value: Any) -> ErrorBody:
 
 def tidy(text: str, limit: int) -> str:
     """The text on one line, without control characters, cut to `limit` characters."""
-    text = " ".join(_UNPRINTABLE.sub(" ", text[: 4 * limit]).split())
+    text = " ".join(re.sub(_UNPRINTABLE, " ", text[: 4 * limit]).split())
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
@@ -161,9 +163,9 @@ class _Reader:
         value = value[:BODY_LIMIT].strip("\ufeff \t\r\n")
         if value.startswith(("{", "[", '"')):
             return self._json(value, depth)
-        if value.startswith(("data:", "event:", "id:")) and (data := _EVENT_DATA.search(value)):
+        if value.startswith(("data:", "event:", "id:")) and (data := re.search(_EVENT_DATA, value)):
             return self.text(data[1], depth)
-        return _page_title(value) if _MARKUP.match(value) else tidy(value, _TEXT_LIMIT)
+        return _page_title(value) if re.match(_MARKUP, value) else tidy(value, _TEXT_LIMIT)
 
     def _json(self, value: str, depth: int) -> str:
         try:
@@ -188,7 +190,7 @@ def _is_type(text: str) -> bool:
 _KINDS: dict[str, Callable[[str], object]] = {
     "type": _is_type,
     "status": str.isdecimal,
-    "name": _IDENTIFIER.fullmatch,
+    "name": partial(re.fullmatch, _IDENTIFIER),
 }
 
 
@@ -218,16 +220,16 @@ def _joined(own: str, upstream: str) -> str:
 def _page_title(page: str) -> str:
     """The title of an HTML page, its heading, or the message of an XML answer; else its text."""
     found: dict[str, str] = {}
-    for tag in _TAGGED.finditer(page):
+    for tag in re.finditer(_TAGGED, page):
         found.setdefault(tag[1].lower(), tag[2])
     texts = (found.get(tag, "") for tag in ("title", "h1", "message"))
-    text = next(filter(None, map(str.strip, texts)), _TAG.sub(" ", page))
+    text = next(filter(None, map(str.strip, texts)), re.sub(_TAG, " ", page))
     return tidy(html.unescape(text), _TEXT_LIMIT)
 
 
 def _salvaged(text: str) -> str:
     """The message in JSON that was cut off; the text itself where it was no JSON."""
-    found = _CUT_OFF.search(text)
+    found = re.search(_CUT_OFF, text)
     if found is None:
         return tidy(text, _TEXT_LIMIT)
     try:
@@ -237,7 +239,7 @@ def _salvaged(text: str) -> str:
 
 
 def _plain_name(name: str) -> str:
-    return _SUFFIX.sub("", _NOT_ALNUM.sub("", name.lower()))
+    return re.sub(_SUFFIX, "", re.sub(_NOT_ALNUM, "", name.lower()))
 
 
 def _first(values: list[str]) -> str | None:

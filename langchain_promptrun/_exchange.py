@@ -28,8 +28,8 @@ ApiKey = str | SecretStr | Callable[[], str | SecretStr | Awaitable[str | Secret
 """A key, or a function, plain or async, that is asked for it at each attempt."""
 
 # RFC 9110, 5.1 and 5.5, without obs-text: what one client sends as Latin-1, the other sends as UTF-8
-_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_HEADER_VALUE = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
+_HEADER_NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_HEADER_VALUE = r"(?:[!-~](?:[\t -~]*[!-~])?)?"
 _FRAMING_HEADERS = frozenset({"content-length", "transfer-encoding"})
 
 
@@ -135,9 +135,9 @@ def check_headers(headers: Mapping[str, str]) -> None:
     for name, value in headers.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise TypeError(f"The header {name!r} must be a string and have a string as its value.")
-        if not _HEADER_NAME.fullmatch(name):
+        if not re.fullmatch(_HEADER_NAME, name):
             raise ValueError(f"The header name {name!r} has characters that no header name may have.")
-        if not _HEADER_VALUE.fullmatch(value):
+        if not re.fullmatch(_HEADER_VALUE, value):
             raise ValueError(
                 f"The value of the header {name!r} has characters that it may not have: only visible ASCII is "
                 "allowed, with spaces and tabs in between."

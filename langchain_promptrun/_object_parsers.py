@@ -17,7 +17,7 @@ from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.output_parsers import BaseTransformOutputParser
 from langchain_core.utils.json import parse_partial_json
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from typing_extensions import override
 
 from langchain_promptrun.errors import PromptrunRefusalError
@@ -55,6 +55,9 @@ class ObjectParser(BaseTransformOutputParser[Any]):
         target: The pydantic class to build; None leaves the value as it stands in JSON.
         may_call_tools: Whether an answer that calls tools is no error and gives None.
     """
+
+    # pydantic builds what it needs with the first parser, not at import
+    model_config = ConfigDict(defer_build=True)
 
     target: Any = None
     may_call_tools: bool = False

@@ -12,23 +12,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_MARKUP = re.compile(r"[`'\"*\\]")
-_GROUPING = re.compile(r"(?<=\d)[,_](?=\d{3})")
+# All patterns are strings: `re` compiles them when an error needs them, and keeps them.
+_MARKUP = r"[`'\"*\\]"
+_GROUPING = r"(?<=\d)[,_](?=\d{3})"
 
 # `code` and `type` values, in lower case without punctuation: context_length_exceeded (OpenAI),
 # exceed_context_size_error (llama.cpp), ContextWindowExceededError (LiteLLM).
-_NAME = re.compile(r"context(?:length|window|size|limit|overflow)|(?:prompt|input)toolong")
+_NAME = r"context(?:length|window|size|limit|overflow)|(?:prompt|input)toolong"
 
 
-def _any_of(*patterns: str) -> re.Pattern[str]:
-    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
+def _any_of(*patterns: str) -> str:
+    return "|".join(f"(?:{pattern})" for pattern in patterns)
 
 
 # Where `asked`, the output alone, is over `limit`, a shorter input would not help.
 _OUTPUT_ALONE = (
-    re.compile(r"too large: (?P<asked>\d{1,12}).{0,80}?context length is (?P<limit>\d{1,12})"),
-    re.compile(r"context length is (?P<limit>\d{1,12}).{0,160}?(?P<asked>\d{1,12}) in the completion"),
-    re.compile(r"exceed context limit: \d{1,12} \+ (?P<asked>\d{1,12}) > (?P<limit>\d{1,12})"),
+    r"too large: (?P<asked>\d{1,12}).{0,80}?context length is (?P<limit>\d{1,12})",
+    r"context length is (?P<limit>\d{1,12}).{0,160}?(?P<asked>\d{1,12}) in the completion",
+    r"exceed context limit: \d{1,12} \+ (?P<asked>\d{1,12}) > (?P<limit>\d{1,12})",
 )
 
 # Sure signs, which outweigh the words of a rate limit beside them. OpenAI and Groq answer a single request
@@ -81,17 +82,17 @@ def is_context_overflow(text: str, names: Iterable[str] = ()) -> bool:
     plain = _plain(text)
     if any(_output_alone(pattern, plain) for pattern in _OUTPUT_ALONE):
         return False
-    if any(_NAME.search(name) for name in names) or _SURE.search(plain):
+    if any(re.search(_NAME, name) for name in names) or re.search(_SURE, plain):
         return True
-    return not _PASSING.search(plain) and bool(_OVERFLOW.search(plain))
+    return not re.search(_PASSING, plain) and bool(re.search(_OVERFLOW, plain))
 
 
 def _plain(text: str) -> str:
     """The text in lower case, without markup, with `1,000` as `1000` and `max_tokens` as two words."""
-    text = _GROUPING.sub("", _MARKUP.sub("", text.lower()))
+    text = re.sub(_GROUPING, "", re.sub(_MARKUP, "", text.lower()))
     return " ".join(text.replace("_", " ").split())
 
 
-def _output_alone(pattern: re.Pattern[str], plain: str) -> bool:
-    found = pattern.search(plain)
+def _output_alone(pattern: str, plain: str) -> bool:
+    found = re.search(pattern, plain)
     return found is not None and int(found["asked"]) >= int(found["limit"])

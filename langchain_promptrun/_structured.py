@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda, RunnableMap, RunnableSerializable
 from langchain_core.utils.pydantic import is_basemodel_subclass
+from pydantic import ConfigDict
 from typing_extensions import override
 
 from langchain_promptrun._object_parsers import JsonParser, ObjectParser, ToolCallParser
@@ -116,6 +117,8 @@ def assemble(bound: Runnable[Any, Any], planned: Plan) -> Runnable[Any, Any]:
 
 class _ParseRaw(RunnableSerializable[dict[str, Any], dict[str, Any]]):
     """Adds the object to the dict that holds the message: one step, so that nothing is streamed before it failed."""
+
+    model_config = ConfigDict(defer_build=True)
 
     parser: ObjectParser
 
