@@ -5,6 +5,7 @@ PYTHON := $(VENV)/bin/python
 # What a target needs beyond the package and its runtime dependencies: groups of pyproject.toml.
 groups.demo :=
 groups.test := --group test --group peers --group examples --group docs
+groups.bench := $(groups.test) --group bench
 groups.lint := --group lint
 groups.types := --group types --group test
 groups.build := --group build
@@ -48,8 +49,9 @@ build: $(VENV)/.ready-build ## wheel and sdist in dist/; the wheel is tried in a
 	build/wheel/bin/python -I -m langchain_promptrun --offline "Does the wheel work?"
 
 ifneq ($(wildcard benchmarks/run.py),)
-bench: $(VENV)/.ready-test ## cost per chunk and per call beside the peers
+bench: $(VENV)/.ready-bench ## cost per chunk and per call beside the peers, as a table, as JSON and as a picture
 	$(PYTHON) benchmarks/run.py
+	$(PYTHON) benchmarks/plot.py
 endif
 
 clean: ## remove what was built and cached, except .venv

@@ -69,9 +69,9 @@ def _draw(axes: Any, title: str, works: dict[str, dict[str, Any]]) -> None:
         drawn = axes.bar(left, heights, width, label=label, color=color)
         axes.bar_label(drawn, [f"{height:,.0f}" if height else "" for height in heights], fontsize=7, padding=2)
     axes.set_title(title)
-    axes.set_yscale("log")
-    axes.set_ylabel("microseconds, logarithmic")
-    axes.set_xticks(range(len(works)), works, fontsize=8)
+    axes.set_ylabel("microseconds")
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.set_xticks(range(len(works)), [name.replace(", ", "\n") for name in works], fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
 
 
