@@ -27,18 +27,32 @@ if TYPE_CHECKING:
         PromptrunStreamTruncatedError,
         PromptrunTimeoutError,
     )
+    from langchain_promptrun.prompts import (
+        PromptChange,
+        PromptRecord,
+        PromptrunMissingVariableError,
+        PromptrunPrompt,
+    )
+
+_MODULES = dict.fromkeys(
+    ("PromptChange", "PromptRecord", "PromptrunMissingVariableError", "PromptrunPrompt"), "prompts"
+)
 
 __all__ = [
     "ChatPromptrun",
+    "PromptChange",
+    "PromptRecord",
     "PromptrunAPIError",
     "PromptrunAuthenticationError",
     "PromptrunConnectionError",
     "PromptrunContextOverflowError",
     "PromptrunError",
     "PromptrunInvalidRequestError",
+    "PromptrunMissingVariableError",
     "PromptrunNotFoundError",
     "PromptrunPaymentRequiredError",
     "PromptrunPermissionDeniedError",
+    "PromptrunPrompt",
     "PromptrunRateLimitError",
     "PromptrunRefusalError",
     "PromptrunResponseError",
@@ -52,7 +66,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "errors" if name.endswith("Error") else "chat_models"
+    module = _MODULES.get(name) or ("errors" if name.endswith("Error") else "chat_models")
     value = getattr(import_module(f"{__name__}.{module}"), name)
     globals()[name] = value
     return value

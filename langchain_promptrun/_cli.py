@@ -100,6 +100,18 @@ def _add_chat_arguments(parser: argparse.ArgumentParser) -> None:
     add_server_arguments(parser)
 
 
+def _add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("project", metavar="PROJECT", help="id of the project, a UUID")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--tag", help="the version with this tag, such as prod (default: latest)")
+    which.add_argument("--pin", type=int, metavar="N", help="version number N")
+    parser.add_argument("--var", action="append", default=[], metavar="NAME=VALUE", help="value of a variable")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--diff", type=int, metavar="N", help="show what is different from version N")
+    what.add_argument("--watch", action="store_true", help="go on, and show changes as they come")
+    add_server_arguments(parser)
+
+
 def add_server_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what every subcommand takes that talks to Promptrun."""
     server = parser.add_mutually_exclusive_group()
@@ -116,4 +128,5 @@ def _discard_stdout() -> None:
 
 COMMANDS = {
     "chat": Command("ask a model and print its answer", _add_chat_arguments, "langchain_promptrun._cli_chat"),
+    "prompt": Command("show a managed prompt", _add_prompt_arguments, "langchain_promptrun._cli_prompt"),
 }

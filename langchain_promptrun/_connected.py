@@ -1,4 +1,4 @@
-"""A model's hold on connections: taken at the first call, let go of on demand."""
+"""A model's or a prompt's hold on connections: taken at the first call, let go of on demand."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from langchain_promptrun._transport import Transport, TransportSettings
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from langchain_promptrun._connection_fields import ConnectionFields
+
 
 class ConnectedFields(CopiedFields):
-    """The fields of `ChatPromptrun`, and the connections that they call for."""
+    """The fields that say how to reach Promptrun, and the connections that they call for."""
 
     def _held(self) -> Transport:
-        """Return this model's hold on the shared connections."""
+        """Return this object's hold on the shared connections."""
         if self._transport is None:
             self._transport = new_transport(self)
         return self._transport
@@ -47,7 +49,7 @@ class ConnectedFields(CopiedFields):
         await self.aclose()
 
 
-def new_transport(fields: CopiedFields) -> Transport:
-    """Take hold of the connections that a model's settings call for."""
+def new_transport(fields: ConnectionFields) -> Transport:
+    """Take hold of the connections that settings call for."""
     settings = TransportSettings(max_connections=fields.max_connections, async_transport=fields.async_transport)
     return Transport(settings, fields.http_client, fields.http_async_client)

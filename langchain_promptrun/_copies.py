@@ -1,4 +1,4 @@
-"""What a copy, a pickle and a serialised form of a model keep.
+"""What a copy, a pickle and a serialised form of a model or a prompt keep.
 
 Fields go along; what was derived from them, and the hold on connections, do not. A key of the environment stays there.
 """
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from typing_extensions import override
 
+from langchain_promptrun._connection_fields import ConnectionFields, known_names
 from langchain_promptrun._defaults import chosen, environment_key
 from langchain_promptrun._field_checks import unknown_keyword
-from langchain_promptrun._fields import NONE_IS_DEFAULT, PromptrunFields, known_names, looked_up
 from langchain_promptrun._params import ALIASES
 
 if TYPE_CHECKING:
@@ -22,14 +22,20 @@ if TYPE_CHECKING:
 
     from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
 
-_SHARED = ("api_key", "http_client", "http_async_client", "rate_limiter", "cache", "callbacks", "custom_get_token_ids")
+_SHARED = (
+    *("api_key", "http_client", "http_async_client", "rate_limiter", "cache", "callbacks", "custom_get_token_ids"),
+    "on_change",
+)
 """Fields that may hold functions, locks and connections: copies share them, and not every pickler can write them."""
+
+_HOLDS = frozenset({"_transport", "_lease"})
+"""What is held on to while it is used: connections, and what was fetched over them."""
 
 _WRITERS_OF_FUNCTIONS = frozenset({"cloudpickle", "_dill"})
 _CANNOT = (TypeError, AttributeError, ValueError, RuntimeError, pickle.PicklingError)
 
 
-class CopiedFields(PromptrunFields):
+class CopiedFields(ConnectionFields):
     """The fields, and what becomes of them in copies, pickles and LangChain's JSON."""
 
     def __copy__(self) -> Self:
@@ -43,18 +49,17 @@ class CopiedFields(PromptrunFields):
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """Copy the fields deeply, but share clients, key functions and rate limiters, which cannot be copied."""
         memo = {} if memo is None else memo
-        for name in _SHARED:
-            value = getattr(self, name)
+        for value in self._shared().values():
             memo[id(value)] = value
         return super(CopiedFields, copy.copy(self)).__deepcopy__(memo)
 
     @override
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Copy the model.
+        """Copy the fields.
 
         Args:
-            update: Fields to change, checked as at construction. A profile that was looked up is looked up again
-                for another `model`.
+            update: Fields to change, checked as at construction. A model's profile that was looked up is looked up
+                again for another `model`.
             deep: Whether the values are copied, too.
 
         Raises:
@@ -64,9 +69,12 @@ class CopiedFields(PromptrunFields):
         _assign(copied, {ALIASES.get(name, name): value for name, value in (update or {}).items()})
         return copied
 
+    def _shared(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _SHARED if name in type(self).model_fields}
+
     @override
     def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
-        """Serialise the model for LangChain's `dumps`, without what nobody chose."""
+        """Serialise the fields for LangChain's `dumps`, without what nobody chose."""
         serialised = super().to_json()
         if serialised["type"] == "constructor":
             secrets = self.lc_secrets
@@ -80,8 +88,8 @@ class CopiedFields(PromptrunFields):
 
     def __getstate__(self) -> dict[Any, Any]:
         """Keep the fields; a key from the environment stays there, an explicit one is part of the pickle."""
-        for name in _SHARED:
-            _check_picklable(name, getattr(self, name))
+        for name, value in self._shared().items():
+            _check_picklable(type(self).__name__, name, value)
         state = super().__getstate__()
         fields = {name: value for name, value in state["__dict__"].items() if name in type(self).model_fields}
         if not chosen(self.api_key):
@@ -97,29 +105,28 @@ class CopiedFields(PromptrunFields):
 
 
 def _private(attributes: dict[str, Any] | None) -> dict[str, Any]:
-    return {**(attributes or {}), "_transport": None}
+    kept = {name: value for name, value in (attributes or {}).items() if name not in _HOLDS}
+    return {**kept, "_transport": None}
 
 
-def _assign(model: CopiedFields, values: Mapping[str, Any]) -> None:
+def _assign(fields: CopiedFields, values: Mapping[str, Any]) -> None:
     """Set fields, checked as at construction."""
-    known = known_names(type(model))
+    known = known_names(type(fields))
     # What is taken out goes first: of two limits one may take the other's place.
     for name, value in sorted(values.items(), key=lambda item: item[1] is not None):
         if name not in known:
-            raise unknown_keyword(type(model).__name__, name, known)
-        if value is not None or name not in NONE_IS_DEFAULT:
-            model.__pydantic_validator__.validate_assignment(model, name, value)
-    if "model" in values and "profile" not in values and not chosen(model.profile):
-        model.profile = looked_up(model.model)
+            raise unknown_keyword(type(fields).__name__, name, known, fields.keyword_advice)
+        if value is not None or name not in fields.none_is_default:
+            fields.__pydantic_validator__.validate_assignment(fields, name, value)
 
 
-def _check_picklable(name: str, value: object) -> None:
-    """Say which field keeps a model from being pickled."""
+def _check_picklable(owner: str, name: str, value: object) -> None:
+    """Say which field keeps its owner from being pickled."""
     try:
         _dumps()(value)
     except _CANNOT as error:
         kind = type(value).__name__
-        raise TypeError(f"A ChatPromptrun whose `{name}` cannot be pickled cannot be pickled: {kind}.") from error
+        raise TypeError(f"A {owner} whose `{name}` cannot be pickled cannot be pickled: {kind}.") from error
 
 
 def _dumps() -> Callable[[object], bytes]:

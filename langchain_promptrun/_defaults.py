@@ -40,6 +40,12 @@ class DefaultUrl(str, Defaulted):
     __slots__ = ()
 
 
+class DefaultTag(str, Defaulted):
+    """A prompt's tag that nobody chose."""
+
+    __slots__ = ()
+
+
 class DefaultSeconds(float, Defaulted):
     """A default duration."""
 

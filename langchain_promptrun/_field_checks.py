@@ -1,7 +1,8 @@
 """What a value of a field must be, and errors that say so without showing a secret.
 
 pydantic quotes what it refuses, and for a missing or a contradictory field it quotes all of the input: the key and the
-headers in it. Everything here is about values; which field has which check is said in `_fields`. Pure.
+headers in it. Everything here is about values; which field has which check is said where the
+fields are. Pure.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ KeySource = Callable[[], str | SecretStr | Awaitable[str | SecretStr]]
 
 SECRETS = frozenset({"api_key", "default_headers", "default_query"})
 """Fields whose values are never shown."""
+
+MORE_PARAMETERS = "Parameters of the request that are not fields go into model_kwargs or extra_body."
+"""What to do about a keyword that is no field of a model."""
 
 _HIDDEN = SecretStr("hidden")
 _PHASES = 4
@@ -105,14 +109,14 @@ def text_keys(value: Any) -> Any:
     return {str(key): bias for key, bias in value.items()} if isinstance(value, Mapping) else value
 
 
-def unknown_keyword(title: str, name: str, known: Iterable[str]) -> ValidationError:
+def unknown_keyword(title: str, name: str, known: Iterable[str], advice: str = MORE_PARAMETERS) -> ValidationError:
     """Make the error for a keyword that is no field; it names the nearest one."""
     near = get_close_matches(name, sorted(known), n=1)
     problem = _refusal(
-        "Unknown keyword `{name}`. {hint}Parameters of the request that are not fields go into model_kwargs or "
-        "extra_body.",
+        "Unknown keyword `{name}`. {hint}{advice}",
         name=name,
         hint=f"Did you mean `{near[0]}`? " if near else "",
+        advice=advice,
     )
     # A misspelt field may be one that holds a secret.
     return ValidationError.from_exception_data(title, [InitErrorDetails(type=problem, loc=(name,), input=_HIDDEN)])

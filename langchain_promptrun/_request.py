@@ -16,10 +16,11 @@ from langchain_promptrun._version import __version__
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
+    from langchain_promptrun._connection_fields import ConnectionFields
     from langchain_promptrun._exchange import ApiKey
     from langchain_promptrun._fields import PromptrunFields
 
-_BASE_HEADERS = {"content-type": "application/json", "user-agent": f"langchain-promptrun/{__version__}"}
+BASE_HEADERS = {"content-type": "application/json", "user-agent": f"langchain-promptrun/{__version__}"}
 _ACCEPT = {True: "text/event-stream", False: "application/json"}
 PROMPT_ID = "http-prompt-id"  # Promptrun's Node SDK: the header HTTP-Prompt-Id
 
@@ -49,13 +50,15 @@ def build_request(
     body = {"model": parameters.pop("model"), "messages": _messages(fields, messages, keywords), **parameters}
     _ask_to_stream(body, fields, stream=stream)
     options = keywords.options
-    headers = _headers(fields, options.get("extra_headers"))
+    headers = caller_headers(fields, options.get("extra_headers"))
+    if fields.prompt_cache_id is not None:
+        headers[PROMPT_ID] = fields.prompt_cache_id
     return Request(
         method="POST",
         url=f"{fields.base_url}/chat/completions",
-        api_key=_api_key(fields, headers),
+        api_key=key_of(fields, headers),
         body=_json.dumps(body),
-        headers=_BASE_HEADERS | {"accept": _ACCEPT[stream]} | headers,
+        headers=BASE_HEADERS | {"accept": _ACCEPT[stream]} | headers,
         query=merged_mapping("extra_query", fields.default_query, options.get("extra_query")),
         timeouts=Timeouts(*fields.timeouts),
         stream_chunk_timeout=fields.stream_chunk_timeout if stream else None,
@@ -66,16 +69,14 @@ def build_request(
     )
 
 
-def _headers(fields: PromptrunFields, extra: Any) -> dict[str, str]:
+def caller_headers(fields: ConnectionFields, extra: Any = None) -> dict[str, str]:
     """Merge the caller's headers, names in lower case, so that one given twice is sent once."""
     headers = merged_mapping("extra_headers", fields.default_headers, extra)
-    if fields.prompt_cache_id is not None:
-        headers[PROMPT_ID] = fields.prompt_cache_id
     check_headers(headers)
     return {name.lower(): value for name, value in headers.items()}
 
 
-def _api_key(fields: PromptrunFields, headers: dict[str, str]) -> ApiKey:
+def key_of(fields: ConnectionFields, headers: dict[str, str]) -> ApiKey:
     """Take the key out of the caller's headers, where it is there, else from the field."""
     if (authorization := headers.pop("authorization", None)) is not None:
         scheme, _, key = authorization.partition(" ")

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from langchain_promptrun import _blocks
 from langchain_promptrun._answer import PROVIDER
-from langchain_promptrun._connected import ConnectedFields, new_transport
+from langchain_promptrun._connected import new_transport
 from langchain_promptrun._defaults import API_KEY_VARIABLE
 from langchain_promptrun._events import EventReader
 from langchain_promptrun._params import (
@@ -25,6 +25,8 @@ from langchain_promptrun._params import (
     sort_keywords,
     wire_parameters,
 )
+from langchain_promptrun._prompt_model import model_of, named_prompt
+from langchain_promptrun._prompt_trace import PromptedModel
 from langchain_promptrun._request import build_request
 from langchain_promptrun._response import ChunkReader, ResultReader
 from langchain_promptrun._structured import assemble, plan
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
     from langchain_promptrun._reader import Reader
     from langchain_promptrun._transport import Request, Transport
+    from langchain_promptrun.prompts import PromptrunPrompt
 
 T = TypeVar("T")
 
@@ -54,7 +57,7 @@ _ANSWER_SETTINGS = ("send_names", "send_reasoning", "include_response_headers")
 _blocks.register()
 
 
-class ChatPromptrun(ConnectedFields):
+class ChatPromptrun(PromptedModel):
     """Chat model for Promptrun, the gateway to the models of many vendors.
 
     Setup:
@@ -186,6 +189,27 @@ class ChatPromptrun(ConnectedFields):
     @override
     def is_lc_serializable(cls) -> bool:
         return True
+
+    @classmethod
+    def from_prompt(cls, prompt: PromptrunPrompt | str | None = None, **arguments: Any) -> Self:
+        """Make the model that a managed prompt names, with its temperature.
+
+        Args:
+            prompt: The prompt, or the id of its project (also as `project_id`).
+            arguments: Fields of the model, which win; for an id, fields of `PromptrunPrompt`, too, such as `tag`.
+
+        Raises:
+            ValueError: The prompt names no model.
+            PromptrunError: The prompt cannot be had.
+        """
+        named, overrides = named_prompt(prompt, arguments)
+        return model_of(cls, named, named.pull(), overrides)
+
+    @classmethod
+    async def afrom_prompt(cls, prompt: PromptrunPrompt | str | None = None, **arguments: Any) -> Self:
+        """Do what `from_prompt` does, in async code."""
+        named, overrides = named_prompt(prompt, arguments)
+        return model_of(cls, named, await named.apull(), overrides)
 
     # Calls.
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _HOST = "127.0.0.1"
 _BACKLOG = 4096
 _POLL = 0.002
+_LAST_TURNS = 4
+"""Turns of the loop in which connections that were just accepted still come in."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -250,5 +252,7 @@ class PromptrunServer(Settings):
         server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=_BACKLOG, ssl=self.tls)
         await self._stop.wait()
         server.close()
-        for connection in tuple(self._connections):
-            connection.abort()
+        for _ in range(_LAST_TURNS):
+            for connection in tuple(self._connections):
+                connection.abort()
+            await asyncio.sleep(0)

@@ -17,6 +17,8 @@ FROM_ENVIRONMENT = {"model": "required", "api_key": "`PROMPTRUN_API_KEY`", "base
 
 def test_each_snippet_runs_in_the_order_of_the_page(promptrun_server, capsys):
     pytest.importorskip("langchain")
+    essays = promptrun_server.prompts.create("Essays", project_id="d0d52c6e-85ba-4025-a84c-3c99834fe2ac")
+    essays.publish("Write {{word_count}} words.", tags=["prod"])
     names = {}
     for snippet in SNIPPET.findall(README.read_text()):
         if "reasoning_effort" in snippet:
@@ -26,6 +28,7 @@ def test_each_snippet_runs_in_the_order_of_the_page(promptrun_server, capsys):
     assert "Tell me a fun fact about space." in printed
     assert "It is sunny in" in printed
     assert "['Eight legs each.']" in printed
+    assert "1 ['word_count']" in printed
 
 
 def test_the_table_names_every_field_with_its_default():

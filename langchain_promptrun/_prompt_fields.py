@@ -1,0 +1,110 @@
+"""The fields of `PromptrunPrompt`: what can be set, and which values go together. No call is made from here."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+from langchain_core.prompt_values import PromptValue
+from langchain_core.runnables import RunnableSerializable
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+
+from langchain_promptrun._connected import ConnectedFields
+from langchain_promptrun._connection_fields import checked_fields
+from langchain_promptrun._defaults import DefaultTag, chosen
+from langchain_promptrun._prompt_record import PromptRecord
+
+if TYPE_CHECKING:
+    from pydantic.functional_validators import ModelWrapValidatorHandler
+
+OnChange = Callable[[PromptRecord, PromptRecord], object]
+
+_LATEST = DefaultTag("latest")
+
+
+def _path_text(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _plain_function(function: OnChange) -> OnChange:
+    if inspect.iscoroutinefunction(function):
+        raise ValueError("must be a plain function: changes are found in threads, too, where nothing can be awaited")
+    return function
+
+
+class PromptFields(ConnectedFields, RunnableSerializable[Any, PromptValue]):
+    """Fields of `PromptrunPrompt`, all by keyword."""
+
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True, extra="forbid", populate_by_name=True, protected_namespaces=()
+    )
+
+    none_is_default: ClassVar[frozenset[str]] = ConnectedFields.none_is_default | {
+        *("role", "missing", "refresh", "partial_variables"),
+    }
+    keyword_advice: ClassVar[str] = "Values of the text's variables go into invoke, or into partial_variables."
+
+    project_id: str = Field(min_length=1)
+    """UUID of the project in Promptrun's dashboard."""
+
+    tag: Annotated[str, Field(min_length=1)] | None = None
+    """Tag to follow, such as `prod`. Exclusive with `version`; with neither of the two it is `latest`."""
+
+    version: int | None = Field(default=None, ge=1)
+    """Number of a version. It never changes, so it is fetched once. Exclusive with `tag`."""
+
+    role: Literal["system", "user"] = "system"
+    """Whose message the text becomes: the system's, or the user's."""
+
+    missing: Literal["error", "keep"] = "error"
+    """What becomes of a variable without a value: an error, or text as it stands, as in Promptrun's Node SDK."""
+
+    partial_variables: dict[str, Any] = Field(default_factory=dict)
+    """Values of variables that calls need not give; a function is called each time."""
+
+    refresh: float = Field(default=60.0, ge=0, allow_inf_nan=False)
+    """Seconds for which a fetched text counts as current. After them it is still served, while a new one is fetched."""
+
+    cache_dir: Annotated[str | None, BeforeValidator(_path_text)] = None
+    """Folder for the last good prompts, so that a process starts while Promptrun is down."""
+
+    fallback: str | None = None
+    """Text of last resort, where nothing was ever fetched; its version is 0."""
+
+    on_change: Annotated[OnChange, AfterValidator(_plain_function)] | None = Field(
+        default=None, exclude=True, repr=False
+    )
+    """Called as `on_change(old, new)` once for each change of version, text, tag, temperature, model or `updated_at`.
+
+    It is called in the thread or event loop that found the change, and must not wait. What it raises is logged.
+    """
+
+    @property
+    def label(self) -> str:
+        """What errors and logs call the prompt."""
+        which = f"tag {self.tag}" if self.version is None else f"version {self.version}"
+        return f"Promptrun prompt {self.project_id} ({which})"
+
+    @property
+    def selector(self) -> dict[str, str | int]:
+        """The query of GET /prompt."""
+        which = {"tag": self.tag or _LATEST} if self.version is None else {"version": self.version}
+        return {"projectId": self.project_id, **which}
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        self._check_key()
+        if self.version is None:
+            self.__dict__["tag"] = self.tag or _LATEST
+        elif chosen(self.tag) and self.tag is not None:
+            raise ValueError("tag and version are both set; set one of them.")
+        else:
+            self.__dict__["tag"] = None
+        return self
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _take_chosen(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        return checked_fields(cls, values, handler)

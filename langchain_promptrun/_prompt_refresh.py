@@ -1,0 +1,116 @@
+"""When a managed prompt is asked for again, and what counts as news: a state machine with a clock handed in. Pure.
+
+A prompt is fresh for so many seconds. After failures it is left alone as Promptrun's Node SDK does it: a 429 doubles
+the wait, up to 16 times; from the third failure in a row on, other errors stretch it by half, up to 4 times; it is
+never longer than 5 minutes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from langchain_promptrun._prompt_record import PromptChange
+from langchain_promptrun.errors import PromptrunError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from langchain_promptrun._prompt_record import PromptRecord
+
+SHORTEST_POLL = 5.0
+"""Fewest seconds between two polls, as in Promptrun's Node SDK."""
+LONGEST_WAIT = 300.0
+"""Most seconds to wait after a failure."""
+
+_SHORTEST_WAIT = 1.0
+_SECONDS_BETWEEN_WARNINGS = 60.0
+_PATIENT_FAILURES = 3
+_DEFAULT_REFRESH = 60.0
+
+
+@dataclass(slots=True)
+class Freshness:
+    """What is known of a prompt, and for how long.
+
+    Attributes:
+        refresh: Seconds that a record is fresh; None: for ever, as a version never changes.
+        clock: Seconds, never going back.
+        record: The last good record.
+        is_lasting: Whether the record is all that will ever be needed.
+    """
+
+    refresh: float | None
+    clock: Callable[[], float]
+    record: PromptRecord | None = None
+    is_lasting: bool = False
+    _asked: float = -math.inf
+    _warned: float = -math.inf
+    _error: PromptrunError | None = None
+    _failures: int = 0
+    _multiplier: float = 1.0
+
+    def due_in(self, interval: float | None = None) -> float:
+        """Seconds until it is time to ask again; 0 or less when it is.
+
+        Args:
+            interval: Seconds between two requests, in place of `refresh`.
+        """
+        if self.is_lasting:
+            return math.inf
+        wait = self.refresh if interval is None else interval
+        if self._failures:
+            wait = self._wait_after_failure(_DEFAULT_REFRESH if wait is None else wait)
+        return self._asked + (wait or 0.0) - self.clock()
+
+    def refusal(self) -> PromptrunError | None:
+        """The error of a rate limit that still holds, while there is no record to serve."""
+        error = self._error
+        return error if _is_rate_limit(error) and self.due_in() > 0 else None
+
+    def succeeded(self, record: PromptRecord) -> PromptChange | None:
+        """A record came; returns the change that it is."""
+        old, self.record = self.record, record
+        self._asked = self.clock()
+        self._error, self._failures, self._multiplier = None, 0, 1.0
+        self.is_lasting = self.refresh is None
+        return PromptChange(old, record) if old is not None and old.differs(record) else None
+
+    def failed(self, error: Exception, substitute: PromptRecord | None = None) -> bool:
+        """No record came.
+
+        Args:
+            error: Why.
+            substitute: What to serve where there was no good record yet.
+
+        Returns:
+            Whether to warn that an older record is served; true once a minute.
+        """
+        self._asked = self.clock()
+        self._error = error if isinstance(error, PromptrunError) else None
+        self._failures += 1
+        if _is_rate_limit(self._error):
+            self._multiplier = min(self._multiplier * 2, 16)
+        elif self._failures >= _PATIENT_FAILURES:
+            self._multiplier = max(self._multiplier, min(self._multiplier * 1.5, 4))
+        self.record = self.record or substitute
+        return self.record is not None and self.may_warn()
+
+    def may_warn(self) -> bool:
+        """Whether the last warning is a minute ago; the answer yes counts as one."""
+        now = self.clock()
+        if now - self._warned < _SECONDS_BETWEEN_WARNINGS:
+            return False
+        self._warned = now
+        return True
+
+    def _wait_after_failure(self, interval: float) -> float:
+        """What the interval has grown to, or what the server asked for."""
+        asked_for = (self._error.retry_after if self._error is not None else None) or 0.0
+        return min(max(interval * self._multiplier, asked_for, _SHORTEST_WAIT), LONGEST_WAIT)
+
+
+def _is_rate_limit(error: PromptrunError | None) -> bool:
+    return error is not None and error.status_code == HTTPStatus.TOO_MANY_REQUESTS

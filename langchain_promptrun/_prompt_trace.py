@@ -1,0 +1,110 @@
+"""How a run is traced to the prompt that made it: metadata that name project, tag and version.
+
+They are on the prompt's own run, on the runs above it where the handler is one of LangChain's tracers, and on the run
+of a `ChatPromptrun` that gets what the prompt made.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.prompt_values import ChatPromptValue
+from langchain_core.runnables.config import ensure_config
+from pydantic import Field
+from typing_extensions import override
+
+from langchain_promptrun._fields import PromptrunFields
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine, Iterator
+
+    from langchain_core.callbacks.manager import BaseRunManager
+    from langchain_core.language_models.base import LanguageModelInput
+    from langchain_core.language_models.chat_model_stream import AsyncChatModelStream, ChatModelStream
+    from langchain_core.messages import AIMessage, AIMessageChunk
+    from langchain_core.runnables import RunnableConfig
+
+PROJECT, TAG, VERSION = "promptrun_prompt_project", "promptrun_prompt_tag", "promptrun_prompt_version"
+"""Names in the metadata of a run."""
+
+
+class ManagedPromptValue(ChatPromptValue):
+    """The messages of a managed prompt, and the prompt's name for traces. In all else a `ChatPromptValue`."""
+
+    trace: dict[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
+    """Metadata for the run that these messages go into."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ChatPromptValue) and list(self.messages) == list(other.messages)
+
+    def __hash__(self) -> int:
+        raise TypeError(f"unhashable type: {type(self).__name__!r}")
+
+    @classmethod
+    @override
+    def lc_id(cls) -> list[str]:
+        return ChatPromptValue.lc_id()
+
+
+def traced(config: RunnableConfig | None, facts: dict[str, Any]) -> RunnableConfig:
+    """Add metadata to the config of a run."""
+    config = ensure_config(config)
+    config["metadata"] = {**config.get("metadata", {}), **facts}
+    return config
+
+
+def name_ancestors(manager: BaseRunManager, facts: dict[str, Any]) -> None:
+    """Add metadata to the runs above, which began before the prompt's version was known.
+
+    LangChain's tracers keep their unfinished runs in `run_map`, and report the metadata as it is at a run's end. Of
+    several prompts below one run, the first gives the name.
+    """
+    for handler in manager.handlers:
+        runs = getattr(handler, "run_map", {})
+        run = runs.get(str(manager.parent_run_id))
+        while run is not None:
+            # replaced, not changed: the tracer's thread may be reading
+            run.extra = {**run.extra, "metadata": {**facts, **(run.extra.get("metadata") or {})}}
+            run = runs.get(str(run.parent_run_id))
+
+
+class PromptedModel(PromptrunFields):
+    """A chat model whose runs carry the metadata of the prompt that they come from."""
+
+    @override
+    def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:
+        return super().invoke(input, _config_for(input, config), **kwargs)
+
+    @override
+    async def ainvoke(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AIMessage:
+        return await super().ainvoke(input, _config_for(input, config), **kwargs)
+
+    @override
+    def stream(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[AIMessageChunk]:
+        return super().stream(input, _config_for(input, config), **kwargs)
+
+    @override
+    def astream(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[AIMessageChunk]:
+        return super().astream(input, _config_for(input, config), **kwargs)
+
+    @override
+    def _chat_model_stream_v3(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> ChatModelStream:
+        return super()._chat_model_stream_v3(input, _config_for(input, config), **kwargs)
+
+    @override
+    def _achat_model_stream_v3(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Coroutine[Any, Any, AsyncChatModelStream]:
+        return super()._achat_model_stream_v3(input, _config_for(input, config), **kwargs)
+
+
+def _config_for(input_: LanguageModelInput, config: RunnableConfig | None) -> RunnableConfig | None:
+    return traced(config, input_.trace) if isinstance(input_, ManagedPromptValue) else config

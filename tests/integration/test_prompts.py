@@ -1,0 +1,374 @@
+"""Managed prompts over real sockets: current for all who ask, there while the server is not, and gone when they are."""
+
+import asyncio
+import gc
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from blockbuster import blockbuster_ctx
+from langchain_core.runnables import RunnableParallel
+from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
+
+from langchain_promptrun import (
+    ChatPromptrun,
+    PromptrunAuthenticationError,
+    PromptrunConnectionError,
+    PromptrunNotFoundError,
+    PromptrunPrompt,
+    PromptrunRateLimitError,
+)
+from langchain_promptrun.testing import Fault
+
+WAIT = 60
+"""Seconds after which a test gives up; nothing here is slow unless it hangs."""
+THREAD = "promptrun-prompt"
+
+
+@pytest.fixture
+def project(promptrun_server):
+    project = promptrun_server.prompts.create("Essays")
+    project.publish("Generate {{word_count}} words.", tags=["prod"], model="openai/gpt-4o", temperature=0.5)
+    return project
+
+
+@pytest.fixture(params=["httpx", "aiohttp"])
+def make(request, project):
+    """Makes prompts of the project, over either transport."""
+    made = []
+
+    def make(**fields):
+        prompt = PromptrunPrompt(**{"project_id": project.id, "async_transport": request.param, **fields})
+        made.append(weakref.ref(prompt))
+        return prompt
+
+    yield make
+    # what runs behind must not meet a server that is closing
+    for prompt in [found for reference in made if (found := reference()) is not None]:
+        prompt.close()
+    end = time.monotonic() + WAIT
+    while threads():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+@pytest.fixture(params=["sync", "async"])
+def colour(request):
+    return request.param
+
+
+async def pull(colour, prompt):
+    return await (asyncio.to_thread(prompt.pull) if colour == "sync" else prompt.apull())
+
+
+async def until(condition):
+    """Wait until something holds, however slow the machine is."""
+    end = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < end, "it did not come to hold"
+        await asyncio.sleep(0.005)
+
+
+def asked(server):
+    """How often the prompt was asked for."""
+    return sum(request.path == "/v1/prompt" for request in tuple(server.requests))
+
+
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name == THREAD]
+
+
+async def test_a_chain_sends_the_managed_text_before_the_conversation(promptrun_server, make, colour):
+    chain = make(tag="prod") | ChatPromptrun(model="openai/gpt-4o")
+    assert promptrun_server.requests == []
+    value = {"word_count": 200, "messages": [("user", "Start with Queen Tamar.")]}
+    answer = chain.invoke(value) if colour == "sync" else await chain.ainvoke(value)
+    assert answer.text == "Hello! You said: Start with Queen Tamar."
+    first, second = promptrun_server.requests
+    assert (first.method, first.path, first.query["tag"]) == ("GET", "/v1/prompt", "prod")
+    assert second.body["messages"] == [
+        {"role": "system", "content": "Generate 200 words."},
+        {"role": "user", "content": "Start with Queen Tamar."},
+    ]
+
+
+async def test_a_chain_streams(promptrun_server, make, colour):
+    prompt = make(tag="prod")
+    chain = prompt | prompt.chat_model(follow_model=True)
+    value = {"word_count": 5, "messages": ["Hi."]}
+    if colour == "sync":
+        pieces = [chunk.text for chunk in chain.stream(value)]
+    else:
+        pieces = [chunk.text async for chunk in chain.astream(value)]
+    assert len(pieces) > 2
+    assert "".join(pieces) == "Hello! You said: Hi."
+    assert promptrun_server.requests[-1].body["temperature"] == 0.5
+
+
+async def test_callers_of_all_kinds_share_one_request(promptrun_server, make):
+    hold = threading.Event()
+    promptrun_server.prompts.queue(Fault(delay=hold))
+    prompt = make(tag="prod")
+
+    async def several():
+        return await asyncio.gather(*[prompt.apull() for _ in range(20)])
+
+    with ThreadPoolExecutor(12) as pool:
+        loops = [pool.submit(asyncio.run, several()) for _ in range(4)]
+        calls = [pool.submit(prompt.pull) for _ in range(8)]
+        here = asyncio.create_task(several())
+        await asyncio.to_thread(promptrun_server.wait_for_requests, 1, WAIT)
+        hold.set()
+        records = [*await here, *[call.result(WAIT) for call in calls]]
+        records += [record for loop in loops for record in loop.result(WAIT)]
+    assert len(records) == 108
+    assert {record.version for record in records} == {1}
+    assert asked(promptrun_server) == 1
+
+
+async def test_branches_of_a_chain_share_one_request(promptrun_server, make, colour):
+    prompt = make(tag="prod")
+    parallel = RunnableParallel(dict.fromkeys("abcdef", prompt))
+    value = {"word_count": 1}
+    found = await asyncio.to_thread(parallel.invoke, value) if colour == "sync" else await parallel.ainvoke(value)
+    assert len({message.to_string() for message in found.values()}) == 1
+    assert asked(promptrun_server) == 1
+
+
+async def test_a_moved_tag_is_seen_and_nobody_waits_for_it(promptrun_server, project, make, colour):
+    told = []
+    prompt = make(tag="prod", refresh=0, on_change=lambda old, new: told.append((old.version, new.version)))
+    assert (await pull(colour, prompt)).version == 1
+    project.publish("Two.", tags=["prod"])
+    hold = threading.Event()
+    promptrun_server.prompts.queue(Fault(delay=hold))
+    # the server holds its answer back
+    assert [(await pull(colour, prompt)).version for _ in range(5)] == [1] * 5
+    await until(lambda: asked(promptrun_server) == 2)
+    hold.set()
+    await until(lambda: prompt.known_record.version == 2)
+    await until(lambda: told == [(1, 2)])
+
+
+async def test_a_fresh_prompt_costs_no_request_and_a_pinned_one_never_again(promptrun_server, make, colour):
+    for prompt in (make(tag="prod", refresh=3600), make(version=1, refresh=0)):
+        before = asked(promptrun_server)
+        assert {(await pull(colour, prompt)).version for _ in range(10)} == {1}
+        assert asked(promptrun_server) == before + 1
+
+
+class TestErrors:
+    async def test_an_unknown_project_tag_or_version_is_named(self, promptrun_server, project, make, colour):
+        other = "00000000-0000-0000-0000-000000000000"
+        for fields, said in [
+            ({"tag": "staging"}, f"{project.id} (tag staging): The project has no tag `staging`."),
+            ({"version": 99}, f"{project.id} (version 99): The project has no version 99."),
+            ({"project_id": other}, f"{other} (tag latest): There is no such project."),
+        ]:
+            with pytest.raises(PromptrunNotFoundError) as caught:
+                await pull(colour, make(**fields))
+            assert said in str(caught.value)
+        assert asked(promptrun_server) == 3
+
+    async def test_a_wrong_key_is_said_and_not_shown(self, make, colour, caplog):
+        caplog.set_level(logging.DEBUG)
+        with pytest.raises(PromptrunAuthenticationError) as caught:
+            await pull(colour, make(api_key="sk-wrong-key"))
+        assert "sk-wrong-key" not in f"{caught.value!r} {caught.value} {caplog.text}"
+
+    async def test_tag_and_version_together_are_refused_before_any_request(self, promptrun_server, make):
+        with pytest.raises(ValueError, match="tag and version"):
+            make(tag="prod", version=1)
+        assert promptrun_server.requests == []
+
+    async def test_a_rate_limit_is_obeyed_and_then_raised(self, promptrun_server, make, colour):
+        promptrun_server.prompts.queue(Fault(status=429, headers={"retry-after": "0"}, times=2))
+        assert (await pull(colour, make())).version == 1
+        promptrun_server.prompts.queue(Fault(status=429, headers={"retry-after": "0"}, times=3))
+        with pytest.raises(PromptrunRateLimitError):
+            await pull(colour, make())
+        assert asked(promptrun_server) == 6
+
+    async def test_a_server_that_is_not_there_is_a_connection_error(self, promptrun_server, make, colour):
+        promptrun_server.close()
+        with pytest.raises(PromptrunConnectionError, match="tag latest"):
+            await pull(colour, make(max_retries=0))
+
+    async def test_a_key_function_is_asked_as_a_model_asks_it(self, promptrun_server, make, colour):
+        async def key():
+            return promptrun_server.api_key
+
+        assert (await pull(colour, make(api_key=key))).version == 1
+
+
+class TestDown:
+    async def test_the_last_good_prompt_until_the_server_is_back(self, promptrun_server, project, make, colour, caplog):
+        prompt = make(tag="prod", refresh=0, max_retries=0)
+        await pull(colour, prompt)
+        promptrun_server.close()
+        assert (await pull(colour, prompt)).version == 1
+        await until(lambda: "could not be refreshed (PromptrunConnectionError); version 1 is served." in caplog.text)
+        assert (await pull(colour, prompt)).version == 1
+        project.publish("Two.", tags=["prod"])
+        await asyncio.to_thread(promptrun_server.start)
+
+        async def second():
+            return (await pull(colour, prompt)).version == 2
+
+        end = time.monotonic() + WAIT
+        while not await second():
+            assert time.monotonic() < end
+            await asyncio.sleep(0.05)
+
+    async def test_a_process_starts_from_its_folder(self, promptrun_server, make, colour, tmp_path):
+        await pull(colour, make(tag="prod", cache_dir=tmp_path))
+        promptrun_server.close()
+        prompt = make(tag="prod", cache_dir=tmp_path, max_retries=0)
+        assert (await pull(colour, prompt)).version == 1
+        with pytest.raises(PromptrunConnectionError):
+            await pull(colour, make(version=1, cache_dir=tmp_path, max_retries=0))
+        assert all(promptrun_server.api_key not in file.name + file.read_text() for file in tmp_path.iterdir())
+
+    async def test_the_text_of_last_resort(self, promptrun_server, make, colour):
+        promptrun_server.close()
+        prompt = make(fallback="Be brief.", max_retries=0)
+        assert (await pull(colour, prompt)).is_fallback
+        assert prompt.invoke({}).to_string() == "System: Be brief."
+
+
+class TestLoopsAndProcesses:
+    def test_loops_in_a_row(self, promptrun_server, make):
+        prompt = make(tag="prod", refresh=0)
+        for _ in range(4):
+            assert asyncio.run(prompt.apull()).version == 1
+        assert prompt.pull().version == 1
+
+    async def test_nothing_blocks_the_event_loop(self, promptrun_server, make, tmp_path):
+        with blockbuster_ctx():
+            prompt = make(tag="prod", refresh=0, cache_dir=tmp_path)
+            await prompt.ainvoke({"word_count": 1})
+            await prompt.ainvoke({"word_count": 1})
+            await until(lambda: asked(promptrun_server) == 2 and not prompt._lease.follower._tasks)
+            assert await (await prompt.achat_model()).ainvoke("Hi.")
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+    @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+    def test_a_fork_in_the_middle_of_a_request_works_on_both_sides(self, promptrun_server, make):
+        hold = threading.Event()
+        promptrun_server.prompts.queue(Fault(delay=hold))
+        prompt = make(tag="prod")
+        call = threading.Thread(target=prompt.pull, daemon=True)
+        call.start()
+        promptrun_server.wait_for_requests(1, WAIT)
+        context = multiprocessing.get_context("fork")
+        answers = context.SimpleQueue()
+        child = context.Process(target=lambda: answers.put(prompt.pull().version))
+        child.start()
+        child.join(WAIT)
+        assert (child.exitcode, answers.get()) == (0, 1)
+        hold.set()
+        call.join(WAIT)
+        assert prompt.pull().version == 1
+
+    def test_a_pickle_works_in_another_process(self, promptrun_server, make):
+        prompt = make(tag="prod", fallback="x")
+        prompt.pull()
+        code = "import pickle, sys; print(pickle.loads(sys.stdin.buffer.read()).pull().version)"
+        data = pickle.dumps(prompt)
+        assert promptrun_server.api_key.encode() not in data
+        run = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, timeout=WAIT, check=False)
+        assert (run.returncode, run.stdout, run.stderr) == (0, b"1\n", b"")
+
+    @pytest.mark.parametrize("ending", ["prompt.pull()", "asyncio.run(prompt.apull())"])
+    def test_a_process_ends_at_once_and_quietly_while_a_request_runs_behind(self, promptrun_server, project, ending):
+        promptrun_server.prompts.queue(Fault(), Fault(delay=threading.Event()))
+        code = f"""
+import asyncio
+from langchain_promptrun import PromptrunPrompt
+prompt = PromptrunPrompt(project_id={project.id!r}, refresh=0, max_retries=0)
+prompt.pull()
+print({ending}.version)
+"""
+        command = [sys.executable, "-X", "dev", "-c", code]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=WAIT, check=False)
+        assert (run.returncode, run.stdout, run.stderr) == (0, "1\n", "")
+
+
+class TestEnd:
+    async def test_what_runs_behind_ends_with_the_prompt(self, promptrun_server, make, colour):
+        prompt = make(tag="prod", refresh=0, max_retries=0)
+        await pull(colour, prompt)
+        tasks = asyncio.all_tasks()
+        promptrun_server.prompts.queue(Fault(delay=threading.Event()))
+        await pull(colour, prompt)
+        await until(lambda: asked(promptrun_server) == 2)
+        del prompt
+        gc.collect()
+        await until(lambda: asyncio.all_tasks() == tasks and not threads())
+        await asyncio.to_thread(promptrun_server.wait_for_disconnects, 1, WAIT)
+
+    async def test_what_runs_behind_ends_with_close_and_the_next_call_works(self, promptrun_server, make, colour):
+        prompt = make(tag="prod", refresh=0, max_retries=0)
+        await pull(colour, prompt)
+        promptrun_server.prompts.queue(Fault(delay=threading.Event()))
+        await pull(colour, prompt)
+        await until(lambda: asked(promptrun_server) == 2)
+        await (asyncio.to_thread(prompt.close) if colour == "sync" else prompt.aclose())
+        await asyncio.to_thread(promptrun_server.wait_for_disconnects, 1, WAIT)
+        assert (await pull(colour, prompt)).version == 1
+
+    async def test_a_cancelled_first_call_leaves_the_others_to_ask(self, promptrun_server, make, colour):
+        hold = threading.Event()
+        promptrun_server.prompts.queue(Fault(delay=hold))
+        prompt = make(tag="prod")
+        first = asyncio.create_task(prompt.apull())
+        await until(lambda: asked(promptrun_server) == 1)
+        second = asyncio.create_task(pull(colour, prompt))
+        await asyncio.sleep(0)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert (await second).version == 1
+
+
+def test_the_run_of_a_chain_is_traced_to_the_version(promptrun_server, project, make):
+    collector = RunCollectorCallbackHandler()
+    prompt = make(tag="prod")
+    (prompt | prompt.chat_model()).invoke({"word_count": 1, "messages": ["Hi."]}, {"callbacks": [collector]})
+    (root,) = collector.traced_runs
+    for run in (root, *root.child_runs):
+        assert run.extra["metadata"]["promptrun_prompt_project"] == project.id
+        assert run.extra["metadata"]["promptrun_prompt_tag"] == "prod"
+        assert run.extra["metadata"]["promptrun_prompt_version"] == 1
+    assert [run.run_type for run in root.child_runs] == ["prompt", "llm"]
+    assert promptrun_server.api_key not in root.model_dump_json()
+
+
+class TestCommandLine:
+    def command(self, project, *argv):
+        return [sys.executable, "-m", "langchain_promptrun", "prompt", project.id, *argv]
+
+    def test_it_prints_the_rendered_text(self, project, promptrun_server):
+        command = self.command(project, "--tag", "prod", "--var", "word_count=200")
+        run = subprocess.run(command, capture_output=True, text=True, timeout=WAIT, check=False)
+        assert (run.returncode, run.stdout) == (0, "Generate 200 words.\n")
+
+    def test_ctrl_c_ends_the_watching(self, project, promptrun_server):
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen(self.command(project, "--watch"), env=environment, **pipes) as process:
+            assert process.stdout.readline() == b"Generate {{word_count}} words.\n"
+            # the facts are told before it begins to wait
+            assert process.stderr.readline() == b"version: 1\n"
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=WAIT)
+        assert (process.returncode, out) == (130, b"")

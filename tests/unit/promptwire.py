@@ -1,0 +1,100 @@
+"""GET /prompt on a wire without sockets, and prompts and followers that ask it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+
+from langchain_promptrun import PromptrunPrompt
+from langchain_promptrun._prompt_follower import Follower
+from langchain_promptrun._prompt_refresh import Freshness
+from langchain_promptrun._prompt_source import Source
+
+PROJECT = "d0d52c6e-85ba-4025-a84c-3c99834fe2ac"
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+class PromptWire:
+    """Answers with one record, or fails; holds answers back while the gate is closed."""
+
+    def __init__(self):
+        self.record = {"prompt": "One {{x}}.", "version": 1, "updatedAt": "2025-07-21T04:17:39.294Z"}
+        self.record |= {"versionMessage": "first", "project": {"id": PROJECT, "name": "Essays"}, "tag": "prod"}
+        self.status = 200
+        self.headers = {}
+        self.requests = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    @property
+    def count(self):
+        return len(self.requests)
+
+    def publish(self, prompt, **more):
+        self.record = {**self.record, "prompt": prompt, "version": self.record["version"] + 1, **more}
+
+    def _answer(self):
+        if self.status == 200:
+            return httpx.Response(200, json=self.record)
+        return httpx.Response(self.status, headers=self.headers, json={"error": "no"})
+
+    def handle(self, request):
+        self.requests.append(request)
+        assert self.gate.wait(60)
+        return self._answer()
+
+    async def ahandle(self, request):
+        self.requests.append(request)
+        await until(self.gate.is_set)
+        return self._answer()
+
+    def prompt(self, **fields):
+        """A prompt that asks this wire."""
+        known = {
+            "project_id": PROJECT,
+            "api_key": "secret-key",
+            "base_url": "https://h.example/v1",
+            "max_retries": 0,
+            "http_client": httpx.Client(transport=httpx.MockTransport(self.handle)),
+            "http_async_client": httpx.AsyncClient(transport=httpx.MockTransport(self.ahandle)),
+        }
+        return PromptrunPrompt(**known | fields)
+
+    def follower(self, clock, refresh=60, *, own_loop=False, **more):
+        """A follower that asks this wire, with a clock of the test's, and threads with an event loop of their own."""
+        prompt = self.prompt(tag="prod")
+        source = Source(prompt, prompt._held(), prompt.selector, prompt.label)
+        source.is_interruptible = own_loop
+        return Follower(source, Freshness(refresh, clock), **more)
+
+
+async def pull(colour, follower):
+    """Ask a follower, or a prompt, in a thread or in this task."""
+    sync, async_ = (follower.get, follower.aget) if isinstance(follower, Follower) else (follower.pull, follower.apull)
+    return await (asyncio.to_thread(sync) if colour == "sync" else async_())
+
+
+def run_apart(coroutine):
+    """Run a coroutine in a thread: the loop of this one is pytest's."""
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(asyncio.run, coroutine).result(60)
+
+
+async def until(condition):
+    """Wait until something holds, however slow the machine is."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "it did not come to hold"
+        await asyncio.sleep(0.002)

@@ -1,0 +1,178 @@
+"""Claims of `_prompt_model`: the model that a prompt's record names."""
+
+import json
+
+import httpx
+import pytest
+
+from langchain_promptrun import ChatPromptrun, PromptrunNotFoundError
+
+from .promptwire import PROJECT, PromptWire, run_apart
+from .wire import STREAM, answer, stream
+
+
+class Wire(PromptWire):
+    """Answers as a model, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.record |= {"model": {"model": "openai/gpt-4o"}, "temperature": 0.5}
+        self.bodies = []
+
+    def handle(self, request):
+        return self._reply(request) or super().handle(request)
+
+    async def ahandle(self, request):
+        return self._reply(request) or await super().ahandle(request)
+
+    def _reply(self, request):
+        if request.method != "POST":
+            return None
+        self.bodies.append(json.loads(request.content))
+        if self.bodies[-1].get("stream"):
+            return httpx.Response(200, headers=STREAM, content=stream({"content": "Hi "}, {"content": "you."}))
+        return httpx.Response(200, content=answer({"content": "Hi you."}))
+
+
+@pytest.fixture
+def wire():
+    return Wire()
+
+
+class Own(ChatPromptrun):
+    """Somebody's own kind of model."""
+
+
+WAYS = {
+    "chat_model": lambda prompt, **more: prompt.chat_model(**more),
+    "achat_model": lambda prompt, **more: run_apart(prompt.achat_model(**more)),
+    "from_prompt": ChatPromptrun.from_prompt,
+    "afrom_prompt": lambda prompt, **more: run_apart(ChatPromptrun.afrom_prompt(prompt, **more)),
+}
+
+
+@pytest.fixture(params=WAYS.values(), ids=WAYS)
+def model_of(request):
+    return request.param
+
+
+def test_it_has_model_and_temperature_of_the_record(wire, model_of):
+    model = model_of(wire.prompt())
+    assert type(model) is ChatPromptrun
+    assert (model.model, model.temperature) == ("openai/gpt-4o", 0.5)
+
+
+def test_it_is_reached_as_the_prompt_is(wire, model_of):
+    prompt = wire.prompt(timeout=5, default_headers={"x-team": "a"})
+    model = model_of(prompt)
+    assert (model.base_url, model.timeouts, model.max_retries) == (prompt.base_url, (5, 5, 5, 5), 0)
+    assert model.api_key.get_secret_value() == "secret-key"
+    assert model.default_headers == {"x-team": "a"}
+    assert model.http_client is prompt.http_client
+    assert model.invoke("Hi").text == "Hi you."
+
+
+def test_a_key_of_the_environment_stays_there(wire, model_of, monkeypatch):
+    monkeypatch.setenv("PROMPTRUN_API_KEY", "key-from-env")
+    model = model_of(wire.prompt(api_key=None))
+    assert model.model_fields_set.isdisjoint({"api_key", "async_transport", "max_connections"})
+
+
+def test_overrides_win(wire, model_of):
+    model = model_of(wire.prompt(), temperature=0, max_tokens=5, timeout=3, base_url="https://other.example/v1")
+    assert (model.temperature, model.max_tokens, model.timeouts) == (0, 5, (3, 3, 3, 3))
+    assert model.base_url == "https://other.example/v1"
+
+
+@pytest.mark.parametrize("name", ["model", "model_name"])
+def test_a_model_may_be_named_where_the_record_names_none(wire, model_of, name):
+    wire.record["model"] = None
+    assert model_of(wire.prompt(), **{name: "v/mine"}).model == "v/mine"
+
+
+@pytest.mark.parametrize("model", [None, {"name": "GPT-4o"}, {"model": ""}])
+def test_without_a_model_the_error_says_what_to_do(wire, model_of, model):
+    wire.record["model"] = model
+    with pytest.raises(
+        ValueError, match=rf"prompt {PROJECT} \(tag prod\) names no model in version 1: .* model=\.\.\."
+    ):
+        model_of(wire.prompt(tag="prod"))
+
+
+def test_a_record_without_temperature_leaves_it_to_the_model(wire, model_of):
+    wire.record["temperature"] = None
+    assert model_of(wire.prompt()).temperature is None
+    wire.record["temperature"] = 0
+    assert model_of(wire.prompt()).temperature == 0
+
+
+def test_a_prompt_that_is_not_there_raises_its_error(wire, model_of):
+    wire.status = 404
+    with pytest.raises(PromptrunNotFoundError):
+        model_of(wire.prompt())
+
+
+class TestFromPrompt:
+    def arguments(self, wire):
+        prompt = wire.prompt()
+        names = ("api_key", "base_url", "max_retries", "http_client", "http_async_client")
+        return {name: getattr(prompt, name) for name in names}
+
+    def test_an_id_will_do(self, wire):
+        model = ChatPromptrun.from_prompt(PROJECT, tag="prod", max_tokens=5, **self.arguments(wire))
+        assert (model.model, model.max_tokens, model.max_retries) == ("openai/gpt-4o", 5, 0)
+        assert wire.requests[0].url.params["tag"] == "prod"
+
+    async def test_an_id_by_its_name_will_do(self, wire):
+        model = await ChatPromptrun.afrom_prompt(project_id=PROJECT, version=1, **self.arguments(wire))
+        assert model.model == "openai/gpt-4o"
+        assert wire.requests[0].url.params["version"] == "1"
+
+    async def test_a_class_of_ones_own_is_kept(self, wire):
+        assert type(Own.from_prompt(wire.prompt())) is Own
+        assert type(await Own.afrom_prompt(wire.prompt())) is Own
+
+    def test_a_name_is_the_models(self, wire):
+        assert ChatPromptrun.from_prompt(PROJECT, name="mine", **self.arguments(wire)).name == "mine"
+
+
+class TestFollowing:
+    def test_nothing_is_asked_before_the_first_call(self, wire):
+        wire.prompt().chat_model(follow_model=True)
+        assert wire.count == 0
+
+    @pytest.mark.parametrize("style", ["invoke", "ainvoke", "stream", "astream"])
+    async def test_each_call_uses_the_model_of_the_moment(self, wire, style):
+        prompt = wire.prompt()
+        chain = prompt | prompt.chat_model(follow_model=True, max_tokens=5)
+        for model in ("openai/gpt-4o", "vendor/other"):
+            wire.record["model"] = {"model": model}
+            prompt.refresh = 60  # forgets what was fetched
+            assert await self.text(style, chain) == "Hi you."
+        assert [(body["model"], body["max_tokens"]) for body in wire.bodies] == [
+            ("openai/gpt-4o", 5),
+            ("vendor/other", 5),
+        ]
+
+    async def text(self, style, chain):
+        if style == "invoke":
+            return chain.invoke({"x": 1}).text
+        if style == "ainvoke":
+            return (await chain.ainvoke({"x": 1})).text
+        if style == "stream":
+            return "".join(chunk.text for chunk in chain.stream({"x": 1}))
+        return "".join([chunk.text async for chunk in chain.astream({"x": 1})])
+
+    @pytest.mark.parametrize("style", ["stream", "astream"])
+    async def test_it_streams(self, wire, style):
+        model = wire.prompt().chat_model(follow_model=True)
+        if style == "stream":
+            pieces = [chunk.text for chunk in model.stream("Hi")]
+        else:
+            pieces = [chunk.text async for chunk in model.astream("Hi")]
+        assert [piece for piece in pieces if piece] == ["Hi ", "you."]
+
+    def test_without_a_model_the_call_fails(self, wire):
+        wire.record["model"] = None
+        with pytest.raises(ValueError, match="names no model"):
+            wire.prompt().chat_model(follow_model=True).invoke("Hi")

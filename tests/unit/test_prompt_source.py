@@ -1,0 +1,126 @@
+"""Claims of `_prompt_source`: the request of GET /prompt, and errors that name the prompt."""
+
+import httpx
+import pytest
+
+from langchain_promptrun import (
+    PromptrunAuthenticationError,
+    PromptrunConnectionError,
+    PromptrunInvalidRequestError,
+    PromptrunNotFoundError,
+    PromptrunResponseError,
+)
+from langchain_promptrun._prompt_source import Source
+
+from .promptwire import PROJECT, PromptWire, run_apart
+
+
+@pytest.fixture
+def wire():
+    return PromptWire()
+
+
+@pytest.fixture(params=["sync", "async"])
+def fetch(request, wire):
+    """Fetches over the wire, as the fields of a prompt say."""
+
+    def fetch(**fields):
+        prompt = wire.prompt(**fields)
+        source = Source(prompt, prompt._held(), prompt.selector, prompt.label)
+        return source.fetch() if request.param == "sync" else run_apart(source.afetch())
+
+    return fetch
+
+
+def test_the_request_is_the_documented_one(wire, fetch):
+    assert fetch(tag="prod").version == 1
+    (request,) = wire.requests
+    assert (request.method, request.content) == ("GET", b"")
+    assert request.url == f"https://h.example/v1/prompt?projectId={PROJECT}&tag=prod"
+    assert request.headers["authorization"] == "Bearer secret-key"
+    assert request.headers["accept"] == "application/json"
+    assert request.headers["user-agent"].startswith("langchain-promptrun/")
+    assert "content-type" not in request.headers
+
+
+def test_a_version_goes_out_alone(wire, fetch):
+    fetch(version=27)
+    assert wire.requests[0].url.params.multi_items() == [("projectId", PROJECT), ("version", "27")]
+
+
+def test_without_either_the_tag_is_latest(wire, fetch):
+    fetch()
+    assert wire.requests[0].url.params["tag"] == "latest"
+
+
+def test_headers_and_query_of_the_caller_go_along(wire, fetch):
+    fetch(default_headers={"X-Team": "a", "Authorization": "Bearer other"}, default_query={"region": "eu"})
+    (request,) = wire.requests
+    assert request.headers["x-team"] == "a"
+    assert request.headers["authorization"] == "Bearer other"
+    assert request.url.params["region"] == "eu"
+
+
+def test_limits_are_the_callers(wire, fetch):
+    fetch(timeout=(1, 2, 3, 4))
+    assert wire.requests[0].extensions["timeout"] == {"connect": 1, "read": 2, "write": 3, "pool": 4}
+
+
+def test_failures_are_retried_as_those_of_a_model(wire, fetch):
+    wire.status, wire.headers = 503, {"retry-after": "0"}
+    with pytest.raises(Exception, match="tag latest"):
+        fetch(max_retries=2)
+    assert wire.count == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(400, PromptrunInvalidRequestError), (401, PromptrunAuthenticationError), (404, PromptrunNotFoundError)],
+)
+def test_an_error_names_the_prompt_and_not_the_key(wire, fetch, status, kind):
+    wire.status = status
+    with pytest.raises(kind) as caught:
+        fetch(tag="prod")
+    assert str(caught.value).startswith(f"Promptrun prompt {PROJECT} (tag prod): no")
+    assert caught.value.status_code == status
+    assert "secret-key" not in f"{caught.value!r} {caught.value} {caught.value.__dict__}"
+
+
+def test_an_unknown_prompt_says_what_to_check(wire, fetch):
+    wire.status = 404
+    with pytest.raises(PromptrunNotFoundError, match=r"\(version 9\)(.|\n)*Check the project id"):
+        fetch(version=9)
+
+
+def test_an_answer_that_is_no_prompt_names_the_prompt(wire, fetch):
+    wire.record = {"prompt": "x"}
+    with pytest.raises(PromptrunResponseError, match=r"\(tag latest\): .* not a prompt: version"):
+        fetch()
+
+
+def test_an_answer_beyond_the_limit_is_refused(wire, fetch):
+    wire.record = {"prompt": "x" * 1000, "version": 1}
+    with pytest.raises(PromptrunResponseError, match="max_event_bytes"):
+        fetch(max_event_bytes=500)
+
+
+def test_a_lost_connection_names_the_prompt(wire, fetch):
+    def lost(_):
+        raise httpx.ConnectError("refused")
+
+    client, async_client = (
+        httpx.Client(transport=httpx.MockTransport(lost)),
+        httpx.AsyncClient(transport=httpx.MockTransport(lost)),
+    )
+    with pytest.raises(PromptrunConnectionError, match=r"\(tag latest\): Cannot connect to https://h\.example"):
+        fetch(http_client=client, http_async_client=async_client)
+
+
+@pytest.mark.parametrize(
+    ("own", "interruptible"), [({}, True), ({"http_client": 1}, False), ({"http_async_client": 1}, False)]
+)
+def test_a_thread_has_connections_of_its_own_unless_the_caller_has_clients(wire, own, interruptible):
+    clients = {"http_client": httpx.Client(), "http_async_client": httpx.AsyncClient()}
+    prompt = wire.prompt(**{name: clients[name] if name in own else None for name in clients})
+    source = Source(prompt, prompt._held(), prompt.selector, prompt.label)
+    assert source.is_interruptible is interruptible

@@ -1,0 +1,183 @@
+"""Claims of `_prompt_trace`: which runs name the prompt, as LangChain's own handlers see them."""
+
+import asyncio
+
+import httpx
+import pytest
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.runnables import RunnableLambda
+from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
+
+from langchain_promptrun import ChatPromptrun, PromptrunNotFoundError
+
+from .promptwire import PROJECT, PromptWire
+from .wire import STREAM, answer, stream
+
+FACTS = {"promptrun_prompt_project": PROJECT, "promptrun_prompt_tag": "prod", "promptrun_prompt_version": 1}
+REQUESTED = {"promptrun_prompt_project": PROJECT, "promptrun_prompt_tag": "prod"}
+STYLES = ["invoke", "ainvoke", "stream", "astream", "events", "aevents"]
+
+
+class Handler(BaseCallbackHandler):
+    """Keeps the metadata with which runs begin, and the errors with which they end."""
+
+    def __init__(self):
+        self.prompts, self.models, self.errors = [], [], []
+
+    def on_chain_start(self, serialized, inputs, *, metadata=None, run_type=None, **kwargs):
+        if run_type == "prompt":
+            self.prompts.append(metadata)
+
+    def on_chat_model_start(self, serialized, messages, *, metadata=None, **kwargs):
+        self.models.append(metadata)
+
+    def on_chain_error(self, error, *, parent_run_id=None, **kwargs):
+        self.errors.append((error, parent_run_id is not None))
+
+
+def reply(request):
+    if b'"stream":true' in request.content:
+        return httpx.Response(200, headers=STREAM, content=stream({"content": "Hi."}))
+    return httpx.Response(200, content=answer({"content": "Hi."}))
+
+
+@pytest.fixture
+def model():
+    transport = httpx.MockTransport(reply)
+    clients = {"http_client": httpx.Client(transport=transport)}
+    clients["http_async_client"] = httpx.AsyncClient(transport=transport)
+    return ChatPromptrun(model="v/m", api_key="k", base_url="https://h.example/v1", **clients)
+
+
+@pytest.fixture
+def wire():
+    return PromptWire()
+
+
+async def run(style, chain, value, **config):
+    if style == "invoke":
+        chain.invoke(value, config)
+    elif style == "ainvoke":
+        await chain.ainvoke(value, config)
+    elif style == "stream":
+        list(chain.stream(value, config))
+    elif style == "astream":
+        _ = [chunk async for chunk in chain.astream(value, config)]
+    elif style == "events":
+        _ = chain.stream_events(value, config, version="v3").output
+    else:
+        await (await chain.astream_events(value, config, version="v3")).output
+
+
+def facts_of(metadata):
+    return {name: fact for name, fact in (metadata or {}).items() if name.startswith("promptrun_prompt_")}
+
+
+@pytest.mark.parametrize("style", STYLES[:4])
+async def test_the_runs_of_a_chain_name_the_prompt(wire, model, style):
+    handler, collector = Handler(), RunCollectorCallbackHandler()
+    chain = wire.prompt(tag="prod") | model
+    await run(style, chain, {"x": 1}, callbacks=[handler, collector], metadata={"mine": 1})
+    assert [facts_of(metadata) for metadata in handler.prompts] == [FACTS]
+    assert [facts_of(metadata) for metadata in handler.models] == [FACTS]
+    assert handler.models[0]["mine"] == 1
+    (root,) = collector.traced_runs
+    assert root.run_type == "chain"
+    assert facts_of(root.extra["metadata"]) == FACTS
+    assert root.extra["metadata"]["mine"] == 1
+
+
+@pytest.mark.parametrize("style", STYLES)
+async def test_a_model_names_the_prompt_whose_messages_it_gets(wire, model, style):
+    handler = Handler()
+    value = wire.prompt(tag="prod").invoke({"x": 1})
+    await run(style, model, value, callbacks=[handler], metadata={"mine": 1})
+    assert [facts_of(metadata) for metadata in handler.models] == [FACTS]
+    assert handler.models[0]["mine"] == 1
+    assert handler.models[0]["ls_provider"] == "promptrun"
+
+
+async def test_a_model_names_no_prompt_for_other_messages(wire, model):
+    handler = Handler()
+    messages = wire.prompt(tag="prod").invoke({"x": 1}).to_messages()
+    await run("invoke", model, messages, callbacks=[handler])
+    assert [facts_of(metadata) for metadata in handler.models] == [{}]
+
+
+async def test_a_model_within_a_step_keeps_the_metadata_of_the_chain(wire, model):
+    """Called without a config, it takes that of its surroundings."""
+    handler = Handler()
+    prompt = wire.prompt(tag="prod")
+    step = RunnableLambda(lambda value: model.invoke(prompt.invoke(value)))
+    await run("invoke", step, {"x": 1}, callbacks=[handler], metadata={"mine": 1})
+    assert handler.models[0]["mine"] == 1
+    assert facts_of(handler.models[0]) == FACTS
+
+
+@pytest.mark.parametrize("style", ["invoke", "ainvoke"])
+async def test_a_later_run_names_the_later_version(wire, style):
+    handler = Handler()
+    prompt = wire.prompt(tag="prod")
+    await run(style, prompt, {"x": 1}, callbacks=[handler])
+    prompt.refresh = 60  # forgets what was fetched
+    wire.publish("Two.")
+    await run(style, prompt, {"x": 1}, callbacks=[handler])
+    assert [metadata["promptrun_prompt_version"] for metadata in handler.prompts] == [1, 2]
+
+
+@pytest.mark.parametrize("style", ["invoke", "ainvoke"])
+async def test_a_pinned_version_and_the_tag_of_its_record_are_named(wire, style):
+    handler = Handler()
+    await run(style, wire.prompt(version=1), {"x": 1}, callbacks=[handler])
+    del wire.record["tag"]
+    await run(style, wire.prompt(version=1), {"x": 1}, callbacks=[handler])
+    pinned = {name: fact for name, fact in FACTS.items() if name != "promptrun_prompt_tag"}
+    assert [facts_of(metadata) for metadata in handler.prompts] == [FACTS, pinned]
+
+
+@pytest.mark.parametrize("style", ["invoke", "ainvoke"])
+async def test_a_prompt_that_cannot_be_had_fails_in_its_own_run(wire, style):
+    handler, collector = Handler(), RunCollectorCallbackHandler()
+    wire.status = 404
+    chain = wire.prompt(tag="prod") | RunnableLambda(str)
+    with pytest.raises(PromptrunNotFoundError):
+        await run(style, chain, {"x": 1}, callbacks=[handler, collector])
+    assert [facts_of(metadata) for metadata in handler.prompts] == [REQUESTED]
+    assert [inner for _, inner in handler.errors] == [True, False]
+    assert facts_of(collector.traced_runs[0].extra["metadata"]) == REQUESTED
+
+
+async def test_of_two_prompts_in_a_chain_the_first_names_it(wire):
+    collector = RunCollectorCallbackHandler()
+    other = PromptWire()
+    other.publish("Two.")
+    chain = wire.prompt(tag="prod") | (lambda _: {}) | other.prompt(version=2)
+    await asyncio.to_thread(chain.invoke, {"x": 1}, {"callbacks": [collector]})
+    assert facts_of(collector.traced_runs[0].extra["metadata"]) == FACTS
+
+
+async def test_the_config_of_the_caller_stays_as_it_was(wire, model):
+    config = {"metadata": {"mine": 1}, "tags": ["a"]}
+    chain = wire.prompt(tag="prod") | model
+    await chain.ainvoke({"x": 1}, config)
+    chain.invoke({"x": 1}, config)
+    assert config == {"metadata": {"mine": 1}, "tags": ["a"]}
+
+
+async def test_no_trace_holds_the_key(wire, model):
+    collector = RunCollectorCallbackHandler()
+    await run("invoke", wire.prompt(tag="prod") | model, {"x": 1}, callbacks=[collector])
+    assert "secret-key" not in collector.traced_runs[0].model_dump_json()
+
+
+async def test_nothing_of_it_goes_on_the_wire(wire, model):
+    seen = []
+
+    def keep(request):
+        seen.append(request.content)
+        return reply(request)
+
+    own = httpx.Client(transport=httpx.MockTransport(keep))
+    chain = wire.prompt(tag="prod") | model.model_copy(update={"http_client": own})
+    chain.invoke({"x": 1})
+    assert b"promptrun_prompt" not in seen[0]

@@ -1,0 +1,384 @@
+"""Claims of `PromptrunPrompt`: it behaves like any LangChain prompt, sync and async, and shows no key."""
+
+import asyncio
+import copy
+import gc
+import json
+import pickle
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from langchain_core.load import dumpd, dumps, load, loads
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.prompt_values import ChatPromptValue
+from langchain_core.runnables import RunnableLambda
+from pydantic import ValidationError
+
+from langchain_promptrun import (
+    PromptrunMissingVariableError,
+    PromptrunNotFoundError,
+    PromptrunPrompt,
+    _prompt_refresh,
+)
+
+from .promptwire import PROJECT, PromptWire, until
+
+TWO = {"x": 5, "messages": [("user", "Start."), AIMessage("Yes.")]}
+
+
+@pytest.fixture
+def wire():
+    return PromptWire()
+
+
+@pytest.fixture(params=["sync", "async"])
+def colour(request):
+    return request.param
+
+
+@pytest.fixture
+def call(colour):
+    """Calls a method by its sync name, in either colour."""
+
+    async def call(prompt, name, *args, **kwargs):
+        if colour == "sync":
+            return await asyncio.to_thread(getattr(prompt, name), *args, **kwargs)
+        return await getattr(prompt, f"a{name}")(*args, **kwargs)
+
+    return call
+
+
+async def test_the_text_becomes_the_system_message_before_the_conversation(wire, call):
+    value = await call(wire.prompt(), "invoke", TWO)
+    assert value.to_messages() == [SystemMessage("One 5."), HumanMessage("Start."), AIMessage("Yes.")]
+    assert value == ChatPromptValue(messages=value.to_messages())
+    assert ChatPromptValue(messages=value.to_messages()) == value
+
+
+async def test_or_a_human_message(wire, call):
+    value = await call(wire.prompt(role="user"), "invoke", TWO)
+    assert value.to_messages() == [HumanMessage("One 5."), HumanMessage("Start."), AIMessage("Yes.")]
+
+
+@pytest.mark.parametrize("empty", [{}, {"messages": None}, {"messages": []}])
+async def test_the_conversation_may_be_left_out(wire, call, empty):
+    assert await call(wire.prompt(), "format_messages", x="y", **empty) == [SystemMessage("One y.")]
+
+
+@pytest.mark.parametrize(
+    "conversation", ["Hi.", HumanMessage("Hi."), [("human", "Hi.")], [{"role": "user", "content": "Hi."}]]
+)
+async def test_the_conversation_takes_the_shapes_that_langchain_knows(wire, call, conversation):
+    found = await call(wire.prompt(), "format_messages", x=1, messages=conversation)
+    assert found == [SystemMessage("One 1."), HumanMessage("Hi.")]
+
+
+async def test_a_variable_named_messages_is_a_variable(wire, call):
+    wire.record["prompt"] = "About {{messages}}."
+    prompt = wire.prompt()
+    assert await call(prompt, "format_messages", messages="stars") == [SystemMessage("About stars.")]
+    assert (prompt.input_variables, prompt.optional_variables) == (["messages"], [])
+
+
+async def test_values_of_another_name_are_ignored(wire, call):
+    assert await call(wire.prompt(), "format_messages", x=1, y=2) == [SystemMessage("One 1.")]
+
+
+async def test_any_name_may_be_a_variables(wire, call):
+    wire.record["prompt"] = "{{self}} {{name}} {{values}} {{stop}}"
+    found = await call(wire.prompt(), "invoke", {"self": 1, "name": 2, "values": 3, "stop": 4})
+    assert found.to_messages() == [SystemMessage("1 2 3 4")]
+    partial = await call(wire.prompt(partial_variables={"name": 2}), "format_messages", self=1, values=3, stop=4)
+    assert partial == found.to_messages()
+
+
+async def test_a_missing_variable_is_named_with_project_and_version(wire, call):
+    for name, value in [("invoke", ({"y": 1},)), ("format_messages", ())]:
+        with pytest.raises(PromptrunMissingVariableError, match=rf"`x` of Promptrun prompt {PROJECT} .*version 1\."):
+            await call(wire.prompt(), name, *value)
+
+
+async def test_or_kept_as_it_stands(wire, call):
+    assert await call(wire.prompt(missing="keep"), "format_messages") == [SystemMessage("One {{x}}.")]
+
+
+async def test_a_bare_value_is_that_of_the_only_variable(wire, call):
+    assert (await call(wire.prompt(), "invoke", 7)).to_messages() == [SystemMessage("One 7.")]
+    wire.record["prompt"] = "One."
+    assert (await call(wire.prompt(), "invoke", "Hi.")).to_messages() == [SystemMessage("One."), HumanMessage("Hi.")]
+    wire.record["prompt"] = "{{a}} {{b}}"
+    with pytest.raises(TypeError, match="variables a, b: pass a dict, not int"):
+        await call(wire.prompt(), "invoke", 7)
+
+
+async def test_format_prompt_gives_what_invoke_gives(wire, call):
+    prompt = wire.prompt()
+    assert await call(prompt, "format_prompt", **TWO) == await call(prompt, "invoke", TWO)
+
+
+async def test_batches_work(wire, call):
+    wire.gate.clear()
+    batch = asyncio.create_task(call(wire.prompt(), "batch", [{"x": number} for number in range(5)]))
+    await until(lambda: wire.count)
+    wire.gate.set()
+    assert [value.to_messages()[0].text for value in await batch] == [f"One {number}." for number in range(5)]
+    assert wire.count == 1
+
+
+async def test_it_is_piped_like_any_runnable(wire, call):
+    chain = RunnableLambda(lambda number: {"x": number}) | wire.prompt() | (lambda value: value.to_string())
+    assert await call(chain, "invoke", 7) == "System: One 7."
+    assert list(chain.stream(8)) == ["System: One 8."]
+
+
+async def test_an_error_is_that_of_the_run(wire, call):
+    wire.status = 404
+    with pytest.raises(PromptrunNotFoundError, match="tag latest"):
+        await call(wire.prompt(), "invoke", {})
+
+
+class TestPartial:
+    async def test_values_that_are_there_need_not_be_given(self, wire, call):
+        wire.record["prompt"] = "{{a}} {{b}} {{c}}"
+        prompt = wire.prompt(partial_variables={"a": 1}).partial(b=lambda: "two")
+        assert await call(prompt, "format_messages", c=3) == [SystemMessage("1 two 3")]
+        assert await call(prompt, "format_messages", c=3, a=9) == [SystemMessage("9 two 3")]
+        assert prompt.input_variables == ["c"]
+
+    async def test_the_prompt_stays_as_it_was_and_shares_what_was_fetched(self, wire, call):
+        prompt = wire.prompt()
+        part = prompt.partial(x=1)
+        assert (prompt.partial_variables, part.partial_variables) == ({}, {"x": 1})
+        assert await call(part, "format_messages") == [SystemMessage("One 1.")]
+        assert await call(prompt, "format_messages", x=2) == [SystemMessage("One 2.")]
+        assert wire.count == 1
+
+
+class TestSchema:
+    async def test_variables_come_from_the_text_that_was_fetched(self, wire, call):
+        prompt = wire.prompt()
+        assert (prompt.input_variables, prompt.optional_variables) == ([], ["messages"])
+        assert wire.count == 0
+        await call(prompt, "pull")
+        assert prompt.input_variables == ["x"]
+        assert wire.count == 1
+
+    async def test_the_input_schema_has_them_and_the_conversation(self, wire, call):
+        prompt = wire.prompt()
+        assert list(prompt.get_input_schema().model_fields) == ["messages"]
+        await call(prompt, "pull")
+        schema = prompt.get_input_schema()
+        assert schema.model_json_schema()["required"] == ["x"]
+        assert schema(x=5).messages == []
+        assert schema(x=5, messages=[HumanMessage("Hi.")]).messages == [HumanMessage("Hi.")]
+        assert prompt.input_schema.model_json_schema()["properties"].keys() == {"x", "messages"}
+
+    async def test_nothing_is_required_where_variables_are_kept(self, wire, call):
+        prompt = wire.prompt(missing="keep")
+        await call(prompt, "pull")
+        assert "required" not in prompt.get_input_schema().model_json_schema()
+
+    def test_a_chain_has_the_prompts_input_and_a_prompt_value_as_output(self, wire):
+        prompt = wire.prompt()
+        assert (prompt | RunnableLambda(str)).input_schema.model_fields.keys() == {"messages"}
+        assert (prompt.InputType, prompt.OutputType) == (dict[str, Any], ChatPromptValue)
+
+
+class TestRecord:
+    async def test_pull_gives_all_that_is_known(self, wire, call):
+        wire.record |= {"model": {"model": "v/m"}, "temperature": 0.5, "labels": ["a"]}
+        record = await call(wire.prompt(tag="prod"), "pull")
+        assert (record.version, record.version_message, record.project.name) == (1, "first", "Essays")
+        assert (record.model.model, record.temperature, record.tag) == ("v/m", 0.5, "prod")
+        assert record.model_extra == {"labels": ["a"]}
+
+    async def test_a_pinned_version_is_fetched_once(self, wire, call):
+        prompt = wire.prompt(version=1, refresh=0)
+        for _ in range(3):
+            await call(prompt, "pull")
+        assert wire.count == 1
+
+    async def test_a_field_that_is_set_later_starts_anew(self, wire, call):
+        prompt = wire.prompt(tag="prod")
+        await call(prompt, "pull")
+        prompt.tag = "dev"
+        await call(prompt, "pull")
+        assert [request.url.params["tag"] for request in wire.requests] == ["prod", "dev"]
+
+    def test_threads_that_come_first_together_share_one_request(self, wire):
+        prompt = wire.prompt()
+        barrier = threading.Barrier(8)
+
+        def pull(_):
+            barrier.wait(60)
+            return prompt.pull().version
+
+        with ThreadPoolExecutor(8) as threads:
+            assert list(threads.map(pull, range(8))) == [1] * 8
+        assert wire.count == 1
+
+    async def test_a_fallback_is_a_record_of_version_0(self, wire, call):
+        wire.status = 503
+        prompt = wire.prompt(tag="prod", fallback="Be {{how}}.")
+        record = await call(prompt, "pull")
+        assert (record.version, record.tag, record.project.id, record.is_fallback) == (0, "prod", PROJECT, True)
+        assert await call(prompt, "format_messages", how="brief") == [SystemMessage("Be brief.")]
+
+    async def test_a_prompt_starts_from_its_folder(self, wire, call, tmp_path):
+        await call(wire.prompt(cache_dir=tmp_path), "pull")
+        wire.status = 503
+        assert (await call(wire.prompt(cache_dir=tmp_path), "pull")).version == 1
+        with pytest.raises(Exception, match="tag other"):
+            await call(wire.prompt(cache_dir=tmp_path, tag="other"), "pull")
+        (file,) = tmp_path.iterdir()
+        assert "secret-key" not in file.name + file.read_text()
+
+
+class TestWatching:
+    @pytest.mark.parametrize("name", ["watch", "awatch"])
+    def test_polls_are_5_seconds_apart_at_least(self, wire, name):
+        with pytest.raises(ValueError, match="must be 5 s at least"):
+            getattr(wire.prompt(), name)(4.9)
+        assert _prompt_refresh.SHORTEST_POLL == 5
+
+    async def test_changes_come_and_end_with_close(self, wire, colour, monkeypatch):
+        monkeypatch.setattr(_prompt_refresh, "SHORTEST_POLL", 0.01)
+        prompt = wire.prompt()
+        seen = []
+
+        def watch():
+            seen.extend(prompt.watch())
+
+        async def awatch():
+            seen.extend([change async for change in prompt.awatch(0.02)])
+
+        watching = asyncio.create_task(asyncio.to_thread(watch) if colour == "sync" else awatch())
+        await until(lambda: prompt.known_record)
+        wire.publish("Two.")
+        await until(lambda: prompt.known_record.version == 2)
+        count = wire.count
+        await until(lambda: wire.count > count + 1)
+        await (asyncio.to_thread(prompt.close) if colour == "sync" else prompt.aclose())
+        await watching
+        assert [(old.version, new.version) for old, new in seen] == [(1, 2)]
+
+    async def test_watching_keeps_the_prompt(self, wire, monkeypatch):
+        monkeypatch.setattr(_prompt_refresh, "SHORTEST_POLL", 0.01)
+        changes = wire.prompt().watch()
+        first = asyncio.create_task(asyncio.to_thread(next, changes))
+        await until(lambda: wire.count)
+        gc.collect()
+        wire.publish("Two.")
+        assert (await first).new.version == 2
+        changes.close()
+
+
+class TestEnd:
+    async def test_it_works_on_after_close(self, wire, call, colour):
+        prompt = wire.prompt()
+        await (asyncio.to_thread(prompt.close) if colour == "sync" else prompt.aclose())
+        await call(prompt, "pull")
+        await (asyncio.to_thread(prompt.close) if colour == "sync" else prompt.aclose())
+        assert (await call(prompt, "pull")).version == 1
+        assert wire.count == 1
+
+    async def test_it_is_a_context_manager(self, wire):
+        with wire.prompt() as prompt:
+            assert prompt.pull().version == 1
+        async with wire.prompt() as prompt:
+            assert (await prompt.apull()).version == 1
+
+    async def test_a_prompt_that_nobody_holds_is_collected(self, wire, call):
+        prompt = wire.prompt()
+        await call(prompt, "pull")
+        found = weakref.ref(prompt._lease.follower)
+        del prompt
+        gc.collect()
+        assert found() is None
+
+
+class TestCopies:
+    @pytest.mark.parametrize(
+        "duplicate",
+        [copy.copy, copy.deepcopy, lambda prompt: prompt.model_copy(), lambda prompt: prompt.model_copy(deep=True)],
+        ids=["copy", "deepcopy", "model_copy", "deep model_copy"],
+    )
+    async def test_a_used_prompt_is_copied_and_the_copy_starts_anew(self, wire, call, duplicate):
+        prompt = wire.prompt(tag="prod", partial_variables={"x": 1}, on_change=print)
+        await call(prompt, "pull")
+        other = duplicate(prompt)
+        assert {name: getattr(other, name) for name in type(other).model_fields} == {
+            name: getattr(prompt, name) for name in type(prompt).model_fields
+        }
+        assert other.input_variables == []
+        assert await call(other, "format_messages") == [SystemMessage("One 1.")]
+        assert wire.count == 2
+
+    async def test_a_used_prompt_is_pickled(self, wire, call, monkeypatch):
+        monkeypatch.setenv("PROMPTRUN_API_KEY", "key-from-env")
+        prompt = wire.prompt(api_key=None, tag="prod", fallback="Be brief.", on_change=print)
+        await call(prompt, "pull")
+        bare = prompt.model_copy(update={"http_client": None, "http_async_client": None})
+        data = pickle.dumps(bare)
+        assert b"key-from-env" not in data
+        other = pickle.loads(data)
+        assert (other.tag, other.fallback, other.on_change, other.version) == ("prod", "Be brief.", print, None)
+        assert other.api_key.get_secret_value() == "key-from-env"
+
+    def test_what_cannot_be_pickled_is_named(self, wire):
+        with pytest.raises(TypeError, match=r"A PromptrunPrompt whose `on_change` cannot be pickled"):
+            pickle.dumps(wire.prompt(http_client=None, http_async_client=None, on_change=lambda old, new: None))
+
+
+class TestSerialisation:
+    def test_dumps_has_the_fields_and_never_the_key(self, wire):
+        prompt = wire.prompt(tag="prod", partial_variables={"x": 1}, cache_dir="d", default_headers={"x-a": "hidden"})
+        text = dumps(prompt | RunnableLambda(str))
+        assert "secret-key" not in text
+        assert "hidden" not in text
+        dumped = dumpd(prompt)
+        assert dumped["id"] == ["langchain_promptrun", "prompts", "PromptrunPrompt"]
+        kept = dumped["kwargs"]
+        assert kept["api_key"] == {"lc": 1, "type": "secret", "id": ["PROMPTRUN_API_KEY"]}
+        assert (kept["project_id"], kept["tag"], kept["cache_dir"]) == (PROJECT, "prod", "d")
+        assert (kept["base_url"], kept["partial_variables"]) == ("https://h.example/v1", {"x": 1})
+        assert kept.keys() < type(prompt).model_fields.keys()
+
+    def test_what_nobody_chose_is_left_out(self, monkeypatch):
+        monkeypatch.setenv("PROMPTRUN_API_KEY", "k")
+        assert "tag" not in dumpd(PromptrunPrompt(project_id="p"))["kwargs"]
+
+    async def test_load_gives_the_prompt_back(self, wire, monkeypatch):
+        monkeypatch.setenv("PROMPTRUN_API_KEY", "k")
+        again = load(
+            dumpd(wire.prompt(version=3, fallback="x")),
+            allowed_objects=[PromptrunPrompt],
+            valid_namespaces=["langchain_promptrun"],
+            secrets_from_env=True,
+        )
+        assert (again.version, again.fallback, again.project_id) == (3, "x", PROJECT)
+        assert again.api_key.get_secret_value() == "k"
+
+    async def test_the_messages_are_serialised_as_those_of_any_prompt(self, wire, call):
+        value = await call(wire.prompt(), "invoke", {"x": 1})
+        assert json.loads(dumps(value))["id"] == ChatPromptValue.lc_id()
+        assert loads(dumps(value), allowed_objects="core").to_messages() == value.to_messages()
+
+    def test_the_key_is_shown_nowhere(self, wire):
+        prompt = wire.prompt(default_headers={"x-a": "hidden"})
+        shown = f"{prompt!r} {prompt} {prompt.model_dump()} {prompt.get_name()}"
+        assert "secret-key" not in shown
+        assert "hidden" not in shown
+        assert PROJECT in shown
+        with pytest.raises(ValidationError) as caught:
+            wire.prompt(nonsense=1)
+        assert "secret-key" not in str(caught.value)
+
+    async def test_messages_have_no_hash_as_those_of_any_prompt(self, wire, call):
+        value = await call(wire.prompt(), "invoke", {"x": 1})
+        with pytest.raises(TypeError, match="unhashable"):
+            hash(value)
+        assert value != 5
