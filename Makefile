@@ -4,7 +4,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 # What a target needs beyond the package and its runtime dependencies: groups of pyproject.toml.
 groups.demo :=
-groups.test := --group test --group peers --group examples --group docs
+groups.test := --group test --group peers --group examples --group apps --group docs
 groups.bench := $(groups.test) --group bench
 groups.lint := --group lint
 groups.types := --group types --group test

@@ -16,7 +16,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 SHARED = "promptrun_or_offline"
-SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py") if f"from {SHARED} import run" in path.read_text())
+TEXTS = {path.stem: path.read_text() for path in sorted(EXAMPLES.glob("*.py"))}
+SCRIPTS = [name for name, text in TEXTS.items() if f"from {SHARED} import run" in text]
+HEADED = [name for name, text in TEXTS.items() if text.startswith("# /// script")]
+APPLICATIONS = [name for name, text in TEXTS.items() if "except ModuleNotFoundError" in text]
+"""Have options of their own and tests of their own."""
 PROGRAM = "mcp_tools"
 """Starts a process that inherits stderr, so the tests' own stderr cannot stand in."""
 OFFLINE = re.compile(r"offline: a stand-in server at http://127\.0\.0\.1:\d+/v1 answers")
@@ -106,34 +110,51 @@ def test_an_example_runs_as_a_program_of_its_own(name):
 distributions = cache(metadata.packages_distributions)
 
 
-def imported(path):
-    """The distributions of what a file imports from third parties: for each import, all that could bring it."""
+def imported(name):
+    """The distributions of what an example and its neighbours import: for each import, all that could bring it."""
     brought = distributions()
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        names += [node.module] if isinstance(node, ast.ImportFrom) else []
-        for name in names:
-            top = name.partition(".")[0]
-            if top not in sys.stdlib_module_names and top != SHARED:
-                yield name, set(brought.get(top, [top.replace("_", "-")]))
+    for node in ast.walk(ast.parse(TEXTS[name])):
+        modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        modules += [node.module] if isinstance(node, ast.ImportFrom) else []
+        for module in modules:
+            top = module.partition(".")[0]
+            if top in TEXTS:
+                yield from imported(top)
+            elif top not in sys.stdlib_module_names:
+                yield module, set(brought.get(top, [top.replace("_", "-")]))
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", HEADED)
 def test_the_header_of_each_example_names_what_it_imports(name):
     need(name)
     declared = set(header(EXAMPLES / f"{name}.py")["dependencies"]) | OURS
-    assert {module for module, brought in imported(EXAMPLES / f"{name}.py") if not brought & declared} == set()
+    assert {module for module, brought in imported(name) if not brought & declared} == set()
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", HEADED)
 def test_the_header_of_each_example_agrees_with_the_project(name):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    group = {re.split(r"[<>=!~\[]", requirement)[0] for requirement in project["dependency-groups"]["examples"]}
+    requirements = project["dependency-groups"]["apps" if name in APPLICATIONS else "examples"]
+    group = {re.split(r"[<>=!~\[]", requirement)[0] for requirement in requirements}
     script = header(EXAMPLES / f"{name}.py")
     assert script["requires-python"] == project["project"]["requires-python"]
     assert set(script["dependencies"]) - OURS <= group
 
 
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_an_application_without_one_of_its_dependencies_says_how_to_get_it(name, tmp_path):
+    need(name)
+    path = EXAMPLES / f"{name}.py"
+    missing = min(set(header(path)["dependencies"]) - OURS).replace("-", "_")
+    (tmp_path / f"{missing}.py").write_text(f"raise ModuleNotFoundError(name={missing!r})")
+    command = [sys.executable, path, "--help"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    how = f"use `uv run examples/{name}.py`, or `pip install --group apps --editable .` first"
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: {missing} is not installed: {how}\n"
+
+
 def test_the_page_of_the_examples_names_each_of_them():
     named = set(re.findall(r"`(\w+)\.py`", (EXAMPLES / "README.md").read_text()))
-    assert set(SCRIPTS) <= named
+    assert set(HEADED) <= named

@@ -1,0 +1,84 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["langchain-promptrun", "distributed", "filelock", "rich"]
+# [tool.uv.sources]
+# langchain-promptrun = { path = "..", editable = true }
+# ///
+"""10,000 prompts through a chain on a local Dask cluster: a progress bar, a rate limit, and output that goes on.
+
+Dask brings the chain to each worker process by pickle, and asks the prompts of a killed worker again on another one.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING
+
+try:
+    from batches import StoppedError, main
+    from distributed import Client, KilledWorker, LocalCluster, WorkerPlugin, as_completed, get_worker
+except ModuleNotFoundError as missing:
+    raise SystemExit(
+        f"error: {missing.name} is not installed: use `uv run examples/batch_dask.py`, "
+        "or `pip install --group apps --editable .` first"
+    ) from missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from batches import Asker, Outcome, Prompt, Spread
+    from distributed import Worker
+
+NAME = "asker"
+
+
+class BringAsker(WorkerPlugin):
+    """Gives each worker process an asker, also one that replaces another."""
+
+    name = NAME
+
+    def __init__(self, asker: Asker) -> None:
+        self.asker = asker
+
+    def setup(self, **_: Worker) -> None:
+        """Leave Ctrl-C to the program, which ends its workers."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def ask(prompts: list[Prompt]) -> list[Outcome]:
+    """Ask, in a worker."""
+    return get_worker().plugins[NAME].asker.ask(prompts)
+
+
+@contextmanager
+def dask_cluster(asker: Asker, workers: int) -> Iterator[Spread]:
+    """Start a cluster on this machine."""
+    with (
+        LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        client.register_plugin(BringAsker(asker))
+        yield partial(spread, client, 2 * workers)
+
+
+def spread(client: Client, at_once: int, groups: Iterable[list[Prompt]]) -> Iterator[list[Outcome]]:
+    """Have groups asked, so many at once that each worker finds the next one waiting."""
+    groups = iter(groups)
+    running = as_completed([client.submit(ask, group, pure=False) for group in islice(groups, at_once)])
+    for future in running:
+        try:
+            yield future.result()
+        except KilledWorker as error:
+            raise StoppedError("the same prompts were on each of four workers that were killed") from error
+        for group in islice(groups, 1):
+            running.add(client.submit(ask, group, pure=False))
+
+
+if __name__ == "__main__":
+    main(dask_cluster)

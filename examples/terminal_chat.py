@@ -1,0 +1,194 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["langchain-promptrun", "filelock", "rich"]
+# [tool.uv.sources]
+# langchain-promptrun = { path = "..", editable = true }
+# ///
+"""A chat in the terminal: Markdown that grows as the answer comes, and a line that says what it took.
+
+Ctrl-C stops an answer, and with it the request to the model; Ctrl-D leaves. With --keep the conversation is in a file
+and goes on next time.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import closing, nullcontext
+from decimal import Decimal
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+try:
+    from chat_rehearsal import rehearse
+    from json_lines import FileError, JsonLines
+    from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, messages_from_dict, messages_to_dict
+    from promptrun_or_offline import answering, command_line
+    from rich.console import Console
+    from rich.live import Live
+    from rich.markdown import Markdown
+    from rich.segment import Segment
+
+    from langchain_promptrun import ChatPromptrun, PromptrunError
+except ModuleNotFoundError as missing:
+    raise SystemExit(
+        f"error: {missing.name} is not installed: use `uv run examples/terminal_chat.py`, "
+        "or `pip install --group apps --editable .` first"
+    ) from missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import ConsoleOptions
+
+MOST_CHARACTERS = 100_000
+CONTROLS = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)])
+"""What could steer the terminal, were it printed; all but tab and newline."""
+
+
+class Growing:
+    """The end of a Markdown text, as much of it as the screen is high."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[Segment]:
+        """Render it."""
+        lines = console.render_lines(Markdown(self.text), options, pad=False)
+        for line in lines[2 - console.height :]:
+            yield from line
+            yield Segment.line()
+
+
+class Chat:
+    """A conversation.
+
+    Args:
+        model: Answers.
+        console: Shows it.
+        file: Keeps it, and may hold an earlier one. None: it is kept in memory alone.
+    """
+
+    def __init__(self, model: ChatPromptrun, console: Console, file: JsonLines | None = None) -> None:
+        self._model, self._console, self._file = model, console, file
+        self.messages: list[BaseMessage] = []
+        if file is not None and file.found:
+            try:
+                self.messages += messages_from_dict(file.found)
+            except (KeyError, ValueError) as error:
+                raise FileError(f"{file.path} does not hold a conversation: name another file") from error
+            self._say(f"{len(self.messages)} messages of an earlier conversation are remembered.")
+        self._saved = len(self.messages)
+
+    def take(self, line: str) -> None:
+        """Take a line that the user typed; an empty one asks again what has no answer yet."""
+        question = line.strip()
+        if len(question) > MOST_CHARACTERS:
+            self._say(f"A message may have at most {MOST_CHARACTERS:,} characters; this one has {len(question):,}.")
+            return
+        if question:
+            self.messages.append(HumanMessage(question))
+        elif not self.messages or isinstance(self.messages[-1], AIMessage):
+            self._say("Type a message; Ctrl-D leaves.")
+            return
+        self._save()
+        try:
+            self._answer()
+        finally:
+            self._save()
+
+    def _answer(self) -> None:
+        """Show the answer as it comes, and then for good; what came of one that ends early is kept."""
+        shown, took, problem = Growing(), Took(), ""
+        try:
+            with (
+                closing(self._model.stream(self.messages)) as stream,
+                Live(shown, console=self._console, transient=True, vertical_overflow="visible"),
+            ):
+                for chunk in stream:
+                    shown.text += chunk.text.translate(CONTROLS)
+                    took.count(chunk)
+        except KeyboardInterrupt:
+            problem = "Stopped."
+        except PromptrunError as error:
+            later = f" Try again in {error.retry_after:.0f} seconds." if error.retry_after else ""
+            problem = f"error: {error}{later}"
+        if shown.text:
+            self.messages.append(AIMessage(shown.text))
+            self._console.print(Markdown(shown.text))
+        elif problem:
+            problem += "\nAn empty line asks again."
+        self._say(str(took))
+        if problem:
+            self._console.print(problem, style="red", markup=False, highlight=False)
+
+    def _save(self) -> None:
+        """Write what is not in the file yet; where that fails, it is tried again after the next answer."""
+        if self._file is None:
+            return
+        try:
+            for message in messages_to_dict(self.messages[self._saved :]):
+                self._file.add(message)
+                self._saved += 1
+        except FileError as error:
+            self._console.print(f"error: {error}. The chat goes on in memory.", style="red", markup=False)
+
+    def _say(self, text: str) -> None:
+        if text:
+            self._console.print(text, style="dim", markup=False, highlight=False)
+
+
+class Took:
+    """What an answer took: tokens, money, and the time to its first token."""
+
+    def __init__(self) -> None:
+        self._start = perf_counter()
+        self._facts: dict[str, str] = {}
+
+    def count(self, chunk: Any) -> None:
+        """Take note of a chunk."""
+        if chunk.text:
+            self._facts.setdefault("first", f"first token after {perf_counter() - self._start:.1f} s")
+        if usage := chunk.usage_metadata:
+            self._facts["tokens"] = f"tokens: {usage['input_tokens']:,} in, {usage['output_tokens']:,} out"
+        if (cost := chunk.response_metadata.get("cost")) is not None:
+            self._facts["cost"] = f"${Decimal(repr(cost)):f}"
+
+    def __str__(self) -> str:
+        return " · ".join(self._facts[name] for name in ("tokens", "cost", "first") if name in self._facts)
+
+
+def talk(chat: Chat) -> None:
+    """Take lines until there are no more."""
+    while True:
+        try:
+            chat.take(input("\n> "))
+        except EOFError:
+            return
+        except KeyboardInterrupt:  # between two answers there is nothing to stop
+            print(" Ctrl-D leaves.")
+
+
+def main() -> None:
+    """Chat."""
+    parser = command_line()
+    parser.add_argument("--model", default="anthropic/claude-3.5-haiku", help="vendor/name (default: %(default)s)")
+    parser.add_argument("--keep", metavar="FILE", help="a file for the conversation, which goes on next time")
+    arguments = parser.parse_args()
+    sys.stdin.reconfigure(errors="replace")
+    try:
+        with (
+            answering(arguments, rehearse),
+            ChatPromptrun(model=arguments.model) as model,
+            JsonLines(arguments.keep) if arguments.keep else nullcontext() as file,
+        ):
+            talk(Chat(model, Console(), file))
+    except FileError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more as it ends
+        sys.exit(f"error: cannot write to the terminal: {error.strerror}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,357 @@
+"""The terminal chat, in a real terminal and through pipes: it streams, stops, fails and remembers as it says."""
+
+import fcntl
+import importlib
+import io
+import json
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import threading
+from pathlib import Path
+
+import pytest
+
+from langchain_promptrun.testing import Fault, Reply
+
+for needed in ("filelock", "rich"):
+    pytest.importorskip(needed)
+
+PROGRAM = Path(__file__).parents[2] / "examples" / "terminal_chat.py"
+WAIT = 60
+"""Seconds after which a test gives up; nothing here is slow unless it hangs."""
+BARE = {name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE_", "PROMPTRUN_"))}
+"""The programs' environment; their coverage is nobody's business, and costs time."""
+IN_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
+CTRL_C, CTRL_D = "\x03", "\x04"
+HEIGHT, WIDTH = 24, 80
+
+
+@pytest.fixture
+def environment(promptrun_server):
+    server = {"PROMPTRUN_API_KEY": promptrun_server.api_key, "PROMPTRUN_BASE_URL": promptrun_server.base_url}
+    return BARE | server | {"TERM": "xterm", "NO_PROXY": "127.0.0.1", "PYTHONIOENCODING": "utf-8"}
+
+
+class Terminal:
+    """The chat in a terminal of its own: keys go in, and what the screen was sent comes out."""
+
+    def __init__(self, env, *arguments):
+        self._screen, inside = pty.openpty()
+        fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", HEIGHT, WIDTH, 0, 0))
+        self.seen = ""
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", IN_TERMINAL, sys.executable, PROGRAM, *arguments],
+            env=env,
+            stdin=inside,
+            stdout=inside,
+            stderr=inside,
+            start_new_session=True,
+        )
+        os.close(inside)
+
+    def type(self, keys):
+        """Press keys."""
+        self.seen = ""
+        os.write(self._screen, keys.encode())
+
+    def until(self, text):
+        """Wait until the screen was sent a text since the last key; return all that it was sent."""
+        while text not in self.seen:
+            assert self._read(WAIT), f"{text!r} did not come, but {self.seen!r}"
+        return self.seen
+
+    def _read(self, seconds):
+        """Read what the screen was sent; whether anything came."""
+        if not select.select([self._screen], [], [], seconds)[0]:
+            return False
+        try:
+            self.seen += os.read(self._screen, 65536).decode(errors="replace")
+        except OSError:  # the program has ended
+            return False
+        return True
+
+    def interrupt_until(self, text):
+        """Press Ctrl-C until a text shows: a key that comes as the program begins to wait for one is not noticed."""
+        for _ in range(2 * WAIT):
+            self.type(CTRL_C)
+            while self._read(0.5):
+                if text in self.seen:
+                    return
+        pytest.fail(f"{text!r} did not come, but {self.seen!r}")
+
+    def leave(self):
+        """Press Ctrl-D; return the exit status."""
+        self.until("> ")
+        self.type(CTRL_D)
+        return self._process.wait(WAIT)
+
+    def close(self):
+        self._process.kill()
+        self._process.wait()
+        os.close(self._screen)
+
+
+@pytest.fixture
+def terminal(environment):
+    opened = []
+
+    def start(*arguments):
+        opened.append(Terminal(environment, *arguments))
+        opened[-1].until("> ")
+        return opened[-1]
+
+    yield start
+    for chat in opened:
+        chat.close()
+
+
+def held(*words, after=1):
+    """An answer whose rest is kept back until the event is set."""
+    release = threading.Event()
+    return release, Fault(reply=Reply("".join(words), pieces=words), after=after, pause=release)
+
+
+def contents(request):
+    return [message["content"] for message in request.body["messages"]]
+
+
+# in a terminal
+
+
+def test_markdown_grows_as_the_answer_comes_and_what_it_took_comes_last(terminal, promptrun_server):
+    promptrun_server.cost_per_token = 0.001
+    release, answer = held("# Num", "bers\n\n* One\n", "* Two")
+    promptrun_server.queue(answer)
+    chat = terminal()
+    chat.type("Count.\n")
+    chat.until("Num")
+    assert not promptrun_server.requests[0].answered
+    release.set()
+    seen = chat.until("first token after")
+    assert " • " in seen
+    assert "# Num" not in seen
+    line = re.search(r"tokens: 1 in, (\d+) out · \$(\S+) · ", seen)
+    assert float(line[2]) == pytest.approx(0.001 * (1 + int(line[1])))
+    assert chat.leave() == 0
+
+
+def test_ctrl_c_stops_the_answer_closes_its_request_and_keeps_the_chat_and_else_stops_nothing(
+    terminal, promptrun_server
+):
+    _, answer = held("One ", "two ", "three.")
+    promptrun_server.queue(answer, "And on.")
+    chat = terminal()
+    chat.type("Count.\n")
+    chat.until("One")
+    chat.type(CTRL_C)
+    chat.until("Stopped.")
+    (request,) = promptrun_server.wait_for_disconnects(1, WAIT)
+    assert not request.answered
+    chat.until("> ")
+    chat.type("Go on.\n")
+    chat.until("And on.")
+    chat.until("> ")
+    chat.interrupt_until("Ctrl-D leaves.")
+    assert contents(promptrun_server.requests[-1]) == ["Count.", "One ", "Go on."]
+    assert chat.leave() == 0
+
+
+def test_ctrl_c_before_the_first_word_keeps_the_question_and_an_empty_line_asks_again(terminal, promptrun_server):
+    promptrun_server.queue(Fault(delay=threading.Event()), "Here I am.")
+    chat = terminal()
+    chat.type("Where are you?\n")
+    promptrun_server.wait_for_requests(1, WAIT)
+    chat.type(CTRL_C)
+    chat.until("An empty line asks again.")
+    promptrun_server.wait_for_disconnects(1, WAIT)
+    chat.until("> ")
+    chat.type("\n")
+    chat.until("Here I am.")
+    assert contents(promptrun_server.requests[-1]) == ["Where are you?"]
+    assert chat.leave() == 0
+
+
+def test_an_answer_longer_than_the_screen_shows_its_end_while_it_grows(terminal, promptrun_server):
+    lines = [f"Line {number}.\n\n" for number in range(50)]
+    release, answer = held("".join(lines), "Done.")
+    promptrun_server.queue(answer)
+    chat = terminal()
+    chat.type("Write a lot.\n")
+    seen = chat.until("Line 49.")
+    assert "Line 0." not in seen
+    release.set()
+    chat.until("first token after")
+    assert chat.seen.count("Line 0.") == 1
+    assert chat.leave() == 0
+
+
+# through pipes
+
+
+@pytest.fixture
+def say(promptrun_server, monkeypatch, capsys):
+    """Say some lines to a chat; return its error, what it printed, and what it printed on stderr."""
+    monkeypatch.syspath_prepend(PROGRAM.parent)
+    monkeypatch.setenv("COLUMNS", "1000")
+    program = importlib.import_module("terminal_chat")
+
+    def run(*lines, arguments=()):
+        typed = b"".join(line if isinstance(line, bytes) else f"{line}\n".encode() for line in lines)
+        monkeypatch.setattr(sys, "argv", [PROGRAM.name, *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(typed), "utf-8"))
+        error = None
+        try:
+            program.main()
+        except SystemExit as ended:
+            error = ended.code
+        return error, *capsys.readouterr()
+
+    return run
+
+
+def said(done):
+    """What a chat that ended well printed, its lines joined: where they break depends on the width."""
+    error, printed, on_stderr = done
+    assert (error, on_stderr) == (None, "")
+    return " ".join(printed.split())
+
+
+@pytest.mark.parametrize(
+    ("trouble", "message", "kept"),
+    [
+        (
+            Fault(status=429, headers={"retry-after": "90"}, body={"error": "Too many requests."}),
+            "(status 429, request id: req-1) Try again in 90 seconds. An empty line asks again.",
+            ["Count."],
+        ),
+        (
+            Fault(status=401, body={"error": "The API key has expired."}),
+            "error: The API key has expired. Check the key: the environment variable PROMPTRUN_API_KEY",
+            ["Count."],
+        ),
+        (
+            Fault(reply=Reply("One two.", pieces=["One ", "two."]), after=1, cut=True),
+            "error: The connection was lost before the answer was complete",
+            ["Count.", "One ", "Again?"],
+        ),
+    ],
+    ids=["rate limit", "expired key", "lost connection"],
+)
+def test_an_error_is_a_message_and_the_chat_goes_on(say, promptrun_server, trouble, message, kept):
+    promptrun_server.queue(trouble, "Now it works.")
+    printed = said(say("Count.", "Again?" if len(kept) > 1 else ""))
+    assert message in printed
+    assert "Now it works." in printed
+    assert contents(promptrun_server.requests[-1]) == kept
+
+
+def test_a_conversation_in_a_file_goes_on_next_time_whatever_was_torn(say, promptrun_server, tmp_path):
+    file = tmp_path / "chat.jsonl"
+    arguments = ["--keep", file]
+    promptrun_server.queue("Hello, Nino.", "You are Nino.")
+    said(say("I am Nino.", arguments=arguments))
+    with file.open("a") as torn:
+        torn.write('{"type": "human", "data": {"cont')
+    printed = said(say("Who am I?", arguments=arguments))
+    assert "2 messages of an earlier conversation are remembered." in printed
+    assert contents(promptrun_server.requests[-1]) == ["I am Nino.", "Hello, Nino.", "Who am I?"]
+    assert [json.loads(line)["data"]["content"] for line in file.read_text().splitlines()] == [
+        "I am Nino.",
+        "Hello, Nino.",
+        "Who am I?",
+        "You are Nino.",
+    ]
+
+
+def test_on_a_full_disk_the_chat_says_so_and_goes_on_in_memory(say, promptrun_server, tmp_path):
+    file = tmp_path / "chat.jsonl"
+    file.symlink_to("/dev/full")
+    promptrun_server.queue("Hello, Nino.", "You are Nino.")
+    printed = said(say("I am Nino.", "Who am I?", arguments=["--keep", file]))
+    assert f"error: cannot write to {file}: No space left on device. The chat goes on in memory." in printed
+    assert "You are Nino." in printed
+    assert contents(promptrun_server.requests[-1]) == ["I am Nino.", "Hello, Nino.", "Who am I?"]
+
+
+def test_where_nothing_can_be_shown_the_answer_is_still_kept(environment, promptrun_server, tmp_path):
+    file = tmp_path / "chat.jsonl"
+    promptrun_server.queue("Hello, Nino.")
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, PROGRAM, "--keep", file],
+            env=environment,
+            input=b"I am Nino.\n",
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=WAIT,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == b"error: cannot write to the terminal: No space left on device\n"
+
+
+@pytest.mark.parametrize("text", ["Dear diary,\n", '{"a": 1}\n', "[]\n", "no line"])
+def test_a_file_of_something_else_is_left_alone(say, promptrun_server, tmp_path, text):
+    file = tmp_path / "diary.txt"
+    file.write_text(text)
+    error, _, _ = say("Hello.", arguments=["--keep", file])
+    assert re.fullmatch(r"error: .*diary\.txt.*: name another file", error)
+    assert file.read_text() == text
+    assert promptrun_server.requests == []
+
+
+def test_a_file_that_cannot_be_used_is_a_clear_message(say, tmp_path):
+    folder = tmp_path / "chats"
+    folder.mkdir()
+    assert say("Hello.", arguments=["--keep", folder]) == (f"error: cannot open {folder}: Is a directory", "", "")
+
+
+def test_a_file_is_for_one_chat_at_a_time(say, tmp_path):
+    file = tmp_path / "chat.jsonl"
+    with importlib.import_module("json_lines").JsonLines(file):
+        error, _, _ = say("Hello.", arguments=["--keep", file])
+    assert error == f"error: {file} is in use by another run of this program"
+
+
+def test_bad_input_is_a_clear_message_and_never_reaches_the_model(say, promptrun_server):
+    printed = said(say("", "x" * 100_001))
+    assert "Type a message; Ctrl-D leaves." in printed
+    assert "A message may have at most 100,000 characters; this one has 100,001." in printed
+    assert promptrun_server.requests == []
+
+
+def test_bytes_that_are_no_text_are_marked_as_such(say, promptrun_server):
+    said(say(b"caf\xe9?\n"))
+    assert contents(promptrun_server.requests[0]) == ["caf\N{REPLACEMENT CHARACTER}?"]
+
+
+def test_a_model_cannot_steer_the_terminal(say, promptrun_server):
+    promptrun_server.queue("\x1b]0;owned\x07\x1b[2Jsafe\x9b31m [red]plain[/red]")
+    printed = said(say("Hello."))
+    assert not set(printed) & set("\x1b\x07\x9b")
+    assert "[red]plain[/red]" in printed
+
+
+def test_the_documented_command_runs_it_offline():
+    done = subprocess.run(
+        [sys.executable, PROGRAM, "--offline"],
+        env=BARE,
+        input="A rate limit, please.\nHello?\n",
+        capture_output=True,
+        text=True,
+        timeout=WAIT,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert re.match(r"offline: a stand-in server at \S+ answers\n$", done.stderr)
+    printed = " ".join(done.stdout.split())
+    assert 'You said: "Hello?"' in printed
+    assert "error: Too many requests." in printed
