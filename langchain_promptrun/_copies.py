@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Mapping
 from traceback import walk_stack
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
 from typing_extensions import override
 
 from langchain_promptrun._connection_fields import ConnectionFields, known_names
@@ -18,9 +20,8 @@ from langchain_promptrun._field_checks import unknown_keyword
 from langchain_promptrun._params import ALIASES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
 
 _SHARED = (
     *("api_key", "http_client", "http_async_client", "rate_limiter", "cache", "callbacks", "custom_get_token_ids"),

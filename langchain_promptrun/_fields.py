@@ -6,6 +6,7 @@ No call is made from here, and no wire detail is known but the ranges that OpenA
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
 from langchain_core.language_models.chat_models import BaseChatModel
@@ -21,8 +22,6 @@ from langchain_promptrun._profiles import profile_for
 from langchain_promptrun._version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from langchain_core.language_models.model_profile import ModelProfile
     from pydantic.functional_validators import ModelWrapValidatorHandler
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import PrivateAttr
 from typing_extensions import override
@@ -16,9 +17,6 @@ from langchain_promptrun._prompt_follower import Follower, Lease
 from langchain_promptrun._prompt_record import FALLBACK_VERSION, PromptChange, PromptProject, PromptRecord
 from langchain_promptrun._prompt_refresh import Freshness
 from langchain_promptrun._prompt_source import Source
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
 
 
 class CurrentPrompt(PromptFields):

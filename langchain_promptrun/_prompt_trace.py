@@ -6,9 +6,13 @@ of a `ChatPromptrun` that gets what the prompt made.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any
 
+from langchain_core.language_models.base import LanguageModelInput
+from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.prompt_values import ChatPromptValue
+from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 from pydantic import Field
 from typing_extensions import override
@@ -16,13 +20,8 @@ from typing_extensions import override
 from langchain_promptrun._fields import PromptrunFields
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterator
-
     from langchain_core.callbacks.manager import BaseRunManager
-    from langchain_core.language_models.base import LanguageModelInput
     from langchain_core.language_models.chat_model_stream import AsyncChatModelStream, ChatModelStream
-    from langchain_core.messages import AIMessage, AIMessageChunk
-    from langchain_core.runnables import RunnableConfig
 
 PROJECT, TAG, VERSION = "promptrun_prompt_project", "promptrun_prompt_tag", "promptrun_prompt_version"
 """Names in the metadata of a run."""

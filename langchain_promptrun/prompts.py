@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
-from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, SystemMessage, convert_to_messages
+from langchain_core.language_models.base import LanguageModelInput
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage, convert_to_messages
 from langchain_core.prompt_values import ChatPromptValue, PromptValue
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.utils.pydantic import create_model_v2
+from pydantic import BaseModel
 from typing_extensions import override
 
 import langchain_promptrun
@@ -23,15 +26,11 @@ from langchain_promptrun._prompt_record import (
 )
 from langchain_promptrun._prompt_text import PromptrunMissingVariableError, check_values, rendered
 from langchain_promptrun._prompt_trace import PROJECT, TAG, VERSION, ManagedPromptValue, name_ancestors, traced
+from langchain_promptrun.chat_models import ChatPromptrun
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
-    from langchain_core.language_models.base import LanguageModelInput
-    from langchain_core.messages import AIMessage
-    from langchain_core.runnables import Runnable, RunnableConfig
-    from pydantic import BaseModel
 
-    from langchain_promptrun.chat_models import ChatPromptrun
 
 __all__ = [
     "PromptChange",
