@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Mapping
+from functools import cache
 from traceback import walk_stack
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -17,7 +18,7 @@ from typing_extensions import override
 from langchain_promptrun._connection_fields import ConnectionFields, known_names
 from langchain_promptrun._defaults import chosen, environment_key
 from langchain_promptrun._field_checks import unknown_keyword
-from langchain_promptrun._params import ALIASES
+from langchain_promptrun._params import ALIASES, CONNECTION_SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,11 +40,24 @@ _CANNOT = (TypeError, AttributeError, ValueError, RuntimeError, pickle.PicklingE
 class CopiedFields(ConnectionFields):
     """The fields, and what becomes of them in copies, pickles and LangChain's JSON."""
 
+    @override
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a field, checked as at construction; what was derived from it, and the hold on connections, end."""
+        kind, name = type(self), ALIASES.get(name, name)
+        if name not in _own_names(kind):
+            super().__setattr__(name, value)
+            return
+        if value is None and name in self.none_is_default:
+            self.__dict__[name] = kind.model_fields[name].get_default(call_default_factory=True)
+        _assign(self, {name: value})
+        _forget_derived(self)
+        ended = _HOLDS if name in CONNECTION_SETTINGS else _HOLDS - {"_transport"}
+        self.__pydantic_private__ = _private(self.__pydantic_private__, ended)
+
     def __copy__(self) -> Self:
         """Copy the fields; what was derived from them, and the hold on connections, start anew."""
         copied = super().__copy__()
-        for name in copied.__dict__.keys() - type(self).model_fields.keys():
-            del copied.__dict__[name]
+        _forget_derived(copied)
         copied.__pydantic_private__ = _private(copied.__pydantic_private__)
         return copied
 
@@ -105,9 +119,21 @@ class CopiedFields(ConnectionFields):
             self.__dict__["api_key"] = environment_key()
 
 
-def _private(attributes: dict[str, Any] | None) -> dict[str, Any]:
-    kept = {name: value for name, value in (attributes or {}).items() if name not in _HOLDS}
-    return {**kept, "_transport": None}
+@cache
+def _own_names(kind: type[CopiedFields]) -> frozenset[str]:
+    """The fields that LangChain's own classes do not have."""
+    bases = [base for base in kind.__mro__ if base.__module__.startswith("langchain_core")]
+    return frozenset(kind.model_fields).difference(*(getattr(base, "model_fields", ()) for base in bases))
+
+
+def _forget_derived(fields: CopiedFields) -> None:
+    for name in fields.__dict__.keys() - type(fields).model_fields.keys():
+        del fields.__dict__[name]
+
+
+def _private(attributes: dict[str, Any] | None, ended: frozenset[str] = _HOLDS) -> dict[str, Any]:
+    kept = {name: value for name, value in (attributes or {}).items() if name not in ended}
+    return {"_transport": None, **kept}
 
 
 def _assign(fields: CopiedFields, values: Mapping[str, Any]) -> None:

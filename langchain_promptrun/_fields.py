@@ -154,6 +154,13 @@ class PromptrunFields(ConnectedFields, BaseChatModel):
         return checked_fields(cls, values, handler)
 
     @override
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a field, checked; a profile that nobody chose is looked up again for another model."""
+        super().__setattr__(name, value)
+        if ALIASES.get(name, name) == "model" and not chosen(self.profile):
+            self.profile = looked_up(self.model)
+
+    @override
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         copied = super().model_copy(update=update, deep=deep)
         named = {ALIASES.get(name, name) for name in update or ()}

@@ -46,11 +46,59 @@ class OfflineModel(ChatPromptrun):
         self.http_client = httpx.Client(transport=httpx.MockTransport(Wire()))
         held = super()._held()
         self.http_client = None
+        self._transport = held
         return held
 
 
 def make(**fields):
     return OfflineModel(**{"model": KNOWN, "temperature": 0.5, **fields})
+
+
+def test_assigned_fields_are_checked_as_at_construction():
+    model = ChatPromptrun(model=KNOWN)
+    model.timeout = 5
+    assert model.timeout == ChatPromptrun(model=KNOWN, timeout=5).timeout
+    model.timeout = httpx.Timeout(3)
+    assert model.timeout == ChatPromptrun(model=KNOWN, timeout=3).timeout
+    model.base_url = "https://host/v1/"
+    assert model.base_url == "https://host/v1"
+    model.api_key = "key-secret"
+    assert "key-secret" not in repr(model) + model.model_dump_json()
+    assert model.api_key.get_secret_value() == "key-secret"
+    model.api_key = model.base_url = None
+    assert model.api_key.get_secret_value() == "key-from-env"
+    assert model.base_url == ChatPromptrun(model=KNOWN).base_url
+    with pytest.raises(ValidationError, match="temperature"):
+        model.temperature = "hot"
+    with pytest.raises(ValueError, match="nonsense"):
+        model.nonsense = 1
+
+
+@pytest.mark.parametrize("name", ["model", "model_name"])
+def test_assigned_model_has_its_own_profile(name):
+    model = ChatPromptrun(model=KNOWN)
+    setattr(model, name, OTHER)
+    assert (model.model, model.profile) == (OTHER, ChatPromptrun(model=OTHER).profile)
+    own = ChatPromptrun(model=KNOWN, profile={"max_input_tokens": 7})
+    setattr(own, name, OTHER)
+    assert own.profile == {"max_input_tokens": 7}
+
+
+def test_what_was_derived_before_an_assignment_is_forgotten():
+    model = use(make())
+    before = model._serialized
+    model.temperature = 0.9
+    assert model._serialized != before
+
+
+def test_connections_are_kept_by_an_assignment_that_does_not_concern_them():
+    model = ChatPromptrun(model=KNOWN)
+    held = model._held()
+    model.temperature = 0.9
+    model.callbacks = []
+    assert model._held() is held
+    model.max_connections = 3
+    assert model._held() is not held
 
 
 def use(model):
