@@ -48,8 +48,13 @@ _TIMEOUTS: FourTimeouts = (10.0, 600.0, 600.0, 600.0)
 class ConnectionFields(Serializable):
     """Fields of everything that talks to Promptrun, all by keyword."""
 
+    # What pydantic builds takes time at import, and is needed for the classes alone of which there are objects.
     model_config = ConfigDict(
-        arbitrary_types_allowed=True, extra="forbid", populate_by_name=True, protected_namespaces=()
+        arbitrary_types_allowed=True,
+        defer_build=True,
+        extra="forbid",
+        populate_by_name=True,
+        protected_namespaces=(),
     )
 
     none_is_default: ClassVar[frozenset[str]] = frozenset(

@@ -12,6 +12,7 @@ from langchain_core.language_models.chat_models import BaseChatModel, _ChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import Runnable
 from langchain_core.utils.utils import LC_ID_PREFIX
+from pydantic import ConfigDict
 from typing_extensions import override
 
 from langchain_promptrun import _blocks
@@ -173,6 +174,8 @@ class ChatPromptrun(PromptedModel):
     Keywords of a call (also for `bind`) are all fields, `stop`, `tools`, `tool_choice`, `response_format`,
     `extra_headers`, `extra_query`, `extra_body` and `use_cached_prompt`. Any other keyword goes on the wire.
     """
+
+    model_config = ConfigDict(defer_build=False)
 
     @property
     @override

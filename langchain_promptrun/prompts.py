@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMes
 from langchain_core.prompt_values import ChatPromptValue, PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.utils.pydantic import create_model_v2
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from typing_extensions import override
 
 import langchain_promptrun
@@ -87,6 +87,8 @@ class PromptrunPrompt(CurrentPrompt):
 
     Every field is documented below its name. Fields of the connection are those of `ChatPromptrun`.
     """
+
+    model_config = ConfigDict(defer_build=False)
 
     @classmethod
     @override
