@@ -39,8 +39,7 @@ class Pattern(Generic[T]):
         """Make a model with these fields; it shares nothing that can be changed with any other."""
         values = self._fields.copy()
         for name, container in self._containers:
-            if name not in fields:
-                values[name] = container()
+            values[name] = container()
         values.update(fields)
         model = _new(self._type)
         model.__setstate__(
