@@ -56,7 +56,7 @@ def _at_once(bench: Bench, memory: Any, url: str, transport: str, times: int) ->
     runs["wire"] = partial(_acall, bench.closing(clients.AsyncWire(url, transport)))
     repeats = max(1, bench.scaled(_CALLS) // times)
     many = {name: bench.in_loop(partial(_in_turn, run, times, repeats)) for name, run in runs.items()}
-    costs = medians(many, bench.rounds(5), times * repeats)
+    costs = medians(many, bench.rounds(3 if times == max(AT_ONCE["aiohttp"]) else 5), times * repeats)
     bounds = (_OF_LIMIT[transport], *([Bound("openai", 0.3)] if peers else []))
     return Row("calls", f"ainvoke over {transport}, {times:,} at once", PER_CALL, costs, bounds)
 

@@ -19,6 +19,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import PrivateAttr
 
 from langchain_promptrun import ChatPromptrun
+from langchain_promptrun._chunks import text_chunk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -95,6 +96,14 @@ class FromMemory(BaseChatModel):
     def _last_chunk(self) -> ChatGenerationChunk:
         message = AIMessageChunk(content="", chunk_position="last", **self._last)
         return ChatGenerationChunk(message=message)
+
+
+class RestoredFromMemory(FromMemory):
+    """A stream of texts whose chunks are made as ChatPromptrun makes them."""
+
+    def _stream(self, *_: Any, **__: Any) -> Iterator[ChatGenerationChunk]:
+        yield from map(text_chunk, self._tokens)
+        yield self._last_chunk()
 
 
 class BuiltBefore(FromMemory):

@@ -47,7 +47,7 @@ def _kinds(bench: Bench) -> list[Row]:
         count = bench.scaled(CHUNKS)
         url = f"{bench.url}/{kind}/{count}"
         peers = {name: _stream(make(url)) for name, make in bench.chosen(*_PEERS_OF_KIND[kind]).items()}
-        costs = medians(_sync_runs(url, kind, count) | peers, bench.rounds(9), count)
+        costs = medians(_sync_runs(url, kind, count) | peers, bench.rounds(7), count)
         bounds = (_OF_LIMIT, _OF_OPENAI) if kind == "text" else (_OF_LIMIT,)
         rows.append(Row("stream", f"stream, {title}", PER_CHUNK, costs, bounds))
     return rows
@@ -60,7 +60,7 @@ def _async_kinds(bench: Bench) -> list[Row]:
         for transport in TRANSPORTS:
             peers = _ASYNC_PEERS if (kind, transport) == ("text", "aiohttp") else ()
             runs = _async_runs(bench, f"{bench.url}/{kind}/{count}", kind, transport, peers)
-            costs = medians({name: bench.in_loop(run) for name, run in runs.items()}, bench.rounds(9), count)
+            costs = medians({name: bench.in_loop(run) for name, run in runs.items()}, bench.rounds(7), count)
             bounds = (_OF_LIMIT, _OF_OPENAI) if peers else (_OF_LIMIT,)
             rows.append(Row("stream", f"astream over {transport}, {title}", PER_CHUNK, costs, bounds))
     return rows
@@ -69,17 +69,16 @@ def _async_kinds(bench: Bench) -> list[Row]:
 def _long(bench: Bench) -> list[Row]:
     """A long stream: langchain-core and garbage collection cost more there, ChatPromptrun itself must not.
 
-    ChatPromptrun makes a chunk for less than its constructor takes. So that its own share is more than nothing, what
-    langchain-core hands on there was built before.
+    ChatPromptrun makes a chunk for less than its constructor takes. So that its own share is more than nothing, the
+    chunks that langchain-core hands on there are made in the same way.
     """
     short, long = bench.scaled(CHUNKS), bench.scaled(LONG)
     runs = {count: _sync_runs(f"{bench.url}/text/{count}", "text", count) for count in (short, long)}
-    whole = warm_medians(runs[long], bench.rounds(2), long)
+    whole = warm_medians(runs[long], bench.rounds(1), long)
     shares = []
     for count, rounds in ((short, bench.rounds(15)), (long, bench.rounds(3))):
-        free = clients.from_memory(f"{bench.url}/text/{count}", "text", count, clients.BuiltBefore)
-        free._chunks = list(clients.FromMemory._stream(free))
-        costs = runs[count] | {"core": _stream(free)}
+        core = clients.from_memory(f"{bench.url}/text/{count}", "text", count, clients.RestoredFromMemory)
+        costs = runs[count] | {"core": _stream(core)}
         shares.append(_own_share(warm_minima({name: uncollected(run) for name, run in costs.items()}, rounds, count)))
     share = dict(zip(("before", "promptrun"), shares, strict=True))
     return [
@@ -98,7 +97,7 @@ def _many(bench: Bench) -> list[Row]:
     times, count = bench.scaled(AT_ONCE), CHUNKS_AT_ONCE
     runs = _async_runs(bench, f"{bench.url}/text/{count}", "text", "aiohttp", _ASYNC_PEERS)
     many = {name: bench.in_loop(partial(at_once, run, times)) for name, run in runs.items()}
-    costs = medians(many, bench.rounds(5), times * count)
+    costs = medians(many, bench.rounds(4), times * count)
     work = f"astream over aiohttp, {times} at once, {count} chunks each"
     return [Row("stream", work, PER_CHUNK, costs, (_OF_LIMIT,))]
 
