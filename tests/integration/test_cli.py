@@ -33,15 +33,7 @@ def environment(server):
 
 
 @pytest.fixture
-def interruptible():
-    """Programs react to Ctrl-C although the tests run in the background, where shells have it ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.fixture
-def start(environment, interruptible):
+def start(environment):
     """Starts the command line with pipes, and ends it with the test."""
     started = []
 
