@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from langchain_promptrun._envelope import OWN_NAMES
 from langchain_promptrun._reasoning import FIELDS as REASONING_FIELDS
 from langchain_promptrun._reasoning import Reasoning
+from langchain_promptrun._room import Room, weight
 from langchain_promptrun._text import Surrogates, cleaned
 from langchain_promptrun._tool_calls import ToolCalls
 
@@ -47,6 +48,7 @@ class Choice:
 
     Args:
         seed: What tells the answer from all others; missing call ids are made from it.
+        room: Where what is kept is counted; by default without a limit.
 
     Attributes:
         finish_reason: The wire's reason, once it came.
@@ -59,16 +61,21 @@ class Choice:
         "_listed",
         "_partial",
         "_reasoning",
+        "_refusal",
+        "_room",
         "_streamed",
         "_surrogates",
         "finish_reason",
         "tool_calls",
     )
 
-    def __init__(self, seed: str = "") -> None:
+    def __init__(self, seed: str = "", room: Room | None = None) -> None:
+        room = room or Room()
         self.finish_reason: str | None = None
-        self.tool_calls = ToolCalls(seed)
-        self._reasoning = Reasoning()
+        self.tool_calls = ToolCalls(seed, room)
+        self._room = room
+        self._reasoning = Reasoning(room)
+        self._refusal: list[str] = []
         self._extras: dict[str, Any] = {}
         self._audio: dict[str, list[str]] = {}
         self._listed: set[int] = set()
@@ -149,6 +156,8 @@ class Choice:
         extras = dict(self._extras)
         if self._audio:
             extras["audio"] = extras.get("audio", {}) | {key: "".join(texts) for key, texts in self._audio.items()}
+        if self._refusal:
+            extras["refusal"] = "".join(self._refusal)
         if details := self._reasoning.details:
             extras["reasoning_details"] = details
         if calls := self.tool_calls.extras():
@@ -205,10 +214,11 @@ class Choice:
         if isinstance(value, dict) and any(value.values()):
             self._take_tool_calls("tool_calls", [{"function": value}], parts)
 
-    def _take_refusal(self, key: str, value: Any, parts: list[Part]) -> None:
+    def _take_refusal(self, _key: str, value: Any, parts: list[Part]) -> None:
         """A refusal is text that the user is to see, and a fact that code can ask for."""
         refusal = str(value)
-        self._extras[key] = self._extras.get(key, "") + refusal
+        self._room.take(len(refusal))
+        self._refusal.append(refusal)
         self._add(parts, TEXT, refusal)
 
     def _take_list(self, key: str, value: Any, _parts: list[Part]) -> None:
@@ -217,6 +227,7 @@ class Choice:
         for entry in value if isinstance(value, list) else [value]:
             mark = hash((key, repr(entry)))
             if mark not in self._listed:
+                self._room.take(weight(entry))
                 self._listed.add(mark)
                 known.append(entry)
 
@@ -227,21 +238,24 @@ class Choice:
         facts = self._extras.setdefault(key, {})
         for name, piece in value.items():
             if name in _PIECES_OF_AUDIO and isinstance(piece, str):
+                self._room.take(len(piece))
                 self._audio.setdefault(name, []).append(piece)
             elif piece is not None:
-                facts[name] = piece
+                self._room.keep(facts, name, piece)
 
     def _take_extra(self, key: str, value: Any, _parts: list[Part]) -> None:
         known = self._extras.get(key)
         if isinstance(known, list) and isinstance(value, list):
+            self._room.take(sum(map(weight, value)))
             known.extend(value)
         elif isinstance(known, dict) and isinstance(value, dict):
-            known.update(value)
+            for name, fact in value.items():
+                self._room.keep(known, name, fact)
         else:
-            self._extras[key] = value
+            self._room.keep(self._extras, key, value)
 
     def _take_fact(self, key: str, value: Any, _parts: list[Part]) -> None:
-        self._facts[key] = value
+        self._room.keep(self._facts, key, value)
 
     def _take_finish_reason(self, _key: str, value: Any, _parts: list[Part]) -> None:
         if value:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from langchain_promptrun._sse import Event, EventDecoder
-from langchain_promptrun.errors import PromptrunResponseError, PromptrunStreamTruncatedError
+from langchain_promptrun._sse import Event, EventDecoder, too_large
+from langchain_promptrun.errors import PromptrunStreamTruncatedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +53,7 @@ class Body:
         self._size += len(data)
         events = [] if self.is_document else self._decide(at_end=False)
         if self.decoder is None and self._size > self._limit:
-            raise PromptrunResponseError(f"The server's answer is larger than {self._limit} bytes (max_event_bytes).")
+            raise too_large(f"The server's answer is larger than {self._limit} bytes (max_event_bytes).")
         return events
 
     def close(self) -> list[Event]:

@@ -8,8 +8,9 @@ from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 
 from langchain_promptrun._answer import LOGPROBS, PROVIDER, REASONING, TEXT, TOOL
+from langchain_promptrun._arguments import parse_arguments
 from langchain_promptrun._patterns import Pattern
-from langchain_promptrun._tool_calls import ToolPiece, parse_arguments
+from langchain_promptrun._tool_calls import ToolPiece
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

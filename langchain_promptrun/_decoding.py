@@ -24,6 +24,8 @@ PIECE_BYTES = 1 << 20
 _MAX_LAYERS = 3
 _ZSTD_WINDOW_BYTES = 8 << 20  # RFC 9659: no more is allowed in HTTP
 _ZSTD_SLICE_BYTES = 28  # four bytes can make a block of 128 KiB (RFC 8878, 3.1.1.2), and one was cut before
+_FIRST_SLICE_BYTES = 1024
+_MEMBER = b"\x1f"  # RFC 1952, ID1: what follows a gzip member and does not begin like one is padding
 _DEFLATED = 8  # RFC 1950, CM: the low half of a zlib stream's first byte
 
 
@@ -49,23 +51,43 @@ class _Inflate:
     def __init__(self, wbits: int | None) -> None:
         self._wbits = wbits
         self._stream: Any = None
+        self._input = b""
+        self._taken = 0
+        self._slice = _FIRST_SLICE_BYTES
+        self._padded = False
 
     @property
     def finished(self) -> bool:
         return self._stream is not None and bool(self._stream.eof)
 
     def step(self, data: bytes) -> bytes:
-        if self.finished:
-            data = self._stream.unused_data + data
-            if data[:1] != b"\x1f":  # padding after the last member, or nothing
-                return b""
-            self._stream = None
-        if self._stream is None:
-            if not data:
-                return b""
-            self._stream = zlib.decompressobj(self._wbits or _wbits_of(data[0]))
-        piece: bytes = self._stream.decompress(self._stream.unconsumed_tail + data, PIECE_BYTES)
+        if data:
+            self._input, self._taken = self._input[self._taken :] + data, 0
+        piece = b""
+        while not piece and self._has_stream():
+            fed = self._input[self._taken : self._taken + self._slice]
+            piece = self._stream.decompress(fed, PIECE_BYTES)
+            self._taken += len(fed) - len(self._stream.unconsumed_tail) - len(self._stream.unused_data)
+            if not fed:
+                break
+            # What follows a member is copied at its end, so a short one is fed little, and a long one more and more.
+            self._slice = min(2 * self._slice, PIECE_BYTES)
         return piece
+
+    def _has_stream(self) -> bool:
+        """Whether a stream is open; a new one begins with what is left of the input."""
+        if self._stream is not None and not self._stream.eof:
+            return True
+        left = self._input[self._taken : self._taken + 1]
+        if self._stream is not None and left:
+            self._padded = self._padded or self._wbits is None or left != _MEMBER
+        if self._padded:
+            self._taken = len(self._input)
+        if self._padded or not left:
+            return False
+        self._stream = zlib.decompressobj(self._wbits or _wbits_of(left[0]))
+        self._slice = _FIRST_SLICE_BYTES
+        return True
 
 
 def _wbits_of(first_byte: int) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from langchain_promptrun._room import Room, weight
 from langchain_promptrun._usage import cost, usage_metadata
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ OWN_NAMES = frozenset(
 _SKIPPED = frozenset({"choices", "object", "usage", "obfuscation", "error"})
 # A document without any of them is not about the answer: some servers keep a stream alive with `{"type": "ping"}`.
 _ABOUT_THE_ANSWER = frozenset({"choices", "usage", "id"})
-_NEEDED = ("id", "model")
+_NEEDED = frozenset({"id", "model"})
 _PRIVATE_HEADERS = frozenset(
     {"authorization", "cookie", "proxy-authorization", "set-cookie", "set-cookie2", "x-api-key"}
 )
@@ -44,16 +45,18 @@ class Envelope:
 
     Args:
         headers: The answer's headers, names in lower case.
+        room: Where what is kept is counted; by default without a limit.
         include_headers: Whether they belong into the metadata (without cookies and credentials).
 
     Attributes:
         usage: The last value of each count that came.
     """
 
-    __slots__ = ("_facts", "_headers", "_include_headers", "_seen", "usage")
+    __slots__ = ("_facts", "_headers", "_include_headers", "_room", "_seen", "usage")
 
-    def __init__(self, headers: Mapping[str, str], *, include_headers: bool = False) -> None:
+    def __init__(self, headers: Mapping[str, str], room: Room | None = None, *, include_headers: bool = False) -> None:
         self._headers = headers
+        self._room = room or Room()
         self._include_headers = include_headers
         self._facts: dict[str, Any] = {}
         self._seen: set[str] = set()
@@ -65,12 +68,15 @@ class Envelope:
             return
         for key, value in document.items():
             if key not in _SKIPPED and value is not None and value != "":
-                self._facts[key] = value
+                self._room.keep(self._facts, key, value)
+        self._room.take(sum(map(weight, document.keys() - self._seen - _NEEDED)))
         self._seen.update(document)
         # Azure's first document has them empty.
         self._seen.difference_update(name for name in _NEEDED if name not in self._facts)
         if (usage := _usage_of(document)) is not None:
-            self.usage = {**(self.usage or {}), **usage}
+            self.usage = self.usage or {}
+            for name, count in usage.items():
+                self._room.keep(self.usage, name, count)
 
     def knows(self, document: dict[str, Any]) -> bool:
         """Whether a document of a stream can be left out: no key is new, no usage, no error."""

@@ -11,12 +11,14 @@ from typing import Any
 
 from langchain_promptrun._error_bodies import BODY_LIMIT
 
+_SUCCESS_CODES = (0, 200, "0", "200")
+
 
 def error_part(document: Any) -> Any:
     """Find what of a 200 body or of a stream's event is an error.
 
     That is: `error` with anything in it, `object` or `type` being "error", a choice with an `error` or with the
-    `finish_reason` "error" (OpenRouter).
+    `finish_reason` "error" (OpenRouter). Beside choices, an `error` whose code says that all went well is none.
 
     Returns:
         The part to read the error from; None when nothing is an error.
@@ -25,9 +27,12 @@ def error_part(document: Any) -> Any:
         document = document[0] if document else None
     if not isinstance(document, dict):
         return None
-    if _says(document.get("error")) or document.get("object") == "error" or document.get("type") == "error":
-        return document
     choices = document.get("choices")
+    if document.get("object") == "error" or document.get("type") == "error":
+        return document
+    error = document.get("error")
+    if _says(error) and not (isinstance(choices, list) and _is_success(error)):
+        return document
     error = _failure(choices) if isinstance(choices, list) else None
     return error and {"error": error, "provider": document.get("provider")}
 
@@ -51,12 +56,18 @@ def _failure(choices: list[Any]) -> Any:
     for choice in choices:
         if not isinstance(choice, dict):
             continue
-        if _says(choice.get("error")):
-            return choice["error"]
+        if _says(error := choice.get("error")) and not _is_success(error):
+            return error
         if choice.get("finish_reason") == "error":
             code = choice.get("native_finish_reason")
             return {"message": 'The answer ended with finish_reason "error".', "code": code}
     return None
+
+
+def _is_success(error: Any) -> bool:
+    """Whether it is the `{"code": 0, "message": "success"}` that some gateways put into every answer."""
+    code = error.get("code") if isinstance(error, dict) else None
+    return type(code) in {int, str} and code in _SUCCESS_CODES
 
 
 def _says(error: Any) -> bool:

@@ -3,7 +3,8 @@
 The events and their order are those of `langchain_protocol`, as langchain-core 1.7 uses them: a `message-start`, then
 for each block a `content-block-start`, its deltas and a `content-block-finish`, then a `message-finish` with usage
 and metadata. Blocks are numbered from 0 in the order in which they begin; a text or a reasoning is finished when
-something else begins, tool calls at the end, as they may be interleaved. Pure.
+something else begins, tool calls at the end, as they may be interleaved, and so is a text before them, as its citations
+come late. Pure.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from langchain_promptrun._answer import LOGPROBS, PROVIDER, REASONING, TEXT, TOO
 from langchain_promptrun._blocks import Block, audio, citations, images
 from langchain_promptrun._reader import Reader
 from langchain_promptrun._response import NOT_AN_OBJECT, joined_logprobs
+from langchain_promptrun._room import weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +43,7 @@ class EventReader(Reader["MessagesData"]):
         self._text = bytearray()
         self._reasoning: list[str] = []
         self._calls: dict[int, int] = {}
-        self._logprobs: dict[str, Any] = {}
+        self._logprobs: list[dict[str, Any]] = []
         self._started = False
 
     def _emit(self, parts: list[Part], items: list[MessagesData], index: int) -> None:
@@ -50,7 +52,7 @@ class EventReader(Reader["MessagesData"]):
             self._handlers[kind](self, payload, items)
 
     def _emit_text(self, text: str, items: list[MessagesData]) -> None:
-        if self._open != TEXT:
+        if self._open != TEXT or self._open_index + 1 != self._next_index:
             self._begin_open(TEXT, items)
         self._text += text.encode()
         items.append(
@@ -71,8 +73,8 @@ class EventReader(Reader["MessagesData"]):
         if self._reasoning:
             extras = {"reasoning_content": "".join(self._reasoning)} | extras
         metadata = ending.response_metadata
-        if self._logprobs:
-            metadata["logprobs"] = self._logprobs
+        if logprobs := joined_logprobs(self._logprobs):
+            metadata["logprobs"] = logprobs
         finish: dict[str, Any] = {"event": "message-finish", "metadata": metadata}
         if ending.usage_metadata is not None:
             finish["usage"] = ending.usage_metadata
@@ -95,7 +97,8 @@ class EventReader(Reader["MessagesData"]):
     def _take_tool_piece(self, piece: ToolPiece, items: list[MessagesData]) -> None:
         index = self._calls.get(piece.slot)
         if index is None:
-            self._finish_open(items)
+            if self._open == REASONING:
+                self._finish_open(items)
             call = {"type": "tool_call_chunk", "id": piece.id, "name": piece.name, "args": "", "index": piece.slot}
             index = self._calls[piece.slot] = self._begin(call, items)
         if piece.args:
@@ -109,7 +112,8 @@ class EventReader(Reader["MessagesData"]):
 
     def _take_logprobs(self, logprobs: dict[str, Any], items: list[MessagesData]) -> None:
         del items
-        self._logprobs = joined_logprobs(self._logprobs, logprobs)
+        self._room.take(weight(logprobs))
+        self._logprobs.append(logprobs)
 
     def _start_message(self, items: list[MessagesData]) -> None:
         if self._started:

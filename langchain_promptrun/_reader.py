@@ -15,7 +15,8 @@ from langchain_promptrun import _json
 from langchain_promptrun._answer import Choice, Part
 from langchain_promptrun._body import Body
 from langchain_promptrun._envelope import Envelope
-from langchain_promptrun._text import open_ends
+from langchain_promptrun._not_understood import NO_CHOICES, NO_EVENT_HAD_CHOICES, coded_error, no_answer, not_json
+from langchain_promptrun._room import Room
 from langchain_promptrun.errors import (
     PromptrunError,
     PromptrunResponseError,
@@ -32,7 +33,6 @@ T = TypeVar("T")
 
 _TEXT_DELTA = frozenset({"content", "role"})
 MOST_CHOICES = 128  # OpenAI's limit for `n`
-_QUOTED = 200
 
 
 class Reader(ABC, Generic[T]):
@@ -42,7 +42,8 @@ class Reader(ABC, Generic[T]):
         status: The answer's status.
         headers: Its headers, names in lower case.
         model: The model asked for, for error messages.
-        max_event_bytes: Size, in bytes, that one event, one line or a whole JSON body may have.
+        max_event_bytes: Size, in bytes, that one event, one line or a whole JSON body may have, and all that is kept
+            of an answer until its end.
         include_headers: Whether the headers belong into the metadata.
 
     Attributes:
@@ -63,10 +64,12 @@ class Reader(ABC, Generic[T]):
         self._headers = headers
         self._model = model
         self._body = Body(headers, max_event_bytes)
-        self._envelope = Envelope(headers, include_headers=include_headers)
+        self._room = Room(max_event_bytes)
+        self._envelope = Envelope(headers, self._room, include_headers=include_headers)
         self._choices: dict[int, Choice] = {}
         self._quiet_choice: dict[str, Any] | None = None
         self._odd = False
+        self._aside: Any = None
         self._error: PromptrunError | None = None
         self.finished = False
         self.content_seen = 0
@@ -158,18 +161,18 @@ class Reader(ABC, Generic[T]):
             raise self._not_json(body) from None
         self._take_document(document, b"", items)
         if not self._choices:
-            raise self._not_understood(document)
+            raise self._no_answer(document, NO_CHOICES)
 
     def _take_end_of_stream(self, events: list[Event], items: list[T]) -> None:
         for name, payload in events:
             self._take_event(name, payload, items, at_end=True)
         whole = self._choices and all(choice.finish_reason for choice in self._choices.values())
         if not (whole or self.finished):
-            raise PromptrunStreamTruncatedError(
+            raise coded_error(self._aside, self._status, self._headers, self._model) or PromptrunStreamTruncatedError(
                 "The stream ended before the answer was whole: no finish reason, no [DONE]."
             )
         if not self._choices:
-            raise PromptrunResponseError("The stream ended without an answer: no event had choices.")
+            raise self._no_answer(self._aside, NO_EVENT_HAD_CHOICES)
 
     def _take_event(self, name: bytes, payload: bytes, items: list[T], *, at_end: bool = False) -> None:
         if self.finished:
@@ -240,11 +243,13 @@ class Reader(ABC, Generic[T]):
         if error is not None:
             raise error
         if not isinstance(document, dict):
-            raise self._not_understood(document)
+            raise self._no_answer(document, NO_CHOICES)
         self._envelope.take(document)
         if document.get("usage"):
             self.content_seen += 1
         choices = document.get("choices")
+        if not choices:
+            self._aside = document
         for position, choice in enumerate(choices if isinstance(choices, list) else ()):
             if isinstance(choice, dict):
                 self._take_choice(choice, position, items)
@@ -255,7 +260,7 @@ class Reader(ABC, Generic[T]):
         if known is None:
             if not _is_answer(choice):
                 return
-            known = self._choices[index] = Choice(self._envelope.seed)
+            known = self._choices[index] = Choice(self._envelope.seed, self._room)
         parts = known.take(choice)
         if choice.get("finish_reason"):
             self.content_seen += 1
@@ -269,20 +274,16 @@ class Reader(ABC, Generic[T]):
     def _failure(self, fault: PromptrunError | RecursionError) -> PromptrunError:
         if not isinstance(fault, PromptrunError):
             fault = PromptrunResponseError("The server's answer is nested too deeply.")
+        if isinstance(fault, PromptrunResponseError) and fault.status_code is None:
+            fault.status_code = self._status
         fault.partial = self.partial or None
         return fault
 
-    def _not_json(self, body: bytes) -> PromptrunError:
-        ends = open_ends(body.decode("utf-8", "replace")) if body[:1] in {b"{", b"["} else None
-        if self._body.is_document and ends is not None and any(ends):
-            return PromptrunStreamTruncatedError("The server's answer ends in the middle of its JSON.")
-        shown = body[:_QUOTED].decode("utf-8", "replace")
-        kind = self._headers.get("content-type", "no content type")
-        return PromptrunResponseError(f"The server's answer is not JSON ({kind}): {shown}")
+    def _not_json(self, data: bytes) -> PromptrunError:
+        return not_json(data, self._status, self._headers, whole=self._body.is_document)
 
-    def _not_understood(self, document: Any) -> PromptrunError:
-        shown = sorted(map(str, document)) if isinstance(document, dict) else type(document).__name__
-        return PromptrunResponseError(f"The server's answer has no choices; what came: {shown}"[: 5 * _QUOTED])
+    def _no_answer(self, document: Any, problem: str) -> PromptrunError:
+        return no_answer(document, problem, self._status, self._headers, self._model)
 
 
 def _parsed(data: bytes) -> Any:

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from langchain_promptrun._room import Room
+
 _JOINED = ("text", "summary")
+_ENTRY = 2  # {}
 DETAILS = "reasoning_details"
 THINKING = "thinking"
 _TEXTS = ("reasoning_content", "reasoning")
@@ -19,11 +22,16 @@ FIELDS = frozenset({*_TEXTS, DETAILS})
 
 
 class Reasoning:
-    """The reasoning of one message."""
+    """The reasoning of one message.
 
-    __slots__ = ("_entries", "_fields", "_open", "_plain")
+    Args:
+        room: Where the details that are kept are counted; by default without a limit.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_entries", "_fields", "_open", "_plain", "_room")
+
+    def __init__(self, room: Room | None = None) -> None:
+        self._room = room or Room()
         self._fields: dict[str, None] = {}
         self._entries: list[_Entry] = []
         self._open: dict[tuple[int, str | None], _Entry] = {}
@@ -74,8 +82,7 @@ class Reasoning:
         index, kind = detail.get("index"), detail.get("type")
         # An entry with data (encrypted) is never a fragment.
         if whole or not isinstance(index, int) or "data" in detail:
-            entry = _Entry()
-            self._entries.append(entry)
+            entry = self._new_entry()
         else:
             entry = self._fragmented(index, kind if isinstance(kind, str) else None, detail.get("id"))
         return entry.take(detail)
@@ -84,17 +91,23 @@ class Reasoning:
         """Find the entry that a fragment belongs to, by index, type and id, or open one."""
         entry = self._open.get((index, kind))
         if entry is None or not entry.may_have_id(entry_id):
-            entry = self._open[index, kind] = self._open[index, None] = _Entry()
-            self._entries.append(entry)
+            entry = self._open[index, kind] = self._open[index, None] = self._new_entry()
+        return entry
+
+    def _new_entry(self) -> _Entry:
+        entry = _Entry(self._room)
+        self._entries.append(entry)
         return entry
 
 
 class _Entry:
     """One entry of `reasoning_details`, text in pieces."""
 
-    __slots__ = ("_facts", "_texts")
+    __slots__ = ("_facts", "_room", "_texts")
 
-    def __init__(self) -> None:
+    def __init__(self, room: Room) -> None:
+        room.take(_ENTRY)
+        self._room = room
         self._facts: dict[str, Any] = {}
         self._texts: dict[str, list[str]] = {}
 
@@ -103,11 +116,12 @@ class _Entry:
         text = ""
         for key, value in detail.items():
             if key in _JOINED and isinstance(value, str):
+                self._room.take(len(value))
                 self._texts.setdefault(key, []).append(value)
-                self._facts[key] = value
+                self._facts[key] = ""
                 text += value
             elif value or key not in self._facts:
-                self._facts[key] = value
+                self._room.keep(self._facts, key, value)
         return text
 
     def whole(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from langchain_promptrun._answer import LOGPROBS, REASONING, TEXT, TOOL, Choice,
 from langchain_promptrun._chunks import chunks_of, text_chunk
 from langchain_promptrun._patterns import Pattern
 from langchain_promptrun._reader import MOST_CHOICES, Reader
+from langchain_promptrun._room import Room
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,11 +60,19 @@ class ChunkReader(Reader[ChatGenerationChunk]):
 
 
 class ResultReader(Reader[ChatResult]):
-    """Reads an answer as one result, a generation for each choice."""
+    """Reads an answer as one result, a generation for each choice.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    A stream that answers is collected, so all of it together may be as large as one document.
+    """
+
+    def __init__(self, *args: Any, max_event_bytes: int, **kwargs: Any) -> None:
+        super().__init__(*args, max_event_bytes=max_event_bytes, **kwargs)
         self._parts: dict[int, list[Part]] = {}
+        self._collected = Room(max_event_bytes)
+
+    def _take_event(self, name: bytes, payload: bytes, items: list[ChatResult], *, at_end: bool = False) -> None:
+        self._collected.take(len(payload))
+        super()._take_event(name, payload, items, at_end=at_end)
 
     def _choice_index(self, choice: dict[str, Any], position: int) -> int:
         index = choice.get("index")
@@ -94,8 +103,8 @@ class ResultReader(Reader[ChatResult]):
         extras: dict[str, Any] = {}
         if reasoning := "".join(_of_kind(parts, REASONING)):
             extras["reasoning_content"] = reasoning
-        for logprobs in _of_kind(parts, LOGPROBS):
-            metadata["logprobs"] = joined_logprobs(metadata.get("logprobs", {}), logprobs)
+        if logprobs := joined_logprobs(_of_kind(parts, LOGPROBS)):
+            metadata["logprobs"] = logprobs
         calls, invalid_calls = _sorted_calls(choice)
         return _MESSAGE.restore(
             content="".join(_of_kind(parts, TEXT)),
@@ -127,10 +136,13 @@ def _of_kind(parts: Iterable[Part], kind: int) -> list[Any]:
     return [payload for part_kind, payload in parts if part_kind == kind]
 
 
-def joined_logprobs(known: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """Put the log probabilities of two pieces of an answer together, as summing chunks does."""
-    both = {key: [*(known.get(key) or []), *(more.get(key) or [])] for key in known | more}
-    return {key: value or None for key, value in both.items()}
+def joined_logprobs(pieces: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Put the log probabilities of the pieces of an answer together, as summing chunks does."""
+    joined: dict[str, list[Any]] = {}
+    for piece in pieces:
+        for key, entries in piece.items():
+            joined.setdefault(key, []).extend(entries or ())
+    return {key: entries or None for key, entries in joined.items()}
 
 
 def _generation_info(metadata: dict[str, Any]) -> dict[str, Any]:

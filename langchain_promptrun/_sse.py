@@ -127,6 +127,11 @@ class EventDecoder:
 
     def _check(self, size: int) -> None:
         if size > self._limit:
-            raise PromptrunResponseError(
-                f"The server sent a stream event of more than {self._limit} bytes (max_event_bytes)."
-            )
+            raise too_large(f"The server sent a stream event of more than {self._limit} bytes (max_event_bytes).")
+
+
+def too_large(message: str) -> PromptrunResponseError:
+    """Make the error for an answer beyond a limit of the caller's, which it is the next time, too."""
+    error = PromptrunResponseError(message)
+    error.is_retryable = False
+    return error

@@ -8,13 +8,13 @@ that langchain-core merges into the right calls. Pure.
 
 from __future__ import annotations
 
-import json
 import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langchain_promptrun import _json
-from langchain_promptrun._text import Surrogates, open_ends, without_surrogates
+from langchain_promptrun._arguments import arguments_text, mismatch, parse_arguments
+from langchain_promptrun._room import Room
+from langchain_promptrun._text import Surrogates, without_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 _KNOWN = frozenset({"index", "id", "type", "function"})
 _KNOWN_FUNCTION = frozenset({"name", "arguments"})
 _LONGEST_INDEX = 9
-# Stands for arguments that no JSON text can be made of; it is no JSON object, so the call is invalid.
-_UNREADABLE = "["
+_LONGEST_NULL = 64  # with blanks around it
+_CALL = 64
+"""Bytes that an open call counts, before anything of it goes out."""
 
 
 class ToolPiece(NamedTuple):
@@ -72,7 +73,7 @@ class _Slot:
         """Take a piece of arguments; return what may go out now."""
         if not self.args:
             args = self.held + args
-            if "null".startswith(args.strip()):
+            if len(args) <= _LONGEST_NULL and "null".startswith(args.strip()):
                 self.held = args
                 return ""
             self.held = ""
@@ -114,13 +115,18 @@ class ToolCalls:
     Args:
         seed: What tells this message from all others. Missing call ids are made from it, so that the same bytes give
             the same ids whoever reads them; when it is empty they are random.
+        room: Where what is kept, and does not go out, is counted; by default without a limit.
     """
 
-    __slots__ = ("_announced", "_seed", "_slots", "_surrogates")
+    __slots__ = ("_announced", "_ids", "_newest", "_room", "_seed", "_slots", "_surrogates")
 
-    def __init__(self, seed: str = "") -> None:
+    def __init__(self, seed: str = "", room: Room | None = None) -> None:
         self._seed = seed
+        self._room = room or Room()
         self._slots: list[_Slot] = []
+        self._ids: set[str] = set()
+        # By index; by id and index; by id and `...`, which stands for any index.
+        self._newest: dict[object, _Slot] = {}
         self._announced: list[_Slot] = []
         self._surrogates = Surrogates()
 
@@ -167,7 +173,7 @@ class ToolCalls:
         langchain-core completes cut-off JSON when it sums chunks. A character or two that cannot be completed keep
         such a call among the invalid ones: half a call must never look like one that may be executed.
         """
-        guards = [(slot, _mismatch(slot.text)) for slot in self._announced]
+        guards = [(slot, mismatch(slot.text)) for slot in self._announced]
         return [self._piece(slot, "", guard) for slot, guard in guards if guard]
 
     def whole(self) -> Iterator[WholeCall]:
@@ -193,11 +199,11 @@ class ToolCalls:
         function = entry.get("function")
         function = function if isinstance(function, dict) else {}
         name = _text(function.get("name"))
-        args = _arguments_text(function.get("arguments"))
+        args = arguments_text(function.get("arguments"))
         slot = self._slot(entry, position, name, args)
         if slot is None:
             return None
-        _keep_extras(slot, entry, function)
+        self._keep_extras(slot, entry, function)
         added = slot.add_name(name)
         args = slot.add_args(self._surrogates.join(slot.index, args))
         return self._piece(slot, added, args) if args or added else None
@@ -217,15 +223,29 @@ class ToolCalls:
         if known is None:
             return self._open(index, wire_id)
         if not known.starts_anew(name, args):
-            known.wire_id = known.wire_id or wire_id
+            if wire_id and not known.wire_id:
+                known.wire_id = wire_id
+                self._note_id(known)
             return known
         return None if known.is_repeated(wire_id, name, args) else self._open(index, wire_id)
 
     def _open(self, index: int | None, wire_id: str) -> _Slot:
-        free = wire_id and all(other.id != wire_id for other in self._slots)
-        slot = _Slot(len(self._slots), wire_id if free else self._made_id(), index, wire_id)
+        self._room.take(_CALL)
+        call_id = wire_id if wire_id and wire_id not in self._ids else self._made_id()
+        slot = _Slot(len(self._slots), call_id, index, wire_id)
         self._slots.append(slot)
+        self._ids.add(call_id)
+        self._newest[index] = slot
+        if wire_id:
+            self._note_id(slot)
         return slot
+
+    def _note_id(self, slot: _Slot) -> None:
+        """Let a call be found by the wire's id; a newer one with the same id stays before it."""
+        for key in ((slot.wire_id, slot.wire_index), (slot.wire_id, ...)):
+            known = self._newest.get(key)
+            if known is None or known.index < slot.index:
+                self._newest[key] = slot
 
     def _made_id(self) -> str:
         if not self._seed:
@@ -234,48 +254,30 @@ class ToolCalls:
 
     def _by_id(self, wire_id: str, index: int | None) -> _Slot | None:
         """Newest call with this id at this index; else the one at this index that has no id yet."""
-        for slot in reversed(self._slots):
-            if slot.wire_id == wire_id and (index is None or slot.wire_index in {None, index}):
-                return slot
+        places = (...,) if index is None else (index, None)
+        found = [slot for place in places if (slot := self._newest.get((wire_id, place))) is not None]
+        if found:
+            return max(found, key=_place)
         nameless = self._by_index(index)
         return nameless if nameless is not None and not nameless.wire_id else None
 
     def _by_index(self, index: int | None) -> _Slot | None:
         """Newest call at this index; without an index, the newest call."""
-        return next((slot for slot in reversed(self._slots) if index is None or slot.wire_index == index), None)
+        if index is None:
+            return self._slots[-1] if self._slots else None
+        return self._newest.get(index)
+
+    def _keep_extras(self, slot: _Slot, entry: dict[str, Any], function: dict[str, Any]) -> None:
+        for key, value in entry.items():
+            if key not in _KNOWN and value is not None:
+                self._room.keep(slot.extras, key, value)
+        for key, value in function.items():
+            if key not in _KNOWN_FUNCTION and value is not None:
+                self._room.keep(slot.extras.setdefault("function", {}), key, value)
 
 
-def parse_arguments(text: str) -> dict[str, Any] | None:
-    """Read a tool call's arguments.
-
-    Args:
-        text: The JSON text; empty stands for no arguments. Raw line breaks inside strings are let through.
-
-    Returns:
-        The arguments, or None when the text is not a JSON object.
-    """
-    if not text.strip():
-        return {}
-    try:
-        arguments = _json.loads(text)
-    except (ValueError, RecursionError):
-        try:
-            arguments = json.loads(text, strict=False)
-        except (ValueError, RecursionError):
-            return None
-    return arguments if isinstance(arguments, dict) else None
-
-
-def _arguments_text(value: object) -> str:
-    """Write arguments as text: some servers send the object itself, and PHP an empty list for an empty object."""
-    if isinstance(value, str):
-        return value
-    if value is None or value == []:
-        return ""
-    try:
-        return _json.dumps(value).decode()
-    except ValueError:
-        return _UNREADABLE
+def _place(slot: _Slot) -> int:
+    return slot.index
 
 
 def _text(value: object) -> str:
@@ -289,20 +291,3 @@ def _wire_index(value: object, position: int | None) -> int | None:
     if isinstance(value, str) and value.isdecimal() and len(value) <= _LONGEST_INDEX:
         return int(value)
     return position
-
-
-def _keep_extras(slot: _Slot, entry: dict[str, Any], function: dict[str, Any]) -> None:
-    slot.extras.update({k: v for k, v in entry.items() if k not in _KNOWN and v is not None})
-    unknown = {k: v for k, v in function.items() if k not in _KNOWN_FUNCTION and v is not None}
-    if unknown:
-        slot.extras.setdefault("function", {}).update(unknown)
-
-
-def _mismatch(args: str) -> str:
-    """Return what makes arguments that are not a JSON object impossible to complete."""
-    if not args.lstrip().startswith("{") or parse_arguments(args) is not None:
-        return ""
-    ends = open_ends(args)
-    if ends is None:
-        return ""
-    return ends.string + ("}" if ends.brackets.endswith("]") else "]")

@@ -100,6 +100,16 @@ REPLIES = {
             ],
         },
     ),
+    "annotations beside a tool call": (
+        reply(TEXT, tool_calls=[CALLS[0]], message={"annotations": [NOTE]}),
+        {
+            "text": TEXT,
+            "tool_calls": [("weather", CALLS[0]["args"], "call_a")],
+            "annotations": [
+                {"type": "citation", "url": "https://a.example", "title": "A", "start_index": 0, "end_index": 5}
+            ],
+        },
+    ),
     "an image": (
         reply(TEXT, message={"images": [IMAGE]}),
         {"text": TEXT, "images": [{"type": "image", "base64": PIXEL, "mime_type": "image/png"}]},

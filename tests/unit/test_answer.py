@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import time
 from typing import ClassVar
 
 import pytest
 
 from langchain_promptrun._answer import Choice
+from langchain_promptrun._envelope import Envelope
 from langchain_promptrun._response import ChunkReader
 
 from .wire import agreed, answer, by_chunks, call, document, read, sse, stream
@@ -86,6 +88,15 @@ class TestRefusals:
         ):
             facts = agreed(body)
             assert (facts["text"], facts["extras"]) == ("I'm sorry.", {"refusal": "I'm sorry."})
+
+    def test_in_many_pieces_take_time_by_their_number(self):
+        """Joining them anew at each piece would take minutes."""
+        choice, piece = Choice(), {"refusal": "no, " * 100}
+        began = time.process_time()
+        for _ in range(100_000):
+            choice.take_delta(piece)
+        assert time.process_time() - began < 8
+        assert choice.end(Envelope({})).additional_kwargs["refusal"] == "no, " * 10_000_000
 
     @pytest.mark.parametrize("nothing", [None, "", [], {}])
     def test_that_say_nothing_are_none(self, nothing):

@@ -66,8 +66,9 @@ def test_a_document_may_be_shorter_than_a_fields_name(data):
 @pytest.mark.parametrize("data", [b'{"a": "' + b"x" * 60, b"x" * 65, b"data: " + b"x" * 60, b"data:\n" * 11])
 def test_a_body_larger_than_the_limit_raises_however_it_comes(data):
     for cuts in ([], [30], range(1, len(data))):
-        with pytest.raises(PromptrunResponseError, match="than 64 bytes"):
+        with pytest.raises(PromptrunResponseError, match="than 64 bytes") as caught:
             events_of(data, cuts=cuts, limit=64)
+        assert (caught.value.retryable, caught.value.is_retryable) == (False, False)
 
 
 def test_a_document_of_just_the_limit_is_read():

@@ -420,6 +420,10 @@ def test_a_refusal_is_cores_where_core_has_the_class(monkeypatch):
         ({"choices": [{"error": {"code": 429, "message": "m"}}]}, PromptrunRateLimitError, "m (status 429)"),
         ({"choices": [{"finish_reason": "error"}]}, PromptrunAPIError, 'The answer ended with finish_reason "error".'),
         ({"choices": [{}, {"finish_reason": "error"}], "error": None}, PromptrunAPIError, "The answer ended"),
+        ({"error": {"code": 0, "message": "m"}}, PromptrunAPIError, "m"),
+        ({"error": {"code": False, "message": "m"}, "choices": []}, PromptrunAPIError, "m"),
+        ({"error": {"code": [0], "message": "m"}, "choices": []}, PromptrunAPIError, "m"),
+        ({"choices": [{"error": {"code": 0}, "finish_reason": "error"}]}, PromptrunAPIError, "The answer ended"),
     ],
 )
 def test_an_error_hides_in(document, kind, message):
@@ -438,6 +442,9 @@ def test_an_error_hides_in(document, kind, message):
         {"error": False},
         {"error": {}},
         {"error": {"code": 0, "message": ""}, "choices": []},
+        {"error": {"code": 0, "message": "success"}, "choices": [{"message": {"content": "x"}}]},
+        {"error": {"code": "200", "message": "success"}, "choices": []},
+        {"choices": [{"error": {"code": 200, "message": "success"}, "delta": {}}]},
         {"choices": None},
         {"choices": "error"},
         {"choices": ["error", None, 5, []]},

@@ -7,6 +7,7 @@ from langchain_core.language_models.chat_model_stream import ChatModelStream
 
 from langchain_promptrun import errors
 from langchain_promptrun._events import EventReader
+from langchain_promptrun._response import ChunkReader
 
 from .wire import agreed, answer, by_events, call, document, facts, read, reader, replayed, sse, stream
 
@@ -86,7 +87,7 @@ def test_an_empty_answer_starts_and_finishes():
     ]
 
 
-def test_a_block_ends_when_something_else_begins_and_calls_end_last():
+def test_blocks_end_when_others_begin_but_calls_and_the_text_before_them_wait():
     events = events_of(
         {"reasoning": "r"},
         {"content": "a"},
@@ -103,12 +104,12 @@ def test_a_block_ends_when_something_else_begins_and_calls_end_last():
         ("content-block-finish", 0),
         ("content-block-start", 1),
         ("content-block-delta", 1),
-        ("content-block-finish", 1),
         ("content-block-start", 2),
         ("content-block-delta", 2),
         ("content-block-start", 3),
         ("content-block-delta", 3),
         ("content-block-delta", 2),
+        ("content-block-finish", 1),
         ("content-block-start", 4),
         ("content-block-delta", 4),
         ("content-block-delta", 3),
@@ -168,6 +169,16 @@ def test_citations_hang_on_the_last_text():
     assert finished(events) == [{"type": "text", "text": "a", "annotations": [CITATION]}]
 
 
+def test_citations_hang_on_the_text_before_tool_calls():
+    calls = {"tool_calls": [call("{}", index=0, call_id="1", name="f")]}
+    for before in ([], [{"reasoning": "r"}]):
+        events = events_of(*before, {"content": "a"}, calls, {"annotations": [CITED]})
+        text, tool = finished(events)[-2:]
+        assert text == {"type": "text", "text": "a", "annotations": [CITATION]}
+        assert tool == {"type": "tool_call", "id": "1", "name": "f", "args": {}}
+    assert [block["type"] for block in finished(events_of({"reasoning": "r"}, calls))] == ["reasoning", "tool_call"]
+
+
 def test_citations_without_an_open_text_have_one_of_their_own():
     for before in ([], [{"content": "a"}, {"reasoning": "r"}]):
         events = events_of(*before, {"annotations": [CITED]})
@@ -219,3 +230,12 @@ def test_an_error_after_events_leaves_a_valid_beginning(before):
     with pytest.raises(errors.PromptrunAPIError):
         parser.feed(sse(document(error="it broke")))
     assert [event["event"] for event in events][:1] == ["message-start"] * before
+
+
+def test_logprobs_are_kept_only_up_to_the_limit():
+    """Chunks bring each token's; events tell all of them at the end."""
+    choice = {"index": 0, "delta": {"content": "x"}, "logprobs": {"content": [{"token": "x"}]}}
+    body = sse(*[document(choices=[choice])] * 1_000, document({}, "stop"))
+    with pytest.raises(errors.PromptrunResponseError, match=r"kept until its end \(max_event_bytes\)"):
+        read(EventReader, body, max_event_bytes=1_000)
+    assert len(read(ChunkReader, body, max_event_bytes=1_000)) > 1_000

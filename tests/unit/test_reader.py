@@ -13,7 +13,22 @@ from langchain_promptrun import errors
 from langchain_promptrun._events import EventReader
 from langchain_promptrun._response import ChunkReader, ResultReader
 
-from .wire import DOCUMENT, READERS, STREAM, agreed, answer, call, document, read, reader, sse, stream
+from .wire import (
+    DOCUMENT,
+    READERS,
+    STREAM,
+    agreed,
+    answer,
+    by_chunks,
+    by_events,
+    by_result,
+    call,
+    document,
+    read,
+    reader,
+    sse,
+    stream,
+)
 
 LIVELY = stream(
     {"role": "assistant", "content": ""},
@@ -304,7 +319,10 @@ def test_an_error_object_of_vllm_is_an_error(reader_type):
             read(reader_type, body)
 
 
-@pytest.mark.parametrize("no_error", [None, "", False, {}, [], {"message": "", "code": None}])
+SUCCESS = {"code": 0, "message": "success"}
+
+
+@pytest.mark.parametrize("no_error", [None, "", False, {}, [], {"message": "", "code": None}, SUCCESS])
 def test_an_error_field_that_says_nothing_is_no_error(no_error):
     assert agreed(stream({"content": "a"}, {"content": "b"}, error=no_error))["text"] == "ab"
     assert agreed(answer({"content": "ab"}, error=no_error))["text"] == "ab"
@@ -380,6 +398,40 @@ def test_deep_nesting_is_read_or_not_understood(reader_type, depth, key):
             assert items
 
 
+BULK = "x" * 100
+GROWING = {
+    "facts": lambda number: document({}, **{f"fact {number}": number}),
+    "names of facts": lambda number: document({}, **{f"fact {number}": None}),
+    "facts of the choice": lambda number: document(choices=[{"delta": {}, f"fact {number}": number}]),
+    "usage": lambda number: document(usage={f"count {number}": number}),
+    "unknown keys": lambda number: document({f"key {number}": number}),
+    "an unknown list": lambda number: document({"odd": [number]}),
+    "an unknown object": lambda number: document({"odd": {f"key {number}": number}}),
+    "unknown parts": lambda number: document({"content": [{"type": "odd", "number": number}]}),
+    "annotations": lambda number: document({"annotations": [{"number": number}]}),
+    "images": lambda number: document({"images": [{"number": number}]}),
+    "audio": lambda _number: document({"audio": {"data": BULK}}),
+    "facts of audio": lambda number: document({"audio": {f"key {number}": number}}),
+    "refusal": lambda _number: document({"refusal": BULK}),
+    "reasoning details": lambda _number: document({"reasoning_details": [{"type": "x"}]}),
+    "a reasoning detail": lambda _number: document({"reasoning_details": [{"index": 0, "text": BULK}]}),
+    "facts of a call": lambda number: document({"tool_calls": [call(call_id="a", **{f"key {number}": number})]}),
+    "facts of a function": lambda number: document(
+        {"tool_calls": [{"id": "a", "function": {f"key {number}": number}}]}
+    ),
+    "calls that say nothing": lambda number: document({"tool_calls": [{"index": number}]}),
+}
+STEADY = {
+    "facts": lambda number: document({}, created=number),
+    "usage": lambda number: document({"content": "x"}, usage={"completion_tokens": number}),
+    "unknown keys": lambda number: document({"content": "x", "odd": [[number]]} | {"odd": f"{number:06}"}),
+    "facts of the choice": lambda number: document(choices=[{"delta": {}, "odd": number}]),
+    "missing ids": lambda _number: {"id": "", "model": None, "choices": [], "usage": {"prompt_tokens": 1}},
+    "annotations": lambda _number: document({"annotations": [{"number": 1}]}),
+    "fragments": lambda number: document({"reasoning_details": [{"index": 0, "type": "x", "text": f"{number % 10}"}]}),
+}
+
+
 class TestLimits:
     @pytest.mark.parametrize("reader_type", READERS)
     @pytest.mark.parametrize(
@@ -402,7 +454,37 @@ class TestLimits:
 
     def test_are_for_one_event_not_for_the_stream(self):
         assert len(LONG) > 10_000
-        assert agreed(LONG, max_event_bytes=1_000)["text"].startswith("word 0 word 1")
+        for message in (by_chunks(LONG, max_event_bytes=1_000), by_events(LONG, max_event_bytes=1_000)):
+            assert str(message.text).startswith("word 0 word 1")
+
+    def test_are_for_all_events_together_where_one_result_is_made_of_them(self):
+        with pytest.raises(errors.PromptrunResponseError, match=r"\(max_event_bytes\)") as caught:
+            read(ResultReader, LONG, cuts=range(100, len(LONG), 100), max_event_bytes=len(LONG) // 2)
+        assert caught.value.partial.startswith("word 0 word 1")
+        assert by_result(LONG, max_event_bytes=len(LONG)).text.startswith("word 0 word 1")
+
+    @pytest.mark.parametrize("reader_type", READERS)
+    @pytest.mark.parametrize("grow", GROWING.values(), ids=GROWING)
+    def test_are_for_all_that_is_kept_until_the_end(self, reader_type, grow):
+        body = sse(document({"role": "assistant", "content": ""}), *map(grow, range(1_000)))
+        with pytest.raises(errors.PromptrunResponseError, match=r"kept until its end \(max_event_bytes\)") as caught:
+            read(reader_type, body, max_event_bytes=1_000)
+        assert caught.value.status_code == 200
+
+    @pytest.mark.parametrize("reader_type", [ChunkReader, EventReader])
+    @pytest.mark.parametrize("grow", STEADY.values(), ids=STEADY)
+    def test_leave_out_what_replaces_what_was_kept(self, reader_type, grow):
+        body = sse(*[document({"content": "x"}), *map(grow, range(1_000)), document({}, "stop")])
+        assert read(reader_type, body, max_event_bytes=3_000)
+
+    @pytest.mark.parametrize("reader_type", READERS)
+    def test_of_a_document_are_for_it_alone(self, reader_type):
+        """Whatever fits into one document is also kept."""
+        message = {"content": "x", "refusal": "no", "reasoning_details": [{"type": "reasoning.text", "text": "r"}]}
+        message |= {"annotations": [{"a": [0] * 300}], "audio": {"data": "AA==", "id": 1}, "odd": {"b": [True, None]}}
+        message["tool_calls"] = [call("{}", call_id="a", name="f", extra={"c": "d"})]
+        body = answer(message, usage={"prompt_tokens": 1}, facts={"e": [1.5]})
+        assert read(reader_type, body, max_event_bytes=len(body))
 
     def test_tell_what_came_before(self):
         parser = reader(ChunkReader, max_event_bytes=1_000)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
+from langchain_promptrun._events import EventReader
 from langchain_promptrun._response import ChunkReader, ResultReader, joined_logprobs
 
 from .wire import agreed, answer, by_result, call, document, read, sse, stream, summed
@@ -153,11 +155,20 @@ class TestChunks:
 
 def test_logprobs_are_joined_as_langchain_core_joins_them():
     pieces = [{"content": [1], "refusal": None}, {"content": None}, {"content": [2], "other": [3]}]
-    joined = {}
-    for piece in pieces:
-        joined = joined_logprobs(joined, piece)
+    joined = joined_logprobs(pieces)
     chunks = [AIMessageChunk(content="", response_metadata={"logprobs": piece}) for piece in pieces]
     assert joined == (chunks[0] + chunks[1:]).response_metadata["logprobs"]
+    assert joined_logprobs([]) == {}
+
+
+@pytest.mark.parametrize("reader_type", [ResultReader, EventReader])
+def test_logprobs_of_many_tokens_take_time_by_their_number(reader_type):
+    """Joining them anew at each token would take minutes."""
+    choice = {"index": 0, "delta": {"content": "x"}, "logprobs": {"content": [1] * 100, "refusal": None}}
+    body = sse(*[document(choices=[choice])] * 20_000, document({}, "stop"))
+    began = time.process_time()
+    assert read(reader_type, body)
+    assert time.process_time() - began < 15
 
 
 def test_a_whole_answer_and_its_stream_say_the_same():

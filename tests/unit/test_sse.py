@@ -151,8 +151,9 @@ class TestLimits:
     @pytest.mark.parametrize("before", [b"", b"data: 1\n\n"])
     def test_a_larger_event_or_line_raises_however_it_comes(self, data, before):
         for cuts in ([], [len(before)], range(1, len(before + data))):
-            with pytest.raises(PromptrunResponseError, match="more than 64 bytes"):
+            with pytest.raises(PromptrunResponseError, match="more than 64 bytes") as caught:
                 decode(before + data, cuts, room=self.LIMIT)
+            assert (caught.value.retryable, caught.value.is_retryable) == (False, False)
 
     def test_an_event_of_just_that_size_is_read(self):
         data = b"data: " + b"x" * 58 + b"\n\n"

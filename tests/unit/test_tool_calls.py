@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import tracemalloc
 
 import pytest
@@ -11,8 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessageChunk
 
+from langchain_promptrun._arguments import parse_arguments
 from langchain_promptrun._response import ChunkReader
-from langchain_promptrun._tool_calls import ToolCalls, parse_arguments
+from langchain_promptrun._tool_calls import ToolCalls
 
 from .wire import agreed, answer, by_chunks, by_events, by_result, call, document, read, sse, stream
 
@@ -472,3 +474,39 @@ def test_pieces_are_held_as_one_text():
     held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert held < 2 * 200_000
+
+
+BY_INDEX = "index", lambda number: call("{}", index=number, name="f")
+BY_ID = "id", lambda number: call("{}", index=..., call_id=f"call {number}", name="f")
+BY_BOTH = "both", lambda number: call("{}", index=number, call_id=f"call {number}", name="f")
+
+
+@pytest.mark.parametrize(("_told_apart_by", "entry"), [BY_INDEX, BY_ID, BY_BOTH])
+def test_many_calls_take_time_by_their_number(_told_apart_by, entry):
+    """Looking at all calls for each one would take minutes."""
+    calls = ToolCalls("seed")
+    began = time.process_time()
+    for number in range(40_000):
+        calls.take([entry(number)])
+    assert time.process_time() - began < 40
+    assert len({whole.id for whole in calls.whole()}) == 40_000
+
+
+def test_blanks_before_the_arguments_are_not_held_back_for_ever():
+    calls = ToolCalls()
+    pieces = [piece for _ in range(100) for piece in calls.take([call(" ", call_id="a", name="f")])]
+    assert sum(len(piece.args) for piece in pieces) > 90
+    calls.end()
+    assert [whole.args for whole in calls.whole()] == [{}]
+
+
+def test_a_call_that_gets_its_id_late_stays_behind_a_newer_one_with_the_same_id():
+    calls = ToolCalls()
+    calls.take([call('{"a"', index=0, name="f")])
+    calls.take([call("{}", index=1, call_id="x", name="g")])
+    calls.take([call(": 1", index=0, call_id="x")])
+    calls.take([call("", index=..., call_id="x", late=1)])
+    calls.take([call("}", index=0, call_id="x")])
+    assert [(whole.name, whole.args) for whole in calls.whole()] == [("f", {"a": 1}), ("g", {})]
+    [(owner, extras)] = calls.extras().items()
+    assert (owner, extras) == ("x", {"late": 1})

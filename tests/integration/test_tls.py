@@ -1,0 +1,146 @@
+"""https over real sockets, with a certificate authority made for the test: trust, and proxies that see no secret."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+
+import pytest
+import trustme
+
+from langchain_promptrun import ChatPromptrun, PromptrunConnectionError
+from langchain_promptrun.testing import PromptrunServer, Reply
+
+KEY = "sk-sentinel-key"
+PROMPT = "sentinel-in-prompt"
+ANSWER = "sentinel-in-answer"
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture
+def server(authority):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    with PromptrunServer(api_key=KEY, tls=context) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch):
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture
+def trusted(authority, monkeypatch, tmp_path):
+    """The authority is trusted, as an operator says it: by a file."""
+    path = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+
+
+class Proxy:
+    """Tunnels whatever it is asked to CONNECT to, and writes down all that it sees of it."""
+
+    def __init__(self):
+        self.seen: list[bytes] = []
+        self.asked: list[bytes] = []
+        self._open: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._spawn(self._serve)
+
+    def close(self):
+        for opened in (self._listener, *self._open):
+            with contextlib.suppress(OSError):
+                opened.shutdown(socket.SHUT_RDWR)
+            opened.close()
+        for thread in self._threads:
+            thread.join(10)
+
+    def _spawn(self, target, *args):
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client = self._listener.accept()[0]
+                self._open.append(client)
+                self._spawn(self._tunnel, client)
+
+    def _tunnel(self, client):
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += client.recv(65_536)
+        self.asked.append(head)
+        host, _, port = head.split()[1].decode().rpartition(":")
+        upstream = socket.create_connection((host, int(port)))
+        self._open.append(upstream)
+        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        self._spawn(self._pipe, client, upstream)
+        self._pipe(upstream, client)
+
+    def _pipe(self, source, target):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65_536):
+                self.seen.append(data)
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def proxy(monkeypatch):
+    proxy = Proxy()
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    yield proxy
+    proxy.close()
+
+
+async def ask(server, carrier):
+    """Ask over one of the three ways to the server; the model is closed again."""
+    transport = "auto" if carrier == "sync" else carrier
+    settings = {"api_key": KEY, "base_url": server.base_url, "max_retries": 0, "async_transport": transport}
+    async with ChatPromptrun(model="openai/gpt-4o", **settings) as model:
+        return model.invoke(PROMPT) if carrier == "sync" else await model.ainvoke(PROMPT)
+
+
+carriers = pytest.mark.parametrize("carrier", ["sync", "httpx", "aiohttp"])
+
+
+@carriers
+@pytest.mark.usefixtures("trusted")
+async def test_a_server_whose_authority_is_in_ssl_cert_file_is_trusted(server, carrier):
+    server.queue(Reply(ANSWER))
+    assert (await ask(server, carrier)).text == ANSWER
+    assert server.requests[0].has_key(KEY)
+
+
+@carriers
+async def test_a_server_of_an_unknown_authority_never_gets_the_request(server, carrier):
+    with pytest.raises(PromptrunConnectionError, match=r"(?i)certificate") as caught:
+        await ask(server, carrier)
+    assert server.requests == []
+    assert KEY not in str(caught.value)
+
+
+@carriers
+@pytest.mark.usefixtures("trusted")
+async def test_a_proxy_that_tunnels_sees_neither_key_nor_prompt_nor_answer(server, proxy, carrier):
+    server.queue(Reply(ANSWER))
+    assert (await ask(server, carrier)).text == ANSWER
+    assert server.requests[0].has_key(KEY)
+    assert [head.split()[:2] for head in proxy.asked] == [[b"CONNECT", f"127.0.0.1:{server.port}".encode()]]
+    seen = b"".join((*proxy.asked, *proxy.seen))
+    assert len(seen) > 1_000
+    for secret in (KEY, PROMPT, ANSWER):
+        assert secret.encode() not in seen
