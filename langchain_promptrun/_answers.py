@@ -6,7 +6,9 @@ the next call. It must not decide about retries and must not know what the bytes
 
 from __future__ import annotations
 
+import inspect
 import sys
+import threading
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
@@ -14,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 import httpx
 
 from langchain_promptrun._decoding import BodyDecoder
+from langchain_promptrun._reads import limit_reads
 from langchain_promptrun.errors import PromptrunError, error_from_status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from langchain_promptrun._exchange import Call, Parser
@@ -34,6 +37,7 @@ LAST_CHUNK_SECONDS = 0.05
 _SHORTEST_WAIT = 0.001
 _SUCCESS = range(200, 300)
 _UNSHOWN_HEADERS = frozenset({b"set-cookie", b"content-encoding", b"content-length", b"transfer-encoding"})
+_CLIENT_PACKAGES = frozenset({"httpcore", "httpx"})
 
 
 def faults() -> tuple[type[Exception], ...]:
@@ -106,14 +110,14 @@ class OpenAnswer(Generic[T]):
     def _choose_decoder(self, headers: dict[str, str]) -> None:
         # a hook of the caller's client may have read, and so decoded, the body
         if "content-encoding" in headers and not self._response.is_stream_consumed:
-            self._decoder = BodyDecoder(headers["content-encoding"])
+            self._decoder = _decoder_of(headers["content-encoding"])
 
     def _is_over(self) -> bool:
         return self._call.parser is not None and self._call.parser.finished
 
-    def _error(self, headers: dict[str, str], body: bytes) -> PromptrunError:
+    def _error(self, headers: dict[str, str], begun: bytearray) -> PromptrunError:
         """The error of a status, with a response that knows nothing of the request."""
-        body = body[:ERROR_BODY_BYTES]
+        body = bytes(begun[:ERROR_BODY_BYTES])
         response = self._response
         error = error_from_status(response.status_code, headers, body, model=self._call.request.model)
         shown = [pair for pair in response.headers.raw if pair[0].lower() not in _UNSHOWN_HEADERS]
@@ -135,26 +139,22 @@ class Answer(OpenAnswer[T]):
         limits: The request's time-outs, which httpcore reads as the body begins.
     """
 
-    __slots__ = ("_deadline", "_raw", "_stream")
+    __slots__ = ("__weakref__", "_deadline", "_limits", "_raw", "_unlimit")
 
     def __init__(
         self, call: Call[T], response: httpx.Response, holder: object, limits: dict[str, float | None]
     ) -> None:
         super().__init__(call, response, holder)
-        limits["read"] = call.shortest_patience()
+        self._limits = limits
         self._deadline: float | None = None
         self._raw: Iterator[bytes] = iter(())
-        self._stream: Any = response.extensions.get("network_stream")
-        if response.extensions.get("http_version") == b"HTTP/2":
-            self._stream = None  # shared by all requests on the connection
-        if self._stream is not None:
-            self._limit_reads(self._stream)
+        self._unlimit: Callable[[], None] | None = None
+        # HTTP/2's is shared by all requests on the connection
+        if response.extensions.get("http_version") != b"HTTP/2":
+            self._unlimit = limit_reads(response.extensions.get("network_stream"), self)
 
-    def _limit_reads(self, stream: Any) -> None:
-        read = stream.read
-        stream.read = lambda size, timeout=None: read(size, self._limit(timeout))
-
-    def _limit(self, _: float | None) -> float | None:
+    def limit(self) -> float | None:
+        """Seconds that the next read may take; None for no limit."""
         patience = self._call.patience()
         if self._deadline is None:
             return patience
@@ -164,17 +164,25 @@ class Answer(OpenAnswer[T]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """End the response. Its connection is kept when the body is complete, or nearly so, and dropped otherwise."""
-        self._holder = None
+        if kind is GeneratorExit and _inside_the_client():
+            # a collection in the middle of the client, whose lock this thread may hold
+            threading.Thread(target=self._close, daemon=True).start()
+        else:
+            self._close()
+
+    def _close(self) -> None:
         with suppress(*faults()):
             try:
-                if self._is_over() and self._stream is not None:
+                if self._is_over() and self._unlimit is not None:
                     self._read_end()
             finally:
-                if self._stream is not None:
-                    del self._stream.read
+                if self._unlimit is not None:
+                    self._unlimit()
                 self._response.close()
+        self._holder = None
+        _bodies.pop(id(self), None)
 
     def begin(self) -> Parser[T]:
         """Begin to read.
@@ -193,27 +201,51 @@ class Answer(OpenAnswer[T]):
         """The body's bytes, decoded."""
         response = self._response
         stream = (response.content,) if response.is_stream_consumed else cast("httpx.SyncByteStream", response.stream)
-        self._raw = iter(stream)
+        self._raw = _bodies[id(self)] = iter(stream)
+        self._limits["read"] = self._call.shortest_patience()
         return self._raw if self._decoder is None else _decoded(self._raw, self._decoder)
 
     def _read_error(self) -> PromptrunError:
         """The error for the status, with what comes of the body in time."""
         headers = self._headers()
-        pieces: list[bytes] = []
+        body = bytearray()
         self._deadline = monotonic() + ERROR_BODY_SECONDS
         with suppress(PromptrunError, *faults()):
             self._choose_decoder(headers)
             for data in self.body():
-                pieces.append(data)
-                if sum(map(len, pieces)) >= ERROR_BODY_BYTES or monotonic() >= self._deadline:
+                body += data
+                if len(body) >= ERROR_BODY_BYTES or monotonic() >= self._deadline:
                     break
-        return self._error(headers, b"".join(pieces))
+        return self._error(headers, body)
 
     def _read_end(self) -> None:
         self._deadline = monotonic() + LAST_CHUNK_SECONDS
         for _ in self._raw:
             if monotonic() >= self._deadline:
                 break
+
+
+def _decoder_of(content_encoding: str) -> BodyDecoder:
+    try:
+        return BodyDecoder(content_encoding)
+    except PromptrunError as error:
+        # the next answer has the same
+        error.is_retryable = False
+        raise
+
+
+_bodies: dict[int, Iterator[bytes]] = {}
+"""Keeps bodies that are read from the collector, which would close them by itself, wherever it runs."""
+
+
+def _inside_the_client() -> bool:
+    """Whether this is run in the middle of the HTTP client's work, as only the collector does."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if str(frame.f_globals.get("__name__")).partition(".")[0] in _CLIENT_PACKAGES:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _decoded(raw: Iterator[bytes], decoder: BodyDecoder) -> Iterator[bytes]:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_PIECES_AT_A_TIME = 64
+
 
 class AsyncAnswer(OpenAnswer[T]):
     """The answer of an async call.
@@ -95,15 +97,20 @@ class AsyncAnswer(OpenAnswer[T]):
     async def _read_error(self) -> PromptrunError:
         """The error for the status, with what comes of the body in time."""
         headers = self._headers()
-        pieces: list[bytes] = []
+        body = bytearray()
+        pieces = 0
         with suppress(PromptrunError, *faults()):
             self._choose_decoder(headers)
             async with asyncio.timeout(ERROR_BODY_SECONDS):
                 async for data in self.body():
-                    pieces.append(data)
-                    if sum(map(len, pieces)) >= ERROR_BODY_BYTES:
+                    body += data
+                    if len(body) >= ERROR_BODY_BYTES:
                         break
-        return self._error(headers, b"".join(pieces))
+                    pieces += 1
+                    if pieces % _PIECES_AT_A_TIME == 0:
+                        # what has come already is read without giving way, and the limit would not count
+                        await asyncio.sleep(0)
+        return self._error(headers, body)
 
     async def _read_end(self) -> None:
         async with asyncio.timeout(LAST_CHUNK_SECONDS):
@@ -127,14 +134,15 @@ class Silence:
     """Cancels the wait for an answer's next bytes when none came for too long.
 
     One timer of the event loop for each stream, and no task. It looks at steps of the shortest limit, so the wait
-    ends between once and twice the limit. While the consumer has control nothing is measured.
+    ends between once and twice the limit. While the consumer has control nothing is measured. A cancellation of
+    somebody else's during the wait goes first.
 
     Attributes:
         task: Who waits for bytes; None while nobody does.
         beats: Grows each time that the wait for the next piece begins.
     """
 
-    __slots__ = ("_beats_before", "_broken", "_call", "_handle", "_quiet", "_step", "beats", "task")
+    __slots__ = ("_beats_before", "_broken", "_call", "_cancelled_before", "_handle", "_quiet", "beats", "task")
 
     def __init__(self, call: Call[Any]) -> None:
         self._call = call
@@ -142,34 +150,41 @@ class Silence:
         self.beats = 0
         self._beats_before = 0
         self._quiet = 0.0
-        self._broken: tuple[asyncio.Task[Any], int] | None = None
+        self._cancelled_before = 0
+        self._broken: asyncio.Task[Any] | None = None
         self._handle: asyncio.TimerHandle | None = None
-        self._step = call.shortest_patience()
 
     def begin(self) -> None:
-        """Start to measure."""
-        if self._step is not None:
-            self._handle = asyncio.get_running_loop().call_later(self._step, self._look, self._step)
+        """Start to measure; the running task is about to wait."""
+        self.task = asyncio.current_task()
+        self._begin_wait()
+        self._go_on()
+
+    def _begin_wait(self) -> None:
+        self._quiet = 0.0
+        self._beats_before = self.beats
+        self._cancelled_before = 0 if self.task is None else self.task.cancelling()
+
+    def _go_on(self) -> None:
+        step = self._call.shortest_patience()
+        if step is not None:
+            self._handle = asyncio.get_running_loop().call_later(step, self._look, step)
 
     def _look(self, step: float) -> None:
         patience = self._call.patience()
         if self.task is None or self.beats != self._beats_before:
-            self._quiet = 0.0
-            self._beats_before = self.beats
+            self._begin_wait()
         else:
             self._quiet += step
         if self.task is not None and patience is not None and self._quiet >= patience:
-            self._broken = self.task, self.task.cancelling()
+            self._broken = self.task
             self.task.cancel()
         else:
-            self.begin()
+            self._go_on()
 
     def was_broken(self) -> bool:
         """Whether a cancellation that arrived is this one's and nobody else's."""
-        if self._broken is None:
-            return False
-        task, cancelled_before = self._broken
-        return task.uncancel() <= cancelled_before
+        return self._broken is not None and self._broken.uncancel() <= self._cancelled_before
 
     def end(self) -> None:
         """Stop to measure."""

@@ -57,14 +57,14 @@ class Pool:
     Dropping the last reference closes them, in the event loops that they belong to.
     """
 
-    __slots__ = ("__weakref__", "_client", "_connector", "_lock", "_loops", "pid")
+    __slots__ = ("__weakref__", "_client", "_closings", "_connector", "_lock", "_loops", "pid")
 
     def __init__(self, settings: TransportSettings) -> None:
         self._lock = threading.Lock()
         self._connector = _LazyConnector(settings)
         self._client: SyncClient | None = None
         self._loops: dict[asyncio.AbstractEventLoop, LoopClient] = {}
-        weakref.finalize(self, _let_go, self._loops)
+        self._closings: list[weakref.finalize[..., Pool]] = [weakref.finalize(self, _let_go, self._loops)]
         self.pid = os.getpid()
 
     def client(self) -> SyncClient:
@@ -81,8 +81,13 @@ class Pool:
         with self._lock:
             if self._client is None:
                 self._client = connector.client()
-                weakref.finalize(self, self._client.close)
+                self._closings.append(weakref.finalize(self, self._client.close))
             return self._client
+
+    def disown(self) -> None:
+        """Never close the clients, not even as the process ends: they are the parent's."""
+        for closing in self._closings:
+            closing.detach()
 
     def loop_client(self, loop: asyncio.AbstractEventLoop) -> LoopClient | None:
         """The client of an event loop, None when it has none yet."""
@@ -196,9 +201,13 @@ class _Process:
     def forked(self) -> None:
         """Start afresh in the child.
 
-        The parent's pools are kept, unused: to close them could stir the parent's sockets and event loops.
+        The parent's pools are kept, unused: to close them could stir the parent's sockets and event loops, and wait
+        for ever where a thread of the parent's held a lock.
         """
-        self._inherited.extend(self._pools.values())
+        inherited = list(self._pools.values())
+        for pool in inherited:
+            pool.disown()
+        self._inherited += inherited
         self._start()
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from langchain_promptrun._decoding import accept_encoding
+from langchain_promptrun._gate import GatedTransport
 from langchain_promptrun._shards import ShardedTransport
 
 if TYPE_CHECKING:
@@ -106,9 +107,9 @@ class Connector:
         return make() if self._max_connections is not None else ShardedTransport(make, KEEP_ALIVE_SECONDS)
 
     def _aiohttp_transport(self, bridge: Any, aiohttp: Any, proxy: httpx.Proxy | None) -> httpx.AsyncBaseTransport:
-        session = partial(_session, aiohttp, self._context, self._max_connections)
+        session = partial(_session, aiohttp, self._context)
         transport: httpx.AsyncBaseTransport = bridge.AiohttpTransport(verify=self._context, proxy=proxy, client=session)
-        return transport
+        return transport if self._max_connections is None else GatedTransport(transport, self._max_connections)
 
 
 def _is_for_aiohttp(proxy: httpx.Proxy | None) -> bool:
@@ -116,9 +117,9 @@ def _is_for_aiohttp(proxy: httpx.Proxy | None) -> bool:
     return proxy is None or (proxy.url.scheme == "http" and not proxy.auth)
 
 
-def _session(aiohttp: Any, context: ssl.SSLContext, max_connections: int | None) -> Any:
-    """An aiohttp session of the running loop, which keeps no cookies."""
-    connector = aiohttp.TCPConnector(limit=max_connections or 0, ssl=context, keepalive_timeout=KEEP_ALIVE_SECONDS)
+def _session(aiohttp: Any, context: ssl.SSLContext) -> Any:
+    """An aiohttp session of the running loop, without a limit of its own, which keeps no cookies."""
+    connector = aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=KEEP_ALIVE_SECONDS)
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),

@@ -72,8 +72,9 @@ class Request:
         api_key: The key, or who to ask for it.
         timeouts: Limits of each attempt.
         query: Added to the URL's query.
-        stream_chunk_timeout: Seconds without content that end a stream. None, which unstreamed calls want, for no
-            such limit: then only bytes count.
+        stream_chunk_timeout: Seconds without content that end a stream. None for no such limit: then only bytes
+            count.
+        streamed: Whether a stream was asked for. If not, `stream_chunk_timeout` counts only where one comes.
         stall_before_first: Whether `stream_chunk_timeout` counts before the first content too, instead of the read
             time-out.
         max_retries: Attempts after the first.
@@ -89,6 +90,7 @@ class Request:
     timeouts: Timeouts
     query: Mapping[str, object] | None = field(default=None, repr=False)
     stream_chunk_timeout: float | None = None
+    streamed: bool = True
     stall_before_first: bool = False
     max_retries: int = 2
     max_retry_after: float = 60.0
@@ -170,6 +172,7 @@ class Call(Generic[T]):
         "_new_parser",
         "_origin",
         "_quiet_since",
+        "_stall",
         "attempt",
         "delivered",
         "parser",
@@ -191,20 +194,27 @@ class Call(Generic[T]):
 
     def _forget(self) -> None:
         """There is no answer yet, or no more."""
-        request = self.request
         self._error: PromptrunError | None = None
         self.parser = None
         self._headers: Mapping[str, str] = {}
         self._quiet_since: float | None = None
-        self._limit = request.stream_chunk_timeout
-        if self._limit is not None and not request.stall_before_first:
+        self._expect(stream=self.request.streamed)
+
+    def _expect(self, *, stream: bool) -> None:
+        """Set the limits on silence before the first content."""
+        request = self.request
+        self._stall = request.stream_chunk_timeout if stream else None
+        self._limit = self._stall
+        if self._stall is not None and not request.stall_before_first:
             self._limit = request.timeouts.read
 
     def begin_answer(self, status: int, headers: Mapping[str, str]) -> Parser[T]:
         """A 2xx answer has begun."""
         self._headers = headers
         parser = self.parser = self._new_parser(status, headers)
-        if self.request.stream_chunk_timeout is None:
+        if "event-stream" in headers.get("content-type", ""):
+            self._expect(stream=True)
+        if self._stall is None:
             self.push = parser.feed
         else:
             self._quiet_since = self._clock()
@@ -222,7 +232,7 @@ class Call(Generic[T]):
             if parser.content_seen != seen:
                 seen = parser.content_seen
                 self._quiet_since = None
-                self._limit = self.request.stream_chunk_timeout
+                self._limit = self._stall
             elif self._limit is not None:
                 self._check_quiet(self._limit)
             return items
@@ -235,7 +245,7 @@ class Call(Generic[T]):
         if self._quiet_since is None:
             self._quiet_since = now
         elif now - self._quiet_since >= limit:
-            raise stalled(limit) if limit == self.request.stream_chunk_timeout else timed_out("read", limit)
+            raise stalled(limit) if limit == self._stall else timed_out("read", limit)
 
     def patience(self) -> float | None:
         """Seconds without a byte that end the attempt now; None for no limit."""
@@ -243,7 +253,7 @@ class Call(Generic[T]):
 
     def shortest_patience(self) -> float | None:
         """The least that `patience` will be."""
-        return _least(self.request.timeouts.read, self.request.stream_chunk_timeout)
+        return _least(self.request.timeouts.read, self._stall)
 
     def silent(self) -> PromptrunError:
         """The error for a server from which no byte came for as long as `patience`."""

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from langchain_promptrun._failures import cannot_connect, connection_lost, timed_out
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from langchain_promptrun.errors import PromptrunError
 
 Limits = Mapping[str, float | None]
@@ -34,12 +36,20 @@ def error_of_fault(fault: Exception, origin: str, limits: Limits) -> PromptrunEr
     # httpx-aiohttp calls a refused connection, a failed lookup and an early reset all a connect time-out
     if isinstance(cause, Exception) and "ClientError" in _names(cause):
         fault = cause
+    if any("SSLCertVerificationError" in _names(one) for one in _chain(fault)):
+        return _not_trusted(fault, origin, limits)
     make = next((_MAKERS[name] for name in _names(fault) if name in _MAKERS), _lost)
     return make(fault, origin, limits)
 
 
 def _names(fault: BaseException) -> list[str]:
     return [kind.__name__ for kind in type(fault).__mro__]
+
+
+def _chain(fault: BaseException | None) -> Iterator[BaseException]:
+    while fault is not None:
+        yield fault
+        fault = fault.__cause__
 
 
 def _words(fault: Exception) -> str:
@@ -49,6 +59,13 @@ def _words(fault: Exception) -> str:
 def _refused(fault: Exception, origin: str, limits: Limits) -> PromptrunError:
     del limits
     return cannot_connect(origin, _words(fault))
+
+
+def _not_trusted(fault: Exception, origin: str, limits: Limits) -> PromptrunError:
+    del limits
+    error = cannot_connect(origin, _words(fault), retryable=False)
+    error.is_retryable = False
+    return error
 
 
 def _bad_url(fault: Exception, origin: str, limits: Limits) -> PromptrunError:

@@ -44,7 +44,7 @@ class ShardedTransport(httpx.AsyncBaseTransport):
         except BaseException:
             shard.end_call()
             raise
-        response.stream = _CountedStream(cast("httpx.AsyncByteStream", response.stream), shard)
+        response.stream = CountedStream(cast("httpx.AsyncByteStream", response.stream), shard.end_call)
         return response
 
     def _shard_with_room(self) -> _Shard:
@@ -83,20 +83,27 @@ class _Shard:
         self.used = time.monotonic()
 
 
-class _CountedStream(httpx.AsyncByteStream):
-    """A response's body, whose end makes room for another call."""
+class CountedStream(httpx.AsyncByteStream):
+    """A response's body, whose end makes room for another call.
 
-    __slots__ = ("_shard", "_stream")
+    Args:
+        stream: The body.
+        end_call: Called once, as the body is closed.
+    """
 
-    def __init__(self, stream: httpx.AsyncByteStream, shard: _Shard) -> None:
+    __slots__ = ("_end_call", "_stream")
+
+    def __init__(self, stream: httpx.AsyncByteStream, end_call: Callable[[], None]) -> None:
         self._stream = stream
-        self._shard: _Shard | None = shard
+        self._end_call: Callable[[], None] | None = end_call
 
     def __aiter__(self) -> AsyncIterator[bytes]:
+        """The body's bytes, as they are."""
         return self._stream.__aiter__()
 
     async def aclose(self) -> None:
-        shard, self._shard = self._shard, None
-        if shard is not None:
-            shard.end_call()
+        """Close the body."""
+        end_call, self._end_call = self._end_call, None
+        if end_call is not None:
+            end_call()
         await self._stream.aclose()

@@ -23,6 +23,7 @@ from langchain_promptrun._clients import TransportSettings, hold_pool
 from langchain_promptrun._decoding import accept_encoding
 from langchain_promptrun._exchange import Call, Parser, ParserFactory, Request, Timeouts, check_headers
 from langchain_promptrun._keys import current_key, current_key_async
+from langchain_promptrun._reads import HeadLimit, watch_connection
 from langchain_promptrun._retry import RetryPolicy, retry_delay
 from langchain_promptrun._target import target_of
 
@@ -151,7 +152,6 @@ class Transport:
                 async with await self._open_async(call, target, key) as answer:
                     parser = await answer.begin()
                     silence = answer.silence
-                    silence.task = asyncio.current_task()
                     async for data in answer.body():
                         if items := call.push(data):
                             call.delivered = True
@@ -200,7 +200,10 @@ class Transport:
             return Answer(call, response, client, limits)
         pool = self._hold()
         transport = pool.client().transport_for(target.url)
-        return Answer(call, transport.handle_request(httpx.Request(**parts)), pool, limits)
+        parts["extensions"]["trace"] = watch_connection
+        with HeadLimit(call.request.timeouts.total()):
+            response = transport.handle_request(httpx.Request(**parts))
+        return Answer(call, response, pool, limits)
 
     async def _open_async(self, call: Call[T], target: Target, key: SecretStr) -> AsyncAnswer[T]:
         client = self._http_async_client

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from pathlib import Path
 
+import httpcore
 import httpx
 import pytest
 from blockbuster import blockbuster_ctx
@@ -126,6 +127,41 @@ async def test_aclose_is_idempotent_and_a_closed_model_opens_again(model, prompt
     assert (await model.ainvoke("Again")).text == "Hello! You said: Again"
 
 
+def test_closing_a_model_again_and_again_disturbs_none_of_its_calls(promptrun_server):
+    model = ChatPromptrun(model=MODEL)
+    over = threading.Event()
+
+    def close():
+        while not over.is_set():
+            model.close()
+
+    closer = threading.Thread(target=close)
+    closer.start()
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda number: model.invoke(f"Number {number}").text, range(60)))
+    finally:
+        over.set()
+        closer.join()
+    assert answers == [f"Hello! You said: Number {number}" for number in range(60)]
+    model.close()
+    promptrun_server.wait_until(lambda: promptrun_server.open_connections == 0)
+
+
+async def test_aclosing_a_model_again_and_again_disturbs_none_of_its_calls(model, promptrun_server):
+    async def calls():
+        return [(await model.ainvoke(f"Number {number}")).text for number in range(10)]
+
+    calling = [asyncio.create_task(calls()) for _ in range(4)]
+    while not all(task.done() for task in calling):
+        await model.aclose()
+        await asyncio.sleep(0)
+    for task in calling:
+        assert await task == [f"Hello! You said: Number {number}" for number in range(10)]
+    await model.aclose()
+    await asyncio.to_thread(promptrun_server.wait_until, lambda: promptrun_server.open_connections == 0)
+
+
 def test_closing_one_model_leaves_the_others_connections(promptrun_server):
     one, other = ChatPromptrun(model=MODEL), ChatPromptrun(model=MODEL)
     one.invoke("Hello")
@@ -160,7 +196,6 @@ def endless(text="word " * 50):
 def left_by_break(model):
     for _ in model.stream("Hello"):
         break
-    gc.collect()
 
 
 def left_by_close(model):
@@ -173,14 +208,21 @@ def left_by_an_exception(model):
     with suppress(ZeroDivisionError):
         for _ in model.stream("Hello"):
             raise ZeroDivisionError
-    gc.collect()
 
 
 def left_by_collection(model):
     stream = model.stream("Hello")
     next(stream)
     del stream
+
+
+@pytest.fixture
+def no_collector():
+    """Whatever is closed was closed without the help of the garbage collector."""
     gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def left_by_v3_collection(model):
@@ -193,11 +235,78 @@ def left_by_v3_collection(model):
 @pytest.mark.parametrize(
     "leave", [left_by_break, left_by_close, left_by_an_exception, left_by_collection, left_by_v3_collection]
 )
+@pytest.mark.usefixtures("no_collector")
 def test_a_stream_left_early_is_closed_and_the_next_call_works(single, promptrun_server, leave):
     promptrun_server.queue(endless())
     leave(single)
     promptrun_server.wait_for_disconnects(1, timeout=1.0)
     assert single.invoke("Next").text == "Hello! You said: Next"
+
+
+@pytest.fixture
+def standstills(monkeypatch):
+    """Where the collector comes while httpcore holds a lock, and what it closes waits for a lock, as for ever."""
+    found = []
+    collecting = set()
+    assign = httpcore.ConnectionPool._assign_requests_to_connections
+    enter = httpcore._synchronization.ThreadLock.__enter__
+
+    def collecting_first(pool):
+        collecting.add(threading.get_ident())
+        gc.collect()
+        collecting.clear()
+        return assign(pool)
+
+    def entered(lock):
+        if threading.get_ident() in collecting:
+            found.append(lock)
+            raise RuntimeError
+        return enter(lock)
+
+    def begin():
+        monkeypatch.setattr(httpcore.ConnectionPool, "_assign_requests_to_connections", collecting_first)
+        monkeypatch.setattr(httpcore._synchronization.ThreadLock, "__enter__", entered)
+        return found
+
+    gc.disable()
+    yield begin
+    gc.enable()
+
+
+def test_a_v3_stream_collected_while_httpcore_holds_its_lock_waits_for_no_lock_there(
+    single, promptrun_server, standstills
+):
+    promptrun_server.queue(endless())
+    stream = single.stream_events("Hello", version="v3")
+    next(iter(stream))
+    del stream
+    found = standstills()
+    assert single.invoke("Next").text == "Hello! You said: Next"
+    assert found == []
+    promptrun_server.wait_for_disconnects(1)
+
+
+async def aleft_by_break(model):
+    async for _ in model.astream("Hello"):
+        break
+
+
+async def aleft_by_an_exception_alone(model):
+    with suppress(ZeroDivisionError):
+        async for _ in model.astream("Hello"):
+            raise ZeroDivisionError
+
+
+async def aleft_by_collection(model):
+    stream = model.astream("Hello")
+    await anext(stream)
+    del stream
+
+
+async def aleft_by_a_break_of_v2_events(model):
+    async for event in model.astream_events("Hello", version="v2"):
+        if event["event"] == "on_chat_model_stream":
+            break
 
 
 async def aleft_by_aclose(model):
@@ -233,8 +342,19 @@ async def aleft_by_v3_aclose(model):
 
 
 @pytest.mark.parametrize(
-    "leave", [aleft_by_aclose, aleft_by_cancellation_mid_stream, aleft_by_an_exception, aleft_by_v3_aclose]
+    "leave",
+    [
+        aleft_by_break,
+        aleft_by_an_exception_alone,
+        aleft_by_collection,
+        aleft_by_a_break_of_v2_events,
+        aleft_by_aclose,
+        aleft_by_cancellation_mid_stream,
+        aleft_by_an_exception,
+        aleft_by_v3_aclose,
+    ],
 )
+@pytest.mark.usefixtures("no_collector")
 async def test_an_async_stream_left_early_is_closed_and_the_next_call_works(single, promptrun_server, leave):
     promptrun_server.queue(endless())
     await leave(single)

@@ -9,7 +9,8 @@ import time
 import httpx
 import pytest
 
-from langchain_promptrun._exchange import Request, Timeouts
+from langchain_promptrun._async_answers import Silence
+from langchain_promptrun._exchange import Call, Request, Timeouts
 from langchain_promptrun._transport import Transport
 from langchain_promptrun.errors import (
     PromptrunError,
@@ -203,6 +204,40 @@ def test_error_body_that_drips_is_not_waited_for(colour, monkeypatch):
     assert stream.taken < 900
 
 
+class Counted(bytes):
+    """A piece that counts how often it is measured."""
+
+    measured = 0
+
+    def __len__(self):
+        Counted.measured += 1
+        return super().__len__()
+
+
+def test_error_body_in_many_pieces_is_not_measured_again_and_again(colour, monkeypatch):
+    monkeypatch.setattr(Counted, "measured", 0)
+    stream = Stream(*[Counted(b"x")] * 1000)
+    with pytest.raises(PromptrunError) as caught:
+        colour(lambda sent: httpx.Response(500, stream=stream)).all()
+    assert caught.value.response.content == b"x" * 1000
+    assert Counted.measured <= 1000
+
+
+def test_time_for_an_error_body_runs_though_its_pieces_come_without_a_pause(colour, monkeypatch):
+    for module in ("_answers", "_async_answers"):
+        monkeypatch.setattr(f"langchain_promptrun.{module}.ERROR_BODY_SECONDS", 0.0)
+    stream = Stream(*[b"x"] * 30_000)
+    with pytest.raises(PromptrunError):
+        colour(lambda sent: httpx.Response(500, stream=stream)).all()
+    assert stream.taken < 1000
+
+
+def test_answer_whose_compression_is_unknown_is_not_worth_another_call(colour):
+    with pytest.raises(PromptrunError, match="compress") as caught:
+        colour(lambda sent: httpx.Response(200, headers={"content-encoding": "compress"}, stream=Stream(b"x"))).all()
+    assert (caught.value.retryable, caught.value.is_retryable) == (False, False)
+
+
 def test_server_that_goes_on_after_the_end_is_left(colour, monkeypatch):
     for module in ("_answers", "_async_answers"):
         monkeypatch.setattr(f"langchain_promptrun.{module}.LAST_CHUNK_SECONDS", 0.0)
@@ -253,6 +288,11 @@ def test_network_stream_of_http_2_is_left_alone():
     assert changes == []
 
 
+def test_network_stream_without_reads_is_as_none():
+    calls = Sync(lambda sent: httpx.Response(200, stream=Stream(b"body"), extensions={"network_stream": object()}))
+    assert calls.all() == [b"body"]
+
+
 def test_read_time_out_of_a_callers_transport_is_ours(colour):
     def handler(sent):
         raise httpx.ReadTimeout("slow", request=sent)
@@ -266,6 +306,34 @@ def test_silence_in_a_callers_async_transport_is_a_stall():
     calls = Async(lambda sent: httpx.Response(200, stream=Stream(b"one", 60.0)))
     with pytest.raises(PromptrunStreamStalledError):
         calls.all(request(stream_chunk_timeout=0.1, stall_before_first=True))
+
+
+def loop_is_busy_for(seconds):
+    time.sleep(seconds)
+
+
+@pytest.mark.parametrize("first", ["the caller", "the timer"])
+async def test_cancellation_of_the_callers_wins_over_a_stall_in_the_same_turn_of_the_loop(first):
+    """Both are due as the loop goes on, in the order of their times."""
+    loop = asyncio.get_running_loop()
+    silence = Silence(Call(request(timeouts=Timeouts(5, 0.02, 5, 5)), Body, "https://host", time.monotonic))
+    task = asyncio.current_task()
+    loop.call_at(loop.time() if first == "the caller" else loop.time() + 0.2, task.cancel)
+    silence.begin()
+    loop_is_busy_for(0.4)
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.sleep(60)
+    assert not silence.was_broken()
+    task.uncancel()
+
+
+async def test_stall_is_nobody_elses_cancellation():
+    silence = Silence(Call(request(timeouts=Timeouts(5, 0.02, 5, 5)), Body, "https://host", time.monotonic))
+    silence.begin()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.sleep(60)
+    assert silence.was_broken()
+    assert asyncio.current_task().cancelling() == 0
 
 
 def test_bug_in_a_callers_transport_is_not_ours(colour):

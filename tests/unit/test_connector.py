@@ -10,6 +10,7 @@ import pytest
 
 from langchain_promptrun import _connector
 from langchain_promptrun._connector import Connector, ca_settings, network_settings, new_tls_context
+from langchain_promptrun._gate import GatedTransport
 from langchain_promptrun._shards import ShardedTransport
 
 NAMES = [
@@ -140,11 +141,15 @@ def test_aiohttp_asked_for_but_missing_names_the_extra(context, monkeypatch):
         connector(context, "aiohttp")
 
 
-@pytest.mark.parametrize(("limit", "expected"), [(None, 0), (7, 7)])
-async def test_aiohttp_session_has_the_limit_and_keeps_no_cookies(context, limit, expected):
-    client = connector(context, "aiohttp", limit).async_client()
+@pytest.mark.parametrize(("limit", "expected"), [(None, httpx_aiohttp.AiohttpTransport), (7, GatedTransport)])
+def test_connections_of_aiohttp_are_counted_where_they_are_limited(context, limit, expected):
+    assert type(connector(context, "aiohttp", limit).async_client().transport_for(URL)) is expected
+
+
+async def test_aiohttp_session_has_no_limit_of_its_own_and_keeps_no_cookies(context):
+    client = connector(context, "aiohttp").async_client()
     session = client.transport_for(URL).get_client()
-    assert session.connector.limit == expected
+    assert session.connector.limit == 0
     session.cookie_jar.update_cookies({"a": "b"}, None)
     assert len(session.cookie_jar) == 0
     await session.close()

@@ -44,9 +44,9 @@ class Clock:
         return self.now
 
 
-def started(clock=None, **options):
+def started(clock=None, headers=None, **options):
     call = Call(request(**options), Echo, "http://host", clock or Clock())
-    call.begin_answer(200, {"x-request-id": "r1"})
+    call.begin_answer(200, {"x-request-id": "r1"} | (headers or {}))
     return call
 
 
@@ -131,6 +131,40 @@ def test_without_a_stall_limit_silence_is_not_counted():
     clock.now += 1e6
     assert call.push(b"a") == [97]
     assert clock.asked == 0
+
+
+STREAM = {"content-type": "text/event-stream; charset=utf-8"}
+
+
+def test_stream_that_nobody_asked_for_is_watched_like_any_other():
+    clock = Clock()
+    call = started(clock, STREAM, streamed=False, stream_chunk_timeout=10.0, read=60.0)
+    assert (call.patience(), call.shortest_patience()) == (60.0, 10.0)
+    clock.now += 60
+    with pytest.raises(PromptrunTimeoutError, match="`timeout`"):
+        call.push(b"a")
+    call = started(clock, STREAM, streamed=False, stream_chunk_timeout=10.0)
+    call.push(b"A")
+    call.push(b"a")
+    clock.now += 10
+    with pytest.raises(PromptrunStreamStalledError, match="10 s"):
+        call.push(b"a")
+
+
+def test_answer_that_is_no_stream_is_not_watched_where_none_was_asked_for():
+    clock = Clock()
+    document = {"content-type": "application/json"}
+    call = started(clock, document, streamed=False, stream_chunk_timeout=10.0, stall_before_first=True, read=60.0)
+    assert (call.patience(), call.shortest_patience()) == (60.0, 60.0)
+    clock.now += 1e6
+    assert call.push(b"a") == [97]
+
+
+def test_next_attempt_may_bring_a_document_where_the_last_one_brought_a_stream():
+    call = started(Clock(), STREAM, streamed=False, stream_chunk_timeout=10.0, stall_before_first=True)
+    call.failed(PromptrunAPIError("oh"))
+    call.end_attempt()
+    assert call.patience() == 60.0
 
 
 def test_clock_is_not_read_while_content_comes():

@@ -49,7 +49,6 @@ REFUSED = OSError(errno.ECONNREFUSED, "refused")
         over_aiohttp(aiohttp.ClientConnectorError(KEY, REFUSED)),
         over_aiohttp(aiohttp.ClientConnectorDNSError(KEY, REFUSED)),
         over_aiohttp(aiohttp.ClientProxyConnectionError(KEY, REFUSED)),
-        over_aiohttp(aiohttp.ClientConnectorCertificateError(KEY, ssl.CertificateError("bad certificate"))),
     ],
     ids=repr,
 )
@@ -58,6 +57,29 @@ def test_connection_that_cannot_be_made(fault):
     assert type(found) is PromptrunConnectionError
     assert str(found).startswith("Cannot connect to http://host: ")
     assert found.retryable
+
+
+def over_httpx(cause):
+    """As httpx reports what httpcore reports."""
+    fault = httpx.ConnectError(str(cause))
+    fault.__cause__ = Exception(str(cause))
+    fault.__cause__.__cause__ = cause
+    return fault
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        over_httpx(ssl.SSLCertVerificationError("bad certificate")),
+        over_aiohttp(aiohttp.ClientConnectorCertificateError(KEY, ssl.CertificateError("bad certificate"))),
+    ],
+    ids=["httpx", "aiohttp"],
+)
+def test_certificate_that_is_not_trusted_stays_so(fault):
+    found = error(fault)
+    assert type(found) is PromptrunConnectionError
+    assert "bad certificate" in str(found)
+    assert (found.retryable, found.is_retryable) == (False, False)
 
 
 @pytest.mark.parametrize(

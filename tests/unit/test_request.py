@@ -160,8 +160,10 @@ class TestStreaming:
     def test_a_stall_time_out_can_be_off(self):
         assert request(make(stream_chunk_timeout=None), stream=True).stream_chunk_timeout is None
 
-    def test_an_unstreamed_call_cannot_stall(self):
-        assert request(make(stream_chunk_timeout=5)).stream_chunk_timeout is None
+    def test_an_unstreamed_call_stalls_only_where_a_stream_comes(self):
+        sent = request(make(stream_chunk_timeout=5))
+        assert (sent.stream_chunk_timeout, sent.streamed) == (5, False)
+        assert request(stream=True).streamed
 
 
 class TestHeadersAndQuery:

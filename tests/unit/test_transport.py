@@ -14,6 +14,7 @@ import threading
 import time
 import zlib
 
+import httpcore
 import pytest
 from pydantic import SecretStr
 
@@ -530,6 +531,22 @@ def test_read_time_out_counts_in_the_body(calls, raw_server):
     assert gone(raw_server)
 
 
+@pytest.mark.parametrize(
+    "drip", [b"x-more: yes\r\n", b"HTTP/1.1 103 Early Hints\r\n\r\n"], ids=["headers", "early hints"]
+)
+@pytest.mark.parametrize("used", [False, True], ids=["new connection", "used connection"])
+def test_head_that_never_ends_is_a_time_out(single, raw_server, drip, used):
+    if used:
+        raw_server.answer(whole(b"one\n"))
+        single.all(to(raw_server))
+    begun = b"HTTP/1.1 200 OK\r\n" if drip.startswith(b"x") else b""
+    raw_server.answer(begun, *[drip, 0.05] * 90, raw_server.CLOSE)
+    with pytest.raises(PromptrunTimeoutError):
+        single.all(to(raw_server, timeouts=Timeouts(0.2, 0.2, 0.2, 0.2), max_retries=3))
+    assert len(raw_server.requests) == 1 + used
+    assert raw_server.connections == 1
+
+
 def test_write_time_out_counts(calls, raw_server):
     """A server that takes nothing in."""
     raw_server._serve_one = lambda connection, number: threading.Event().wait(2)
@@ -646,6 +663,14 @@ def test_endless_bytes_after_the_end_mark_are_not_read(calls, raw_server):
     assert gone(raw_server)
 
 
+def test_server_that_goes_on_after_the_end_mark_is_left(single, raw_server, monkeypatch):
+    for module in (_answers, _async_answers):
+        monkeypatch.setattr(module, "LAST_CHUNK_SECONDS", 0.0)
+    raw_server.answer(head(200, *SSE) + chunk(b"one\n[DONE]\n") + chunk(b"# ping\n") * 3, raw_server.HOLD)
+    assert single.all(to(raw_server)) == ["one", "end"]
+    assert gone(raw_server)
+
+
 @pytest.mark.parametrize("pause", [0.0, 0.01], ids=["last chunk with it", "last chunk later"])
 def test_streams_in_a_row_use_one_connection(single, raw_server, pause):
     end = [chunk(b"[DONE]\n") + LAST] if not pause else [chunk(b"[DONE]\n"), pause, LAST]
@@ -724,6 +749,62 @@ def test_collected_generator_drops_its_connection(raw_server):
     del items
     gc.collect()
     assert gone(raw_server)
+
+
+@pytest.fixture
+def standstills(monkeypatch):
+    """Where the collector comes while httpcore holds a lock, and what it closes waits for a lock, as for ever."""
+    found = []
+    collecting = set()
+    assign = httpcore.ConnectionPool._assign_requests_to_connections
+    enter = httpcore._synchronization.ThreadLock.__enter__
+
+    def collecting_first(pool):
+        collecting.add(threading.get_ident())
+        gc.collect()
+        collecting.clear()
+        return assign(pool)
+
+    def entered(lock):
+        if threading.get_ident() in collecting:
+            found.append(lock)
+            raise RuntimeError
+        return enter(lock)
+
+    def begin():
+        monkeypatch.setattr(httpcore.ConnectionPool, "_assign_requests_to_connections", collecting_first)
+        monkeypatch.setattr(httpcore._synchronization.ThreadLock, "__enter__", entered)
+        return found
+
+    gc.disable()
+    yield begin
+    gc.enable()
+
+
+def test_stream_collected_while_httpcore_holds_its_lock_waits_for_no_lock_there(raw_server, standstills):
+    """The collector may come in any line."""
+    raw_server.answer(head(200, *SSE), chunk(b"one\n"), raw_server.HOLD)
+    raw_server.answer(whole(b"two\n"))
+    transport = Transport(TransportSettings(max_connections=1))
+    items = transport.exchange(to(raw_server), Lines)
+    next(items)
+    garbage = [items]
+    garbage.append(garbage)
+    del items, garbage
+    found = standstills()
+    assert list(transport.exchange(to(raw_server), Lines)) == ["two", "end"]
+    assert found == []
+    assert gone(raw_server, 10)
+
+
+def test_stream_left_anywhere_else_is_closed_at_once(raw_server):
+    raw_server.answer(head(200, *SSE), chunk(b"one\n"), raw_server.HOLD)
+    before = set(_answers._bodies)
+    items = Transport().exchange(to(raw_server), Lines)
+    assert next(items) == "one"
+    assert set(_answers._bodies) > before
+    items.close()
+    assert set(_answers._bodies) == before
 
 
 async def test_collected_async_generator_drops_its_connection(async_colour, raw_server):

@@ -174,7 +174,12 @@ BROKEN = [
     WireFault(
         name="http-head-drips-for-ever",
         items=[raw(b"HTTP/1.1 200 OK\r\n", *[b"x-more: yes\r\n", 0.02] * 300)],
-        styles=("ainvoke", "astream", "av3"),
+        settings={"timeout": 0.1},
+        sees=Failure(kind=PromptrunTimeoutError),
+    ),
+    WireFault(
+        name="http-early-hints-for-ever",
+        items=[raw(*[b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n", 0.02] * 300)],
         settings={"timeout": 0.1},
         sees=Failure(kind=PromptrunTimeoutError),
     ),

@@ -55,6 +55,18 @@ def _slow(name: str, fault: Fault, **more: Any) -> WireFault:
     )
 
 
+def _unasked(name: str, *slices: Any, sees: Failure, **settings: Any) -> WireFault:
+    """A stream that nobody asked for, and nothing in it that is content."""
+    return WireFault(
+        name=f"unasked-stream-{name}",
+        items=[streamed(*slices, *[_PING, b": ping\n\n"] * 200)],
+        styles=PLAIN,
+        settings={"max_retries": 1, **settings},
+        sees=sees,
+        at_least=0.45,
+    )
+
+
 FAULTS = [
     _silent("before-the-head", Fault(pause=math.inf)),
     _silent("after-the-head", Fault(reply=REPLY, after=0, pause=math.inf)),
@@ -96,6 +108,19 @@ FAULTS = [
     _stalled("with-pings-as-json", sse(*BEGINNING), *[_PING, sse({"type": "ping"})] * 60),
     _stalled("in-an-event-that-goes-on", sse(*BEGINNING), b"data: ", *[_PING, b"x"] * 60),
     _stalled("compressed", fault=Fault(reply=REPLY, after=BEGUN_EVENTS, comments=_PING, encoding="gzip")),
+    _unasked(
+        "of-comments",
+        sees=Failure(kind=PromptrunTimeoutError, says=[f"{_LIMIT} s", "`timeout`"], facts=_READ),
+        timeout=_LIMIT,
+    ),
+    _unasked(
+        "that-ends-in-comments",
+        sse(*BEGINNING),
+        sees=Failure(
+            kind=PromptrunStreamStalledError, says=[f"{_LIMIT} s", "stream_chunk_timeout"], after=BEGUN, facts=_READ
+        ),
+        stream_chunk_timeout=_LIMIT,
+    ),
     _slow("stream", Fault(reply=_LETTERS, pace=0.1), styles=SOME_STREAMED),
     _slow("first-byte", Fault(reply=REPLY, delay=0.6, after=1, pause=0.6), styles=SOME_STREAMED),
     _slow(
