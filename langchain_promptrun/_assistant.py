@@ -9,10 +9,10 @@ none in assistant messages. It must not know of the other messages of a conversa
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from langchain_promptrun import _json
-from langchain_promptrun._content import block_parts, block_type, indexed, mark, markers_of, string, text_parts
+from langchain_promptrun._assistant_calls import ContentCall, add_calls, dictionaries, listed_calls, read_call
+from langchain_promptrun._content import block_parts, block_type, indexed, mark, markers_of, text_parts
 from langchain_promptrun._json import UnsendableError
 from langchain_promptrun._media import MEDIA_PARTS, Part
 from langchain_promptrun._reasoning import DETAILS, THINKING
@@ -22,18 +22,14 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import AIMessage
 
+    from langchain_promptrun._assistant_calls import WireCall
     from langchain_promptrun._content import Block
 
 ATTACHED = "(attached to the next message)"
 """Stands for the content of a message all of whose parts had to move."""
 
-WireCall = dict[str, Any]
-"""A tool call of the wire; its id is empty where the message has none."""
-
 _OWN = (None, "promptrun")
 _REASONING_SPELLINGS = ("reasoning_content", "reasoning")
-# A call that broke off before its name still needs one.
-_NAMELESS = "unknown"
 # Blocks that only the provider that wrote them can read back.
 _PROVIDERS_OWN = frozenset(
     {
@@ -66,19 +62,12 @@ class AssistantTurn:
     Attributes:
         message: The wire message.
         attachments: Media parts of the answer, to be sent in a user message.
+        invalid: Those of the message's `tool_calls` whose arguments are no JSON.
     """
 
     message: dict[str, Any]
     attachments: list[Part]
-
-
-class _ContentCall(NamedTuple):
-    """A tool call that stands in the content, in any dialect."""
-
-    id: str
-    name: str
-    args: object
-    markers: dict[str, Any]
+    invalid: list[WireCall]
 
 
 @dataclass(slots=True)
@@ -88,7 +77,7 @@ class _Reading:
     parts: list[Part] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
-    calls: list[_ContentCall] = field(default_factory=list)
+    calls: list[ContentCall] = field(default_factory=list)
     media: list[Part] = field(default_factory=list)
     audio: dict[str, str] = field(default_factory=dict)
 
@@ -112,7 +101,7 @@ def assistant_turn(message: AIMessage, *, send_reasoning: bool = True) -> Assist
     reading = _read(message.content, own=own)
     mark(reading.parts, markers_of(kwargs))
     wire: dict[str, Any] = {"role": "assistant", "content": None}
-    _add_calls(wire, message, reading, own=own)
+    invalid = add_calls(wire, message, reading.calls, own=own)
     _add_audio(wire, kwargs.get("audio"), reading, own=own)
     if own:
         _add_images(reading, kwargs.get("images"))
@@ -121,7 +110,7 @@ def assistant_turn(message: AIMessage, *, send_reasoning: bool = True) -> Assist
     if refusal := kwargs.get("refusal") or "".join(reading.refusals):
         wire["refusal"] = refusal
     wire["content"] = _content(reading, wire)
-    return AssistantTurn(wire, reading.media)
+    return AssistantTurn(wire, reading.media, invalid)
 
 
 def plain_turn(message: AIMessage) -> AssistantTurn:
@@ -130,8 +119,9 @@ def plain_turn(message: AIMessage) -> AssistantTurn:
     Raises:
         UnsendableError: Tool arguments hold what JSON cannot carry.
     """
-    calls = _listed_calls(message)
-    return AssistantTurn({"role": "assistant", "content": message.content or None, "tool_calls": calls}, [])
+    calls = listed_calls(message)
+    wire = {"role": "assistant", "content": message.content or None, "tool_calls": calls}
+    return AssistantTurn(wire, [], calls[len(message.tool_calls) :])
 
 
 def _content(reading: _Reading, wire: Mapping[str, Any]) -> str | list[Part] | None:
@@ -194,6 +184,10 @@ def _known_audio(block: Block, *, own: bool) -> dict[str, str]:
     return {key: facts[key] for key in keys if facts.get(key) and isinstance(facts[key], str)}
 
 
+def _read_call(reading: _Reading, block: Block) -> None:
+    reading.calls.append(read_call(block))
+
+
 def _read_refusal(reading: _Reading, block: Block) -> None:
     reading.refusals.append(str(block.get("refusal") or ""))
 
@@ -203,93 +197,6 @@ def _read_generated_image(reading: _Reading, block: Block) -> None:
     if block.get("result"):
         mime_type = f"image/{block.get('output_format') or 'png'}"
         reading.media += block_parts({"type": "image", "base64": block["result"], "mime_type": mime_type})
-
-
-def _read_call(reading: _Reading, block: Block) -> None:
-    """A tool call in any dialect: v1, Anthropic, Gemini, Responses."""
-    names = ("args", "input", "arguments")
-    args = next((block[key] for key in names if block.get(key)), block.get("partial_json"))
-    if block.get("type") == "custom_tool_call":
-        args = {"__arg1": args}
-    call_id = string(block, "call_id") or string(block, "id") or ""
-    name = string(block, "name") or _NAMELESS
-    reading.calls.append(_ContentCall(call_id, name, args, markers_of(block)))
-
-
-def _call(call_id: object, name: object, args: object) -> WireCall:
-    text = args if isinstance(args, str) else _json.dumps(args).decode() if args else ""
-    return {
-        "id": call_id or "",
-        "type": "function",
-        "function": {"name": name or _NAMELESS, "arguments": text or "{}"},
-    }
-
-
-def _add_calls(wire: dict[str, Any], message: AIMessage, reading: _Reading, *, own: bool) -> None:
-    kwargs = message.additional_kwargs
-    calls = _listed_calls(message)
-    raw = _dictionaries(kwargs.get("tool_calls"))
-    _merge_content_calls(calls, reading.calls)
-    if not calls:
-        calls = [_raw_call(call) for call in raw]
-    if own:
-        extras = kwargs.get("tool_call_extras")
-        known = {call.get("id"): call for call in raw} | (extras if isinstance(extras, dict) else {})
-        for call in calls:
-            _add_extras(call, known.get(call["id"]))
-    if calls:
-        wire["tool_calls"] = calls
-    elif isinstance(function := kwargs.get("function_call"), dict):
-        call = _call("", function.get("name"), function.get("arguments"))
-        wire["function_call"] = call["function"]
-
-
-def _listed_calls(message: AIMessage) -> list[WireCall]:
-    """The message's own lists: the calls whose arguments are JSON, then the others, raw as they came."""
-    calls: list[WireCall] = []
-    for index, call in enumerate(message.tool_calls):
-        try:
-            calls.append(_call(call.get("id"), call["name"], call["args"]))
-        except UnsendableError as error:
-            raise error.within(f".tool_calls[{index}].args") from error.__cause__
-    calls += [_call(call.get("id"), call["name"], call["args"]) for call in message.invalid_tool_calls]
-    return calls
-
-
-def _merge_content_calls(calls: list[WireCall], in_content: list[_ContentCall]) -> None:
-    """Add the calls that stand in the content alone; the others only lend their cache markers."""
-    listed = list(calls)
-    for call in in_content:
-        twin = next((known for known in listed if _same_call(known, call)), None)
-        if twin is None:
-            calls.append(_call(call.id, call.name, call.args) | call.markers)
-        else:
-            listed.remove(twin)
-            twin |= call.markers
-
-
-def _same_call(known: WireCall, call: _ContentCall) -> bool:
-    if known["id"] and call.id:
-        return bool(known["id"] == call.id)
-    return bool(known["function"]["name"] == call.name)
-
-
-def _raw_call(call: Mapping[str, Any]) -> WireCall:
-    function = call.get("function")
-    function = function if isinstance(function, dict) else {}
-    return _call(call.get("id"), function.get("name"), function.get("arguments"))
-
-
-def _add_extras(call: WireCall, extras: object) -> None:
-    """Give a call back the keys that OpenAI's format does not know: signatures."""
-    if not isinstance(extras, dict):
-        return
-    function = extras.get("function")
-    if isinstance(function, dict):
-        call["function"] = {**function, **call["function"]}
-    for key, value in extras.items():
-        if key != "index":
-            call.setdefault(key, value)
 
 
 def _add_audio(wire: dict[str, Any], audio: object, reading: _Reading, *, own: bool) -> None:
@@ -306,7 +213,7 @@ def _add_images(reading: _Reading, images: object) -> None:
     """Take the images that an own answer keeps beside a plain text, unless its content shows them, too."""
     if any(part["type"] == "image_url" for part in reading.media):
         return
-    for image in _dictionaries(images):
+    for image in dictionaries(images):
         target = image.get("image_url")
         url = target.get("url") if isinstance(target, dict) else target
         if url and isinstance(url, str):
@@ -342,10 +249,6 @@ def _spell_field(name: str) -> Callable[[dict[str, Any], _Reading, str], None]:
         wire[name] = text
 
     return spell
-
-
-def _dictionaries(value: object) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 _SPELL = {name: _spell_field(name) for name in _REASONING_SPELLINGS} | {THINKING: _spell_thinking}

@@ -1,15 +1,15 @@
 """A conversation of LangChain messages -> the `messages` of a request.
 
-Owns the table of message types, names, the pairing of tool calls with their results, and the place of media that
-OpenAI's format admits in user messages only: those of a tool's result, and of an answer, go out in a user message of
-their own after the run of tool messages. What a block or an assistant's turn becomes is decided elsewhere. It must
-not know of models, parameters or transports.
+Owns the table of message types, names, and the place of media that OpenAI's format admits in user messages only:
+those of a tool's result, and of an answer, go out in a user message of their own after the run of tool messages. What
+a block or an assistant's turn becomes, and which call a result answers, is decided elsewhere. It must not know of
+models, parameters or transports.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import (
     AIMessage,
@@ -21,16 +21,16 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_promptrun import _json
 from langchain_promptrun._assistant import ATTACHED, assistant_turn, plain_turn
-from langchain_promptrun._content import block_type, content_parts, indexed, mark, markers_of, string, text_parts
+from langchain_promptrun._content import content_parts, indexed, mark, markers_of, string, text_parts
 from langchain_promptrun._json import UnsendableError
 from langchain_promptrun._media import MEDIA_PARTS
+from langchain_promptrun._pairing import ToolCalls
+from langchain_promptrun._tool_data import data_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from langchain_promptrun._assistant import WireCall
     from langchain_promptrun._content import Block
     from langchain_promptrun._media import Part
 
@@ -48,8 +48,9 @@ def wire_messages(
 
     A tool call must be answered: when messages other than results follow it and none of them has its id, the
     conversation is refused. A call at the end may stay open, results may come late and in any order, and a result
-    whose id no call has is sent, as long as some assistant turn before it calls a tool. Calls without an id get
-    one from their place; their results, which cannot name it, are matched by tool name, then by order.
+    whose id no call has is sent, as long as some assistant turn before it calls a tool. An invalid call, whose
+    arguments broke off, goes out only where it has a result: nothing runs it. Calls without an id get one from their
+    place; their results, which cannot name it, are matched by tool name, then by order.
 
     Args:
         messages: The conversation.
@@ -79,75 +80,6 @@ def wire_messages(
     return conversation.end()
 
 
-class _Call(NamedTuple):
-    """A tool call that waits for its result, and where it stands."""
-
-    id: str
-    name: str
-    message: int
-    place: int
-
-
-class _Calls:
-    """The tool calls of a conversation and what became of them.
-
-    Attributes:
-        waiting: Calls of the last assistant turn without a result so far, by id.
-    """
-
-    __slots__ = ("_any", "_nameless", "_overdue", "waiting")
-
-    def __init__(self) -> None:
-        self.waiting: dict[str, _Call] = {}
-        self._overdue: dict[str, _Call] = {}
-        self._nameless: list[_Call] = []
-        self._any = False
-
-    def open(self, wire: Mapping[str, Any], position: int) -> None:
-        """Note the calls of an assistant turn, and give an id to those without."""
-        self._any = self._any or "tool_calls" in wire or "function_call" in wire
-        calls: list[WireCall] = wire.get("tool_calls", [])
-        for index, wire_call in enumerate(calls):
-            call_id = wire_call["id"] or f"call_{position}_{index}"
-            call = self.waiting[call_id] = _Call(call_id, wire_call["function"]["name"], position, index)
-            if not wire_call["id"]:
-                wire_call["id"] = call_id
-                self._nameless.append(call)
-
-    def answer(self, call_id: str, name: str | None) -> str:
-        """Note a result, and return the id that it goes out under."""
-        if not self._any:
-            problem = f"is the result of tool call {call_id!r}, but no assistant message before it calls a tool"
-            raise UnsendableError("", problem)
-        if call_id not in self.waiting and call_id not in self._overdue:
-            call_id = self._match_nameless(name) or call_id
-        if not call_id:
-            raise UnsendableError("", "is a tool's result without a tool_call_id, and each tool call has an id")
-        self.waiting.pop(call_id, None)
-        self._overdue.pop(call_id, None)
-        return call_id
-
-    def close_turn(self) -> None:
-        """Note that the run of results is over."""
-        if self.waiting:
-            self._overdue |= self.waiting
-            self.waiting = {}
-
-    def end(self) -> None:
-        """Refuse a conversation that goes on after an unanswered call."""
-        for call in self._overdue.values():
-            problem = f"calls tool {call.name!r} with id {call.id!r}, and no later message has the result of that id"
-            place = f"messages[{call.message}].tool_calls[{call.place}]"
-            raise UnsendableError(place, f"{problem}: add its ToolMessage, or leave out the call")
-
-    def _match_nameless(self, name: str | None) -> str:
-        if not self._nameless:
-            return ""
-        call = next((call for call in self._nameless if call.name == name), self._nameless[0])
-        self._nameless.remove(call)
-        return call.id
-
-
 class _Conversation:
     """The wire messages so far, and what is still to be settled.
 
@@ -164,7 +96,7 @@ class _Conversation:
         self._send_reasoning = send_reasoning
         self._send_names = send_names
         self.wire: list[dict[str, Any]] = []
-        self._calls = _Calls()
+        self._calls = ToolCalls()
         self._attachments: list[Part] = []
         self.unsettled = False
 
@@ -199,7 +131,7 @@ class _Conversation:
         if self.unsettled:
             self._settle()
         self._add(turn.message, fields)
-        self._calls.open(turn.message, self.position)
+        self._calls.open(turn, self.position)
         if turn.attachments:
             self._attach("Attached to the assistant's message:", turn.attachments)
         self.unsettled = True
@@ -253,13 +185,13 @@ class _Conversation:
             call_id = self._calls.answer(call_id, name)
             self.wire.append({"role": "tool", "tool_call_id": call_id, "content": content})
             return
-        parts = content_parts(_as_data(indexed(content)))
+        parts = data_parts(content)
         self._add_result(call_id, name, parts, markers_of(message.additional_kwargs))
 
     def _result_block(self, index: int, block: Block) -> None:
         """Add Anthropic's `tool_result`, which stands in the content of a user message."""
         try:
-            parts = content_parts(_as_data(indexed(block.get("content"))))
+            parts = data_parts(block.get("content"))
             self._add_result(string(block, "tool_use_id") or "", None, parts, markers_of(block))
         except UnsendableError as error:
             raise error.within(f".content[{index}]") from error.__cause__
@@ -295,13 +227,6 @@ def _is_plain(fields: Mapping[str, Any]) -> bool:
     return type(fields["content"]) is str and not (
         fields["additional_kwargs"] or fields["name"] or fields.get("tool_calls") or fields.get("invalid_tool_calls")
     )
-
-
-def _as_data(blocks: Iterable[tuple[int, str | Block]]) -> Iterator[tuple[int, str | Block]]:
-    """A tool may return any data: a dictionary that is no content block goes out as its JSON."""
-    for index, block in blocks:
-        data = isinstance(block, dict) and not block_type(block)
-        yield index, _json.dumps(block).decode() if data else block
 
 
 def _content(parts: list[Part]) -> str | list[Part]:

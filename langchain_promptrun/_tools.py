@@ -15,6 +15,8 @@ from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_function, convert_to_openai_tool
 from pydantic import BaseModel
 
+from langchain_promptrun._schema_refs import standing_alone, with_root
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -82,7 +84,7 @@ def wire_response_format(value: Any, strict: bool | None = None) -> dict[str, An
     Args:
         value: A pydantic class, a TypedDict class, a JSON schema with a title, anything else that `wire_tools` can
             read, or a response format that is one already, whole or its `name` and `schema` only.
-        strict: Whether the model must keep exactly to the schema; None: not said.
+        strict: Whether the model must keep exactly to the schema; None: as the value says itself, if it does.
 
     Returns:
         A new dict; formats of other types, such as `{"type": "json_object"}`, come back as they are.
@@ -93,7 +95,8 @@ def wire_response_format(value: Any, strict: bool | None = None) -> dict[str, An
     if isinstance(value, Mapping) and _SCHEMA_KEYS.isdisjoint(value) and _passes_unchanged(value):
         return dict(value)
     spec = _format_spec(value)
-    function = _tighten({**spec, "parameters": spec.get("schema", _NO_PARAMETERS)}, strict)
+    strict = spec.get("strict") if strict is None else strict
+    function = _tighten({**spec, "parameters": with_root(spec.get("schema", _NO_PARAMETERS))}, strict)
     function["schema"] = function.pop("parameters")
     around = value if isinstance(value, Mapping) and "json_schema" in value else {}
     return {**around, "type": "json_schema", "json_schema": function}
@@ -196,6 +199,8 @@ def _tighten(function: Mapping[str, Any], strict: bool | None) -> dict[str, Any]
     if strict is None:
         return dict(function)
     named = {"name": "", "parameters": _NO_PARAMETERS, **function}
+    if strict:
+        named["parameters"] = standing_alone(named["parameters"])
     return {**function, **convert_to_openai_function(named, strict=strict)}
 
 
@@ -241,7 +246,7 @@ def _format_spec(value: Any) -> dict[str, Any]:
         return _format_spec_from_dict(value)
     if isinstance(value, type) and issubclass(value, BaseModel):
         # The class's own schema, not langchain-core's conversion: that one loses recursive references.
-        schema = value.model_json_schema()
+        schema = with_root(value.model_json_schema())
         return {"name": legal_name(schema.get("title", value.__name__)), "schema": schema}
     return _format_spec_from_tool(value)
 
@@ -251,8 +256,9 @@ def _format_spec_from_dict(value: Mapping[str, Any]) -> dict[str, Any]:
         return dict(value["json_schema"])
     if {"name", "schema"} <= value.keys():
         return {key: item for key, item in value.items() if key != "type"}
-    if "title" in value and "name" not in value:
-        return {"name": legal_name(value["title"]), "schema": dict(value)}
+    schema = with_root(value)
+    if "title" in schema and "name" not in value:
+        return {"name": legal_name(schema["title"]), "schema": schema}
     return _format_spec_from_tool(value)
 
 

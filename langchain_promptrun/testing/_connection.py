@@ -1,7 +1,8 @@
 """One connection: reads requests, plays the steps of their answers, and notices when the client leaves.
 
 Owns the byte-exact timing: each `bytes` step is one write, and the next one waits until the socket has taken it. A
-client that vanishes ends the answer in silence.
+client that vanishes ends the answer in silence; an answer that cannot be played ends the connection, and the server is
+told why.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ class Hub(Protocol):
 
     def closed(self, connection: Connection) -> None:
         """Forgets a connection."""
+
+    def failed(self, problem: BaseException) -> None:
+        """Takes note of an answer that could not be played."""
 
     def handle(self, request: _http.Request, connection: int) -> tuple[RecordedRequest, Iterator[Step]]:
         """Answers a request."""
@@ -91,6 +95,7 @@ class Connection(Callbacks):
             self._transport.close()
         if self._task is None and self._waiting:
             self._task = asyncio.get_running_loop().create_task(self._serve())
+            self._task.add_done_callback(self._served)
 
     def abort(self) -> None:
         """Ends the connection at once."""
@@ -101,6 +106,12 @@ class Connection(Callbacks):
             self._record, steps = self._hub.handle(self._waiting.popleft(), self._number)
             await self._play(self._record, steps)
         self._task = None
+
+    def _served(self, task: asyncio.Task[None]) -> None:
+        """Leaves no client waiting for an answer that failed."""
+        if not task.cancelled() and (problem := task.exception()) is not None:
+            self._hub.failed(problem)
+            self._transport.abort()
 
     async def _play(self, record: RecordedRequest, steps: Iterator[Step]) -> None:
         for count, step in enumerate(steps):

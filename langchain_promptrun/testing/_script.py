@@ -195,8 +195,8 @@ def _split(pieces: list[bytes | Pause], fault: Fault) -> tuple[_Pieces, _Pieces]
         size = 0 if isinstance(piece, Pause) else len(piece) if by_bytes else 1
         if size > left and isinstance(piece, bytes):
             inside = left if by_bytes else 0
-            halves = [half for half in (piece[:inside], piece[inside:]) if half]
-            return [*pieces[:position], *halves[:-1]], [halves[-1], *pieces[position + 1 :]]
+            cut = [piece[:inside]] if inside else []
+            return [*pieces[:position], *cut], [piece[inside:], *pieces[position + 1 :]]
         left -= size
     return pieces, []
 

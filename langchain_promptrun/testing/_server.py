@@ -100,6 +100,7 @@ class PromptrunServer(Settings):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
         self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -128,12 +129,20 @@ class PromptrunServer(Settings):
         self._thread.start()
 
     def close(self) -> None:
-        """Ends all connections and the thread; does nothing where it is not running."""
+        """Ends all connections and the thread; does nothing where it is not running.
+
+        Raises:
+            Exception: What first kept the server from playing an answer, such as a `Fault` with a text among its
+                slices. That request's connection was aborted.
+        """
         if self._thread is None or self._loop is None:
             return
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
         self._thread = self._loop = None
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
     @property
     def base_url(self) -> str:
@@ -238,6 +247,10 @@ class PromptrunServer(Settings):
     def closed(self, connection: Connection) -> None:
         """Forgets a connection. Called by the connection."""
         self._connections.discard(connection)
+
+    def failed(self, problem: BaseException) -> None:
+        """Takes note of an answer that could not be played. Called by the connection."""
+        self._failure = self._failure or problem
 
     def handle(self, request: _http.Request, connection: int) -> tuple[RecordedRequest, Iterator[Step]]:
         """Answers a request. Called by the connection."""

@@ -155,6 +155,40 @@ def test_the_servers_word_is_a_typed_error_without_the_middleware(example, promp
         ChatPromptrun(model="openai/gpt-4o").invoke(agent_summarization.long_conversation(20))
 
 
+# model_profiles
+
+
+def test_a_variant_has_the_profile_of_its_base_and_an_unknown_model_has_none(example, promptrun_server):
+    model_profiles = example("model_profiles")
+    base, variant, unknown = (
+        ChatPromptrun(model=name) for name in (model_profiles.BASE, model_profiles.VARIANT, model_profiles.UNKNOWN)
+    )
+    assert variant.profile == base.profile
+    assert model_profiles.described(variant).startswith("200000 tokens, images: True")
+    assert (unknown.profile, model_profiles.described(unknown)) == (None, "unknown")
+    assert model_profiles.own_model().profile == model_profiles.BY_HAND
+    assert promptrun_server.requests == []
+
+
+@pytest.mark.parametrize(("name", "way"), [("openai/gpt-4o", "a schema"), (None, "a tool call")])
+def test_the_profile_decides_how_an_agent_asks_for_an_object(example, promptrun_server, name, way):
+    model_profiles = example("model_profiles")
+    asked, report = model_profiles.report(ChatPromptrun(model=name or model_profiles.BASE))
+    assert (asked, report.city, report.degrees) == (way, "Tbilisi", 24)
+    assert ("response_format" in bodies(promptrun_server)[0]) == (way == "a schema")
+
+
+def test_a_profile_by_hand_lets_an_agent_summarise(example, promptrun_server):
+    model_profiles = example("model_profiles")
+    with pytest.raises(ValueError, match="profile"):
+        model_profiles.summarized(ChatPromptrun(model=model_profiles.UNKNOWN))
+    promptrun_server.queue(Reply("The otter swims."), Reply("It swims."))
+    messages = model_profiles.summarized(model_profiles.own_model())["messages"]
+    assert [message.type for message in messages] == ["human", "human", "ai"]
+    assert "The otter swims." in messages[0].text
+    assert bodies(promptrun_server)[-1]["messages"][-1]["content"] == "What does the otter do?"
+
+
 # agent_approval
 
 EDITED = {"type": "edit", "edited_action": {"name": "delete_file", "args": {"path": "old-draft.txt"}}}

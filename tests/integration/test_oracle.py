@@ -18,7 +18,7 @@ import pytest
 from langchain_core.exceptions import LangChainException
 from langchain_core.messages import AIMessage, ChatMessage, FunctionMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from langchain_promptrun import ChatPromptrun
 from langchain_promptrun.testing import Fault, PromptrunServer, Reply
@@ -170,6 +170,22 @@ class Answer(BaseModel):
     text: str
 
 
+class Trip(BaseModel):
+    """A trip."""
+
+    first: Answer = Field(description="The first leg.")
+    others: list[Answer]
+    note: str | None = None
+
+
+class Tree(BaseModel):
+    """A tree."""
+
+    text: str
+    parent: Tree | None = None
+    children: list[Tree]
+
+
 def human(*blocks):
     return [HumanMessage(list(blocks))]
 
@@ -246,6 +262,12 @@ BINDINGS = {
     "structured output by a schema": lambda model: model.with_structured_output(
         Answer, method="json_schema", include_raw=True, strict=True
     ),
+    "strict structured output of nested classes": lambda model: model.with_structured_output(
+        Trip, method="json_schema", include_raw=True, strict=True
+    ),
+    "strict structured output of a recursive class": lambda model: model.with_structured_output(
+        Tree, method="json_schema", include_raw=True, strict=True
+    ),
     "structured output as JSON": lambda model: model.with_structured_output(
         Answer, method="json_mode", include_raw=True
     ),
@@ -276,7 +298,7 @@ def sent(server, make):
 
     def sent(model_class, history, bind=lambda model: model, fields=None):
         server.clear()
-        server.queue(Reply('{"text": "Sunny."}'))
+        server.queue(Reply('{"text": "Sunny.", "first": {"text": "a"}, "others": [], "children": []}'))
         bind(make(model_class, **(fields or {}))).invoke(history)
         (request,) = server.requests
         return {**request.body, "messages": [plain(message) for message in request.body["messages"]]}

@@ -23,6 +23,12 @@ class Weather(BaseModel):
     degrees: int
 
 
+class Forecast(Weather):
+    """The weather, and the wind where it is known."""
+
+    wind: str | None = None
+
+
 @pytest.mark.parametrize("model", [BY_SCHEMA, BY_TOOL, "google/gemini-2.5-pro", "mistralai/mistral-large-2411"])
 def test_summarisation_by_a_share_of_the_context_is_built_for_known_models(promptrun_server, model):
     assert promptrun_server.requests == []
@@ -49,6 +55,21 @@ def test_an_agent_asks_for_a_schema_where_the_model_knows_schemas(promptrun_serv
     assert request.body["response_format"]["json_schema"]["name"] == "Weather"
     assert "tools" not in request.body
     assert answer["structured_response"] == Weather(city="Tbilisi", degrees=21)
+
+
+def test_a_strict_strategy_asks_for_a_closed_schema(promptrun_server):
+    structured_output = pytest.importorskip("langchain.agents.structured_output")
+    promptrun_server.queue(Reply('{"city": "Tbilisi", "degrees": 21}'))
+    strategy = structured_output.ProviderStrategy(Forecast, strict=True)
+    answer = agents.create_agent(ChatPromptrun(model=BY_SCHEMA), response_format=strategy).invoke(
+        {"messages": [("user", "How is the weather?")]}
+    )
+    spec = promptrun_server.requests[0].body["response_format"]["json_schema"]
+    schema = spec["schema"]
+    assert (spec["strict"], schema["additionalProperties"]) == (True, False)
+    assert schema["required"] == ["city", "degrees", "wind"]
+    assert "default" not in schema["properties"]["wind"]
+    assert answer["structured_response"] == Forecast(city="Tbilisi", degrees=21)
 
 
 def test_an_agent_uses_a_tool_where_the_model_does_not(promptrun_server):

@@ -18,6 +18,7 @@ import warnings
 
 import pytest
 
+from langchain_promptrun import ChatPromptrun, PromptrunError
 from langchain_promptrun.testing import Fault, PromptrunServer, Reply
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
@@ -120,6 +121,45 @@ def test_a_clean_cut_ends_with_the_last_chunk_and_keeps_the_connection(server, c
     server.queue(Fault(after=2, cut="clean"))
     assert b"[DONE]" not in client.send(stream=True).read_to(END)
     assert b"[DONE]" in client.send(stream=True).read_to(END)
+
+
+EMPTY = [
+    Fault(body=""),
+    Fault(status=500, body=""),
+    Fault(status=429, body=b""),
+    Fault(body="", framing="chunked"),
+    Fault(status=500, body="", framing="close"),
+    Fault(slices=[b""]),
+    Fault(slices=[b"", b"x"]),
+    Fault(events=[]),
+    Fault(events=[b""]),
+    Fault(body="", encoding="gzip"),
+]
+
+
+@pytest.mark.parametrize("style", ["invoke", "ainvoke", "stream", "astream", "events", "aevents"])
+async def test_an_empty_answer_is_an_error_at_once(talk, server, style):
+    model = ChatPromptrun(model="a/b", base_url=server.base_url, api_key=server.api_key, max_retries=0)
+    for fault in EMPTY:
+        server.queue(fault)
+        with pytest.raises(PromptrunError) as caught:
+            await talk.call(style, model)
+        assert fault.status in {200, caught.value.status_code}
+    assert len(server.requests) == len(EMPTY)
+
+
+def test_an_answer_that_cannot_be_played_ends_the_connection_and_is_raised_when_the_server_closes():
+    server = PromptrunServer()
+    server.start()
+    server.queue(Fault(slices=[b"x", "a text"], times=2))
+    for _ in range(2):
+        client = Client(server)
+        with contextlib.closing(client.socket), contextlib.suppress(ConnectionResetError):
+            assert not client.send().read_all().endswith(END)
+    with pytest.raises(TypeError, match="str"):
+        server.close()
+    server.start()
+    server.close()
 
 
 @pytest.mark.parametrize("after", [None, 0, 2])

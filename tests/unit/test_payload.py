@@ -331,12 +331,19 @@ def test_a_user_message_of_results_alone_is_no_user_message():
     assert wired(calls("c1"), human)[1:] == [wire_result("c1", "green")]
 
 
-def test_an_odd_block_in_a_result_names_its_place():
-    human = HumanMessage(["x", {"type": "tool_result", "tool_use_id": "c1", "content": [{"type": "odd"}]}])
-    with pytest.raises(
-        ValueError, match=r"^messages\[1\]\.content\[1\]\.content\[0\] is a content block of type 'odd'"
-    ):
+def test_data_that_json_cannot_carry_names_its_place_in_a_result():
+    human = HumanMessage(["x", {"type": "tool_result", "tool_use_id": "c1", "content": [{"a": math.nan}]}])
+    with pytest.raises(ValueError, match=r"^messages\[1\]\.content\[1\]\.content\[0\]\.a is NaN"):
         wire_messages([calls("c1"), human])
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [([{"type": "odd", "a": 1}], '{"type":"odd","a":1}'), ({"a": 1}, '{"a":1}'), (0, "0"), ([1], "1"), (None, "")],
+)
+def test_data_in_a_result_of_anthropics_kind_goes_out_as_its_json(data, expected):
+    human = HumanMessage([{"type": "tool_result", "tool_use_id": "c1", "content": data}])
+    assert wired(calls("c1"), human)[1] == wire_result("c1", expected)
 
 
 def test_a_result_whose_id_is_no_text_names_its_place():
@@ -408,10 +415,64 @@ def test_a_call_without_a_result_is_an_error_that_names_its_id(after):
         wire_messages([HumanMessage("x"), calls("c1", "c2"), result("c1"), after])
 
 
-def test_an_invalid_call_needs_its_result_too():
-    invalid = {"name": "add", "args": "{", "id": "c1", "error": None, "type": "invalid_tool_call"}
+def invalid(call_id):
+    return {"name": "add", "args": "{", "id": call_id, "error": None, "type": "invalid_tool_call"}
+
+
+BROKEN = {"id": "c2", "type": "function", "function": {"name": "add", "arguments": "{"}}
+OPEN_ENDS = [[], [HumanMessage("go on")], [HumanMessage("go on"), AIMessage("Done."), HumanMessage("thanks")]]
+
+
+@pytest.mark.parametrize("after", OPEN_ENDS, ids=len)
+@pytest.mark.parametrize("extras", [{}, {"refusal": "No."}])
+@pytest.mark.parametrize("content", ["half", "", [text("half")], [], [text("half"), invalid("c2")]])
+def test_an_invalid_call_without_a_result_is_left_out(content, extras, after):
+    """No tool runs it, so no result will ever come."""
+    turn = AIMessage(content, invalid_tool_calls=[invalid("c2")], additional_kwargs=extras)
+    said = {"role": "assistant", "content": "half" if content else "", **extras}
+    assert wired(HumanMessage("x"), turn, *after)[1:] == [said, *wired(*after)]
+
+
+@pytest.mark.parametrize("after", OPEN_ENDS, ids=len)
+def test_an_invalid_call_beside_a_valid_one_is_left_out(after):
+    turn = AIMessage("", tool_calls=[call("c1")], invalid_tool_calls=[invalid("c2"), invalid(None)])
+    expected = wired(calls("c1"), result("c1"), *after)
+    assert wired(turn, result("c1"), *after) == expected
+    assert wired(turn.model_copy(update={"content": [text("")]}), result("c1"), *after) == expected
+
+
+def test_an_invalid_call_that_stands_in_the_content_alone_is_left_out():
+    assert wired(AIMessage([invalid("c2")]), HumanMessage("x"))[0] == {"role": "assistant", "content": ""}
+    assert wired(AIMessage([invalid("c2")]), result("c2"))[0]["tool_calls"] == [BROKEN]
+
+
+@pytest.mark.parametrize("between", [[], [HumanMessage("wait")]])
+@pytest.mark.parametrize("kwargs", [{}, {"refusal": None}])
+def test_an_invalid_call_with_a_result_goes_out_with_it(between, kwargs):
+    turn = AIMessage("half", invalid_tool_calls=[invalid("c2")], additional_kwargs=kwargs)
+    messages = wired(turn, *between, result("c2", "Error: no JSON"), HumanMessage("go on"))
+    assert messages[0] == {"role": "assistant", "content": "half", "tool_calls": [BROKEN]}
+    assert wire_result("c2", "Error: no JSON") in messages
+
+
+def test_a_valid_call_without_a_result_is_an_error_beside_an_invalid_one():
+    turn = AIMessage("", tool_calls=[call("c1")], invalid_tool_calls=[invalid("c2")])
     with pytest.raises(ValueError, match="with id 'c1'"):
-        wire_messages([AIMessage("", invalid_tool_calls=[invalid]), HumanMessage("x")])
+        wire_messages([turn, result("c2"), HumanMessage("x")])
+
+
+def test_a_result_of_a_later_call_of_the_same_id_answers_no_invalid_call():
+    turn = AIMessage("half", invalid_tool_calls=[invalid("c1")])
+    messages = wired(turn, HumanMessage("again"), calls("c1"), result("c1"))
+    assert messages[0] == {"role": "assistant", "content": "half"}
+    assert messages[2:] == wired(calls("c1"), result("c1"))
+
+
+def test_leaving_out_a_call_changes_no_message():
+    turn = AIMessage("half", tool_calls=[call("c1")], invalid_tool_calls=[invalid("c2")])
+    before = turn.model_copy(deep=True)
+    wire_messages([turn, result("c1"), HumanMessage("x")])
+    assert turn == before
 
 
 def test_calls_at_the_end_may_be_open():

@@ -145,6 +145,30 @@ def test_a_stream_can_tell_its_length():
     assert rest == [*STREAM.pieces]
 
 
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize("pieces", [[b""], []])
+def test_an_empty_body_is_a_head_alone(status, pieces):
+    (sent,) = played(Response(status, "text/plain", pieces))
+    assert sent.startswith(b"HTTP/1.1 %d " % status)
+    assert sent.endswith(b"content-length: 0\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("framing", "sent"), [(None, [b"1\r\nx\r\n", END]), ("length", [b"x"]), ("close", [b"x", Hangup()])]
+)
+def test_an_empty_piece_sends_nothing(framing, sent):
+    steps_taken = body(STREAM, slices=[b"", b"x"], framing=framing)
+    assert [step for step in steps_taken if step != b""] == sent
+
+
+def test_an_empty_piece_counts_as_a_piece_and_has_no_byte():
+    assert body(STREAM, slices=[b"", b"xy"], after=1, pause=2)[-3:] == [Pause(2), b"2\r\nxy\r\n", END]
+    assert [step for step in body(STREAM, slices=[b"", b"xy"], after_bytes=1, cut=True) if step][-2:] == [
+        b"1\r\nx\r\n",
+        Hangup(),
+    ]
+
+
 def test_a_fault_has_the_last_word_on_status_and_headers():
     (sent,) = played(WHOLE, status=429, headers={"Retry-After": "2", "Content-Type": "text/html"})
     assert sent.startswith(b"HTTP/1.1 429 Too Many Requests\r\n")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -57,6 +58,21 @@ class Node(BaseModel):
 
     value: int
     children: list[Node] = []
+
+
+class Leg(BaseModel):
+    """A leg of a trip."""
+
+    city: str
+    night: str | None = None
+
+
+class Trip(BaseModel):
+    """A trip."""
+
+    first: Leg = Field(description="The first leg.")
+    others: list[Leg]
+    last: Leg | None = None
 
 
 class Box(BaseModel, Generic[T]):
@@ -287,10 +303,16 @@ def test_a_json_schema_goes_into_the_response_format_whole():
     assert wire == {"type": "json_schema", "json_schema": {"name": "Cat_joke", "schema": schema}}
 
 
-def test_a_recursive_class_keeps_its_references():
-    schema = wire_response_format(Node)["json_schema"]["schema"]
-    assert schema == Node.model_json_schema()
-    assert schema.get("$ref", schema.get("allOf")) in ("#/$defs/Node", [{"$ref": "#/$defs/Node"}])
+@pytest.mark.parametrize("strict", [None, False, True])
+@pytest.mark.parametrize(
+    "source", [Node, Node.model_json_schema(), {"name": "Node", "schema": Node.model_json_schema()}]
+)
+def test_a_recursive_schema_is_an_object_at_its_root_and_keeps_its_references(source, strict):
+    spec = wire_response_format(source, strict=strict)["json_schema"]
+    schema = spec["schema"]
+    assert (spec["name"], schema["type"], "$ref" in schema) == ("Node", "object", False)
+    assert schema["properties"] == schema["$defs"]["Node"]["properties"]
+    assert '"$ref": "#/$defs/Node"' in json.dumps(schema["properties"])
 
 
 def test_a_function_without_parameters_gives_an_empty_object():
@@ -332,6 +354,27 @@ def test_strict_is_written_into_a_format_and_closes_its_schema(source):
     assert '"additionalProperties": False' in str(spec["schema"]).replace("'", '"')
     assert wire_response_format(source, strict=False)["json_schema"]["strict"] is False
     assert "additionalProperties" not in PARAMETERS
+
+
+def test_a_format_that_says_itself_that_it_is_strict_is_closed_too():
+    """As `ProviderStrategy(..., strict=True)` of LangChain's agents writes it."""
+    source = {"type": "json_schema", "json_schema": {"name": "weather", "strict": True, "schema": PARAMETERS}}
+    spec = wire_response_format(source)["json_schema"]
+    assert (spec["strict"], spec["schema"]["additionalProperties"]) == (True, False)
+    assert spec["schema"]["required"] == list(PARAMETERS["properties"])
+    assert "additionalProperties" not in PARAMETERS
+
+
+@pytest.mark.parametrize(
+    "convert", [wire_response_format, lambda source, strict: only(wire_tools([source], strict=strict))]
+)
+def test_strict_leaves_no_reference_with_neighbours_and_no_null_default(convert):
+    text = json.dumps(convert(Trip, strict=True))
+    assert '"default": null' not in text
+    assert not re.search(r'"\$ref": "[^"]*", "|, "\$ref"', text)
+    assert '"description": "The first leg."' in text
+    lax = wire_response_format(Trip)["json_schema"]["schema"]
+    assert lax == Trip.model_json_schema()
 
 
 def test_a_strict_that_contradicts_the_formats_own_is_an_error():
