@@ -250,6 +250,7 @@ def test_nothing_is_chosen_last_and_deep_down_first():
             | {"minItems": 1},
             r"^\$\[0\]\[0\]: .*`pattern`",
         ),
+        ({"anyOf": [{"type": "string", "pattern": "^a$"}, {"type": "string", "pattern": "^b$"}]}, "`pattern`"),
         ({"type": "object", "patternProperties": {}}, "`patternProperties`"),
         ({"type": "array", "contains": {}}, "`contains`"),
         (False, "no value"),
