@@ -107,9 +107,15 @@ class Freshness:
         return True
 
     def _wait_after_failure(self, interval: float) -> float:
-        """What the interval has grown to, or what the server asked for."""
-        asked_for = (self._error.retry_after if self._error is not None else None) or 0.0
-        return min(max(interval * self._multiplier, asked_for, _SHORTEST_WAIT), LONGEST_WAIT)
+        """What the interval has grown to, or what the server asked for.
+
+        While there is nothing to serve, a rate limit holds no longer than it says itself.
+        """
+        asked_for = self._error.retry_after if self._error is not None else None
+        grown = max(interval, _SHORTEST_WAIT) * self._multiplier
+        if self.record is None and asked_for is not None and _is_rate_limit(self._error):
+            grown = _SHORTEST_WAIT
+        return min(max(grown, asked_for or 0.0), LONGEST_WAIT)
 
 
 def _is_rate_limit(error: PromptrunError | None) -> bool:

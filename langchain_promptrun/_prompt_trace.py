@@ -59,9 +59,11 @@ def name_ancestors(manager: BaseRunManager, facts: dict[str, Any]) -> None:
     several prompts below one run, the first gives the name.
     """
     for handler in manager.handlers:
-        runs = getattr(handler, "run_map", {})
-        run = runs.get(str(manager.parent_run_id))
-        while run is not None:
+        runs = getattr(handler, "run_map", None)
+        if not isinstance(runs, dict):
+            continue
+        run: Any = runs.get(str(manager.parent_run_id))
+        while isinstance(getattr(run, "extra", None), dict):
             # replaced, not changed: the tracer's thread may be reading
             run.extra = {**run.extra, "metadata": {**facts, **(run.extra.get("metadata") or {})}}
             run = runs.get(str(run.parent_run_id))

@@ -79,6 +79,18 @@ def test_other_failures_wait_as_ever_and_longer_from_the_third_on(clock):
     assert waits(Freshness(10, clock), *[DOWN] * 7) == [10, 10, 15, 22.5, 33.75, 40, 40]
 
 
+@pytest.mark.parametrize("refresh", [0, 0.1, 1])
+def test_a_rate_limit_doubles_the_shortest_wait_too(clock, refresh):
+    assert waits(Freshness(refresh, clock), *[LIMITED] * 6) == [2, 4, 8, 16, 16, 16]
+
+
+def test_what_the_server_asks_for_is_enough_while_there_is_nothing_to_serve(fresh):
+    asking = PromptrunRateLimitError("slow down", status_code=429, retry_after=3.0)
+    assert waits(fresh, asking, asking) == [3, 3]
+    fresh.succeeded(ONE)
+    assert waits(fresh, asking) == [120]
+
+
 def test_other_failures_do_not_shorten_what_a_rate_limit_made_long(clock):
     assert waits(Freshness(10, clock), *[LIMITED] * 3, DOWN, ValueError("x")) == [20, 40, 80, 80, 80]
 

@@ -181,3 +181,17 @@ async def test_nothing_of_it_goes_on_the_wire(wire, model):
     chain = wire.prompt(tag="prod") | model.model_copy(update={"http_client": own})
     chain.invoke({"x": 1})
     assert b"promptrun_prompt" not in seen[0]
+
+
+@pytest.mark.parametrize("found", [object(), None, 3])
+@pytest.mark.parametrize("of_all", [True, False])
+def test_runs_that_are_not_langchains_are_left_alone(model, wire, found, of_all):
+    class Anything(dict):
+        def get(self, _):
+            return found
+
+    class Foreign(BaseCallbackHandler):
+        run_map = Anything() if of_all else found
+
+    chain = wire.prompt(tag="prod") | model
+    assert chain.invoke({"x": 1}, {"callbacks": [Foreign()]}).text == "Hi."
