@@ -20,7 +20,7 @@ _WORKS = {
     "stream_events v3, text": '`stream_events(version="v3")`, an event',
     "astream over aiohttp, text": "`astream` over aiohttp, a chunk",
     "astream over httpx, text": "`astream` over httpx, a chunk",
-    "invoke": "`invoke`",
+    "invoke": "`invoke`, a call",
     "ainvoke over aiohttp, 10 at once": "`ainvoke` over aiohttp, 10 at once",
     "ainvoke over aiohttp, 200 at once": "`ainvoke` over aiohttp, 200 at once",
     "ainvoke over aiohttp, 1,000 at once": "`ainvoke` over aiohttp, 1,000 at once",

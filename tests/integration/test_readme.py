@@ -1,6 +1,8 @@
 """The README is true: each snippet runs, from top to bottom, and the table of fields is complete."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,8 @@ def test_the_table_names_every_field_with_its_default():
 def own_fields():
     """Fields that are not LangChain's."""
     return ChatPromptrun.model_fields.keys() - BaseChatModel.model_fields.keys()
+
+
+def test_the_figures_are_those_of_the_last_measurement():
+    printed = subprocess.check_output([sys.executable, README.parent / "benchmarks" / "readme.py"], text=True)
+    assert printed in README.read_text()
