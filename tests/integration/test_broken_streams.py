@@ -17,8 +17,9 @@ KEY = "sk-sentinel-key"
 CALL_HEADER = "sentinel-in-call-header"
 TEXT = "Once upon a time there was a storm."
 FAULTS = {
-    "cut": Fault(reply=Reply(TEXT), after=4, cut=True),
-    "reset": Fault(reply=Reply(TEXT), after=4, reset=True),
+    # with a pause, as the end of a connection may overtake what was sent before it
+    "cut": Fault(reply=Reply(TEXT), after=4, pause=0.7, cut=True),
+    "reset": Fault(reply=Reply(TEXT), after=4, pause=0.7, reset=True),
     "error": Fault(reply=Reply(TEXT), after=4, error={"error": {"code": 502, "message": "Upstream gone."}}),
 }
 STALL = Fault(reply=Reply(TEXT), after=4, pause=60)

@@ -1,6 +1,7 @@
 """Managed prompts over real sockets: current for all who ask, there while the server is not, and gone when they are."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import multiprocessing
@@ -370,5 +371,10 @@ class TestCommandLine:
             # the facts are told before it begins to wait
             assert process.stderr.readline() == b"version: 1\n"
             process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=8)
+            if process.poll() is None:
+                # it came in the instant before the wait, which Python sees only after it
+                process.send_signal(signal.SIGINT)
             out, _ = process.communicate(timeout=WAIT)
         assert (process.returncode, out) == (130, b"")
