@@ -1,7 +1,12 @@
 """Fixtures that all tests share."""
 
+import contextlib
+import gc
 import signal
+import subprocess
+import threading
 
+import httpcore
 import pytest
 
 pytest_plugins = ["langchain_promptrun.testing.plugin"]
@@ -13,3 +18,50 @@ def interruptible():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def press_ctrl_c():
+    """Interrupts a program, once more where it is still there.
+
+    Python sees a signal that comes in the instant before a wait only after it.
+    """
+
+    def press(process):
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=8)
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+
+    return press
+
+
+@pytest.fixture
+def standstills(monkeypatch):
+    """Where the collector comes while httpcore holds a lock, and what it closes waits for a lock, as for ever."""
+    found = []
+    collecting = set()
+    assign = httpcore.ConnectionPool._assign_requests_to_connections
+    enter = httpcore._synchronization.ThreadLock.__enter__
+
+    def collecting_first(pool):
+        collecting.add(threading.get_ident())
+        gc.collect()
+        collecting.clear()
+        return assign(pool)
+
+    def entered(lock):
+        if threading.get_ident() in collecting:
+            found.append(lock)
+            raise RuntimeError
+        return enter(lock)
+
+    def begin():
+        monkeypatch.setattr(httpcore.ConnectionPool, "_assign_requests_to_connections", collecting_first)
+        monkeypatch.setattr(httpcore._synchronization.ThreadLock, "__enter__", entered)
+        return found
+
+    gc.disable()
+    yield begin
+    gc.enable()

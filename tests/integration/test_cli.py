@@ -1,9 +1,7 @@
 """The command line as a process of its own, over real sockets."""
 
-import contextlib
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import threading
@@ -80,23 +78,21 @@ def delta(text):
     return {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {"content": text}}]}
 
 
-def interrupt(process):
-    """Presses Ctrl-C and gives what the process still said, and after how many seconds it was gone.
+@pytest.fixture
+def interrupt(press_ctrl_c):
+    """Presses Ctrl-C and gives what the process still said, and after how many seconds it was gone."""
 
-    Once more where it is still there: Python sees a signal that comes in the instant before a wait only after it.
-    """
-    pressed = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=8)
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=WAIT)
-    return out, err, time.monotonic() - pressed
+    def interrupt(process):
+        pressed = time.monotonic()
+        press_ctrl_c(process)
+        out, err = process.communicate(timeout=WAIT)
+        return out, err, time.monotonic() - pressed
+
+    return interrupt
 
 
 @pytest.mark.parametrize("options", [[], ["--no-stream"]])
-def test_ctrl_c_before_the_first_byte_ends_at_once(server, start, options):
+def test_ctrl_c_before_the_first_byte_ends_at_once(server, start, interrupt, options):
     server.queue(Fault(delay=threading.Event()))
     process = start("Hi!", *options)
     server.wait_for_requests(timeout=WAIT)
@@ -105,7 +101,7 @@ def test_ctrl_c_before_the_first_byte_ends_at_once(server, start, options):
     assert seconds < 30
 
 
-def test_ctrl_c_in_the_middle_of_an_answer_ends_at_once(server, start):
+def test_ctrl_c_in_the_middle_of_an_answer_ends_at_once(server, start, interrupt):
     server.queue(Fault(events=[delta("One "), delta("two."), "[DONE]"], after=1, pause=threading.Event()))
     process = start("Count.")
     assert process.stdout.read(4) == b"One "
@@ -114,7 +110,7 @@ def test_ctrl_c_in_the_middle_of_an_answer_ends_at_once(server, start):
     assert seconds < 30
 
 
-def test_ctrl_c_while_waiting_to_try_again_ends_at_once(server, start):
+def test_ctrl_c_while_waiting_to_try_again_ends_at_once(server, start, interrupt):
     server.queue(Fault(status=503, headers={"retry-after": "50"}))
     process = start("Hi!")
     server.wait_for_requests(timeout=WAIT)

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from pathlib import Path
 
-import httpcore
 import httpx
 import pytest
 from blockbuster import blockbuster_ctx
@@ -241,36 +240,6 @@ def test_a_stream_left_early_is_closed_and_the_next_call_works(single, promptrun
     leave(single)
     promptrun_server.wait_for_disconnects(1, timeout=1.0)
     assert single.invoke("Next").text == "Hello! You said: Next"
-
-
-@pytest.fixture
-def standstills(monkeypatch):
-    """Where the collector comes while httpcore holds a lock, and what it closes waits for a lock, as for ever."""
-    found = []
-    collecting = set()
-    assign = httpcore.ConnectionPool._assign_requests_to_connections
-    enter = httpcore._synchronization.ThreadLock.__enter__
-
-    def collecting_first(pool):
-        collecting.add(threading.get_ident())
-        gc.collect()
-        collecting.clear()
-        return assign(pool)
-
-    def entered(lock):
-        if threading.get_ident() in collecting:
-            found.append(lock)
-            raise RuntimeError
-        return enter(lock)
-
-    def begin():
-        monkeypatch.setattr(httpcore.ConnectionPool, "_assign_requests_to_connections", collecting_first)
-        monkeypatch.setattr(httpcore._synchronization.ThreadLock, "__enter__", entered)
-        return found
-
-    gc.disable()
-    yield begin
-    gc.enable()
 
 
 def test_a_v3_stream_collected_while_httpcore_holds_its_lock_waits_for_no_lock_there(

@@ -1,13 +1,11 @@
 """Managed prompts over real sockets: current for all who ask, there while the server is not, and gone when they are."""
 
 import asyncio
-import contextlib
 import gc
 import logging
 import multiprocessing
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import threading
@@ -363,18 +361,13 @@ class TestCommandLine:
         run = subprocess.run(command, capture_output=True, text=True, timeout=WAIT, check=False)
         assert (run.returncode, run.stdout) == (0, "Generate 200 words.\n")
 
-    def test_ctrl_c_ends_the_watching(self, project, promptrun_server):
+    def test_ctrl_c_ends_the_watching(self, project, promptrun_server, press_ctrl_c):
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         with subprocess.Popen(self.command(project, "--watch"), env=environment, **pipes) as process:
             assert process.stdout.readline() == b"Generate {{word_count}} words.\n"
             # the facts are told before it begins to wait
             assert process.stderr.readline() == b"version: 1\n"
-            process.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=8)
-            if process.poll() is None:
-                # it came in the instant before the wait, which Python sees only after it
-                process.send_signal(signal.SIGINT)
+            press_ctrl_c(process)
             out, _ = process.communicate(timeout=WAIT)
         assert (process.returncode, out) == (130, b"")

@@ -14,7 +14,6 @@ import threading
 import time
 import zlib
 
-import httpcore
 import pytest
 from pydantic import SecretStr
 
@@ -749,36 +748,6 @@ def test_collected_generator_drops_its_connection(raw_server):
     del items
     gc.collect()
     assert gone(raw_server)
-
-
-@pytest.fixture
-def standstills(monkeypatch):
-    """Where the collector comes while httpcore holds a lock, and what it closes waits for a lock, as for ever."""
-    found = []
-    collecting = set()
-    assign = httpcore.ConnectionPool._assign_requests_to_connections
-    enter = httpcore._synchronization.ThreadLock.__enter__
-
-    def collecting_first(pool):
-        collecting.add(threading.get_ident())
-        gc.collect()
-        collecting.clear()
-        return assign(pool)
-
-    def entered(lock):
-        if threading.get_ident() in collecting:
-            found.append(lock)
-            raise RuntimeError
-        return enter(lock)
-
-    def begin():
-        monkeypatch.setattr(httpcore.ConnectionPool, "_assign_requests_to_connections", collecting_first)
-        monkeypatch.setattr(httpcore._synchronization.ThreadLock, "__enter__", entered)
-        return found
-
-    gc.disable()
-    yield begin
-    gc.enable()
 
 
 def test_stream_collected_while_httpcore_holds_its_lock_waits_for_no_lock_there(raw_server, standstills):
