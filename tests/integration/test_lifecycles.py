@@ -81,12 +81,19 @@ def test_a_used_model_works_after_fork_on_both_sides(model, promptrun_server):
     assert len(promptrun_server.requests) == 5
 
 
-def test_thousand_models_open_nothing_and_share_one_connection(promptrun_server):
+def test_thousand_models_open_nothing_and_share_one_connection_and_one_tls_context(promptrun_server, monkeypatch):
+    built = []
+    create = httpx.create_ssl_context
+    monkeypatch.setattr(
+        httpx, "create_ssl_context", lambda *args, **options: built.append(1) or create(*args, **options)
+    )
     models = [ChatPromptrun(model=MODEL) for _ in range(1000)]
     assert promptrun_server.connections_accepted == 0
+    assert built == []
     for model in models[:20]:
         model.invoke("Hello")
     assert promptrun_server.connections_accepted == 1
+    assert len(built) <= 1
 
 
 @needs_proc
