@@ -18,9 +18,9 @@ class ConnectedFields(CopiedFields):
 
     def _held(self) -> Transport:
         """Return this object's hold on the shared connections."""
-        if self._transport is None:
-            self._transport = new_transport(self)
-        return self._transport
+        if (transport := self._transport) is None:
+            transport = self._transport = new_transport(self)
+        return transport
 
     def close(self) -> None:
         """Let go of the shared connections; the next call takes hold of them again. Yours are never closed."""

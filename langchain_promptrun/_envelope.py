@@ -5,6 +5,7 @@ A fact has one value for the whole answer, however many documents repeat it. Wha
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from langchain_promptrun._room import Room, weight
@@ -99,7 +100,9 @@ class Envelope:
 
     def metadata(self, *, with_usage: bool) -> dict[str, Any]:
         """Return LangChain's `response_metadata`, as far as the whole answer goes."""
-        metadata = {key: value for key, value in self._facts.items() if key != "model" and key not in OWN_NAMES}
+        # the messages of several choices share nothing that can be changed
+        facts = self._facts if with_usage else deepcopy(self._facts)
+        metadata = {key: value for key, value in facts.items() if key != "model" and key not in OWN_NAMES}
         if self.model:
             metadata["model_name"] = self.model
         if with_usage and self.usage:

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import SecretStr
 
 from langchain_promptrun._tools import wire_response_format, wire_tool_choice, wire_tools
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 WIRE_FIELDS = (
     "model",
@@ -135,27 +132,36 @@ def wire_parameters(values: Mapping[str, Any], keywords: Keywords, stop: list[st
         ValueError: No model, both limits on tokens in one call, or a tool or a choice that cannot be sent.
         TypeError: A mapping that is none.
     """
-    merged = {name: values[name] for name in WIRE_FIELDS}
-    for layer in filter(None, _layers(values, keywords, stop)):
-        if any(layer.get(name) is not None for name in _LIMITS):
-            merged |= dict.fromkeys(_LIMITS)
-        merged |= layer
-    parameters = {name: value for name, value in merged.items() if value is not None}
+    parameters = {name: value for name in WIRE_FIELDS if (value := values[name]) is not None}
+    if layers := _layers(values, keywords, stop):
+        parameters = _overlaid(parameters, layers)
     if "model" not in parameters:
         raise ValueError("model is None; a request needs a model.")
-    if all(name in parameters for name in _LIMITS):
-        raise ValueError("max_tokens and max_completion_tokens are both given; give the one that your model accepts.")
     return _sendable(parameters)
 
 
-def _layers(values: Mapping[str, Any], keywords: Keywords, stop: list[str] | None) -> Iterator[Mapping[str, Any]]:
-    """Give the sources of parameters beside the fields, the last one being the strongest."""
-    yield values["model_kwargs"]
-    yield values["extra_body"]
+def _layers(values: Mapping[str, Any], keywords: Keywords, stop: list[str] | None) -> list[Mapping[str, Any]]:
+    """Give the sources of parameters beside the fields that hold any, the last one being the strongest."""
     options = keywords.options
-    yield _mapping("model_kwargs", options.get("model_kwargs"))
-    yield keywords.wire if stop is None else {**keywords.wire, "stop": stop}
-    yield _mapping("extra_body", options.get("extra_body"))
+    layers = [
+        values["model_kwargs"],
+        values["extra_body"],
+        _mapping("model_kwargs", options.get("model_kwargs")),
+        keywords.wire if stop is None else {**keywords.wire, "stop": stop},
+        _mapping("extra_body", options.get("extra_body")),
+    ]
+    return [layer for layer in layers if layer]
+
+
+def _overlaid(parameters: dict[str, Any], layers: list[Mapping[str, Any]]) -> dict[str, Any]:
+    for layer in layers:
+        if any(layer.get(name) is not None for name in _LIMITS):
+            parameters |= dict.fromkeys(_LIMITS)
+        parameters |= layer
+    parameters = {name: value for name, value in parameters.items() if value is not None}
+    if all(name in parameters for name in _LIMITS):
+        raise ValueError("max_tokens and max_completion_tokens are both given; give the one that your model accepts.")
+    return parameters
 
 
 def merged_mapping(name: str, first: Mapping[str, Any] | None, second: Any) -> dict[str, Any]:

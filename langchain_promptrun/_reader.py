@@ -159,6 +159,7 @@ class Reader(ABC, Generic[T]):
             document = _parsed(body)
         except ValueError:
             raise self._not_json(body) from None
+        self._room.lift()
         self._take_document(document, b"", items)
         if not self._choices:
             raise self._no_answer(document, NO_CHOICES)

@@ -7,7 +7,6 @@ that it came in takes at the least, so what fits into one document always fits. 
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from langchain_promptrun._sse import too_large
@@ -25,9 +24,13 @@ class Room:
 
     __slots__ = ("_limit", "_used")
 
-    def __init__(self, limit: int = sys.maxsize) -> None:
+    def __init__(self, limit: int | None = None) -> None:
         self._limit = limit
         self._used = 0
+
+    def lift(self) -> None:
+        """There is no limit any more, and nothing to be counted: all that comes is in one document."""
+        self._limit = None
 
     def take(self, size: int) -> None:
         """Count bytes that are kept from now on.
@@ -36,7 +39,7 @@ class Room:
             PromptrunResponseError: There is no room for them.
         """
         self._used += size
-        if self._used > self._limit:
+        if self._limit is not None and self._used > self._limit:
             raise too_large(
                 f"The server's answer holds more than {self._limit} bytes that are kept until its end "
                 "(max_event_bytes)."
@@ -48,7 +51,8 @@ class Room:
         Raises:
             PromptrunResponseError: There is no room for it.
         """
-        self.take(weight(value) - weight(facts[key]) if key in facts else weight(value) + weight(key))
+        if self._limit is not None:
+            self.take(weight(value) - weight(facts[key]) if key in facts else weight(value) + weight(key))
         facts[key] = value
 
 

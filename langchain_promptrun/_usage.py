@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _INPUT = ("prompt_tokens", "input_tokens")
 _OUTPUT = ("completion_tokens", "output_tokens")
+_TOTALS = frozenset({*_INPUT, *_OUTPUT, "total_tokens"})
 _INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details")
 _OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details")
 
@@ -52,6 +53,8 @@ def usage_metadata(usage: object) -> UsageMetadata | None:
         output_tokens=tokens_out or 0,
         total_tokens=(tokens_in or 0) + (tokens_out or 0) if total is None else total,
     )
+    if _TOTALS.issuperset(usage):
+        return metadata
     if details := _input_details(usage):
         metadata["input_token_details"] = details
     if details_out := _output_details(usage):

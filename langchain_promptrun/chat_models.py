@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from langchain_core.language_models.base import LangSmithParams, LanguageModelInput
@@ -49,12 +50,19 @@ if TYPE_CHECKING:
     from langchain_promptrun.prompts import PromptrunPrompt
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., object])
 
 _FOREIGN = frozenset(BaseChatModel.model_fields)
 _ANSWER_SETTINGS = ("send_names", "send_reasoning", "include_response_headers")
 """Settings beside the parameters that change what an answer holds."""
 
 _blocks.register()
+
+
+def _with_signature(method: F) -> F:
+    """Keep a method's signature with it: langchain-core asks for it at each call, and it takes long to work out."""
+    vars(method)["__signature__"] = signature(method)
+    return method
 
 
 class ChatPromptrun(PromptedModel):
@@ -216,6 +224,7 @@ class ChatPromptrun(PromptedModel):
     # Calls.
 
     @override
+    @_with_signature
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -228,6 +237,7 @@ class ChatPromptrun(PromptedModel):
         return result
 
     @override
+    @_with_signature
     async def _agenerate(
         self,
         messages: list[BaseMessage],
