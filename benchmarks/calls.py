@@ -79,11 +79,13 @@ def history(bench: Bench) -> list[Row]:
 def _history_costs(bench: Bench, messages: list[BaseMessage], wire_messages: list[Wire]) -> dict[str, Cost]:
     url = f"{bench.url}/whole"
     models = {"core": clients.result_from_memory(url), "promptrun": clients.promptrun(url)}
+    number, rounds = 3, 3
     if len(messages) <= HISTORIES[0]:
+        number, rounds = 5, 9
         models |= {name: make(url) for name, make in bench.chosen("mistralai", "openai").items()}
-    runs: dict[str, Run] = {name: partial(_invoke, model, 1, messages) for name, model in models.items()}
-    runs["wire"] = partial(_call, clients.Wire(url), 1, wire_messages)
-    return medians(runs, bench.rounds(9 if len(messages) <= HISTORIES[0] else 3), 1)
+    runs: dict[str, Run] = {name: partial(_invoke, model, number, messages) for name, model in models.items()}
+    runs["wire"] = partial(_call, clients.Wire(url), number, wire_messages)
+    return medians(runs, bench.rounds(rounds), number)
 
 
 def _texts(count: int) -> tuple[list[BaseMessage], list[Wire]]:

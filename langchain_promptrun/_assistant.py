@@ -9,7 +9,7 @@ none in assistant messages. It must not know of the other messages of a conversa
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_promptrun._assistant_calls import ContentCall, add_calls, dictionaries, listed_calls, read_call
 from langchain_promptrun._content import block_parts, block_type, indexed, mark, markers_of, text_parts
@@ -55,8 +55,7 @@ _PROVIDERS_OWN = frozenset(
 _PROVIDERS_OWN_ENDINGS = ("_tool_use", "_tool_result", "_call", "_call_output", "_search_output")
 
 
-@dataclass(slots=True)
-class AssistantTurn:
+class AssistantTurn(NamedTuple):
     """One assistant turn.
 
     Attributes:
@@ -121,7 +120,7 @@ def plain_turn(message: AIMessage) -> AssistantTurn:
     """
     calls = listed_calls(message)
     wire = {"role": "assistant", "content": message.content or None, "tool_calls": calls}
-    return AssistantTurn(wire, [], calls[len(message.tool_calls) :])
+    return AssistantTurn(wire, [], calls[len(message.tool_calls) :] if message.invalid_tool_calls else [])
 
 
 def _content(reading: _Reading, wire: Mapping[str, Any]) -> str | list[Part] | None:

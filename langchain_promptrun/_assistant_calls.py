@@ -78,7 +78,8 @@ def listed_calls(message: AIMessage) -> list[WireCall]:
             calls.append(_call(call.get("id"), call["name"], call["args"]))
         except UnsendableError as error:
             raise error.within(f".tool_calls[{index}].args") from error.__cause__
-    calls += [_call(call.get("id"), call["name"], call["args"]) for call in message.invalid_tool_calls]
+    if message.invalid_tool_calls:
+        calls += [_call(call.get("id"), call["name"], call["args"]) for call in message.invalid_tool_calls]
     return calls
 
 
@@ -122,12 +123,9 @@ def _add_extras(call: WireCall, extras: object) -> None:
 
 
 def _call(call_id: object, name: object, args: object) -> WireCall:
-    text = args if isinstance(args, str) else _json.dumps(args).decode() if args else ""
-    return {
-        "id": call_id or "",
-        "type": "function",
-        "function": {"name": name or _NAMELESS, "arguments": text or "{}"},
-    }
+    if not isinstance(args, str):
+        args = _json.dumps(args).decode() if args else ""
+    return {"id": call_id or "", "type": "function", "function": {"name": name or _NAMELESS, "arguments": args or "{}"}}
 
 
 def dictionaries(value: object) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ leaving out of invalid calls that nothing answered. It must not know of LangChai
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from langchain_promptrun._json import UnsendableError
 
@@ -15,15 +15,8 @@ if TYPE_CHECKING:
     from langchain_promptrun._assistant_calls import WireCall
 
 
-class _Call(NamedTuple):
-    """A tool call that waits for its result, and where it stands; `turn` is the wire message of an invalid one."""
-
-    id: str
-    name: str
-    message: int
-    place: int
-    wire: WireCall
-    turn: dict[str, Any] | None
+_Call = tuple["WireCall", "AssistantTurn", int, int]
+"""A tool call that waits for its result, its turn, the position of its message, and its own in there."""
 
 
 class ToolCalls:
@@ -35,24 +28,21 @@ class ToolCalls:
         # Calls of the last assistant turn, and of those before, without a result so far.
         self._waiting: dict[str, _Call] = {}
         self._overdue: dict[str, _Call] = {}
-        self._nameless: list[_Call] = []
+        self._nameless: list[WireCall] = []
         self._any = False
 
     def open(self, turn: AssistantTurn, position: int) -> None:
         """Note the calls of an assistant turn, and give an id to those without."""
-        wire = turn.message
-        self._any = self._any or "tool_calls" in wire or "function_call" in wire
-        calls: list[WireCall] = wire.get("tool_calls", [])
-        for index, wire_call in enumerate(calls):
-            call_id = wire_call["id"] or f"call_{position}_{index}"
+        calls: list[WireCall] | None = turn.message.get("tool_calls")
+        self._any = self._any or calls is not None or "function_call" in turn.message
+        for index, call in enumerate(calls or ()):
+            call_id = call["id"]
+            if not call_id:
+                call_id = call["id"] = f"call_{position}_{index}"
+                self._nameless.append(call)
             if call_id in self._overdue and _left_out(self._overdue[call_id]):
                 del self._overdue[call_id]
-            invalid = wire if turn.invalid and any(wire_call is broken for broken in turn.invalid) else None
-            call = _Call(call_id, wire_call["function"]["name"], position, index, wire_call, invalid)
-            self._waiting[call_id] = call
-            if not wire_call["id"]:
-                wire_call["id"] = call_id
-                self._nameless.append(call)
+            self._waiting[call_id] = (call, turn, position, index)
 
     def answer(self, call_id: str, name: str | None) -> str:
         """Note a result, and return the id that it goes out under."""
@@ -80,25 +70,28 @@ class ToolCalls:
         for call in self._overdue.values():
             if _left_out(call):
                 continue
-            problem = f"calls tool {call.name!r} with id {call.id!r}, and no later message has the result of that id"
-            place = f"messages[{call.message}].tool_calls[{call.place}]"
+            wire, _, position, index = call
+            name, call_id = wire["function"]["name"], wire["id"]
+            problem = f"calls tool {name!r} with id {call_id!r}, and no later message has the result of that id"
+            place = f"messages[{position}].tool_calls[{index}]"
             raise UnsendableError(place, f"{problem}: add its ToolMessage, or leave out the call")
 
     def _match_nameless(self, name: str | None) -> str:
         if not self._nameless:
             return ""
-        call = next((call for call in self._nameless if call.name == name), self._nameless[0])
+        call = next((call for call in self._nameless if call["function"]["name"] == name), self._nameless[0])
         self._nameless.remove(call)
-        return call.id
+        return str(call["id"])
 
 
-def _left_out(call: _Call) -> bool:
+def _left_out(waiting: _Call) -> bool:
     """Take an invalid call out of its turn; what else the turn says stays."""
-    turn = call.turn
-    if turn is None:
+    call, turn, *_ = waiting
+    if not any(call is broken for broken in turn.invalid):
         return False
-    turn["tool_calls"] = [known for known in turn["tool_calls"] if known is not call.wire]
-    if not turn["tool_calls"]:
-        del turn["tool_calls"]
-        turn["content"] = turn["content"] or ""
+    wire = turn.message
+    wire["tool_calls"] = [known for known in wire["tool_calls"] if known is not call]
+    if not wire["tool_calls"]:
+        del wire["tool_calls"]
+        wire["content"] = wire["content"] or ""
     return True

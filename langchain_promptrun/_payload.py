@@ -69,7 +69,9 @@ def wire_messages(
     for position, message in enumerate(messages):
         role = _PLAIN_ROLES.get(type(message))
         # In a long plain conversation the attributes of pydantic models would cost more than all the rest.
-        if role is not None and not conversation.unsettled and _is_plain(fields := vars(message)):
+        if role is not None and _is_plain(fields := vars(message)):
+            if conversation.unsettled:
+                conversation.settle()
             wire.append({"role": role, "content": fields["content"]})
             continue
         conversation.position = position
@@ -123,13 +125,15 @@ class _Conversation:
     def ai(self, message: AIMessage) -> None:
         """Add an assistant turn."""
         fields = vars(message)
-        plain = type(fields["content"]) is str and not fields["additional_kwargs"]
-        if plain and not (fields["tool_calls"] or fields["invalid_tool_calls"]):
+        if type(fields["content"]) is not str or fields["additional_kwargs"]:
+            turn = assistant_turn(message, send_reasoning=self._send_reasoning)
+        elif fields["tool_calls"] or fields["invalid_tool_calls"]:
+            turn = plain_turn(message)
+        else:
             self._say("assistant", message)
             return
-        turn = plain_turn(message) if plain else assistant_turn(message, send_reasoning=self._send_reasoning)
         if self.unsettled:
-            self._settle()
+            self.settle()
         self._add(turn.message, fields)
         self._calls.open(turn, self.position)
         if turn.attachments:
@@ -162,7 +166,7 @@ class _Conversation:
     def _say(self, role: str, message: BaseMessage, blocks: list[tuple[int, str | Block]] | None = None) -> None:
         """Add a message that answers no tool call; `blocks` stands for its content where that is not the whole."""
         if self.unsettled:
-            self._settle()
+            self.settle()
         fields = vars(message)
         content, kwargs = fields["content"], fields["additional_kwargs"]
         if type(content) is str and not kwargs and not fields["name"]:
@@ -210,7 +214,7 @@ class _Conversation:
         self._attachments += [*text_parts(label), *media]
         self.unsettled = True
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """End the run of tool results."""
         if self._attachments:
             self._flush()
