@@ -8,7 +8,6 @@ none in assistant messages. It must not know of the other messages of a conversa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_promptrun._assistant_calls import ContentCall, add_calls, dictionaries, listed_calls, read_call
@@ -69,16 +68,18 @@ class AssistantTurn(NamedTuple):
     invalid: list[WireCall]
 
 
-@dataclass(slots=True)
 class _Reading:
     """What the content blocks of one message say."""
 
-    parts: list[Part] = field(default_factory=list)
-    refusals: list[str] = field(default_factory=list)
-    reasoning: list[str] = field(default_factory=list)
-    calls: list[ContentCall] = field(default_factory=list)
-    media: list[Part] = field(default_factory=list)
-    audio: dict[str, str] = field(default_factory=dict)
+    __slots__ = ("audio", "calls", "media", "parts", "reasoning", "refusals")
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self.refusals: list[str] = []
+        self.reasoning: list[str] = []
+        self.calls: list[ContentCall] = []
+        self.media: list[Part] = []
+        self.audio: dict[str, str] = {}
 
 
 def assistant_turn(message: AIMessage, *, send_reasoning: bool = True) -> AssistantTurn:

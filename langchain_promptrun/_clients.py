@@ -13,7 +13,6 @@ import gc
 import os
 import threading
 import weakref
-from dataclasses import dataclass
 from itertools import repeat
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
 _YOUNG = 1  # the oldest generation of objects that is quickly collected
 
 
-@dataclass(frozen=True, slots=True)
-class TransportSettings:
+class TransportSettings(NamedTuple):
     """What two models must have in common to share connections. It holds no secret.
 
     Attributes:

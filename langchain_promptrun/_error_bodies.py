@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import html
 import re
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_promptrun._json import loads
 
@@ -81,8 +80,7 @@ _NAMED_STATUS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorBody:
+class ErrorBody(NamedTuple):
     """What an error says.
 
     Attributes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import SecretStr
 
@@ -33,8 +33,7 @@ _HEADER_VALUE = r"(?:[!-~](?:[\t -~]*[!-~])?)?"
 _FRAMING_HEADERS = frozenset({"content-length", "transfer-encoding"})
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(NamedTuple):
     """Limits of one attempt, in seconds, None for no limit.
 
     Attributes:
@@ -51,13 +50,12 @@ class Timeouts:
 
     def as_dict(self) -> dict[str, float | None]:
         """The form that httpx takes as an extension of a request."""
-        return {"connect": self.connect, "read": self.read, "write": self.write, "pool": self.pool}
+        return self._asdict()
 
     def total(self) -> float | None:
         """The longest that it may take until the answer begins; None for no limit."""
-        limits = (self.connect, self.read, self.write, self.pool)
-        known = [limit for limit in limits if limit is not None]
-        return sum(known) if len(known) == len(limits) else None
+        known = [limit for limit in self if limit is not None]
+        return sum(known) if len(known) == len(self) else None
 
 
 @dataclass(slots=True)

@@ -8,7 +8,6 @@ place of the other. Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import SecretStr
@@ -81,13 +80,15 @@ _LIMITS = ("max_tokens", "max_completion_tokens")
 _MAPPINGS_WITH_SECRETS = frozenset({"default_headers", "default_query", "extra_headers", "extra_query"})
 
 
-@dataclass(slots=True)
 class Keywords:
     """The keywords of one call, sorted by where they go."""
 
-    settings: dict[str, Any] = field(default_factory=dict)
-    options: dict[str, Any] = field(default_factory=dict)
-    wire: dict[str, Any] = field(default_factory=dict)
+    __slots__ = ("options", "settings", "wire")
+
+    def __init__(self) -> None:
+        self.settings: dict[str, Any] = {}
+        self.options: dict[str, Any] = {}
+        self.wire: dict[str, Any] = {}
 
 
 def sort_keywords(keywords: Mapping[str, Any], foreign: frozenset[str]) -> Keywords:

@@ -7,10 +7,9 @@ from which nothing was handed out; a request whose answer began to be handed out
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,8 +28,7 @@ _SERVER_STATUSES = range(500, 600)
 _NUMBER = re.compile(r"\d{1,15}(?:\.\d{0,15})?", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(NamedTuple):
     """How often to try again, and how long a server may make one wait.
 
     Attributes:

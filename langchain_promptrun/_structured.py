@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda, RunnableMap, RunnableSerializable
 from langchain_core.utils.pydantic import is_basemodel_subclass
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """How an object is asked for and read.
 
     Attributes:
@@ -37,8 +35,7 @@ class Plan:
     include_raw: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
+class _Request(NamedTuple):
     """What the caller of `with_structured_output` wants."""
 
     schema: Any

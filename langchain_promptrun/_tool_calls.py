@@ -9,7 +9,6 @@ that langchain-core merges into the right calls. Pure.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_promptrun._arguments import arguments_text, mismatch, parse_arguments
@@ -46,20 +45,22 @@ class WholeCall(NamedTuple):
     args: dict[str, Any] | None
 
 
-@dataclass(slots=True)
 class _Slot:
     """One call as far as it is known; `held` may still turn out to spell "null", which means no arguments."""
 
-    index: int
-    id: str
-    wire_index: int | None
-    wire_id: str
-    name: str = ""
-    args: bytearray = field(default_factory=bytearray)
-    held: str = ""
-    last: str = ""
-    announced: bool = False
-    extras: dict[str, Any] = field(default_factory=dict)
+    __slots__ = ("announced", "args", "extras", "held", "id", "index", "last", "name", "wire_id", "wire_index")
+
+    def __init__(self, index: int, call_id: str, wire_index: int | None, wire_id: str) -> None:
+        self.index = index
+        self.id = call_id
+        self.wire_index = wire_index
+        self.wire_id = wire_id
+        self.name = ""
+        self.args = bytearray()
+        self.held = ""
+        self.last = ""
+        self.announced = False
+        self.extras: dict[str, Any] = {}
 
     def add_name(self, name: str) -> str:
         """Take a name that may be blank, repeated, cumulative or a further part; return what it adds."""

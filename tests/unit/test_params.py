@@ -12,7 +12,6 @@ from langchain_promptrun._params import (
     ALIASES,
     SETTINGS,
     WIRE_FIELDS,
-    Keywords,
     bindable,
     merged_mapping,
     plain_values,
@@ -114,7 +113,8 @@ def test_keywords_of_langchains_own_never_go_on_the_wire(name):
 
 @pytest.mark.parametrize("name", sorted(SETTINGS))
 def test_a_setting_never_goes_on_the_wire(name):
-    assert sort_keywords({name: "value"}, FOREIGN) == Keywords(settings={name: "value"})
+    keywords = sort_keywords({name: "value"}, FOREIGN)
+    assert (keywords.settings, keywords.options, keywords.wire) == ({name: "value"}, {}, {})
 
 
 @pytest.mark.parametrize("name", ["extra_headers", "extra_query", "use_cached_prompt"])
