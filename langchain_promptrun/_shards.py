@@ -1,13 +1,15 @@
 """httpx's async transport for many calls at once.
 
-httpcore looks at every connection of its pool for each request, so a pool of a thousand makes each call slow. Here
-the connections are spread over small pools; the first with room takes a call, so few calls share few connections.
-This module must not know what is sent.
+httpcore looks at every connection of its pool for each request, and at each of them again for each idle one, so large
+pools make each call slow. Here every call has a pool to itself, and so a connection; the one that was used last is
+used again first, so that few calls in turn share few connections. This module must not know what is sent.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import httpx
@@ -17,12 +19,9 @@ from langchain_promptrun._finishing import to_the_end
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-SHARD_CALLS = 16
-"""How many calls a pool carries at once."""
-
 
 class ShardedTransport(httpx.AsyncBaseTransport):
-    """Spreads calls over transports.
+    """Spreads calls over transports, one for each call under way.
 
     Args:
         make: Makes one more transport.
@@ -32,59 +31,49 @@ class ShardedTransport(httpx.AsyncBaseTransport):
     def __init__(self, make: Callable[[], httpx.AsyncBaseTransport], keep_alive: float) -> None:
         self._make = make
         self._keep_alive = keep_alive
-        self._shards: list[_Shard] = []
+        self._busy: set[_Shard] = set()
+        # used longest ago first
+        self._idle: deque[_Shard] = deque()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request over the first transport with room for it."""
-        await self._close_unused()
-        shard = self._shard_with_room()
-        shard.calls += 1
+        """Send a request over a transport that carries no other."""
+        shard = self._idle.pop() if self._idle else _Shard(self._make())
+        self._busy.add(shard)
         try:
+            await self._close_unused()
             response = await shard.transport.handle_async_request(request)
         except BaseException:
-            shard.end_call()
+            self._end_call(shard)
             raise
-        response.stream = CountedStream(cast("httpx.AsyncByteStream", response.stream), shard.end_call)
+        response.stream = CountedStream(cast("httpx.AsyncByteStream", response.stream), partial(self._end_call, shard))
         return response
 
-    def _shard_with_room(self) -> _Shard:
-        for shard in self._shards:
-            if shard.calls < SHARD_CALLS:
-                return shard
-        shard = _Shard(self._make())
-        self._shards.append(shard)
-        return shard
+    def _end_call(self, shard: _Shard) -> None:
+        shard.used = time.monotonic()
+        self._busy.discard(shard)
+        self._idle.append(shard)
 
     async def _close_unused(self) -> None:
         """A pool closes connections that are too old only when it is used."""
-        while len(self._shards) > 1:
-            last = self._shards[-1]
-            if last.calls or time.monotonic() - last.used < self._keep_alive:
-                return
-            self._shards.pop()
-            await to_the_end(last.transport.aclose())
+        while self._idle and time.monotonic() - self._idle[0].used >= self._keep_alive:
+            await to_the_end(self._idle.popleft().transport.aclose())
 
     async def aclose(self) -> None:
         """Close all transports."""
-        for shard in self._shards:
+        for shard in (*self._busy, *self._idle):
             await shard.transport.aclose()
 
 
 class _Shard:
-    __slots__ = ("calls", "transport", "used")
+    __slots__ = ("transport", "used")
 
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         self.transport = transport
-        self.calls = 0
         self.used = 0.0
-
-    def end_call(self) -> None:
-        self.calls -= 1
-        self.used = time.monotonic()
 
 
 class CountedStream(httpx.AsyncByteStream):
-    """A response's body, whose end makes room for another call.
+    """A response's body, whose end ends a call.
 
     Args:
         stream: The body.
@@ -104,6 +93,8 @@ class CountedStream(httpx.AsyncByteStream):
     async def aclose(self) -> None:
         """Close the body."""
         end_call, self._end_call = self._end_call, None
-        if end_call is not None:
-            end_call()
-        await self._stream.aclose()
+        try:
+            await self._stream.aclose()
+        finally:
+            if end_call is not None:
+                end_call()
