@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from measures import Cost
 
 _STREAMS = 200
-_TOKENS = 75
+_TOKENS = 50
 _INTERVAL_MS = 20  # 50 tokens a second
 _MILLISECONDS = 1000
 _WORK = (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import clients
 from langchain_core.language_models._compat_bridge import chunks_to_events
-from measures import Bench, Bound, Row, adrain, at_once, drain, medians, uncollected, warm_medians, warm_minima
+from measures import Bench, Bound, Row, adrain, at_once, drain, medians, uncollected, warm_minima
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,30 +74,21 @@ def _long(bench: Bench) -> list[Row]:
     """
     short, long = bench.scaled(CHUNKS), bench.scaled(LONG)
     runs = {count: _sync_runs(f"{bench.url}/text/{count}", "text", count) for count in (short, long)}
-    whole = warm_medians(runs[long], bench.rounds(1), long)
     shares = []
     for count, rounds in ((short, bench.rounds(15)), (long, bench.rounds(3))):
         core = clients.from_memory(f"{bench.url}/text/{count}", "text", count, clients.RestoredFromMemory)
         costs = runs[count] | {"core": _stream(core)}
         shares.append(_own_share(warm_minima({name: uncollected(run) for name, run in costs.items()}, rounds, count)))
     share = dict(zip(("before", "promptrun"), shares, strict=True))
-    return [
-        Row("stream", f"stream, text, {long:,} chunks", PER_CHUNK, whole),
-        Row(
-            "stream",
-            "own share there, least of all rounds, uncollected",
-            PER_CHUNK,
-            share,
-            (Bound("before", 1.2),),
-        ),
-    ]
+    work = f"stream, text, {long:,} chunks: own share, least of all rounds, uncollected"
+    return [Row("stream", work, PER_CHUNK, share, (Bound("before", 1.2),))]
 
 
 def _many(bench: Bench) -> list[Row]:
     times, count = bench.scaled(AT_ONCE), CHUNKS_AT_ONCE
     runs = _async_runs(bench, f"{bench.url}/text/{count}", "text", "aiohttp", _ASYNC_PEERS)
     many = {name: bench.in_loop(partial(at_once, run, times)) for name, run in runs.items()}
-    costs = medians(many, bench.rounds(4), times * count)
+    costs = medians(many, bench.rounds(3), times * count)
     work = f"astream over aiohttp, {times} at once, {count} chunks each"
     return [Row("stream", work, PER_CHUNK, costs, (_OF_LIMIT,))]
 
@@ -115,7 +106,7 @@ def events(bench: Bench) -> list[Row]:
     models = {"core": native, "promptrun": real, "bridge": free} | peers
     runs = {name: partial(_events, model) for name, model in models.items()} | {"wire": clients.Wire(url).stream}
     bounds = (Bound("openai", 0.11), Bound("bridge", 1.0))
-    rows = [Row("events", "stream_events v3, text", PER_EVENT, medians(runs, bench.rounds(9), count), bounds)]
+    rows = [Row("events", "stream_events v3, text", PER_EVENT, medians(runs, bench.rounds(6), count), bounds)]
     hooks = {
         "bridge": lambda: drain(chunks_to_events(iter(free._chunks))),
         "promptrun": lambda: drain(real._stream_chat_model_events(clients.MESSAGES)),
