@@ -19,7 +19,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 try:
-    from batches import StoppedError, main
+    from batches import TRIES, died, main
     from distributed import Client, KilledWorker, LocalCluster, WorkerPlugin, as_completed, get_worker
 except ModuleNotFoundError as missing:
     raise SystemExit(
@@ -59,7 +59,11 @@ def dask_cluster(asker: Asker, workers: int) -> Iterator[Spread]:
     """Start a cluster on this machine."""
     with (
         LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+            n_workers=workers,
+            threads_per_worker=1,
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+            scheduler_kwargs={"allowed_failures": TRIES - 1},
         ) as cluster,
         Client(cluster) as client,
     ):
@@ -70,14 +74,21 @@ def dask_cluster(asker: Asker, workers: int) -> Iterator[Spread]:
 def spread(client: Client, at_once: int, groups: Iterable[list[Prompt]]) -> Iterator[list[Outcome]]:
     """Have groups asked, so many at once that each worker finds the next one waiting."""
     groups = iter(groups)
-    running = as_completed([client.submit(ask, group, pure=False) for group in islice(groups, at_once)])
-    for future in running:
+    running = as_completed()
+    asked = {}
+    while True:
+        for group in islice(groups, at_once - len(asked)):
+            future = client.submit(ask, group, pure=False)
+            asked[future] = group
+            running.add(future)
+        if not asked:
+            return
+        future = next(running)
+        group = asked.pop(future)
         try:
             yield future.result()
-        except KilledWorker as error:
-            raise StoppedError("the same prompts were on each of four workers that were killed") from error
-        for group in islice(groups, 1):
-            running.add(client.submit(ask, group, pure=False))
+        except KilledWorker:
+            yield died(group)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import os
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # Ray reads these when it is imported: it reports its use to nobody, and its workers run in this very environment.
 os.environ |= {
@@ -26,8 +26,8 @@ os.environ |= {
 
 try:
     import ray
-    from batches import Asker, main
-    from ray.util import ActorPool
+    from batches import TRIES, Asker, died, main
+    from ray.exceptions import RayActorError
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"error: {missing.name} is not installed: use `uv run examples/batch_ray.py`, "
@@ -54,22 +54,29 @@ def ray_cluster(asker: Asker, workers: int) -> Iterator[Spread]:
         logging_level="ERROR",
     )
     try:
-        actor = ray.remote(max_restarts=-1, max_task_retries=-1)(Asker)
-        pool = ActorPool([actor.remote(asker.chain, asker.at_once, asker.rate) for _ in range(workers)])
-        yield partial(spread, pool, 2 * workers)
+        actor = ray.remote(max_restarts=-1, max_task_retries=TRIES - 1)(Asker)
+        yield partial(spread, [actor.remote(asker.chain, asker.at_once, asker.rate) for _ in range(workers)])
     finally:
         ray.shutdown()
 
 
-def spread(pool: ActorPool, at_once: int, groups: Iterable[list[Prompt]]) -> Iterator[list[Outcome]]:
-    """Have groups asked, so many at once that each actor finds the next one waiting."""
-    groups = iter(groups)
-    for group in islice(groups, at_once):
-        pool.submit(lambda actor, prompts: actor.ask.remote(prompts), group)
-    while pool.has_next():
-        yield pool.get_next_unordered()
-        for group in islice(groups, 1):
-            pool.submit(lambda actor, prompts: actor.ask.remote(prompts), group)
+def spread(actors: list[Any], groups: Iterable[list[Prompt]]) -> Iterator[list[Outcome]]:
+    """Have groups asked, by each actor one at a time."""
+    groups, idle = iter(groups), list(actors)
+    asked: dict[Any, tuple[Any, list[Prompt]]] = {}
+    while True:
+        for group in islice(groups, len(idle)):
+            actor = idle.pop()
+            asked[actor.ask.remote(group)] = actor, group
+        if not asked:
+            return
+        (done,), _ = ray.wait(list(asked))
+        actor, group = asked.pop(done)
+        idle.append(actor)
+        try:
+            yield ray.get(done)
+        except RayActorError:
+            yield died(group)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, takewhile
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from json_lines import FileError, JsonLines
@@ -20,6 +21,7 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_core.runnables import RunnableLambda
 from promptrun_or_offline import answering, command_line
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -49,6 +51,10 @@ HOPELESS = (
     PromptrunPermissionDeniedError,
 )
 """What goes wrong for the first prompt with these goes wrong for all."""
+BEGINS = '{"id": '
+"""How the lines of the output begin."""
+TRIES = 2
+"""On so many workers, if they die, prompts are tried in their group, and then each alone, while nothing else runs."""
 FAILURES_IN_A_ROW = 30
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -57,14 +63,24 @@ class StoppedError(Exception):
     """The run cannot go on; the text says why."""
 
 
+class WorkerDiedError(Exception):
+    """The workers that were asked this prompt died."""
+
+
 @dataclass
 class Outcome:
     """What became of one prompt, and the process that asked."""
 
     number: int
     prompt: str
-    worker: int
+    worker: int | None
     answer: str | Exception
+
+
+def died(prompts: list[Prompt]) -> list[Outcome]:
+    """Give what became of a group that was tried `TRIES` times."""
+    message = "each worker that was asked this died: {}".format
+    return [Outcome(*prompt, None, WorkerDiedError(message(shorten(prompt[1], 80)))) for prompt in prompts]
 
 
 @dataclass
@@ -118,7 +134,7 @@ def main(cluster: Cluster) -> None:
     Args:
         cluster: Gives, for an `Asker` and a number of worker processes, a function that has groups of prompts asked.
             It yields each group's outcomes as they come in, takes no more groups than keep the workers busy, and gives
-            the prompts of a worker that died to another one.
+            the prompts of a worker that died to another one; after `TRIES` of them it yields `died`.
     """
     arguments = _arguments()
     try:
@@ -127,6 +143,8 @@ def main(cluster: Cluster) -> None:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on with the rest", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except ValidationError as error:
+        sys.exit(f"error: {error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}")
     except (FileError, StoppedError) as error:
         sys.exit(f"error: {error}")
 
@@ -164,7 +182,7 @@ def _positive(number: type[int | float]) -> Callable[[str], float]:
 
 def _run(cluster: Cluster, arguments: argparse.Namespace) -> None:
     prompts = _prompts(arguments)
-    with JsonLines(arguments.out) as lines:
+    with JsonLines(arguments.out, BEGINS) as lines:
         done = _done(lines, prompts)
         waiting = [prompt for prompt in enumerate(prompts) if prompt[0] not in done]
         try:
@@ -172,9 +190,17 @@ def _run(cluster: Cluster, arguments: argparse.Namespace) -> None:
         except (FileError, StoppedError) as error:
             tally = _tally(done, prompts, lines)
             raise StoppedError(f"{error}. {tally}; the same command asks for the rest") from error
-    print(_tally(done, prompts, lines))
+    _say(_tally(done, prompts, lines))
     if failures:
         raise StoppedError(f"{len(failures)} failed, the first with: {failures[0]}; the same command asks them again")
+
+
+def _say(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more as it ends
+        raise StoppedError(f"cannot write to the terminal: {error.strerror}. {text}") from error
 
 
 def _tally(done: set[int], prompts: list[str], lines: JsonLines) -> str:
@@ -209,18 +235,26 @@ def _ask_all(
 ) -> list[Exception]:
     """Ask what is not done yet, and give the errors."""
     shared = arguments.limit == "shared"
+    rate = arguments.rate if shared else None
     asker = Asker(chain(), arguments.at_once, None if shared else arguments.rate)
     ledger = Ledger(lines, done)
+    groups = takewhile(ledger.goes_on, _groups(waiting, arguments.at_once, rate))
+    alone = takewhile(ledger.goes_on, _groups(ledger.suspects, 1, rate))
     with cluster(asker, arguments.workers) as spread, _progress() as progress:
         bar = progress.add_task("answers", total=len(done) + len(waiting), completed=len(done))
-        groups = _groups(waiting, arguments.at_once, arguments.rate if shared else None)
-        for outcomes in spread(takewhile(ledger.goes_on, groups)):
-            for outcome in outcomes:
-                ledger.enter(outcome)
+        for outcomes in _outcomes(spread, groups, alone):
+            ledger.enter(outcomes)
             progress.update(bar, completed=len(done))
     if ledger.problem:
         raise StoppedError(ledger.problem)
     return ledger.failures
+
+
+def _outcomes(spread: Spread, groups: Iterable[list[Prompt]], alone: Iterable[list[Prompt]]) -> Iterator[list[Outcome]]:
+    """Have groups asked all together, and then others one by one."""
+    yield from spread(groups)
+    for group in alone:
+        yield from spread([group])
 
 
 class Ledger:
@@ -229,6 +263,7 @@ class Ledger:
     def __init__(self, lines: JsonLines, done: set[int]) -> None:
         self._lines, self._done = lines, done
         self._in_a_row = 0
+        self.suspects: list[Prompt] = []
         self.failures: list[Exception] = []
         self.problem = ""
 
@@ -236,18 +271,27 @@ class Ledger:
         """Whether more may be asked."""
         return not self.problem
 
-    def enter(self, outcome: Outcome) -> None:
-        """Enter an outcome."""
+    def enter(self, outcomes: list[Outcome]) -> None:
+        """Enter what became of a group; the prompts of one whose workers died are suspected, the first time."""
+        prompts = [(outcome.number, outcome.prompt) for outcome in outcomes]
+        if isinstance(outcomes[0].answer, WorkerDiedError) and prompts[0] not in self.suspects:
+            self.suspects += prompts
+            self._trouble(outcomes[0].answer)
+            return
+        for outcome in outcomes:
+            self._enter(outcome)
+
+    def _enter(self, outcome: Outcome) -> None:
         number, answer = outcome.number, outcome.answer
         if isinstance(answer, Exception):
-            self._fail(answer)
+            self.failures.append(answer)
+            self._trouble(answer)
         elif number not in self._done:
             self._lines.add({"id": number, "prompt": outcome.prompt, "answer": answer, "worker": outcome.worker})
             self._done.add(number)
             self._in_a_row = 0
 
-    def _fail(self, error: Exception) -> None:
-        self.failures.append(error)
+    def _trouble(self, error: Exception) -> None:
         self._in_a_row += 1
         if isinstance(error, HOPELESS):
             self.problem = self.problem or str(error)

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 try:
     from chat_rehearsal import rehearse
     from json_lines import FileError, JsonLines
-    from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, messages_from_dict, messages_to_dict
     from promptrun_or_offline import answering, command_line
+    from pydantic import ValidationError
     from rich.console import Console
     from rich.live import Live
     from rich.markdown import Markdown
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
     from rich.console import ConsoleOptions
 
+BEGINS = '{"role": "'
+"""How the lines of a kept conversation begin."""
 MOST_CHARACTERS = 100_000
 CONTROLS = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)])
 """What could steer the terminal, were it printed; all but tab and newline."""
@@ -71,12 +73,11 @@ class Chat:
 
     def __init__(self, model: ChatPromptrun, console: Console, file: JsonLines | None = None) -> None:
         self._model, self._console, self._file = model, console, file
-        self.messages: list[BaseMessage] = []
+        self.messages: list[dict[str, str]] = []
         if file is not None and file.found:
-            try:
-                self.messages += messages_from_dict(file.found)
-            except (KeyError, ValueError) as error:
-                raise FileError(f"{file.path} does not hold a conversation: name another file") from error
+            if not all(map(_is_turn, file.found)):
+                raise FileError(f"{file.path} does not hold a conversation: name another file")
+            self.messages += file.found
             self._say(f"{len(self.messages)} messages of an earlier conversation are remembered.")
         self._saved = len(self.messages)
 
@@ -87,8 +88,8 @@ class Chat:
             self._say(f"A message may have at most {MOST_CHARACTERS:,} characters; this one has {len(question):,}.")
             return
         if question:
-            self.messages.append(HumanMessage(question))
-        elif not self.messages or isinstance(self.messages[-1], AIMessage):
+            self.messages.append({"role": "user", "content": question})
+        elif not self.messages or self.messages[-1]["role"] == "assistant":
             self._say("Type a message; Ctrl-D leaves.")
             return
         self._save()
@@ -114,10 +115,10 @@ class Chat:
             later = f" Try again in {error.retry_after:.0f} seconds." if error.retry_after else ""
             problem = f"error: {error}{later}"
         if shown.text:
-            self.messages.append(AIMessage(shown.text))
+            self.messages.append({"role": "assistant", "content": shown.text})
             self._console.print(Markdown(shown.text))
-        elif problem:
-            problem += "\nAn empty line asks again."
+        else:
+            problem = (problem or took.nothing) + "\nAn empty line asks again."
         self._say(str(took))
         if problem:
             self._console.print(problem, style="red", markup=False, highlight=False)
@@ -127,7 +128,7 @@ class Chat:
         if self._file is None:
             return
         try:
-            for message in messages_to_dict(self.messages[self._saved :]):
+            for message in self.messages[self._saved :]:
                 self._file.add(message)
                 self._saved += 1
         except FileError as error:
@@ -144,6 +145,7 @@ class Took:
     def __init__(self) -> None:
         self._start = perf_counter()
         self._facts: dict[str, str] = {}
+        self._only, self._end = "", None
 
     def count(self, chunk: Any) -> None:
         """Take note of a chunk."""
@@ -153,9 +155,23 @@ class Took:
             self._facts["tokens"] = f"tokens: {usage['input_tokens']:,} in, {usage['output_tokens']:,} out"
         if (cost := chunk.response_metadata.get("cost")) is not None:
             self._facts["cost"] = f"${Decimal(repr(cost)):f}"
+        if chunk.additional_kwargs.get("reasoning_content"):
+            self._only = ", only reasoning"
+        self._end = chunk.response_metadata.get("finish_reason", self._end)
+
+    @property
+    def nothing(self) -> str:
+        """What to say of an answer without text."""
+        return f"The model gave no answer{self._only} (finish reason: {self._end})."
 
     def __str__(self) -> str:
         return " · ".join(self._facts[name] for name in ("tokens", "cost", "first") if name in self._facts)
+
+
+def _is_turn(line: dict[str, Any]) -> bool:
+    """Whether a line of a file is what one side said."""
+    known = line.keys() == {"role", "content"} and isinstance(line["content"], str)
+    return known and line["role"] in ("user", "assistant")
 
 
 def talk(chat: Chat) -> None:
@@ -180,11 +196,13 @@ def main() -> None:
         with (
             answering(arguments, rehearse),
             ChatPromptrun(model=arguments.model) as model,
-            JsonLines(arguments.keep) if arguments.keep else nullcontext() as file,
+            JsonLines(arguments.keep, BEGINS) if arguments.keep else nullcontext() as file,
         ):
             talk(Chat(model, Console(), file))
     except FileError as error:
         sys.exit(f"error: {error}")
+    except ValidationError as error:
+        sys.exit(f"error: {error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}")
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more as it ends
         sys.exit(f"error: cannot write to the terminal: {error.strerror}")

@@ -6,14 +6,16 @@
 # ///
 """A chat in the browser: the answer comes token by token, and stopping it stops the model, too.
 
-The page is all here, and keeps the conversation in the browser. The server keeps nothing: it passes a conversation to
-the model, and the answer back as server-sent events. It listens on this machine alone.
+The page is all here, and keeps the conversation in the browser: each tab its own, and a new tab goes on from the last.
+The server keeps nothing: it passes a conversation to the model, and the answer back as server-sent events. It listens
+on this machine alone.
 """
 
 from __future__ import annotations
 
 import html
 import json
+import logging
 import secrets
 import socket
 import sys
@@ -67,12 +69,11 @@ class Conversation(BaseModel):
     messages: list[Turn] = Field(min_length=1)
 
 
-def app(model_name: str) -> Starlette:
+def app(model: ChatPromptrun) -> Starlette:
     """Build the web application."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, ChatPromptrun]]:
-        model = ChatPromptrun(model=model_name)
         yield {"model": model}
         await model.aclose()
 
@@ -102,7 +103,8 @@ async def conversation(request: Request) -> list[Turn]:
     Raises:
         HTTPException: It is not a conversation that ends with a question.
     """
-    if request.headers.get("content-type") != "application/json":  # which no page of another site can send here
+    kind, _, _ = request.headers.get("content-type", "").partition(";")
+    if kind.strip().lower() != "application/json":  # which no page of another site can send here
         raise HTTPException(415, "Send JSON.")
     body = bytearray()
     async for part in request.stream():
@@ -125,19 +127,28 @@ async def conversation(request: Request) -> list[Turn]:
 async def events(model: ChatPromptrun, messages: list[dict[str, Any]]) -> AsyncIterator[str]:
     """Ask the model; give each piece of text, and last what it took, or what went wrong."""
     end: dict[str, Any] = {"tokens": None, "cost": None}
+    said, only, reason = False, "", None
     try:
         # Closing the stream, also when this is cancelled, closes the request to the model.
         async with aclosing(model.astream(messages)) as answer:
             async for chunk in answer:
                 if chunk.text:
+                    said = True
                     yield json.dumps({"text": chunk.text})
+                if chunk.additional_kwargs.get("reasoning_content"):
+                    only = ", only reasoning"
                 if usage := chunk.usage_metadata:
                     end["tokens"] = f"tokens: {usage['input_tokens']:,} in, {usage['output_tokens']:,} out"
                 end["cost"] = chunk.response_metadata.get("cost", end["cost"])
+                reason = chunk.response_metadata.get("finish_reason", reason)
     except PromptrunError as error:
         yield json.dumps({"error": str(error), "retry_after": error.retry_after})
+    except Exception:
+        logging.getLogger(__name__).exception("The answer failed.")
+        yield json.dumps({"error": "Something went wrong in this chat's server; its terminal says what."})
     else:
-        yield json.dumps({"end": end})
+        nothing = {"error": f"The model gave no answer{only} (finish reason: {reason})."}
+        yield json.dumps({"end": end} if said else nothing)
 
 
 PAGE = """\
@@ -198,16 +209,35 @@ const CUT = "This answer is not whole.";
 const STOPPED = "Stopped.";
 const DOLLARS = new Intl.NumberFormat("en", { style: "currency", currency: "USD", maximumSignificantDigits: 3 });
 let turns = [];
+let kept = "[]";
 let running = null;  // aborts the answer under way
 
 function load() {
-  try { turns = JSON.parse(localStorage.getItem("turns")) ?? []; } catch { turns = []; }
-  turns.forEach(show);
+  try {
+    kept = sessionStorage.getItem("turns") ?? localStorage.getItem("turns") ?? kept;
+    turns = JSON.parse(kept);
+    turns.forEach(show);
+  } catch {
+    clear();
+  }
   offerAgain();
 }
 
+function clear() {
+  turns = [];
+  log.replaceChildren();
+}
+
+// The session's store is this tab's alone. From the other a new tab goes on; an empty chat replaces only its own there.
 function keep() {
-  try { localStorage.setItem("turns", JSON.stringify(turns)); } catch { problem.textContent ||= FULL; }
+  const before = kept;
+  kept = JSON.stringify(turns);
+  try {
+    sessionStorage.setItem("turns", kept);
+    if (turns.length || localStorage.getItem("turns") === before) localStorage.setItem("turns", kept);
+  } catch {
+    problem.textContent ||= FULL;
+  }
 }
 
 function offerAgain() {
@@ -323,8 +353,7 @@ again.addEventListener("click", () => {
 });
 fresh.addEventListener("click", () => {
   if (running) return;
-  turns = [];
-  log.replaceChildren();
+  clear();
   problem.textContent = "";
   again.hidden = true;
   keep();
@@ -356,8 +385,12 @@ def main() -> None:
     except OSError as error:
         sys.exit(f"error: port {arguments.port} cannot be used ({error}): name another one with --port")
     with listener, answering(arguments, rehearse), suppress(KeyboardInterrupt):
+        try:
+            model = ChatPromptrun(model=arguments.model)
+        except ValidationError as error:
+            sys.exit(f"error: {error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}")
         print(f"web chat at http://{HOST}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True)
-        config = uvicorn.Config(app(arguments.model), log_level="warning", ws="none", timeout_graceful_shutdown=3)
+        config = uvicorn.Config(app(model), log_level="warning", ws="none", timeout_graceful_shutdown=3)
         uvicorn.Server(config).run(sockets=[listener])
 
 

@@ -119,7 +119,7 @@ def test_the_same_command_asks_only_for_the_rest_wherever_the_last_line_was_torn
         promptrun_server.clear()
         assert run("--count", 3).error is None
         assert ids(file) == [0, 1, 2]
-        assert len(promptrun_server.requests) == 3 - whole[:cut].count(b"\n")
+        assert len(promptrun_server.requests) == 3 - (whole[:cut] + b"\n").count(b"}\n")
 
 
 def test_an_outcome_that_comes_twice_is_written_once(run, file):
@@ -228,7 +228,7 @@ import resource, sys
 from json_lines import FileError, JsonLines
 _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most))
-with JsonLines(sys.argv[1]) as lines:
+with JsonLines(sys.argv[1], '{') as lines:
     for number in range(1000):
         try:
             lines.add({"id": number})
@@ -246,7 +246,7 @@ def test_a_line_that_did_not_fit_on_the_disk_leaves_nothing_behind(file):
 
 
 def test_two_runs_do_not_share_a_file(run, batches, file):
-    with batches.JsonLines(file):
+    with batches.JsonLines(file, ""):
         assert run("--count", 3).error == f"error: {file} is in use by another run of this program"
 
 
@@ -256,6 +256,9 @@ def test_two_runs_do_not_share_a_file(run, batches, file):
         (b"Dear diary,\n", "{}, line 1, is not a line that this program wrote: name another file"),
         (b"[1]\n", "{}, line 1, is not a line that this program wrote: name another file"),
         (b"Dear diary", "{}, line 1, is not a line that this program wrote: name another file"),
+        (b"{draft}", "{}, line 1, is not a line that this program wrote: name another file"),
+        (b'{"name": "Nino"}', "{} holds answers to other prompts: name another file"),
+        (b'{"id": 1, "prompt": "Hello"}\n{"id": 2', "{} holds answers to other prompts: name another file"),
         (b'{"id": 1}\n', "{} holds answers to other prompts: name another file"),
         (b'{"id": 1, "prompt": "Hello"}\n', "{} holds answers to other prompts: name another file"),
         (b'{"id": [], "prompt": "Hello"}\n', "{} holds answers to other prompts: name another file"),
@@ -299,6 +302,61 @@ def test_a_folder_is_no_file_for_answers(run, tmp_path):
     assert run("--count", 3, out=folder).error == f"error: cannot open {folder}: Is a directory"
 
 
+def test_a_pipe_is_no_file_for_answers(run, file):
+    os.mkfifo(file)
+    assert run("--count", 3).error == f"error: {file} is a pipe, which keeps nothing: name a file"
+
+
+def test_a_folder_that_is_not_there_is_a_clear_message_and_is_not_made(run, tmp_path):
+    file = tmp_path / "anwsers" / "answers.jsonl"
+    assert run("--count", 3, out=file).error == f"error: there is no folder {file.parent}"
+    assert not file.parent.exists()
+
+
+# workers that die
+
+
+class Cluster:
+    """Workers that die of some prompts, and what they were given."""
+
+    def __init__(self, batches, *deadly):
+        self._batches, self._deadly = batches, deadly
+        self.given = []
+
+    @contextmanager
+    def __call__(self, asker, workers):
+        yield lambda groups: (self._ask(asker, group) for group in groups)
+
+    def _ask(self, asker, group):
+        self.given.append([number for number, _ in group])
+        return self._batches.died(group) if set(self.given[-1]) & set(self._deadly) else asker.ask(group)
+
+
+def test_a_prompt_that_kills_its_workers_fails_alone_and_last_and_the_same_command_asks_it_again(run, batches, file):
+    cluster = Cluster(batches, 4)
+    ended = run("--count", 9, "--at-once", 3, cluster=cluster)
+    assert ended.out == f"8 of 9 answers are in {file}\n"
+    assert ended.error == (
+        f"error: 1 failed, the first with: each worker that was asked this died: {prompt(4)}; "
+        "the same command asks them again"
+    )
+    assert cluster.given == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [3], [4], [5]]
+    assert run("--count", 9).error is None
+    assert ids(file) == list(range(9))
+
+
+def test_workers_that_all_die_stop_the_run(run, batches):
+    cluster = Cluster(batches, *range(1000))
+    ended = run("--count", 1000, "--at-once", 2, cluster=cluster)
+    assert ended.error.startswith("error: 30 prompts in a row failed, the last with: each worker that was asked")
+    assert len(cluster.given) == 30
+
+
+def test_an_address_that_cannot_be_is_a_clear_message(run, monkeypatch):
+    monkeypatch.setenv("PROMPTRUN_BASE_URL", "nonsense")
+    assert re.match(r"error: base_url: .* PROMPTRUN_BASE_URL", run("--count", 3).error)
+
+
 # a program of its own
 
 WITHOUT_CLUSTER = """
@@ -318,11 +376,11 @@ def start(promptrun_server, file):
     """Start a program; it is ended with the test."""
     started = []
 
-    def run(*command):
+    def run(*command, stdout=subprocess.PIPE):
         process = subprocess.Popen(
             [sys.executable, *command, "--out", file],
             env=environment(),
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -348,6 +406,18 @@ def test_a_killed_program_loses_nothing_and_goes_on_where_it_was(start, run, pro
     assert run("--count", 200).error is None
     assert ids(file) == list(range(200))
     assert len(promptrun_server.requests) == 104
+
+
+def test_where_nothing_can_be_shown_the_answers_are_kept_and_that_is_said(start, file):
+    with Path("/dev/full").open("wb") as full:
+        program = start("-c", WITHOUT_CLUSTER, "--count", "3", stdout=full)
+    _, on_stderr = program.communicate(timeout=WAIT)
+    assert program.returncode == 1
+    assert on_stderr.endswith(
+        f"error: cannot write to the terminal: No space left on device. 3 of 3 answers are in {file}\n"
+    )
+    assert "Traceback" not in on_stderr
+    assert ids(file) == [0, 1, 2]
 
 
 def test_offline_it_needs_no_key_and_asks_10_000_prompts_unless_told_otherwise(run, file, promptrun_server):
@@ -398,3 +468,43 @@ def test_on_a_cluster_a_killed_worker_loses_nothing_and_repeats_nothing(name, st
     handed_out = 4 * 16  # before the calls were let go
     assert max(request.time for request in promptrun_server.requests) - released >= (300 - handed_out) / 200 - 0.05
     assert len({request.connection for request in promptrun_server.requests}) <= 48
+
+
+DEADLY = """
+import os, signal, sys
+import batches
+from langchain_core.runnables import RunnableLambda
+from {module} import {cluster}
+
+def deadly(text):
+    if text.endswith(" 7."):
+        with open(os.environ["DEATHS"], "a") as deaths:
+            deaths.write("x")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return text
+
+harmless = batches.chain
+batches.chain = lambda: RunnableLambda(deadly) | harmless()
+batches.main({cluster})
+"""
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_on_a_cluster_a_prompt_that_kills_four_workers_fails_and_the_others_come_through(
+    name, start, monkeypatch, file, tmp_path
+):
+    pytest.importorskip(CLUSTERS[name])
+    module = name.removesuffix(".py")
+    deaths = tmp_path / "deaths"
+    monkeypatch.setenv("DEATHS", str(deaths))
+    code = DEADLY.format(module=module, cluster=f"{module.removeprefix('batch_')}_cluster")
+    program = start("-c", code, "--count", "40", "--workers", "2", "--at-once", "4")
+    printed, on_stderr = program.communicate(timeout=2 * WAIT)
+    assert program.returncode == 1
+    assert printed.endswith(f"39 of 40 answers are in {file}\n")
+    assert on_stderr.endswith(
+        f"error: 1 failed, the first with: each worker that was asked this died: {prompt(7)}; "
+        "the same command asks them again\n"
+    )
+    assert ids(file) == [number for number in range(40) if number != 7]
+    assert deaths.read_text() == "xxxx"

@@ -259,11 +259,11 @@ def test_a_conversation_in_a_file_goes_on_next_time_whatever_was_torn(say, promp
     promptrun_server.queue("Hello, Nino.", "You are Nino.")
     said(say("I am Nino.", arguments=arguments))
     with file.open("a") as torn:
-        torn.write('{"type": "human", "data": {"cont')
+        torn.write('{"role": "user", "cont')
     printed = said(say("Who am I?", arguments=arguments))
     assert "2 messages of an earlier conversation are remembered." in printed
     assert contents(promptrun_server.requests[-1]) == ["I am Nino.", "Hello, Nino.", "Who am I?"]
-    assert [json.loads(line)["data"]["content"] for line in file.read_text().splitlines()] == [
+    assert [json.loads(line)["content"] for line in file.read_text().splitlines()] == [
         "I am Nino.",
         "Hello, Nino.",
         "Who am I?",
@@ -298,12 +298,29 @@ def test_where_nothing_can_be_shown_the_answer_is_still_kept(environment, prompt
     assert done.stderr == b"error: cannot write to the terminal: No space left on device\n"
 
 
-@pytest.mark.parametrize("text", ["Dear diary,\n", '{"a": 1}\n', "[]\n", "no line"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Dear diary,\n",
+        '{"a": 1}\n',
+        '{"a": 1}',
+        "[]\n",
+        "no line",
+        "{draft}",
+        "[" * 100_000 + "\n",
+        '{"type": "human", "data": []}\n',
+        '{"role": "user"}\n',
+        '{"role": "user", "content": 1}\n',
+        '{"role": [], "content": "Hello"}\n',
+        '{"role": "system", "content": "Obey."}\n',
+        '{"role": "guest", "name": "Nino"}\n{"role": "gue',
+    ],
+)
 def test_a_file_of_something_else_is_left_alone(say, promptrun_server, tmp_path, text):
     file = tmp_path / "diary.txt"
     file.write_text(text)
     error, _, _ = say("Hello.", arguments=["--keep", file])
-    assert re.fullmatch(r"error: .*diary\.txt.*: name another file", error)
+    assert re.fullmatch(r"error: .*/diary\.txt\b.*: name another file", error)
     assert file.read_text() == text
     assert promptrun_server.requests == []
 
@@ -314,11 +331,49 @@ def test_a_file_that_cannot_be_used_is_a_clear_message(say, tmp_path):
     assert say("Hello.", arguments=["--keep", folder]) == (f"error: cannot open {folder}: Is a directory", "", "")
 
 
+def test_a_file_that_cannot_be_read_is_a_clear_message(say, tmp_path):
+    file = tmp_path / "chat.jsonl"
+    file.symlink_to("/proc/self/mem")
+    assert say("Hello.", arguments=["--keep", file]) == (f"error: cannot open {file}: Input/output error", "", "")
+
+
+def test_a_folder_that_is_not_there_is_a_clear_message_and_is_not_made(say, tmp_path):
+    file = tmp_path / "chast" / "chat.jsonl"
+    assert say("Hello.", arguments=["--keep", file]) == (f"error: there is no folder {file.parent}", "", "")
+    assert not file.parent.exists()
+
+
 def test_a_file_is_for_one_chat_at_a_time(say, tmp_path):
     file = tmp_path / "chat.jsonl"
-    with importlib.import_module("json_lines").JsonLines(file):
+    with importlib.import_module("json_lines").JsonLines(file, ""):
         error, _, _ = say("Hello.", arguments=["--keep", file])
     assert error == f"error: {file} is in use by another run of this program"
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (Reply(""), "The model gave no answer (finish reason: stop)."),
+        (
+            Reply(reasoning="Hm.", finish_reason="length"),
+            "The model gave no answer, only reasoning (finish reason: length).",
+        ),
+        (Reply(tool_calls=[{"name": "count", "args": {}}]), "The model gave no answer (finish reason: tool_calls)."),
+    ],
+    ids=["empty", "only reasoning", "a tool call"],
+)
+def test_an_answer_without_text_is_said_to_be_none_and_an_empty_line_asks_again(say, promptrun_server, answer, message):
+    promptrun_server.queue(answer, "Now it works.")
+    printed = said(say("Count.", ""))
+    assert f"{message} An empty line asks again." in printed
+    assert "Now it works." in printed
+    assert contents(promptrun_server.requests[-1]) == ["Count."]
+
+
+def test_a_model_that_cannot_be_is_a_clear_message(say):
+    error, printed, _ = say("Hello.", arguments=["--model", ""])
+    assert error.startswith("error: model: ")
+    assert printed == ""
 
 
 def test_bad_input_is_a_clear_message_and_never_reaches_the_model(say, promptrun_server):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from langchain_core.language_models import FakeListChatModel
 
 from langchain_promptrun.testing import Fault, PromptrunServer, Reply
 
@@ -174,6 +175,49 @@ def test_bad_input_is_refused_with_a_clear_message_and_never_reaches_the_model(s
 
 
 @pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (Reply(""), "The model gave no answer (finish reason: stop)."),
+        (
+            Reply(reasoning="Hm.", finish_reason="length"),
+            "The model gave no answer, only reasoning (finish reason: length).",
+        ),
+        (Reply(tool_calls=[{"name": "count", "args": {}}]), "The model gave no answer (finish reason: tool_calls)."),
+    ],
+    ids=["empty", "only reasoning", "a tool call"],
+)
+def test_an_answer_without_text_is_said_to_be_none_and_why(server, client, answer, message):
+    server.queue(answer)
+    with client.stream("POST", "/chat", json=asking("Count.")) as response:
+        assert list(documents(response)) == [{"error": message}]
+
+
+def test_a_refusal_is_an_answer(server, client):
+    server.queue(Reply(refusal="No."))
+    with client.stream("POST", "/chat", json=asking("Count.")) as response:
+        text, end = documents(response)
+    assert text == {"text": "No."}
+    assert "end" in end
+
+
+async def test_what_nobody_foresaw_is_a_message_without_details_which_are_logged(monkeypatch, caplog):
+    monkeypatch.syspath_prepend(PROGRAM.parent)
+    model = FakeListChatModel(responses=["One"], error_on_chunk_number=1)
+    events = [json.loads(event) async for event in importlib.import_module("web_chat").events(model, [])]
+    assert events == [
+        {"text": "O"},
+        {"error": "Something went wrong in this chat's server; its terminal says what."},
+    ]
+    assert "FakeListChatModelError" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "Application/JSON ;charset=utf-8"])
+def test_json_is_json_whatever_its_parameters(server, client, kind):
+    response = client.post("/chat", content=json.dumps(asking("Hello")), headers={"Content-Type": kind})
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
     ("headers", "status"),
     [({"Content-Type": "text/plain"}, 415), ({"Host": "example.com", "Content-Type": "application/json"}, 400)],
     ids=["a form of another site", "another site's name for this machine"],
@@ -213,6 +257,19 @@ def test_a_port_that_cannot_be_used_is_a_clear_message(program, port, monkeypatc
     assert "--port" in message
 
 
+@pytest.mark.parametrize(
+    ("arguments", "url", "named"), [(["--model", ""], None, "error: model: "), ([], "nonsense", "PROMPTRUN_BASE_URL")]
+)
+def test_a_model_or_an_address_that_cannot_be_is_a_clear_message(monkeypatch, arguments, url, named):
+    monkeypatch.syspath_prepend(PROGRAM.parent)
+    monkeypatch.setattr(sys, "argv", [PROGRAM.name, "--port", "0", *arguments])
+    monkeypatch.setenv("PROMPTRUN_API_KEY", "test-key")
+    if url:
+        monkeypatch.setenv("PROMPTRUN_BASE_URL", url)
+    with pytest.raises(SystemExit, match=named):
+        importlib.import_module("web_chat").main()
+
+
 # in a browser
 
 
@@ -248,7 +305,7 @@ class Page:
     def open(self, url):
         """Open the page without what an earlier test left in the browser."""
         self.driver.get(f"{url}/chat")  # of the same origin, but without the page's script
-        self.driver.execute_script("localStorage.clear()")
+        self.driver.execute_script("localStorage.clear(); sessionStorage.clear()")
         self.driver.get(url)
         self.driver.get_log("browser")
 
@@ -418,6 +475,69 @@ def test_the_conversation_survives_a_reload_until_a_new_one_is_begun(page, serve
     assert len(server.requests[-1].body["messages"]) == 1
 
 
+@pytest.fixture
+def tab(page, program):
+    """Open the chat in one more tab; return its handle."""
+    first = page.driver.current_window_handle
+
+    def open_tab():
+        page.driver.switch_to.new_window("tab")
+        page.driver.get(program.url)
+        return page.driver.current_window_handle
+
+    yield open_tab
+    for handle in page.driver.window_handles:
+        page.driver.switch_to.window(handle)
+        if handle != first:
+            page.driver.close()
+    page.driver.switch_to.window(first)
+
+
+def test_each_tab_keeps_a_conversation_of_its_own(page, server, program, tab):
+    server.queue("Hello, Nino.", "Hello, Lela.")
+    first = page.driver.current_window_handle
+    page.ask("I am Nino.")
+    page.said("Hello, Nino.")
+    second = tab()
+    page.until(lambda: len(page.bubbles) == 2)  # a new tab goes on from the last
+    page.find("new").click()
+    page.ask("I am Lela.")
+    page.said("Hello, Lela.")
+    for handle in first, second:
+        page.driver.switch_to.window(handle)
+        page.driver.get("about:blank")
+    for handle, name in (first, "Nino"), (second, "Lela"):
+        page.driver.switch_to.window(handle)
+        page.driver.get(program.url)
+        page.until(lambda name=name: [bubble[1] for bubble in page.bubbles] == [f"I am {name}.", f"Hello, {name}."])
+
+
+def test_a_new_chat_in_one_tab_does_not_forget_what_another_tab_keeps_for_the_next(page, server, tab):
+    server.queue("Hello, Nino.", "You are Nino.")
+    first = page.driver.current_window_handle
+    page.ask("I am Nino.")
+    page.said("Hello, Nino.")
+    second = tab()
+    page.until(lambda: len(page.bubbles) == 2)
+    page.driver.switch_to.window(first)
+    page.ask("Who am I?")
+    page.said("You are Nino.")
+    page.driver.switch_to.window(second)
+    page.until(lambda: "Who am I?" in page.driver.execute_script("return localStorage.turns"))
+    page.find("new").click()
+    tab()
+    page.until(lambda: len(page.bubbles) == 4)
+
+
+def test_no_answer_shows_as_a_message_with_a_button_to_try_again(page, server):
+    server.queue(Reply(""), "Now it works.")
+    page.ask("Count.")
+    page.until(lambda: page.problem == "The model gave no answer (finish reason: stop).")
+    assert page.bubbles == [("You", "Count.", "")]
+    page.find("again").click()
+    page.said("Now it works.")
+
+
 def test_an_empty_or_a_huge_message_is_not_sent_and_not_lost(page, server):
     page.ask("  ")
     page.until(lambda: page.problem == "Write a message first.")
@@ -437,9 +557,11 @@ def test_a_full_browser_store_is_a_message_and_the_chat_goes_on(page, server):
     page.until(lambda: page.problem.startswith("This browser has no room left to keep the conversation"))
 
 
-def test_what_is_left_of_a_spoilt_browser_store_is_a_new_conversation(page, server, program):
+@pytest.mark.parametrize("store", ["localStorage", "sessionStorage"])
+@pytest.mark.parametrize("left", ["[{", "{}", "[null]"])
+def test_what_is_left_of_a_spoilt_browser_store_is_a_new_conversation(page, server, program, store, left):
     page.driver.get(f"{program.url}/chat")
-    page.driver.execute_script("localStorage.turns = '[{'")
+    page.driver.execute_script("sessionStorage.clear(); window[arguments[0]].turns = arguments[1]", store, left)
     page.driver.get(program.url)
     server.queue("Fresh.")
     page.ask("Hello?")
