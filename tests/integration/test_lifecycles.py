@@ -61,6 +61,21 @@ def test_sixty_four_threads(model, promptrun_server):
     assert len(promptrun_server.requests) == 64
 
 
+def test_a_thousand_calls_are_under_way_at_once_and_none_waits_for_a_connection(model, promptrun_server):
+    go_on = threading.Event()
+    promptrun_server.queue(Fault(delay=go_on, times=1000))
+
+    async def thousand():
+        asking = [asyncio.create_task(model.ainvoke(f"Number {number}")) for number in range(1000)]
+        await asyncio.to_thread(promptrun_server.wait_for_requests, 1000, 60)
+        assert promptrun_server.in_flight == 1000
+        go_on.set()
+        return [message.text for message in await asyncio.gather(*asking)]
+
+    assert asyncio.run(thousand()) == [f"Hello! You said: Number {number}" for number in range(1000)]
+    assert len(promptrun_server.requests) == 1000
+
+
 def _ask_in_child(model, queue):
     queue.put([model.invoke("Hello").text, asyncio.run(model.ainvoke("Hello")).text])
 
