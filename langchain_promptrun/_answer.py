@@ -91,9 +91,11 @@ class Choice:
 
     def note_text(self, text: str) -> None:
         """Remember text that went out."""
-        if len(self._partial) < _MAX_PARTIAL:
-            self._partial += text[:_MAX_PARTIAL].encode()
-            del self._partial[_MAX_PARTIAL:]
+        partial = self._partial
+        if len(partial) < _MAX_PARTIAL:
+            partial += text.encode()
+            if len(partial) > _MAX_PARTIAL:
+                del partial[_MAX_PARTIAL:]
 
     def take(self, choice: dict[str, Any]) -> list[Part]:
         """Take one choice of a document.
