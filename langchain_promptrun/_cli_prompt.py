@@ -43,6 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
         sys.stdout.reconfigure(errors="replace")  # a terminal's encoding may lack what the text holds
     with plain_errors(), _connected(arguments) as prompt:
         record = prompt.pull()
+        _check_names(prompt.partial_variables, record)
         if arguments.diff is not None:
             _write(_difference(_at(prompt, arguments.diff), record))
             return
@@ -96,6 +97,13 @@ def _values(pairs: list[str]) -> Mapping[str, str]:
             raise CommandError(f"--var takes NAME=VALUE, not {pair!r}")
         values[name] = value
     return values
+
+
+def _check_names(values: Mapping[str, str], record: PromptRecord) -> None:
+    """Refuse a value that would go nowhere: its name is misspelt."""
+    if unknown := [name for name in values if name not in record.variables]:
+        known = ", ".join(record.variables) or "none"
+        raise CommandError(f"--var: version {record.version} has no variable {', '.join(unknown)}; it has: {known}")
 
 
 def _at(prompt: PromptrunPrompt, version: int) -> PromptRecord:

@@ -104,7 +104,7 @@ class CopiedFields(ConnectionFields):
     def __getstate__(self) -> dict[Any, Any]:
         """Keep the fields; a key from the environment stays there, an explicit one is part of the pickle."""
         for name, value in self._shared().items():
-            _check_picklable(type(self).__name__, name, value)
+            check_picklable(type(self).__name__, name, value)
         state = super().__getstate__()
         fields = {name: value for name, value in state["__dict__"].items() if name in type(self).model_fields}
         if not chosen(self.api_key):
@@ -147,7 +147,7 @@ def _assign(fields: CopiedFields, values: Mapping[str, Any]) -> None:
             fields.__pydantic_validator__.validate_assignment(fields, name, value)
 
 
-def _check_picklable(owner: str, name: str, value: object) -> None:
+def check_picklable(owner: str, name: str, value: object) -> None:
     """Say which field keeps its owner from being pickled."""
     try:
         _dumps()(value)

@@ -11,9 +11,13 @@ from pydantic import PrivateAttr
 from typing_extensions import override
 
 from langchain_promptrun import _prompt_refresh
+from langchain_promptrun._connected import new_transport
+from langchain_promptrun._copies import check_picklable
 from langchain_promptrun._prompt_disk import Shelf
+from langchain_promptrun._prompt_family import Hold, Lease
 from langchain_promptrun._prompt_fields import PromptFields
-from langchain_promptrun._prompt_follower import Follower, Lease
+from langchain_promptrun._prompt_follower import Follower
+from langchain_promptrun._prompt_functions import Functions
 from langchain_promptrun._prompt_record import FALLBACK_VERSION, PromptChange, PromptProject, PromptRecord
 from langchain_promptrun._prompt_refresh import Freshness
 from langchain_promptrun._prompt_source import Source
@@ -22,12 +26,13 @@ from langchain_promptrun._prompt_source import Source
 class CurrentPrompt(PromptFields):
     """The fields of a prompt, and the record that they stand for."""
 
-    _lease: Lease = PrivateAttr()
+    _lease: Hold = PrivateAttr()
 
     @property
     def known_record(self) -> PromptRecord | None:
         """The record that was fetched last. Asks nobody."""
-        return None if (lease := self._state.get("_lease")) is None else lease.follower.record
+        lease = self.family.find(self.identity) if (hold := self._state.get("_lease")) is None else hold.lease
+        return None if lease is None else lease.follower.record
 
     def pull(self) -> PromptRecord:
         """Return the current record: version, version message, time of the update, project, model, temperature.
@@ -37,7 +42,7 @@ class CurrentPrompt(PromptFields):
         Raises:
             PromptrunError: There is no such prompt, or it cannot be had.
         """
-        return self._follower().get()
+        return self._hold().lease.follower.get()
 
     async def apull(self) -> PromptRecord:
         """Do what `pull` does, in async code.
@@ -45,7 +50,7 @@ class CurrentPrompt(PromptFields):
         Raises:
             PromptrunError: There is no such prompt, or it cannot be had.
         """
-        return await self._follower().aget()
+        return await self._hold().lease.follower.aget()
 
     # Changes.
 
@@ -63,7 +68,8 @@ class CurrentPrompt(PromptFields):
 
     def _watch(self, interval: float) -> Iterator[PromptChange]:
         # the frame holds the prompt, whose end would be the end of watching
-        yield from self._follower().watch(interval)
+        hold = self._hold()
+        yield from hold.lease.follower.watch(interval, hold.stopped)
 
     def awatch(self, interval: float | None = None) -> AsyncIterator[PromptChange]:
         """Do what `watch` does, in async code.
@@ -78,7 +84,8 @@ class CurrentPrompt(PromptFields):
         return self._awatch(_interval(interval))
 
     async def _awatch(self, interval: float) -> AsyncIterator[PromptChange]:
-        async with aclosing(self._follower().awatch(interval)) as changes:
+        hold = self._hold()
+        async with aclosing(hold.lease.follower.awatch(interval, hold.stopped)) as changes:
             async for change in changes:
                 yield change
 
@@ -87,45 +94,58 @@ class CurrentPrompt(PromptFields):
     @override
     def close(self) -> None:
         """Let go of the shared connections, and end all watching and refreshing. The next call starts again."""
-        self._stop()
+        if (hold := self._state.get("_lease")) is not None:
+            hold.stop()
+            hold.lease.transport.close()
         super().close()
 
     @override
     async def aclose(self) -> None:
         """Do what `close` does, in async code."""
-        self._stop()
+        if (hold := self._state.get("_lease")) is not None:
+            hold.stop()
+            await hold.lease.transport.aclose()
         await super().aclose()
 
-    def _stop(self) -> None:
-        if (lease := self._state.get("_lease")) is not None:
-            lease.follower.stop()
+    # What is held, and by whom.
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set a field; what was fetched with the old one is forgotten."""
+        """Set a field; watching what was fetched with the old one ends."""
+        hold = self._state.get("_lease")
         super().__setattr__(name, value)
-        if name in type(self).model_fields:
+        if hold is not None and name in type(self).model_fields:
+            hold.stop()
             self.__pydantic_private__ = {"_transport": None}
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Keep the fields, and say which of them cannot be kept."""
+        for name, value in self.partial_variables.items():
+            check_picklable(type(self).__name__, f"partial_variables[{name!r}]", value)
+        return super().__getstate__()
 
     @property
     def _state(self) -> dict[str, Any]:
         """Private attributes, which may not be there yet."""
         return self.__pydantic_private__ or {}
 
-    def _follower(self) -> Follower:
-        """What keeps the prompt current; made at the first call, and only once, whichever thread comes first."""
-        lease: Lease = self._state.get("_lease") or self._state.setdefault("_lease", Lease(self._new_follower()))
-        return lease.follower
+    def _hold(self) -> Hold:
+        """The hold on what keeps the prompt current; taken at the first call, whichever thread comes first."""
+        hold: Hold | None = self._state.get("_lease")
+        if hold is None:
+            hold = Hold(self.family.lease(self.identity, self._new_lease))
+            hold = self._state.setdefault("_lease", hold)
+        return hold
 
-    def _new_follower(self) -> Follower:
-        query = self.selector
-        shelf = None if self.cache_dir is None else Shelf(self.cache_dir, self.base_url, query)
-        return Follower(
-            Source(self, self._held(), query, self.label),
+    def _new_lease(self) -> Lease:
+        query, transport, functions = self.selector, new_transport(self), Functions()
+        follower = Follower(
+            Source(self, transport, query, self.label, functions),
             Freshness(self.refresh if self.version is None else None, time.monotonic),
-            shelf=shelf,
+            shelf=None if self.cache_dir is None else Shelf(self.cache_dir, self.base_url, query),
             fallback=self._fallback_record(),
-            on_change=self.on_change,
+            on_change=None if self.on_change is None else functions.weak(self.on_change),
         )
+        return Lease(follower, transport, functions)
 
     def _fallback_record(self) -> PromptRecord | None:
         if self.fallback is None:

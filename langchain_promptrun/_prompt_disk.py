@@ -28,14 +28,14 @@ class Shelf:
     """The place of one prompt in a folder.
 
     Args:
-        folder: The folder; it is made when it is needed.
+        folder: The folder, which may begin with `~`; it is made when it is needed.
         base_url: Where the prompt comes from.
         query: Which prompt it is.
     """
 
     def __init__(self, folder: str, base_url: str, query: Mapping[str, str | int]) -> None:
         identity = "\n".join([base_url, *(f"{name}={value}" for name, value in sorted(query.items()))])
-        self.path = Path(folder) / f"prompt-{hashlib.sha256(identity.encode()).hexdigest()[:40]}.json"
+        self.path = _at_home(Path(folder)) / f"prompt-{hashlib.sha256(identity.encode()).hexdigest()[:40]}.json"
         self._written: bytes | None = None
 
     def write(self, record: PromptRecord) -> None:
@@ -45,7 +45,7 @@ class Shelf:
             OSError: It cannot be written.
         """
         data = record.to_wire()
-        if data == self._written:
+        if data == self._written and self.path.exists():
             return
         self.path.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
         # made with mode 0600, whatever the umask
@@ -72,3 +72,10 @@ class Shelf:
             return read_record(self.path.read_bytes())
         except (FileNotFoundError, PromptrunError):
             return None
+
+
+def _at_home(folder: Path) -> Path:
+    """Find the folder of a user."""
+    with suppress(RuntimeError):  # there is no such user, and so it is a name like any other
+        return folder.expanduser()
+    return folder

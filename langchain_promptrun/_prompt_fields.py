@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -14,6 +13,8 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 from langchain_promptrun._connected import ConnectedFields
 from langchain_promptrun._connection_fields import checked_fields
 from langchain_promptrun._defaults import DefaultTag, chosen
+from langchain_promptrun._prompt_family import Family, Identity
+from langchain_promptrun._prompt_functions import is_async
 from langchain_promptrun._prompt_record import PromptRecord
 
 if TYPE_CHECKING:
@@ -23,15 +24,31 @@ OnChange = Callable[[PromptRecord, PromptRecord], object]
 
 _LATEST = DefaultTag("latest")
 
+_OF_ONE_COPY = frozenset({"name", "role", "missing", "partial_variables", "family"})
+"""Fields that have no part in how the record is asked for."""
+
 
 def _path_text(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _plain_function(function: OnChange) -> OnChange:
-    if inspect.iscoroutinefunction(function):
+    if is_async(function):
         raise ValueError("must be a plain function: changes are found in threads, too, where nothing can be awaited")
     return function
+
+
+def _plain_values(values: dict[str, Any]) -> dict[str, Any]:
+    for name, value in values.items():
+        if callable(value) and is_async(value):
+            raise ValueError(f"the function for `{name}` must be a plain one: sync calls ask it, too")
+    return values
+
+
+def _number(value: Any) -> Any:
+    if type(value) is bool:  # a number for Python
+        raise ValueError("must be the number of a version, not True or False")
+    return value
 
 
 class PromptFields(ConnectedFields, RunnableSerializable[Any, PromptValue]):
@@ -52,7 +69,7 @@ class PromptFields(ConnectedFields, RunnableSerializable[Any, PromptValue]):
     tag: Annotated[str, Field(min_length=1)] | None = None
     """Tag to follow, such as `prod`. Exclusive with `version`; with neither of the two it is `latest`."""
 
-    version: int | None = Field(default=None, ge=1)
+    version: Annotated[int | None, BeforeValidator(_number)] = Field(default=None, ge=1)
     """Number of a version. It never changes, so it is fetched once. Exclusive with `tag`."""
 
     role: Literal["system", "user"] = "system"
@@ -61,17 +78,21 @@ class PromptFields(ConnectedFields, RunnableSerializable[Any, PromptValue]):
     missing: Literal["error", "keep"] = "error"
     """What becomes of a variable without a value: an error, or text as it stands, as in Promptrun's Node SDK."""
 
-    partial_variables: dict[str, Any] = Field(default_factory=dict)
+    partial_variables: Annotated[dict[str, Any], AfterValidator(_plain_values)] = Field(default_factory=dict)
     """Values of variables that calls need not give; a function is called each time."""
 
     refresh: float = Field(default=60.0, ge=0, allow_inf_nan=False)
     """Seconds for which a fetched text counts as current. After them it is still served, while a new one is fetched."""
 
     cache_dir: Annotated[str | None, BeforeValidator(_path_text)] = None
-    """Folder for the last good prompts, so that a process starts while Promptrun is down."""
+    """Folder for the last good prompts, so that a process starts while Promptrun is down; `~` is your home.
+
+    It is used where Promptrun cannot be reached, does not answer within `timeout`, limits the rate or fails (429, 5xx).
+    Where Promptrun hangs it is used the sooner, the shorter `timeout` is. A wrong key, project or tag is an error.
+    """
 
     fallback: str | None = None
-    """Text of last resort, where nothing was ever fetched; its version is 0."""
+    """Text of last resort, where nothing was ever fetched, for the same cases as `cache_dir`; its version is 0."""
 
     on_change: Annotated[OnChange, AfterValidator(_plain_function)] | None = Field(
         default=None, exclude=True, repr=False
@@ -80,6 +101,14 @@ class PromptFields(ConnectedFields, RunnableSerializable[Any, PromptValue]):
 
     It is called in the thread or event loop that found the change, and must not wait. What it raises is logged.
     """
+
+    family: Family = Field(default_factory=Family, exclude=True, repr=False)
+    """What was fetched, for copies of this prompt. It is handed on to them, and not for you to set."""
+
+    @property
+    def identity(self) -> Identity:
+        """What two copies must have in common to share what was fetched."""
+        return tuple(getattr(self, name) for name in type(self).model_fields if name not in _OF_ONE_COPY)
 
     @property
     def label(self) -> str:

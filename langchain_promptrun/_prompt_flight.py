@@ -1,7 +1,8 @@
 """One request on its way, and everybody who waits for it, in any thread and any event loop.
 
-Whoever began it must say how it ended. Where that cannot happen any more (its event loop stopped, or this process is a
-fork of the one that began it) those who wait find out by themselves. This module must not send requests.
+Whoever began it must say how it ended. Where that cannot happen any more (its event loop stopped or gives no sign of
+life, or this process is a fork of the one that began it) those who wait find out by themselves. This module must not
+send requests.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from langchain_promptrun.errors import PromptrunError
@@ -27,31 +28,32 @@ LIVENESS = 1.0
 class Signal:
     """An event that threads and tasks can wait for."""
 
-    __slots__ = ("_future",)
+    __slots__ = ("future",)
 
     def __init__(self) -> None:
-        self._future: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self.future: concurrent.futures.Future[None] = concurrent.futures.Future()
         # a task that gives up waiting must not cancel it for the others
-        self._future.set_running_or_notify_cancel()
+        self.future.set_running_or_notify_cancel()
 
     def set(self) -> None:
         """Wake everybody, once."""
-        if not self._future.done():
-            self._future.set_result(None)
+        with suppress(concurrent.futures.InvalidStateError):  # it is set
+            self.future.set_result(None)
 
     def is_set(self) -> bool:
         """Whether it was set."""
-        return self._future.done()
+        return self.future.done()
 
-    def wait(self, seconds: float) -> bool:
-        """Wait in a thread; returns whether it was set."""
-        concurrent.futures.wait([self._future], seconds)
-        return self.is_set()
+    def wait(self, seconds: float, other: Signal | None = None) -> bool:
+        """Wait in a thread for this signal or the other one; returns whether one was set."""
+        futures = [self.future] if other is None else [self.future, other.future]
+        done, _ = concurrent.futures.wait(futures, seconds, concurrent.futures.FIRST_COMPLETED)
+        return bool(done)
 
     @contextmanager
     def awaited(self) -> Iterator[Waiter]:
         """Wait in a task."""
-        future = asyncio.wrap_future(self._future)
+        future = asyncio.wrap_future(self.future)
         try:
             yield Waiter(future)
         finally:
@@ -61,15 +63,16 @@ class Signal:
 class Waiter:
     """A task's view of a signal."""
 
-    __slots__ = ("_future",)
+    __slots__ = ("future",)
 
     def __init__(self, future: asyncio.Future[None]) -> None:
-        self._future = future
+        self.future = future
 
-    async def wait(self, seconds: float) -> bool:
-        """Wait; returns whether the signal was set."""
-        await asyncio.wait([self._future], timeout=seconds)
-        return self._future.done()
+    async def wait(self, seconds: float, other: Waiter | None = None) -> bool:
+        """Wait for this signal or the other one; returns whether one was set."""
+        futures = [self.future] if other is None else [self.future, other.future]
+        done, _ = await asyncio.wait(futures, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return bool(done)
 
 
 class Caught:
@@ -88,44 +91,87 @@ class Caught:
         return False
 
 
+class Pulse:
+    """Whether an event loop still does what it is told.
+
+    Args:
+        loop: The event loop; None for a thread, which cannot be told anything.
+    """
+
+    __slots__ = ("_is_felt", "_loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        self._loop = loop
+        self._is_felt = True
+
+    def is_felt(self) -> bool:
+        """Whether the loop gave a sign of life since the last look; asks it for the next one."""
+        if self._loop is None:
+            return True
+        was_felt, self._is_felt = self._is_felt, False
+        with suppress(RuntimeError):  # it is closed
+            self._loop.call_soon_threadsafe(self._feel)
+        return was_felt
+
+    def _feel(self) -> None:
+        self._is_felt = True
+
+
 class Flight:
     """One request.
 
     Args:
         loop: The event loop that it runs on; None in a thread.
+        stopped: Set when it is to end before its time.
 
     Attributes:
         record: What came.
         stored: What an earlier process left on disk, where nothing came.
         caught: The error, where one came.
         landed: Set at the end.
+        stopped: As handed in.
     """
 
-    __slots__ = ("_loop", "_pid", "caught", "landed", "record", "stored")
+    __slots__ = ("_is_silent", "_loop", "_pid", "caught", "landed", "record", "stopped", "stored")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop | None, stopped: Signal) -> None:
         self._loop = loop
         self._pid = os.getpid()
+        self._is_silent = False
         self.record: PromptRecord | None = None
         self.stored: PromptRecord | None = None
         self.caught = Caught()
         self.landed = Signal()
+        self.stopped = stopped
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it brought neither a record nor an error."""
+        return self.record is None and self.caught.error is None
 
     def is_lost(self) -> bool:
         """Whether nobody is left who could say how it ended."""
-        return self._pid != os.getpid() or (self._loop is not None and not self._loop.is_running())
+        return self._is_silent or self._pid != os.getpid() or (self._loop is not None and not self._loop.is_running())
 
     def stands_still_for(self, loop: asyncio.AbstractEventLoop | None) -> bool:
         """Whether it cannot go on while this loop's thread waits."""
         return loop is not None and self._loop is loop
 
-    def join(self) -> None:
-        """Wait for the end, in a thread."""
-        while not self.landed.wait(LIVENESS) and not self.is_lost():
+    def join(self, stopped: Signal | None = None) -> None:
+        """Wait in a thread for the end, or for `stopped`."""
+        pulse = Pulse(self._loop)
+        while not self.landed.wait(LIVENESS, stopped) and not self._is_vain(pulse):
             pass
 
-    async def ajoin(self) -> None:
-        """Wait for the end, in a task."""
+    async def ajoin(self, stopped: Waiter | None = None) -> None:
+        """Wait in a task for the end, or for `stopped`."""
+        pulse = Pulse(self._loop)
         with self.landed.awaited() as waiter:
-            while not await waiter.wait(LIVENESS) and not self.is_lost():
+            while not await waiter.wait(LIVENESS, stopped) and not self._is_vain(pulse):
                 pass
+
+    def _is_vain(self, pulse: Pulse) -> bool:
+        """Whether to wait no longer. A loop without a sign of life may itself be waiting for the one who asks."""
+        if not pulse.is_felt():
+            self._is_silent = True
+        return self.is_lost()

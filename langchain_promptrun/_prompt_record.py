@@ -6,9 +6,10 @@ The fields are those of Promptrun's page "Prompt API" and of the types of Prompt
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
 from langchain_promptrun import _json
@@ -19,14 +20,40 @@ from langchain_promptrun.errors import PromptrunResponseError, error_from_docume
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pydantic.functional_validators import ModelWrapValidatorHandler
+
 FALLBACK_VERSION = 0
 """Version of a record that holds the text of last resort; Promptrun's own count from 1."""
+
+
+_LENIENT = object()
+"""Context of a validation that takes a field which is not needed, and is not what it should be, as unknown."""
 
 
 class _Wire(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, extra="allow", frozen=True, protected_namespaces=()
     )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _take_what_is_known(cls, values: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        """Keep what a field cannot take among the unknown fields, under the name that it came with."""
+        try:
+            return handler(values)
+        except ValidationError as error:
+            odd = {str(place) for fault in error.errors() for place in fault["loc"][:1]}
+            if info.context is not _LENIENT or not odd or not odd <= _optional(cls):
+                raise
+        read = handler({name: value for name, value in values.items() if name not in odd})
+        cast("dict[str, Any]", read.model_extra).update({name: raw for name, raw in values.items() if name in odd})
+        return read
+
+
+@cache
+def _optional(kind: type[_Wire]) -> frozenset[str]:
+    """Names on the wire of the fields that may be missing."""
+    return frozenset(to_camel(name) for name, field in kind.model_fields.items() if not field.is_required())
 
 
 class PromptProject(_Wire):
@@ -56,7 +83,11 @@ class PromptModel(_Wire):
 
 
 class PromptRecord(_Wire):
-    """One version of a managed prompt, as Promptrun tells it; fields that are not known here are kept, too."""
+    """One version of a managed prompt, as Promptrun tells it.
+
+    Fields that are not known here are kept in `model_extra`. So are values that are not what they should be: of these
+    the field is None. Only text and version must be right.
+    """
 
     prompt: str
     """The text, with `{{name}}` for variables."""
@@ -123,7 +154,10 @@ class PromptChange(NamedTuple):
 
 
 def _facts(record: PromptRecord) -> tuple[object, ...]:
-    return (record.version, record.prompt, record.tag, record.temperature, record.model, record.updated_at)
+    extra = record.model_extra or {}
+    unknown = (extra.get(name) for name in ("tag", "temperature", "model", "updatedAt"))
+    known = (record.version, record.prompt, record.tag, record.temperature, record.model, record.updated_at)
+    return (*known, *unknown)
 
 
 def read_record(body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> PromptRecord:
@@ -144,7 +178,7 @@ def read_record(body: bytes, *, status: int = 200, headers: Mapping[str, str] | 
     if (reported := error_from_document(document, status=status, headers=headers)) is not None:
         raise reported
     try:
-        return PromptRecord.model_validate(document)
+        return PromptRecord.model_validate(document, context=_LENIENT)
     except ValidationError as error:
         faults = {".".join(map(str, fault["loc"])): fault["msg"] for fault in error.errors()}
     problems = "; ".join(f"{place}: {problem}" if place else problem for place, problem in faults.items())

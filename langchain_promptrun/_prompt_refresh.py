@@ -13,7 +13,13 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from langchain_promptrun._prompt_record import PromptChange
-from langchain_promptrun.errors import PromptrunError
+from langchain_promptrun.errors import (
+    PromptrunAPIError,
+    PromptrunConnectionError,
+    PromptrunError,
+    PromptrunRateLimitError,
+    PromptrunTimeoutError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +35,11 @@ _SHORTEST_WAIT = 1.0
 _SECONDS_BETWEEN_WARNINGS = 60.0
 _PATIENT_FAILURES = 3
 _DEFAULT_REFRESH = 60.0
+_PASSING = (
+    *(PromptrunConnectionError, PromptrunTimeoutError, PromptrunRateLimitError, PromptrunAPIError),
+    # what a key function may raise
+    *(ConnectionError, TimeoutError),
+)
 
 
 @dataclass(slots=True)
@@ -83,7 +94,7 @@ class Freshness:
 
         Args:
             error: Why.
-            substitute: What to serve where there was no good record yet.
+            substitute: What to serve where there was no good record yet, and the error may pass.
 
         Returns:
             Whether to warn that an older record is served; true once a minute.
@@ -95,7 +106,8 @@ class Freshness:
             self._multiplier = min(self._multiplier * 2, 16)
         elif self._failures >= _PATIENT_FAILURES:
             self._multiplier = max(self._multiplier, min(self._multiplier * 1.5, 4))
-        self.record = self.record or substitute
+        if may_pass(error):
+            self.record = self.record or substitute
         return self.record is not None and self.may_warn()
 
     def may_warn(self) -> bool:
@@ -116,6 +128,11 @@ class Freshness:
         if self.record is None and asked_for is not None and _is_rate_limit(self._error):
             grown = _SHORTEST_WAIT
         return min(max(grown, asked_for or 0.0), LONGEST_WAIT)
+
+
+def may_pass(error: Exception | None) -> bool:
+    """Whether the server or the way to it is at fault, and not the request: the project, the tag, the key."""
+    return isinstance(error, _PASSING)
 
 
 def _is_rate_limit(error: PromptrunError | None) -> bool:

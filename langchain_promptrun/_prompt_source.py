@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from langchain_promptrun._connection_fields import ConnectionFields
+    from langchain_promptrun._prompt_functions import Functions
     from langchain_promptrun._prompt_record import PromptRecord
     from langchain_promptrun._transport import Transport
 
@@ -33,18 +34,29 @@ class Source:
         transport: What to send over.
         query: Which prompt: `projectId`, and `tag` or `version`.
         label: What to call the prompt in errors and logs.
+        functions: Keeps the key's function, if the key is one; it is not kept here.
     """
 
-    def __init__(self, fields: ConnectionFields, transport: Transport, query: dict[str, str | int], label: str) -> None:
+    def __init__(
+        self,
+        fields: ConnectionFields,
+        transport: Transport,
+        query: dict[str, str | int],
+        label: str,
+        functions: Functions,
+    ) -> None:
         headers = caller_headers(fields)
+        key = key_of(fields, headers)
         self.label = label
         self.is_interruptible = fields.http_client is None and fields.http_async_client is None
         """Whether a thread may ask over a connection of its own, in an event loop that can be stopped."""
+        self.is_bound_to_loop = fields.http_async_client is not None or callable(key)
+        """Whether async requests are to stay on the caller's event loop: the client, or what gives the key, may."""
         self._transport = transport
         self._request = Request(
             method="GET",
             url=f"{fields.base_url}/prompt",
-            api_key=key_of(fields, headers),
+            api_key=functions.weak(key) if callable(key) else key,
             body=None,
             headers={"user-agent": BASE_HEADERS["user-agent"], "accept": "application/json"} | headers,
             query={**(plain_values(fields.default_query) or {}), **query},

@@ -18,12 +18,7 @@ from langchain_promptrun._defaults import API_KEY_VARIABLE
 from langchain_promptrun._prompt_current import CurrentPrompt
 from langchain_promptrun._prompt_flight import Caught
 from langchain_promptrun._prompt_model import following_model, model_of
-from langchain_promptrun._prompt_record import (
-    PromptChange,
-    PromptModel,
-    PromptProject,
-    PromptRecord,
-)
+from langchain_promptrun._prompt_record import PromptChange, PromptModel, PromptProject, PromptRecord
 from langchain_promptrun._prompt_text import PromptrunMissingVariableError, check_values, rendered
 from langchain_promptrun._prompt_trace import PROJECT, TAG, VERSION, ManagedPromptValue, name_ancestors, traced
 from langchain_promptrun.chat_models import ChatPromptrun
@@ -80,10 +75,14 @@ class PromptrunPrompt(CurrentPrompt):
     For `refresh` seconds after it was fetched the text is served without a request. After that it is still served at
     once, while one request, for all threads and event loops together, fetches a new one. While Promptrun cannot be
     reached the last good text is served, with one warning a minute; where there is none, that of `cache_dir`, and
-    where there is none either, `fallback`. Copies start anew; what `partial` returns shares what was fetched.
+    where there is none either, `fallback`. A wrong key, project or tag is an error at the first call all the same.
+    Copies, also those that `partial` and `configurable_fields` make, share what was fetched, where they ask for the
+    same in the same way.
 
-    What runs behind a call ends with the prompt, or with `close`; only a thread that asks over an `http_client` of
-    yours ends when its answer or its time-out comes.
+    What runs behind a call ends with the prompt and its copies, or with `close`; only a thread that asks over an
+    `http_client` of yours ends when its answer or its time-out comes. It is a thread; with an `http_async_client` or a
+    key function, which may belong to an event loop, it is a task on the loop of the call, and if that loop ends first,
+    the next async call waits for the text.
 
     Every field is documented below its name. Fields of the connection are those of `ChatPromptrun`.
     """
@@ -163,9 +162,7 @@ class PromptrunPrompt(CurrentPrompt):
         Args:
             values: Values of variables; a function is called each time.
         """
-        copied = self.model_copy(update={"partial_variables": {**self.partial_variables, **values}})
-        copied.__pydantic_private__ = self.__pydantic_private__
-        return copied
+        return self.model_copy(update={"partial_variables": {**self.partial_variables, **values}})
 
     @override
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> PromptValue:
@@ -260,16 +257,28 @@ class PromptrunPrompt(CurrentPrompt):
             return following_model(self, overrides)
         return model_of(langchain_promptrun.ChatPromptrun, self, self.pull(), overrides)
 
-    async def achat_model(self, **overrides: Any) -> ChatPromptrun:
+    @overload
+    async def achat_model(self, *, follow_model: Literal[False] = False, **overrides: Any) -> ChatPromptrun: ...
+    @overload
+    async def achat_model(
+        self, *, follow_model: Literal[True], **overrides: Any
+    ) -> Runnable[LanguageModelInput, AIMessage]: ...
+    async def achat_model(
+        self, *, follow_model: bool = False, **overrides: Any
+    ) -> ChatPromptrun | Runnable[LanguageModelInput, AIMessage]:
         """Do what `chat_model` does, in async code.
 
         Args:
+            follow_model: Whether to return a Runnable instead, which asks at each call whatever model the current
+                version names then.
             overrides: Fields of the model that win over the record and over the prompt's connection.
 
         Raises:
             ValueError: The record names no model.
             PromptrunError: The prompt cannot be had.
         """
+        if follow_model:
+            return following_model(self, overrides)
         return model_of(langchain_promptrun.ChatPromptrun, self, await self.apull(), overrides)
 
 

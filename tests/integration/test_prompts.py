@@ -25,12 +25,19 @@ from langchain_promptrun import (
     PromptrunNotFoundError,
     PromptrunPrompt,
     PromptrunRateLimitError,
+    _prompt_flight,
 )
 from langchain_promptrun.testing import Fault
 
 WAIT = 60
 """Seconds after which a test gives up; nothing here is slow unless it hangs."""
 THREAD = "promptrun-prompt"
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """A busy machine must not look as if it hung."""
+    monkeypatch.setattr(_prompt_flight, "LIVENESS", WAIT)
 
 
 @pytest.fixture
@@ -208,6 +215,19 @@ class TestErrors:
 
         assert (await pull(colour, make(api_key=key))).version == 1
 
+    async def test_an_async_key_function_is_asked_on_the_loop_of_the_call_also_behind_it(self, promptrun_server, make):
+        loops = []
+
+        async def key():
+            loops.append(asyncio.get_running_loop())
+            return promptrun_server.api_key
+
+        prompt = make(api_key=key, refresh=0)
+        await prompt.apull()
+        await prompt.apull()
+        await until(lambda: asked(promptrun_server) == 2)
+        assert loops == [asyncio.get_running_loop()] * 2
+
 
 class TestDown:
     async def test_the_last_good_prompt_until_the_server_is_back(self, promptrun_server, project, make, colour, caplog):
@@ -251,12 +271,43 @@ class TestLoopsAndProcesses:
             assert asyncio.run(prompt.apull()).version == 1
         assert prompt.pull().version == 1
 
+    @pytest.mark.parametrize("key", ["text", "function"])
+    def test_loops_in_a_row_see_a_moved_tag(self, promptrun_server, project, make, key):
+        """The loop of a call ends before the server answers the request behind it."""
+        keys = {"text": promptrun_server.api_key, "function": lambda: promptrun_server.api_key}
+        prompt = make(tag="prod", refresh=0, api_key=keys[key])
+        asyncio.run(prompt.apull())
+        project.publish("Two.", tags=["prod"])
+        hold = threading.Event()
+        promptrun_server.prompts.queue(Fault(delay=hold))
+        assert asyncio.run(prompt.apull()).version == 1
+        hold.set()
+        end = time.monotonic() + WAIT
+        while asyncio.run(prompt.apull()).version == 1:
+            assert time.monotonic() < end
+
+    async def test_a_loop_may_wait_for_threads_that_want_what_it_has_begun_to_fetch(
+        self, promptrun_server, make, colour, monkeypatch
+    ):
+        monkeypatch.setattr(_prompt_flight, "LIVENESS", 0.01)
+        hold = threading.Event()
+        promptrun_server.prompts.queue(Fault(delay=hold))
+        prompt = make(tag="prod")
+        first = asyncio.create_task(prompt.apull())
+        await until(lambda: asked(promptrun_server) == 1)
+        get = prompt.pull if colour == "sync" else lambda: asyncio.run(prompt.apull())
+        with ThreadPoolExecutor(2) as pool:
+            # blocks the loop
+            assert [call.result(WAIT).version for call in [pool.submit(get) for _ in range(2)]] == [1, 1]
+        hold.set()
+        assert (await first).version == 1
+
     async def test_nothing_blocks_the_event_loop(self, promptrun_server, make, tmp_path):
         with blockbuster_ctx():
             prompt = make(tag="prod", refresh=0, cache_dir=tmp_path)
             await prompt.ainvoke({"word_count": 1})
             await prompt.ainvoke({"word_count": 1})
-            await until(lambda: asked(promptrun_server) == 2 and not prompt._lease.follower._tasks)
+            await until(lambda: asked(promptrun_server) == 2 and prompt._lease.lease.follower.is_idle)
             assert await (await prompt.achat_model()).ainvoke("Hi.")
 
     @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
@@ -301,8 +352,75 @@ print({ending}.version)
         run = subprocess.run(command, capture_output=True, text=True, timeout=WAIT, check=False)
         assert (run.returncode, run.stdout, run.stderr) == (0, "1\n", "")
 
+    @pytest.mark.parametrize("ending", ["prompt.pull()", "asyncio.run(prompt.apull())"])
+    def test_a_process_ends_while_the_name_of_the_host_is_looked_up(self, promptrun_server, project, ending):
+        """Nothing can stop the look-up, which hangs here."""
+        base_url = promptrun_server.base_url.replace("127.0.0.1", "localhost")
+        code = f"""
+import asyncio, socket, threading
+from langchain_promptrun import PromptrunPrompt
+prompt = PromptrunPrompt(project_id={project.id!r}, base_url={base_url!r}, refresh=0, max_retries=0)
+prompt.pull()
+begun = threading.Event()
+def hang(*_, **__):
+    begun.set()
+    threading.Event().wait()
+socket.getaddrinfo = hang
+print({ending}.version)
+begun.wait()
+"""
+        command = [sys.executable, "-X", "dev", "-c", code]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=WAIT, check=False)
+        assert (run.returncode, run.stdout, run.stderr) == (0, "1\n", "")
+
+
+class Bot:
+    """Holds a prompt that tells it of changes."""
+
+    def __init__(self, make):
+        self.prompt = make(tag="prod", refresh=0, max_retries=0, on_change=self.changed)
+
+    def changed(self, old, new):
+        """Nothing is done."""
+
 
 class TestEnd:
+    async def test_what_runs_behind_ends_with_the_owner_of_the_prompt(self, promptrun_server, make, colour):
+        bot = Bot(make)
+        await pull(colour, bot.prompt)
+        promptrun_server.prompts.queue(Fault(delay=threading.Event()))
+        await pull(colour, bot.prompt)
+        await until(lambda: asked(promptrun_server) == 2)
+        seen = weakref.ref(bot)
+        del bot
+        gc.collect()
+        assert seen() is None
+        await until(lambda: not threads())
+        await asyncio.to_thread(promptrun_server.wait_for_disconnects, 1, WAIT)
+
+    async def test_watching_ends_with_close_while_the_server_hangs(self, promptrun_server, make, colour):
+        promptrun_server.prompts.queue(Fault(delay=threading.Event()))
+        prompt = make(tag="prod")
+        changes = prompt.watch() if colour == "sync" else prompt.awatch()
+
+        async def awatch():
+            return [change async for change in changes]
+
+        watching = asyncio.create_task(asyncio.to_thread(list, changes) if colour == "sync" else awatch())
+        await until(lambda: asked(promptrun_server) == 1)
+        await (asyncio.to_thread(prompt.close) if colour == "sync" else prompt.aclose())
+        assert await watching == []
+        await asyncio.to_thread(promptrun_server.wait_for_disconnects, 1, WAIT)
+        assert (await pull(colour, prompt)).version == 1
+
+    async def test_close_ends_what_has_just_begun_to_run_behind(self, promptrun_server, make, colour):
+        prompt = make(tag="prod", refresh=0, max_retries=0)
+        await pull(colour, prompt)
+        promptrun_server.prompts.queue(Fault(delay=threading.Event()))
+        await pull(colour, prompt)
+        await (asyncio.to_thread(prompt.close) if colour == "sync" else prompt.aclose())
+        await until(lambda: not threads())
+
     async def test_what_runs_behind_ends_with_the_prompt(self, promptrun_server, make, colour):
         prompt = make(tag="prod", refresh=0, max_retries=0)
         await pull(colour, prompt)

@@ -11,6 +11,7 @@ import httpx
 
 from langchain_promptrun import PromptrunPrompt
 from langchain_promptrun._prompt_follower import Follower
+from langchain_promptrun._prompt_functions import Functions
 from langchain_promptrun._prompt_refresh import Freshness
 from langchain_promptrun._prompt_source import Source
 
@@ -75,8 +76,8 @@ class PromptWire:
     def follower(self, clock, refresh=60, *, own_loop=False, **more):
         """A follower that asks this wire, with a clock of the test's, and threads with an event loop of their own."""
         prompt = self.prompt(tag="prod")
-        source = Source(prompt, prompt._held(), prompt.selector, prompt.label)
-        source.is_interruptible = own_loop
+        source = Source(prompt, prompt._held(), prompt.selector, prompt.label, Functions())
+        source.is_interruptible, source.is_bound_to_loop = own_loop, not own_loop
         return Follower(source, Freshness(refresh, clock), **more)
 
 

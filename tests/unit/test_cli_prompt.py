@@ -70,6 +70,15 @@ def test_a_value_needs_a_name(ask, capsys, pair):
     assert capsys.readouterr().err == f"error: --var takes NAME=VALUE, not {pair!r}\n"
 
 
+def test_a_value_that_no_variable_takes_is_refused(ask, capsys):
+    assert ask("--tag", "prod", "--var", "count=5", "--var", "cuont=6") == 1
+    captured = capsys.readouterr()
+    assert captured.err == "error: --var: version 2 has no variable cuont; it has: count\n"
+    assert captured.out == ""
+    assert ask("--var", "x=5") == 1
+    assert capsys.readouterr().err == "error: --var: version 3 has no variable x; it has: none\n"
+
+
 def test_the_difference_from_a_version_is_unified(ask, capsys):
     assert ask("--tag", "prod", "--diff", "1") == 0
     captured = capsys.readouterr()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -75,6 +76,24 @@ def test_what_is_there_is_not_written_again(shelf):
     assert shelf.path.stat().st_ino == first
     shelf.write(RECORD.model_copy(update={"version": 4}))
     assert shelf.read().version == 4
+
+
+def test_a_file_that_somebody_removed_is_written_again(shelf):
+    shelf.write(RECORD)
+    shutil.rmtree(shelf.path.parent)
+    shelf.write(RECORD)
+    assert shelf.read() == RECORD
+
+
+def test_a_folder_may_begin_with_the_users_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    Shelf("~/prompts", URL, QUERY).write(RECORD)
+    assert len(list((tmp_path / "prompts").iterdir())) == 1
+
+
+def test_a_tilde_without_such_a_user_is_a_name_like_any_other():
+    assert Shelf("~no such user/x", URL, QUERY).path.parent == Path("~no such user/x")
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(shelf, monkeypatch):

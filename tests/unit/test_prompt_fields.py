@@ -1,5 +1,6 @@
 """Claims of `_prompt_fields`: what can be set, and what it says when it cannot. Nothing is asked here."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,11 @@ def test_values_out_of_range_are_refused(fields):
     assert next(iter(fields)) in refused(**fields)
 
 
+def test_prompts_of_equal_fields_are_equal():
+    assert make(tag="prod") == make(tag="prod")
+    assert make(tag="prod") != make(tag="dev")
+
+
 def test_an_unknown_name_gets_the_nearest_one():
     text = refused(projekt_id="x")
     assert "Did you mean `project_id`?" in text
@@ -119,8 +125,30 @@ def test_who_is_told_of_changes_is_a_plain_function():
     async def tell(old, new):
         """Nothing could wait for it."""
 
-    assert "must be a plain function" in refused(on_change=tell)
+    class Teller:
+        async def __call__(self, old, new):
+            """Nothing could wait for it, either."""
+
+    for function in (tell, Teller(), partial(tell), partial(Teller())):
+        assert "must be a plain function" in refused(on_change=function)
     assert make(on_change=print).on_change is print
+
+
+def test_a_function_for_a_variable_is_a_plain_one():
+    async def value():
+        """Sync calls could not wait for it."""
+
+    assert "the function for `x` must be a plain one" in refused(partial_variables={"x": value})
+    with pytest.raises(ValidationError, match="the function for `x`"):
+        make().partial(x=value)
+    assert make(partial_variables={"x": print, "y": 5}).partial_variables == {"x": print, "y": 5}
+
+
+@pytest.mark.parametrize("version", [True, False])
+def test_a_version_is_a_number(version):
+    assert "must be the number of a version, not True or False" in refused(version=version)
+    with pytest.raises(ValidationError, match="must be the number of a version"):
+        make(tag=None).version = version
 
 
 def test_without_a_key_it_says_where_keys_come_from(monkeypatch):

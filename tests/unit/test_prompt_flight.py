@@ -3,11 +3,12 @@
 import asyncio
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from langchain_promptrun import PromptrunAPIError, _prompt_flight
-from langchain_promptrun._prompt_flight import Caught, Flight, Signal
+from langchain_promptrun._prompt_flight import Caught, Flight, Pulse, Signal
 
 
 @pytest.fixture
@@ -61,6 +62,13 @@ class TestSignal:
         signal.set()
         assert await second is True
 
+    async def test_a_wait_ends_with_the_other_signal(self):
+        signal, other = Signal(), Signal()
+        other.set()
+        assert signal.wait(60, other) is True
+        with signal.awaited() as waiter, other.awaited() as other_waiter:
+            assert await waiter.wait(60, other_waiter) is True
+
     def test_it_is_set_once(self):
         signal = Signal()
         signal.set()
@@ -89,40 +97,92 @@ class TestCaught:
         assert caught.error is None
 
 
+class TestPulse:
+    async def test_a_loop_that_runs_gives_signs_of_life(self):
+        pulse = Pulse(asyncio.get_running_loop())
+        for _ in range(3):
+            assert pulse.is_felt()
+            await asyncio.sleep(0)
+
+    async def test_one_that_is_held_up_gives_none(self):
+        pulse = Pulse(asyncio.get_running_loop())
+        assert pulse.is_felt()
+        assert not pulse.is_felt()
+
+    async def test_one_that_is_closed_gives_none(self):
+        loop = asyncio.new_event_loop()
+        loop.close()
+        pulse = Pulse(loop)
+        assert pulse.is_felt()
+        assert not pulse.is_felt()
+
+    def test_a_thread_is_not_asked(self):
+        pulse = Pulse(None)
+        assert [pulse.is_felt() for _ in range(3)] == [True] * 3
+
+
 class TestFlight:
     def test_one_in_a_thread_is_not_lost(self):
-        assert not Flight(None).is_lost()
+        assert not Flight(None, Signal()).is_lost()
 
     def test_one_of_another_process_is_lost(self, monkeypatch):
-        flight = Flight(None)
+        flight = Flight(None, Signal())
         monkeypatch.setattr(os, "getpid", lambda: -1)
         assert flight.is_lost()
 
     async def test_one_on_a_loop_is_lost_when_the_loop_stands(self):
         loop = asyncio.new_event_loop()
-        assert Flight(loop).is_lost()
+        assert Flight(loop, Signal()).is_lost()
         loop.close()
-        assert Flight(loop).is_lost()
-        assert not Flight(asyncio.get_running_loop()).is_lost()
+        assert Flight(loop, Signal()).is_lost()
+        assert not Flight(asyncio.get_running_loop(), Signal()).is_lost()
 
     async def test_it_stands_still_for_its_own_loop_only(self):
         loop = asyncio.get_running_loop()
-        assert Flight(loop).stands_still_for(loop)
-        assert not Flight(loop).stands_still_for(None)
-        assert not Flight(None).stands_still_for(loop)
-        assert not Flight(None).stands_still_for(None)
+        assert Flight(loop, Signal()).stands_still_for(loop)
+        assert not Flight(loop, Signal()).stands_still_for(None)
+        assert not Flight(None, Signal()).stands_still_for(loop)
+        assert not Flight(None, Signal()).stands_still_for(None)
 
     @pytest.mark.parametrize("colour", ["sync", "async"])
     async def test_those_who_wait_for_a_lost_one_go_on(self, impatient, colour):
         loop = asyncio.new_event_loop()
-        flight = Flight(loop)
+        flight = Flight(loop, Signal())
         loop.close()
         await (asyncio.to_thread(flight.join) if colour == "sync" else flight.ajoin())
         assert not flight.landed.is_set()
 
     @pytest.mark.parametrize("colour", ["sync", "async"])
+    def test_one_whose_loop_is_held_up_is_lost_for_those_who_wait(self, impatient, colour):
+        """They wait on another loop, or in a thread, and the loop that leads waits for them."""
+
+        async def lead():
+            flight = Flight(asyncio.get_running_loop(), Signal())
+            wait = flight.join if colour == "sync" else lambda: asyncio.run(flight.ajoin())
+            with ThreadPoolExecutor(1) as threads:
+                threads.submit(wait).result(60)
+            return flight
+
+        flight = asyncio.run(lead())
+        assert not flight.landed.is_set()
+
+    @pytest.mark.parametrize("colour", ["sync", "async"])
+    async def test_those_who_wait_go_on_when_they_are_stopped(self, colour):
+        flight, stopped = Flight(None, Signal()), Signal()
+
+        async def ajoin():
+            with stopped.awaited() as waiter:
+                await flight.ajoin(waiter)
+
+        waiting = asyncio.create_task(asyncio.to_thread(flight.join, stopped) if colour == "sync" else ajoin())
+        await asyncio.sleep(0)
+        stopped.set()
+        await waiting
+        assert not flight.landed.is_set()
+
+    @pytest.mark.parametrize("colour", ["sync", "async"])
     async def test_those_who_wait_go_on_when_it_lands(self, impatient, colour):
-        flight = Flight(None)
+        flight = Flight(None, Signal())
         waiting = asyncio.create_task(asyncio.to_thread(flight.join) if colour == "sync" else flight.ajoin())
         # several looks at a flight that is not lost
         done, _ = await asyncio.wait([waiting], timeout=0.1)

@@ -137,9 +137,16 @@ class TestFromPrompt:
 
 
 class TestFollowing:
-    def test_nothing_is_asked_before_the_first_call(self, wire):
+    async def test_nothing_is_asked_before_the_first_call(self, wire):
         wire.prompt().chat_model(follow_model=True)
+        await wire.prompt().achat_model(follow_model=True)
         assert wire.count == 0
+
+    async def test_the_async_way_gives_the_same(self, wire):
+        model = await wire.prompt().achat_model(follow_model=True, max_tokens=5)
+        assert (await model.ainvoke("Hi")).text == "Hi you."
+        assert model.invoke("Hi").text == "Hi you."
+        assert [body["max_tokens"] for body in wire.bodies] == [5, 5]
 
     @pytest.mark.parametrize("style", ["invoke", "ainvoke", "stream", "astream"])
     async def test_each_call_uses_the_model_of_the_moment(self, wire, style):
@@ -147,7 +154,7 @@ class TestFollowing:
         chain = prompt | prompt.chat_model(follow_model=True, max_tokens=5)
         for model in ("openai/gpt-4o", "vendor/other"):
             wire.record["model"] = {"model": model}
-            prompt.refresh = 60  # forgets what was fetched
+            prompt.refresh += 1  # another way of asking
             assert await self.text(style, chain) == "Hi you."
         assert [(body["model"], body["max_tokens"]) for body in wire.bodies] == [
             ("openai/gpt-4o", 5),

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from pydantic.alias_generators import to_camel
 
 from langchain_promptrun import PromptrunAuthenticationError, PromptrunResponseError
 from langchain_promptrun._prompt_record import PromptRecord, RecordReader, read_record
@@ -95,6 +96,44 @@ def test_these_make_a_change(change):
 def test_the_rest_makes_none():
     other = DOCUMENTED | {"versionMessage": "other", "user": {}, "labels": ["b"], "project": {"id": "x"}}
     assert not read(DOCUMENTED).differs(read(other))
+
+
+class TestOddFields:
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            *(("temperature", "hot"), ("updatedAt", "yesterday"), ("createdAt", {}), ("id", 7), ("tag", ["prod"])),
+            *(("versionMessage", 5), ("project", {"id": 5}), ("project", "Essays"), ("model", ["v/m", "v/n"])),
+        ],
+    )
+    def test_what_is_not_needed_and_not_as_it_should_be_is_none_and_stands_among_the_unknown(self, name, value):
+        record = read(DOCUMENTED | {name: value, "labels": []})
+        assert (record.version, record.prompt) == (27, DOCUMENTED["prompt"])
+        field = {to_camel(field): field for field in PromptRecord.model_fields}[name]
+        assert getattr(record, field) is None
+        assert record.model_extra == {"labels": [], name: value}
+
+    def test_only_the_part_that_is_odd_is_left_out(self):
+        record = read(DOCUMENTED | {"model": {"model": "v/m", "icon": {"url": "u"}}})
+        assert (record.model.model, record.model.icon) == ("v/m", None)
+        assert record.model.model_extra == {"icon": {"url": "u"}}
+        assert record.model_extra == {}
+
+    def test_it_goes_out_as_it_came(self):
+        document = DOCUMENTED | {"temperature": "hot", "tag": ["prod"]}
+        record = read(document)
+        assert json.loads(record.to_wire()) == document | {"updatedAt": "2025-07-21T04:17:39.294000Z"}
+        assert read_record(record.to_wire()) == record
+
+    @pytest.mark.parametrize("name", ["temperature", "updatedAt", "tag", "model"])
+    def test_its_change_is_a_change(self, name):
+        one, other = (read(DOCUMENTED | {name: [number]}) for number in (1, 2))
+        assert one.differs(other)
+        assert not one.differs(read(DOCUMENTED | {name: [1]}))
+
+    def test_in_python_it_is_an_error(self):
+        with pytest.raises(ValueError, match="temperature"):
+            PromptRecord(prompt="x", version=1, temperature="hot")
 
 
 class TestWhatIsNoPrompt:

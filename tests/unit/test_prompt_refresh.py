@@ -4,9 +4,19 @@ import math
 
 import pytest
 
-from langchain_promptrun import PromptrunAPIError, PromptrunRateLimitError
+from langchain_promptrun import (
+    PromptrunAPIError,
+    PromptrunAuthenticationError,
+    PromptrunConnectionError,
+    PromptrunInvalidRequestError,
+    PromptrunNotFoundError,
+    PromptrunPermissionDeniedError,
+    PromptrunRateLimitError,
+    PromptrunResponseError,
+    PromptrunTimeoutError,
+)
 from langchain_promptrun._prompt_record import PromptRecord
-from langchain_promptrun._prompt_refresh import Freshness
+from langchain_promptrun._prompt_refresh import Freshness, may_pass
 
 
 class Clock:
@@ -172,3 +182,32 @@ class TestFailures:
         assert fresh.refusal() is None
         fresh.failed(ValueError("x"))
         assert fresh.refusal() is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(PromptrunConnectionError("x"), PromptrunTimeoutError("x"), PromptrunRateLimitError("x"), DOWN),
+        # a maintenance page; a key function that cannot reach its vault
+        *(PromptrunResponseError("x"), ConnectionRefusedError("x"), TimeoutError("x")),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_substitute_stands_in_for_a_server_that_fails(fresh, error):
+    assert may_pass(error)
+    assert fresh.failed(error, ONE)
+    assert fresh.record is ONE
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(PromptrunAuthenticationError("x"), PromptrunPermissionDeniedError("x"), PromptrunNotFoundError("x")),
+        *(PromptrunInvalidRequestError("x"), LookupError("x")),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_none_stands_in_for_a_request_that_is_wrong(fresh, error):
+    assert not may_pass(error)
+    assert not fresh.failed(error, ONE)
+    assert fresh.record is None

@@ -10,6 +10,7 @@ from langchain_promptrun import (
     PromptrunNotFoundError,
     PromptrunResponseError,
 )
+from langchain_promptrun._prompt_functions import Functions
 from langchain_promptrun._prompt_source import Source
 
 from .promptwire import PROJECT, PromptWire, run_apart
@@ -26,7 +27,7 @@ def fetch(request, wire):
 
     def fetch(**fields):
         prompt = wire.prompt(**fields)
-        source = Source(prompt, prompt._held(), prompt.selector, prompt.label)
+        source = Source(prompt, prompt._held(), prompt.selector, prompt.label, Functions())
         return source.fetch() if request.param == "sync" else run_apart(source.afetch())
 
     return fetch
@@ -122,5 +123,18 @@ def test_a_lost_connection_names_the_prompt(wire, fetch):
 def test_a_thread_has_connections_of_its_own_unless_the_caller_has_clients(wire, own, interruptible):
     clients = {"http_client": httpx.Client(), "http_async_client": httpx.AsyncClient()}
     prompt = wire.prompt(**{name: clients[name] if name in own else None for name in clients})
-    source = Source(prompt, prompt._held(), prompt.selector, prompt.label)
+    source = Source(prompt, prompt._held(), prompt.selector, prompt.label, Functions())
     assert source.is_interruptible is interruptible
+
+
+@pytest.mark.parametrize(
+    ("own", "bound"),
+    [({}, False), ({"http_client"}, False), ({"http_async_client"}, True), ({"api_key"}, True)],
+    ids=["nothing", "http_client", "http_async_client", "api_key"],
+)
+def test_what_may_belong_to_an_event_loop_stays_on_it(wire, own, bound):
+    fields = {"http_client": httpx.Client(), "http_async_client": httpx.AsyncClient(), "api_key": lambda: "secret-key"}
+    other = {"http_client": None, "http_async_client": None, "api_key": "secret-key"}
+    prompt = wire.prompt(**{name: (fields if name in own else other)[name] for name in fields})
+    source = Source(prompt, prompt._held(), prompt.selector, prompt.label, Functions())
+    assert source.is_bound_to_loop is bound

@@ -119,7 +119,7 @@ async def test_a_later_run_names_the_later_version(wire, style):
     handler = Handler()
     prompt = wire.prompt(tag="prod")
     await run(style, prompt, {"x": 1}, callbacks=[handler])
-    prompt.refresh = 60  # forgets what was fetched
+    prompt.refresh = 61  # another way of asking
     wire.publish("Two.")
     await run(style, prompt, {"x": 1}, callbacks=[handler])
     assert [metadata["promptrun_prompt_version"] for metadata in handler.prompts] == [1, 2]

@@ -6,15 +6,17 @@ import gc
 import json
 import pickle
 import threading
+import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 from langchain_core.load import dumpd, dumps, load, loads
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.prompt_values import ChatPromptValue
-from langchain_core.runnables import RunnableLambda
+from langchain_core.runnables import ConfigurableField, RunnableLambda
 from pydantic import ValidationError
 
 from langchain_promptrun import (
@@ -25,6 +27,37 @@ from langchain_promptrun import (
 )
 
 from .promptwire import PROJECT, PromptWire, until
+
+
+class Owner:
+    """Holds a prompt that calls its methods."""
+
+    def __init__(self, wire, method):
+        client = httpx.Client(transport=httpx.MockTransport(wire.handle), event_hooks={"request": [self.see]})
+        functions = {
+            "on_change": {"on_change": self.change},
+            "api_key": {"api_key": self.key},
+            "a_api_key": {"api_key": self.akey},
+            "http_client": {"http_client": client},
+        }
+        self.prompt = wire.prompt(refresh=0, **functions[method])
+
+    def change(self, old, new):
+        """Nothing is done."""
+
+    def see(self, request):
+        """Nothing is done."""
+
+    def key(self):
+        return "secret-key"
+
+    async def akey(self):
+        return "secret-key"
+
+
+async def seen_of(changes):
+    return [change async for change in changes]
+
 
 TWO = {"x": 5, "messages": [("user", "Start."), AIMessage("Yes.")]}
 
@@ -265,6 +298,39 @@ class TestWatching:
         await watching
         assert [(old.version, new.version) for old, new in seen] == [(1, 2)]
 
+    async def test_it_ends_with_close_while_the_server_hangs(self, wire, colour):
+        prompt = wire.prompt()
+        wire.gate.clear()
+        changes = prompt.watch() if colour == "sync" else prompt.awatch()
+        watching = asyncio.create_task(asyncio.to_thread(list, changes) if colour == "sync" else seen_of(changes))
+        await until(lambda: wire.count)
+        await (asyncio.to_thread(prompt.close) if colour == "sync" else prompt.aclose())
+        assert await watching == []
+        assert not wire.gate.is_set()
+        wire.gate.set()
+        await until(lambda: prompt._lease.lease.follower.is_idle)
+
+    async def test_it_ends_when_a_field_is_set(self, wire, colour):
+        prompt = wire.prompt(tag="prod")
+        changes = prompt.watch() if colour == "sync" else prompt.awatch()
+        watching = asyncio.create_task(asyncio.to_thread(list, changes) if colour == "sync" else seen_of(changes))
+        await until(lambda: prompt.known_record)
+        prompt.tag = "dev"
+        assert await watching == []
+
+    @pytest.mark.parametrize("duplicate", [lambda prompt: prompt.model_copy(), lambda prompt: prompt.partial(x=1)])
+    async def test_it_does_not_end_with_a_copy(self, wire, colour, monkeypatch, duplicate):
+        monkeypatch.setattr(_prompt_refresh, "SHORTEST_POLL", 0.01)
+        prompt = wire.prompt()
+        changes = prompt.watch() if colour == "sync" else prompt.awatch()
+        first = asyncio.create_task(asyncio.to_thread(next, changes) if colour == "sync" else anext(changes))
+        await until(lambda: prompt.known_record)
+        with duplicate(prompt) as other:
+            await other.apull()
+        wire.publish("Two.")
+        assert (await first).new.version == 2
+        await (asyncio.to_thread(changes.close) if colour == "sync" else changes.aclose())
+
     async def test_watching_keeps_the_prompt(self, wire, monkeypatch):
         monkeypatch.setattr(_prompt_refresh, "SHORTEST_POLL", 0.01)
         changes = wire.prompt().watch()
@@ -291,10 +357,37 @@ class TestEnd:
         async with wire.prompt() as prompt:
             assert (await prompt.apull()).version == 1
 
+    @pytest.mark.parametrize("method", ["on_change", "api_key", "a_api_key"])
+    @pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+    async def test_a_prompt_is_collected_with_the_owner_of_its_functions(self, wire, call, method, busy):
+        """Also while a request runs behind, which ends then."""
+        owner = Owner(wire, method)
+        await call(owner.prompt, "pull")
+        follower, seen = owner.prompt._lease.lease.follower, weakref.ref(owner)
+        tasks = asyncio.all_tasks()
+        if busy:
+            wire.gate.clear()
+            await owner.prompt.apull()
+            await until(lambda: wire.count == 2)
+            assert not follower.is_idle
+        del owner
+        gc.collect()
+        assert seen() is None
+        await until(lambda: asyncio.all_tasks() == tasks)
+        wire.gate.set()
+
+    async def test_a_prompt_is_collected_with_the_owner_of_its_clients(self, wire, call):
+        owner = Owner(wire, "http_client")
+        await call(owner.prompt, "pull")
+        seen = weakref.ref(owner)
+        del owner
+        gc.collect()
+        assert seen() is None
+
     async def test_a_prompt_that_nobody_holds_is_collected(self, wire, call):
         prompt = wire.prompt()
         await call(prompt, "pull")
-        found = weakref.ref(prompt._lease.follower)
+        found = weakref.ref(prompt._lease.lease.follower)
         del prompt
         gc.collect()
         assert found() is None
@@ -306,16 +399,67 @@ class TestCopies:
         [copy.copy, copy.deepcopy, lambda prompt: prompt.model_copy(), lambda prompt: prompt.model_copy(deep=True)],
         ids=["copy", "deepcopy", "model_copy", "deep model_copy"],
     )
-    async def test_a_used_prompt_is_copied_and_the_copy_starts_anew(self, wire, call, duplicate):
+    async def test_a_used_prompt_is_copied_and_the_copy_shares_what_was_fetched(self, wire, call, duplicate):
         prompt = wire.prompt(tag="prod", partial_variables={"x": 1}, on_change=print)
         await call(prompt, "pull")
         other = duplicate(prompt)
         assert {name: getattr(other, name) for name in type(other).model_fields} == {
             name: getattr(prompt, name) for name in type(prompt).model_fields
         }
-        assert other.input_variables == []
+        prompt.partial_variables = {}
+        assert (prompt.input_variables, other.input_variables) == (["x"], [])
         assert await call(other, "format_messages") == [SystemMessage("One 1.")]
+        assert wire.count == 1
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            *({"tag": "dev"}, {"tag": None, "version": 3}, {"project_id": "other"}, {"base_url": "https://o.example"}),
+            *({"api_key": "other"}, {"api_key": lambda: "secret-key"}, {"refresh": 5}, {"cache_dir": "x"}),
+            *({"default_headers": {"x-a": "b"}}, {"http_client": None}, {"on_change": print}),
+        ],
+        ids="-".join,
+    )
+    async def test_a_copy_that_asks_in_another_way_asks_for_itself(self, wire, change, monkeypatch, tmp_path):
+        monkeypatch.chdir(tmp_path)
+        prompt = wire.prompt(tag="prod")
+        await prompt.apull()
+        await prompt.model_copy(update=change).apull()
         assert wire.count == 2
+
+    @pytest.mark.parametrize("change", [{"role": "user"}, {"missing": "keep"}, {"name": "mine"}])
+    async def test_one_that_differs_in_what_becomes_of_the_text_does_not(self, wire, change):
+        prompt = wire.prompt(tag="prod")
+        await prompt.apull()
+        await prompt.model_copy(update=change).apull()
+        assert wire.count == 1
+
+    async def test_configured_calls_share_what_was_fetched(self, wire, call):
+        """For each of them LangChain makes another prompt."""
+        chain = wire.prompt(tag="prod").configurable_fields(tag=ConfigurableField("tag")) | RunnableLambda(str)
+        for tag in ["dev", "prod", "dev", "prod"]:
+            assert "One 5." in await call(chain, "invoke", {"x": 5}, {"configurable": {"tag": tag}})
+        chain = chain.with_config(configurable={"tag": "dev"})
+        await call(chain, "batch", [{"x": number} for number in range(5)])
+        assert [request.url.params["tag"] for request in wire.requests] == ["dev", "prod"]
+
+    async def test_what_runs_behind_a_configured_call_outlives_it(self, wire, call):
+        prompt = wire.prompt(refresh=0).configurable_fields(tag=ConfigurableField("tag"))
+        config = {"configurable": {"tag": "dev"}}
+        await call(prompt, "invoke", {"x": 1}, config)
+        wire.publish("Two.")
+        wire.gate.clear()
+        # the second call is served at once
+        assert (await call(prompt, "invoke", {"x": 1}, config)).to_string() == "System: One 1."
+        gc.collect()
+        wire.gate.set()
+        found, _ = prompt.prepare(config)
+        await until(lambda: found.known_record.version == 2)
+
+    async def test_a_new_prompt_of_the_same_fields_starts_anew(self, wire):
+        for count in (1, 2):
+            await wire.prompt(tag="prod").apull()
+            assert wire.count == count
 
     async def test_a_used_prompt_is_pickled(self, wire, call, monkeypatch):
         monkeypatch.setenv("PROMPTRUN_API_KEY", "key-from-env")
@@ -327,6 +471,13 @@ class TestCopies:
         other = pickle.loads(data)
         assert (other.tag, other.fallback, other.on_change, other.version) == ("prod", "Be brief.", print, None)
         assert other.api_key.get_secret_value() == "key-from-env"
+
+    def test_a_function_for_a_variable_that_cannot_be_pickled_is_named(self, wire):
+        fields = {"http_client": None, "http_async_client": None, "partial_variables": {"x": 1, "y": lambda: 2}}
+        with pytest.raises(TypeError, match=r"A PromptrunPrompt whose `partial_variables\['y'\]` cannot be pickled"):
+            pickle.dumps(wire.prompt(**fields))
+        picklable = wire.prompt(**fields | {"partial_variables": {"x": time.time}})
+        assert pickle.loads(pickle.dumps(picklable)).partial_variables == {"x": time.time}
 
     def test_what_cannot_be_pickled_is_named(self, wire):
         with pytest.raises(TypeError, match=r"A PromptrunPrompt whose `on_change` cannot be pickled"):
@@ -342,6 +493,7 @@ class TestSerialisation:
         dumped = dumpd(prompt)
         assert dumped["id"] == ["langchain_promptrun", "prompts", "PromptrunPrompt"]
         kept = dumped["kwargs"]
+        assert "family" not in kept
         assert kept["api_key"] == {"lc": 1, "type": "secret", "id": ["PROMPTRUN_API_KEY"]}
         assert (kept["project_id"], kept["tag"], kept["cache_dir"]) == (PROJECT, "prod", "d")
         assert (kept["base_url"], kept["partial_variables"]) == ("https://h.example/v1", {"x": 1})
