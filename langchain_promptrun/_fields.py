@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
-from langchain_core.language_models.chat_models import BaseChatModel
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, ConfigDict, Field, model_validator
 from typing_extensions import override
 
@@ -19,6 +18,7 @@ from langchain_promptrun._defaults import DefaultProfile, DefaultSeconds, chosen
 from langchain_promptrun._field_checks import checked_header_value, text_keys
 from langchain_promptrun._params import ALIASES, SETTINGS, WIRE_FIELDS
 from langchain_promptrun._profiles import profile_for
+from langchain_promptrun._prompt_trace import PromptedModel
 from langchain_promptrun._version import __version__
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _FIELDS = frozenset(WIRE_FIELDS) | SETTINGS | frozenset(ALIASES)
 
 
-class PromptrunFields(ConnectedFields, BaseChatModel):
+class PromptrunFields(ConnectedFields, PromptedModel):
     """Fields of `ChatPromptrun`, all by keyword."""
 
     model_config = ConfigDict(

@@ -10,14 +10,12 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models.base import LanguageModelInput
+from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
-from langchain_core.prompt_values import ChatPromptValue
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
-from pydantic import Field
+from pydantic import ConfigDict
 from typing_extensions import override
-
-from langchain_promptrun._fields import PromptrunFields
 
 if TYPE_CHECKING:
     from langchain_core.callbacks.manager import BaseRunManager
@@ -25,24 +23,8 @@ if TYPE_CHECKING:
 
 PROJECT, TAG, VERSION = "promptrun_prompt_project", "promptrun_prompt_tag", "promptrun_prompt_version"
 """Names in the metadata of a run."""
-
-
-class ManagedPromptValue(ChatPromptValue):
-    """The messages of a managed prompt, and the prompt's name for traces. In all else a `ChatPromptValue`."""
-
-    trace: dict[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
-    """Metadata for the run that these messages go into."""
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ChatPromptValue) and list(self.messages) == list(other.messages)
-
-    def __hash__(self) -> int:
-        raise TypeError(f"unhashable type: {type(self).__name__!r}")
-
-    @classmethod
-    @override
-    def lc_id(cls) -> list[str]:
-        return ChatPromptValue.lc_id()
+TRACE = "promptrun_trace"
+"""Attribute of a prompt's value with the metadata for the run that its messages go into."""
 
 
 def traced(config: RunnableConfig | None, facts: dict[str, Any]) -> RunnableConfig:
@@ -69,8 +51,10 @@ def name_ancestors(manager: BaseRunManager, facts: dict[str, Any]) -> None:
             run = runs.get(str(run.parent_run_id))
 
 
-class PromptedModel(PromptrunFields):
+class PromptedModel(BaseChatModel):
     """A chat model whose runs carry the metadata of the prompt that they come from."""
+
+    model_config = ConfigDict(defer_build=True)
 
     @override
     def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:
@@ -108,4 +92,5 @@ class PromptedModel(PromptrunFields):
 
 
 def _config_for(input_: LanguageModelInput, config: RunnableConfig | None) -> RunnableConfig | None:
-    return traced(config, input_.trace) if isinstance(input_, ManagedPromptValue) else config
+    facts = getattr(input_, TRACE, None)
+    return config if facts is None else traced(config, facts)

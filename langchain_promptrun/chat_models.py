@@ -21,6 +21,7 @@ from langchain_promptrun._answer import PROVIDER
 from langchain_promptrun._connected import new_transport
 from langchain_promptrun._defaults import API_KEY_VARIABLE
 from langchain_promptrun._events import EventReader
+from langchain_promptrun._fields import PromptrunFields
 from langchain_promptrun._params import (
     ALIASES,
     CONNECTION_SETTINGS,
@@ -31,7 +32,6 @@ from langchain_promptrun._params import (
     wire_parameters,
 )
 from langchain_promptrun._prompt_model import model_of, named_prompt
-from langchain_promptrun._prompt_trace import PromptedModel
 from langchain_promptrun._request import build_request
 from langchain_promptrun._response import ChunkReader, ResultReader
 from langchain_promptrun._structured import assemble, plan
@@ -65,7 +65,7 @@ def _with_signature(method: F) -> F:
     return method
 
 
-class ChatPromptrun(PromptedModel):
+class ChatPromptrun(PromptrunFields):
     """Chat model for Promptrun, the gateway to the models of many vendors.
 
     Setup:

@@ -20,7 +20,8 @@ from langchain_promptrun._prompt_flight import Caught
 from langchain_promptrun._prompt_model import following_model, model_of
 from langchain_promptrun._prompt_record import PromptChange, PromptModel, PromptProject, PromptRecord
 from langchain_promptrun._prompt_text import PromptrunMissingVariableError, check_values, rendered
-from langchain_promptrun._prompt_trace import PROJECT, TAG, VERSION, ManagedPromptValue, name_ancestors, traced
+from langchain_promptrun._prompt_trace import PROJECT, TAG, VERSION, name_ancestors, traced
+from langchain_promptrun._prompt_value import ManagedPromptValue
 from langchain_promptrun.chat_models import ChatPromptrun
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ class PromptrunPrompt(CurrentPrompt):
 
     def _value(self, record: PromptRecord, given: Any) -> PromptValue:
         values = given if isinstance(given, Mapping) else self._named(record, given)
-        return ManagedPromptValue(messages=self._messages(record, values), trace=self._facts(record))
+        return ManagedPromptValue(messages=self._messages(record, values), promptrun_trace=self._facts(record))
 
     def _named(self, record: PromptRecord, value: Any) -> dict[str, Any]:
         """Find the name for a value that came without one: that of the only variable, or the conversation."""

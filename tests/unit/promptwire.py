@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -99,3 +100,13 @@ async def until(condition):
     while not condition():
         assert time.monotonic() < end, "it did not come to hold"
         await asyncio.sleep(0.002)
+
+
+async def collected(reference):
+    """Wait until a weak reference is dead; a thread that has just done its work may hold what it worked on."""
+
+    def is_dead():
+        gc.collect()
+        return reference() is None
+
+    await until(is_dead)

@@ -26,7 +26,7 @@ from langchain_promptrun import (
     _prompt_refresh,
 )
 
-from .promptwire import PROJECT, PromptWire, until
+from .promptwire import PROJECT, PromptWire, collected, until
 
 
 class Owner:
@@ -371,8 +371,7 @@ class TestEnd:
             await until(lambda: wire.count == 2)
             assert not follower.is_idle
         del owner
-        gc.collect()
-        assert seen() is None
+        await collected(seen)
         await until(lambda: asyncio.all_tasks() == tasks)
         wire.gate.set()
 
@@ -381,16 +380,14 @@ class TestEnd:
         await call(owner.prompt, "pull")
         seen = weakref.ref(owner)
         del owner
-        gc.collect()
-        assert seen() is None
+        await collected(seen)
 
     async def test_a_prompt_that_nobody_holds_is_collected(self, wire, call):
         prompt = wire.prompt()
         await call(prompt, "pull")
         found = weakref.ref(prompt._lease.lease.follower)
         del prompt
-        gc.collect()
-        assert found() is None
+        await collected(found)
 
 
 class TestCopies:
