@@ -17,7 +17,7 @@ import httpx
 
 from langchain_promptrun._decoding import accept_encoding
 from langchain_promptrun._gate import GatedTransport
-from langchain_promptrun._shards import ShardedTransport
+from langchain_promptrun._shards import OneCallTransport, ShardedTransport
 
 if TYPE_CHECKING:
     import ssl
@@ -88,28 +88,32 @@ class Connector:
     def client(self) -> SyncClient:
         """A client for sync calls."""
         with _no_proxy_to_blame():
-            return SyncClient(verify=self._context, limits=self._limits())
+            limits = httpx.Limits(max_connections=self._max_connections, keepalive_expiry=KEEP_ALIVE_SECONDS)
+            return SyncClient(verify=self._context, limits=limits)
 
     def async_client(self) -> AsyncClient:
         """A client for the async calls of one event loop."""
         with _no_proxy_to_blame():
             return AsyncClient(self._async_transport)
 
-    def _limits(self) -> httpx.Limits:
-        return httpx.Limits(max_connections=self._max_connections, keepalive_expiry=KEEP_ALIVE_SECONDS)
-
     def _async_transport(self, proxy: httpx.Proxy | None) -> httpx.AsyncBaseTransport:
         if self._aiohttp is not None and _is_for_aiohttp(proxy):
-            return self._aiohttp_transport(*self._aiohttp, proxy)
+            transport = self._aiohttp_transport(*self._aiohttp, proxy)
+        else:
+            transport = self._httpx_transport(proxy)
+        return transport if self._max_connections is None else GatedTransport(transport, self._max_connections)
+
+    def _httpx_transport(self, proxy: httpx.Proxy | None) -> httpx.AsyncBaseTransport:
         if proxy and proxy.url.scheme == "https":
             proxy.ssl_context = self._context  # httpcore would read the certificates on the event loop
-        make = partial(httpx.AsyncHTTPTransport, verify=self._context, limits=self._limits(), proxy=proxy)
-        return make() if self._max_connections is not None else ShardedTransport(make, KEEP_ALIVE_SECONDS)
+        limits = httpx.Limits(max_connections=None, keepalive_expiry=KEEP_ALIVE_SECONDS)
+        make = partial(OneCallTransport, verify=self._context, limits=limits, proxy=proxy)
+        return ShardedTransport(make, KEEP_ALIVE_SECONDS, self._max_connections)
 
     def _aiohttp_transport(self, bridge: Any, aiohttp: Any, proxy: httpx.Proxy | None) -> httpx.AsyncBaseTransport:
         session = partial(_session, aiohttp, self._context)
         transport: httpx.AsyncBaseTransport = bridge.AiohttpTransport(verify=self._context, proxy=proxy, client=session)
-        return transport if self._max_connections is None else GatedTransport(transport, self._max_connections)
+        return transport
 
 
 def _is_for_aiohttp(proxy: httpx.Proxy | None) -> bool:

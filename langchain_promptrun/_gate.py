@@ -1,7 +1,8 @@
-"""A limit on the calls at once of a transport that does not say which of its waits took too long.
+"""A limit on the calls at once.
 
-aiohttp has one time-out for a connection of a full pool to become free and for a new one to come about, so whether
-anything was asked could not be told. This module must not know what is sent.
+Of the two transports one has no limit. The other, aiohttp, does not say which of its waits took too long: it has one
+time-out for a connection of a full pool to become free and for a new one to come about, so whether anything was asked
+could not be told. This module must not know what is sent.
 """
 
 from __future__ import annotations
@@ -41,8 +42,11 @@ class GatedTransport(httpx.AsyncBaseTransport):
         except BaseException:
             self._room.release()
             raise
-        response.stream = CountedStream(cast("httpx.AsyncByteStream", response.stream), self._room.release)
+        response.stream = CountedStream(cast("httpx.AsyncByteStream", response.stream), self._leave)
         return response
+
+    async def _leave(self) -> None:
+        self._room.release()
 
     async def _enter(self, seconds: float | None) -> None:
         try:

@@ -366,6 +366,44 @@ async def test_a_task_cancelled_before_the_headers_ends_at_once(single, promptru
     await single.aclose()
 
 
+async def cancelled_after(turns, call, server, *, again_after=None):
+    before = len(server.requests)
+    task = asyncio.create_task(call)
+    if again_after is not None:
+        await asyncio.to_thread(server.wait_for_requests, before + 1)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    for _ in range(again_after or 0):
+        await asyncio.sleep(0)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_calls_cancelled_at_any_moment_take_no_connection_with_them(single, promptrun_server):
+    await single.ainvoke("Hello")
+    for turns in range(30):
+        for _ in range(2):
+            await cancelled_after(turns, single.ainvoke("Hello"), promptrun_server)
+    assert (await single.ainvoke("Next")).text == "Hello! You said: Next"
+    await asyncio.to_thread(promptrun_server.wait_until, lambda: promptrun_server.open_connections <= 1)
+    await single.aclose()
+
+
+async def test_streams_whose_end_is_cancelled_take_no_connection_with_them(single, promptrun_server):
+    for turns in range(8):
+        promptrun_server.queue(endless())
+        await cancelled_after(5, collected(single.astream("Hello")), promptrun_server, again_after=turns)
+    assert (await single.ainvoke("Next")).text == "Hello! You said: Next"
+    await asyncio.to_thread(promptrun_server.wait_until, lambda: promptrun_server.open_connections <= 1)
+    await single.aclose()
+
+
+async def collected(chunks):
+    return [chunk async for chunk in chunks]
+
+
 def test_nothing_blocks_the_event_loop(promptrun_server):
     del promptrun_server
 

@@ -53,15 +53,15 @@ def test_socks_proxy_without_its_package_is_blamed_by_its_variable(context, monk
 
 @pytest.fixture
 def proxies_of_httpx(monkeypatch):
-    """The proxies for which an async transport of httpx's was made; it is not, for SOCKS needs a package."""
-    made = []
+    """The proxies to which async calls would go over httpx; none does, for SOCKS needs a package."""
+    found = []
 
     class Recording(httpx.AsyncBaseTransport):
-        def __init__(self, *, proxy=None, **options):
-            made.append(proxy)
+        def __init__(self, make, *options):
+            found.append(make.keywords["proxy"])
 
-    monkeypatch.setattr(httpx, "AsyncHTTPTransport", Recording)
-    return made
+    monkeypatch.setattr(_connector, "ShardedTransport", Recording)
+    return found
 
 
 @pytest.mark.parametrize("url", ["socks5://host:1080", "https://host:3128", "http://user:word@host:3128"])
@@ -69,7 +69,7 @@ def test_proxy_that_aiohttp_does_not_take_well_is_httpxs(context, monkeypatch, p
     monkeypatch.setattr(_connector, "find_spec", lambda name: name)
     monkeypatch.setenv("HTTPS_PROXY", url)
     monkeypatch.setenv("HTTP_PROXY", "http://host:3128")
-    connector(context, "aiohttp", 5).async_client()
+    connector(context, "aiohttp").async_client()
     assert [proxy.url.scheme for proxy in proxies_of_httpx] == [url.partition(":")[0]]
 
 
@@ -101,7 +101,7 @@ def test_proxies_are_chosen_by_the_environment(context, monkeypatch, kind):
 def test_proxy_over_tls_gets_the_same_certificates(context, monkeypatch, proxies_of_httpx):
     """Or httpcore would read its own on the event loop."""
     monkeypatch.setenv("HTTPS_PROXY", "https://proxy:3128")
-    connector(context, limit=5).async_client()
+    connector(context).async_client()
     assert [proxy.ssl_context for proxy in proxies_of_httpx if proxy] == [context]
 
 
@@ -130,8 +130,8 @@ def test_async_transport_is_the_one_asked_for(context, monkeypatch, kind, instal
     assert isinstance(transport, httpx_aiohttp.AiohttpTransport) == expected
 
 
-@pytest.mark.parametrize(("limit", "expected"), [(None, ShardedTransport), (5, httpx.AsyncHTTPTransport)])
-def test_connections_of_httpx_are_spread_unless_they_are_limited(context, limit, expected):
+@pytest.mark.parametrize(("limit", "expected"), [(None, ShardedTransport), (5, GatedTransport)])
+def test_calls_over_httpx_are_spread_and_limited_where_there_is_a_limit(context, limit, expected):
     assert type(connector(context, "httpx", limit).async_client().transport_for(URL)) is expected
 
 
