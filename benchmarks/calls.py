@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     Wire = dict[str, Any]
 
 PER_CALL = "us a call"
+AT_ONCE = {"aiohttp": (10, 200, 1_000), "httpx": (10, 200, 1_000)}
 # httpcore looks at every pair of idle connections for each request: a thousand at once take it, and ChatMistralAI on
 # top of it, minutes.
-AT_ONCE = {"aiohttp": (10, 200, 1_000), "httpx": (10, 200)}
+_MOST_OF_WIRE = {"aiohttp": 1_000, "httpx": 200}
 HISTORIES = (1_000, 10_000)
 
 _CALLS = 200
@@ -60,11 +61,14 @@ def _at_once(bench: Bench, memory: Any, url: str, transport: str, times: int) ->
     models = {"core": memory, "promptrun": clients.promptrun(url, async_transport=transport)}
     models |= {name: make(url) for name, make in peers.items()}
     runs: dict[str, Callable[[], Any]] = {name: partial(_ainvoke, model) for name, model in models.items()}
-    runs["wire"] = partial(_acall, bench.closing(clients.AsyncWire(url, transport)))
+    bounds: tuple[Bound, ...] = ()
+    if times <= _MOST_OF_WIRE[transport]:
+        runs["wire"] = partial(_acall, bench.closing(clients.AsyncWire(url, transport)))
+        bounds = (_OF_LIMIT[transport],)
     repeats = max(1, bench.scaled(_CALLS) // times)
     many = {name: bench.in_loop(partial(_in_turn, run, times, repeats)) for name, run in runs.items()}
     costs = medians(many, bench.rounds(3 if times == max(AT_ONCE["aiohttp"]) else 5), times * repeats)
-    bounds = (_OF_LIMIT[transport], *([Bound("openai", 0.3)] if peers else []))
+    bounds += (Bound("openai", 0.3),) if peers else ()
     return Row("calls", f"ainvoke over {transport}, {times:,} at once", PER_CALL, costs, bounds)
 
 

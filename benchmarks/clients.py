@@ -1,7 +1,8 @@
 """Who is measured: ChatPromptrun, its peers, and the two halves of the limit.
 
-The limit is what nobody can go below: langchain-core alone, with a model that answers from memory, and httpx with JSON
-alone. A model from memory builds on the spot what ChatPromptrun hands to langchain-core for the same answer.
+The limit is langchain-core alone, with a model that answers from memory, and httpx with JSON alone. A model from memory
+builds on the spot, with langchain-core's constructors, what ChatPromptrun hands to langchain-core for the same answer.
+The peers are as they come: over httpx, each with the pool that it makes for itself.
 """
 
 from __future__ import annotations

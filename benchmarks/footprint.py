@@ -79,7 +79,7 @@ def imports(bench: Bench) -> list[Row]:
     samples: dict[str, list[float]] = {name: [] for name in ("promptrun", *bench.peers)}
     for number in range(bench.rounds(_IMPORTS)):
         for name, times in samples.items():
-            if number == 0 and name == "promptrun":
+            if number == 0:
                 _import_seconds(name)  # compiles what was not yet
             if name == "promptrun" or number < _SLOW_IMPORTS:
                 times.append(_import_seconds(name) * 1000)
