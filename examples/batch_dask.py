@@ -16,6 +16,7 @@ import signal
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING
 
 try:
@@ -23,8 +24,8 @@ try:
     from distributed import Client, KilledWorker, LocalCluster, WorkerPlugin, as_completed, get_worker
 except ModuleNotFoundError as missing:
     raise SystemExit(
-        f"error: {missing.name} is not installed: use `uv run examples/batch_dask.py`, "
-        "or `pip install --group apps --editable .` first"
+        f"error: {missing.name.partition('.')[0]} is not installed: use `uv run examples/batch_dask.py`, "
+        "or `pip install --group apps --editable .` first (pip 25.1 or newer)"
     ) from missing
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class BringAsker(WorkerPlugin):
         self.asker = asker
 
     def setup(self, **_: Worker) -> None:
-        """Leave Ctrl-C to the program, which ends its workers."""
+        """Leave Ctrl-C to the program, also where it cannot wait."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -54,9 +55,17 @@ def ask(prompts: list[Prompt]) -> list[Outcome]:
     return get_worker().plugins[NAME].asker.ask(prompts)
 
 
+def ctrl_c(*, waits: bool) -> None:
+    """Have Ctrl-C wait, or come; threads and processes that begin while it waits never get it."""
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        resource_tracker.ensure_running()  # while it begins, Ctrl-C would come again
+        signal.pthread_sigmask(signal.SIG_BLOCK if waits else signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 @contextmanager
 def dask_cluster(asker: Asker, workers: int) -> Iterator[Spread]:
-    """Start a cluster on this machine."""
+    """Start a cluster on this machine; Ctrl-C waits until it is up."""
+    ctrl_c(waits=True)
     with (
         LocalCluster(
             n_workers=workers,
@@ -68,6 +77,7 @@ def dask_cluster(asker: Asker, workers: int) -> Iterator[Spread]:
         Client(cluster) as client,
     ):
         client.register_plugin(BringAsker(asker))
+        ctrl_c(waits=False)
         yield partial(spread, client, 2 * workers)
 
 

@@ -30,8 +30,8 @@ try:
     from ray.exceptions import RayActorError
 except ModuleNotFoundError as missing:
     raise SystemExit(
-        f"error: {missing.name} is not installed: use `uv run examples/batch_ray.py`, "
-        "or `pip install --group apps --editable .` first"
+        f"error: {missing.name.partition('.')[0]} is not installed: use `uv run examples/batch_ray.py`, "
+        "or `pip install --group apps --editable .` first (pip 25.1 or newer)"
     ) from missing
 
 if TYPE_CHECKING:

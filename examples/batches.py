@@ -15,13 +15,13 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
+from endings import clear_ending, say
 from json_lines import FileError, JsonLines
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_core.runnables import RunnableLambda
 from promptrun_or_offline import answering, command_line
-from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -138,15 +138,11 @@ def main(cluster: Cluster) -> None:
     """
     arguments = _arguments()
     try:
-        with answering(arguments):
+        with clear_ending(FileError, StoppedError), answering(arguments):
             _run(cluster, arguments)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on with the rest", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except ValidationError as error:
-        sys.exit(f"error: {error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}")
-    except (FileError, StoppedError) as error:
-        sys.exit(f"error: {error}")
 
 
 def _arguments() -> argparse.Namespace:
@@ -190,17 +186,9 @@ def _run(cluster: Cluster, arguments: argparse.Namespace) -> None:
         except (FileError, StoppedError) as error:
             tally = _tally(done, prompts, lines)
             raise StoppedError(f"{error}. {tally}; the same command asks for the rest") from error
-    _say(_tally(done, prompts, lines))
+    say(_tally(done, prompts, lines), anyhow=True)
     if failures:
         raise StoppedError(f"{len(failures)} failed, the first with: {failures[0]}; the same command asks them again")
-
-
-def _say(text: str) -> None:
-    try:
-        print(text, flush=True)
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more as it ends
-        raise StoppedError(f"cannot write to the terminal: {error.strerror}. {text}") from error
 
 
 def _tally(done: set[int], prompts: list[str], lines: JsonLines) -> str:
@@ -212,7 +200,8 @@ def _prompts(arguments: argparse.Namespace) -> list[str]:
     if arguments.prompts is None:
         return [f"Tell me a fun fact about the number {number}." for number in range(arguments.count)]
     try:
-        prompts = [line.strip() for line in arguments.prompts.read_text("utf-8").splitlines()]
+        with arguments.prompts.open(encoding="utf-8-sig") as file:
+            prompts = [line.strip() for line in file]
     except UnicodeDecodeError as error:
         raise StoppedError(f"{arguments.prompts} is not text in UTF-8") from error
     except OSError as error:

@@ -40,7 +40,8 @@ def guide(prompt: PromptrunPrompt) -> Any:
 
     @dynamic_prompt
     def instructions(_: ModelRequest) -> str:
-        (message,) = prompt.format_messages(audience="children")
+        # a run of its own, so that the traces of the agent name the version; format_messages would be none
+        (message,) = prompt.invoke({"audience": "children"}).to_messages()
         return message.text
 
     model = ChatPromptrun(model="anthropic/claude-sonnet-4")

@@ -12,18 +12,18 @@ and goes on next time.
 
 from __future__ import annotations
 
-import os
 import sys
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from decimal import Decimal
+from importlib import import_module
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 try:
     from chat_rehearsal import rehearse
+    from endings import clear_ending, writing
     from json_lines import FileError, JsonLines
     from promptrun_or_offline import answering, command_line
-    from pydantic import ValidationError
     from rich.console import Console
     from rich.live import Live
     from rich.markdown import Markdown
@@ -32,8 +32,8 @@ try:
     from langchain_promptrun import ChatPromptrun, PromptrunError
 except ModuleNotFoundError as missing:
     raise SystemExit(
-        f"error: {missing.name} is not installed: use `uv run examples/terminal_chat.py`, "
-        "or `pip install --group apps --editable .` first"
+        f"error: {missing.name.partition('.')[0]} is not installed: use `uv run examples/terminal_chat.py`, "
+        "or `pip install --group apps --editable .` first (pip 25.1 or newer)"
     ) from missing
 
 if TYPE_CHECKING:
@@ -191,21 +191,20 @@ def main() -> None:
     parser.add_argument("--model", default="anthropic/claude-3.5-haiku", help="vendor/name (default: %(default)s)")
     parser.add_argument("--keep", metavar="FILE", help="a file for the conversation, which goes on next time")
     arguments = parser.parse_args()
-    sys.stdin.reconfigure(errors="replace")
-    try:
-        with (
-            answering(arguments, rehearse),
-            ChatPromptrun(model=arguments.model) as model,
-            JsonLines(arguments.keep, BEGINS) if arguments.keep else nullcontext() as file,
-        ):
-            talk(Chat(model, Console(), file))
-    except FileError as error:
-        sys.exit(f"error: {error}")
-    except ValidationError as error:
-        sys.exit(f"error: {error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}")
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more as it ends
-        sys.exit(f"error: cannot write to the terminal: {error.strerror}")
+    if sys.stdin is None or sys.stdout is None:
+        sys.exit("error: a chat needs stdin and stdout, and one of them is closed")
+    for stream in sys.stdin, sys.stdout:
+        stream.reconfigure(errors="replace")
+    with suppress(ImportError):  # there is none on Windows, and no need of it
+        import_module("readline")  # with it input() takes long lines, edits them, and takes a pasted text as one
+    with (
+        clear_ending(FileError),
+        writing(),
+        answering(arguments, rehearse),
+        ChatPromptrun(model=arguments.model) as model,
+        JsonLines(arguments.keep, BEGINS) if arguments.keep else nullcontext() as file,
+    ):
+        talk(Chat(model, Console(), file))
 
 
 if __name__ == "__main__":

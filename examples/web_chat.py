@@ -6,7 +6,7 @@
 # ///
 """A chat in the browser: the answer comes token by token, and stopping it stops the model, too.
 
-The page is all here, and keeps the conversation in the browser: each tab its own, and a new tab goes on from the last.
+The page, `web_chat.html`, keeps the conversation in the browser: each tab its own, and a new tab goes on from the last.
 The server keeps nothing: it passes a conversation to the model, and the answer back as server-sent events. It listens
 on this machine alone.
 """
@@ -20,11 +20,13 @@ import secrets
 import socket
 import sys
 from contextlib import aclosing, asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 try:
     import uvicorn
     from chat_rehearsal import rehearse
+    from endings import clear_ending, say
     from promptrun_or_offline import answering, command_line
     from pydantic import BaseModel, Field, ValidationError
     from sse_starlette import EventSourceResponse
@@ -38,8 +40,8 @@ try:
     from langchain_promptrun import ChatPromptrun, PromptrunError
 except ModuleNotFoundError as missing:
     raise SystemExit(
-        f"error: {missing.name} is not installed: use `uv run examples/web_chat.py`, "
-        "or `pip install --group apps --editable .` first"
+        f"error: {missing.name.partition('.')[0]} is not installed: use `uv run examples/web_chat.py`, "
+        "or `pip install --group apps --editable .` first (pip 25.1 or newer)"
     ) from missing
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+PAGE = Path(__file__).with_name("web_chat.html").read_text("utf-8")
 HOST = "127.0.0.1"
 MOST_CHARACTERS = 20_000
 MOST_BYTES = 1_000_000
@@ -115,7 +118,8 @@ async def conversation(request: Request) -> list[Turn]:
         turns = Conversation.model_validate_json(body).messages
     except ValidationError as error:
         fault = error.errors()[0]
-        raise HTTPException(400, f"Not a conversation: {'.'.join(map(str, fault['loc']))}: {fault['msg']}.") from error
+        parts = "Not a conversation", ".".join(map(str, fault["loc"])), fault["msg"]
+        raise HTTPException(400, ": ".join(filter(None, parts)) + ".") from error
     question = turns[-1]
     if question.role != "user" or not question.content.strip():
         raise HTTPException(400, "There is no question.")
@@ -151,222 +155,6 @@ async def events(model: ChatPromptrun, messages: list[dict[str, Any]]) -> AsyncI
         yield json.dumps({"end": end} if said else nothing)
 
 
-PAGE = """\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Promptrun chat</title>
-<link rel="icon" href="data:,">
-<style nonce="{nonce}">
-  :root { color-scheme: light dark; --line: light-dark(#dfe3e8, #333a44); --soft: light-dark(#5b6573, #9aa5b4);
-    --back: light-dark(#f6f7f9, #14171c); --card: light-dark(#fff, #1d2229); --own: light-dark(#dfeafe, #24406e);
-    --strong: light-dark(#1f5fd6, #79a7ff); --wrong: light-dark(#a1260d, #ff9d88) }
-  * { box-sizing: border-box }
-  body { margin: 0; height: 100dvh; display: flex; flex-direction: column; background: var(--back);
-    font: 16px/1.5 system-ui, sans-serif }
-  header, form, #log { width: 100%; max-width: 46rem; margin: 0 auto; padding: .8rem 1rem }
-  header { display: flex; align-items: baseline; gap: .8rem }
-  h1 { font-size: 1.1rem; margin: 0 }
-  header span { flex: 1; color: var(--soft); font-size: .85rem }
-  #log { flex: 1; overflow-y: auto; scrollbar-width: thin; display: flex; flex-direction: column; gap: .7rem }
-  #log:empty::before { content: "Ask something."; color: var(--soft); margin: auto }
-  article { max-width: 85%; padding: .6rem .9rem; border: 1px solid var(--line); border-radius: .9rem;
-    background: var(--card); white-space: pre-wrap; overflow-wrap: anywhere }
-  article.user { align-self: flex-end; background: var(--own); border-color: transparent }
-  article.assistant { align-self: flex-start }
-  small { display: block; margin-top: .3rem; color: var(--soft); font-size: .8rem }
-  #problem { color: var(--wrong); border: 1px solid; border-radius: .9rem; padding: .6rem .9rem; margin: 0 }
-  #problem:empty, small:empty, [hidden] { display: none !important }
-  form { display: flex; flex-wrap: wrap; gap: .3rem .6rem; align-items: end }
-  label, #problem { width: 100% }
-  label { color: var(--soft); font-size: .85rem }
-  textarea, button { font: inherit; color: inherit; border: 1px solid var(--line); border-radius: .7rem;
-    padding: .5rem .9rem; background: var(--card) }
-  textarea { flex: 1; resize: none; field-sizing: content; min-height: 2.6rem; max-height: 10rem }
-  #send, #stop { color: #fff; background: #1f5fd6; border-color: #1f5fd6 }
-  :focus-visible { outline: 2px solid var(--strong); outline-offset: 1px }
-</style>
-</head>
-<body>
-<header><h1>Promptrun chat</h1><span>{model}</span><button id="new" type="button">New chat</button></header>
-<main id="log" role="log" aria-label="Conversation" tabindex="0"></main>
-<form id="form">
-  <p id="problem" role="alert"></p>
-  <label for="question">Your message (Enter sends, Shift+Enter starts a line, Esc stops the answer)</label>
-  <textarea id="question" rows="1" autofocus></textarea>
-  <button id="again" type="button" hidden>Try again</button>
-  <button id="send">Send</button>
-  <button id="stop" type="button" hidden>Stop</button>
-</form>
-<script nonce="{nonce}" type="module">
-const [log, form, question, problem, again, send, stop, fresh] =
-  ["log", "form", "question", "problem", "again", "send", "stop", "new"].map((id) => document.getElementById(id));
-const LOST = "The connection to this chat's server was lost. The conversation is kept here.";
-const FULL = "This browser has no room left to keep the conversation: it will be gone when you close the page.";
-const CUT = "This answer is not whole.";
-const STOPPED = "Stopped.";
-const DOLLARS = new Intl.NumberFormat("en", { style: "currency", currency: "USD", maximumSignificantDigits: 3 });
-let turns = [];
-let kept = "[]";
-let running = null;  // aborts the answer under way
-
-function load() {
-  try {
-    kept = sessionStorage.getItem("turns") ?? localStorage.getItem("turns") ?? kept;
-    turns = JSON.parse(kept);
-    turns.forEach(show);
-  } catch {
-    clear();
-  }
-  offerAgain();
-}
-
-function clear() {
-  turns = [];
-  log.replaceChildren();
-}
-
-// The session's store is this tab's alone. From the other a new tab goes on; an empty chat replaces only its own there.
-function keep() {
-  const before = kept;
-  kept = JSON.stringify(turns);
-  try {
-    sessionStorage.setItem("turns", kept);
-    if (turns.length || localStorage.getItem("turns") === before) localStorage.setItem("turns", kept);
-  } catch {
-    problem.textContent ||= FULL;
-  }
-}
-
-function offerAgain() {
-  again.hidden = !(turns.at(-1)?.role === "user" || turns.at(-1)?.note === CUT);
-}
-
-// Texts only ever become text, never markup.
-function show(turn) {
-  const article = document.createElement("article");
-  article.className = turn.role;
-  article.setAttribute("aria-label", turn.role === "user" ? "You" : "Answer");
-  const text = article.appendChild(document.createElement("div"));
-  const note = article.appendChild(document.createElement("small"));
-  text.textContent = turn.content;
-  note.textContent = turn.note ?? "";
-  log.append(article);
-  log.scrollTop = log.scrollHeight;
-  return { article, text, note };
-}
-
-function busy(controller) {
-  running = controller;
-  send.hidden = Boolean(controller);
-  stop.hidden = !controller;
-  log.setAttribute("aria-busy", Boolean(controller));
-}
-
-async function* events(response) {
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  for (let rest = ""; ;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const lines = (rest + value).split("\\n");
-    rest = lines.pop();
-    for (const line of lines) if (line.startsWith("data: ")) yield JSON.parse(line.slice(6));
-  }
-}
-
-// Adds what comes to the turn and tells what went wrong; null: nothing did.
-async function receive(response, turn, bubble) {
-  for await (const event of events(response)) {
-    if (event.text) {
-      const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
-      if (!turn.content) {
-        turns.push(turn);
-        bubble.note.textContent = "Writing…";
-      }
-      turn.content += event.text;
-      bubble.text.append(event.text);
-      if (atEnd) log.scrollTop = log.scrollHeight;
-    } else if (event.end) {
-      const { tokens, cost } = event.end;
-      turn.note = [tokens, cost === null ? "" : DOLLARS.format(cost)].filter(Boolean).join(" · ");
-      return null;
-    } else {
-      return event.error + (event.retry_after ? ` Try again in ${Math.ceil(event.retry_after)} seconds.` : "");
-    }
-  }
-  return LOST;
-}
-
-async function answer() {
-  const controller = new AbortController();
-  const messages = turns.map(({ role, content }) => ({ role, content }));
-  const turn = { role: "assistant", content: "", note: CUT };
-  const bubble = show({ ...turn, note: "Thinking…" });
-  const options = { method: "POST", headers: { "Content-Type": "application/json" }, signal: controller.signal };
-  let wrong = null;
-  problem.textContent = "";
-  again.hidden = true;
-  busy(controller);
-  try {
-    const response = await fetch("/chat", { ...options, body: JSON.stringify({ messages }) });
-    wrong = response.ok ? await receive(response, turn, bubble) : await response.text();
-  } catch (error) {
-    if (!controller.signal.aborted) wrong = LOST;
-  }
-  if (controller.signal.aborted) turn.note = controller.signal.reason;
-  bubble.note.textContent = turn.note;
-  if (!turn.content) bubble.article.remove();
-  offerAgain();
-  problem.textContent = wrong ?? "";
-  keep();
-  busy(null);
-  question.focus();
-}
-
-form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  const content = question.value.trim();
-  if (running) return;
-  if (!content) { problem.textContent = "Write a message first."; return; }
-  if (content.length > {most}) {
-    problem.textContent = `A message may have at most {most} characters; this one has ${content.length}.`;
-    return;
-  }
-  turns.push({ role: "user", content });
-  show(turns.at(-1));
-  question.value = "";
-  keep();
-  answer();
-});
-question.addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-  event.preventDefault();
-  form.requestSubmit();
-});
-document.addEventListener("keydown", (event) => { if (event.key === "Escape") running?.abort(STOPPED); });
-stop.addEventListener("click", () => running?.abort(STOPPED));
-again.addEventListener("click", () => {
-  if (turns.at(-1)?.role === "assistant") { turns.pop(); log.lastElementChild.remove(); }
-  answer();
-});
-fresh.addEventListener("click", () => {
-  if (running) return;
-  clear();
-  problem.textContent = "";
-  again.hidden = true;
-  keep();
-  question.focus();
-});
-addEventListener("pagehide", () => { running?.abort(CUT); keep(); });
-load();
-</script>
-</body>
-</html>
-"""
-
-
 def port(text: str) -> int:
     """Read the number of a port."""
     if (number := int(text)) not in range(2**16):
@@ -384,14 +172,14 @@ def main() -> None:
         listener = socket.create_server((HOST, arguments.port))
     except OSError as error:
         sys.exit(f"error: port {arguments.port} cannot be used ({error}): name another one with --port")
-    with listener, answering(arguments, rehearse), suppress(KeyboardInterrupt):
-        try:
-            model = ChatPromptrun(model=arguments.model)
-        except ValidationError as error:
-            sys.exit(f"error: {error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}")
-        print(f"web chat at http://{HOST}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True)
-        config = uvicorn.Config(app(model), log_level="warning", ws="none", timeout_graceful_shutdown=3)
-        uvicorn.Server(config).run(sockets=[listener])
+    # What Ctrl-C cuts off is no fault of the server's.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: "without completing" not in record.getMessage())
+    with listener, clear_ending(), answering(arguments, rehearse), suppress(KeyboardInterrupt):
+        model = ChatPromptrun(model=arguments.model)
+        say(f"web chat at http://{HOST}:{listener.getsockname()[1]} (Ctrl-C ends it)")
+        # Whether colours fit, uvicorn would ask stdout, which may be closed.
+        options = {"log_level": "warning", "use_colors": False, "ws": "none", "timeout_graceful_shutdown": 3}
+        uvicorn.Server(uvicorn.Config(app(model), **options)).run(sockets=[listener])
 
 
 if __name__ == "__main__":

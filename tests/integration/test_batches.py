@@ -111,6 +111,15 @@ def test_the_prompts_may_come_from_a_file(run, file, tmp_path):
     assert {line["id"]: line["prompt"] for line in lines(file)} == {0: "Name a star.", 1: "Name a \N{OWL}."}
 
 
+def test_each_line_of_a_file_is_one_prompt_whatever_it_holds_and_a_byte_order_mark_is_none_of_it(
+    run, promptrun_server, tmp_path
+):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_bytes("Name a\u2028star.\r\nName an\f\x85owl.\nBye.".encode("utf-8-sig"))
+    assert run("--prompts", prompts).error is None
+    assert set(asked(promptrun_server)) == {"Name a\u2028star.", "Name an\f\x85owl.", "Bye."}
+
+
 def test_the_same_command_asks_only_for_the_rest_wherever_the_last_line_was_torn(run, file, promptrun_server):
     run("--count", 3)
     whole = file.read_bytes()
@@ -383,6 +392,7 @@ def start(promptrun_server, file):
             stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
         started.append(process)
         return process
@@ -468,6 +478,37 @@ def test_on_a_cluster_a_killed_worker_loses_nothing_and_repeats_nothing(name, st
     handed_out = 4 * 16  # before the calls were let go
     assert max(request.time for request in promptrun_server.requests) - released >= (300 - handed_out) / 200 - 0.05
     assert len({request.connection for request in promptrun_server.requests}) <= 48
+
+
+def test_ctrl_c_while_a_dask_cluster_comes_up_ends_it_all_without_a_traceback(start):
+    """As a terminal sends it: to the program and to the processes that it started."""
+    pytest.importorskip("distributed")
+    psutil = pytest.importorskip("psutil")
+    program = start(EXAMPLES / "batch_dask.py", "--count", "100000")
+    family = psutil.Process(program.pid)
+    end = time.monotonic() + WAIT
+    while len(begun := family.children(recursive=True)) < 2:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    os.killpg(program.pid, signal.SIGINT)
+    _, on_stderr = program.communicate(timeout=WAIT)
+    assert program.returncode == 130
+    assert on_stderr.endswith("interrupted; the same command goes on with the rest\n")
+    assert "Traceback" not in on_stderr
+    _, left = psutil.wait_procs(begun, WAIT)
+    assert left == []
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_where_a_part_of_a_cluster_is_missing_its_package_is_named_and_the_pip_that_it_takes(name, tmp_path):
+    package = CLUSTERS[name]
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text(f"import {package}.parts")
+    there = environment() | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, EXAMPLES / name]
+    done = subprocess.run(command, env=there, capture_output=True, text=True, timeout=WAIT, check=False)
+    how = f"use `uv run examples/{name}`, or `pip install --group apps --editable .` first (pip 25.1 or newer)"
+    assert (done.returncode, done.stderr) == (1, f"error: {package} is not installed: {how}\n")
 
 
 DEADLY = """

@@ -150,7 +150,7 @@ def test_an_application_without_one_of_its_dependencies_says_how_to_get_it(name,
     command = [sys.executable, path, "--help"]
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    how = f"use `uv run examples/{name}.py`, or `pip install --group apps --editable .` first"
+    how = f"use `uv run examples/{name}.py`, or `pip install --group apps --editable .` first (pip 25.1 or newer)"
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"error: {missing} is not installed: {how}\n"
 

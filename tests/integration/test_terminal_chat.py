@@ -193,6 +193,35 @@ def test_an_answer_longer_than_the_screen_shows_its_end_while_it_grows(terminal,
     assert chat.leave() == 0
 
 
+LONG = "long " * 1200
+PASTED = "Line one.\nLine two.\nLine three."
+
+
+def typed(terminal, server, keys):
+    """What the model is asked after some keys, while the screen is read: a terminal holds but 4,096 bytes each way."""
+    chat = terminal()
+    typing = threading.Thread(target=chat.type, args=(keys,))
+    typing.start()
+    chat.until("first token after")
+    typing.join()
+    assert chat.leave() == 0
+    return [contents(request) for request in server.requests]
+
+
+def test_a_line_longer_than_a_terminal_holds_is_taken_whole(terminal, promptrun_server):
+    assert typed(terminal, promptrun_server, LONG + "end.\n") == [[LONG + "end."]]
+
+
+def test_arrow_keys_edit_the_line(terminal, promptrun_server):
+    assert typed(terminal, promptrun_server, "Helo.\x1b[D\x1b[Dl\n") == [["Hello."]]
+
+
+def test_a_pasted_text_of_several_lines_is_one_question(terminal, promptrun_server):
+    if "libedit" in pytest.importorskip("readline").__doc__:
+        pytest.skip("libedit knows nothing of pasting")
+    assert typed(terminal, promptrun_server, f"\x1b[200~{PASTED}\x1b[201~\n") == [[PASTED]]
+
+
 # through pipes
 
 
@@ -281,21 +310,48 @@ def test_on_a_full_disk_the_chat_says_so_and_goes_on_in_memory(say, promptrun_se
     assert contents(promptrun_server.requests[-1]) == ["I am Nino.", "Hello, Nino.", "Who am I?"]
 
 
-def test_where_nothing_can_be_shown_the_answer_is_still_kept(environment, promptrun_server, tmp_path):
-    file = tmp_path / "chat.jsonl"
-    promptrun_server.queue("Hello, Nino.")
+def ended(environment, *command, stdout=subprocess.PIPE, said="I am Nino.\n"):
+    """Run a program to its end."""
+    return subprocess.run(
+        [*command],
+        env=environment,
+        input=said.encode(),
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        timeout=WAIT,
+        check=False,
+    )
+
+
+def test_where_nothing_can_be_shown_the_program_says_so_and_ends(environment):
     with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(
-            [sys.executable, PROGRAM, "--keep", file],
-            env=environment,
-            input=b"I am Nino.\n",
-            stdout=full,
-            stderr=subprocess.PIPE,
-            timeout=WAIT,
-            check=False,
-        )
+        done = ended(environment, sys.executable, PROGRAM, stdout=full)
     assert done.returncode == 1
     assert done.stderr == b"error: cannot write to the terminal: No space left on device\n"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-"])
+def test_without_stdin_or_stdout_the_program_says_so_and_ends(environment, closed):
+    done = ended(environment, "sh", "-c", f'exec "$0" "$1" {closed}', sys.executable, PROGRAM)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr == b"error: a chat needs stdin and stdout, and one of them is closed\n"
+
+
+def test_what_the_terminals_encoding_lacks_is_marked_as_such(environment, promptrun_server):
+    promptrun_server.queue("caf\xe9 \N{OWL}")
+    done = ended(environment | {"PYTHONIOENCODING": "latin-1"}, sys.executable, PROGRAM)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"caf\xe9 ?" in done.stdout
+
+
+def test_where_a_part_of_a_package_is_missing_the_package_is_named_and_the_pip_that_it_takes(environment, tmp_path):
+    (tmp_path / "rich").mkdir()
+    (tmp_path / "rich" / "__init__.py").touch()
+    done = ended(environment | {"PYTHONPATH": str(tmp_path)}, sys.executable, PROGRAM)
+    assert done.stderr.decode() == (
+        "error: rich is not installed: use `uv run examples/terminal_chat.py`, "
+        "or `pip install --group apps --editable .` first (pip 25.1 or newer)\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ def test_a_client_that_leaves_takes_the_request_to_the_model_with_it(server, cli
 @pytest.mark.parametrize(
     ("body", "status", "message"),
     [
-        (b"", 400, "Not a conversation: : Invalid JSON"),
+        (b"", 400, "Not a conversation: Invalid JSON"),
         (b"{", 400, "Not a conversation"),
         (b"\xff", 400, "Not a conversation"),
         (b'{"messages": []}', 400, "Not a conversation: messages: List should have at least 1 item"),
@@ -243,6 +243,57 @@ def test_the_documented_command_runs_it_offline(start):
     status, said = program.end()
     assert "The API key has expired." in events[0]["error"]
     assert (status, said.partition("http")[0]) == (0, "offline: a stand-in server at ")
+
+
+def test_ctrl_c_during_an_answer_ends_the_program_quietly_and_the_request_to_the_model(server, start):
+    _, answer = held(*WORDS)
+    server.queue(answer)
+    program = start(env=environment(server))
+    with (
+        httpx.Client(trust_env=False, timeout=WAIT) as client,
+        client.stream("POST", f"{program.url}/chat", json=asking("Count.")) as response,
+    ):
+        events = documents(response)
+        next(events)
+        assert program.end() == (0, "")
+    (request,) = server.wait_for_disconnects(1, WAIT)
+    assert not request.answered
+
+
+def ended(*arguments, **options):
+    """Run the program to its end; return its exit status and what it said on stderr."""
+    command = [sys.executable, PROGRAM, *arguments]
+    options = {"env": BARE, "stdout": subprocess.PIPE, **options}
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=WAIT, check=False, **options)
+    return done.returncode, done.stderr
+
+
+def test_where_its_address_cannot_be_shown_the_program_says_so_and_ends():
+    with Path("/dev/full").open("wb") as full:
+        status, said = ended("--offline", "--port", "0", stdout=full)
+    assert status == 1
+    assert said.splitlines()[1:] == ["error: cannot write to the terminal: No space left on device"]
+
+
+def test_the_program_runs_although_stdout_is_closed(monkeypatch):
+    monkeypatch.syspath_prepend(PROGRAM.parent)
+    program = importlib.import_module("web_chat")
+    ran = []
+    monkeypatch.setattr(program.uvicorn.Server, "run", lambda _, sockets: ran.extend(sockets))
+    monkeypatch.setattr(sys, "argv", [PROGRAM.name, "--offline", "--port", "0"])
+    monkeypatch.setattr(sys, "stdout", None)
+    program.main()
+    assert len(ran) == 1
+
+
+def test_where_a_part_of_a_package_is_missing_the_package_is_named_and_the_pip_that_it_takes(tmp_path):
+    (tmp_path / "starlette").mkdir()
+    (tmp_path / "starlette" / "__init__.py").touch()
+    how = "use `uv run examples/web_chat.py`, or `pip install --group apps --editable .` first (pip 25.1 or newer)"
+    assert ended("--help", env=BARE | {"PYTHONPATH": str(tmp_path)}) == (
+        1,
+        f"error: starlette is not installed: {how}\n",
+    )
 
 
 @pytest.mark.parametrize("port", ["taken", "65536", "x"])
@@ -390,6 +441,69 @@ def test_stopping_an_answer_closes_the_request_to_the_model_and_keeps_what_came(
     page.said("And on.")
     sent = [(message["role"], message["content"]) for message in server.requests[-1].body["messages"]]
     assert sent == [("user", "Count."), ("assistant", "One "), ("user", "Go on.")]
+
+
+PIECES = [f"{number} " for number in range(8000)]
+COUNT_CHANGES = """
+window.changes = 0;
+new MutationObserver((changes) => { window.changes += changes.length })
+  .observe(document.getElementById("log"), { childList: true, characterData: true, subtree: true });
+"""
+
+
+def test_an_answer_of_8000_pieces_appears_whole_but_not_piece_by_piece(page, server):
+    server.queue(Reply("".join(PIECES), pieces=PIECES))
+    page.driver.execute_script(COUNT_CHANGES)
+    page.ask("Count.")
+    page.said("".join(PIECES))
+    assert page.driver.execute_script("return window.changes") < len(PIECES) / 2
+
+
+def test_an_answer_of_8000_pieces_can_be_stopped_in_its_middle_and_all_that_came_is_kept(page, server):
+    _, answer = held(*PIECES, after=4000)
+    server.queue(answer)
+    page.ask("Count.")
+    came = "".join(PIECES[:4000])
+    page.until(lambda: page.bubbles[1:] and page.bubbles[1][1] == came)
+    press_stop(page)
+    server.wait_for_disconnects(1, WAIT)
+    page.until(lambda: page.bubbles[1] == ("Answer", came, "Stopped."))
+    page.driver.refresh()
+    page.until(lambda: page.bubbles[1:] and page.bubbles[1] == ("Answer", came, "Stopped."))
+
+
+FLOOD = """
+const [piece, comment] = ['data: {"text": "On. "}\\n\\n', ': ping\\n\\n'].map((text) => new TextEncoder().encode(text));
+let pieces = 1000;
+window.fetch = async (_, { signal }) => new Response(new ReadableStream({
+  start(flood) { signal.addEventListener("abort", () => flood.error(signal.reason)) },
+  pull(flood) { flood.enqueue(pieces-- > 0 ? piece : comment) },
+}));
+"""
+
+
+def test_what_came_is_shown_and_stop_is_noticed_although_there_is_always_more_to_read(page):
+    page.driver.execute_script(FLOOD)
+    page.ask("Go on.")
+    page.until(lambda: page.bubbles[1:] and page.bubbles[1][1] == "On. " * 1000)
+    press_stop(page)
+    page.until(lambda: page.bubbles[1][2] == "Stopped.")
+
+
+def test_what_has_to_wait_for_the_end_of_an_answer_says_so(page, server):
+    release, answer = held(*WORDS)
+    server.queue(answer)
+    page.ask("Count.")
+    page.until(lambda: page.bubbles[1:] and page.bubbles[1][1] == "One ")
+    assert not page.find("new").is_enabled()
+    page.ask("And on.")
+    page.until(lambda: page.problem == "Wait for the answer, or stop it.")
+    assert page.find("question").get_property("value") == "And on."
+    release.set()
+    page.said("One two three.")
+    assert page.problem == ""
+    assert page.find("new").is_enabled()
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
