@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _EXAMPLES = ("Answer in one sentence.", "Answer in one sentence, in {{language}}.")
 """What a stand-in server's prompt says, version by version."""
 
+_NO_NEWLINE = "\\ No newline at end of file"
+
 
 def run(arguments: argparse.Namespace) -> None:
     """Show the prompt.
@@ -131,14 +133,14 @@ def _tell(record: PromptRecord) -> None:
 
 
 def _difference(old: PromptRecord, new: PromptRecord) -> str:
-    lines = difflib.unified_diff(
-        old.prompt.splitlines(),
-        new.prompt.splitlines(),
-        f"version {old.version}",
-        f"version {new.version}",
-        lineterm="",
-    )
-    return "".join(f"{line}\n" for line in lines)
+    names = f"version {old.version}", f"version {new.version}"
+    lines = difflib.unified_diff(_lines(old.prompt), _lines(new.prompt), *names)
+    return "".join(line if line.endswith("\n") else f"{line}\n{_NO_NEWLINE}\n" for line in lines)
+
+
+def _lines(text: str) -> list[str]:
+    """Lines with their ends, as diff counts them: a carriage return is part of its line."""
+    return io.StringIO(text, newline="\n").readlines()
 
 
 def _write(text: str) -> None:

@@ -11,8 +11,10 @@ import logging
 import os
 import threading
 import weakref
-from contextlib import suppress
-from contextvars import Context
+from collections import deque
+from contextlib import contextmanager, suppress
+from contextvars import Context, ContextVar, copy_context
+from functools import partial
 from typing import TYPE_CHECKING
 
 from langchain_promptrun._prompt_behind import THREAD, Behind, DaemonThreads
@@ -20,7 +22,7 @@ from langchain_promptrun._prompt_flight import Flight
 from langchain_promptrun._prompt_refresh import may_pass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from langchain_promptrun._prompt_disk import Shelf
     from langchain_promptrun._prompt_flight import Signal
@@ -39,7 +41,7 @@ class Asker:
         freshness: When to ask for it.
         shelf: Where the last good record is kept between processes.
         fallback: What to serve where there is none at all.
-        on_change: Told of each change, in the thread or event loop that found it.
+        on_change: Told of each change, one after the other, in a thread or event loop that found one.
 
     Attributes:
         behind: What runs behind the callers.
@@ -68,6 +70,8 @@ class Asker:
         self._lock = threading.RLock()
         self._flight: Flight | None = None
         self._was_cut_off = False
+        self._untold: deque[Callable[[], object]] = deque()
+        self._telling = threading.Lock()
 
     def forked(self) -> None:
         """Begin anew in the child; the parent's threads are not here."""
@@ -117,20 +121,35 @@ class Asker:
             return flight, True
 
     def _ask(self) -> Flight | None:
+        self._check_ring()
         flight, is_mine = self._board(None, blocked=running_loop())
         if flight is not None:
             self._fly(flight) if is_mine else flight.join()
         return flight
 
     async def _aask(self) -> Flight | None:
-        flight, is_mine = self._board(asyncio.get_running_loop())
+        self._check_ring()
+        loop = asyncio.get_running_loop()
+        flight, is_mine = self._board(loop)
         if flight is not None:
-            await (self._afly(flight) if is_mine else flight.ajoin())
+            # a request of the prompt's: who began it may give up, and the others still get what it brings
+            task = self._depart_on(loop, flight, copy_context()) if is_mine else None
+            await flight.ajoin()
+            if task is not None and flight.is_empty and (self.behind.is_over or not flight.stopped.is_set()):
+                await task  # raises what ended it
         return flight
+
+    def _check_ring(self) -> None:
+        """Refuse to wait for a request that cannot go on before the one who would wait does."""
+        if self._flight in _flying.get():
+            raise RuntimeError(
+                f"{self._source.label} is asked for within its own first request (by the function for its key, a hook "
+                "of its client, or a signal handler), which would wait for itself."
+            )
 
     def _fly(self, flight: Flight) -> None:
         try:
-            with flight.caught:
+            with flight.caught, _within(flight):
                 flight.record = self._source.fetch()
             self._use_shelf(flight)
         finally:
@@ -138,7 +157,7 @@ class Asker:
 
     async def _afly(self, flight: Flight) -> None:
         try:
-            with flight.caught:
+            with flight.caught, _within(flight):
                 flight.record = await self._source.afetch()
             if self._shelf is not None:
                 with suppress(RuntimeError):  # the interpreter is ending, and starts no thread
@@ -155,29 +174,52 @@ class Asker:
                 self._shelf.write(flight.record)
             elif self._freshness.record is None and may_pass(flight.caught.error):
                 flight.stored = self._shelf.read()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: the record holds what JSON cannot
             if self._freshness.may_warn():
                 logger.warning("%s cannot be kept in cache_dir: %s", self._source.label, error)
 
     def _land(self, flight: Flight) -> None:
         """The request has ended: well, badly, or because its thread or task did."""
-        change, warns = None, False
+        warns = False
         with self._lock:
             if self._flight is flight:
                 self._flight = None
                 self._was_cut_off = flight.is_empty and not flight.stopped.is_set()
                 if flight.record is not None:
-                    change = self._freshness.succeeded(flight.record)
+                    self._succeeded(flight.record)
                 elif flight.caught.error is not None:
                     warns = self._freshness.failed(flight.caught.error, flight.stored or self._fallback)
         flight.landed.set()
         if warns and not self.behind.is_over:
             self._warn(flight.caught.error)
+        self._tell()
+
+    def _succeeded(self, record: PromptRecord) -> None:
+        change = self._freshness.succeeded(record)
         if change is not None and self._on_change is not None:
+            self._untold.append(partial(self._on_change, change.old, change.new))
+
+    def _tell(self) -> None:
+        """Tell of changes in their order, one at a time; who finds another at it leaves the telling to that one."""
+        while self._untold and self._telling.acquire(blocking=False):
             try:
-                self._on_change(change.old, change.new)
-            except Exception:
-                logger.exception("on_change of %s failed", self._source.label)
+                while self._untold:
+                    self._tell_one(self._untold.popleft())
+            finally:
+                self._telling.release()
+
+    def _tell_one(self, job: Callable[[], object]) -> None:
+        try:
+            job()
+        except Exception:
+            logger.exception("on_change of %s failed", self._source.label)
+
+    def _late(self, flight: Flight, error: Exception) -> None:
+        """Count a request that is still on its way as a failure."""
+        with self._lock:
+            warns = self._flight is flight and self._freshness.failed(error)
+        if warns:
+            self._warn(error)
 
     def _warn(self, error: Exception | None) -> None:
         record = self._freshness.record
@@ -211,9 +253,11 @@ class Asker:
         loop.set_default_executor(DaemonThreads())
         await asyncio.wait([self._depart_on(loop, flight)])
 
-    def _depart_on(self, loop: asyncio.AbstractEventLoop, flight: Flight) -> asyncio.Task[None]:
-        """Ask in a task, in a context of its own, for it is no part of the caller's run."""
-        task = loop.create_task(self._afly(flight), context=Context())
+    def _depart_on(
+        self, loop: asyncio.AbstractEventLoop, flight: Flight, context: Context | None = None
+    ) -> asyncio.Task[None]:
+        """Ask in a task; without a context, in one of its own, as it is no part of the caller's run."""
+        task = loop.create_task(self._afly(flight), context=Context() if context is None else context)
         task.add_done_callback(lambda _: self._land(flight))
         self.behind.hold(task, flight.stopped)
         return task
@@ -224,6 +268,20 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
     with suppress(RuntimeError):
         return asyncio.get_running_loop()
     return None
+
+
+_flying: ContextVar[tuple[Flight, ...]] = ContextVar("promptrun_prompt_flying", default=())
+"""Requests that the code which runs here is a part of."""
+
+
+@contextmanager
+def _within(flight: Flight) -> Iterator[None]:
+    token = _flying.set((*_flying.get(), flight))
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # a task that is collected ends outside its context
+            _flying.reset(token)
 
 
 _askers: weakref.WeakSet[Asker] = weakref.WeakSet()

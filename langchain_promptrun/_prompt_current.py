@@ -16,6 +16,7 @@ from langchain_promptrun._copies import check_picklable
 from langchain_promptrun._prompt_disk import Shelf
 from langchain_promptrun._prompt_family import Hold, Lease
 from langchain_promptrun._prompt_fields import PromptFields
+from langchain_promptrun._prompt_flight import Signal
 from langchain_promptrun._prompt_follower import Follower
 from langchain_promptrun._prompt_functions import Functions
 from langchain_promptrun._prompt_record import FALLBACK_VERSION, PromptChange, PromptProject, PromptRecord
@@ -42,7 +43,8 @@ class CurrentPrompt(PromptFields):
         Raises:
             PromptrunError: There is no such prompt, or it cannot be had.
         """
-        return self._hold().lease.follower.get()
+        hold = self._hold()  # kept until the answer is there
+        return hold.lease.follower.get()
 
     async def apull(self) -> PromptRecord:
         """Do what `pull` does, in async code.
@@ -50,7 +52,8 @@ class CurrentPrompt(PromptFields):
         Raises:
             PromptrunError: There is no such prompt, or it cannot be had.
         """
-        return await self._hold().lease.follower.aget()
+        hold = self._hold()
+        return await hold.lease.follower.aget()
 
     # Changes.
 
@@ -58,34 +61,36 @@ class CurrentPrompt(PromptFields):
         """Iterate over changes, as `(old, new)`, until `close` is called; for a pinned version there are none.
 
         Args:
-            interval: Seconds between two requests, 5 at least. Default 5. `refresh` does not count here.
+            interval: Seconds between two requests, 5 at least and 30 days at most. Default 5. `refresh` does not count
+                here.
 
         Raises:
-            ValueError: The interval is too short.
+            ValueError: The interval is too short or too long.
             PromptrunError: There is no record to begin with. Later failures are logged, and asked again after.
         """
-        return self._watch(_interval(interval))
-
-    def _watch(self, interval: float) -> Iterator[PromptChange]:
-        # the frame holds the prompt, whose end would be the end of watching
         hold = self._hold()
-        yield from hold.lease.follower.watch(interval, hold.stopped)
+        return self._watch(_interval(interval), hold, hold.stopped)
+
+    def _watch(self, interval: float, hold: Hold, stopped: Signal) -> Iterator[PromptChange]:
+        # the frame holds the prompt, whose end would be the end of watching
+        yield from hold.lease.follower.watch(interval, stopped)
 
     def awatch(self, interval: float | None = None) -> AsyncIterator[PromptChange]:
         """Do what `watch` does, in async code.
 
         Args:
-            interval: Seconds between two requests, 5 at least. Default 5. `refresh` does not count here.
+            interval: Seconds between two requests, 5 at least and 30 days at most. Default 5. `refresh` does not count
+                here.
 
         Raises:
-            ValueError: The interval is too short.
+            ValueError: The interval is too short or too long.
             PromptrunError: There is no record to begin with. Later failures are logged, and asked again after.
         """
-        return self._awatch(_interval(interval))
-
-    async def _awatch(self, interval: float) -> AsyncIterator[PromptChange]:
         hold = self._hold()
-        async with aclosing(hold.lease.follower.awatch(interval, hold.stopped)) as changes:
+        return self._awatch(_interval(interval), hold, hold.stopped)
+
+    async def _awatch(self, interval: float, hold: Hold, stopped: Signal) -> AsyncIterator[PromptChange]:
+        async with aclosing(hold.lease.follower.awatch(interval, stopped)) as changes:
             async for change in changes:
                 yield change
 
@@ -155,7 +160,12 @@ class CurrentPrompt(PromptFields):
 
 
 def _interval(seconds: float | None) -> float:
-    shortest = _prompt_refresh.SHORTEST_POLL
-    if seconds is not None and seconds < shortest:
-        raise ValueError(f"interval must be {shortest:g} s at least, or Promptrun limits the rate.")
-    return shortest if seconds is None else seconds
+    shortest, longest = _prompt_refresh.SHORTEST_POLL, _prompt_refresh.LONGEST_POLL
+    if seconds is None:
+        return shortest
+    if shortest <= seconds <= longest:  # false for nan, too
+        return seconds
+    raise ValueError(
+        f"interval must be {shortest:g} s at least, or Promptrun limits the rate, and {longest / 86_400:g} days at "
+        f"most; it is {seconds!r}."
+    )

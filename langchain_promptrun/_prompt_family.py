@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from typing import TYPE_CHECKING, Self
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from langchain_promptrun._prompt_functions import Functions
     from langchain_promptrun._transport import Transport
 
-_MOST = 64
-"""Ways of asking that a family remembers; the oldest gives way."""
+_MOST = 1024
+"""Ways of asking that a family remembers; an eighth of them, used least recently, gives way to more."""
 
 Identity = tuple[object, ...]
 
@@ -63,26 +64,68 @@ class Hold:
         self.lease.follower.behind.stop()
 
 
+class _Way:
+    """An identity that can be looked up, though it may hold what has no hash."""
+
+    __slots__ = ("_hash", "_identity")
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+        self._hash = hash(tuple(part for part in identity if isinstance(part, str | int | float)))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Way) and self._identity == other._identity
+
+
+class _Kept:
+    """A lease, and when it was used last."""
+
+    __slots__ = ("lease", "used")
+
+    def __init__(self, lease: Lease) -> None:
+        self.lease = lease
+        self.used = 0
+
+
 class Family:
-    """The leases of a prompt and its copies. It is no part of what tells one prompt from another."""
+    """The leases of a prompt and its copies. It is no part of what tells one prompt from another.
+
+    A lease that gives way works on while a prompt holds it.
+    """
 
     def __init__(self) -> None:
-        self._leases: list[tuple[Identity, Lease]] = []
+        # without a lock, which a fork could leave locked: each change is one step
+        self._leases: dict[_Way, _Kept] = {}
+        self._uses = itertools.count(1)
 
     def find(self, identity: Identity) -> Lease | None:
         """The lease of those who ask in this way, if there is one."""
-        return next((lease for known, lease in tuple(self._leases) if known == identity), None)
+        kept = self._leases.get(_Way(identity))
+        if kept is None:
+            return None
+        kept.used = next(self._uses)
+        return kept.lease
 
     def lease(self, identity: Identity, make: Callable[[], Lease]) -> Lease:
         """The lease of those who ask in this way; made for the first of them."""
         found = self.find(identity)
         if found is None:
-            made = make()
             # of threads that come together the first one's is found by all
-            self._leases.append((identity, made))
-            found = self.find(identity) or made
-            del self._leases[:-_MOST]
+            kept = self._leases.setdefault(_Way(identity), _Kept(make()))
+            kept.used = next(self._uses)
+            found = kept.lease
+            self._make_room()
         return found
+
+    def _make_room(self) -> None:
+        if len(self._leases) <= _MOST:
+            return
+        by_use = sorted(self._leases.items(), key=lambda item: item[1].used)
+        for way, _ in by_use[: _MOST // 8]:
+            self._leases.pop(way, None)
 
     def __deepcopy__(self, memo: object) -> Self:
         return self

@@ -88,7 +88,8 @@ class PromptFields(ConnectedFields, RunnableSerializable[Any, PromptValue]):
     """Folder for the last good prompts, so that a process starts while Promptrun is down; `~` is your home.
 
     It is used where Promptrun cannot be reached, does not answer within `timeout`, limits the rate or fails (429, 5xx).
-    Where Promptrun hangs it is used the sooner, the shorter `timeout` is. A wrong key, project or tag is an error.
+    Where Promptrun hangs it is used the sooner, the shorter `timeout` is. A wrong key, project or tag is an error at
+    the first fetch; later, when a good text is known, a warning.
     """
 
     fallback: str | None = None
@@ -99,7 +100,8 @@ class PromptFields(ConnectedFields, RunnableSerializable[Any, PromptValue]):
     )
     """Called as `on_change(old, new)` once for each change of version, text, tag, temperature, model or `updated_at`.
 
-    It is called in the thread or event loop that found the change, and must not wait. What it raises is logged.
+    It is called in a thread or event loop that found a change, in the order of the changes and one at a time, and must
+    not wait. What it raises is logged.
     """
 
     family: Family = Field(default_factory=Family, exclude=True, repr=False)
@@ -121,6 +123,11 @@ class PromptFields(ConnectedFields, RunnableSerializable[Any, PromptValue]):
         """The query of GET /prompt."""
         which = {"tag": self.tag or _LATEST} if self.version is None else {"version": self.version}
         return {"projectId": self.project_id, **which}
+
+    @property
+    def address(self) -> dict[str, Any]:
+        """Which prompt it is, and where."""
+        return {"base_url": self.base_url, **self.selector}
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

@@ -28,17 +28,19 @@ LIVENESS = 1.0
 class Signal:
     """An event that threads and tasks can wait for."""
 
-    __slots__ = ("future",)
+    __slots__ = ("_waiters", "future")
 
     def __init__(self) -> None:
         self.future: concurrent.futures.Future[None] = concurrent.futures.Future()
-        # a task that gives up waiting must not cancel it for the others
-        self.future.set_running_or_notify_cancel()
+        self._waiters: dict[Waiter, None] = {}
 
     def set(self) -> None:
         """Wake everybody, once."""
         with suppress(concurrent.futures.InvalidStateError):  # it is set
             self.future.set_result(None)
+        for waiter in tuple(self._waiters):
+            waiter.wake()
+        self._waiters.clear()
 
     def is_set(self) -> bool:
         """Whether it was set."""
@@ -53,20 +55,38 @@ class Signal:
     @contextmanager
     def awaited(self) -> Iterator[Waiter]:
         """Wait in a task."""
-        future = asyncio.wrap_future(self.future)
+        waiter = Waiter(asyncio.get_running_loop())
+        self._waiters[waiter] = None
+        if self.is_set():
+            waiter.wake()
         try:
-            yield Waiter(future)
+            yield waiter
         finally:
-            future.cancel()
+            # nothing is asked of the loop, which may be closed
+            self._waiters.pop(waiter, None)
 
 
 class Waiter:
-    """A task's view of a signal."""
+    """A task's view of a signal.
 
-    __slots__ = ("future",)
+    Args:
+        loop: The task's event loop.
+    """
 
-    def __init__(self, future: asyncio.Future[None]) -> None:
-        self.future = future
+    __slots__ = ("_loop", "future")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.future: asyncio.Future[None] = loop.create_future()
+
+    def wake(self) -> None:
+        """Wake the task, from any thread."""
+        with suppress(RuntimeError):  # the loop is closed, and the task with it
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        if not self.future.done():
+            self.future.set_result(None)
 
     async def wait(self, seconds: float, other: Waiter | None = None) -> bool:
         """Wait for this signal or the other one; returns whether one was set."""
@@ -162,6 +182,11 @@ class Flight:
         pulse = Pulse(self._loop)
         while not self.landed.wait(LIVENESS, stopped) and not self._is_vain(pulse):
             pass
+
+    async def lands_within(self, seconds: float) -> bool:
+        """Wait in a task for the end, so long at most; returns whether it came."""
+        with self.landed.awaited() as waiter:
+            return await waiter.wait(seconds)
 
     async def ajoin(self, stopped: Waiter | None = None) -> None:
         """Wait in a task for the end, or for `stopped`."""

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING
 
 from langchain_promptrun._prompt_asker import Asker, running_loop
 from langchain_promptrun._prompt_record import PromptChange
-from langchain_promptrun.errors import PromptrunError
+from langchain_promptrun.errors import PromptrunError, PromptrunTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
     from langchain_promptrun._prompt_flight import Flight, Signal
     from langchain_promptrun._prompt_record import PromptRecord
+
+SHORT_WAIT = 1.0
+"""Most seconds that a call waits which has a record to serve."""
 
 
 class Follower(Asker):
@@ -58,11 +61,20 @@ class Follower(Asker):
         if loop is None:
             # a thread goes on when the loop of this call has ended
             self._depart(flight, apart=True)
-        elif self._was_cut_off:
-            await self._afly(flight)
         else:
-            self._depart_on(loop, flight)
+            await self._refresh_on(loop, flight)
         return self._freshness.record or record
+
+    async def _refresh_on(self, loop: asyncio.AbstractEventLoop, flight: Flight) -> None:
+        """Ask in a task of this loop; wait for it a little where the last loop ended before it knew.
+
+        Where each call has a loop of its own, nothing would ever come otherwise.
+        """
+        was_cut_off = self._was_cut_off
+        self._depart_on(loop, flight)
+        if was_cut_off and not await flight.lands_within(SHORT_WAIT):
+            # the next calls are not to wait, too
+            self._late(flight, PromptrunTimeoutError(f"no answer within {SHORT_WAIT:g} s"))
 
     def _served(self, last: Flight | None) -> PromptRecord | None:
         """The record; raises what the caller's last attempt failed with, where there is none."""

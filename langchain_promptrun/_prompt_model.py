@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from langchain_core.runnables import RunnableLambda
-
 import langchain_promptrun
-from langchain_promptrun._connection_fields import ConnectionFields
+from langchain_promptrun._connection_fields import ConnectionFields, known_names
+from langchain_promptrun._field_checks import unknown_keyword
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from langchain_core.language_models.base import LanguageModelInput
-    from langchain_core.messages import AIMessage
-    from langchain_core.runnables import Runnable
+    from collections.abc import Iterable, Mapping
 
     from langchain_promptrun._prompt_record import PromptRecord
     from langchain_promptrun.chat_models import ChatPromptrun
@@ -55,35 +50,47 @@ def _named_model(prompt: PromptrunPrompt, record: PromptRecord) -> str:
     return record.model.model
 
 
-def following_model(prompt: PromptrunPrompt, overrides: Mapping[str, Any]) -> Runnable[LanguageModelInput, AIMessage]:
-    """Make a Runnable that asks, at each call, the model that the prompt names then."""
+def check_overrides(kind: type[ChatPromptrun], names: Iterable[str], more: frozenset[str] = frozenset()) -> None:
+    """Refuse a name that is no field, before any request.
 
-    def current(_: LanguageModelInput) -> Any:
-        return prompt.chat_model(**overrides)
+    Args:
+        kind: The class of the model.
+        names: What came.
+        more: Names that would have been right, too.
 
-    async def acurrent(_: LanguageModelInput) -> Any:
-        return await prompt.achat_model(**overrides)
-
-    return RunnableLambda(current, acurrent, name="PromptrunModel")
+    Raises:
+        ValidationError: A name is no field.
+    """
+    known = known_names(kind)
+    for name in names:
+        if name not in known:
+            raise unknown_keyword(kind.__name__, name, known | more, kind.keyword_advice)
 
 
 def named_prompt(
-    prompt: PromptrunPrompt | str | None, arguments: Mapping[str, Any]
+    model: type[ChatPromptrun], prompt: PromptrunPrompt | str | None, arguments: Mapping[str, Any]
 ) -> tuple[PromptrunPrompt, dict[str, Any]]:
     """Sort the arguments of `ChatPromptrun.from_prompt`.
 
     Args:
+        model: The class of the model.
         prompt: A prompt, the id of its project, or None where `project_id` is among the arguments.
         arguments: Fields of the prompt, where none was given, and of the model; both share those of the connection.
 
     Returns:
         The prompt, and the fields of the model.
+
+    Raises:
+        ValidationError: An argument is a field of neither.
     """
     kind = langchain_promptrun.PromptrunPrompt
     if isinstance(prompt, kind):
+        check_overrides(model, arguments)
         return prompt, dict(arguments)
     connection = ConnectionFields.model_fields.keys()
     own = kind.model_fields.keys() - connection - {"name"}
     given = {} if prompt is None else {"project_id": prompt}
     named = {name: value for name, value in arguments.items() if name in own or name in connection}
-    return kind(**given | named), {name: arguments[name] for name in arguments.keys() - own}
+    overrides = {name: value for name, value in arguments.items() if name not in own}
+    check_overrides(model, overrides, frozenset(own))
+    return kind(**given | named), overrides

@@ -2,7 +2,8 @@
 
 A prompt is fresh for so many seconds. After failures it is left alone as Promptrun's Node SDK does it: a 429 doubles
 the wait, up to 16 times; from the third failure in a row on, other errors stretch it by half, up to 4 times; it is
-never longer than 5 minutes.
+never longer than 5 minutes. The wait grows from those seconds where a good record is served, and from 5 at most where
+there is none, or only a substitute.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 SHORTEST_POLL = 5.0
 """Fewest seconds between two polls, as in Promptrun's Node SDK."""
+LONGEST_POLL = 30 * 86_400.0
+"""Most seconds between two polls, which every system's threads can wait for."""
 LONGEST_WAIT = 300.0
 """Most seconds to wait after a failure."""
 
@@ -57,6 +60,7 @@ class Freshness:
     clock: Callable[[], float]
     record: PromptRecord | None = None
     is_lasting: bool = False
+    _is_good: bool = False
     _asked: float = -math.inf
     _warned: float = -math.inf
     _error: PromptrunError | None = None
@@ -83,7 +87,7 @@ class Freshness:
 
     def succeeded(self, record: PromptRecord) -> PromptChange | None:
         """A record came; returns the change that it is."""
-        old, self.record = self.record, record
+        old, self.record, self._is_good = self.record, record, True
         self._asked = self.clock()
         self._error, self._failures, self._multiplier = None, 0, 1.0
         self.is_lasting = self.refresh is None
@@ -124,7 +128,8 @@ class Freshness:
         While there is nothing to serve, a rate limit holds no longer than it says itself.
         """
         asked_for = self._error.retry_after if self._error is not None else None
-        grown = max(interval, _SHORTEST_WAIT) * self._multiplier
+        first = interval if self._is_good else min(interval, SHORTEST_POLL)
+        grown = max(first, _SHORTEST_WAIT) * self._multiplier
         if self.record is None and asked_for is not None and _is_rate_limit(self._error):
             grown = _SHORTEST_WAIT
         return min(max(grown, asked_for or 0.0), LONGEST_WAIT)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from langchain_promptrun._exchange import Request, Timeouts
 from langchain_promptrun._params import plain_values
+from langchain_promptrun._prompt_functions import is_async
 from langchain_promptrun._prompt_record import RecordReader
 from langchain_promptrun._request import BASE_HEADERS, caller_headers, key_of
 from langchain_promptrun.errors import PromptrunError, PromptrunNotFoundError
@@ -50,8 +51,11 @@ class Source:
         self.label = label
         self.is_interruptible = fields.http_client is None and fields.http_async_client is None
         """Whether a thread may ask over a connection of its own, in an event loop that can be stopped."""
-        self.is_bound_to_loop = fields.http_async_client is not None or callable(key)
-        """Whether async requests are to stay on the caller's event loop: the client, or what gives the key, may."""
+        self.is_bound_to_loop = fields.http_async_client is not None or (callable(key) and is_async(key))
+        """Whether async requests are to stay on the caller's event loop: the client, or what gives the key, may.
+
+        A plain function is asked in a thread in any case.
+        """
         self._transport = transport
         self._request = Request(
             method="GET",

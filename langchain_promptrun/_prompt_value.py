@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from langchain_core.prompt_values import ChatPromptValue
 from pydantic import Field
 from typing_extensions import override
+
+from langchain_promptrun._prompt_record import PromptRecord
+
+ORIGIN = "promptrun_origin"
+"""Attribute of a prompt's value with its `Origin`."""
+
+
+class Origin(NamedTuple):
+    """What the messages were made of."""
+
+    address: dict[str, Any]
+    """Which prompt it is, and where."""
+    record: PromptRecord
+    """Its version."""
 
 
 class ManagedPromptValue(ChatPromptValue):
@@ -14,6 +28,14 @@ class ManagedPromptValue(ChatPromptValue):
 
     promptrun_trace: dict[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
     """Metadata for the run that these messages go into."""
+
+    promptrun_origin: Any = Field(default=None, exclude=True, repr=False)
+    """An `Origin`, for a model that follows the prompt."""
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Leave the origin out of a pickle, which is to hold public names only."""
+        state = super().__getstate__()
+        return {**state, "__dict__": {**state["__dict__"], ORIGIN: None}}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ChatPromptValue) and list(self.messages) == list(other.messages)
@@ -25,3 +47,7 @@ class ManagedPromptValue(ChatPromptValue):
     @override
     def lc_id(cls) -> list[str]:
         return ChatPromptValue.lc_id()
+
+
+# it gets into checkpoints and pickles, which are to be read when this module is called something else
+ManagedPromptValue.__module__ = "langchain_promptrun.prompts"

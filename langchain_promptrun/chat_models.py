@@ -212,13 +212,13 @@ class ChatPromptrun(PromptrunFields):
             ValueError: The prompt names no model.
             PromptrunError: The prompt cannot be had.
         """
-        named, overrides = named_prompt(prompt, arguments)
+        named, overrides = named_prompt(cls, prompt, arguments)
         return model_of(cls, named, named.pull(), overrides)
 
     @classmethod
     async def afrom_prompt(cls, prompt: PromptrunPrompt | str | None = None, **arguments: Any) -> Self:
         """Do what `from_prompt` does, in async code."""
-        named, overrides = named_prompt(prompt, arguments)
+        named, overrides = named_prompt(cls, prompt, arguments)
         return model_of(cls, named, await named.apull(), overrides)
 
     # Calls.

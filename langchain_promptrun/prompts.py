@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from langchain_core.language_models.base import LanguageModelInput
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage, convert_to_messages
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.prompt_values import ChatPromptValue, PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.utils.pydantic import create_model_v2
@@ -15,13 +15,15 @@ from typing_extensions import override
 
 import langchain_promptrun
 from langchain_promptrun._defaults import API_KEY_VARIABLE
+from langchain_promptrun._prompt_conversation import conversation_of
 from langchain_promptrun._prompt_current import CurrentPrompt
 from langchain_promptrun._prompt_flight import Caught
-from langchain_promptrun._prompt_model import following_model, model_of
+from langchain_promptrun._prompt_following import FollowingModel
+from langchain_promptrun._prompt_model import check_overrides, model_of
 from langchain_promptrun._prompt_record import PromptChange, PromptModel, PromptProject, PromptRecord
 from langchain_promptrun._prompt_text import PromptrunMissingVariableError, check_values, rendered
 from langchain_promptrun._prompt_trace import PROJECT, TAG, VERSION, name_ancestors, traced
-from langchain_promptrun._prompt_value import ManagedPromptValue
+from langchain_promptrun._prompt_value import ManagedPromptValue, Origin
 from langchain_promptrun.chat_models import ChatPromptrun
 
 if TYPE_CHECKING:
@@ -76,14 +78,14 @@ class PromptrunPrompt(CurrentPrompt):
     For `refresh` seconds after it was fetched the text is served without a request. After that it is still served at
     once, while one request, for all threads and event loops together, fetches a new one. While Promptrun cannot be
     reached the last good text is served, with one warning a minute; where there is none, that of `cache_dir`, and
-    where there is none either, `fallback`. A wrong key, project or tag is an error at the first call all the same.
-    Copies, also those that `partial` and `configurable_fields` make, share what was fetched, where they ask for the
-    same in the same way.
+    where there is none either, `fallback`. A wrong key, project or tag is an error at the first fetch all the same;
+    later it is a warning, and the last good text is served. Copies, also those that `partial` and
+    `configurable_fields` make, share what was fetched, where they ask for the same in the same way.
 
     What runs behind a call ends with the prompt and its copies, or with `close`; only a thread that asks over an
-    `http_client` of yours ends when its answer or its time-out comes. It is a thread; with an `http_async_client` or a
-    key function, which may belong to an event loop, it is a task on the loop of the call, and if that loop ends first,
-    the next async call waits for the text.
+    `http_client` of yours ends when its answer or its time-out comes. It is a thread; with an `http_async_client` or an
+    async key function, which may belong to an event loop, it is a task on the loop of the call, and if that loop ends
+    first, the next async call waits for the text, a second at most.
 
     Every field is documented below its name. Fields of the connection are those of `ChatPromptrun`.
     """
@@ -134,7 +136,7 @@ class PromptrunPrompt(CurrentPrompt):
     # Messages.
 
     def format_messages(self, /, **values: Any) -> list[BaseMessage]:
-        """Return the messages, with values in the place of variables.
+        """Return the messages, with values in the place of variables. It is no run, so no trace shows it.
 
         Args:
             values: Values of the variables, and `messages`.
@@ -142,6 +144,7 @@ class PromptrunPrompt(CurrentPrompt):
         Raises:
             PromptrunMissingVariableError: A variable has no value.
             PromptrunError: The prompt cannot be had.
+            TypeError: What came under `messages` is no conversation.
         """
         return self._messages(self.pull(), values)
 
@@ -177,6 +180,7 @@ class PromptrunPrompt(CurrentPrompt):
         Raises:
             PromptrunMissingVariableError: A variable has no value.
             PromptrunError: The prompt cannot be had.
+            TypeError: What came under `messages` is no conversation.
         """
         pulled = _Pulled()
         with pulled.caught:
@@ -205,7 +209,8 @@ class PromptrunPrompt(CurrentPrompt):
 
     def _value(self, record: PromptRecord, given: Any) -> PromptValue:
         values = given if isinstance(given, Mapping) else self._named(record, given)
-        return ManagedPromptValue(messages=self._messages(record, values), promptrun_trace=self._facts(record))
+        messages, origin = self._messages(record, values), Origin(self.address, record)
+        return ManagedPromptValue(messages=messages, promptrun_trace=self._facts(record), promptrun_origin=origin)
 
     def _named(self, record: PromptRecord, value: Any) -> dict[str, Any]:
         """Find the name for a value that came without one: that of the only variable, or the conversation."""
@@ -217,13 +222,11 @@ class PromptrunPrompt(CurrentPrompt):
     def _messages(self, record: PromptRecord, given: Mapping[str, Any]) -> list[BaseMessage]:
         partials = {name: value() if callable(value) else value for name, value in self.partial_variables.items()}
         values = {**partials, **given}
-        conversation = () if CONVERSATION in record.variables else values.pop(CONVERSATION, None) or ()
+        conversation = None if CONVERSATION in record.variables else values.pop(CONVERSATION, None)
         if self.missing == "error":
             check_values(record.prompt, values, prompt=self.label, version=record.version)
-        if isinstance(conversation, str | BaseMessage):
-            conversation = [conversation]
         managed = _MESSAGES[self.role](rendered(record.prompt, values))
-        return [managed, *convert_to_messages(conversation)]
+        return [managed, *conversation_of(conversation)]
 
     def _facts(self, record: PromptRecord | None) -> dict[str, Any]:
         """Metadata of a run."""
@@ -247,15 +250,16 @@ class PromptrunPrompt(CurrentPrompt):
 
         Args:
             follow_model: Whether to return a Runnable instead, which asks at each call whatever model the current
-                version names then.
+                version names then: for messages that this prompt made, the version that they were made of.
             overrides: Fields of the model that win over the record and over the prompt's connection.
 
         Raises:
             ValueError: The record names no model.
             PromptrunError: The prompt cannot be had.
         """
+        check_overrides(langchain_promptrun.ChatPromptrun, overrides)
         if follow_model:
-            return following_model(self, overrides)
+            return FollowingModel(self, overrides)
         return model_of(langchain_promptrun.ChatPromptrun, self, self.pull(), overrides)
 
     @overload
@@ -267,19 +271,10 @@ class PromptrunPrompt(CurrentPrompt):
     async def achat_model(
         self, *, follow_model: bool = False, **overrides: Any
     ) -> ChatPromptrun | Runnable[LanguageModelInput, AIMessage]:
-        """Do what `chat_model` does, in async code.
-
-        Args:
-            follow_model: Whether to return a Runnable instead, which asks at each call whatever model the current
-                version names then.
-            overrides: Fields of the model that win over the record and over the prompt's connection.
-
-        Raises:
-            ValueError: The record names no model.
-            PromptrunError: The prompt cannot be had.
-        """
+        """Do what `chat_model` does, in async code."""
+        check_overrides(langchain_promptrun.ChatPromptrun, overrides)
         if follow_model:
-            return following_model(self, overrides)
+            return FollowingModel(self, overrides)
         return model_of(langchain_promptrun.ChatPromptrun, self, await self.apull(), overrides)
 
 

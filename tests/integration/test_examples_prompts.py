@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 
 from langchain_promptrun import PromptrunPrompt
 
@@ -17,6 +18,13 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 def example(monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES)
     return importlib.import_module("managed_prompt_agent")
+
+
+def wait_for_what_runs_behind():
+    """The server is not to end in the middle of a request."""
+    for thread in threading.enumerate():
+        if thread.name == "promptrun-prompt":
+            thread.join(60)
 
 
 def systems(server):
@@ -35,10 +43,29 @@ def test_the_instructions_of_a_running_agent_change(example, promptrun_server, c
         prompt.pull()
         assert changed.wait(60)
         example.ask(agent, "And the sun?")
+        wait_for_what_runs_behind()
     assert systems(promptrun_server) == ["Answer children in one sentence.", "Answer children with a riddle."]
     *_, last = [request.body["messages"] for request in promptrun_server.requests if request.method == "POST"]
     assert [message["role"] for message in last] == ["system", "user", "assistant", "user"]
     assert capsys.readouterr().out == "version 1 -> 2: more fun\n"
+
+
+def test_the_runs_of_the_agent_name_the_version_of_their_instructions(example, promptrun_server):
+    project = promptrun_server.prompts.create("Guide")
+    project.publish("Answer {{audience}} in one sentence.")
+    collector = RunCollectorCallbackHandler()
+    with PromptrunPrompt(project_id=project.id) as prompt:
+        agent = example.guide(prompt)
+        agent.invoke({"messages": [("user", "Hi.")]}, {**example.THREAD, "callbacks": [collector]})
+    (root,) = collector.traced_runs
+    runs = [root]
+    for run in runs:
+        runs += run.child_runs
+    named = [run for run in runs if run.extra["metadata"].get("promptrun_prompt_version") == 1]
+    assert root in named
+    assert "prompt" in {run.run_type for run in named}
+    (model,) = [run for run in runs if run.run_type == "llm"]
+    assert model.parent_run_id in {run.id for run in named}
 
 
 def test_without_a_project_it_says_what_to_set(example, promptrun_server, monkeypatch):

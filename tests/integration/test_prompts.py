@@ -442,7 +442,7 @@ class TestEnd:
         await asyncio.to_thread(promptrun_server.wait_for_disconnects, 1, WAIT)
         assert (await pull(colour, prompt)).version == 1
 
-    async def test_a_cancelled_first_call_leaves_the_others_to_ask(self, promptrun_server, make, colour):
+    async def test_a_cancelled_first_call_leaves_its_request_to_the_others(self, promptrun_server, make, colour):
         hold = threading.Event()
         promptrun_server.prompts.queue(Fault(delay=hold))
         prompt = make(tag="prod")
@@ -453,7 +453,9 @@ class TestEnd:
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
+        hold.set()
         assert (await second).version == 1
+        assert asked(promptrun_server) == 1
 
 
 def test_the_run_of_a_chain_is_traced_to_the_version(promptrun_server, project, make):

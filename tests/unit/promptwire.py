@@ -35,6 +35,7 @@ class PromptWire:
         self.record = {"prompt": "One {{x}}.", "version": 1, "updatedAt": "2025-07-21T04:17:39.294Z"}
         self.record |= {"versionMessage": "first", "project": {"id": PROJECT, "name": "Essays"}, "tag": "prod"}
         self.status = 200
+        self.raw = None
         self.headers = {}
         self.requests = []
         self.gate = threading.Event()
@@ -48,6 +49,8 @@ class PromptWire:
         self.record = {**self.record, "prompt": prompt, "version": self.record["version"] + 1, **more}
 
     def _answer(self):
+        if self.raw is not None:
+            return httpx.Response(200, content=self.raw)
         if self.status == 200:
             return httpx.Response(200, json=self.record)
         return httpx.Response(self.status, headers=self.headers, json={"error": "no"})

@@ -89,8 +89,25 @@ def test_the_difference_from_a_version_is_unified(ask, capsys):
         "-One.",
         "+Two.",
         " Write {{count}} words.",
+        "\\ No newline at end of file",
     ]
     assert captured.err == ""
+
+
+def test_the_difference_may_be_in_a_line_end(ask, project, capsys):
+    for text in ("Same.\nEnd.\n", "Same.\r\nEnd."):
+        project.publish(text)
+    assert ask("--pin", "5", "--diff", "4") == 0
+    assert capsys.readouterr().out.split("\n")[3:] == [
+        *("-Same.", "-End.", "+Same.\r", "+End.", "\\ No newline at end of file", "")
+    ]
+
+
+def test_line_separators_of_unicode_do_not_end_a_line_of_the_difference(ask, project, capsys):
+    for text in ("One\u2028two.\n", "One\u2028three.\n"):
+        project.publish(text)
+    assert ask("--pin", "5", "--diff", "4") == 0
+    assert capsys.readouterr().out.split("\n")[3:] == ["-One\u2028two.", "+One\u2028three.", ""]
 
 
 def test_no_difference_prints_nothing(ask, capsys):

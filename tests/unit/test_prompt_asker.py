@@ -1,6 +1,7 @@
 """Claims of `_prompt_asker`: one request for all, who is told of what came, and nothing is left behind."""
 
 import asyncio
+import contextvars
 import gc
 import threading
 import weakref
@@ -10,6 +11,7 @@ import pytest
 
 from langchain_promptrun import PromptrunError, _prompt_flight
 from langchain_promptrun import _prompt_asker as asker_module
+from langchain_promptrun import _prompt_follower as follower_module
 from langchain_promptrun._prompt_behind import THREAD
 from langchain_promptrun._prompt_disk import Shelf
 from langchain_promptrun._prompt_family import Lease
@@ -126,6 +128,14 @@ class TestDisk:
             clock.now += 30
         assert caplog.text.count("cannot be kept in cache_dir") == 1
 
+    async def test_a_record_that_json_cannot_hold_is_served_and_kept_off_the_disk(
+        self, wire, clock, colour, shelf, caplog
+    ):
+        wire.raw = b'{"prompt": "One.", "version": 1, "temperature": NaN}'
+        assert await text(colour, wire.follower(clock, shelf=shelf)) == "One."
+        assert "cannot be kept in cache_dir" in caplog.text
+        assert not list(shelf.path.parent.iterdir())
+
     async def test_no_thread_for_the_disk_as_the_interpreter_ends_is_no_error(self, wire, clock, shelf, monkeypatch):
         async def ended(*_):
             raise RuntimeError("cannot schedule new futures after shutdown")
@@ -171,10 +181,100 @@ class TestChanges:
         await pull(colour, follower)
         await until(lambda: told == [2])
 
+    def test_they_are_told_in_order_and_one_at_a_time(self, wire, clock):
+        told, begun, go = [], threading.Event(), threading.Event()
+
+        def slow(old, new):
+            told.append(("begin", new.version))
+            begun.set()
+            assert go.wait(60)
+            told.append(("end", new.version))
+
+        follower = wire.follower(clock, on_change=slow)
+        follower.get()
+        with ThreadPoolExecutor(1) as threads:
+            wire.publish("Two.")
+            first = threads.submit(self.refresh, follower)
+            assert begun.wait(60)
+            for _ in range(2):
+                # does not wait for the slow one
+                wire.publish("More.")
+                self.refresh(follower)
+            assert told == [("begin", 2)]
+            go.set()
+            first.result(60)
+        assert told == [(what, version) for version in (2, 3, 4) for what in ("begin", "end")]
+
+    def test_one_that_is_found_within_the_telling_is_told_after_it(self, wire, clock):
+        told = []
+
+        def again(old, new):
+            told.append(("begin", new.version))
+            if new.version == 2:
+                wire.publish("Three.")
+                self.refresh(follower)
+            told.append(("end", new.version))
+
+        follower = wire.follower(clock, on_change=again)
+        follower.get()
+        wire.publish("Two.")
+        self.refresh(follower)
+        assert told == [("begin", 2), ("end", 2), ("begin", 3), ("end", 3)]
+
+    def refresh(self, follower):
+        flight, is_mine = follower._board(None, interval=0)
+        assert is_mine
+        follower._fly(flight)
+
+
+class TestRing:
+    """Who asks for the prompt within its own first request would wait for himself."""
+
+    said = "is asked for within its own first request"
+
+    async def test_a_key_function_that_asks_for_the_prompt_is_a_clear_error(self, wire, colour):
+        prompt = wire.prompt(api_key=lambda: prompt.pull().prompt)
+        with pytest.raises(RuntimeError, match=self.said):
+            await pull(colour, prompt)
+
+    async def test_so_is_an_async_one(self, wire):
+        async def key():
+            return (await prompt.apull()).prompt
+
+        prompt = wire.prompt(api_key=key)
+        with pytest.raises(RuntimeError, match=self.said):
+            await prompt.apull()
+
+    async def test_so_is_an_async_one_that_asks_the_sync_way(self, wire):
+        async def key():
+            return prompt.pull().prompt
+
+        prompt = wire.prompt(api_key=key)
+        with pytest.raises(RuntimeError, match=self.said):
+            await prompt.apull()
+
+    async def test_so_are_two_prompts_that_ask_for_each_other(self, wire, colour):
+        first = wire.prompt(api_key=lambda: second.pull().prompt)
+        second = wire.prompt(api_key=lambda: first.pull().prompt)
+        with pytest.raises(RuntimeError, match=self.said):
+            await pull(colour, first)
+
+    async def test_a_hook_may_ask_for_another_prompt(self, wire, colour):
+        wire.record["prompt"] = "a-key"
+        other = wire.prompt()
+        assert (await pull(colour, wire.prompt(api_key=lambda: other.pull().prompt))).version == 1
+
+    def test_after_it_the_prompt_works(self, wire):
+        asks = iter([True, False])
+        prompt = wire.prompt(api_key=lambda: prompt.pull().prompt if next(asks) else "secret-key")
+        with pytest.raises(RuntimeError, match=self.said):
+            prompt.pull()
+        assert prompt.pull().version == 1
+
 
 class TestLeaders:
     @pytest.mark.parametrize("waits", ["sync", "async"])
-    async def test_a_cancelled_one_leaves_the_others_to_ask(self, wire, clock, waits):
+    async def test_a_cancelled_one_leaves_its_request_to_the_others(self, wire, clock, waits):
         follower = wire.follower(clock)
         wire.gate.clear()
         leader = asyncio.create_task(follower.aget())
@@ -186,7 +286,77 @@ class TestLeaders:
             await leader
         wire.gate.set()
         assert (await waiting).version == 1
-        assert wire.count == 2
+        assert wire.count == 1
+
+    async def test_cancelled_ones_that_come_one_after_the_other_share_a_request(self, wire, clock):
+        """The server takes longer than any of them has time."""
+        follower = wire.follower(clock)
+        wire.gate.clear()
+        for _ in range(3):
+            caller = asyncio.create_task(follower.aget())
+            await until(lambda: wire.count)
+            await asyncio.sleep(0)
+            caller.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await caller
+        wire.gate.set()
+        await until(lambda: follower.record)
+        assert wire.count == 1
+        await until(lambda: follower.is_idle)
+
+    async def test_what_a_cancelled_one_has_begun_ends_with_a_stop(self, wire, clock):
+        follower = wire.follower(clock)
+        wire.gate.clear()
+        before = asyncio.all_tasks()
+        leader = asyncio.create_task(follower.aget())
+        await until(lambda: wire.count == 1)
+        leader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leader
+        assert len(asyncio.all_tasks() - before) == 1
+        follower.behind.stop()
+        await until(lambda: asyncio.all_tasks() == before and follower.is_idle)
+        wire.gate.set()
+        assert wire.count == 1
+
+    async def test_one_who_waits_while_it_is_stopped_asks_again(self, wire, clock):
+        follower = wire.follower(clock)
+        wire.gate.clear()
+        caller = asyncio.create_task(follower.aget())
+        await until(lambda: wire.count == 1)
+        follower.behind.stop()
+        await until(lambda: wire.count == 2)
+        wire.gate.set()
+        assert (await caller).version == 1
+
+    async def test_one_who_asks_after_the_end_is_cancelled(self, wire, clock):
+        follower = wire.follower(clock)
+        follower.behind.end()
+        with pytest.raises(asyncio.CancelledError):
+            await follower.aget()
+        assert (wire.count, follower.is_idle) == (0, True)
+
+    async def test_the_caller_gets_what_cancelled_its_request_from_within(self, wire):
+        """Else it would ask again, without end."""
+
+        async def key():
+            raise asyncio.CancelledError
+
+        with pytest.raises(asyncio.CancelledError):
+            await wire.prompt(api_key=key).apull()
+        assert wire.count == 0
+
+    async def test_a_key_function_of_the_first_request_sees_the_context_of_the_call(self, wire):
+        mark = contextvars.ContextVar("mark", default="none")
+        seen = []
+
+        async def key():
+            seen.append(mark.get())
+            return "secret-key"
+
+        mark.set("caller")
+        await wire.prompt(api_key=key).apull()
+        assert seen == ["caller"]
 
     async def test_a_cancelled_one_who_waits_leaves_the_others_alone(self, wire, clock):
         follower = wire.follower(clock)
@@ -282,6 +452,37 @@ class TestLeaders:
         wire.status = 503
         assert (await follower.aget()).version == 1
         assert wire.count == count + 1
+
+    async def test_after_a_cut_a_call_waits_a_moment_at_most_and_the_next_ones_not_at_all(
+        self, wire, clock, monkeypatch, caplog
+    ):
+        """The server hangs, and each call has a loop of its own."""
+        follower = wire.follower(clock)
+        await follower.aget()
+        clock.now += 60
+        wire.gate.clear()
+
+        def call():
+            return asyncio.to_thread(asyncio.run, follower.aget())
+
+        assert (await call()).version == 1
+        monkeypatch.setattr(follower_module, "SHORT_WAIT", 0.01)
+        assert (await call()).version == 1
+        said = "could not be refreshed (PromptrunTimeoutError); version 1 is served."
+        assert [record.getMessage().endswith(said) for record in caplog.records] == [True]
+        monkeypatch.setattr(follower_module, "SHORT_WAIT", 60)
+        assert (await call()).version == 1
+        wire.gate.set()
+        wire.publish("Two.")
+        clock.now += 60
+        assert (await call()).version == 2
+
+    async def test_a_late_request_that_has_landed_is_no_failure(self, wire, clock, caplog):
+        follower = wire.follower(clock)
+        flight, _ = follower._board(None)
+        follower._fly(flight)
+        follower._late(flight, TimeoutError())
+        assert (follower.record.version, caplog.text) == (1, "")
 
     async def test_a_call_goes_on_behind_in_a_thread_when_its_loop_has_ended(self, wire, clock):
         follower = wire.follower(clock, own_loop=True)

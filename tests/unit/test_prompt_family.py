@@ -33,11 +33,28 @@ def test_threads_that_come_together_find_the_same():
         assert len({id(call.result(60)) for call in calls}) == 1
 
 
-def test_the_oldest_gives_way():
+def test_a_thousand_ways_of_asking_are_remembered():
     family = Family()
-    leases = [family.lease((number,), Made) for number in range(70)]
-    assert family.find((0,)) is None
-    assert family.find((69,)) is leases[69]
+    leases = [family.lease(("p", number, {}), Made) for number in range(1000)]
+    assert [family.find(("p", number, {})) for number in range(1000)] == leases
+
+
+def test_those_used_least_recently_give_way():
+    family = Family()
+    leases = [family.lease((number,), Made) for number in range(1024)]
+    assert family.find((0,)) is leases[0]
+    assert family.lease((1,), Made) is leases[1]
+    newest = family.lease((1024,), Made)
+    assert [family.find((number,)) for number in (0, 1, 2, 129, 130, 1024)] == [
+        *(leases[0], leases[1], None, None, leases[130], newest)
+    ]
+
+
+def test_parts_without_a_hash_tell_ways_of_asking_apart():
+    family = Family()
+    lease = family.lease(("p", {"x-a": "1"}), Made)
+    assert family.find(("p", {"x-a": "2"})) is None
+    assert family.find(("p", {"x-a": "1"})) is lease
 
 
 def test_copies_of_a_prompt_have_the_same_and_a_pickle_a_new_one():

@@ -1,6 +1,8 @@
 """Claims of `_prompt_flight`: one request, and all who wait for it in threads and event loops."""
 
 import asyncio
+import gc
+import logging
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -68,6 +70,55 @@ class TestSignal:
         assert signal.wait(60, other) is True
         with signal.awaited() as waiter, other.awaited() as other_waiter:
             assert await waiter.wait(60, other_waiter) is True
+
+    async def test_those_who_give_up_leave_nothing_behind(self):
+        signal = Signal()
+
+        async def wait():
+            with signal.awaited() as waiter:
+                await waiter.wait(60)
+
+        waiting = [asyncio.create_task(wait()) for _ in range(200)]
+        await asyncio.sleep(0)
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+        assert (signal._waiters, signal.future._done_callbacks, signal.future._waiters) == ({}, [], [])
+
+    async def test_one_that_is_set_is_not_waited_for(self):
+        signal = Signal()
+        signal.set()
+        with signal.awaited() as waiter:
+            assert await waiter.wait(60) is True
+            waiter.wake()
+            await asyncio.sleep(0)
+            assert await waiter.wait(60) is True
+
+    def test_a_wait_whose_loop_was_closed_ends_quietly_and_hinders_nobody(self, caplog):
+        """A warning of what the collection ignores would be an error here."""
+        signal, other = Signal(), Signal()
+        loop = asyncio.new_event_loop()
+
+        async def wait():
+            try:
+                with signal.awaited() as waiter, other.awaited() as other_waiter:
+                    await waiter.wait(60, other_waiter)
+            except GeneratorExit:
+                ended.append("quietly")
+                raise
+
+        ended = []
+        task = loop.create_task(wait())
+        loop.run_until_complete(asyncio.sleep(0.01))
+        loop.close()
+        signal.set()
+        other.set()
+        assert signal.wait(60)
+        with caplog.at_level(logging.CRITICAL, "asyncio"):  # it tells of the task that never ended
+            del task
+            gc.collect()
+        assert ended == ["quietly"]
+        assert (signal._waiters, other._waiters, caplog.records) == ({}, {}, [])
 
     def test_it_is_set_once(self):
         signal = Signal()

@@ -179,7 +179,7 @@ class TestDown:
             with pytest.raises(PromptrunRateLimitError):
                 await pull(colour, follower)
         assert wire.count == 1
-        clock.now += 120
+        clock.now += 10
         wire.status = 200
         assert await text(colour, follower) == "One {{x}}."
 
@@ -200,7 +200,7 @@ class TestDown:
         assert wire.count == 1
         assert "the fallback text is served" in caplog.text
         wire.status = 200
-        clock.now += 60
+        clock.now += 5
         assert await text(colour, follower) == "Last resort."
         await until(lambda: follower.record.version == 1)
         assert [(old.version, new.version) for old, new in changes] == [(0, 1)]
@@ -360,6 +360,21 @@ class TestWatching:
         assert not wire.gate.is_set()
         wire.gate.set()
         await until(lambda: follower.is_idle)
+
+    async def test_tasks_that_give_up_watching_leave_nothing_behind(self, wire, follower):
+        await follower.aget()
+        stopped = Signal()
+
+        async def watch():
+            async for _ in follower.awatch(60, stopped):
+                pass
+
+        watching = [asyncio.create_task(watch()) for _ in range(100)]
+        await asyncio.sleep(0)
+        for task in watching:
+            task.cancel()
+        await asyncio.wait(watching)
+        assert (stopped._waiters, stopped.future._done_callbacks) == ({}, [])
 
     async def test_it_ends_with_the_follower(self, wire, colour, follower):
         watch = Watch(colour, follower)

@@ -1,13 +1,17 @@
 """Claims of `_prompt_model`: the model that a prompt's record names."""
 
 import json
+import pickle
 
 import httpx
 import pytest
+from langchain_core.load import dumps
+from langchain_core.runnables import RunnableLambda
+from pydantic import ValidationError
 
 from langchain_promptrun import ChatPromptrun, PromptrunNotFoundError
 
-from .promptwire import PROJECT, PromptWire, run_apart
+from .promptwire import PROJECT, PromptWire, run_apart, until
 from .wire import STREAM, answer, stream
 
 
@@ -132,6 +136,33 @@ class TestFromPrompt:
         assert type(Own.from_prompt(wire.prompt())) is Own
         assert type(await Own.afrom_prompt(wire.prompt())) is Own
 
+    @pytest.mark.parametrize("known", ["a prompt", "an id"])
+    async def test_a_keyword_that_is_nobodys_is_refused_before_any_request(self, wire, known):
+        prompt = wire.prompt()
+        first, more = (prompt, {}) if known == "a prompt" else (PROJECT, self.arguments(wire))
+        for model in (ChatPromptrun, Own):
+            with pytest.raises(ValidationError, match="Unknown keyword `verison`"):
+                model.from_prompt(first, verison=1, **more)
+            with pytest.raises(ValidationError, match="Unknown keyword `verison`"):
+                await model.afrom_prompt(first, verison=1, **more)
+        with pytest.raises(ValidationError, match=r"Unknown keyword `modle`\. Did you mean `model`"):
+            prompt.chat_model(modle="v/m")
+        with pytest.raises(ValidationError, match=r"Unknown keyword `modle`\. Did you mean `model`"):
+            await prompt.achat_model(follow_model=True, modle="v/m")
+        assert wire.count == 0
+
+    def test_a_misspelt_field_of_the_prompt_is_named(self, wire):
+        with pytest.raises(ValidationError, match="Did you mean `version`"):
+            ChatPromptrun.from_prompt(PROJECT, verison=1, **self.arguments(wire))
+
+    def test_fields_of_a_class_of_ones_own_are_known(self, wire):
+        class Wide(ChatPromptrun):
+            """Has a field more."""
+
+            width: int = 1
+
+        assert Wide.from_prompt(wire.prompt(), width=5).width == 5
+
     def test_a_name_is_the_models(self, wire):
         assert ChatPromptrun.from_prompt(PROJECT, name="mine", **self.arguments(wire)).name == "mine"
 
@@ -178,6 +209,46 @@ class TestFollowing:
         else:
             pieces = [chunk.text async for chunk in model.astream("Hi")]
         assert [piece for piece in pieces if piece] == ["Hi ", "you."]
+
+    @pytest.mark.parametrize("style", ["invoke", "ainvoke", "stream", "astream"])
+    async def test_text_and_model_are_of_one_version(self, wire, style):
+        prompt = wire.prompt(refresh=0)
+        model = prompt.chat_model(follow_model=True)
+        value = await prompt.ainvoke({"x": 1})
+        wire.publish("Two.", model={"model": "vendor/other"})
+        await prompt.apull()
+        await until(lambda: prompt.known_record.version == 2)
+        assert await self.text(style, RunnableLambda(lambda _: value) | model) == "Hi you."
+        assert wire.bodies[-1]["model"] == "openai/gpt-4o"
+        assert await self.text(style, RunnableLambda(lambda _: "Hi") | model) == "Hi you."
+        assert wire.bodies[-1]["model"] == "vendor/other"
+
+    @pytest.mark.parametrize("other", [{"tag": "dev"}, {"version": 7}, {"base_url": "https://o.example"}])
+    def test_messages_of_another_prompt_do_not_choose_the_model(self, wire, other):
+        value = wire.prompt(**other).invoke({"x": 1})
+        wire.record["model"] = {"model": "vendor/other"}
+        wire.prompt().chat_model(follow_model=True).invoke(value)
+        assert wire.bodies[-1]["model"] == "vendor/other"
+
+    def test_messages_that_came_out_of_a_pickle_work_too(self, wire):
+        prompt = wire.prompt()
+        value = pickle.loads(pickle.dumps(prompt.invoke({"x": 1})))
+        assert prompt.chat_model(follow_model=True).invoke(value).text == "Hi you."
+
+    def test_it_is_pickled(self, wire):
+        bare = wire.prompt(http_client=None, http_async_client=None)
+        model = pickle.loads(pickle.dumps(bare.chat_model(follow_model=True, max_tokens=5)))
+        assert (model._prompt.project_id, model._overrides) == (PROJECT, {"max_tokens": 5})
+        assert model.get_name() == "PromptrunModel"
+
+    def test_it_shows_no_key(self, wire):
+        chain = wire.prompt() | wire.prompt().chat_model(follow_model=True, api_key="other-key")
+        assert "-key" not in f"{chain!r} {dumps(chain)}"
+
+    async def test_an_answer_that_is_left_is_closed(self, wire):
+        chunks = wire.prompt().chat_model(follow_model=True).astream("Hi")
+        assert (await anext(chunks)).text == "Hi "
+        await chunks.aclose()
 
     def test_without_a_model_the_call_fails(self, wire):
         wire.record["model"] = None

@@ -43,6 +43,12 @@ DOWN = PromptrunAPIError("down", status_code=503)
 
 
 def waits(freshness, *errors, **more):
+    """The seconds to wait after each of some failures in a row, while a good record is served."""
+    freshness.succeeded(ONE)
+    return waits_without(freshness, *errors, **more)
+
+
+def waits_without(freshness, *errors, **more):
     """The seconds to wait after each of some failures in a row."""
     found = []
     for error in errors:
@@ -73,7 +79,7 @@ def test_a_pinned_version_is_never_due_again(clock):
     fresh = Freshness(None, clock)
     assert fresh.due_in() <= 0
     fresh.failed(DOWN, substitute=TWO)
-    assert fresh.due_in() == 60
+    assert fresh.due_in() == 5
     assert not fresh.is_lasting
     fresh.succeeded(ONE)
     assert fresh.is_lasting
@@ -96,9 +102,27 @@ def test_a_rate_limit_doubles_the_shortest_wait_too(clock, refresh):
 
 def test_what_the_server_asks_for_is_enough_while_there_is_nothing_to_serve(fresh):
     asking = PromptrunRateLimitError("slow down", status_code=429, retry_after=3.0)
-    assert waits(fresh, asking, asking) == [3, 3]
-    fresh.succeeded(ONE)
+    assert waits_without(fresh, asking, asking) == [3, 3]
     assert waits(fresh, asking) == [120]
+
+
+@pytest.mark.parametrize("refresh", [60, 3600])
+def test_without_a_record_a_rate_limit_grows_from_5_seconds_whatever_the_refresh(clock, refresh):
+    assert waits_without(Freshness(refresh, clock), *[LIMITED] * 6) == [10, 20, 40, 80, 80, 80]
+
+
+@pytest.mark.parametrize("refresh", [60, 3600, None])
+def test_while_a_substitute_is_served_the_wait_grows_from_5_seconds(clock, refresh):
+    fresh = Freshness(refresh, clock)
+    fresh.failed(DOWN, substitute=ONE)
+    assert fresh.due_in() == 5
+    assert waits_without(fresh, DOWN, DOWN, LIMITED) == [5, 7.5, 15]
+    fresh.succeeded(TWO)
+    assert fresh.due_in() == (math.inf if refresh is None else refresh)
+
+
+def test_a_short_refresh_stays_the_wait_where_there_is_no_record(clock):
+    assert waits_without(Freshness(2, clock), DOWN) == [2]
 
 
 def test_other_failures_do_not_shorten_what_a_rate_limit_made_long(clock):
@@ -121,6 +145,7 @@ def test_an_interval_grows_as_the_seconds_do(fresh):
 
 def test_a_success_ends_the_waiting(fresh):
     waits(fresh, LIMITED, LIMITED)
+    assert fresh.due_in() > 60
     fresh.succeeded(ONE)
     assert fresh.due_in() == 60
     assert waits(fresh, LIMITED) == [120]
@@ -173,7 +198,7 @@ class TestFailures:
     def test_a_rate_limit_holds_while_nothing_can_be_served(self, fresh, clock):
         fresh.failed(LIMITED)
         assert fresh.refusal() is LIMITED
-        clock.now += 120
+        clock.now += 10
         assert fresh.refusal() is None
 
     def test_other_errors_hold_nobody_back(self, fresh):

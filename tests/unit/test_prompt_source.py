@@ -129,12 +129,16 @@ def test_a_thread_has_connections_of_its_own_unless_the_caller_has_clients(wire,
 
 @pytest.mark.parametrize(
     ("own", "bound"),
-    [({}, False), ({"http_client"}, False), ({"http_async_client"}, True), ({"api_key"}, True)],
-    ids=["nothing", "http_client", "http_async_client", "api_key"],
+    [({}, False), ({"http_client"}, False), ({"http_async_client"}, True)],
+    ids=["nothing", "http_client", "http_async_client"],
 )
-def test_what_may_belong_to_an_event_loop_stays_on_it(wire, own, bound):
-    fields = {"http_client": httpx.Client(), "http_async_client": httpx.AsyncClient(), "api_key": lambda: "secret-key"}
-    other = {"http_client": None, "http_async_client": None, "api_key": "secret-key"}
-    prompt = wire.prompt(**{name: (fields if name in own else other)[name] for name in fields})
+@pytest.mark.parametrize("key", ["text", "plain function", "async function"])
+def test_what_may_belong_to_an_event_loop_stays_on_it_and_a_plain_key_function_does_not(wire, own, bound, key):
+    async def akey():
+        """Never called."""
+
+    keys = {"text": "secret-key", "plain function": lambda: "secret-key", "async function": akey}
+    fields = {"http_client": httpx.Client(), "http_async_client": httpx.AsyncClient()}
+    prompt = wire.prompt(api_key=keys[key], **{name: fields[name] if name in own else None for name in fields})
     source = Source(prompt, prompt._held(), prompt.selector, prompt.label, Functions())
-    assert source.is_bound_to_loop is bound
+    assert source.is_bound_to_loop is (bound or key == "async function")

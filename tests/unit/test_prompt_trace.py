@@ -87,6 +87,18 @@ async def test_the_runs_of_a_chain_name_the_prompt(wire, model, style):
     assert root.extra["metadata"]["mine"] == 1
 
 
+@pytest.mark.parametrize("style", STYLES[:4])
+async def test_a_model_that_follows_the_prompt_is_traced_as_any_other(wire, model, style):
+    handler, collector = Handler(), RunCollectorCallbackHandler()
+    prompt = wire.prompt(tag="prod")
+    clients = {"http_client": model.http_client, "http_async_client": model.http_async_client}
+    chain = prompt | prompt.chat_model(follow_model=True, model="v/m", **clients)
+    await run(style, chain, {"x": 1}, callbacks=[handler, collector])
+    assert [facts_of(metadata) for metadata in handler.models] == [FACTS]
+    (root,) = collector.traced_runs
+    assert [child.run_type for child in root.child_runs] == ["prompt", "llm"]
+
+
 @pytest.mark.parametrize("style", STYLES)
 async def test_a_model_names_the_prompt_whose_messages_it_gets(wire, model, style):
     handler = Handler()

@@ -4,6 +4,7 @@ import asyncio
 import copy
 import gc
 import json
+import math
 import pickle
 import threading
 import time
@@ -23,7 +24,9 @@ from langchain_promptrun import (
     PromptrunMissingVariableError,
     PromptrunNotFoundError,
     PromptrunPrompt,
+    _prompt_family,
     _prompt_refresh,
+    prompts,
 )
 
 from .promptwire import PROJECT, PromptWire, collected, until
@@ -107,6 +110,32 @@ async def test_the_conversation_may_be_left_out(wire, call, empty):
 async def test_the_conversation_takes_the_shapes_that_langchain_knows(wire, call, conversation):
     found = await call(wire.prompt(), "format_messages", x=1, messages=conversation)
     assert found == [SystemMessage("One 1."), HumanMessage("Hi.")]
+
+
+async def test_the_conversation_may_be_what_another_prompt_made(wire, call):
+    value = await call(wire.prompt(), "invoke", {"x": 2})
+    found = await call(wire.prompt(), "format_messages", x=1, messages=value)
+    assert found == [SystemMessage("One 1."), SystemMessage("One 2.")]
+
+
+@pytest.mark.parametrize(
+    ("conversation", "name"),
+    [
+        *((("user", "Hi."), "tuple"), ((HumanMessage("Hi."),), "tuple"), ((), "tuple")),
+        *(({"role": "user", "content": "Hi."}, "dict"), ({}, "dict"), (5, "int"), (0, "int")),
+        (iter([HumanMessage("Hi.")]), "list_iterator"),
+    ],
+)
+async def test_a_conversation_of_another_shape_is_refused_and_not_guessed_at(wire, call, conversation, name):
+    with pytest.raises(TypeError, match=f"`messages` is of type {name}. It takes a list of messages"):
+        await call(wire.prompt(), "format_messages", x=1, messages=conversation)
+
+
+async def test_what_is_no_message_in_a_conversation_is_an_error_that_names_it(wire, call):
+    with pytest.raises(TypeError, match="`messages` holds what is no message"):
+        await call(wire.prompt(), "format_messages", x=1, messages=[5])
+    with pytest.raises(ValueError, match="nobody"):
+        await call(wire.prompt(), "format_messages", x=1, messages=[("nobody", "Hi.")])
 
 
 async def test_a_variable_named_messages_is_a_variable(wire, call):
@@ -272,10 +301,23 @@ class TestRecord:
 
 class TestWatching:
     @pytest.mark.parametrize("name", ["watch", "awatch"])
-    def test_polls_are_5_seconds_apart_at_least(self, wire, name):
-        with pytest.raises(ValueError, match="must be 5 s at least"):
-            getattr(wire.prompt(), name)(4.9)
-        assert _prompt_refresh.SHORTEST_POLL == 5
+    @pytest.mark.parametrize("interval", [4.9, 0, -1, math.nan, math.inf, -math.inf, 1e12])
+    def test_polls_are_5_seconds_apart_at_least_and_30_days_at_most(self, wire, name, interval):
+        with pytest.raises(ValueError, match=f"interval must be 5 s at least, .* 30 days at most; it is {interval!r}"):
+            getattr(wire.prompt(), name)(interval)
+        assert (_prompt_refresh.SHORTEST_POLL, _prompt_refresh.LONGEST_POLL) == (5, 30 * 24 * 3600)
+        assert _prompt_refresh.LONGEST_POLL < threading.TIMEOUT_MAX
+
+    @pytest.mark.parametrize("end", ["close", "field"])
+    async def test_one_that_has_not_begun_ends_with_close_too(self, wire, colour, end):
+        prompt = wire.prompt()
+        changes = prompt.watch() if colour == "sync" else prompt.awatch()
+        if end == "close":
+            await (asyncio.to_thread(prompt.close) if colour == "sync" else prompt.aclose())
+        else:
+            prompt.tag = "dev"
+        assert await (asyncio.to_thread(list, changes) if colour == "sync" else seen_of(changes)) == []
+        assert wire.count == 0
 
     async def test_changes_come_and_end_with_close(self, wire, colour, monkeypatch):
         monkeypatch.setattr(_prompt_refresh, "SHORTEST_POLL", 0.01)
@@ -453,6 +495,20 @@ class TestCopies:
         found, _ = prompt.prepare(config)
         await until(lambda: found.known_record.version == 2)
 
+    async def test_a_call_outlives_that_its_way_of_asking_gives_way_to_others(self, wire, call, monkeypatch):
+        monkeypatch.setattr(_prompt_family, "_MOST", 8)
+        prompt = wire.prompt(refresh=0)
+        wire.gate.clear()
+        copied = asyncio.create_task(call(prompt.model_copy(update={"tag": "first"}), "pull"))
+        await until(lambda: wire.count == 1)
+        for number in range(8):
+            prompt.model_copy(update={"tag": f"t{number}"})._hold()
+        gc.collect()
+        assert prompt.model_copy(update={"tag": "first"}).known_record is None
+        wire.gate.set()
+        assert (await copied).version == 1
+        assert wire.count == 1
+
     async def test_a_new_prompt_of_the_same_fields_starts_anew(self, wire):
         for count in (1, 2):
             await wire.prompt(tag="prod").apull()
@@ -525,6 +581,25 @@ class TestSerialisation:
         with pytest.raises(ValidationError) as caught:
             wire.prompt(nonsense=1)
         assert "secret-key" not in str(caught.value)
+
+    async def test_checkpoints_and_pickles_know_the_messages_by_a_public_name(self, wire, call):
+        value = await call(wire.prompt(), "invoke", {"x": 1})
+        kind = type(value)
+        assert (kind.__module__, prompts.ManagedPromptValue) == ("langchain_promptrun.prompts", kind)
+        data = pickle.dumps(value)
+        assert b"langchain_promptrun._" not in data
+        again = pickle.loads(data)
+        assert (type(again), again) == (kind, value)
+
+    async def test_langgraphs_checkpoints_give_the_messages_back(self, wire, call):
+        serde = pytest.importorskip("langgraph.checkpoint.serde.jsonplus").JsonPlusSerializer()
+        value = await call(wire.prompt(), "invoke", {"x": 1})
+        kind, data = serde.dumps_typed({"value": value})
+        assert b"langchain_promptrun.prompts" in data
+        assert b"_prompt_" not in data
+        again = serde.loads_typed((kind, data))["value"]
+        assert type(again) is type(value)
+        assert [message.text for message in again.messages] == ["One 1."]
 
     async def test_messages_have_no_hash_as_those_of_any_prompt(self, wire, call):
         value = await call(wire.prompt(), "invoke", {"x": 1})
