@@ -2,14 +2,22 @@
 
 import contextlib
 import gc
+import os
 import signal
 import subprocess
 import threading
 
 import httpcore
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["langchain_promptrun.testing.plugin"]
+
+# No test is bounded by the speed of the machine, and where a change is checked, each run tries the same examples.
+settings.register_profile(
+    "steady", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("steady")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -6,7 +6,7 @@ import copy
 import json
 import re
 
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from langchain_promptrun.errors import PromptrunError
@@ -393,7 +393,7 @@ def holds(body, cuts, headers):
     return first
 
 
-many = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+many = settings(max_examples=300)
 cut_places = st.lists(st.integers(0, 400), max_size=5).map(sorted)
 kinds = st.sampled_from([STREAM, DOCUMENT, {}])
 

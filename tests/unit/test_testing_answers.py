@@ -103,13 +103,13 @@ def alternatives(inner):
 SATISFIABLE = st.recursive(LEAVES, lambda inner: arrays(inner) | objects(inner) | alternatives(inner), max_leaves=8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SATISFIABLE, TEXTS, st.booleans())
 def test_a_schema_that_can_be_satisfied_is(schema, text, optional):
     made(schema, text, optional=optional)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SATISFIABLE, st.lists(SATISFIABLE, max_size=3), st.sampled_from(["oneOf", "allOf", "not"]), st.booleans())
 def test_an_answer_is_right_or_refused(schema, others, keyword, unique):
     """Schemas that perhaps nothing satisfies: never a wrong answer."""
