@@ -70,13 +70,11 @@ class ShardedTransport(httpx.AsyncBaseTransport):
 
     def _take(self, url: httpx.URL) -> _Shard:
         origin = (url.scheme, url.host, url.port)
-        found = next((shard for shard in reversed(self._idle) if shard.origin == origin), None)
-        if found is None:
-            found = _Shard(self._make(), origin)
-        else:
-            self._idle.remove(found)
-        self._busy.add(found)
-        return found
+        places = range(len(self._idle) - 1, -1, -1)
+        found = next((place for place in places if self._idle[place].origin == origin), None)
+        shard = _Shard(self._make(), origin) if found is None else self._idle.pop(found)
+        self._busy.add(shard)
+        return shard
 
     async def _make_room(self) -> None:
         """Idle connections to other servers give way."""

@@ -239,6 +239,8 @@ def test_closing_twice_and_closing_what_was_never_open_is_nothing(raw_server):
     for _ in range(2):
         transport.close()
         asyncio.run(transport.aclose())
+    assert gone(raw_server)
+    assert raw_server.connections == 1
 
 
 def test_closed_transport_opens_again(process, raw_server):

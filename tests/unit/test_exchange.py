@@ -96,7 +96,7 @@ def test_content_starts_the_count_anew():
     for _ in range(5):
         clock.now += 9
         call.push(b"a")
-        call.push(b"A")
+        assert call.push(b"A") == [65]
 
 
 def test_silence_before_the_first_content_is_counted_from_the_head():
