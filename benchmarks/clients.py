@@ -20,7 +20,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import PrivateAttr
 
 from langchain_promptrun import ChatPromptrun
-from langchain_promptrun._chunks import text_chunk
+from langchain_promptrun._responses.chunks import text_chunk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -10,8 +10,8 @@ import answers
 import clients
 from measures import Bench, Bound, Row
 
-from langchain_promptrun._events import EventReader
-from langchain_promptrun._response import ChunkReader
+from langchain_promptrun._responses.events import EventReader
+from langchain_promptrun._responses.results import ChunkReader
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

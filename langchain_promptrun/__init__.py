@@ -6,6 +6,7 @@ Names are imported when they are first used, so that the command line starts, an
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from langchain_promptrun import _moved
 from langchain_promptrun._version import __version__
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ __all__ = [
     "PromptrunTimeoutError",
     "__version__",
 ]
+
+_moved.register()
 
 
 def __getattr__(name: str) -> Any:

@@ -3,7 +3,7 @@
 import signal
 import sys
 
-from langchain_promptrun._cli import main
+from langchain_promptrun._cli.main import main
 
 status = main()
 # All is said; a Ctrl-C while the interpreter takes itself down would only print where it struck.

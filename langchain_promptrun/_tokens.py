@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, convert_to_messages
 
-from langchain_promptrun._tools import wire_tools
+from langchain_promptrun._tools.tools import wire_tools
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from importlib import import_module
 from inspect import signature
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from langchain_core.language_models.base import LangSmithParams, LanguageModelInput
 from langchain_core.language_models.chat_models import BaseChatModel, _ChatModelBinding
@@ -16,13 +17,7 @@ from langchain_core.utils.utils import LC_ID_PREFIX
 from pydantic import ConfigDict
 from typing_extensions import override
 
-from langchain_promptrun import _blocks
-from langchain_promptrun._answer import PROVIDER
-from langchain_promptrun._connected import new_transport
-from langchain_promptrun._defaults import API_KEY_VARIABLE
-from langchain_promptrun._events import EventReader
-from langchain_promptrun._fields import PromptrunFields
-from langchain_promptrun._params import (
+from langchain_promptrun._config.call_options import (
     ALIASES,
     CONNECTION_SETTINGS,
     UNTRACED,
@@ -31,12 +26,17 @@ from langchain_promptrun._params import (
     sort_keywords,
     wire_parameters,
 )
-from langchain_promptrun._prompt_model import model_of, named_prompt
-from langchain_promptrun._request import build_request
-from langchain_promptrun._response import ChunkReader, ResultReader
-from langchain_promptrun._structured import assemble, plan
+from langchain_promptrun._config.connected import new_transport
+from langchain_promptrun._config.defaults import API_KEY_VARIABLE
+from langchain_promptrun._config.fields import PromptrunFields
+from langchain_promptrun._config.request import build_request
+from langchain_promptrun._responses import content_blocks as _blocks
+from langchain_promptrun._responses.choice import PROVIDER
+from langchain_promptrun._responses.events import EventReader
+from langchain_promptrun._responses.results import ChunkReader, ResultReader
 from langchain_promptrun._tokens import count_messages, count_text
-from langchain_promptrun._tools import ToolChoice, bind_arguments, wire_tools
+from langchain_promptrun._tools.structured_output import assemble, plan
+from langchain_promptrun._tools.tools import ToolChoice, bind_arguments, wire_tools
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -45,9 +45,8 @@ if TYPE_CHECKING:
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
     from langchain_protocol.protocol import MessagesData
 
-    from langchain_promptrun._reader import Reader
-    from langchain_promptrun._transport import Request, Transport
-    from langchain_promptrun.prompts import PromptrunPrompt
+    from langchain_promptrun._http.transport import Request, Transport
+    from langchain_promptrun._responses.parser import Reader
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
@@ -201,25 +200,23 @@ class ChatPromptrun(PromptrunFields):
         return True
 
     @classmethod
-    def from_prompt(cls, prompt: PromptrunPrompt | str | None = None, **arguments: Any) -> Self:
+    def from_prompt(cls, prompt: Runnable[Any, Any] | str | None = None, **arguments: Any) -> Self:
         """Make the model that a managed prompt names, with its temperature.
 
         Args:
-            prompt: The prompt, or the id of its project (also as `project_id`).
+            prompt: The `PromptrunPrompt`, or the id of its project (also as `project_id`).
             arguments: Fields of the model, which win; for an id, fields of `PromptrunPrompt`, too, such as `tag`.
 
         Raises:
             ValueError: The prompt names no model.
             PromptrunError: The prompt cannot be had.
         """
-        named, overrides = named_prompt(cls, prompt, arguments)
-        return model_of(cls, named, named.pull(), overrides)
+        return cast("Self", _prompts().model_from_prompt(cls, prompt, arguments))
 
     @classmethod
-    async def afrom_prompt(cls, prompt: PromptrunPrompt | str | None = None, **arguments: Any) -> Self:
-        """Do what `from_prompt` does, in async code."""
-        named, overrides = named_prompt(cls, prompt, arguments)
-        return model_of(cls, named, await named.apull(), overrides)
+    async def afrom_prompt(cls, prompt: Runnable[Any, Any] | str | None = None, **arguments: Any) -> Self:
+        """Async version of `from_prompt`."""
+        return cast("Self", await _prompts().amodel_from_prompt(cls, prompt, arguments))
 
     # Calls.
 
@@ -496,6 +493,11 @@ class ChatPromptrun(PromptrunFields):
             return count_messages(messages, tools)
         described = [json.dumps(tool, ensure_ascii=False) for tool in wire_tools(tools or [])]
         return super().get_num_tokens_from_messages(messages) + sum(map(self.get_num_tokens, described))
+
+
+def _prompts() -> Any:
+    """Import the room above, which imports this module, at the call."""
+    return import_module("langchain_promptrun.prompts.prompt")
 
 
 def _traceable(keywords: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,8 +25,8 @@ from langchain_promptrun import (
     PromptrunNotFoundError,
     PromptrunPrompt,
     PromptrunRateLimitError,
-    _prompt_flight,
 )
+from langchain_promptrun.prompts import flight as _prompt_flight
 from langchain_promptrun.testing import Fault
 
 WAIT = 60

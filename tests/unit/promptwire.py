@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 
 from langchain_promptrun import PromptrunPrompt
-from langchain_promptrun._prompt_follower import Follower
-from langchain_promptrun._prompt_functions import Functions
-from langchain_promptrun._prompt_refresh import Freshness
-from langchain_promptrun._prompt_source import Source
+from langchain_promptrun.prompts.fetch import Source
+from langchain_promptrun.prompts.follower import Follower
+from langchain_promptrun.prompts.functions import Functions
+from langchain_promptrun.prompts.refresh import Freshness
 
 PROJECT = "d0d52c6e-85ba-4025-a84c-3c99834fe2ac"
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import pytest
 
-from langchain_promptrun._answer import Choice
-from langchain_promptrun._envelope import Envelope
-from langchain_promptrun._response import ChunkReader
+from langchain_promptrun._responses.choice import Choice
+from langchain_promptrun._responses.metadata import Envelope
+from langchain_promptrun._responses.results import ChunkReader
 
 from .wire import agreed, answer, by_chunks, call, document, read, sse, stream
 

@@ -9,9 +9,9 @@ import time
 import httpx
 import pytest
 
-from langchain_promptrun._async_answers import Silence
-from langchain_promptrun._exchange import Call, Request, Timeouts
-from langchain_promptrun._transport import Transport
+from langchain_promptrun._http.async_response import Silence
+from langchain_promptrun._http.request import Call, Request, Timeouts
+from langchain_promptrun._http.transport import Transport
 from langchain_promptrun.errors import (
     PromptrunError,
     PromptrunInvalidRequestError,
@@ -196,7 +196,7 @@ def test_fault_while_closing_is_none_of_the_answer(colour):
 
 
 def test_error_body_that_drips_is_not_waited_for(colour, monkeypatch):
-    for module in ("_answers", "_async_answers"):
+    for module in ("_http.sync_response", "_http.async_response"):
         monkeypatch.setattr(f"langchain_promptrun.{module}.ERROR_BODY_SECONDS", 0.1)
     stream = Stream(*[b"x", 0.02] * 500)
     with pytest.raises(PromptrunError):
@@ -224,7 +224,7 @@ def test_error_body_in_many_pieces_is_not_measured_again_and_again(colour, monke
 
 
 def test_time_for_an_error_body_runs_though_its_pieces_come_without_a_pause(colour, monkeypatch):
-    for module in ("_answers", "_async_answers"):
+    for module in ("_http.sync_response", "_http.async_response"):
         monkeypatch.setattr(f"langchain_promptrun.{module}.ERROR_BODY_SECONDS", 0.0)
     stream = Stream(*[b"x"] * 30_000)
     with pytest.raises(PromptrunError):
@@ -239,7 +239,7 @@ def test_answer_whose_compression_is_unknown_is_not_worth_another_call(colour):
 
 
 def test_server_that_goes_on_after_the_end_is_left(colour, monkeypatch):
-    for module in ("_answers", "_async_answers"):
+    for module in ("_http.sync_response", "_http.async_response"):
         monkeypatch.setattr(f"langchain_promptrun.{module}.LAST_CHUNK_SECONDS", 0.0)
     stream = Stream(b"body [DONE]", *[0.002, b": ping"] * 5000, httpx.ReadError("taken to its end"))
     assert colour(lambda sent: httpx.Response(200, stream=stream)).all() == [b"body [DONE]"]

@@ -6,8 +6,8 @@ import pytest
 from langchain_core.load import dumpd, load
 from langchain_core.messages import AIMessage, AIMessageChunk, messages_from_dict, messages_to_dict
 
-from langchain_promptrun._assistant import assistant_turn
-from langchain_promptrun._json import UnsendableError
+from langchain_promptrun._messages.assistant import assistant_turn
+from langchain_promptrun._wire.json import UnsendableError
 
 OWN = {"model_provider": "promptrun"}
 CALL = {"name": "add", "args": {"a": 1}, "id": "call_1", "type": "tool_call"}

@@ -8,9 +8,9 @@ import pytest
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
 
-from langchain_promptrun._blocks import audio, citations, content_blocks, images
-from langchain_promptrun._events import EventReader
-from langchain_promptrun._response import ChunkReader, ResultReader
+from langchain_promptrun._responses.content_blocks import audio, citations, content_blocks, images
+from langchain_promptrun._responses.events import EventReader
+from langchain_promptrun._responses.results import ChunkReader, ResultReader
 
 from .wire import answer, call, read, stream, summed
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_promptrun._body import Body
+from langchain_promptrun._responses.body import Body
 from langchain_promptrun.errors import PromptrunResponseError, PromptrunStreamTruncatedError
 
 KINDS = ["application/json", "text/event-stream", "text/event-stream; charset=utf-8", "text/plain", ""]

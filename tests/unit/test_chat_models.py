@@ -22,7 +22,7 @@ from langchain_core.tracers.base import BaseTracer
 from pydantic import BaseModel, ValidationError
 
 from langchain_promptrun import ChatPromptrun, PromptrunAuthenticationError, __version__
-from langchain_promptrun._defaults import chosen
+from langchain_promptrun._config.defaults import chosen
 
 MODEL = "anthropic/claude-3.5-haiku"
 OTHER = "openai/gpt-4o"

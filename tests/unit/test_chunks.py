@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 
-from langchain_promptrun._answer import LOGPROBS, REASONING, TEXT, TOOL
-from langchain_promptrun._chunks import chunks_of, text_chunk
-from langchain_promptrun._tool_calls import ToolPiece
+from langchain_promptrun._responses.choice import LOGPROBS, REASONING, TEXT, TOOL
+from langchain_promptrun._responses.chunks import chunks_of, text_chunk
+from langchain_promptrun._responses.tool_calls import ToolPiece
 
 LONG = "0123456789" * 1000
 LOGPROBS_OF_ONE = {"content": [{"token": "a", "logprob": -0.1}]}

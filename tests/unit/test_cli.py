@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from langchain_promptrun import __version__
-from langchain_promptrun._cli import COMMANDS, DEFAULT_MODEL, main
+from langchain_promptrun._cli.main import COMMANDS, DEFAULT_MODEL, main
 from langchain_promptrun.testing import Fault, PromptrunServer, Reply
 
 
@@ -281,9 +281,9 @@ def test_version_is_the_packages(capsys):
 
 def test_help_loads_no_subcommand():
     program = (
-        "import sys; from langchain_promptrun._cli import main\n"
+        "import sys; from langchain_promptrun._cli.main import main\n"
         "try: main(['--help'])\n"
-        "except SystemExit: print('langchain_promptrun._cli_chat' in sys.modules, file=sys.stderr)"
+        "except SystemExit: print('langchain_promptrun._cli.chat' in sys.modules, file=sys.stderr)"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stderr == "False\n"

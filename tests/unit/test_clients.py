@@ -17,10 +17,10 @@ import certifi
 import httpx
 import pytest
 
-from langchain_promptrun import _clients
-from langchain_promptrun._clients import TransportSettings, hold_pool
-from langchain_promptrun._exchange import Request, Timeouts
-from langchain_promptrun._transport import Transport
+from langchain_promptrun._http import pools as _clients
+from langchain_promptrun._http.pools import TransportSettings, hold_pool
+from langchain_promptrun._http.request import Request, Timeouts
+from langchain_promptrun._http.transport import Transport
 from langchain_promptrun.errors import PromptrunTimeoutError
 
 KINDS = ["httpx", "aiohttp"]
@@ -30,8 +30,8 @@ HALF = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n"
 
 FIRST_LINES = """
 import asyncio, os, sys
-from langchain_promptrun._exchange import Request, Timeouts
-from langchain_promptrun._transport import Transport, TransportSettings
+from langchain_promptrun._http.request import Request, Timeouts
+from langchain_promptrun._http.transport import Transport, TransportSettings
 
 class Body:
     finished = False

@@ -8,10 +8,10 @@ import httpx
 import httpx_aiohttp
 import pytest
 
-from langchain_promptrun import _connector
-from langchain_promptrun._connector import Connector, ca_settings, network_settings, new_tls_context
-from langchain_promptrun._gate import GatedTransport
-from langchain_promptrun._shards import ShardedTransport
+from langchain_promptrun._http import clients as _connector
+from langchain_promptrun._http.async_pool import ShardedTransport
+from langchain_promptrun._http.clients import Connector, ca_settings, network_settings, new_tls_context
+from langchain_promptrun._http.concurrency_limit import GatedTransport
 
 NAMES = [
     name.upper() if upper else name for name in ("http_proxy", "https_proxy", "all_proxy") for upper in (True, False)

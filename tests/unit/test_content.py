@@ -3,8 +3,8 @@
 import pytest
 from langchain_core.messages import content as v1
 
-from langchain_promptrun._content import content_parts
-from langchain_promptrun._json import UnsendableError
+from langchain_promptrun._messages.content import content_parts
+from langchain_promptrun._wire.json import UnsendableError
 
 PNG = "iVBORw0KGgoAAAANSUhEUg=="
 PDF = "JVBERi0xLjcK"

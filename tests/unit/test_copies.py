@@ -14,7 +14,7 @@ from langchain_core.rate_limiters import InMemoryRateLimiter
 from pydantic import PrivateAttr, ValidationError
 
 from langchain_promptrun import ChatPromptrun
-from langchain_promptrun._defaults import EnvironmentKey, chosen
+from langchain_promptrun._config.defaults import EnvironmentKey, chosen
 
 KNOWN = "anthropic/claude-3.5-haiku"
 OTHER = "openai/gpt-4o"

@@ -16,8 +16,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_promptrun import _decoding
-from langchain_promptrun._decoding import PIECE_BYTES, BodyDecoder, accept_encoding
+from langchain_promptrun._http import decompression as _decoding
+from langchain_promptrun._http.decompression import PIECE_BYTES, BodyDecoder, accept_encoding
 from langchain_promptrun.errors import PromptrunError, PromptrunResponseError, PromptrunStreamTruncatedError
 
 

@@ -6,7 +6,7 @@ import pickle
 import pytest
 from pydantic import SecretStr
 
-from langchain_promptrun._defaults import (
+from langchain_promptrun._config.defaults import (
     BASE_URL,
     DefaultProfile,
     DefaultSeconds,

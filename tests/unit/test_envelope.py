@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from langchain_promptrun._envelope import Envelope
-from langchain_promptrun._response import ChunkReader
+from langchain_promptrun._responses.metadata import Envelope
+from langchain_promptrun._responses.results import ChunkReader
 
 from .wire import agreed, answer, by_chunks, document, read, sse, stream
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_promptrun._error_bodies import BODY_LIMIT, read_error, tidy
+from langchain_promptrun._errors.body import BODY_LIMIT, read_error, tidy
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

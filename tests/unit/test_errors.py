@@ -17,6 +17,7 @@ from langchain_core import exceptions as core
 from langchain_core.messages import AIMessage, AIMessageChunk
 
 from langchain_promptrun import errors
+from langchain_promptrun._errors.mapping import error_from_document, error_from_status
 from langchain_promptrun.errors import (
     PromptrunAPIError,
     PromptrunAuthenticationError,
@@ -33,8 +34,6 @@ from langchain_promptrun.errors import (
     PromptrunStreamStalledError,
     PromptrunStreamTruncatedError,
     PromptrunTimeoutError,
-    error_from_document,
-    error_from_status,
 )
 
 CORE_REFUSAL = getattr(core, "ModelRefusalError", core.ModelError)

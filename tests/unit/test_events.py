@@ -6,8 +6,8 @@ import pytest
 from langchain_core.language_models.chat_model_stream import ChatModelStream
 
 from langchain_promptrun import errors
-from langchain_promptrun._events import EventReader
-from langchain_promptrun._response import ChunkReader
+from langchain_promptrun._responses.events import EventReader
+from langchain_promptrun._responses.results import ChunkReader
 
 from .wire import agreed, answer, by_events, call, document, facts, read, reader, replayed, sse, stream
 

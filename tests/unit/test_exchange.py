@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from langchain_promptrun._exchange import Call, Request, Timeouts, check_headers
+from langchain_promptrun._http.request import Call, Request, Timeouts, check_headers
 from langchain_promptrun.errors import (
     PromptrunAPIError,
     PromptrunConnectionError,

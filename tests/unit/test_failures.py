@@ -2,7 +2,7 @@
 
 import pytest
 
-from langchain_promptrun._failures import cannot_connect, connection_lost, stalled, timed_out
+from langchain_promptrun._http.exceptions import cannot_connect, connection_lost, stalled, timed_out
 from langchain_promptrun.errors import (
     PromptrunConnectionError,
     PromptrunStreamStalledError,

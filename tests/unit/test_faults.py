@@ -11,7 +11,7 @@ import pytest
 from aiohttp.client_reqrep import ConnectionKey
 from yarl import URL
 
-from langchain_promptrun._faults import error_of_fault
+from langchain_promptrun._http.faults import error_of_fault
 from langchain_promptrun.errors import PromptrunConnectionError, PromptrunTimeoutError
 
 LIMITS = {"connect": 1.0, "read": 2.0, "write": 3.0, "pool": 4.0}

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from langchain_promptrun._defaults import DefaultUrl, EnvironmentKey
-from langchain_promptrun._field_checks import (
+from langchain_promptrun._config.defaults import DefaultUrl, EnvironmentKey
+from langchain_promptrun._config.validators import (
     checked_header_value,
     checked_headers,
     checked_key,

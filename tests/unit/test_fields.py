@@ -9,10 +9,10 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from langchain_promptrun import ChatPromptrun, __version__
-from langchain_promptrun._connection_fields import ConnectionFields
-from langchain_promptrun._defaults import chosen
-from langchain_promptrun._fields import PromptrunFields
-from langchain_promptrun._prompt_fields import PromptFields
+from langchain_promptrun._config.connection_fields import ConnectionFields
+from langchain_promptrun._config.defaults import chosen
+from langchain_promptrun._config.fields import PromptrunFields
+from langchain_promptrun.prompts.fields import PromptFields
 
 KNOWN = "anthropic/claude-3.5-haiku"
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from langchain_promptrun._finishing import to_the_end
+from langchain_promptrun._http.finishing import to_the_end
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import asyncio
 import httpx
 import pytest
 
-from langchain_promptrun._gate import GatedTransport
+from langchain_promptrun._http.concurrency_limit import GatedTransport
 
 
 class Wire(httpx.AsyncBaseTransport):

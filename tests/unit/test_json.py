@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, HttpUrl, field_serializer
 
-from langchain_promptrun._json import UnsendableError, dumps, loads, loads_fast
+from langchain_promptrun._wire.json import UnsendableError, dumps, loads, loads_fast
 
 BIG = 2**70
 

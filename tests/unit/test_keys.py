@@ -9,7 +9,7 @@ import threading
 import pytest
 from pydantic import SecretStr
 
-from langchain_promptrun._keys import current_key, current_key_async
+from langchain_promptrun._http.credentials import current_key, current_key_async
 from langchain_promptrun.errors import PromptrunAuthenticationError
 
 

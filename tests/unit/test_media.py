@@ -4,8 +4,8 @@ import base64
 
 import pytest
 
-from langchain_promptrun._json import UnsendableError
-from langchain_promptrun._media import Media, file_name, kind_of_mime, media_part, mime_type_of
+from langchain_promptrun._messages.media import Media, file_name, kind_of_mime, media_part, mime_type_of
+from langchain_promptrun._wire.json import UnsendableError
 
 DATA = "AAAA"
 

@@ -16,7 +16,7 @@ from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.utils.json import parse_partial_json
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from langchain_promptrun._object_parsers import JsonParser, ToolCallParser
+from langchain_promptrun._tools.output_parsers import JsonParser, ToolCallParser
 from langchain_promptrun.errors import PromptrunRefusalError
 
 # pydantic's v1 classes do not work on Python 3.14.

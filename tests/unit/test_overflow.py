@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_promptrun._overflow import is_context_overflow
+from langchain_promptrun._errors.context_overflow import is_context_overflow
 
 RULE_PHRASINGS = {
     "openai chat": (

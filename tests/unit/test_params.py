@@ -8,7 +8,7 @@ from langchain_core.tools import tool
 from pydantic import BaseModel, SecretStr
 from typing_extensions import TypedDict
 
-from langchain_promptrun._params import (
+from langchain_promptrun._config.call_options import (
     ALIASES,
     SETTINGS,
     WIRE_FIELDS,

@@ -6,7 +6,7 @@ import pytest
 from langchain_core.messages import AIMessage
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
-from langchain_promptrun._patterns import Pattern
+from langchain_promptrun._responses.patterns import Pattern
 
 
 class Plain(BaseModel):

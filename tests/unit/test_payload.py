@@ -29,8 +29,8 @@ from langchain_core.messages import (
 )
 from pydantic import BaseModel
 
-from langchain_promptrun._json import dumps, loads
-from langchain_promptrun._payload import wire_messages
+from langchain_promptrun._messages.conversation import wire_messages
+from langchain_promptrun._wire.json import dumps, loads
 
 CACHE = {"cache_control": {"type": "ephemeral"}}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}

@@ -15,8 +15,8 @@ from langchain_core.messages import (
     messages_to_dict,
 )
 
-from langchain_promptrun._json import dumps
-from langchain_promptrun._payload import wire_messages
+from langchain_promptrun._messages.conversation import wire_messages
+from langchain_promptrun._wire.json import dumps
 
 PNG = "iVBORw0KGgo="
 SECRET = "c2lnbmVk"

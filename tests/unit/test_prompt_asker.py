@@ -9,14 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from langchain_promptrun import PromptrunError, _prompt_flight
-from langchain_promptrun import _prompt_asker as asker_module
-from langchain_promptrun import _prompt_follower as follower_module
-from langchain_promptrun._prompt_behind import THREAD
-from langchain_promptrun._prompt_disk import Shelf
-from langchain_promptrun._prompt_family import Lease
-from langchain_promptrun._prompt_functions import Functions
-from langchain_promptrun._prompt_record import PromptRecord
+from langchain_promptrun import PromptrunError
+from langchain_promptrun.prompts import asker as asker_module
+from langchain_promptrun.prompts import flight as _prompt_flight
+from langchain_promptrun.prompts import follower as follower_module
+from langchain_promptrun.prompts.behind import THREAD
+from langchain_promptrun.prompts.family import Lease
+from langchain_promptrun.prompts.functions import Functions
+from langchain_promptrun.prompts.record import PromptRecord
+from langchain_promptrun.prompts.storage import Shelf
 
 from .promptwire import Clock, PromptWire, pull, until
 

@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from langchain_promptrun._prompt_behind import Behind, DaemonThreads
+from langchain_promptrun.prompts.behind import Behind, DaemonThreads
 
 
 async def forever():

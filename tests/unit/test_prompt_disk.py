@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from langchain_promptrun._prompt_disk import Shelf
-from langchain_promptrun._prompt_record import PromptModel, PromptRecord
+from langchain_promptrun.prompts.record import PromptModel, PromptRecord
+from langchain_promptrun.prompts.storage import Shelf
 
 RECORD = PromptRecord(prompt="One {{x}}.", version=3, tag="prod", model=PromptModel(model="v/m"), temperature=0.5)
 QUERY = {"projectId": "p", "tag": "prod"}

@@ -5,7 +5,7 @@ import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from langchain_promptrun._prompt_family import Family
+from langchain_promptrun.prompts.family import Family
 
 
 class Made:

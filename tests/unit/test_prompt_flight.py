@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from langchain_promptrun import PromptrunAPIError, _prompt_flight
-from langchain_promptrun._prompt_flight import Caught, Flight, Pulse, Signal
+from langchain_promptrun import PromptrunAPIError
+from langchain_promptrun.prompts import flight as _prompt_flight
+from langchain_promptrun.prompts.flight import Caught, Flight, Pulse, Signal
 
 
 @pytest.fixture

@@ -6,14 +6,11 @@ import time
 
 import pytest
 
-from langchain_promptrun import (
-    PromptrunAPIError,
-    PromptrunRateLimitError,
-    _prompt_flight,
-    _prompt_refresh,
-)
-from langchain_promptrun._prompt_flight import Signal
-from langchain_promptrun._prompt_record import PromptRecord
+from langchain_promptrun import PromptrunAPIError, PromptrunRateLimitError
+from langchain_promptrun.prompts import flight as _prompt_flight
+from langchain_promptrun.prompts import refresh as _prompt_refresh
+from langchain_promptrun.prompts.flight import Signal
+from langchain_promptrun.prompts.record import PromptRecord
 
 from .promptwire import Clock, PromptWire, pull, until
 

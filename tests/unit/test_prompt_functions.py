@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from langchain_promptrun._prompt_functions import Functions, is_async
+from langchain_promptrun.prompts.functions import Functions, is_async
 
 
 async def wait(*_):

@@ -6,8 +6,8 @@ import pytest
 from pydantic.alias_generators import to_camel
 
 from langchain_promptrun import PromptrunAuthenticationError, PromptrunResponseError
-from langchain_promptrun._prompt_record import PromptRecord, RecordReader, read_record
 from langchain_promptrun.errors import PromptrunStreamTruncatedError
+from langchain_promptrun.prompts.record import PromptRecord, RecordReader, read_record
 
 DOCUMENTED = {
     "updatedAt": "2025-07-21T04:17:39.294Z",

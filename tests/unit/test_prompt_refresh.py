@@ -15,8 +15,8 @@ from langchain_promptrun import (
     PromptrunResponseError,
     PromptrunTimeoutError,
 )
-from langchain_promptrun._prompt_record import PromptRecord
-from langchain_promptrun._prompt_refresh import Freshness, may_pass
+from langchain_promptrun.prompts.record import PromptRecord
+from langchain_promptrun.prompts.refresh import Freshness, may_pass
 
 
 class Clock:

@@ -10,8 +10,8 @@ from langchain_promptrun import (
     PromptrunNotFoundError,
     PromptrunResponseError,
 )
-from langchain_promptrun._prompt_functions import Functions
-from langchain_promptrun._prompt_source import Source
+from langchain_promptrun.prompts.fetch import Source
+from langchain_promptrun.prompts.functions import Functions
 
 from .promptwire import PROJECT, PromptWire, run_apart
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_promptrun._prompt_text import PromptrunMissingVariableError, check_values, rendered, variables_of
+from langchain_promptrun.prompts.template import PromptrunMissingVariableError, check_values, rendered, variables_of
 
 LOOKALIKES = [
     "{name}",

@@ -20,14 +20,10 @@ from langchain_core.prompt_values import ChatPromptValue
 from langchain_core.runnables import ConfigurableField, RunnableLambda
 from pydantic import ValidationError
 
-from langchain_promptrun import (
-    PromptrunMissingVariableError,
-    PromptrunNotFoundError,
-    PromptrunPrompt,
-    _prompt_family,
-    _prompt_refresh,
-    prompts,
-)
+from langchain_promptrun import PromptrunMissingVariableError, PromptrunNotFoundError, PromptrunPrompt
+from langchain_promptrun.prompts import family as _prompt_family
+from langchain_promptrun.prompts import prompt as prompts
+from langchain_promptrun.prompts import refresh as _prompt_refresh
 
 from .promptwire import PROJECT, PromptWire, collected, until
 

@@ -10,8 +10,8 @@ import pytest
 from langchain_core import exceptions as core
 
 from langchain_promptrun import errors
-from langchain_promptrun._events import EventReader
-from langchain_promptrun._response import ChunkReader, ResultReader
+from langchain_promptrun._responses.events import EventReader
+from langchain_promptrun._responses.results import ChunkReader, ResultReader
 
 from .wire import (
     DOCUMENT,

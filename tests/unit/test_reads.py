@@ -9,7 +9,7 @@ import weakref
 import httpx
 import pytest
 
-from langchain_promptrun._reads import HeadLimit, limit_reads, watch_connection
+from langchain_promptrun._http.reads import HeadLimit, limit_reads, watch_connection
 
 
 class Stream:

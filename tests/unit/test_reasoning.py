@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from langchain_promptrun._reasoning import Reasoning
+from langchain_promptrun._wire.reasoning import Reasoning
 
 from .wire import agreed, answer, stream
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from langchain_promptrun import errors
-from langchain_promptrun.errors import error_from_status
+from langchain_promptrun._errors.mapping import error_from_status
 
 from .wire import READERS, by_chunks, by_events, by_result, facts, read
 

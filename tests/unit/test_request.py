@@ -8,11 +8,11 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from pydantic import SecretStr
 
 from langchain_promptrun import ChatPromptrun, __version__
-from langchain_promptrun._connection_fields import ConnectionFields
-from langchain_promptrun._exchange import Timeouts
-from langchain_promptrun._fields import PromptrunFields
-from langchain_promptrun._params import ALIASES, SETTINGS, WIRE_FIELDS, sort_keywords
-from langchain_promptrun._request import build_request
+from langchain_promptrun._config.call_options import ALIASES, SETTINGS, WIRE_FIELDS, sort_keywords
+from langchain_promptrun._config.connection_fields import ConnectionFields
+from langchain_promptrun._config.fields import PromptrunFields
+from langchain_promptrun._config.request import build_request
+from langchain_promptrun._http.request import Timeouts
 
 HELLO = [HumanMessage("Hello")]
 TOOL = {"type": "function", "function": {"name": "weather"}}

@@ -9,8 +9,8 @@ import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from langchain_promptrun._events import EventReader
-from langchain_promptrun._response import ChunkReader, ResultReader, joined_logprobs
+from langchain_promptrun._responses.events import EventReader
+from langchain_promptrun._responses.results import ChunkReader, ResultReader, joined_logprobs
 
 from .wire import agreed, answer, by_result, call, document, read, sse, stream, summed
 

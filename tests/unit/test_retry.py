@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_promptrun._retry import RetryPolicy, is_retried_status, parse_retry_after, retry_delay
+from langchain_promptrun._errors.mapping import error_from_document, error_from_status
+from langchain_promptrun._errors.retryable import is_retried_status, parse_retry_after
+from langchain_promptrun._http.retries import RetryPolicy, retry_delay
 from langchain_promptrun.errors import (
     PromptrunAPIError,
     PromptrunConnectionError,
@@ -18,8 +20,6 @@ from langchain_promptrun.errors import (
     PromptrunStreamStalledError,
     PromptrunStreamTruncatedError,
     PromptrunTimeoutError,
-    error_from_document,
-    error_from_status,
 )
 
 POLICY = RetryPolicy(max_retries=3)

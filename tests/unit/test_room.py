@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_promptrun._room import Room, weight
+from langchain_promptrun._wire.size_limit import Room, weight
 from langchain_promptrun.errors import PromptrunResponseError
 
 VALUES = st.recursive(

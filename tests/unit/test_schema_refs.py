@@ -6,7 +6,7 @@ import json
 import pytest
 from jsonschema import Draft202012Validator
 
-from langchain_promptrun._schema_refs import standing_alone, with_root
+from langchain_promptrun._tools.strict_schemas import standing_alone, with_root
 
 LEG = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 NODE = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node", "description": "the next"}}}

@@ -9,7 +9,7 @@ import weakref
 import httpx
 import pytest
 
-from langchain_promptrun._shards import OneCallTransport, ShardedTransport
+from langchain_promptrun._http.async_pool import OneCallTransport, ShardedTransport
 
 
 def request(path="/", host="host"):

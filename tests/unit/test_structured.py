@@ -14,7 +14,7 @@ from langchain_core.utils.function_calling import convert_to_json_schema
 from pydantic import BaseModel, Field, RootModel
 from typing_extensions import TypedDict
 
-from langchain_promptrun._structured import assemble, plan
+from langchain_promptrun._tools.structured_output import assemble, plan
 from langchain_promptrun.errors import PromptrunRefusalError
 
 # pydantic's v1 classes do not work on Python 3.14.

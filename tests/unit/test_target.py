@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from langchain_promptrun._exchange import Request, Timeouts
-from langchain_promptrun._target import target_of
+from langchain_promptrun._http.request import Request, Timeouts
+from langchain_promptrun._http.target import target_of
 
 
 def target(url, query=None):

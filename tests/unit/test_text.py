@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_promptrun._text import OpenEnds, Surrogates, cleaned, open_ends, without_surrogates
+from langchain_promptrun._wire.text import OpenEnds, Surrogates, cleaned, open_ends, without_surrogates
 
 ROCKET = "\ud83d\ude80"
 any_text = st.text(st.characters() | st.characters(categories=["Cs"]), max_size=20)

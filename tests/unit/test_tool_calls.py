@@ -12,9 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessageChunk
 
-from langchain_promptrun._arguments import parse_arguments
-from langchain_promptrun._response import ChunkReader
-from langchain_promptrun._tool_calls import ToolCalls
+from langchain_promptrun._responses.arguments import parse_arguments
+from langchain_promptrun._responses.results import ChunkReader
+from langchain_promptrun._responses.tool_calls import ToolCalls
 
 from .wire import agreed, answer, by_chunks, by_events, by_result, call, document, read, sse, stream
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_promptrun._json import UnsendableError
-from langchain_promptrun._tool_data import data_parts
+from langchain_promptrun._messages.tool_data import data_parts
+from langchain_promptrun._wire.json import UnsendableError
 
 CACHE = {"cache_control": {"type": "ephemeral"}}
 PDF = {"base64": "AAAA", "mime_type": "application/pdf"}

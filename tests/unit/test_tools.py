@@ -12,7 +12,7 @@ from langchain_core.tools import Tool, tool
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
-from langchain_promptrun._tools import (
+from langchain_promptrun._tools.tools import (
     bind_arguments,
     legal_name,
     wire_response_format,

@@ -17,8 +17,9 @@ import zlib
 import pytest
 from pydantic import SecretStr
 
-from langchain_promptrun import _answers, _async_answers
-from langchain_promptrun._transport import Request, Timeouts, Transport, TransportSettings
+from langchain_promptrun._http import async_response as _async_answers
+from langchain_promptrun._http import sync_response as _answers
+from langchain_promptrun._http.transport import Request, Timeouts, Transport, TransportSettings
 from langchain_promptrun.errors import (
     PromptrunAPIError,
     PromptrunConnectionError,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_promptrun._usage import cost, usage_metadata
+from langchain_promptrun._responses.usage import cost, usage_metadata
 
 
 def test_openais_names_become_langchains():

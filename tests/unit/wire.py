@@ -11,9 +11,9 @@ from operator import add
 from langchain_core.language_models.chat_model_stream import ChatModelStream
 from langchain_tests.utils.stream_lifecycle import assert_valid_event_stream
 
-from langchain_promptrun import _blocks
-from langchain_promptrun._events import EventReader
-from langchain_promptrun._response import ChunkReader, ResultReader
+from langchain_promptrun._responses import content_blocks as _blocks
+from langchain_promptrun._responses.events import EventReader
+from langchain_promptrun._responses.results import ChunkReader, ResultReader
 
 _blocks.register()
 

@@ -1,0 +1,132 @@
+"""The command line: ``python -m langchain_promptrun [SUBCOMMAND] ...``.
+
+Owns the arguments, the choice of the subcommand, and how a run ends: its exit status and the one line that says
+why. Must not import anything heavy: a subcommand's module comes in when it runs, so ``--help`` answers at once.
+
+Exit status: 0, also when the reader of stdout has gone; 1 after an error; 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, NoReturn
+
+from langchain_promptrun import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+PROGRAM = "python -m langchain_promptrun"
+DEFAULT_MODEL = "anthropic/claude-3.5-haiku"
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+class CommandError(Exception):
+    """A run that cannot go on; the text is the one line that the user sees."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand.
+
+    Args:
+        summary: What it does, in a few words.
+        add_arguments: Declares its arguments.
+        module: Where its ``run(arguments) -> None`` is, which raises ``CommandError``.
+    """
+
+    summary: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    module: str
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: The arguments; those of the process by default.
+
+    Returns:
+        The exit status.
+    """
+    name, *rest = _with_command(list(sys.argv[1:] if argv is None else argv))
+    try:
+        arguments = _parser(name).parse_args(rest)
+        import_module(COMMANDS[name].module).run(arguments)
+    except CommandError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        _discard_stdout()
+    return 0
+
+
+def _with_command(argv: list[str]) -> list[str]:
+    """Put the subcommand in front where it was left out: a bare text is a chat."""
+    return argv if argv and argv[0] in COMMANDS else ["chat", *argv]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise CommandError(f"{message} (--help shows the usage)")
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    command = COMMANDS[name]
+    shown = f"[{name}]" if name == "chat" else name
+    parser = _Parser(
+        prog=f"{PROGRAM} {shown}",
+        description=command.summary,
+        epilog="subcommands: " + "; ".join(f"{key}: {other.summary}" for key, other in COMMANDS.items()),
+        allow_abbrev=False,
+    )
+    command.add_arguments(parser)
+    parser.add_argument("--version", action="version", version=f"langchain-promptrun {__version__}")
+    return parser
+
+
+def _add_chat_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("text", metavar="TEXT", help="what to ask; - reads it from stdin")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="vendor/name (default: %(default)s)")
+    parser.add_argument("--system", help="instructions that come before the text")
+    parser.add_argument("--temperature", type=float, help="how freely the model picks its words, 0 to 2")
+    parser.add_argument("--no-stream", action="store_true", help="print the answer when it is complete")
+    add_server_arguments(parser)
+
+
+def _add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("project", metavar="PROJECT", help="id of the project, a UUID")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--tag", help="the version with this tag, such as prod (default: latest)")
+    which.add_argument("--pin", type=int, metavar="N", help="version number N")
+    parser.add_argument("--var", action="append", default=[], metavar="NAME=VALUE", help="value of a variable")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--diff", type=int, metavar="N", help="show what is different from version N")
+    what.add_argument("--watch", action="store_true", help="go on, and show changes as they come")
+    add_server_arguments(parser)
+
+
+def add_server_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what every subcommand takes that talks to Promptrun."""
+    server = parser.add_mutually_exclusive_group()
+    server.add_argument("--base-url", help="where Promptrun is (default: PROMPTRUN_BASE_URL, else the public one)")
+    server.add_argument("--offline", action="store_true", help="use a stand-in server on this machine; no key")
+
+
+def _discard_stdout() -> None:
+    """Let what is still buffered go nowhere, or the interpreter complains about the closed pipe as it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+COMMANDS = {
+    "chat": Command("ask a model and print its answer", _add_chat_arguments, "langchain_promptrun._cli.chat"),
+    "prompt": Command("show a managed prompt", _add_prompt_arguments, "langchain_promptrun._cli.prompt"),
+}

@@ -1,0 +1,148 @@
+"""The subcommand ``prompt``: a managed prompt's text on stdout, its difference from a version, or changes as they come.
+
+Owns what the user sees of a prompt. Knows nothing of HTTP: it asks ``PromptrunPrompt``, as any program does.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+import os
+import sys
+import uuid
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from langchain_promptrun import PromptrunPrompt
+from langchain_promptrun._cli.chat import NO_KEY, plain_errors
+from langchain_promptrun._cli.main import CommandError
+from langchain_promptrun.testing import PromptrunServer
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Mapping
+
+    from langchain_promptrun.prompts.record import PromptRecord
+
+_EXAMPLES = ("Answer in one sentence.", "Answer in one sentence, in {{language}}.")
+"""What a stand-in server's prompt says, version by version."""
+
+_NO_NEWLINE = "\\ No newline at end of file"
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Show the prompt.
+
+    Args:
+        arguments: As ``_cli`` declares them for ``prompt``.
+
+    Raises:
+        CommandError: The prompt could not be shown.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal's encoding may lack what the text holds
+    with plain_errors(), _connected(arguments) as prompt:
+        record = prompt.pull()
+        _check_names(prompt.partial_variables, record)
+        if arguments.diff is not None:
+            _write(_difference(_at(prompt, arguments.diff), record))
+            return
+        _show(prompt, record)
+        if arguments.watch:
+            for old, new in prompt.watch():
+                _write(_difference(old, new))
+                _tell(new)
+
+
+@contextmanager
+def _connected(arguments: argparse.Namespace) -> Iterator[PromptrunPrompt]:
+    """Give the prompt that the arguments name, at Promptrun or at a stand-in server that lives as long."""
+    fields: dict[str, Any] = {
+        "project_id": arguments.project,
+        "tag": arguments.tag,
+        "version": arguments.pin,
+        "base_url": arguments.base_url,
+        "partial_variables": _values(arguments.var),
+        "missing": "keep",
+    }
+    if arguments.offline:
+        # A proxy of the environment could not reach this machine's loopback.
+        with PromptrunServer() as server, httpx.Client(trust_env=False) as client:
+            sys.stderr.write(f"offline: a stand-in server at {server.base_url} answers\n")
+            fields |= {"project_id": _made_up(server, arguments), "base_url": server.base_url}
+            yield PromptrunPrompt(**fields, api_key=server.api_key, http_client=client)
+    elif os.environ.get("PROMPTRUN_API_KEY"):
+        with PromptrunPrompt(**fields) as prompt:
+            yield prompt
+    else:
+        raise CommandError(NO_KEY)
+
+
+def _made_up(server: PromptrunServer, arguments: argparse.Namespace) -> str:
+    """Put a prompt into a stand-in server; returns the id of its project."""
+    ident = None
+    with suppress(ValueError):
+        ident = str(uuid.UUID(arguments.project))
+    project = server.prompts.create(arguments.project, project_id=ident)
+    for text in _EXAMPLES:
+        project.publish(text, tags=[arguments.tag] if arguments.tag else [])
+    return project.id
+
+
+def _values(pairs: list[str]) -> Mapping[str, str]:
+    values = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise CommandError(f"--var takes NAME=VALUE, not {pair!r}")
+        values[name] = value
+    return values
+
+
+def _check_names(values: Mapping[str, str], record: PromptRecord) -> None:
+    """Refuse a value that would go nowhere: its name is misspelt."""
+    if unknown := [name for name in values if name not in record.variables]:
+        known = ", ".join(record.variables) or "none"
+        raise CommandError(f"--var: version {record.version} has no variable {', '.join(unknown)}; it has: {known}")
+
+
+def _at(prompt: PromptrunPrompt, version: int) -> PromptRecord:
+    return prompt.model_copy(update={"tag": None, "version": version}).pull()
+
+
+def _show(prompt: PromptrunPrompt, record: PromptRecord) -> None:
+    (message, *_) = prompt.format_messages()
+    _write(message.text if message.text.endswith("\n") else f"{message.text}\n")
+    _tell(record)
+
+
+def _tell(record: PromptRecord) -> None:
+    """Say on stderr what is known of a version."""
+    facts = {
+        "version": record.version,
+        "tag": record.tag,
+        "updated": record.updated_at,
+        "message": record.version_message,
+        "model": record.model and record.model.model,
+        "temperature": record.temperature,
+    }
+    sys.stderr.write("".join(f"{name}: {fact}\n" for name, fact in facts.items() if fact not in {None, ""}))
+    sys.stderr.flush()
+
+
+def _difference(old: PromptRecord, new: PromptRecord) -> str:
+    names = f"version {old.version}", f"version {new.version}"
+    lines = difflib.unified_diff(_lines(old.prompt), _lines(new.prompt), *names)
+    return "".join(line if line.endswith("\n") else f"{line}\n{_NO_NEWLINE}\n" for line in lines)
+
+
+def _lines(text: str) -> list[str]:
+    """Lines with their ends, as diff counts them: a carriage return is part of its line."""
+    return io.StringIO(text, newline="\n").readlines()
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

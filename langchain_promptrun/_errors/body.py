@@ -1,0 +1,252 @@
+"""Reading what an error says, whatever shape the server or a proxy before it gave it.
+
+Owns the known shapes: `{"error": "text"}`, `{"error": {...}}`, errors within errors (OpenRouter's `metadata.raw`,
+often JSON in a string), lists (Google), `{"detail": ...}` (FastAPI), `{"message": ...}`, JSON in a string,
+server-sent events, HTML and XML pages, plain text. Bodies come from strangers: nothing here raises, whatever it
+reads, and what it returns is bounded. It must not make errors.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from langchain_promptrun._wire.json import loads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+BODY_LIMIT = 65_536
+"""Most characters of a body that are read."""
+_TEXT_LIMIT = 4_000
+_SCALAR_LIMIT = 200
+_DEPTH_LIMIT = 8
+_ITEMS_LIMIT = 5
+_LARGEST = 10**15
+_STATUS_DIGITS = 3
+_LOWEST_ERROR, _HIGHEST_ERROR = 400, 599
+
+# All patterns are strings: `re` compiles them when an error needs them, and keeps them.
+# C0 and C1 controls, line and paragraph separators, direction overrides, halves of surrogate pairs.
+_UNPRINTABLE = "[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
+_MARKUP = r"<[!?a-zA-Z]"
+_TAGGED = r"(?i)<(title|h1|message)\b[^>]{0,200}>([^<]{1,400})"
+_TAG = r"<[^<>]{0,500}>"
+_EVENT_DATA = r"(?m)^data:(.+)$"
+# A JSON body cut off at a limit still shows its message.
+_CUT_OFF = r'"(?:message|msg|detail|error)"\s{0,9}:\s{0,9}"((?:[^"\\]|\\.){1,2000})'
+_IDENTIFIER = r"[A-Za-z][\w.-]{2,63}"
+_NOT_ALNUM = r"[^a-z0-9]+"
+_SUFFIX = r"(?:error|exception)$"
+
+# Where a message may stand, the likelier places first; `error` holding an object comes before all of them.
+_MESSAGE_KEYS = (
+    *("message", "msg", "detail", "error_message", "errorMessage", "error_msg", "error_description", "Message"),
+    *("error", "errors", "description", "reason", "title"),
+)
+_UPSTREAM_KEYS = ("raw", "metadata", "innererror", "upstream_error", "cause")
+_SCALAR_KEYS = {
+    "code": ("code", "error_code", "errorCode"),
+    "type": ("type", "error_type", "errorType", "__type", "status"),
+    "param": ("param",),
+    "provider": ("provider_name", "provider"),
+    "request_id": ("request_id", "requestId"),
+    "name": ("error",),
+    "status": ("code", "status", "status_code", "statusCode", "error_code", "error"),
+}
+
+# Codes and types that stand for a status: OpenAI's, Anthropic's, Google's, AWS's, LiteLLM's and vLLM's names.
+_NAMED_STATUS = {
+    name: status
+    for status, names in {
+        400: "invalidrequest badrequest invalidargument invalidparameter validation contextlengthexceeded",
+        401: "authentication unauthenticated unauthorized invalidapikey",
+        402: "paymentrequired insufficientcredits insufficientbalance billing",
+        403: "permission permissiondenied forbidden accessdenied",
+        404: "notfound modelnotfound",
+        408: "requesttimeout",
+        409: "conflict",
+        413: "requesttoolarge",
+        429: "ratelimit ratelimited ratelimitexceeded resourceexhausted throttling toomanyrequests insufficientquota",
+        500: "server internal internalserver api",
+        502: "badgateway",
+        503: "serviceunavailable unavailable",
+        504: "timeout gatewaytimeout deadlineexceeded",
+        529: "overloaded",
+    }.items()
+    for name in names.split()
+}
+
+
+class ErrorBody(NamedTuple):
+    """What an error says.
+
+    Attributes:
+        message: The server's words, those of an upstream error included; "" when there are none.
+        code: The first code that is a name, else the first number, as text.
+        type: The first type.
+        param: The parameter at fault.
+        provider: The vendor behind the gateway.
+        request_id: The server's id of the request.
+        status: The HTTP status that a code or a type stands for, None when there is none.
+        names: All codes and types in lower case, without punctuation and without "error" at their end.
+    """
+
+    message: str = ""
+    code: str | None = None
+    type: str | None = None
+    param: str | None = None
+    provider: str | None = None
+    request_id: str | None = None
+    status: int | None = None
+    names: tuple[str, ...] = ()
+
+
+def read_error(value: Any) -> ErrorBody:
+    """Read an error from a body's text or from a JSON document; never raises."""
+    reader = _Reader()
+    message = tidy(reader.text(value), _TEXT_LIMIT)
+    found = reader.found
+    names = tuple(filter(None, map(_plain_name, (*found["code"], *found["type"], *found["name"]))))
+    return ErrorBody(
+        message=message,
+        code=next((code for code in found["code"] if not code.isdecimal()), _first(found["code"])),
+        type=_first(found["type"]),
+        param=_first(found["param"]),
+        provider=_first(found["provider"]),
+        request_id=_first(found["request_id"]),
+        status=_status(found["status"], names),
+        names=names,
+    )
+
+
+def tidy(text: str, limit: int) -> str:
+    """The text on one line, without control characters, cut to `limit` characters."""
+    text = " ".join(re.sub(_UNPRINTABLE, " ", text[: 4 * limit]).split())
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+class _Reader:
+    """Walks an error from the outside in; `found` keeps the scalars in that order."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, list[str]] = {kind: [] for kind in _SCALAR_KEYS}
+        self._readers: dict[type, Callable[[Any, int], str]] = {
+            dict: self._object,
+            list: self._array,
+            str: self._string,
+        }
+
+    def text(self, value: Any, depth: int = 0) -> str:
+        """The message in `value`; "" when there is none."""
+        reader = self._readers.get(type(value))
+        return "" if reader is None or depth > _DEPTH_LIMIT else reader(value, depth + 1)
+
+    def _object(self, value: dict[str, Any], depth: int) -> str:
+        self._keep_scalars(value)
+        nested = [value["error"]] if isinstance(value.get("error"), dict | list) else []
+        own = self._first_text([*nested, *(value.get(key) for key in _MESSAGE_KEYS)], depth)
+        place = _place(value.get("loc"))
+        self.found["param"].extend(filter(None, [place]))
+        upstream = self._first_text((value.get(key) for key in _UPSTREAM_KEYS), depth)
+        return _joined(f"{place}: {own}" if place else own, upstream)
+
+    def _array(self, value: list[Any], depth: int) -> str:
+        texts = (self.text(item, depth) for item in value[:_ITEMS_LIMIT])
+        return "; ".join(text for text in texts if text)
+
+    def _string(self, value: str, depth: int) -> str:
+        value = value[:BODY_LIMIT].strip("\ufeff \t\r\n")
+        if value.startswith(("{", "[", '"')):
+            return self._json(value, depth)
+        if value.startswith(("data:", "event:", "id:")) and (data := re.search(_EVENT_DATA, value)):
+            return self.text(data[1], depth)
+        return _page_title(value) if re.match(_MARKUP, value) else tidy(value, _TEXT_LIMIT)
+
+    def _json(self, value: str, depth: int) -> str:
+        try:
+            return self.text(loads(value), depth)
+        except ValueError:
+            return _salvaged(value)
+
+    def _first_text(self, values: Iterable[Any], depth: int) -> str:
+        return next(filter(None, (self.text(value, depth) for value in values)), "")
+
+    def _keep_scalars(self, value: dict[str, Any]) -> None:
+        for kind, keys in _SCALAR_KEYS.items():
+            texts = (_scalar(value.get(key)) for key in keys)
+            self.found[kind].extend(text for text in texts if text and _KINDS.get(kind, bool)(text))
+
+
+def _is_type(text: str) -> bool:
+    """Whether the text names a type; Anthropic's outer object says only "error", Google's status may be a number."""
+    return text != "error" and not text.isdecimal()
+
+
+_KINDS: dict[str, Callable[[str], object]] = {
+    "type": _is_type,
+    "status": str.isdecimal,
+    "name": partial(re.fullmatch, _IDENTIFIER),
+}
+
+
+def _scalar(value: Any) -> str | None:
+    """A text or a whole number as text; None for anything else."""
+    if isinstance(value, str):
+        return tidy(value, _SCALAR_LIMIT)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return str(int(value)) if abs(value) < _LARGEST and value == int(value) else None
+
+
+def _place(loc: Any) -> str:
+    """FastAPI's `["body", "messages", 0, "content"]` as `messages.0.content`."""
+    steps = loc[:_DEPTH_LIMIT] if isinstance(loc, list) else []
+    texts = [text for step in steps if (text := _scalar(step))]
+    return tidy(".".join(texts[1:] if texts[:1] == ["body"] else texts), _SCALAR_LIMIT)
+
+
+def _joined(own: str, upstream: str) -> str:
+    """Both messages, or the longer one where it holds the other."""
+    if own in upstream or upstream in own:
+        return max(own, upstream, key=len)
+    return f"{own.rstrip('.: ')}: {upstream}"
+
+
+def _page_title(page: str) -> str:
+    """The title of an HTML page, its heading, or the message of an XML answer; else its text."""
+    found: dict[str, str] = {}
+    for tag in re.finditer(_TAGGED, page):
+        found.setdefault(tag[1].lower(), tag[2])
+    texts = (found.get(tag, "") for tag in ("title", "h1", "message"))
+    text = next(filter(None, map(str.strip, texts)), re.sub(_TAG, " ", page))
+    return tidy(html.unescape(text), _TEXT_LIMIT)
+
+
+def _salvaged(text: str) -> str:
+    """The message in JSON that was cut off; the text itself where it was no JSON."""
+    found = re.search(_CUT_OFF, text)
+    if found is None:
+        return tidy(text, _TEXT_LIMIT)
+    try:
+        return tidy(str(loads(f'"{found[1]}"')), _TEXT_LIMIT)
+    except ValueError:
+        return tidy(found[1], _TEXT_LIMIT)
+
+
+def _plain_name(name: str) -> str:
+    return re.sub(_SUFFIX, "", re.sub(_NOT_ALNUM, "", name.lower()))
+
+
+def _first(values: list[str]) -> str | None:
+    return values[0] if values else None
+
+
+def _status(numbers: list[str], names: Iterable[str]) -> int | None:
+    """The first number that is an error's status, else the first name that stands for one."""
+    statuses = (int(number) for number in numbers if len(number) == _STATUS_DIGITS)
+    found = (status for status in statuses if _LOWEST_ERROR <= status <= _HIGHEST_ERROR)
+    named = (_NAMED_STATUS[name] for name in names if name in _NAMED_STATUS)
+    return next((status for source in (found, named) for status in source), None)

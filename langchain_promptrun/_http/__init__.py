@@ -1,0 +1,1 @@
+"""Requests, retries and connections over httpx and aiohttp."""

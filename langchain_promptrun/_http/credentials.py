@@ -1,0 +1,88 @@
+"""The API key of one attempt, from whoever gives it.
+
+A key may be a function, plain or async, that is asked at each attempt, so that keys can rotate. A plain function never
+runs on an event loop, and an async one works in sync calls too. What such a function raises goes to the caller as it
+is. This module must not keep, log or show a key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from langchain_promptrun.errors import PromptrunAuthenticationError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from langchain_promptrun._http.request import ApiKey
+
+_KEY = re.compile(r"[!-~]+")
+
+
+def current_key(source: ApiKey) -> SecretStr:
+    """The key, for a sync call.
+
+    Args:
+        source: The key, or a function that gives it.
+
+    Raises:
+        PromptrunAuthenticationError: The key is empty or cannot go into a header.
+        TypeError: The function gave something that is no string.
+    """
+    if isinstance(source, (SecretStr, str)):
+        return _checked(source)
+    given = source()
+    return _checked(_run(given) if inspect.isawaitable(given) else given)
+
+
+async def current_key_async(source: ApiKey) -> SecretStr:
+    """The key, for an async call.
+
+    Args:
+        source: The key, or a function that gives it; a plain function runs in a thread.
+
+    Raises:
+        PromptrunAuthenticationError: The key is empty or cannot go into a header.
+        TypeError: The function gave something that is no string.
+    """
+    if isinstance(source, (SecretStr, str)):
+        return _checked(source)
+    if inspect.iscoroutinefunction(source) or inspect.iscoroutinefunction(type(source).__call__):
+        given = source()
+    else:
+        given = await asyncio.to_thread(source)
+    return _checked(await given if inspect.isawaitable(given) else given)
+
+
+def _run(given: Awaitable[object]) -> object:
+    """Wait for an async function's key in a loop of its own; in a thread, where this one has a running loop."""
+
+    async def wait() -> object:
+        return await given
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(wait())
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(lambda: asyncio.run(wait())).result()
+
+
+def _checked(key: object) -> SecretStr:
+    secret = SecretStr(key) if isinstance(key, str) else key
+    if not isinstance(secret, SecretStr):
+        raise TypeError(f"api_key must give a string, not {type(key).__name__}.")
+    value = secret.get_secret_value()
+    if not value:
+        raise PromptrunAuthenticationError("The API key is empty: set PROMPTRUN_API_KEY or `api_key`.")
+    if not _KEY.fullmatch(value):
+        raise PromptrunAuthenticationError(
+            "The API key has characters that no key has: spaces, line breaks or letters outside ASCII."
+        )
+    return secret

@@ -1,0 +1,1 @@
+"""LangChain's messages as the wire's."""

@@ -1,0 +1,202 @@
+"""Images, audio, video and files: one description of each, and the wire part made from it.
+
+Owns the mime types, the formats and file names derived from them, and the shapes of the four media parts. It
+must not read a file or a URL: what the caller gave is what goes out. The parts `image_url`, `input_audio` and
+`file` are those of OpenAI's Chat Completions reference; `video_url`, and an address in a file's `file_data`, are
+those of OpenRouter's API reference, and go out only for a caller's own video block or file address.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from langchain_promptrun._wire.json import UnsendableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Part = dict[str, Any]
+"""One part of a wire message's content."""
+
+MEDIA_PARTS = frozenset({"image_url", "input_audio", "video_url", "input_video", "file"})
+"""Types of the parts that OpenAI's format admits in user messages only."""
+
+# The first characters of well-known formats in base64. The `mimetypes` module would read files of the system.
+_SIGNATURES = {
+    "iVBORw0KGgo": "image/png",
+    "/9j/": "image/jpeg",
+    "R0lGOD": "image/gif",
+    "JVBERi0": "application/pdf",
+    "SUQz": "audio/mpeg",
+    "T2dnUw": "audio/ogg",
+    "ZkxhQw": "audio/flac",
+}
+# A RIFF container holds pictures, sound or video.
+_RIFF = "UklGR"
+_RIFF_TYPES = {"image": "image/webp", "audio": "audio/wav", "video": "video/x-msvideo"}
+# What most gateways take a video or an unknown file for.
+_DEFAULT_TYPES = {"video": "video/mp4", "file": "application/octet-stream"}
+_AUDIO_FORMATS = {
+    "audio/mpeg": "mp3",
+    "audio/mpga": "mp3",
+    "audio/mp4": "m4a",
+    "audio/wave": "wav",
+    "audio/vnd.wave": "wav",
+    "audio/l16": "pcm16",
+    "audio/pcm": "pcm16",
+}
+_EXTENSIONS = {
+    "application/json": "json",
+    "application/msword": "doc",
+    "application/octet-stream": "bin",
+    "application/pdf": "pdf",
+    "application/rtf": "rtf",
+    "application/vnd.ms-excel": "xls",
+    "application/vnd.ms-powerpoint": "ppt",
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation": "pptx",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
+    "application/xml": "xml",
+    "application/zip": "zip",
+    "image/jpeg": "jpg",
+    "image/svg+xml": "svg",
+    "text/csv": "csv",
+    "text/html": "html",
+    "text/markdown": "md",
+    "text/plain": "txt",
+}
+# Bedrock's Converse API names formats, not mime types.
+_FORMATS = {extension: mime for mime, extension in _EXTENSIONS.items()} | {
+    "jpeg": "image/jpeg",
+    "png": "image/png",
+    "gif": "image/gif",
+    "webp": "image/webp",
+    "mp4": "video/mp4",
+    "mov": "video/quicktime",
+    "mkv": "video/x-matroska",
+    "webm": "video/webm",
+    "mp3": "audio/mpeg",
+    "wav": "audio/wav",
+}
+
+
+class Media(NamedTuple):
+    """An image, a recording, a video or a file, in whatever dialect it was described.
+
+    Attributes:
+        kind: "image", "audio", "video" or "file".
+        data: Its bytes, as base64 text or raw.
+        url: Its address, or a `data:` URL.
+        file_id: Its id at the provider that stores it.
+        mime_type: Its type; guessed from the first bytes when it is missing.
+        name: Its file name.
+        detail: OpenAI's level of detail for images.
+    """
+
+    kind: str
+    data: str | bytes | None = None
+    url: str | None = None
+    file_id: str | None = None
+    mime_type: str | None = None
+    name: str | None = None
+    detail: str | None = None
+
+
+def media_part(media: Media) -> Part:
+    """Make the wire part.
+
+    Args:
+        media: What to send.
+
+    Returns:
+        A part of one of the types in `MEDIA_PARTS`.
+
+    Raises:
+        UnsendableError: The wire has no part for it: no data at all, audio by URL, an id for anything but
+            a file, base64 data of an unknown type.
+    """
+    return _PARTS[media.kind](media)
+
+
+def mime_type_of(extension: str) -> str | None:
+    """The mime type of a file name's extension, without its dot; None for an unknown one."""
+    return _FORMATS.get(extension)
+
+
+def kind_of_mime(mime_type: str) -> str:
+    """The kind of media that a mime type stands for: "image", "audio", "video" or else "file"."""
+    kind = mime_type.partition("/")[0]
+    return kind if kind in _PARTS else "file"
+
+
+def _image(media: Media) -> Part:
+    image: Part = {"url": _address(media)}
+    if media.detail:
+        image["detail"] = media.detail
+    return {"type": "image_url", "image_url": image}
+
+
+def _audio(media: Media) -> Part:
+    mime_type, _, data = _address(media).removeprefix("data:").partition(";base64,")
+    if not data:
+        raise UnsendableError("", "is audio by URL, for which the wire has no part: send it as base64")
+    subtype = mime_type.partition("/")[2].partition(";")[0].removeprefix("x-")
+    return {
+        "type": "input_audio",
+        "input_audio": {"data": data, "format": _AUDIO_FORMATS.get(mime_type.lower(), subtype)},
+    }
+
+
+def _video(media: Media) -> Part:
+    return {"type": "video_url", "video_url": {"url": _address(media)}}
+
+
+def _file(media: Media) -> Part:
+    if media.file_id and not media.data and not media.url:
+        return {"type": "file", "file": {"file_id": media.file_id}}
+    address = _address(media)
+    return {"type": "file", "file": {"filename": media.name or file_name(address), "file_data": address}}
+
+
+def file_name(address: str) -> str:
+    """A name for a file without one: from its URL's path, else "file" with its mime type's extension."""
+    mime_type, found, _ = address.removeprefix("data:").partition(";base64,")
+    if not found:
+        last = address.partition("?")[0].partition("#")[0].rpartition("/")[2]
+        return last if "." in last else "file"
+    extension = _EXTENSIONS.get(mime_type) or mime_type.partition("/")[2]
+    return f"file.{extension}" if extension.isalnum() else "file"
+
+
+def _address(media: Media) -> str:
+    """The URL, or the data as a `data:` URL."""
+    if media.data:
+        data = media.data if isinstance(media.data, str) else base64.b64encode(media.data).decode()
+        if data.startswith("data:"):
+            return data
+        return f"data:{media.mime_type or _guess(media.kind, data)};base64,{data}"
+    if media.url:
+        return media.url
+    problem = "cannot be sent by file id: send base64 or a URL" if media.file_id else "has no data and no URL"
+    raise UnsendableError("", f"is {_ARTICLES[media.kind]} that {problem}")
+
+
+def _guess(kind: str, data: str) -> str:
+    if data.startswith(_RIFF) and kind in _RIFF_TYPES:
+        return _RIFF_TYPES[kind]
+    for start, mime_type in _SIGNATURES.items():
+        if data.startswith(start):
+            return mime_type
+    if kind in _DEFAULT_TYPES:
+        return _DEFAULT_TYPES[kind]
+    raise UnsendableError("", f"is {_ARTICLES[kind]} in base64 without a mime_type")
+
+
+_ARTICLES = {"image": "an image", "audio": "audio", "video": "a video", "file": "a file"}
+_PARTS: dict[str, Callable[[Media], Part]] = {
+    "image": _image,
+    "audio": _audio,
+    "video": _video,
+    "file": _file,
+}

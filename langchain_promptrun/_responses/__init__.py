@@ -1,0 +1,1 @@
+"""The wire's answers as LangChain's results, chunks and events."""

@@ -1,0 +1,1 @@
+"""Tools, schemas and structured output."""

@@ -1,0 +1,1 @@
+"""Spellings that both directions of the wire share."""

@@ -1,0 +1,226 @@
+"""What GET /prompt answers with: the record of one version of a managed prompt, and the reader of its bytes. Pure.
+
+The fields are those of Promptrun's page "Prompt API" and of the types of Promptrun's Node SDK; what else comes is kept.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
+
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic.alias_generators import to_camel
+
+from langchain_promptrun._errors.mapping import error_from_document
+from langchain_promptrun._responses.body import Body
+from langchain_promptrun._wire import json as _json
+from langchain_promptrun.errors import PromptrunResponseError
+from langchain_promptrun.prompts.template import variables_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pydantic.functional_validators import ModelWrapValidatorHandler
+
+FALLBACK_VERSION = 0
+"""Version of a record that holds the text of last resort; Promptrun's own count from 1."""
+
+
+_LENIENT = object()
+"""Context of a validation that takes a field which is not needed, and is not what it should be, as unknown."""
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="allow", frozen=True, protected_namespaces=()
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _take_what_is_known(cls, values: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        """Keep what a field cannot take among the unknown fields, under the name that it came with."""
+        try:
+            return handler(values)
+        except ValidationError as error:
+            odd = {str(place) for fault in error.errors() for place in fault["loc"][:1]}
+            if info.context is not _LENIENT or not odd or not odd <= _optional(cls):
+                raise
+        read = handler({name: value for name, value in values.items() if name not in odd})
+        cast("dict[str, Any]", read.model_extra).update({name: raw for name, raw in values.items() if name in odd})
+        return read
+
+
+@cache
+def _optional(kind: type[_Wire]) -> frozenset[str]:
+    """Names on the wire of the fields that may be missing."""
+    return frozenset(to_camel(name) for name, field in kind.model_fields.items() if not field.is_required())
+
+
+class PromptProject(_Wire):
+    """The project that a prompt belongs to."""
+
+    id: str
+    """UUID of the project."""
+
+    name: str | None = None
+    """Its name in the dashboard."""
+
+
+class PromptModel(_Wire):
+    """The model that a prompt was written for."""
+
+    model: str | None = None
+    """Id to call, `vendor/name`."""
+
+    name: str | None = None
+    """Name in the dashboard."""
+
+    provider: str | None = None
+    """Vendor."""
+
+    icon: str | None = None
+    """Icon in the dashboard."""
+
+
+class PromptRecord(_Wire):
+    """One version of a managed prompt, as Promptrun tells it.
+
+    Fields that are not known here are kept in `model_extra`. So are values that are not what they should be: of these
+    the field is None. Only text and version must be right.
+    """
+
+    prompt: str
+    """The text, with `{{name}}` for variables."""
+
+    version: int
+    """Number of the version; 0 is the `fallback` text."""
+
+    version_message: str | None = None
+    """What the author said about the version."""
+
+    updated_at: datetime | None = None
+    """When the version was last changed."""
+
+    created_at: datetime | None = None
+    """When the version was made."""
+
+    tag: str | None = None
+    """Tag under which the version was found."""
+
+    project: PromptProject | None = None
+    """The project."""
+
+    model: PromptModel | None = None
+    """The model that the prompt was written for."""
+
+    temperature: float | None = None
+    """Temperature to call the model with."""
+
+    id: str | None = None
+    """Id of the version."""
+
+    user: Any = None
+    """Who made the version."""
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _named_model(cls, value: Any) -> Any:
+        return {"model": value} if isinstance(value, str) else value
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of the text's variables, in the order of their first appearance."""
+        return variables_of(self.prompt)
+
+    @property
+    def is_fallback(self) -> bool:
+        """Whether this is the text of last resort, and not Promptrun's."""
+        return self.version == FALLBACK_VERSION
+
+    def differs(self, other: PromptRecord) -> bool:
+        """Whether something that matters changed: version, text, tag, temperature, model or time of the update."""
+        return _facts(self) != _facts(other)
+
+    def to_wire(self) -> bytes:
+        """The record as JSON, in Promptrun's spelling."""
+        return _json.dumps(self.model_dump(mode="json", by_alias=True, exclude_unset=True))
+
+
+class PromptChange(NamedTuple):
+    """A change of a prompt: the record before it, and the one after."""
+
+    old: PromptRecord
+    new: PromptRecord
+
+
+def _facts(record: PromptRecord) -> tuple[object, ...]:
+    extra = record.model_extra or {}
+    unknown = (extra.get(name) for name in ("tag", "temperature", "model", "updatedAt"))
+    known = (record.version, record.prompt, record.tag, record.temperature, record.model, record.updated_at)
+    return (*known, *unknown)
+
+
+def read_record(body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> PromptRecord:
+    """Read a record.
+
+    Args:
+        body: JSON.
+        status: Status of the answer that it came with.
+        headers: Its headers, names in lower case.
+
+    Raises:
+        PromptrunError: The body reports an error, is not JSON, or not a prompt.
+    """
+    try:
+        document = _json.loads(body)
+    except ValueError:
+        raise PromptrunResponseError("The server's answer is not JSON.") from None
+    if (reported := error_from_document(document, status=status, headers=headers)) is not None:
+        raise reported
+    try:
+        return PromptRecord.model_validate(document, context=_LENIENT)
+    except ValidationError as error:
+        faults = {".".join(map(str, fault["loc"])): fault["msg"] for fault in error.errors()}
+    problems = "; ".join(f"{place}: {problem}" if place else problem for place, problem in faults.items())
+    raise PromptrunResponseError(f"The server's answer is not a prompt: {problems}.")
+
+
+class RecordReader:
+    """Reads the bytes of one answer.
+
+    Args:
+        status: The answer's status.
+        headers: Its headers, names in lower case.
+        max_event_bytes: Largest body, in bytes.
+    """
+
+    finished = False
+    content_seen = 0
+    partial = ""
+
+    def __init__(self, status: int, headers: Mapping[str, str], *, max_event_bytes: int) -> None:
+        self._status = status
+        self._headers = headers
+        self._body = Body(headers, max_event_bytes)
+
+    def feed(self, data: bytes) -> Sequence[PromptRecord]:
+        """Take the next bytes of the body, decoded.
+
+        Raises:
+            PromptrunResponseError: The body is larger than `max_event_bytes`.
+        """
+        self._body.feed(data)
+        return ()
+
+    def close(self) -> Sequence[PromptRecord]:
+        """Take the end of the body, and give the record.
+
+        Raises:
+            PromptrunError: As `read_record`; and the body is empty.
+        """
+        events = self._body.close()
+        if not self._body.is_document:
+            raise PromptrunResponseError("The server's answer is a stream of events, not a prompt.")
+        ((_, body),) = events
+        return (read_record(body, status=self._status, headers=self._headers),)
