@@ -29,9 +29,10 @@ test: $(VENV)/.ready-test ## unit and integration tests, warnings as errors, 100
 integration: $(VENV)/.ready-test ## the tests over real sockets alone, and against Promptrun with PROMPTRUN_API_KEY set
 	$(PYTHON) -m pytest $(PYTEST_OPTIONS) tests/integration
 
-lint: $(VENV)/.ready-lint ## ruff
+lint: $(VENV)/.ready-lint ## ruff, and the layers of the package
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
+	$(VENV)/bin/lint-imports
 
 format: $(VENV)/.ready-lint ## rewrite the files as ruff wants them
 	$(PYTHON) -m ruff check --fix
