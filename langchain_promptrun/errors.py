@@ -110,6 +110,28 @@ class PromptrunInvalidRequestError(PromptrunError, core.ModelInvalidRequestError
     """The request is at fault (400, 405, 413, 415, 422, any other 4xx), or redirected (3xx)."""
 
 
+class PromptrunInvalidMessageError(PromptrunError, ValueError):
+    """A message cannot be sent. No request was made.
+
+    Attributes:
+        path: Where it is at fault, such as `messages[1].content[0]`; empty for a value that stands alone.
+    """
+
+    path: str = ""
+
+    def __init__(self, problem: str = "", *, path: str = "", **details: Unpack[ErrorDetails]) -> None:
+        super().__init__(problem, **details)
+        self.path = path
+
+    def __str__(self) -> str:
+        """The place, and the rest of the sentence that begins with it."""
+        return f"{self.path.removeprefix('.') or 'The value'} {super().__str__()}"
+
+    def within(self, prefix: str) -> PromptrunInvalidMessageError:
+        """Return the same error as seen from the value that holds this one under `prefix`."""
+        return PromptrunInvalidMessageError(*self.args, path=prefix + self.path)
+
+
 class PromptrunContextOverflowError(PromptrunError, core.ContextOverflowError):
     """The input does not fit the model's context, whatever the status. LangChain's summarisation reacts to it."""
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from langchain_promptrun._messages.assistant_calls import ContentCall, add_calls, dictionaries, listed_calls, read_call
 from langchain_promptrun._messages.content import block_parts, block_type, indexed, mark, markers_of, text_parts
 from langchain_promptrun._messages.media import MEDIA_PARTS, Part
-from langchain_promptrun._wire.json import UnsendableError
 from langchain_promptrun._wire.reasoning import DETAILS, THINKING
+from langchain_promptrun.errors import PromptrunInvalidMessageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -94,7 +94,7 @@ def assistant_turn(message: AIMessage, *, send_reasoning: bool = True) -> Assist
         The wire message and the media that belong to it. `content` is null only in a turn that calls tools.
 
     Raises:
-        UnsendableError: A content block has an unknown type; tool arguments hold what JSON cannot carry.
+        PromptrunInvalidMessageError: A content block has an unknown type; tool arguments hold what JSON cannot carry.
     """
     own = message.response_metadata.get("model_provider") in _OWN
     kwargs = message.additional_kwargs
@@ -117,7 +117,7 @@ def plain_turn(message: AIMessage) -> AssistantTurn:
     """Convert an AIMessage of a text and tool calls alone, as long histories of agents are made of.
 
     Raises:
-        UnsendableError: Tool arguments hold what JSON cannot carry.
+        PromptrunInvalidMessageError: Tool arguments hold what JSON cannot carry.
     """
     calls = listed_calls(message)
     wire = {"role": "assistant", "content": message.content or None, "tool_calls": calls}
@@ -145,7 +145,7 @@ def _read(content: str | list[str | Block], *, own: bool) -> _Reading:
             continue
         try:
             _read_block(reading, block, own=own)
-        except UnsendableError as error:
+        except PromptrunInvalidMessageError as error:
             raise error.within(f".content[{index}]") from error.__cause__
     return reading
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_promptrun._messages.content import markers_of, string
 from langchain_promptrun._wire import json as _json
-from langchain_promptrun._wire.json import UnsendableError
+from langchain_promptrun.errors import PromptrunInvalidMessageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,7 +76,7 @@ def listed_calls(message: AIMessage) -> list[WireCall]:
     for index, call in enumerate(message.tool_calls):
         try:
             calls.append(_call(call.get("id"), call["name"], call["args"]))
-        except UnsendableError as error:
+        except PromptrunInvalidMessageError as error:
             raise error.within(f".tool_calls[{index}].args") from error.__cause__
     if message.invalid_tool_calls:
         calls += [_call(call.get("id"), call["name"], call["args"]) for call in message.invalid_tool_calls]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_promptrun._messages.media import Media, Part, file_name, kind_of_mime, media_part, mime_type_of
 from langchain_promptrun._wire import json as _json
-from langchain_promptrun._wire.json import UnsendableError
+from langchain_promptrun.errors import PromptrunInvalidMessageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,7 +30,9 @@ def indexed(content: object) -> list[tuple[int, Any]]:
     if not content:
         return []
     if not isinstance(content, (str, list)):
-        raise UnsendableError(".content", f"is of type {type(content).__name__}, not a text or a list")
+        raise PromptrunInvalidMessageError(
+            f"is of type {type(content).__name__}, not a text or a list", path=".content"
+        )
     return list(enumerate([content] if isinstance(content, str) else content))
 
 
@@ -44,7 +46,7 @@ def content_parts(blocks: Iterable[tuple[int, str | Block]]) -> list[Part]:
         The wire parts in their order. Empty text is left out; its cache marker moves to the part before it.
 
     Raises:
-        UnsendableError: A block has an unknown type, or lacks what its type needs.
+        PromptrunInvalidMessageError: A block has an unknown type, or lacks what its type needs.
     """
     parts: list[Part] = []
     for index, block in blocks:
@@ -53,7 +55,7 @@ def content_parts(blocks: Iterable[tuple[int, str | Block]]) -> list[Part]:
             continue
         try:
             parts += block_parts(block)
-        except UnsendableError as error:
+        except PromptrunInvalidMessageError as error:
             raise error.within(f".content[{index}]") from error.__cause__
         mark(parts, markers_of(block))
     return parts
@@ -64,7 +66,7 @@ def string(block: Block, key: str) -> str | None:
     value = block.get(key)
     if value is None or isinstance(value, str):
         return value
-    raise UnsendableError(f".{key}", f"is of type {type(value).__name__}, not a string")
+    raise PromptrunInvalidMessageError(f"is of type {type(value).__name__}, not a string", path=f".{key}")
 
 
 def block_parts(block: Block) -> list[Part]:
@@ -77,18 +79,17 @@ def block_parts(block: Block) -> list[Part]:
         The wire parts: mostly one, none for empty text, several for a document made of blocks.
 
     Raises:
-        UnsendableError: The block has an unknown type, or lacks what its type needs.
+        PromptrunInvalidMessageError: The block has an unknown type, or lacks what its type needs.
     """
     if not isinstance(block, dict):
-        raise UnsendableError("", f"is of type {type(block).__name__}, not a content block")
+        raise PromptrunInvalidMessageError(f"is of type {type(block).__name__}, not a content block")
     kind = block_type(block)
     convert = _CONVERTERS.get(kind)
     if convert is None:
         name = (
             f"a content block of type {kind!r}" if kind else f"a content block without a type, with keys {list(block)}"
         )
-        raise UnsendableError(
-            "",
+        raise PromptrunInvalidMessageError(
             f"is {name}, which cannot be sent here; accepted types: {', '.join(sorted(_CONVERTERS))}; "
             'to send a part as it is, wrap it: {"type": "non_standard", "value": {...}}',
         )
@@ -111,7 +112,7 @@ def text_parts(text: object) -> list[Part]:
     if not text:
         return []
     if not isinstance(text, str):
-        raise UnsendableError("", f"has a text of type {type(text).__name__}")
+        raise PromptrunInvalidMessageError(f"has a text of type {type(text).__name__}")
     return [{"type": "text", "text": text}]
 
 
@@ -223,7 +224,7 @@ def _image_url(block: Block) -> list[Part]:
     if isinstance(image, str):
         image = {"url": image}
     if not isinstance(image, dict) or not isinstance(image.get("url"), str):
-        raise UnsendableError("", 'is an image_url block without {"image_url": {"url": "..."}}')
+        raise PromptrunInvalidMessageError('is an image_url block without {"image_url": {"url": "..."}}')
     if block.get("detail") and "detail" not in image:
         image = {**image, "detail": block["detail"]}
     return [{"type": "image_url", "image_url": image}]
@@ -237,7 +238,7 @@ def _verbatim(key: str) -> Callable[[Block], list[Part]]:
         if isinstance(value, str):
             value = {"url": value}
         if not isinstance(value, dict):
-            raise UnsendableError("", f'is a block of type {key!r} without {{"{key}": {{...}}}}')
+            raise PromptrunInvalidMessageError(f'is a block of type {key!r} without {{"{key}": {{...}}}}')
         return [{"type": key, key: value}]
 
     return read
@@ -285,7 +286,7 @@ def _tool_output(block: Block) -> list[Part]:
 def _non_standard(block: Block) -> list[Part]:
     """The caller's own part, as it is."""
     if not isinstance(block.get("value"), dict):
-        raise UnsendableError("", "is a non_standard block whose value is not a dictionary")
+        raise PromptrunInvalidMessageError("is a non_standard block whose value is not a dictionary")
     return [block["value"]]
 
 

@@ -26,7 +26,7 @@ from langchain_promptrun._messages.content import content_parts, indexed, mark, 
 from langchain_promptrun._messages.media import MEDIA_PARTS
 from langchain_promptrun._messages.pairing import ToolCalls
 from langchain_promptrun._messages.tool_data import data_parts
-from langchain_promptrun._wire.json import UnsendableError
+from langchain_promptrun.errors import PromptrunInvalidMessageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -61,8 +61,8 @@ def wire_messages(
         The wire messages. They may share parts with the given messages: do not change them.
 
     Raises:
-        UnsendableError: A `ValueError` that names the place of what cannot be sent: a message or a content block of
-            an unknown type, tool arguments that JSON cannot carry, a tool call without a result.
+        PromptrunInvalidMessageError: What cannot be sent, and where: a message or a content block of an unknown type,
+            tool arguments that JSON cannot carry, a tool call without a result.
     """
     conversation = _Conversation(send_reasoning=send_reasoning, send_names=send_names)
     wire = conversation.wire
@@ -77,7 +77,7 @@ def wire_messages(
         conversation.position = position
         try:
             (_CONVERTERS.get(type(message)) or _inherited(message))(conversation, message)
-        except UnsendableError as error:
+        except PromptrunInvalidMessageError as error:
             raise error.within(f"messages[{position}]") from error.__cause__
     return conversation.end()
 
@@ -197,7 +197,7 @@ class _Conversation:
         try:
             parts = data_parts(block.get("content"))
             self._add_result(string(block, "tool_use_id") or "", None, parts, markers_of(block))
-        except UnsendableError as error:
+        except PromptrunInvalidMessageError as error:
             raise error.within(f".content[{index}]") from error.__cause__
 
     def _add_result(self, call_id: str, name: str | None, parts: list[Part], markers: dict[str, Any]) -> None:
@@ -248,7 +248,9 @@ def _inherited(message: BaseMessage) -> Callable[[_Conversation, Any], None]:
         if base in _CONVERTERS:
             return _CONVERTERS[base]
     accepted = ", ".join(sorted(kind.__name__ for kind in _CONVERTERS))
-    raise UnsendableError("", f"is a {type(message).__name__}, which cannot be sent; accepted types: {accepted}")
+    raise PromptrunInvalidMessageError(
+        f"is a {type(message).__name__}, which cannot be sent; accepted types: {accepted}"
+    )
 
 
 _PLAIN_ROLES: dict[type, str] = {SystemMessage: "system", HumanMessage: "user", AIMessage: "assistant"}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langchain_promptrun._wire.json import UnsendableError
+from langchain_promptrun.errors import PromptrunInvalidMessageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,7 +113,7 @@ def media_part(media: Media) -> Part:
         A part of one of the types in `MEDIA_PARTS`.
 
     Raises:
-        UnsendableError: The wire has no part for it: no data at all, audio by URL, an id for anything but
+        PromptrunInvalidMessageError: The wire has no part for it: no data at all, audio by URL, an id for anything but
             a file, base64 data of an unknown type.
     """
     return _PARTS[media.kind](media)
@@ -140,7 +140,7 @@ def _image(media: Media) -> Part:
 def _audio(media: Media) -> Part:
     mime_type, _, data = _address(media).removeprefix("data:").partition(";base64,")
     if not data:
-        raise UnsendableError("", "is audio by URL, for which the wire has no part: send it as base64")
+        raise PromptrunInvalidMessageError("is audio by URL, for which the wire has no part: send it as base64")
     subtype = mime_type.partition("/")[2].partition(";")[0].removeprefix("x-")
     return {
         "type": "input_audio",
@@ -179,7 +179,7 @@ def _address(media: Media) -> str:
     if media.url:
         return media.url
     problem = "cannot be sent by file id: send base64 or a URL" if media.file_id else "has no data and no URL"
-    raise UnsendableError("", f"is {_ARTICLES[media.kind]} that {problem}")
+    raise PromptrunInvalidMessageError(f"is {_ARTICLES[media.kind]} that {problem}")
 
 
 def _guess(kind: str, data: str) -> str:
@@ -190,7 +190,7 @@ def _guess(kind: str, data: str) -> str:
             return mime_type
     if kind in _DEFAULT_TYPES:
         return _DEFAULT_TYPES[kind]
-    raise UnsendableError("", f"is {_ARTICLES[kind]} in base64 without a mime_type")
+    raise PromptrunInvalidMessageError(f"is {_ARTICLES[kind]} in base64 without a mime_type")
 
 
 _ARTICLES = {"image": "an image", "audio": "audio", "video": "a video", "file": "a file"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from langchain_promptrun._wire.json import UnsendableError
+from langchain_promptrun.errors import PromptrunInvalidMessageError
 
 if TYPE_CHECKING:
     from langchain_promptrun._messages.assistant import AssistantTurn
@@ -48,11 +48,13 @@ class ToolCalls:
         """Note a result, and return the id that it goes out under."""
         if not self._any:
             problem = f"is the result of tool call {call_id!r}, but no assistant message before it calls a tool"
-            raise UnsendableError("", problem)
+            raise PromptrunInvalidMessageError(problem)
         if call_id not in self._waiting and call_id not in self._overdue:
             call_id = self._match_nameless(name) or call_id
         if not call_id:
-            raise UnsendableError("", "is a tool's result without a tool_call_id, and each tool call has an id")
+            raise PromptrunInvalidMessageError(
+                "is a tool's result without a tool_call_id, and each tool call has an id"
+            )
         self._waiting.pop(call_id, None)
         self._overdue.pop(call_id, None)
         return call_id
@@ -74,7 +76,7 @@ class ToolCalls:
             name, call_id = wire["function"]["name"], wire["id"]
             problem = f"calls tool {name!r} with id {call_id!r}, and no later message has the result of that id"
             place = f"messages[{position}].tool_calls[{index}]"
-            raise UnsendableError(place, f"{problem}: add its ToolMessage, or leave out the call")
+            raise PromptrunInvalidMessageError(f"{problem}: add its ToolMessage, or leave out the call", path=place)
 
     def _match_nameless(self, name: str | None) -> str:
         if not self._nameless:

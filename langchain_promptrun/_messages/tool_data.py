@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_promptrun._messages.content import block_parts, block_type, indexed, mark, markers_of, text_parts
 from langchain_promptrun._wire import json as _json
-from langchain_promptrun._wire.json import UnsendableError
+from langchain_promptrun.errors import PromptrunInvalidMessageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ def data_parts(content: object) -> list[Part]:
         The wire parts in their order. What is no readable content block is the text of its JSON.
 
     Raises:
-        UnsendableError: Data that JSON cannot carry.
+        PromptrunInvalidMessageError: Data that JSON cannot carry.
     """
     if content is not None and not isinstance(content, (str, list)):
         return _json_parts(content, ".content")
@@ -63,7 +63,7 @@ def data_parts(content: object) -> list[Part]:
 def _json_parts(data: object, place: str) -> list[Part]:
     try:
         return text_parts(_json.dumps(data).decode())
-    except UnsendableError as error:
+    except PromptrunInvalidMessageError as error:
         raise error.within(place) from error.__cause__
 
 
@@ -71,7 +71,7 @@ def _read(block: Any) -> list[Part] | None:
     """The parts of a content block; None for data."""
     try:
         parts = block_parts(block)
-    except UnsendableError:
+    except PromptrunInvalidMessageError:
         return None
     kind = block_type(block)
     holds = _HOLDERS.get(kind)

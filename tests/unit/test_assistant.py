@@ -7,7 +7,7 @@ from langchain_core.load import dumpd, load
 from langchain_core.messages import AIMessage, AIMessageChunk, messages_from_dict, messages_to_dict
 
 from langchain_promptrun._messages.assistant import assistant_turn
-from langchain_promptrun._wire.json import UnsendableError
+from langchain_promptrun.errors import PromptrunInvalidMessageError
 
 OWN = {"model_provider": "promptrun"}
 CALL = {"name": "add", "args": {"a": 1}, "id": "call_1", "type": "tool_call"}
@@ -129,7 +129,7 @@ def test_arguments_keep_their_letters():
 
 
 def test_arguments_that_json_cannot_carry_name_their_place():
-    with pytest.raises(UnsendableError, match=r"^tool_calls\[1\]\.args\.x is NaN"):
+    with pytest.raises(PromptrunInvalidMessageError, match=r"^tool_calls\[1\]\.args\.x is NaN"):
         wire(AIMessage("", tool_calls=[CALL, {**CALL, "args": {"x": float("nan")}}]))
 
 
@@ -435,5 +435,5 @@ def test_what_only_its_provider_understands_never_goes_out(block):
 
 @pytest.mark.parametrize("block", [{"type": "hologram", "data": "x"}, {"odd": 1}])
 def test_a_block_of_an_unknown_type_is_an_error_that_names_its_place(block):
-    with pytest.raises(UnsendableError, match=r"^content\[1\] is a content block"):
+    with pytest.raises(PromptrunInvalidMessageError, match=r"^content\[1\] is a content block"):
         wire(AIMessage([text("Hi"), block]))

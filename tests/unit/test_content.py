@@ -4,7 +4,7 @@ import pytest
 from langchain_core.messages import content as v1
 
 from langchain_promptrun._messages.content import content_parts
-from langchain_promptrun._wire.json import UnsendableError
+from langchain_promptrun.errors import PromptrunInvalidMessageError
 
 PNG = "iVBORw0KGgoAAAANSUhEUg=="
 PDF = "JVBERi0xLjcK"
@@ -280,11 +280,13 @@ UNSENDABLE = {
 
 @pytest.mark.parametrize(("block", "problem"), UNSENDABLE.values(), ids=UNSENDABLE)
 def test_what_cannot_be_sent_is_an_error_that_names_its_place(block, problem):
-    with pytest.raises(UnsendableError) as caught:
+    with pytest.raises(PromptrunInvalidMessageError) as caught:
         parts("before", block)
-    assert f"{caught.value.path} {caught.value.problem}".startswith(problem)
+    assert f"{caught.value.path} {caught.value.args[0]}".startswith(problem)
 
 
 def test_the_error_for_an_unknown_type_tells_what_is_accepted_and_the_way_out():
-    with pytest.raises(UnsendableError, match=r"accepted types: audio, .*text-plain, .*\"non_standard\", \"value\""):
+    with pytest.raises(
+        PromptrunInvalidMessageError, match=r"accepted types: audio, .*text-plain, .*\"non_standard\", \"value\""
+    ):
         parts({"type": "hologram"})

@@ -7,9 +7,9 @@ import json
 import math
 import pickle
 import uuid
-from collections import UserDict, deque
+from collections import UserDict
 from decimal import Decimal
-from pathlib import PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, HttpUrl, field_serializer
 
-from langchain_promptrun._wire.json import UnsendableError, dumps, loads, loads_fast
+from langchain_promptrun._wire.json import dumps, loads, loads_fast
+from langchain_promptrun.errors import PromptrunInvalidMessageError
 
 BIG = 2**70
 
@@ -94,18 +95,13 @@ CONVERTED = {
     "model's own JSON serialiser": (Shouted(word="hi"), {"word": "HI"}),
     "dataclass": (Point(1.5, frozenset({"a"})), {"x": 1.5, "tags": ["a"]}),
     "tuple": ((1, "b"), [1, "b"]),
-    "named tuple": (Pair(1, Decimal(2)), [1, 2]),
+    "named tuple": (Pair(1, Decimal(2)), [1, "2"]),
     "set": ({4, 30, 100}, [100, 30, 4]),
     "frozenset of texts": (frozenset({"b", "a"}), ["a", "b"]),
     "mapping": (UserDict(a=1), {"a": 1}),
-    "deque": (deque([1, 2]), [1, 2]),
     "url": (HttpUrl("https://promptrun.ai/x"), "https://promptrun.ai/x"),
-    "path": (PurePosixPath("/a/b"), "/a/b"),
-    "exact decimal": (Decimal("1.10"), 1.1),
-    "whole decimal": (Decimal(30) / 10, 3),
-    "decimal beyond a float": (Decimal("0.1234567890123456789012"), "0.1234567890123456789012"),
-    "long whole decimal": (Decimal(12345678901234567890), "12345678901234567890"),
-    "huge decimal": (Decimal("1E+400"), "1E+400"),
+    "path": (Path("/a/b"), "/a/b"),
+    "decimal": (Decimal("1.10"), "1.10"),
     "number keys": ({1: "a", 2.5: "b", None: "c", False: "d"}, {"1": "a", "2.5": "b", "null": "c", "false": "d"}),
     "other keys": ({Colour.RED: 1, dt.date(2024, 1, 2): 2}, {"red": 1, "2024-01-02": 2}),
 }
@@ -113,9 +109,6 @@ UNSENDABLE = {
     "NaN": (math.nan, "is NaN"),
     "infinity": (math.inf, "is an infinity"),
     "negative infinity": (-math.inf, "is an infinity"),
-    "decimal NaN": (Decimal("NaN"), "is NaN"),
-    "signalling decimal NaN": (Decimal("sNaN"), "is NaN"),
-    "decimal infinity": (Decimal("-inf"), "is an infinity"),
     "NaN in a dataclass": (Point(math.nan), ".x is NaN"),
     "bytes": (b"abc", "is of type bytes"),
     "bytearray": (bytearray(b"abc"), "is of type bytearray"),
@@ -136,19 +129,19 @@ def test_python_values_become_json_alike_in_both_encoders(value, expected, besid
 @pytest.mark.parametrize("beside", [0, BIG], ids=["orjson", "standard library"])
 @pytest.mark.parametrize(("value", "problem"), UNSENDABLE.values(), ids=UNSENDABLE)
 def test_what_json_cannot_carry_is_an_error_that_names_its_place(value, problem, beside):
-    with pytest.raises(UnsendableError) as caught:
+    with pytest.raises(PromptrunInvalidMessageError) as caught:
         dumps({"beside": beside, "list": [0, {"odd key": value}]})
     assert str(caught.value).startswith(f"list[1]['odd key']{'' if problem.startswith('.') else ' '}{problem}")
 
 
 def test_a_value_that_cannot_be_sent_by_itself_is_called_so():
-    with pytest.raises(UnsendableError, match=r"^the value is NaN, which JSON cannot carry$"):
+    with pytest.raises(PromptrunInvalidMessageError, match=r"^The value is NaN, which JSON cannot carry$"):
         dumps(math.nan)
 
 
 def test_nan_is_found_also_where_an_assistants_content_is_null():
     body = {"messages": [{"role": "assistant", "content": None}, {"role": "user", "content": math.nan}]}
-    with pytest.raises(UnsendableError, match=r"^messages\[1\]\.content is NaN"):
+    with pytest.raises(PromptrunInvalidMessageError, match=r"^messages\[1\]\.content is NaN"):
         dumps(body)
 
 
@@ -171,7 +164,7 @@ def test_lone_surrogates_become_escapes_and_the_rest_stays_readable():
 def test_a_value_that_holds_itself_is_an_error():
     endless: list[object] = []
     endless.append(endless)
-    with pytest.raises(UnsendableError, match="nested too deeply"):
+    with pytest.raises(PromptrunInvalidMessageError, match="nested too deeply"):
         dumps(endless)
 
 
@@ -183,10 +176,11 @@ def test_nesting_beyond_orjsons_limit_is_written():
 
 
 def test_the_error_survives_pickling():
-    error = UnsendableError(".a[0]", "is NaN").within("messages[1]")
+    error = PromptrunInvalidMessageError("is NaN", path=".a[0]").within("messages[1]")
     copy = pickle.loads(pickle.dumps(error))
     assert (str(copy), copy.path) == ("messages[1].a[0] is NaN", "messages[1].a[0]")
     assert isinstance(copy, ValueError)
+    assert not copy.is_retryable
 
 
 @given(json_values)
@@ -213,7 +207,7 @@ def test_a_null_always_stands_for_none(value):
     if all(math.isfinite(leaf) for leaf in leaves if isinstance(leaf, float)):
         assert loads(dumps(value)) == value
     else:
-        with pytest.raises(UnsendableError):
+        with pytest.raises(PromptrunInvalidMessageError):
             dumps(value)
 
 

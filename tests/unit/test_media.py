@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from langchain_promptrun._messages.media import Media, file_name, kind_of_mime, media_part, mime_type_of
-from langchain_promptrun._wire.json import UnsendableError
+from langchain_promptrun.errors import PromptrunInvalidMessageError
 
 DATA = "AAAA"
 
@@ -156,9 +156,9 @@ def test_a_stored_file_is_named_by_its_id():
     ],
 )
 def test_what_has_no_wire_part_is_an_error_that_says_why(media, problem):
-    with pytest.raises(UnsendableError) as caught:
+    with pytest.raises(PromptrunInvalidMessageError) as caught:
         media_part(media)
-    assert caught.value.problem.startswith(problem)
+    assert caught.value.args[0].startswith(problem)
 
 
 def test_mime_types_tell_the_kind_of_media():

@@ -517,7 +517,7 @@ def test_arguments_of_any_python_type_serialise():
     assert "é" in arguments
     assert loads(arguments) == {
         "when": "2024-02-29",
-        "price": 9.95,
+        "price": "9.95",
         "id": "00000000-0000-0000-0000-000000000001",
         "colour": "red",
         "order": {"item": "é", "colour": "red"},

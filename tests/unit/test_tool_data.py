@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_promptrun._messages.tool_data import data_parts
-from langchain_promptrun._wire.json import UnsendableError
+from langchain_promptrun.errors import PromptrunInvalidMessageError
 
 CACHE = {"cache_control": {"type": "ephemeral"}}
 PDF = {"base64": "AAAA", "mime_type": "application/pdf"}
@@ -118,7 +118,7 @@ def test_nothing_is_no_part(nothing):
     ],
 )
 def test_what_json_cannot_carry_is_an_error_that_names_its_place(content, place):
-    with pytest.raises(UnsendableError, match=place):
+    with pytest.raises(PromptrunInvalidMessageError, match=place):
         data_parts(content)
 
 
