@@ -4,7 +4,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 # What a target needs beyond the package and its runtime dependencies: groups of pyproject.toml.
 groups.demo :=
-groups.test := --group test --group peers --group examples --group apps --group docs
+groups.test := --group test --group peers --group examples --group apps --group notebook
 groups.bench := $(groups.test) --group bench
 groups.lint := --group lint
 groups.types := --group types --group test
@@ -13,7 +13,7 @@ groups.build := --group build
 PYTEST_OPTIONS := --numprocesses auto --benchmark-disable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test integration lint format types build bench clean
+.PHONY: help demo test live integration lint format types docs build bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.* ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -22,24 +22,33 @@ demo: $(VENV)/.ready-demo ## ask for a fun fact: of Promptrun with PROMPTRUN_API
 	@offline=--offline; test -z "$$PROMPTRUN_API_KEY" || offline=; \
 	$(PYTHON) -m langchain_promptrun $$offline "Tell me a fun fact about space."
 
-test: $(VENV)/.ready-test ## unit and integration tests, warnings as errors, 100 % branch coverage
+test: $(VENV)/.ready-test ## unit and integration tests, warnings as errors, 100 % branch coverage; never asks Promptrun
 	$(PYTHON) -m pytest $(PYTEST_OPTIONS) tests/unit --cov --cov-report= --cov-fail-under=0
 	$(PYTHON) -m pytest $(PYTEST_OPTIONS) tests/integration --cov --cov-append
 
-integration: $(VENV)/.ready-test ## the tests over real sockets alone, and against Promptrun with PROMPTRUN_API_KEY set
+integration: $(VENV)/.ready-test ## the tests over real sockets alone
 	$(PYTHON) -m pytest $(PYTEST_OPTIONS) tests/integration
 
-lint: $(VENV)/.ready-lint ## ruff, and the layers of the package
+live: $(VENV)/.ready-test ## the tests that ask Promptrun itself: needs PROMPTRUN_API_KEY and costs a few cents
+	@test -n "$$PROMPTRUN_API_KEY" || { echo "error: PROMPTRUN_API_KEY is not set" >&2; exit 1; }
+	$(PYTHON) -m pytest -m live tests/integration
+
+lint: $(VENV)/.ready-lint ## ruff, the layers of the package, spelling, pyproject.toml and the workflows
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/codespell
+	$(VENV)/bin/validate-pyproject pyproject.toml
+	$(VENV)/bin/zizmor --offline --quiet .github
 
 format: $(VENV)/.ready-lint ## rewrite the files as ruff wants them
 	$(PYTHON) -m ruff check --fix
 	$(PYTHON) -m ruff format
 
-types: $(VENV)/.ready-types ## mypy, strict
+types: $(VENV)/.ready-types ## mypy, strict, on the package; mypy and pyright on the code of a user
 	$(PYTHON) -m mypy
+	$(PYTHON) -m mypy tests/typing
+	$(PYTHON) -m pyright
 
 build: $(VENV)/.ready-build ## wheel and sdist in dist/; the wheel is tried in an environment with nothing else
 	rm -rf dist build/wheel

@@ -31,7 +31,7 @@ def careful_agent(deleted: list[str]) -> Any:
         return f"{path} is deleted."
 
     return create_agent(
-        ChatPromptrun(model="anthropic/claude-sonnet-4"),
+        ChatPromptrun(model="anthropic/claude-sonnet-5"),
         tools=[delete_file],
         middleware=[HumanInTheLoopMiddleware(interrupt_on={"delete_file": True})],
         checkpointer=InMemorySaver(),

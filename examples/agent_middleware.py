@@ -40,7 +40,7 @@ def get_population(city: str) -> str:
 
 def ask(question: str, *middleware: AgentMiddleware[Any, Any, Any]) -> dict[str, Any]:
     """Ask an agent that has this middleware, and a model that leaves all retries to it."""
-    model = ChatPromptrun(model="anthropic/claude-sonnet-4", max_retries=0)
+    model = ChatPromptrun(model="anthropic/claude-sonnet-5", max_retries=0)
     agent = create_agent(model, tools=[get_weather, get_population], middleware=middleware)
     return agent.invoke({"messages": [("user", question)]})
 

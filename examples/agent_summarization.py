@@ -42,7 +42,7 @@ def long_conversation(turns: int) -> list[BaseMessage]:
 
 def by_share_of_the_window() -> dict[str, Any]:
     """Summarise all but the last messages at a thousandth of the window, which the model's profile knows."""
-    model = ChatPromptrun(model="anthropic/claude-3.5-haiku")
+    model = ChatPromptrun(model="anthropic/claude-haiku-4.5")
     summarize = SummarizationMiddleware(model, trigger=("fraction", 0.001), keep=("messages", 2))
     agent = create_agent(model, middleware=[summarize])
     return agent.invoke({"messages": long_conversation(20)})
@@ -53,7 +53,7 @@ def by_the_servers_word(folder: str) -> dict[str, Any]:
 
     What the summary replaces is kept in a file in the folder.
     """
-    model = ChatPromptrun(model="anthropic/claude-3.5-haiku")
+    model = ChatPromptrun(model="anthropic/claude-haiku-4.5")
     archive = FilesystemBackend(folder, virtual_mode=True)
     summarize = SummarizationOnOverflow(model, backend=archive, keep=("messages", 2))
     agent = create_agent(model, middleware=[summarize])

@@ -37,7 +37,7 @@ class WeatherReport(BaseModel):
 
 def with_parallel_tools() -> dict[str, Any]:
     """Ask what takes two tools, which the model calls at once."""
-    agent = create_agent(ChatPromptrun(model="anthropic/claude-sonnet-4"), tools=[get_weather, get_population])
+    agent = create_agent(ChatPromptrun(model="anthropic/claude-sonnet-5"), tools=[get_weather, get_population])
     return agent.invoke({"messages": [("user", "Get the weather and the population of Tbilisi.")]})
 
 

@@ -120,7 +120,7 @@ class Asker:
 def chain() -> Runnable[Any, str]:
     """Build the chain."""
     prompt = ChatPromptTemplate([("system", "Answer in one sentence."), ("human", "{prompt}")])
-    return prompt | ChatPromptrun(model="anthropic/claude-3.5-haiku", max_retries=3) | StrOutputParser()
+    return prompt | ChatPromptrun(model="anthropic/claude-haiku-4.5", max_retries=3) | StrOutputParser()
 
 
 def limiter_of(rate: float) -> InMemoryRateLimiter:

@@ -30,7 +30,7 @@ class Conversations:
     """Conversations by session; each keeps its whole history, and sends what fits into a number of tokens."""
 
     def __init__(self, most_tokens: int) -> None:
-        model = ChatPromptrun(model="anthropic/claude-3.5-haiku")
+        model = ChatPromptrun(model="anthropic/claude-haiku-4.5")
         trim = trim_messages(
             token_counter=model,
             max_tokens=most_tokens,

@@ -34,9 +34,9 @@ def build() -> Any:
         "description": "Finds facts about cities.",
         "system_prompt": "Answer in one sentence, with the tool.",
         "tools": [get_population],
-        "model": ChatPromptrun(model="anthropic/claude-3.5-haiku"),
+        "model": ChatPromptrun(model="anthropic/claude-haiku-4.5"),
     }
-    return create_deep_agent(ChatPromptrun(model="anthropic/claude-sonnet-4"), subagents=[researcher])
+    return create_deep_agent(ChatPromptrun(model="anthropic/claude-sonnet-5"), subagents=[researcher])
 
 
 def work() -> dict[str, Any]:

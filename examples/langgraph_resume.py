@@ -38,7 +38,7 @@ def get_weather(city: str) -> str:
 @contextmanager
 def graph_in(path: Path) -> Iterator[Any]:
     """Build a graph whose checkpoints are in a file, with a new model: nothing else is carried over."""
-    model = ChatPromptrun(model="anthropic/claude-sonnet-4", reasoning_effort="low").bind_tools([get_weather])
+    model = ChatPromptrun(model="anthropic/claude-sonnet-5", reasoning_effort="low").bind_tools([get_weather])
 
     def think(state: MessagesState) -> dict[str, list[BaseMessage]]:
         return {"messages": [model.invoke(state["messages"])]}

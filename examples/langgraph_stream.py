@@ -24,7 +24,7 @@ QUESTION = {"messages": [("user", "Why is the sky blue?")]}
 
 def thinker() -> ChatPromptrun:
     """Build a model that thinks before it speaks."""
-    return ChatPromptrun(model="anthropic/claude-sonnet-4", reasoning_effort="low")
+    return ChatPromptrun(model="anthropic/claude-sonnet-5", reasoning_effort="low")
 
 
 def two_voices(model: ChatPromptrun) -> Any:

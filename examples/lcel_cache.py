@@ -41,14 +41,14 @@ def file_cache(path: Path) -> Iterator[SQLiteCache]:
 def ask_twice(cache: BaseCache) -> tuple[AIMessage, AIMessage]:
     """Ask two equal models the same thing; the second answer comes out of the cache."""
     first, second = (
-        ChatPromptrun(model="anthropic/claude-3.5-haiku", temperature=0, cache=cache).invoke(QUESTION) for _ in range(2)
+        ChatPromptrun(model="anthropic/claude-haiku-4.5", temperature=0, cache=cache).invoke(QUESTION) for _ in range(2)
     )
     return first, second
 
 
 def ask_differently(cache: BaseCache) -> AIMessage:
     """Ask the same thing with another temperature, which is another question to the cache."""
-    return ChatPromptrun(model="anthropic/claude-3.5-haiku", temperature=1, cache=cache).invoke(QUESTION)
+    return ChatPromptrun(model="anthropic/claude-haiku-4.5", temperature=1, cache=cache).invoke(QUESTION)
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
     from langchain_core.messages.ai import UsageMetadata
 
-HAIKU, GPT = "anthropic/claude-3.5-haiku", "openai/gpt-4o"
+HAIKU, GPT = "anthropic/claude-haiku-4.5", "openai/gpt-4o"
 
 
 def counted() -> dict[str, UsageMetadata]:

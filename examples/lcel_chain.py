@@ -32,7 +32,7 @@ AT_MOST_TWO: RunnableConfig = {"max_concurrency": 2}
 def chain_about(what: str) -> Chain:
     """Build a chain from a topic to a text about it."""
     prompt = ChatPromptTemplate([("system", "Answer in one sentence."), ("human", what + " about {topic}, please.")])
-    return prompt | ChatPromptrun(model="anthropic/claude-3.5-haiku") | StrOutputParser()
+    return prompt | ChatPromptrun(model="anthropic/claude-haiku-4.5") | StrOutputParser()
 
 
 def inputs() -> list[dict[str, Any]]:

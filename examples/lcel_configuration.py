@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def with_fields() -> Model:
     """Build a model whose name and temperature a call can choose."""
-    return ChatPromptrun(model="anthropic/claude-3.5-haiku", temperature=0).configurable_fields(
+    return ChatPromptrun(model="anthropic/claude-haiku-4.5", temperature=0).configurable_fields(
         model=ConfigurableField(id="model", name="Model", description="vendor/name"),
         temperature=ConfigurableField(id="temperature", name="Temperature"),
     )
@@ -33,14 +33,14 @@ def with_fields() -> Model:
 
 def with_alternatives() -> Model:
     """Build a choice of two models, each with its own settings."""
-    quick = ChatPromptrun(model="anthropic/claude-3.5-haiku", max_tokens=200)
-    thorough = ChatPromptrun(model="anthropic/claude-sonnet-4", reasoning_effort="high")
+    quick = ChatPromptrun(model="anthropic/claude-haiku-4.5", max_tokens=200)
+    thorough = ChatPromptrun(model="anthropic/claude-sonnet-5", reasoning_effort="high")
     return quick.configurable_alternatives(ConfigurableField(id="care"), default_key="quick", thorough=thorough)
 
 
 def with_bound_keywords() -> Model:
     """Build a model that stops at the first full stop."""
-    return ChatPromptrun(model="anthropic/claude-3.5-haiku").bind(stop=["."])
+    return ChatPromptrun(model="anthropic/claude-haiku-4.5").bind(stop=["."])
 
 
 def main() -> None:

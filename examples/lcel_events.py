@@ -28,7 +28,7 @@ QUESTION = "Why is the sky blue?"
 
 def model() -> ChatPromptrun:
     """Build a model that thinks before it speaks."""
-    return ChatPromptrun(model="anthropic/claude-sonnet-4", reasoning_effort="low")
+    return ChatPromptrun(model="anthropic/claude-sonnet-5", reasoning_effort="low")
 
 
 def chain() -> Runnable[dict[str, Any], str]:

@@ -41,7 +41,7 @@ def with_two_in_reserve() -> Runnable[LanguageModelInput, Any]:
     """Build a model with two others that step in, in this order, where it fails."""
     first, second, third = (
         ChatPromptrun(model=name, max_retries=0)
-        for name in ("anthropic/claude-sonnet-4", "openai/gpt-4o", "anthropic/claude-3.5-haiku")
+        for name in ("anthropic/claude-sonnet-5", "openai/gpt-4o", "anthropic/claude-haiku-4.5")
     )
     return first.with_fallbacks([second, third], exceptions_to_handle=(PromptrunAPIError,))
 
@@ -56,7 +56,7 @@ def streamed() -> tuple[str, str]:
 def in_rhythm(calls: int, per_second: float) -> float:
     """Make some calls, no more of them in a second than a limiter allows; return the seconds they took."""
     limiter = InMemoryRateLimiter(requests_per_second=per_second, check_every_n_seconds=0.01, max_bucket_size=1)
-    model = ChatPromptrun(model="anthropic/claude-3.5-haiku", rate_limiter=limiter)
+    model = ChatPromptrun(model="anthropic/claude-haiku-4.5", rate_limiter=limiter)
     start = time.monotonic()
     for _ in range(calls):
         model.invoke("Hello")

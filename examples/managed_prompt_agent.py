@@ -44,7 +44,7 @@ def guide(prompt: PromptrunPrompt) -> Any:
         (message,) = prompt.invoke({"audience": "children"}).to_messages()
         return message.text
 
-    model = ChatPromptrun(model="anthropic/claude-sonnet-4")
+    model = ChatPromptrun(model="anthropic/claude-sonnet-5")
     return create_agent(model, middleware=[instructions], checkpointer=InMemorySaver())
 
 

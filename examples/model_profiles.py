@@ -21,8 +21,8 @@ from langchain_promptrun import ChatPromptrun
 if TYPE_CHECKING:
     from langchain_core.language_models import ModelProfile
 
-BASE = "anthropic/claude-3.5-haiku"
-VARIANT = "anthropic/claude-3-5-haiku-20241022:beta"
+BASE = "anthropic/claude-haiku-4.5"
+VARIANT = "anthropic/claude-haiku-4-5-20251001:beta"
 UNKNOWN = "example/otter-1"
 BY_HAND: ModelProfile = {"max_input_tokens": 1_000, "tool_calling": True, "structured_output": True}
 

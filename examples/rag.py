@@ -56,7 +56,7 @@ def chain() -> Runnable[str, dict[str, Any]]:
     store = InMemoryVectorStore.from_documents(documents, WordCounts())
     found = RunnableParallel(question=RunnablePassthrough(), sources=store.as_retriever(search_kwargs={"k": 1}))
     notes = RunnableLambda(lambda state: "\n".join(document.page_content for document in state["sources"]))
-    answer = PROMPT | ChatPromptrun(model="anthropic/claude-3.5-haiku") | StrOutputParser()
+    answer = PROMPT | ChatPromptrun(model="anthropic/claude-haiku-4.5") | StrOutputParser()
     return found.assign(notes=notes).assign(answer=answer)
 
 

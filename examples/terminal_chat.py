@@ -188,7 +188,7 @@ def talk(chat: Chat) -> None:
 def main() -> None:
     """Chat."""
     parser = command_line()
-    parser.add_argument("--model", default="anthropic/claude-3.5-haiku", help="vendor/name (default: %(default)s)")
+    parser.add_argument("--model", default="anthropic/claude-haiku-4.5", help="vendor/name (default: %(default)s)")
     parser.add_argument("--keep", metavar="FILE", help="a file for the conversation, which goes on next time")
     arguments = parser.parse_args()
     if sys.stdin is None or sys.stdout is None:

@@ -70,7 +70,7 @@ def client_and_shelf() -> tuple[Client, Shelf]:
 
 def ask(tracer: LangChainTracer) -> str:
     """Ask something with overrides of the model's settings, all of which the trace shows."""
-    model = ChatPromptrun(model="anthropic/claude-3.5-haiku", temperature=0.2, max_tokens=200)
+    model = ChatPromptrun(model="anthropic/claude-haiku-4.5", temperature=0.2, max_tokens=200)
     return model.invoke("Name a star.", {"callbacks": [tracer]}, temperature=0.9, stop=["Betelgeuse"]).text
 
 

@@ -38,7 +38,7 @@ def instrumented(provider: TracerProvider) -> Iterator[None]:
 
 def sync_calls(provider: TracerProvider) -> None:
     """Ask twice, whole and streamed, below a span of our own; a request that is sent again has its own span."""
-    model = ChatPromptrun(model="anthropic/claude-3.5-haiku")
+    model = ChatPromptrun(model="anthropic/claude-haiku-4.5")
     with trace.get_tracer("example", tracer_provider=provider).start_as_current_span("two questions"):
         model.invoke("Name a star.")
         for _ in model.stream("Name a planet."):
@@ -47,7 +47,7 @@ def sync_calls(provider: TracerProvider) -> None:
 
 async def async_calls(provider: TracerProvider) -> None:
     """Ask both at once, over httpx: aiohttp, which carries async calls where it is installed, reports elsewhere."""
-    model = ChatPromptrun(model="anthropic/claude-3.5-haiku", async_transport="httpx")
+    model = ChatPromptrun(model="anthropic/claude-haiku-4.5", async_transport="httpx")
     with trace.get_tracer("example", tracer_provider=provider).start_as_current_span("two questions at once"):
         await asyncio.gather(model.ainvoke("Name a star."), model.ainvoke("Name a planet."))
 

@@ -165,7 +165,7 @@ def port(text: str) -> int:
 def main() -> None:
     """Serve until Ctrl-C."""
     parser = command_line()
-    parser.add_argument("--model", default="anthropic/claude-3.5-haiku", help="vendor/name (default: %(default)s)")
+    parser.add_argument("--model", default="anthropic/claude-haiku-4.5", help="vendor/name (default: %(default)s)")
     parser.add_argument("--port", type=port, default=8000, help="0: a free one (default: %(default)s)")
     arguments = parser.parse_args()
     try:

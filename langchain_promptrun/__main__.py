@@ -1,4 +1,4 @@
-"""Runs the command line: ``python -m langchain_promptrun``. Owns nothing but the end of the process."""
+"""Run the command line: ``python -m langchain_promptrun``."""
 
 import signal
 import sys

@@ -20,6 +20,13 @@ settings.register_profile(
 settings.load_profile("steady")
 
 
+def pytest_configure(config):
+    """Hide the key and the address of Promptrun from all tests but the live ones: nobody pays by surprise."""
+    if config.option.markexpr != "live":
+        for name in ("PROMPTRUN_API_KEY", "PROMPTRUN_BASE_URL"):
+            os.environ.pop(name, None)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def interruptible():
     """Have programs react to Ctrl-C although the tests run in the background, where shells have it ignored."""

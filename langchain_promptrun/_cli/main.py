@@ -1,10 +1,4 @@
-"""The command line: ``python -m langchain_promptrun [SUBCOMMAND] ...``.
-
-Owns the arguments, the choice of the subcommand, and how a run ends: its exit status and the one line that says
-why. Must not import anything heavy: a subcommand's module comes in when it runs, so ``--help`` answers at once.
-
-Exit status: 0, also when the reader of stdout has gone; 1 after an error; 130 after Ctrl-C.
-"""
+"""Parse the command line of ``python -m langchain_promptrun`` and run a subcommand."""
 
 from __future__ import annotations
 
@@ -16,28 +10,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from langchain_promptrun import __version__
+from langchain_promptrun.data.models import SMALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 PROGRAM = "python -m langchain_promptrun"
-DEFAULT_MODEL = "anthropic/claude-3.5-haiku"
+DEFAULT_MODEL = SMALL
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 class CommandError(Exception):
-    """A run that cannot go on; the text is the one line that the user sees."""
+    """An error that ends the program; its text is the line that the user sees."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand.
-
-    Args:
-        summary: What it does, in a few words.
-        add_arguments: Declares its arguments.
-        module: Where its ``run(arguments) -> None`` is, which raises ``CommandError``.
-    """
+    """A subcommand: its module has ``run(arguments) -> None``, imported when it runs."""
 
     summary: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
@@ -45,20 +34,15 @@ class Command:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line.
+    """Run the command line and return the exit status: 0, 1 after an error, 130 after Ctrl-C.
 
-    Args:
-        argv: The arguments; those of the process by default.
-
-    Returns:
-        The exit status.
+    A reader of stdout that has gone ends the program with 0.
     """
     name, *rest = _with_command(list(sys.argv[1:] if argv is None else argv))
     try:
-        arguments = _parser(name).parse_args(rest)
-        import_module(COMMANDS[name].module).run(arguments)
+        _run(name, rest)
     except CommandError as error:
-        sys.stderr.write(f"error: {error}\n")
+        tell(f"error: {error}\n")
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -67,8 +51,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _run(name: str, rest: Sequence[str]) -> None:
+    arguments = _parser(name).parse_intermixed_args(rest)
+    if sys.stdout is None:
+        raise CommandError("stdout is closed, so the answer cannot be printed")
+    import_module(COMMANDS[name].module).run(arguments)
+
+
+def tell(text: str) -> None:
+    """Write to stderr, unless it is closed."""
+    if sys.stderr is not None:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
 def _with_command(argv: list[str]) -> list[str]:
-    """Put the subcommand in front where it was left out: a bare text is a chat."""
     return argv if argv and argv[0] in COMMANDS else ["chat", *argv]
 
 
@@ -92,7 +89,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
 
 
 def _add_chat_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", metavar="TEXT", help="what to ask; - reads it from stdin")
+    parser.add_argument("text", metavar="TEXT", nargs="+", help="what to ask; - reads it from stdin")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="vendor/name (default: %(default)s)")
     parser.add_argument("--system", help="instructions that come before the text")
     parser.add_argument("--temperature", type=float, help="how freely the model picks its words, 0 to 2")
@@ -113,14 +110,14 @@ def _add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_server_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what every subcommand takes that talks to Promptrun."""
+    """Declare the options that choose between Promptrun and the stand-in server."""
     server = parser.add_mutually_exclusive_group()
     server.add_argument("--base-url", help="where Promptrun is (default: PROMPTRUN_BASE_URL, else the public one)")
     server.add_argument("--offline", action="store_true", help="use a stand-in server on this machine; no key")
 
 
 def _discard_stdout() -> None:
-    """Let what is still buffered go nowhere, or the interpreter complains about the closed pipe as it ends."""
+    """Redirect buffered output, or the interpreter complains about the closed pipe when it ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -96,7 +96,7 @@ def test_the_fallback_middleware_asks_the_second_model(example, promptrun_server
     promptrun_server.queue(Fault(status=500))
     state = example("agent_middleware").with_fallback()
     models = [body["model"] for body in bodies(promptrun_server)]
-    assert models == ["anthropic/claude-sonnet-4", "openai/gpt-4o", "anthropic/claude-sonnet-4"]
+    assert models == ["anthropic/claude-sonnet-5", "openai/gpt-4o", "anthropic/claude-sonnet-5"]
     assert state["messages"][-1].text.endswith("It is sunny in Tbilisi, 24 degrees.")
 
 
@@ -220,8 +220,8 @@ def test_a_deep_agent_works_in_steps_with_a_sub_agent_and_a_file(example, prompt
     called = [call["name"] for message in state["messages"] for call in getattr(message, "tool_calls", ())]
     assert called == ["task", "write_file", "read_file"]
     models = [body["model"] for body in bodies(promptrun_server)]
-    sub_agent = ["anthropic/claude-3.5-haiku"] * 2
-    assert models == ["anthropic/claude-sonnet-4", *sub_agent, *["anthropic/claude-sonnet-4"] * 3]
+    sub_agent = ["anthropic/claude-haiku-4.5"] * 2
+    assert models == ["anthropic/claude-sonnet-5", *sub_agent, *["anthropic/claude-sonnet-5"] * 3]
     # the sub-agent begins anew, and only its last words come back
     assert "researcher" not in json.dumps(bodies(promptrun_server)[1]["messages"])
     assert bodies(promptrun_server)[3]["messages"][-1]["content"] == "1258526 people live in Tbilisi."

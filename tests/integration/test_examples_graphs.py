@@ -69,7 +69,7 @@ def test_a_graphs_tokens_come_before_its_updates(example, promptrun_server):
 def test_version_3_of_a_graph_uses_the_native_events(example, promptrun_server):
     langgraph_stream = example("langgraph_stream")
     queue_two_answers(promptrun_server)
-    model = NativeOnly(model="anthropic/claude-sonnet-4")
+    model = NativeOnly(model="anthropic/claude-sonnet-5")
     assert langgraph_stream.by_message(langgraph_stream.two_voices(model)) == [
         ("answer", ["It", " scatters."], "Rayleigh."),
         ("criticise", ["Too", " short."], "Be fair."),

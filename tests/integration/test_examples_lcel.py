@@ -139,13 +139,13 @@ def test_a_stream_falls_back_twice_after_a_refusal_and_an_error_in_the_first_eve
     promptrun_server.queue(Fault(status=500), Fault(error=lcel_reliability.OVERLOADED, after=0))
     name, text = lcel_reliability.streamed()
     assert (name, text) == (
-        "anthropic/claude-3.5-haiku",
+        "anthropic/claude-haiku-4.5",
         "Hello! You said: Tell me a fun fact about space.",
     )
     assert [request.body["model"] for request in promptrun_server.requests] == [
-        "anthropic/claude-sonnet-4",
+        "anthropic/claude-sonnet-5",
         "openai/gpt-4o",
-        "anthropic/claude-3.5-haiku",
+        "anthropic/claude-haiku-4.5",
     ]
 
 
@@ -175,7 +175,7 @@ def test_a_rate_limiter_spaces_requests_out(example, promptrun_server):
 def test_a_configuration_chooses_fields(example, promptrun_server):
     model = example("lcel_configuration").with_fields()
     model.invoke("Hello")
-    assert last_body(promptrun_server)["model"] == "anthropic/claude-3.5-haiku"
+    assert last_body(promptrun_server)["model"] == "anthropic/claude-haiku-4.5"
     assert last_body(promptrun_server)["temperature"] == 0
     chosen = {"configurable": {"model": "openai/gpt-4o", "temperature": 1.5}}
     assert model.invoke("Hello", chosen).response_metadata["model_name"] == "openai/gpt-4o"
@@ -188,7 +188,7 @@ def test_a_configuration_chooses_between_whole_models(example, promptrun_server)
     assert last_body(promptrun_server)["max_tokens"] == 200
     model.invoke("Hello", {"configurable": {"care": "thorough"}})
     body = last_body(promptrun_server)
-    assert (body["model"], body["reasoning_effort"]) == ("anthropic/claude-sonnet-4", "high")
+    assert (body["model"], body["reasoning_effort"]) == ("anthropic/claude-sonnet-5", "high")
     assert "max_tokens" not in body
 
 
@@ -275,7 +275,7 @@ def check_cache(lcel_cache, cache, server):
 def test_tokens_are_counted_once_for_each_model(example, promptrun_server):
     promptrun_server.queue(Reply("Yes.", usage=USAGE, times=3))
     assert example("lcel_callbacks").counted() == {
-        "anthropic/claude-3.5-haiku": {"input_tokens": 20, "output_tokens": 10, "total_tokens": 30},
+        "anthropic/claude-haiku-4.5": {"input_tokens": 20, "output_tokens": 10, "total_tokens": 30},
         "openai/gpt-4o": {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15},
     }
     assert [request.body.get("stream", False) for request in promptrun_server.requests] == [False, True, False]
@@ -284,7 +284,7 @@ def test_tokens_are_counted_once_for_each_model(example, promptrun_server):
 def test_tokens_within_a_block_are_counted(example, promptrun_server):
     promptrun_server.queue(Reply("Yes.", usage=USAGE, times=3))
     counted = example("lcel_callbacks").counted_within()
-    assert counted["anthropic/claude-3.5-haiku"]["total_tokens"] == 45
+    assert counted["anthropic/claude-haiku-4.5"]["total_tokens"] == 45
 
 
 def test_a_handler_prints_tokens_as_they_come_each_once(example, promptrun_server, capsys):

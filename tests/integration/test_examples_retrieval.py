@@ -85,6 +85,6 @@ def test_a_long_session_is_trimmed_by_the_models_own_count_and_kept_whole(conver
     assert [message["role"] for message in sent[:2]] == ["system", "user"]
     assert sent[-1]["content"] == "This is what I say in turn 5."
     assert len(sent) < 12
-    model = ChatPromptrun(model="anthropic/claude-3.5-haiku")
+    model = ChatPromptrun(model="anthropic/claude-haiku-4.5")
     assert model.get_num_tokens_from_messages([(m["role"], m["content"]) for m in sent]) <= 60
     assert len(conversations.histories["tamar"].messages) == 12

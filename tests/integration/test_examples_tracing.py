@@ -42,7 +42,7 @@ def test_a_run_names_provider_model_and_settings_as_the_call_set_them(langsmith,
     assert {key: value for key, value in metadata.items() if key.startswith("ls_")} == {
         "ls_provider": "promptrun",
         "ls_model_type": "chat",
-        "ls_model_name": "anthropic/claude-3.5-haiku",
+        "ls_model_name": "anthropic/claude-haiku-4.5",
         "ls_temperature": 0.9,
         "ls_max_tokens": 200,
         "ls_stop": ["Betelgeuse"],
@@ -58,7 +58,7 @@ def test_a_run_shows_parameters_messages_and_no_key(langsmith, tracer_and_shelf,
     langsmith.ask(tracer)
     run = shelf.run()
     parameters = run["extra"]["invocation_params"]
-    assert (parameters["model"], parameters["temperature"]) == ("anthropic/claude-3.5-haiku", 0.9)
+    assert (parameters["model"], parameters["temperature"]) == ("anthropic/claude-haiku-4.5", 0.9)
     assert "Name a star." in str(run["inputs"])
     assert "You said: Name a star." in str(run["outputs"])
     assert promptrun_server.api_key not in str(shelf.documents)

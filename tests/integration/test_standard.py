@@ -3,7 +3,6 @@
 Every capability that the API's format has is switched on.
 """
 
-import os
 import struct
 import zlib
 
@@ -188,7 +187,6 @@ class TestJsonSchema(Offline):
 
 
 @pytest.mark.live
-@pytest.mark.skipif("PROMPTRUN_API_KEY" not in os.environ, reason="PROMPTRUN_API_KEY is not set")
 class TestLive(Capabilities):
     """The suite against Promptrun itself."""
 
