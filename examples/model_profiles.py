@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import ModelProfile
 
 BASE = "anthropic/claude-haiku-4.5"
-VARIANT = "anthropic/claude-haiku-4-5-20251001:beta"
+VARIANT = f"{BASE}:beta"
 UNKNOWN = "example/otter-1"
 BY_HAND: ModelProfile = {"max_input_tokens": 1_000, "tool_calling": True, "structured_output": True}
 
@@ -72,7 +72,7 @@ def main() -> None:
     print("a variant has its base's:", described(ChatPromptrun(model=VARIANT)))
     print("nobody knows it:", described(ChatPromptrun(model=UNKNOWN)))
     print("by hand:", described(own_model()))
-    for model in (ChatPromptrun(model="openai/gpt-4o"), ChatPromptrun(model=BASE)):
+    for model in (ChatPromptrun(model=BASE), ChatPromptrun(model=UNKNOWN)):
         print(f"an agent asks {model.model} for an object by", *report(model))
     try:
         summarized(ChatPromptrun(model=UNKNOWN))

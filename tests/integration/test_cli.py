@@ -319,9 +319,8 @@ def start(environment):
         process.communicate()
 
 
-def run(command, env, **options):
-    options = {"capture_output": True, "text": True, "timeout": WAIT, "check": False, **options}
-    return subprocess.run(command, env=env, **options)
+def run(command, env):
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=WAIT, check=False)
 
 
 def test_cli_answer_streams_token_by_token(server, start):

@@ -173,7 +173,7 @@ def test_a_variant_has_the_profile_of_its_base_and_an_unknown_model_has_none(exa
 @pytest.mark.parametrize(("name", "way"), [("openai/gpt-4o", "a schema"), (None, "a tool call")])
 def test_the_profile_decides_how_an_agent_asks_for_an_object(example, promptrun_server, name, way):
     model_profiles = example("model_profiles")
-    asked, report = model_profiles.report(ChatPromptrun(model=name or model_profiles.BASE))
+    asked, report = model_profiles.report(ChatPromptrun(model=name or model_profiles.UNKNOWN))
     assert (asked, report.city, report.degrees) == (way, "Tbilisi", 24)
     assert ("response_format" in bodies(promptrun_server)[0]) == (way == "a schema")
 
