@@ -72,14 +72,18 @@ def profile_for(model: str) -> ModelProfile | None:
     return None if profile is None else profile.copy()
 
 
+def known_id(model: str) -> str | None:
+    """Return the id in the data that a model's id stands for."""
+    rows = _rows()
+    known = next((name for name in _spellings(model) if name in rows), None)
+    return _bases().get(_base(model)) if known is None else known
+
+
 @lru_cache(maxsize=1024)
 def _resolve(model: str) -> ModelProfile | None:
     """Give the shared profile of a model; the callers of this module only ever see copies."""
-    rows = _rows()
-    known = next((name for name in _spellings(model) if name in rows), None)
-    if known is None:
-        known = _bases().get(_base(model))
-    return None if known is None else _unpack(rows[known])
+    known = known_id(model)
+    return None if known is None else _unpack(_rows()[known])
 
 
 def _spellings(model: str) -> Iterator[str]:

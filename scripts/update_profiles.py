@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write ``langchain_promptrun/data/_profiles.py`` anew from files of model facts.
+"""Write ``_profiles.py`` and ``_prices.py`` of ``langchain_promptrun/data`` anew from files of model facts.
 
     python scripts/update_profiles.py FILE [FILE ...] [--output PATH]
 
@@ -42,6 +42,21 @@ A row is ``Row`` in langchain_promptrun/_profiles.py: name, release date, input 
 PROFILES: dict[str, tuple[str, str, int, int, str]] = {{
 '''
 
+PRICES_HEADER = '''"""Prices of models in USD per million tokens. Written by scripts/update_profiles.py: do not edit.
+
+Taken from the data of models.dev (https://models.dev, MIT licence). A price list is a tuple: input, output, cache
+read, cache write, reasoning; None where models.dev names no price. The key is the number of input tokens from which on
+the list holds.
+"""
+
+Prices = tuple[float, float, float | None, float | None, float | None]
+
+PRICES: dict[str, dict[int, Prices]] = {{
+{rows}}}
+'''
+
+PRICED = ("input", "output", "cache_read", "cache_write", "reasoning")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the files that the command line names, and write the data module."""
@@ -55,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if can_chat(model, profile)
     }
     arguments.output.write_text(render(profiles), encoding="utf-8")
+    arguments.output.with_name("_prices.py").write_text(render_prices(profiles), encoding="utf-8")
     sys.stdout.write(f"{len(profiles)} models written to {arguments.output}\n")
     return 0
 
@@ -106,6 +122,7 @@ def from_models_dev(facts: Mapping[str, Any]) -> Profile:
         **{f"{kind}_inputs": kind in modalities["input"] for kind in (*kinds, "pdf")},
         **{f"{kind}_outputs": kind in modalities["output"] for kind in kinds},
         **{field: facts[key] for field, key in abilities.items() if key in facts},
+        **({"cost": facts["cost"]} if "cost" in facts else {}),
     }
 
 
@@ -130,6 +147,19 @@ def render(profiles: Mapping[str, Mapping[str, Any]]) -> str:
     newest = max(profile["release_date"] for profile in profiles.values())
     rows = (entry(model, pack(profiles[model])) for model in sorted(profiles))
     return HEADER.format(newest=newest) + "".join(rows) + "}\n"
+
+
+def render_prices(profiles: Mapping[str, Mapping[str, Any]]) -> str:
+    """Write the text of the module of prices, formatted as ``ruff format`` leaves it."""
+    costs = {model: profiles[model]["cost"] for model in sorted(profiles) if "cost" in profiles[model]}
+    rows = "".join(f"    {literal(model)}: {price_lists(cost)!r},\n" for model, cost in costs.items())
+    return PRICES_HEADER.format(rows=rows)
+
+
+def price_lists(cost: Mapping[str, Any]) -> dict[int, tuple[float | None, ...]]:
+    """Make the price lists of a model, by the number of input tokens from which on each holds."""
+    tiers = [(tier["tier"]["size"], tier) for tier in cost.get("tiers", ()) if tier["tier"]["type"] == "context"]
+    return {size: tuple(prices.get(name) for name in PRICED) for size, prices in [(0, cost), *tiers]}
 
 
 def pack(profile: Mapping[str, Any]) -> Row:
