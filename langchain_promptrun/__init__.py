@@ -10,10 +10,14 @@ from langchain_promptrun import _moved
 from langchain_promptrun._version import __version__
 
 if TYPE_CHECKING:
+    from langchain_promptrun._spend.budget import Budget
+    from langchain_promptrun._spend.costs import CostCallbackHandler, Costs, track_costs
+    from langchain_promptrun._spend.prices import Cost, message_cost
     from langchain_promptrun.chat_models import ChatPromptrun
     from langchain_promptrun.errors import (
         PromptrunAPIError,
         PromptrunAuthenticationError,
+        PromptrunBudgetExceededError,
         PromptrunConnectionError,
         PromptrunContextOverflowError,
         PromptrunError,
@@ -36,16 +40,24 @@ if TYPE_CHECKING:
         PromptrunPrompt,
     )
 
-_MODULES = dict.fromkeys(
-    ("PromptChange", "PromptRecord", "PromptrunMissingVariableError", "PromptrunPrompt"), "prompts"
-)
+_MODULES = {
+    **dict.fromkeys(("PromptChange", "PromptRecord", "PromptrunMissingVariableError", "PromptrunPrompt"), "prompts"),
+    **dict.fromkeys(("Cost", "message_cost"), "_spend.prices"),
+    **dict.fromkeys(("CostCallbackHandler", "Costs", "track_costs"), "_spend.costs"),
+    "Budget": "_spend.budget",
+}
 
 __all__ = [
+    "Budget",
     "ChatPromptrun",
+    "Cost",
+    "CostCallbackHandler",
+    "Costs",
     "PromptChange",
     "PromptRecord",
     "PromptrunAPIError",
     "PromptrunAuthenticationError",
+    "PromptrunBudgetExceededError",
     "PromptrunConnectionError",
     "PromptrunContextOverflowError",
     "PromptrunError",
@@ -63,6 +75,8 @@ __all__ = [
     "PromptrunStreamTruncatedError",
     "PromptrunTimeoutError",
     "__version__",
+    "message_cost",
+    "track_costs",
 ]
 
 _moved.register()

@@ -30,6 +30,7 @@ from langchain_promptrun._config.connected import new_transport
 from langchain_promptrun._config.defaults import API_KEY_VARIABLE
 from langchain_promptrun._config.fields import PromptrunFields
 from langchain_promptrun._config.request import build_request
+from langchain_promptrun._guards import CALL_GUARDS
 from langchain_promptrun._responses import content_blocks as _blocks
 from langchain_promptrun._responses.choice import PROVIDER
 from langchain_promptrun._responses.events import EventReader
@@ -45,7 +46,8 @@ if TYPE_CHECKING:
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
     from langchain_protocol.protocol import MessagesData
 
-    from langchain_promptrun._http.transport import Request, Transport
+    from langchain_promptrun._guards import CallTransport
+    from langchain_promptrun._http.transport import Request
     from langchain_promptrun._responses.parser import Reader
 
 T = TypeVar("T")
@@ -300,7 +302,7 @@ class ChatPromptrun(PromptrunFields):
         kwargs: Mapping[str, Any],
         *,
         stream: bool = False,
-    ) -> tuple[Transport, Request, Callable[[int, Mapping[str, str]], Reader[T]]]:
+    ) -> tuple[CallTransport, Request, Callable[[int, Mapping[str, str]], Reader[T]]]:
         """Turn a call into a transport, what it sends, and what makes the reader of an answer."""
         keywords = sort_keywords(kwargs, _FOREIGN)
         settings = keywords.settings
@@ -312,7 +314,10 @@ class ChatPromptrun(PromptrunFields):
             max_event_bytes=fields.max_event_bytes,
             include_headers=fields.include_response_headers,
         )
-        transport = new_transport(fields) if settings and CONNECTION_SETTINGS & settings.keys() else self._held()
+        own = settings and CONNECTION_SETTINGS & settings.keys()
+        transport: CallTransport = new_transport(fields) if own else self._held()
+        for guard in dict.fromkeys(CALL_GUARDS.get()):
+            transport = guard.guard(transport, messages)
         return transport, request, reader
 
     @override

@@ -98,6 +98,10 @@ class PromptrunPaymentRequiredError(PromptrunError):
     """The account has no credits left (402). LangChain has no class for it; it is not retryable."""
 
 
+class PromptrunBudgetExceededError(PromptrunError):
+    """A call would go over a `Budget`. Nothing was sent; it is not retryable."""
+
+
 class PromptrunPermissionDeniedError(PromptrunError, core.ModelPermissionDeniedError):
     """The key may not do this (403), or the law forbids it (451)."""
 

@@ -1,0 +1,256 @@
+"""Limits on what calls may cost, held before anything is sent."""
+
+from __future__ import annotations
+
+from contextlib import aclosing, closing
+from math import ceil
+from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
+
+from langchain_core.messages import AIMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+
+from langchain_promptrun._guards import CALL_GUARDS
+from langchain_promptrun._profiles import profile_for
+from langchain_promptrun._spend.costs import CostsByModel
+from langchain_promptrun._spend.prices import prices_of
+from langchain_promptrun._tokens import count_messages
+from langchain_promptrun._wire import json as _json
+from langchain_promptrun.errors import PromptrunBudgetExceededError, PromptrunTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+    from types import TracebackType
+
+    from langchain_core.messages import AIMessageChunk, BaseMessage
+
+    from langchain_promptrun._guards import CallTransport
+    from langchain_promptrun._http.request import Parser, ParserFactory, Request
+
+T = TypeVar("T")
+
+RESERVE_MARGIN = 2.0
+"""Factor on the offline count of a prompt; text that is not English takes up to twice the tokens."""
+_MILLION = 1_000_000
+_FIRST_ERROR = 300
+_PLACES = 12
+"""Decimal places to which sums of floating-point numbers are compared with a limit."""
+
+_Amounts = dict[str, float]
+"""An amount of each of the limits: usd, tokens, calls."""
+
+
+class Budget(CostsByModel):
+    """Sums up what the calls of ChatPromptrun in a `with` block cost, and stops them at a limit.
+
+    One budget may be entered by many threads, tasks and requests; its sums span them all. Models of other packages
+    are not held by it.
+    """
+
+    def __init__(
+        self,
+        *,
+        usd: float | None = None,
+        tokens: int | None = None,
+        calls: int | None = None,
+        reserve: bool = False,
+    ) -> None:
+        """Set the limits.
+
+        Args:
+            usd: Most US dollars. A call of a model without a known price raises ValueError.
+            tokens: Most input and output tokens together.
+            calls: Most calls.
+            reserve: Whether each call first reserves the most that it can cost: twice the offline count of its
+                messages and tools, `max_tokens` or the model's limit for each of `n` answers, and all of this for
+                each retry. Without it a call is refused once the limit is reached, so that calls under way may go
+                over it.
+
+        Raises:
+            ValueError: No limit.
+        """
+        super().__init__()
+        given = {"usd": usd, "tokens": tokens, "calls": calls}
+        self._limits = {name: limit for name, limit in given.items() if limit is not None}
+        self._reserve = reserve
+        self._reserved = dict.fromkeys(given, 0.0)
+        if not self._limits:
+            raise ValueError("Budget() has no limit. Set `usd`, `tokens` or `calls`.")
+
+    def __repr__(self) -> str:
+        limits = ", ".join(f"{name}={limit}" for name, limit in self._limits.items())
+        return f"Budget({limits}, reserve={self._reserve})"
+
+    def __enter__(self) -> Self:
+        CALL_GUARDS.set((*CALL_GUARDS.get(), self))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        guards = list(CALL_GUARDS.get())
+        # the innermost of equal ones
+        del guards[len(guards) - 1 - guards[::-1].index(self)]
+        CALL_GUARDS.set(tuple(guards))
+
+    def guard(self, transport: CallTransport, messages: Sequence[BaseMessage]) -> CallTransport:
+        """Return a transport that asks this budget before it sends."""
+        return _BudgetedTransport(self, transport, messages)
+
+    def take(self, request: Request, messages: Sequence[BaseMessage]) -> _Amounts:
+        """Reserve what a call may cost.
+
+        Raises:
+            PromptrunBudgetExceededError: It would go over a limit.
+            ValueError: A model without a known price or limit.
+        """
+        need = self._need(request, messages)
+        with self._lock:
+            spent = {"usd": self.total, "tokens": self.tokens, "calls": self.calls}
+            for name, limit in self._limits.items():
+                over = round(spent[name] + self._reserved[name] + need[name] - limit, _PLACES)
+                if over > 0 or (spent[name] >= limit and not self._reserve):
+                    facts = (spent[name], self._reserved[name], need[name])
+                    raise PromptrunBudgetExceededError(_refusal(name, limit, request.model, facts))
+            self._add_reserved(need, 1)
+        return need
+
+    def give_back(self, reserved: _Amounts) -> None:
+        """End the reservation of a call."""
+        with self._lock:
+            self._add_reserved(reserved, -1)
+
+    def _add_reserved(self, amounts: _Amounts, sign: int) -> None:
+        for name, amount in amounts.items():
+            self._reserved[name] += sign * amount
+
+    def _need(self, request: Request, messages: Sequence[BaseMessage]) -> _Amounts:
+        model = str(request.model)
+        if "usd" in self._limits and prices_of(model, 0) is None:
+            raise ValueError(
+                f"The price of {model!r} is unknown, so `usd` cannot limit it. Use Budget(tokens=...) or "
+                "Budget(calls=...), or a model that models.dev has a price of."
+            )
+        if not self._reserve or self._limits.keys() == {"calls"}:
+            return {"usd": 0.0, "tokens": 0.0, "calls": 1.0}
+        return _most_of(model, request, messages)
+
+
+class _BudgetedTransport:
+    """Sends calls that a budget allows, and tells the budget what they cost."""
+
+    def __init__(self, budget: Budget, transport: CallTransport, messages: Sequence[BaseMessage]) -> None:
+        self._budget = budget
+        self._transport = transport
+        self._messages = messages
+
+    def exchange(self, request: Request, new_parser: ParserFactory[T]) -> Generator[T]:
+        with (
+            _BudgetedCall(self._budget, request, self._messages, new_parser) as call,
+            closing(self._transport.exchange(request, call.begin_answer)) as items,
+        ):
+            for item in items:
+                call.note(item)
+                yield item
+
+    async def aexchange(self, request: Request, new_parser: ParserFactory[T]) -> AsyncGenerator[T]:
+        with _BudgetedCall(self._budget, request, self._messages, new_parser) as call:
+            async with aclosing(self._transport.aexchange(request, call.begin_answer)) as items:
+                async for item in items:
+                    call.note(item)
+                    yield item
+
+
+class _BudgetedCall(Generic[T]):
+    """A call on its way; when it ends, its budget learns what it cost."""
+
+    def __init__(
+        self, budget: Budget, request: Request, messages: Sequence[BaseMessage], new_parser: ParserFactory[T]
+    ) -> None:
+        self._budget = budget
+        self._request = request
+        self._messages = messages
+        self._new_parser = new_parser
+        self._parser: Parser[T] | None = None
+        self._reserved: _Amounts | None = None
+
+    def begin_answer(self, status: int, headers: Mapping[str, str]) -> Parser[T]:
+        self._parser = self._new_parser(status, headers)
+        return self._parser
+
+    def note(self, item: T) -> None:
+        """End the call at its last item; nobody may ask for what comes after."""
+        if (message := _last_message(item)) is not None:
+            self._settle(message)
+
+    def __enter__(self) -> Self:
+        self._reserved = self._budget.take(self._request, self._messages)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._settle(None, error)
+
+    def _settle(self, message: AIMessage | None, error: BaseException | None = None) -> None:
+        reserved, self._reserved = self._reserved, None
+        if reserved is None:
+            return
+        model = str(self._request.model)
+        if message is not None and (message.usage_metadata or "cost" in message.response_metadata):
+            self._budget.record(message, model)
+        elif message is not None or self._may_be_billed(error):
+            tools = _json.loads(self._request.body or b"{}").get("tools")
+            self._budget.record_estimate(model, self._messages, tools, self._parser.partial if self._parser else "")
+        self._budget.give_back(reserved)
+
+    def _may_be_billed(self, error: BaseException | None) -> bool:
+        """Whether the model may have worked: an answer had begun, or was waited for until time ran out."""
+        if self._parser is None:
+            return isinstance(error, PromptrunTimeoutError) and error.phase == "read"
+        return bool(self._parser.partial) or (getattr(error, "status_code", None) or 0) < _FIRST_ERROR
+
+
+def _last_message(item: object) -> AIMessage | None:
+    """Return the facts of the whole answer: a result has them, the last chunk, the last event."""
+    if isinstance(item, ChatResult):
+        return cast("AIMessage", item.generations[0].message)
+    if isinstance(item, ChatGenerationChunk):
+        chunk = cast("AIMessageChunk", item.message)
+        return chunk if chunk.chunk_position == "last" else None
+    if isinstance(item, dict) and item["event"] == "message-finish":
+        return AIMessage("", response_metadata=item["metadata"], usage_metadata=item.get("usage"))
+    return None
+
+
+def _most_of(model: str, request: Request, messages: Sequence[BaseMessage]) -> _Amounts:
+    """Return the most that a call can cost, its retries included."""
+    body = _json.loads(request.body or b"{}")
+    limits = profile_for(model) or {}
+    tokens_in = ceil(RESERVE_MARGIN * count_messages(messages, body.get("tools")))
+    if not messages:  # the server has stored them
+        tokens_in = _known(limits.get("max_input_tokens"), model, "input")
+    each = body.get("max_tokens") or body.get("max_completion_tokens") or limits.get("max_output_tokens")
+    tokens_out = (body.get("n") or 1) * _known(each, model, "output")
+    attempts = request.max_retries + 1
+    usd = 0.0
+    if (prices := prices_of(model, tokens_in)) is not None:
+        per_input, per_output, _, per_write, per_reasoning = prices
+        usd = tokens_in * max(per_input, per_write or 0) + tokens_out * max(per_output, per_reasoning or 0)
+    return {"usd": attempts * usd / _MILLION, "tokens": attempts * (tokens_in + tokens_out), "calls": 1.0}
+
+
+def _known(limit: int | None, model: str, kind: str) -> int:
+    if not limit:
+        raise ValueError(
+            f"The {kind} limit of {model!r} is unknown, so the most that a call costs cannot be reserved. "
+            "Set `max_tokens`, and pass the messages, or use a Budget without `reserve`."
+        )
+    return limit
+
+
+def _refusal(name: str, limit: float, model: str | None, facts: tuple[float, float, float]) -> str:
+    spent, reserved, need = (f"{fact:.6g}" for fact in facts)
+    return (
+        f"The budget of {name}={limit:.6g} does not allow this call of {model!r}, and nothing was sent: {spent} spent, "
+        f"{reserved} reserved by calls under way, {need} needed. Raise `{name}`, or lower `max_tokens`."
+    )

@@ -1,0 +1,183 @@
+"""Sums of costs, and the callback handler that collects them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from threading import RLock
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import AIMessage
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.outputs import ChatGeneration
+from langchain_core.tracers.context import register_configure_hook
+from typing_extensions import override
+
+from langchain_promptrun._spend.prices import Cost, is_cached, message_cost, usage_cost
+from langchain_promptrun._tokens import count_messages, count_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from uuid import UUID
+
+    from langchain_core.messages import BaseMessage
+    from langchain_core.outputs import LLMResult
+
+NO_MODEL = "unknown"
+
+
+@dataclass(eq=False)
+class Costs:
+    """Sums over calls.
+
+    Attributes:
+        total: US dollars, the gateway's figures and estimates together.
+        calls: Number of calls that were answered, at least in part.
+        tokens: Input and output tokens.
+        estimated: US dollars of `total` that are estimates.
+        unknown: Number of calls without a price.
+    """
+
+    total: float = 0.0
+    calls: int = 0
+    tokens: int = 0
+    estimated: float = 0.0
+    unknown: int = 0
+
+    def add(self, cost: Cost, tokens: int) -> None:
+        """Add a call."""
+        self.calls += 1
+        self.tokens += tokens
+        if cost.usd is None:
+            self.unknown += 1
+            return
+        self.total += cost.usd
+        self.estimated += cost.usd if cost.source == "estimate" else 0.0
+
+
+@dataclass(eq=False)
+class CostsByModel(Costs):
+    """Sums over calls, in all and by model.
+
+    Attributes:
+        by_model: The sums of each model that answered.
+    """
+
+    by_model: dict[str, Costs] = field(default_factory=dict)
+    # reentrant: the collector may end a stream while the thread is in here
+    _lock: RLock = field(default_factory=RLock, repr=False)
+
+    def record(self, message: AIMessage, model: str | None) -> None:
+        """Add the call that a message answers; `model` is the one asked for."""
+        name = message.response_metadata.get("model_name") or model or NO_MODEL
+        usage = message.usage_metadata
+        self._record(str(name), message_cost(message, model), usage["total_tokens"] if usage else 0)
+
+    def record_estimate(self, model: str | None, messages: Sequence[BaseMessage], tools: Any, text: str) -> None:
+        """Add a call that no usage came for, counted offline."""
+        tokens_in, tokens_out = count_messages(messages, tools), count_text(text)
+        usage = UsageMetadata(input_tokens=tokens_in, output_tokens=tokens_out, total_tokens=tokens_in + tokens_out)
+        self._record(model or NO_MODEL, usage_cost(usage, *([model] if model else ())), usage["total_tokens"])
+
+    def _record(self, model: str, cost: Cost, tokens: int) -> None:
+        with self._lock:
+            self.add(cost, tokens)
+            self.by_model.setdefault(model, Costs()).add(cost, tokens)
+
+
+class _Run(NamedTuple):
+    """A run that has begun."""
+
+    model: str | None
+    messages: list[BaseMessage]
+    tools: Any
+
+
+@dataclass(repr=False, eq=False)
+class CostCallbackHandler(CostsByModel, BaseCallbackHandler):
+    """Callback handler that sums up what calls cost.
+
+    Pass one in `callbacks`, also to many requests, or use `track_costs`. Answers from LangChain's cache are not
+    counted. A stream that broke off counts by estimate.
+    """
+
+    # in the thread of the call, so that all is counted when the call returns
+    run_inline = True
+
+    def __post_init__(self) -> None:
+        self._runs: dict[UUID, _Run] = {}
+
+    @override
+    def __repr__(self) -> str:
+        return f"CostCallbackHandler(total={self.total}, calls={self.calls}, tokens={self.tokens})"
+
+    @override
+    def on_chat_model_start(
+        self, serialized: dict[str, Any], messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: Any
+    ) -> None:
+        """Keep what a stream that breaks off is estimated by."""
+        parameters = kwargs.get("invocation_params") or {}
+        model = parameters.get("model") or parameters.get("model_name")
+        with self._lock:
+            self._runs[run_id] = _Run(model, messages[0], parameters.get("tools"))
+
+    @override
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+        """Add a call."""
+        run = self._ended(run_id)
+        message = _answer(response)
+        if message is not None and not is_cached(message):
+            self.record(message, run.model if run else None)
+
+    @override
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """Add a call that broke off, as far as its answer had come."""
+        run = self._ended(run_id)
+        message = _answer(kwargs.get("response"))
+        if message is not None and message.usage_metadata is not None:
+            self.record(message, run.model if run else None)
+        elif run is not None and (text := (message.text if message else "") or getattr(error, "partial", None)):
+            self.record_estimate(run.model, run.messages, run.tools, str(text))
+
+    def _ended(self, run_id: UUID) -> _Run | None:
+        with self._lock:
+            return self._runs.pop(run_id, None)
+
+
+def _answer(response: LLMResult | None) -> AIMessage | None:
+    """Return the message of a call that has its usage; of several choices one has."""
+    found = [
+        generation.message
+        for generation in (response.generations[0] if response and response.generations else ())
+        if isinstance(generation, ChatGeneration) and isinstance(generation.message, AIMessage)
+    ]
+    return next((message for message in found if message.usage_metadata), found[0] if found else None)
+
+
+_levels: list[ContextVar[CostCallbackHandler | None]] = []
+"""A variable for each depth of nesting; langchain-core never forgets one that was registered."""
+
+
+@contextmanager
+def track_costs() -> Iterator[CostCallbackHandler]:
+    """Sum up what all calls in a `with` block cost.
+
+    Tasks and the threads of LangChain and LangGraph belong to the block. Your own threads do where they are run by
+    `contextvars.copy_context().run`. Blocks can be nested; each counts all calls in it.
+
+    Yields:
+        The handler with the sums, which stay readable after the block.
+    """
+    level = next((level for level in _levels if level.get() is None), None)
+    if level is None:
+        level = ContextVar(f"langchain_promptrun_costs_{len(_levels)}", default=None)
+        _levels.append(level)
+        register_configure_hook(level, inheritable=True)
+    handler = CostCallbackHandler()
+    token = level.set(handler)
+    try:
+        yield handler
+    finally:
+        level.reset(token)

@@ -1,0 +1,237 @@
+"""Budgets stop calls before anything is sent."""
+
+import asyncio
+import math
+import pickle
+import threading
+from contextlib import aclosing
+
+import pytest
+from langchain_core.caches import InMemoryCache
+from langchain_core.exceptions import ModelError
+from langchain_core.messages import HumanMessage
+from langchain_core.runnables import RunnableLambda
+
+from langchain_promptrun import Budget, ChatPromptrun, PromptrunBudgetExceededError, PromptrunError
+from langchain_promptrun.testing import Fault, Reply
+
+HAIKU = "anthropic/claude-haiku-4.5"  # USD per million tokens: 1 in, 5 out, 1.25 cache write
+USAGE = {"prompt_tokens": 1_000, "completion_tokens": 200, "total_tokens": 1_200}  # 0.002 USD
+STYLES = ("invoke", "ainvoke", "stream", "astream", "events", "aevents")
+
+
+@pytest.fixture
+def server(promptrun_server):
+    promptrun_server.answer = lambda body: Reply("Hi there", usage=USAGE)
+    return promptrun_server
+
+
+@pytest.fixture
+def model(server):
+    return ChatPromptrun(model=HAIKU, max_retries=0, max_tokens=200)
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("limit", [{"usd": 0.003}, {"tokens": 2_000}, {"calls": 2}])
+async def test_budget_that_is_used_up_stops_the_next_call(server, model, talk, style, limit):
+    with Budget(**limit) as budget:
+        for _ in range(2):
+            await talk.call(style, model)
+        with pytest.raises(PromptrunBudgetExceededError) as refused:
+            await talk.call(style, model)
+    await talk.call(style, model)
+    assert (budget.calls, budget.tokens, budget.total) == (2, 2_400, pytest.approx(0.004))
+    assert len(server.requests) == 3
+    assert next(iter(limit)) in str(refused.value)
+    assert HAIKU in str(refused.value)
+
+
+def test_budget_error_is_not_retryable_and_survives_pickling(server, model):
+    with Budget(calls=0), pytest.raises(PromptrunError) as refused:
+        model.with_retry(stop_after_attempt=2).invoke("Hello")
+    assert isinstance(refused.value, ModelError)
+    assert not refused.value.is_retryable
+    assert not refused.value.retryable
+    assert str(pickle.loads(pickle.dumps(refused.value))) == str(refused.value)
+
+
+def test_budget_holds_a_fallback_to_another_model(server, model):
+    other = ChatPromptrun(model="openai/gpt-4o")
+    with Budget(calls=0), pytest.raises(PromptrunBudgetExceededError):
+        model.with_fallbacks([other]).invoke("Hello")
+    assert not server.requests
+
+
+def test_budget_lets_the_cache_answer(server):
+    model = ChatPromptrun(model=HAIKU, cache=InMemoryCache())
+    with Budget(calls=1) as budget:
+        for _ in range(3):
+            model.invoke("Hello")
+    assert (budget.calls, len(server.requests)) == (1, 1)
+
+
+def test_budgets_nest_and_a_budget_entered_twice_counts_once(server, model):
+    with Budget(calls=3) as outer:
+        with Budget(calls=1) as inner, inner, outer:
+            model.invoke("Hello")
+            with pytest.raises(PromptrunBudgetExceededError):
+                model.invoke("Hello")
+        model.invoke("Hello")
+    assert (outer.calls, inner.calls) == (2, 1)
+
+
+async def test_budget_spans_batches_tasks_and_threads(server, model):
+    budget = Budget(calls=8)
+
+    def in_own_thread():
+        with budget:
+            model.invoke("Hello")
+
+    thread = threading.Thread(target=in_own_thread)
+    thread.start()
+    thread.join()
+    with budget:
+        await asyncio.gather(*(model.ainvoke("Hello") for _ in range(3)))
+        await RunnableLambda(model.invoke).abatch(["a", "b"])
+        model.batch(["a", "b"])
+        with pytest.raises(PromptrunBudgetExceededError):
+            model.invoke("Hello")
+    assert (budget.calls, len(server.requests)) == (8, 8)
+
+
+# Reservations
+
+
+@pytest.mark.parametrize(
+    ("limit", "fits"),
+    [({"usd": 0.0011}, True), ({"usd": 0.0009}, False), ({"tokens": 220}, True), ({"tokens": 200}, False)],
+)
+def test_budget_reserves_prompt_and_longest_answer(server, model, limit, fits):
+    with Budget(**limit, reserve=True):
+        if fits:
+            model.invoke("Hello")
+        else:
+            with pytest.raises(PromptrunBudgetExceededError, match="needed"):
+                model.invoke("Hello")
+    assert len(server.requests) == fits
+
+
+@pytest.mark.parametrize("more", [{"n": 2}, {"max_retries": 1}, {"max_tokens": 400}, {"max_completion_tokens": 400}])
+def test_budget_reserves_choices_and_retries(server, model, more):
+    with Budget(tokens=300, reserve=True) as budget:
+        model.generate([[HumanMessage("Hello")]])
+        budget.tokens = 0
+        with pytest.raises(PromptrunBudgetExceededError):
+            model.generate([[HumanMessage("Hello")]], **more)
+
+
+def test_budget_reserves_tools_and_the_limit_of_the_model(server):
+    model = ChatPromptrun(model=HAIKU, max_retries=0)  # 64,000 tokens out
+    tool = {"type": "function", "function": {"name": "f", "description": "x" * 4_000, "parameters": {}}}
+    with Budget(tokens=65_000, reserve=True):
+        model.invoke("Hello")
+        with pytest.raises(PromptrunBudgetExceededError):
+            model.invoke("Hello", tools=[tool])
+
+
+def test_budget_reserves_the_longest_prompt_for_a_stored_one(server):
+    model = ChatPromptrun(model=HAIKU, max_retries=0, max_tokens=1, prompt_cache_id="p")
+    with Budget(tokens=200_000, reserve=True), pytest.raises(PromptrunBudgetExceededError, match="200001 needed"):
+        model.invoke([], use_cached_prompt=True)
+
+
+@pytest.mark.parametrize("style", ["ainvoke", "astream"])
+async def test_budget_with_reservations_holds_with_many_calls_at_once(server, model, talk, style):
+    server.pace = 0.001
+    with Budget(usd=0.02, reserve=True) as budget:
+        results = await asyncio.gather(*(talk.call(style, model) for _ in range(40)), return_exceptions=True)
+        refused = [result for result in results if isinstance(result, PromptrunBudgetExceededError)]
+        assert len(server.requests) == 40 - len(refused)
+        assert refused
+    # what a call reserved is free again at its end
+    assert budget._reserved == pytest.approx({"usd": 0, "tokens": 0, "calls": 0})
+
+
+@pytest.mark.parametrize(
+    ("budget", "named"),
+    [
+        (Budget(usd=1), "price of 'nobody/knows' is unknown"),
+        (Budget(usd=1, reserve=True), "price of 'nobody/knows' is unknown"),
+        (Budget(tokens=1, reserve=True), "output limit of 'nobody/knows' is unknown"),
+    ],
+)
+def test_budget_that_cannot_be_held_names_the_model(server, budget, named):
+    with budget, pytest.raises(ValueError, match=named):
+        ChatPromptrun(model="nobody/knows").invoke("Hello")
+    assert not server.requests
+
+
+@pytest.mark.parametrize("limit", [{"calls": 1}, {"tokens": 2_000}])
+def test_budget_without_usd_needs_no_price(server, limit):
+    with Budget(**limit, reserve=True) as budget:
+        ChatPromptrun(model="nobody/knows", max_tokens=200).invoke("Hello")
+    assert (budget.calls, budget.unknown) == (1, 1)
+
+
+def test_budget_without_a_limit_is_refused():
+    with pytest.raises(ValueError, match="usd"):
+        Budget()
+    assert repr(Budget(usd=2)) == "Budget(usd=2, reserve=False)"
+
+
+# What counts
+
+
+@pytest.mark.parametrize("reserve", [False, True])
+@pytest.mark.parametrize("style", ["stream", "astream", "events", "aevents"])
+async def test_budget_counts_a_stream_that_broke_off_by_estimate(server, model, talk, style, reserve):
+    server.queue(Fault(reply=Reply("one two three four five"), after=4, cut=True))
+    with Budget(usd=1, reserve=reserve) as budget:
+        with pytest.raises(PromptrunError):
+            await talk.call(style, model)
+        assert (budget.calls, budget.total) == (1, budget.estimated)
+        assert 0 < budget.total < 0.001
+
+
+async def test_budget_counts_a_stream_that_its_reader_left(server, model):
+    server.queue(Reply("one two three", pace=0.001, times=2))
+    with Budget(tokens=100) as budget:
+        for _ in model.stream("Hello"):
+            break
+        assert 0 < budget.tokens < 20
+        async with aclosing(model.astream("Hello")) as chunks:
+            await anext(chunks)
+    assert budget.calls == 2
+
+
+def test_budget_counts_an_answer_without_usage_by_estimate(server, model):
+    server.queue(Reply("one two three", usage=None))
+    with Budget(tokens=100) as budget:
+        model.invoke("Hello")
+    assert 0 < budget.tokens < 20
+
+
+def test_budget_counts_a_read_timeout_by_estimate(server, model):
+    server.queue(Fault(delay=math.inf))
+    with Budget(tokens=100) as budget, pytest.raises(PromptrunError, match="time"):
+        model.invoke("Hello", timeout=0.05)
+    assert 0 < budget.tokens < 20
+
+
+@pytest.mark.parametrize("status", [401, 429, 500])
+def test_budget_does_not_count_a_call_that_the_server_refused(server, model, status):
+    server.queue(Fault(status=status))
+    with Budget(calls=1) as budget:
+        with pytest.raises(PromptrunError):
+            model.invoke("Hello")
+        assert budget.calls == 0
+        model.invoke("Hello")
+
+
+def test_budget_counts_the_gateways_own_figure(server, model):
+    server.queue(Reply("Hi", usage={**USAGE, "cost": 0.5}))
+    with Budget(usd=0.5, calls=9) as budget:
+        model.invoke("Hello")
+        with pytest.raises(PromptrunBudgetExceededError):
+            model.invoke("Hello")
+    assert (budget.total, budget.estimated) == (0.5, 0.0)

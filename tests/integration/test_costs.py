@@ -1,0 +1,205 @@
+"""What calls cost: `message_cost`, `track_costs` and `CostCallbackHandler`."""
+
+import asyncio
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import asdict
+
+import pytest
+from langchain_core.caches import InMemoryCache
+from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.runnables import RunnableLambda
+
+from langchain_promptrun import (
+    ChatPromptrun,
+    Cost,
+    CostCallbackHandler,
+    Costs,
+    PromptrunAuthenticationError,
+    PromptrunConnectionError,
+    message_cost,
+    track_costs,
+)
+from langchain_promptrun.testing import Fault, Reply
+
+HAIKU = "anthropic/claude-haiku-4.5"  # 1 in, 5 out, 0.1 cache read, 1.25 cache write
+USAGE = {"prompt_tokens": 1_000_000, "completion_tokens": 100_000, "total_tokens": 1_100_000}
+STYLES = ("invoke", "ainvoke", "stream", "astream", "events", "aevents")
+
+
+def answered(model=HAIKU, tokens_in=1_000_000, tokens_out=100_000, cost=None, **details):
+    names_in = {name: details[name] for name in details.keys() & {"cache_read", "cache_creation"}}
+    names_out = {name: details[name] for name in details.keys() & {"reasoning"}}
+    usage = {"input_tokens": tokens_in, "output_tokens": tokens_out, "total_tokens": tokens_in + tokens_out}
+    metadata = {"model_name": model} | ({} if cost is None else {"cost": cost})
+    return AIMessage(
+        "Hi",
+        response_metadata=metadata,
+        usage_metadata={**usage, "input_token_details": names_in, "output_token_details": names_out},
+    )
+
+
+@pytest.fixture
+def model(promptrun_server):
+    return ChatPromptrun(model=HAIKU, max_retries=0)
+
+
+# message_cost
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (answered(cost=0.25), Cost(0.25, "gateway")),
+        (answered(cost=0), Cost(0.0, "gateway")),
+        (answered(), Cost(1.5, "estimate")),
+        (answered(cost=True), Cost(1.5, "estimate")),
+        (answered("anthropic/claude-haiku-4.5:thinking"), Cost(1.5, "estimate")),
+        (answered(cache_read=500_000, cache_creation=100_000), Cost(0.4 + 0.05 + 0.125 + 0.5, "estimate")),
+        (answered("openai/gpt-4o", cache_creation=1_000_000), Cost(2.5 + 1, "estimate")),
+        (answered("ai21/jamba-large-1.7", cache_read=1_000_000), Cost(2 + 0.8, "estimate")),
+        (answered("google/gemini-2.5-pro-preview", 0, 100_000, reasoning=50_000), Cost(1.0, "estimate")),
+        (answered("anthropic/claude-sonnet-4.6", 200_000, 0), Cost(1.2, "estimate")),
+        (answered("anthropic/claude-sonnet-4.6", 100_000, 0), Cost(0.3, "estimate")),
+        (answered("nobody/knows"), Cost(None, "unknown")),
+        (AIMessage("Hi", response_metadata={"model_name": HAIKU}), Cost(None, "unknown")),
+        (AIMessage("Hi", usage_metadata=answered().usage_metadata), Cost(None, "unknown")),
+    ],
+)
+def test_message_cost_says_how_much_and_where_from(message, expected):
+    cost = message_cost(message)
+    assert cost == (expected.usd if expected.usd is None else pytest.approx(expected.usd), expected.source)
+
+
+def test_message_cost_of_an_answer_without_a_price_prices_the_model_asked_for():
+    assert message_cost(answered("nobody/knows"), HAIKU) == Cost(1.5, "estimate")
+
+
+async def test_message_cost_of_an_answer_from_the_cache_is_nothing(promptrun_server):
+    model = ChatPromptrun(model=HAIKU, cache=InMemoryCache())
+    promptrun_server.queue(Reply("Hi", usage={**USAGE, "cost": 0.5}))
+    assert [message_cost(model.invoke("Hello")).usd for _ in range(2)] == [0.5, 0.0]
+
+
+# track_costs
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({**USAGE, "cost": 0.25}, Costs(0.25, calls=1, tokens=1_100_000)),
+        (USAGE, Costs(1.5, calls=1, tokens=1_100_000, estimated=1.5)),
+        (None, Costs(0.0, calls=1, unknown=1)),
+    ],
+)
+async def test_track_costs_counts_a_call_of_each_style(promptrun_server, model, talk, style, usage, expected):
+    promptrun_server.queue(Reply("Hi there", usage=usage))
+    with track_costs() as costs:
+        await talk.call(style, model)
+    await talk.call(style, model)
+    for found in (costs, costs.by_model[HAIKU]):
+        assert {name: getattr(found, name) for name in asdict(expected)} == pytest.approx(asdict(expected))
+
+
+def test_track_costs_counts_the_retried_call_once(promptrun_server):
+    promptrun_server.queue(Fault(status=500, headers={"retry-after": "0"}), Reply("Hi", usage=USAGE))
+    with track_costs() as costs:
+        ChatPromptrun(model=HAIKU).invoke("Hello")
+    assert (costs.calls, costs.total) == (1, pytest.approx(1.5))
+
+
+def test_track_costs_counts_several_choices_once(promptrun_server, model):
+    promptrun_server.queue(Reply("Hi", usage=USAGE))
+    with track_costs() as costs:
+        model.generate([[HumanMessage("Hello")]], n=2)
+    assert (costs.calls, costs.total) == (1, pytest.approx(1.5))
+
+
+def test_track_costs_does_not_count_answers_from_the_cache(promptrun_server):
+    model = ChatPromptrun(model=HAIKU, cache=InMemoryCache())
+    promptrun_server.queue(Reply("Hi", usage=USAGE))
+    with track_costs() as costs:
+        for _ in range(3):
+            model.invoke("Hello")
+    assert (costs.calls, costs.tokens, len(promptrun_server.requests)) == (1, 1_100_000, 1)
+
+
+async def test_track_costs_counts_batches_tasks_and_nested_blocks(promptrun_server, model):
+    promptrun_server.queue(Reply("Hi", usage=USAGE, times=9))
+    chain = RunnableLambda(model.invoke)
+    with track_costs() as outer:
+        model.batch(["a", "b", "c"], {"max_concurrency": 2})
+        with track_costs() as inner, track_costs() as innermost:
+            await chain.abatch(["d", "e"])
+            await asyncio.gather(model.ainvoke("f"), model.ainvoke("g"))
+        await model.ainvoke("h")
+    model.invoke("i")
+    assert (outer.calls, inner.calls, innermost.calls) == (8, 4, 4)
+
+
+def test_track_costs_in_a_thread_of_ones_own_needs_the_context(promptrun_server, model):
+    promptrun_server.queue(Reply("Hi", usage=USAGE, times=3))
+    handler = CostCallbackHandler()
+    with track_costs() as costs, ThreadPoolExecutor() as threads:
+        threads.submit(copy_context().run, model.invoke, "a").result()
+        threads.submit(model.invoke, "b").result()
+        threads.submit(model.invoke, "c", {"callbacks": [handler]}).result()
+    assert (costs.calls, handler.calls) == (1, 1)
+    assert "calls=1" in repr(handler)
+
+
+def test_cost_callback_handler_spans_requests_and_prices_the_model_asked_for(promptrun_server, model):
+    promptrun_server.queue(Reply("Hi", usage=USAGE, model="nobody/knows", times=2))
+    handler = CostCallbackHandler()
+    for _ in range(2):
+        model.invoke("Hello", {"callbacks": [handler]})
+    assert (handler.calls, handler.total, list(handler.by_model)) == (2, pytest.approx(3.0), ["nobody/knows"])
+
+
+@pytest.mark.parametrize("style", ["stream", "astream"])
+async def test_track_costs_counts_a_stream_that_broke_off_by_estimate(promptrun_server, model, talk, style):
+    promptrun_server.queue(Fault(reply=Reply("one two three four five"), after=4, cut=True))
+    with track_costs() as costs, pytest.raises(PromptrunConnectionError):
+        await talk.call(style, model)
+    assert costs.calls == 1
+    assert 0 < costs.total == costs.estimated
+
+
+def test_track_costs_counts_a_stream_left_early_by_what_had_come(promptrun_server, model):
+    promptrun_server.queue(Reply("one two three four five", pace=0.001), Reply("Hi", usage=USAGE))
+    with track_costs() as costs:
+        for _ in model.stream("Hello"):
+            break
+        left = costs.tokens
+        chunks = model.stream("Hello")
+        while next(chunks).usage_metadata is None:
+            pass
+        chunks.close()
+    assert 0 < left < 50
+    assert (costs.calls, costs.tokens) == (2, left + 1_100_000)
+
+
+async def test_track_costs_counts_v3_events_that_broke_off(promptrun_server, model, talk):
+    promptrun_server.queue(Fault(reply=Reply("one two three four five"), after=4, cut=True))
+    with track_costs() as costs, pytest.raises(PromptrunConnectionError):
+        await talk.call("events", model)
+    assert costs.calls == 1
+
+
+def test_track_costs_does_not_count_a_refused_call(promptrun_server, model):
+    promptrun_server.queue(Fault(status=401))
+    with track_costs() as costs, pytest.raises(PromptrunAuthenticationError):
+        model.invoke("Hello")
+    assert costs.calls == 0
+
+
+def test_spending_is_imported_only_when_it_is_used():
+    code = (
+        "import sys; import langchain_promptrun as p; p.ChatPromptrun(model='a/b', api_key='k');"
+        "assert not [n for n in sys.modules if n.startswith('langchain_promptrun._spend')];"
+        "p.track_costs; assert 'langchain_promptrun._spend.costs' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
