@@ -1,4 +1,4 @@
-"""`ChatPromptrun`: LangChain's hooks, each a few statements. No wire detail is known here."""
+"""`ChatPromptrun`: LangChain's hooks, each a few statements."""
 
 from __future__ import annotations
 
@@ -6,38 +6,29 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
-from inspect import signature
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from langchain_core.language_models.base import LangSmithParams, LanguageModelInput
-from langchain_core.language_models.chat_models import BaseChatModel, _ChatModelBinding
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
 from langchain_core.utils.utils import LC_ID_PREFIX
 from pydantic import ConfigDict
 from typing_extensions import override
 
-from langchain_promptrun._config.call_options import (
-    ALIASES,
-    CONNECTION_SETTINGS,
-    UNTRACED,
-    Keywords,
-    bindable,
-    sort_keywords,
-    wire_parameters,
-)
-from langchain_promptrun._config.connected import new_transport
+from langchain_promptrun._config.bindings import ModelRunnable
+from langchain_promptrun._config.call_options import CallOptions, options_of_call, start_call
+from langchain_promptrun._config.copying import new_transport
 from langchain_promptrun._config.defaults import API_KEY_VARIABLE
-from langchain_promptrun._config.fields import PromptrunFields
+from langchain_promptrun._config.fields import ModelFields
 from langchain_promptrun._config.request import build_request
+from langchain_promptrun._config.roles import roles_of
 from langchain_promptrun._guards import CALL_GUARDS
 from langchain_promptrun._responses import content_blocks as _blocks
 from langchain_promptrun._responses.choice import PROVIDER
 from langchain_promptrun._responses.events import EventReader
 from langchain_promptrun._responses.results import ChunkReader, ResultReader
 from langchain_promptrun._tokens import count_messages, count_text
-from langchain_promptrun._tools.structured_output import assemble, plan
-from langchain_promptrun._tools.tools import ToolChoice, bind_arguments, wire_tools
+from langchain_promptrun._tools.tools import wire_tools
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -51,22 +42,11 @@ if TYPE_CHECKING:
     from langchain_promptrun._responses.parser import Reader
 
 T = TypeVar("T")
-F = TypeVar("F", bound=Callable[..., object])
-
-_FOREIGN = frozenset(BaseChatModel.model_fields)
-_ANSWER_SETTINGS = ("send_names", "send_reasoning", "include_response_headers")
-"""Settings beside the parameters that change what an answer holds."""
 
 _blocks.register()
 
 
-def _with_signature(method: F) -> F:
-    """Keep a method's signature with it: langchain-core asks for it at each call, and it takes long to work out."""
-    vars(method)["__signature__"] = signature(method)
-    return method
-
-
-class ChatPromptrun(PromptrunFields):
+class ChatPromptrun(ModelRunnable, ModelFields):
     """Chat model for Promptrun, the gateway to the models of many vendors.
 
     Setup:
@@ -99,7 +79,7 @@ class ChatPromptrun(PromptrunFields):
         ```python
         from langchain_promptrun import ChatPromptrun
 
-        model = ChatPromptrun(model="anthropic/claude-3.5-haiku", temperature=0)
+        model = ChatPromptrun(model="anthropic/claude-haiku-4.5", temperature=0)
         ```
 
     Invoke:
@@ -223,7 +203,6 @@ class ChatPromptrun(PromptrunFields):
     # Calls.
 
     @override
-    @_with_signature
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -236,7 +215,6 @@ class ChatPromptrun(PromptrunFields):
         return result
 
     @override
-    @_with_signature
     async def _agenerate(
         self,
         messages: list[BaseMessage],
@@ -303,19 +281,18 @@ class ChatPromptrun(PromptrunFields):
         *,
         stream: bool = False,
     ) -> tuple[CallTransport, Request, Callable[[int, Mapping[str, str]], Reader[T]]]:
-        """Turn a call into a transport, what it sends, and what makes the reader of an answer."""
-        keywords = sort_keywords(kwargs, _FOREIGN)
-        settings = keywords.settings
-        fields = self.model_copy(update=settings) if settings else self
-        request = build_request(fields, messages, stop, keywords, stream=stream)
+        """Turn a call into a transport, what it sends, and the factory of parsers for answers."""
+        call = options_of_call(self, stop, kwargs, last=True)
+        fields = self.model_copy(update=call.settings) if call.settings else self
+        request = build_request(fields, messages, call, stream=stream)
         reader = partial(
             reader_type,
             model=request.model,
             max_event_bytes=fields.max_event_bytes,
             include_headers=fields.include_response_headers,
         )
-        own = settings and CONNECTION_SETTINGS & settings.keys()
-        transport: CallTransport = new_transport(fields) if own else self._held()
+        own_pool = not roles_of(type(self)).pool.isdisjoint(call.settings)
+        transport: CallTransport = new_transport(fields) if own_pool else self._held()
         for guard in dict.fromkeys(CALL_GUARDS.get()):
             transport = guard.guard(transport, messages)
         return transport, request, reader
@@ -360,13 +337,14 @@ class ChatPromptrun(PromptrunFields):
 
     @override
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        keywords = sort_keywords(_traceable(kwargs), _FOREIGN)
+        call = options_of_call(self, stop, kwargs)
         facts = {
             "class": self.lc_id(),
-            "base_url": keywords.settings.get("base_url", self.base_url),
             "output_version": self.output_version,
-            "parameters": wire_parameters(vars(self), keywords, stop),
-            "settings": [keywords.settings.get(name, getattr(self, name)) for name in _ANSWER_SETTINGS],
+            "parameters": call.parameters,
+            "settings": {
+                name: call.settings.get(name, getattr(self, name)) for name in roles_of(type(self)).in_cache_key
+            },
         }
         return json.dumps(facts, default=repr, sort_keys=True)
 
@@ -375,105 +353,28 @@ class ChatPromptrun(PromptrunFields):
     @property
     @override
     def _identifying_params(self) -> dict[str, Any]:
-        return {**wire_parameters(vars(self), Keywords(), None), "base_url": self.base_url}
+        return {**CallOptions(self, None, {}).parameters, "base_url": self.base_url}
 
     @override
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
-        named = {ALIASES.get(name, name): value for name, value in _traceable(kwargs).items()}
-        given = named.pop("stop", self.stop) if stop is None else stop
-        return super()._get_invocation_params(stop=[given] if isinstance(given, str) else given, **named)
+        call = start_call(self, stop, kwargs)
+        facts = {"base_url": self.base_url, "_type": self._llm_type, "stop": None}
+        return facts | call.traced() | call.parameters | {"stop": _texts(call.parameters.get("stop"))}
 
     @override
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        parameters = wire_parameters(vars(self), sort_keywords(_traceable(kwargs), _FOREIGN), stop)
+        parameters = options_of_call(self, stop, kwargs).parameters
         traced = LangSmithParams(ls_provider=PROVIDER, ls_model_type="chat", ls_model_name=str(parameters["model"]))
         if isinstance(temperature := parameters.get("temperature"), int | float):
             traced["ls_temperature"] = temperature
         limit = parameters.get("max_tokens", parameters.get("max_completion_tokens"))
         if isinstance(limit, int):
             traced["ls_max_tokens"] = limit
-        if stop := parameters.get("stop"):
-            traced["ls_stop"] = [stop] if isinstance(stop, str) else stop
+        if stop := _texts(parameters.get("stop")):
+            traced["ls_stop"] = stop
         return traced
 
-    # Tools, structured output, tokens.
-
-    @override
-    def bind(self, **kwargs: Any) -> _ChatModelBinding:
-        """Bind keywords of a call; secrets among them are kept hidden, since a binding is printed and serialised."""
-        return super().bind(**bindable(kwargs))
-
-    @override
-    def bind_tools(
-        self,
-        tools: Sequence[Any],
-        *,
-        tool_choice: ToolChoice | None = None,
-        strict: bool | None = None,
-        parallel_tool_calls: bool | None = None,
-        response_format: Any = None,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Bind tools to the model.
-
-        Args:
-            tools: Functions, pydantic classes, TypedDict classes, LangChain tools, JSON schemas, or tools as dicts.
-                An empty list binds no tools.
-            tool_choice: `auto`, `none`, `required` (or `any`), a tool's name, True for the only tool, or a dict.
-            strict: Whether arguments must keep exactly to the schema. None: not said.
-            parallel_tool_calls: Whether the model may call several tools at once. None: not said.
-            response_format: Schema of the final answer: a pydantic class, a TypedDict class, a JSON schema or a dict.
-            **kwargs: Bound as they are.
-
-        Returns:
-            A Runnable that calls this model with the tools.
-
-        Raises:
-            ValueError: A tool that cannot be converted, or a choice that no tool has.
-        """
-        arguments = bind_arguments(
-            tools,
-            tool_choice=tool_choice,
-            strict=strict,
-            parallel_tool_calls=parallel_tool_calls,
-            response_format=response_format,
-            **kwargs,
-        )
-        return self.bind(**arguments)
-
-    @override
-    def with_structured_output(
-        self,
-        schema: Any = None,
-        *,
-        method: str | None = None,
-        include_raw: bool = False,
-        strict: bool | None = None,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, Any]:
-        """Return a Runnable that answers with an object.
-
-        Args:
-            schema: A pydantic class, a TypedDict class, a JSON schema or a tool as a dict.
-            method: `function_calling`, `json_schema` or `json_mode`. Default: the field `structured_output_method`.
-            include_raw: Whether to return `{"raw", "parsed", "parsing_error"}` instead of raising.
-            strict: Whether the answer must keep exactly to the schema. None: not said.
-            **kwargs: `tools`, `tool_choice`, and further keywords to bind.
-
-        Returns:
-            A Runnable; a pydantic class gives instances, everything else dicts.
-
-        Raises:
-            ValueError: An unknown method or a schema that cannot be converted.
-        """
-        planned = plan(
-            schema,
-            method=method or self.structured_output_method,
-            include_raw=include_raw,
-            strict=strict,
-            **kwargs,
-        )
-        return assemble(self.bind(**planned.arguments), planned)
+    # Tokens.
 
     @override
     def get_token_ids(self, text: str) -> list[int]:
@@ -505,8 +406,8 @@ def _prompts() -> Any:
     return import_module("langchain_promptrun.prompts.prompt")
 
 
-def _traceable(keywords: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in keywords.items() if name not in UNTRACED}
+def _texts(stop: str | list[str] | None) -> list[str] | None:
+    return [stop] if isinstance(stop, str) else stop
 
 
 def _with_stream(keywords: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,157 +1,193 @@
-"""Fields and call keywords -> what goes into a request.
+"""Keywords of a call, checked and merged with the fields of its model.
 
-Order of precedence, the last one wins: fields, `model_kwargs`, `extra_body`, keywords of the call (or bound), the
-`extra_body` of the call. A None takes a parameter out. Of the two limits on tokens the one that comes later takes the
-place of the other. Pure.
+The last source wins: fields, `model_kwargs`, `extra_body`, the call's `model_kwargs`, its keywords, its `extra_body`.
+A None takes a parameter out.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
-from typing import Any
+from contextvars import ContextVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
 
-from pydantic import SecretStr
+from pydantic import BaseModel, ConfigDict, SecretStr, create_model
 
+from langchain_promptrun._config.hints import misspelt
+from langchain_promptrun._config.roles import roles_of
+from langchain_promptrun._config.validators import plain_values
 from langchain_promptrun._tools.tools import wire_response_format, wire_tool_choice, wire_tools
 
-WIRE_FIELDS = (
-    "model",
-    "temperature",
-    "top_p",
-    "max_tokens",
-    "max_completion_tokens",
-    "stop",
-    "seed",
-    "n",
-    "frequency_penalty",
-    "presence_penalty",
-    "logit_bias",
-    "logprobs",
-    "top_logprobs",
-    "reasoning_effort",
-    "reasoning",
-    "parallel_tool_calls",
-    "user",
-)
-"""Fields that go on the wire under their own names."""
+if TYPE_CHECKING:
+    from langchain_promptrun._config.roles import Roles
 
-SETTINGS = frozenset(
-    {
-        "api_key",
-        "base_url",
-        "default_headers",
-        "default_query",
-        "timeout",
-        "stream_chunk_timeout",
-        "max_retries",
-        "max_retry_after",
-        "streaming",
-        "stream_usage",
-        "include_response_headers",
-        "http_client",
-        "http_async_client",
-        "max_connections",
-        "async_transport",
-        "max_event_bytes",
-        "prompt_cache_id",
-        "structured_output_method",
-        "send_reasoning",
-        "send_names",
-    }
-)
-"""Fields that do not go on the wire, and that a call may set."""
-
-CONNECTION_SETTINGS = frozenset({"http_client", "http_async_client", "max_connections", "async_transport"})
-"""Settings that decide which connections a call uses."""
-
-ALIASES = {"model_name": "model", "stop_sequences": "stop"}
-
-UNTRACED = frozenset(
-    {"api_key", "default_headers", "default_query", "extra_headers", "extra_query", "http_async_client", "http_client"}
-    | {"timeout"}
-)
-"""Call keywords that may hold secrets or clients: they reach neither traces nor cache keys."""
-
-_OPTIONS = frozenset({"extra_headers", "extra_query", "extra_body", "use_cached_prompt", "model_kwargs"})
+_SECRET_OPTIONS = frozenset({"extra_headers", "extra_query"})
+_OPTIONS = _SECRET_OPTIONS | {"extra_body", "use_cached_prompt", "model_kwargs"}
+_TOOL_PARAMETERS = ("tools", "tool_choice", "parallel_tool_calls")
 _DROPPED = frozenset({"stream", "run_manager", "structured_output_format"})
 _DROPPED_PREFIXES = ("ls_", "lc_")
-_OF_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
 _LIMITS = ("max_tokens", "max_completion_tokens")
-_MAPPINGS_WITH_SECRETS = frozenset({"default_headers", "default_query", "extra_headers", "extra_query"})
+
+_started: ContextVar[CallOptions | None] = ContextVar("langchain_promptrun_call", default=None)
 
 
-class Keywords:
-    """The keywords of one call, sorted by where they go."""
+class CallOptions:
+    """The keywords of one call.
 
-    __slots__ = ("options", "settings", "wire")
+    Args:
+        model: The model.
+        stop: LangChain's `stop` argument.
+        keywords: What the caller passed or bound.
 
-    def __init__(self) -> None:
+    Attributes:
+        parameters: What goes on the wire beside the messages.
+        settings: Fields of the model that the call sets.
+        options: `extra_headers`, `extra_query` and `use_cached_prompt`.
+
+    Raises:
+        ValueError: A keyword that a call cannot have, or a value that its field does not take.
+        TypeError: A keyword of the wrong type.
+    """
+
+    __slots__ = ("_keywords", "_model", "_stop", "options", "parameters", "settings")
+
+    def __init__(self, model: BaseModel, stop: list[str] | None, keywords: Mapping[str, Any]) -> None:
+        self._model = weakref.ref(model)
+        self._stop = stop
+        self._keywords = keywords
         self.settings: dict[str, Any] = {}
         self.options: dict[str, Any] = {}
-        self.wire: dict[str, Any] = {}
+        given = self._sorted(type(model), keywords) if keywords else {}
+        if stop is not None:
+            given["stop"] = stop
+        self.parameters = _merged(vars(model), roles_of(type(model)), self.options, given)
+
+    def _sorted(self, kind: type[BaseModel], keywords: Mapping[str, Any]) -> dict[str, Any]:
+        """Sort the keywords into settings, options and parameters, and return the parameters."""
+        roles = roles_of(kind)
+        given: dict[str, Any] = {}
+        for key, value in keywords.items():
+            name = roles.aliases.get(key, key)
+            if name in roles.settings:
+                self.settings[name] = value
+            elif name in _OPTIONS:
+                self.options[name] = value
+            elif name not in _DROPPED and not name.startswith(_DROPPED_PREFIXES):
+                given[name] = value
+                _check_name(name, roles)
+        check_model_kwargs(kind, self.options.get("model_kwargs") or {}, of_call=True)
+        return _checked(kind, given)
+
+    def traced(self) -> dict[str, Any]:
+        """Return what traces may show of the settings and options."""
+        untraced = _SECRET_OPTIONS | roles_of(type(cast("BaseModel", self._model()))).untraced
+        return {name: value for name, value in self.settings.items() if name not in untraced}
+
+    def is_for(self, model: BaseModel, stop: list[str] | None, keywords: Mapping[str, Any]) -> bool:
+        """Return whether these are the keywords of the same call: the same objects."""
+        mine = self._keywords
+        return (
+            self._model() is model
+            and self._stop is stop
+            and len(mine) == len(keywords)
+            and all(mine.get(name) is value for name, value in keywords.items())
+        )
 
 
-def sort_keywords(keywords: Mapping[str, Any], foreign: frozenset[str]) -> Keywords:
-    """Sort the keywords of a call.
+def start_call(model: BaseModel, stop: list[str] | None, keywords: Mapping[str, Any]) -> CallOptions:
+    """Merge the keywords of a call that begins; its further hooks find them with `options_of_call`."""
+    options = CallOptions(model, stop, keywords)
+    _started.set(options)
+    return options
+
+
+def options_of_call(
+    model: BaseModel, stop: list[str] | None, keywords: Mapping[str, Any], *, last: bool = False
+) -> CallOptions:
+    """Return the keywords of a call, merged when it began where langchain-core announced it.
 
     Args:
-        keywords: What the caller passed or bound.
-        foreign: Names of LangChain's own fields, which a call cannot set.
-
-    Returns:
-        Settings of the model, options of the call, and everything else, which goes on the wire.
-
-    Raises:
-        ValueError: A keyword that is a field of LangChain's.
-    """
-    found = Keywords()
-    for key, value in keywords.items():
-        name = ALIASES.get(key, key)
-        if name in SETTINGS:
-            found.settings[name] = value
-        elif name in _OPTIONS:
-            found.options[name] = value
-        elif name in foreign:
-            raise ValueError(f"`{name}` is set on the model or in the config, not as a keyword of a call.")
-        elif name not in _DROPPED and not name.startswith(_DROPPED_PREFIXES):
-            found.wire[name] = value
-    return found
-
-
-def wire_parameters(values: Mapping[str, Any], keywords: Keywords, stop: list[str] | None) -> dict[str, Any]:
-    """Merge all parameters of a request but its messages.
-
-    Args:
-        values: The model's field values.
-        keywords: The call's keywords.
+        model: The model.
         stop: LangChain's `stop` argument.
+        keywords: What the caller passed or bound.
+        last: Whether no later hook of the call asks.
+    """
+    options = _started.get()
+    if options is None or not options.is_for(model, stop, keywords):
+        return CallOptions(model, stop, keywords)
+    if last:
+        _started.set(None)
+    return options
 
-    Returns:
-        The parameters that were set, none of them null.
+
+def check_model_kwargs(kind: type[BaseModel], model_kwargs: Mapping[str, Any], *, of_call: bool = False) -> None:
+    """Refuse names in `model_kwargs` that have a place of their own.
 
     Raises:
-        ValueError: No model, both limits on tokens in one call, or a tool or a choice that cannot be sent.
-        TypeError: A mapping that is none.
+        ValueError: A field or an option of a call.
+        TypeError: A value that is no mapping.
     """
-    parameters = {name: value for name in WIRE_FIELDS if (value := values[name]) is not None}
-    if layers := _layers(values, keywords, stop):
-        parameters = _overlaid(parameters, layers)
-    if "model" not in parameters:
-        raise ValueError("model is None; a request needs a model.")
-    return _sendable(parameters)
+    roles = roles_of(kind)
+    own = roles.settings if of_call else roles.settings.union(roles.parameters, roles.aliases)
+    for name in _mapping("model_kwargs", model_kwargs):
+        if name in own:
+            raise ValueError(f"`model_kwargs` holds `{name}`, which is a field: set the field.")
+        if name in _OPTIONS:
+            place = {"extra_headers": "default_headers", "extra_query": "default_query"}.get(name, name)
+            raise ValueError(
+                f"`model_kwargs` holds `{name}`, which is no parameter of the request: set the field `{place}`, or "
+                f"pass `{name}` to the call."
+            )
 
 
-def _layers(values: Mapping[str, Any], keywords: Keywords, stop: list[str] | None) -> list[Mapping[str, Any]]:
-    """Give the sources of parameters beside the fields that hold any, the last one being the strongest."""
-    options = keywords.options
-    layers = [
+def _check_name(name: str, roles: Roles) -> None:
+    if name in roles.foreign:
+        raise ValueError(f"`{name}` is set on the model or in the config, not as a keyword of a call.")
+    if name not in roles.known and (near := misspelt(name, roles.known | _OPTIONS | {"tools", "tool_choice"})):
+        raise ValueError(
+            f"Unknown keyword `{name}` of a call. Did you mean `{near}`? A parameter that is really called "
+            f"`{name}` goes into `extra_body`."
+        )
+
+
+def _checked(kind: type[BaseModel], given: dict[str, Any]) -> dict[str, Any]:
+    """Check the values of parameters that are fields, as at construction."""
+    parameters = roles_of(kind).parameters
+    fields = {name: given[name] for name in parameters if given.get(name) is not None}
+    if not fields:
+        return given
+    checked = _checker(kind).__pydantic_validator__.validate_python(fields)
+    return given | {name: getattr(checked, name) for name in fields}
+
+
+@cache
+def _checker(kind: type[BaseModel]) -> type[BaseModel]:
+    """Make a model of the parameters alone, none of them required."""
+    names = roles_of(kind).parameters
+    fields: dict[str, Any] = dict.fromkeys(names, (Any, None))
+    for name in names:
+        field = kind.model_fields[name]
+        fields[name] = (field.rebuild_annotation(), None)
+    return create_model(kind.__name__, __config__=ConfigDict(protected_namespaces=()), **fields)
+
+
+def _merged(
+    values: Mapping[str, Any], roles: Roles, options: Mapping[str, Any], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    parameters = {name: value for name in roles.parameters if (value := values[name]) is not None}
+    layers = (
         values["model_kwargs"],
         values["extra_body"],
-        _mapping("model_kwargs", options.get("model_kwargs")),
-        keywords.wire if stop is None else {**keywords.wire, "stop": stop},
+        options.get("model_kwargs"),
+        given,
         _mapping("extra_body", options.get("extra_body")),
-    ]
-    return [layer for layer in layers if layer]
+    )
+    if any(layers):
+        parameters = _overlaid(parameters, [layer for layer in layers if layer])
+    if "model" not in parameters:
+        raise ValueError("`model` is None; a request needs a model.")
+    return _sendable(parameters)
 
 
 def _overlaid(parameters: dict[str, Any], layers: list[Mapping[str, Any]]) -> dict[str, Any]:
@@ -161,12 +197,39 @@ def _overlaid(parameters: dict[str, Any], layers: list[Mapping[str, Any]]) -> di
         parameters |= layer
     parameters = {name: value for name, value in parameters.items() if value is not None}
     if all(name in parameters for name in _LIMITS):
-        raise ValueError("max_tokens and max_completion_tokens are both given; give the one that your model accepts.")
+        raise ValueError(
+            "`max_tokens` and `max_completion_tokens` are both given; give the one that your model accepts."
+        )
     return parameters
 
 
+def _sendable(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Convert tools and formats to the wire's form, and drop what means nothing without tools."""
+    if parameters.get("tools"):
+        _convert_tools(parameters)
+    else:
+        for name in _TOOL_PARAMETERS:
+            parameters.pop(name, None)
+    if isinstance(parameters.get("response_format"), type):
+        parameters["response_format"] = wire_response_format(parameters["response_format"])
+    if not parameters.get("stop", True):
+        del parameters["stop"]
+    return parameters
+
+
+def _convert_tools(parameters: dict[str, Any]) -> None:
+    tools = parameters["tools"]
+    if not all(isinstance(tool, dict) for tool in tools):
+        parameters["tools"] = tools = wire_tools(tools)
+    choice = parameters.get("tool_choice")
+    if isinstance(choice, str | bool):
+        parameters["tool_choice"] = wire_tool_choice(choice, tools)
+        if parameters["tool_choice"] is None:
+            del parameters["tool_choice"]
+
+
 def merged_mapping(name: str, first: Mapping[str, Any] | None, second: Any) -> dict[str, Any]:
-    """Merge a field's mapping with the call's; the call wins.
+    """Merge a field's mapping with the call's, which wins.
 
     Raises:
         TypeError: The call's value is not a mapping.
@@ -174,24 +237,13 @@ def merged_mapping(name: str, first: Mapping[str, Any] | None, second: Any) -> d
     return {**(first or {}), **plain_values(_mapping(name, second))}
 
 
-def bindable(keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """Wrap what may be secret of keywords that are bound: a binding is printed and serialised."""
+def bindable(kind: type[BaseModel], keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Wrap the secrets among keywords that are bound, since a binding is printed and serialised."""
     wrapped = dict(keywords)
-    for name in wrapped.keys() & _MAPPINGS_WITH_SECRETS:
-        if isinstance(wrapped[name], Mapping):
-            wrapped[name] = {key: _wrapped(value) for key, value in wrapped[name].items()}
-    if "api_key" in wrapped:
-        wrapped["api_key"] = _wrapped(wrapped["api_key"])
+    for name in wrapped.keys() & (_SECRET_OPTIONS | roles_of(kind).secret):
+        value = wrapped[name]
+        wrapped[name] = {k: _wrapped(v) for k, v in value.items()} if isinstance(value, Mapping) else _wrapped(value)
     return wrapped
-
-
-def plain_values(mapping: Any) -> Any:
-    """Unwrap the secrets among the values of a mapping."""
-    if not isinstance(mapping, Mapping):
-        return mapping
-    return {
-        name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in mapping.items()
-    }
 
 
 def _wrapped(value: Any) -> Any:
@@ -202,30 +254,5 @@ def _mapping(name: str, value: Any) -> Mapping[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise TypeError(f"{name} must be a mapping of names to values, not {type(value).__name__}.")
+        raise TypeError(f"`{name}` must be a mapping of names to values, not {type(value).__name__}.")
     return value
-
-
-def _sendable(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Bring tools and formats into the wire's form, and leave out what says nothing without tools."""
-    if parameters.get("tools"):
-        _send_tools(parameters)
-    else:
-        for name in _OF_TOOLS:
-            parameters.pop(name, None)
-    if isinstance(parameters.get("response_format"), type):
-        parameters["response_format"] = wire_response_format(parameters["response_format"])
-    if not parameters.get("stop", True):
-        del parameters["stop"]
-    return parameters
-
-
-def _send_tools(parameters: dict[str, Any]) -> None:
-    tools = parameters["tools"]
-    if not all(isinstance(tool, dict) for tool in tools):
-        parameters["tools"] = tools = wire_tools(tools)
-    choice = parameters.get("tool_choice")
-    if isinstance(choice, str | bool):
-        parameters["tool_choice"] = wire_tool_choice(choice, tools)
-        if parameters["tool_choice"] is None:
-            del parameters["tool_choice"]

@@ -1,68 +1,72 @@
-"""What a copy, a pickle and a serialised form of a model or a prompt keep.
-
-Fields go along; what was derived from them, and the hold on connections, do not. A key of the environment stays there.
-"""
+"""Copies, pickles and LangChain's JSON of models and prompts, and their hold on connections."""
 
 from __future__ import annotations
 
 import copy
 import pickle
+import sys
 from collections.abc import Mapping
-from functools import cache
-from traceback import walk_stack
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
+from langchain_core.load.serializable import Serializable, SerializedConstructor, SerializedNotImplemented
+from pydantic import PrivateAttr
 from typing_extensions import override
 
-from langchain_promptrun._config.call_options import ALIASES, CONNECTION_SETTINGS
-from langchain_promptrun._config.connection_fields import ConnectionFields, known_names
 from langchain_promptrun._config.defaults import chosen, environment_key
+from langchain_promptrun._config.hints import MORE_PARAMETERS
+from langchain_promptrun._config.roles import roles_of
 from langchain_promptrun._config.validators import unknown_keyword
+from langchain_promptrun._http.transport import Transport, TransportSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-_SHARED = (
-    *("api_key", "http_client", "http_async_client", "rate_limiter", "cache", "callbacks", "custom_get_token_ids"),
-    "on_change",
-)
-"""Fields that may hold functions, locks and connections: copies share them, and not every pickler can write them."""
+    from types import TracebackType
 
 _HOLDS = frozenset({"_transport", "_lease"})
-"""What is held on to while it is used: connections, and what was fetched over them."""
+"""Private attributes that hold connections, and what was fetched over them."""
 
-_WRITERS_OF_FUNCTIONS = frozenset({"cloudpickle", "_dill"})
 _CANNOT = (TypeError, AttributeError, ValueError, RuntimeError, pickle.PicklingError)
 
 
-class CopiedFields(ConnectionFields):
-    """The fields, and what becomes of them in copies, pickles and LangChain's JSON."""
+class CopiedFields(Serializable):
+    """Fields whose copies drop derived values and connections.
+
+    Attributes:
+        keyword_advice: What an error about an unknown keyword advises.
+    """
+
+    keyword_advice: ClassVar[str] = MORE_PARAMETERS
+
+    _transport: Transport | None = PrivateAttr(default=None)
+
+    @override
+    def model_post_init(self, context: Any, /) -> None:
+        # what pydantic makes for the private attribute would not call LangChain's
+        super().model_post_init(context)
 
     @override
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set a field, checked as at construction; what was derived from it, and the hold on connections, end."""
-        kind, name = type(self), ALIASES.get(name, name)
-        if name not in _own_names(kind):
+        """Set a field, checked as at construction; derived values and the hold on connections are dropped."""
+        roles = roles_of(type(self))
+        name = roles.aliases.get(name, name)
+        if name not in type(self).model_fields or name in roles.foreign:
             super().__setattr__(name, value)
             return
-        if value is None and name in self.none_is_default:
-            self.__dict__[name] = kind.model_fields[name].get_default(call_default_factory=True)
+        if value is None and name in roles.none_is_default:
+            self.__dict__[name] = type(self).model_fields[name].get_default(call_default_factory=True)
         _assign(self, {name: value})
         _forget_derived(self)
-        ended = _HOLDS if name in CONNECTION_SETTINGS else _HOLDS - {"_transport"}
+        ended = _HOLDS if name in roles.pool else _HOLDS - {"_transport"}
         self.__pydantic_private__ = _private(self.__pydantic_private__, ended)
 
     def __copy__(self) -> Self:
-        """Copy the fields; what was derived from them, and the hold on connections, start anew."""
+        """Copy the fields, without derived values and connections."""
         copied = super().__copy__()
         _forget_derived(copied)
         copied.__pydantic_private__ = _private(copied.__pydantic_private__)
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Copy the fields deeply, but share clients, key functions and rate limiters, which cannot be copied."""
+        """Copy the fields deeply; clients, functions and rate limiters are shared."""
         memo = {} if memo is None else memo
         for value in self._shared().values():
             memo[id(value)] = value
@@ -78,27 +82,27 @@ class CopiedFields(ConnectionFields):
             deep: Whether the values are copied, too.
 
         Raises:
-            ValidationError: A name that is no field, or a value that a field does not take.
+            ValidationError: An unknown name, or a value that a field does not take.
         """
         copied = super().model_copy(deep=deep)
-        _assign(copied, {ALIASES.get(name, name): value for name, value in (update or {}).items()})
+        aliases = roles_of(type(self)).aliases
+        _assign(copied, {aliases.get(name, name): value for name, value in (update or {}).items()})
         return copied
 
     def _shared(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _SHARED if name in type(self).model_fields}
+        return {name: getattr(self, name) for name in roles_of(type(self)).shared}
 
     @override
     def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
-        """Serialise the fields for LangChain's `dumps`, without what nobody chose."""
+        """Serialise the chosen fields for LangChain's `dumps`."""
         serialised = super().to_json()
         if serialised["type"] == "constructor":
             secrets = self.lc_secrets
-            kept = {
+            serialised["kwargs"] = {
                 name: value
                 for name, value in serialised["kwargs"].items()
                 if name in secrets or chosen(getattr(self, name, value))
             }
-            serialised["kwargs"] = kept
         return serialised
 
     def __getstate__(self) -> dict[Any, Any]:
@@ -107,23 +111,74 @@ class CopiedFields(ConnectionFields):
             check_picklable(type(self).__name__, name, value)
         state = super().__getstate__()
         fields = {name: value for name, value in state["__dict__"].items() if name in type(self).model_fields}
-        if not chosen(self.api_key):
+        if not chosen(fields["api_key"]):
             fields["api_key"] = None
-        private = _private(state["__pydantic_private__"])
-        return {**state, "__dict__": fields, "__pydantic_private__": private}
+        return {**state, "__dict__": fields, "__pydantic_private__": _private(state["__pydantic_private__"])}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         """Read a key that came from the environment again."""
         super().__setstate__(state)
-        if self.api_key is None:
+        if self.__dict__["api_key"] is None:
             self.__dict__["api_key"] = environment_key()
 
+    # Connections.
 
-@cache
-def _own_names(kind: type[CopiedFields]) -> frozenset[str]:
-    """The fields that LangChain's own classes do not have."""
-    bases = [base for base in kind.__mro__ if base.__module__.startswith("langchain_core")]
-    return frozenset(kind.model_fields).difference(*(getattr(base, "model_fields", ()) for base in bases))
+    def _held(self) -> Transport:
+        """Return the hold on the shared connections, taken at the first call."""
+        if (transport := self._transport) is None:
+            transport = self._transport = new_transport(self)
+        return transport
+
+    def close(self) -> None:
+        """Release the shared connections until the next call; clients of the caller's stay open."""
+        if self._transport is not None:
+            self._transport.close()
+
+    async def aclose(self) -> None:
+        """Async version of `close`."""
+        if self._transport is not None:
+            await self._transport.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def new_transport(fields: Any) -> Transport:
+    """Take hold of the connections that settings call for."""
+    settings = TransportSettings(**{name: getattr(fields, name) for name in TransportSettings._fields})
+    return Transport(settings, fields.http_client, fields.http_async_client)
+
+
+def check_picklable(owner: str, name: str, value: object) -> None:
+    """Name the field that keeps its owner from being pickled, where no pickler that is loaded can write it.
+
+    Raises:
+        TypeError: The value cannot be pickled.
+    """
+    picklers = [sys.modules[module] for module in ("pickle", "cloudpickle", "dill") if module in sys.modules]
+    problem = None
+    for pickler in picklers:
+        try:
+            pickler.dumps(value)
+        except _CANNOT as error:
+            problem = problem or error
+        else:
+            return
+    kind = type(value).__name__
+    raise TypeError(f"A {owner} whose `{name}` cannot be pickled cannot be pickled: {kind}.") from problem
 
 
 def _forget_derived(fields: CopiedFields) -> None:
@@ -137,28 +192,11 @@ def _private(attributes: dict[str, Any] | None, ended: frozenset[str] = _HOLDS) 
 
 
 def _assign(fields: CopiedFields, values: Mapping[str, Any]) -> None:
-    """Set fields, checked as at construction."""
-    known = known_names(type(fields))
-    # What is taken out goes first: of two limits one may take the other's place.
+    """Set fields, checked as at construction; removals first, so that one limit can replace the other."""
+    kind = type(fields)
+    roles = roles_of(kind)
     for name, value in sorted(values.items(), key=lambda item: item[1] is not None):
-        if name not in known:
-            raise unknown_keyword(type(fields).__name__, name, known, fields.keyword_advice)
-        if value is not None or name not in fields.none_is_default:
+        if name not in roles.known:
+            raise unknown_keyword(kind.__name__, name, roles.known, kind.keyword_advice)
+        if value is not None or name not in roles.none_is_default:
             fields.__pydantic_validator__.validate_assignment(fields, name, value)
-
-
-def check_picklable(owner: str, name: str, value: object) -> None:
-    """Say which field keeps its owner from being pickled."""
-    try:
-        _dumps()(value)
-    except _CANNOT as error:
-        kind = type(value).__name__
-        raise TypeError(f"A {owner} whose `{name}` cannot be pickled cannot be pickled: {kind}.") from error
-
-
-def _dumps() -> Callable[[object], bytes]:
-    """Find out what is pickling: cloudpickle and dill write functions too, and stand in the way from the caller."""
-    for frame, _ in walk_stack(None):
-        if str(frame.f_globals.get("__name__")).rpartition(".")[2] in _WRITERS_OF_FUNCTIONS:
-            return cast("Callable[[object], bytes]", frame.f_globals["dumps"])
-    return pickle.dumps

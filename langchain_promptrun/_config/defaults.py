@@ -1,32 +1,34 @@
-"""Defaults that say that they are defaults.
+"""Defaults that are recognised as defaults.
 
-A model is rebuilt from its field values (`configurable_fields`), copied and pickled. A value that nobody chose must not
-come back as one that somebody chose: a key read from the environment, a looked-up profile, a default limit. Such a
-value is an instance of `Defaulted`. Pure, but for reading environment variables.
+A model is rebuilt from its field values (`configurable_fields`), copied and pickled: a key of the environment, a
+looked-up profile or a default limit must not come back as one that the caller chose.
 """
 
 from __future__ import annotations
 
 import os
+from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 API_KEY_VARIABLE = "PROMPTRUN_API_KEY"
 BASE_URL_VARIABLE = "PROMPTRUN_BASE_URL"
 BASE_URL = "https://api.promptrun.ai/v1"  # Promptrun's page "Streaming AI"
+_OWN_DOMAIN = "promptrun.ai"
 
 NO_KEY = (
-    f"No API key. Set the environment variable {API_KEY_VARIABLE}, or pass api_key=... (a string, or a function that "
+    f"No API key. Set the environment variable {API_KEY_VARIABLE}, or pass `api_key` (a string, or a function that "
     "returns the key). Keys come from https://app.promptrun.ai."
 )
 
 
 class Defaulted:
-    """Marks a value that nobody chose."""
+    """Marks a value that the caller did not choose."""
 
 
 def chosen(value: object) -> bool:
-    """Whether somebody chose a value."""
+    """Return whether the caller chose a value."""
     return not isinstance(value, Defaulted)
 
 
@@ -35,13 +37,13 @@ class EnvironmentKey(SecretStr, Defaulted):
 
 
 class DefaultUrl(str, Defaulted):
-    """A base URL that nobody chose."""
+    """A base URL from the environment, or Promptrun's own."""
 
     __slots__ = ()
 
 
 class DefaultTag(str, Defaulted):
-    """A prompt's tag that nobody chose."""
+    """A prompt's default tag."""
 
     __slots__ = ()
 
@@ -50,16 +52,22 @@ class DefaultSeconds(float, Defaulted):
     """A default duration."""
 
 
-class DefaultProfile(dict[str, object], Defaulted):
+class DefaultProfile(dict[str, Any], Defaulted):
     """A model profile that was looked up."""
 
 
 def environment_key() -> EnvironmentKey | None:
-    """Read the API key from `PROMPTRUN_API_KEY`; None when it is not set or empty."""
+    """Read the API key from `PROMPTRUN_API_KEY`; None where it is unset or empty."""
     key = os.environ.get(API_KEY_VARIABLE, "").strip()
     return EnvironmentKey(key) if key else None
 
 
 def environment_url() -> DefaultUrl:
-    """Read the base URL from `PROMPTRUN_BASE_URL`, or take Promptrun's own."""
+    """Read the base URL from `PROMPTRUN_BASE_URL`, or return Promptrun's own."""
     return DefaultUrl(os.environ.get(BASE_URL_VARIABLE, "").strip() or BASE_URL)
+
+
+def needs_key(base_url: str) -> bool:
+    """Return whether an address is Promptrun's own, which answers only with a key."""
+    host = urlsplit(base_url).hostname or ""
+    return host == _OWN_DOMAIN or host.endswith(f".{_OWN_DOMAIN}")

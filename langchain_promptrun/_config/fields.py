@@ -1,22 +1,49 @@
-"""The fields of `ChatPromptrun`: what can be set, and which values go together.
-
-No call is made from here, and no wire detail is known but the ranges that OpenAI documents (Chat Completions reference,
-"Request body").
-"""
+"""Fields of `ChatPromptrun`, and those of its connection, which prompts share. Each declares its role."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, cast
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, ConfigDict, Field, model_validator
+import httpx
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    WrapValidator,
+    model_validator,
+)
 from typing_extensions import override
 
-from langchain_promptrun._config.call_options import ALIASES, SETTINGS, WIRE_FIELDS
-from langchain_promptrun._config.connected import ConnectedFields
-from langchain_promptrun._config.connection_fields import checked_fields
-from langchain_promptrun._config.defaults import DefaultProfile, DefaultSeconds, chosen
-from langchain_promptrun._config.validators import checked_header_value, text_keys
+from langchain_promptrun._config.call_options import check_model_kwargs
+from langchain_promptrun._config.copying import CopiedFields
+from langchain_promptrun._config.defaults import (
+    NO_KEY,
+    DefaultProfile,
+    DefaultSeconds,
+    chosen,
+    environment_key,
+    environment_url,
+    needs_key,
+)
+from langchain_promptrun._config.roles import PARAMETER, SETTING, Setting, roles_of
+from langchain_promptrun._config.validators import (
+    FourTimeouts,
+    KeySource,
+    checked_header_value,
+    checked_headers,
+    checked_key,
+    checked_url,
+    four_timeouts,
+    plain_values,
+    text_keys,
+    unknown_keyword,
+    without_secrets,
+)
 from langchain_promptrun._profiles import profile_for
 from langchain_promptrun._tracing import PromptedModel
 from langchain_promptrun._version import __version__
@@ -25,70 +52,190 @@ if TYPE_CHECKING:
     from langchain_core.language_models.model_profile import ModelProfile
     from pydantic.functional_validators import ModelWrapValidatorHandler
 
-_FIELDS = frozenset(WIRE_FIELDS) | SETTINGS | frozenset(ALIASES)
+M = TypeVar("M", bound="ConnectionFields")
+
+_SECRET = Setting(secret=True)
+_CLIENT = Setting(traced=False, pool=True, shared=True)
+_POOL = Setting(pool=True)
+_OF_THE_ANSWER = Setting(in_cache_key=True)
+
+Headers = Annotated[dict[str, str] | None, BeforeValidator(plain_values), AfterValidator(checked_headers)]
+PromptId = Annotated[str, Field(min_length=1), AfterValidator(checked_header_value)]
+Query = Annotated[dict[str, str | int | float | bool] | None, BeforeValidator(plain_values)]
 
 
-class PromptrunFields(ConnectedFields, PromptedModel):
+class ConnectionFields(CopiedFields):
+    """Fields of everything that talks to Promptrun, all by keyword."""
+
+    # what pydantic builds takes time at import, and only classes with instances need it
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True,
+        defer_build=True,
+        extra="forbid",
+        populate_by_name=True,
+        protected_namespaces=(),
+    )
+
+    api_key: Annotated[
+        SecretStr | str | KeySource | None, BeforeValidator(checked_key), Setting(secret=True, shared=True)
+    ] = Field(default_factory=environment_key, validate_default=True)
+    """Key, or a function (sync or async) that returns one and is asked before each attempt.
+
+    Default: the environment variable `PROMPTRUN_API_KEY`. Another server than Promptrun (`base_url`) may need none.
+    """
+
+    base_url: Annotated[str, WrapValidator(checked_url), _OF_THE_ANSWER] = Field(
+        default_factory=environment_url, validate_default=True
+    )
+    """Root of the API. Default: `PROMPTRUN_BASE_URL`, else `https://api.promptrun.ai/v1`."""
+
+    default_headers: Annotated[Headers, _SECRET] = Field(default=None, exclude=True, repr=False)
+    """Headers of each request. They may hold secrets: they are never printed, traced or serialised."""
+
+    default_query: Annotated[Query, _SECRET] = Field(default=None, exclude=True, repr=False)
+    """Query parameters of each request; treated like `default_headers`."""
+
+    timeout: Annotated[
+        FourTimeouts | float | httpx.Timeout | None, BeforeValidator(four_timeouts), Setting(traced=False)
+    ] = (10.0, 600.0, 600.0, 600.0)
+    """Seconds for all phases, or an `httpx.Timeout`; None for no limit.
+
+    Kept as four numbers: connect, read, write, pool. Default: 10 to connect, 600 for the others, since models think
+    before they speak.
+    """
+
+    max_retries: Annotated[int, SETTING] = Field(default=2, ge=0)
+    """How often a failed request is sent again."""
+
+    max_retry_after: Annotated[float, SETTING] = Field(default=60.0, ge=0)
+    """Longest wait, in seconds, that a server may ask for; a longer one raises at once."""
+
+    http_client: Annotated[httpx.Client | None, _CLIENT] = Field(default=None, exclude=True, repr=False)
+    """Your own client for sync calls. It is used as it is and never closed."""
+
+    http_async_client: Annotated[httpx.AsyncClient | None, _CLIENT] = Field(default=None, exclude=True, repr=False)
+    """Your own client for async calls. It is used as it is and never closed."""
+
+    max_connections: Annotated[int | None, _POOL] = Field(default=None, ge=1)
+    """Most connections at once of the shared pool. None: no limit."""
+
+    async_transport: Annotated[Literal["auto", "httpx", "aiohttp"], _POOL] = "auto"
+    """What carries async calls; `auto` is aiohttp where the extra `aiohttp` is installed, else httpx."""
+
+    max_event_bytes: Annotated[int, SETTING] = Field(default=64 * 1024 * 1024, ge=1)
+    """Largest event, line or body, in bytes after decompression, that is read of an answer. Default 64 MiB."""
+
+    @property
+    def timeouts(self) -> FourTimeouts:
+        """The time-outs in seconds: connect, read, write, pool."""
+        return cast("FourTimeouts", self.timeout)
+
+    def _check_key(self) -> None:
+        if self.api_key is None and needs_key(self.base_url):
+            raise ValueError(NO_KEY)
+
+
+def checked_fields(cls: type[M], values: Any, handler: ModelWrapValidatorHandler[M]) -> M:
+    """Drop defaults among the values, refuse unknown names, and keep secrets out of errors.
+
+    For the last validator of a class, which is the outermost: the errors of all others pass through it.
+    """
+    try:
+        return handler(_given(values, cls) if isinstance(values, dict) else values)
+    except ValidationError as error:
+        problem = error
+    raise without_secrets(problem, roles_of(cls).secret)
+
+
+def _given(values: dict[str, Any], cls: type[ConnectionFields]) -> dict[str, Any]:
+    roles = roles_of(cls)
+    if not values.keys() <= roles.known:
+        unknown = next(name for name in values if name not in roles.known)
+        raise unknown_keyword(cls.__name__, unknown, roles.known, cls.keyword_advice)
+    return {
+        name: value
+        for name, value in values.items()
+        if chosen(value) and (value is not None or name not in roles.none_is_default)
+    }
+
+
+class ModelFields(ConnectionFields, PromptedModel):
     """Fields of `ChatPromptrun`, all by keyword."""
 
     model_config = ConfigDict(
         arbitrary_types_allowed=True, extra="forbid", populate_by_name=True, protected_namespaces=()
     )
 
-    none_is_default: ClassVar[frozenset[str]] = ConnectedFields.none_is_default | {
-        *("model_kwargs", "extra_body", "stream_usage", "include_response_headers", "structured_output_method"),
-        *("send_reasoning", "send_names"),
-    }
+    # Type checkers know one name a field: to them an alias is a field of its own.
+    if TYPE_CHECKING:
+        model: str = ""
+        model_name: str = ""
+        stop: str | list[str] | None = None
+        stop_sequences: str | list[str] | None = None
+    else:
+        model: Annotated[str, PARAMETER] = Field(min_length=1, validation_alias=AliasChoices("model", "model_name"))
+        """Id of the model, `vendor/name`, such as `anthropic/claude-haiku-4.5`. Alias: `model_name`."""
 
-    model: str = Field(min_length=1, validation_alias=AliasChoices("model", "model_name"))
-    """Id of the model, `vendor/name`, such as `anthropic/claude-3.5-haiku`. Alias: `model_name`."""
+        stop: Annotated[str | list[str] | None, PARAMETER] = Field(
+            default=None, validation_alias=AliasChoices("stop", "stop_sequences")
+        )
+        """Texts at which the model stops. Alias: `stop_sequences`."""
 
-    temperature: float | None = Field(default=None, ge=0, le=2)
+        @property
+        def model_name(self) -> str:
+            """The model's id."""
+            return self.model
+
+        @property
+        def stop_sequences(self) -> str | list[str] | None:
+            """Texts at which the model stops."""
+            return self.stop
+
+    temperature: Annotated[float | None, PARAMETER] = Field(default=None, ge=0, le=2)
     """Randomness, 0 to 2. None: the model's default."""
 
-    top_p: float | None = Field(default=None, ge=0, le=1)
+    top_p: Annotated[float | None, PARAMETER] = Field(default=None, ge=0, le=1)
     """Share of the probability mass to sample from, 0 to 1."""
 
-    max_tokens: int | None = Field(default=None, ge=1)
+    max_tokens: Annotated[int | None, PARAMETER] = Field(default=None, ge=1)
     """Most tokens of the answer. Goes out under this name; exclusive with `max_completion_tokens`."""
 
-    max_completion_tokens: int | None = Field(default=None, ge=1)
+    max_completion_tokens: Annotated[int | None, PARAMETER] = Field(default=None, ge=1)
     """Most tokens of answer and reasoning together. Goes out under this name; exclusive with `max_tokens`."""
 
-    stop: str | list[str] | None = Field(default=None, validation_alias=AliasChoices("stop", "stop_sequences"))
-    """Texts at which the model stops. Alias: `stop_sequences`."""
-
-    seed: int | None = None
+    seed: Annotated[int | None, PARAMETER] = None
     """Asks for the same answer to the same request, as far as the model can."""
 
-    n: int | None = Field(default=None, ge=1, le=128)
+    n: Annotated[int | None, PARAMETER] = Field(default=None, ge=1, le=128)
     """Number of answers, 1 to 128. More than one cannot be streamed."""
 
-    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
+    frequency_penalty: Annotated[float | None, PARAMETER] = Field(default=None, ge=-2, le=2)
     """Penalty on tokens by how often they came, -2 to 2."""
 
-    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+    presence_penalty: Annotated[float | None, PARAMETER] = Field(default=None, ge=-2, le=2)
     """Penalty on tokens that came at all, -2 to 2."""
 
-    logit_bias: Annotated[dict[str, Annotated[float, Field(ge=-100, le=100)]] | None, BeforeValidator(text_keys)] = None
+    logit_bias: Annotated[
+        dict[str, Annotated[float, Field(ge=-100, le=100)]] | None, BeforeValidator(text_keys), PARAMETER
+    ] = None
     """Bias by token id, -100 to 100."""
 
-    logprobs: bool | None = None
+    logprobs: Annotated[bool | None, PARAMETER] = None
     """Whether the answer comes with log probabilities (`response_metadata["logprobs"]`)."""
 
-    top_logprobs: int | None = Field(default=None, ge=0, le=20)
+    top_logprobs: Annotated[int | None, PARAMETER] = Field(default=None, ge=0, le=20)
     """Number of alternatives with log probabilities a token, 0 to 20."""
 
-    reasoning_effort: str | None = None
+    reasoning_effort: Annotated[str | None, PARAMETER] = None
     """How much a reasoning model thinks: `low`, `medium`, `high` or what the model knows."""
 
-    reasoning: dict[str, Any] | None = None
+    reasoning: Annotated[dict[str, Any] | None, PARAMETER] = None
     """Reasoning options of gateways that know the parameter `reasoning`; goes out as it is."""
 
-    parallel_tool_calls: bool | None = None
+    parallel_tool_calls: Annotated[bool | None, PARAMETER] = None
     """Whether the model may call several tools at once. Goes out only together with tools."""
 
-    user: str | None = None
+    user: Annotated[str | None, PARAMETER] = None
     """Id of your end user."""
 
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
@@ -97,49 +244,48 @@ class PromptrunFields(ConnectedFields, PromptedModel):
     extra_body: dict[str, Any] = Field(default_factory=dict)
     """Parameters merged over all others in the request; for what a gateway adds to the format."""
 
-    stream_chunk_timeout: float | None = Field(default=DefaultSeconds(120.0), gt=0, allow_inf_nan=False)
+    stream_chunk_timeout: Annotated[float | None, SETTING] = Field(
+        default=DefaultSeconds(120.0), gt=0, allow_inf_nan=False
+    )
     """Seconds that a stream may go on without content; keep-alives do not count. None: no limit. Default 120.
 
     Before the first content the read time-out counts, unless this field was set.
     """
 
-    streaming: bool | None = None
+    streaming: Annotated[bool | None, SETTING] = None
     """Whether `invoke` streams under the hood. None: when a callback wants tokens."""
 
-    stream_usage: bool = True
+    stream_usage: Annotated[bool, SETTING] = True
     """Whether a stream asks for token usage (`stream_options`)."""
 
-    include_response_headers: bool = False
+    include_response_headers: Annotated[bool, _OF_THE_ANSWER] = False
     """Whether `response_metadata["headers"]` holds the answer's headers, without cookies and credentials."""
 
-    prompt_cache_id: Annotated[str, Field(min_length=1), AfterValidator(checked_header_value)] | None = None
+    prompt_cache_id: Annotated[PromptId | None, SETTING] = None
     """Id under which Promptrun stores the conversation's prompt (header `HTTP-Prompt-Id`).
 
     A call with `use_cached_prompt=True` and no messages uses the stored one.
     """
 
-    structured_output_method: Literal["function_calling", "json_schema", "json_mode"] = "function_calling"
+    structured_output_method: Annotated[Literal["function_calling", "json_schema", "json_mode"], SETTING] = (
+        "function_calling"
+    )
     """Default method of `with_structured_output`."""
 
-    send_reasoning: bool = True
+    send_reasoning: Annotated[bool, _OF_THE_ANSWER] = True
     """Whether the reasoning of earlier answers is sent back as it came; some models demand it in a tool loop."""
 
-    send_names: bool = True
+    send_names: Annotated[bool, _OF_THE_ANSWER] = True
     """Whether the names of messages are sent, where they are legal names."""
-
-    @property
-    def model_name(self) -> str:
-        """The model's id."""
-        return self.model
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         self._check_key()
         if self.max_tokens is not None and self.max_completion_tokens is not None:
-            raise ValueError("max_tokens and max_completion_tokens are both set; set the one that your model accepts.")
-        for name in self.model_kwargs:
-            if name in _FIELDS:
-                raise ValueError(f"model_kwargs holds `{name}`, which is a field: set the field.")
+            raise ValueError(
+                "`max_tokens` and `max_completion_tokens` are both set; set the one that your model accepts."
+            )
+        check_model_kwargs(type(self), self.model_kwargs)
         return self
 
     @model_validator(mode="after")
@@ -147,7 +293,7 @@ class PromptrunFields(ConnectedFields, PromptedModel):
         self._add_version("langchain-promptrun", __version__)
         return self
 
-    # The last validator is the outermost: the errors of all others pass through it.
+    # the last validator is the outermost: the errors of all others pass through it
     @model_validator(mode="wrap")
     @classmethod
     def _take_chosen(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -155,16 +301,16 @@ class PromptrunFields(ConnectedFields, PromptedModel):
 
     @override
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set a field, checked; a profile that nobody chose is looked up again for another model."""
+        """Set a field, checked; a looked-up profile is looked up again for another model."""
         super().__setattr__(name, value)
-        if ALIASES.get(name, name) == "model" and not chosen(self.profile):
+        if name in {"model", "model_name"} and not chosen(self.profile):
             self.profile = looked_up(self.model)
 
     @override
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         copied = super().model_copy(update=update, deep=deep)
-        named = {ALIASES.get(name, name) for name in update or ()}
-        if "model" in named and "profile" not in named and not chosen(copied.profile):
+        names = (update or {}).keys()
+        if names & {"model", "model_name"} and "profile" not in names and not chosen(copied.profile):
             copied.profile = looked_up(copied.model)
         return copied
 
@@ -174,6 +320,6 @@ class PromptrunFields(ConnectedFields, PromptedModel):
 
 
 def looked_up(model: str) -> ModelProfile | None:
-    """Look up a model's profile, and mark it as one that nobody chose."""
+    """Look up a model's profile, marked as a default."""
     profile = profile_for(model)
     return None if profile is None else cast("ModelProfile", DefaultProfile(profile))

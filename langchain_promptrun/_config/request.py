@@ -1,4 +1,4 @@
-"""One call of a model -> the request that the transport sends. Pure."""
+"""The request that the transport sends for one call of a model."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from langchain_promptrun._config.call_options import Keywords, merged_mapping, wire_parameters
-from langchain_promptrun._config.defaults import NO_KEY, chosen
+from langchain_promptrun._config.call_options import merged_mapping
+from langchain_promptrun._config.defaults import NO_KEY, chosen, needs_key
 from langchain_promptrun._http.request import Request, Timeouts, check_headers
 from langchain_promptrun._messages.conversation import wire_messages
 from langchain_promptrun._version import __version__
 from langchain_promptrun._wire import json as _json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from langchain_core.messages import BaseMessage
 
-    from langchain_promptrun._config.connection_fields import ConnectionFields
-    from langchain_promptrun._config.fields import PromptrunFields
+    from langchain_promptrun._config.call_options import CallOptions
+    from langchain_promptrun._config.fields import ConnectionFields, ModelFields
     from langchain_promptrun._http.request import ApiKey
 
 BASE_HEADERS = {"content-type": "application/json", "user-agent": f"langchain-promptrun/{__version__}"}
@@ -25,32 +27,23 @@ _ACCEPT = {True: "text/event-stream", False: "application/json"}
 PROMPT_ID = "http-prompt-id"  # Promptrun's Node SDK: the header HTTP-Prompt-Id
 
 
-def build_request(
-    fields: PromptrunFields,
-    messages: list[BaseMessage],
-    stop: list[str] | None,
-    keywords: Keywords,
-    *,
-    stream: bool,
-) -> Request:
+def build_request(fields: ModelFields, messages: list[BaseMessage], call: CallOptions, *, stream: bool) -> Request:
     """Build the request of one call.
 
     Args:
         fields: The model, with the settings of the call.
         messages: The conversation.
-        stop: LangChain's `stop` argument.
-        keywords: The call's keywords.
+        call: The keywords of the call.
         stream: Whether the answer is to be streamed.
 
     Raises:
         ValueError: No key; several answers to be streamed; messages that cannot be sent.
         TypeError: A keyword of the wrong type.
     """
-    parameters = wire_parameters(vars(fields), keywords, stop)
-    body = {"model": parameters.pop("model"), "messages": _messages(fields, messages, keywords), **parameters}
+    parameters = dict(call.parameters)
+    body = {"model": parameters.pop("model"), "messages": _messages(fields, messages, call.options), **parameters}
     _ask_to_stream(body, fields, stream=stream)
-    options = keywords.options
-    headers = caller_headers(fields, options.get("extra_headers"))
+    headers = caller_headers(fields, call.options.get("extra_headers"))
     if fields.prompt_cache_id is not None:
         headers[PROMPT_ID] = fields.prompt_cache_id
     return Request(
@@ -59,7 +52,7 @@ def build_request(
         api_key=key_of(fields, headers),
         body=_json.dumps(body),
         headers=BASE_HEADERS | {"accept": _ACCEPT[stream]} | headers,
-        query=merged_mapping("extra_query", fields.default_query, options.get("extra_query")),
+        query=merged_mapping("extra_query", fields.default_query, call.options.get("extra_query")),
         timeouts=Timeouts(*fields.timeouts),
         stream_chunk_timeout=fields.stream_chunk_timeout,
         streamed=stream,
@@ -77,38 +70,38 @@ def caller_headers(fields: ConnectionFields, extra: Any = None) -> dict[str, str
     return {name.lower(): value for name, value in headers.items()}
 
 
-def key_of(fields: ConnectionFields, headers: dict[str, str]) -> ApiKey:
-    """Take the key out of the caller's headers, where it is there, else from the field."""
+def key_of(fields: ConnectionFields, headers: dict[str, str]) -> ApiKey | None:
+    """Take the key out of the caller's headers, or from the field; None for a server that needs none."""
     if (authorization := headers.pop("authorization", None)) is not None:
         scheme, _, key = authorization.partition(" ")
         if scheme.lower() != "bearer" or not key:
-            raise ValueError("The header 'authorization' must be 'Bearer <key>'; a key goes into api_key.")
+            raise ValueError("The header 'authorization' must be 'Bearer <key>'; a key goes into `api_key`.")
         return SecretStr(key.strip())
-    if fields.api_key is None:
+    if fields.api_key is None and needs_key(fields.base_url):
         raise ValueError(NO_KEY)
     return fields.api_key
 
 
-def _messages(fields: PromptrunFields, messages: list[BaseMessage], keywords: Keywords) -> list[dict[str, Any]]:
-    if not keywords.options.get("use_cached_prompt"):
+def _messages(fields: ModelFields, messages: list[BaseMessage], options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    if not options.get("use_cached_prompt"):
         if not messages:
-            raise ValueError("messages is empty; a call without messages needs use_cached_prompt=True.")
+            raise ValueError("The list of messages is empty; a call without messages needs `use_cached_prompt=True`.")
         return wire_messages(messages, send_reasoning=fields.send_reasoning, send_names=fields.send_names)
     if fields.prompt_cache_id is None:
-        raise ValueError("use_cached_prompt=True needs prompt_cache_id, the id under which the prompt was stored.")
+        raise ValueError("`use_cached_prompt=True` needs `prompt_cache_id`, the id under which the prompt was stored.")
     if messages:
         raise ValueError(
-            f"use_cached_prompt=True uses the stored messages and takes none; {len(messages)} came. Pass [] instead."
+            f"`use_cached_prompt=True` uses the stored messages and takes none; {len(messages)} came. Pass [] instead."
         )
     return []
 
 
-def _ask_to_stream(body: dict[str, Any], fields: PromptrunFields, *, stream: bool) -> None:
+def _ask_to_stream(body: dict[str, Any], fields: ModelFields, *, stream: bool) -> None:
     options = body.pop("stream_options", None)
     if not stream:
         return
     if (body.get("n") or 1) > 1:
-        raise ValueError(f"n={body['n']}: several answers cannot be streamed; call invoke or generate, unstreamed.")
+        raise ValueError(f"`n={body['n']}`: several answers cannot be streamed; use `invoke` or `generate` unstreamed.")
     body["stream"] = True
     if fields.stream_usage:
         options = {"include_usage": True, **(options or {})}

@@ -1,14 +1,8 @@
-"""What a value of a field must be, and errors that say so without showing a secret.
-
-pydantic quotes what it refuses, and for a missing or a contradictory field it quotes all of the input: the key and the
-headers in it. Everything here is about values; which field has which check is said where the
-fields are. Pure.
-"""
+"""Validators of fields, and errors that show no secret."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from difflib import get_close_matches
 from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -18,6 +12,7 @@ from pydantic import SecretStr, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from langchain_promptrun._config.defaults import API_KEY_VARIABLE, BASE_URL_VARIABLE, DefaultUrl, chosen
+from langchain_promptrun._config.hints import MORE_PARAMETERS, advice_for
 from langchain_promptrun._http.request import check_headers
 
 if TYPE_CHECKING:
@@ -29,18 +24,14 @@ if TYPE_CHECKING:
 FourTimeouts = tuple[float | None, float | None, float | None, float | None]
 KeySource = Callable[[], str | SecretStr | Awaitable[str | SecretStr]]
 
-SECRETS = frozenset({"api_key", "default_headers", "default_query"})
-"""Fields whose values are never shown."""
-
-MORE_PARAMETERS = "Parameters of the request that are not fields go into model_kwargs or extra_body."
-"""What to do about a keyword that is no field of a model."""
-
 _HIDDEN = SecretStr("hidden")
 _PHASES = 4
+_QUOTES = "'\"`"
+_ROUTE = "/chat/completions"
 
 
 def four_timeouts(value: Any) -> FourTimeouts:
-    """Take seconds for all phases, an `httpx.Timeout`, four numbers (connect, read, write, pool), or None: no limit."""
+    """Convert seconds, an `httpx.Timeout`, four numbers (connect, read, write, pool) or None to four limits."""
     if isinstance(value, httpx.Timeout):
         value = (value.connect, value.read, value.write, value.pool)
     limits = tuple(value) if isinstance(value, list | tuple) else (value,) * _PHASES
@@ -57,7 +48,7 @@ def _is_limit(value: object) -> bool:
 
 
 def checked_url(value: Any, handler: ValidatorFunctionWrapHandler) -> str:
-    """Check a base URL; one that nobody chose stays one that nobody chose."""
+    """Check a base URL; a default stays a default."""
     url = _checked_url(handler(value))
     return url if chosen(value) else DefaultUrl(url)
 
@@ -75,21 +66,31 @@ def _checked_url(value: str) -> str:
             f"{BASE_URL_VARIABLE})"
         )
     if url.userinfo or "?" in value or "#" in value:
-        raise ValueError("must have no user name, password, query or fragment; use api_key and default_query")
+        raise ValueError("must have no user name, password, query or fragment; use `api_key` and `default_query`")
+    if value.endswith(_ROUTE):
+        raise ValueError(f"must be the root of the API: leave out {_ROUTE}, which each call adds")
     return value
 
 
 def checked_key(value: Any) -> Any:
-    """Take a key as it comes from a file, with its line break, or a function that gives one."""
-    if value is None or callable(value) or not chosen(value):
+    """Check a key and strip the line break of the file that it comes from; a function is taken as it is."""
+    if value is None or callable(value):
         return value
     key = value.get_secret_value() if isinstance(value, SecretStr) else value
     if not isinstance(key, str):
         raise _refusal("must be a string, or a function that returns one, not {type}", type=type(key).__name__)
     key = key.strip()
+    _check_key_text(key)
+    return SecretStr(key) if chosen(value) else value
+
+
+def _check_key_text(key: str) -> None:
     if not key:
         raise _refusal("must not be empty; leave it out to use {variable}", variable=API_KEY_VARIABLE)
-    return SecretStr(key)
+    if key[0] in _QUOTES or key[-1] in _QUOTES:
+        raise _refusal("has quotation marks around it: remove them (also in {variable})", variable=API_KEY_VARIABLE)
+    if key.lower().startswith("bearer "):
+        raise _refusal("begins with `Bearer`: pass the key alone (also in {variable})", variable=API_KEY_VARIABLE)
 
 
 def checked_headers(headers: dict[str, str] | None) -> dict[str, str] | None:
@@ -104,38 +105,42 @@ def checked_header_value(value: str) -> str:
     return value
 
 
+def plain_values(mapping: Any) -> Any:
+    """Unwrap the secrets among the values of a mapping."""
+    if not isinstance(mapping, Mapping):
+        return mapping
+    return {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in mapping.items()
+    }
+
+
 def text_keys(value: Any) -> Any:
-    """Take token ids as numbers, which they are everywhere but in JSON's keys."""
+    """Convert token ids to strings, which keys of JSON are."""
     return {str(key): bias for key, bias in value.items()} if isinstance(value, Mapping) else value
 
 
 def unknown_keyword(title: str, name: str, known: Iterable[str], advice: str = MORE_PARAMETERS) -> ValidationError:
-    """Make the error for a keyword that is no field; it names the nearest one."""
-    near = get_close_matches(name, sorted(known), n=1)
-    problem = _refusal(
-        "Unknown keyword `{name}`. {hint}{advice}",
-        name=name,
-        hint=f"Did you mean `{near[0]}`? " if near else "",
-        advice=advice,
-    )
-    # A misspelt field may be one that holds a secret.
+    """Return the error for a keyword that is no field; it says what to write instead."""
+    problem = _refusal("Unknown keyword `{name}`. {advice}", name=name, advice=advice_for(name, known, advice))
+    # a misspelt field may be one that holds a secret
     return ValidationError.from_exception_data(title, [InitErrorDetails(type=problem, loc=(name,), input=_HIDDEN)])
 
 
-def without_secrets(error: ValidationError) -> ValidationError:
-    """Make the same error with nothing in it that must not be shown."""
-    return ValidationError.from_exception_data(error.title, [_shown(line) for line in error.errors(include_url=False)])
+def without_secrets(error: ValidationError, secrets: frozenset[str]) -> ValidationError:
+    """Return the same error without the values of secret fields."""
+    lines = [_shown(line, secrets) for line in error.errors(include_url=False)]
+    return ValidationError.from_exception_data(error.title, lines)
 
 
-def _shown(line: ErrorDetails) -> InitErrorDetails:
+def _shown(line: ErrorDetails, secrets: frozenset[str]) -> InitErrorDetails:
     facts = {**line.get("ctx", {}), "message": line["msg"]}
     location = line["loc"]
     shown = line["input"]
     if isinstance(shown, Mapping):
-        shown = {name: _HIDDEN if name in SECRETS else value for name, value in shown.items()}
-    if location and (location[0] in SECRETS or (location[0] == "base_url" and "@" in str(shown))):
+        shown = {name: _HIDDEN if name in secrets else value for name, value in shown.items()}
+    if location and (location[0] in secrets or (location[0] == "base_url" and "@" in str(shown))):
         shown = _HIDDEN
-    # The type as it was; the text is made already.
+    # the type as it was, with its text made already
     problem = PydanticCustomError(line["type"], "{message}", facts)
     return InitErrorDetails(type=problem, loc=location, input=shown)
 

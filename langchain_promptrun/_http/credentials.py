@@ -25,34 +25,35 @@ if TYPE_CHECKING:
 _KEY = re.compile(r"[!-~]+")
 
 
-def current_key(source: ApiKey) -> SecretStr:
+def current_key(source: ApiKey | None) -> SecretStr | None:
     """The key, for a sync call.
 
     Args:
-        source: The key, or a function that gives it.
+        source: The key, or a function that gives it; None for a server that needs none.
 
     Raises:
         PromptrunAuthenticationError: The key is empty or cannot go into a header.
         TypeError: The function gave something that is no string.
     """
-    if isinstance(source, (SecretStr, str)):
-        return _checked(source)
+    if source is None or isinstance(source, (SecretStr, str)):
+        return None if source is None else _checked(source)
     given = source()
     return _checked(_run(given) if inspect.isawaitable(given) else given)
 
 
-async def current_key_async(source: ApiKey) -> SecretStr:
+async def current_key_async(source: ApiKey | None) -> SecretStr | None:
     """The key, for an async call.
 
     Args:
-        source: The key, or a function that gives it; a plain function runs in a thread.
+        source: The key, or a function that gives it; a plain function runs in a thread. None for a server that needs
+            none.
 
     Raises:
         PromptrunAuthenticationError: The key is empty or cannot go into a header.
         TypeError: The function gave something that is no string.
     """
-    if isinstance(source, (SecretStr, str)):
-        return _checked(source)
+    if source is None or isinstance(source, (SecretStr, str)):
+        return None if source is None else _checked(source)
     if inspect.iscoroutinefunction(source) or inspect.iscoroutinefunction(type(source).__call__):
         given = source()
     else:

@@ -67,7 +67,7 @@ class Request:
         url: The absolute URL.
         body: The request's body, None for none.
         headers: Headers, checked with `check_headers`; Authorization is not among them.
-        api_key: The key, or who to ask for it.
+        api_key: The key, or who to ask for it; None for a server that needs none.
         timeouts: Limits of each attempt.
         query: Added to the URL's query.
         stream_chunk_timeout: Seconds without content that end a stream. None for no such limit: then only bytes
@@ -84,7 +84,7 @@ class Request:
     url: str
     body: bytes | None = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
-    api_key: ApiKey = field(repr=False)
+    api_key: ApiKey | None = field(repr=False)
     timeouts: Timeouts
     query: Mapping[str, object] | None = field(default=None, repr=False)
     stream_chunk_timeout: float | None = None

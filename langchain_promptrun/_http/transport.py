@@ -191,7 +191,7 @@ class Transport:
             pool = self._pool = hold_pool(self._settings)
         return pool
 
-    def _open(self, call: Call[T], target: Target, key: SecretStr) -> Answer[T]:
+    def _open(self, call: Call[T], target: Target, key: SecretStr | None) -> Answer[T]:
         parts = _parts(call, target, key)
         limits = parts["extensions"]["timeout"]
         client = self._http_client
@@ -205,7 +205,7 @@ class Transport:
             response = transport.handle_request(httpx.Request(**parts))
         return Answer(call, response, pool, limits)
 
-    async def _open_async(self, call: Call[T], target: Target, key: SecretStr) -> AsyncAnswer[T]:
+    async def _open_async(self, call: Call[T], target: Target, key: SecretStr | None) -> AsyncAnswer[T]:
         client = self._http_async_client
         if client is not None:
             request = client.build_request(**_async_parts(call, target, key))
@@ -246,10 +246,12 @@ class Transport:
         return delay
 
 
-def _parts(call: Call[Any], target: Target, key: SecretStr) -> dict[str, Any]:
+def _parts(call: Call[Any], target: Target, key: SecretStr | None) -> dict[str, Any]:
     """What httpx builds a request from."""
     request = call.request
-    headers = {**request.headers, "Authorization": f"Bearer {key.get_secret_value()}"}
+    headers = dict(request.headers)
+    if key is not None:
+        headers["Authorization"] = f"Bearer {key.get_secret_value()}"
     if not any(name.lower() == "accept-encoding" for name in headers):
         headers["Accept-Encoding"] = accept_encoding()
     # httpcore waits for the headers, and aiohttp for every byte, as long as for reading
@@ -263,7 +265,7 @@ def _parts(call: Call[Any], target: Target, key: SecretStr) -> dict[str, Any]:
     }
 
 
-def _async_parts(call: Call[Any], target: Target, key: SecretStr) -> dict[str, Any]:
+def _async_parts(call: Call[Any], target: Target, key: SecretStr | None) -> dict[str, Any]:
     """Likewise, but a large body goes in slices: sent at once it would hold the event loop up."""
     parts = _parts(call, target, key)
     body = call.request.body

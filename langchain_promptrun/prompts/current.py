@@ -10,8 +10,7 @@ from typing import Any
 from pydantic import PrivateAttr
 from typing_extensions import override
 
-from langchain_promptrun._config.connected import new_transport
-from langchain_promptrun._config.copying import check_picklable
+from langchain_promptrun._config.copying import check_picklable, new_transport
 from langchain_promptrun.prompts import refresh as _prompt_refresh
 from langchain_promptrun.prompts.family import Hold, Lease
 from langchain_promptrun.prompts.fetch import Source

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from langchain_promptrun._config.call_options import plain_values
 from langchain_promptrun._config.request import BASE_HEADERS, caller_headers, key_of
+from langchain_promptrun._config.validators import plain_values
 from langchain_promptrun._http.request import Request, Timeouts
 from langchain_promptrun.errors import PromptrunError, PromptrunNotFoundError
 from langchain_promptrun.prompts.functions import is_async
@@ -19,7 +19,7 @@ from langchain_promptrun.prompts.record import RecordReader
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from langchain_promptrun._config.connection_fields import ConnectionFields
+    from langchain_promptrun._config.fields import ConnectionFields
     from langchain_promptrun._http.transport import Transport
     from langchain_promptrun.prompts.functions import Functions
     from langchain_promptrun.prompts.record import PromptRecord

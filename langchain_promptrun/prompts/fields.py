@@ -10,9 +10,9 @@ from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import RunnableSerializable
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
-from langchain_promptrun._config.connected import ConnectedFields
-from langchain_promptrun._config.connection_fields import checked_fields
 from langchain_promptrun._config.defaults import DefaultTag, chosen
+from langchain_promptrun._config.fields import ConnectionFields, checked_fields
+from langchain_promptrun._config.roles import Setting
 from langchain_promptrun.prompts.family import Family, Identity
 from langchain_promptrun.prompts.functions import is_async
 from langchain_promptrun.prompts.record import PromptRecord
@@ -38,6 +38,9 @@ def _plain_function(function: OnChange) -> OnChange:
     return function
 
 
+_Listener = Annotated[OnChange, AfterValidator(_plain_function)]
+
+
 def _plain_values(values: dict[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if callable(value) and is_async(value):
@@ -51,16 +54,13 @@ def _number(value: Any) -> Any:
     return value
 
 
-class PromptFields(ConnectedFields, RunnableSerializable[Any, PromptValue]):
+class PromptFields(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     """Fields of `PromptrunPrompt`, all by keyword."""
 
     model_config = ConfigDict(
         arbitrary_types_allowed=True, extra="forbid", populate_by_name=True, protected_namespaces=()
     )
 
-    none_is_default: ClassVar[frozenset[str]] = ConnectedFields.none_is_default | {
-        *("role", "missing", "refresh", "partial_variables"),
-    }
     keyword_advice: ClassVar[str] = "Values of the text's variables go into invoke, or into partial_variables."
 
     project_id: str = Field(min_length=1)
@@ -95,9 +95,7 @@ class PromptFields(ConnectedFields, RunnableSerializable[Any, PromptValue]):
     fallback: str | None = None
     """Text of last resort, where nothing was ever fetched, for the same cases as `cache_dir`; its version is 0."""
 
-    on_change: Annotated[OnChange, AfterValidator(_plain_function)] | None = Field(
-        default=None, exclude=True, repr=False
-    )
+    on_change: Annotated[_Listener | None, Setting(shared=True)] = Field(default=None, exclude=True, repr=False)
     """Called as `on_change(old, new)` once for each change of version, text, tag, temperature, model or `updated_at`.
 
     It is called in a thread or event loop that found a change, in the order of the changes and one at a time, and must

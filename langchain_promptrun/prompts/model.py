@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from langchain_promptrun._config.connection_fields import ConnectionFields, known_names
+from langchain_promptrun._config.fields import ConnectionFields
+from langchain_promptrun._config.roles import roles_of
 from langchain_promptrun._config.validators import unknown_keyword
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def check_overrides(kind: type[ChatPromptrun], names: Iterable[str], more: froze
     Raises:
         ValidationError: A name is no field.
     """
-    known = known_names(kind)
+    known = roles_of(kind).known
     for name in names:
         if name not in known:
             raise unknown_keyword(kind.__name__, name, known | more, kind.keyword_advice)

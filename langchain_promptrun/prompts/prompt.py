@@ -13,8 +13,8 @@ from langchain_core.utils.pydantic import create_model_v2
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import override
 
-from langchain_promptrun._config.connection_fields import ConnectionFields
 from langchain_promptrun._config.defaults import API_KEY_VARIABLE
+from langchain_promptrun._config.fields import ConnectionFields
 from langchain_promptrun._tracing import PROJECT, TAG, VERSION, name_ancestors, traced
 from langchain_promptrun.chat_models import ChatPromptrun
 from langchain_promptrun.prompts.conversation import conversation_of

@@ -8,8 +8,8 @@ from langchain_core.runnables import ConfigurableField
 from pydantic import ValidationError
 
 from langchain_promptrun import ChatPromptrun, PromptrunPrompt
-from langchain_promptrun._config.connection_fields import ConnectionFields
 from langchain_promptrun._config.defaults import chosen
+from langchain_promptrun._config.fields import ConnectionFields
 
 
 @pytest.fixture(autouse=True)

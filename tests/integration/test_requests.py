@@ -8,10 +8,9 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from pydantic import SecretStr
 
 from langchain_promptrun import ChatPromptrun, __version__
-from langchain_promptrun._config.call_options import ALIASES, SETTINGS, WIRE_FIELDS, sort_keywords
-from langchain_promptrun._config.connection_fields import ConnectionFields
-from langchain_promptrun._config.fields import PromptrunFields
+from langchain_promptrun._config.call_options import CallOptions
 from langchain_promptrun._config.request import build_request
+from langchain_promptrun._config.roles import roles_of
 from langchain_promptrun._http.request import Timeouts
 
 HELLO = [HumanMessage("Hello")]
@@ -30,7 +29,8 @@ def make(**fields):
 
 
 def request(fields=None, messages=HELLO, /, *, stream=False, **keywords):
-    return build_request(fields or make(), messages, None, sort_keywords(keywords, frozenset()), stream=stream)
+    fields = fields or make()
+    return build_request(fields, messages, CallOptions(fields, None, keywords), stream=stream)
 
 
 def body(*args, **keywords):
@@ -81,32 +81,30 @@ SET = {
     "parallel_tool_calls": False,
     "user": "someone",
 }
-FROM_LANGCHAIN = frozenset(ChatPromptrun.model_fields) - frozenset(
-    PromptrunFields.__annotations__ | ConnectionFields.__annotations__
-)
+ROLES = roles_of(ChatPromptrun)
 
 
 def test_every_declared_field_goes_on_the_wire_or_is_a_setting():
     """No field is forgotten: each has its test below, or is one of LangChain's own."""
-    assert frozenset(WIRE_FIELDS) == SET.keys()
-    own = frozenset(ChatPromptrun.model_fields) - FROM_LANGCHAIN
-    assert own - frozenset(WIRE_FIELDS) == SETTINGS | {"model_kwargs", "extra_body"}
+    assert frozenset(ROLES.parameters) == SET.keys()
+    own = frozenset(ChatPromptrun.model_fields) - ROLES.foreign
+    assert own - frozenset(ROLES.parameters) == ROLES.settings | {"model_kwargs", "extra_body"}
 
 
-@pytest.mark.parametrize("name", WIRE_FIELDS)
+@pytest.mark.parametrize("name", ROLES.parameters)
 def test_a_field_reaches_the_wire_under_its_own_name(name):
     assert body(make(**{name: SET[name]}), tools=[TOOL])[name] == SET[name]
 
 
-@pytest.mark.parametrize("name", [*WIRE_FIELDS, *ALIASES])
+@pytest.mark.parametrize("name", [*ROLES.parameters, *ROLES.aliases])
 def test_a_keyword_of_a_call_reaches_the_wire_and_wins(name):
-    field = ALIASES.get(name, name)
+    field = ROLES.aliases.get(name, name)
     fields = make(**{} if field == "model" else {field: SET[field]})
-    value = ["z"] if field == "stop" else "new"
+    value = ["z"] if field == "stop" else SET[field]
     assert body(fields, tools=[TOOL], **{name: value})[field] == value
 
 
-@pytest.mark.parametrize("name", [name for name in WIRE_FIELDS if name != "model"])
+@pytest.mark.parametrize("name", [name for name in ROLES.parameters if name != "model"])
 def test_a_none_takes_a_field_out(name):
     assert name not in body(make(**{name: SET[name]}), tools=[TOOL], **{name: None})
 
@@ -143,7 +141,7 @@ class TestStreaming:
     @pytest.mark.parametrize("source", ["field", "keyword"])
     def test_several_answers_are_refused(self, source):
         fields, keywords = (make(n=2), {}) if source == "field" else (make(), {"n": 2})
-        with pytest.raises(ValueError, match="n=2: several answers cannot be streamed"):
+        with pytest.raises(ValueError, match="`n=2`: several answers cannot be streamed"):
             request(fields, stream=True, **keywords)
 
     def test_one_answer_may_be_asked_for(self):
@@ -246,7 +244,7 @@ class TestCachedPrompt:
         assert body(make(prompt_cache_id="cache-1"), [], use_cached_prompt=True)["messages"] == []
 
     def test_using_it_without_an_id_is_refused(self):
-        with pytest.raises(ValueError, match="use_cached_prompt=True needs prompt_cache_id"):
+        with pytest.raises(ValueError, match="`use_cached_prompt=True` needs `prompt_cache_id`"):
             request(make(), [], use_cached_prompt=True)
 
     def test_using_it_with_messages_is_refused(self):
@@ -254,7 +252,7 @@ class TestCachedPrompt:
             request(make(prompt_cache_id="cache-1"), use_cached_prompt=True)
 
     def test_no_messages_without_it_are_refused(self):
-        with pytest.raises(ValueError, match="messages is empty"):
+        with pytest.raises(ValueError, match="list of messages is empty"):
             request(make(prompt_cache_id="cache-1"), [])
 
 
@@ -289,8 +287,8 @@ def test_the_model_for_error_messages_is_the_one_asked_for():
 
 
 def test_langchains_stop_reaches_the_wire_and_wins():
-    fields, keywords = make(stop=["a"]), sort_keywords({"stop": ["b"]}, frozenset())
-    sent = build_request(fields, HELLO, ["c"], keywords, stream=False)
+    fields = make(stop=["a"])
+    sent = build_request(fields, HELLO, CallOptions(fields, ["c"], {"stop": ["b"]}), stream=False)
     assert json.loads(sent.body)["stop"] == ["c"]
 
 

@@ -1,0 +1,197 @@
+"""What is bound to a model: keywords, tools and schemas are kept together, and secrets among them are hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
+
+from langchain_core.language_models.base import LanguageModelInput
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
+from pydantic import BaseModel, ConfigDict
+from typing_extensions import override
+
+from langchain_promptrun._config.call_options import bindable
+from langchain_promptrun._config.fields import ModelFields
+from langchain_promptrun._tools.structured_output import assemble, plan
+from langchain_promptrun._tools.tools import ToolChoice, bind_arguments
+
+if TYPE_CHECKING:
+    # to type checkers BaseChatModel.bind returns this private class; it is never imported
+    from langchain_core.language_models.chat_models import _ChatModelBinding as _Binding
+else:
+    _Binding = RunnableBinding[LanguageModelInput, AIMessage]
+
+T = TypeVar("T", bound=BaseModel)
+
+Method = Literal["function_calling", "json_schema", "json_mode"]
+
+_WRAPPERS = "langchain_promptrun._config.wrappers"
+
+
+class ModelRunnable:
+    """A model, or a Runnable around one, on which keywords, tools and schemas can be bound in any order."""
+
+    def bind(self, **kwargs: Any) -> ModelBinding:
+        """Bind keywords of a call; secrets among them are hidden, since a binding is printed and serialised."""
+        return _binding(cast("Any", super()).bind(**bindable(ModelFields, kwargs)))
+
+    def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Bind a config."""
+        return _wrapped(cast("Any", super()).with_config(config, **kwargs))
+
+    def with_retry(self, **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
+        """Call again after errors; `max_retries` does so for single requests, with their waits."""
+        return cast("ModelBinding", _wrapped(cast("Any", super()).with_retry(**kwargs)))
+
+    def configurable_fields(self, **kwargs: Any) -> Any:
+        """Name fields that the config of a call may set."""
+        return _wrapped(cast("Any", super()).configurable_fields(**kwargs))
+
+    def configurable_alternatives(self, *args: Any, **kwargs: Any) -> Any:
+        """Name Runnables that the config of a call may choose instead."""
+        return _wrapped(cast("Any", super()).configurable_alternatives(*args, **kwargs))
+
+    def bind_tools(
+        self,
+        tools: Sequence[Any],
+        *,
+        tool_choice: ToolChoice | None = None,
+        strict: bool | None = None,
+        parallel_tool_calls: bool | None = None,
+        response_format: Any = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Bind tools to the model.
+
+        Args:
+            tools: Functions, pydantic classes, TypedDict classes, LangChain tools, JSON schemas, or tools as dicts.
+                An empty list binds no tools.
+            tool_choice: `auto`, `none`, `required` (or `any`), a tool's name, True for the only tool, or a dict.
+            strict: Whether arguments must keep exactly to the schema. None: not said.
+            parallel_tool_calls: Whether the model may call several tools at once. None: not said.
+            response_format: Schema of the final answer: a pydantic class, a TypedDict class, a JSON schema or a dict.
+            **kwargs: Bound as they are.
+
+        Returns:
+            A Runnable that calls this model with the tools.
+
+        Raises:
+            ValueError: A tool that cannot be converted, or a choice that no tool has.
+        """
+        arguments = bind_arguments(
+            tools,
+            tool_choice=tool_choice,
+            strict=strict,
+            parallel_tool_calls=parallel_tool_calls,
+            response_format=response_format,
+            **kwargs,
+        )
+        return self.bind(**arguments)
+
+    @overload
+    def with_structured_output(
+        self,
+        schema: type[T],
+        *,
+        method: Method | None = None,
+        include_raw: Literal[False] = False,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, T]: ...
+
+    @overload
+    def with_structured_output(
+        self,
+        schema: Mapping[str, Any] | None = None,
+        *,
+        method: Method | None = None,
+        include_raw: Literal[False] = False,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, dict[str, Any]]: ...
+
+    @overload
+    def with_structured_output(
+        self,
+        schema: type | Mapping[str, Any] | None = None,
+        *,
+        method: Method | None = None,
+        include_raw: Literal[True],
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, dict[str, Any]]: ...
+
+    @overload
+    def with_structured_output(
+        self,
+        schema: type | Mapping[str, Any] | None = None,
+        *,
+        method: Method | None = None,
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]: ...
+
+    def with_structured_output(
+        self,
+        schema: type | Mapping[str, Any] | None = None,
+        *,
+        method: Method | None = None,
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Return a Runnable that answers with an object.
+
+        Args:
+            schema: A pydantic class, a TypedDict class, a JSON schema or a tool as a dict.
+            method: `function_calling`, `json_schema` or `json_mode`. Default: the field `structured_output_method`.
+            include_raw: Whether to return `{"raw", "parsed", "parsing_error"}` instead of raising.
+            strict: Whether the answer must keep exactly to the schema. None: not said.
+            **kwargs: `tools`, `tool_choice`, and further keywords to bind.
+
+        Returns:
+            A Runnable; a pydantic class gives instances, everything else dicts.
+
+        Raises:
+            ValueError: An unknown method or a schema that cannot be converted.
+        """
+        planned = plan(
+            schema,
+            method=method or _model_in(self).structured_output_method,
+            include_raw=include_raw,
+            strict=strict,
+            **kwargs,
+        )
+        return assemble(self.bind(**planned.arguments), planned)
+
+
+class ModelBinding(ModelRunnable, _Binding):
+    """A model with keywords or a config bound to it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @classmethod
+    @override
+    def lc_id(cls) -> list[str]:
+        return RunnableBinding.lc_id()
+
+
+def _binding(runnable: Any) -> ModelBinding:
+    return runnable if isinstance(runnable, ModelBinding) else ModelBinding(**vars(runnable))
+
+
+def _wrapped(runnable: Any) -> Any:
+    """Return one of LangChain's wrappers of a model as one on which tools can be bound."""
+    if isinstance(runnable, RunnableBinding):
+        return _binding(runnable)
+    return cast("Any", import_module(_WRAPPERS)).wrapped(runnable)
+
+
+def _model_in(runnable: Any) -> Any:
+    """Return the model that wrappers hold."""
+    while not isinstance(runnable, ModelFields):
+        runnable = vars(runnable)["bound" if "bound" in vars(runnable) else "default"]
+    return runnable
