@@ -8,11 +8,14 @@ from typing import Any
 _MODULES = {
     "_defaults": "_config.defaults",
     "_object_parsers": "_tools.output_parsers",
-    "_prompt_family": "prompts.family",
-    "_prompt_following": "prompts.following",
+    "_prompt_family": "prompts.cache",
+    "_prompt_following": "prompts.model",
     "_prompt_record": "prompts.record",
+    "_prompt_text": "prompts.template",
     "_structured": "_tools.structured_output",
 }
+
+_RENAMED = {"Family": "PromptCache"}
 
 
 class _MovedModule(ModuleType):
@@ -25,7 +28,7 @@ class _MovedModule(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return getattr(import_module(self._new), name)
+        return getattr(import_module(self._new), _RENAMED.get(name, name))
 
 
 def register() -> None:

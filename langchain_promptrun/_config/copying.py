@@ -21,7 +21,7 @@ from langchain_promptrun._http.transport import Transport, TransportSettings
 if TYPE_CHECKING:
     from types import TracebackType
 
-_HOLDS = frozenset({"_transport", "_lease"})
+_HOLDS = frozenset({"_transport", "_hold"})
 """Private attributes that hold connections, and what was fetched over them."""
 
 _CANNOT = (TypeError, AttributeError, ValueError, RuntimeError, pickle.PicklingError)

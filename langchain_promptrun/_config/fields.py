@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
-from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, cast
 
 import httpx
@@ -46,7 +44,7 @@ from langchain_promptrun._config.validators import (
     unknown_keyword,
     without_secrets,
 )
-from langchain_promptrun._profiles import RETIRED, profile_for
+from langchain_promptrun._profiles import profile_for
 from langchain_promptrun._tracing import PromptedModel
 from langchain_promptrun._version import __version__
 
@@ -55,8 +53,6 @@ if TYPE_CHECKING:
     from pydantic.functional_validators import ModelWrapValidatorHandler
 
 M = TypeVar("M", bound="ConnectionFields")
-
-logger = logging.getLogger("langchain_promptrun")
 
 _SECRET = Setting(secret=True)
 _CLIENT = Setting(traced=False, pool=True, shared=True)
@@ -324,15 +320,6 @@ class ModelFields(ConnectionFields, PromptedModel):
 
 
 def looked_up(model: str) -> ModelProfile | None:
-    """Look up a model's profile, marked as a default, and warn once of a retired model."""
+    """Look up a model's profile, marked as a default."""
     profile = profile_for(model)
-    if profile is None:
-        return None
-    if profile.get("status") == RETIRED:
-        _warn_of_retirement(model)
-    return cast("ModelProfile", DefaultProfile(profile))
-
-
-@cache
-def _warn_of_retirement(model: str) -> None:
-    logger.warning("The model %r was retired by its vendor: calls may fail. Choose a current one.", model)
+    return None if profile is None else cast("ModelProfile", DefaultProfile(profile))

@@ -1,66 +1,146 @@
-"""The chat model that a managed prompt's record names."""
+"""The chat model that a managed prompt names, and messages that remember their version."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+
+from langchain_core.language_models.base import LanguageModelInput
+from langchain_core.messages import AIMessage
+from langchain_core.prompt_values import ChatPromptValue
+from langchain_core.runnables import Runnable, RunnableConfig
+from pydantic import Field
+from typing_extensions import override
 
 from langchain_promptrun._config.fields import ConnectionFields
 from langchain_promptrun._config.roles import roles_of
 from langchain_promptrun._config.validators import unknown_keyword
+from langchain_promptrun.chat_models import ChatPromptrun
+from langchain_promptrun.prompts.record import PromptRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import AsyncGenerator, Iterable, Mapping
 
-    from langchain_promptrun.chat_models import ChatPromptrun
-    from langchain_promptrun.prompts.current import CurrentPrompt
-    from langchain_promptrun.prompts.record import PromptRecord
+    from langchain_promptrun.prompts.prompt import PromptrunPrompt
 
-M = TypeVar("M", bound="ChatPromptrun")
+M = TypeVar("M", bound=ChatPromptrun)
 
 _MODEL_NAMES = frozenset({"model", "model_name"})
+_ORIGIN = "promptrun_origin"
 
 
-def model_of(kind: type[M], prompt: CurrentPrompt, record: PromptRecord, overrides: Mapping[str, Any]) -> M:
-    """Make the model that a record names, reached as the prompt is.
+class Origin(NamedTuple):
+    """The prompt and the version that messages were made of."""
+
+    address: dict[str, Any]
+    record: PromptRecord
+
+
+class ManagedPromptValue(ChatPromptValue):
+    """Messages of a managed prompt, with metadata for traces. In all else a `ChatPromptValue`."""
+
+    promptrun_trace: dict[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
+    """Metadata for the run that these messages go into."""
+
+    promptrun_origin: Any = Field(default=None, exclude=True, repr=False)
+    """An `Origin`, for a model that follows the prompt."""
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Leave the origin out of a pickle, which is to hold public names only."""
+        state = super().__getstate__()
+        return {**state, "__dict__": {**state["__dict__"], _ORIGIN: None}}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ChatPromptValue) and list(self.messages) == list(other.messages)
+
+    def __hash__(self) -> int:
+        raise TypeError(f"unhashable type: {type(self).__name__!r}")
+
+    @classmethod
+    @override
+    def lc_id(cls) -> list[str]:
+        return ChatPromptValue.lc_id()
+
+
+# checkpoints and pickles hold the name, so it is the public one
+ManagedPromptValue.__module__ = "langchain_promptrun.prompts"
+
+
+class FollowingModel(Runnable[LanguageModelInput, AIMessage]):
+    """Calls the model that the prompt names at the time of each call.
+
+    For messages that the prompt made it is the model of the version that they were made of.
 
     Args:
-        kind: The class of the model.
         prompt: The prompt.
-        record: Its record.
-        overrides: Fields of the model that win over both.
-
-    Raises:
-        ValueError: The record names no model, and neither do the overrides.
+        overrides: Fields of the model that win over the prompt's.
     """
+
+    def __init__(self, prompt: PromptrunPrompt, overrides: Mapping[str, Any]) -> None:
+        self.name = "PromptrunModel"
+        self._prompt = prompt
+        self._overrides = dict(overrides)
+
+    def _model(self, record: PromptRecord) -> ChatPromptrun:
+        return make_model(ChatPromptrun, self._prompt, record, self._overrides)
+
+    def _record_of(self, input_: LanguageModelInput) -> PromptRecord | None:
+        origin: Origin | None = getattr(input_, _ORIGIN, None)
+        return origin.record if origin is not None and origin.address == self._prompt.address else None
+
+    def _current(self, input_: LanguageModelInput) -> ChatPromptrun:
+        return self._model(self._record_of(input_) or self._prompt.pull())
+
+    async def _acurrent(self, input_: LanguageModelInput) -> ChatPromptrun:
+        return self._model(self._record_of(input_) or await self._prompt.apull())
+
+    @override
+    def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:
+        return self._current(input).invoke(input, config, **kwargs)
+
+    @override
+    async def ainvoke(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AIMessage:
+        model = await self._acurrent(input)
+        return await model.ainvoke(input, config, **kwargs)
+
+    @override
+    def stream(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[AIMessage]:
+        yield from self._current(input).stream(input, config, **kwargs)
+
+    @override
+    async def astream(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[AIMessage]:
+        model = await self._acurrent(input)
+        answer = cast("AsyncGenerator[AIMessage]", model.astream(input, config, **kwargs))
+        async with aclosing(answer) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+
+def make_model(kind: type[M], prompt: PromptrunPrompt, record: PromptRecord, overrides: Mapping[str, Any]) -> M:
+    """Return the model that a record names, reached as the prompt is; overrides win over both."""
     connection = ConnectionFields.model_fields.keys() & prompt.model_fields_set
     fields: dict[str, Any] = {name: getattr(prompt, name) for name in connection}
     if record.temperature is not None:
         fields["temperature"] = record.temperature
     if not _MODEL_NAMES & overrides.keys():
-        fields["model"] = _named_model(prompt, record)
+        if record.model is None or not record.model.model:
+            raise ValueError(
+                f"{prompt.label} names no model in version {record.version}: choose one in Promptrun's dashboard, or "
+                "pass `model`."
+            )
+        fields["model"] = record.model.model
     return kind(**fields | dict(overrides))
 
 
-def _named_model(prompt: CurrentPrompt, record: PromptRecord) -> str:
-    if record.model is None or not record.model.model:
-        raise ValueError(
-            f"{prompt.label} names no model in version {record.version}: choose one in Promptrun's dashboard, or pass "
-            "model=..."
-        )
-    return record.model.model
-
-
 def check_overrides(kind: type[ChatPromptrun], names: Iterable[str], more: frozenset[str] = frozenset()) -> None:
-    """Refuse a name that is no field, before any request.
-
-    Args:
-        kind: The class of the model.
-        names: What came.
-        more: Names that would have been right, too.
-
-    Raises:
-        ValidationError: A name is no field.
-    """
+    """Refuse a name that is neither a field nor in `more`, before any request."""
     known = roles_of(kind).known
     for name in names:
         if name not in known:

@@ -1,34 +1,51 @@
-"""`PromptrunPrompt`: a managed prompt as a LangChain prompt. How it stays current is `_prompt_follower`'s matter."""
+"""`PromptrunPrompt`: a managed prompt as a LangChain prompt."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, overload
 
+import httpx
 from langchain_core.language_models.base import LanguageModelInput
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.prompt_values import ChatPromptValue, PromptValue
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableSerializable
 from langchain_core.utils.pydantic import create_model_v2
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 from typing_extensions import override
 
-from langchain_promptrun._config.defaults import API_KEY_VARIABLE
-from langchain_promptrun._config.fields import ConnectionFields
+from langchain_promptrun._config.copying import check_picklable, new_transport
+from langchain_promptrun._config.defaults import API_KEY_VARIABLE, DefaultTag, chosen
+from langchain_promptrun._config.fields import ConnectionFields, checked_fields
+from langchain_promptrun._config.roles import Setting
+from langchain_promptrun._config.validators import FourTimeouts, four_timeouts
 from langchain_promptrun._tracing import PROJECT, TAG, VERSION, name_ancestors, traced
 from langchain_promptrun.chat_models import ChatPromptrun
-from langchain_promptrun.prompts.conversation import conversation_of
-from langchain_promptrun.prompts.current import CurrentPrompt
-from langchain_promptrun.prompts.flight import Caught
-from langchain_promptrun.prompts.following import FollowingModel
-from langchain_promptrun.prompts.model import M, check_overrides, model_of
-from langchain_promptrun.prompts.record import PromptChange, PromptModel, PromptProject, PromptRecord
-from langchain_promptrun.prompts.template import PromptrunMissingVariableError, check_values, rendered
-from langchain_promptrun.prompts.value import ManagedPromptValue, Origin
+from langchain_promptrun.prompts.cache import LONGEST_POLL, SHORTEST_POLL, Freshness, Identity, PromptCache
+from langchain_promptrun.prompts.fetch import Callbacks, PromptSource, is_async
+from langchain_promptrun.prompts.model import FollowingModel, M, ManagedPromptValue, Origin, check_overrides, make_model
+from langchain_promptrun.prompts.record import (
+    FALLBACK_VERSION,
+    PromptChange,
+    PromptModel,
+    PromptProject,
+    PromptRecord,
+)
+from langchain_promptrun.prompts.refresh import Caught, Entry, Hold, Refresher
+from langchain_promptrun.prompts.storage import RecordFile
+from langchain_promptrun.prompts.template import (
+    PromptrunMissingVariableError,
+    check_values,
+    read_conversation,
+    render,
+)
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
-
+    from pydantic.functional_validators import ModelWrapValidatorHandler
 
 __all__ = [
     "PromptChange",
@@ -39,15 +56,46 @@ __all__ = [
     "PromptrunPrompt",
 ]
 
-CONVERSATION = "messages"
-"""The optional variable that takes the conversation."""
+OnChange = Callable[[PromptRecord, PromptRecord], object]
+
+_CONVERSATION = "messages"
+_LATEST = DefaultTag("latest")
+_MESSAGES = {"system": SystemMessage, "user": HumanMessage}
+_OF_ONE_COPY = frozenset({"name", "role", "missing", "partial_variables", "prompt_cache"})
+"""Fields that do not decide how the record is asked for."""
 
 
-class PromptrunPrompt(CurrentPrompt):
-    """A prompt that is kept at Promptrun: versioned, tagged, edited in its dashboard, and always current here.
+def _path_text(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
-    The managed text becomes the system message (or, with `role="user"`, a human message); the conversation under
-    `messages`, which may be left out, follows it. Nothing is fetched before the first call.
+
+def _plain_function(function: OnChange) -> OnChange:
+    if is_async(function):
+        raise ValueError("must be a plain function: it is called in a thread, where nothing can be awaited")
+    return function
+
+
+_Listener = Annotated[OnChange, AfterValidator(_plain_function)]
+
+
+def _plain_values(values: dict[str, Any]) -> dict[str, Any]:
+    for name, value in values.items():
+        if callable(value) and is_async(value):
+            raise ValueError(f"the function for `{name}` must be a plain one: sync calls ask it, too")
+    return values
+
+
+def _number(value: Any) -> Any:
+    if type(value) is bool:  # a number for Python
+        raise ValueError("must be the number of a version, not True or False")
+    return value
+
+
+class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
+    """A prompt kept at Promptrun: versioned, tagged, edited in its dashboard, and always current here.
+
+    The managed text becomes the system message (with `role="user"`: a human message), and the conversation under
+    `messages` follows it. Nothing is fetched before the first call.
 
     Setup:
         Install `langchain-promptrun` and set the environment variable `PROMPTRUN_API_KEY`. The project's id is in
@@ -72,25 +120,76 @@ class PromptrunPrompt(CurrentPrompt):
         chain = prompt | prompt.chat_model(follow_model=True)
         ```
 
-    Variables are `{{name}}`: word characters between double braces. All other braces are text, and so is what a value
-    holds.
+    Variables are `{{name}}`: word characters between double braces. All other braces are text, and so are the braces
+    in values.
 
     For `refresh` seconds after it was fetched the text is served without a request. After that it is still served at
-    once, while one request, for all threads and event loops together, fetches a new one. While Promptrun cannot be
-    reached the last good text is served, with one warning a minute; where there is none, that of `cache_dir`, and
-    where there is none either, `fallback`. A wrong key, project or tag is an error at the first fetch all the same;
-    later it is a warning, and the last good text is served. Copies, also those that `partial` and
-    `configurable_fields` make, share what was fetched, where they ask for the same in the same way.
+    once, while one request, for all threads and event loops together, fetches a new one on a background thread. While
+    Promptrun cannot be reached the last good text is served, with one warning a minute; where there is none, that of
+    `cache_dir`, and then `fallback`. A wrong key, project or tag is an error at the first fetch; later it is a warning,
+    and the last good text is served. Copies, as `partial` and `configurable_fields` make them, share what was fetched,
+    where they ask for the same in the same way. What runs in the background ends with the prompt and its copies, or
+    with `close`.
 
-    What runs behind a call ends with the prompt and its copies, or with `close`; only a thread that asks over an
-    `http_client` of yours ends when its answer or its time-out comes. It is a thread; with an `http_async_client` or an
-    async key function, which may belong to an event loop, it is a task on the loop of the call, and if that loop ends
-    first, the next async call waits for the text, a second at most.
-
-    Every field is documented below its name. Fields of the connection are those of `ChatPromptrun`.
+    All fields are keywords. Fields of the connection are those of `ChatPromptrun`. An async function for `api_key` is
+    awaited on the background thread's event loop. An `http_client` is used on a worker thread. An `http_async_client`
+    is used on the background thread's event loop, so nothing else may use it.
     """
 
-    model_config = ConfigDict(defer_build=False)
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True,
+        defer_build=False,
+        extra="forbid",
+        populate_by_name=True,
+        protected_namespaces=(),
+    )
+
+    keyword_advice: ClassVar[str] = "Values of the text's variables go into invoke, or into partial_variables."
+
+    project_id: str = Field(min_length=1)
+    """UUID of the project in Promptrun's dashboard."""
+
+    tag: Annotated[str, Field(min_length=1)] | None = None
+    """Tag to follow, such as `prod`. Exclusive with `version`; with neither of the two it is `latest`."""
+
+    version: Annotated[int | None, BeforeValidator(_number)] = Field(default=None, ge=1)
+    """Number of a version. It never changes, so it is fetched once. Exclusive with `tag`."""
+
+    role: Literal["system", "user"] = "system"
+    """Whose message the text becomes: the system's, or the user's."""
+
+    missing: Literal["error", "keep"] = "error"
+    """What becomes of a variable without a value: an error, or text as it stands, as in Promptrun's Node SDK."""
+
+    partial_variables: Annotated[dict[str, Any], AfterValidator(_plain_values)] = Field(default_factory=dict)
+    """Values of variables that calls need not give; a function is called each time."""
+
+    refresh: float = Field(default=60.0, ge=0, allow_inf_nan=False)
+    """Seconds for which a fetched text counts as current. After them it is still served, while a new one is fetched."""
+
+    cache_dir: Annotated[str | None, BeforeValidator(_path_text)] = None
+    """Folder for the last good prompts, so that a process starts while Promptrun is down; `~` is your home.
+
+    It is used where Promptrun cannot be reached, does not answer within `timeout`, limits the rate or fails (429, 5xx).
+    A wrong key, project or tag is an error at the first fetch; later, when a good text is known, a warning.
+    """
+
+    fallback: str | None = None
+    """Text of last resort, where nothing was ever fetched, for the same cases as `cache_dir`; its version is 0."""
+
+    on_change: Annotated[_Listener | None, Setting(shared=True)] = Field(default=None, exclude=True, repr=False)
+    """Called as `on_change(old, new)` once for each change of version, text, tag, temperature, model or `updated_at`.
+
+    It is called in a background thread, in the order of the changes and one at a time. What it raises is logged.
+    """
+
+    timeout: Annotated[FourTimeouts | float | httpx.Timeout | None, BeforeValidator(four_timeouts)] = (10.0,) * 4
+    """Seconds for all phases, or an `httpx.Timeout`; None for no limit. Default: 10 in each phase."""
+
+    prompt_cache: PromptCache[Entry] = Field(default_factory=PromptCache, exclude=True, repr=False)
+    """What was fetched, handed on to copies of this prompt. Not for you to set."""
+
+    _hold: Hold = PrivateAttr()
 
     @classmethod
     @override
@@ -107,22 +206,62 @@ class PromptrunPrompt(CurrentPrompt):
     def lc_secrets(self) -> dict[str, str]:
         return {"api_key": API_KEY_VARIABLE}
 
-    # What is known of it.
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        self._check_key()
+        if self.version is None:
+            self.__dict__["tag"] = self.tag or _LATEST
+        elif chosen(self.tag) and self.tag is not None:
+            raise ValueError("`tag` and `version` are both set; set one of them.")
+        else:
+            self.__dict__["tag"] = None
+        return self
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _take_chosen(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        return checked_fields(cls, values, handler)
+
+    # What is known without a request.
+
+    @property
+    def label(self) -> str:
+        """Name of the prompt in errors and logs."""
+        which = f"tag {self.tag}" if self.version is None else f"version {self.version}"
+        return f"Promptrun prompt {self.project_id} ({which})"
+
+    @property
+    def address(self) -> dict[str, Any]:
+        """Address of the API, and `selector`."""
+        return {"base_url": self.base_url, **self.selector}
+
+    @property
+    def selector(self) -> dict[str, str | int]:
+        """Query of GET /prompt."""
+        which = {"tag": self.tag or _LATEST} if self.version is None else {"version": self.version}
+        return {"projectId": self.project_id, **which}
+
+    @property
+    def known_record(self) -> PromptRecord | None:
+        """The record that was fetched last. Sends no request."""
+        hold = self._private().get("_hold")
+        entry = self.prompt_cache.find(self._identity()) if hold is None else hold.entry
+        return None if entry is None else entry.refresher.freshness.record
 
     @property
     def input_variables(self) -> list[str]:
-        """Variables of the text that was fetched last, without those in `partial_variables`. Asks nobody."""
+        """Variables of the text that was fetched last, without those in `partial_variables`. Sends no request."""
         names = () if self.known_record is None else self.known_record.variables
         return [name for name in names if name not in self.partial_variables]
 
     @property
     def optional_variables(self) -> list[str]:
         """Variables that may be left out."""
-        return [] if CONVERSATION in self.input_variables else [CONVERSATION]
+        return [] if _CONVERSATION in self.input_variables else [_CONVERSATION]
 
     @override
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Return a schema of the input, of the text that was fetched last. Asks nobody."""
+        """Return a schema of the input, by the text that was fetched last. Sends no request."""
         default = None if self.missing == "keep" else ...
         fields: dict[str, Any] = dict.fromkeys(self.input_variables, (Any, default))
         conversation: dict[str, Any] = {name: (list[AnyMessage], []) for name in self.optional_variables}
@@ -138,35 +277,80 @@ class PromptrunPrompt(CurrentPrompt):
     def OutputType(self) -> Any:
         return ChatPromptValue
 
+    # The record and its changes.
+
+    def pull(self) -> PromptRecord:
+        """Return the current record: text, version, message, time of the update, project, model, temperature.
+
+        It is fetched as for a call: at most once in `refresh` seconds.
+
+        Raises:
+            PromptrunError: The prompt does not exist, or cannot be fetched.
+        """
+        hold = self._held_entry()  # kept until the answer is there
+        return hold.entry.refresher.get()
+
+    async def apull(self) -> PromptRecord:
+        """Async version of `pull`."""
+        hold = self._held_entry()
+        return await hold.entry.refresher.aget()
+
+    def watch(self, interval: float | None = None) -> Iterator[PromptChange]:
+        """Iterate over changes, as `(old, new)`, until `close` is called. A pinned version has no changes.
+
+        Args:
+            interval: Seconds between two requests, in place of `refresh`: 5 at least and 30 days at most. Default 5.
+
+        Raises:
+            ValueError: The interval is too short or too long.
+            PromptrunError: The first fetch failed. Later failures are logged, and the prompt is fetched again.
+        """
+        seconds, hold = _interval(interval), self._held_entry()
+        return self._watch(hold, hold.entry.refresher.watch(seconds, hold.stop))
+
+    def _watch(self, _hold: Hold, changes: Iterator[PromptChange]) -> Iterator[PromptChange]:
+        # the frame holds the prompt, whose end would be the end of watching
+        yield from changes
+
+    def awatch(self, interval: float | None = None) -> AsyncIterator[PromptChange]:
+        """Async version of `watch`."""
+        seconds, hold = _interval(interval), self._held_entry()
+        return self._awatch(hold, seconds, hold.stop)
+
+    async def _awatch(self, hold: Hold, interval: float, stop: Any) -> AsyncIterator[PromptChange]:
+        async with aclosing(hold.entry.refresher.awatch(interval, stop)) as changes:
+            async for change in changes:
+                yield change
+
     # Messages.
 
     def format_messages(self, /, **values: Any) -> list[BaseMessage]:
-        """Return the messages, with values in the place of variables. It is no run, so no trace shows it.
+        """Return the messages, with values in the place of variables. Traces do not show it.
 
         Args:
             values: Values of the variables, and `messages`.
 
         Raises:
             PromptrunMissingVariableError: A variable has no value.
-            PromptrunError: The prompt cannot be had.
-            TypeError: What came under `messages` is no conversation.
+            PromptrunError: The prompt cannot be fetched.
+            TypeError: `messages` holds something else than a conversation.
         """
         return self._messages(self.pull(), values)
 
     async def aformat_messages(self, /, **values: Any) -> list[BaseMessage]:
-        """Do what `format_messages` does, in async code."""
+        """Async version of `format_messages`."""
         return self._messages(await self.apull(), values)
 
     def format_prompt(self, /, **values: Any) -> PromptValue:
-        """Return what `invoke` returns, without a run."""
+        """Return what `invoke` returns. Traces do not show it."""
         return self._value(self.pull(), values)
 
     async def aformat_prompt(self, /, **values: Any) -> PromptValue:
-        """Do what `format_prompt` does, in async code."""
+        """Async version of `format_prompt`."""
         return self._value(await self.apull(), values)
 
     def partial(self, /, **values: Any) -> Self:
-        """Return a prompt that has these values already; it shares what was fetched.
+        """Return a copy that has these values already; it shares what was fetched.
 
         Args:
             values: Values of variables; a function is called each time.
@@ -184,42 +368,44 @@ class PromptrunPrompt(CurrentPrompt):
 
         Raises:
             PromptrunMissingVariableError: A variable has no value.
-            PromptrunError: The prompt cannot be had.
-            TypeError: What came under `messages` is no conversation.
+            PromptrunError: The prompt cannot be fetched.
+            TypeError: `messages` holds something else than a conversation.
         """
-        pulled = _Pulled()
-        with pulled.caught:
-            pulled.record = self.pull()
-        facts = self._facts(pulled.record)
+        record = None
+        with (caught := Caught()):  # raised again within the run, so that the run shows it
+            record = self.pull()
+        facts = self._facts(record)
 
-        def render(value: Any, run_manager: CallbackManagerForChainRun) -> PromptValue:
+        def run(value: Any, run_manager: CallbackManagerForChainRun) -> PromptValue:
             name_ancestors(run_manager, facts)
-            return self._value(pulled.get(), value)
+            return self._value(record, value, caught.error)
 
-        return self._call_with_config(render, input, traced(config, facts), run_type="prompt")
+        return self._call_with_config(run, input, traced(config, facts), run_type="prompt")
 
     @override
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> PromptValue:
-        """Do what `invoke` does, in async code."""
-        pulled = _Pulled()
-        with pulled.caught:
-            pulled.record = await self.apull()
-        facts = self._facts(pulled.record)
+        """Async version of `invoke`."""
+        record = None
+        with (caught := Caught()):  # raised again within the run, so that the run shows it
+            record = await self.apull()
+        facts = self._facts(record)
 
-        async def render(value: Any, run_manager: AsyncCallbackManagerForChainRun) -> PromptValue:
+        async def run(value: Any, run_manager: AsyncCallbackManagerForChainRun) -> PromptValue:
             name_ancestors(run_manager, facts)
-            return self._value(pulled.get(), value)
+            return self._value(record, value, caught.error)
 
-        return await self._acall_with_config(render, input, traced(config, facts), run_type="prompt")
+        return await self._acall_with_config(run, input, traced(config, facts), run_type="prompt")
 
-    def _value(self, record: PromptRecord, given: Any) -> PromptValue:
+    def _value(self, record: PromptRecord | None, given: Any, error: BaseException | None = None) -> PromptValue:
+        if record is None:
+            raise error or RuntimeError("nothing was fetched")
         values = given if isinstance(given, Mapping) else self._named(record, given)
         messages, origin = self._messages(record, values), Origin(self.address, record)
         return ManagedPromptValue(messages=messages, promptrun_trace=self._facts(record), promptrun_origin=origin)
 
     def _named(self, record: PromptRecord, value: Any) -> dict[str, Any]:
-        """Find the name for a value that came without one: that of the only variable, or the conversation."""
-        names = [name for name in record.variables if name not in self.partial_variables] or [CONVERSATION]
+        """Name a bare value after the only variable, or the conversation."""
+        names = [name for name in record.variables if name not in self.partial_variables] or [_CONVERSATION]
         if len(names) == 1:
             return {names[0]: value}
         raise TypeError(f"{self.label} has the variables {', '.join(names)}: pass a dict, not {type(value).__name__}.")
@@ -227,20 +413,20 @@ class PromptrunPrompt(CurrentPrompt):
     def _messages(self, record: PromptRecord, given: Mapping[str, Any]) -> list[BaseMessage]:
         partials = {name: value() if callable(value) else value for name, value in self.partial_variables.items()}
         values = {**partials, **given}
-        conversation = None if CONVERSATION in record.variables else values.pop(CONVERSATION, None)
+        conversation = None if _CONVERSATION in record.variables else values.pop(_CONVERSATION, None)
         if self.missing == "error":
             check_values(record.prompt, values, prompt=self.label, version=record.version)
-        managed = _MESSAGES[self.role](rendered(record.prompt, values))
-        return [managed, *conversation_of(conversation)]
+        managed = _MESSAGES[self.role](render(record.prompt, values))
+        return [managed, *read_conversation(conversation)]
 
     def _facts(self, record: PromptRecord | None) -> dict[str, Any]:
-        """Metadata of a run."""
+        """Return the metadata of a run."""
         tag = self.tag if record is None else record.tag or self.tag
         version = self.version if record is None else record.version
         facts = {PROJECT: self.project_id, TAG: None if tag is None else str(tag), VERSION: version}
         return {name: fact for name, fact in facts.items() if fact is not None}
 
-    # The model that it was written for.
+    # The model that the prompt was written for.
 
     @overload
     def chat_model(self, *, follow_model: Literal[False] = False, **overrides: Any) -> ChatPromptrun: ...
@@ -254,18 +440,18 @@ class PromptrunPrompt(CurrentPrompt):
         """Return the model that the record names, with its temperature, reached as the prompt is.
 
         Args:
-            follow_model: Whether to return a Runnable instead, which asks at each call whatever model the current
-                version names then: for messages that this prompt made, the version that they were made of.
+            follow_model: Whether to return a Runnable instead, which calls the model that the version names at the time
+                of each call: for messages that this prompt made, the version that they were made of.
             overrides: Fields of the model that win over the record and over the prompt's connection.
 
         Raises:
             ValueError: The record names no model.
-            PromptrunError: The prompt cannot be had.
+            PromptrunError: The prompt cannot be fetched.
         """
         check_overrides(ChatPromptrun, overrides)
         if follow_model:
             return FollowingModel(self, overrides)
-        return model_of(ChatPromptrun, self, self.pull(), overrides)
+        return make_model(ChatPromptrun, self, self.pull(), overrides)
 
     @overload
     async def achat_model(self, *, follow_model: Literal[False] = False, **overrides: Any) -> ChatPromptrun: ...
@@ -276,65 +462,115 @@ class PromptrunPrompt(CurrentPrompt):
     async def achat_model(
         self, *, follow_model: bool = False, **overrides: Any
     ) -> ChatPromptrun | Runnable[LanguageModelInput, AIMessage]:
-        """Do what `chat_model` does, in async code."""
+        """Async version of `chat_model`."""
         check_overrides(ChatPromptrun, overrides)
         if follow_model:
             return FollowingModel(self, overrides)
-        return model_of(ChatPromptrun, self, await self.apull(), overrides)
+        return make_model(ChatPromptrun, self, await self.apull(), overrides)
+
+    # The connection, copies and pickles.
+
+    @override
+    def close(self) -> None:
+        """Release the shared connections, and end all watching and refreshing. The next call starts again."""
+        if (hold := self._private().get("_hold")) is not None:
+            hold.close()
+        super().close()
+
+    @override
+    async def aclose(self) -> None:
+        """Async version of `close`."""
+        self.close()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a field; watching what was fetched with the old value ends."""
+        hold = self._private().get("_hold")
+        super().__setattr__(name, value)
+        if hold is not None and name in type(self).model_fields:
+            hold.end()
+            self.__pydantic_private__ = {"_transport": None}
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Keep the fields, and say which of them cannot be kept."""
+        for name, value in self.partial_variables.items():
+            check_picklable(type(self).__name__, f"partial_variables[{name!r}]", value)
+        state = super().__getstate__()
+        return {
+            **state,
+            "__dict__": {name: value for name, value in state["__dict__"].items() if name != "prompt_cache"},
+        }
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """Start with an empty cache; version 0.1.0 kept it as `family`."""
+        fields = {name: value for name, value in state["__dict__"].items() if name != "family"}
+        super().__setstate__({**state, "__dict__": {**fields, "prompt_cache": PromptCache()}})
+
+    def _private(self) -> dict[str, Any]:
+        return self.__pydantic_private__ or {}
+
+    def _identity(self) -> Identity:
+        """Return what copies must have in common to share what was fetched."""
+        return tuple(getattr(self, name) for name in type(self).model_fields if name not in _OF_ONE_COPY)
+
+    def _held_entry(self) -> Hold:
+        """Return the hold on what keeps the record current, taken at the first call."""
+        hold: Hold | None = self._private().get("_hold")
+        if hold is None:
+            hold = Hold(self.prompt_cache.find_or_make(self._identity(), self._new_entry))
+            # of threads that come first together one wins
+            hold = self._private().setdefault("_hold", hold)
+        return hold
+
+    def _new_entry(self) -> Entry:
+        query, transport, callbacks = self.selector, new_transport(self), Callbacks(self.api_key, self.on_change)
+        fallback = None
+        if self.fallback is not None:
+            project = PromptProject(id=self.project_id)
+            fallback = PromptRecord(prompt=self.fallback, version=FALLBACK_VERSION, tag=self.tag, project=project)
+        refresher = Refresher(
+            PromptSource(self, transport, query, self.label, callbacks),
+            Freshness(self.refresh if self.version is None else None, time.monotonic),
+            callbacks,
+            file=None if self.cache_dir is None else RecordFile(self.cache_dir, self.base_url, query),
+            fallback=fallback,
+        )
+        return Entry(refresher, transport, callbacks)
 
 
-class _Pulled:
-    """A record, or the error that came instead: it is raised within the run, so that the run shows it."""
-
-    def __init__(self) -> None:
-        self.caught = Caught()
-        self.record: PromptRecord | None = None
-
-    def get(self) -> PromptRecord:
-        if self.record is None:
-            raise self.caught.error or RuntimeError("nothing was pulled")
-        return self.record
-
-
-_MESSAGES = {"system": SystemMessage, "user": HumanMessage}
+def _interval(seconds: float | None) -> float:
+    if seconds is None:
+        return SHORTEST_POLL
+    if SHORTEST_POLL <= seconds <= LONGEST_POLL:  # false for nan, too
+        return seconds
+    raise ValueError(
+        f"`interval` must be {SHORTEST_POLL:g} s at least, or Promptrun limits the rate, and {LONGEST_POLL / 86_400:g} "
+        f"days at most; it is {seconds!r}."
+    )
 
 
 def model_from_prompt(kind: type[M], prompt: Runnable[Any, Any] | str | None, arguments: Mapping[str, Any]) -> M:
     """Make the model of a class that a prompt names; `ChatPromptrun.from_prompt` describes the arguments."""
     named, overrides = _named_prompt(kind, prompt, arguments)
-    return model_of(kind, named, named.pull(), overrides)
+    return make_model(kind, named, named.pull(), overrides)
 
 
 async def amodel_from_prompt(kind: type[M], prompt: Runnable[Any, Any] | str | None, arguments: Mapping[str, Any]) -> M:
     """Async version of `model_from_prompt`."""
     named, overrides = _named_prompt(kind, prompt, arguments)
-    return model_of(kind, named, await named.apull(), overrides)
+    return make_model(kind, named, await named.apull(), overrides)
 
 
 def _named_prompt(
     model: type[ChatPromptrun], prompt: Runnable[Any, Any] | str | None, arguments: Mapping[str, Any]
 ) -> tuple[PromptrunPrompt, dict[str, Any]]:
-    """Sort the arguments of `ChatPromptrun.from_prompt`.
-
-    Args:
-        model: The class of the model.
-        prompt: A prompt, the id of its project, or None where `project_id` is among the arguments.
-        arguments: Fields of the prompt, where none was given, and of the model; both share those of the connection.
-
-    Returns:
-        The prompt, and the fields of the model.
-
-    Raises:
-        ValidationError: An argument is a field of neither.
-    """
-    kind = PromptrunPrompt
-    if isinstance(prompt, kind):
+    """Sort arguments into those of the prompt and those of the model; both share those of the connection."""
+    if isinstance(prompt, PromptrunPrompt):
         check_overrides(model, arguments)
         return prompt, dict(arguments)
     connection = ConnectionFields.model_fields.keys()
-    own = kind.model_fields.keys() - connection - {"name"}
+    own = PromptrunPrompt.model_fields.keys() - connection - {"name"}
     given = {} if prompt is None else {"project_id": prompt}
     named = {name: value for name, value in arguments.items() if name in own or name in connection}
     overrides = {name: value for name, value in arguments.items() if name not in own}
     check_overrides(model, overrides, frozenset(own))
-    return kind(**given | named), overrides
+    return PromptrunPrompt(**given | named), overrides

@@ -16,7 +16,7 @@ from langchain_promptrun._errors.mapping import error_from_document
 from langchain_promptrun._responses.body import Body
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun.errors import PromptrunResponseError
-from langchain_promptrun.prompts.template import variables_of
+from langchain_promptrun.prompts.template import find_variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -131,7 +131,7 @@ class PromptRecord(_Wire):
     @property
     def variables(self) -> tuple[str, ...]:
         """Names of the text's variables, in the order of their first appearance."""
-        return variables_of(self.prompt)
+        return find_variables(self.prompt)
 
     @property
     def is_fallback(self) -> bool:

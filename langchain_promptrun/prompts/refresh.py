@@ -1,144 +1,552 @@
-"""When a managed prompt is asked for again, and what counts as news: a state machine with a clock handed in. Pure.
-
-A prompt is fresh for so many seconds. After failures it is left alone as Promptrun's Node SDK does it: a 429 doubles
-the wait, up to 16 times; from the third failure in a row on, other errors stretch it by half, up to 4 times; it is
-never longer than 5 minutes. The wait grows from those seconds where a good record is served, and from 5 at most where
-there is none, or only a substitute.
-"""
+"""Refreshing of managed prompts, on one background thread for all threads and event loops of a process."""
 
 from __future__ import annotations
 
+import asyncio
+import copy
+import logging
 import math
-from dataclasses import dataclass
-from http import HTTPStatus
-from typing import TYPE_CHECKING
+import os
+import threading
+import weakref
+from collections import defaultdict, deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from contextvars import Context, ContextVar, copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
-from langchain_promptrun.errors import (
-    PromptrunAPIError,
-    PromptrunConnectionError,
-    PromptrunError,
-    PromptrunRateLimitError,
-    PromptrunTimeoutError,
-)
+from typing_extensions import override
+
+from langchain_promptrun.errors import PromptrunError
+from langchain_promptrun.prompts.cache import may_pass
 from langchain_promptrun.prompts.record import PromptChange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
+    from types import TracebackType
 
+    from langchain_promptrun._http.transport import Transport
+    from langchain_promptrun.prompts.cache import Freshness
+    from langchain_promptrun.prompts.fetch import Callbacks, PromptSource
     from langchain_promptrun.prompts.record import PromptRecord
+    from langchain_promptrun.prompts.storage import RecordFile
 
-SHORTEST_POLL = 5.0
-"""Fewest seconds between two polls, as in Promptrun's Node SDK."""
-LONGEST_POLL = 30 * 86_400.0
-"""Most seconds between two polls, which every system's threads can wait for."""
-LONGEST_WAIT = 300.0
-"""Most seconds to wait after a failure."""
+T = TypeVar("T")
+P = ParamSpec("P")
 
-_SHORTEST_WAIT = 1.0
-_SECONDS_BETWEEN_WARNINGS = 60.0
-_PATIENT_FAILURES = 3
-_DEFAULT_REFRESH = 60.0
-_PASSING = (
-    *(PromptrunConnectionError, PromptrunTimeoutError, PromptrunRateLimitError, PromptrunAPIError),
-    # what a key function may raise
-    *(ConnectionError, TimeoutError),
-)
+THREAD = "promptrun-prompt"
+_HELPER = f"{THREAD}-helper"
+_REQUESTS_AT_ONCE = 64
+"""Most requests on their way to one address."""
+
+logger = logging.getLogger("langchain_promptrun")
 
 
-@dataclass(slots=True)
-class Freshness:
-    """What is known of a prompt, and for how long.
+class Caught:
+    """Keeps the exception of a block, but for the end of a task."""
 
-    Attributes:
-        refresh: Seconds that a record is fresh; None: for ever, as a version never changes.
-        clock: Seconds, never going back.
-        record: The last good record.
-        is_lasting: Whether the record is all that will ever be needed.
-    """
+    def __init__(self, kind: type[BaseException] = Exception) -> None:
+        self._kind = kind
+        self.error: BaseException | None = None
 
-    refresh: float | None
-    clock: Callable[[], float]
-    record: PromptRecord | None = None
-    is_lasting: bool = False
-    _is_good: bool = False
-    _asked: float = -math.inf
-    _warned: float = -math.inf
-    _error: PromptrunError | None = None
-    _failures: int = 0
-    _multiplier: float = 1.0
+    def __enter__(self) -> None:
+        """Nothing was caught yet."""
 
-    def due_in(self, interval: float | None = None) -> float:
-        """Seconds until it is time to ask again; 0 or less when it is.
-
-        Args:
-            interval: Seconds between two requests, in place of `refresh`.
-        """
-        if self.is_lasting:
-            return math.inf
-        wait = self.refresh if interval is None else interval
-        if self._failures:
-            wait = self._wait_after_failure(_DEFAULT_REFRESH if wait is None else wait)
-        return self._asked + (wait or 0.0) - self.clock()
-
-    def refusal(self) -> PromptrunError | None:
-        """The error of a rate limit that still holds, while there is no record to serve."""
-        error = self._error
-        return error if _is_rate_limit(error) and self.due_in() > 0 else None
-
-    def succeeded(self, record: PromptRecord) -> PromptChange | None:
-        """A record came; returns the change that it is."""
-        old, self.record, self._is_good = self.record, record, True
-        self._asked = self.clock()
-        self._error, self._failures, self._multiplier = None, 0, 1.0
-        self.is_lasting = self.refresh is None
-        return PromptChange(old, record) if old is not None and old.differs(record) else None
-
-    def failed(self, error: Exception, substitute: PromptRecord | None = None) -> bool:
-        """No record came.
-
-        Args:
-            error: Why.
-            substitute: What to serve where there was no good record yet, and the error may pass.
-
-        Returns:
-            Whether to warn that an older record is served; true once a minute.
-        """
-        self._asked = self.clock()
-        self._error = error if isinstance(error, PromptrunError) else None
-        self._failures += 1
-        if _is_rate_limit(self._error):
-            self._multiplier = min(self._multiplier * 2, 16)
-        elif self._failures >= _PATIENT_FAILURES:
-            self._multiplier = max(self._multiplier, min(self._multiplier * 1.5, 4))
-        if may_pass(error):
-            self.record = self.record or substitute
-        return self.record is not None and self.may_warn()
-
-    def may_warn(self) -> bool:
-        """Whether the last warning is a minute ago; the answer yes counts as one."""
-        now = self.clock()
-        if now - self._warned < _SECONDS_BETWEEN_WARNINGS:
+    def __exit__(self, _: object, error: BaseException | None, trace: TracebackType | None) -> bool:
+        if not isinstance(error, self._kind) or isinstance(error, asyncio.CancelledError | GeneratorExit):
             return False
-        self._warned = now
+        # the frames of a request hold the key
+        self.error = error.with_traceback(None) if isinstance(error, PromptrunError) else error
         return True
 
-    def _wait_after_failure(self, interval: float) -> float:
-        """What the interval has grown to, or what the server asked for.
 
-        While there is nothing to serve, a rate limit holds no longer than it says itself.
-        """
-        asked_for = self._error.retry_after if self._error is not None else None
-        first = interval if self._is_good else min(interval, SHORTEST_POLL)
-        grown = max(first, _SHORTEST_WAIT) * self._multiplier
-        if self.record is None and asked_for is not None and _is_rate_limit(self._error):
-            grown = _SHORTEST_WAIT
-        return min(max(grown, asked_for or 0.0), LONGEST_WAIT)
+class DaemonThreads(ThreadPoolExecutor):
+    """Runs each job in a daemon thread of its own, for which the interpreter does not wait.
+
+    The look-up of a host name can hang, and nothing can stop it.
+    """
+
+    @override
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+        future.set_running_or_notify_cancel()
+        job = partial(fn, *args, **kwargs)
+        threading.Thread(target=_work, args=(future, job), name=_HELPER, daemon=True).start()
+        return future
+
+    @override
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Return at once."""
 
 
-def may_pass(error: Exception | None) -> bool:
-    """Whether the server or the way to it is at fault, and not the request: the project, the tag, the key."""
-    return isinstance(error, _PASSING)
+def _work(future: Future[T], job: Callable[[], T]) -> None:
+    with (caught := Caught(BaseException)):
+        future.set_result(job())
+    if caught.error is not None:
+        future.set_exception(caught.error)
 
 
-def _is_rate_limit(error: PromptrunError | None) -> bool:
-    return error is not None and error.status_code == HTTPStatus.TOO_MANY_REQUESTS
+class BackgroundLoop:
+    """An event loop on a daemon thread; both end with the last reference to this object."""
+
+    def __init__(self) -> None:
+        self.loop = loop = asyncio.new_event_loop()
+        self.threads = DaemonThreads()
+        loop.set_default_executor(self.threads)
+        self.limits: defaultdict[str, asyncio.Semaphore] = defaultdict(partial(asyncio.Semaphore, _REQUESTS_AT_ONCE))
+        stop = asyncio.Event()
+        self._thread = threading.Thread(target=_run_until, args=(loop, stop), name=THREAD, daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:
+            loop.close()
+            raise
+        self.ending = weakref.finalize(self, loop.call_soon_threadsafe, stop.set)
+        self.ending.atexit = False
+
+    def is_running_here(self) -> bool:
+        """Return whether the caller is on the loop's thread."""
+        return threading.current_thread() is self._thread
+
+    def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine on the loop, in a copy of the current context."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+
+def _run_until(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(stop.wait())
+
+
+class _Process:
+    """The background loop of this process, and the refreshers that a fork resets."""
+
+    def __init__(self) -> None:
+        self.refreshers: weakref.WeakSet[Refresher] = weakref.WeakSet()
+        self._inherited: list[BackgroundLoop] = []
+        self._reset()
+
+    def _reset(self) -> None:
+        self._lock = threading.RLock()
+        self._loop: Callable[[], BackgroundLoop | None] = lambda: None
+
+    def loop(self) -> BackgroundLoop:
+        with self._lock:
+            if (found := self._loop()) is None:
+                found = BackgroundLoop()
+                self._loop = weakref.ref(found)
+            return found
+
+    def forked(self) -> None:
+        if (inherited := self._loop()) is not None:
+            # to end or collect the loop would stir the parent's, with which it shares its selector
+            inherited.ending.detach()
+            self._inherited.append(inherited)
+        self._reset()
+        for refresher in tuple(self.refreshers):
+            refresher.reset()
+
+
+class Stop:
+    """Whether watching ended."""
+
+    is_set = False
+
+
+class Outcome(NamedTuple):
+    """What a request brought: a record, or an error and perhaps a record on disk."""
+
+    record: PromptRecord | None = None
+    error: BaseException | None = None
+    stored: PromptRecord | None = None
+
+
+Pending = Future["BaseException | None"]
+"""A request on its way, which ends with its error, or None."""
+
+_fetching: ContextVar[tuple[Pending, ...]] = ContextVar("promptrun_fetching", default=())
+"""Requests that the code which runs here is a part of."""
+
+
+class Refresher:
+    """Keeps one record current: one request at a time for all callers, and none waits who can be served.
+
+    Args:
+        source: Where the record comes from.
+        freshness: When to fetch the record again.
+        callbacks: Told of changes, one after the other.
+        file: Where the last good record is kept.
+        fallback: What to serve where nothing was ever fetched.
+    """
+
+    def __init__(
+        self,
+        source: PromptSource,
+        freshness: Freshness,
+        callbacks: Callbacks,
+        *,
+        file: RecordFile | None = None,
+        fallback: PromptRecord | None = None,
+    ) -> None:
+        self.freshness = freshness
+        self._source = source
+        self._callbacks = weakref.ref(callbacks)
+        self._file = file
+        self._fallback = fallback
+        self.reset()
+        _process.refreshers.add(self)
+
+    def reset(self) -> None:
+        """Forget what is on its way; after a fork the threads are the parent's."""
+        # a lock that the same thread may take again: what is collected may end here at any time
+        self._lock = threading.RLock()
+        self._pending: Pending | None = None
+        self._running: set[Future[Any]] = set()
+        self._wakers: set[Waker] = set()
+        self._untold: deque[PromptChange] = deque()
+        self._is_telling = False
+        self._background: BackgroundLoop | None = None
+
+    # Serving.
+
+    def get(self) -> PromptRecord:
+        """Return the record; wait for it where there is none."""
+        record = self._serve()
+        while record is None:
+            pending = self.request()
+            if pending is not None:
+                self._check_not_within(pending)
+                pending.result()
+            record = self.served(pending)
+        return record
+
+    async def aget(self) -> PromptRecord:
+        """Async version of `get`."""
+        record = self._serve()
+        while record is None:
+            pending = self.request()
+            if pending is not None:
+                self._check_not_within(pending, waits=True)
+                await _finished(pending)
+            record = self.served(pending)
+        return record
+
+    def _serve(self) -> PromptRecord | None:
+        """Return the record, and refresh it in the background where it is stale."""
+        record = self.freshness.record
+        if record is None:
+            with self._lock:
+                refusal = self.freshness.refusal()
+            if refusal is not None:
+                raise copy.copy(refusal)
+        elif self.freshness.due_in() <= 0:
+            self.request(context=Context())
+        return record
+
+    def served(self, pending: Pending | None) -> PromptRecord | None:
+        """Return the record; raise what the request ended with, where there is none."""
+        record = self.freshness.record
+        error = pending.result() if pending is not None and pending.done() else None
+        if record is None and error is not None:
+            # one error is raised by all that waited for it
+            raise copy.copy(error) if isinstance(error, PromptrunError) else error
+        return record
+
+    def _check_not_within(self, pending: Pending, *, waits: bool = False) -> None:
+        if pending in _fetching.get():
+            raise RuntimeError(
+                f"{self._source.label} is asked for within its own first request (by the function for its key, or a "
+                "hook of its client), which would wait for itself."
+            )
+        background = self._background
+        if not waits and background is not None and background.is_running_here():
+            raise RuntimeError(
+                f"{self._source.label} is asked for on the event loop that fetches prompts, which would wait for "
+                "itself. Use `apull` there."
+            )
+
+    # Requests.
+
+    def request(
+        self, *, context: Context | None = None, interval: float | None = None, stop: Stop | None = None
+    ) -> Pending | None:
+        """Return the request on its way, or begin one where the record is due."""
+        with self._lock:
+            if self.freshness.record is not None and self.freshness.due_in(interval) > 0:
+                return None
+            if stop is not None and stop.is_set:
+                return None
+            if (pending := self._pending) is None:
+                self._pending = pending = Future()
+                self._begin(pending, copy_context() if context is None else context)
+            return pending
+
+    def _begin(self, pending: Pending, context: Context) -> None:
+        try:
+            background = self._background = self._background or _process.loop()
+        except RuntimeError as error:  # there are too many threads, or the interpreter is ending
+            self._land(pending, Outcome(error=error))
+            return
+        running = context.run(background.start, self._fetch(pending, background.limits))
+        self._running.add(running)
+        running.add_done_callback(partial(self._finish, pending))
+
+    async def _fetch(self, pending: Pending, limits: defaultdict[str, asyncio.Semaphore]) -> Outcome:
+        _fetching.set((*_fetching.get(), pending))
+        record = None
+        # also what would end the thread of all prompts: SystemExit of a key function
+        with (caught := Caught(BaseException)):
+            async with limits[self._source.base_url]:
+                record = await self._source.fetch()
+        outcome = Outcome(record, caught.error)
+        if self._file is not None:
+            with suppress(RuntimeError):  # the interpreter is ending and starts no thread
+                return await asyncio.to_thread(self._use_file, self._file, outcome)
+        return outcome
+
+    def _use_file(self, file: RecordFile, outcome: Outcome) -> Outcome:
+        """Write a good record; read one where none came and none is known."""
+        try:
+            if outcome.record is not None:
+                file.write(outcome.record)
+            elif self.freshness.record is None and may_pass(outcome.error):
+                return outcome._replace(stored=file.read())
+        except (OSError, ValueError) as error:  # ValueError: the record holds what JSON cannot
+            if self.freshness.may_warn():
+                logger.warning("%s cannot be kept in `cache_dir`: %s", self._source.label, error)
+        return outcome
+
+    def _finish(self, pending: Pending, running: Future[Outcome]) -> None:
+        is_stopped = running not in self._running
+        self._running.discard(running)
+        if not running.cancelled():
+            self._land(pending, running.result())
+        elif is_stopped:
+            self._land(pending, Outcome())
+        else:
+            error = RuntimeError(f"{self._source.label}: the request was cancelled by a key function or a hook.")
+            self._land(pending, Outcome(error=error))
+
+    def _land(self, pending: Pending, outcome: Outcome) -> None:
+        warns = False
+        with self._lock:
+            if self._pending is pending:
+                self._pending = None
+                if outcome.record is not None:
+                    self._succeed(outcome.record)
+                elif outcome.error is not None:
+                    warns = self.freshness.fail(outcome.error, outcome.stored or self._fallback)
+        if warns:
+            self._warn(outcome.error)
+        pending.set_result(outcome.error)
+        self.wake()
+        self._tell()
+
+    def _succeed(self, record: PromptRecord) -> None:
+        change = self.freshness.succeed(record)
+        if change is not None:
+            self._untold.append(change)
+
+    def _warn(self, error: BaseException | None) -> None:
+        record = self.freshness.record
+        what = "the fallback text" if record is None or record.is_fallback else f"version {record.version}"
+        status = getattr(error, "status_code", None)
+        why = type(error).__name__ if status is None else f"{type(error).__name__}, status {status}"
+        logger.warning("%s could not be refreshed (%s); %s is served.", self._source.label, why, what)
+
+    def stop(self) -> None:
+        """End the requests on their way, also for good: the next call begins again."""
+        with self._lock:
+            running, self._running = self._running, set()
+            self._background = None
+        for future in running:
+            future.cancel()
+        self.wake()
+
+    # Changes.
+
+    def _tell(self) -> None:
+        """Call `on_change` in a thread, for one change after the other."""
+        with self._lock:
+            background = self._background
+            if not self._untold or self._is_telling or background is None:
+                return
+            self._is_telling = True
+        with suppress(RuntimeError):  # the interpreter is ending and starts no thread
+            background.threads.submit(self._tell_all)
+
+    def _tell_all(self) -> None:
+        while True:
+            with self._lock:
+                if not self._untold:
+                    self._is_telling = False
+                    return
+                change = self._untold.popleft()
+            callbacks = self._callbacks()
+            on_change = None if callbacks is None else callbacks.on_change
+            del callbacks
+            if on_change is not None:
+                try:
+                    on_change(*change)
+                except Exception:
+                    logger.exception("`on_change` of %s failed", self._source.label)
+            del on_change
+
+    def watch(self, interval: float, stop: Stop) -> Generator[PromptChange]:
+        """Yield changes as they come, fetching the record every so many seconds, until `stop` is set."""
+        watch, waker = _Watch(self, interval, stop), ThreadWaker()
+        with self._woken(waker):
+            while not watch.is_over():
+                if (change := watch.step()) is not None:
+                    yield change
+                elif not watch.is_over():
+                    waker.wait(watch.pause())
+
+    async def awatch(self, interval: float, stop: Stop) -> AsyncGenerator[PromptChange]:
+        """Async version of `watch`."""
+        watch, waker = _Watch(self, interval, stop), TaskWaker()
+        with self._woken(waker):
+            while not watch.is_over():
+                if (change := watch.step()) is not None:
+                    yield change
+                elif not watch.is_over():
+                    await waker.wait(watch.pause())
+
+    def wake(self) -> None:
+        """Make all that watch look again."""
+        for waker in tuple(self._wakers):
+            waker.wake()
+
+    @contextmanager
+    def _woken(self, waker: Waker) -> Iterator[None]:
+        self._wakers.add(waker)
+        try:
+            yield
+        finally:
+            self._wakers.discard(waker)
+
+
+class Entry:
+    """Refresher, transport and callbacks of prompts that ask in the same way; the last of them ends the requests."""
+
+    __slots__ = ("__weakref__", "_callbacks", "refresher", "transport")
+
+    def __init__(self, refresher: Refresher, transport: Transport, callbacks: Callbacks) -> None:
+        self.refresher = refresher
+        self.transport = transport
+        self._callbacks = callbacks
+        # weakly, as the refresher may lead to the prompt through a client of the caller's
+        weakref.finalize(self, _stop, weakref.ref(refresher)).atexit = False
+
+
+def _stop(refresher: weakref.ref[Refresher]) -> None:
+    if (found := refresher()) is not None:
+        found.stop()
+
+
+class Hold:
+    """One prompt's hold on an entry, and the end of its watching."""
+
+    __slots__ = ("entry", "stop")
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self.stop = Stop()
+
+    def end(self) -> None:
+        """End the prompt's watching, and the requests of the prompt and its copies."""
+        stop, self.stop = self.stop, Stop()
+        stop.is_set = True
+        self.entry.refresher.stop()
+
+    def close(self) -> None:
+        """Likewise, and release the connections."""
+        self.end()
+        self.entry.transport.close()
+
+
+class Waker(Protocol):
+    """Wakes a thread or a task that watches."""
+
+    def wake(self) -> None:
+        """End the wait, from any thread."""
+
+
+class ThreadWaker:
+    """Lets a thread wait for changes."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def wake(self) -> None:
+        """End the wait."""
+        self._event.set()
+
+    def wait(self, seconds: float | None) -> None:
+        """Wait for a wake, so long at most."""
+        self._event.wait(seconds)
+        self._event.clear()
+
+
+class TaskWaker:
+    """Lets a task wait for changes."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._event = asyncio.Event()
+
+    def wake(self) -> None:
+        """End the wait, from any thread."""
+        with suppress(RuntimeError):  # the loop is closed, and the task with it
+            self._loop.call_soon_threadsafe(self._event.set)
+
+    async def wait(self, seconds: float | None) -> None:
+        """Wait for a wake, so long at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+        self._event.clear()
+
+
+async def _finished(pending: Pending) -> None:
+    """Wait in a task; one that gives up leaves the request to the others."""
+    waker = TaskWaker()
+    pending.add_done_callback(lambda _: waker.wake())
+    await waker.wait(None)
+
+
+class _Watch:
+    """What one that watches has seen."""
+
+    def __init__(self, refresher: Refresher, interval: float, stop: Stop) -> None:
+        self._refresher = refresher
+        self._interval = interval
+        self._stop = stop
+        self._seen: PromptRecord | None = None
+        self._pending: Pending | None = None
+
+    def is_over(self) -> bool:
+        return self._stop.is_set or (self._seen is not None and self._refresher.freshness.is_final)
+
+    def step(self) -> PromptChange | None:
+        """Return a change, or see to it that one can be waited for."""
+        refresher, seen = self._refresher, self._seen
+        record = refresher.served(self._pending)
+        self._seen = record
+        if seen is not None and record is not None and record.differs(seen):
+            return PromptChange(seen, record)
+        self._pending = refresher.request(interval=self._interval, stop=self._stop)
+        return None
+
+    def pause(self) -> float | None:
+        """Return the seconds until the next request; None while one is on its way."""
+        if self._pending is not None:
+            return None
+        seconds = self._refresher.freshness.due_in(self._interval)
+        return None if seconds == math.inf else max(seconds, 0.0)
+
+
+_process = _Process()
+# Windows cannot fork
+getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_process.forked)

@@ -1,7 +1,7 @@
-"""The last good records on disk, so that a process starts while Promptrun is down.
+"""Storage of the last good records on disk, for processes that start while Promptrun is down.
 
-A file holds a record as Promptrun sent it, and nothing else: no key and no header. Its name tells one address, project,
-and tag or version from another, and not the key.
+A file holds a record as Promptrun sent it, without key and headers. The file's name is a hash of address, project, and
+tag or version.
 """
 
 from __future__ import annotations
@@ -24,26 +24,22 @@ if TYPE_CHECKING:
 _PRIVATE_FOLDER = 0o700
 
 
-class Shelf:
-    """The place of one prompt in a folder.
+class RecordFile:
+    """Reads and writes the file of one prompt.
 
     Args:
-        folder: The folder, which may begin with `~`; it is made when it is needed.
-        base_url: Where the prompt comes from.
-        query: Which prompt it is.
+        folder: Folder of all files, which may begin with `~`; made when it is needed.
+        base_url: Address of the API.
+        query: Query of GET /prompt.
     """
 
     def __init__(self, folder: str, base_url: str, query: Mapping[str, str | int]) -> None:
         identity = "\n".join([base_url, *(f"{name}={value}" for name, value in sorted(query.items()))])
-        self.path = _at_home(Path(folder)) / f"prompt-{hashlib.sha256(identity.encode()).hexdigest()[:40]}.json"
+        self.path = _expand_home(Path(folder)) / f"prompt-{hashlib.sha256(identity.encode()).hexdigest()[:40]}.json"
         self._written: bytes | None = None
 
     def write(self, record: PromptRecord) -> None:
-        """Replace the file, at once or not at all; only its owner may read it.
-
-        Raises:
-            OSError: It cannot be written.
-        """
+        """Replace the file atomically; only its owner may read it."""
         data = record.to_wire()
         if data == self._written and self.path.exists():
             return
@@ -63,19 +59,14 @@ class Shelf:
         self._written = data
 
     def read(self) -> PromptRecord | None:
-        """Read the record; None where there is none that can be read.
-
-        Raises:
-            OSError: The file is there and cannot be read.
-        """
+        """Return the record, or None where the file is missing or holds something else."""
         try:
             return read_record(self.path.read_bytes())
         except (FileNotFoundError, PromptrunError):
             return None
 
 
-def _at_home(folder: Path) -> Path:
-    """Find the folder of a user."""
-    with suppress(RuntimeError):  # there is no such user, and so it is a name like any other
+def _expand_home(folder: Path) -> Path:
+    with suppress(RuntimeError):  # there is no such user: a name like any other
         return folder.expanduser()
     return folder

@@ -11,7 +11,7 @@ from pydantic import SecretStr, ValidationError
 from langchain_promptrun import ChatPromptrun, __version__
 from langchain_promptrun._config.defaults import chosen
 from langchain_promptrun._config.fields import ConnectionFields, ModelFields
-from langchain_promptrun.prompts.fields import PromptFields
+from langchain_promptrun.prompts import PromptrunPrompt
 
 KNOWN = "anthropic/claude-3.5-haiku"
 
@@ -229,7 +229,7 @@ def test_a_none_that_says_nothing_is_the_default(name):
     [
         (ModelFields, []),
         (ConnectionFields, []),
-        (PromptFields, ["keyword_advice"]),
+        (PromptrunPrompt, ["keyword_advice", "_hold"]),
     ],
 )
 def test_every_field_is_documented_below_its_name(fields, bare):

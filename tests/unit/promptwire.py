@@ -11,10 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 
 from langchain_promptrun import PromptrunPrompt
-from langchain_promptrun.prompts.fetch import Source
-from langchain_promptrun.prompts.follower import Follower
-from langchain_promptrun.prompts.functions import Functions
-from langchain_promptrun.prompts.refresh import Freshness
 
 PROJECT = "d0d52c6e-85ba-4025-a84c-3c99834fe2ac"
 
@@ -77,18 +73,10 @@ class PromptWire:
         }
         return PromptrunPrompt(**known | fields)
 
-    def follower(self, clock, refresh=60, *, own_loop=False, **more):
-        """A follower that asks this wire, with a clock of the test's, and threads with an event loop of their own."""
-        prompt = self.prompt(tag="prod")
-        source = Source(prompt, prompt._held(), prompt.selector, prompt.label, Functions())
-        source.is_interruptible, source.is_bound_to_loop = own_loop, not own_loop
-        return Follower(source, Freshness(refresh, clock), **more)
 
-
-async def pull(colour, follower):
-    """Ask a follower, or a prompt, in a thread or in this task."""
-    sync, async_ = (follower.get, follower.aget) if isinstance(follower, Follower) else (follower.pull, follower.apull)
-    return await (asyncio.to_thread(sync) if colour == "sync" else async_())
+async def pull(colour, prompt):
+    """Ask a prompt, in a thread or in this task."""
+    return await (asyncio.to_thread(prompt.pull) if colour == "sync" else prompt.apull())
 
 
 def run_apart(coroutine):

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from langchain_promptrun._cli.main import main
-from langchain_promptrun.prompts import refresh as _prompt_refresh
+from langchain_promptrun.prompts import cache as _prompt_refresh
 from langchain_promptrun.testing import PromptrunServer
 
 PROJECT = "d0d52c6e-85ba-4025-a84c-3c99834fe2ac"

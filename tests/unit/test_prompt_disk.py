@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from langchain_promptrun.prompts.record import PromptModel, PromptRecord
-from langchain_promptrun.prompts.storage import Shelf
+from langchain_promptrun.prompts.storage import RecordFile
 
 RECORD = PromptRecord(prompt="One {{x}}.", version=3, tag="prod", model=PromptModel(model="v/m"), temperature=0.5)
 QUERY = {"projectId": "p", "tag": "prod"}
@@ -18,7 +18,7 @@ URL = "https://h/v1"
 
 @pytest.fixture
 def shelf(tmp_path):
-    return Shelf(str(tmp_path / "deep" / "folder"), URL, QUERY)
+    return RecordFile(str(tmp_path / "deep" / "folder"), URL, QUERY)
 
 
 def files(shelf):
@@ -62,11 +62,13 @@ def test_the_file_holds_promptruns_own_spelling(shelf):
     ],
 )
 def test_each_address_project_tag_and_version_has_its_own_file(tmp_path, shelf, url, query):
-    assert Shelf(str(tmp_path), url, query).path.name != shelf.path.name
+    assert RecordFile(str(tmp_path), url, query).path.name != shelf.path.name
 
 
 def test_the_same_prompt_has_the_same_file_in_each_process(tmp_path):
-    assert Shelf(str(tmp_path), URL, QUERY).path == Shelf(str(tmp_path), URL, dict(reversed(QUERY.items()))).path
+    assert (
+        RecordFile(str(tmp_path), URL, QUERY).path == RecordFile(str(tmp_path), URL, dict(reversed(QUERY.items()))).path
+    )
 
 
 def test_what_is_there_is_not_written_again(shelf):
@@ -88,12 +90,12 @@ def test_a_file_that_somebody_removed_is_written_again(shelf):
 def test_a_folder_may_begin_with_the_users_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    Shelf("~/prompts", URL, QUERY).write(RECORD)
+    RecordFile("~/prompts", URL, QUERY).write(RECORD)
     assert len(list((tmp_path / "prompts").iterdir())) == 1
 
 
 def test_a_tilde_without_such_a_user_is_a_name_like_any_other():
-    assert Shelf("~no such user/x", URL, QUERY).path.parent == Path("~no such user/x")
+    assert RecordFile("~no such user/x", URL, QUERY).path.parent == Path("~no such user/x")
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(shelf, monkeypatch):

@@ -48,7 +48,7 @@ def test_it_shares_the_fields_of_the_connection_with_the_model():
 
 
 def test_tag_and_version_exclude_each_other():
-    assert "tag and version are both set" in refused(tag="prod", version=1)
+    assert "`tag` and `version` are both set" in refused(tag="prod", version=1)
 
 
 def test_a_version_has_no_tag():

@@ -98,7 +98,7 @@ def test_a_model_may_be_named_where_the_record_names_none(wire, model_of, name):
 def test_without_a_model_the_error_says_what_to_do(wire, model_of, model):
     wire.record["model"] = model
     with pytest.raises(
-        ValueError, match=rf"prompt {PROJECT} \(tag prod\) names no model in version 1: .* model=\.\.\."
+        ValueError, match=rf"prompt {PROJECT} \(tag prod\) names no model in version 1: .* pass `model`"
     ):
         model_of(wire.prompt(tag="prod"))
 

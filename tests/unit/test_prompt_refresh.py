@@ -15,8 +15,8 @@ from langchain_promptrun import (
     PromptrunResponseError,
     PromptrunTimeoutError,
 )
+from langchain_promptrun.prompts.cache import Freshness, may_pass
 from langchain_promptrun.prompts.record import PromptRecord
-from langchain_promptrun.prompts.refresh import Freshness, may_pass
 
 
 class Clock:
@@ -44,7 +44,7 @@ DOWN = PromptrunAPIError("down", status_code=503)
 
 def waits(freshness, *errors, **more):
     """The seconds to wait after each of some failures in a row, while a good record is served."""
-    freshness.succeeded(ONE)
+    freshness.succeed(ONE)
     return waits_without(freshness, *errors, **more)
 
 
@@ -52,7 +52,7 @@ def waits_without(freshness, *errors, **more):
     """The seconds to wait after each of some failures in a row."""
     found = []
     for error in errors:
-        freshness.failed(error)
+        freshness.fail(error)
         found.append(freshness.due_in(**more))
     return found
 
@@ -62,7 +62,7 @@ def test_nothing_known_is_due(fresh):
 
 
 def test_a_record_is_fresh_for_its_seconds(fresh, clock):
-    fresh.succeeded(ONE)
+    fresh.succeed(ONE)
     assert fresh.due_in() == 60
     clock.now += 59
     assert fresh.due_in() == 1
@@ -71,18 +71,18 @@ def test_a_record_is_fresh_for_its_seconds(fresh, clock):
 
 
 def test_an_interval_takes_the_place_of_the_seconds(fresh):
-    fresh.succeeded(ONE)
+    fresh.succeed(ONE)
     assert fresh.due_in(5) == 5
 
 
 def test_a_pinned_version_is_never_due_again(clock):
     fresh = Freshness(None, clock)
     assert fresh.due_in() <= 0
-    fresh.failed(DOWN, substitute=TWO)
+    fresh.fail(DOWN, substitute=TWO)
     assert fresh.due_in() == 5
-    assert not fresh.is_lasting
-    fresh.succeeded(ONE)
-    assert fresh.is_lasting
+    assert not fresh.is_final
+    fresh.succeed(ONE)
+    assert fresh.is_final
     assert fresh.due_in() == fresh.due_in(5) == math.inf
 
 
@@ -114,10 +114,10 @@ def test_without_a_record_a_rate_limit_grows_from_5_seconds_whatever_the_refresh
 @pytest.mark.parametrize("refresh", [60, 3600, None])
 def test_while_a_substitute_is_served_the_wait_grows_from_5_seconds(clock, refresh):
     fresh = Freshness(refresh, clock)
-    fresh.failed(DOWN, substitute=ONE)
+    fresh.fail(DOWN, substitute=ONE)
     assert fresh.due_in() == 5
     assert waits_without(fresh, DOWN, DOWN, LIMITED) == [5, 7.5, 15]
-    fresh.succeeded(TWO)
+    fresh.succeed(TWO)
     assert fresh.due_in() == (math.inf if refresh is None else refresh)
 
 
@@ -146,66 +146,66 @@ def test_an_interval_grows_as_the_seconds_do(fresh):
 def test_a_success_ends_the_waiting(fresh):
     waits(fresh, LIMITED, LIMITED)
     assert fresh.due_in() > 60
-    fresh.succeeded(ONE)
+    fresh.succeed(ONE)
     assert fresh.due_in() == 60
     assert waits(fresh, LIMITED) == [120]
 
 
 class TestChanges:
     def test_the_first_record_is_none(self, fresh):
-        assert fresh.succeeded(ONE) is None
+        assert fresh.succeed(ONE) is None
 
     def test_another_record_is_one_once(self, fresh):
-        fresh.succeeded(ONE)
-        assert fresh.succeeded(TWO) == (ONE, TWO)
-        assert fresh.succeeded(TWO) is None
+        fresh.succeed(ONE)
+        assert fresh.succeed(TWO) == (ONE, TWO)
+        assert fresh.succeed(TWO) is None
 
     def test_one_that_takes_the_place_of_a_substitute_is_one(self, fresh):
-        fresh.failed(DOWN, substitute=ONE)
-        assert fresh.succeeded(TWO) == (ONE, TWO)
+        fresh.fail(DOWN, substitute=ONE)
+        assert fresh.succeed(TWO) == (ONE, TWO)
 
     def test_what_does_not_matter_is_kept_all_the_same(self, fresh):
-        fresh.succeeded(ONE)
+        fresh.succeed(ONE)
         other = ONE.model_copy(update={"version_message": "x"})
-        assert fresh.succeeded(other) is None
+        assert fresh.succeed(other) is None
         assert fresh.record is other
 
 
 class TestFailures:
     def test_the_last_good_record_stays(self, fresh):
-        fresh.succeeded(ONE)
-        fresh.failed(DOWN, substitute=TWO)
+        fresh.succeed(ONE)
+        fresh.fail(DOWN, substitute=TWO)
         assert fresh.record is ONE
 
     def test_a_substitute_is_served_where_there_is_no_record(self, fresh):
-        fresh.failed(DOWN)
+        fresh.fail(DOWN)
         assert fresh.record is None
-        fresh.failed(DOWN, substitute=TWO)
+        fresh.fail(DOWN, substitute=TWO)
         assert fresh.record is TWO
 
     def test_a_warning_comes_once_a_minute(self, fresh, clock):
-        fresh.succeeded(ONE)
-        assert fresh.failed(DOWN)
-        assert not fresh.failed(DOWN)
+        fresh.succeed(ONE)
+        assert fresh.fail(DOWN)
+        assert not fresh.fail(DOWN)
         clock.now += 59
-        assert not fresh.failed(DOWN)
+        assert not fresh.fail(DOWN)
         clock.now += 1
-        assert fresh.failed(DOWN)
+        assert fresh.fail(DOWN)
 
     def test_an_error_that_is_raised_needs_no_warning(self, fresh):
-        assert not fresh.failed(DOWN)
+        assert not fresh.fail(DOWN)
 
     def test_a_rate_limit_holds_while_nothing_can_be_served(self, fresh, clock):
-        fresh.failed(LIMITED)
+        fresh.fail(LIMITED)
         assert fresh.refusal() is LIMITED
         clock.now += 10
         assert fresh.refusal() is None
 
     def test_other_errors_hold_nobody_back(self, fresh):
         assert fresh.refusal() is None
-        fresh.failed(DOWN)
+        fresh.fail(DOWN)
         assert fresh.refusal() is None
-        fresh.failed(ValueError("x"))
+        fresh.fail(ValueError("x"))
         assert fresh.refusal() is None
 
 
@@ -220,7 +220,7 @@ class TestFailures:
 )
 def test_a_substitute_stands_in_for_a_server_that_fails(fresh, error):
     assert may_pass(error)
-    assert fresh.failed(error, ONE)
+    assert fresh.fail(error, ONE)
     assert fresh.record is ONE
 
 
@@ -234,5 +234,5 @@ def test_a_substitute_stands_in_for_a_server_that_fails(fresh, error):
 )
 def test_none_stands_in_for_a_request_that_is_wrong(fresh, error):
     assert not may_pass(error)
-    assert not fresh.failed(error, ONE)
+    assert not fresh.fail(error, ONE)
     assert fresh.record is None

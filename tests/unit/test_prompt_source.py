@@ -1,4 +1,4 @@
-"""Claims of `_prompt_source`: the request of GET /prompt, and errors that name the prompt."""
+"""Requests of managed prompts: the request of GET /prompt, and errors that name the prompt."""
 
 import httpx
 import pytest
@@ -10,10 +10,8 @@ from langchain_promptrun import (
     PromptrunNotFoundError,
     PromptrunResponseError,
 )
-from langchain_promptrun.prompts.fetch import Source
-from langchain_promptrun.prompts.functions import Functions
 
-from .promptwire import PROJECT, PromptWire, run_apart
+from .promptwire import PROJECT, PromptWire
 
 
 @pytest.fixture
@@ -21,16 +19,11 @@ def wire():
     return PromptWire()
 
 
-@pytest.fixture(params=["sync", "async"])
+@pytest.fixture(params=["http_client", "http_async_client"])
 def fetch(request, wire):
-    """Fetches over the wire, as the fields of a prompt say."""
-
-    def fetch(**fields):
-        prompt = wire.prompt(**fields)
-        source = Source(prompt, prompt._held(), prompt.selector, prompt.label, Functions())
-        return source.fetch() if request.param == "sync" else run_apart(source.afetch())
-
-    return fetch
+    """Fetches over either kind of client, as the fields of a prompt say."""
+    other = {"http_client", "http_async_client"} - {request.param}
+    return lambda **fields: wire.prompt(**fields | dict.fromkeys(other)).pull()
 
 
 def test_the_request_is_the_documented_one(wire, fetch):
@@ -115,30 +108,3 @@ def test_a_lost_connection_names_the_prompt(wire, fetch):
     )
     with pytest.raises(PromptrunConnectionError, match=r"\(tag latest\): Cannot connect to https://h\.example"):
         fetch(http_client=client, http_async_client=async_client)
-
-
-@pytest.mark.parametrize(
-    ("own", "interruptible"), [({}, True), ({"http_client": 1}, False), ({"http_async_client": 1}, False)]
-)
-def test_a_thread_has_connections_of_its_own_unless_the_caller_has_clients(wire, own, interruptible):
-    clients = {"http_client": httpx.Client(), "http_async_client": httpx.AsyncClient()}
-    prompt = wire.prompt(**{name: clients[name] if name in own else None for name in clients})
-    source = Source(prompt, prompt._held(), prompt.selector, prompt.label, Functions())
-    assert source.is_interruptible is interruptible
-
-
-@pytest.mark.parametrize(
-    ("own", "bound"),
-    [({}, False), ({"http_client"}, False), ({"http_async_client"}, True)],
-    ids=["nothing", "http_client", "http_async_client"],
-)
-@pytest.mark.parametrize("key", ["text", "plain function", "async function"])
-def test_what_may_belong_to_an_event_loop_stays_on_it_and_a_plain_key_function_does_not(wire, own, bound, key):
-    async def akey():
-        """Never called."""
-
-    keys = {"text": "secret-key", "plain function": lambda: "secret-key", "async function": akey}
-    fields = {"http_client": httpx.Client(), "http_async_client": httpx.AsyncClient()}
-    prompt = wire.prompt(api_key=keys[key], **{name: fields[name] if name in own else None for name in fields})
-    source = Source(prompt, prompt._held(), prompt.selector, prompt.label, Functions())
-    assert source.is_bound_to_loop is (bound or key == "async function")

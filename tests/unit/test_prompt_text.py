@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_promptrun.prompts.template import PromptrunMissingVariableError, check_values, rendered, variables_of
+from langchain_promptrun.prompts.template import PromptrunMissingVariableError, check_values, find_variables, render
 
 LOOKALIKES = [
     "{name}",
@@ -27,31 +27,31 @@ NAMES = st.from_regex(r"[A-Za-z0-9_]{1,8}", fullmatch=True)
 
 
 def test_variables_come_once_in_the_order_of_the_text():
-    assert variables_of("{{b}} {{a_1}} {{b}} {{9}}") == ("b", "a_1", "9")
+    assert find_variables("{{b}} {{a_1}} {{b}} {{9}}") == ("b", "a_1", "9")
 
 
 @pytest.mark.parametrize("text", LOOKALIKES)
 def test_other_braces_are_text(text):
     values = {"name": "X", "a": "X", "b": "X", "na": "X"}
-    assert variables_of(text) == ()
-    assert rendered(text, values) == text
+    assert find_variables(text) == ()
+    assert render(text, values) == text
 
 
 def test_a_variable_among_braces_keeps_them():
-    assert rendered('{"n": {{{n}}}, "m": "{{m}}"}', {"n": 5, "m": "x"}) == '{"n": {5}, "m": "x"}'
+    assert render('{"n": {{{n}}}, "m": "{{m}}"}', {"n": 5, "m": "x"}) == '{"n": {5}, "m": "x"}'
 
 
 def test_values_are_never_expanded():
     values = {"a": "{{b}}", "b": r"\1 {{a}} \g<0>"}
-    assert rendered("{{a}}-{{b}}", values) == r"{{b}}-\1 {{a}} \g<0>"
+    assert render("{{a}}-{{b}}", values) == r"{{b}}-\1 {{a}} \g<0>"
 
 
 def test_braces_that_values_put_together_are_text():
-    assert rendered("{{{open}}}name}}", {"open": "{", "name": "X"}) == "{{}name}}"
+    assert render("{{{open}}}name}}", {"open": "{", "name": "X"}) == "{{}name}}"
 
 
 def test_a_variable_without_a_value_stays():
-    assert rendered("{{a}} {{b}}", {"b": 1}) == "{{a}} 1"
+    assert render("{{a}} {{b}}", {"b": 1}) == "{{a}} 1"
 
 
 @given(st.lists(st.tuples(st.text(), NAMES), max_size=5), st.dictionaries(NAMES, st.text()))
@@ -59,12 +59,12 @@ def test_each_value_stands_where_its_variable_stood(parts, values):
     pieces = [(text.replace("{", "").replace("}", ""), name) for text, name in parts]
     text = "".join(f"{piece}{{{{{name}}}}}" for piece, name in pieces)
     expected = "".join(piece + values.get(name, f"{{{{{name}}}}}") for piece, name in pieces)
-    assert rendered(text, values) == expected
+    assert render(text, values) == expected
 
 
 @given(st.text(alphabet="{}ab_ ", max_size=30))
 def test_rendering_with_all_variables_as_themselves_changes_nothing(text):
-    assert rendered(text, {name: f"{{{{{name}}}}}" for name in variables_of(text)}) == text
+    assert render(text, {name: f"{{{{{name}}}}}" for name in find_variables(text)}) == text
 
 
 def test_a_missing_variable_is_named_with_prompt_and_version():

@@ -22,9 +22,9 @@ from langchain_core.runnables import ConfigurableField, RunnableLambda
 from pydantic import ValidationError
 
 from langchain_promptrun import PromptrunMissingVariableError, PromptrunNotFoundError, PromptrunPrompt
-from langchain_promptrun.prompts import family as _prompt_family
+from langchain_promptrun.prompts import cache as _prompt_family
+from langchain_promptrun.prompts import prompt as _prompt_refresh
 from langchain_promptrun.prompts import prompt as prompts
-from langchain_promptrun.prompts import refresh as _prompt_refresh
 
 from .promptwire import PROJECT, PromptWire, collected, until
 
@@ -129,7 +129,7 @@ async def test_a_conversation_of_another_shape_is_refused_and_not_guessed_at(wir
 
 
 async def test_what_is_no_message_in_a_conversation_is_an_error_that_names_it(wire, call):
-    with pytest.raises(TypeError, match="`messages` holds what is no message"):
+    with pytest.raises(TypeError, match="`messages` holds something else than messages"):
         await call(wire.prompt(), "format_messages", x=1, messages=[5])
     with pytest.raises(ValueError, match="nobody"):
         await call(wire.prompt(), "format_messages", x=1, messages=[("nobody", "Hi.")])
@@ -300,7 +300,7 @@ class TestWatching:
     @pytest.mark.parametrize("name", ["watch", "awatch"])
     @pytest.mark.parametrize("interval", [4.9, 0, -1, math.nan, math.inf, -math.inf, 1e12])
     def test_polls_are_5_seconds_apart_at_least_and_30_days_at_most(self, wire, name, interval):
-        with pytest.raises(ValueError, match=f"interval must be 5 s at least, .* 30 days at most; it is {interval!r}"):
+        with pytest.raises(ValueError, match=f"must be 5 s at least, .* 30 days at most; it is {interval!r}"):
             getattr(wire.prompt(), name)(interval)
         assert (_prompt_refresh.SHORTEST_POLL, _prompt_refresh.LONGEST_POLL) == (5, 30 * 24 * 3600)
         assert _prompt_refresh.LONGEST_POLL < threading.TIMEOUT_MAX
@@ -347,7 +347,7 @@ class TestWatching:
         assert await watching == []
         assert not wire.gate.is_set()
         wire.gate.set()
-        await until(lambda: prompt._lease.lease.follower.is_idle)
+        await until(lambda: prompt._hold.entry.refresher._pending is None)
 
     async def test_it_ends_when_a_field_is_set(self, wire, colour):
         prompt = wire.prompt(tag="prod")
@@ -402,13 +402,13 @@ class TestEnd:
         """Also while a request runs behind, which ends then."""
         owner = Owner(wire, method)
         await call(owner.prompt, "pull")
-        follower, seen = owner.prompt._lease.lease.follower, weakref.ref(owner)
+        follower, seen = owner.prompt._hold.entry.refresher, weakref.ref(owner)
         tasks = asyncio.all_tasks()
         if busy:
             wire.gate.clear()
             await owner.prompt.apull()
             await until(lambda: wire.count == 2)
-            assert not follower.is_idle
+            assert follower._pending is not None
         del owner
         await collected(seen)
         await until(lambda: asyncio.all_tasks() == tasks)
@@ -424,7 +424,7 @@ class TestEnd:
     async def test_a_prompt_that_nobody_holds_is_collected(self, wire, call):
         prompt = wire.prompt()
         await call(prompt, "pull")
-        found = weakref.ref(prompt._lease.lease.follower)
+        found = weakref.ref(prompt._hold.entry.refresher)
         del prompt
         await collected(found)
 
@@ -493,13 +493,13 @@ class TestCopies:
         await until(lambda: found.known_record.version == 2)
 
     async def test_a_call_outlives_that_its_way_of_asking_gives_way_to_others(self, wire, call, monkeypatch):
-        monkeypatch.setattr(_prompt_family, "_MOST", 8)
+        monkeypatch.setattr(_prompt_family, "_MOST_ENTRIES", 8)
         prompt = wire.prompt(refresh=0)
         wire.gate.clear()
         copied = asyncio.create_task(call(prompt.model_copy(update={"tag": "first"}), "pull"))
         await until(lambda: wire.count == 1)
         for number in range(8):
-            prompt.model_copy(update={"tag": f"t{number}"})._hold()
+            prompt.model_copy(update={"tag": f"t{number}"})._held_entry()
         gc.collect()
         assert prompt.model_copy(update={"tag": "first"}).known_record is None
         wire.gate.set()

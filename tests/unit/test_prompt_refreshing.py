@@ -1,0 +1,427 @@
+"""Refreshing of managed prompts: one request for all, nobody waits who can be served, and nothing is left behind."""
+
+import asyncio
+import contextvars
+import gc
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from langchain_promptrun import PromptrunAPIError, PromptrunError, PromptrunRateLimitError
+
+from .promptwire import PromptWire, pull, run_apart, until
+
+THREAD = "promptrun-prompt"
+
+
+@pytest.fixture
+def wire():
+    return PromptWire()
+
+
+@pytest.fixture(params=["sync", "async"])
+def colour(request):
+    return request.param
+
+
+@pytest.fixture(params=["http_client", "http_async_client"])
+def prompt(request, wire):
+    """A prompt that is always stale, fetched over either kind of client."""
+    other = {"http_client", "http_async_client"} - {request.param}
+    made = wire.prompt(tag="prod", refresh=0, **dict.fromkeys(other))
+    yield made
+    wire.gate.set()
+    made.close()
+
+
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name == THREAD]
+
+
+async def test_prompt_stale_is_served_while_one_request_fetches_the_next(wire, prompt, colour):
+    await pull(colour, prompt)
+    wire.publish("Two.")
+    wire.gate.clear()
+    assert {(await pull(colour, prompt)).version for _ in range(5)} == {1}
+    await until(lambda: wire.count == 2)
+    assert {(await pull(colour, prompt)).version for _ in range(5)} == {1}
+    assert wire.count == 2
+    wire.gate.set()
+    await until(lambda: prompt.known_record.version == 2)
+
+
+async def test_prompt_first_request_is_shared_by_threads_and_loops(wire, prompt):
+    wire.gate.clear()
+
+    async def several():
+        return await asyncio.gather(*[prompt.apull() for _ in range(5)])
+
+    with ThreadPoolExecutor(12) as pool:
+        calls = [pool.submit(prompt.pull) for _ in range(6)]
+        loops = [pool.submit(asyncio.run, several()) for _ in range(4)]
+        await until(lambda: wire.count == 1)
+        wire.gate.set()
+        assert {call.result(60).version for call in calls} == {1}
+        assert {record.version for loop in loops for record in await asyncio.wrap_future(loop)} == {1}
+
+
+async def test_prompt_first_error_is_raised_by_all_that_wait_each_its_own(wire, prompt):
+    wire.gate.clear()
+    wire.status = 503
+    calls = [asyncio.create_task(pull(colour, prompt)) for colour in ["sync", "async"] * 3]
+    await until(lambda: wire.count == 1)
+    await asyncio.sleep(0.05)
+    wire.gate.set()
+    errors = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(error) for error in errors} == {PromptrunAPIError}
+    assert len({id(error) for error in errors}) == len(errors)
+
+
+async def test_prompt_rate_limit_holds_without_a_record(wire, colour):
+    wire.status, wire.headers = 429, {"retry-after": "30"}
+    prompt = wire.prompt(max_retry_after=0)
+    for _ in range(3):
+        with pytest.raises(PromptrunRateLimitError):
+            await pull(colour, prompt)
+    assert wire.count == 1
+
+
+async def test_prompt_other_errors_without_a_record_are_asked_again(wire, colour):
+    wire.status = 500
+    prompt = wire.prompt()
+    for _ in range(3):
+        with pytest.raises(PromptrunAPIError):
+            await pull(colour, prompt)
+    assert wire.count == 3
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+async def test_prompt_exit_of_a_key_function_leaves_the_thread_alive(wire, colour, kind):
+    def fail():
+        raise SystemExit("no key")
+
+    async def afail():
+        fail()
+
+    prompt = wire.prompt(api_key=fail if kind == "plain" else afail)
+    with pytest.raises(RuntimeError, match=r"raised SystemExit\('no key'\)"):
+        await pull(colour, prompt)
+    assert (await pull(colour, wire.prompt())).version == 1  # the thread lives on
+
+
+class TestServerDown:
+    async def test_prompt_last_good_text_is_served_with_one_warning(self, wire, prompt, colour, caplog, monkeypatch):
+        await pull(colour, prompt)
+        wire.status = 503
+        assert (await pull(colour, prompt)).version == 1
+        await until(lambda: "could not be refreshed (PromptrunAPIError, status 503); version 1 is" in caplog.text)
+        assert (await pull(colour, prompt)).version == 1
+        assert len(caplog.records) == 1
+        wire.status = 200
+        wire.publish("Two.")
+        monkeypatch.setattr("langchain_promptrun.prompts.prompt.SHORTEST_POLL", 0.01)
+        assert (await asyncio.to_thread(next, prompt.watch())).new.version == 2
+
+    async def test_prompt_fallback_gives_way_to_the_server(self, wire, colour, caplog):
+        prompt = wire.prompt(refresh=0, fallback="Last resort.")
+        wire.status = 500
+        assert (await pull(colour, prompt)).is_fallback
+        assert "the fallback text is served" in caplog.text
+        wire.status = 200
+        prompt = wire.prompt(refresh=0, fallback="Last resort.")
+        assert (await pull(colour, prompt)).version == 1
+
+    @pytest.mark.parametrize("status", [408, 429, 500, 529])
+    async def test_prompt_starts_from_disk_where_the_server_fails(self, wire, colour, tmp_path, status, caplog):
+        await pull(colour, wire.prompt(cache_dir=tmp_path))
+        wire.status = status
+        started = wire.prompt(cache_dir=tmp_path, fallback="Last resort.")
+        assert (await pull(colour, started)).version == 1
+        assert "version 1 is served" in caplog.text
+
+    @pytest.mark.parametrize("status", [400, 401, 402, 403, 404])
+    async def test_prompt_wrong_request_is_an_error_despite_disk_and_fallback(self, wire, colour, tmp_path, status):
+        await pull(colour, wire.prompt(cache_dir=tmp_path))
+        wire.status = status
+        with pytest.raises(PromptrunError):
+            await pull(colour, wire.prompt(cache_dir=tmp_path, fallback="Last resort."))
+
+    async def test_prompt_known_text_is_served_where_the_request_became_wrong(self, wire, prompt, colour, caplog):
+        await pull(colour, prompt)
+        wire.status = 401
+        assert (await pull(colour, prompt)).version == 1
+        await until(lambda: "status 401); version 1 is served" in caplog.text)
+
+    async def test_prompt_folder_that_fails_is_a_warning(self, wire, colour, tmp_path, caplog):
+        (tmp_path / "file").write_text("")
+        assert (await pull(colour, wire.prompt(cache_dir=tmp_path / "file"))).version == 1
+        assert "cannot be kept in `cache_dir`" in caplog.text
+
+    async def test_prompt_record_beyond_json_is_served_and_kept_off_the_disk(self, wire, colour, tmp_path):
+        wire.raw = b'{"prompt": "x", "version": 1, "more": 1e999}'
+        assert (await pull(colour, wire.prompt(cache_dir=tmp_path))).prompt == "x"
+
+
+class TestOnChange:
+    async def test_prompt_changes_are_told_in_order_and_one_at_a_time(self, wire, colour):
+        told, hold, inside = [], threading.Event(), []
+
+        def on_change(old, new):
+            inside.append(None)
+            assert len(inside) == 1
+            assert hold.wait(60)
+            told.append((old.version, new.version, prompt.pull().version))  # may use the prompt
+            inside.pop()
+
+        prompt = wire.prompt(refresh=0, on_change=on_change)
+        await pull(colour, prompt)
+        for version in (2, 3, 4):
+            wire.publish(f"Text {version}.")
+            await pull(colour, prompt)
+            await until(lambda version=version: prompt.known_record.version == version)
+        assert told == []
+        hold.set()
+        await until(lambda: len(told) == 3)
+        assert [(old, new) for old, new, _ in told] == [(1, 2), (2, 3), (3, 4)]
+
+    async def test_prompt_on_change_that_raises_is_logged(self, wire, colour, caplog):
+        prompt = wire.prompt(refresh=0, on_change=lambda _old, _new: 1 / 0)
+        await pull(colour, prompt)
+        wire.publish("Two.")
+        await pull(colour, prompt)
+        await until(lambda: "`on_change` of" in caplog.text)
+        assert (await pull(colour, prompt)).version == 2
+
+
+class TestWithin:
+    said = "is asked for within its own first request"
+
+    @pytest.mark.parametrize("kind", ["plain", "async"])
+    async def test_prompt_asked_for_by_its_key_function_is_an_error(self, wire, colour, kind):
+        asks = iter([True, False])
+
+        def key():
+            return prompt.pull().prompt if next(asks) else "secret-key"
+
+        async def akey():
+            return (await prompt.apull()).prompt if next(asks) else "secret-key"
+
+        prompt = wire.prompt(api_key=key if kind == "plain" else akey)
+        with pytest.raises(RuntimeError, match=self.said):
+            await pull(colour, prompt)
+        assert (await pull(colour, prompt)).version == 1
+
+    async def test_prompts_that_ask_for_each_other_are_an_error(self, wire, colour):
+        first = wire.prompt(api_key=lambda: second.pull().prompt)
+        second = wire.prompt(api_key=lambda: first.pull().prompt)
+        with pytest.raises(RuntimeError, match=self.said):
+            await pull(colour, first)
+
+    async def test_prompt_may_ask_for_another_in_its_key_function(self, wire, colour):
+        wire.record["prompt"] = "a-key"
+        other = wire.prompt()
+        assert (await pull(colour, wire.prompt(api_key=lambda: other.pull().prompt))).version == 1
+
+    async def test_prompt_sync_call_on_the_fetching_loop_is_an_error(self, wire, colour):
+        other = wire.prompt(http_client=None)
+
+        async def key():
+            return other.pull().prompt
+
+        with pytest.raises(RuntimeError, match="Use `apull` there"):
+            await pull(colour, wire.prompt(api_key=key))
+
+    async def test_prompt_cancelled_by_a_hook_is_an_error(self, wire, colour):
+        async def key():
+            asyncio.current_task().cancel()
+            await asyncio.sleep(0)
+
+        with pytest.raises(RuntimeError, match="was cancelled by a key function or a hook"):
+            await pull(colour, wire.prompt(api_key=key))
+
+
+class TestLoops:
+    @pytest.mark.parametrize("waits", ["sync", "async"])
+    async def test_prompt_caller_that_is_cancelled_leaves_the_request_to_others(self, wire, prompt, waits):
+        wire.gate.clear()
+        for _ in range(3):
+            caller = asyncio.create_task(prompt.apull())
+            await until(lambda: wire.count == 1)
+            await asyncio.sleep(0)
+            caller.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await caller
+        waiting = asyncio.create_task(pull(waits, prompt))
+        await asyncio.sleep(0)
+        wire.gate.set()
+        assert (await waiting).version == 1
+        assert wire.count == 1
+
+    async def test_prompt_caller_whose_loop_was_closed_hinders_nobody(self, wire, prompt, caplog):
+        wire.gate.clear()
+        loop = asyncio.new_event_loop()
+
+        def leave():
+            waiting = loop.create_task(prompt.apull())
+            loop.run_until_complete(asyncio.sleep(0.01))
+            loop.close()
+            waiting._log_destroy_pending = False
+
+        await asyncio.to_thread(leave)
+        wire.gate.set()
+        assert (await prompt.apull()).version == 1
+        assert caplog.text == ""
+
+    async def test_prompt_key_function_sees_the_context_of_the_first_call_only(self, wire, colour):
+        variable = contextvars.ContextVar("variable", default="none")
+        seen = []
+
+        def key():
+            seen.append(variable.get())
+            return "secret-key"
+
+        prompt = wire.prompt(api_key=key, refresh=0)
+        variable.set("call")
+        await pull(colour, prompt)
+        await pull(colour, prompt)
+        await until(lambda: len(seen) == 2)
+        assert seen == ["call", "none"]
+
+    def test_prompt_loops_in_a_row_are_refreshed(self, wire, prompt):
+        run_apart(prompt.apull())
+        wire.publish("Two.")
+        assert run_apart(prompt.apull()).version == 1
+        run_apart(until(lambda: prompt.known_record.version == 2))
+
+    async def test_prompt_async_client_of_another_loop_is_a_clear_error(self, wire, colour):
+        def handle(request):
+            raise RuntimeError("<asyncio.locks.Event> is bound to a different event loop")
+
+        client = httpx.AsyncClient(transport=httpx.MockTransport(handle))
+        with pytest.raises(RuntimeError, match=r"`http_async_client` is bound to another event loop.*`http_client`"):
+            await pull(colour, wire.prompt(http_client=None, http_async_client=client))
+
+    async def test_prompt_thread_that_cannot_start_is_an_error_and_tried_again(self, wire, colour, monkeypatch):
+        prompt = wire.prompt()
+        with monkeypatch.context() as patched:
+            await until(lambda: gc.collect() >= 0 and not threads())  # of other tests
+            start = threading.Thread.start
+
+            def refuse(thread):
+                if thread.name == THREAD:
+                    raise RuntimeError("can't start new thread")
+                start(thread)
+
+            patched.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                await pull(colour, prompt)
+        assert (await pull(colour, prompt)).version == 1
+
+    async def test_prompt_hanging_server_delays_no_other_prompt(self, wire, colour):
+        wire.gate.clear()
+        hanging = [wire.prompt(tag=f"t{number}", http_client=None) for number in range(100)]
+        calls = [asyncio.create_task(prompt.apull()) for prompt in hanging]
+        await until(lambda: wire.count == 64)
+        other = PromptWire()
+        assert (await pull(colour, other.prompt(base_url="https://other.example/v1"))).version == 1
+        assert wire.count == 64  # so many are on their way to one server
+        wire.gate.set()
+        assert {record.version for record in await asyncio.gather(*calls)} == {1}
+
+
+class TestEnd:
+    async def test_prompt_closed_while_a_call_waits_is_asked_again(self, wire, prompt, colour):
+        wire.gate.clear()
+        waiting = asyncio.create_task(pull(colour, prompt))
+        await until(lambda: wire.count == 1)
+        prompt.close()
+        await until(lambda: wire.count == 2)
+        wire.gate.set()
+        assert (await waiting).version == 1
+
+    async def test_prompt_thread_ends_with_the_last_prompt(self, wire, colour):
+        first, second = wire.prompt(), wire.prompt(http_client=None)
+        await pull(colour, first)
+        await pull(colour, second)
+        assert len(threads()) == 1
+        first.close()
+        assert len(threads()) == 1
+        del second
+        await until(lambda: gc.collect() >= 0 and not threads())
+
+    async def test_prompt_collected_while_a_request_runs_ends_it(self, wire, colour):
+        prompt = wire.prompt(refresh=0, http_client=None)
+        await pull(colour, prompt)
+        wire.gate.clear()
+        await pull(colour, prompt)
+        await until(lambda: wire.count == 2)
+        seen = weakref.ref(prompt)
+        del prompt
+        await until(lambda: gc.collect() >= 0 and seen() is None and not threads())
+
+
+class TestWatch:
+    @pytest.fixture(autouse=True)
+    def quick(self, monkeypatch):
+        monkeypatch.setattr("langchain_promptrun.prompts.prompt.SHORTEST_POLL", 0.01)
+
+    async def changes(self, colour, prompt, number):
+        if colour == "sync":
+            watch = prompt.watch()
+            return await asyncio.to_thread(lambda: [next(watch) for _ in range(number)])
+        found = []
+        async for change in prompt.awatch():
+            found.append(change)
+            if len(found) == number:
+                break
+        return found
+
+    async def test_prompt_change_is_seen_by_each_watch_and_on_change_once(self, wire, colour):
+        told = []
+        prompt = wire.prompt(on_change=lambda old, new: told.append((old.version, new.version)))
+        await pull(colour, prompt)
+        watching = [asyncio.create_task(self.changes(colour, prompt, 1)) for _ in range(2)]
+        await until(lambda: wire.count > 1)
+        wire.publish("Two.")
+        for watch in watching:
+            assert [(old.version, new.version) for old, new in await watch] == [(1, 2)]
+        await until(lambda: told == [(1, 2)])
+
+    async def test_prompt_watch_without_a_first_record_raises(self, wire, colour):
+        wire.status = 404
+        with pytest.raises(PromptrunError):
+            await self.changes(colour, wire.prompt(), 1)
+
+    async def test_prompt_watch_goes_on_while_the_server_is_down(self, wire, colour, caplog, monkeypatch):
+        monkeypatch.setattr("langchain_promptrun.prompts.cache._SHORTEST_WAIT", 0.01)
+        prompt = wire.prompt()
+        await pull(colour, prompt)
+        watching = asyncio.create_task(self.changes(colour, prompt, 1))
+        wire.status = 503
+        await until(lambda: "could not be refreshed" in caplog.text)
+        wire.publish("Two.")
+        wire.status = 200
+        assert (await watching)[0].new.version == 2
+
+    async def test_prompt_watch_of_a_pinned_version_ends(self, wire, colour):
+        prompt = wire.prompt(version=1)
+        changes = (
+            await asyncio.to_thread(list, prompt.watch()) if colour == "sync" else [c async for c in prompt.awatch()]
+        )
+        assert changes == []
+        assert wire.count == 1
+
+    async def test_prompt_watch_left_early_leaves_nothing(self, wire, colour):
+        prompt = wire.prompt()
+        for number in range(3):
+            wire.publish("More.")
+            watching = asyncio.create_task(self.changes(colour, prompt, 1))
+            await until(lambda number=number: wire.count > number)
+            await asyncio.sleep(0.02)
+            wire.publish("More.")
+            await watching
+        prompt.close()
+        await until(lambda: not threads())
