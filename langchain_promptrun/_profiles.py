@@ -1,9 +1,4 @@
-"""What is known of a model by its id: context window, output limit, modalities, abilities.
-
-Owns the lookup, from the id a caller wrote to one of the ids in the data, and the meaning of a data row. The
-rows are written by ``scripts/update_profiles.py`` and imported at the first lookup. Does no other I/O and
-never fails: an id it cannot place has no profile.
-"""
+"""Facts on models by id: context window, limits, modalities, abilities, family, retirement."""
 
 from __future__ import annotations
 
@@ -17,11 +12,16 @@ if TYPE_CHECKING:
 
     from langchain_core.language_models import ModelProfile
 
-Row: TypeAlias = tuple[str, str, int, int, str]
-"""Name, release date, input tokens, output tokens (0 is unknown), and the letters of ``FLAGS`` that hold.
+Row: TypeAlias = tuple[str, str, int, int, str, str, str, str]
+"""Name, release date, input tokens, output tokens (0: unknown), letters, family, reasoning efforts, status.
 
-Letters after a ``?`` are unknown: neither true nor false.
+The letters are those of `FLAGS` that hold; after `?` those that are unknown, and the others are false. Letters of
+`AUGMENTATIONS` hold, after `!` they are false, and the others are unknown. The efforts are separated by blanks, with
+the default after `=`.
 """
+
+RETIRED = "retired"
+"""Status of a model that its vendor serves no more."""
 
 FLAGS = {
     "t": "text_inputs",
@@ -41,6 +41,16 @@ FLAGS = {
     "o": "open_weights",
 }
 
+AUGMENTATIONS = {
+    "u": "image_url_inputs",
+    "g": "image_tool_message",
+    "d": "pdf_tool_message",
+    "C": "tool_choice",
+    "k": "tool_call_streaming",
+    "m": "mid_conversation_system_messages",
+}
+"""What LangChain's own packages say of models beyond models.dev."""
+
 # How gateways and vendors decorate one model's id; each is taken off in turn, from the right.
 _DECORATIONS = tuple(
     re.compile(pattern + r"\Z")
@@ -55,15 +65,31 @@ _DECORATIONS = tuple(
 )
 
 
+# One vendor under the names that gateways give it.
+_VENDORS = {
+    "alibaba": "qwen",
+    "deepseek-ai": "deepseek",
+    "meta": "meta-llama",
+    "mistral": "mistralai",
+    "xai": "x-ai",
+    "zai": "z-ai",
+}
+
+# Amazon Bedrock: a region, the vendor, the name, a version (us.anthropic.claude-3-5-haiku-20241022-v1:0)
+_BEDROCK = re.compile(
+    r"(?:(?:us|eu|apac|au|jp|global|us-gov)\.)?(?P<vendor>[a-z0-9]+)\.(?P<name>[a-z].*?)(?:-v\d+(?::\d+)?)?"
+)
+
+
 def profile_for(model: str) -> ModelProfile | None:
     """Look up what is known of a model.
 
-    A variant of a known id has its base's profile: a dated one, one with ``:free``, ``:thinking`` or another
-    suffix after a colon or an ``@``, ``-latest``, a leading ``~``, another case, ``3-5`` for ``3.5``. A
-    variant that has facts of its own keeps them.
+    A variant of a known id has its base's profile: a dated one, one with `:free`, `:thinking` or another suffix after
+    a colon or an `@`, `-latest`, a leading `~`, another case, `3-5` for `3.5`. A variant that has facts of its own
+    keeps them. A name without a vendor, or behind a gateway's own prefix, is found where one vendor alone has it.
 
     Args:
-        model: The id as it goes on the wire, ``vendor/name``.
+        model: The id as it goes on the wire, `vendor/name`.
 
     Returns:
         A new dict that the caller may change, or None for an unknown id.
@@ -72,22 +98,42 @@ def profile_for(model: str) -> ModelProfile | None:
     return None if profile is None else profile.copy()
 
 
+def family_of(model: str) -> tuple[str, str] | None:
+    """Return the vendor and the family of a model, such as `("anthropic", "claude-sonnet")`; None if unknown."""
+    known = known_id(model)
+    family = "" if known is None else _rows()[known][5]
+    return (_vendor(known), family) if known and family else None
+
+
+@lru_cache(maxsize=1024)
 def known_id(model: str) -> str | None:
     """Return the id in the data that a model's id stands for."""
     rows = _rows()
     known = next((name for name in _spellings(model) if name in rows), None)
-    return _bases().get(_base(model)) if known is None else known
+    return known or _bases().get(base_of(model)) or _known_elsewhere(model)
+
+
+def _known_elsewhere(model: str) -> str | None:
+    """Return the known id behind a bare name or another gateway's spelling, where one vendor alone fits."""
+    *prefix, name = model.strip().lower().split("/")
+    if prefix and (with_vendor := _bases().get(base_of(f"{prefix[-1]}/{name}"))):
+        return with_vendor
+    if prefix and prefix[-1] in _names_of_vendors():
+        return None
+    if (match := _BEDROCK.fullmatch(name)) and match["vendor"] in _names_of_vendors():
+        return _bases().get(base_of(f"{match['vendor']}/{match['name']}"))
+    return _bare().get(base_of(name))
 
 
 @lru_cache(maxsize=1024)
 def _resolve(model: str) -> ModelProfile | None:
-    """Give the shared profile of a model; the callers of this module only ever see copies."""
+    """Return the shared profile of a model; callers of this module get copies."""
     known = known_id(model)
     return None if known is None else _unpack(_rows()[known])
 
 
 def _spellings(model: str) -> Iterator[str]:
-    """Give the id as it stands, then with less and less decoration."""
+    """Yield the id as it stands, then with less and less decoration."""
     yield model
     name = model.strip().lower()
     yield name
@@ -98,17 +144,36 @@ def _spellings(model: str) -> Iterator[str]:
         yield name
 
 
-def _base(model: str) -> str:
-    """Reduce an id to what all variants of its model share; ``3.5`` and ``3-5`` are one version."""
+def base_of(model: str) -> str:
+    """Reduce an id to what all variants of its model share; `3.5` and `3-5` are one version."""
     *_, name = _spellings(model)
     return re.sub(r"(?<=\d)\.(?=\d)", "-", name)
+
+
+def _vendor(model: str) -> str:
+    vendor = model.partition("/")[0]
+    return _VENDORS.get(vendor, vendor)
 
 
 @cache
 def _bases() -> dict[str, str]:
     """Map each base to the known id that stands for it: the shortest, and of equally short ones the newest."""
     last_is_best = sorted(sorted(_rows()), key=len, reverse=True)
-    return {_base(name): name for name in last_is_best}
+    return {base_of(name): name for name in last_is_best}
+
+
+@cache
+def _bare() -> dict[str, str]:
+    """Map the bases without a vendor to their known ids, where they have one vendor alone."""
+    found: dict[str, list[str]] = {}
+    for base, known in _bases().items():
+        found.setdefault(base.partition("/")[2], []).append(known)
+    return {name: ids[0] for name, ids in found.items() if len(set(map(_vendor, ids))) == 1}
+
+
+@cache
+def _names_of_vendors() -> frozenset[str]:
+    return frozenset(name.partition("/")[0] for name in _rows())
 
 
 def _rows() -> dict[str, Row]:
@@ -116,11 +181,29 @@ def _rows() -> dict[str, Row]:
 
 
 def _unpack(row: Row) -> ModelProfile:
-    """Write a row out in LangChain's own fields; what is unknown has no key."""
-    name, released, input_tokens, output_tokens, letters = row
+    """Return a row in LangChain's own fields, as far as the installed langchain-core has them."""
+    name, released, input_tokens, output_tokens, letters, _, efforts, status = row
+    letters, _, refuted = letters.partition("!")
     known, _, unknown = letters.partition("?")
-    profile: dict[str, Any] = {"name": name, "release_date": released}
-    limits = {"max_input_tokens": input_tokens, "max_output_tokens": output_tokens}
-    profile |= {key: limit for key, limit in limits.items() if limit}
-    profile |= {key: letter in known for letter, key in FLAGS.items() if letter not in unknown}
-    return cast("ModelProfile", profile)
+    levels, _, default = efforts.partition("=")
+    facts: dict[str, Any] = {
+        "name": name,
+        "release_date": released,
+        "max_input_tokens": input_tokens,
+        "max_output_tokens": output_tokens,
+        "reasoning_effort_levels": levels.split(),
+        "reasoning_effort_default": default,
+        "status": status,
+    }
+    facts = {key: fact for key, fact in facts.items() if fact}
+    facts |= {key: letter in known for letter, key in FLAGS.items() if letter not in unknown}
+    facts |= {key: letter in known for letter, key in AUGMENTATIONS.items() if letter in known + refuted}
+    declared = _declared()
+    return cast("ModelProfile", {key: fact for key, fact in facts.items() if key in declared})
+
+
+@cache
+def _declared() -> frozenset[str]:
+    """Return the fields of LangChain's profiles; langchain-core warns of others."""
+    profiles = importlib.import_module("langchain_core.language_models.model_profile")
+    return frozenset(profiles.ModelProfile.__annotations__)

@@ -358,8 +358,10 @@ class ChatPromptrun(ModelRunnable, ModelFields):
     @override
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
         call = start_call(self, stop, kwargs)
-        facts = {"base_url": self.base_url, "_type": self._llm_type, "stop": None}
-        return facts | call.traced() | call.parameters | {"stop": _texts(call.parameters.get("stop"))}
+        untraced = roles_of(type(self)).untraced
+        facts = {"base_url": self.base_url, "_type": self._llm_type}
+        facts |= {name: value for name, value in call.settings.items() if name not in untraced}
+        return facts | call.parameters | {"stop": _texts(call.parameters.get("stop"))}
 
     @override
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:

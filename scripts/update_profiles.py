@@ -6,8 +6,11 @@
 A file is one of
 
 - JSON as models.dev publishes it (https://models.dev/api.json), of which the gateways' sections are read,
-  because their ids are the ``vendor/name`` that Promptrun takes; or one section, ``{"models": {id: facts}}``;
-- a Python file that assigns LangChain's profile fields to ``_PROFILES``, as LangChain's packages carry them.
+  because their ids are the ``vendor/name`` that Promptrun takes; or one section, ``{"models": {id: facts}}``, in which
+  ``retired`` may map ids to what is known of their end;
+- a Python file that assigns LangChain's profile fields to ``_PROFILES``, as LangChain's packages carry them. With
+  ``VENDOR=`` before it, its ids are names of that vendor (``anthropic=.../langchain_anthropic/data/_profiles.py``), and
+  its augmentations count for all variants of these models.
 
 What the first file says of a model counts; later files add models and facts that are missing. Models that
 cannot chat (no text in or out, no context window, embeddings) are left out.
@@ -22,7 +25,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langchain_promptrun._profiles import FLAGS, Row
+from langchain_promptrun._profiles import AUGMENTATIONS, FLAGS, RETIRED, Row, base_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,16 +33,19 @@ if TYPE_CHECKING:
 Profile = dict[str, Any]
 
 GATEWAYS = ("openrouter", "vercel")
+AUGMENTED = frozenset(AUGMENTATIONS.values()) | {"pdf_inputs", "reasoning_effort_levels", "reasoning_effort_default"}
+"""Fields in which a vendor's package is believed over models.dev."""
 OUTPUT = Path(__file__).parent.parent / "langchain_promptrun" / "data" / "_profiles.py"
 LINE_LENGTH = 120
 
 HEADER = '''"""Facts on models, by id. Written by scripts/update_profiles.py: do not edit.
 
 Taken from the data of models.dev (https://models.dev, MIT licence); the newest model in it is of {newest}.
-A row is ``Row`` in langchain_promptrun/_profiles.py: name, release date, input and output tokens, letters.
+What goes beyond it comes from the profiles in LangChain's packages (MIT licence). A row is ``Row`` in
+langchain_promptrun/_profiles.py: name, release date, input and output tokens, letters, family, efforts, status.
 """
 
-PROFILES: dict[str, tuple[str, str, int, int, str]] = {{
+PROFILES: dict[str, tuple[str, str, int, int, str, str, str, str]] = {{
 '''
 
 PRICES_HEADER = '''"""Prices of models in USD per million tokens. Written by scripts/update_profiles.py: do not edit.
@@ -61,14 +67,15 @@ PRICED = ("input", "output", "cache_read", "cache_write", "reasoning")
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the files that the command line names, and write the data module."""
     parser = argparse.ArgumentParser(description="Write the model profiles anew from files of model facts.")
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="facts, the most trusted first")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="facts, the most trusted first")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="the module to write (the package's)")
     arguments = parser.parse_args(argv)
-    profiles = {
-        model: profile
-        for model, profile in merge(read(path) for path in arguments.files).items()
-        if can_chat(model, profile)
-    }
+    merged: dict[str, Profile] = {}
+    for file in arguments.files:
+        vendor, _, path = file.rpartition("=")
+        found = read(Path(path))
+        merged = augmented(merged, vendor, found) if vendor else merge([merged, found])
+    profiles = {model: profile for model, profile in with_families(merged).items() if can_chat(model, profile)}
     arguments.output.write_text(render(profiles), encoding="utf-8")
     arguments.output.with_name("_prices.py").write_text(render_prices(profiles), encoding="utf-8")
     sys.stdout.write(f"{len(profiles)} models written to {arguments.output}\n")
@@ -98,7 +105,14 @@ def read_models_dev(document: Mapping[str, Any]) -> dict[str, Profile]:
     """Translate models.dev's facts, of one section or of the whole."""
     whole = "models" not in document
     sections = [document[name] for name in GATEWAYS if name in document] if whole else [document]
-    return merge({model: from_models_dev(facts) for model, facts in section["models"].items()} for section in sections)
+    profiles = merge(
+        {model: from_models_dev(facts) for model, facts in section["models"].items()} for section in sections
+    )
+    ended = {base_of(model) for model in document.get("retired", ())}
+    return {
+        model: profile | {"status": RETIRED} if base_of(model) in ended else profile
+        for model, profile in profiles.items()
+    }
 
 
 def from_models_dev(facts: Mapping[str, Any]) -> Profile:
@@ -122,8 +136,34 @@ def from_models_dev(facts: Mapping[str, Any]) -> Profile:
         **{f"{kind}_inputs": kind in modalities["input"] for kind in (*kinds, "pdf")},
         **{f"{kind}_outputs": kind in modalities["output"] for kind in kinds},
         **{field: facts[key] for field, key in abilities.items() if key in facts},
-        **({"cost": facts["cost"]} if "cost" in facts else {}),
+        **{key: facts[key] for key in ("cost", "family", "status") if key in facts},
     }
+
+
+def augmented(profiles: Mapping[str, Profile], vendor: str, found: Mapping[str, Profile]) -> dict[str, Profile]:
+    """Add what a vendor's package says of its models, which it spells differently, to all variants of each."""
+    named = {f"{vendor}/{name}": found[name] for name in sorted(found, key=len)}
+    by_base = merge({base_of(model): profile} for model, profile in named.items())
+    known = {base_of(model) for model in profiles}
+    new = {model: profile for model, profile in named.items() if base_of(model) not in known}
+    return new | {
+        model: profile | {key: fact for key, fact in by_base.get(base_of(model), {}).items() if key in AUGMENTED}
+        for model, profile in profiles.items()
+    }
+
+
+def with_families(profiles: Mapping[str, Profile]) -> dict[str, Profile]:
+    """Put a model without a family into the family of its vendor whose words its name has, the longest first."""
+    families: dict[str, set[str]] = {}
+    for model, profile in profiles.items():
+        if family := profile.get("family"):
+            families.setdefault(model.partition("/")[0], set()).add(family)
+    found = {}
+    for model, profile in profiles.items():
+        vendor, _, name = base_of(model).partition("/")
+        fitting = [family for family in families.get(vendor, ()) if set(family.split("-")) <= set(name.split("-"))]
+        found[model] = {"family": max(sorted(fitting), key=len)} | profile if fitting else profile
+    return found
 
 
 def merge(sources: Iterable[Mapping[str, Profile]]) -> dict[str, Profile]:
@@ -139,7 +179,7 @@ def can_chat(model: str, profile: Profile) -> bool:
     """Tell chat models from the makers of embeddings and pictures that the same lists carry."""
     if "embed" in model or model.startswith("voyage/"):
         return False
-    return bool(profile["text_inputs"] and profile["text_outputs"] and profile["max_input_tokens"])
+    return all(profile.get(fact) for fact in ("name", "text_inputs", "text_outputs", "max_input_tokens"))
 
 
 def render(profiles: Mapping[str, Mapping[str, Any]]) -> str:
@@ -164,10 +204,17 @@ def price_lists(cost: Mapping[str, Any]) -> dict[int, tuple[float | None, ...]]:
 
 def pack(profile: Mapping[str, Any]) -> Row:
     """Make the row of a profile; the inverse of the package's reading of it."""
-    known = "".join(letter for letter, field in FLAGS.items() if profile.get(field))
-    unknown = "".join(letter for letter, field in FLAGS.items() if profile.get(field) is None)
+    letters = "".join(letter for letter, field in (FLAGS | AUGMENTATIONS).items() if profile.get(field))
+    if unknown := "".join(letter for letter, field in FLAGS.items() if profile.get(field) is None):
+        letters += f"?{unknown}"
+    if refuted := "".join(letter for letter, field in AUGMENTATIONS.items() if profile.get(field) is False):
+        letters += f"!{refuted}"
+    efforts = " ".join(profile.get("reasoning_effort_levels", ()))
+    if default := profile.get("reasoning_effort_default"):
+        efforts += f"={default}"
     limits = (profile.get("max_input_tokens", 0), profile.get("max_output_tokens", 0))
-    return (profile["name"], profile["release_date"], *limits, f"{known}?{unknown}" if unknown else known)
+    more = (profile.get("family", ""), efforts, profile.get("status", ""))
+    return (profile["name"], profile["release_date"], *limits, letters, *more)
 
 
 def entry(model: str, row: Row) -> str:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from typing_extensions import override
 
 from langchain_promptrun._config.call_options import bindable
-from langchain_promptrun._config.fields import ModelFields
+from langchain_promptrun._config.fields import Method, ModelFields
 from langchain_promptrun._tools.structured_output import assemble, plan
 from langchain_promptrun._tools.tools import ToolChoice, bind_arguments
 
@@ -25,7 +25,6 @@ else:
 
 T = TypeVar("T", bound=BaseModel)
 
-Method = Literal["function_calling", "json_schema", "json_mode"]
 
 _WRAPPERS = "langchain_promptrun._config.wrappers"
 
@@ -92,46 +91,17 @@ class ModelRunnable:
 
     @overload
     def with_structured_output(
-        self,
-        schema: type[T],
-        *,
-        method: Method | None = None,
-        include_raw: Literal[False] = False,
-        strict: bool | None = None,
-        **kwargs: Any,
+        self, schema: type[T], *, method: Method | None = None, include_raw: Literal[False] = False, **kwargs: Any
     ) -> Runnable[LanguageModelInput, T]: ...
 
     @overload
     def with_structured_output(
-        self,
-        schema: Mapping[str, Any] | None = None,
-        *,
-        method: Method | None = None,
-        include_raw: Literal[False] = False,
-        strict: bool | None = None,
-        **kwargs: Any,
+        self, schema: type[Any] | Mapping[str, Any], *, method: Method | None = None, **kwargs: Any
     ) -> Runnable[LanguageModelInput, dict[str, Any]]: ...
 
     @overload
     def with_structured_output(
-        self,
-        schema: type | Mapping[str, Any] | None = None,
-        *,
-        method: Method | None = None,
-        include_raw: Literal[True],
-        strict: bool | None = None,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, dict[str, Any]]: ...
-
-    @overload
-    def with_structured_output(
-        self,
-        schema: type | Mapping[str, Any] | None = None,
-        *,
-        method: Method | None = None,
-        include_raw: bool = False,
-        strict: bool | None = None,
-        **kwargs: Any,
+        self, schema: type | dict[str, Any] | None = None, *, include_raw: bool = False, **kwargs: Any
     ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]: ...
 
     def with_structured_output(

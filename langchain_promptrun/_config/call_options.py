@@ -10,13 +10,12 @@ import weakref
 from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, SecretStr, create_model
 
 from langchain_promptrun._config.hints import misspelt
 from langchain_promptrun._config.roles import roles_of
-from langchain_promptrun._config.validators import plain_values
 from langchain_promptrun._tools.tools import wire_response_format, wire_tool_choice, wire_tools
 
 if TYPE_CHECKING:
@@ -35,19 +34,10 @@ _started: ContextVar[CallOptions | None] = ContextVar("langchain_promptrun_call"
 class CallOptions:
     """The keywords of one call.
 
-    Args:
-        model: The model.
-        stop: LangChain's `stop` argument.
-        keywords: What the caller passed or bound.
-
     Attributes:
         parameters: What goes on the wire beside the messages.
         settings: Fields of the model that the call sets.
-        options: `extra_headers`, `extra_query` and `use_cached_prompt`.
-
-    Raises:
-        ValueError: A keyword that a call cannot have, or a value that its field does not take.
-        TypeError: A keyword of the wrong type.
+        options: `extra_headers`, `extra_query` and `use_cached_prompt`, too.
     """
 
     __slots__ = ("_keywords", "_model", "_stop", "options", "parameters", "settings")
@@ -79,11 +69,6 @@ class CallOptions:
         check_model_kwargs(kind, self.options.get("model_kwargs") or {}, of_call=True)
         return _checked(kind, given)
 
-    def traced(self) -> dict[str, Any]:
-        """Return what traces may show of the settings and options."""
-        untraced = _SECRET_OPTIONS | roles_of(type(cast("BaseModel", self._model()))).untraced
-        return {name: value for name, value in self.settings.items() if name not in untraced}
-
     def is_for(self, model: BaseModel, stop: list[str] | None, keywords: Mapping[str, Any]) -> bool:
         """Return whether these are the keywords of the same call: the same objects."""
         mine = self._keywords
@@ -96,7 +81,7 @@ class CallOptions:
 
 
 def start_call(model: BaseModel, stop: list[str] | None, keywords: Mapping[str, Any]) -> CallOptions:
-    """Merge the keywords of a call that begins; its further hooks find them with `options_of_call`."""
+    """Merge the keywords of a call that langchain-core announces, for its further hooks."""
     options = CallOptions(model, stop, keywords)
     _started.set(options)
     return options
@@ -105,14 +90,7 @@ def start_call(model: BaseModel, stop: list[str] | None, keywords: Mapping[str, 
 def options_of_call(
     model: BaseModel, stop: list[str] | None, keywords: Mapping[str, Any], *, last: bool = False
 ) -> CallOptions:
-    """Return the keywords of a call, merged when it began where langchain-core announced it.
-
-    Args:
-        model: The model.
-        stop: LangChain's `stop` argument.
-        keywords: What the caller passed or bound.
-        last: Whether no later hook of the call asks.
-    """
+    """Return the keywords that `start_call` merged, or merge them; `last` forgets them."""
     options = _started.get()
     if options is None or not options.is_for(model, stop, keywords):
         return CallOptions(model, stop, keywords)
@@ -122,23 +100,15 @@ def options_of_call(
 
 
 def check_model_kwargs(kind: type[BaseModel], model_kwargs: Mapping[str, Any], *, of_call: bool = False) -> None:
-    """Refuse names in `model_kwargs` that have a place of their own.
-
-    Raises:
-        ValueError: A field or an option of a call.
-        TypeError: A value that is no mapping.
-    """
+    """Refuse names in `model_kwargs` that have a place of their own."""
     roles = roles_of(kind)
-    own = roles.settings if of_call else roles.settings.union(roles.parameters, roles.aliases)
+    fields = roles.settings if of_call else roles.settings.union(roles.parameters, roles.aliases)
     for name in _mapping("model_kwargs", model_kwargs):
-        if name in own:
+        if name in fields:
             raise ValueError(f"`model_kwargs` holds `{name}`, which is a field: set the field.")
         if name in _OPTIONS:
-            place = {"extra_headers": "default_headers", "extra_query": "default_query"}.get(name, name)
-            raise ValueError(
-                f"`model_kwargs` holds `{name}`, which is no parameter of the request: set the field `{place}`, or "
-                f"pass `{name}` to the call."
-            )
+            field = {"extra_headers": "default_headers", "extra_query": "default_query"}.get(name, name)
+            raise ValueError(f"`model_kwargs` holds `{name}`: set the field `{field}`, or pass `{name}` to the call.")
 
 
 def _check_name(name: str, roles: Roles) -> None:
@@ -146,15 +116,14 @@ def _check_name(name: str, roles: Roles) -> None:
         raise ValueError(f"`{name}` is set on the model or in the config, not as a keyword of a call.")
     if name not in roles.known and (near := misspelt(name, roles.known | _OPTIONS | {"tools", "tool_choice"})):
         raise ValueError(
-            f"Unknown keyword `{name}` of a call. Did you mean `{near}`? A parameter that is really called "
-            f"`{name}` goes into `extra_body`."
+            f"Unknown keyword `{name}` of a call. Did you mean `{near}`? A parameter that is really called `{name}` "
+            "goes into `extra_body`."
         )
 
 
 def _checked(kind: type[BaseModel], given: dict[str, Any]) -> dict[str, Any]:
     """Check the values of parameters that are fields, as at construction."""
-    parameters = roles_of(kind).parameters
-    fields = {name: given[name] for name in parameters if given.get(name) is not None}
+    fields = {name: given[name] for name in roles_of(kind).parameters if given.get(name) is not None}
     if not fields:
         return given
     checked = _checker(kind).__pydantic_validator__.validate_python(fields)
@@ -163,12 +132,10 @@ def _checked(kind: type[BaseModel], given: dict[str, Any]) -> dict[str, Any]:
 
 @cache
 def _checker(kind: type[BaseModel]) -> type[BaseModel]:
-    """Make a model of the parameters alone, none of them required."""
-    names = roles_of(kind).parameters
-    fields: dict[str, Any] = dict.fromkeys(names, (Any, None))
-    for name in names:
-        field = kind.model_fields[name]
-        fields[name] = (field.rebuild_annotation(), None)
+    """Make a model of the parameters alone, all of them optional."""
+    fields: dict[str, Any] = {
+        name: (kind.model_fields[name].rebuild_annotation(), None) for name in roles_of(kind).parameters
+    }
     return create_model(kind.__name__, __config__=ConfigDict(protected_namespaces=()), **fields)
 
 
@@ -176,13 +143,8 @@ def _merged(
     values: Mapping[str, Any], roles: Roles, options: Mapping[str, Any], given: Mapping[str, Any]
 ) -> dict[str, Any]:
     parameters = {name: value for name in roles.parameters if (value := values[name]) is not None}
-    layers = (
-        values["model_kwargs"],
-        values["extra_body"],
-        options.get("model_kwargs"),
-        given,
-        _mapping("extra_body", options.get("extra_body")),
-    )
+    extra = _mapping("extra_body", options.get("extra_body"))
+    layers = (values["model_kwargs"], values["extra_body"], options.get("model_kwargs"), given, extra)
     if any(layers):
         parameters = _overlaid(parameters, [layer for layer in layers if layer])
     if "model" not in parameters:
@@ -197,9 +159,7 @@ def _overlaid(parameters: dict[str, Any], layers: list[Mapping[str, Any]]) -> di
         parameters |= layer
     parameters = {name: value for name, value in parameters.items() if value is not None}
     if all(name in parameters for name in _LIMITS):
-        raise ValueError(
-            "`max_tokens` and `max_completion_tokens` are both given; give the one that your model accepts."
-        )
+        raise ValueError("`max_tokens` and `max_completion_tokens` are both given; give the one your model accepts.")
     return parameters
 
 
@@ -229,12 +189,17 @@ def _convert_tools(parameters: dict[str, Any]) -> None:
 
 
 def merged_mapping(name: str, first: Mapping[str, Any] | None, second: Any) -> dict[str, Any]:
-    """Merge a field's mapping with the call's, which wins.
-
-    Raises:
-        TypeError: The call's value is not a mapping.
-    """
+    """Merge a field's mapping with the call's, which wins; secrets among the values are unwrapped."""
     return {**(first or {}), **plain_values(_mapping(name, second))}
+
+
+def plain_values(mapping: Any) -> Any:
+    """Unwrap the secrets among the values of a mapping."""
+    return {name: _plain(value) for name, value in mapping.items()} if isinstance(mapping, Mapping) else mapping
+
+
+def _plain(value: Any) -> Any:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 def bindable(kind: type[BaseModel], keywords: Mapping[str, Any]) -> dict[str, Any]:

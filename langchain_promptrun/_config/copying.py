@@ -6,7 +6,8 @@ import copy
 import pickle
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from contextlib import suppress
+from typing import Any, ClassVar, Self
 
 from langchain_core.load.serializable import Serializable, SerializedConstructor, SerializedNotImplemented
 from pydantic import PrivateAttr
@@ -18,23 +19,15 @@ from langchain_promptrun._config.roles import roles_of
 from langchain_promptrun._config.validators import unknown_keyword
 from langchain_promptrun._http.transport import Transport, TransportSettings
 
-if TYPE_CHECKING:
-    from types import TracebackType
-
 _HOLDS = frozenset({"_transport", "_hold"})
 """Private attributes that hold connections, and what was fetched over them."""
 
-_CANNOT = (TypeError, AttributeError, ValueError, RuntimeError, pickle.PicklingError)
-
 
 class CopiedFields(Serializable):
-    """Fields whose copies drop derived values and connections.
-
-    Attributes:
-        keyword_advice: What an error about an unknown keyword advises.
-    """
+    """Fields whose copies drop derived values and connections."""
 
     keyword_advice: ClassVar[str] = MORE_PARAMETERS
+    """What an error about an unknown keyword advises."""
 
     _transport: Transport | None = PrivateAttr(default=None)
 
@@ -97,12 +90,9 @@ class CopiedFields(Serializable):
         """Serialise the chosen fields for LangChain's `dumps`."""
         serialised = super().to_json()
         if serialised["type"] == "constructor":
-            secrets = self.lc_secrets
-            serialised["kwargs"] = {
-                name: value
-                for name, value in serialised["kwargs"].items()
-                if name in secrets or chosen(getattr(self, name, value))
-            }
+            kwargs, secrets = serialised["kwargs"], self.lc_secrets
+            defaulted = [name for name in kwargs if name not in secrets and not chosen(getattr(self, name, None))]
+            serialised["kwargs"] = {name: value for name, value in kwargs.items() if name not in defaulted}
         return serialised
 
     def __getstate__(self) -> dict[Any, Any]:
@@ -142,17 +132,13 @@ class CopiedFields(Serializable):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
 
@@ -163,22 +149,13 @@ def new_transport(fields: Any) -> Transport:
 
 
 def check_picklable(owner: str, name: str, value: object) -> None:
-    """Name the field that keeps its owner from being pickled, where no pickler that is loaded can write it.
-
-    Raises:
-        TypeError: The value cannot be pickled.
-    """
+    """Raise a TypeError that names a field whose value no loaded pickler can write."""
     picklers = [sys.modules[module] for module in ("pickle", "cloudpickle", "dill") if module in sys.modules]
-    problem = None
     for pickler in picklers:
-        try:
+        with suppress(TypeError, AttributeError, ValueError, RuntimeError, pickle.PicklingError):
             pickler.dumps(value)
-        except _CANNOT as error:
-            problem = problem or error
-        else:
             return
-    kind = type(value).__name__
-    raise TypeError(f"A {owner} whose `{name}` cannot be pickled cannot be pickled: {kind}.") from problem
+    raise TypeError(f"A {owner} whose `{name}` cannot be pickled cannot be pickled: {type(value).__name__}.")
 
 
 def _forget_derived(fields: CopiedFields) -> None:

@@ -2,49 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, cast
 
 import httpx
-from pydantic import (
-    AfterValidator,
-    AliasChoices,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    WrapValidator,
-    model_validator,
-)
+from pydantic import AliasChoices, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import override
 
+from langchain_promptrun._config import defaults
 from langchain_promptrun._config.call_options import check_model_kwargs
 from langchain_promptrun._config.copying import CopiedFields
-from langchain_promptrun._config.defaults import (
-    NO_KEY,
-    DefaultProfile,
-    DefaultSeconds,
-    chosen,
-    environment_key,
-    environment_url,
-    needs_key,
-)
+from langchain_promptrun._config.defaults import chosen
 from langchain_promptrun._config.roles import PARAMETER, SETTING, Setting, roles_of
 from langchain_promptrun._config.validators import (
+    BaseUrl,
     FourTimeouts,
-    KeySource,
-    checked_header_value,
-    checked_headers,
-    checked_key,
-    checked_url,
-    four_timeouts,
-    plain_values,
-    text_keys,
+    Headers,
+    Key,
+    LogitBias,
+    PromptId,
+    Query,
+    Timeout,
     unknown_keyword,
     without_secrets,
 )
-from langchain_promptrun._profiles import profile_for
+from langchain_promptrun._profiles import RETIRED, profile_for
 from langchain_promptrun._tracing import PromptedModel
 from langchain_promptrun._version import __version__
 
@@ -54,14 +38,14 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound="ConnectionFields")
 
+logger = logging.getLogger("langchain_promptrun")
+
+Method = Literal["function_calling", "json_schema", "json_mode"]
+
 _SECRET = Setting(secret=True)
 _CLIENT = Setting(traced=False, pool=True, shared=True)
 _POOL = Setting(pool=True)
 _OF_THE_ANSWER = Setting(in_cache_key=True)
-
-Headers = Annotated[dict[str, str] | None, BeforeValidator(plain_values), AfterValidator(checked_headers)]
-PromptId = Annotated[str, Field(min_length=1), AfterValidator(checked_header_value)]
-Query = Annotated[dict[str, str | int | float | bool] | None, BeforeValidator(plain_values)]
 
 
 class ConnectionFields(CopiedFields):
@@ -69,23 +53,19 @@ class ConnectionFields(CopiedFields):
 
     # what pydantic builds takes time at import, and only classes with instances need it
     model_config = ConfigDict(
-        arbitrary_types_allowed=True,
-        defer_build=True,
-        extra="forbid",
-        populate_by_name=True,
-        protected_namespaces=(),
+        arbitrary_types_allowed=True, defer_build=True, extra="forbid", populate_by_name=True, protected_namespaces=()
     )
 
-    api_key: Annotated[
-        SecretStr | str | KeySource | None, BeforeValidator(checked_key), Setting(secret=True, shared=True)
-    ] = Field(default_factory=environment_key, validate_default=True)
+    api_key: Annotated[Key, Setting(secret=True, shared=True)] = Field(
+        default_factory=defaults.environment_key, validate_default=True
+    )
     """Key, or a function (sync or async) that returns one and is asked before each attempt.
 
     Default: the environment variable `PROMPTRUN_API_KEY`. Another server than Promptrun (`base_url`) may need none.
     """
 
-    base_url: Annotated[str, WrapValidator(checked_url), _OF_THE_ANSWER] = Field(
-        default_factory=environment_url, validate_default=True
+    base_url: Annotated[BaseUrl, _OF_THE_ANSWER] = Field(
+        default_factory=defaults.environment_url, validate_default=True
     )
     """Root of the API. Default: `PROMPTRUN_BASE_URL`, else `https://api.promptrun.ai/v1`."""
 
@@ -95,9 +75,7 @@ class ConnectionFields(CopiedFields):
     default_query: Annotated[Query, _SECRET] = Field(default=None, exclude=True, repr=False)
     """Query parameters of each request; treated like `default_headers`."""
 
-    timeout: Annotated[
-        FourTimeouts | float | httpx.Timeout | None, BeforeValidator(four_timeouts), Setting(traced=False)
-    ] = (10.0, 600.0, 600.0, 600.0)
+    timeout: Annotated[Timeout, Setting(traced=False)] = (10.0, 600.0, 600.0, 600.0)
     """Seconds for all phases, or an `httpx.Timeout`; None for no limit.
 
     Kept as four numbers: connect, read, write, pool. Default: 10 to connect, 600 for the others, since models think
@@ -131,8 +109,8 @@ class ConnectionFields(CopiedFields):
         return cast("FourTimeouts", self.timeout)
 
     def _check_key(self) -> None:
-        if self.api_key is None and needs_key(self.base_url):
-            raise ValueError(NO_KEY)
+        if self.api_key is None and defaults.needs_key(self.base_url):
+            raise ValueError(defaults.NO_KEY)
 
 
 def checked_fields(cls: type[M], values: Any, handler: ModelWrapValidatorHandler[M]) -> M:
@@ -215,9 +193,7 @@ class ModelFields(ConnectionFields, PromptedModel):
     presence_penalty: Annotated[float | None, PARAMETER] = Field(default=None, ge=-2, le=2)
     """Penalty on tokens that came at all, -2 to 2."""
 
-    logit_bias: Annotated[
-        dict[str, Annotated[float, Field(ge=-100, le=100)]] | None, BeforeValidator(text_keys), PARAMETER
-    ] = None
+    logit_bias: Annotated[LogitBias | None, PARAMETER] = None
     """Bias by token id, -100 to 100."""
 
     logprobs: Annotated[bool | None, PARAMETER] = None
@@ -245,7 +221,7 @@ class ModelFields(ConnectionFields, PromptedModel):
     """Parameters merged over all others in the request; for what a gateway adds to the format."""
 
     stream_chunk_timeout: Annotated[float | None, SETTING] = Field(
-        default=DefaultSeconds(120.0), gt=0, allow_inf_nan=False
+        default=defaults.DefaultSeconds(120.0), gt=0, allow_inf_nan=False
     )
     """Seconds that a stream may go on without content; keep-alives do not count. None: no limit. Default 120.
 
@@ -267,9 +243,7 @@ class ModelFields(ConnectionFields, PromptedModel):
     A call with `use_cached_prompt=True` and no messages uses the stored one.
     """
 
-    structured_output_method: Annotated[Literal["function_calling", "json_schema", "json_mode"], SETTING] = (
-        "function_calling"
-    )
+    structured_output_method: Annotated[Method, SETTING] = "function_calling"
     """Default method of `with_structured_output`."""
 
     send_reasoning: Annotated[bool, _OF_THE_ANSWER] = True
@@ -282,9 +256,7 @@ class ModelFields(ConnectionFields, PromptedModel):
     def _check_together(self) -> Self:
         self._check_key()
         if self.max_tokens is not None and self.max_completion_tokens is not None:
-            raise ValueError(
-                "`max_tokens` and `max_completion_tokens` are both set; set the one that your model accepts."
-            )
+            raise ValueError("`max_tokens` and `max_completion_tokens` are both set; set the one your model accepts.")
         check_model_kwargs(type(self), self.model_kwargs)
         return self
 
@@ -320,6 +292,15 @@ class ModelFields(ConnectionFields, PromptedModel):
 
 
 def looked_up(model: str) -> ModelProfile | None:
-    """Look up a model's profile, marked as a default."""
+    """Look up a model's profile, marked as a default, and warn once of a retired model."""
     profile = profile_for(model)
-    return None if profile is None else cast("ModelProfile", DefaultProfile(profile))
+    if profile is None:
+        return None
+    if profile.get("status") == RETIRED:
+        _warn_of_retirement(model)
+    return cast("ModelProfile", defaults.DefaultProfile(profile))
+
+
+@cache
+def _warn_of_retirement(model: str) -> None:
+    logger.warning("The model %r was retired by its vendor: calls may fail. Choose a current one.", model)

@@ -28,18 +28,7 @@ PROMPT_ID = "http-prompt-id"  # Promptrun's Node SDK: the header HTTP-Prompt-Id
 
 
 def build_request(fields: ModelFields, messages: list[BaseMessage], call: CallOptions, *, stream: bool) -> Request:
-    """Build the request of one call.
-
-    Args:
-        fields: The model, with the settings of the call.
-        messages: The conversation.
-        call: The keywords of the call.
-        stream: Whether the answer is to be streamed.
-
-    Raises:
-        ValueError: No key; several answers to be streamed; messages that cannot be sent.
-        TypeError: A keyword of the wrong type.
-    """
+    """Build the request of one call; `fields` are the model's with the settings of the call."""
     parameters = dict(call.parameters)
     body = {"model": parameters.pop("model"), "messages": _messages(fields, messages, call.options), **parameters}
     _ask_to_stream(body, fields, stream=stream)

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, get_args
 from pydantic import AliasChoices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
@@ -46,75 +44,40 @@ _FOREIGN_SHARED = ("rate_limiter", "cache", "callbacks", "custom_get_token_ids")
 """LangChain's fields that may hold functions and locks."""
 
 
-@dataclass(frozen=True, slots=True)
 class Roles:
-    """The fields of a class by their roles.
+    """The fields of a class by their roles."""
 
-    Attributes:
-        known: All names and aliases under which fields can be set.
-        aliases: Field names by alias.
-        parameters: Fields on the wire, in order.
-        settings: Fields off the wire that a call may set.
-        secret: Settings whose values are hidden.
-        untraced: Settings that do not reach traces.
-        in_cache_key: Settings that are part of cache keys.
-        pool: Settings that decide on connections.
-        shared: Fields that copies share.
-        none_is_default: Fields for which None means the default.
-        foreign: LangChain's own fields, which a call cannot set.
-    """
-
-    known: frozenset[str]
-    aliases: dict[str, str]
-    parameters: tuple[str, ...]
-    settings: frozenset[str]
-    secret: frozenset[str]
-    untraced: frozenset[str]
-    in_cache_key: tuple[str, ...]
-    pool: frozenset[str]
-    shared: tuple[str, ...]
-    none_is_default: frozenset[str]
-    foreign: frozenset[str]
+    def __init__(self, cls: type[BaseModel]) -> None:
+        fields = cls.model_fields
+        bases = [base for base in cls.__mro__ if base.__module__.startswith("langchain_core")]
+        self.foreign = frozenset[str]().union(*(getattr(base, "model_fields", ()) for base in bases))
+        self.aliases = {alias: name for name, field in fields.items() for alias in _aliases(field) if alias != name}
+        self.known = frozenset(fields) | frozenset(self.aliases)
+        self.parameters = tuple(name for name, field in fields.items() if PARAMETER in field.metadata)
+        roles = {name: role for name, field in fields.items() for role in field.metadata if isinstance(role, Setting)}
+        self.settings = frozenset(roles)
+        self.secret = frozenset(name for name, role in roles.items() if role.secret)
+        self.untraced = self.secret.union(name for name, role in roles.items() if not role.traced)
+        self.in_cache_key = tuple(name for name, role in roles.items() if role.in_cache_key)
+        self.pool = frozenset(name for name, role in roles.items() if role.pool)
+        self.shared = tuple(
+            name for name in fields if name in _FOREIGN_SHARED or (name in roles and roles[name].shared)
+        )
+        self.none_is_default = frozenset(
+            name for name, field in fields.items() if name not in self.foreign and _none_is_default(field)
+        )
 
 
-@cache
-def roles_of(cls: type[BaseModel]) -> Roles:
-    """Sort the fields of a class by the roles that they declare."""
-    fields = cls.model_fields
-    aliases = {alias: name for name, field in fields.items() for alias in _aliases(field) if alias != name}
-    settings = {name: role for name, field in fields.items() for role in field.metadata if isinstance(role, Setting)}
-    foreign = _foreign(cls)
-
-    def that(holds: Callable[[Setting], bool]) -> Iterable[str]:
-        return (name for name, role in settings.items() if holds(role))
-
-    return Roles(
-        known=frozenset(fields) | frozenset(aliases),
-        aliases=aliases,
-        parameters=tuple(name for name, field in fields.items() if PARAMETER in field.metadata),
-        settings=frozenset(settings),
-        secret=frozenset(that(lambda role: role.secret)),
-        untraced=frozenset(that(lambda role: role.secret or not role.traced)),
-        in_cache_key=tuple(sorted(that(lambda role: role.in_cache_key))),
-        pool=frozenset(that(lambda role: role.pool)),
-        shared=(*that(lambda role: role.shared), *(name for name in _FOREIGN_SHARED if name in fields)),
-        none_is_default=frozenset(name for name, field in fields.items() if _none_is_default(name, field, foreign)),
-        foreign=foreign,
-    )
+roles_of = cache(Roles)
 
 
-def _foreign(cls: type[BaseModel]) -> frozenset[str]:
-    bases = [base for base in cls.__mro__ if base.__module__.startswith("langchain_core")]
-    return frozenset().union(*(getattr(base, "model_fields", ()) for base in bases))
-
-
-def _aliases(field: FieldInfo) -> Iterable[str]:
+def _aliases(field: FieldInfo) -> list[str]:
     choices = field.validation_alias
-    return (alias for alias in choices.choices if isinstance(alias, str)) if isinstance(choices, AliasChoices) else ()
+    return [alias for alias in choices.choices if isinstance(alias, str)] if isinstance(choices, AliasChoices) else []
 
 
-def _none_is_default(name: str, field: FieldInfo, foreign: frozenset[str]) -> bool:
-    """Whether None says nothing of its own: there is a default, and it or the annotation excludes None."""
-    if name in foreign or field.is_required():
-        return False
-    return field.default_factory is not None or type(None) not in get_args(field.annotation)
+def _none_is_default(field: FieldInfo) -> bool:
+    """Whether None stands for the default: the default is made, or the annotation excludes None."""
+    return not field.is_required() and (
+        field.default_factory is not None or type(None) not in get_args(field.annotation)
+    )

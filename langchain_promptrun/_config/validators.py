@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import httpx
-from pydantic import SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, WrapValidator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from langchain_promptrun._config.call_options import plain_values
 from langchain_promptrun._config.defaults import API_KEY_VARIABLE, BASE_URL_VARIABLE, DefaultUrl, chosen
 from langchain_promptrun._config.hints import MORE_PARAMETERS, advice_for
 from langchain_promptrun._http.request import check_headers
@@ -47,7 +48,7 @@ def _is_limit(value: object) -> bool:
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < inf)
 
 
-def checked_url(value: Any, handler: ValidatorFunctionWrapHandler) -> str:
+def _url(value: Any, handler: ValidatorFunctionWrapHandler) -> str:
     """Check a base URL; a default stays a default."""
     url = _checked_url(handler(value))
     return url if chosen(value) else DefaultUrl(url)
@@ -61,10 +62,8 @@ def _checked_url(value: str) -> str:
     except httpx.InvalidURL:
         url = httpx.URL("")
     if url.scheme not in {"http", "https"} or not url.host:
-        raise ValueError(
-            "must be an http or https URL such as https://api.promptrun.ai/v1 (it can also come from "
-            f"{BASE_URL_VARIABLE})"
-        )
+        example = "https://api.promptrun.ai/v1"
+        raise ValueError(f"must be an http or https URL such as {example} (it can also come from {BASE_URL_VARIABLE})")
     if url.userinfo or "?" in value or "#" in value:
         raise ValueError("must have no user name, password, query or fragment; use `api_key` and `default_query`")
     if value.endswith(_ROUTE):
@@ -72,7 +71,7 @@ def _checked_url(value: str) -> str:
     return value
 
 
-def checked_key(value: Any) -> Any:
+def _checked_key(value: Any) -> Any:
     """Check a key and strip the line break of the file that it comes from; a function is taken as it is."""
     if value is None or callable(value):
         return value
@@ -93,30 +92,27 @@ def _check_key_text(key: str) -> None:
         raise _refusal("begins with `Bearer`: pass the key alone (also in {variable})", variable=API_KEY_VARIABLE)
 
 
-def checked_headers(headers: dict[str, str] | None) -> dict[str, str] | None:
-    """Check that names and values can go into headers."""
+def _checked_headers(headers: dict[str, str] | None) -> dict[str, str] | None:
     check_headers(headers or {})
     return headers
 
 
-def checked_header_value(value: str) -> str:
-    """Check that a value can go into a header."""
+def _checked_prompt_id(value: str) -> str:
     check_headers({"HTTP-Prompt-Id": value})
     return value
 
 
-def plain_values(mapping: Any) -> Any:
-    """Unwrap the secrets among the values of a mapping."""
-    if not isinstance(mapping, Mapping):
-        return mapping
-    return {
-        name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in mapping.items()
-    }
-
-
-def text_keys(value: Any) -> Any:
-    """Convert token ids to strings, which keys of JSON are."""
+def _text_keys(value: Any) -> Any:
     return {str(key): bias for key, bias in value.items()} if isinstance(value, Mapping) else value
+
+
+Key = Annotated[SecretStr | str | KeySource | None, BeforeValidator(_checked_key)]
+BaseUrl = Annotated[str, WrapValidator(_url)]
+Headers = Annotated[dict[str, str] | None, BeforeValidator(plain_values), AfterValidator(_checked_headers)]
+Query = Annotated[dict[str, str | int | float | bool] | None, BeforeValidator(plain_values)]
+Timeout = Annotated[FourTimeouts | float | httpx.Timeout | None, BeforeValidator(four_timeouts)]
+LogitBias = Annotated[dict[str, Annotated[float, Field(ge=-100, le=100)]], BeforeValidator(_text_keys)]
+PromptId = Annotated[str, Field(min_length=1), AfterValidator(_checked_prompt_id)]
 
 
 def unknown_keyword(title: str, name: str, known: Iterable[str], advice: str = MORE_PARAMETERS) -> ValidationError:

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from langchain_promptrun._config.call_options import plain_values
 from langchain_promptrun._config.request import BASE_HEADERS, caller_headers, key_of
-from langchain_promptrun._config.validators import plain_values
 from langchain_promptrun._http.request import Request, Timeouts
 from langchain_promptrun.errors import PromptrunError, PromptrunNotFoundError
 from langchain_promptrun.prompts.record import RecordReader

@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_type_hints
+from typing import get_origin, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from langchain_core.language_models import ModelProfile
 
 from langchain_promptrun import _profiles
-from langchain_promptrun._profiles import profile_for
+from langchain_promptrun._profiles import family_of, profile_for
 from langchain_promptrun.data._profiles import PROFILES
 
 ROOT = Path(__file__).parents[2]
@@ -127,7 +127,7 @@ def test_of_several_variants_the_least_decorated_stands_for_the_base():
 
 
 @pytest.mark.parametrize(
-    "model", ["", ":free", "-latest", "gpt-4o", "openai/gpt-99", "openai/", "@cf/meta/llama-3.1-8b", "4"]
+    "model", ["", ":free", "-latest", "openai/gpt-99", "gpt-99", "openai/", "meta-llama/gpt-4o", "4", "a.b", "no/such"]
 )
 def test_an_unknown_id_has_no_profile(model):
     assert profile_for(model) is None
@@ -153,11 +153,73 @@ def test_a_second_lookup_of_a_variant_does_no_work():
     assert _profiles._resolve.cache_info().hits == hits + 1
 
 
+@pytest.mark.parametrize(
+    ("spelling", "model"),
+    [
+        ("gpt-5", "openai/gpt-5"),
+        ("claude-sonnet-5", "anthropic/claude-sonnet-5"),
+        ("claude-3-5-haiku-20241022", HAIKU),
+        ("us.anthropic.claude-3-5-haiku-20241022-v1:0", HAIKU),
+        ("openrouter/anthropic/claude-sonnet-5", "anthropic/claude-sonnet-5"),
+        ("azure/gpt-4o", "openai/gpt-4o"),
+        ("models/gemini-2.5-pro", "google/gemini-2.5-pro"),
+        ("accounts/fireworks/models/deepseek-v3", "deepseek/deepseek-v3"),
+    ],
+)
+def test_another_spelling_is_found_where_one_vendor_alone_has_it(spelling, model):
+    assert profile_for(spelling) == profile_for(model)
+
+
+def test_a_bare_name_of_two_vendors_has_no_profile(monkeypatch):
+    row = ("Twin", "2026-01-01", 10, 10, "tT", "", "", "")
+    monkeypatch.setattr(_profiles, "_rows", lambda: {"one/twin": row, "two/twin": row, "meta/a-llama": row})
+    for lookup in (_profiles.known_id, _profiles._resolve, _profiles._bases, _profiles._bare):
+        monkeypatch.setattr(_profiles, lookup.__name__, lookup.__wrapped__)
+    assert profile_for("twin") is None
+    assert _profiles.known_id("a-llama") == "meta/a-llama"
+
+
+@pytest.mark.parametrize(
+    ("model", "family"),
+    [
+        (HAIKU, ("anthropic", "claude-haiku")),
+        ("claude-sonnet-5", ("anthropic", "claude-sonnet")),
+        ("xai/grok-4", ("x-ai", "grok")),
+        ("no/such", None),
+    ],
+)
+def test_a_family_has_one_vendor_however_gateways_call_it(model, family):
+    assert family_of(model) == family
+
+
+@pytest.mark.parametrize("variant", [HAIKU, f"{HAIKU}-20241022", "anthropic/claude-sonnet-4-20250514"])
+def test_a_retired_model_says_so_in_all_its_variants(variant):
+    assert profile_for(variant)["status"] == "retired"
+    assert profile_for("anthropic/claude-sonnet-5").get("status") is None
+
+
+def test_langchains_augmentations_are_known():
+    profile = profile_for("anthropic/claude-sonnet-5")
+    for name in ("image_url_inputs", "pdf_inputs", "image_tool_message", "pdf_tool_message", "tool_call_streaming"):
+        assert profile[name] is True
+    assert profile["mid_conversation_system_messages"] is True
+    assert profile["reasoning_effort_levels"] == ["low", "medium", "high", "xhigh", "max"]
+    assert profile["reasoning_effort_default"] == "high"
+    assert profile_for("openai/gpt-4o")["tool_choice"] is True
+    assert profile_for("anthropic/claude-sonnet-5.5")["tool_choice"] is False
+
+
+def test_fields_that_the_installed_core_does_not_know_are_left_out(monkeypatch):
+    """langchain-core warns of unknown fields; older versions know fewer."""
+    monkeypatch.setattr(_profiles, "_declared", lambda: {"name"})
+    assert _profiles._unpack(PROFILES[HAIKU]) == {"name": "Claude Haiku 3.5"}
+
+
 def test_every_profile_holds_nothing_but_langchains_fields_in_their_types():
     fields = get_type_hints(ModelProfile)
     for model in PROFILES:
         for key, value in profile_for(model).items():
-            assert type(value) is fields[key], (model, key)
+            assert type(value) is (get_origin(fields[key]) or fields[key]), (model, key)
 
 
 def test_the_current_models_of_many_vendors_are_known():
@@ -180,18 +242,19 @@ def test_the_data_is_imported_at_the_first_lookup_only():
 
 def test_script_the_data_module_is_what_it_writes_of_the_same_profiles(script):
     text = (ROOT / "langchain_promptrun" / "data" / "_profiles.py").read_text(encoding="utf-8")
-    assert script.render({model: profile_for(model) for model in PROFILES}) == text
+    families = {model: {"family": row[5]} for model, row in PROFILES.items()}
+    assert script.render({model: profile_for(model) | families[model] for model in PROFILES}) == text
 
 
 def test_script_translates_the_facts_of_models_dev(script, tmp_path):
     path = write_json(tmp_path / "facts.json", {"models": {"maker/small": facts(structured_output=False)}})
     rows = generate(script, tmp_path, path)
-    assert rows == {"maker/small": ("Small One", "2026-01-02", 1000, 100, "tiTcfh")}
+    assert rows == {"maker/small": ("Small One", "2026-01-02", 1000, 100, "tiTcfh", "", "", "")}
 
 
 def test_script_keeps_unknown_apart_from_false(script, tmp_path):
     path = write_json(tmp_path / "facts.json", {"models": {"maker/small": facts()}})
-    assert generate(script, tmp_path, path)["maker/small"][-1] == "tiTcfh?s"
+    assert generate(script, tmp_path, path)["maker/small"][4] == "tiTcfh?s"
 
 
 def test_script_takes_the_gateways_sections_of_the_whole_file(script, tmp_path):
@@ -218,14 +281,30 @@ def test_script_lets_a_later_file_add_but_not_change(script, tmp_path):
     }
     later.write_text(f"_PROFILES: dict = {{'maker/small': {known}, 'maker/new': {known}}}", encoding="utf-8")
     rows = generate(script, tmp_path, first, str(later))
-    assert rows["maker/small"] == ("Small One", "2026-01-02", 1000, 100, "tiTcsfh")
-    assert rows["maker/new"] == ("Renamed", "2026-05-05", 5, 5, "tTs?iavIAVrcfho")
+    assert rows["maker/small"] == ("Small One", "2026-01-02", 1000, 100, "tiTcsfh", "", "", "")
+    assert rows["maker/new"] == ("Renamed", "2026-05-05", 5, 5, "tTs?iavIAVrcfho", "", "", "")
 
 
 def test_script_reads_a_plain_assignment_and_refuses_a_file_without_one(script, tmp_path):
     assert script.read_langchain("import os\n_PROFILES = {}") == {}
     with pytest.raises(SystemExit, match="_PROFILES"):
         script.read_langchain("PROFILES = {}")
+
+
+def test_script_adds_what_a_vendors_package_says_to_all_variants(script, tmp_path):
+    known = facts(family="small") | {"status": "alpha"}
+    models = {"maker/small-1.5": known, "maker/small-1.5:free": known, "maker/small-2": facts()}
+    document = {"models": models, "retired": {"maker/small-2": {"on": "2026-01-01"}}}
+    vendor = tmp_path / "vendor.py"
+    more = {"name": "New", "release_date": "2026-02-03", "text_inputs": True, "text_outputs": True}
+    said = {"reasoning_effort_levels": ["low"], "reasoning_effort_default": "low", "tool_choice": False}
+    said |= {"image_url_inputs": True, "max_input_tokens": 7}
+    vendor.write_text(f"_PROFILES = {{'small-1-5': {said}, 'new': {more | said}}}", encoding="utf-8")
+    rows = generate(script, tmp_path, write_json(tmp_path / "facts.json", document), f"maker={vendor}")
+    for model in ("maker/small-1.5", "maker/small-1.5:free"):
+        assert rows[model][2:] == (1000, 100, "tiTcfhu?s!C", "small", "low=low", "alpha")
+    assert rows["maker/small-2"][5:] == ("small", "", "retired")
+    assert rows["maker/new"][:3] == ("New", "2026-02-03", 7)
 
 
 def test_script_leaves_out_what_cannot_chat(script, tmp_path):
