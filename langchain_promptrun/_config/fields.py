@@ -28,6 +28,7 @@ from langchain_promptrun._config.validators import (
     unknown_keyword,
     without_secrets,
 )
+from langchain_promptrun._messages.prompt_caching import PromptCaching
 from langchain_promptrun._profiles import RETIRED, profile_for
 from langchain_promptrun._tracing import PromptedModel
 from langchain_promptrun._version import __version__
@@ -241,6 +242,14 @@ class ModelFields(ConnectionFields, PromptedModel):
     """Id under which Promptrun stores the conversation's prompt (header `HTTP-Prompt-Id`).
 
     A call with `use_cached_prompt=True` and no messages uses the stored one.
+    """
+
+    prompt_caching: Annotated[Literal["auto"] | PromptCaching | None, SETTING] = None
+    """Which parts of a prompt are marked for the vendor's cache, where its models need marks.
+
+    `auto` marks the end of the system prompt, the last tool and the ends of the last two requests. A dict chooses:
+    `{"ttl": "5m" or "1h", "system": bool, "tools": bool, "messages": 0 to 4}`. At most four parts are marked. Models
+    that cache by themselves are sent nothing. None: nothing is marked.
     """
 
     structured_output_method: Annotated[Method, SETTING] = "function_calling"

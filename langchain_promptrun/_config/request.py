@@ -10,6 +10,7 @@ from langchain_promptrun._config.call_options import merged_mapping
 from langchain_promptrun._config.defaults import NO_KEY, chosen, needs_key
 from langchain_promptrun._http.request import Request, Timeouts, check_headers
 from langchain_promptrun._messages.conversation import wire_messages
+from langchain_promptrun._messages.prompt_caching import mark_prompt
 from langchain_promptrun._version import __version__
 from langchain_promptrun._wire import json as _json
 
@@ -31,6 +32,8 @@ def build_request(fields: ModelFields, messages: list[BaseMessage], call: CallOp
     """Build the request of one call; `fields` are the model's with the settings of the call."""
     parameters = dict(call.parameters)
     body = {"model": parameters.pop("model"), "messages": _messages(fields, messages, call.options), **parameters}
+    if fields.prompt_caching is not None:
+        mark_prompt(body, fields.prompt_caching)
     _ask_to_stream(body, fields, stream=stream)
     headers = caller_headers(fields, call.options.get("extra_headers"))
     if fields.prompt_cache_id is not None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from contextlib import aclosing, closing
 from math import ceil
-from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from langchain_core.messages import AIMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
-from langchain_promptrun._guards import CALL_GUARDS
+from langchain_promptrun._guards import CALL_GUARDS, final_facts
 from langchain_promptrun._profiles import profile_for
 from langchain_promptrun._spend.costs import CostsByModel
 from langchain_promptrun._spend.prices import prices_of
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
     from types import TracebackType
 
-    from langchain_core.messages import AIMessageChunk, BaseMessage
+    from langchain_core.messages import BaseMessage
 
-    from langchain_promptrun._guards import CallTransport
+    from langchain_promptrun._guards import CallTransport, FinalFacts
     from langchain_promptrun._http.request import Parser, ParserFactory, Request
 
 T = TypeVar("T")
@@ -179,8 +178,8 @@ class _BudgetedCall(Generic[T]):
 
     def note(self, item: T) -> None:
         """End the call at its last item; nobody may ask for what comes after."""
-        if (message := _last_message(item)) is not None:
-            self._settle(message)
+        if (facts := final_facts(item)) is not None:
+            self._settle(facts)
 
     def __enter__(self) -> Self:
         self._reserved = self._budget.take(self._request, self._messages)
@@ -191,14 +190,15 @@ class _BudgetedCall(Generic[T]):
     ) -> None:
         self._settle(None, error)
 
-    def _settle(self, message: AIMessage | None, error: BaseException | None = None) -> None:
+    def _settle(self, facts: FinalFacts | None, error: BaseException | None = None) -> None:
         reserved, self._reserved = self._reserved, None
         if reserved is None:
             return
         model = str(self._request.model)
-        if message is not None and (message.usage_metadata or "cost" in message.response_metadata):
-            self._budget.record(message, model)
-        elif message is not None or self._may_be_billed(error):
+        if facts is not None and (facts.usage or "cost" in facts.metadata):
+            answer = AIMessage("", response_metadata=facts.metadata, usage_metadata=facts.usage)
+            self._budget.record(answer, model)
+        elif facts is not None or self._may_be_billed(error):
             tools = _json.loads(self._request.body or b"{}").get("tools")
             self._budget.record_estimate(model, self._messages, tools, self._parser.partial if self._parser else "")
         self._budget.give_back(reserved)
@@ -208,18 +208,6 @@ class _BudgetedCall(Generic[T]):
         if self._parser is None:
             return isinstance(error, PromptrunTimeoutError) and error.phase == "read"
         return bool(self._parser.partial) or (getattr(error, "status_code", None) or 0) < _FIRST_ERROR
-
-
-def _last_message(item: object) -> AIMessage | None:
-    """Return the facts of the whole answer: a result has them, the last chunk, the last event."""
-    if isinstance(item, ChatResult):
-        return cast("AIMessage", item.generations[0].message)
-    if isinstance(item, ChatGenerationChunk):
-        chunk = cast("AIMessageChunk", item.message)
-        return chunk if chunk.chunk_position == "last" else None
-    if isinstance(item, dict) and item["event"] == "message-finish":
-        return AIMessage("", response_metadata=item["metadata"], usage_metadata=item.get("usage"))
-    return None
 
 
 def _most_of(model: str, request: Request, messages: Sequence[BaseMessage]) -> _Amounts:

@@ -36,7 +36,8 @@ def message_cost(message: AIMessage, model: str | None = None) -> Cost:
 
     Args:
         message: A model's answer.
-        model: The model asked for. It is priced where the price of the model that answered is unknown.
+        model: The model asked for, if the message does not say. It is priced where the model that answered has no
+            known price.
 
     Returns:
         The gateway's figure, else an estimate, else a `Cost` whose `usd` is None. An answer from LangChain's cache
@@ -50,7 +51,7 @@ def message_cost(message: AIMessage, model: str | None = None) -> Cost:
     if message.usage_metadata is None:
         return UNKNOWN
     metadata = message.response_metadata
-    names = (metadata.get("model_name"), model)
+    names = (metadata.get("model_name"), model, metadata.get("requested_model"))
     return usage_cost(message.usage_metadata, *(name for name in names if isinstance(name, str)))
 
 

@@ -1,0 +1,127 @@
+"""`prompt_caching` marks the parts of a prompt that are to be cached."""
+
+import copy
+import logging
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+
+from langchain_promptrun import ChatPromptrun
+from langchain_promptrun.testing import Reply
+
+HAIKU = "anthropic/claude-haiku-4.5"
+TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}
+MARK = {"type": "ephemeral"}
+STYLES = ("invoke", "ainvoke", "stream", "astream", "events", "aevents")
+
+
+def calls(ident):
+    return AIMessage("", tool_calls=[{"name": "look_up", "args": {}, "id": ident}])
+
+
+TURNS = [
+    SystemMessage("Be brief."),
+    HumanMessage("One"),
+    calls("1"),
+    ToolMessage("two", tool_call_id="1"),
+    calls("2"),
+    ToolMessage("three", tool_call_id="2"),
+]
+
+
+@pytest.fixture
+def marks(promptrun_server):
+    """Call a model, and tell which messages (by index) and tools ("tool 1") of the request are marked."""
+
+    def of(messages, caching, *, model=HAIKU, tools=(TOOL, TOOL), **keywords):
+        promptrun_server.queue("Hi")
+        ChatPromptrun(model=model, prompt_caching=caching).invoke(messages, tools=list(tools), **keywords)
+        body = promptrun_server.requests[-1].body
+        found = {f"tool {i}": tool["cache_control"] for i, tool in enumerate(body["tools"]) if "cache_control" in tool}
+        for index, message in enumerate(body["messages"]):
+            for part in message["content"] if isinstance(message["content"], list) else ():
+                if "cache_control" in part:
+                    found[index] = part["cache_control"]
+        return found
+
+    return of
+
+
+def test_prompt_caching_marks_system_tools_and_the_ends_of_requests(marks):
+    assert marks(TURNS, "auto") == {0: MARK, 3: MARK, 5: MARK, "tool 1": MARK}
+
+
+@pytest.mark.parametrize(
+    ("caching", "expected"),
+    [
+        (None, set()),
+        ({}, {0, 3, 5, "tool 1"}),
+        ({"messages": 1}, {0, 5, "tool 1"}),
+        ({"messages": 0}, {0, "tool 1"}),
+        ({"messages": 4}, {0, 3, 5, "tool 1"}),
+        ({"messages": 4, "system": False, "tools": False}, {1, 3, 5}),
+        ({"system": False, "messages": 0}, {"tool 1"}),
+        ({"tools": False, "messages": 0}, {0}),
+    ],
+)
+def test_prompt_caching_marks_at_most_four_parts_as_chosen(marks, caching, expected):
+    assert marks(TURNS, caching).keys() == expected
+
+
+@pytest.mark.parametrize(("ttl", "mark"), [("1h", {**MARK, "ttl": "1h"}), ("5m", MARK)])
+def test_prompt_caching_marks_with_a_time_to_live(marks, ttl, mark):
+    assert set(map(str, marks(TURNS, {"ttl": ttl}).values())) == {str(mark)}
+
+
+def test_prompt_caching_never_marks_what_the_caller_marked_and_counts_it(marks):
+    mine = {"type": "ephemeral", "ttl": "1h"}
+    system = SystemMessage([{"type": "text", "text": "Be brief.", "cache_control": mine}])
+    assert marks([system, *TURNS[1:]], "auto", tools=[TOOL | {"cache_control": mine}]) == {
+        0: mine,
+        "tool 0": mine,
+        5: MARK,
+        3: MARK,
+    }
+
+
+def test_prompt_caching_marks_nothing_where_the_caller_marked_four_parts(marks):
+    mine = {"type": "ephemeral", "ttl": "1h"}
+    parts = [{"type": "text", "text": f"part {i}", "cache_control": mine} for i in range(4)]
+    assert marks([*TURNS, HumanMessage(parts)], "auto") == {6: mine}
+
+
+def test_prompt_caching_skips_empty_text_and_keeps_the_given_messages(marks):
+    messages = [SystemMessage(""), HumanMessage("Hi"), AIMessage("Yes?"), HumanMessage("One")]
+    before = copy.deepcopy(messages)
+    tool = copy.deepcopy(TOOL)
+    assert marks(messages, "auto", tools=[tool]).keys() == {1, 3, "tool 0"}
+    assert messages == before
+    assert tool == TOOL
+
+
+@pytest.mark.parametrize("model", ["openai/gpt-4o", "nobody/knows"])
+def test_prompt_caching_sends_no_marks_to_models_that_cache_by_themselves(marks, model):
+    assert marks(TURNS, "auto", model=model) == {}
+
+
+def test_prompt_caching_can_be_set_for_a_call(marks):
+    assert marks(TURNS, None, prompt_caching={"messages": 0, "tools": False}).keys() == {0}
+
+
+@pytest.mark.parametrize("wrong", [{"ttl": "2h"}, {"messages": 5}, {"more": True}, "yes"])
+def test_prompt_caching_refuses_other_values(wrong):
+    with pytest.raises(ValueError, match="prompt_caching"):
+        ChatPromptrun(model=HAIKU, api_key="k", prompt_caching=wrong)
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize(("before", "now", "lost"), [(900, 0, True), (900, 800, None), (0, 0, None)])
+async def test_prompt_caching_reports_a_lost_cache(promptrun_server, talk, caplog, style, before, now, lost):
+    usage = {"input_tokens": 1_000, "output_tokens": 1, "total_tokens": 1_001}
+    answer = AIMessage("Hi", usage_metadata={**usage, "input_token_details": {"cache_read": before}})
+    promptrun_server.queue(Reply("Hi there", cached_tokens=now))
+    model = ChatPromptrun(model=HAIKU, prompt_caching="auto")
+    with caplog.at_level(logging.WARNING, "langchain_promptrun"):
+        message = await talk.call(style, model, [HumanMessage("One"), answer, HumanMessage("Two " * 900)])
+    assert message.response_metadata.get("prompt_cache_lost") is lost
+    assert bool(caplog.records) is bool(lost)
