@@ -1,0 +1,293 @@
+"""Learn from a server's refusals how fast requests may be sent, and let calls go in turn at that pace."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import deque
+from dataclasses import dataclass
+from math import sqrt
+from threading import Event, Lock
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_SEARCH_SECONDS = 0.5
+"""Until the first refusal the rate doubles in so many seconds."""
+_GROWTH = 0.03
+"""After it the rate grows by so much a second."""
+_BACKOFF = 0.95
+"""A refusal sets the rate to so much of what the server took."""
+_CATCH_UP = 0.05
+"""Seconds by which a late request may be made up for."""
+_MORE = 4.0
+_POLL = 0.005
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"([\d.]+)(ms|s|m|h)")
+
+
+@dataclass(slots=True)
+class _Refusal:
+    """A server's refusal of requests; they are one as long as they were under way at the first of them.
+
+    Attributes:
+        at: When the first came.
+        sent: Requests sent since the refusal before.
+        in_flight: Other requests under way then.
+        seconds: Since then.
+        seconds_sending: Since then, without the wait that the server asked for.
+        refused: Requests of this refusal.
+        is_first: Whether none came before.
+    """
+
+    at: float
+    sent: int
+    in_flight: int
+    seconds: float
+    seconds_sending: float
+    refused: int = 0
+    is_first: bool = False
+
+
+class Pace:
+    """A rate and a number of requests at once, adapted to what a server takes (additive increase).
+
+    Thread-safe; does no waiting.
+
+    Attributes:
+        rate: Requests a second.
+        concurrency: Requests at once.
+        in_flight: Requests under way.
+        sent: Number of requests sent.
+        refused: Number of requests refused with status 429.
+    """
+
+    def __init__(
+        self,
+        rate: float = float("inf"),
+        *,
+        lowest: float = 0.1,
+        highest: float = float("inf"),
+        concurrency: float = float("inf"),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.rate = rate
+        self.concurrency = concurrency
+        self.in_flight = 0
+        self.sent = 0
+        self.refused = 0
+        self._lowest, self._highest, self._most = lowest, highest, concurrency
+        self._clock = clock
+        self._lock = Lock()
+        self._held_until = 0.0
+        self._last_at = 0.0
+        self._grown_at = self._epoch = clock()
+        self._searching = rate < highest
+        self._epoch_sent = 0
+        self._refusal = _Refusal(-float("inf"), 0, 0, 1.0, 1.0)
+
+    def hold_left(self) -> float:
+        """Return the seconds for which the server asked not to send."""
+        return max(0.0, self._held_until - self._clock())
+
+    def ask(self, *, rate: bool = True, place: bool = True) -> float:
+        """Take a turn by the rate, a place among the requests under way, or both, if they are free.
+
+        Returns:
+            The seconds to wait before asking again; 0 where all was taken.
+        """
+        with self._lock:
+            now = self._clock()
+            if now < self._held_until:
+                return self._held_until - now
+            if place and self.in_flight >= self.concurrency:
+                return _POLL
+            if rate and (wait := self._take_turn(now)) > 0:
+                return wait
+            if place:
+                self.in_flight += 1
+                self.sent += 1
+                self._epoch_sent += 1
+            return 0.0
+
+    def _take_turn(self, now: float) -> float:
+        earliest = now - _CATCH_UP
+        self._grow(now, used=self._last_at + 1 / self.rate > earliest)
+        at = max(self._last_at + 1 / self.rate, earliest)
+        if at > now:
+            return min(at - now, _CATCH_UP)
+        self._last_at = at
+        return 0.0
+
+    def end(self, began_at: float, *, refused: bool, wait: float | None, headers: Mapping[str, str]) -> None:
+        """Note how a request ended that had begun at a time of the clock."""
+        with self._lock:
+            saturated = self.in_flight >= self.concurrency
+            self.in_flight -= 1
+            if refused:
+                self._note_refusal(began_at, wait)
+            elif saturated:
+                self.concurrency = min(self._most, self.concurrency + _MORE / self.concurrency)
+            self._note_headers(headers)
+
+    def _grow(self, now: float, *, used: bool) -> None:
+        seconds, self._grown_at = now - self._grown_at, now
+        if used and self.rate < self._highest:
+            factor = 2 ** (seconds / _SEARCH_SECONDS) if self._searching else 1 + _GROWTH * seconds
+            self.rate = min(self._highest, self.rate * factor)
+
+    def _note_refusal(self, began_at: float, wait: float | None) -> None:
+        now = self._clock()
+        self.refused += 1
+        if began_at > self._refusal.at:
+            self._begin_epoch(now)
+        refusal = self._refusal
+        # what was under way is refused, too: the server took only the rest
+        refusal.refused += 1
+        # the first refusal tells little about how many at once are too many
+        room = 2.0 if refusal.is_first else 1.0
+        self.concurrency = max(1.0, min(self.concurrency, room * (refusal.in_flight - refusal.refused + 1)))
+        taken = max(refusal.sent - refusal.refused, 0)
+        rate = _BACKOFF * taken / sqrt(refusal.seconds * refusal.seconds_sending)
+        self.rate = min(self.rate, max(self._lowest, rate))
+        if wait is not None:
+            self._held_until = max(self._held_until, now + wait)
+
+    def _begin_epoch(self, now: float) -> None:
+        seconds = max(now - self._epoch, _CATCH_UP)
+        sending = max(now - max(self._epoch, self._held_until), _CATCH_UP)
+        is_first = self._refusal.sent == 0
+        self._refusal = _Refusal(now, self._epoch_sent, self.in_flight, seconds, sending, is_first=is_first)
+        self._epoch, self._epoch_sent = now, 0
+        self._searching = False
+
+    def _note_headers(self, headers: Mapping[str, str]) -> None:
+        """Keep to the rate at which the server's allowance fills, once little of it is left.
+
+        OpenAI's guide "Rate limits": remaining requests, and the time until the allowance is full.
+        """
+        try:
+            limit, left = (float(headers[f"x-ratelimit-{name}-requests"]) for name in ("limit", "remaining"))
+            reset = _seconds(headers["x-ratelimit-reset-requests"])
+        except (KeyError, ValueError):
+            return
+        if left <= limit / 2 and reset > 0:
+            self._searching = False
+            self.rate = max(self._lowest, min(self.rate, (limit - left) / reset))
+
+
+class TurnQueue:
+    """Lets callers of any thread and event loop wait for their turn, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._waiting: deque[Callable[[], object]] = deque()
+        self._taken = False
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def wait(self, ask: Callable[[], float], ends_at: float = float("inf")) -> None:
+        """Ask until the answer is 0, when it is one's turn; raises TimeoutError at a time of the monotonic clock."""
+        event = Event()
+        if not self._enter(event.set):
+            try:
+                _wait_for(event, ends_at)
+            except BaseException:
+                self._give_up(event.set)
+                raise
+        try:
+            while (delay := ask()) > 0:
+                time.sleep(_within(delay, ends_at))
+        finally:
+            self._leave()
+
+    async def async_wait(self, ask: Callable[[], float], ends_at: float = float("inf")) -> None:
+        """Async version of `wait`."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(_finish, future)
+
+        if not self._enter(wake):
+            try:
+                async with asyncio.timeout(_left(ends_at)):
+                    await future
+            except BaseException:
+                self._give_up(wake)
+                raise
+        try:
+            while (delay := ask()) > 0:
+                pause = _within(delay, ends_at)
+                await asyncio.sleep(pause)
+        finally:
+            self._leave()
+
+    def try_now(self, ask: Callable[[], float]) -> bool:
+        """Return whether nobody waits and the answer is 0."""
+        if not self._enter(None):
+            return False
+        try:
+            return ask() <= 0
+        finally:
+            self._leave()
+
+    def _enter(self, wake: Callable[[], object] | None) -> bool:
+        with self._lock:
+            if not self._taken:
+                self._taken = True
+                return True
+            if wake is not None:
+                self._waiting.append(wake)
+            return False
+
+    def _leave(self) -> None:
+        while True:
+            with self._lock:
+                wake = self._waiting.popleft() if self._waiting else None
+                self._taken = wake is not None
+            if wake is None:
+                return
+            try:
+                wake()
+            except RuntimeError:  # its event loop is closed
+                continue
+            return
+
+    def _give_up(self, wake: Callable[[], object]) -> None:
+        try:
+            with self._lock:
+                self._waiting.remove(wake)
+        except ValueError:  # woken meanwhile: it is the next one's turn
+            self._leave()
+
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _wait_for(event: Event, ends_at: float) -> None:
+    if not event.wait(_left(ends_at)):
+        raise TimeoutError
+
+
+def _left(ends_at: float) -> float | None:
+    return None if ends_at == float("inf") else max(0.0, ends_at - time.monotonic())
+
+
+def _within(delay: float, ends_at: float) -> float:
+    """Return a delay that ends in time; raises TimeoutError where none does."""
+    left = _left(ends_at)
+    if left is not None and delay >= left:
+        raise TimeoutError
+    return delay
+
+
+def _seconds(text: str) -> float:
+    """Return the seconds of a text such as `6m0s`, `250ms` or `1.5`."""
+    found = _DURATION.findall(text)
+    return sum(float(number) * _UNITS[unit] for number, unit in found) if found else float(text)
