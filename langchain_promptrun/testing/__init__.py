@@ -1,7 +1,5 @@
 """A Promptrun on loopback, for tests of chains, retries and error handling without a key and without the network.
 
-Owns nothing of the client. Only the standard library at run time; `plugin` needs pytest.
-
 Example:
     With pytest, in a `conftest.py`: `pytest_plugins = ["langchain_promptrun.testing.plugin"]`. The fixture
     `promptrun_server` then sets `PROMPTRUN_API_KEY` and `PROMPTRUN_BASE_URL`, and `ChatPromptrun(model=...)` talks to
@@ -21,7 +19,7 @@ Example:
 from langchain_promptrun.testing._checks import Dialect
 from langchain_promptrun.testing._items import Fault, Reply
 from langchain_promptrun.testing._prompts import ManagedPrompts, PromptProject
-from langchain_promptrun.testing._records import RecordedRequest
+from langchain_promptrun.testing._requests import RecordedRequest
 from langchain_promptrun.testing._server import PromptrunServer
 
 __all__ = ["Dialect", "Fault", "ManagedPrompts", "PromptProject", "PromptrunServer", "RecordedRequest", "Reply"]

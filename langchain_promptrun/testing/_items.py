@@ -1,7 +1,4 @@
-"""What a test tells the stand-in server to say next: `Reply` and `Fault`.
-
-Owns the two public descriptions and the checks on them. Knows nothing of HTTP's bytes, of sockets or of the model.
-"""
+"""What a test tells the stand-in server to say next: `Reply` and `Fault`."""
 
 from __future__ import annotations
 
@@ -21,35 +18,33 @@ Framing = Literal["chunked", "length", "close", "raw"]
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer of the model, told word for word.
+    """One answer of the model, word for word.
 
     Args:
         text: The answer's text. None: `content` is null, as in a turn that only calls tools.
-        reasoning: What the model thought, sent before the text.
-        reasoning_field: The wire's name of the reasoning: `reasoning_content`, `reasoning`, both as a tuple, or
-            `reasoning_details`, which sends it as one signed `reasoning.text` entry.
+        reasoning: The model's reasoning, sent before the text.
+        reasoning_field: The reasoning's name on the wire: `reasoning_content`, `reasoning`, both as a tuple, or
+            `reasoning_details`, which sends one signed `reasoning.text` entry.
         reasoning_details: Exact entries of `reasoning_details`; a stream carries one an event.
         tool_calls: The calls: `name`, `args` (a mapping, or the raw text of the arguments), `id` (made up when
-            missing). Any further key goes onto the wire's tool call as it is.
+            missing). Any further key goes onto the wire's tool call.
         refusal: The model's refusal.
-        usage: The token counts as they stand on the wire; `"auto"`: counted from the words; None: none.
+        usage: The token counts as they stand on the wire; `"auto"`: counted from the words; None: left out.
         cached_tokens: With `usage="auto"`: how many of the prompt's tokens came out of a cache.
-        cost: With `usage="auto"`: the price in US dollars. None: none is named.
-        finish_reason: `"auto"`: `tool_calls` or `stop`; None: none.
+        cost: With `usage="auto"`: the price in US dollars.
+        finish_reason: `"auto"`: `tool_calls` or `stop`; None: left out.
         model: The model's name in the answer. None: the one that was asked for.
         message: Further keys of the message, such as `annotations` or `images`; a stream carries them on one event.
         document: Further keys of the whole document and of each event, such as `provider`.
         headers: Further header fields of the response.
         pieces: How the text is cut into events. None: one event a word.
-        pace: Seconds between two events. None: the server's own pace.
+        pace: Seconds between two events. None: the server's pace.
         times: How many requests in a row get this reply.
 
     Raises:
         ValueError: `times` is below 1, or `pieces` do not add up to `text`.
 
     Example:
-        >>> Reply("It is sunny.", reasoning="The tool said so.").finish_reason
-        'auto'
         >>> Reply(tool_calls=[{"name": "get_weather", "args": {"city": "Tbilisi"}}]).text is None
         True
     """
@@ -74,18 +69,18 @@ class Reply:
     times: int = 1
 
     def __post_init__(self) -> None:
-        check_times(self.times)
+        _check_times(self.times)
         if self.pieces is not None and "".join(self.pieces) != (self.text or ""):
-            raise ValueError("the pieces of a Reply must add up to its text")
+            raise ValueError("`pieces` of a Reply must add up to its `text`.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     """One answer that goes wrong. Its parts compose: each changes one thing about an otherwise right answer.
 
-    What is sent is `body`, `events`, `slices` or `reply`; with none of them, the model's own answer, or for an error
-    status a body in Promptrun's shape. What goes wrong with it happens at one point, set by `after` or `after_bytes`:
-    first `pause` (with `comments` during it), then `error`, then `cut` or `reset`.
+    `body`, `events`, `slices` or `reply` is sent; with none of them the model's own answer, or for an error status a
+    body in Promptrun's shape. It goes wrong at one point, set by `after` or `after_bytes`: first `pause` (with
+    `comments` during it), then `error`, then `cut` or `reset`.
 
     Args:
         status: The HTTP status.
@@ -93,7 +88,7 @@ class Fault:
             closes the connection after the body.
         body: The whole body: bytes, text, or a value to be sent as JSON.
         events: The events of a stream in place of the model's: a mapping goes out as `data: <JSON>`, a text as
-            `data: <text>`, bytes as they are. Nothing is added, no `[DONE]` either.
+            `data: <text>`, bytes as they are. Nothing is added, also no `[DONE]`.
         slices: Raw pieces of the body, each sent in a flush of its own; numbers and events between them are pauses.
         reply: The answer to spoil.
         framing: How the body's end is told: `chunked`, `length` (a Content-Length), `close` (the connection's end),
@@ -107,7 +102,7 @@ class Fault:
         pause: Wait at the point. `math.inf` waits until the client leaves.
         comments: Seconds between keep-alive comments while pausing at the point; without `pause`, for ever.
         error: At the point, an event with this document as its data, and then the stream's end without `[DONE]`. For
-            a request that asked for no stream it is the whole body.
+            a request without `stream` it is the whole body.
         cut: At the point, closes the connection in the middle of the body; `"clean"` ends the body properly instead,
             so that only the content shows that something is missing.
         reset: At the point, resets the connection (RST).
@@ -120,12 +115,10 @@ class Fault:
     Example:
         >>> Fault(status=429, headers={"retry-after": "2"}, times=2).times
         2
-        >>> Fault(after=3, cut=True).cut
-        True
         >>> Fault(cut=True, reset=True)
         Traceback (most recent call last):
         ...
-        ValueError: a Fault takes one of cut, reset
+        ValueError: A Fault takes one of `cut`, `reset`.
     """
 
     status: int = 200
@@ -148,22 +141,16 @@ class Fault:
     times: int = 1
 
     def __post_init__(self) -> None:
-        check_times(self.times)
-        self._at_most_one("body", "events", "slices", "reply")
-        self._at_most_one("after", "after_bytes")
-        self._at_most_one("cut", "reset")
+        _check_times(self.times)
+        for names in (("body", "events", "slices", "reply"), ("after", "after_bytes"), ("cut", "reset")):
+            if sum(getattr(self, name) is not None and getattr(self, name) is not False for name in names) > 1:
+                raise ValueError(f"A Fault takes one of {', '.join(f'`{name}`' for name in names)}.")
         if self.framing == "raw" and self.slices is None:
-            raise ValueError("framing='raw' needs slices, the bytes of the whole response")
+            raise ValueError("`framing='raw'` needs `slices`, the bytes of the whole response.")
         if self.framing in {"length", "raw"} and (self.encoding or self.comments is not None):
-            raise ValueError(f"framing={self.framing!r} goes with neither encoding nor comments")
-
-    def _at_most_one(self, *names: str) -> None:
-        given = [name for name in names if getattr(self, name) is not None and getattr(self, name) is not False]
-        if len(given) > 1:
-            raise ValueError(f"a Fault takes one of {', '.join(names)}")
+            raise ValueError(f"`framing={self.framing!r}` goes with neither `encoding` nor `comments`.")
 
 
-def check_times(times: int) -> None:
-    """Refuses a count of requests that no request could meet."""
+def _check_times(times: int) -> None:
     if times < 1:
-        raise ValueError(f"times must be 1 or more, not {times}")
+        raise ValueError(f"`times` must be 1 or more, not {times}.")

@@ -1,7 +1,6 @@
-"""Promptrun's managed prompts, kept in memory: what the dashboard edits and GET /prompt reads.
+"""Managed prompts in memory: what the dashboard edits and GET /prompt reads.
 
-Knows nothing of HTTP beyond the statuses of its refusals. The shapes are those of Promptrun's page "Prompt API" and of
-the types of Promptrun's Node SDK. Tests edit while the server reads: each change swaps in a whole new record.
+The shapes are those of Promptrun's page "Prompt API" and of the types of Promptrun's Node SDK.
 """
 
 from __future__ import annotations
@@ -48,11 +47,11 @@ class PromptProject:
 
     @property
     def newest(self) -> int:
-        """The number of the newest version; 0 while there is none."""
+        """The number of the newest version; 0 before the first."""
         return max(self._versions, default=0)
 
     def publish(self, prompt: str, *, message: str = "", tags: Iterable[str] = (), **more: Any) -> int:
-        """Adds a version and moves tags to it.
+        """Add a version, move tags to it and return its number, from 1.
 
         Args:
             prompt: The text, with `{{name}}` for variables.
@@ -60,9 +59,6 @@ class PromptProject:
             tags: The tags to move to this version. `latest` always is the newest, unless it was moved by hand.
             **more: Further keys of the record, such as `temperature=0.2`, or `model="openai/gpt-4o"`, which becomes
                 the record's `{"name", "provider", "model"}`.
-
-        Returns:
-            The version's number, from 1.
         """
         version = self.newest + 1
         now = self._now()
@@ -75,40 +71,28 @@ class PromptProject:
             "versionMessage": message,
             **_wire_model(more),
         }
-        for tag in tags:
-            self._tags[tag] = version
+        self._tags |= dict.fromkeys(tags, version)
         return version
 
     def edit(self, version: int, **changes: Any) -> None:
-        """Changes a version in place: its `prompt`, `temperature`, `model`, or any other key of its record.
-
-        Raises:
-            KeyError: There is no such version.
-        """
+        """Change keys of a version's record; raises KeyError for an unknown version."""
+        # A reader in another thread sees the old record or the new one.
         self._versions[version] = {**self._versions[version], **_wire_model(changes), "updatedAt": self._now()}
 
     def tag(self, name: str, version: int) -> None:
-        """Points a tag to a version.
-
-        Raises:
-            KeyError: There is no such version.
-        """
-        self._versions[version] = {**self._versions[version], "updatedAt": self._now()}
+        """Point a tag to a version; raises KeyError for an unknown version."""
+        self.edit(version)
         self._tags[name] = version
 
     def untag(self, name: str) -> None:
-        """Takes a tag away.
-
-        Raises:
-            KeyError: There is no such tag.
-        """
+        """Take a tag away; raises KeyError for an unknown tag."""
         del self._tags[name]
 
     def record(self, *, version: int | None = None, tag: str | None = None) -> dict[str, Any]:
-        """The record that GET /prompt answers with: of a version, of a tag, or else the newest.
+        """Return the record of a version, of a tag, or else the newest.
 
         Raises:
-            RefusedError: With status 404: there is no such version or tag.
+            RefusedError: With status 404: the version or the tag is unknown.
         """
         wanted = self._tags.get(tag, self.newest if tag == "latest" else 0) if tag is not None else version
         found = self._versions.get(self.newest if wanted is None else wanted)
@@ -124,7 +108,7 @@ class PromptProject:
 
 
 def _wire_model(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record whose model, where it is an id, has the shape that Promptrun's SDK knows."""
+    """Give a model that is an id the shape that Promptrun's SDK knows."""
     model = record.get("model")
     if not isinstance(model, str):
         return dict(record)
@@ -149,10 +133,10 @@ class ManagedPrompts:
         self.faults: deque[Fault] = deque()
 
     def create(self, name: str, *, project_id: str | None = None) -> PromptProject:
-        """A new project without versions. Its id is made of its name, unless it is given (a UUID).
+        """Make a project without versions. Its id, a UUID, is made of its name unless it is given.
 
         Raises:
-            ValueError: `project_id` is no UUID.
+            ValueError: `project_id` is not a UUID.
         """
         made_up = uuid.uuid5(uuid.NAMESPACE_URL, f"https://promptrun.example/{name}")
         project = PromptProject(name, str(uuid.UUID(project_id) if project_id else made_up))
@@ -160,16 +144,16 @@ class ManagedPrompts:
         return project
 
     def delete(self, project: PromptProject) -> None:
-        """Removes a project, as somebody may do while a program still uses it."""
+        """Remove a project."""
         self._projects.pop(project.id, None)
 
     def queue(self, *faults: Fault) -> None:
-        """What the next requests for a prompt meet, in order; those for chat completions are not touched."""
+        """Have the next requests for a prompt meet these faults, in order."""
         for fault in faults:
             self.faults.extend([fault] * fault.times)
 
     def find(self, query: Mapping[str, str]) -> dict[str, Any]:
-        """The record that a query of GET /prompt asks for.
+        """Return the record that a query of GET /prompt asks for.
 
         Raises:
             RefusedError: Status 400 for a malformed query, 404 for an unknown project, version or tag.
@@ -180,10 +164,9 @@ class ManagedPrompts:
         if version is not None and not version.isdecimal():
             raise RefusedError(HTTPStatus.BAD_REQUEST, "`version` must be a number.")
         try:
-            project_id = str(uuid.UUID(query.get("projectId", "")))
+            project = self._projects.get(str(uuid.UUID(query.get("projectId", ""))))
         except ValueError:
             raise RefusedError(HTTPStatus.BAD_REQUEST, "You must provide `projectId`, a UUID.") from None
-        project = self._projects.get(project_id)
         if project is None:
             raise RefusedError(HTTPStatus.NOT_FOUND, "There is no such project.")
         return project.record(version=None if version is None else int(version), tag=tag)

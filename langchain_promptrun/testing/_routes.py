@@ -1,28 +1,25 @@
-"""A request -> the steps of its answer: the key, the path, the queue, the model.
-
-Owns the server's settings and what a test has queued. Does no I/O and waits for nothing; it runs in the server's
-thread.
-"""
+"""A request -> the steps of its answer: the key, the path, the queue, the model."""
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from langchain_promptrun.testing import _checks, _conversation, _model, _records, _script, _wire
-from langchain_promptrun.testing._checks import Dialect, RefusedError
-from langchain_promptrun.testing._http import Request, phrase
+from langchain_promptrun.testing import _documents, _requests, _steps
+from langchain_promptrun.testing._checks import Dialect, RefusedError, check, error_body
 from langchain_promptrun.testing._items import Fault, Reply
+from langchain_promptrun.testing._model.conversation import prompt_tokens
+from langchain_promptrun.testing._model.replies import replies
+from langchain_promptrun.testing._model.schemas import UnanswerableError, load_validator
 from langchain_promptrun.testing._prompts import ManagedPrompts
-from langchain_promptrun.testing._script import Response, Step
-from langchain_promptrun.testing._validation import UnanswerableError
+from langchain_promptrun.testing._steps import Response, Step
 
 if TYPE_CHECKING:
-    from langchain_promptrun.testing._records import RecordedRequest
+    from langchain_promptrun.testing._requests import RecordedRequest, Request
 
 T = TypeVar("T")
 Item = Reply | Fault
@@ -53,7 +50,7 @@ class Settings:
 
 
 class Routes:
-    """Answers requests one by one."""
+    """Answers requests one by one, in the server's thread."""
 
     def __init__(self, settings: Settings) -> None:
         self.queue: deque[Item] = deque()
@@ -67,10 +64,12 @@ class Routes:
             "/v1/prompt": ("GET", self._prompt),
         }
 
-    def handle(self, request: Request, connection: int) -> tuple[RecordedRequest, Iterator[Step]]:
-        """The record of a request and the steps of its answer."""
+    async def handle(self, request: Request, connection: int) -> tuple[RecordedRequest, AsyncGenerator[Step]]:
+        """Return the record of a request and the steps of its answer."""
         self._count += 1
-        record = _records.record(request, self._count, connection, self._settings.keys)
+        record = _requests.record(request, self._count, connection, self._settings.keys)
+        if isinstance(record.body, dict) and not record.body.keys().isdisjoint({"tools", "response_format"}):
+            await load_validator()
         try:
             response, fault = self._routed(record)
         except RefusedError as refused:
@@ -79,15 +78,13 @@ class Routes:
             _logger.exception("the stand-in server could not answer request %d", record.number)
             response, fault = self._refusal(RefusedError(500, "The stand-in server failed; its log says why.")), Fault()
         record.status = response.status if fault.status == HTTPStatus.OK else fault.status
-        headers = [("x-request-id", f"req-{record.number}"), *_script.pairs(response.headers)]
+        headers = [("x-request-id", f"req-{record.number}"), *_steps.pairs(response.headers)]
         self.requests.append(record)
-        return record, _script.steps(replace(response, headers=headers), fault, keeps_alive=request.keeps_alive)
+        steps = _steps.steps(replace(response, headers=headers), fault, keeps_alive=request.keeps_alive)
+        return record, _async(steps)
 
     def _refusal(self, refused: RefusedError) -> Response:
-        document = _checks.error_body(
-            refused.status, refused.message, self._settings.dialect, refused.param, refused.code
-        )
-        return _script.json_response(document, refused.status)
+        return _steps.json_response(error_body(refused, self._settings.dialect), refused.status)
 
     def _routed(self, record: RecordedRequest) -> tuple[Response, Fault]:
         if record.path not in self._paths:
@@ -102,7 +99,7 @@ class Routes:
     def _prompt(self, record: RecordedRequest) -> tuple[Response, Fault]:
         fault = _next(self.prompts.faults) or Fault()
         own = self._own_response(fault, streams=False)
-        return own or _script.json_response(self.prompts.find(record.query)), fault
+        return own or _steps.json_response(self.prompts.find(record.query)), fault
 
     def _chat(self, record: RecordedRequest) -> tuple[Response, Fault]:
         body, cached = self._with_stored(record)
@@ -119,11 +116,11 @@ class Routes:
         return self._rendered(self._replies(reply, body), self._asked(record, body, cached), streams=streams), fault
 
     def _with_stored(self, record: RecordedRequest) -> tuple[dict[str, Any], bool]:
-        """A checked body, its messages filled in from the prompt cache where it has none."""
+        """Return the checked body, its messages filled in from the prompt cache where it has none."""
         body, prompt_id = record.body, record.headers.get("http-prompt-id")
         if record.raw and body is None:
             raise RefusedError(HTTPStatus.BAD_REQUEST, "We could not parse the JSON body of your request.")
-        _checks.check(body, strict=self._settings.strict, stored=prompt_id is not None)
+        check(body, strict=self._settings.strict, stored=prompt_id is not None)
         self._check_model(body["model"])
         if prompt_id is None:
             return body, False
@@ -140,30 +137,30 @@ class Routes:
             raise RefusedError(HTTPStatus.NOT_FOUND, f"The model '{model}' does not exist.", "model", "model_not_found")
 
     def _own_response(self, fault: Fault, *, streams: bool) -> Response | None:
-        """What a fault sends in place of an answer; None: the answer is wanted."""
+        """Return what a fault sends in place of an answer; None: the answer is wanted."""
         if fault.slices is not None or fault.events is not None:
-            pieces = [event if isinstance(event, bytes) else _wire.event(event) for event in fault.events or ()]
-            return Response(200, _script.SSE if streams or fault.events else _script.JSON, pieces)
+            pieces = [event if isinstance(event, bytes) else _documents.event(event) for event in fault.events or ()]
+            return Response(200, _steps.SSE if streams or fault.events else _steps.JSON, pieces)
         if isinstance(fault.body, bytes | str):
             body = fault.body.encode() if isinstance(fault.body, str) else fault.body
             return Response(200, "text/plain; charset=utf-8", [body])
         if fault.body is not None:
-            return _script.json_response(fault.body)
+            return _steps.json_response(fault.body)
         if fault.status >= HTTPStatus.BAD_REQUEST:
-            return self._refusal(RefusedError(fault.status, phrase(fault.status)))
-        return _script.json_response(fault.error) if fault.error is not None and not streams else None
+            return self._refusal(RefusedError(fault.status, _steps.phrase(fault.status)))
+        return _steps.json_response(fault.error) if fault.error is not None and not streams else None
 
     def _replies(self, reply: Reply | None, body: Mapping[str, Any]) -> list[Reply]:
         if reply is not None:
             return [reply] * (body.get("n") or 1)
         try:
-            return _model.replies(body)
+            return replies(body)
         except UnanswerableError as reason:
             raise RefusedError(HTTPStatus.BAD_REQUEST, f"The stand-in cannot answer this schema: {reason}") from reason
 
-    def _asked(self, record: RecordedRequest, body: Mapping[str, Any], cached: bool) -> _wire.Asked:
-        tokens, audio = _conversation.prompt_tokens(body)
-        return _wire.Asked(
+    def _asked(self, record: RecordedRequest, body: Mapping[str, Any], cached: bool) -> _documents.Asked:
+        tokens, audio = prompt_tokens(body)
+        return _documents.Asked(
             number=record.number,
             model=body["model"],
             prompt_tokens=tokens,
@@ -176,21 +173,26 @@ class Routes:
             cost_per_token=self._settings.cost_per_token,
         )
 
-    def _rendered(self, replies: Sequence[Reply], asked: _wire.Asked, *, streams: bool) -> Response:
-        reply = replies[0]
+    def _rendered(self, given: Sequence[Reply], asked: _documents.Asked, *, streams: bool) -> Response:
+        reply = given[0]
         if not streams:
-            return _script.json_response(_wire.whole(replies, asked), headers=reply.headers)
+            return _steps.json_response(_documents.whole(given, asked), headers=reply.headers)
         numbered = self._settings.dialect == "promptrun"
         events = [
-            _wire.event(document, number if numbered else None)
-            for number, document in enumerate(_wire.events(replies, asked), start=1)
+            _documents.event(document, number if numbered else None)
+            for number, document in enumerate(_documents.events(given, asked), start=1)
         ]
         pace = self._settings.pace if reply.pace is None else reply.pace
-        return Response(200, _script.SSE, [*events, _wire.DONE], reply.headers, pace)
+        return Response(200, _steps.SSE, [*events, _documents.DONE], reply.headers, pace)
+
+
+async def _async(steps: Iterable[Step]) -> AsyncGenerator[Step]:
+    for step in steps:
+        yield step
 
 
 def _next(queue: deque[T]) -> T | None:
-    """The next item; another thread may be adding to the queue or emptying it."""
+    """Take the next item; another thread may be adding to the queue or emptying it."""
     try:
         return queue.popleft()
     except IndexError:

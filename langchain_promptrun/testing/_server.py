@@ -1,12 +1,8 @@
-"""`PromptrunServer`: the thread, the listening socket, and what a test asks it.
-
-Owns the life of the server. All of its I/O happens in one event loop in one thread of its own.
-"""
+"""`PromptrunServer`: its thread, its listening socket, and what a test asks it."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import socket
 import threading
 import time
@@ -19,13 +15,12 @@ from langchain_promptrun.testing._routes import Item, Routes, Settings
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable
     from types import TracebackType
 
-    from langchain_promptrun.testing import _http
     from langchain_promptrun.testing._prompts import ManagedPrompts
-    from langchain_promptrun.testing._records import RecordedRequest
-    from langchain_promptrun.testing._script import Step
+    from langchain_promptrun.testing._requests import RecordedRequest, Request
+    from langchain_promptrun.testing._steps import Step
 
 _HOST = "127.0.0.1"
 _BACKLOG = 4096
@@ -42,11 +37,12 @@ class PromptrunServer(Settings):
     told what to say next (`Reply`) and how to fail (`Fault`). Use it with `with`, or `start()` and `close()`; after a
     `close()` it can be started again on the same port. The settings may be changed while it runs.
 
-    The model echoes the last question. Given `tools` it calls those that fit the question by their names and
-    descriptions (or those that `tool_choice` demands), with arguments made from their JSON schemas and the numbers,
-    quotations and names in the conversation, and answers in text once the results are there. Given a
-    `response_format` it answers with JSON that fits. It keeps to `n`, `stop`, `max_tokens`, `seed` and `logprobs`,
-    and thinks aloud when `reasoning_effort` or `reasoning` asks for it.
+    The model knows a few questions of demonstrations and echoes others. Given `tools` it calls those that fit the
+    question by their names and descriptions (or those that `tool_choice` demands), with arguments made from their JSON
+    schemas and the numbers, quotations and names in the conversation, and answers in text once the results are there.
+    Given a `response_format` it answers with JSON that fits; where the package `jsonschema` is installed, each such
+    answer is checked before it is sent. It keeps to `n`, `stop`, `max_tokens`, `seed` and `logprobs`, and thinks aloud
+    when `reasoning_effort` or `reasoning` asks for it.
 
     Args:
         api_key: The key, or the keys, that are let in; others get status 401. None: any key.
@@ -54,7 +50,7 @@ class PromptrunServer(Settings):
         dialect: Where the two differ: `"promptrun"` shapes answers, streams (usage and finish reason together on an
             event without `delta`) and errors as Promptrun's documents and its SDK's test data do; `"openai"` as OpenAI
             documents it (usage in a last event without choices, when asked for).
-        documented_shape: Answers with no `finish_reason` and no `usage`, exactly as Promptrun's page shows them.
+        documented_shape: Answers without `finish_reason` and `usage`, exactly as Promptrun's page shows them.
         strict: Refuses requests that OpenAI's reference rules out, such as a tool result without its call. False:
             looks only for `model` and `messages`.
         answer: Called with each request's body for which nothing is queued; what it returns is said, None leaves it
@@ -68,24 +64,10 @@ class PromptrunServer(Settings):
         OSError: At the start: the port is taken.
 
     Example:
-        >>> import json, urllib.request
-        >>> def ask(server, text):
-        ...     body = {"model": "openai/gpt-4o", "messages": [{"role": "user", "content": text}]}
-        ...     request = urllib.request.Request(
-        ...         server.base_url + "/chat/completions",
-        ...         data=json.dumps(body).encode(),
-        ...         headers={"Authorization": f"Bearer {server.api_key}"},
-        ...     )
-        ...     with urllib.request.urlopen(request) as response:
-        ...         return json.load(response)["choices"][0]["message"]["content"]
         >>> with PromptrunServer() as server:
-        ...     ask(server, "Hi.")
         ...     server.queue(Reply("It is sunny."))
-        ...     ask(server, "How is the weather?")
-        ...     server.requests[-1].body["messages"][0]["content"]
-        'Hello! You said: Hi.'
-        'It is sunny.'
-        'How is the weather?'
+        ...     server.base_url.startswith("http://127.0.0.1:")
+        True
     """
 
     port: int = 0
@@ -95,7 +77,6 @@ class PromptrunServer(Settings):
         self.reading = True
         self._routes = Routes(self)
         self._connections: set[Connection] = set()
-        self._numbers = itertools.count(1)
         self._accepted = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
@@ -112,7 +93,7 @@ class PromptrunServer(Settings):
         self.close()
 
     def start(self) -> None:
-        """Starts serving; does nothing where it already is.
+        """Start serving, unless it already is.
 
         Raises:
             OSError: The port is taken.
@@ -129,7 +110,7 @@ class PromptrunServer(Settings):
         self._thread.start()
 
     def close(self) -> None:
-        """Ends all connections and the thread; does nothing where it is not running.
+        """End all connections and the thread, unless it is not running.
 
         Raises:
             Exception: What first kept the server from playing an answer, such as a `Fault` with a text among its
@@ -146,12 +127,12 @@ class PromptrunServer(Settings):
 
     @property
     def base_url(self) -> str:
-        """Where a client finds it, as `ChatPromptrun(base_url=...)` takes it."""
+        """The server's address, as `ChatPromptrun(base_url=...)` takes it."""
         return f"{'http' if self.tls is None else 'https'}://{_HOST}:{self.port}/v1"
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """The requests that came in, oldest first; refused ones, too."""
+        """The requests that came in, oldest first, also refused ones."""
         return self._routes.requests
 
     @property
@@ -180,7 +161,7 @@ class PromptrunServer(Settings):
         return sum(request.in_flight for request in tuple(self.requests))
 
     def queue(self, *items: Item | str) -> None:
-        """What the next requests for chat completions get, in order; a text stands for a `Reply` of it.
+        """Say what the next requests for chat completions get, in order; a text stands for a `Reply` of it.
 
         Requests that are refused (key, path, malformed body, unknown model) use nothing up.
 
@@ -190,17 +171,17 @@ class PromptrunServer(Settings):
         for item in items:
             entry = Reply(item) if isinstance(item, str) else item
             if not isinstance(entry, Reply | Fault):
-                raise TypeError(f"a Reply, a Fault or a text can be queued, not {type(item).__name__}")
+                raise TypeError(f"A Reply, a Fault or a text can be queued, not {type(item).__name__}.")
             self._routes.queue.extend([entry] * entry.times)
 
     def clear(self) -> None:
-        """Forgets the requests that came in and what is queued."""
+        """Forget the requests that came in and what is queued."""
         self._routes.queue.clear()
         self._routes.prompts.faults.clear()
         self._routes.requests.clear()
 
     def wait_until(self, condition: Callable[[], object], timeout: float = 5.0, *, what: str = "the condition") -> None:
-        """Waits until a condition holds. In async code call it through `asyncio.to_thread`.
+        """Wait until a condition holds. In async code call it through `asyncio.to_thread`.
 
         Args:
             condition: Looked at every 2 ms.
@@ -217,20 +198,12 @@ class PromptrunServer(Settings):
             time.sleep(_POLL)
 
     def wait_for_requests(self, count: int = 1, timeout: float = 5.0) -> list[RecordedRequest]:
-        """Waits until so many requests have come in, and returns all there are.
-
-        Raises:
-            TimeoutError: They did not come.
-        """
+        """Wait until `count` requests have come in, and return all; raises TimeoutError."""
         self.wait_until(lambda: len(self.requests) >= count, timeout, what=f"request {count}")
         return list(self.requests)
 
     def wait_for_disconnects(self, count: int = 1, timeout: float = 5.0) -> list[RecordedRequest]:
-        """Waits until so many clients have left before their answers' end, and returns their requests.
-
-        Raises:
-            TimeoutError: They did not leave.
-        """
+        """Wait until `count` clients left before their answers' end; return their requests or raise TimeoutError."""
 
         def left() -> list[RecordedRequest]:
             return [request for request in tuple(self.requests) if request.disconnected]
@@ -239,22 +212,22 @@ class PromptrunServer(Settings):
         return left()
 
     def opened(self, connection: Connection) -> int:
-        """Takes note of a connection and numbers it. Called by the connection."""
+        """Take note of a connection and number it. Called by the connection."""
         self._connections.add(connection)
         self._accepted += 1
         return self._accepted
 
     def closed(self, connection: Connection) -> None:
-        """Forgets a connection. Called by the connection."""
+        """Forget a connection. Called by the connection."""
         self._connections.discard(connection)
 
     def failed(self, problem: BaseException) -> None:
-        """Takes note of an answer that could not be played. Called by the connection."""
+        """Take note of an answer that could not be played. Called by the connection."""
         self._failure = self._failure or problem
 
-    def handle(self, request: _http.Request, connection: int) -> tuple[RecordedRequest, Iterator[Step]]:
-        """Answers a request. Called by the connection."""
-        return self._routes.handle(request, connection)
+    async def handle(self, request: Request, connection: int) -> tuple[RecordedRequest, AsyncGenerator[Step]]:
+        """Answer a request. Called by the connection."""
+        return await self._routes.handle(request, connection)
 
     def _run(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:

@@ -1,7 +1,4 @@
-"""The pytest fixture `promptrun_server`. Opt in with `pytest_plugins = ["langchain_promptrun.testing.plugin"]`.
-
-Owns the wiring between the stand-in server and a test's environment; the only module here that needs pytest.
-"""
+"""The pytest fixture `promptrun_server`. Opt in with `pytest_plugins = ["langchain_promptrun.testing.plugin"]`."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ API_KEY = "test-key"
 
 @pytest.fixture
 def promptrun_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[PromptrunServer]:
-    """A running stand-in server, a new one for each test.
+    """Run a stand-in server for one test.
 
     `PROMPTRUN_API_KEY` and `PROMPTRUN_BASE_URL` point to it, so that `ChatPromptrun(model="openai/gpt-4o")` finds it.
     """

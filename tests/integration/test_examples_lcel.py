@@ -138,10 +138,8 @@ def test_a_stream_falls_back_twice_after_a_refusal_and_an_error_in_the_first_eve
     lcel_reliability = example("lcel_reliability")
     promptrun_server.queue(Fault(status=500), Fault(error=lcel_reliability.OVERLOADED, after=0))
     name, text = lcel_reliability.streamed()
-    assert (name, text) == (
-        "anthropic/claude-haiku-4.5",
-        "Hello! You said: Tell me a fun fact about space.",
-    )
+    assert name == "anthropic/claude-haiku-4.5"
+    assert text.startswith("A day on Venus is longer than its year")
     assert [request.body["model"] for request in promptrun_server.requests] == [
         "anthropic/claude-sonnet-5",
         "openai/gpt-4o",
@@ -214,7 +212,7 @@ async def test_version_2_tells_each_step_of_a_chain_and_each_piece(example, prom
 @pytest.mark.filterwarnings("ignore:astream_log is deprecated")  # the promise is that it works as long as it is there
 async def test_the_log_of_a_run_holds_its_answer_and_its_parts(example, promptrun_server):
     log = await example("lcel_events").run_log()
-    assert log.state["final_output"] == "Hello! You said: Why is the sky blue?"
+    assert log.state["final_output"].startswith("Air scatters blue light")
     assert list(log.state["logs"]) == ["ChatPromptTemplate", "ChatPromptrun", "StrOutputParser"]
     assert len(log.state["logs"]["ChatPromptrun"]["streamed_output"]) > 3
     assert len(promptrun_server.requests) == 1

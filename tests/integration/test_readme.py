@@ -27,7 +27,7 @@ def test_each_snippet_runs_in_the_order_of_the_page(promptrun_server, capsys):
             promptrun_server.queue(Reply("56.", reasoning="Eight legs each."))
         exec(compile(snippet, README.name, "exec"), names)
     printed = capsys.readouterr().out
-    assert "Tell me a fun fact about space." in printed
+    assert "A day on Venus" in printed
     assert "It is sunny in" in printed
     assert "['Eight legs each.']" in printed
     assert "1 ['word_count']" in printed

@@ -15,6 +15,7 @@ import subprocess
 import threading
 import time
 import warnings
+import zlib
 
 import pytest
 
@@ -109,20 +110,6 @@ def test_each_event_is_a_flush_of_its_own(server, client):
     assert client.socket.recv(100) == b""
 
 
-def test_a_cut_ends_without_the_last_chunk(server, client):
-    server.queue(Fault(after=2, cut=True))
-    body = client.send(stream=True).read_all()
-    assert body.count(b"data: ") == 2
-    assert not body.endswith(END)
-    assert server.requests[0].answered
-
-
-def test_a_clean_cut_ends_with_the_last_chunk_and_keeps_the_connection(server, client):
-    server.queue(Fault(after=2, cut="clean"))
-    assert b"[DONE]" not in client.send(stream=True).read_to(END)
-    assert b"[DONE]" in client.send(stream=True).read_to(END)
-
-
 EMPTY = [
     Fault(body=""),
     Fault(status=500, body=""),
@@ -160,6 +147,11 @@ def test_an_answer_that_cannot_be_played_ends_the_connection_and_is_raised_when_
         server.close()
     server.start()
     server.close()
+
+
+def test_cut_before_the_head_sends_nothing(server, client):
+    server.queue(Fault(cut=True))
+    assert client.send(stream=True).read_all() == b""
 
 
 @pytest.mark.parametrize("after", [None, 0, 2])
@@ -257,11 +249,6 @@ def test_a_long_stream_does_not_hold_up_others(server, client):
         other.send().read_to(b"\r\n\r\n")
     assert [record.connection for record in server.requests] == [1, 2]
     assert not server.requests[0].answered
-
-
-def test_what_is_no_http_gets_400_and_an_end(client):
-    client.socket.sendall(b"nonsense\r\n\r\n")
-    assert client.read_all().startswith(b"HTTP/1.1 400 Bad Request\r\n")
 
 
 def test_a_thousand_connections_at_once(server):
@@ -399,3 +386,145 @@ def test_the_fixture_points_the_environment_to_the_server(promptrun_server):
     client = Client(promptrun_server)
     with contextlib.closing(client.socket):
         assert client.send().read_to(b"\r\n").startswith(b"HTTP/1.1 200")
+
+
+# What a fault does to the bytes.
+
+EVENTS = [b"data: 1\n\n", b"data: 2\n\n", b"data: 3\n\n"]
+ONE, TWO, THREE = (b"9\r\n" + piece + b"\r\n" for piece in EVENTS)
+STREAM, WHOLE = {"events": EVENTS}, {"body": {"a": 1}}
+HUNG_UP = None
+
+
+def played(client, server, fault, **body):
+    """Send a request that keeps the connection, and return the head and the body up to `HUNG_UP` or a second answer."""
+    server.queue(fault, Fault(slices=[b"NEXT"], framing="raw"))
+    client.socket.sendall(request(**body) + request())
+    head, _, rest = client.read_all().partition(b"\r\n\r\n")
+    return head, rest.removesuffix(b"NEXT") if rest.endswith(b"NEXT") else [rest, HUNG_UP]
+
+
+@pytest.mark.parametrize(
+    ("parts", "head", "body"),
+    [
+        (STREAM, b"transfer-encoding: chunked", ONE + TWO + THREE + END),
+        (WHOLE, b"content-length: 7", b'{"a":1}'),
+        (STREAM | {"after": 0, "cut": True}, b"chunked", [b"", HUNG_UP]),
+        (STREAM | {"after": 2, "cut": True}, b"chunked", [ONE + TWO, HUNG_UP]),
+        (STREAM | {"after": 9, "cut": True}, b"chunked", [ONE + TWO + THREE, HUNG_UP]),
+        (STREAM | {"after": 2, "cut": True, "pause": 0.01}, b"chunked", [ONE + TWO, HUNG_UP]),
+        (STREAM | {"after_bytes": 0, "cut": True}, b"chunked", [b"", HUNG_UP]),
+        (STREAM | {"after_bytes": 4, "cut": True}, b"chunked", [b"4\r\ndata\r\n", HUNG_UP]),
+        (STREAM | {"after_bytes": 12, "cut": True}, b"chunked", [ONE + b"3\r\ndat\r\n", HUNG_UP]),
+        (STREAM | {"after_bytes": 99, "cut": True}, b"chunked", [ONE + TWO + THREE, HUNG_UP]),
+        (STREAM | {"after": 2, "cut": "clean"}, b"chunked", ONE + TWO + END),
+        (STREAM | {"cut": "clean"}, b"chunked", END),
+        (WHOLE | {"after_bytes": 4, "cut": "clean"}, b"content-length: 4", b'{"a"'),
+        (WHOLE | {"after_bytes": 4, "cut": True}, b"content-length: 7", [b'{"a"', HUNG_UP]),
+        (STREAM | {"after": 1, "error": {"error": "no"}}, b"", ONE + b'16\r\ndata: {"error":"no"}\n\n\r\n' + END),
+        (STREAM | {"error": "no"}, b"", b"a\r\ndata: no\n\n\r\n" + END),
+        ({"slices": [b"da", 0.01, b"ta", b"x"]}, b"chunked", b"2\r\nda\r\n2\r\nta\r\n1\r\nx\r\n" + END),
+        ({"slices": [0.01, b"a", 0.01, b"b"], "after": 1, "cut": True}, b"", [b"1\r\na\r\n", HUNG_UP]),
+        ({"slices": [b"", b"xy"], "after": 1, "pause": 0.01}, b"chunked", b"2\r\nxy\r\n" + END),
+        ({"slices": [b"", b"xy"], "after_bytes": 1, "cut": True}, b"chunked", [b"1\r\nx\r\n", HUNG_UP]),
+        ({"slices": [b"", b"x"], "framing": "length"}, b"content-length: 1", b"x"),
+        ({"slices": [b"{", b"}"], "framing": "close"}, b"connection: close", [b"{}", HUNG_UP]),
+        ({"slices": [b"HTTP/1.1 2", b"00 OK\r\n\r\nx"], "framing": "raw"}, b"HTTP/1.1 200 OK", [b"x", HUNG_UP]),
+        (STREAM | {"framing": "close"}, b"connection: close", [b"".join(EVENTS), HUNG_UP]),
+        (STREAM | {"framing": "length"}, b"content-length: 27", b"".join(EVENTS)),
+        (STREAM | {"pace": 0.001}, b"chunked", ONE + TWO + THREE + END),
+        (STREAM | {"delay": 0.01, "pause": 0.01}, b"chunked", ONE + TWO + THREE + END),
+        ({"body": ""}, b"content-length: 0", b""),
+        ({"body": b"\xff", "status": 500}, b"HTTP/1.1 500 Internal Server Error\r\ncontent-type: text/plain", b"\xff"),
+        ({"body": []}, b"content-type: application/json", b"[]"),
+        ({"status": 529}, b"HTTP/1.1 529 Unknown", b'{"error":"Unknown"}'),
+        ({"events": [{"a": 1}, "x"], "framing": "length"}, b"event-stream", b'data: {"a":1}\n\ndata: x\n\n'),
+        (WHOLE | {"status": 429, "headers": {"Retry-After": "2"}}, b"retry-after: 2", b'{"a":1}'),
+        (WHOLE | {"headers": {"Content-Type": "text/html"}}, b"content-type: text/html", b'{"a":1}'),
+        (WHOLE | {"headers": [("set-cookie", "a"), ("set-cookie", "b")]}, b"cookie: a\r\nset-cookie: b", b'{"a":1}'),
+        (WHOLE | {"headers": {"content-length": "99"}}, b"content-length: 99", [b'{"a":1}', HUNG_UP]),
+        (WHOLE | {"comments": 1.0, "pause": 0.01}, b"chunked", b'7\r\n{"a":1}\r\n' + END),
+    ],
+    ids=str,
+)
+def test_fault_spoils_the_answer_as_it_says(server, client, parts, head, body):
+    found = played(client, server, Fault(**parts), stream="events" in parts)
+    assert head in found[0]
+    assert found[1] == body
+
+
+def test_error_fault_without_a_stream_is_the_whole_body(server, client):
+    assert played(client, server, Fault(error={"error": "late"}))[1] == b'{"error":"late"}'
+
+
+def test_fault_spoils_a_given_reply_or_the_models_own(server, client):
+    for fault, said in ((Fault(reply=Reply("given"), delay=0.001), b"given"), (Fault(delay=0.001), b"You said: Hi")):
+        server.queue(fault)
+        assert said in client.send().read_to(b"}}")
+
+
+@pytest.mark.parametrize(("encoding", "bits"), [("gzip", 31), ("deflate", 15)])
+def test_compressed_pieces_can_be_read_at_once(server, client, encoding, bits):
+    go_on = threading.Event()
+    server.queue(Fault(slices=[b"one", go_on, b"two"], encoding=encoding, comments=0.01, after=1, pause=0.03))
+    client.send(connection="close")
+    assert f"content-encoding: {encoding}".encode() in client.read_to(b"\r\n\r\n")
+    reader = zlib.decompressobj(bits)
+
+    def chunk():
+        size = int(client.read_to(b"\r\n"), 16)
+        while len(client.data) < size + 2:
+            client.data += client.socket.recv(65_536)
+        data, client.data = client.data[:size], client.data[size + 2 :]
+        return reader.decompress(data)
+
+    assert chunk() == b"one"
+    go_on.set()
+    rest = [chunk() for _ in range(3)]
+    assert b"".join(rest).count(b"\n") >= 1
+
+
+def test_client_that_asks_to_close_is_hung_up_on(client):
+    assert client.send(connection="close", stream=True).read_all().endswith(END)
+
+
+@pytest.mark.parametrize(("line", "kept"), [(b"HTTP/1.0", False), (b"HTTP/1.0\r\nconnection: keep-alive", True)])
+def test_old_clients_keep_the_connection_only_when_they_say_so(server, client, line, kept):
+    client.socket.sendall(b"GET /v1/prompt " + line + b"\r\n\r\n")
+    client.read_to(b"}")
+    client.socket.settimeout(0.05 if kept else 5)
+    with pytest.raises(TimeoutError) if kept else contextlib.nullcontext():
+        assert client.socket.recv(1) == b""
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 10_000])
+def test_requests_are_read_whatever_their_packets(server, size):
+    chunked = (
+        b"POST /b HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nt: 1\r\n\r\n"
+    )
+    data = b"PUT /a?x=y HTTP/1.1\r\nHost: h\r\nA: 1\r\na:  2 \r\nContent-Length: 4\r\n\r\nbody" + chunked
+    client = Client(server)
+    client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with contextlib.closing(client.socket):
+        for start in range(0, len(data), size):
+            client.socket.sendall(data[start : start + size])
+        first, second = server.wait_for_requests(2)
+    assert (first.method, first.target, first.raw) == ("PUT", "/a?x=y", b"body")
+    assert first.headers["a"] == "1, 2"
+    assert second.raw == b"abcde"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x16\x03\x01 not http\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: x\r\ncontent-length: four\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nfour\r\n",
+        b"GET / HTTP/1.1\r\nA: " + b"x" * 70_000,
+    ],
+    ids=["tls", "colon", "length", "chunk", "long"],
+)
+def test_what_is_not_http_gets_400_and_an_end(client, data):
+    client.socket.sendall(data)
+    assert client.read_all().startswith(b"HTTP/1.1 400 Bad Request\r\n")

@@ -46,7 +46,7 @@ class World:
         threading.Thread(target=self._greeter.serve_forever, args=(0.02,), daemon=True).start()
         self._urls = {
             "server": self.server.base_url,
-            "tls": self.server.base_url.replace("http:", "https:"),
+            "tls": self._deaf.base_url.replace("http:", "https:"),
             "deaf": self._deaf.base_url,
             "greeter": f"https://{_HOST}:{self._greeter.server_address[1]}/v1",
             "refused": f"http://{_HOST}:{self._bound()}/v1",

@@ -1,7 +1,7 @@
 """Replies -> documents: the whole answer, the stream's events, the token counts.
 
-Pure. Owns the shapes of Promptrun's page "Streaming AI" and of the test data of Promptrun's Node SDK, and those of
-OpenAI's reference as the other dialect. Knows nothing of HTTP, and nothing of what a reply should say.
+The shapes are those of Promptrun's page "Streaming AI" and of the test data of Promptrun's Node SDK; the other dialect
+is OpenAI's reference.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from langchain_promptrun.testing import _words
+from langchain_promptrun.testing._model import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ _SIGNATURE = "c3RhbmQtaW4="
 
 @dataclass(frozen=True)
 class Asked:
-    """What of a request and of the server's settings shapes its answer's documents."""
+    """The parts of a request and of the server's settings that shape the documents."""
 
     number: int
     model: str
@@ -44,7 +44,7 @@ class Asked:
 
 
 def encode(value: Any) -> bytes:
-    """Compact JSON. A text that is no Unicode (a lone surrogate) goes out escaped."""
+    """Return compact JSON; lone surrogates go out escaped."""
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:
@@ -52,24 +52,24 @@ def encode(value: Any) -> bytes:
 
 
 def event(document: Any, number: int | None = None) -> bytes:
-    """A server-sent event: a text as it is, anything else as JSON; with an `id:` line where it has a number."""
+    """Return a server-sent event: a text as it is, anything else as JSON; with an `id:` line for a number."""
     data = document.encode() if isinstance(document, str) else encode(document)
     return (b"" if number is None else b"id: %d\n" % number) + b"data: " + data + b"\n\n"
 
 
 def whole(replies: Sequence[Reply], asked: Asked) -> dict[str, Any]:
-    """The answer to a request without `stream`."""
+    """Return the answer to a request without `stream`."""
     choices = []
     for index, reply in enumerate(replies):
         choice: dict[str, Any] = {"index": index, "message": _message(reply, asked, index)}
         if asked.top_logprobs is not None:
-            choice["logprobs"] = _logprobs(_words.pieces(reply.text or ""), asked.top_logprobs)
+            choice["logprobs"] = _logprobs(words.tokens(reply.text or ""), asked.top_logprobs)
         choices.append(_finished(choice, reply, asked))
     return {**_head(replies[0], asked, "chat.completion"), "choices": choices, **_usage_key(replies, asked)}
 
 
 def events(replies: Sequence[Reply], asked: Asked) -> Iterator[dict[str, Any]]:
-    """The documents of a stream's events, without `[DONE]`."""
+    """Yield the documents of a stream's events, without `[DONE]`."""
     head = _head(replies[0], asked, "chat.completion.chunk")
     usage = _usage_key(replies, asked)
     openai = asked.dialect == "openai"
@@ -93,7 +93,6 @@ def _head(reply: Reply, asked: Asked, kind: str) -> dict[str, Any]:
 
 
 def _finished(choice: dict[str, Any], reply: Reply, asked: Asked) -> dict[str, Any]:
-    """A choice with its finish reason, where it has one."""
     reason = reply.finish_reason
     if reason == "auto":
         natural = "tool_calls" if reply.tool_calls else "stop"
@@ -102,7 +101,7 @@ def _finished(choice: dict[str, Any], reply: Reply, asked: Asked) -> dict[str, A
 
 
 def _finish_choice(index: int, count: int, *, openai: bool) -> dict[str, Any]:
-    """In the SDK's test data the last choice has neither `delta` nor `index`; with several, they need the latter."""
+    """Return the last choice; in the SDK's test data it has neither `delta` nor `index`."""
     if openai:
         return {"index": index, "delta": {}, "logprobs": None}
     return {"index": index} if count > 1 else {}
@@ -146,7 +145,7 @@ def _is_details(name: str) -> bool:
 
 
 def _detail(**found: Any) -> dict[str, Any]:
-    """A signed piece of reasoning as OpenRouter's page "Reasoning Tokens" shows it."""
+    """Return a signed piece of reasoning as OpenRouter's page "Reasoning Tokens" shows it."""
     return {"type": "reasoning.text", **found, "format": _DETAILS_FORMAT, "index": 0}
 
 
@@ -163,7 +162,7 @@ def _call(call: Mapping[str, Any], made_up: str) -> dict[str, Any]:
 
 
 def _deltas(reply: Reply, asked: Asked, choice: int) -> Iterator[dict[str, Any]]:
-    """The deltas of one reply; the role comes with the first, or in OpenAI's dialect before it."""
+    """Yield one reply's deltas; the role comes with the first, or in OpenAI's dialect before it."""
     parts = _parts(reply, asked, choice)
     first = {"content": ""} if asked.dialect == "openai" else next(parts, {"content": ""})
     yield {"role": "assistant", **first}
@@ -172,15 +171,15 @@ def _deltas(reply: Reply, asked: Asked, choice: int) -> Iterator[dict[str, Any]]
 
 def _parts(reply: Reply, asked: Asked, choice: int) -> Iterator[dict[str, Any]]:
     names = _fields(reply)
-    for piece in _words.pieces(reply.reasoning or ""):
+    for piece in words.tokens(reply.reasoning or ""):
         yield {name: [_detail(text=piece)] if _is_details(name) else piece for name in names}
     if "reasoning_details" in names:
         yield {"reasoning_details": [_detail(signature=_SIGNATURE)]}
     for detail in reply.reasoning_details or ():
         yield {"reasoning_details": [detail]}
-    for piece in _words.pieces(reply.text or "") if reply.pieces is None else reply.pieces:
+    for piece in words.tokens(reply.text or "") if reply.pieces is None else reply.pieces:
         yield {"content": piece}
-    for piece in _words.pieces(reply.refusal or ""):
+    for piece in words.tokens(reply.refusal or ""):
         yield {"refusal": piece}
     for index, call in enumerate(_calls(reply, asked, choice)):
         yield from ({"tool_calls": [part]} for part in _call_parts(index, call))
@@ -189,7 +188,7 @@ def _parts(reply: Reply, asked: Asked, choice: int) -> Iterator[dict[str, Any]]:
 
 
 def _call_parts(index: int, call: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A tool call: first all of it without the arguments, then these in pieces."""
+    """Yield a tool call without its arguments, then these in pieces."""
     arguments = call["function"]["arguments"]
     first = None if arguments is None else ""
     yield {"index": index, **call, "function": {**call["function"], "arguments": first}}
@@ -216,11 +215,10 @@ def _usage_key(replies: Sequence[Reply], asked: Asked) -> dict[str, Any]:
 
 
 def _counted(replies: Sequence[Reply], asked: Asked) -> dict[str, Any]:
-    """Token counts of the words sent; details only where they are not zero."""
-    reasoning = sum(len(_words.pieces(reply.reasoning or "")) for reply in replies)
+    reasoning = sum(len(words.tokens(reply.reasoning or "")) for reply in replies)
     said = [text for reply in replies for text in (reply.text, reply.refusal)]
     called = [str(call.get("args")) for reply in replies for call in reply.tool_calls]
-    completion = reasoning + sum(len(_words.pieces(text or "")) for text in said + called)
+    completion = reasoning + sum(len(words.tokens(text or "")) for text in said + called)
     total = asked.prompt_tokens + completion
     usage: dict[str, Any] = {
         "prompt_tokens": asked.prompt_tokens,

@@ -1,7 +1,4 @@
-"""What came in: one `RecordedRequest` for each request that reached the server.
-
-Owns the redaction of keys. Its flags are written by the server's thread alone and read by any other.
-"""
+"""`RecordedRequest`: a request that reached the server, without its keys."""
 
 from __future__ import annotations
 
@@ -16,30 +13,39 @@ from urllib.parse import parse_qsl, urlsplit
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from langchain_promptrun.testing._http import Request
-
 _HIDDEN = "***"
 _SECRET_HEADERS = ("authorization", "proxy-authorization")
 
 
+@dataclass(frozen=True)
+class Request:
+    """One request as it stood on the wire; header names in lower case, repeated ones joined by a comma."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+    keeps_alive: bool
+
+
 @dataclass(eq=False)
 class RecordedRequest:
-    """One request, and what became of it.
+    """One request, and what became of it. The server's thread writes its flags, any other reads them.
 
     Attributes:
         number: Counts from 1; the response's `x-request-id` is `req-<number>`.
         method: The HTTP method.
-        target: The request's target as it stood in the request line; absolute when the server was used as a proxy.
+        target: The target in the request line; absolute when the server was used as a proxy.
         path: The target's path.
         query: The target's query parameters.
         headers: Header fields, names in lower case; keys are replaced by `***`.
         body: The body parsed as JSON; None where it is empty or not JSON.
         raw: The body's bytes.
         time: When it came in, in seconds since the epoch.
-        connection: The number of the connection that it came over, from 1: equal numbers mean a connection kept alive.
+        connection: The number of its connection, from 1: equal numbers mean a connection kept alive.
         status: The answer's status; None as long as it is not known.
-        answered: The whole answer is on its way, or what a fault left of it.
-        disconnected: The client left before that.
+        answered: Whether the whole answer is on its way, or what a fault left of it.
+        disconnected: Whether the client left before that.
     """
 
     number: int
@@ -58,8 +64,8 @@ class RecordedRequest:
     key_digest: bytes = field(default=b"", repr=False)
 
     def has_key(self, key: str) -> bool:
-        """Whether the request carried this API key. The record holds only its digest."""
-        return hmac.compare_digest(self.key_digest, digest(key))
+        """Return whether the request carried this API key. The record holds only its digest."""
+        return hmac.compare_digest(self.key_digest, _digest(key))
 
     @property
     def in_flight(self) -> bool:
@@ -67,13 +73,12 @@ class RecordedRequest:
         return not (self.answered or self.disconnected)
 
 
-def digest(key: str) -> bytes:
-    """What is kept of a key."""
+def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
 def record(request: Request, number: int, connection: int, keys: Iterable[str]) -> RecordedRequest:
-    """The record of a request, without the keys that it carries."""
+    """Make the record of a request."""
     parts = urlsplit(request.target)
     return RecordedRequest(
         number=number,
@@ -86,14 +91,14 @@ def record(request: Request, number: int, connection: int, keys: Iterable[str]) 
         raw=request.body,
         time=time.time(),
         connection=connection,
-        key_digest=digest(bearer(request.headers.get("authorization", "")) or ""),
+        key_digest=_digest(bearer(request.headers.get("authorization", ""))),
     )
 
 
-def bearer(authorization: str) -> str | None:
-    """The key of an Authorization header; None where there is none."""
+def bearer(authorization: str) -> str:
+    """Return the key of an Authorization header; empty where it has none."""
     scheme, _, key = authorization.partition(" ")
-    return key.strip() or None if scheme.lower() == "bearer" else None
+    return key.strip() if scheme.lower() == "bearer" else ""
 
 
 def _redacted(name: str, value: str, keys: Iterable[str]) -> str:

@@ -1,0 +1,1 @@
+"""The small model of the stand-in server: a request's body -> replies."""

@@ -1,0 +1,693 @@
+"""What the stand-in server answers over HTTP: the small model, the dialects, refusals, prompts and records."""
+
+import doctest
+import json
+import logging
+
+import httpx
+import pytest
+
+from langchain_promptrun import testing
+from langchain_promptrun.testing import Fault, PromptrunServer, Reply
+
+USER = {"role": "user", "content": "Hi you"}
+CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
+CALLING = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+RESULT = {"role": "tool", "tool_call_id": "c1", "content": "done"}
+IMAGE = {"type": "image_url", "image_url": {"url": "x"}}
+AUDIO = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
+NUMBER, TEXT = {"type": "integer"}, {"type": "string"}
+
+
+@pytest.fixture(scope="module")
+def http():
+    with httpx.Client(trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def start(http):
+    """Start servers; each has `ask`, which posts a chat completion."""
+    running = []
+
+    def start(**settings):
+        server = PromptrunServer(**settings)
+        server.start()
+        running.append(server)
+
+        def ask(raw=None, *, key="test-key", path="/chat/completions", method="POST", headers=(), **body):
+            content = json.dumps({"model": "a/b", "messages": [USER], **body}).encode() if raw is None else raw
+            sent = {**({"authorization": f"Bearer {key}"} if key else {}), **dict(headers)}
+            return http.request(method, server.base_url + path, content=content, headers=sent)
+
+        server.ask = ask
+        return server
+
+    yield start
+    for server in running:
+        server.close()
+
+
+@pytest.fixture
+def server(start):
+    return start()
+
+
+def text(response):
+    return response.json()["choices"][0]["message"]["content"]
+
+
+def events(response):
+    blocks = response.text.split("\n\n")
+    data = [block.split("data: ", 1)[1] for block in blocks if "data: " in block]
+    return [json.loads(item) for item in data if item != "[DONE]"]
+
+
+def deltas(response):
+    return [choice["delta"] for event in events(response) for choice in event["choices"] if "delta" in choice]
+
+
+def queued(server, *items, **body):
+    server.queue(*items)
+    return server.ask(**body)
+
+
+@pytest.mark.parametrize("name", ["", *testing.__all__])
+def test_documented_examples_run(name):
+    subject = getattr(testing, name) if name else testing
+    runner = doctest.DocTestRunner()
+    for example in doctest.DocTestFinder().find(subject, globs=vars(testing) | {"testing": testing}):
+        runner.run(example)
+    assert runner.summarize().failed == 0
+
+
+# The small model.
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Hi you", "Hello! You said: Hi you"),
+        ("", "Hello! You said nothing."),
+        ([{"type": "text", "text": "Look:"}, IMAGE, IMAGE, AUDIO], "said: Look: I received 2 images and 1 audio clip."),
+        ("Tell me a fun fact about space.", "A day on Venus is longer than its year"),
+        ("why is the sky blue?", "Air scatters blue light"),
+    ],
+)
+def test_model_echoes_questions_and_knows_those_of_demonstrations(server, question, answer):
+    assert answer in text(server.ask(messages=[{"role": "user", "content": question}]))
+
+
+def test_model_reads_the_last_turn_of_a_conversation(server):
+    assert text(server.ask(messages=[{"role": "system", "content": "Be kind."}])) == "Hello! You said: Be kind."
+    history = [USER, CALLING, RESULT, {"role": "assistant", "content": "ok"}, {"role": "user", "content": "And now?"}]
+    assert text(server.ask(messages=history)) == "Hello! You said: And now?"
+    assert text(server.ask(messages=[USER, CALLING, RESULT])) == "The tool f says: done"
+    odd = [{"role": "user", "content": ["?", {"x": 1}]}, {"role": "tool", "content": 3}, {"tool_calls": [{}]}]
+    server.strict = False
+    assert text(server.ask(messages=odd)) == "The tool tool says: "
+
+
+def test_model_keeps_to_seed_n_stop_and_token_limits(server):
+    greetings = [text(server.ask(seed=seed)) for seed in (1, 1, 2)]
+    assert greetings[0] == greetings[1] != greetings[2]
+    texts = [choice["message"]["content"] for choice in server.ask(n=2).json()["choices"]]
+    assert texts == ["Hello! You said: Hi you", "Hello! You said: Hi you (answer 2)"]
+    assert [text(server.ask(stop=stop)) for stop in ("You", ["zzz", "said", "You"])] == ["Hello! ", "Hello! "]
+    assert text(server.ask(stop=["zzz"])) == "Hello! You said: Hi you"
+    for name in ("max_tokens", "max_completion_tokens"):
+        (choice,) = server.ask(**{name: 2}).json()["choices"]
+        assert (choice["message"]["content"], choice["finish_reason"]) == ("Hello! You", "length")
+        assert server.ask(**{name: 5}).json()["choices"][0]["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize(
+    ("asked", "thinks"),
+    [
+        ({"reasoning_effort": "low"}, True),
+        ({"reasoning_effort": "none"}, False),
+        ({"reasoning": {"effort": "high"}}, True),
+        ({"reasoning": {"max_tokens": 100}}, True),
+        ({"reasoning": {"enabled": False}}, False),
+        ({}, False),
+    ],
+    ids=str,
+)
+def test_model_thinks_aloud_when_asked_to(server, asked, thinks):
+    message = server.ask(**asked).json()["choices"][0]["message"]
+    assert message.get("reasoning_content", "").startswith("The question has 2 words") is thinks
+
+
+def tool(name, description="", **properties):
+    schema = {"type": "object", "properties": properties, "required": list(properties)}
+    return {"type": "function", "function": {"name": name, "description": description, "parameters": schema}}
+
+
+WEATHER = tool("get_weather", "Get the weather at a place.", place=TEXT)
+TIME = tool("get_time", "Get the local time.", place=TEXT)
+ADD = tool("my_adder", "Sums up.", a=NUMBER, b=NUMBER)
+REPORT = tool("Weather", "", place=TEXT)
+FORECAST = tool("f1", "Looks up rain and wind.")
+REQUIRED = {"tool_choice": "required"}
+DONE = [("get_weather", "It is 25 degrees in Rome.")]
+
+
+@pytest.mark.parametrize(
+    ("question", "tools", "results", "more", "calls"),
+    [
+        ("Is the weather fine in Rome?", [TIME, WEATHER], [], {}, [("get_weather", {"place": "Rome"})]),
+        ("Will there be rain or wind?", [FORECAST], [], {}, [("f1", {})]),
+        ("Will there be rain?", [FORECAST], [], {}, []),
+        ("What is 3 and 4?", [WEATHER, ADD], [], {}, [("my_adder", {"a": 3, "b": 4})]),
+        ("What is 3?", [ADD], [], {}, []),
+        ("Hello!", [WEATHER, ADD], [], {}, []),
+        (
+            "The weather in Rome and the time in Oslo.",
+            [WEATHER, TIME, ADD],
+            [],
+            {},
+            [("get_weather", {"place": "Rome"}), ("get_time", {"place": "Oslo"})],
+        ),
+        (
+            "The weather and the time in Rome.",
+            [WEATHER, TIME],
+            [],
+            {"parallel_tool_calls": False},
+            [("get_weather", {"place": "Rome"})],
+        ),
+        ("The weather in Rome?", [WEATHER, TIME], DONE, {}, []),
+        ("The weather in Rome?", [WEATHER], [], {"tool_choice": "none"}, []),
+        (
+            "Hello Ann",
+            [WEATHER, TIME],
+            [("get_time", "noon")],
+            {"tool_choice": {"type": "function", "function": {"name": "get_time"}}},
+            [("get_time", {"place": "Ann"})],
+        ),
+        ("Hello!", [WEATHER, TIME], [], REQUIRED, [("get_weather", {"place": "Hello!"})]),
+        ("Hello!", [WEATHER, TIME], DONE, REQUIRED, [("get_time", {"place": "Rome"})]),
+        ("Hello!", [WEATHER], DONE, REQUIRED, [("get_weather", {"place": "Rome"})]),
+        ("The weather in Rome?", [REPORT, WEATHER], [], REQUIRED, [("get_weather", {"place": "Rome"})]),
+        ("The weather in Rome?", [REPORT, WEATHER], DONE, REQUIRED, [("Weather", {"place": "Rome"})]),
+        ("A weather report for Rome", [REPORT], [], {}, [("Weather", {"place": "Rome"})]),
+        (
+            "The weather and convert its degrees, 1 digit",
+            [WEATHER, tool("convert_degrees", "", value=NUMBER)],
+            DONE,
+            {},
+            [("convert_degrees", {"value": 25})],
+        ),
+        ("Search the web", [{"type": "web_search"}], [], REQUIRED, []),
+        ("ping", [{"type": "function", "function": {"name": "ping"}}], [], {}, [("ping", {})]),
+        ("Do it.", [tool("get_it")], [], {}, []),
+    ],
+)
+def test_model_calls_the_tools_that_fit(server, question, tools, results, more, calls):
+    messages = [{"role": "user", "content": question}]
+    for name, said in results:
+        call = {"id": name, "function": {"name": name, "arguments": "{}"}}
+        messages += [
+            {"role": "assistant", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": name, "content": said},
+        ]
+    message = server.ask(messages=messages, tools=tools, **more).json()["choices"][0]["message"]
+    made = [call["function"] for call in message.get("tool_calls", ())]
+    assert [(call["name"], json.loads(call["arguments"])) for call in made] == calls
+
+
+def test_model_fills_in_a_schema_or_says_why_not(server):
+    schema = {"type": "object", "properties": {"setup": TEXT, "score": NUMBER}, "required": ["setup"]}
+    wanted = {"type": "json_schema", "json_schema": {"schema": schema}}
+    joke = [{"role": "user", "content": "A joke, 3"}]
+    assert json.loads(text(server.ask(messages=joke, response_format=wanted))) == {"setup": "A joke, 3", "score": 3}
+    wanted = {"type": "json_schema", "json_schema": {"schema": {"type": "string", "pattern": "^x$"}}}
+    refused = server.ask(response_format=wanted)
+    assert refused.status_code == 400
+    assert "strings with a `pattern` are not supported" in refused.json()["error"]
+
+
+def test_model_makes_a_json_object_of_the_keys_that_are_quoted(server):
+    quoting = [
+        {"role": "user", "content": "A joke with 'setup', \"score\", “mood” and `punch_line`, 'not a key'. Don't."}
+    ]
+    answers = server.ask(messages=quoting, response_format={"type": "json_object"}, n=2).json()["choices"]
+    assert list(json.loads(answers[0]["message"]["content"])) == ["setup", "score", "mood", "punch_line"]
+    assert answers[0]["message"] == answers[1]["message"]
+    plain = text(server.ask(response_format={"type": "json_object"}))
+    assert json.loads(plain) == {"answer": "The answer for: Hi you"}
+
+
+# The shapes of answers.
+
+
+def test_whole_answer_has_the_documented_shape(server):
+    server.documented_shape = True
+    assert queued(server, "Sure!").json() == {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1715325601,
+        "model": "a/b",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "Sure!"}}],
+    }
+    assert [list(event) for event in events(queued(server, "x", stream=True))] == [
+        ["id", "object", "created", "model", "choices"]
+    ]
+    server.documented_shape = False
+    found = queued(server, "Two words").json()
+    assert found["choices"][0]["finish_reason"] == "stop"
+    assert found["usage"] == {"prompt_tokens": 2, "completion_tokens": 2, "total_tokens": 4}
+
+
+def test_stream_has_the_shape_of_the_sdks_test_data(server):
+    response = queued(server, "Two words", stream=True)
+    assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert response.text.startswith("id: 1\ndata: {")
+    assert response.text.endswith("data: [DONE]\n\n")
+    first, second, last = events(response)
+    assert first["choices"] == [{"index": 0, "delta": {"role": "assistant", "content": "Two"}}]
+    assert second["choices"] == [{"index": 0, "delta": {"content": " words"}}]
+    assert (last["choices"], last["usage"]["completion_tokens"]) == ([{"finish_reason": "stop"}], 2)
+
+
+def test_openai_dialect_opens_with_the_role_and_ends_with_the_usage_asked_for(start):
+    server = start(dialect="openai", cost_per_token=1.0)
+    response = queued(server, "x", stream=True)
+    first, *_, last = events(response)
+    assert not response.text.startswith("id:")
+    assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert last["choices"] == [{"index": 0, "delta": {}, "logprobs": None, "finish_reason": "stop"}]
+    *before, last = events(queued(server, "x", stream=True, stream_options={"include_usage": True}))
+    assert {event["usage"] for event in before} == {None}
+    assert (last["choices"], last["usage"]["cost"]) == ([], 3.0)
+    assert events(queued(server, Reply("x", usage=None), stream=True, stream_options={"include_usage": True}))[-1][
+        "choices"
+    ]
+
+
+def test_reply_decides_on_finish_reason_usage_and_headers(server):
+    told = queued(server, Reply("x", finish_reason="length", usage={"prompt_tokens": 1}, headers={"x-own": "1"}))
+    assert (told.json()["choices"][0]["finish_reason"], told.json()["usage"]) == ("length", {"prompt_tokens": 1})
+    assert told.headers["x-own"] == "1"
+    silent = queued(server, Reply("x", finish_reason=None, usage=None)).json()
+    assert "usage" not in silent
+    assert "finish_reason" not in silent["choices"][0]
+    assert events(queued(server, Reply("x", finish_reason=None), stream=True))[-1]["choices"] == []
+    assert len(events(queued(server, Reply("x", finish_reason=None, usage=None), stream=True))) == 1
+
+
+def test_several_choices_share_one_usage(server):
+    whole = queued(server, Reply("same"), n=2).json()
+    assert [choice["message"]["content"] for choice in whole["choices"]] == ["same", "same"]
+    assert whole["usage"]["completion_tokens"] == 2
+    found = events(queued(server, Reply("same"), n=2, stream=True))
+    assert [event["choices"][0]["index"] for event in found] == [0, 0, 1, 1]
+    assert ["usage" in event for event in found] == [False, False, False, True]
+
+
+CALLS = [
+    {"name": "f", "args": {"x": "some longer text"}},
+    {"name": "g", "args": '{"half', "id": "c9", "more": {"s": 1}},
+]
+
+
+def test_tool_calls_go_out_whole_and_in_pieces(server):
+    whole = queued(server, Reply(tool_calls=CALLS)).json()["choices"][0]
+    assert (whole["message"]["content"], whole["finish_reason"]) == (None, "tool_calls")
+    made, given = whole["message"]["tool_calls"]
+    assert (made["id"], json.loads(made["function"]["arguments"])) == ("call_1_0_0", CALLS[0]["args"])
+    assert given == {
+        "id": "c9",
+        "type": "function",
+        "function": {"name": "g", "arguments": '{"half'},
+        "more": {"s": 1},
+    }
+    parts = [delta["tool_calls"][0] for delta in deltas(queued(server, Reply(tool_calls=CALLS), stream=True))]
+    assert parts[0]["function"] == {"name": "f", "arguments": ""}
+    pieces = [part["function"]["arguments"] for part in parts if part["index"] == 0]
+    assert len(pieces) > 2
+    assert json.loads("".join(pieces)) == CALLS[0]["args"]
+    odd = Reply(
+        tool_calls=[{"name": "f", "args": None, "id": None}, {"name": "f", "args": "", "id": ""}, {"name": "f"}]
+    )
+    calls = queued(server, odd).json()["choices"][0]["message"]["tool_calls"]
+    assert [call["function"]["arguments"] for call in calls] == [None, "", "{}"]
+    assert [call["id"] for call in calls[:2]] == [None, ""]
+
+
+@pytest.mark.parametrize("field", ["reasoning", ("reasoning", "reasoning_content")])
+def test_reasoning_goes_out_under_its_names_before_the_text(server, field):
+    reply = Reply("So.", reasoning="One two", reasoning_field=field)
+    message = queued(server, reply).json()["choices"][0]["message"]
+    found = deltas(queued(server, reply, stream=True))
+    for name in [field] if isinstance(field, str) else field:
+        assert message[name] == "".join(delta.get(name, "") for delta in found) == "One two"
+    assert found[-1] == {"content": "So."}
+
+
+def test_reasoning_goes_out_as_details(server):
+    signed = Reply("So.", reasoning="One two", reasoning_field="reasoning_details")
+    (detail,) = queued(server, signed).json()["choices"][0]["message"]["reasoning_details"]
+    assert (detail["type"], detail["text"], detail["index"]) == ("reasoning.text", "One two", 0)
+    found = [delta["reasoning_details"][0] for delta in deltas(queued(server, signed, stream=True))[:-1]]
+    assert "".join(part.get("text", "") for part in found) == "One two"
+    assert [part.get("signature") for part in found] == [None, None, detail["signature"]]
+    exact = Reply("So.", reasoning_details=[{"type": "reasoning.encrypted", "data": "x"}, {"summary": "y"}])
+    assert queued(server, exact).json()["choices"][0]["message"]["reasoning_details"] == exact.reasoning_details
+    streamed = deltas(queued(server, exact, stream=True))[:-1]
+    assert [delta["reasoning_details"] for delta in streamed] == [[entry] for entry in exact.reasoning_details]
+
+
+def test_refusals_further_keys_and_exact_pieces_go_out(server):
+    reply = Reply(refusal="I will not.", message={"annotations": [1]}, document={"provider": "P"}, model="c/d")
+    whole = queued(server, reply).json()
+    expected = {"role": "assistant", "content": None, "refusal": "I will not.", "annotations": [1]}
+    assert (whole["choices"][0]["message"], whole["provider"], whole["model"]) == (expected, "P", "c/d")
+    streamed = queued(server, reply, stream=True)
+    assert "".join(delta.get("refusal", "") for delta in deltas(streamed)) == "I will not."
+    assert deltas(streamed)[-1] == {"annotations": [1]}
+    assert {(event["provider"], event["model"]) for event in events(streamed)} == {("P", "c/d")}
+    cut = deltas(queued(server, Reply("abc", pieces=["a", "", "bc"]), stream=True))
+    assert [delta["content"] for delta in cut] == ["a", "", "bc"]
+    assert deltas(queued(server, Reply(), stream=True)) == [{"role": "assistant", "content": ""}]
+    assert text(queued(server, Reply("\ud800 ä"))) == "\ud800 ä"
+
+
+def test_logprobs_come_with_each_token_when_asked_for(server):
+    content = queued(server, "Hi you", logprobs=True, top_logprobs=2).json()["choices"][0]["logprobs"]["content"]
+    assert [(entry["token"], len(entry["top_logprobs"])) for entry in content] == [("Hi", 2), (" you", 2)]
+    assert content[0]["top_logprobs"][0] == {"token": "Hi", "logprob": -0.125, "bytes": [72, 105]}
+    streamed = events(queued(server, Reply("Hi", message={"x": 1}), logprobs=True, stream=True))
+    assert [bool(event["choices"][0].get("logprobs")) for event in streamed] == [True, False, False]
+
+
+def test_usage_counts_words_media_tools_reasoning_calls_and_cost(server):
+    server.cost_per_token = 0.5
+    messages = [
+        {"role": "user", "content": [{"type": "text", "text": "你好 three words"}, IMAGE, AUDIO]},
+        CALLING,
+        RESULT,
+    ]
+    reply = Reply("one", reasoning="two three", tool_calls=[{"name": "f", "args": "x"}], cached_tokens=999)
+    usage = queued(server, reply, messages=messages, tools=[TOOL]).json()["usage"]
+    tokens = 4 + 1 + 10 + 2 + 1 + len(json.dumps(TOOL).split())
+    assert usage == {
+        "prompt_tokens": tokens,
+        "completion_tokens": 4,
+        "total_tokens": tokens + 4,
+        "prompt_tokens_details": {"cached_tokens": tokens, "audio_tokens": 10},
+        "completion_tokens_details": {"reasoning_tokens": 2},
+        "cost": (tokens + 4) * 0.5,
+    }
+    assert queued(server, Reply("x", cost=0.0)).json()["usage"]["cost"] == 0.0
+
+
+# Keys, paths, refusals.
+
+
+@pytest.mark.parametrize(
+    ("api_key", "key", "status"),
+    [
+        ("k", "k", 200),
+        ("k", "x", 401),
+        ("k", "", 401),
+        (("k", "l"), "l", 200),
+        (("k", "l"), "x", 401),
+        (None, "anything", 200),
+        (None, "", 401),
+    ],
+)
+def test_keys_are_checked(start, api_key, key, status):
+    server = start(api_key=api_key)
+    assert server.ask(key=key).status_code == status
+    assert server.ask(key=key).headers["x-request-id"] == "req-2"
+
+
+def test_error_has_the_shape_of_its_dialect(start):
+    assert start().ask(key="x").json() == {"error": "Invalid or missing API key."}
+    openai = start(dialect="openai")
+    error = openai.ask(key="x").json()["error"]
+    assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", "invalid_api_key", None)
+    assert queued(openai, Fault(status=500)).json()["error"]["type"] == "server_error"
+
+
+def test_unknown_paths_methods_and_models_are_refused(start):
+    server = start()
+    assert server.ask(path="/models").json()["error"] == "Unknown request URL: POST /v1/models."
+    assert [server.ask(method="GET").status_code, server.ask(path="/prompt").status_code] == [405, 405]
+    assert server.ask(model="gpt-4o").json()["error"] == "The model 'gpt-4o' does not exist."
+    some = start(models=["gpt-4o"])
+    assert [some.ask(model="gpt-4o").status_code, some.ask(model="a/b").status_code] == [200, 404]
+
+
+def test_refused_request_uses_nothing_up(server):
+    server.queue("queued")
+    for refused in ({"key": "x"}, {"messages": []}, {"model": "x"}, {"raw": b'{"model":'}, {"raw": b""}):
+        assert server.ask(**refused).status_code in {400, 401, 404}
+    assert text(server.ask()) == "queued"
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (3, "JSON object"),
+        ([], "JSON object"),
+        ({"messages": [USER]}, "'model'"),
+        ({"model": 3, "messages": [USER]}, "'model'"),
+        ({"model": "a/b"}, "'messages'"),
+        ({"model": "a/b", "messages": "Hi"}, "'messages'"),
+        ({"model": "a/b", "messages": []}, "at least one message"),
+        ({"model": "a/b", "messages": ["Hi"]}, "'messages[0]'"),
+    ],
+)
+def test_body_without_model_and_messages_is_refused(server, body, named):
+    for strict in (True, False):
+        server.strict = strict
+        response = server.ask(json.dumps(body).encode())
+        assert response.status_code == 400
+        assert named in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"temperature": 2, "top_p": 0.0, "n": 1, "max_tokens": 1, "seed": -1, "stop": "x", "user": "u"},
+        {"stop": ["a", "b", "c", "d"], "stream": True, "stream_options": {"include_usage": True}},
+        {"logprobs": True, "top_logprobs": 20, "logit_bias": {}, "metadata": {}},
+        {"temperature": None, "stop": None, "tools": None, "tool_choice": None},
+        {"tools": [TOOL, {"type": "web_search"}], "tool_choice": "required", "parallel_tool_calls": False},
+        {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "f"}}},
+        {"tools": [TOOL], "tool_choice": {"type": "allowed_tools"}},
+        {"a_gateways_own": {"x": 1}},
+        {
+            "messages": [
+                {"role": role, "content": "x"} for role in ("system", "developer", "user", "assistant", "function")
+            ]
+        },
+        {"messages": [USER, CALLING, RESULT, {"role": "assistant", "content": "ok"}]},
+        {"messages": [{"role": "user", "name": "ann_1", "content": [IMAGE]}]},
+        {"messages": [{"role": "assistant", "content": None, "refusal": "No."}]},
+        {"messages": [{"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}]},
+    ],
+    ids=str,
+)
+def test_right_requests_pass_the_checks(server, body):
+    assert server.ask(**body).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({"temperature": 2.1}, "'temperature'"),
+        ({"temperature": True}, "'temperature'"),
+        ({"top_p": "1"}, "'top_p'"),
+        ({"n": 0}, "'n'"),
+        ({"max_tokens": 1.5}, "'max_tokens'"),
+        ({"seed": "x"}, "'seed'"),
+        ({"stop": ["a"] * 5}, "'stop"),
+        ({"stop": [1]}, "'stop"),
+        ({"max_tokens": 1, "max_completion_tokens": 1}, "'max_completion_tokens'"),
+        ({"stream_options": {}}, "'stream'"),
+        ({"top_logprobs": 1}, "'logprobs'"),
+        ({"tool_choice": "auto"}, "'tool_choice'"),
+        ({"parallel_tool_calls": True}, "'parallel_tool_calls'"),
+        ({"tools": []}, "'tools'"),
+        ({"tools": ["f"]}, "'tools[0]'"),
+        ({"tools": [TOOL, {"type": "function"}]}, "'function'"),
+        ({"tools": [{"type": "function", "function": {"name": "two words"}}]}, "'tools[0].function.name'"),
+        ({"tools": [TOOL], "tool_choice": "any"}, "'tool_choice"),
+        ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "g"}}}, "'g'"),
+        ({"messages": [{"role": "human", "content": "x"}]}, "'messages[0].role'"),
+        ({"messages": [{"content": "x"}]}, "'messages[0].role'"),
+        ({"messages": [{"role": "user", "content": None}]}, "'messages[0]'"),
+        ({"messages": [{"role": "user", "content": 3}]}, "'messages[0].content"),
+        ({"messages": [{"role": "user", "content": "x", "name": "two words"}]}, "'messages[0].name'"),
+        ({"messages": [{"role": "user", "content": [{"type": "tool_use", "tool_use": {}}]}]}, "'tool_use'"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "'text'"),
+        ({"messages": [{"role": "user", "content": ["x"]}]}, "'None'"),
+        ({"messages": [{"role": "system", "content": [IMAGE]}]}, "'image_url' of a 'system'"),
+        ({"messages": [{**CALLING, "tool_calls": [{"id": "c1"}]}]}, "'messages[0].tool_calls[0].function'"),
+        ({"messages": [{**CALLING, "tool_calls": [{**CALL, "id": None}]}]}, "'messages[0].tool_calls[0].id'"),
+        ({"messages": [RESULT]}, "'messages[0]' must answer"),
+        ({"messages": [USER, CALLING, RESULT, RESULT]}, "'messages[3]' must answer"),
+        ({"messages": [USER, CALLING]}, "missing: c1"),
+        ({"messages": [USER, CALLING, USER]}, "missing: c1"),
+    ],
+    ids=str,
+)
+def test_wrong_requests_are_refused_by_name(server, body, named):
+    response = server.ask(**body)
+    assert response.status_code == 400
+    assert named in response.json()["error"]
+
+
+def test_lenient_server_takes_wrong_parameters(start):
+    assert start(strict=False).ask(temperature=3, messages=[RESULT]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [("said", "said"), (Reply("replied"), "replied"), (None, "Hello! You said: Hi you"), (Fault(body={}), None)],
+)
+def test_answer_function_speaks_where_nothing_is_queued(start, made, said):
+    server = start(answer=lambda body: made if body["messages"] == [USER] else None)
+    assert text(queued(server, "queued")) == "queued"
+    response = server.ask()
+    assert response.content == b"{}" if said is None else text(response) == said
+
+
+def test_answer_function_that_fails_is_logged(start, caplog):
+    server = start(answer=lambda body: body["nothing"])
+    with caplog.at_level(logging.ERROR, "langchain_promptrun.testing"):
+        response = server.ask()
+    assert (response.status_code, "KeyError" in caplog.text) == (500, True)
+    assert "log" in response.json()["error"]
+
+
+def test_stored_prompt_stands_in_for_empty_messages(server):
+    header = {"http-prompt-id": "p1"}
+    assert server.ask(messages=[], headers=header).status_code == 404
+    plain, again = server.ask(headers=header).json(), server.ask(messages=[], headers=header).json()
+    assert again["choices"] == plain["choices"]
+    assert again["usage"]["prompt_tokens_details"]["cached_tokens"] == plain["usage"]["prompt_tokens"]
+
+
+# Managed prompts.
+
+
+@pytest.fixture
+def project(server):
+    made = server.prompts.create("Essays")
+    made.publish("One {{x}}.", tags=["prod"])
+    made.publish("Two.", message="shorter", temperature=0.5, model="openai/gpt-4o", tags=["dev"])
+    return made
+
+
+@pytest.fixture
+def find(server, project):
+    def find(**query):
+        query = "&".join(f"{name}={value}" for name, value in {"projectId": project.id, **query}.items())
+        return server.ask(b"", method="GET", path=f"/prompt?{query}")
+
+    return find
+
+
+def test_prompt_record_has_the_documented_keys(find, project):
+    record = find(version=2).json()
+    assert record["project"] == {"id": project.id, "name": "Essays"}
+    assert (record["prompt"], record["version"], record["versionMessage"]) == ("Two.", 2, "shorter")
+    assert record["updatedAt"] == "2025-07-21T04:17:41.294Z"
+    assert (record["temperature"], record["model"]["model"]) == (0.5, "openai/gpt-4o")
+    assert "tag" not in record
+    project.publish("Three.", model="local")
+    assert find().json()["model"]["name"] == "local"
+
+
+def test_prompt_tags_find_versions_move_and_go(find, project):
+    assert [find(tag=tag).json()["version"] for tag in ("prod", "dev", "latest")] == [1, 2, 2]
+    assert find(tag="prod").json()["tag"] == "prod"
+    project.tag("prod", 2)
+    project.tag("latest", 1)
+    assert [find(tag=tag).json()["version"] for tag in ("prod", "latest")] == [2, 1]
+    project.untag("prod")
+    assert (find(tag="prod").status_code, find(tag="prod").json()["error"]) == (404, "The project has no tag `prod`.")
+
+
+def test_prompt_edit_changes_a_version_in_place(find, project):
+    before = find(version=1).json()
+    project.edit(1, prompt="Changed.", model={"model": "x/y"})
+    after = find(version=1).json()
+    assert (after["prompt"], after["model"]) == ("Changed.", {"model": "x/y"})
+    assert after["updatedAt"] > before["updatedAt"]
+    for edit in (lambda: project.edit(9, prompt="x"), lambda: project.tag("prod", 9), lambda: project.untag("none")):
+        with pytest.raises(KeyError):
+            edit()
+
+
+def test_prompt_queries_that_cannot_be_answered_are_refused(server, find, project):
+    both = find(version=1, tag="prod")
+    assert (both.status_code, both.json()["error"]) == (
+        400,
+        "You must provide either `version` or `tag`, but not both.",
+    )
+    assert [find(projectId="essays").status_code, find(version="newest").status_code] == [400, 400]
+    assert find(version=3).json()["error"] == "The project has no version 3."
+    empty = server.prompts.create("Empty", project_id="D0D52C6E-85BA-4025-A84C-3C99834FE2AC")
+    assert find(projectId=empty.id).status_code == 404
+    server.prompts.delete(project)
+    assert find().json()["error"] == "There is no such project."
+    with pytest.raises(ValueError, match="UUID"):
+        server.prompts.create("x", project_id="essays")
+
+
+def test_prompts_have_a_queue_of_their_own(server, find):
+    server.queue("for chat")
+    server.prompts.queue(Fault(status=429, times=2))
+    assert [find().status_code for _ in range(3)] == [429, 429, 200]
+    assert text(server.ask()) == "for chat"
+
+
+# What comes in.
+
+
+def test_record_holds_the_request_without_its_key(server):
+    headers = {"x-own": "key=test-key;", "proxy-authorization": "secret", "x": "y"}
+    server.ask(path="/chat/completions?a=1&b=", headers=headers)
+    (record,) = server.requests
+    assert (record.number, record.connection, record.method, record.path) == (1, 1, "POST", "/v1/chat/completions")
+    assert (record.query, record.body["model"], record.status) == ({"a": "1", "b": ""}, "a/b", 200)
+    assert record.headers["authorization"] == "Bearer ***"
+    assert (record.headers["proxy-authorization"], record.headers["x-own"]) == ("***", "key=***;")
+    assert "test-key" not in repr(vars(record))
+    assert (record.has_key("test-key"), record.has_key("other")) == (True, False)
+    server.wait_until(lambda: not record.in_flight)
+    assert "test-key" not in repr(server)
+
+
+@pytest.mark.parametrize("header", ["", "Bearer", "Basic eDp5"])
+def test_record_of_a_request_without_a_bearer_has_no_key(server, header):
+    assert server.ask(b"\xff", headers={"authorization": header}).status_code == 401
+    assert (server.requests[0].has_key(""), server.requests[0].body) == (True, None)
+
+
+# What can be queued.
+
+
+@pytest.mark.parametrize(
+    ("item", "parts", "named"),
+    [
+        (Reply, {"times": 0}, "times"),
+        (Fault, {"times": 0}, "times"),
+        (Reply, {"text": "ab", "pieces": ["a"]}, "pieces"),
+        (Fault, {"body": b"x", "events": []}, "`body`, `events`, `slices`, `reply`"),
+        (Fault, {"slices": [], "reply": Reply("x")}, "`body`, `events`, `slices`, `reply`"),
+        (Fault, {"after": 0, "after_bytes": 0}, "`after`, `after_bytes`"),
+        (Fault, {"cut": "clean", "reset": True}, "`cut`, `reset`"),
+        (Fault, {"framing": "raw"}, "slices"),
+        (Fault, {"framing": "length", "encoding": "gzip"}, "framing='length'"),
+        (Fault, {"framing": "length", "comments": 1.0}, "framing='length'"),
+    ],
+)
+def test_parts_that_exclude_one_another_are_refused(item, parts, named):
+    with pytest.raises(ValueError, match=named):
+        item(**parts)
