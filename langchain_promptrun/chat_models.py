@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
-from langchain_core.utils.utils import LC_ID_PREFIX
 from pydantic import ConfigDict
 from typing_extensions import override
 
@@ -25,8 +24,10 @@ from langchain_promptrun._config.roles import roles_of
 from langchain_promptrun._guards import CALL_GUARDS, CacheLossReport
 from langchain_promptrun._messages.prompt_caching import read_from_cache
 from langchain_promptrun._responses import content_blocks as _blocks
+from langchain_promptrun._responses import tokens
 from langchain_promptrun._responses.choice import PROVIDER
 from langchain_promptrun._responses.events import EventReader
+from langchain_promptrun._responses.llm_output import combined, with_llm_output
 from langchain_promptrun._responses.results import ChunkReader, ResultReader
 from langchain_promptrun._tokens import count_messages, count_text
 from langchain_promptrun._tools.tools import wire_tools
@@ -213,7 +214,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
     ) -> ChatResult:
         transport, request, reader = self._prepare(ResultReader, messages, stop, kwargs)
         (result,) = transport.exchange(request, reader)
-        return result
+        return with_llm_output(result)
 
     @override
     async def _agenerate(
@@ -225,7 +226,11 @@ class ChatPromptrun(ModelRunnable, ModelFields):
     ) -> ChatResult:
         transport, request, reader = self._prepare(ResultReader, messages, stop, kwargs)
         (result,) = [result async for result in transport.aexchange(request, reader)]
-        return result
+        return with_llm_output(result)
+
+    @override
+    def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None]) -> dict[str, Any]:
+        return combined(llm_outputs)
 
     @override
     def _stream(
@@ -236,7 +241,8 @@ class ChatPromptrun(ModelRunnable, ModelFields):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         transport, request, reader = self._prepare(ChunkReader, messages, stop, kwargs, stream=True)
-        return transport.exchange(request, reader)
+        chunks = transport.exchange(request, reader)
+        return chunks if run_manager is None else tokens.report(chunks, run_manager, tokens.NamedChunks(run_manager))
 
     @override
     def _astream(
@@ -247,7 +253,8 @@ class ChatPromptrun(ModelRunnable, ModelFields):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         transport, request, reader = self._prepare(ChunkReader, messages, stop, kwargs, stream=True)
-        return transport.aexchange(request, reader)
+        chunks = transport.aexchange(request, reader)
+        return chunks if run_manager is None else tokens.areport(chunks, run_manager, tokens.NamedChunks(run_manager))
 
     def _stream_chat_model_events(
         self,
@@ -257,9 +264,12 @@ class ChatPromptrun(ModelRunnable, ModelFields):
         **kwargs: Any,
     ) -> Iterator[MessagesData]:
         """Stream langchain-core's protocol events; its `stream_events(version="v3")` asks for them."""
-        reader_type = partial(EventReader, message_id=_message_id(run_manager))
+        reader_type = partial(EventReader, message_id=tokens.message_id(run_manager))
         transport, request, reader = self._prepare(reader_type, messages, stop, kwargs, stream=True)
-        return transport.exchange(request, reader)
+        events = transport.exchange(request, reader)
+        if run_manager is None or not tokens.wants_tokens(run_manager):
+            return events
+        return tokens.report(events, run_manager, tokens.EventChunks(run_manager))
 
     def _astream_chat_model_events(
         self,
@@ -269,9 +279,12 @@ class ChatPromptrun(ModelRunnable, ModelFields):
         **kwargs: Any,
     ) -> AsyncIterator[MessagesData]:
         """Stream langchain-core's protocol events; its `astream_events(version="v3")` asks for them."""
-        reader_type = partial(EventReader, message_id=_message_id(run_manager))
+        reader_type = partial(EventReader, message_id=tokens.message_id(run_manager))
         transport, request, reader = self._prepare(reader_type, messages, stop, kwargs, stream=True)
-        return transport.aexchange(request, reader)
+        events = transport.aexchange(request, reader)
+        if run_manager is None or not tokens.wants_tokens(run_manager):
+            return events
+        return tokens.areport(events, run_manager, tokens.EventChunks(run_manager))
 
     def _prepare(
         self,
@@ -419,8 +432,3 @@ def _with_stream(keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Let a call's `streaming` do what langchain-core's `stream` does."""
     streaming = keywords.get("streaming")
     return dict(keywords) if streaming is None else {**keywords, "stream": streaming}
-
-
-def _message_id(run_manager: Any) -> str:
-    """Return the id that langchain-core gives the message of a run."""
-    return "" if run_manager is None else f"{LC_ID_PREFIX}-{run_manager.run_id}"

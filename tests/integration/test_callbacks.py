@@ -1,0 +1,224 @@
+"""Tokens reach callbacks on every path, each once, as langchain-core's own bridge from chunks to events tells them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from functools import reduce
+from operator import add
+
+import httpx
+import pytest
+from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
+from langchain_core.messages import HumanMessage
+
+from langchain_promptrun import ChatPromptrun
+
+USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+NOTE = {"type": "url_citation", "url_citation": {"url": "https://a.example", "title": "A", "start_index": 0}}
+PIXEL = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+
+
+def call(index, arguments, **named):
+    """A delta with one piece of a tool call."""
+    function = {"name": named["name"], "arguments": arguments} if named else {"arguments": arguments}
+    return {"tool_calls": [{"index": index, "function": function} | ({"id": named["id"]} if named else {})]}
+
+
+STREAMS = {
+    "text": [{"role": "assistant", "content": ""}, {"content": "Hello"}, {"content": " there."}],
+    "nothing": [{}],
+    "reasoning": [{"reasoning_content": "Hm"}, {"reasoning_content": "."}, {"content": "Hello"}],
+    "tool call": [call(0, "", id="a", name="read"), call(0, '{"path"'), call(0, ': "x"}')],
+    "tool calls": [
+        {"content": "Let me see."},
+        *(call(0, '{"a": 1}', id="a", name="f"), call(1, "", id="b", name="g"), call(1, '{"b": 2}')),
+    ],
+    "broken tool call": [call(0, "", id="a", name="read"), call(0, '{"path": "x')],
+    "citations": [{"content": "Hello"}, {"annotations": [NOTE]}],
+    "image": [{"content": "Look:"}, {"images": [PIXEL]}],
+    "refusal": [{"refusal": "I "}, {"refusal": "will not."}],
+}
+
+
+class Bridged(ChatPromptrun):
+    """A model whose events come from langchain-core's bridge over its chunks."""
+
+    _stream_chat_model_events = None
+    _astream_chat_model_events = None
+
+
+class Tokens(BaseCallbackHandler):
+    run_inline = True
+
+    def __init__(self):
+        self.chunks = []
+        self.tokens = []
+        self.events = []
+        self.ends = []
+        self.ended = asyncio.Event()
+
+    def on_llm_new_token(self, token, *, chunk=None, run_id=None, **_):
+        self.tokens.append(token)
+        self.chunks.append((run_id, chunk))
+
+    def on_stream_event(self, event, **_):
+        self.events.append(event)
+
+    def on_llm_end(self, response, **_):
+        self.ends.append(response.generations[0][0].message)
+        self.ended.set()
+
+    @property
+    def message(self):
+        """The message that the chunks add up to."""
+        return reduce(add, [chunk.message for _, chunk in self.chunks])
+
+
+def answering(kind):
+    head = {"id": "chatcmpl-1", "created": 1715325600, "model": "vendor/name"}
+    deltas = [{"index": 0, "delta": delta, "finish_reason": None} for delta in STREAMS[kind]]
+    ending = {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": USAGE}
+    documents = [{**head, "choices": [choice]} for choice in deltas] + [ending]
+    body = "".join(f"data: {json.dumps(document)}\n\n" for document in documents) + "data: [DONE]\n\n"
+    return lambda _: httpx.Response(200, headers={"content-type": "text/event-stream"}, content=body)
+
+
+@pytest.fixture
+def make():
+    def make(kind, cls=ChatPromptrun):
+        transport = httpx.MockTransport(answering(kind))
+        clients = {"http_client": httpx.Client(transport=transport)}
+        clients["http_async_client"] = httpx.AsyncClient(transport=transport)
+        return cls(model="vendor/name", api_key="k", **clients)
+
+    return make
+
+
+async def told(model, style):
+    """What a handler is told while the events of a model are read."""
+    handler = Tokens()
+    config = {"callbacks": [handler]}
+    if style == "sync":
+        _ = model.stream_events("Hello", config, version="v3").output
+    else:
+        _ = await (await model.astream_events("Hello", config, version="v3")).output
+        await asyncio.wait_for(handler.ended.wait(), 10)  # told in a task of langchain-core's
+    return handler
+
+
+def facts(message):
+    return {
+        "text": message.text,
+        "reasoning": "".join(b["reasoning"] for b in message.content_blocks if b["type"] == "reasoning"),
+        "tool_calls": message.tool_calls,
+        "invalid": [(entry["id"], entry["name"], entry["args"]) for entry in message.invalid_tool_calls],
+        "usage": message.usage_metadata,
+        "metadata": {k: v for k, v in message.response_metadata.items() if k != "output_version"},
+        "extras": message.additional_kwargs,
+    }
+
+
+@pytest.mark.parametrize("style", ["sync", "async"])
+@pytest.mark.parametrize("kind", STREAMS)
+async def test_callback_chunks_of_native_events_say_what_those_of_the_bridge_say(make, kind, style):
+    native, bridged = await told(make(kind), style), await told(make(kind, Bridged), style)
+    assert "".join(native.tokens) == "".join(bridged.tokens)
+    assert facts(native.message) == facts(bridged.message)
+    assert native.message.usage_metadata["total_tokens"] == 5
+    assert facts(native.ends[0]) == facts(bridged.ends[0])
+    for run_id, chunk in native.chunks:
+        assert chunk.message.id == native.message.id == f"lc_run--{run_id}"
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+async def test_native_events_have_all_that_the_events_of_the_bridge_have(make, kind):
+    native, bridged = await told(make(kind), "sync"), await told(make(kind, Bridged), "sync")
+    for name in {event["event"] for event in bridged.events}:
+        keys = [set().union(*(event for event in told.events if event["event"] == name)) for told in (native, bridged)]
+        assert keys[0] >= keys[1], name
+
+
+@pytest.mark.parametrize("kind", ["text", "reasoning", "tool calls"])
+async def test_each_delta_is_told_before_its_event(make, kind):
+    class Order(Tokens):
+        def on_llm_new_token(self, token, **_):
+            self.events.append("token")
+
+    handler = Order()
+    _ = make(kind).stream_events("Hello", {"callbacks": [handler]}, version="v3").output
+    names = [event if event == "token" else event["event"] for event in handler.events]
+    deltas = [i for i, name in enumerate(names) if name == "content-block-delta"]
+    assert deltas
+    assert all(names[i - 1] == "token" for i in deltas)
+
+
+class Run:
+    """The run manager of another framework, which calls the hooks itself."""
+
+    run_id = "7"
+
+    def __init__(self, handlers=()):
+        self.handlers = list(handlers)
+        self.tokens = []
+
+    def on_llm_new_token(self, token, *, chunk):
+        self.tokens.append((token, chunk.message.id))
+
+
+class AsyncRun(Run):
+    async def on_llm_new_token(self, token, *, chunk):
+        super().on_llm_new_token(token, chunk=chunk)
+
+
+async def test_chunks_report_tokens_to_a_run_manager_that_they_are_given(make):
+    sync, other = Run(), AsyncRun()
+    chunks = list(make("text")._stream([HumanMessage("Hello")], run_manager=sync))
+    assert [chunk async for chunk in make("text")._astream([HumanMessage("Hello")], run_manager=other)] == chunks
+    assert sync.tokens == other.tokens
+    assert [token for token, _ in sync.tokens] == ["Hello", " there.", ""]
+    assert {name for _, name in sync.tokens} == {"lc_run--7"}
+
+
+@pytest.mark.parametrize("handler", [None, BaseCallbackHandler(), AsyncCallbackHandler()])
+async def test_no_chunk_is_made_where_no_handler_listens_to_tokens(make, handler):
+    """Events without a listener cost what they cost without callbacks."""
+    sync, other = Run([handler] if handler else []), AsyncRun([handler] if handler else [])
+    list(make("text")._stream_chat_model_events([HumanMessage("Hello")], run_manager=sync))
+    _ = [event async for event in make("text")._astream_chat_model_events([HumanMessage("Hello")], run_manager=other)]
+    assert sync.tokens == other.tokens == []
+
+
+def test_a_stream_that_is_left_ends_its_request():
+    closed = []
+
+    class Watched(httpx.SyncByteStream):
+        def __iter__(self):
+            yield from (b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n' for _ in range(100))
+
+        def close(self):
+            closed.append(self)
+
+    def respond(_):
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=Watched())
+
+    client = httpx.Client(transport=httpx.MockTransport(respond))
+    model = ChatPromptrun(model="a/b", api_key="k", http_client=client)
+    for hook in (model._stream, model._stream_chat_model_events):
+        items = hook([HumanMessage("Hello")], run_manager=Run([Tokens()]))
+        next(items)
+        items.close()
+    assert len(closed) == 2
+
+
+def test_each_message_of_a_graph_comes_once(make):
+    """LangGraph streams messages by their tokens, and whole ones whose id it has not seen."""
+    graphs = pytest.importorskip("langgraph.graph")
+
+    def node(state):
+        return {"messages": [make("text").stream_events(state["messages"], version="v3").output]}
+
+    graph = graphs.StateGraph(graphs.MessagesState).add_node("node", node).add_edge(graphs.START, "node").compile()
+    seen = [message for message, _ in graph.stream({"messages": "Hello"}, stream_mode="messages")]
+    assert "".join(message.text for message in seen) == "Hello there."
+    assert len({message.id for message in seen}) == 1
