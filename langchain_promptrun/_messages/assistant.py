@@ -1,19 +1,33 @@
-"""An AIMessage -> an assistant turn on the wire, whoever wrote it.
+"""Convert an AIMessage to an assistant turn on the wire, whoever wrote it.
 
-Owns what of an assistant's turn goes back to a model: text, refusals, tool calls with their signatures, and the
-reasoning of this package's own answers. What only its own provider understands (thinking, signatures,
-server-side tools, citations) stays here. Media of an answer are handed out apart, because OpenAI's format admits
-none in assistant messages. It must not know of the other messages of a conversation.
+OpenAI's format admits no media in assistant messages, so those of an answer are handed out apart.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langchain_promptrun._messages.assistant_calls import ContentCall, add_calls, dictionaries, listed_calls, read_call
-from langchain_promptrun._messages.content import block_parts, block_type, indexed, mark, markers_of, text_parts
+from langchain_promptrun._messages.content import (
+    CALL_TYPES,
+    block_parts,
+    block_type,
+    indexed,
+    mark,
+    markers_of,
+    stays_here,
+    text_parts,
+)
 from langchain_promptrun._messages.media import MEDIA_PARTS, Part
-from langchain_promptrun._wire.reasoning import DETAILS, THINKING
+from langchain_promptrun._messages.tool_calls import (
+    ContentCall,
+    calls_of,
+    dictionaries,
+    function_call,
+    listed_calls,
+    read_call,
+)
+from langchain_promptrun._profiles import family_of
+from langchain_promptrun._wire.reasoning import write_reasoning
 from langchain_promptrun.errors import PromptrunInvalidMessageError
 
 if TYPE_CHECKING:
@@ -21,37 +35,25 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import AIMessage
 
-    from langchain_promptrun._messages.assistant_calls import WireCall
     from langchain_promptrun._messages.content import Block
+    from langchain_promptrun._messages.tool_calls import WireCall
 
 ATTACHED = "(attached to the next message)"
 """Stands for the content of a message all of whose parts had to move."""
 
 _OWN = (None, "promptrun")
-_REASONING_SPELLINGS = ("reasoning_content", "reasoning")
-# Blocks that only the provider that wrote them can read back.
-_PROVIDERS_OWN = frozenset(
-    {
-        "additional_tools",
-        "code_execution_result",
-        "compaction",
-        "container_upload",
-        "executable_code",
-        "function_call_signature",
-        "input_json_delta",
-        "mcp_approval_request",
-        "mcp_list_tools",
-        "reasoning",
-        "reasoning_content",
-        "redacted_thinking",
-        "reference",
-        "server_tool_call",
-        "server_tool_call_chunk",
-        "server_tool_result",
-        "thinking",
-    }
-)
-_PROVIDERS_OWN_ENDINGS = ("_tool_use", "_tool_result", "_call", "_call_output", "_search_output")
+
+
+class Policy(NamedTuple):
+    """What of earlier turns goes back.
+
+    Attributes:
+        model: The model that is asked.
+        send_reasoning: Whether the reasoning that this model wrote goes back; "always": whichever model wrote it.
+    """
+
+    model: str
+    send_reasoning: bool | str
 
 
 class AssistantTurn(NamedTuple):
@@ -60,12 +62,14 @@ class AssistantTurn(NamedTuple):
     Attributes:
         message: The wire message.
         attachments: Media parts of the answer, to be sent in a user message.
-        invalid: Those of the message's `tool_calls` whose arguments are no JSON.
+        invalid: Those of the message's `tool_calls` whose arguments are not a JSON object.
+        unlisted: Those of the message's `tool_calls` that no tool of the caller runs.
     """
 
     message: dict[str, Any]
     attachments: list[Part]
     invalid: list[WireCall]
+    unlisted: list[WireCall]
 
 
 class _Reading:
@@ -82,63 +86,61 @@ class _Reading:
         self.audio: dict[str, str] = {}
 
 
-def assistant_turn(message: AIMessage, *, send_reasoning: bool = True) -> AssistantTurn:
-    """Convert one AIMessage.
-
-    Args:
-        message: The message, of this package or of any other provider's.
-        send_reasoning: Whether the reasoning of this package's own answers goes back, in the spelling and with the
-            signatures it came with. Other providers' reasoning never does.
-
-    Returns:
-        The wire message and the media that belong to it. `content` is null only in a turn that calls tools.
-
-    Raises:
-        PromptrunInvalidMessageError: A content block has an unknown type; tool arguments hold what JSON cannot carry.
-    """
-    own = message.response_metadata.get("model_provider") in _OWN
-    kwargs = message.additional_kwargs
+def assistant_turn(message: AIMessage, policy: Policy) -> AssistantTurn:
+    """Convert one AIMessage; `content` is null only in a turn that calls tools or refuses."""
+    metadata, kwargs = message.response_metadata, message.additional_kwargs
+    own = metadata.get("model_provider") in _OWN
+    written_here = own and (policy.send_reasoning == "always" or _is_same_model(metadata, policy.model))
     reading = _read(message.content, own=own)
+    refusal = kwargs.get("refusal") or "".join(reading.refusals)
+    if refusal and isinstance(refusal, str):
+        _take_out_refusal(reading.parts, refusal)
     mark(reading.parts, markers_of(kwargs))
     wire: dict[str, Any] = {"role": "assistant", "content": None}
-    invalid = add_calls(wire, message, reading.calls, own=own)
+    calls = calls_of(message, reading.calls, own=own, signed=written_here)
+    if calls.wire:
+        wire["tool_calls"] = calls.wire
+    elif function := function_call(message):
+        wire["function_call"] = function
     _add_audio(wire, kwargs.get("audio"), reading, own=own)
     if own:
         _add_images(reading, kwargs.get("images"))
-    if own and send_reasoning:
+    if written_here and policy.send_reasoning:
         _add_reasoning(wire, message, reading)
-    if refusal := kwargs.get("refusal") or "".join(reading.refusals):
+    if refusal:
         wire["refusal"] = refusal
     wire["content"] = _content(reading, wire)
-    return AssistantTurn(wire, reading.media, invalid)
+    return AssistantTurn(wire, reading.media, calls.invalid, calls.unlisted)
 
 
 def plain_turn(message: AIMessage) -> AssistantTurn:
-    """Convert an AIMessage of a text and tool calls alone, as long histories of agents are made of.
-
-    Raises:
-        PromptrunInvalidMessageError: Tool arguments hold what JSON cannot carry.
-    """
+    """Convert an AIMessage of a text and tool calls alone, as long histories of agents are made of."""
     calls = listed_calls(message)
     wire = {"role": "assistant", "content": message.content or None, "tool_calls": calls}
-    return AssistantTurn(wire, [], calls[len(message.tool_calls) :] if message.invalid_tool_calls else [])
+    return AssistantTurn(wire, [], calls[len(message.tool_calls) :] if message.invalid_tool_calls else [], [])
+
+
+def _is_same_model(metadata: Mapping[str, Any], model: str) -> bool:
+    """Whether a message that names its model was written by this one, or by one of its vendor and family."""
+    author = metadata.get("requested_model") or metadata.get("model_name")
+    if author is None or author == model:
+        return True
+    family = family_of(str(author))
+    return family is not None and family == family_of(model)
 
 
 def _content(reading: _Reading, wire: Mapping[str, Any]) -> str | list[Part] | None:
-    """Plain text goes out as one string, the form that every model behind a gateway takes."""
+    """Return plain text as one string, the form that every model behind a gateway takes."""
     if any(part.keys() != {"type", "text"} for part in reading.parts):
         return reading.parts
     text = "".join([part["text"] for part in reading.parts])
     if text or reading.media:
         return text or ATTACHED
-    return None if "tool_calls" in wire or "function_call" in wire else ""
+    return "" if wire.keys().isdisjoint({"tool_calls", "function_call", "refusal"}) else None
 
 
 def _read(content: str | list[str | Block], *, own: bool) -> _Reading:
     reading = _Reading()
-    if isinstance(content, str):
-        reading.parts += text_parts(content)
-        return reading
     for index, block in indexed(content):
         if isinstance(block, str):
             reading.parts += text_parts(block)
@@ -162,7 +164,7 @@ def _read_block(reading: _Reading, block: Block, *, own: bool) -> None:
         reading.reasoning.append(str(block.get("reasoning") or ""))
     elif kind in _READERS:
         _READERS[kind](reading, block)
-    elif kind not in _PROVIDERS_OWN and not kind.endswith(_PROVIDERS_OWN_ENDINGS):
+    elif not stays_here(block):
         _read_parts(reading, block, own=own)
 
 
@@ -177,7 +179,7 @@ def _read_parts(reading: _Reading, block: Block, *, own: bool) -> None:
 
 
 def _known_audio(block: Block, *, own: bool) -> dict[str, str]:
-    """What names or tells an audio answer, so that its data need not go back."""
+    """Return what names or tells an audio answer, so that its data need not go back."""
     extras = block.get("extras")
     facts = {**(extras if isinstance(extras, dict) else {}), **block}
     keys = ("id", "transcript") if own else ("transcript",)
@@ -193,10 +195,16 @@ def _read_refusal(reading: _Reading, block: Block) -> None:
 
 
 def _read_generated_image(reading: _Reading, block: Block) -> None:
-    """The Responses API's `image_generation_call`."""
+    """Read the Responses API's `image_generation_call`."""
     if block.get("result"):
         mime_type = f"image/{block.get('output_format') or 'png'}"
         reading.media += block_parts({"type": "image", "base64": block["result"], "mime_type": mime_type})
+
+
+def _take_out_refusal(parts: list[Part], refusal: str) -> None:
+    """Take the refusal out of the text, which ends with it where LangChain's v0 content shows both."""
+    if parts and parts[-1].keys() == {"type", "text"} and parts[-1]["text"].endswith(refusal):
+        parts[-1:] = text_parts(parts[-1]["text"].removesuffix(refusal))
 
 
 def _add_audio(wire: dict[str, Any], audio: object, reading: _Reading, *, own: bool) -> None:
@@ -221,44 +229,16 @@ def _add_images(reading: _Reading, images: object) -> None:
 
 
 def _add_reasoning(wire: dict[str, Any], message: AIMessage, reading: _Reading) -> None:
-    kwargs = message.additional_kwargs
+    kwargs, metadata = message.additional_kwargs, message.response_metadata
     text = kwargs.get("reasoning_content")
-    if text is None and message.response_metadata.get("model_provider"):
+    if text is None and metadata.get("model_provider"):
         text = "".join(reading.reasoning)
-    if text and isinstance(text, str):
-        for spelling in _spellings(message.response_metadata.get("reasoning_field")):
-            _SPELL[spelling](wire, reading, text)
-    if kwargs.get(DETAILS):
-        wire[DETAILS] = kwargs[DETAILS]
+    text = text if isinstance(text, str) else ""
+    write_reasoning(wire, reading.parts, kwargs, metadata.get("reasoning_field"), text)
 
 
-def _spellings(names: object) -> list[str]:
-    """The keys that the text came under; none when it was only derived from the details."""
-    names = [names] if isinstance(names, str) else names if isinstance(names, list) else []
-    known = [name for name in _SPELL if name in names]
-    return known if known or DETAILS in names else [_REASONING_SPELLINGS[0]]
-
-
-def _spell_thinking(_wire: dict[str, Any], reading: _Reading, text: str) -> None:
-    """Mistral's spelling: a part of the content."""
-    reading.parts.insert(0, {"type": THINKING, THINKING: text_parts(text)})
-
-
-def _spell_field(name: str) -> Callable[[dict[str, Any], _Reading, str], None]:
-    def spell(wire: dict[str, Any], _reading: _Reading, text: str) -> None:
-        wire[name] = text
-
-    return spell
-
-
-_SPELL = {name: _spell_field(name) for name in _REASONING_SPELLINGS} | {THINKING: _spell_thinking}
 _READERS: dict[str, Callable[[_Reading, Block], None]] = {
     "refusal": _read_refusal,
     "image_generation_call": _read_generated_image,
-    "tool_call": _read_call,
-    "tool_call_chunk": _read_call,
-    "invalid_tool_call": _read_call,
-    "tool_use": _read_call,
-    "function_call": _read_call,
-    "custom_tool_call": _read_call,
+    **dict.fromkeys(CALL_TYPES, _read_call),
 }

@@ -1,14 +1,8 @@
-"""LangChain's content blocks -> the parts of a wire message.
-
-Owns the table of block types: LangChain's own (v0 with `source_type`, and v1), OpenAI's Chat Completions and
-Responses parts, and those of Anthropic, Gemini and Bedrock's Converse API. One small function reads each; a type
-that is not in the table is an error, never dropped. Cache markers stay on the block they stand on. It must not
-know of messages, roles or tool calls, and must not read files or URLs.
-"""
+"""Convert content blocks of all dialects to parts of a wire message, by one table of block types."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_promptrun._messages.media import Media, Part, file_name, kind_of_mime, media_part, mime_type_of
 from langchain_promptrun._wire import json as _json
@@ -25,29 +19,32 @@ _MARKERS = ("cache_control", "prompt_cache_breakpoint")
 _MARKER_PLACES = frozenset({*_MARKERS, "extras", "cachePoint"})
 
 
+class BlockType(NamedTuple):
+    """One row of the table of block types.
+
+    Attributes:
+        convert: Makes the wire parts of a block, without its cache markers.
+        is_media: Whether the block is an image, audio, a video or a file, which costs a constant number of tokens.
+        needs: Keys of which a block of this type has at least one; without them, a tool's result is data.
+    """
+
+    convert: Callable[[Block], list[Part]]
+    is_media: bool = False
+    needs: frozenset[str] = frozenset()
+
+
 def indexed(content: object) -> list[tuple[int, Any]]:
-    """The blocks of a content, text or list or nothing, each with its index; an error for any other thing."""
+    """Return the blocks of a content, text or list or nothing, each with its index."""
     if not content:
         return []
     if not isinstance(content, (str, list)):
-        raise PromptrunInvalidMessageError(
-            f"is of type {type(content).__name__}, not a text or a list", path=".content"
-        )
+        problem = f"is of type {type(content).__name__}, not a text or a list"
+        raise PromptrunInvalidMessageError(problem, path=".content")
     return list(enumerate([content] if isinstance(content, str) else content))
 
 
 def content_parts(blocks: Iterable[tuple[int, str | Block]]) -> list[Part]:
-    """Convert the content of a system, human or tool message.
-
-    Args:
-        blocks: The blocks, each with its index in the message's content.
-
-    Returns:
-        The wire parts in their order. Empty text is left out; its cache marker moves to the part before it.
-
-    Raises:
-        PromptrunInvalidMessageError: A block has an unknown type, or lacks what its type needs.
-    """
+    """Convert indexed blocks; the cache marker of an empty text moves to the part before it."""
     parts: list[Part] = []
     for index, block in blocks:
         if isinstance(block, str):
@@ -61,43 +58,35 @@ def content_parts(blocks: Iterable[tuple[int, str | Block]]) -> list[Part]:
     return parts
 
 
-def string(block: Block, key: str) -> str | None:
-    """A text of a block, None where it has none; an error for any other thing."""
-    value = block.get(key)
-    if value is None or isinstance(value, str):
-        return value
-    raise PromptrunInvalidMessageError(f"is of type {type(value).__name__}, not a string", path=f".{key}")
-
-
 def block_parts(block: Block) -> list[Part]:
-    """Convert one block, without its cache markers.
-
-    Args:
-        block: A block of any dialect.
-
-    Returns:
-        The wire parts: mostly one, none for empty text, several for a document made of blocks.
-
-    Raises:
-        PromptrunInvalidMessageError: The block has an unknown type, or lacks what its type needs.
-    """
+    """Convert one block without its cache markers: mostly to one part, to none for an empty text."""
     if not isinstance(block, dict):
         raise PromptrunInvalidMessageError(f"is of type {type(block).__name__}, not a content block")
     kind = block_type(block)
-    convert = _CONVERTERS.get(kind)
-    if convert is None:
+    known = BLOCK_TYPES.get(kind)
+    if known is None:
         name = (
             f"a content block of type {kind!r}" if kind else f"a content block without a type, with keys {list(block)}"
         )
         raise PromptrunInvalidMessageError(
-            f"is {name}, which cannot be sent here; accepted types: {', '.join(sorted(_CONVERTERS))}; "
-            'to send a part as it is, wrap it: {"type": "non_standard", "value": {...}}',
+            f"is {name}, which cannot be sent here; accepted types: {', '.join(sorted(BLOCK_TYPES))}; "
+            'to send a part as it is, wrap it: {"type": "non_standard", "value": {...}}'
         )
-    return convert(block)
+    return known.convert(block)
+
+
+def stays_here(block: object) -> bool:
+    """Whether a block is one that only an assistant's turn, or the provider that wrote it, can hold."""
+    if not isinstance(block, dict):
+        return False
+    kind = block_type(block)
+    if kind in CALL_TYPES or kind in _PROVIDERS_OWN:
+        return True
+    return kind not in BLOCK_TYPES and kind.endswith(_PROVIDERS_OWN_ENDINGS)
 
 
 def block_type(block: Block) -> str:
-    """The block's type; for an untyped block of the Converse API the key that stands for it; else empty."""
+    """Return the block's type; for an untyped block of the Converse API the key that stands for it; else empty."""
     kind = block.get("type")
     if kind is not None:
         return kind if isinstance(kind, str) else repr(kind)
@@ -107,8 +96,16 @@ def block_type(block: Block) -> str:
     return ""
 
 
+def string(block: Block, key: str) -> str | None:
+    """Return a text of a block; None where the block has none."""
+    value = block.get(key)
+    if value is None or isinstance(value, str):
+        return value
+    raise PromptrunInvalidMessageError(f"is of type {type(value).__name__}, not a string", path=f".{key}")
+
+
 def text_parts(text: object) -> list[Part]:
-    """The wire part for a text; none when it is empty."""
+    """Return the wire part of a text, none for an empty text."""
     if not text:
         return []
     if not isinstance(text, str):
@@ -116,8 +113,13 @@ def text_parts(text: object) -> list[Part]:
     return [{"type": "text", "text": text}]
 
 
+def json_parts(data: object) -> list[Part]:
+    """Return the wire part of data: the text of its JSON."""
+    return text_parts(_json.dumps(data).decode())
+
+
 def markers_of(block: Block) -> dict[str, Any]:
-    """The cache markers of a block, wherever it carries them."""
+    """Return the cache markers of a block, wherever it carries them."""
     if _MARKER_PLACES.isdisjoint(block):
         return {}
     extras = block.get("extras")
@@ -129,7 +131,7 @@ def markers_of(block: Block) -> dict[str, Any]:
 
 
 def mark(parts: list[Part], markers: dict[str, Any]) -> None:
-    """Put cache markers on the last part, replaced by a copy: it may be the caller's own."""
+    """Put cache markers on the last part, replaced by a copy: the part may be the caller's own."""
     if markers and parts:
         parts[-1] = {**parts[-1], **markers}
 
@@ -139,14 +141,14 @@ def _text(block: Block) -> list[Part]:
 
 
 def _document_text(block: Block) -> list[Part]:
-    """LangChain's `text-plain`: a text document, or a file of that type."""
+    """Read LangChain's `text-plain`: a text document, or a file of that type."""
     if "text" not in block:
         return _media("file")({"mime_type": "text/plain", **block})
     return _titled(block, block["text"])
 
 
 def _titled(block: Block, text: object) -> list[Part]:
-    """A text after the title and the context that its block gives."""
+    """Put the title and the context of a block before its text."""
     if text is not None and not isinstance(text, str):
         return text_parts(text)
     lines = [string(block, "title"), string(block, "context"), text]
@@ -154,57 +156,49 @@ def _titled(block: Block, text: object) -> list[Part]:
 
 
 def _media(kind: str) -> Callable[[Block], list[Part]]:
-    """A reader for LangChain's media blocks, v0 and v1, and Anthropic's with a `source`."""
+    """Return a reader for LangChain's media blocks, v0 and v1, and Anthropic's with a `source`."""
 
     def read(block: Block) -> list[Part]:
         if isinstance(block.get("source"), dict):
             return _from_source(kind, block)
         if block.get("source_type") == "text":
             return _titled(block, block.get("text") or block.get("url"))
-        return [
-            media_part(
-                Media(
-                    kind=kind,
-                    data=_data(block, "base64") or _data(block, "data"),
-                    url=string(block, "url"),
-                    # The id of a v0 block, and of LangChain's reading of Anthropic's, is the file's.
-                    file_id=string(block, "file_id") or string(block, "id"),
-                    # MCP servers write the second spelling.
-                    mime_type=string(block, "mime_type") or string(block, "mimeType"),
-                    name=_name(block),
-                    detail=_detail(block),
-                )
-            )
-        ]
+        media = Media(
+            kind=kind,
+            data=_data(block, "base64") or _data(block, "data"),
+            url=string(block, "url"),
+            # The id of a v0 block, and of LangChain's reading of Anthropic's, is the file's.
+            file_id=string(block, "file_id") or string(block, "id"),
+            # MCP servers write the second spelling.
+            mime_type=string(block, "mime_type") or string(block, "mimeType"),
+            name=_name(block),
+            detail=_detail(block),
+        )
+        return [media_part(media)]
 
     return read
 
 
 def _from_source(kind: str, block: Block) -> list[Part]:
-    """Anthropic's `image` and `document`, and the Converse API's, which give a format instead of a type."""
+    """Read Anthropic's `image` and `document`, and the Converse API's, which give a format instead of a type."""
     source = block["source"]
-    if source.get("type") == "content":
+    if source.get("type") == "content" or "content" in source:
         return content_parts(indexed(source.get("content")))
     if source.get("type") == "text" or "text" in source:
         return _titled(block, source.get("data") or source.get("text"))
-    if "content" in source:
-        return content_parts(indexed(source["content"]))
-    return [
-        media_part(
-            Media(
-                kind=kind,
-                data=_data(source, "data") or _data(source, "bytes"),
-                url=string(source, "url"),
-                file_id=string(source, "file_id"),
-                mime_type=string(source, "media_type") or mime_type_of(str(block.get("format"))),
-                name=_name(block),
-            )
-        )
-    ]
+    media = Media(
+        kind=kind,
+        data=_data(source, "data") or _data(source, "bytes"),
+        url=string(source, "url"),
+        file_id=string(source, "file_id"),
+        mime_type=string(source, "media_type") or mime_type_of(str(block.get("format"))),
+        name=_name(block),
+    )
+    return [media_part(media)]
 
 
 def _converse(kind: str) -> Callable[[Block], list[Part]]:
-    """A reader for the Converse API's untyped `{"image": {"format", "source"}}`, and the typed one for Anthropic's."""
+    """Return a reader for the Converse API's `{"image": {"format", "source"}}`, and for Anthropic's typed block."""
 
     def read(block: Block) -> list[Part]:
         inner = block.get(kind)
@@ -214,12 +208,12 @@ def _converse(kind: str) -> Callable[[Block], list[Part]]:
 
 
 def _gemini_media(block: Block) -> list[Part]:
-    """Gemini's `media` and `file_data`: the kind follows from the mime type."""
+    """Read Gemini's `media` and `file_data`: the kind follows from the mime type."""
     return _media(kind_of_mime(string(block, "mime_type") or ""))({**block, "url": block.get("file_uri")})
 
 
 def _image_url(block: Block) -> list[Part]:
-    """OpenAI's part; many users give the bare URL."""
+    """Read OpenAI's part; many users give the bare URL."""
     image = block.get("image_url")
     if isinstance(image, str):
         image = {"url": image}
@@ -231,7 +225,7 @@ def _image_url(block: Block) -> list[Part]:
 
 
 def _verbatim(key: str) -> Callable[[Block], list[Part]]:
-    """A reader for a part that is already the wire's: `{"type": key, key: {...}}`."""
+    """Return a reader for a part that is already the wire's: `{"type": key, key: {...}}`."""
 
     def read(block: Block) -> list[Part]:
         value = block.get(key)
@@ -245,10 +239,12 @@ def _verbatim(key: str) -> Callable[[Block], list[Part]]:
 
 
 def _file(block: Block) -> list[Part]:
-    """OpenAI's file part, which needs a name beside its data, or LangChain's block of the same type."""
+    """Read OpenAI's file part, which needs a name beside its data, or LangChain's block of the same type."""
     file = block.get("file")
     if not isinstance(file, dict):
         return _media("file")(block)
+    if "file_data" not in file and "file_id" not in file:
+        raise PromptrunInvalidMessageError("is a file block without `file_data` and without `file_id`")
     address = file.get("file_data")
     if isinstance(address, str) and not file.get("filename"):
         file = {"filename": file_name(address), **file}
@@ -256,42 +252,44 @@ def _file(block: Block) -> list[Part]:
 
 
 def _responses_image(block: Block) -> list[Part]:
-    """The Responses API's `input_image`."""
+    """Read the Responses API's `input_image`."""
     if string(block, "image_url") is None:
         return _media("image")(block)
     return _image_url(block)
 
 
 def _responses_file(block: Block) -> list[Part]:
-    """The Responses API's `input_file`."""
+    """Read the Responses API's `input_file`."""
     return _media("file")({**block, "base64": block.get("file_data"), "url": block.get("file_url")})
 
 
 def _search_result(block: Block) -> list[Part]:
-    """Anthropic's search result, as text: title, source and content."""
+    """Read Anthropic's search result as text: title, source and content."""
     parts = text_parts("\n".join([str(block[key]) for key in ("title", "source") if block.get(key)]))
     return parts + content_parts(indexed(block.get("content")))
 
 
-def _json_text(block: Block) -> list[Part]:
-    """A tool's `json` block, as the text of its JSON."""
-    return text_parts(_json.dumps(block.get("json")).decode())
+def _resource(block: Block) -> list[Part]:
+    """Read MCP's embedded resource: a text, or data of some type."""
+    resource = block.get("resource")
+    if not isinstance(resource, dict):
+        raise PromptrunInvalidMessageError("is a resource block without a `resource`")
+    if "blob" not in resource:
+        return _text(resource)
+    mime_type = string(resource, "mimeType") or ""
+    return _media(kind_of_mime(mime_type))({"base64": resource["blob"], "mime_type": mime_type or None})
 
 
 def _tool_output(block: Block) -> list[Part]:
-    """The output of OpenAI's custom tools: text or blocks."""
+    """Read the output of OpenAI's custom tools: text or blocks."""
     return content_parts(indexed(block.get("output")))
 
 
 def _non_standard(block: Block) -> list[Part]:
-    """The caller's own part, as it is."""
+    """Return the caller's own part as it is."""
     if not isinstance(block.get("value"), dict):
         raise PromptrunInvalidMessageError("is a non_standard block whose value is not a dictionary")
     return [block["value"]]
-
-
-def _nothing(_block: Block) -> list[Part]:
-    return []
 
 
 def _data(block: Block, key: str) -> str | bytes | None:
@@ -300,7 +298,7 @@ def _data(block: Block, key: str) -> str | bytes | None:
 
 
 def _name(block: Block) -> str | None:
-    """A file's name; v1 blocks carry it in `extras`, v0 ones in `metadata`, documents have a title."""
+    """Find a file's name; v1 blocks carry it in `extras`, v0 ones in `metadata`, documents have a title."""
     places = [place for place in (block, block.get("extras"), block.get("metadata")) if isinstance(place, dict)]
     names = [place.get(key) for key in ("filename", "name", "title") for place in places]
     return next((name for name in names if name and isinstance(name, str)), None)
@@ -311,30 +309,66 @@ def _detail(block: Block) -> str | None:
     return string(block, "detail") or (string(extras, "detail") if isinstance(extras, dict) else None)
 
 
-_CONVERTERS: dict[str, Callable[[Block], list[Part]]] = {
-    "text": _text,
-    "input_text": _text,
-    "output_text": _text,
-    "text-plain": _document_text,
-    "image": _converse("image"),
-    "audio": _media("audio"),
-    "video": _converse("video"),
-    "file": _file,
-    "document": _converse("document"),
-    "image_url": _image_url,
-    "input_audio": _verbatim("input_audio"),
-    "video_url": _verbatim("video_url"),
-    "input_video": _verbatim("input_video"),
-    "media": _gemini_media,
-    "file_data": _gemini_media,
-    "input_image": _responses_image,
-    "input_file": _responses_file,
-    "search_result": _search_result,
-    "json": _json_text,
-    "custom_tool_call_output": _tool_output,
-    "cachePoint": _nothing,
-    "non_standard": _non_standard,
+_ADDRESSES = frozenset({"base64", "url", "file_id", "source_type", "source"})
+_FILE_KEYS = _ADDRESSES | {"file", "file_uri", "file_data", "file_url", "mime_type", "mimeType"}
+BLOCK_TYPES: dict[str, BlockType] = {
+    "text": BlockType(_text, needs=frozenset({"text"})),
+    "input_text": BlockType(_text, needs=frozenset({"text"})),
+    "output_text": BlockType(_text, needs=frozenset({"text"})),
+    "text-plain": BlockType(_document_text, needs=_ADDRESSES | {"text"}),
+    "refusal": BlockType(lambda block: text_parts(block.get("refusal")), needs=frozenset({"refusal"})),
+    "image": BlockType(_converse("image"), is_media=True),
+    "audio": BlockType(_media("audio"), is_media=True),
+    "video": BlockType(_converse("video"), is_media=True),
+    "file": BlockType(_file, is_media=True, needs=_FILE_KEYS),
+    "document": BlockType(_converse("document"), is_media=True, needs=frozenset({"source", "document", "base64"})),
+    "image_url": BlockType(_image_url, is_media=True),
+    "input_audio": BlockType(_verbatim("input_audio"), is_media=True),
+    "video_url": BlockType(_verbatim("video_url"), is_media=True),
+    "input_video": BlockType(_verbatim("input_video"), is_media=True),
+    "media": BlockType(_gemini_media, is_media=True, needs=_FILE_KEYS),
+    "file_data": BlockType(_gemini_media, is_media=True, needs=_FILE_KEYS),
+    "input_image": BlockType(_responses_image, is_media=True),
+    "input_file": BlockType(_responses_file, is_media=True, needs=_FILE_KEYS),
+    "search_result": BlockType(_search_result, needs=frozenset({"content"})),
+    "json": BlockType(lambda block: json_parts(block.get("json")), needs=frozenset({"json"})),
+    "resource": BlockType(_resource),
+    "resource_link": BlockType(json_parts),
+    "custom_tool_call_output": BlockType(_tool_output, needs=frozenset({"output"})),
+    "cachePoint": BlockType(lambda _block: []),
+    "non_standard": BlockType(_non_standard),
 }
+"""Every block type that can be sent, with its converter, its kind, and what tells it from data of a tool."""
+
+CALL_TYPES = frozenset(
+    {"tool_call", "tool_call_chunk", "invalid_tool_call", "tool_use", "function_call", "custom_tool_call"}
+)
+"""Blocks that are tool calls; the same calls mostly stand in a message's `tool_calls`."""
+
+# Blocks that only the provider that wrote them can read back.
+_PROVIDERS_OWN = frozenset(
+    {
+        "additional_tools",
+        "code_execution_result",
+        "compaction",
+        "container_upload",
+        "executable_code",
+        "function_call_signature",
+        "input_json_delta",
+        "mcp_approval_request",
+        "mcp_list_tools",
+        "reasoning",
+        "reasoning_content",
+        "redacted_thinking",
+        "reference",
+        "server_tool_call",
+        "server_tool_call_chunk",
+        "server_tool_result",
+        "thinking",
+    }
+)
+_PROVIDERS_OWN_ENDINGS = ("_tool_use", "_tool_result", "_call", "_call_output", "_search_output")
+
 # The Converse API's blocks have one key and no type; a tool's own data may have such a key, too.
 _UNTYPED: dict[str, type] = {
     "text": str,

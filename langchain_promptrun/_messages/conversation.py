@@ -1,14 +1,11 @@
-"""A conversation of LangChain messages -> the `messages` of a request.
+"""Convert a conversation of LangChain messages to the `messages` of a request.
 
-Owns the table of message types, names, and the place of media that OpenAI's format admits in user messages only:
-those of a tool's result, and of an answer, go out in a user message of their own after the run of tool messages. What
-a block or an assistant's turn becomes, and which call a result answers, is decided elsewhere. It must not know of
-models, parameters or transports.
+OpenAI's format admits media in user messages only: those of a tool's result, and of an answer, go out in a user message
+of their own after the run of tool messages.
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import (
@@ -21,11 +18,20 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_promptrun._messages.assistant import ATTACHED, assistant_turn, plain_turn
-from langchain_promptrun._messages.content import content_parts, indexed, mark, markers_of, string, text_parts
+from langchain_promptrun._messages.assistant import ATTACHED, Policy, assistant_turn, plain_turn
+from langchain_promptrun._messages.content import (
+    content_parts,
+    indexed,
+    json_parts,
+    mark,
+    markers_of,
+    stays_here,
+    string,
+    text_parts,
+)
 from langchain_promptrun._messages.media import MEDIA_PARTS
-from langchain_promptrun._messages.pairing import ToolCalls
-from langchain_promptrun._messages.tool_data import data_parts
+from langchain_promptrun._messages.tool_results import ToolCallLedger, result_parts
+from langchain_promptrun._wire.names import is_legal, wire_name
 from langchain_promptrun.errors import PromptrunInvalidMessageError
 
 if TYPE_CHECKING:
@@ -34,37 +40,34 @@ if TYPE_CHECKING:
     from langchain_promptrun._messages.content import Block
     from langchain_promptrun._messages.media import Part
 
-_LEGAL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# DeepSeek and Mistral, Moonshot and DashScope: the answer goes on where this message ends.
+_PREFILL_KEYS = ("prefix", "partial")
+_EXTRA_FIELDS = "extra_fields"
 
 
 def wire_messages(
-    messages: Sequence[BaseMessage], *, send_reasoning: bool = True, send_names: bool = True
+    messages: Sequence[BaseMessage], *, model: str = "", send_reasoning: bool | str = True, send_names: bool = True
 ) -> list[dict[str, Any]]:
-    """Convert a conversation.
-
-    Every message of LangChain's and every content block of the common dialects has its place; nothing is dropped in
-    silence. Histories written by other providers become valid requests. A content that is one text goes out as a
-    string, else as parts; without any text it is empty, or null in an assistant turn that calls tools.
+    """Convert a conversation; histories written by other providers become valid requests.
 
     A tool call must be answered: when messages other than results follow it and none of them has its id, the
-    conversation is refused. A call at the end may stay open, results may come late and in any order, and a result
-    whose id no call has is sent, as long as some assistant turn before it calls a tool. An invalid call, whose
-    arguments broke off, goes out only where it has a result: nothing runs it. Calls without an id get one from their
-    place; their results, which cannot name it, are matched by tool name, then by order.
+    conversation is refused. A call at the end may stay open, and results may come late and in any order. An invalid
+    call goes out only where it has a result. Calls without an id get one from their place; their results, which cannot
+    name it, are matched by tool name, then by order.
 
     Args:
         messages: The conversation.
-        send_reasoning: Whether the reasoning of this package's own answers is sent back.
-        send_names: Whether the names of messages are sent, where they match `[A-Za-z0-9_-]{1,64}`.
+        model: The model that is asked.
+        send_reasoning: Whether reasoning goes back to the model that wrote it; "always": to any model.
+        send_names: Whether the names of messages are sent, where they are legal names.
 
     Returns:
         The wire messages. They may share parts with the given messages: do not change them.
 
     Raises:
-        PromptrunInvalidMessageError: What cannot be sent, and where: a message or a content block of an unknown type,
-            tool arguments that JSON cannot carry, a tool call without a result.
+        PromptrunInvalidMessageError: A message cannot be sent; the error names its place.
     """
-    conversation = _Conversation(send_reasoning=send_reasoning, send_names=send_names)
+    conversation = _Conversation(Policy(model, send_reasoning), send_names=send_names)
     wire = conversation.wire
     for position, message in enumerate(messages):
         role = _PLAIN_ROLES.get(type(message))
@@ -91,14 +94,14 @@ class _Conversation:
         unsettled: Whether a run of tool results may go on.
     """
 
-    __slots__ = ("_attachments", "_calls", "_send_names", "_send_reasoning", "position", "unsettled", "wire")
+    __slots__ = ("_attachments", "_calls", "_policy", "_send_names", "position", "unsettled", "wire")
 
-    def __init__(self, *, send_reasoning: bool, send_names: bool) -> None:
+    def __init__(self, policy: Policy, *, send_names: bool) -> None:
         self.position = 0
-        self._send_reasoning = send_reasoning
+        self._policy = policy
         self._send_names = send_names
         self.wire: list[dict[str, Any]] = []
-        self._calls = ToolCalls()
+        self._calls = ToolCallLedger()
         self._attachments: list[Part] = []
         self.unsettled = False
 
@@ -110,23 +113,21 @@ class _Conversation:
     def human(self, message: HumanMessage) -> None:
         """Add a user message; Anthropic's histories carry tool results in them."""
         content = message.content
-        if isinstance(content, str):
+        results = [] if isinstance(content, str) else [block for block in content if _is_result(block)]
+        if not results:
             self._say("user", message)
             return
-        blocks: list[tuple[int, str | Block]] = []
-        for index, block in enumerate(content):
-            if isinstance(block, dict) and block.get("type") == "tool_result":
+        for index, block in indexed(content):
+            if _is_result(block):
                 self._result_block(index, block)
-            else:
-                blocks.append((index, block))
-        if blocks or not content:
-            self._say("user", message, blocks)
+        if len(results) < len(content):
+            self._say("user", message)
 
     def ai(self, message: AIMessage) -> None:
         """Add an assistant turn."""
         fields = vars(message)
         if type(fields["content"]) is not str or fields["additional_kwargs"]:
-            turn = assistant_turn(message, send_reasoning=self._send_reasoning)
+            turn = assistant_turn(message, self._policy)
         elif fields["tool_calls"] or fields["invalid_tool_calls"]:
             turn = plain_turn(message)
         else:
@@ -141,13 +142,13 @@ class _Conversation:
         self.unsettled = True
 
     def tool(self, message: ToolMessage) -> None:
-        """Add a tool's result; its artifact is not for the model, and its content says whether it failed."""
+        """Add a tool's result; its artifact stays here, and its content says whether it failed."""
         self._result(message.tool_call_id, message, message.name)
 
     def function(self, message: FunctionMessage) -> None:
         """Add the result of OpenAI's deprecated kind of call, which names the function instead of an id."""
         self._say("function", message)
-        self.wire[-1]["name"] = message.name
+        self.wire[-1]["name"] = wire_name(message.name)
 
     def chat(self, message: ChatMessage) -> None:
         """Add a message of any role."""
@@ -157,14 +158,14 @@ class _Conversation:
             self._say(message.role, message)
 
     def end(self) -> list[dict[str, Any]]:
-        """The whole conversation."""
+        """Return the whole conversation."""
         if self._attachments:
             self._flush()
         self._calls.end()
         return self.wire
 
-    def _say(self, role: str, message: BaseMessage, blocks: list[tuple[int, str | Block]] | None = None) -> None:
-        """Add a message that answers no tool call; `blocks` stands for its content where that is not the whole."""
+    def _say(self, role: str, message: BaseMessage) -> None:
+        """Add a message that answers no tool call."""
         if self.unsettled:
             self.settle()
         fields = vars(message)
@@ -172,43 +173,48 @@ class _Conversation:
         if type(content) is str and not kwargs and not fields["name"]:
             self.wire.append({"role": role, "content": content})
             return
-        parts = content_parts(blocks or indexed(content))
+        # What one agent said may be handed to another: its reasoning and its calls stay here.
+        said = [(index, block) for index, block in indexed(content) if not (_is_result(block) or stays_here(block))]
+        parts = content_parts(said)
         mark(parts, markers_of(kwargs))
         self._add({"role": role, "content": _content(parts)}, fields)
 
     def _add(self, wire: dict[str, Any], fields: Mapping[str, Any]) -> None:
-        if fields["name"] or fields["additional_kwargs"]:
-            name = fields["name"] or fields["additional_kwargs"].get("name")
-            if self._send_names and isinstance(name, str) and _LEGAL_NAME.fullmatch(name):
+        kwargs = fields["additional_kwargs"]
+        if fields["name"] or kwargs:
+            name = fields["name"] or kwargs.get("name")
+            if self._send_names and isinstance(name, str) and is_legal(name):
                 wire["name"] = name
+            _add_extra_fields(wire, kwargs)
         self.wire.append(wire)
 
     def _result(self, call_id: str, message: BaseMessage, name: str | None) -> None:
-        content = message.content
-        if type(content) is str and not message.additional_kwargs:
+        content, kwargs = message.content, message.additional_kwargs
+        if type(content) is str and content and not kwargs:
             call_id = self._calls.answer(call_id, name)
             self.wire.append({"role": "tool", "tool_call_id": call_id, "content": content})
             return
-        parts = data_parts(content)
-        self._add_result(call_id, name, parts, markers_of(message.additional_kwargs))
+        self._add_result(call_id, name, result_parts(content) or _structured_parts(message), kwargs)
 
     def _result_block(self, index: int, block: Block) -> None:
         """Add Anthropic's `tool_result`, which stands in the content of a user message."""
         try:
-            parts = data_parts(block.get("content"))
-            self._add_result(string(block, "tool_use_id") or "", None, parts, markers_of(block))
+            parts = result_parts(block.get("content"))
+            self._add_result(string(block, "tool_use_id") or "", None, parts, block)
         except PromptrunInvalidMessageError as error:
             raise error.within(f".content[{index}]") from error.__cause__
 
-    def _add_result(self, call_id: str, name: str | None, parts: list[Part], markers: dict[str, Any]) -> None:
+    def _add_result(self, call_id: str, name: str | None, parts: list[Part], facts: Mapping[str, Any]) -> None:
         call_id = self._calls.answer(call_id, name)
-        mark(parts, markers)
+        mark(parts, markers_of(dict(facts)))
         media = [part for part in parts if part.get("type") in MEDIA_PARTS]
         content = _content([part for part in parts if part.get("type") not in MEDIA_PARTS])
         if media:
             content = content or ATTACHED
             self._attach(f"Attached to the result of tool call {call_id}:", media)
-        self.wire.append({"role": "tool", "tool_call_id": call_id, "content": content})
+        wire = {"role": "tool", "tool_call_id": call_id, "content": content}
+        _add_extra_fields(wire, facts)
+        self.wire.append(wire)
 
     def _attach(self, label: str, media: list[Part]) -> None:
         self._attachments += [*text_parts(label), *media]
@@ -233,8 +239,26 @@ def _is_plain(fields: Mapping[str, Any]) -> bool:
     )
 
 
+def _is_result(block: object) -> bool:
+    return isinstance(block, dict) and block.get("type") == "tool_result"
+
+
+def _structured_parts(message: BaseMessage) -> list[Part]:
+    """Return the structured content of an MCP tool that gave no other, as LangChain's adapters keep it."""
+    artifact = getattr(message, "artifact", None)
+    structured = artifact.get("structured_content") if isinstance(artifact, dict) else None
+    return json_parts(structured) if structured else []
+
+
+def _add_extra_fields(wire: dict[str, Any], kwargs: Mapping[str, Any]) -> None:
+    """Add the keys that the caller wants on the message."""
+    wire |= {key: kwargs[key] for key in _PREFILL_KEYS if isinstance(kwargs.get(key), bool)}
+    if isinstance(extra := kwargs.get(_EXTRA_FIELDS), dict):
+        wire |= extra
+
+
 def _content(parts: list[Part]) -> str | list[Part]:
-    """The shortest spelling of a content: one plain text is a string, the form that every gateway takes."""
+    """Return one plain text as a string, the form that every gateway takes."""
     if not parts:
         return ""
     if len(parts) == 1 and parts[0].keys() == {"type", "text"}:
@@ -243,7 +267,7 @@ def _content(parts: list[Part]) -> str | list[Part]:
 
 
 def _inherited(message: BaseMessage) -> Callable[[_Conversation, Any], None]:
-    """The converter of the class that a message's class derives from: chunks, and users' own classes."""
+    """Find the converter of the class that a message's class derives from: chunks, and users' own classes."""
     for base in type(message).__mro__:
         if base in _CONVERTERS:
             return _CONVERTERS[base]

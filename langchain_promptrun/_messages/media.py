@@ -1,9 +1,7 @@
-"""Images, audio, video and files: one description of each, and the wire part made from it.
+"""Describe images, audio, videos and files in one form, and make their wire parts.
 
-Owns the mime types, the formats and file names derived from them, and the shapes of the four media parts. It
-must not read a file or a URL: what the caller gave is what goes out. The parts `image_url`, `input_audio` and
-`file` are those of OpenAI's Chat Completions reference; `video_url`, and an address in a file's `file_data`, are
-those of OpenRouter's API reference, and go out only for a caller's own video block or file address.
+The parts `image_url`, `input_audio` and `file` are those of OpenAI's Chat Completions reference; `video_url`, and an
+address in a file's `file_data`, are those of OpenRouter's API reference.
 """
 
 from __future__ import annotations
@@ -82,15 +80,15 @@ _FORMATS = {extension: mime for mime, extension in _EXTENSIONS.items()} | {
 
 
 class Media(NamedTuple):
-    """An image, a recording, a video or a file, in whatever dialect it was described.
+    """An image, audio, a video or a file, in whatever dialect it was described.
 
     Attributes:
         kind: "image", "audio", "video" or "file".
-        data: Its bytes, as base64 text or raw.
-        url: Its address, or a `data:` URL.
-        file_id: Its id at the provider that stores it.
-        mime_type: Its type; guessed from the first bytes when it is missing.
-        name: Its file name.
+        data: The bytes, as base64 text or raw.
+        url: The address, or a `data:` URL.
+        file_id: The id at the provider that stores the file.
+        mime_type: The type; guessed from the first bytes when it is missing.
+        name: The file name.
         detail: OpenAI's level of detail for images.
     """
 
@@ -104,28 +102,17 @@ class Media(NamedTuple):
 
 
 def media_part(media: Media) -> Part:
-    """Make the wire part.
-
-    Args:
-        media: What to send.
-
-    Returns:
-        A part of one of the types in `MEDIA_PARTS`.
-
-    Raises:
-        PromptrunInvalidMessageError: The wire has no part for it: no data at all, audio by URL, an id for anything but
-            a file, base64 data of an unknown type.
-    """
+    """Make a part of one of the types in `MEDIA_PARTS`."""
     return _PARTS[media.kind](media)
 
 
 def mime_type_of(extension: str) -> str | None:
-    """The mime type of a file name's extension, without its dot; None for an unknown one."""
+    """Return the mime type of a file name's extension, without its dot; None for an unknown one."""
     return _FORMATS.get(extension)
 
 
 def kind_of_mime(mime_type: str) -> str:
-    """The kind of media that a mime type stands for: "image", "audio", "video" or else "file"."""
+    """Return the kind of media that a mime type stands for: "image", "audio", "video" or else "file"."""
     kind = mime_type.partition("/")[0]
     return kind if kind in _PARTS else "file"
 
@@ -141,11 +128,9 @@ def _audio(media: Media) -> Part:
     mime_type, _, data = _address(media).removeprefix("data:").partition(";base64,")
     if not data:
         raise PromptrunInvalidMessageError("is audio by URL, for which the wire has no part: send it as base64")
-    subtype = mime_type.partition("/")[2].partition(";")[0].removeprefix("x-")
-    return {
-        "type": "input_audio",
-        "input_audio": {"data": data, "format": _AUDIO_FORMATS.get(mime_type.lower(), subtype)},
-    }
+    mime_type = _without_parameters(mime_type)
+    audio_format = _AUDIO_FORMATS.get(mime_type) or mime_type.partition("/")[2].removeprefix("x-")
+    return {"type": "input_audio", "input_audio": {"data": data, "format": audio_format}}
 
 
 def _video(media: Media) -> Part:
@@ -160,17 +145,18 @@ def _file(media: Media) -> Part:
 
 
 def file_name(address: str) -> str:
-    """A name for a file without one: from its URL's path, else "file" with its mime type's extension."""
+    """Name a file without a name: by its URL's path, else "file" with its mime type's extension."""
     mime_type, found, _ = address.removeprefix("data:").partition(";base64,")
     if not found:
         last = address.partition("?")[0].partition("#")[0].rpartition("/")[2]
         return last if "." in last else "file"
+    mime_type = _without_parameters(mime_type)
     extension = _EXTENSIONS.get(mime_type) or mime_type.partition("/")[2]
     return f"file.{extension}" if extension.isalnum() else "file"
 
 
 def _address(media: Media) -> str:
-    """The URL, or the data as a `data:` URL."""
+    """Return the URL, or the data as a `data:` URL."""
     if media.data:
         data = media.data if isinstance(media.data, str) else base64.b64encode(media.data).decode()
         if data.startswith("data:"):
@@ -180,6 +166,11 @@ def _address(media: Media) -> str:
         return media.url
     problem = "cannot be sent by file id: send base64 or a URL" if media.file_id else "has no data and no URL"
     raise PromptrunInvalidMessageError(f"is {_ARTICLES[media.kind]} that {problem}")
+
+
+def _without_parameters(mime_type: str) -> str:
+    """Return the bare type of `audio/L16; rate=24000`."""
+    return mime_type.partition(";")[0].strip().lower()
 
 
 def _guess(kind: str, data: str) -> str:

@@ -1,132 +1,395 @@
-"""Reasoning as vendors send it: three spellings in, one text and the signed details out.
+"""Read reasoning in every spelling that vendors use, and write each back as it came.
 
-`reasoning_content` (DeepSeek's spelling), `reasoning` (OpenRouter's and Groq's) and `reasoning_details`
-(OpenRouter's list of signed, summarised or encrypted entries) may come alone or together; Mistral sends it as
-`thinking` parts of the content. The text goes out once; the details are kept so that they can be sent back as they
-came, signatures intact. Pure.
+| spelling, also the value of `reasoning_field` | vendors | where it stands |
+| --- | --- | --- |
+| `reasoning_content`, `reasoning`, `reasoning_text`, `cot_summary` | DeepSeek, OpenRouter and Groq, Copilot | message |
+| `message.thinking` | gateways | `thinking` of the message: a text, or an object with its signature |
+| `reasoning_details` | OpenRouter, MiniMax | message: a list of signed, summarised or encrypted entries |
+| `thinking_blocks` | LiteLLM | message: a list of Anthropic's blocks |
+| `thinking`, `reasoning_parts` | Mistral, Anthropic, Databricks | parts of the content |
+| `thought` | Gemini | texts that `extra_content.google.thought` marks |
+| `think_tags` | models without a parser on their server | text between `<think>` and `</think>` |
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from langchain_promptrun._wire.size_limit import Room
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
-_JOINED = ("text", "summary")
-_ENTRY = 2  # {}
-DETAILS = "reasoning_details"
-THINKING = "thinking"
-_TEXTS = ("reasoning_content", "reasoning")
-FIELDS = frozenset({*_TEXTS, DETAILS})
-"""The keys of a delta that this module reads."""
+_TEXTS = ("reasoning_content", "reasoning", "reasoning_text", "cot_summary", "thinking")
+_LISTS = ("reasoning_details", "thinking_blocks")
+# A text, or an object or a list that holds one.
+_OBJECTS = ("reasoning", "thinking")
+_OPAQUE = "reasoning_opaque"  # Copilot's signature of `reasoning_text`
+_PARTS = "reasoning_parts"
+FIELDS = frozenset({*_TEXTS, *_LISTS, _OPAQUE})
+"""The keys of a delta that `Reasoning.take` reads."""
+
+PART_TYPES = frozenset({"thinking", "redacted_thinking", "reasoning", "reasoning_text", "reasoning_content"})
+"""The types of content parts that `Reasoning.take_part` reads."""
+
+THOUGHT = "thought"
+THINK_TAGS = "think_tags"
+# Where an entry has its text, in one piece or in nested entries; fragments of it are joined.
+_TEXT_KEYS = ("text", "summary", "thinking", "content", "reasoning", "reasoning_text", "reasoning_content")
+_LABELS = frozenset({"type", "index", *_TEXT_KEYS})
+
+
+def _uncounted(_size: int) -> None:
+    pass
 
 
 class Reasoning:
     """The reasoning of one message.
 
     Args:
-        room: Where the details that are kept are counted; by default without a limit.
+        count: Is told the size of what is kept until the end of the message.
     """
 
-    __slots__ = ("_entries", "_fields", "_open", "_plain", "_room")
+    __slots__ = ("_count", "_fields", "_kept", "_opaque", "_plain", "_single")
 
-    def __init__(self, room: Room | None = None) -> None:
-        self._room = room or Room()
+    def __init__(self, count: Callable[[int], None] = _uncounted) -> None:
+        self._count = count
         self._fields: dict[str, None] = {}
-        self._entries: list[_Entry] = []
-        self._open: dict[tuple[int, str | None], _Entry] = {}
+        self._kept: dict[str, _Entries] = {}
+        self._single: set[str] = set()
+        self._opaque: list[str] = []
         self._plain = False
 
-    def take(self, delta: dict[str, Any], *, whole: bool = False) -> str:
-        """Take what a delta or a whole message says.
-
-        Args:
-            delta: The wire's object, with any of the three fields.
-            whole: It is a whole message: its details are entries, not fragments of entries.
-
-        Returns:
-            The text that it adds, once.
-        """
-        text = ""
-        for field in _TEXTS:
-            value = delta.get(field)
-            if value and isinstance(value, str):
-                self._fields[field] = None
+    def take(self, delta: Mapping[str, Any], *, whole: bool = False) -> str:
+        """Take a delta, or a whole message; return the text that it adds, once."""
+        text = derived = ""
+        for key in _TEXTS:
+            value = delta.get(key)
+            if not value:
+                continue
+            if isinstance(value, str):
+                self._fields[_name(key)] = None
                 self._plain = True
                 text = text or value
-        if details := delta.get(DETAILS):
-            entries = details if isinstance(details, list) else [details]
-            derived = "".join([self._take_detail(entry, whole=whole) for entry in entries if isinstance(entry, dict)])
-            text = text if self._plain else derived
-        return text
+            elif key in _OBJECTS:
+                derived = self._take_object(key, value, whole=whole) or derived
+        for key in _LISTS:
+            if value := delta.get(key):
+                derived = self._keep(key, value, whole=whole) or derived
+        if isinstance(opaque := delta.get(_OPAQUE), str):
+            self._count(len(opaque))
+            self._opaque.append(opaque)
+        return text if self._plain else derived
 
-    def take_thinking(self, text: str) -> str:
-        """Take the text of a `thinking` content part, and return it."""
-        self._fields[THINKING] = None
-        return text
+    def take_part(self, part: Mapping[str, Any], *, whole: bool = False) -> str:
+        """Take a content part of one of `PART_TYPES`; return the text that it adds."""
+        text = self._keep(_PARTS, [part], whole=whole)
+        if text and part.get("type") == "thinking":
+            self._fields["thinking"] = None
+        return "" if self._plain else text
+
+    def note(self, field: str) -> None:
+        """Note that text came as reasoning of the spelling `thought` or `think_tags`."""
+        self._fields[field] = None
 
     @property
     def field(self) -> str | list[str] | None:
         """The wire's spelling; a list when several came; None when there was no reasoning."""
-        names = list(self._fields) or ([DETAILS] if self._entries else [])
+        names = list(self._fields) or [key for key in self._kept if self._whole(key)]
         if not names:
             return None
         return names[0] if len(names) == 1 else names
 
-    @property
-    def details(self) -> list[dict[str, Any]]:
-        """The details, fragments of one entry put together."""
+    def extras(self) -> dict[str, Any]:
+        """Return what `additional_kwargs` keep beside the text: all that came in entries, and signatures."""
+        extras: dict[str, Any] = {}
+        for key in self._kept:
+            if whole := self._whole(key):
+                extras[key] = whole[0] if key in self._single and len(whole) == 1 else whole
+        if opaque := "".join(self._opaque):
+            extras[_OPAQUE] = opaque
+        return extras
+
+    def _take_object(self, key: str, value: object, *, whole: bool) -> str:
+        if isinstance(value, dict):
+            self._single.add(key)
+        if _holds_entries(value):
+            self._fields[_name(key)] = None
+        return self._keep(key, value, whole=whole)
+
+    def _keep(self, key: str, value: object, *, whole: bool) -> str:
+        entries = self._kept.get(key)
+        if entries is None:
+            entries = self._kept[key] = _Entries(self._count)
+        return entries.take(value if isinstance(value, list) else [value], whole=whole)
+
+    def _whole(self, key: str) -> list[dict[str, Any]]:
+        whole = self._kept[key].whole()
+        return [entry for entry in whole if _says_something(entry)] if key == _PARTS else whole
+
+
+class _Entries:
+    """A list of entries, fragments of one entry put together."""
+
+    __slots__ = ("_count", "_entries", "_open")
+
+    def __init__(self, count: Callable[[int], None]) -> None:
+        self._count = count
+        self._entries: list[_Entry] = []
+        self._open: dict[tuple[int, str | None], _Entry] = {}
+
+    def take(self, details: list[Any], *, whole: bool) -> str:
+        """Take entries, or fragments of entries; return the text that they add."""
+        texts = [self._entry(item, whole=whole).take(item, whole=whole) for item in details if isinstance(item, dict)]
+        return "".join(texts)
+
+    def whole(self) -> list[dict[str, Any]]:
         return [entry.whole() for entry in self._entries]
 
-    def _take_detail(self, detail: dict[str, Any], *, whole: bool) -> str:
-        index, kind = detail.get("index"), detail.get("type")
-        # An entry with data (encrypted) is never a fragment.
-        if whole or not isinstance(index, int) or "data" in detail:
-            entry = self._new_entry()
-        else:
-            entry = self._fragmented(index, kind if isinstance(kind, str) else None, detail.get("id"))
-        return entry.take(detail)
+    def _entry(self, detail: dict[str, Any], *, whole: bool) -> _Entry:
+        """Find the entry that a fragment continues, or open one; what is encrypted is never a fragment."""
+        if whole or "data" in detail:
+            return self._new()
+        index = detail.get("index")
+        if isinstance(index, int):
+            return self._indexed(index, detail)
+        last = self._entries[-1] if self._entries else None
+        return last if last is not None and index is None and last.may_continue(detail) else self._new()
 
-    def _fragmented(self, index: int, kind: str | None, entry_id: object) -> _Entry:
-        """Find the entry that a fragment belongs to, by index, type and id, or open one."""
+    def _indexed(self, index: int, detail: dict[str, Any]) -> _Entry:
+        kind = detail.get("type") if isinstance(detail.get("type"), str) else None
         entry = self._open.get((index, kind))
-        if entry is None or not entry.may_have_id(entry_id):
-            entry = self._open[index, kind] = self._open[index, None] = self._new_entry()
+        if entry is None or not entry.may_have_id(detail.get("id")):
+            entry = self._open[index, kind] = self._open[index, None] = self._new()
         return entry
 
-    def _new_entry(self) -> _Entry:
-        entry = _Entry(self._room)
+    def _new(self) -> _Entry:
+        self._count(len("{}"))
+        entry = _Entry(self._count)
         self._entries.append(entry)
         return entry
 
 
 class _Entry:
-    """One entry of `reasoning_details`, text in pieces."""
+    """One entry: facts, of which the last value that says something counts, and texts in pieces."""
 
-    __slots__ = ("_facts", "_room", "_texts")
+    __slots__ = ("_count", "_facts", "_nested", "_texts")
 
-    def __init__(self, room: Room) -> None:
-        room.take(_ENTRY)
-        self._room = room
+    def __init__(self, count: Callable[[int], None]) -> None:
+        self._count = count
         self._facts: dict[str, Any] = {}
-        self._texts: dict[str, list[str]] = {}
+        self._texts: dict[str, _Text] = {}
+        self._nested: dict[str, _Entries] = {}
 
-    def take(self, detail: dict[str, Any]) -> str:
-        """Take an entry or a fragment of one; return its text."""
+    def take(self, detail: dict[str, Any], *, whole: bool) -> str:
         text = ""
         for key, value in detail.items():
-            if key in _JOINED and isinstance(value, str):
-                self._room.take(len(value))
-                self._texts.setdefault(key, []).append(value)
+            if key in _TEXT_KEYS and isinstance(value, str):
+                self._count(len(value))
                 self._facts[key] = ""
-                text += value
+                text += self._texts.setdefault(key, _Text()).take(value)
+            elif key in _TEXT_KEYS and value and _holds_entries(value):
+                self._facts[key] = type(value)()
+                entries = self._nested.setdefault(key, _Entries(self._count))
+                text += entries.take(value if isinstance(value, list) else [value], whole=whole)
             elif value or key not in self._facts:
-                self._room.keep(self._facts, key, value)
+                self._count(len(key) + len(value if isinstance(value, str) else repr(value)))
+                self._facts[key] = value
         return text
 
     def whole(self) -> dict[str, Any]:
-        return self._facts | {key: "".join(pieces) for key, pieces in self._texts.items()}
+        whole = self._facts | {key: text.whole() for key, text in self._texts.items()}
+        for key, entries in self._nested.items():
+            nested = entries.whole()
+            whole[key] = nested[0] if isinstance(self._facts[key], dict) else nested
+        return whole
 
     def may_have_id(self, entry_id: object) -> bool:
         known = self._facts.get("id")
         return entry_id is None or known is None or known == entry_id
+
+    def may_continue(self, detail: dict[str, Any]) -> bool:
+        """Whether a fragment without an index may belong to this entry: a signature ends one."""
+        facts = self._facts
+        if "data" in facts or detail.get("type", facts.get("type")) != facts.get("type"):
+            return False
+        signature = facts.get("signature")
+        return self.may_have_id(detail.get("id")) and (not signature or signature == detail.get("signature"))
+
+
+class _Text:
+    """A text in pieces; a piece may also repeat all so far, as MiniMax's do."""
+
+    __slots__ = ("_cumulative", "_pieces", "_size")
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._size = 0
+        self._cumulative: bool | None = None
+
+    def take(self, piece: str) -> str:
+        """Take a piece; return what is new in it."""
+        if not piece:
+            return ""
+        if self._cumulative is None and self._pieces:
+            # The second piece tells.
+            self._cumulative = len(piece) > self._size and piece.startswith(self.whole())
+        if self._repeats(piece):
+            piece = piece[self._size :]
+        self._pieces.append(piece)
+        self._size += len(piece)
+        return piece
+
+    def whole(self) -> str:
+        return "".join(self._pieces)
+
+    def _repeats(self, piece: str) -> bool:
+        if self._cumulative:
+            self._cumulative = piece.startswith(self.whole())
+            return self._cumulative
+        return len(self._pieces) > 1 and len(piece) == self._size and piece == self.whole()
+
+
+class TaggedText:
+    """Tells reasoning in tags from text, however the text is cut.
+
+    Args:
+        name: `think` for `<think>...</think>`.
+    """
+
+    __slots__ = ("_closing", "_held", "_opening", "inside")
+
+    def __init__(self, name: str) -> None:
+        self._opening, self._closing = f"<{name}>", f"</{name}>"
+        self._held = ""
+        self.inside = False
+
+    def take(self, text: str, *, marked: bool = False) -> list[tuple[bool, str]]:
+        """Take a piece of text; return its parts, and whether each is reasoning.
+
+        Args:
+            text: The piece.
+            marked: The vendor says that the piece is reasoning; only what follows a closing tag is not.
+        """
+        text, self._held = self._held + text, ""
+        parts: list[tuple[bool, str]] = []
+        while text:
+            before, tag, after = text.partition(self._closing if self.inside else self._opening)
+            if not tag:
+                before, self._held = self._without_half_a_tag(text)
+            if before:
+                parts.append((self.inside or marked, before))
+            if tag:
+                marked = marked and not self.inside
+                self.inside = not self.inside
+            text = after
+        return parts
+
+    def end(self) -> list[tuple[bool, str]]:
+        """Return what was held back as half a tag."""
+        held, self._held = self._held, ""
+        return [(self.inside, held)] if held else []
+
+    def _without_half_a_tag(self, text: str) -> tuple[str, str]:
+        tag = self._closing if self.inside else self._opening
+        for size in range(min(len(tag) - 1, len(text)), 0, -1):
+            if text.endswith(tag[:size]):
+                return text[:-size], text[-size:]
+        return text, ""
+
+
+def is_thought(source: Mapping[str, Any]) -> bool:
+    """Whether Gemini marks a delta, a message or a part of a content as thought."""
+    extra = source.get("extra_content")
+    google = extra.get("google") if isinstance(extra, dict) else None
+    return isinstance(google, dict) and google.get("thought") is True
+
+
+def write_reasoning(
+    wire: dict[str, Any], parts: list[dict[str, Any]], kwargs: Mapping[str, Any], field: object, text: str
+) -> None:
+    """Write reasoning to a message in the spelling and with the signatures that it came with.
+
+    Args:
+        wire: The message.
+        parts: Its content parts.
+        kwargs: The `additional_kwargs` that `Reasoning.extras` filled.
+        field: The `reasoning_field` of the answer.
+        text: The reasoning's text.
+    """
+    names = [field] if isinstance(field, str) else field if isinstance(field, list) else []
+    kept = {key: kwargs.get(key) for key in (*_LISTS, _OPAQUE)}
+    kept |= {key: kwargs.get(key) for key in _OBJECTS if _name(key) in names}
+    wire |= {key: _without_stored_ids(value) for key, value in kept.items() if value}
+    own_parts = kwargs.get(_PARTS)
+    if isinstance(own_parts, list):
+        parts[:0] = _without_stored_ids(own_parts)
+        names = [name for name in names if name != "thinking"] or [_PARTS]
+    if text:
+        for name in _spellings(names):
+            _SPELL[name](wire, parts, text)
+
+
+def _spellings(names: list[Any]) -> list[str]:
+    """Return the spellings of the text itself; none where it was only derived from entries."""
+    known = [name for name in _SPELL if name in names]
+    if known or any(name in names for name in (*_LISTS, _PARTS)):
+        return known
+    return [_TEXTS[0]]
+
+
+def _spell_key(key: str) -> Callable[[dict[str, Any], list[dict[str, Any]], str], None]:
+    def spell(wire: dict[str, Any], _parts: list[dict[str, Any]], text: str) -> None:
+        wire.setdefault(key, text)
+
+    return spell
+
+
+def _spell_thinking(_wire: dict[str, Any], parts: list[dict[str, Any]], text: str) -> None:
+    parts.insert(0, {"type": "thinking", "thinking": [{"type": "text", "text": text}]})
+
+
+def _spell_thought(_wire: dict[str, Any], parts: list[dict[str, Any]], text: str) -> None:
+    mark = {"extra_content": {"google": {"thought": True}}}
+    parts.insert(0, {"type": "text", "text": f"<thought>{text}</thought>", **mark})
+
+
+def _spell_think_tags(_wire: dict[str, Any], parts: list[dict[str, Any]], text: str) -> None:
+    parts.insert(0, {"type": "text", "text": f"<think>{text}</think>"})
+
+
+def _name(key: str) -> str:
+    """Return the spelling of a key; `thinking` alone means Mistral's content parts."""
+    return "message.thinking" if key == "thinking" else key
+
+
+def _holds_entries(value: object) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and all(isinstance(item, dict) for item in value))
+
+
+def _says_something(part: dict[str, Any]) -> bool:
+    return any(value for key, value in part.items() if key not in _LABELS) or bool(
+        _Entries(_uncounted).take([part], whole=True)
+    )
+
+
+def _without_stored_ids(value: Any) -> Any:
+    """Leave out ids that only name an entry in OpenAI's own storage: other servers answer 404 to them."""
+    entries = value if isinstance(value, list) else [value]
+    if not any(_has_stored_id(entry) for entry in entries):
+        return value
+    cleaned = [
+        {key: item for key, item in entry.items() if key != "id"} if _has_stored_id(entry) else entry
+        for entry in entries
+    ]
+    return cleaned if isinstance(value, list) else cleaned[0]
+
+
+def _has_stored_id(entry: object) -> bool:
+    return isinstance(entry, dict) and str(entry.get("id")).startswith("rs_")
+
+
+_SPELL: dict[str, Callable[[dict[str, Any], list[dict[str, Any]], str], None]] = {
+    **{_name(key): _spell_key(key) for key in _TEXTS},
+    "thinking": _spell_thinking,
+    THOUGHT: _spell_thought,
+    THINK_TAGS: _spell_think_tags,
+}

@@ -1,0 +1,224 @@
+"""Convert the tool calls of an AIMessage to those of its turn on the wire, whoever wrote them.
+
+A call may stand in `tool_calls`, in `invalid_tool_calls`, in the content in any dialect, and raw in `additional_kwargs`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from langchain_promptrun._messages.content import markers_of, string
+from langchain_promptrun._wire import json as _json
+from langchain_promptrun._wire.names import wire_name
+from langchain_promptrun.errors import PromptrunInvalidMessageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from langchain_core.messages import AIMessage
+
+    from langchain_promptrun._messages.content import Block
+
+WireCall = dict[str, Any]
+"""A tool call of the wire; its id is empty where the message has none."""
+
+# A call that broke off before its name still needs one.
+_NAMELESS = "unknown"
+# langchain-core's key for the one argument of a tool that takes free text.
+_FREE_TEXT = "__arg1"
+_INVALID = "invalid_arguments"
+
+
+class Calls(NamedTuple):
+    """The calls of one turn.
+
+    Attributes:
+        wire: All of them.
+        invalid: Those whose arguments are not a JSON object; they need not have a result.
+        unlisted: Those that no tool of the caller runs, such as a server's own; they need not have a result.
+    """
+
+    wire: list[WireCall]
+    invalid: list[WireCall]
+    unlisted: list[WireCall]
+
+
+class ContentCall(NamedTuple):
+    """A tool call that stands in the content, in any dialect."""
+
+    id: str
+    name: str
+    args: object
+    markers: dict[str, Any]
+    invalid: bool
+
+
+def read_call(block: Block) -> ContentCall:
+    """Read a call of LangChain's v1 blocks, Anthropic's, Gemini's or the Responses API's."""
+    names = ("args", "input", "arguments")
+    args = next((block[key] for key in names if block.get(key)), block.get("partial_json"))
+    if block.get("type") == "custom_tool_call":
+        args = {_FREE_TEXT: args}
+    call_id = string(block, "call_id") or string(block, "id") or ""
+    name = string(block, "name") or _NAMELESS
+    return ContentCall(call_id, name, args, markers_of(block), block.get("type") == "invalid_tool_call")
+
+
+def calls_of(message: AIMessage, in_content: list[ContentCall], *, own: bool, signed: bool) -> Calls:
+    """Collect the calls of a message.
+
+    Args:
+        message: The message.
+        in_content: The calls that its content holds.
+        own: Whether this package wrote it, so that the raw entries are the wire's.
+        signed: Whether signatures and entries of the vendor's own go back.
+    """
+    raw = dictionaries(message.additional_kwargs.get("tool_calls"))
+    kept = _kept_entries(message) if own else {}
+    entries = {str(call.get("id")): call for call in raw} | kept if own else {}
+    calls = listed_calls(message, entries)
+    invalid = calls[len(message.tool_calls) :]
+    invalid += _merge_content_calls(calls, in_content)
+    if not calls:
+        calls = [_raw_call(call) for call in raw]
+    if not signed:
+        return Calls(calls, invalid, [])
+    for call in calls:
+        _add_signatures(call, entries.get(call["id"], {}))
+    known = {call["id"] for call in calls}
+    unlisted = [{"id": key, **entry} for key, entry in kept.items() if key not in known and _is_whole(entry)]
+    return Calls([*calls, *unlisted], invalid, unlisted)
+
+
+def listed_calls(message: AIMessage, entries: Mapping[str, Any] | None = None) -> list[WireCall]:
+    """Return the calls of the message's two lists, the invalid ones last."""
+    entries = entries or {}
+    calls: list[WireCall] = []
+    for index, call in enumerate(message.tool_calls):
+        try:
+            calls.append(_call(call.get("id"), call["name"], call["args"], entries.get(call.get("id") or "")))
+        except PromptrunInvalidMessageError as error:
+            raise error.within(f".tool_calls[{index}].args") from error.__cause__
+    for broken in message.invalid_tool_calls:
+        calls.append(_call(broken.get("id"), broken["name"], broken["args"], entries.get(broken.get("id") or "")))
+    return calls
+
+
+def function_call(message: AIMessage) -> dict[str, Any] | None:
+    """Return OpenAI's deprecated kind of call, which has no id."""
+    function = message.additional_kwargs.get("function_call")
+    if not isinstance(function, dict):
+        return None
+    return dict(_call("", function.get("name"), function.get("arguments"))["function"])
+
+
+def dictionaries(value: object) -> list[dict[str, Any]]:
+    """Return the dictionaries of a list that others wrote."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _kept_entries(message: AIMessage) -> dict[str, dict[str, Any]]:
+    """Return what the wire's entries held beside id, name and arguments, by call id."""
+    extras = message.additional_kwargs.get("tool_call_extras")
+    return {key: entry for key, entry in extras.items() if isinstance(entry, dict)} if isinstance(extras, dict) else {}
+
+
+def _merge_content_calls(calls: list[WireCall], in_content: list[ContentCall]) -> list[WireCall]:
+    """Add the calls that stand in the content alone, and return the invalid ones; the others lend cache markers."""
+    listed = list(calls)
+    invalid: list[WireCall] = []
+    for call in in_content:
+        twin = next((known for known in listed if _same_call(known, call)), None)
+        if twin is None:
+            calls.append(_call(call.id, call.name, call.args) | call.markers)
+            invalid += calls[-1:] if call.invalid else []
+        else:
+            listed.remove(twin)
+            twin |= call.markers
+    return invalid
+
+
+def _same_call(known: WireCall, call: ContentCall) -> bool:
+    if known["id"] and call.id:
+        return bool(known["id"] == call.id)
+    return name_of(known) in (call.name, wire_name(call.name))
+
+
+def name_of(call: WireCall) -> str:
+    """Return the name of a wire call of any type."""
+    body = call.get("function") or call.get(call["type"])
+    return str(body.get("name", "")) if isinstance(body, dict) else ""
+
+
+def _raw_call(call: Mapping[str, Any]) -> WireCall:
+    body = call.get("function") or call.get("custom")
+    body = body if isinstance(body, dict) else {}
+    return _call(call.get("id"), body.get("name"), body.get("arguments", body.get("input")), call)
+
+
+def _call(call_id: object, name: str | None, args: object, entry: Mapping[str, Any] | None = None) -> WireCall:
+    """Make a call of the type that its entry names."""
+    entry = entry or {}
+    kind = entry.get("type") or "function"
+    name = name or _NAMELESS
+    wire: WireCall = {"id": call_id or "", "type": kind}
+    if kind == "custom":
+        wire["custom"] = {"name": name, "input": _free_text(args)}
+    else:
+        name = wire_name(name) if kind == "function" else name
+        wire["function"] = {"name": name, "arguments": _arguments(args, entry.get("function"))}
+    return wire
+
+
+def _arguments(args: object, body: object) -> str:
+    """Write arguments as JSON text; what JSON cannot carry goes back as the text that came."""
+    if isinstance(args, str):
+        return args if _is_object(args) else _json.dumps({_INVALID: args}).decode() if args else "{}"
+    if not args:
+        return "{}"
+    try:
+        return _json.dumps(args).decode()
+    except PromptrunInvalidMessageError:
+        text = body.get("arguments") if isinstance(body, dict) else None
+        if isinstance(text, str):
+            return text
+        raise
+
+
+def _free_text(args: object) -> str:
+    if isinstance(args, str):
+        return args
+    if isinstance(args, dict) and args.keys() == {_FREE_TEXT} and isinstance(args[_FREE_TEXT], str):
+        return args[_FREE_TEXT]
+    return _json.dumps(args).decode() if args else ""
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text, parse_constant=_refuse), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def _add_signatures(call: WireCall, entry: Mapping[str, Any]) -> None:
+    """Give a call back the keys that OpenAI's format does not know."""
+    kind = call["type"]
+    for place in {"function", kind} & call.keys() & entry.keys():
+        if isinstance(entry[place], dict):
+            call[place] = {**entry[place], **call[place]}
+    for key, value in entry.items():
+        if key != "index":
+            call.setdefault(key, value)
+
+
+def _is_whole(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry that no list holds is a call of its vendor's own, and not what is left of a removed one."""
+    kind = entry.get("type")
+    if not isinstance(kind, str) or kind == "function":
+        return False
+    return any(isinstance(entry.get(key), dict) for key in (kind, "function"))

@@ -1,0 +1,32 @@
+"""Make names that the wire accepts for functions, schemas and messages.
+
+OpenAI's reference: letters, digits, underscores and dashes, at most 64 of them.
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+
+_LONGEST = 64
+_LEGAL = re.compile(rf"[A-Za-z0-9_-]{{1,{_LONGEST}}}")
+_ILLEGAL_CHARACTER = re.compile(r"[^A-Za-z0-9_-]")
+_DIGEST = 8
+
+
+def is_legal(name: str) -> bool:
+    """Whether the wire accepts a name."""
+    return _LEGAL.fullmatch(name) is not None
+
+
+def legal_name(name: str) -> str:
+    """Return a name in legal characters; different names may become the same one."""
+    return _ILLEGAL_CHARACTER.sub("_", name)[:_LONGEST]
+
+
+def wire_name(name: str) -> str:
+    """Return a legal name itself; for another one always the same legal name, which no other name gets."""
+    if is_legal(name):
+        return name
+    digest = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
+    return f"{legal_name(name)[: _LONGEST - _DIGEST - 1]}_{digest}"
