@@ -1,9 +1,7 @@
-"""An estimate of tokens that needs no tokenizer, no download and no network.
+"""Estimate tokens without a tokenizer, a download or the network: four UTF-8 bytes are a token.
 
-Promptrun serves models of many vendors, each with a tokenizer of its own, so an exact count is not to be had here.
-The rule is four UTF-8 bytes a token. langchain-core's `count_tokens_approximately` is not used: it counts characters
-(a quarter of what Chinese or Japanese text costs), the base64 of files and audio as if it were text, and takes only
-LangChain tools. This module must not know models and must not do I/O.
+A gateway's models have many tokenizers. langchain-core's `count_tokens_approximately` counts characters (a quarter of
+what Chinese or Japanese text costs), and the base64 of files and audio as if it were text.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, convert_to_messages
 
+from langchain_promptrun._messages.content import BLOCK_TYPES, CALL_TYPES
 from langchain_promptrun._tools.tools import wire_tools
 
 if TYPE_CHECKING:
@@ -31,44 +30,17 @@ MEDIA_TOKENS = 765
 _MESSAGE_TOKENS = 4
 _NAME_TOKENS = 1
 
-_MEDIA = frozenset(f"{prefix}{kind}" for kind in ("image", "audio", "video", "file") for prefix in ("", "input_")) | {
-    "image_url",
-    "video_url",
-    "document",
-    "media",
-}
-# The same calls stand in `tool_calls`, where they are counted.
-_CALLS = frozenset({"tool_use", "tool_call", "tool_call_chunk", "invalid_tool_call", "function_call"})
 # What names or signs a block; the model does not read it.
 _LABELS = frozenset({"type", "id", "index", "signature"})
 
 
 def count_text(text: str) -> int:
-    """Estimate the tokens of a text.
-
-    Args:
-        text: Any text, also with lone surrogates.
-
-    Returns:
-        The number of tokens, 0 for the empty text; a longer text never has fewer.
-    """
+    """Estimate the tokens of a text, also of one with lone surrogates; a longer text never has fewer."""
     return _tokens(_bytes(text))
 
 
 def count_messages(messages: Sequence[MessageLikeRepresentation], tools: Sequence[Any] | None = None) -> int:
-    """Estimate the tokens of a conversation.
-
-    Args:
-        messages: Messages, or what LangChain turns into messages.
-        tools: Tools sent along, in any form that `bind_tools` takes.
-
-    Returns:
-        The number of tokens: content, names, reasoning that is sent back, tool calls and tools as JSON, a constant
-        for each image or other medium, and what frames a message. Counts of parts of a conversation add up.
-
-    Raises:
-        ValueError: A message or a tool that cannot be converted.
-    """
+    """Estimate the tokens of a conversation and of the tools sent along; counts of its parts add up."""
     said = sum(_message_tokens(message) for message in convert_to_messages(messages))
     return said + sum(count_text(_json_text(tool)) for tool in wire_tools(tools or []))
 
@@ -91,7 +63,7 @@ def _call_bytes(call: Mapping[str, Any]) -> int:
 
 
 def _bytes(value: object) -> int:
-    """Size of the text in a value: UTF-8 bytes of its strings, a constant for a medium."""
+    """Return the size of the text in a value: UTF-8 bytes of its strings, a constant for a medium."""
     if isinstance(value, str):
         return len(value.encode("utf-8", "surrogatepass"))
     if isinstance(value, Mapping):
@@ -103,9 +75,10 @@ def _bytes(value: object) -> int:
 
 def _block_bytes(block: Mapping[Any, Any]) -> int:
     kind = str(block.get("type"))
-    if kind in _MEDIA:
+    if kind in BLOCK_TYPES and BLOCK_TYPES[kind].is_media:
         return MEDIA_TOKENS * BYTES_PER_TOKEN
-    if kind in _CALLS:
+    if kind in CALL_TYPES:
+        # The same calls stand in `tool_calls`, where they are counted.
         return 0
     return sum(_bytes(value) for key, value in block.items() if key not in _LABELS)
 

@@ -255,8 +255,11 @@ class ModelFields(ConnectionFields, PromptedModel):
     structured_output_method: Annotated[Method, SETTING] = "function_calling"
     """Default method of `with_structured_output`."""
 
-    send_reasoning: Annotated[bool, _OF_THE_ANSWER] = True
-    """Whether the reasoning of earlier answers is sent back as it came; some models demand it in a tool loop."""
+    send_reasoning: Annotated[bool | Literal["always"], _OF_THE_ANSWER] = True
+    """Whether the reasoning of earlier answers is sent back as it came; some models demand it in a tool loop.
+
+    True: to the model that wrote it, or one of its vendor and family. "always": to whichever model is asked.
+    """
 
     send_names: Annotated[bool, _OF_THE_ANSWER] = True
     """Whether the names of messages are sent, where they are legal names."""

@@ -11,12 +11,11 @@ from langchain_promptrun._config.defaults import NO_KEY, chosen, needs_key
 from langchain_promptrun._http.request import Request, Timeouts, check_headers
 from langchain_promptrun._messages.conversation import wire_messages
 from langchain_promptrun._messages.prompt_caching import mark_prompt
+from langchain_promptrun._tools.tools import with_wire_names
 from langchain_promptrun._version import __version__
 from langchain_promptrun._wire import json as _json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from langchain_core.messages import BaseMessage
 
     from langchain_promptrun._config.call_options import CallOptions
@@ -30,8 +29,8 @@ PROMPT_ID = "http-prompt-id"  # Promptrun's Node SDK: the header HTTP-Prompt-Id
 
 def build_request(fields: ModelFields, messages: list[BaseMessage], call: CallOptions, *, stream: bool) -> Request:
     """Build the request of one call; `fields` are the model's with the settings of the call."""
-    parameters = dict(call.parameters)
-    body = {"model": parameters.pop("model"), "messages": _messages(fields, messages, call.options), **parameters}
+    parameters = with_wire_names(dict(call.parameters))
+    body = {"model": parameters.pop("model"), "messages": _messages(fields, messages, call), **parameters}
     if fields.prompt_caching is not None:
         mark_prompt(body, fields.prompt_caching)
     _ask_to_stream(body, fields, stream=stream)
@@ -74,11 +73,16 @@ def key_of(fields: ConnectionFields, headers: dict[str, str]) -> ApiKey | None:
     return fields.api_key
 
 
-def _messages(fields: ModelFields, messages: list[BaseMessage], options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    if not options.get("use_cached_prompt"):
+def _messages(fields: ModelFields, messages: list[BaseMessage], call: CallOptions) -> list[dict[str, Any]]:
+    if not call.options.get("use_cached_prompt"):
         if not messages:
             raise ValueError("The list of messages is empty; a call without messages needs `use_cached_prompt=True`.")
-        return wire_messages(messages, send_reasoning=fields.send_reasoning, send_names=fields.send_names)
+        return wire_messages(
+            messages,
+            model=str(call.parameters["model"]),
+            send_reasoning=fields.send_reasoning,
+            send_names=fields.send_names,
+        )
     if fields.prompt_cache_id is None:
         raise ValueError("`use_cached_prompt=True` needs `prompt_cache_id`, the id under which the prompt was stored.")
     if messages:

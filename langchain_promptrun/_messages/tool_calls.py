@@ -1,6 +1,7 @@
 """Convert the tool calls of an AIMessage to those of its turn on the wire, whoever wrote them.
 
-A call may stand in `tool_calls`, in `invalid_tool_calls`, in the content in any dialect, and raw in `additional_kwargs`.
+A call may stand in `tool_calls`, in `invalid_tool_calls`, in the content in any dialect, and raw in
+`additional_kwargs`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _NAMELESS = "unknown"
 # langchain-core's key for the one argument of a tool that takes free text.
 _FREE_TEXT = "__arg1"
 _INVALID = "invalid_arguments"
+_SERVER_CALLS = "server_tool_calls"
 
 
 class Calls(NamedTuple):
@@ -75,8 +77,7 @@ def calls_of(message: AIMessage, in_content: list[ContentCall], *, own: bool, si
         signed: Whether signatures and entries of the vendor's own go back.
     """
     raw = dictionaries(message.additional_kwargs.get("tool_calls"))
-    kept = _kept_entries(message) if own else {}
-    entries = {str(call.get("id")): call for call in raw} | kept if own else {}
+    entries = {str(call.get("id")): call for call in raw} | _kept(message, "tool_call_extras") if own else {}
     calls = listed_calls(message, entries)
     invalid = calls[len(message.tool_calls) :]
     invalid += _merge_content_calls(calls, in_content)
@@ -86,8 +87,7 @@ def calls_of(message: AIMessage, in_content: list[ContentCall], *, own: bool, si
         return Calls(calls, invalid, [])
     for call in calls:
         _add_signatures(call, entries.get(call["id"], {}))
-    known = {call["id"] for call in calls}
-    unlisted = [{"id": key, **entry} for key, entry in kept.items() if key not in known and _is_whole(entry)]
+    unlisted = list(map(_as_it_came, filter(_is_whole, dictionaries(message.additional_kwargs.get(_SERVER_CALLS)))))
     return Calls([*calls, *unlisted], invalid, unlisted)
 
 
@@ -100,8 +100,13 @@ def listed_calls(message: AIMessage, entries: Mapping[str, Any] | None = None) -
             calls.append(_call(call.get("id"), call["name"], call["args"], entries.get(call.get("id") or "")))
         except PromptrunInvalidMessageError as error:
             raise error.within(f".tool_calls[{index}].args") from error.__cause__
-    for broken in message.invalid_tool_calls:
-        calls.append(_call(broken.get("id"), broken["name"], broken["args"], entries.get(broken.get("id") or "")))
+    if message.invalid_tool_calls:
+        errors = _kept(message, "tool_call_errors")
+        for broken in message.invalid_tool_calls:
+            call_id = broken.get("id") or ""
+            # The suffix keeps langchain-core from completing the text.
+            text = (broken["args"] or "").removesuffix(str(errors.get(call_id, {}).get("guard", "")))
+            calls.append(_call(call_id, broken["name"], text, entries.get(call_id)))
     return calls
 
 
@@ -118,10 +123,10 @@ def dictionaries(value: object) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def _kept_entries(message: AIMessage) -> dict[str, dict[str, Any]]:
-    """Return what the wire's entries held beside id, name and arguments, by call id."""
-    extras = message.additional_kwargs.get("tool_call_extras")
-    return {key: entry for key, entry in extras.items() if isinstance(entry, dict)} if isinstance(extras, dict) else {}
+def _kept(message: AIMessage, key: str) -> dict[str, dict[str, Any]]:
+    """Return what is kept of the wire's calls beside their ids, names and arguments, by call id."""
+    kept = message.additional_kwargs.get(key)
+    return {name: entry for name, entry in kept.items() if isinstance(entry, dict)} if isinstance(kept, dict) else {}
 
 
 def _merge_content_calls(calls: list[WireCall], in_content: list[ContentCall]) -> list[WireCall]:
@@ -167,11 +172,11 @@ def _call(call_id: object, name: str | None, args: object, entry: Mapping[str, A
         wire["custom"] = {"name": name, "input": _free_text(args)}
     else:
         name = wire_name(name) if kind == "function" else name
-        wire["function"] = {"name": name, "arguments": _arguments(args, entry.get("function"))}
+        wire["function"] = {"name": name, "arguments": _arguments(args, entry.get("arguments"))}
     return wire
 
 
-def _arguments(args: object, body: object) -> str:
+def _arguments(args: object, text: object) -> str:
     """Write arguments as JSON text; what JSON cannot carry goes back as the text that came."""
     if isinstance(args, str):
         return args if _is_object(args) else _json.dumps({_INVALID: args}).decode() if args else "{}"
@@ -180,17 +185,16 @@ def _arguments(args: object, body: object) -> str:
     try:
         return _json.dumps(args).decode()
     except PromptrunInvalidMessageError:
-        text = body.get("arguments") if isinstance(body, dict) else None
         if isinstance(text, str):
             return text
         raise
 
 
 def _free_text(args: object) -> str:
+    if isinstance(args, dict) and args.keys() == {_FREE_TEXT}:
+        args = args[_FREE_TEXT]
     if isinstance(args, str):
         return args
-    if isinstance(args, dict) and args.keys() == {_FREE_TEXT} and isinstance(args[_FREE_TEXT], str):
-        return args[_FREE_TEXT]
     return _json.dumps(args).decode() if args else ""
 
 
@@ -212,13 +216,17 @@ def _add_signatures(call: WireCall, entry: Mapping[str, Any]) -> None:
         if isinstance(entry[place], dict):
             call[place] = {**entry[place], **call[place]}
     for key, value in entry.items():
-        if key != "index":
+        if key not in {"index", "arguments"}:
             call.setdefault(key, value)
 
 
 def _is_whole(entry: Mapping[str, Any]) -> bool:
-    """Whether an entry that no list holds is a call of its vendor's own, and not what is left of a removed one."""
+    """Whether the entry of a vendor's own call has an id, a type and a body; without them no server takes it."""
     kind = entry.get("type")
-    if not isinstance(kind, str) or kind == "function":
+    if not isinstance(kind, str) or not isinstance(entry.get("id"), str):
         return False
     return any(isinstance(entry.get(key), dict) for key in (kind, "function"))
+
+
+def _as_it_came(entry: dict[str, Any]) -> WireCall:
+    return {key: value for key, value in entry.items() if key != "index"}

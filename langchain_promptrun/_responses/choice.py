@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from langchain_promptrun._responses.metadata import OWN_NAMES
 from langchain_promptrun._responses.tool_calls import ToolCalls
 from langchain_promptrun._wire.reasoning import FIELDS as REASONING_FIELDS
+from langchain_promptrun._wire.reasoning import PART_TYPES as REASONING_PARTS
 from langchain_promptrun._wire.reasoning import Reasoning
 from langchain_promptrun._wire.size_limit import Room, weight
 from langchain_promptrun._wire.text import Surrogates, cleaned
@@ -74,7 +75,7 @@ class Choice:
         self.finish_reason: str | None = None
         self.tool_calls = ToolCalls(seed, room)
         self._room = room
-        self._reasoning = Reasoning(room)
+        self._reasoning = Reasoning(room.take)
         self._refusal: list[str] = []
         self._extras: dict[str, Any] = {}
         self._audio: dict[str, list[str]] = {}
@@ -160,8 +161,7 @@ class Choice:
             extras["audio"] = extras.get("audio", {}) | {key: "".join(texts) for key, texts in self._audio.items()}
         if self._refusal:
             extras["refusal"] = "".join(self._refusal)
-        if details := self._reasoning.details:
-            extras["reasoning_details"] = details
+        extras |= self._reasoning.extras()
         if calls := self.tool_calls.extras():
             extras["tool_call_extras"] = calls
         return extras
@@ -193,13 +193,9 @@ class Choice:
         if annotations := part.get("annotations"):
             self._take_list("annotations", annotations, parts)
 
-    def _take_thinking_part(self, part: dict[str, Any], parts: list[Part]) -> None:
-        """Read Mistral's `{"type": "thinking", "thinking": [{"type": "text", "text": ...}]}`."""
-        thinking = part.get("thinking")
-        pieces = thinking if isinstance(thinking, list) else [{"text": thinking}]
-        texts = [piece.get("text") for piece in pieces if isinstance(piece, dict)]
-        if text := "".join([text for text in texts if isinstance(text, str)]):
-            self._add(parts, REASONING, self._reasoning.take_thinking(text))
+    def _take_reasoning_part(self, part: dict[str, Any], parts: list[Part]) -> None:
+        if text := self._reasoning.take_part(part, whole=not self._streamed):
+            self._add(parts, REASONING, text)
 
     def _take_image_part(self, part: dict[str, Any], parts: list[Part]) -> None:
         self._take_list("images", [part], parts)
@@ -275,9 +271,7 @@ class Choice:
 
     _delta_keys: ClassVar[dict[str, Callable[[Choice, str, Any, list[Part]], None]]] = {
         "role": _skip,
-        "reasoning": _skip,
-        "reasoning_content": _skip,
-        "reasoning_details": _skip,
+        **dict.fromkeys(REASONING_FIELDS, _skip),
         "obfuscation": _skip,
         "tool_call_extras": _skip,
         "content": _take_content,
@@ -291,7 +285,7 @@ class Choice:
     _content_parts: ClassVar[dict[str, Callable[[Choice, dict[str, Any], list[Part]], None]]] = {
         "text": _take_text_part,
         "output_text": _take_text_part,
-        "thinking": _take_thinking_part,
+        **dict.fromkeys(REASONING_PARTS, _take_reasoning_part),
         "image_url": _take_image_part,
     }
     _choice_keys: ClassVar[dict[str, Callable[[Choice, str, Any, list[Part]], None]]] = {

@@ -1,7 +1,7 @@
-"""References in JSON Schemas, as OpenAI's strict mode takes them.
+"""Rework JSON Schemas into what OpenAI's strict mode takes.
 
-Owns the copying of a definition to where a schema refers to it. OpenAI's guide "Structured Outputs": the root is an
-object, and a reference stands alone, without a description beside it. Pure, and the given schemas are left alone.
+OpenAI's guide "Structured Outputs", section "Supported schemas": the root is an object, each object lists all its keys
+and requires them, unions are `anyOf`, references stand alone, recursion is fine, and few other keywords are known.
 """
 
 from __future__ import annotations
@@ -10,32 +10,45 @@ from collections.abc import Mapping
 from typing import Any
 
 # Keywords of JSON Schema under which schemas stand: by name, in a list, one.
-_NAMED = frozenset({"$defs", "definitions", "properties", "patternProperties"})
-_LISTS = frozenset({"anyOf", "allOf", "oneOf", "prefixItems"})
-_SINGLE = frozenset({"items", "additionalProperties", "not"})
+_NAMED = frozenset({"$defs", "definitions", "properties"})
+_KEPT = _NAMED | {
+    *("$ref", "anyOf", "const", "description", "enum", "exclusiveMaximum", "exclusiveMinimum", "items", "maxItems"),
+    *("maximum", "minItems", "minimum", "multipleOf", "pattern", "title", "type"),
+}
+_FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
+# What a model can at least be told.
+_TOLD = ("format", "minLength", "maxLength", "uniqueItems")
+_REFUSED = ("allOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "prefixItems")
+_OPEN = ("additionalProperties", "patternProperties", "unevaluatedProperties")
 
 
 def with_root(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schema whose root says itself what it is; a recursive class's root only refers to its definition.
-
-    Args:
-        schema: Any JSON Schema; its definitions stay, for the references further in.
-    """
+    """Return a schema whose root says itself what it is; a recursive class's root only refers to its definition."""
     own = _unwrapped(schema)
     definition = _resolve(schema, own.pop("$ref", None))
     return dict(schema) if definition is None else {**definition, **own}
 
 
-def standing_alone(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schema in which references have no neighbours, and nothing has null for its default.
+def is_recursive(schema: Mapping[str, Any]) -> bool:
+    """Whether a definition of a schema refers to itself, directly or through others."""
+    definitions = schema.get("$defs")
+    if not isinstance(definitions, Mapping):
+        return False
+    refers = {f"#/$defs/{name}": _refs(definition) for name, definition in definitions.items()}
+    return any(start in _reached(refs, refers) for start, refs in refers.items())
 
-    A reference with a description or a default becomes a copy of its definition; within that definition itself, where
-    this would have no end, the only variant of an `anyOf`.
 
-    Args:
-        schema: Any JSON Schema.
+def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema for strict mode.
+
+    Raises:
+        ValueError: The schema describes what strict mode cannot: the error names the field.
     """
-    copied: dict[str, Any] = _Copy(schema).of(schema, frozenset())
+    root = with_root(schema)
+    if root.get("type") != "object":
+        raise ValueError(f"strict mode needs an object at the root of a schema, not {root.get('type', 'a union')!r}.")
+    root.setdefault("properties", {})
+    copied: dict[str, Any] = _Copy(root).of(root, frozenset(), "")
     return copied
 
 
@@ -47,31 +60,70 @@ class _Copy:
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root
 
-    def of(self, schema: Any, inside: frozenset[str]) -> Any:
+    def of(self, schema: Any, inside: frozenset[str], place: str) -> Any:
         """Copy a schema; `inside` are the references whose definitions it is part of."""
         if not isinstance(schema, Mapping):
             return schema
-        own = {key: value for key, value in _unwrapped(schema).items() if key != "default" or value is not None}
+        own = _in_known_words(schema, place)
         ref = own.get("$ref")
         definition = _resolve(self._root, ref) if len(own) > 1 else None
         if definition is None or not isinstance(ref, str):
-            return {key: self._part(key, part, inside) for key, part in own.items()}
+            return {key: self._part(key, part, inside, place) for key, part in own.items()}
         del own["$ref"]
         if ref in inside:
             return {"anyOf": [{"$ref": ref}], **own}
-        return self.of({**definition, **own}, inside | {ref})
+        return self.of({**definition, **own}, inside | {ref}, place)
 
-    def _part(self, key: str, part: Any, inside: frozenset[str]) -> Any:
+    def _part(self, key: str, part: Any, inside: frozenset[str], place: str) -> Any:
         """Copy the schemas that stand under a keyword."""
         if key in _NAMED and isinstance(part, Mapping):
-            return {name: self.of(schema, inside | {f"#/{key}/{name}"}) for name, schema in part.items()}
-        if key in _LISTS and isinstance(part, list):
-            return [self.of(schema, inside) for schema in part]
-        return self.of(part, inside) if key in _SINGLE else part
+            start = f"{place}." if place and key == "properties" else ""
+            return {name: self.of(schema, inside | {f"#/{key}/{name}"}, start + name) for name, schema in part.items()}
+        if key == "anyOf" and isinstance(part, list):
+            return [self.of(schema, inside, place) for schema in part]
+        return self.of(part, inside, f"{place}[]") if key == "items" else part
+
+
+def _in_known_words(schema: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """Copy one level of a schema in the keywords of strict mode."""
+    own = _unwrapped(schema)
+    if "oneOf" in own and "anyOf" not in own:
+        own["anyOf"] = own["oneOf"]
+    where = f"field `{place}`" if place else "the schema"
+    for keyword in _REFUSED:
+        if keyword in own:
+            raise ValueError(f"strict mode does not know `{keyword}`, which {where} uses: change it, or drop `strict`.")
+    told = [f"{key}: {own[key]}" for key in _TOLD if key in own and not _is_known_format(key, own[key])]
+    known = {key: value for key, value in own.items() if key in _KEPT or _is_known_format(key, value)}
+    if told:
+        known["description"] = f"{known.get('description', '')} ({', '.join(told)})".strip()
+    return _closed(known, own, where) if _is_object(own) else known
+
+
+def _closed(known: dict[str, Any], own: Mapping[str, Any], where: str) -> dict[str, Any]:
+    if any(own.get(key) not in (None, False) for key in _OPEN) or "properties" not in own:
+        raise ValueError(
+            f"strict mode needs all keys of an object by name, and {where} allows any: make it a class with these "
+            "fields or a list of key and value, or drop `strict`."
+        )
+    return known | {"required": list(own["properties"]), "additionalProperties": False}
+
+
+def _is_object(schema: Mapping[str, Any]) -> bool:
+    kind = schema.get("type")
+    return (
+        kind == "object"
+        or (isinstance(kind, list) and "object" in kind)
+        or isinstance(schema.get("properties"), Mapping)
+    )
+
+
+def _is_known_format(key: str, value: object) -> bool:
+    return key == "format" and value in _FORMATS
 
 
 def _unwrapped(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy without an `allOf` of one, as pydantic before 2.9 writes a reference with neighbours."""
+    """Copy a schema without an `allOf` of one, as pydantic before 2.9 writes a reference with neighbours."""
     variants = schema.get("allOf")
     if not isinstance(variants, list) or len(variants) != 1 or not isinstance(variants[0], Mapping):
         return dict(schema)
@@ -79,10 +131,27 @@ def _unwrapped(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _resolve(root: Mapping[str, Any], ref: object) -> Mapping[str, Any] | None:
-    """The schema that a reference within the document names; None for another reference, or none."""
+    """Return the schema that a reference within the document names; None for another reference, or none."""
     if not isinstance(ref, str) or not ref.startswith("#/"):
         return None
     found: Any = root
     for step in ref[2:].split("/"):
         found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, Mapping) else None
     return found if isinstance(found, Mapping) else None
+
+
+def _reached(refs: set[str], refers: Mapping[str, set[str]]) -> set[str]:
+    """Follow references until no new one is found."""
+    reached: set[str] = set()
+    while new := refs - reached:
+        reached |= new
+        refs = set().union(*[refers.get(ref, set()) for ref in new])
+    return reached
+
+
+def _refs(schema: Any) -> set[str]:
+    if isinstance(schema, Mapping):
+        ref = schema.get("$ref")
+        found = {ref} if isinstance(ref, str) else set()
+        return found.union(*map(_refs, schema.values()))
+    return set().union(*map(_refs, schema)) if isinstance(schema, list) else set()

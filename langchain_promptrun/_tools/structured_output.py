@@ -15,7 +15,8 @@ from pydantic import ConfigDict
 from typing_extensions import override
 
 from langchain_promptrun._tools.output_parsers import JsonParser, ObjectParser, ToolCallParser
-from langchain_promptrun._tools.tools import ToolChoice, bind_arguments, legal_name, wire_tools
+from langchain_promptrun._tools.tools import ToolChoice, bind_arguments, wire_tools
+from langchain_promptrun._wire.names import legal_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

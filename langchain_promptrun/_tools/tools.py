@@ -1,13 +1,7 @@
-"""Tools, the choice among them and response formats, as OpenAI's Chat Completions format writes them.
-
-langchain-core converts Python things (functions, classes, its own tools) into OpenAI's function format; this module
-decides what is converted, what passes as it is, and which keywords end up in the request. Pure: it never calls a
-tool and knows nothing of models.
-"""
+"""Convert tools, the choice among them and response formats to OpenAI's Chat Completions format."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,7 +9,8 @@ from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_function, convert_to_openai_tool
 from pydantic import BaseModel
 
-from langchain_promptrun._tools.strict_schemas import standing_alone, with_root
+from langchain_promptrun._tools.strict_schemas import is_recursive, strict_schema, with_root
+from langchain_promptrun._wire.names import is_legal, legal_name, wire_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +21,10 @@ ToolChoice: TypeAlias = str | bool | Mapping[str, Any]
 # Chat Completions reference, `tool_choice`; "any" is what other vendors and LangChain's agents say for "required".
 _WORDS = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
 # A dict with one of these is a function in some notation, or a JSON Schema; without, its `type` says what it is.
-_FUNCTION_KEYS = frozenset({"function", "input_schema", "toolSpec", "properties", "title"})
+_FUNCTION_KEYS = frozenset({"input_schema", "toolSpec", "properties", "title"})
+# Bedrock's Converse API names a choice by its key; Anthropic's may say more beside its type.
+_CONVERSE_CHOICES = frozenset({"auto", "any", "tool"})
+_ONE_AT_A_TIME = "disable_parallel_tool_use"
 # A response format of type "json_schema" holds one of these.
 _SCHEMA_KEYS = frozenset({"json_schema", "schema"})
 _FLAT_FUNCTION_KEYS = ("name", "description", "parameters", "strict")
@@ -38,32 +36,26 @@ def wire_tools(tools: Sequence[Any], *, strict: bool | None = None) -> list[dict
 
     Args:
         tools: Functions, pydantic classes, TypedDict classes, LangChain tools, Runnables, JSON schemas with a
-            title, and tools as dicts in OpenAI's, Anthropic's or Bedrock's notation. A dict with a `type` that has
-            no function in it (a server tool, `custom`) passes unchanged.
-        strict: Whether the model must keep exactly to the parameters' schema; None: not said.
-
-    Returns:
-        One dict a tool. `cache_control` stays: of a dict, or from the `extras` of a LangChain tool.
+            title, and tools as dicts in OpenAI's, Anthropic's or Bedrock's notation. A dict with a `type` that is not
+            a function's (a server tool, `builtin_function`) passes unchanged.
+        strict: Whether the model must keep exactly to the parameters' schema, where a tool does not say it itself.
 
     Raises:
-        ValueError: A tool that cannot be converted, or one whose own `strict` contradicts the argument.
+        ValueError: A tool cannot be converted, or not to what strict mode takes.
     """
     return [_wire_tool(tool, strict) for tool in tools]
 
 
 def wire_tool_choice(choice: ToolChoice | None, tools: Sequence[Mapping[str, Any]]) -> str | dict[str, Any] | None:
-    """Convert a tool choice to the wire's `tool_choice`.
+    """Convert a tool choice to the wire's `tool_choice`, None for nothing to send.
 
     Args:
         choice: "auto", "none", "required" or "any" (the same), a tool's name, True (the only tool, or some tool
-            where there are several), or a dict in OpenAI's or Anthropic's notation. None and False say nothing.
+            where there are several), or a dict in OpenAI's, Anthropic's or Bedrock's notation.
         tools: The tools of the same request, as `wire_tools` returns them.
 
-    Returns:
-        What goes on the wire; None for nothing, always so when there are no tools.
-
     Raises:
-        ValueError: A name that no tool has.
+        ValueError: A name that no tool has, or a dict in no known notation.
         TypeError: A choice of another type.
     """
     if choice is None or choice is False or not tools:
@@ -75,7 +67,7 @@ def wire_tool_choice(choice: ToolChoice | None, tools: Sequence[Mapping[str, Any
         return _WORDS.get(choice) or _named(choice, choices)
     if isinstance(choice, Mapping):
         return _choice_from_dict(choice, choices)
-    raise TypeError(f"tool_choice must be a string, a bool or a dict, not {type(choice).__name__}.")
+    raise TypeError(f"`tool_choice` must be a string, a bool or a dict, not {type(choice).__name__}.")
 
 
 def wire_response_format(value: Any, strict: bool | None = None) -> dict[str, Any]:
@@ -83,23 +75,25 @@ def wire_response_format(value: Any, strict: bool | None = None) -> dict[str, An
 
     Args:
         value: A pydantic class, a TypedDict class, a JSON schema with a title, anything else that `wire_tools` can
-            read, or a response format that is one already, whole or its `name` and `schema` only.
-        strict: Whether the model must keep exactly to the schema; None: as the value says itself, if it does.
-
-    Returns:
-        A new dict; formats of other types, such as `{"type": "json_object"}`, come back as they are.
+            read, or a response format, whole or its `name` and `schema` only.
+        strict: Whether the model must keep exactly to the schema; None: as the value says itself.
 
     Raises:
-        ValueError: A value without a schema, or one whose own `strict` contradicts the argument.
+        ValueError: A value without a schema, one that strict mode does not take, or one whose own `strict` contradicts.
     """
     if isinstance(value, Mapping) and _SCHEMA_KEYS.isdisjoint(value) and _passes_unchanged(value):
         return dict(value)
     spec = _format_spec(value)
-    strict = spec.get("strict") if strict is None else strict
-    function = _tighten({**spec, "parameters": with_root(spec.get("schema", _NO_PARAMETERS))}, strict)
-    function["schema"] = function.pop("parameters")
+    if strict is None:
+        strict = spec.get("strict")
+    elif spec.get("strict", strict) is not strict:
+        raise ValueError(f"strict={strict} contradicts the response format, which says strict={spec['strict']}.")
+    schema = with_root(spec.get("schema", _NO_PARAMETERS))
+    format_spec = {**spec, "schema": strict_schema(schema) if strict else schema}
+    if strict is not None:
+        format_spec["strict"] = strict
     around = value if isinstance(value, Mapping) and "json_schema" in value else {}
-    return {**around, "type": "json_schema", "json_schema": function}
+    return {**around, "type": "json_schema", "json_schema": format_spec}
 
 
 def bind_arguments(
@@ -113,40 +107,58 @@ def bind_arguments(
 ) -> dict[str, Any]:
     """Return the keywords that `bind_tools` binds to a model.
 
-    Args:
-        tools: As in `wire_tools`. Without any, nothing that belongs to tools is bound: several servers answer 400
-            to an empty list, or to a choice among nothing.
-        tool_choice: As in `wire_tool_choice`.
-        strict: For the tools and for `response_format`; None: not said.
-        parallel_tool_calls: Bound only when it is not None.
-        response_format: As in `wire_response_format`; None for none.
-        **kwargs: Bound as they are.
-
-    Returns:
-        The keywords for `bind`.
-
-    Raises:
-        ValueError: As in the three functions above.
-        TypeError: A tool choice of an unknown type.
+    Without tools, nothing that belongs to tools is bound: several servers answer 400 to an empty list, or to a choice
+    among nothing.
     """
     wire = wire_tools(tools, strict=strict)
     found: dict[str, Any] = {}
     if wire:
         found["tools"] = wire
         found["tool_choice"] = wire_tool_choice(tool_choice, wire)
-        found["parallel_tool_calls"] = parallel_tool_calls
+        one_at_a_time = isinstance(tool_choice, Mapping) and tool_choice.get(_ONE_AT_A_TIME) is True
+        found["parallel_tool_calls"] = False if one_at_a_time and parallel_tool_calls is None else parallel_tool_calls
     if response_format is not None:
         found["response_format"] = wire_response_format(response_format, strict)
     return kwargs | {key: value for key, value in found.items() if value is not None}
 
 
-def legal_name(name: str) -> str:
-    """Return a name that the wire accepts for a function or a schema, equal to `name` when that is one.
+def own_names(tools: object) -> dict[str, str]:
+    """Map the wire's name of each function with an illegal name to its own."""
+    if not isinstance(tools, list | tuple):
+        return {}
+    names = [name for tool in tools if (name := _function_name(tool)) and not is_legal(name)]
+    return {wire_name(name): name for name in names}
 
-    OpenAI's reference: letters, digits, underscores and dashes, at most 64 of them. Titles such as "Cat joke" and
-    generic classes such as `Box[int]` break it.
-    """
-    return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64]
+
+def with_wire_names(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a request with legal names for its functions."""
+    if not own_names(parameters.get("tools")):
+        return parameters
+    renamed = {**parameters, "tools": [_renamed(tool) for tool in parameters["tools"]]}
+    choice = parameters.get("tool_choice")
+    if isinstance(choice, Mapping):
+        renamed["tool_choice"] = _renamed(choice)
+        allowed = choice.get("allowed_tools")
+        if isinstance(allowed, Mapping) and isinstance(allowed.get("tools"), list):
+            renamed["tool_choice"] = {
+                **choice,
+                "allowed_tools": {**allowed, "tools": list(map(_renamed, allowed["tools"]))},
+            }
+    return renamed
+
+
+def _function_name(tool: object) -> str:
+    """Return the name of a function, or of the choice of one; other kinds of tools keep whatever name they have."""
+    if not isinstance(tool, Mapping) or tool.get("type") != "function":
+        return ""
+    function = tool.get("function")
+    name = function.get("name") if isinstance(function, Mapping) else None
+    return name if isinstance(name, str) else ""
+
+
+def _renamed(tool: Any) -> Any:
+    name = _function_name(tool)
+    return {**tool, "function": {**tool["function"], "name": wire_name(name)}} if name else tool
 
 
 def _wire_tool(tool: Any, strict: bool | None) -> dict[str, Any]:
@@ -154,32 +166,42 @@ def _wire_tool(tool: Any, strict: bool | None) -> dict[str, Any]:
         return _wire_dict_tool(tool, strict)
     if isinstance(tool, Runnable) and not hasattr(tool, "tool_call_schema"):
         tool = tool.as_tool()
-    wire = _with_strict(convert_to_openai_tool(tool), strict)
+    wire = convert_to_openai_tool(tool)
     if wire["type"] == "custom":
         # langchain-core writes it flat, as OpenAI's Responses API does; Chat Completions nests it.
         wire = {"type": wire.pop("type"), "custom": wire}
     # The attribute, not isinstance: `import langchain_promptrun` need not import langchain_core.tools.
-    return wire | _cache_control(getattr(tool, "extras", None))
+    wire = _with_recursion(wire, getattr(tool, "tool_call_schema", tool))
+    return _finished(wire, strict) | _cache_control(getattr(tool, "extras", None))
 
 
 def _wire_dict_tool(tool: Mapping[str, Any], strict: bool | None) -> dict[str, Any]:
     if _passes_unchanged(tool):
-        return dict(tool)
+        return _nested_custom(tool)
     if tool.get("type") != "function":
-        function = convert_to_openai_function(dict(tool))
-        return _with_strict({"type": "function", "function": function}, strict) | _cache_control(tool)
+        schema = with_root(tool)
+        wire = _with_recursion({"type": "function", "function": convert_to_openai_function(schema)}, schema)
+        return _finished(wire, strict) | _cache_control(tool)
     if "function" in tool:
-        return _with_strict(dict(tool), strict)
+        return _finished(dict(tool), strict)
     # OpenAI's newer Responses API writes the function's keys beside `type`.
     function = {key: tool[key] for key in _FLAT_FUNCTION_KEYS if key in tool}
     around = {key: value for key, value in tool.items() if key not in function}
-    return _with_strict(around | {"function": function}, strict)
+    return _finished(around | {"function": function}, strict)
 
 
 def _passes_unchanged(value: Mapping[str, Any]) -> bool:
-    """Whether a dict says by its type that it is no function and no schema."""
+    """Whether a dict says by its type that it is neither a function nor a schema."""
     kind = value.get("type")
     return isinstance(kind, str) and kind not in {"function", "object"} and value.keys().isdisjoint(_FUNCTION_KEYS)
+
+
+def _nested_custom(tool: Mapping[str, Any]) -> dict[str, Any]:
+    """Nest the body of a custom tool, which the Responses API writes flat."""
+    if tool["type"] != "custom" or "custom" in tool:
+        return dict(tool)
+    body = {key: value for key, value in tool.items() if key not in {"type", "cache_control"}}
+    return {"type": "custom", "custom": body} | _cache_control(tool)
 
 
 def _cache_control(source: object) -> dict[str, Any]:
@@ -188,20 +210,32 @@ def _cache_control(source: object) -> dict[str, Any]:
     return {}
 
 
-def _with_strict(tool: dict[str, Any], strict: bool | None) -> dict[str, Any]:
+def _with_recursion(wire: dict[str, Any], source: Any) -> dict[str, Any]:
+    """Give a function the parameters of a schema that refers to itself, which langchain-core loses."""
+    if isinstance(source, type) and issubclass(source, BaseModel):
+        source = source.model_json_schema()
+    if "function" not in wire or not isinstance(source, Mapping) or not is_recursive(source):
+        return wire
+    parameters = {key: value for key, value in with_root(source).items() if key not in {"title", "description"}}
+    return {**wire, "function": {**wire["function"], "parameters": parameters}}
+
+
+def _finished(tool: dict[str, Any], strict: bool | None) -> dict[str, Any]:
+    """Copy a function with parameters that every vendor takes, and that strict mode takes where it is asked for."""
     if "function" not in tool:
         return tool
-    return tool | {"function": _tighten(tool["function"], strict)}
-
-
-def _tighten(function: Mapping[str, Any], strict: bool | None) -> dict[str, Any]:
-    """Copy a function; with `strict`, rework its parameters as OpenAI's strict mode wants them."""
-    if strict is None:
-        return dict(function)
-    named = {"name": "", "parameters": _NO_PARAMETERS, **function}
+    function = dict(tool["function"])
+    strict = function.get("strict", strict)
+    if isinstance(function.get("parameters"), Mapping):
+        parameters = with_root(function["parameters"])
+        # OpenAI refuses an object without `properties`, as MCP servers describe a tool without arguments.
+        is_object = parameters.get("type") == "object" or not parameters
+        function["parameters"] = {**_NO_PARAMETERS, **parameters} if is_object else parameters
+    if strict is not None:
+        function["strict"] = strict
     if strict:
-        named["parameters"] = standing_alone(named["parameters"])
-    return {**function, **convert_to_openai_function(named, strict=strict)}
+        function["parameters"] = strict_schema(function.get("parameters", _NO_PARAMETERS))
+    return {**tool, "function": function}
 
 
 def _choices(tools: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -228,16 +262,37 @@ def _named(name: object, choices: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def _choice_from_dict(choice: Mapping[str, Any], choices: dict[str, dict[str, Any]]) -> str | dict[str, Any]:
-    """Check the name in OpenAI's `{"type": "function", "function": {"name"}}`; translate shorter notations."""
+    """Translate Anthropic's, Bedrock's and the Responses API's notations; check the name in OpenAI's own."""
     kind = choice.get("type")
-    if choice.keys() == {"type"} and kind in _WORDS:
+    if kind is None:
+        return _converse_choice(choice, choices)
+    if kind in _WORDS and choice.keys() <= {"type", _ONE_AT_A_TIME}:
         return _WORDS[kind]
-    if kind in {"tool", "function"} and "name" in choice:
+    if kind in {"tool", "function", "custom"} and "name" in choice:
         return _named(choice["name"], choices)
-    if kind == "function":
-        function = choice.get("function")
-        _named(function.get("name") if isinstance(function, Mapping) else None, choices)
+    if kind in {"function", "custom"}:
+        body = choice.get(kind)
+        _named(body.get("name") if isinstance(body, Mapping) else None, choices)
+    elif kind in _WORDS or kind == "tool":
+        raise _unknown_choice(choice)
     return dict(choice)
+
+
+def _converse_choice(choice: Mapping[str, Any], choices: dict[str, dict[str, Any]]) -> str | dict[str, Any]:
+    """Translate `{"auto": {}}`, `{"any": {}}` and `{"tool": {"name": ...}}`."""
+    if len(choice) != 1 or not _CONVERSE_CHOICES.issuperset(choice):
+        raise _unknown_choice(choice)
+    ((kind, body),) = choice.items()
+    if kind != "tool":
+        return _WORDS[kind]
+    return _named(body.get("name") if isinstance(body, Mapping) else None, choices)
+
+
+def _unknown_choice(choice: Mapping[str, Any]) -> ValueError:
+    return ValueError(
+        f"`tool_choice` {dict(choice)!r} is in no known notation; give a tool's name, "
+        '"auto", "none", "required", or {"type": "function", "function": {"name": ...}}.'
+    )
 
 
 def _format_spec(value: Any) -> dict[str, Any]:

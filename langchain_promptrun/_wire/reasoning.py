@@ -190,7 +190,7 @@ class _Entry:
                 self._facts[key] = type(value)()
                 entries = self._nested.setdefault(key, _Entries(self._count))
                 text += entries.take(value if isinstance(value, list) else [value], whole=whole)
-            elif value or key not in self._facts:
+            elif (value or key not in self._facts) and value != self._facts.get(key, ...):
                 self._count(len(key) + len(value if isinstance(value, str) else repr(value)))
                 self._facts[key] = value
         return text

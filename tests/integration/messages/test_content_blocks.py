@@ -1,10 +1,14 @@
-"""_content: each block of each dialect becomes the right wire part."""
+"""Each content block of each dialect becomes the right part of a message."""
+
+import base64
 
 import pytest
 from langchain_core.messages import content as v1
 
-from langchain_promptrun._messages.content import content_parts
-from langchain_promptrun.errors import PromptrunInvalidMessageError
+from langchain_promptrun import PromptrunInvalidMessageError
+
+from .sending import parts_of as parts
+from .sending import text
 
 PNG = "iVBORw0KGgoAAAANSUhEUg=="
 PDF = "JVBERi0xLjcK"
@@ -19,15 +23,8 @@ LINKED_FILE = {"type": "file", "file": {"filename": "a.pdf", "file_data": "https
 AUDIO = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
 VIDEO = {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AAAA"}}
 LINKED_VIDEO = {"type": "video_url", "video_url": {"url": "https://a.example/v.mp4"}}
+CONVERSE_IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
 CACHE = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
-
-
-def text(value):
-    return {"type": "text", "text": value}
-
-
-def parts(*blocks):
-    return content_parts(enumerate(blocks))
 
 
 LANGCHAIN_V1 = {
@@ -150,7 +147,7 @@ ANTHROPIC = {
         text("one"),
     ),
 }
-GEMINI_AND_BEDROCK = {
+GEMINI_BEDROCK_AND_MCP = {
     "media image": ({"type": "media", "mime_type": "image/png", "data": PNG}, IMAGE),
     "media video by URI": (
         {"type": "media", "mime_type": "video/mp4", "file_uri": "https://a.example/v.mp4"},
@@ -160,7 +157,7 @@ GEMINI_AND_BEDROCK = {
     "media document": ({"type": "media", "mime_type": "application/pdf", "data": PDF}, FILE),
     "file data": ({"type": "file_data", "file_uri": "https://a.example/a.pdf"}, LINKED_FILE),
     "converse text": ({"text": "hi"}, text("hi")),
-    "converse image": ({"image": {"format": "png", "source": {"bytes": b"\x89PNG\r\n\x1a\n"}}}, None),
+    "converse image": ({"image": {"format": "png", "source": {"bytes": b"\x89PNG\r\n\x1a\n"}}}, CONVERSE_IMAGE),
     "converse document": ({"document": {"format": "pdf", "name": "a.pdf", "source": {"bytes": PDF}}}, NAMED_FILE),
     "converse text document": ({"document": {"format": "txt", "source": {"text": "body"}}}, text("body")),
     "converse document of blocks": ({"document": {"source": {"content": [{"text": "body"}]}}}, text("body")),
@@ -168,36 +165,40 @@ GEMINI_AND_BEDROCK = {
     "converse JSON": ({"json": {"a": 1}}, text('{"a":1}')),
     "typed JSON": ({"type": "json", "json": [1, None]}, text("[1,null]")),
     "MCP image": ({"type": "image", "data": PNG, "mimeType": "image/png"}, IMAGE),
+    "MCP text resource": ({"type": "resource", "resource": {"uri": "demo://a", "text": "body"}}, text("body")),
+    "MCP binary resource": (
+        {"type": "resource", "resource": {"uri": "demo://a", "blob": PDF, "mimeType": "application/pdf"}},
+        FILE,
+    ),
     "MCP audio": ({"type": "audio", "data": "AAAA", "mimeType": "audio/wav"}, AUDIO),
 }
 
 
-@pytest.mark.parametrize(("block", "part"), LANGCHAIN_V1.values(), ids=LANGCHAIN_V1)
-def test_langchain_v1_blocks(block, part):
+ALL_TABLES = {
+    f"{dialect}, {name}": row
+    for dialect, table in {
+        "v1": LANGCHAIN_V1,
+        "v0": LANGCHAIN_V0,
+        "OpenAI": OPENAI,
+        "Anthropic": ANTHROPIC,
+        "other": GEMINI_BEDROCK_AND_MCP,
+    }.items()
+    for name, row in table.items()
+}
+each_block = pytest.mark.parametrize(("block", "part"), ALL_TABLES.values(), ids=ALL_TABLES)
+
+
+@each_block
+def test_content_block_becomes_its_wire_part(block, part):
     assert parts(block) == [part]
 
 
-@pytest.mark.parametrize(("block", "part"), LANGCHAIN_V0.values(), ids=LANGCHAIN_V0)
-def test_langchain_v0_blocks(block, part):
-    assert parts(block) == [part]
+@each_block
+def test_content_block_keeps_its_cache_marker(block, part):
+    assert parts({**block, **CACHE}) == [{**part, **CACHE}]
 
 
-@pytest.mark.parametrize(("block", "part"), OPENAI.values(), ids=OPENAI)
-def test_openai_parts(block, part):
-    assert parts(block) == [part]
-
-
-@pytest.mark.parametrize(("block", "part"), ANTHROPIC.values(), ids=ANTHROPIC)
-def test_anthropic_blocks(block, part):
-    assert parts(block) == [part]
-
-
-@pytest.mark.parametrize(("block", "part"), GEMINI_AND_BEDROCK.values(), ids=GEMINI_AND_BEDROCK)
-def test_gemini_bedrock_and_mcp_blocks(block, part):
-    assert parts(block) == [part or {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}]
-
-
-def test_a_search_result_is_sent_as_its_title_source_and_texts():
+def test_search_result_block_becomes_title_source_and_texts():
     block = {
         "type": "search_result",
         "title": "T",
@@ -208,38 +209,29 @@ def test_a_search_result_is_sent_as_its_title_source_and_texts():
     assert parts({"type": "search_result"}) == []
 
 
-def test_empty_texts_never_go_out():
+def test_empty_text_block_is_left_out():
     empty = ["", text(""), {"type": "text"}, {"type": "text", "text": None}, {"type": "input_text", "text": ""}]
     assert parts(*empty, "a", text(" ")) == [text("a"), text(" ")]
 
 
-ALL_TABLES = {**LANGCHAIN_V0, **LANGCHAIN_V1, **OPENAI, **ANTHROPIC, **GEMINI_AND_BEDROCK}
-
-
-@pytest.mark.parametrize("block", [block for block, _ in ALL_TABLES.values()], ids=ALL_TABLES)
-def test_cache_markers_stay_on_every_kind_of_block(block):
-    unmarked = parts(block)
-    assert parts({**block, **CACHE}) == [*unmarked[:-1], {**unmarked[-1], **CACHE}]
-
-
 @pytest.mark.parametrize("key", ["cache_control", "prompt_cache_breakpoint"])
-def test_cache_markers_in_extras_are_found(key):
+def test_cache_marker_in_extras_is_found(key):
     marker = {"type": "ephemeral"}
     assert parts({**text("hi"), "extras": {key: marker, "signature": "s"}}) == [{**text("hi"), key: marker}]
 
 
-def test_the_marker_of_an_empty_text_moves_to_the_part_before_it():
+def test_cache_marker_of_an_empty_text_moves_to_the_part_before_it():
     assert parts("a", {**text(""), **CACHE}) == [{**text("a"), **CACHE}]
     assert parts({**text(""), **CACHE}) == []
 
 
-def test_a_cache_point_of_bedrock_marks_the_part_before_it():
+def test_cache_point_of_bedrock_marks_the_part_before_it():
     for ttl in ({}, {"ttl": "1h"}):
         marked = {**text("a"), "cache_control": {"type": "ephemeral", **ttl}}
         assert parts(text("a"), {"cachePoint": {"type": "default", **ttl}}) == [marked]
 
 
-def test_marking_leaves_the_callers_own_parts_alone():
+def test_cache_marker_leaves_the_callers_own_part_alone():
     own = {"type": "odd"}
     assert parts({"type": "non_standard", "value": own, **CACHE}) == [{**own, **CACHE}]
     assert own == {"type": "odd"}
@@ -274,19 +266,169 @@ UNSENDABLE = {
     "block of another kind": (5, ".content[1] is of type int, not a content block"),
     "content of another kind": ({"type": "search_result", "content": 5}, ".content[1].content is of type int, not a"),
     "non-standard value": ({"type": "non_standard", "value": 1}, ".content[1] is a non_standard block whose value"),
+    "audio by id": ({"type": "audio", "file_id": "f"}, ".content[1] is audio that cannot be sent by file id"),
+    "video by id": ({"type": "video", "file_id": "f"}, ".content[1] is a video that cannot be sent by file id"),
+    "image of no type": ({"type": "image", "base64": "AAAA"}, ".content[1] is an image in base64 without a mime_type"),
+    "audio of no type": ({"type": "audio", "base64": "AAAA"}, ".content[1] is audio in base64 without a mime_type"),
+    "file of no data": ({"type": "file", "file": {"path": "a"}}, ".content[1] is a file block without `file_data`"),
+    "resource of nothing": ({"type": "resource"}, ".content[1] is a resource block without a `resource`"),
     "NaN in JSON": ({"type": "json", "json": {"a": float("nan")}}, ".content[1].a is NaN"),
 }
 
 
 @pytest.mark.parametrize(("block", "problem"), UNSENDABLE.values(), ids=UNSENDABLE)
-def test_what_cannot_be_sent_is_an_error_that_names_its_place(block, problem):
+def test_unsendable_block_raises_an_error_that_names_its_place(block, problem):
     with pytest.raises(PromptrunInvalidMessageError) as caught:
         parts("before", block)
-    assert f"{caught.value.path} {caught.value.args[0]}".startswith(problem)
+    assert str(caught.value).startswith(f"messages[0]{problem}")
 
 
-def test_the_error_for_an_unknown_type_tells_what_is_accepted_and_the_way_out():
+def test_unknown_block_type_error_tells_what_is_accepted_and_the_way_out():
     with pytest.raises(
         PromptrunInvalidMessageError, match=r"accepted types: audio, .*text-plain, .*\"non_standard\", \"value\""
     ):
         parts({"type": "hologram"})
+
+
+# Formats, mime types and file names
+
+
+@pytest.mark.parametrize(
+    ("mime_type", "wire_format"),
+    [
+        ("audio/wav", "wav"),
+        ("audio/x-wav", "wav"),
+        ("audio/wave", "wav"),
+        ("audio/vnd.wave", "wav"),
+        ("audio/mpeg", "mp3"),
+        ("audio/mp3", "mp3"),
+        ("audio/mpga", "mp3"),
+        ("audio/pcm", "pcm16"),
+        ("AUDIO/MPEG", "mp3"),
+        ("audio/mp4", "m4a"),
+        ("audio/x-m4a", "m4a"),
+        ("audio/flac", "flac"),
+        ("audio/x-flac", "flac"),
+        ("audio/ogg; codecs=opus", "ogg"),
+        ("audio/webm", "webm"),
+        ("audio/L16", "pcm16"),
+        ("audio/L16;codec=pcm;rate=24000", "pcm16"),
+        ("audio/amr", "amr"),
+    ],
+)
+def test_audio_block_has_the_format_of_its_mime_type(mime_type, wire_format):
+    part = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": wire_format}}
+    assert parts({"type": "audio", "base64": "AAAA", "mime_type": mime_type}) == [part]
+    assert parts({"type": "audio", "url": f"data:{mime_type};base64,AAAA"}) == [part]
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("data:application/pdf;base64,AAAA", "file.pdf"),
+        ("data:text/plain;base64,AAAA", "file.txt"),
+        ("data:text/markdown;base64,AAAA", "file.md"),
+        ("data:image/png;base64,AAAA", "file.png"),
+        ("data:text/csv;charset=utf-8;base64,AAAA", "file.csv"),
+        ("data:application/octet-stream;base64,AAAA", "file.bin"),
+        ("data:application/vnd.oasis.opendocument.text;base64,AAAA", "file"),
+        ("https://a.example/docs/report.pdf?sig=x/y.z#page=2", "report.pdf"),
+        ("https://a.example/download", "file"),
+    ],
+)
+def test_file_block_without_a_name_is_named_by_its_address(address, name):
+    assert parts({"type": "file", "url": address})[0]["file"] == {"filename": name, "file_data": address}
+
+
+OFFICE = "application/vnd.openxmlformats-officedocument"
+
+
+@pytest.mark.parametrize(
+    ("mime_type", "extension"),
+    [
+        ("application/json", "json"),
+        ("application/msword", "doc"),
+        ("application/pdf", "pdf"),
+        ("application/rtf", "rtf"),
+        ("application/vnd.ms-excel", "xls"),
+        ("application/vnd.ms-powerpoint", "ppt"),
+        (f"{OFFICE}.presentationml.presentation", "pptx"),
+        (f"{OFFICE}.spreadsheetml.sheet", "xlsx"),
+        (f"{OFFICE}.wordprocessingml.document", "docx"),
+        ("application/xml", "xml"),
+        ("application/zip", "zip"),
+        ("image/jpeg", "jpg"),
+        ("image/svg+xml", "svg"),
+        ("text/csv", "csv"),
+        ("text/html", "html"),
+        ("text/markdown", "md"),
+        ("text/plain", "txt"),
+    ],
+)
+def test_document_block_has_the_extension_of_its_type_and_the_type_of_its_format(mime_type, extension):
+    file = parts({"type": "file", "base64": "AAAA", "mime_type": mime_type})[0]["file"]
+    assert file == {"filename": f"file.{extension}", "file_data": f"data:{mime_type};base64,AAAA"}
+    assert parts({"document": {"format": extension, "source": {"bytes": "AAAA"}}})[0]["file"] == file
+
+
+@pytest.mark.parametrize(
+    ("kind", "extension", "mime_type"),
+    [
+        ("image", "png", "image/png"),
+        ("image", "jpeg", "image/jpeg"),
+        ("image", "gif", "image/gif"),
+        ("image", "webp", "image/webp"),
+        ("video", "mp4", "video/mp4"),
+        ("video", "mov", "video/quicktime"),
+        ("video", "mkv", "video/x-matroska"),
+        ("video", "webm", "video/webm"),
+        ("video", "odd", "video/mp4"),
+    ],
+)
+def test_converse_block_has_the_mime_type_of_its_format(kind, extension, mime_type):
+    [part] = parts({kind: {"format": extension, "source": {"bytes": "AAAA"}}})
+    assert part[part["type"]]["url"] == f"data:{mime_type};base64,AAAA"
+
+
+@pytest.mark.parametrize(
+    ("kind", "start", "mime_type"),
+    [
+        ("image", b"\x89PNG\r\n\x1a\n" + bytes(8), "image/png"),
+        ("image", b"\xff\xd8\xff\xe0" + bytes(8), "image/jpeg"),
+        ("image", b"GIF89a" + bytes(8), "image/gif"),
+        ("image", b"RIFF\x00\x00\x00\x00WEBP", "image/webp"),
+        ("video", b"\x00\x00\x00\x20ftypisom", "video/mp4"),
+        ("video", b"RIFF\x00\x00\x00\x00AVI ", "video/x-msvideo"),
+        ("file", b"RIFF\x00\x00\x00\x00AVI ", "application/octet-stream"),
+        ("file", b"%PDF-1.7" + bytes(8), "application/pdf"),
+        ("file", b"anything", "application/octet-stream"),
+    ],
+)
+def test_media_block_without_a_mime_type_is_told_by_its_first_bytes(kind, start, mime_type):
+    [part] = parts({"type": kind, "base64": base64.b64encode(start).decode()})
+    inner = part[part["type"]]
+    assert (inner.get("url") or inner.get("file_data")).startswith(f"data:{mime_type};base64,")
+
+
+@pytest.mark.parametrize(
+    ("start", "wire_format"),
+    [
+        (b"RIFF\x00\x00\x00\x00WAVE", "wav"),
+        (b"ID3\x04\x00\x00", "mp3"),
+        (b"OggS\x00\x02", "ogg"),
+        (b"fLaC\x00\x00", "flac"),
+    ],
+)
+def test_audio_block_without_a_mime_type_is_told_by_its_first_bytes(start, wire_format):
+    [part] = parts({"type": "audio", "base64": base64.b64encode(start).decode()})
+    assert part["input_audio"]["format"] == wire_format
+
+
+def test_media_block_with_a_data_url_is_not_wrapped_twice():
+    block = {"type": "image", "base64": PNG_URL, "mime_type": "image/jpeg"}
+    assert parts(block) == [IMAGE]
+
+
+@pytest.mark.parametrize("place", [{"base64": "AAAA"}, {"url": "https://a.example/a.pdf"}])
+def test_file_block_with_data_or_url_goes_before_its_id(place):
+    assert "file_id" not in parts({"type": "file", "file_id": "f", **place})[0]["file"]

@@ -1,4 +1,4 @@
-"""_payload: messages in, JSON out."""
+"""Conversations in, the messages of a request out."""
 
 import builtins
 import enum
@@ -29,17 +29,14 @@ from langchain_core.messages import (
 )
 from pydantic import BaseModel
 
-from langchain_promptrun._messages.conversation import wire_messages
-from langchain_promptrun._wire.json import dumps, loads
+from langchain_promptrun import PromptrunError, PromptrunInvalidMessageError
+
+from .sending import sent, text
 
 CACHE = {"cache_control": {"type": "ephemeral"}}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 FILE = {"type": "file", "file": {"filename": "file.pdf", "file_data": "data:application/pdf;base64,AAAA"}}
 ATTACHED = "(attached to the next message)"
-
-
-def text(value):
-    return {"type": "text", "text": value}
 
 
 def call(call_id, name="add", **args):
@@ -56,11 +53,6 @@ def result(call_id, content="3", **fields):
 
 def wire_result(call_id, content="3"):
     return {"role": "tool", "tool_call_id": call_id, "content": content}
-
-
-def wired(*messages, **settings):
-    """What reaches the wire: through JSON and back."""
-    return json.loads(dumps(wire_messages(messages, **settings)))
 
 
 # Types and roles
@@ -81,51 +73,47 @@ def wired(*messages, **settings):
         (ChatMessageChunk("x", role="critic"), "critic"),
     ],
 )
-def test_each_type_of_message_has_its_role(message, role):
-    assert wired(message) == [{"role": role, "content": "x"}]
+def test_message_of_each_type_has_its_role(message, role):
+    assert sent(message) == [{"role": role, "content": "x"}]
 
 
 @pytest.mark.parametrize("kind", [ToolMessage, ToolMessageChunk])
-def test_a_tools_result_names_its_call(kind):
-    assert wired(calls("c1"), kind("3", tool_call_id="c1", name="add"))[1] == wire_result("c1")
+def test_tool_message_names_its_call(kind):
+    assert sent(calls("c1"), kind("3", tool_call_id="c1", name="add"))[1] == wire_result("c1")
 
 
 @pytest.mark.parametrize("kind", [FunctionMessage, FunctionMessageChunk])
-def test_a_function_message_is_named_even_when_names_are_not_sent(kind):
+def test_function_message_is_named_even_when_names_are_not_sent(kind):
     expected = [{"role": "function", "content": "3", "name": "add"}]
-    assert wired(kind("3", name="add")) == wired(kind("3", name="add"), send_names=False) == expected
+    assert sent(kind("3", name="add")) == sent(kind("3", name="add"), send_names=False) == expected
 
 
-def test_a_chat_message_of_role_tool_is_a_tools_result():
+def test_chat_message_of_role_tool_is_a_tool_result():
     message = ChatMessage("3", role="tool", additional_kwargs={"tool_call_id": "c1"})
-    assert wired(calls("c1"), message, HumanMessage("go on"))[1] == wire_result("c1")
+    assert sent(calls("c1"), message, HumanMessage("go on"))[1] == wire_result("c1")
 
 
-def test_a_users_own_subclass_is_sent_as_its_base():
+def test_message_of_a_users_own_subclass_is_sent_as_its_base():
     class Question(HumanMessage):
         urgent: bool = True
 
-    assert wired(Question("x")) == [{"role": "user", "content": "x"}]
+    assert sent(Question("x")) == [{"role": "user", "content": "x"}]
 
 
-def test_a_message_that_cannot_be_sent_is_named_with_its_position():
+def test_message_of_an_unknown_type_raises_an_error_with_its_position():
     with pytest.raises(
         ValueError, match=r"^messages\[1\] is a RemoveMessage, which cannot be sent; accepted types: AI"
     ):
-        wire_messages([HumanMessage("x"), RemoveMessage(id="1")])
+        sent(HumanMessage("x"), RemoveMessage(id="1"))
     with pytest.raises(ValueError, match=r"^messages\[0\] is a BaseMessage, "):
-        wire_messages([BaseMessage(content="x", type="odd")])
-
-
-def test_an_empty_conversation_is_empty():
-    assert wired() == []
+        sent(BaseMessage(content="x", type="odd"))
 
 
 # Names
 
 
 @pytest.mark.parametrize(
-    ("name", "sent"),
+    ("name", "legal"),
     [
         ("example_user", True),
         ("A-1_b", True),
@@ -138,14 +126,14 @@ def test_an_empty_conversation_is_empty():
     ],
 )
 @pytest.mark.parametrize("kind", [HumanMessage, AIMessage, SystemMessage])
-def test_a_name_is_sent_when_it_is_legal(kind, name, sent):
+def test_message_name_is_sent_when_it_is_legal(kind, name, legal):
     for message in (kind("x", name=name), kind("x", additional_kwargs={"name": name})):
-        assert wired(message)[0].get("name") == (name if sent else None)
-        assert "name" not in wired(message, send_names=False)[0]
+        assert sent(message)[0].get("name") == (name if legal else None)
+        assert "name" not in sent(message, send_names=False)[0]
 
 
-def test_names_stand_beside_tool_calls():
-    assert wired(calls("c1", name="agent"))[0]["name"] == "agent"
+def test_message_name_stands_beside_tool_calls():
+    assert sent(calls("c1", name="agent"))[0]["name"] == "agent"
 
 
 # Content
@@ -166,38 +154,38 @@ def test_names_stand_beside_tool_calls():
         ([IMAGE], [IMAGE]),
     ],
 )
-def test_one_plain_text_is_a_string_and_anything_else_parts(kind, content, expected):
-    assert wired(kind(content)) == [{"role": wired(kind("x"))[0]["role"], "content": expected}]
+def test_message_content_of_one_plain_text_is_a_string_and_else_parts(kind, content, expected):
+    assert sent(kind(content)) == [{"role": sent(kind("x"))[0]["role"], "content": expected}]
 
 
 @pytest.mark.parametrize("kind", [SystemMessage, HumanMessage, AIMessage])
-def test_the_text_of_another_message_is_a_text(kind):
+def test_message_content_may_be_the_text_of_another_message(kind):
     """`message.text` is a subclass of str."""
     message = kind("x")
     message.content = AIMessage("hello").text
-    assert wired(message)[0]["content"] == "hello"
+    assert sent(message)[0]["content"] == "hello"
     tool = result("c1")
     tool.content = message.content
-    assert wired(calls("c1"), tool)[1] == wire_result("c1", "hello")
+    assert sent(calls("c1"), tool)[1] == wire_result("c1", "hello")
 
 
-def test_the_callers_messages_are_not_changed():
+def test_message_conversion_leaves_the_callers_messages_alone():
     message = HumanMessage([{**text("a"), "extras": CACHE}, IMAGE], additional_kwargs={"cache_control": 1})
     turn = calls("c1", None, additional_kwargs={"tool_call_extras": {"c1": {"x": 1}}})
     before = message.model_dump_json(), turn.model_dump_json()
-    wired(message, turn)
+    sent(message, turn)
     assert (message.model_dump_json(), turn.model_dump_json()) == before
 
 
-def test_cache_markers_reach_the_wire_on_every_kind_of_message():
+def test_message_of_every_kind_keeps_its_cache_markers():
     marked = [{**text("a"), **CACHE}]
     kinds = [SystemMessage(marked), HumanMessage(marked), AIMessage(marked), calls("c1"), result("c1", marked)]
-    assert [message["content"] for message in wired(*kinds) if message["content"]] == [marked] * 4
+    assert [message["content"] for message in sent(*kinds) if message["content"]] == [marked] * 4
 
 
-def test_a_cache_marker_of_the_message_stands_on_its_last_part():
+def test_message_cache_marker_stands_on_its_last_part():
     kwargs = {"additional_kwargs": CACHE}
-    system, human, _, tool = wired(
+    system, human, _, tool = sent(
         SystemMessage("a", **kwargs),
         HumanMessage([IMAGE, text("b")], **kwargs),
         calls("c1"),
@@ -208,23 +196,23 @@ def test_a_cache_marker_of_the_message_stands_on_its_last_part():
     assert tool["content"] == [{**text("c"), **CACHE}]
 
 
-def test_langchains_own_keys_stay_here():
+def test_message_keys_of_langchain_stay_here():
     kwargs = {"lc_source": "summary", "lc_data": {"a": 1}, "anything": "else"}
     messages = [
         kind("x", additional_kwargs=kwargs, response_metadata={"secret": 1}, id="run-1")
         for kind in (SystemMessage, HumanMessage, AIMessage)
     ]
-    assert wired(*messages) == [{"role": role, "content": "x"} for role in ("system", "user", "assistant")]
+    assert sent(*messages) == [{"role": role, "content": "x"} for role in ("system", "user", "assistant")]
 
 
-def test_an_unknown_block_is_named_with_its_message_and_its_place_in_it():
+def test_message_with_an_unknown_block_raises_an_error_with_both_places():
     with pytest.raises(ValueError, match=r"^messages\[1\]\.content\[2\] is a content block of type 'hologram'"):
-        wire_messages([HumanMessage("x"), HumanMessage(["a", "b", {"type": "hologram"}])])
+        sent(HumanMessage("x"), HumanMessage(["a", "b", {"type": "hologram"}]))
 
 
-def test_a_part_of_the_callers_own_passes_unchanged():
+def test_message_part_of_the_callers_own_passes_unchanged():
     part = {"type": "hologram", "hologram": {"deep": [1, None]}}
-    assert wired(HumanMessage([text("a"), {"type": "non_standard", "value": part}]))[0]["content"] == [text("a"), part]
+    assert sent(HumanMessage([text("a"), {"type": "non_standard", "value": part}]))[0]["content"] == [text("a"), part]
 
 
 # Results of tools
@@ -247,13 +235,13 @@ def test_a_part_of_the_callers_own_passes_unchanged():
         ([{"type": "search_result", "title": "T", "content": [text("x")]}], [text("T"), text("x")]),
     ],
 )
-def test_a_tools_result_of_texts_and_data(content, expected):
-    assert wired(calls("c1"), result("c1", content)) == [wired(calls("c1"))[0], wire_result("c1", expected)]
+def test_tool_result_of_texts_and_data_is_sent(content, expected):
+    assert sent(calls("c1"), result("c1", content)) == [sent(calls("c1"))[0], wire_result("c1", expected)]
 
 
-def test_artifact_status_and_name_are_not_sent():
+def test_tool_result_keeps_artifact_status_and_name_here():
     message = result("c1", "Error: no b", status="error", artifact={"big": object()}, name="add")
-    assert wired(calls("c1"), message)[1] == wire_result("c1", "Error: no b")
+    assert sent(calls("c1"), message)[1] == wire_result("c1", "Error: no b")
 
 
 @pytest.mark.parametrize(
@@ -270,23 +258,23 @@ def test_artifact_status_and_name_are_not_sent():
         ),
     ],
 )
-def test_media_of_a_result_go_out_in_a_user_message_of_their_own(block, part):
+def test_tool_result_media_go_out_in_a_user_message_of_their_own(block, part):
     label = text("Attached to the result of tool call c1:")
     for rest in ([], [HumanMessage("and?")]):
-        messages = wired(calls("c1"), result("c1", [block]), *rest)
+        messages = sent(calls("c1"), result("c1", [block]), *rest)
         assert messages[1:3] == [wire_result("c1", ATTACHED), {"role": "user", "content": [label, part]}]
-        assert messages[3:] == wired(*rest)
+        assert messages[3:] == (sent(*rest) if rest else [])
 
 
-def test_media_of_several_results_wait_for_the_last_result():
-    messages = wired(calls("c1", "c2", "c3"), result("c1", [IMAGE]), result("c2"), result("c3", [text("pdf"), FILE]))
+def test_tool_result_media_wait_for_the_last_result():
+    messages = sent(calls("c1", "c2", "c3"), result("c1", [IMAGE]), result("c2"), result("c3", [text("pdf"), FILE]))
     assert messages[1:4] == [wire_result("c1", ATTACHED), wire_result("c2"), wire_result("c3", "pdf")]
     labels = [text(f"Attached to the result of tool call {name}:") for name in ("c1", "c3")]
     assert messages[4:] == [{"role": "user", "content": [labels[0], IMAGE, labels[1], FILE]}]
 
 
-def test_media_of_a_late_result_go_out_right_after_it():
-    messages = wired(calls("c1"), HumanMessage("wait"), result("c1", [IMAGE]), HumanMessage("go"))
+def test_tool_result_media_of_a_late_result_go_out_right_after_it():
+    messages = sent(calls("c1"), HumanMessage("wait"), result("c1", [IMAGE]), HumanMessage("go"))
     assert [message["content"] for message in messages[2:]] == [
         ATTACHED,
         [text("Attached to the result of tool call c1:"), IMAGE],
@@ -294,19 +282,19 @@ def test_media_of_a_late_result_go_out_right_after_it():
     ]
 
 
-def test_media_of_an_answer_go_out_after_the_results_of_its_calls():
+def test_answer_media_go_out_after_the_results_of_its_calls():
     turn = AIMessage([text("A cat."), IMAGE], tool_calls=[call("c1")])
-    roles = [message["role"] for message in wired(turn, result("c1"), AIMessage("Done."))]
+    roles = [message["role"] for message in sent(turn, result("c1"), AIMessage("Done."))]
     assert roles == ["assistant", "tool", "user", "assistant"]
     label = text("Attached to the assistant's message:")
-    assert wired(AIMessage([IMAGE]), HumanMessage("Nice.")) == [
+    assert sent(AIMessage([IMAGE]), HumanMessage("Nice.")) == [
         {"role": "assistant", "content": ATTACHED},
         {"role": "user", "content": [label, IMAGE]},
         {"role": "user", "content": "Nice."},
     ]
 
 
-def test_results_in_a_user_message_become_results():
+def test_tool_result_in_a_user_message_becomes_a_result():
     """Anthropic's histories carry them so."""
     human = HumanMessage(
         [
@@ -317,7 +305,7 @@ def test_results_in_a_user_message_become_results():
             text("After."),
         ]
     )
-    assert wired(calls("c1", "c2", "c3"), human)[1:] == [
+    assert sent(calls("c1", "c2", "c3"), human)[1:] == [
         wire_result("c1", "green"),
         wire_result("c2", [{**text("red"), **CACHE}]),
         wire_result("c3", ""),
@@ -326,167 +314,182 @@ def test_results_in_a_user_message_become_results():
     ]
 
 
-def test_a_user_message_of_results_alone_is_no_user_message():
+def test_tool_result_alone_in_a_user_message_leaves_no_user_message():
     human = HumanMessage([{"type": "tool_result", "tool_use_id": "c1", "content": "green"}])
-    assert wired(calls("c1"), human)[1:] == [wire_result("c1", "green")]
+    assert sent(calls("c1"), human)[1:] == [wire_result("c1", "green")]
 
 
-def test_data_that_json_cannot_carry_names_its_place_in_a_result():
+def test_tool_result_that_json_cannot_carry_names_its_place():
     human = HumanMessage(["x", {"type": "tool_result", "tool_use_id": "c1", "content": [{"a": math.nan}]}])
     with pytest.raises(ValueError, match=r"^messages\[1\]\.content\[1\]\.content\[0\]\.a is NaN"):
-        wire_messages([calls("c1"), human])
+        sent(calls("c1"), human)
 
 
 @pytest.mark.parametrize(
     ("data", "expected"),
     [([{"type": "odd", "a": 1}], '{"type":"odd","a":1}'), ({"a": 1}, '{"a":1}'), (0, "0"), ([1], "1"), (None, "")],
 )
-def test_data_in_a_result_of_anthropics_kind_goes_out_as_its_json(data, expected):
+def test_tool_result_data_of_anthropics_kind_goes_out_as_its_json(data, expected):
     human = HumanMessage([{"type": "tool_result", "tool_use_id": "c1", "content": data}])
-    assert wired(calls("c1"), human)[1] == wire_result("c1", expected)
+    assert sent(calls("c1"), human)[1] == wire_result("c1", expected)
 
 
-def test_a_result_whose_id_is_no_text_names_its_place():
+def test_tool_result_whose_id_is_no_text_names_its_place():
     human = HumanMessage([{"type": "tool_result", "tool_use_id": 5, "content": "x"}])
     with pytest.raises(ValueError, match=r"^messages\[1\]\.content\[0\]\.tool_use_id is of type int, not a string"):
-        wire_messages([calls("c1"), human])
+        sent(calls("c1"), human)
 
 
 # Calls and results belong together
 
 
-def test_odd_ids_pass_unchanged():
+def test_tool_call_with_an_odd_id_passes_unchanged():
     odd = "toolu_" + "x" * 300 + " é/🙂"
-    messages = wired(calls(odd, "1"), result("1"), result(odd))
+    messages = sent(calls(odd, "1"), result("1"), result(odd))
     assert [tool["id"] for tool in messages[0]["tool_calls"]] == [odd, "1"]
     assert [message["tool_call_id"] for message in messages[1:]] == ["1", odd]
 
 
 @pytest.mark.parametrize("missing", [None, ""])
-def test_calls_without_ids_get_unique_ones_that_their_results_share(missing):
-    messages = wired(calls(missing, missing), result(""), result(""), calls(missing), result("whatever"))
+def test_tool_call_without_an_id_gets_a_unique_one_that_its_result_shares(missing):
+    messages = sent(calls(missing, missing), result(""), result(""), calls(missing), result("whatever"))
     ids = [tool["id"] for message in messages for tool in message.get("tool_calls", [])]
     assert len(set(ids)) == 3
     assert all(ids)
     assert [message["tool_call_id"] for message in messages if message["role"] == "tool"] == ids
 
 
-def test_results_of_calls_without_ids_are_matched_by_name_first():
+def test_tool_result_of_a_call_without_an_id_is_matched_by_name_first():
     turn = AIMessage("", tool_calls=[call(None, "add"), call(None, "sub")])
-    messages = wired(turn, result("", name="sub"), result("", name="add"))
+    messages = sent(turn, result("", name="sub"), result("", name="add"))
     ids = [tool["id"] for tool in messages[0]["tool_calls"]]
     assert [message["tool_call_id"] for message in messages[1:]] == ids[::-1]
 
 
-def test_results_that_name_their_call_are_not_taken_for_those_of_calls_without_ids():
-    messages = wired(calls("c1", None), result("c1"), result(""))
+def test_tool_result_that_names_its_call_answers_no_call_without_an_id():
+    messages = sent(calls("c1", None), result("c1"), result(""))
     missing = messages[0]["tool_calls"][1]["id"]
     assert [message["tool_call_id"] for message in messages[1:]] == ["c1", missing]
-    late = wired(calls("c1", None), HumanMessage("wait"), result("c1"), result(""))
+    late = sent(calls("c1", None), HumanMessage("wait"), result("c1"), result(""))
     assert [message["tool_call_id"] for message in late[2:]] == ["c1", missing]
 
 
-def test_synthesised_ids_do_not_change_as_the_conversation_grows():
+def test_tool_call_ids_that_were_made_do_not_change_as_the_conversation_grows():
     history = [HumanMessage("x"), calls(None), result("")]
-    assert wired(*history, AIMessage("3"), HumanMessage("y"))[:3] == wired(*history)
+    assert sent(*history, AIMessage("3"), HumanMessage("y"))[:3] == sent(*history)
 
 
-def test_a_result_without_an_id_is_an_error_when_every_call_has_one():
+def test_tool_result_without_an_id_raises_when_every_call_has_one():
     with pytest.raises(ValueError, match=r"^messages\[1\] is a tool's result without a tool_call_id"):
-        wire_messages([calls("c1"), result("")])
+        sent(calls("c1"), result(""))
 
 
-def test_a_result_before_any_call_is_an_error_that_names_its_id():
+def test_tool_result_before_any_call_raises_an_error_with_its_id():
     with pytest.raises(ValueError, match=r"^messages\[1\] is the result of tool call 'c1', but no assistant message"):
-        wire_messages([HumanMessage("x"), result("c1")])
+        sent(HumanMessage("x"), result("c1"))
 
 
-def test_a_result_of_an_unknown_id_is_sent_after_some_call():
-    assert wired(calls("c1"), result("c1"), result("c9"))[2] == wire_result("c9")
-    assert wired(calls("c1"), result("c1"), AIMessage([text("x")]), result("c9"))[3] == wire_result("c9")
+@pytest.mark.parametrize(
+    ("turn", "known"),
+    [
+        (calls("c1", "c2"), ["'c1', 'c2'"]),
+        (AIMessage("", invalid_tool_calls=[{"name": "f", "args": "{", "id": "c1", "error": None}]), ["'c1'"]),
+        (AIMessage("", additional_kwargs={"server_tool_calls": [{"id": "s1", "type": "x", "x": {}}]}), ["'s1'"]),
+    ],
+)
+def test_tool_result_of_an_unknown_id_raises_an_error_that_names_both(turn, known):
+    with pytest.raises(PromptrunInvalidMessageError, match=r"^messages\[1\] is the result of tool call 'c9'") as caught:
+        sent(turn, result("c9"))
+    assert all(name in str(caught.value) for name in known)
+    assert isinstance(caught.value, PromptrunError)
+    assert isinstance(caught.value, ValueError)
+
+
+def test_tool_result_answers_the_deprecated_function_call_whatever_its_id():
     function = AIMessage("", additional_kwargs={"function_call": {"name": "add", "arguments": "{}"}})
-    assert wired(function, result("c9"))[1] == wire_result("c9")
+    assert sent(function, result("c9"))[1] == wire_result("c9")
 
 
 @pytest.mark.parametrize("after", [HumanMessage("x"), AIMessage("x"), SystemMessage("x"), ChatMessage("x", role="y")])
-def test_a_call_without_a_result_is_an_error_that_names_its_id(after):
+def test_tool_call_without_a_result_raises_an_error_with_its_id(after):
     expected = r"^messages\[1\]\.tool_calls\[1\] calls tool 'add' with id 'c2', and no later message has the result"
     with pytest.raises(ValueError, match=expected):
-        wire_messages([HumanMessage("x"), calls("c1", "c2"), result("c1"), after])
+        sent(HumanMessage("x"), calls("c1", "c2"), result("c1"), after)
 
 
 def invalid(call_id):
     return {"name": "add", "args": "{", "id": call_id, "error": None, "type": "invalid_tool_call"}
 
 
-BROKEN = {"id": "c2", "type": "function", "function": {"name": "add", "arguments": "{"}}
+BROKEN = {"id": "c2", "type": "function", "function": {"name": "add", "arguments": '{"invalid_arguments":"{"}'}}
 OPEN_ENDS = [[], [HumanMessage("go on")], [HumanMessage("go on"), AIMessage("Done."), HumanMessage("thanks")]]
 
 
 @pytest.mark.parametrize("after", OPEN_ENDS, ids=len)
 @pytest.mark.parametrize("extras", [{}, {"refusal": "No."}])
 @pytest.mark.parametrize("content", ["half", "", [text("half")], [], [text("half"), invalid("c2")]])
-def test_an_invalid_call_without_a_result_is_left_out(content, extras, after):
+def test_invalid_tool_call_without_a_result_is_left_out(content, extras, after):
     """No tool runs it, so no result will ever come."""
     turn = AIMessage(content, invalid_tool_calls=[invalid("c2")], additional_kwargs=extras)
-    said = {"role": "assistant", "content": "half" if content else "", **extras}
-    assert wired(HumanMessage("x"), turn, *after)[1:] == [said, *wired(*after)]
+    said = {"role": "assistant", "content": "half" if content else None if extras else "", **extras}
+    expected = [said, *(sent(*after) if after else [])]
+    assert sent(HumanMessage("x"), turn, *after)[1:] == expected
 
 
 @pytest.mark.parametrize("after", OPEN_ENDS, ids=len)
-def test_an_invalid_call_beside_a_valid_one_is_left_out(after):
+def test_invalid_tool_call_beside_a_valid_one_is_left_out(after):
     turn = AIMessage("", tool_calls=[call("c1")], invalid_tool_calls=[invalid("c2"), invalid(None)])
-    expected = wired(calls("c1"), result("c1"), *after)
-    assert wired(turn, result("c1"), *after) == expected
-    assert wired(turn.model_copy(update={"content": [text("")]}), result("c1"), *after) == expected
+    expected = sent(calls("c1"), result("c1"), *after)
+    assert sent(turn, result("c1"), *after) == expected
+    assert sent(turn.model_copy(update={"content": [text("")]}), result("c1"), *after) == expected
 
 
-def test_an_invalid_call_that_stands_in_the_content_alone_is_left_out():
-    assert wired(AIMessage([invalid("c2")]), HumanMessage("x"))[0] == {"role": "assistant", "content": ""}
-    assert wired(AIMessage([invalid("c2")]), result("c2"))[0]["tool_calls"] == [BROKEN]
+def test_invalid_tool_call_in_the_content_alone_is_left_out():
+    assert sent(AIMessage([invalid("c2")]), HumanMessage("x"))[0] == {"role": "assistant", "content": ""}
+    assert sent(AIMessage([invalid("c2")]), result("c2"))[0]["tool_calls"] == [BROKEN]
 
 
 @pytest.mark.parametrize("between", [[], [HumanMessage("wait")]])
 @pytest.mark.parametrize("kwargs", [{}, {"refusal": None}])
-def test_an_invalid_call_with_a_result_goes_out_with_it(between, kwargs):
+def test_invalid_tool_call_with_a_result_goes_out_as_json_that_holds_its_text(between, kwargs):
     turn = AIMessage("half", invalid_tool_calls=[invalid("c2")], additional_kwargs=kwargs)
-    messages = wired(turn, *between, result("c2", "Error: no JSON"), HumanMessage("go on"))
+    messages = sent(turn, *between, result("c2", "Error: no JSON"), HumanMessage("go on"))
     assert messages[0] == {"role": "assistant", "content": "half", "tool_calls": [BROKEN]}
     assert wire_result("c2", "Error: no JSON") in messages
 
 
-def test_a_valid_call_without_a_result_is_an_error_beside_an_invalid_one():
+def test_tool_call_without_a_result_raises_beside_an_invalid_one():
     turn = AIMessage("", tool_calls=[call("c1")], invalid_tool_calls=[invalid("c2")])
     with pytest.raises(ValueError, match="with id 'c1'"):
-        wire_messages([turn, result("c2"), HumanMessage("x")])
+        sent(turn, result("c2"), HumanMessage("x"))
 
 
-def test_a_result_of_a_later_call_of_the_same_id_answers_no_invalid_call():
+def test_tool_result_of_a_later_call_of_the_same_id_answers_no_invalid_call():
     turn = AIMessage("half", invalid_tool_calls=[invalid("c1")])
-    messages = wired(turn, HumanMessage("again"), calls("c1"), result("c1"))
+    messages = sent(turn, HumanMessage("again"), calls("c1"), result("c1"))
     assert messages[0] == {"role": "assistant", "content": "half"}
-    assert messages[2:] == wired(calls("c1"), result("c1"))
+    assert messages[2:] == sent(calls("c1"), result("c1"))
 
 
-def test_leaving_out_a_call_changes_no_message():
+def test_invalid_tool_call_that_is_left_out_stays_in_its_message():
     turn = AIMessage("half", tool_calls=[call("c1")], invalid_tool_calls=[invalid("c2")])
     before = turn.model_copy(deep=True)
-    wire_messages([turn, result("c1"), HumanMessage("x")])
+    sent(turn, result("c1"), HumanMessage("x"))
     assert turn == before
 
 
-def test_calls_at_the_end_may_be_open():
-    assert len(wired(HumanMessage("x"), calls("c1", "c2"))) == 2
-    assert len(wired(HumanMessage("x"), calls("c1", "c2"), result("c2"))) == 3
+def test_tool_call_at_the_end_may_be_open():
+    assert len(sent(HumanMessage("x"), calls("c1", "c2"))) == 2
+    assert len(sent(HumanMessage("x"), calls("c1", "c2"), result("c2"))) == 3
 
 
-def test_results_may_come_late_and_in_any_order():
-    assert len(wired(calls("c1", "c2"), result("c2"), HumanMessage("wait"), result("c1"), HumanMessage("go"))) == 5
+def test_tool_result_may_come_late_and_in_any_order():
+    assert len(sent(calls("c1", "c2"), result("c2"), HumanMessage("wait"), result("c1"), HumanMessage("go"))) == 5
 
 
-def test_an_id_may_be_used_again_in_a_later_turn():
+def test_tool_call_id_may_be_used_again_in_a_later_turn():
     turn = [calls("1"), result("1"), HumanMessage("x")]
-    assert len(wired(*turn, *turn)) == 6
+    assert len(sent(*turn, *turn)) == 6
 
 
 # Arguments
@@ -501,7 +504,7 @@ class Order(BaseModel):
     colour: Colour
 
 
-def test_arguments_of_any_python_type_serialise():
+def test_tool_call_arguments_of_any_python_type_are_sent():
     args = {
         "when": date(2024, 2, 29),
         "price": Decimal("9.95"),
@@ -513,9 +516,9 @@ def test_arguments_of_any_python_type_serialise():
     }
     turn = AIMessage("", tool_calls=[call("c1")])
     turn.tool_calls[0]["args"] = args
-    arguments = wired(turn)[0]["tool_calls"][0]["function"]["arguments"]
+    arguments = sent(turn)[0]["tool_calls"][0]["function"]["arguments"]
     assert "é" in arguments
-    assert loads(arguments) == {
+    assert json.loads(arguments) == {
         "when": "2024-02-29",
         "price": "9.95",
         "id": "00000000-0000-0000-0000-000000000001",
@@ -526,9 +529,9 @@ def test_arguments_of_any_python_type_serialise():
     }
 
 
-def test_arguments_that_json_cannot_carry_name_their_place():
+def test_tool_call_arguments_that_json_cannot_carry_name_their_place():
     with pytest.raises(ValueError, match=r"^messages\[1\]\.tool_calls\[0\]\.args\.a\[1\] is NaN"):
-        wire_messages([HumanMessage("x"), AIMessage("", tool_calls=[call("c1", a=[1, math.nan])])])
+        sent(HumanMessage("x"), AIMessage("", tool_calls=[call("c1", a=[1, math.nan])]))
 
 
 # Any text, any arguments
@@ -547,7 +550,7 @@ def joined(value):
 
 
 @given(any_text, any_text, any_text, st.dictionaries(any_text, json_values, max_size=3))
-def test_any_text_and_any_arguments_arrive_or_are_refused_clearly(system, human, answer, args):
+def test_message_of_any_text_and_any_arguments_arrives_or_is_refused_clearly(system, human, answer, args):
     messages = [
         SystemMessage(system),
         HumanMessage([text(human), {**text(human), **CACHE}]),
@@ -556,17 +559,16 @@ def test_any_text_and_any_arguments_arrive_or_are_refused_clearly(system, human,
     ]
     messages[2].tool_calls[0]["args"] = args
     try:
-        document = loads(dumps({"messages": wire_messages(messages)}))
+        first, second, third, fourth = sent(*messages)
     except ValueError as error:
         refused = str(error)
         assert refused.startswith("messages[2].tool_calls[0].args")
         assert "NaN" in refused or "infinity" in refused
         return
-    first, second, third, fourth = document["messages"]
     assert (first["content"], fourth["content"]) == (joined(system), joined(human))
     assert second["content"] == ([text(joined(human)), {**text(joined(human)), **CACHE}] if human else "")
     assert third["content"] == (joined(answer) or None)
-    assert loads(third["tool_calls"][0]["function"]["arguments"]) == loads(dumps(args))
+    assert json.loads(third["tool_calls"][0]["function"]["arguments"]) == json.loads(joined(json.dumps(args)))
 
 
 blocks = st.recursive(
@@ -590,27 +592,20 @@ blocks = st.recursive(
     st.sampled_from([SystemMessage, HumanMessage, AIMessage]),
     st.lists(blocks.filter(lambda b: isinstance(b, (str, dict))), max_size=3),
 )
-def test_odd_blocks_are_sent_or_refused_clearly(kind, content):
+def test_message_of_odd_blocks_is_sent_or_refused_clearly(kind, content):
     refused = ""
     try:
-        dumps(wire_messages([calls("c1"), result("c1"), kind(content)]))
+        sent(calls("c1"), result("c1"), kind(content))
     except ValueError as error:
         refused = str(error)
     assert refused.startswith("messages[2]" if refused else "")
 
 
-# What it costs
-
-
-def conversation(size):
-    turn = [HumanMessage("How are you? " * 5), AIMessage("Fine, thank you. " * 5, response_metadata={"a": 1})]
-    return turn * (size // 2)
-
-
-def test_no_file_and_no_url_is_read(monkeypatch):
+def test_message_media_are_sent_without_reading_a_file_or_a_url(monkeypatch):
     def forbidden(*args, **kwargs):
         raise AssertionError(args)
 
+    sent(HumanMessage("x"))  # whatever the client itself reads is read now
     monkeypatch.setattr(builtins, "open", forbidden)
     monkeypatch.setattr("socket.socket.connect", forbidden)
     monkeypatch.setattr("os.open", forbidden)
@@ -621,4 +616,41 @@ def test_no_file_and_no_url_is_read(monkeypatch):
         {"type": "video", "url": "https://promptrun.invalid/a.mp4"},
         {"type": "file", "base64": "AAAA", "filename": "/etc/passwd"},
     ]
-    assert len(wired(HumanMessage(blocks))[0]["content"]) == len(blocks)
+    assert len(sent(HumanMessage(blocks))[0]["content"]) == len(blocks)
+
+
+# What the caller puts on a message
+
+
+@pytest.mark.parametrize("key", ["prefix", "partial"])
+@pytest.mark.parametrize("calls_tools", [False, True])
+def test_message_prefill_key_goes_out_beside_the_content(key, calls_tools):
+    turn = AIMessage("Once", additional_kwargs={key: True}, tool_calls=[call("c1")] if calls_tools else [])
+    wire = sent(HumanMessage("x"), turn)[1]
+    assert (wire[key], wire["content"], "tool_calls" in wire) == (True, "Once", calls_tools)
+    assert key not in sent(AIMessage("Once", additional_kwargs={key: "odd"}))[0]
+
+
+def test_message_extra_fields_go_out_on_every_kind_of_message():
+    extra = {"additional_kwargs": {"extra_fields": {"weight": 0, "vendor": {"a": [1]}}}}
+    messages = [SystemMessage("x", **extra), HumanMessage("x", **extra), calls("c1", **extra), result("c1", **extra)]
+    for wire in sent(*messages, AIMessage("y", **extra), ChatMessage("z", role="critic", **extra)):
+        assert (wire["weight"], wire["vendor"]) == (0, {"a": [1]})
+
+
+AGENTS_BLOCKS = [
+    {"type": "reasoning", "reasoning": "hm"},
+    {"type": "thinking", "thinking": "hm", "signature": "s"},
+    text("Hi."),
+    {"type": "tool_call", "id": "c1", "name": "add", "args": {}},
+    {"type": "server_tool_call", "id": "s1", "name": "search", "args": {}},
+    {"type": "refusal", "refusal": "No."},
+]
+
+
+@pytest.mark.parametrize("kind", [HumanMessage, SystemMessage])
+def test_message_with_the_blocks_of_another_agents_answer_says_its_text(kind):
+    """As supervisors and swarms hand an answer on."""
+    wire = sent(kind(AGENTS_BLOCKS, name="researcher"))[0]
+    assert (wire["content"], wire["name"]) == ([text("Hi."), text("No.")], "researcher")
+    assert sent(kind(AGENTS_BLOCKS[:1]))[0]["content"] == ""

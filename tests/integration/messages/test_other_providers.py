@@ -15,8 +15,7 @@ from langchain_core.messages import (
     messages_to_dict,
 )
 
-from langchain_promptrun._messages.conversation import wire_messages
-from langchain_promptrun._wire.json import dumps
+from .sending import sent
 
 PNG = "iVBORw0KGgo="
 SECRET = "c2lnbmVk"
@@ -192,7 +191,7 @@ def history(message):
 
 def check(message):
     """The whole request is what Chat Completions documents, and holds what is needed and nothing else."""
-    body = json.loads(dumps(wire_messages(history(message))))
+    body = sent(*history(message))
     call_id = body[3]["tool_call_id"]
     assert body == [
         {"role": "system", "content": "You forecast."},
@@ -216,38 +215,38 @@ def check(message):
 
 
 @each_provider
-def test_a_turn_of_another_provider_is_sent_in_its_essence(fields):
+def test_history_of_another_provider_is_sent_in_its_essence(fields):
     check(AIMessage(**fields))
 
 
 @each_provider
-def test_a_turn_in_langchains_standard_blocks_is_sent_in_its_essence(fields):
+def test_history_in_standard_blocks_is_sent_in_its_essence(fields):
     message = AIMessage(**fields)
     metadata = {**message.response_metadata, "output_version": "v1"}
     check(message.model_copy(update={"content": message.content_blocks, "response_metadata": metadata}))
 
 
 @each_provider
-def test_a_turn_from_a_checkpoint_is_sent_in_its_essence(fields):
+def test_history_from_a_checkpoint_is_sent_in_its_essence(fields):
     check(messages_from_dict(messages_to_dict([AIMessage(**fields)]))[0])
 
 
 @pytest.mark.parametrize("name", ["Anthropic", "Anthropic, streamed", "OpenAI Responses", "Bedrock Converse"])
-def test_a_call_that_stands_in_the_content_alone_is_sent(name):
+def test_history_with_a_tool_call_in_the_content_alone_is_sent(name):
     fields = PROVIDERS[name]
     message = AIMessage(**{key: value for key, value in fields.items() if key != "tool_calls"})
     call_id = fields["tool_calls"][0]["id"]
-    body = wire_messages([message, ToolMessage("sunny", tool_call_id=call_id), HumanMessage("Thanks.")])
+    body = sent(message, ToolMessage("sunny", tool_call_id=call_id), HumanMessage("Thanks."))
     assert [call["id"] for call in body[0]["tool_calls"]] == [call_id]
     assert json.loads(body[0]["tool_calls"][0]["function"]["arguments"]) == ARGS
 
 
-def test_a_turn_of_thinking_alone_is_an_empty_turn():
+def test_history_turn_of_thinking_alone_is_an_empty_turn():
     message = AIMessage(
         [{"type": "thinking", "thinking": "SECRET", "signature": SECRET}],
         response_metadata={"model_provider": "anthropic"},
     )
-    assert wire_messages([message]) == [{"role": "assistant", "content": ""}]
+    assert sent(message) == [{"role": "assistant", "content": ""}]
 
 
 @pytest.mark.parametrize(
@@ -268,15 +267,15 @@ def test_a_turn_of_thinking_alone_is_an_empty_turn():
     ],
     ids=["Gemini", "OpenAI Responses", "own"],
 )
-def test_an_image_that_a_model_made_can_be_talked_about(content, provider):
+def test_history_with_an_image_that_a_model_made_can_be_talked_about(content, provider):
     answer = AIMessage(content, response_metadata={"model_provider": provider})
-    body = wire_messages([HumanMessage("Draw a cat."), answer, HumanMessage("Make it blue.")])
+    body = sent(HumanMessage("Draw a cat."), answer, HumanMessage("Make it blue."))
     assert [message["role"] for message in body] == ["user", "assistant", "user", "user"]
     assert body[1]["content"] == "A cat."
     assert body[2]["content"][1] == {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
 
 
-def test_an_anthropic_conversation_with_its_results_in_user_messages_is_sent():
+def test_history_of_anthropic_with_results_in_user_messages_is_sent():
     messages = [
         HumanMessage([{"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}}]),
         AIMessage(**ANTHROPIC),
@@ -287,14 +286,14 @@ def test_an_anthropic_conversation_with_its_results_in_user_messages_is_sent():
             ]
         ),
     ]
-    body = wire_messages(messages)
+    body = sent(*messages)
     assert [message["role"] for message in body] == ["user", "assistant", "tool", "user"]
     assert body[0]["content"] == [{"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}}]
     assert body[2] == {"role": "tool", "tool_call_id": "toolu_1", "content": "sunny"}
     assert body[3] == {"role": "user", "content": "Well?"}
 
 
-def test_an_own_tool_loop_goes_back_with_reasoning_and_signatures():
+def test_history_of_an_own_tool_loop_goes_back_with_reasoning_and_signatures():
     """The second turn of a tool loop must carry what the first one brought, or vendors refuse it."""
     details = [{"type": "reasoning.text", "text": "hm", "signature": SECRET, "index": 0}]
     message = AIMessage(
@@ -308,6 +307,6 @@ def test_an_own_tool_loop_goes_back_with_reasoning_and_signatures():
         response_metadata={"model_provider": "promptrun", "reasoning_field": ["reasoning", "reasoning_details"]},
     )
     for copy in (message, messages_from_dict(messages_to_dict([message]))[0]):
-        turn = wire_messages(history(copy))[2]
+        turn = sent(*history(copy))[2]
         assert turn.pop("tool_calls")[0]["extra_content"] == {"google": {"thought_signature": SECRET}}
         assert turn == {"role": "assistant", "content": None, "reasoning": "hm", "reasoning_details": details}

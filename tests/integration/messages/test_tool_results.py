@@ -1,0 +1,241 @@
+"""What the tools of an agent return reaches the model, and a call that broke off does not block the conversation."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+
+from langchain_promptrun import ChatPromptrun, PromptrunInvalidMessageError
+from langchain_promptrun.testing import Reply
+
+from .sending import sent, text
+
+agents = pytest.importorskip("langchain.agents")
+
+CALL = {"name": "look_up", "args": {"key": "a"}, "id": "call_1"}
+
+
+def agent_of(server, data):
+    def look_up(key: str) -> object:
+        """Look something up."""
+        return data if key else None
+
+    model = ChatPromptrun(model="a/b", base_url=server.base_url, api_key=server.api_key, max_retries=0)
+    return agents.create_agent(model, [look_up])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [{"type": "file", "name": "a.txt", "size": 3}, {"type": "file", "id": "2", "name": "b.txt"}],
+        [{"type": "document", "title": "T", "body": "B"}],
+        [{"type": "image", "name": "x.png"}],
+        [{"type": "image_url", "url": "https://a.example/x.png"}],
+        [{"type": "text", "content": "hello"}],
+        [{"type": "json", "foo": 1}],
+        [{"type": "search_result", "title": "T", "url": "https://a.example/"}],
+        {"type": "file", "name": "a.txt"},
+    ],
+    ids=str,
+)
+def test_tool_result_of_any_data_is_read_whole_by_the_model(promptrun_server, data):
+    promptrun_server.queue(Reply(tool_calls=[CALL]), Reply("Done."))
+    state = agent_of(promptrun_server, data).invoke({"messages": [("user", "Look up a.")]})
+    result = promptrun_server.requests[1].body["messages"][2]
+    assert (result["role"], result["tool_call_id"]) == ("tool", "call_1")
+    content = result["content"]
+    texts = [content] if isinstance(content, str) else [part["text"] for part in content]
+    assert [json.loads(text) for text in texts] == (data if isinstance(data, list) else [data])
+    assert state["messages"][-1].text == "Done."
+
+
+def test_tool_result_media_are_seen_by_the_model(promptrun_server):
+    promptrun_server.queue(Reply(tool_calls=[CALL]), Reply("A cat."))
+    image = {"type": "image", "base64": "iVBORw0KGgo=", "mime_type": "image/png"}
+    agent_of(promptrun_server, [image]).invoke({"messages": [("user", "Look up a.")]})
+    media = promptrun_server.requests[1].body["messages"][3]["content"][1]
+    assert media == {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+
+
+@pytest.mark.parametrize("output_version", ["v0", "v1"])
+@pytest.mark.parametrize("style", ["invoke", "ainvoke", "stream", "astream", "events", "aevents"])
+async def test_invalid_tool_call_does_not_block_the_conversation(promptrun_server, talk, style, output_version):
+    broken = {"name": "look_up", "args": '{"key": "a'}
+    promptrun_server.queue(Reply("Let me", tool_calls=[broken], finish_reason="length"), Reply("Sure."))
+    model = ChatPromptrun(model="a/b", max_retries=0, output_version=output_version)
+    history = [HumanMessage("Look up a.")]
+    history += [await talk.call(style, model, history), HumanMessage("Go on.")]
+    assert len(history[1].invalid_tool_calls) == 1
+    assert (await talk.call(style, model, history)).text == "Sure."
+    assert promptrun_server.requests[1].body["messages"] == [
+        {"role": "user", "content": "Look up a."},
+        {"role": "assistant", "content": "Let me"},
+        {"role": "user", "content": "Go on."},
+    ]
+
+
+def test_invalid_tool_call_beside_another_does_not_block_the_agent(promptrun_server):
+    broken = {"name": "look_up", "args": '{"key": "a', "id": "call_2"}
+    promptrun_server.queue(Reply(tool_calls=[CALL, broken], finish_reason="length"), Reply("Done."))
+    state = agent_of(promptrun_server, "data").invoke({"messages": [("user", "Look up a.")]})
+    assert state["messages"][-1].text == "Done."
+    _, turn, result, *rest = promptrun_server.requests[1].body["messages"]
+    answered = {message["tool_call_id"] for message in [result, *rest]}
+    assert {call["id"] for call in turn["tool_calls"]} == answered
+
+
+# Blocks and data
+
+
+CACHE = {"cache_control": {"type": "ephemeral"}}
+PDF = {"base64": "AAAA", "mime_type": "application/pdf"}
+FILE = {"type": "file", "file": {"filename": "file.pdf", "file_data": "data:application/pdf;base64,AAAA"}}
+BYTES = {"type": "file", "file": {"filename": "file.bin", "file_data": "data:application/octet-stream;base64,AAAA"}}
+KNOWN = {"type": "file", "file": {"file_id": "f1"}}
+SOURCE = {"type": "base64", "data": "AAAA", "media_type": "application/pdf"}
+# Of types that LangChain's tools take for content blocks.
+DATA = [
+    {"type": "file", "name": "a.txt", "size": 3},
+    {"type": "file", "id": "17", "name": "a.txt"},
+    {"type": "file", "name": "a.txt", "data": "its text"},
+    {"type": "file", "file": {"path": "a.txt"}},
+    {"type": "file", "source": "disk", "id": "17"},
+    {"type": "file", "url": "demo://x", "mime_type": "text/plain"},
+    {"type": "image", "url": "demo://x.png"},
+    {"type": "resource_link", "uri": "demo://x", "name": "x"},
+    {"type": "document", "title": "T", "body": "B"},
+    {"type": "document", "url": "https://a.example/a", "body": "B"},
+    {"type": "document", "source": {"type": "content", "content": []}, "body": "B"},
+    {"type": "image", "name": "x.png"},
+    {"type": "image", "id": "17"},
+    {"type": "image_url", "url": "https://a.example/x.png"},
+    {"type": "text", "content": "hello"},
+    {"type": "text", "text": 5},
+    {"type": "text-plain", "id": "17"},
+    {"type": "json", "foo": 1},
+    {"type": "search_result", "title": "T", "url": "https://a.example/"},
+    {"type": "search_result", "content": [{"type": "text", "body": "B"}]},
+    {"type": "search_result", "content": [{"type": "odd"}]},
+    {"type": "custom_tool_call_output", "result": "x"},
+    {"type": "non_standard", "value": 5},
+    {"type": "odd"},
+    {"type": 5},
+    {"type": None, "a": 1},
+    {"a": 1, "b": {"type": "text", "text": "x"}},
+    {},
+]
+
+
+TEXT_FILE = {"type": "file", "file": {"filename": "file.txt", "file_data": "data:text/plain;base64,AAAA"}}
+
+
+def result_parts(content, **fields):
+    """What a tool's result becomes: its own parts, then its media."""
+    call = AIMessage("", tool_calls=[{"name": "f", "args": {}, "id": "c1"}])
+    message = ToolMessage("", tool_call_id="c1", **fields)
+    message.content = content  # unchecked
+    _, wire, *rest = sent(call, message)
+    content = [text(wire["content"])] if isinstance(wire["content"], str) and wire["content"] else wire["content"]
+    media = [part for other in rest for part in other["content"][1:]]
+    return media if content == [text("(attached to the next message)")] else [*content, *media]
+
+
+@pytest.mark.parametrize("data", DATA, ids=str)
+def test_tool_result_data_that_is_no_content_block_goes_out_whole_as_its_json(data):
+    before, (part), after = result_parts([text("before"), data, text("after")])
+    assert (before, after) == (text("before"), text("after"))
+    assert part.keys() == {"type", "text"}
+    assert json.loads(part["text"]) == data
+
+
+@pytest.mark.parametrize(
+    ("block", "parts"),
+    [
+        ("hello", [text("hello")]),
+        ("", []),
+        (text("hello") | {"id": "b1"}, [text("hello")]),
+        (text(""), []),
+        (text(None), []),
+        ({"text": "hello"}, [text("hello")]),
+        ({"type": "json", "json": None}, [text("null")]),
+        ({"type": "json", "json": {"a": 1}}, [text('{"a":1}')]),
+        ({"type": "text-plain", "text": ""}, []),
+        ({"type": "text-plain", "base64": "AAAA"}, [TEXT_FILE]),
+        ({"type": "resource", "resource": {"uri": "demo://x", "text": "hello"}}, [text("hello")]),
+        ({"type": "search_result", "title": "T", "content": [text("x")]}, [text("T"), text("x")]),
+        ({"type": "custom_tool_call_output", "output": ""}, []),
+        ({"type": "file", **PDF}, [FILE]),
+        ({"type": "file", "source": SOURCE}, [FILE]),
+        ({"type": "file", "data": b"\0\0\0"}, [BYTES]),
+        ({"type": "file", "data": "AAAA", "mimeType": "application/pdf"}, [FILE]),
+        ({"type": "file", "file_id": "f1"}, [KNOWN]),
+        ({"type": "file", "source_type": "id", "id": "f1"}, [KNOWN]),
+        (KNOWN, [KNOWN]),
+        (FILE, [FILE]),
+        ({"type": "document", **PDF}, [FILE]),
+        ({"type": "document", "source": SOURCE}, [FILE]),
+        ({"document": {"format": "pdf", "source": {"bytes": "AAAA"}}}, [FILE]),
+        ({"type": "non_standard", "value": {"type": "own"}}, [{"type": "own"}]),
+    ],
+    ids=str,
+)
+def test_tool_result_block_that_is_readable_is_read(block, parts):
+    assert result_parts([block]) == parts
+
+
+def test_tool_result_cache_marker_stays_on_its_block_and_within_data():
+    assert result_parts([{**text("x"), **CACHE}]) == [{**text("x"), **CACHE}]
+    assert result_parts([text("x"), {"cachePoint": {"type": "default"}}]) == [{**text("x"), **CACHE}]
+    assert json.loads(result_parts([{"a": 1, **CACHE}])[0]["text"]) == {"a": 1, **CACHE}
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [({"a": 1}, ['{"a":1}']), (0, ["0"]), ([5], ["5"]), ([["a"]], ['["a"]']), (None, []), ("", [])],
+)
+def test_tool_result_of_any_form_goes_out_as_its_json(content, expected):
+    assert result_parts(content) == list(map(text, expected))
+
+
+def test_tool_result_of_an_mcp_tool_without_content_is_its_structured_content():
+    artifact = {"structured_content": {"a": 1}}
+    assert result_parts([], artifact=artifact) == result_parts("", artifact=artifact) == [text('{"a":1}')]
+    assert result_parts("said", artifact=artifact) == [text("said")]
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        ([text("x"), {"a": math.nan}], r"content\[1\]\.a is NaN"),
+        ([{"type": "json", "json": {"a": math.nan}}], r"content\[0\]\.json\.a is NaN"),
+        ({"a": math.inf}, r"content\.a is an infinity"),
+    ],
+)
+def test_tool_result_that_json_cannot_carry_raises_an_error_with_its_place(content, place):
+    with pytest.raises(PromptrunInvalidMessageError, match=rf"^messages\[1\]\.{place}"):
+        result_parts(content)
+
+
+def records(inner):
+    keys = st.sampled_from(["type", "text", "json", "url", "file", "source", "content", "title", "id", "data", "body"])
+    kinds = st.sampled_from(["text", "image_url", "image", "json", "search_result", "document", "file", "odd", 1])
+    return st.dictionaries(keys, inner, max_size=4) | st.builds(
+        lambda kind, rest: {**rest, "type": kind}, kinds, st.dictionaries(keys, inner, max_size=3)
+    )
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 9) | st.sampled_from(["", "x"]),
+    lambda inner: st.lists(inner, max_size=2) | records(inner),
+    max_leaves=6,
+)
+
+
+@given(st.lists(records(json_values), min_size=1, max_size=3))
+def test_tool_result_data_is_never_refused(content):
+    assert all(isinstance(part, dict) for part in result_parts(content))

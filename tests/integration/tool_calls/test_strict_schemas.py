@@ -1,0 +1,319 @@
+"""What strict mode makes of schemas, for tools and for response formats alike.
+
+OpenAI's guide "Structured Outputs", section "Supported schemas", says what strict mode takes.
+"""
+
+from __future__ import annotations
+
+import copy
+import enum
+import json
+from datetime import datetime
+from typing import Annotated, Any, Literal, Optional
+
+import pytest
+from jsonschema import Draft202012Validator
+from langchain_core.tools import tool
+from pydantic import BaseModel, ConfigDict, Field, RootModel
+
+from langchain_promptrun import ChatPromptrun
+
+LEG = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+CLOSED_LEG = {**LEG, "additionalProperties": False}
+NODE = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node", "description": "the next"}}}
+UNKNOWN = {
+    "allOf",
+    "oneOf",
+    "not",
+    "if",
+    "discriminator",
+    "default",
+    "minLength",
+    "maxLength",
+    "uniqueItems",
+    "examples",
+}
+
+
+def as_tool(schema, **options):
+    source = schema if isinstance(schema, type) else {"name": "f", "description": "d", "parameters": schema}
+    bound = ChatPromptrun(model="a/b", api_key="key").bind_tools([source], strict=True, **options)
+    function = bound.kwargs["tools"][0]["function"]
+    assert function["strict"] is True
+    return function["parameters"]
+
+
+def as_format(schema):
+    source = schema if isinstance(schema, type) else {"name": "f", "schema": schema}
+    bound = ChatPromptrun(model="a/b", api_key="key").bind_tools([], response_format=source, strict=True)
+    spec = bound.kwargs["response_format"]["json_schema"]
+    assert spec["strict"] is True
+    return spec["schema"]
+
+
+both = pytest.mark.parametrize("strictly", [as_tool, as_format])
+
+
+def schemas_in(value):
+    """All schemas of a schema, itself included."""
+    yield value
+    for key in ("properties", "$defs"):
+        for inner in value.get(key, {}).values():
+            yield from schemas_in(inner)
+    for inner in [*value.get("anyOf", []), *([value["items"]] if "items" in value else [])]:
+        yield from schemas_in(inner)
+
+
+def check(schema):
+    """What OpenAI refuses stands nowhere."""
+    Draft202012Validator.check_schema(schema)
+    assert schema["type"] == "object"
+    for inner in schemas_in(schema):
+        assert UNKNOWN.isdisjoint(inner)
+        assert "$ref" not in inner or inner.keys() == {"$ref"}
+        if inner.get("type") == "object":
+            assert inner["additionalProperties"] is False
+            assert inner["required"] == list(inner["properties"])
+
+
+class Cat(BaseModel):
+    kind: Literal["cat"]
+    lives: int = 9
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"] = "dog"
+    name: Annotated[str, Field(min_length=1)] = "Rex"
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class Leg(BaseModel):
+    """A leg of a trip."""
+
+    city: str
+    night: str | None = None
+
+
+class Everything(BaseModel):
+    """What strict mode can be asked for."""
+
+    pet: Annotated[Cat | Dog, Field(discriminator="kind")] = Field(description="The pet.")
+    pets: list[Annotated[Cat | Dog, Field(discriminator="kind")]] = []
+    either: int | str = 3
+    colour: Colour = Colour.RED
+    when: datetime
+    link: Annotated[str, Field(json_schema_extra={"format": "uri"})] = "x"
+    tags: set[str] = set()
+    first: Leg = Field(description="The first leg.")
+    last: Leg | None = None
+    count: Annotated[int, Field(ge=1, le=9)] = 1
+
+
+class Node(BaseModel):
+    """A tree."""
+
+    value: int
+    children: list["Node"] = []
+
+
+class Left(BaseModel):
+    right: Optional["Right"] = None
+
+
+class Right(BaseModel):
+    left: Left | None = None
+
+
+@both
+@pytest.mark.parametrize("schema", [Cat, Dog, Leg, Everything, Node, Left])
+def test_strict_schema_of_a_class_is_what_strict_mode_takes(strictly, schema):
+    check(strictly(schema))
+    check(strictly(schema.model_json_schema()))
+
+
+@both
+def test_strict_schema_keeps_what_strict_mode_knows(strictly):
+    properties = strictly(Everything)["properties"]
+    assert len(properties["pet"]["anyOf"]) == 2
+    assert properties["pet"]["description"] == "The pet."
+    assert properties["first"]["description"] == "The first leg."
+    assert (properties["count"]["minimum"], properties["count"]["maximum"]) == (1, 9)
+    assert properties["when"]["format"] == "date-time"
+    assert properties["link"]["description"] == "(format: uri)"
+    assert properties["tags"]["description"] == "(uniqueItems: True)"
+
+
+@both
+@pytest.mark.parametrize("schema", [Node, Left, Node.model_json_schema()])
+def test_strict_schema_that_is_recursive_keeps_its_references(strictly, schema):
+    text = json.dumps(strictly(schema))
+    assert '"$ref": "#/$defs/' in text
+
+
+@pytest.mark.parametrize("strict", [None, False, True])
+@pytest.mark.parametrize("method", ["function_calling", "json_schema"])
+@pytest.mark.parametrize("schema", [Node, Left, Node.model_json_schema()])
+def test_recursive_schema_is_kept_by_every_method_of_structured_output(schema, method, strict):
+    model = ChatPromptrun(model="a/b", api_key="key")
+    bound = model.with_structured_output(schema, method=method, strict=strict).first.kwargs
+    if method == "json_schema":
+        kept = bound["response_format"]["json_schema"]["schema"]
+    else:
+        kept = bound["tools"][0]["function"]["parameters"]
+    assert kept["type"] == "object"
+    assert (
+        kept["properties"].keys()
+        == kept["$defs"][schema.__name__ if isinstance(schema, type) else "Node"]["properties"].keys()
+    )
+    assert '"$ref"' in json.dumps(kept["$defs"])
+
+
+def test_recursive_schema_of_a_langchain_tool_is_kept():
+    @tool
+    def plant(root: Node) -> str:
+        """Plant a tree."""
+        return str(root)
+
+    parameters = ChatPromptrun(model="a/b", api_key="key").bind_tools([plant]).kwargs["tools"][0]["function"]
+    assert '"$ref": "#/$defs/Node"' in json.dumps(parameters)
+    assert parameters["parameters"]["properties"].keys() == {"root"}
+
+
+class OpenClass(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    a: int = 1
+
+
+class Scores(BaseModel):
+    scores: dict[str, int]
+
+
+class Deep(BaseModel):
+    inner: list[Scores]
+
+
+class Holder(BaseModel):
+    anything: dict
+
+
+@both
+@pytest.mark.parametrize(
+    ("schema", "named"),
+    [
+        (Scores, "scores"),
+        (Deep, "scores"),
+        (Holder, "anything"),
+        (OpenClass, "the schema"),
+        ({"type": "object", "properties": {"a": {"type": "object"}}}, "`a`"),
+        ({"type": "object", "properties": {"a": {"items": {"type": ["object", "null"]}}}}, "`a[]`"),
+        ({"type": "object", "properties": {"a": {"allOf": [LEG, LEG]}}}, "`a`"),
+        ({"type": "object", "properties": {"a": {"type": "array", "prefixItems": [LEG]}}}, "`a`"),
+        ({"type": "object", "properties": {"a": {"patternProperties": {"x": LEG}, "type": "object"}}}, "`a`"),
+        ({"type": "object", "properties": {"a": {"not": LEG}}}, "`a`"),
+    ],
+    ids=str,
+)
+def test_strict_schema_that_strict_mode_cannot_take_raises_an_error_that_names_the_field(strictly, schema, named):
+    with pytest.raises(ValueError, match="strict") as caught:
+        strictly(schema)
+    assert named in str(caught.value)
+
+
+@pytest.mark.parametrize("schema", [RootModel[list[int]], RootModel[Cat | Dog], {"type": "array"}])
+def test_strict_schema_whose_root_is_no_object_raises_an_error(schema):
+    with pytest.raises(ValueError, match="an object at the root"):
+        as_format(schema)
+
+
+def holding(schema, **definitions):
+    return {"type": "object", "properties": {"a": schema}, "$defs": definitions}
+
+
+def strict_holding(schema, **definitions):
+    return {**holding(schema, **definitions), "required": ["a"], "additionalProperties": False}
+
+
+@both
+@pytest.mark.parametrize("root", [{"$ref": "#/$defs/Leg"}, {"allOf": [{"$ref": "#/$defs/Leg"}]}])
+def test_strict_schema_root_that_only_refers_becomes_its_definition(strictly, root):
+    schema = {**root, "$defs": {"Leg": LEG}}
+    before = copy.deepcopy(schema)
+    assert strictly(schema) == {**CLOSED_LEG, "$defs": {"Leg": CLOSED_LEG}}
+    assert schema == before
+
+
+@both
+@pytest.mark.parametrize("wrapped", [lambda ref: ref, lambda ref: {"allOf": [ref]}])
+def test_strict_schema_reference_with_neighbours_becomes_a_copy_of_its_definition(strictly, wrapped):
+    schema = holding({**wrapped({"$ref": "#/$defs/Leg"}), "description": "the first"}, Leg=LEG)
+    before = copy.deepcopy(schema)
+    assert strictly(schema) == strict_holding({**CLOSED_LEG, "description": "the first"}, Leg=CLOSED_LEG)
+    assert schema == before
+
+
+@both
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda leg: {"type": "array", "items": leg},
+        lambda leg: {"anyOf": [{"type": "null"}, leg]},
+        lambda leg: {
+            "type": "object",
+            "properties": {"$ref": leg, "default": leg},
+            "required": ["$ref", "default"],
+            "additionalProperties": False,
+        },
+    ],
+)
+def test_strict_schema_reference_is_found_wherever_schemas_stand(strictly, place):
+    schema = holding(place({"$ref": "#/$defs/Leg", "description": "d"}), Leg=LEG)
+    assert strictly(schema) == strict_holding(place({**CLOSED_LEG, "description": "d"}), Leg=CLOSED_LEG)
+
+
+@both
+@pytest.mark.parametrize(
+    "part",
+    [
+        True,
+        {"$ref": "#/$defs/Leg"},
+        {"$ref": "#/$defs/Lost", "description": "d"},
+        {"$ref": "https://a.example/", "description": "d"},
+        {"const": {"$ref": "#/$defs/Leg", "default": None, "x": 1}},
+        {"enum": [{"$ref": "x", "y": 2}]},
+        {"anyOf": True},
+    ],
+)
+def test_strict_schema_leaves_other_parts_alone(strictly, part):
+    assert strictly(holding(part, Leg=LEG)) == strict_holding(part, Leg=CLOSED_LEG)
+
+
+@both
+def test_strict_schema_reference_with_an_escaped_name_is_found(strictly):
+    schema = holding({"$ref": "#/$defs/a~1b~0c", "title": "t"}, **{"a/b~c": LEG})
+    assert strictly(schema)["properties"]["a"] == {**CLOSED_LEG, "title": "t"}
+
+
+@both
+def test_strict_schema_described_reference_to_its_own_definition_ends_and_means_the_same(strictly):
+    schema = holding({"$ref": "#/$defs/Node", "description": "first"}, Node=NODE)
+    reworked = strictly(schema)
+    alone = {"anyOf": [{"$ref": "#/$defs/Node"}], "description": "the next"}
+    assert reworked["$defs"]["Node"]["properties"]["next"] == alone
+    assert reworked["properties"]["a"]["properties"] == {"next": alone}
+    assert Draft202012Validator(reworked).is_valid({"a": {"next": {"next": 5}}}) is False
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("said", [True, False, None])
+def test_strict_of_a_raw_tool_wins_over_the_argument(own, said):
+    source: dict[str, Any] = {"type": "function", "function": {"name": "f", "parameters": LEG, "strict": own}}
+    before = copy.deepcopy(source)
+    bound = ChatPromptrun(model="a/b", api_key="key").bind_tools([source, Leg], strict=said)
+    first, second = [wire["function"] for wire in bound.kwargs["tools"]]
+    assert first == {"name": "f", "parameters": CLOSED_LEG if own else LEG, "strict": own}
+    assert second.get("strict") is said
+    assert source == before
