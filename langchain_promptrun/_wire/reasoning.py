@@ -35,6 +35,7 @@ THINK_TAGS = "think_tags"
 # Where an entry has its text, in one piece or in nested entries; fragments of it are joined.
 _TEXT_KEYS = ("text", "summary", "thinking", "content", "reasoning", "reasoning_text", "reasoning_content")
 _LABELS = frozenset({"type", "index", *_TEXT_KEYS})
+_CONTINUING = frozenset({"signature", *_TEXT_KEYS})
 
 
 def _uncounted(_size: int) -> None:
@@ -210,6 +211,8 @@ class _Entry:
         """Whether a fragment without an index may belong to this entry: a signature ends one."""
         facts = self._facts
         if "data" in facts or detail.get("type", facts.get("type")) != facts.get("type"):
+            return False
+        if _CONTINUING.isdisjoint(detail):
             return False
         signature = facts.get("signature")
         return self.may_have_id(detail.get("id")) and (not signature or signature == detail.get("signature"))
