@@ -19,7 +19,17 @@ Example:
 from langchain_promptrun.testing._checks import Dialect
 from langchain_promptrun.testing._items import Fault, Reply
 from langchain_promptrun.testing._prompts import ManagedPrompts, PromptProject
+from langchain_promptrun.testing._rate_limit import RateLimit
 from langchain_promptrun.testing._requests import RecordedRequest
 from langchain_promptrun.testing._server import PromptrunServer
 
-__all__ = ["Dialect", "Fault", "ManagedPrompts", "PromptProject", "PromptrunServer", "RecordedRequest", "Reply"]
+__all__ = [
+    "Dialect",
+    "Fault",
+    "ManagedPrompts",
+    "PromptProject",
+    "PromptrunServer",
+    "RateLimit",
+    "RecordedRequest",
+    "Reply",
+]

@@ -36,6 +36,7 @@ class Asked:
     prompt_tokens: int
     audio_tokens: int = 0
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
     dialect: Dialect = "promptrun"
     documented_shape: bool = False
     include_usage: bool = False
@@ -226,7 +227,11 @@ def _counted(replies: Sequence[Reply], asked: Asked) -> dict[str, Any]:
         "total_tokens": total,
     }
     cached = min(asked.prompt_tokens, asked.cached_tokens or replies[0].cached_tokens)
-    prompt_details = {"cached_tokens": cached, "audio_tokens": asked.audio_tokens}
+    prompt_details = {
+        "cached_tokens": cached,
+        "cache_write_tokens": asked.cache_write_tokens,
+        "audio_tokens": asked.audio_tokens,
+    }
     usage |= _details("prompt_tokens_details", prompt_details)
     usage |= _details("completion_tokens_details", {"reasoning_tokens": reasoning})
     price = asked.cost_per_token

@@ -13,69 +13,64 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from langchain_promptrun.data._prompt_caching import MARKED_VENDORS
+from langchain_promptrun.testing._model.words import tokens
+
 _LEAST = 1_024
 _STEP = 128
 _LOOK_BACK = 20
-_SECONDS = {"5m": 300.0, "1h": 3_600.0}
+_FIVE_MINUTES = 300.0
+_SECONDS = {"1h": 3_600.0}
 _MARKER = "cache_control"
 
 
 class CacheUse(NamedTuple):
-    """How many tokens of a prompt were read from the cache, and how many were written to it."""
+    """The tokens of a prompt, those read from the cache, and those written to it."""
 
+    tokens: int
     read: int
     written: int
 
 
 class _Part(NamedTuple):
+    """The end of a part, with all before it."""
+
     digest: bytes
     tokens: int
     marker: Mapping[str, Any] | None
 
 
 class PromptCache:
-    """Beginnings of prompts, by model.
+    """Beginnings of prompts, by model."""
 
-    Args:
-        count: Counts the tokens of a text.
-        clock: Gives seconds.
-    """
-
-    def __init__(self, count: Callable[[str], int], clock: Callable[[], float] = time.monotonic) -> None:
-        self._count = count
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._kept: dict[bytes, float] = {}
 
-    def use(self, body: Mapping[str, Any], *, marked: bool) -> CacheUse:
-        """Read and write the beginnings of a request's prompt.
-
-        Args:
-            body: The request.
-            marked: Whether the model caches up to markers only.
-        """
-        parts = list(self._parts(body))
-        ends = [index for index, part in enumerate(parts) if part.marker is not None or not marked]
-        reach = {index - back for index in ends for back in range(_LOOK_BACK if marked else 1)}
-        known = [parts[i].tokens for i in reach if i >= 0 and self._kept.get(parts[i].digest, 0) > self._clock()]
-        read = max([tokens for tokens in known if tokens >= _LEAST], default=0)
-        for index in ends:
-            part = parts[index]
+    def use(self, body: Mapping[str, Any]) -> CacheUse:
+        """Read and write the beginnings of a request's prompt."""
+        is_marked = str(body["model"]).partition("/")[0] in MARKED_VENDORS
+        parts = list(_parts(body))
+        ends = [index for index, part in enumerate(parts) if part.marker is not None or not is_marked]
+        near = {index - back for index in ends for back in range(_LOOK_BACK if is_marked else 1) if index >= back}
+        now = self._clock()
+        read = max((parts[index].tokens for index in near if self._kept.get(parts[index].digest, 0.0) > now), default=0)
+        longest = read
+        for part in (parts[index] for index in ends):
             if part.tokens >= _LEAST:
-                seconds = _SECONDS.get(str((part.marker or {}).get("ttl", "5m")), 300.0)
-                self._kept[part.digest] = self._clock() + seconds
-        if not marked:
-            return CacheUse(read - read % _STEP, 0)
-        longest = max([parts[i].tokens for i in ends if parts[i].tokens >= _LEAST], default=0)
-        return CacheUse(read, max(0, longest - read))
+                self._kept[part.digest] = now + _SECONDS.get((part.marker or {}).get("ttl", ""), _FIVE_MINUTES)
+                longest = max(longest, part.tokens)
+        total = parts[-1].tokens if parts else 0
+        return CacheUse(total, read, longest - read) if is_marked else CacheUse(total, read - read % _STEP, 0)
 
-    def _parts(self, body: Mapping[str, Any]) -> Iterator[_Part]:
-        """Give the ends of a prompt's parts: tools, then the parts of each message; a text is one part."""
-        digest = hashlib.sha256(str(body["model"]).encode())
-        tokens = 0
-        for text, marker in _texts(body):
-            digest.update(text.encode("utf-8", "surrogatepass"))
-            tokens += self._count(text)
-            yield _Part(digest.digest(), tokens, marker)
+
+def _parts(body: Mapping[str, Any]) -> Iterator[_Part]:
+    digest = hashlib.sha256(str(body["model"]).encode())
+    count = 0
+    for text, marker in _texts(body):
+        digest.update(text.encode("utf-8", "surrogatepass"))
+        count += len(tokens(text))
+        yield _Part(digest.digest(), count, marker)
 
 
 def _texts(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any] | None]]:

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_promptrun.testing._requests import RecordedRequest
 
 
 @dataclass
@@ -36,21 +43,22 @@ class RateLimit:
     def _size(self) -> float:
         return max(1.0, self.per_second if self.burst is None else self.burst)
 
-    def admits(self, under_way: int = 0) -> bool:
-        """Take a request out of the bucket, if it may come now beside those that are under way."""
+    def admits(self, requests: Sequence[RecordedRequest]) -> bool:
+        """Take a request out of the bucket, if it may come now beside earlier ones."""
         now = time.monotonic()
         self._left = min(self._size, self._left + (now - self._since) * self.per_second)
         self._since = now
-        if self._left < 1 or (self.concurrent is not None and under_way >= self.concurrent):
+        full = self.concurrent is not None and sum(request.in_flight for request in requests) >= self.concurrent
+        if self._left < 1 or full:
             self.refused += 1
             return False
         self._left -= 1
         return True
 
-    def response_headers(self, *, refused: bool = False) -> list[tuple[str, str]]:
+    def response_headers(self, status: int) -> list[tuple[str, str]]:
         """Return the headers of a response."""
         found = []
-        if refused and self.retry_after is not None:
+        if status == HTTPStatus.TOO_MANY_REQUESTS and self.retry_after is not None:
             found.append(("retry-after", f"{self.retry_after:g}"))
         if self.headers:
             full = (self._size - self._left) / self.per_second

@@ -15,7 +15,9 @@ from langchain_promptrun.testing._items import Fault, Reply
 from langchain_promptrun.testing._model.conversation import prompt_tokens
 from langchain_promptrun.testing._model.replies import replies
 from langchain_promptrun.testing._model.schemas import UnanswerableError, load_validator
+from langchain_promptrun.testing._prompt_cache import CacheUse, PromptCache
 from langchain_promptrun.testing._prompts import ManagedPrompts
+from langchain_promptrun.testing._rate_limit import RateLimit
 from langchain_promptrun.testing._steps import Response, Step
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class Settings:
     answer: Answer | None = None
     pace: float | None = None
     cost_per_token: float | None = None
+    rate_limit: RateLimit | None = None
+    prompt_cache: bool = False
 
     @property
     def keys(self) -> Collection[str]:
@@ -58,9 +62,10 @@ class Routes:
         self.requests: list[RecordedRequest] = []
         self._settings = settings
         self._stored: dict[str, list[Any]] = {}
+        self._prompt_cache = PromptCache()
         self._count = 0
         self._paths: dict[str, tuple[str, Callable[[RecordedRequest], tuple[Response, Fault]]]] = {
-            "/v1/chat/completions": ("POST", self._chat),
+            "/v1/chat/completions": ("POST", self._limited_chat),
             "/v1/prompt": ("GET", self._prompt),
         }
 
@@ -100,6 +105,17 @@ class Routes:
         fault = _next(self.prompts.faults) or Fault()
         own = self._own_response(fault, streams=False)
         return own or _steps.json_response(self.prompts.find(record.query)), fault
+
+    def _limited_chat(self, record: RecordedRequest) -> tuple[Response, Fault]:
+        limit = self._settings.rate_limit
+        if limit is None:
+            return self._chat(record)
+        if limit.admits(self.requests):
+            response, fault = self._chat(record)
+        else:
+            response, fault = self._refusal(RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "Slow down.")), Fault()
+        headers = [*_steps.pairs(response.headers), *limit.response_headers(response.status)]
+        return replace(response, headers=headers), fault
 
     def _chat(self, record: RecordedRequest) -> tuple[Response, Fault]:
         body, cached = self._with_stored(record)
@@ -160,12 +176,16 @@ class Routes:
 
     def _asked(self, record: RecordedRequest, body: Mapping[str, Any], cached: bool) -> _documents.Asked:
         tokens, audio = prompt_tokens(body)
+        use = CacheUse(tokens, tokens if cached else 0, 0)
+        if self._settings.prompt_cache:
+            use = self._prompt_cache.use(body)
         return _documents.Asked(
             number=record.number,
             model=body["model"],
-            prompt_tokens=tokens,
+            prompt_tokens=use.tokens,
             audio_tokens=audio,
-            cached_tokens=tokens if cached else 0,
+            cached_tokens=use.read,
+            cache_write_tokens=use.written,
             dialect=self._settings.dialect,
             documented_shape=self._settings.documented_shape,
             include_usage=bool((body.get("stream_options") or {}).get("include_usage")),

@@ -57,6 +57,9 @@ class PromptrunServer(Settings):
             to the model. It runs in the server's thread and must not wait.
         pace: Seconds between two events of a stream. None: no pause.
         cost_per_token: US dollars; adds `cost` to the usage.
+        rate_limit: Refuses requests that come too fast with status 429.
+        prompt_cache: Counts what of a prompt earlier requests have cached: up to the marked parts for models that
+            need marks, any beginning for others.
         port: The port. 0: a free one.
         tls: Serves https with this context.
 

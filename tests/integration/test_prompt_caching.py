@@ -6,8 +6,8 @@ import logging
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-from langchain_promptrun import ChatPromptrun
-from langchain_promptrun.testing import Reply
+from langchain_promptrun import ChatPromptrun, PromptrunRateLimitError
+from langchain_promptrun.testing import RateLimit, Reply
 
 HAIKU = "anthropic/claude-haiku-4.5"
 TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}
@@ -125,3 +125,96 @@ async def test_prompt_caching_reports_a_lost_cache(promptrun_server, talk, caplo
         message = await talk.call(style, model, [HumanMessage("One"), answer, HumanMessage("Two " * 900)])
     assert message.response_metadata.get("prompt_cache_lost") is lost
     assert bool(caplog.records) is bool(lost)
+
+
+# Against the stand-in server's cache
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def agent_reads(promptrun_server):
+    """Run an agent of several turns with many tools, and tell the share of its input that came from the cache."""
+    promptrun_server.prompt_cache = True
+    tools = [
+        {"type": "function", "function": {"name": f"tool_{i}", "description": f"Do thing {i}. " + "Carefully. " * 40}}
+        for i in range(30)
+    ]
+
+    def run(caching, *, model=HAIKU, turns=6, before=lambda turn: None):
+        bound = ChatPromptrun(model=model, prompt_caching=caching).bind(tools=tools)
+        messages = [SystemMessage("You are careful. " * 50), HumanMessage("Begin.")]
+        reads, total, answers = 0, 0, []
+        for turn in range(turns):
+            before(turn)
+            promptrun_server.queue(
+                Reply(tool_calls=[{"name": f"tool_{turn}", "args": {"n": turn}, "id": f"call_{turn}"}])
+            )
+            answer = bound.invoke(messages)
+            answers.append(answer)
+            details = answer.usage_metadata.get("input_token_details", {})
+            reads += details.get("cache_read", 0)
+            total += answer.usage_metadata["input_tokens"]
+            messages += [answer, ToolMessage("A long result. " * 30, tool_call_id=f"call_{turn}")]
+        return reads / total, answers
+
+    return run
+
+
+def test_prompt_caching_reads_an_agents_history_from_the_cache(agent_reads):
+    assert agent_reads(None)[0] == 0
+    share, answers = agent_reads("auto")
+    assert share > 0.7
+    assert answers[0].usage_metadata["input_token_details"]["cache_creation"] > 1_024
+    assert not any("prompt_cache_lost" in answer.response_metadata for answer in answers)
+
+
+def test_prompt_caching_without_marks_is_the_other_models_own(agent_reads):
+    assert agent_reads("auto", model="openai/gpt-4o")[0] > 0.7
+
+
+@pytest.mark.parametrize(("ttl", "seconds", "lost"), [("5m", 301, True), ("1h", 301, None), ("1h", 3_601, True)])
+def test_prompt_cache_of_the_stand_in_server_forgets_in_time(promptrun_server, agent_reads, ttl, seconds, lost):
+    clock = promptrun_server._routes._prompt_cache._clock = Clock()
+
+    def pass_time(turn):
+        clock.now += seconds * (turn == 3)
+
+    _, answers = agent_reads({"ttl": ttl}, before=pass_time)
+    assert answers[3].response_metadata.get("prompt_cache_lost") is lost
+
+
+def test_prompt_cache_of_the_stand_in_server_keeps_no_short_prompts(promptrun_server):
+    promptrun_server.prompt_cache = True
+    model = ChatPromptrun(model=HAIKU, prompt_caching="auto")
+    messages = [model.invoke("Hello") for _ in range(2)]
+    assert all("input_token_details" not in message.usage_metadata for message in messages)
+
+
+# The stand-in server's rate limit
+
+
+def test_rate_limit_of_the_stand_in_server_refuses_what_comes_too_fast(promptrun_server):
+    promptrun_server.rate_limit = limit = RateLimit(0.001, burst=2, headers=True)
+    model = ChatPromptrun(model=HAIKU, max_retries=0, include_response_headers=True)
+    left = [model.invoke("Hi").response_metadata["headers"]["x-ratelimit-remaining-requests"] for _ in range(2)]
+    with pytest.raises(PromptrunRateLimitError) as refused:
+        model.invoke("Hi")
+    assert (left, refused.value.retry_after, limit.refused) == (["1", "0"], 1.0, 1)
+
+
+def test_rate_limit_of_the_stand_in_server_refuses_too_many_at_once(promptrun_server):
+    promptrun_server.rate_limit = RateLimit(1_000, concurrent=1, retry_after=None)
+    promptrun_server.pace = 0.01
+    model = ChatPromptrun(model=HAIKU, max_retries=0)
+    stream = model.stream("Hello there")
+    next(stream)
+    with pytest.raises(PromptrunRateLimitError) as refused:
+        model.invoke("Hi")
+    assert refused.value.retry_after is None
+    stream.close()
