@@ -137,16 +137,13 @@ def _is_rate_limit(error: PromptrunError | None) -> bool:
 
 _MOST_ENTRIES = 1024
 
-Identity = tuple[object, ...]
-"""Values of the fields that decide how a record is asked for."""
 
-
-class _Key:
-    """Makes an identity hashable, though some of its values may have no hash."""
+class IdentityKey:
+    """Values of the fields that decide how a record is asked for; some of them may have no hash."""
 
     __slots__ = ("_hash", "_identity")
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: tuple[object, ...]) -> None:
         self._identity = identity
         self._hash = hash(tuple(part for part in identity if isinstance(part, str | int | float)))
 
@@ -154,7 +151,7 @@ class _Key:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and self._identity == other._identity
+        return isinstance(other, IdentityKey) and self._identity == other._identity
 
 
 class PromptCache(Generic[T]):
@@ -166,21 +163,19 @@ class PromptCache(Generic[T]):
 
     def __init__(self) -> None:
         # without a lock, which a fork could leave locked: each change is one step
-        self._entries: dict[_Key, T] = {}
-        self._used: dict[_Key, int] = {}
+        self._entries: dict[IdentityKey, T] = {}
+        self._used: dict[IdentityKey, int] = {}
         self._uses = itertools.count(1)
 
-    def find(self, identity: Identity) -> T | None:
+    def find(self, key: IdentityKey) -> T | None:
         """Return the entry, if there is one."""
-        key = _Key(identity)
         if key in self._used:
             self._used[key] = next(self._uses)
         return self._entries.get(key)
 
-    def find_or_make(self, identity: Identity, make: Callable[[], T]) -> T:
+    def find_or_make(self, key: IdentityKey, make: Callable[[], T]) -> T:
         """Return the entry, made by the first thread that asks for it."""
-        if (found := self.find(identity)) is None:
-            key = _Key(identity)
+        if (found := self.find(key)) is None:
             found = self._entries.setdefault(key, make())
             self._used[key] = next(self._uses)
             self._drop_least_used()

@@ -1,7 +1,4 @@
-"""Requests for managed prompts, sent over the transport that models use.
-
-Promptrun's page "Prompt API": GET /prompt with `projectId`, and exactly one of `tag` and `version`.
-"""
+"""Requests for managed prompts, sent on the background thread over the transport that models use."""
 
 from __future__ import annotations
 
@@ -9,22 +6,20 @@ import asyncio
 import dataclasses
 import inspect
 import weakref
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from langchain_promptrun._config.call_options import plain_values
-from langchain_promptrun._config.request import BASE_HEADERS, caller_headers, key_of
-from langchain_promptrun._http.request import Request, Timeouts
 from langchain_promptrun.errors import PromptrunError, PromptrunNotFoundError
-from langchain_promptrun.prompts.record import RecordReader
+from langchain_promptrun.prompts.record import EventStreamReader, RecordReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+    from types import TracebackType
 
     from pydantic import SecretStr
 
-    from langchain_promptrun._config.fields import ConnectionFields
+    from langchain_promptrun._http.request import Request
     from langchain_promptrun._http.transport import Transport
     from langchain_promptrun.prompts.record import PromptRecord
 
@@ -33,6 +28,24 @@ _OTHER_LOOP = (
     "{}: `http_async_client` is bound to another event loop, and prompts are fetched on a thread with an event loop of "
     "its own. Give the prompt an `http_client`, or an `http_async_client` of its own that nothing else uses."
 )
+
+
+class Caught:
+    """Keeps the exception of a block, but for the end of a task."""
+
+    def __init__(self, kind: type[BaseException] = Exception) -> None:
+        self._kind = kind
+        self.error: BaseException | None = None
+
+    def __enter__(self) -> None:
+        """Nothing was caught yet."""
+
+    def __exit__(self, _: object, error: BaseException | None, trace: TracebackType | None) -> bool:
+        if not isinstance(error, self._kind) or isinstance(error, asyncio.CancelledError | GeneratorExit):
+            return False
+        # the frames of a request hold the key
+        self.error = error.with_traceback(None) if isinstance(error, PromptrunError) else error
+        return True
 
 
 def is_async(function: Callable[..., object]) -> bool:
@@ -51,7 +64,7 @@ class Callbacks:
 
     __slots__ = ("__weakref__", "api_key", "on_change")
 
-    def __init__(self, api_key: Any, on_change: Any) -> None:
+    def __init__(self, api_key: Any, on_change: Any = None) -> None:
         self.api_key = api_key
         self.on_change = on_change
 
@@ -60,59 +73,65 @@ class PromptSource:
     """Fetches the record of one prompt, on the background thread's event loop.
 
     Args:
-        fields: How to reach Promptrun.
+        request: The request; a key that is a function is taken from the callbacks.
         transport: What to send over.
-        query: Query of GET /prompt.
         label: Name of the prompt in errors and logs.
-        callbacks: Keeps the function for the key, where there is one.
+        callbacks: Keeps the function for the key.
+        client: Which of the caller's clients the transport uses: `sync`, `async`, or None.
+        max_event_bytes: Largest record, in bytes.
     """
 
     def __init__(
         self,
-        fields: ConnectionFields,
+        request: Request,
         transport: Transport,
-        query: dict[str, str | int],
         label: str,
         callbacks: Callbacks,
+        *,
+        client: str | None,
+        max_event_bytes: int,
     ) -> None:
-        headers = caller_headers(fields)
-        key = key_of(fields, headers)
         self.label = label
-        self.base_url = fields.base_url
-        self._has_client = fields.http_client is not None
-        self._has_async_client = fields.http_async_client is not None and not self._has_client
-        if self._has_async_client:
-            headers["connection"] = "close"  # the client may be used on another event loop afterwards
+        self.address = request.url
         self._transport = transport
-        self._ask_for_key = partial(_ask_for_key, weakref.ref(callbacks)) if callable(key) else None
-        self._request = Request(
-            method="GET",
-            url=f"{fields.base_url}/prompt",
-            api_key=key if self._ask_for_key is None else self._ask_for_key,
-            body=None,
-            headers={"user-agent": BASE_HEADERS["user-agent"], "accept": "application/json"} | headers,
-            query={**(plain_values(fields.default_query) or {}), **query},
-            timeouts=Timeouts(*fields.timeouts),
-            max_retries=fields.max_retries,
-            max_retry_after=fields.max_retry_after,
-        )
-        self._reader = partial(RecordReader, max_event_bytes=fields.max_event_bytes)
+        self._client = client
+        self._max_event_bytes = max_event_bytes
+        self._ask_for_key = partial(_ask_for_key, weakref.ref(callbacks)) if callable(request.api_key) else None
+        self._request = request
+        if self._ask_for_key is not None:
+            self._request = dataclasses.replace(request, api_key=self._ask_for_key)
 
     async def fetch(self) -> PromptRecord:
         """Fetch the record; a caller's sync client is used on a worker thread."""
+        reader = partial(RecordReader, max_event_bytes=self._max_event_bytes)
         with self._named():
-            if self._has_client:
-                return await asyncio.to_thread(self._fetch_in_thread, asyncio.get_running_loop())
-            (record,) = [record async for record in self._transport.aexchange(self._request, self._reader)]
-        return record
+            if self._client == "sync":
+                records = await asyncio.to_thread(self._fetch_in_thread, asyncio.get_running_loop(), reader)
+            else:
+                records = [record async for record in self._transport.aexchange(self._request, reader)]
+        return records[0]
 
-    def _fetch_in_thread(self, loop: asyncio.AbstractEventLoop) -> PromptRecord:
+    def _fetch_in_thread(
+        self, loop: asyncio.AbstractEventLoop, reader: Callable[..., RecordReader]
+    ) -> list[PromptRecord]:
         request = self._request
-        if (ask := self._ask_for_key) is not None:
-            key = partial(_result_on, loop, ask)
-            request = dataclasses.replace(request, api_key=key)
-        (record,) = self._transport.exchange(request, self._reader)
-        return record
+        if self._ask_for_key is not None:
+            request = dataclasses.replace(request, api_key=partial(_result_on, loop, self._ask_for_key))
+        return list(self._transport.exchange(request, reader))
+
+    async def stream(self, request: Request, opened: Callable[[], object]) -> AsyncGenerator[PromptRecord]:
+        """Yield the records that the server pushes.
+
+        Args:
+            request: The request for the stream; its key is that of the prompt.
+            opened: Called when the server begins to answer with an event stream.
+        """
+        request = dataclasses.replace(request, api_key=self._request.api_key)
+        reader = partial(EventStreamReader, opened=opened, max_event_bytes=self._max_event_bytes)
+        with self._named():
+            async with aclosing(self._transport.aexchange(request, reader)) as records:
+                async for record in records:
+                    yield record
 
     @contextmanager
     def _named(self) -> Iterator[None]:
@@ -124,7 +143,7 @@ class PromptSource:
             error.args = (f"{self.label}: {error.args[0]}{advice}",)
             raise
         except RuntimeError as error:
-            if self._has_async_client and "event loop" in str(error).lower():
+            if self._client == "async" and "event loop" in str(error).lower():
                 raise RuntimeError(_OTHER_LOOP.format(self.label)) from None
             raise
 

@@ -20,13 +20,17 @@ from typing_extensions import override
 from langchain_promptrun._config.copying import check_picklable, new_transport
 from langchain_promptrun._config.defaults import API_KEY_VARIABLE, DefaultTag, chosen
 from langchain_promptrun._config.fields import ConnectionFields, checked_fields
+from langchain_promptrun._config.request import BASE_HEADERS, caller_headers, key_of
 from langchain_promptrun._config.roles import Setting
-from langchain_promptrun._config.validators import FourTimeouts, four_timeouts
+from langchain_promptrun._config.validators import FourTimeouts, four_timeouts, plain_values
+from langchain_promptrun._http.request import Request, Timeouts
+from langchain_promptrun._http.transport import Transport, TransportSettings
 from langchain_promptrun._tracing import PROJECT, TAG, VERSION, name_ancestors, traced
 from langchain_promptrun.chat_models import ChatPromptrun
-from langchain_promptrun.prompts.cache import LONGEST_POLL, SHORTEST_POLL, Freshness, Identity, PromptCache
-from langchain_promptrun.prompts.fetch import Callbacks, PromptSource, is_async
+from langchain_promptrun.prompts.cache import LONGEST_POLL, SHORTEST_POLL, Freshness, IdentityKey, PromptCache
+from langchain_promptrun.prompts.fetch import Callbacks, Caught, PromptSource, is_async
 from langchain_promptrun.prompts.model import FollowingModel, M, ManagedPromptValue, Origin, check_overrides, make_model
+from langchain_promptrun.prompts.push import PromptStream, shared_stream
 from langchain_promptrun.prompts.record import (
     FALLBACK_VERSION,
     PromptChange,
@@ -34,7 +38,7 @@ from langchain_promptrun.prompts.record import (
     PromptProject,
     PromptRecord,
 )
-from langchain_promptrun.prompts.refresh import Caught, Entry, Hold, Refresher
+from langchain_promptrun.prompts.refresh import BackgroundLoop, Entry, Hold, Refresher
 from langchain_promptrun.prompts.storage import RecordFile
 from langchain_promptrun.prompts.template import (
     PromptrunMissingVariableError,
@@ -174,6 +178,13 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     A wrong key, project or tag is an error at the first fetch; later, when a good text is known, a warning.
     """
 
+    updates: Literal["poll", "push", "auto"] = "poll"
+    """How changes come: `poll` asks again after `refresh` seconds, `push` keeps an event stream open.
+
+    All prompts of a process that ask for the same share one stream. `auto` is `push`, and `poll` where the server
+    pushes nothing or an `http_client` is set, over which nothing can be pushed.
+    """
+
     fallback: str | None = None
     """Text of last resort, where nothing was ever fetched, for the same cases as `cache_dir`; its version is 0."""
 
@@ -209,6 +220,8 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         self._check_key()
+        if self.updates == "push" and self.http_client is not None:
+            raise ValueError('`updates="push"` needs async connections; leave `http_client` out.')
         if self.version is None:
             self.__dict__["tag"] = self.tag or _LATEST
         elif chosen(self.tag) and self.tag is not None:
@@ -508,9 +521,9 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     def _private(self) -> dict[str, Any]:
         return self.__pydantic_private__ or {}
 
-    def _identity(self) -> Identity:
+    def _identity(self) -> IdentityKey:
         """Return what copies must have in common to share what was fetched."""
-        return tuple(getattr(self, name) for name in type(self).model_fields if name not in _OF_ONE_COPY)
+        return IdentityKey(tuple(getattr(self, name) for name in type(self).model_fields if name not in _OF_ONE_COPY))
 
     def _held_entry(self) -> Hold:
         """Return the hold on what keeps the record current, taken at the first call."""
@@ -522,19 +535,67 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         return hold
 
     def _new_entry(self) -> Entry:
-        query, transport, callbacks = self.selector, new_transport(self), Callbacks(self.api_key, self.on_change)
+        transport, callbacks = new_transport(self), Callbacks(self.api_key, self.on_change)
         fallback = None
         if self.fallback is not None:
             project = PromptProject(id=self.project_id)
             fallback = PromptRecord(prompt=self.fallback, version=FALLBACK_VERSION, tag=self.tag, project=project)
         refresher = Refresher(
-            PromptSource(self, transport, query, self.label, callbacks),
+            self._source(transport, callbacks),
             Freshness(self.refresh if self.version is None else None, time.monotonic),
             callbacks,
-            file=None if self.cache_dir is None else RecordFile(self.cache_dir, self.base_url, query),
+            file=None if self.cache_dir is None else RecordFile(self.cache_dir, self.base_url, self.selector),
             fallback=fallback,
+            open_stream=self._stream_opener(),
         )
         return Entry(refresher, transport, callbacks)
+
+    def _source(self, transport: Transport, callbacks: Callbacks) -> PromptSource:
+        client = "sync" if self.http_client is not None else "async" if self.http_async_client is not None else None
+        return PromptSource(
+            self._new_request(""),
+            transport,
+            self.label,
+            callbacks,
+            client=client,
+            max_event_bytes=self.max_event_bytes,
+        )
+
+    def _new_request(self, path: str, accept: str = "application/json") -> Request:
+        headers = caller_headers(self)
+        key = key_of(self, headers)
+        own = {"user-agent": BASE_HEADERS["user-agent"], "accept": accept}
+        if self.http_async_client is not None:
+            own["connection"] = "close"  # the client may be used on another event loop afterwards
+        return Request(
+            method="GET",
+            url=f"{self.base_url}/prompt{path}",
+            api_key=key,
+            body=None,
+            headers=own | headers,
+            query={**(plain_values(self.default_query) or {}), **self.selector},
+            timeouts=Timeouts(*self.timeouts),
+            max_retries=self.max_retries,
+            max_retry_after=self.max_retry_after,
+        )
+
+    def _stream_opener(self) -> Callable[[BackgroundLoop], PromptStream] | None:
+        if self.updates == "poll" or self.version is not None or self.http_client is not None:
+            return None
+        names = [*sorted(ConnectionFields.model_fields), "project_id", "tag", "updates"]
+        key = IdentityKey(tuple(getattr(self, name) for name in names))
+        callbacks = Callbacks(self.api_key)
+        # without a limit of connections, of which the stream would take one for ever
+        transport = Transport(TransportSettings(async_transport=self.async_transport), None, self.http_async_client)
+        source, request = self._source(transport, callbacks), self._new_request("/stream", "text/event-stream")
+        falls_back = self.updates == "auto"
+
+        def open_stream(background: BackgroundLoop) -> PromptStream:
+            return shared_stream(
+                key, lambda: PromptStream(background, source, request, callbacks, falls_back=falls_back)
+            )
+
+        return open_stream
 
 
 def _interval(seconds: float | None) -> float:

@@ -14,12 +14,13 @@ from pydantic.alias_generators import to_camel
 
 from langchain_promptrun._errors.mapping import error_from_document
 from langchain_promptrun._responses.body import Body
+from langchain_promptrun._responses.sse import EventDecoder
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun.errors import PromptrunResponseError
 from langchain_promptrun.prompts.template import find_variables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pydantic.functional_validators import ModelWrapValidatorHandler
 
@@ -93,8 +94,8 @@ class PromptRecord(_Wire):
     prompt: str
     """The text, with `{{name}}` for variables."""
 
-    version: int
-    """Number of the version; 0 is the `fallback` text."""
+    version: int | str
+    """Version as the server tells it, number or text; 0 is the `fallback` text."""
 
     version_message: str | None = None
     """What the author said about the version."""
@@ -122,6 +123,9 @@ class PromptRecord(_Wire):
 
     user: Any = None
     """Who made the version."""
+
+    inputs: Any = None
+    """Variables that the playground defined."""
 
     @field_validator("model", mode="before")
     @classmethod
@@ -162,16 +166,7 @@ def _facts(record: PromptRecord) -> tuple[object, ...]:
 
 
 def read_record(body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> PromptRecord:
-    """Read a record.
-
-    Args:
-        body: JSON.
-        status: Status of the answer that it came with.
-        headers: Its headers, names in lower case.
-
-    Raises:
-        PromptrunError: The body reports an error, is not JSON, or not a prompt.
-    """
+    """Return the record in a JSON body; raise the error that the body reports."""
     try:
         document = _json.loads(body)
     except ValueError:
@@ -187,13 +182,7 @@ def read_record(body: bytes, *, status: int = 200, headers: Mapping[str, str] | 
 
 
 class RecordReader:
-    """Reads the bytes of one answer.
-
-    Args:
-        status: The answer's status.
-        headers: Its headers, names in lower case.
-        max_event_bytes: Largest body, in bytes.
-    """
+    """Parses the body of GET /prompt."""
 
     finished = False
     content_seen = 0
@@ -205,22 +194,45 @@ class RecordReader:
         self._body = Body(headers, max_event_bytes)
 
     def feed(self, data: bytes) -> Sequence[PromptRecord]:
-        """Take the next bytes of the body, decoded.
-
-        Raises:
-            PromptrunResponseError: The body is larger than `max_event_bytes`.
-        """
+        """Take the next bytes of the body."""
         self._body.feed(data)
         return ()
 
     def close(self) -> Sequence[PromptRecord]:
-        """Take the end of the body, and give the record.
-
-        Raises:
-            PromptrunError: As `read_record`; and the body is empty.
-        """
+        """Take the end of the body; return the record."""
         events = self._body.close()
         if not self._body.is_document:
             raise PromptrunResponseError("The server's answer is a stream of events, not a prompt.")
         ((_, body),) = events
         return (read_record(body, status=self._status, headers=self._headers),)
+
+
+class NotAnEventStreamError(PromptrunResponseError):
+    """Reports that GET /prompt/stream was answered with something else than an event stream."""
+
+
+class EventStreamReader:
+    """Parses the event stream of GET /prompt/stream: each event without a name is a record."""
+
+    finished = False
+    content_seen = 0
+    partial = ""
+
+    def __init__(
+        self, status: int, headers: Mapping[str, str], *, opened: Callable[[], object], max_event_bytes: int
+    ) -> None:
+        if "event-stream" not in headers.get("content-type", ""):
+            raise NotAnEventStreamError("The server's answer is not a stream of events.")
+        self._status = status
+        self._headers = headers
+        self._decoder = EventDecoder(max_event_bytes)
+        opened()
+
+    def feed(self, data: bytes) -> Sequence[PromptRecord]:
+        """Take the next bytes; return the records that they complete."""
+        events = self._decoder.decode(data)
+        return [read_record(body, status=self._status, headers=self._headers) for name, body in events if not name]
+
+    def close(self) -> Sequence[PromptRecord]:
+        """Take the end of the stream; an event that was cut off is dropped."""
+        return ()

@@ -20,15 +20,16 @@ from typing_extensions import override
 
 from langchain_promptrun.errors import PromptrunError
 from langchain_promptrun.prompts.cache import may_pass
+from langchain_promptrun.prompts.fetch import Caught
 from langchain_promptrun.prompts.record import PromptChange
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
-    from types import TracebackType
 
     from langchain_promptrun._http.transport import Transport
     from langchain_promptrun.prompts.cache import Freshness
     from langchain_promptrun.prompts.fetch import Callbacks, PromptSource
+    from langchain_promptrun.prompts.push import PromptStream
     from langchain_promptrun.prompts.record import PromptRecord
     from langchain_promptrun.prompts.storage import RecordFile
 
@@ -41,24 +42,6 @@ _REQUESTS_AT_ONCE = 64
 """Most requests on their way to one address."""
 
 logger = logging.getLogger("langchain_promptrun")
-
-
-class Caught:
-    """Keeps the exception of a block, but for the end of a task."""
-
-    def __init__(self, kind: type[BaseException] = Exception) -> None:
-        self._kind = kind
-        self.error: BaseException | None = None
-
-    def __enter__(self) -> None:
-        """Nothing was caught yet."""
-
-    def __exit__(self, _: object, error: BaseException | None, trace: TracebackType | None) -> bool:
-        if not isinstance(error, self._kind) or isinstance(error, asyncio.CancelledError | GeneratorExit):
-            return False
-        # the frames of a request hold the key
-        self.error = error.with_traceback(None) if isinstance(error, PromptrunError) else error
-        return True
 
 
 class DaemonThreads(ThreadPoolExecutor):
@@ -178,6 +161,7 @@ class Refresher:
         callbacks: Told of changes, one after the other.
         file: Where the last good record is kept.
         fallback: What to serve where nothing was ever fetched.
+        open_stream: Opens the stream of changes that the server pushes.
     """
 
     def __init__(
@@ -188,8 +172,10 @@ class Refresher:
         *,
         file: RecordFile | None = None,
         fallback: PromptRecord | None = None,
+        open_stream: Callable[[BackgroundLoop], PromptStream] | None = None,
     ) -> None:
         self.freshness = freshness
+        self._open_stream = open_stream
         self._source = source
         self._callbacks = weakref.ref(callbacks)
         self._file = file
@@ -207,6 +193,9 @@ class Refresher:
         self._untold: deque[PromptChange] = deque()
         self._is_telling = False
         self._background: BackgroundLoop | None = None
+        self._stream: PromptStream | None = None
+        self._received = 0
+        self.freshness.is_pushed = False
 
     # Serving.
 
@@ -234,6 +223,7 @@ class Refresher:
 
     def _serve(self) -> PromptRecord | None:
         """Return the record, and refresh it in the background where it is stale."""
+        self._subscribe()
         record = self.freshness.record
         if record is None:
             with self._lock:
@@ -284,20 +274,25 @@ class Refresher:
 
     def _begin(self, pending: Pending, context: Context) -> None:
         try:
-            background = self._background = self._background or _process.loop()
+            background = self._hold_background()
         except RuntimeError as error:  # there are too many threads, or the interpreter is ending
             self._land(pending, Outcome(error=error))
             return
         running = context.run(background.start, self._fetch(pending, background.limits))
+        self._received = 0
         self._running.add(running)
         running.add_done_callback(partial(self._finish, pending))
+
+    def _hold_background(self) -> BackgroundLoop:
+        self._background = self._background or _process.loop()
+        return self._background
 
     async def _fetch(self, pending: Pending, limits: defaultdict[str, asyncio.Semaphore]) -> Outcome:
         _fetching.set((*_fetching.get(), pending))
         record = None
         # also what would end the thread of all prompts: SystemExit of a key function
         with (caught := Caught(BaseException)):
-            async with limits[self._source.base_url]:
+            async with limits[self._source.address]:
                 record = await self._source.fetch()
         outcome = Outcome(record, caught.error)
         if self._file is not None:
@@ -333,7 +328,7 @@ class Refresher:
         with self._lock:
             if self._pending is pending:
                 self._pending = None
-                if outcome.record is not None:
+                if outcome.record is not None and not self._received:  # what was pushed meanwhile is newer
                     self._succeed(outcome.record)
                 elif outcome.error is not None:
                     warns = self.freshness.fail(outcome.error, outcome.stored or self._fallback)
@@ -351,18 +346,52 @@ class Refresher:
     def _warn(self, error: BaseException | None) -> None:
         record = self.freshness.record
         what = "the fallback text" if record is None or record.is_fallback else f"version {record.version}"
-        status = getattr(error, "status_code", None)
-        why = type(error).__name__ if status is None else f"{type(error).__name__}, status {status}"
-        logger.warning("%s could not be refreshed (%s); %s is served.", self._source.label, why, what)
+        logger.warning("%s could not be refreshed (%s); %s is served.", self._source.label, _describe(error), what)
 
     def stop(self) -> None:
         """End the requests on their way, also for good: the next call begins again."""
         with self._lock:
             running, self._running = self._running, set()
+            stream, self._stream = self._stream, None
             self._background = None
+            self.freshness.is_pushed = False
+        if stream is not None:
+            stream.unsubscribe(self)
         for future in running:
             future.cancel()
         self.wake()
+
+    # Pushed changes.
+
+    def _subscribe(self) -> None:
+        if self._open_stream is None or self._stream is not None:
+            return
+        with self._lock, suppress(RuntimeError):  # a thread that cannot start is the error of the first request
+            if self._stream is None:
+                self._stream = self._open_stream(self._hold_background())
+                self._stream.subscribe(self)
+
+    def receive(self, record: PromptRecord) -> None:
+        """Take a record that the server pushed."""
+        with self._lock:
+            background = self._background
+            if self._stream is None or background is None:
+                return
+            self._received += 1
+            self.freshness.is_pushed = True
+            self._succeed(record)
+        self.wake()
+        self._tell()
+        if self._file is not None:
+            with suppress(RuntimeError):  # the interpreter is ending and starts no thread
+                background.threads.submit(self._use_file, self._file, Outcome(record))
+
+    def lose(self, problem: BaseException | None) -> None:
+        """Take note that the server pushes no longer."""
+        self.freshness.is_pushed = False
+        self.wake()
+        if problem is not None and self.freshness.may_warn():
+            logger.warning("%s: changes are not pushed (%s); polling.", self._source.label, _describe(problem))
 
     # Changes.
 
@@ -395,6 +424,7 @@ class Refresher:
 
     def watch(self, interval: float, stop: Stop) -> Generator[PromptChange]:
         """Yield changes as they come, fetching the record every so many seconds, until `stop` is set."""
+        self._subscribe()
         watch, waker = _Watch(self, interval, stop), ThreadWaker()
         with self._woken(waker):
             while not watch.is_over():
@@ -405,6 +435,7 @@ class Refresher:
 
     async def awatch(self, interval: float, stop: Stop) -> AsyncGenerator[PromptChange]:
         """Async version of `watch`."""
+        self._subscribe()
         watch, waker = _Watch(self, interval, stop), TaskWaker()
         with self._woken(waker):
             while not watch.is_over():
@@ -425,6 +456,11 @@ class Refresher:
             yield
         finally:
             self._wakers.discard(waker)
+
+
+def _describe(error: BaseException | None) -> str:
+    status = getattr(error, "status_code", None)
+    return type(error).__name__ if status is None else f"{type(error).__name__}, status {status}"
 
 
 class Entry:

@@ -58,7 +58,7 @@ def render(text: str, values: Mapping[str, Any]) -> str:
     return _VARIABLE.sub(insert, text)
 
 
-def check_values(text: str, values: Mapping[str, Any], *, prompt: str, version: int) -> None:
+def check_values(text: str, values: Mapping[str, Any], *, prompt: str, version: int | str) -> None:
     """Raise PromptrunMissingVariableError where a variable has no value."""
     if missing := tuple(name for name in find_variables(text) if name not in values):
         names = ", ".join(f"`{name}`" for name in missing)

@@ -1,0 +1,223 @@
+"""Changes that Promptrun pushes: one event stream for each prompt and process.
+
+The public source of Promptrun's Node SDK: GET /prompt/stream, with the query of GET /prompt, sends unnamed server-sent
+events, each a whole record; the SDK opens the stream again 5 s after an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import os
+import random
+import threading
+import weakref
+from contextlib import aclosing
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Protocol
+
+from langchain_promptrun.errors import PromptrunError, PromptrunTimeoutError
+from langchain_promptrun.prompts.fetch import Caught
+from langchain_promptrun.prompts.record import NotAnEventStreamError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Hashable
+    from concurrent.futures import Future
+
+    from langchain_promptrun._http.request import Request
+    from langchain_promptrun.prompts.fetch import Callbacks, PromptSource
+    from langchain_promptrun.prompts.record import PromptRecord
+
+RECONNECT = 5.0
+"""Seconds until a stream that ended is opened again, as in Promptrun's Node SDK."""
+LONGEST_RECONNECT = 300.0
+STALL_LIMIT = 60.0
+"""Seconds without a byte after which a stream is opened again; its connection may be half-open."""
+
+_PATIENT_FAILURES = 3
+_NO_SUCH_ROUTE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
+
+logger = logging.getLogger("langchain_promptrun")
+
+
+class Background(Protocol):
+    """The thread that streams run on."""
+
+    def start(self, work: Coroutine[Any, Any, None]) -> Future[None]:
+        """Run a coroutine."""
+
+
+class Subscriber(Protocol):
+    """A cache that takes pushed records."""
+
+    def receive(self, record: PromptRecord) -> None:
+        """Take a record that the server pushed."""
+
+    def lose(self, problem: BaseException | None) -> None:
+        """Take note that the server pushes no longer, and warn of the problem."""
+
+
+class _Channel:
+    """State of a stream, which its task and its holders share."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.subscribers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.record: PromptRecord | None = None
+        self.arrived = 0
+
+    def publish(self, record: PromptRecord) -> None:
+        with self.lock:
+            self.record = record
+            self.arrived += 1
+            subscribers = tuple(self.subscribers)
+        for subscriber in subscribers:
+            subscriber.receive(record)
+
+    def lose(self, problem: BaseException | None) -> None:
+        with self.lock:
+            self.record = None
+            subscribers = tuple(self.subscribers)
+        for subscriber in subscribers:
+            subscriber.lose(problem)
+
+
+class PromptStream:
+    """An event stream that is open while an object of this class is held.
+
+    Args:
+        background: The thread that the stream runs on.
+        source: Where records come from.
+        request: The request for the stream.
+        callbacks: Keeps the function for the key.
+        falls_back: Whether to give up where the server pushes nothing.
+    """
+
+    def __init__(
+        self, background: Background, source: PromptSource, request: Request, callbacks: Callbacks, *, falls_back: bool
+    ) -> None:
+        self._channel = _Channel()
+        self._held = (background, callbacks)
+        request = dataclasses.replace(request, timeouts=request.timeouts._replace(read=STALL_LIMIT), max_retries=0)
+        following = background.start(_Follower(self._channel, source, request, falls_back=falls_back).follow())
+        self.ending = weakref.finalize(self, following.cancel)
+        self.ending.atexit = False
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Pass records on, and the current one at once where it is known."""
+        with self._channel.lock:
+            self._channel.subscribers.add(subscriber)
+            record = self._channel.record
+        if record is not None:
+            subscriber.receive(record)
+
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        """Pass on no more records."""
+        with self._channel.lock:
+            self._channel.subscribers.discard(subscriber)
+
+
+class _Follower:
+    """Reads a stream, again and again."""
+
+    def __init__(self, channel: _Channel, source: PromptSource, request: Request, *, falls_back: bool) -> None:
+        self._channel = channel
+        self._source = source
+        self._request = request
+        self._falls_back = falls_back
+        self._jitter = random.random
+        self._failures = 0
+        self._catching_up: asyncio.Task[None] | None = None
+
+    async def follow(self) -> None:
+        """Keep the stream open, with pauses after failures."""
+        while True:
+            error = await self._read()
+            status = getattr(error, "status_code", None)
+            if self._falls_back and (isinstance(error, NotAnEventStreamError) or status in _NO_SUCH_ROUTE):
+                logger.info("%s: the server pushes no changes; polling.", self._source.label)
+                return
+            await asyncio.sleep(pause(self._failures, error, self._jitter()))
+
+    async def _read(self) -> BaseException | None:
+        """Read one stream to its end; return its error."""
+        self._failures += 1
+        caught = Caught()
+        try:
+            with caught:
+                async with aclosing(self._source.stream(self._request, self._opened)) as records:
+                    async for record in records:
+                        self._channel.publish(record)
+        finally:
+            if self._catching_up is not None:
+                self._catching_up.cancel()
+            # what is worth a warning: the stream could not be opened for the third time
+            self._channel.lose(caught.error if self._failures >= _PATIENT_FAILURES else None)
+        return caught.error
+
+    def _opened(self) -> None:
+        self._failures = 0
+        self._catching_up = asyncio.create_task(self._catch_up())
+
+    async def _catch_up(self) -> None:
+        """Fetch what changed before the stream was open, unless the stream tells."""
+        failures, arrived = 0, self._channel.arrived
+        while self._channel.arrived == arrived:
+            with Caught():
+                record = await self._source.fetch()
+                if self._channel.arrived == arrived:
+                    self._channel.publish(record)
+                return
+            failures += 1
+            await asyncio.sleep(pause(failures, None, self._jitter()))
+
+
+def pause(failures: int, error: BaseException | None, jitter: float) -> float:
+    """Return the seconds until a stream is opened again.
+
+    Args:
+        failures: Attempts in a row in which the stream was not opened.
+        error: What ended the last attempt.
+        jitter: A number from 0 to 1.
+    """
+    if not failures and isinstance(error, PromptrunTimeoutError):
+        return jitter  # a silent stream: the server is there
+    grown = min(RECONNECT * 2.0 ** max(failures - 1, 0), LONGEST_RECONNECT) * (0.75 + jitter / 2)
+    asked_for = error.retry_after if isinstance(error, PromptrunError) else None
+    return max(grown, min(asked_for or 0.0, LONGEST_RECONNECT))
+
+
+class _Process:
+    """The streams of this process."""
+
+    def __init__(self) -> None:
+        self._inherited: list[PromptStream] = []
+        self._reset()
+
+    def _reset(self) -> None:
+        self._lock = threading.RLock()
+        self._streams: weakref.WeakValueDictionary[Hashable, PromptStream] = weakref.WeakValueDictionary()
+
+    def stream(self, key: Hashable, make: Callable[[], PromptStream]) -> PromptStream:
+        with self._lock:
+            if (found := self._streams.get(key)) is None:
+                found = self._streams[key] = make()
+            return found
+
+    def forked(self) -> None:
+        """Leave the parent's streams alone."""
+        for stream in list(self._streams.values()):
+            stream.ending.detach()
+            self._inherited.append(stream)
+        self._reset()
+
+
+_process = _Process()
+# Windows cannot fork
+getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_process.forked)
+
+
+def shared_stream(key: Hashable, make: Callable[[], PromptStream]) -> PromptStream:
+    """Return the stream of this process for equal keys."""
+    return _process.stream(key, make)
