@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 API_KEY_VARIABLE = "PROMPTRUN_API_KEY"
+PROJECT_VARIABLE = "PROMPTRUN_PROJECT_ID"
 BASE_URL_VARIABLE = "PROMPTRUN_BASE_URL"
 BASE_URL = "https://api.promptrun.ai/v1"  # Promptrun's page "Streaming AI"
 _OWN_DOMAIN = "promptrun.ai"
@@ -42,6 +43,12 @@ class DefaultUrl(str, Defaulted):
     __slots__ = ()
 
 
+class DefaultProject(str, Defaulted):
+    """A project of the environment."""
+
+    __slots__ = ()
+
+
 class DefaultTag(str, Defaulted):
     """A prompt's default tag."""
 
@@ -60,6 +67,12 @@ def environment_key() -> EnvironmentKey | None:
     """Read the API key from `PROMPTRUN_API_KEY`; None where it is unset or empty."""
     key = os.environ.get(API_KEY_VARIABLE, "").strip()
     return EnvironmentKey(key) if key else None
+
+
+def environment_project() -> DefaultProject | None:
+    """Read the id of a project from `PROMPTRUN_PROJECT_ID`; None when it is not set or empty."""
+    project = os.environ.get(PROJECT_VARIABLE, "").strip()
+    return DefaultProject(project) if project else None
 
 
 def environment_url() -> DefaultUrl:

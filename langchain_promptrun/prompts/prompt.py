@@ -18,7 +18,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from typing_extensions import override
 
 from langchain_promptrun._config.copying import check_picklable, new_transport
-from langchain_promptrun._config.defaults import API_KEY_VARIABLE, DefaultTag, chosen
+from langchain_promptrun._config.defaults import (
+    API_KEY_VARIABLE,
+    DefaultProject,
+    DefaultTag,
+    chosen,
+    environment_project,
+)
 from langchain_promptrun._config.fields import ConnectionFields, checked_fields
 from langchain_promptrun._config.request import BASE_HEADERS, caller_headers, key_of
 from langchain_promptrun._config.roles import Setting
@@ -42,8 +48,9 @@ from langchain_promptrun.prompts.refresh import BackgroundLoop, Entry, Hold, Ref
 from langchain_promptrun.prompts.storage import RecordFile
 from langchain_promptrun.prompts.template import (
     PromptrunMissingVariableError,
-    check_values,
+    find_odd_names,
     read_conversation,
+    refuse_unfilled,
     render,
 )
 
@@ -89,9 +96,17 @@ def _plain_values(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _number(value: Any) -> Any:
+def _version(value: Any) -> Any:
     if type(value) is bool:  # a number for Python
-        raise ValueError("must be the number of a version, not True or False")
+        raise ValueError("must be a version, not True or False")
+    if value == "" or (isinstance(value, int | float) and value < 1):
+        raise ValueError("must be a version: a number from 1 on, or text such as `v2`")
+    return value
+
+
+def _project(value: Any) -> Any:
+    if value is None:
+        raise ValueError("is missing: pass `project_id`, or set the environment variable PROMPTRUN_PROJECT_ID")
     return value
 
 
@@ -124,8 +139,8 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         chain = prompt | prompt.chat_model(follow_model=True)
         ```
 
-    Variables are `{{name}}`: word characters between double braces. All other braces are text, and so are the braces
-    in values.
+    Variables are `{{name}}`, also with blanks around the name; `{{user.email}}` walks into mappings, dataclasses and
+    pydantic models. All other braces are text, and so are the braces in values.
 
     For `refresh` seconds after it was fetched the text is served without a request. After that it is still served at
     once, while one request, for all threads and event loops together, fetches a new one on a background thread. While
@@ -150,14 +165,16 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
 
     keyword_advice: ClassVar[str] = "Values of the text's variables go into invoke, or into partial_variables."
 
-    project_id: str = Field(min_length=1)
-    """UUID of the project in Promptrun's dashboard."""
+    project_id: Annotated[str, BeforeValidator(_project)] = Field(
+        default_factory=environment_project, min_length=1, validate_default=True
+    )
+    """UUID of the project in Promptrun's dashboard. Default: the environment variable `PROMPTRUN_PROJECT_ID`."""
 
     tag: Annotated[str, Field(min_length=1)] | None = None
     """Tag to follow, such as `prod`. Exclusive with `version`; with neither of the two it is `latest`."""
 
-    version: Annotated[int | None, BeforeValidator(_number)] = Field(default=None, ge=1)
-    """Number of a version. It never changes, so it is fetched once. Exclusive with `tag`."""
+    version: Annotated[int | str | None, BeforeValidator(_version)] = None
+    """A version, number or text. It never changes, so it is fetched once. Exclusive with `tag`."""
 
     role: Literal["system", "user"] = "system"
     """Whose message the text becomes: the system's, or the user's."""
@@ -201,6 +218,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     """What was fetched, handed on to copies of this prompt. Not for you to set."""
 
     _hold: Hold = PrivateAttr()
+    _unfilled: tuple[str, ...] = PrivateAttr()
 
     @classmethod
     @override
@@ -222,6 +240,8 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         self._check_key()
         if self.updates == "push" and self.http_client is not None:
             raise ValueError('`updates="push"` needs async connections; leave `http_client` out.')
+        if "project_id" not in self.model_fields_set:
+            self.__dict__["project_id"] = DefaultProject(self.project_id)
         if self.version is None:
             self.__dict__["tag"] = self.tag or _LATEST
         elif chosen(self.tag) and self.tag is not None:
@@ -266,6 +286,16 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         """Variables of the text that was fetched last, without those in `partial_variables`. Sends no request."""
         names = () if self.known_record is None else self.known_record.variables
         return [name for name in names if name not in self.partial_variables]
+
+    @property
+    def unfilled(self) -> list[str]:
+        """What the last formatted text still has between double braces: variables without a value, and odd names.
+
+        Before the first formatting, the odd names of the text that was fetched last. Sends no request.
+        """
+        if (unfilled := self._private().get("_unfilled")) is not None:
+            return list(unfilled)
+        return [] if self.known_record is None else list(find_odd_names(self.known_record.prompt))
 
     @property
     def optional_variables(self) -> list[str]:
@@ -427,10 +457,10 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         partials = {name: value() if callable(value) else value for name, value in self.partial_variables.items()}
         values = {**partials, **given}
         conversation = None if _CONVERSATION in record.variables else values.pop(_CONVERSATION, None)
-        if self.missing == "error":
-            check_values(record.prompt, values, prompt=self.label, version=record.version)
-        managed = _MESSAGES[self.role](render(record.prompt, values))
-        return [managed, *read_conversation(conversation)]
+        text, self._unfilled = render(record.prompt, values)
+        if self._unfilled and self.missing == "error":
+            refuse_unfilled(self._unfilled, values, prompt=self.label, version=record.version)
+        return [_MESSAGES[self.role](text), *read_conversation(conversation)]
 
     def _facts(self, record: PromptRecord | None) -> dict[str, Any]:
         """Return the metadata of a run."""

@@ -22,6 +22,7 @@ from langchain_promptrun.errors import PromptrunError
 from langchain_promptrun.prompts.cache import may_pass
 from langchain_promptrun.prompts.fetch import Caught
 from langchain_promptrun.prompts.record import PromptChange
+from langchain_promptrun.prompts.template import find_odd_names
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
@@ -180,6 +181,7 @@ class Refresher:
         self._callbacks = weakref.ref(callbacks)
         self._file = file
         self._fallback = fallback
+        self._reported: set[int | str] = set()
         self.reset()
         _process.refreshers.add(self)
 
@@ -334,6 +336,8 @@ class Refresher:
                     warns = self.freshness.fail(outcome.error, outcome.stored or self._fallback)
         if warns:
             self._warn(outcome.error)
+        if outcome.record is not None:
+            self._report_odd_names(outcome.record)
         pending.set_result(outcome.error)
         self.wake()
         self._tell()
@@ -342,6 +346,14 @@ class Refresher:
         change = self.freshness.succeed(record)
         if change is not None:
             self._untold.append(change)
+
+    def _report_odd_names(self, record: PromptRecord) -> None:
+        """Warn once a version of text between double braces that is not a name."""
+        if record.version in self._reported:
+            return
+        self._reported.add(record.version)
+        for name in find_odd_names(record.prompt):
+            logger.warning("%s, version %s: `{{%s}}` is not a name.", self._source.label, record.version, name)
 
     def _warn(self, error: BaseException | None) -> None:
         record = self.freshness.record
@@ -380,6 +392,7 @@ class Refresher:
             self._received += 1
             self.freshness.is_pushed = True
             self._succeed(record)
+        self._report_odd_names(record)
         self.wake()
         self._tell()
         if self._file is not None:

@@ -1,21 +1,28 @@
 """Text of managed prompts: find variables, insert values, append the conversation.
 
-A variable is `{{name}}`: word characters between double braces, as Promptrun's Node SDK reads them.
+The public source of Promptrun's Node SDK: a variable is `{{name}}` on its main branch; on its branch beta blanks may
+stand around the name, and dots walk into objects, `{{ user.email }}`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from langchain_core.messages import BaseMessage, HumanMessage, convert_to_messages
 from langchain_core.prompt_values import PromptValue
+from pydantic import BaseModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable
 
-# JavaScript's \w, the SDK's language, is ASCII
-_VARIABLE = re.compile(r"\{\{(\w+)\}\}", re.ASCII)
+# JavaScript's trim() takes the byte order mark for a blank
+_PATH = re.compile(r"\{\{[\s\ufeff]*(\w+(?:\.\w+)*)[\s\ufeff]*\}\}")
+# what an author may have meant as a name: letters first, none of the marks of JSON, code or another template language
+_NAME_LIKE = re.compile(r"\{\{[\s\ufeff]*([^\W\d_][^{}\"':;=<>()\[\]\n]*)\}\}")
+_MISSING = object()
 _ACCEPTED = 'a list of messages, such as [("user", "Hello")]; one message; a text, which is the user\'s; a prompt value'
 
 _SHAPES: dict[type, Callable[[Any], list[BaseMessage]]] = {
@@ -44,31 +51,67 @@ class PromptrunMissingVariableError(KeyError, ValueError):
 
 
 def find_variables(text: str) -> tuple[str, ...]:
-    """Return the names of the text's variables, in the order of their first appearance."""
-    return tuple(dict.fromkeys(_VARIABLE.findall(text)))
+    """Return the names of the text's variables, in the order of their first appearance; of a path, its root."""
+    return tuple(dict.fromkeys(path.partition(".")[0] for path in _PATH.findall(text)))
 
 
-def render(text: str, values: Mapping[str, Any]) -> str:
-    """Insert values; a variable without a value stays, and values are never expanded."""
+def find_odd_names(text: str) -> tuple[str, ...]:
+    """Return what stands between double braces like a name that cannot be one."""
+    found = dict.fromkeys(name.strip() for name in _NAME_LIKE.findall(text))
+    return tuple(name for name in found if not _PATH.fullmatch(f"{{{{{name}}}}}"))
+
+
+def render(text: str, values: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """Insert values, which are never expanded; return the text, and what stayed between double braces."""
+    unfilled: dict[str, None] = {}
 
     def insert(found: re.Match[str]) -> str:
-        name = found[1]
-        return str(values[name]) if name in values else found[0]
+        value = _look_up(values, found[1])
+        if value is _MISSING:
+            unfilled[found[1]] = None
+            return found[0]
+        return str(value)
 
-    return _VARIABLE.sub(insert, text)
+    rendered = _PATH.sub(insert, text)
+    return rendered, (*unfilled, *find_odd_names(text))
 
 
-def check_values(text: str, values: Mapping[str, Any], *, prompt: str, version: int | str) -> None:
-    """Raise PromptrunMissingVariableError where a variable has no value."""
-    if missing := tuple(name for name in find_variables(text) if name not in values):
-        names = ", ".join(f"`{name}`" for name in missing)
-        given = ", ".join(f"`{name}`" for name in values) or "none"
-        few = "variable" if len(missing) == 1 else "variables"
-        raise PromptrunMissingVariableError(
-            f"No value for the {few} {names} of {prompt}, version {version}. Values were given for: {given}. "
-            'Set `missing="keep"` to leave variables without a value in the text.',
-            missing,
-        )
+def _look_up(values: Mapping[str, Any], path: str) -> Any:
+    """Walk mappings, and public fields of pydantic models and dataclasses."""
+    value: Any = values
+    for name in path.split("."):
+        if isinstance(value, Mapping):
+            value = value.get(name, _MISSING)
+        elif name.startswith("_") or name not in _field_names(value):
+            return _MISSING
+        else:
+            value = getattr(value, name, _MISSING)
+            if callable(value):
+                return _MISSING
+    return value
+
+
+def _field_names(value: Any) -> frozenset[str]:
+    if isinstance(value, BaseModel):
+        kind = type(value)
+        return frozenset((*kind.model_fields, *kind.model_computed_fields, *(value.model_extra or ())))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return frozenset(field.name for field in dataclasses.fields(value))
+    return frozenset()
+
+
+def refuse_unfilled(unfilled: tuple[str, ...], given: Iterable[str], *, prompt: str, version: int | str) -> NoReturn:
+    """Raise PromptrunMissingVariableError for variables without a value, and for odd names."""
+    names = ", ".join(f"`{name}`" for name in unfilled)
+    few = "variable" if len(unfilled) == 1 else "variables"
+    odd = [name for name in unfilled if not _PATH.fullmatch(f"{{{{{name}}}}}")]
+    advice = "Names have letters, digits and `_`, with dots between them: rename them in the dashboard. " if odd else ""
+    raise PromptrunMissingVariableError(
+        f"No value for the {few} {names} of {prompt}, version {version}. Values were given for: "
+        f"{', '.join(f'`{name}`' for name in given) or 'none'}. {advice}"
+        'Set `missing="keep"` to leave variables without a value in the text.',
+        unfilled,
+    )
 
 
 def read_conversation(value: Any) -> list[BaseMessage]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,17 @@ class Clock:
         return self.now
 
 
+class _Events(httpx.AsyncByteStream):
+    def __init__(self, events):
+        self._events = events
+
+    async def __aiter__(self):
+        while isinstance(data := await self._events.get(), bytes):
+            yield data
+        if data is not None:
+            raise data
+
+
 class PromptWire:
     """Answers with one record, or fails; holds answers back while the gate is closed."""
 
@@ -34,6 +46,9 @@ class PromptWire:
         self.raw = None
         self.headers = {}
         self.requests = []
+        self.streams = []
+        self.open = []
+        self.stream_status, self.stream_type = 200, "text/event-stream"
         self.gate = threading.Event()
         self.gate.set()
 
@@ -57,9 +72,36 @@ class PromptWire:
         return self._answer()
 
     async def ahandle(self, request):
+        if request.url.path.endswith("/stream"):
+            return self.stream(request)
         self.requests.append(request)
         await until(self.gate.is_set)
         return self._answer()
+
+    def stream(self, request):
+        """Answer GET /prompt/stream with the events that are pushed until `end`."""
+        self.streams.append(request)
+        if self.stream_status != 200:
+            return httpx.Response(self.stream_status, headers=self.headers, json={"error": "no"})
+        if self.stream_type != "text/event-stream":
+            return httpx.Response(200, json=self.record)
+        events = asyncio.Queue()
+        self.open.append((asyncio.get_running_loop(), events))
+        return httpx.Response(200, headers={"content-type": self.stream_type}, content=_Events(events))
+
+    def push(self, data):
+        """Send bytes to all open streams; None ends them, an error breaks them."""
+        for loop, events in self.open:
+            loop.call_soon_threadsafe(events.put_nowait, data)
+        if not isinstance(data, bytes):
+            self.open.clear()
+
+    def push_record(self):
+        self.push(b"data: " + json.dumps(self.record).encode() + b"\n\n")
+
+    def pushing(self, **fields):
+        """A prompt whose changes this wire pushes."""
+        return self.prompt(**{"http_client": None, "updates": "push", "refresh": 3600} | fields)
 
     def prompt(self, **fields):
         """A prompt that asks this wire."""

@@ -36,7 +36,7 @@ def test_only_the_project_is_required():
     assert prompt.partial_variables == {}
     assert prompt.api_key.get_secret_value() == "key-from-env"
     assert not chosen(prompt.api_key)
-    with pytest.raises(ValidationError, match="Field required"):
+    with pytest.raises(ValidationError, match="pass `project_id`"):
         PromptrunPrompt()
 
 
@@ -45,6 +45,17 @@ def test_it_shares_the_fields_of_the_connection_with_the_model():
     assert {"api_key", "base_url", "timeout", "max_retries", "http_client", "async_transport"} <= shared.keys()
     for name in shared:
         assert PromptrunPrompt.model_fields[name].annotation == ChatPromptrun.model_fields[name].annotation
+
+
+def test_the_project_of_the_environment_is_the_default(monkeypatch):
+    monkeypatch.delenv("PROMPTRUN_PROJECT_ID", raising=False)
+    with pytest.raises(ValidationError, match="PROMPTRUN_PROJECT_ID"):
+        PromptrunPrompt()
+    monkeypatch.setenv("PROMPTRUN_PROJECT_ID", " from-env ")
+    prompt = PromptrunPrompt()
+    assert prompt.project_id == PromptrunPrompt(project_id=None).project_id == "from-env"
+    assert PromptrunPrompt(project_id="p").project_id == "p"
+    assert "project_id" not in prompt.to_json()["kwargs"]
 
 
 def test_tag_and_version_exclude_each_other():
@@ -146,8 +157,8 @@ def test_a_function_for_a_variable_is_a_plain_one():
 
 @pytest.mark.parametrize("version", [True, False])
 def test_a_version_is_a_number(version):
-    assert "must be the number of a version, not True or False" in refused(version=version)
-    with pytest.raises(ValidationError, match="must be the number of a version"):
+    assert "must be a version, not True or False" in refused(version=version)
+    with pytest.raises(ValidationError, match="must be a version"):
         make(tag=None).version = version
 
 

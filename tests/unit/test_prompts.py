@@ -164,6 +164,43 @@ async def test_or_kept_as_it_stands(wire, call):
     assert await call(wire.prompt(missing="keep"), "format_messages") == [SystemMessage("One {{x}}.")]
 
 
+async def test_a_path_names_its_root_and_walks_the_value(wire, call):
+    wire.record["prompt"] = "For {{ user.name }} in {{place.city}}."
+    prompt = wire.prompt()
+    await call(prompt, "pull")
+    assert prompt.input_variables == ["user", "place"]
+    value = {"user": {"name": "Nino"}, "place": {"city": "Gori"}}
+    assert (await call(prompt, "invoke", value)).messages[0].content == "For Nino in Gori."
+    with pytest.raises(PromptrunMissingVariableError, match=r"`place\.city`"):
+        await call(prompt, "invoke", {"user": {"name": "Nino"}, "place": "Gori"})
+
+
+async def test_what_looks_like_a_name_is_unfilled_and_reported_once_a_version(wire, call, caplog):
+    wire.record["prompt"] = 'Hi {{first name!}}, {{x}}. {{"a": 1}}'
+    prompt = wire.prompt(refresh=0, missing="keep")
+    assert prompt.unfilled == []
+    for _ in range(3):
+        await call(prompt, "pull")
+    assert (prompt.unfilled, prompt.input_variables) == (["first name!"], ["x"])
+    assert caplog.text.count("version 1: `{{first name!}}` is not a name") == 1
+    assert (await call(prompt, "invoke", {})).messages[0].content == wire.record["prompt"]
+    assert prompt.unfilled == ["x", "first name!"]
+    await call(prompt, "invoke", {"x": 1})
+    assert prompt.unfilled == ["first name!"]
+    with pytest.raises(PromptrunMissingVariableError, match=r"`first name!`.*rename them") as caught:
+        await call(wire.prompt(), "invoke", {"x": 1})
+    assert caught.value.variables == ("first name!",)
+
+
+@pytest.mark.parametrize("version", [27, "v2", "27"])
+async def test_a_version_is_a_number_or_text_as_it_comes(wire, call, version):
+    wire.record["version"] = version
+    prompt = wire.prompt(version=version)
+    value = await call(prompt, "invoke", {"x": 1})
+    assert wire.requests[0].url.params["version"] == str(version)
+    assert prompt.known_record.version == value.promptrun_trace["promptrun_prompt_version"] == version
+
+
 async def test_a_bare_value_is_that_of_the_only_variable(wire, call):
     assert (await call(wire.prompt(), "invoke", 7)).to_messages() == [SystemMessage("One 7.")]
     wire.record["prompt"] = "One."
