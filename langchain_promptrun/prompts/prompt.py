@@ -17,6 +17,7 @@ from langchain_core.utils.pydantic import create_model_v2
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 from typing_extensions import override
 
+from langchain_promptrun._config.call_options import plain_values
 from langchain_promptrun._config.copying import check_picklable, new_transport
 from langchain_promptrun._config.defaults import (
     API_KEY_VARIABLE,
@@ -28,7 +29,7 @@ from langchain_promptrun._config.defaults import (
 from langchain_promptrun._config.fields import ConnectionFields, checked_fields
 from langchain_promptrun._config.request import BASE_HEADERS, caller_headers, key_of
 from langchain_promptrun._config.roles import Setting
-from langchain_promptrun._config.validators import FourTimeouts, four_timeouts, plain_values
+from langchain_promptrun._config.validators import FourTimeouts, four_timeouts
 from langchain_promptrun._http.request import Request, Timeouts
 from langchain_promptrun._http.transport import Transport, TransportSettings
 from langchain_promptrun._tracing import PROJECT, TAG, VERSION, name_ancestors, traced

@@ -5,8 +5,10 @@ The shapes are those of Promptrun's page "Prompt API" and of the types of Prompt
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections import deque
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_promptrun.testing._checks import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 
     from langchain_promptrun.testing._items import Fault
 
@@ -38,9 +40,10 @@ class PromptProject:
         'Write {{word_count}} fine words.'
     """
 
-    def __init__(self, name: str, project_id: str) -> None:
+    def __init__(self, name: str, project_id: str, changed: Callable[[], None] = lambda: None) -> None:
         self.name = name
         self.id = project_id
+        self._changed = changed
         self._versions: dict[int, dict[str, Any]] = {}
         self._tags: dict[str, int] = {}
         self._changes = 0
@@ -72,21 +75,25 @@ class PromptProject:
             **_wire_model(more),
         }
         self._tags |= dict.fromkeys(tags, version)
+        self._changed()
         return version
 
     def edit(self, version: int, **changes: Any) -> None:
         """Change keys of a version's record; raises KeyError for an unknown version."""
         # A reader in another thread sees the old record or the new one.
         self._versions[version] = {**self._versions[version], **_wire_model(changes), "updatedAt": self._now()}
+        self._changed()
 
     def tag(self, name: str, version: int) -> None:
         """Point a tag to a version; raises KeyError for an unknown version."""
-        self.edit(version)
+        self._versions[version] = {**self._versions[version], "updatedAt": self._now()}
         self._tags[name] = version
+        self._changed()
 
     def untag(self, name: str) -> None:
         """Take a tag away; raises KeyError for an unknown tag."""
         del self._tags[name]
+        self._changed()
 
     def record(self, *, version: int | None = None, tag: str | None = None) -> dict[str, Any]:
         """Return the record of a version, of a tag, or else the newest.
@@ -119,6 +126,9 @@ def _wire_model(record: Mapping[str, Any]) -> dict[str, Any]:
 class ManagedPrompts:
     """The dashboard of the stand-in server, `PromptrunServer.prompts`.
 
+    Attributes:
+        pushes: Whether the server has GET /prompt/stream; False: that answers 404.
+
     Example:
         >>> prompts = ManagedPrompts()
         >>> project = prompts.create("Essays", project_id="d0d52c6e-85ba-4025-a84c-3c99834fe2ac")
@@ -131,6 +141,8 @@ class ManagedPrompts:
     def __init__(self) -> None:
         self._projects: dict[str, PromptProject] = {}
         self.faults: deque[Fault] = deque()
+        self.pushes = True
+        self._followers: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
 
     def create(self, name: str, *, project_id: str | None = None) -> PromptProject:
         """Make a project without versions. Its id, a UUID, is made of its name unless it is given.
@@ -139,13 +151,46 @@ class ManagedPrompts:
             ValueError: `project_id` is not a UUID.
         """
         made_up = uuid.uuid5(uuid.NAMESPACE_URL, f"https://promptrun.example/{name}")
-        project = PromptProject(name, str(uuid.UUID(project_id) if project_id else made_up))
+        project = PromptProject(name, str(uuid.UUID(project_id) if project_id else made_up), self._notify)
         self._projects[project.id] = project
         return project
 
     def delete(self, project: PromptProject) -> None:
         """Remove a project."""
         self._projects.pop(project.id, None)
+        self._notify()
+
+    def _notify(self) -> None:
+        for loop, event in tuple(self._followers):
+            with suppress(RuntimeError):  # the server was closed
+                loop.call_soon_threadsafe(event.set)
+
+    async def follow(self, query: Mapping[str, str], pause: float = 15.0) -> AsyncGenerator[dict[str, Any] | None]:
+        """Yield the record at once and at each change; None after each pause without one.
+
+        Args:
+            query: Query of GET /prompt/stream.
+            pause: Seconds.
+        """
+        follower = asyncio.get_running_loop(), asyncio.Event()
+        self._followers.add(follower)
+        last = None
+        try:
+            while True:
+                follower[1].clear()
+                record = self.find(query)
+                if record != last:
+                    yield record
+                    last = record
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await follower[1].wait()
+                        continue
+                yield None
+        except RefusedError:  # project, version or tag are gone
+            return
+        finally:
+            self._followers.discard(follower)
 
     def queue(self, *faults: Fault) -> None:
         """Have the next requests for a prompt meet these faults, in order."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Item = Reply | Fault
 Answer = Callable[[dict[str, Any]], Item | str | None]
+
+_STREAM = "/v1/prompt/stream"
+_PING = b": ping\n\n"
 
 _logger = logging.getLogger("langchain_promptrun.testing")
 
@@ -67,6 +71,7 @@ class Routes:
         self._paths: dict[str, tuple[str, Callable[[RecordedRequest], tuple[Response, Fault]]]] = {
             "/v1/chat/completions": ("POST", self._limited_chat),
             "/v1/prompt": ("GET", self._prompt),
+            _STREAM: ("GET", self._prompt_stream),
         }
 
     async def handle(self, request: Request, connection: int) -> tuple[RecordedRequest, AsyncGenerator[Step]]:
@@ -86,6 +91,8 @@ class Routes:
         headers = [("x-request-id", f"req-{record.number}"), *_steps.pairs(response.headers)]
         self.requests.append(record)
         steps = _steps.steps(replace(response, headers=headers), fault, keeps_alive=request.keeps_alive)
+        if record.path == _STREAM and record.status == HTTPStatus.OK:
+            return record, _live(steps, self.prompts.follow(record.query))
         return record, _async(steps)
 
     def _refusal(self, refused: RefusedError) -> Response:
@@ -116,6 +123,12 @@ class Routes:
             response, fault = self._refusal(RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "Slow down.")), Fault()
         headers = [*_steps.pairs(response.headers), *limit.response_headers(response.status)]
         return replace(response, headers=headers), fault
+
+    def _prompt_stream(self, record: RecordedRequest) -> tuple[Response, Fault]:
+        if not self.prompts.pushes:
+            raise RefusedError(HTTPStatus.NOT_FOUND, f"Unknown request URL: {record.method} {record.path}.")
+        self.prompts.find(record.query)
+        return Response(HTTPStatus.OK, _steps.SSE, []), Fault(framing="close")
 
     def _chat(self, record: RecordedRequest) -> tuple[Response, Fault]:
         body, cached = self._with_stored(record)
@@ -209,6 +222,17 @@ class Routes:
 async def _async(steps: Iterable[Step]) -> AsyncGenerator[Step]:
     for step in steps:
         yield step
+
+
+async def _live(steps: Iterable[Step], records: AsyncGenerator[dict[str, Any] | None]) -> AsyncGenerator[Step]:
+    """Yield the head, an event for each record and a comment for None, and the connection's end."""
+    *head, end = steps
+    for step in head:
+        yield step
+    async with aclosing(records):
+        async for record in records:
+            yield _PING if record is None else _documents.event(record)
+    yield end
 
 
 def _next(queue: deque[T]) -> T | None:
