@@ -31,7 +31,6 @@ class ErrorDetails(TypedDict, total=False):
     provider: str | None
     partial: Any
     phase: str | None
-    retryable: bool
 
 
 class PromptrunError(core.ModelError):
@@ -53,9 +52,6 @@ class PromptrunError(core.ModelError):
         provider: The vendor behind the gateway, where the gateway names it.
         partial: What had come of the answer before the error.
         phase: Where a time-out struck: "connect", "read", "write" or "pool".
-        retryable: Whether this package sends such a request again by itself, up to `max_retries` times, as long as
-            nothing of the answer was handed out. `is_retryable` is LangChain's, for the layers above: a read
-            time-out is not sent again here, because it may be billed, but a middleware may choose to.
     """
 
     status_code: int | None = None
@@ -69,7 +65,6 @@ class PromptrunError(core.ModelError):
     provider: str | None = None
     partial: Any = None
     phase: str | None = None
-    retryable: bool = False
 
     def __init__(self, message: str = "", **details: Unpack[ErrorDetails]) -> None:
         if unknown := sorted(details.keys() - ErrorDetails.__optional_keys__):
@@ -155,8 +150,6 @@ class PromptrunResponseError(PromptrunAPIError):
 class PromptrunConnectionError(PromptrunError, core.ModelConnectionError):
     """The server could not be reached, or the connection was lost."""
 
-    retryable = True
-
 
 class PromptrunStreamTruncatedError(PromptrunConnectionError):
     """The answer ended before it was complete; `partial` holds what had come."""
@@ -164,11 +157,6 @@ class PromptrunStreamTruncatedError(PromptrunConnectionError):
 
 class PromptrunTimeoutError(PromptrunError, core.ModelTimeoutError, TimeoutError):
     """Time ran out here (`phase` says where), or the server says that it did there (408, 504)."""
-
-    def __init__(self, message: str = "", **details: Unpack[ErrorDetails]) -> None:
-        # Only before a connection stands is it sure that nothing was asked, and so nothing billed.
-        details.setdefault("retryable", details.get("phase") == "connect")
-        super().__init__(message, **details)
 
 
 class PromptrunStreamStalledError(PromptrunTimeoutError):

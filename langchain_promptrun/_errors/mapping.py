@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_promptrun._errors.body import BODY_LIMIT, ErrorBody, read_error, tidy
 from langchain_promptrun._errors.context_overflow import is_context_overflow
 from langchain_promptrun._errors.documents import error_part, excerpt
-from langchain_promptrun._errors.retryable import is_retried_status, parse_retry_after
+from langchain_promptrun._errors.retryable import is_out_of_credit, parse_retry_after
 from langchain_promptrun.errors import (
     PromptrunAPIError,
     PromptrunAuthenticationError,
@@ -36,8 +36,6 @@ _REQUEST_ID_HEADERS = (
     *("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "x-ms-request-id"),
     *("x-correlation-id", "cf-ray"),
 )
-# An empty account answers 429 at OpenAI; waiting does not fill it.
-_QUOTA_NAMES = frozenset({"insufficientquota", "insufficientcredits", "insufficientbalance", "billinghardlimitreached"})
 
 _CLASSES: dict[int, type[PromptrunError]] = {
     401: PromptrunAuthenticationError,
@@ -129,7 +127,7 @@ def _error(
 ) -> PromptrunError:
     overflow = is_context_overflow(facts.message, facts.names)
     kind = PromptrunContextOverflowError if overflow else _class_of(status)
-    quota = not _QUOTA_NAMES.isdisjoint(facts.names)
+    quota = is_out_of_credit(facts.names)
     error = kind(
         "\n".join(filter(None, [_said(status, facts), _advice(kind, status, model, quota=quota)])),
         status_code=status,
@@ -140,7 +138,6 @@ def _error(
         retry_after=parse_retry_after(headers, time.time() if now is None else now),
         body=body,
         provider=facts.provider,
-        retryable=is_retried_status(status) and not overflow and not quota,
     )
     if quota:
         # No class says so: the status is a rate limit's, the condition is not.

@@ -1,4 +1,4 @@
-"""Which errors are sent again, and after what wait, as the server says."""
+"""Decide which errors are retried, and read how long a server asks to wait."""
 
 from __future__ import annotations
 
@@ -7,32 +7,52 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
+from langchain_promptrun.errors import PromptrunConnectionError, PromptrunError, PromptrunTimeoutError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _CLIENT_STATUSES = frozenset({408, 409, 429})
-# Not implemented, and the HTTP version not supported: the same request fails again.
-_LASTING_STATUSES = frozenset({501, 505})
 _SERVER_STATUSES = range(500, 600)
+# not implemented, and the HTTP version not supported: the same request fails again
+_LASTING_STATUSES = frozenset({501, 505})
+# an empty account answers 429 at OpenAI; waiting does not fill it
+_QUOTA_NAMES = frozenset({"insufficientquota", "insufficientcredits", "insufficientbalance", "billinghardlimitreached"})
 
 _NUMBER = re.compile(r"\d{1,15}(?:\.\d{0,15})?", re.ASCII)
 
 
+def is_retried(error: PromptrunError) -> bool:
+    """Tell whether this package sends a request again that ended with an error, if nothing was handed out.
+
+    `is_retryable` is what langchain-core's error classes say for the layers above, and an error for which it is false
+    is never retried here. Beyond that, a time-out is retried only before the request was sent, since it may be billed,
+    and a server's error only where its status means that the request may pass later.
+    """
+    if not error.is_retryable:
+        return False
+    if isinstance(error, PromptrunTimeoutError) and error.phase is not None:
+        return error.phase == "connect"
+    if isinstance(error, PromptrunConnectionError):
+        return True
+    return error.status_code is not None and is_retried_status(error.status_code)
+
+
 def is_retried_status(status: int) -> bool:
-    """Whether a request that got this status may be sent again."""
+    """Tell whether a request that got this status may pass later."""
     return status in _CLIENT_STATUSES or (status in _SERVER_STATUSES and status not in _LASTING_STATUSES)
 
 
+def is_out_of_credit(names: Iterable[str]) -> bool:
+    """Tell whether an error's codes and types (lower case, without punctuation) mean that the account is empty."""
+    return not _QUOTA_NAMES.isdisjoint(names)
+
+
 def parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Read how long the server asks to wait.
+    """Return the seconds that a server asks to wait; 0 for a date that has passed, None when it does not say.
 
-    Args:
-        headers: The answer's headers, names in lower case. `retry-after-ms` (milliseconds, OpenAI and Azure) goes
-            before `retry-after` (seconds or a date, RFC 9110 section 10.2.3).
-        now: Seconds since the epoch.
-
-    Returns:
-        Seconds, 0 for a date that has passed; None when the server does not say, or not legibly.
+    `retry-after-ms` (milliseconds, OpenAI and Azure) goes before `retry-after` (seconds or a date, RFC 9110, 10.2.3).
+    Names are in lower case; `now` is in seconds since the epoch.
     """
     milliseconds = _number(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
@@ -47,7 +67,6 @@ def _number(text: str) -> float | None:
 
 
 def _until(date: str, now: float) -> float | None:
-    """Seconds until an HTTP date."""
     try:
         moment = parsedate_to_datetime(date)
     except (ValueError, OverflowError):

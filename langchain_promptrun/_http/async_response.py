@@ -1,8 +1,4 @@
-"""An open HTTP response as an async call uses it: what `_answers` is for a sync one.
-
-The event loop's timers limit the waiting, whatever carries the bytes: httpcore fixes its own limit as the body begins,
-aiohttp at the request.
-"""
+"""Send the request of an async call and read its response, within the event loop's timers."""
 
 from __future__ import annotations
 
@@ -10,13 +6,11 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from langchain_promptrun._http.sync_response import (
-    ERROR_BODY_BYTES,
-    ERROR_BODY_SECONDS,
-    LAST_CHUNK_SECONDS,
-    OpenAnswer,
-    faults,
-)
+import httpx
+
+from langchain_promptrun._http import response as shared
+from langchain_promptrun._http.connection_pool import on_connected
+from langchain_promptrun._http.response import BaseResponse, client_exceptions
 from langchain_promptrun.errors import PromptrunError
 
 if TYPE_CHECKING:
@@ -24,33 +18,97 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    import httpx
-
-    from langchain_promptrun._http.decompression import BodyDecoder
-    from langchain_promptrun._http.request import Call, Parser
+    from langchain_promptrun._http.attempt import CallState
+    from langchain_promptrun._http.decompression import Decoder
+    from langchain_promptrun._http.request import Parser, Timeouts
 
 T = TypeVar("T")
 
+LARGE_BODY_BYTES = 48 << 10
+"""A larger body is sent in slices. Up to it aiohttp takes a body at once (it waits from 64 KiB on)."""
+
+_SLICE_BYTES = 256 << 10
 _PIECES_AT_A_TIME = 64
 
 
-class AsyncAnswer(OpenAnswer[T]):
-    """The answer of an async call.
+class HeadTimeout:
+    """Limits the time until a response begins, by what the call waits for.
 
-    Args:
-        call: The call that is answered.
-        response: The response, its body not read.
-        holder: Whoever must live as long as the answer.
-
-    Attributes:
-        silence: Ends the wait for bytes when it takes too long.
+    Neither client limits a head that drips, and aiohttp does not limit sending. Connecting has limits of its own.
     """
 
-    __slots__ = ("_raw", "silence")
+    __slots__ = ("_is_large", "_is_sent", "_limit", "_loop", "_timeouts")
 
-    def __init__(self, call: Call[T], response: httpx.Response, holder: object) -> None:
+    def __init__(self, timeouts: Timeouts, *, is_large: bool) -> None:
+        self._timeouts = timeouts
+        self._is_large = is_large
+        self._is_sent = False
+        self._loop = asyncio.get_running_loop()
+        self._limit: asyncio.Timeout | None = None
+
+    async def send(self, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response:
+        """Send a request; raises httpx.WriteTimeout or httpx.ReadTimeout where time runs out."""
+        token = on_connected.set(self.connected)
+        try:
+            async with asyncio.timeout(None) as limit:
+                self._limit = limit
+                return await transport.handle_async_request(request)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        finally:
+            self._limit = None
+            on_connected.reset(token)
+        raise httpx.ReadTimeout("no response came") if self._is_sent else httpx.WriteTimeout("not sent")
+
+    def connected(self) -> None:
+        """Note that the call has its connection, which takes a body at once unless it is large."""
+        if not self._is_large:
+            self.sent()
+
+    def sending(self) -> None:
+        """Note that a piece of the body is going to be sent."""
+        self._restart(self._timeouts.write)
+
+    def sent(self) -> None:
+        """Note that all of the request is sent."""
+        self._is_sent = True
+        self._restart(self._timeouts.read)
+
+    def _restart(self, seconds: float | None) -> None:
+        # the server may answer while the body goes out
+        if self._limit is not None:
+            self._limit.reschedule(None if seconds is None else self._loop.time() + seconds)
+
+
+class SlicedBody(httpx.AsyncByteStream):
+    """A body that is sent slice by slice; sent at once, a large one would hold the event loop up."""
+
+    def __init__(self, body: bytes, timeout: HeadTimeout | None) -> None:
+        self._body = body
+        self._timeout = timeout
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._body), _SLICE_BYTES):
+            if self._timeout is not None:
+                self._timeout.sending()
+            yield self._body[start : start + _SLICE_BYTES]
+        if self._timeout is not None:
+            self._timeout.sent()
+
+
+class AsyncResponse(BaseResponse[T]):
+    """The response of an async call.
+
+    Attributes:
+        watchdog: Ends the wait for bytes when it takes too long.
+    """
+
+    __slots__ = ("_raw", "watchdog")
+
+    def __init__(self, call: CallState[T], response: httpx.Response, holder: object) -> None:
         super().__init__(call, response, holder)
-        self.silence = Silence(call)
+        self.watchdog = StallWatchdog(call)
         self._raw: AsyncIterator[bytes] = _pieces(())
 
     async def __aenter__(self) -> Self:
@@ -59,35 +117,28 @@ class AsyncAnswer(OpenAnswer[T]):
     async def __aexit__(self, _: object, error: BaseException | None, trace: TracebackType | None) -> bool:
         """End the response. Its connection is kept when the body is complete, or nearly so, and dropped otherwise."""
         self._holder = None
-        self.silence.end()
-        with suppress(*faults()):
+        self.watchdog.stop()
+        with suppress(*client_exceptions()):
             try:
                 if self._is_over():
                     await self._read_end()
             finally:
                 await self._response.aclose()
-        if isinstance(error, asyncio.CancelledError) and self.silence.was_broken():
-            self._call.failed(self._call.silent())
+        if isinstance(error, asyncio.CancelledError) and self.watchdog.has_fired():
+            self._call.record_error(self._call.silence_error())
             return True
         return False
 
     async def begin(self) -> Parser[T]:
-        """Begin to read.
-
-        Returns:
-            The parser for the body.
-
-        Raises:
-            PromptrunError: The status is an error's, or the answer's compression is not known here.
-        """
+        """Return the parser for the body; raises PromptrunError for an error's status."""
         if self._is_error():
             raise await self._read_error()
         parser = self._begin()
-        self.silence.begin()
+        self.watchdog.start()
         return parser
 
     def body(self) -> AsyncIterator[bytes]:
-        """The body's bytes, decoded."""
+        """Return the body's decoded bytes."""
         response = self._response
         if response.is_stream_consumed:
             return _pieces((response.content,))
@@ -95,25 +146,25 @@ class AsyncAnswer(OpenAnswer[T]):
         return self._raw if self._decoder is None else _decoded(self._raw, self._decoder)
 
     async def _read_error(self) -> PromptrunError:
-        """The error for the status, with what comes of the body in time."""
+        """Return the error for the status, with what comes of the body in time."""
         headers = self._headers()
         body = bytearray()
         pieces = 0
-        with suppress(PromptrunError, *faults()):
-            self._choose_decoder(headers)
-            async with asyncio.timeout(ERROR_BODY_SECONDS):
+        self._choose_error_decoder(headers)
+        with suppress(PromptrunError, *client_exceptions()):
+            async with asyncio.timeout(shared.ERROR_BODY_SECONDS):
                 async for data in self.body():
                     body += data
-                    if len(body) >= ERROR_BODY_BYTES:
+                    if len(body) >= shared.ERROR_BODY_BYTES:
                         break
                     pieces += 1
                     if pieces % _PIECES_AT_A_TIME == 0:
                         # what has come already is read without giving way, and the limit would not count
                         await asyncio.sleep(0)
-        return self._error(headers, body)
+        return self._status_error(headers, body)
 
     async def _read_end(self) -> None:
-        async with asyncio.timeout(LAST_CHUNK_SECONDS):
+        async with asyncio.timeout(shared.LAST_CHUNK_SECONDS):
             async for _ in self._raw:
                 pass
 
@@ -123,70 +174,70 @@ async def _pieces(pieces: tuple[bytes, ...]) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def _decoded(raw: AsyncIterator[bytes], decoder: BodyDecoder) -> AsyncIterator[bytes]:
+async def _decoded(raw: AsyncIterator[bytes], decoder: Decoder) -> AsyncIterator[bytes]:
     async for data in raw:
         for piece in decoder.decode(data):
             yield piece
     decoder.close()
 
 
-class Silence:
-    """Cancels the wait for an answer's next bytes when none came for too long.
+class StallWatchdog:
+    """Cancels the wait for a response's next bytes when none came for too long.
 
     One timer of the event loop for each stream, and no task. It looks at steps of the shortest limit, so the wait
-    ends between once and twice the limit. While the consumer has control nothing is measured. A cancellation of
-    somebody else's during the wait goes first.
+    ends between once and twice the limit. While the consumer has control nothing is measured. A cancellation by
+    another during the wait goes first.
 
     Attributes:
-        task: Who waits for bytes; None while nobody does.
+        task: The task that waits for bytes, if one does.
         beats: Grows each time that the wait for the next piece begins.
     """
 
-    __slots__ = ("_beats_before", "_broken", "_call", "_cancelled_before", "_handle", "_quiet", "beats", "task")
+    __slots__ = ("_beats_before", "_call", "_cancelled", "_cancelled_before", "_handle", "_quiet", "beats", "task")
 
-    def __init__(self, call: Call[Any]) -> None:
+    def __init__(self, call: CallState[Any]) -> None:
         self._call = call
         self.task: asyncio.Task[Any] | None = None
         self.beats = 0
         self._beats_before = 0
         self._quiet = 0.0
         self._cancelled_before = 0
-        self._broken: asyncio.Task[Any] | None = None
+        self._cancelled: asyncio.Task[Any] | None = None
         self._handle: asyncio.TimerHandle | None = None
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Start to measure; the running task is about to wait."""
         self.task = asyncio.current_task()
         self._begin_wait()
-        self._go_on()
+        self._schedule()
 
     def _begin_wait(self) -> None:
         self._quiet = 0.0
         self._beats_before = self.beats
         self._cancelled_before = 0 if self.task is None else self.task.cancelling()
 
-    def _go_on(self) -> None:
-        step = self._call.shortest_patience()
+    def _schedule(self) -> None:
+        step = self._call.shortest_read_timeout()
         if step is not None:
-            self._handle = asyncio.get_running_loop().call_later(step, self._look, step)
+            self._handle = asyncio.get_running_loop().call_later(step, self._check, step)
 
-    def _look(self, step: float) -> None:
-        patience = self._call.patience()
+    def _check(self, step: float) -> None:
+        limit = self._call.read_timeout()
         if self.task is None or self.beats != self._beats_before:
             self._begin_wait()
         else:
             self._quiet += step
-        if self.task is not None and patience is not None and self._quiet >= patience:
-            self._broken = self.task
+        if self.task is not None and limit is not None and self._quiet >= limit:
+            self._cancelled = self.task
             self.task.cancel()
         else:
-            self._go_on()
+            self._schedule()
 
-    def was_broken(self) -> bool:
-        """Whether a cancellation that arrived is this one's and nobody else's."""
-        return self._broken is not None and self._broken.uncancel() <= self._cancelled_before
+    def has_fired(self) -> bool:
+        """Tell whether a cancellation that arrived is this watchdog's alone."""
+        return self._cancelled is not None and self._cancelled.uncancel() <= self._cancelled_before
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Stop to measure."""
         self.task = None
         if self._handle is not None:

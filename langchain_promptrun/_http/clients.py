@@ -1,141 +1,129 @@
-"""What clients are made with: certificates, proxies, and what carries the bytes of async calls.
+"""Make the clients of a pool: certificates, proxies, and what carries the bytes of async calls.
 
-Owns the environment that matters to connections, and the optional package for aiohttp. Making a `Connector` reads
-files; what it makes does not. This module must not keep clients and must not send requests.
+Making a `ClientFactory` reads files; what it makes does not.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from langchain_promptrun._http.async_pool import OneCallTransport, ShardedTransport
-from langchain_promptrun._http.concurrency_limit import GatedTransport
-from langchain_promptrun._http.decompression import accept_encoding
+from langchain_promptrun._http.connection_pool import (
+    KEEP_ALIVE_SECONDS,
+    AsyncPool,
+    ConcurrencyLimit,
+    SyncPool,
+    close_all,
+)
+from langchain_promptrun._http.private_api import AsyncTransport, SyncTransport
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Mapping
 
-KEEP_ALIVE_SECONDS = 45.0
-"""How long an idle connection is kept."""
+TransportT = TypeVar("TransportT", bound=httpx.BaseTransport | httpx.AsyncBaseTransport)
+Variables = tuple[tuple[str, str], ...]
 
-Settings = tuple[tuple[str, str], ...]
-
-_HEADER_BYTES = 64 << 10  # aiohttp takes 8 KiB of its own accord, httpx 100
 _PROXY_NAMES = ("http_proxy", "https_proxy", "all_proxy")
 _CA_NAMES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
-class SyncClient(httpx.Client):
-    """httpx's client as a chooser of transports."""
+class Client(Generic[TransportT]):
+    """Chooses the transport for a URL: the direct one, or a proxy's."""
 
-    def transport_for(self, url: httpx.URL) -> httpx.BaseTransport:
-        """The transport for a URL: the direct one, or a proxy's."""
-        return self._transport_for_url(url)
+    def __init__(self, make: Callable[[httpx.Proxy | None], TransportT], proxies: Mapping[str, httpx.Proxy]) -> None:
+        self._direct = make(None)
+        self._proxied = {scheme: make(proxy) for scheme, proxy in proxies.items()}
 
+    def transport_for(self, url: httpx.URL) -> TransportT:
+        """Return the transport for a URL."""
+        if not self._proxied:
+            return self._direct
+        transport = self._proxied.get(url.scheme) or self._proxied.get("all")
+        if transport is None or proxy_bypass(url.host) or proxy_bypass(url.netloc.decode("ascii")):
+            return self._direct
+        return transport
 
-class AsyncClient(httpx.AsyncClient):
-    """httpx's async client as a chooser of transports.
-
-    Args:
-        make: Makes a transport, given the proxy or None.
-    """
-
-    def __init__(self, make: Callable[[httpx.Proxy | None], httpx.AsyncBaseTransport]) -> None:
-        self._make = make
-        super().__init__()
-
-    def transport_for(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
-        """The transport for a URL: the direct one, or a proxy's."""
-        return self._transport_for_url(url)
-
-    def _init_transport(self, *_: Any, **__: Any) -> httpx.AsyncBaseTransport:
-        return self._make(None)
-
-    def _init_proxy_transport(self, proxy: httpx.Proxy, *_: Any, **__: Any) -> httpx.AsyncBaseTransport:
-        return self._make(proxy)
+    def transports(self) -> list[TransportT]:
+        """Return all transports."""
+        return [self._direct, *self._proxied.values()]
 
 
-class Connector:
-    """Makes clients.
+class SyncClient(Client[httpx.BaseTransport]):
+    """The client of a process's sync calls."""
+
+    def close(self) -> None:
+        """Close all connections."""
+        for transport in self.transports():
+            transport.close()
+
+
+class AsyncClient(Client[httpx.AsyncBaseTransport]):
+    """The client of one event loop's async calls."""
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await close_all(self.transports())
+
+
+class ClientFactory:
+    """Makes clients; raises ValueError or ImportError for an environment that cannot be used.
 
     Args:
         max_connections: Connections that a client may have open at once, None for no limit.
         async_transport: `httpx`, `aiohttp`, or `auto` for aiohttp where it is installed.
         context: The TLS context of all connections.
-
-    Raises:
-        ValueError: A variable of the environment does not hold a proxy's URL.
-        ImportError: The package for aiohttp or for a SOCKS proxy is missing.
     """
 
     def __init__(self, max_connections: int | None, async_transport: str, context: ssl.SSLContext) -> None:
-        _check_proxies()
+        self._proxies = _environment_proxies(context)
         self._max_connections = max_connections
         self._context = context
         self._aiohttp = _aiohttp_modules(async_transport)
-        # what would be imported on the event loop otherwise
-        import_module("httpcore")
-        accept_encoding()
+        import_module("httpcore")  # httpx would import it on the event loop
 
-    def client(self) -> SyncClient:
-        """A client for sync calls."""
-        with _no_proxy_to_blame():
-            limits = httpx.Limits(max_connections=self._max_connections, keepalive_expiry=KEEP_ALIVE_SECONDS)
-            return SyncClient(verify=self._context, limits=limits)
+    def sync_client(self) -> SyncClient:
+        """Return a client for sync calls."""
+        return SyncClient(self._sync_transport, self._proxies)
 
     def async_client(self) -> AsyncClient:
-        """A client for the async calls of one event loop."""
-        with _no_proxy_to_blame():
-            return AsyncClient(self._async_transport)
+        """Return a client for the async calls of one event loop."""
+        return AsyncClient(self._async_transport, self._proxies)
+
+    def _sync_transport(self, proxy: httpx.Proxy | None) -> httpx.BaseTransport:
+        return SyncPool(partial(SyncTransport, **self._options(proxy)), self._max_connections)
 
     def _async_transport(self, proxy: httpx.Proxy | None) -> httpx.AsyncBaseTransport:
+        transport: httpx.AsyncBaseTransport
         if self._aiohttp is not None and _is_for_aiohttp(proxy):
-            transport = self._aiohttp_transport(*self._aiohttp, proxy)
+            bridge, connector = self._aiohttp
+            session = partial(connector.new_session, self._context)
+            transport = bridge.AiohttpTransport(verify=self._context, proxy=proxy, client=session)
         else:
-            transport = self._httpx_transport(proxy)
-        return transport if self._max_connections is None else GatedTransport(transport, self._max_connections)
+            transport = AsyncPool(partial(AsyncTransport, **self._options(proxy)), self._max_connections)
+        return transport if self._max_connections is None else ConcurrencyLimit(transport, self._max_connections)
 
-    def _httpx_transport(self, proxy: httpx.Proxy | None) -> httpx.AsyncBaseTransport:
-        if proxy and proxy.url.scheme == "https":
-            proxy.ssl_context = self._context  # httpcore would read the certificates on the event loop
+    def _options(self, proxy: httpx.Proxy | None) -> dict[str, Any]:
         limits = httpx.Limits(max_connections=None, keepalive_expiry=KEEP_ALIVE_SECONDS)
-        make = partial(OneCallTransport, verify=self._context, limits=limits, proxy=proxy)
-        return ShardedTransport(make, KEEP_ALIVE_SECONDS, self._max_connections)
-
-    def _aiohttp_transport(self, bridge: Any, aiohttp: Any, proxy: httpx.Proxy | None) -> httpx.AsyncBaseTransport:
-        session = partial(_session, aiohttp, self._context)
-        transport: httpx.AsyncBaseTransport = bridge.AiohttpTransport(verify=self._context, proxy=proxy, client=session)
-        return transport
+        return {"verify": self._context, "limits": limits, "proxy": proxy}
 
 
 def _is_for_aiohttp(proxy: httpx.Proxy | None) -> bool:
-    """It knows no SOCKS, and it warns of TLS within TLS and of how httpx-aiohttp gives it a password."""
+    """Tell whether aiohttp takes a proxy: no SOCKS, no TLS within TLS, no password (httpx-aiohttp warns of it)."""
     return proxy is None or (proxy.url.scheme == "http" and not proxy.auth)
-
-
-def _session(aiohttp: Any, context: ssl.SSLContext) -> Any:
-    """An aiohttp session of the running loop, without a limit of its own, which keeps no cookies."""
-    connector = aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=KEEP_ALIVE_SECONDS)
-    return aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        max_field_size=_HEADER_BYTES,
-    )
 
 
 def _aiohttp_modules(async_transport: str) -> tuple[Any, Any] | None:
     if async_transport == "httpx":
         return None
     try:
-        return import_module("httpx_aiohttp"), import_module("aiohttp")
+        return import_module("httpx_aiohttp"), import_module("langchain_promptrun._http.aiohttp_connector")
     except ImportError:
         if async_transport == "auto":
             return None
@@ -144,64 +132,56 @@ def _aiohttp_modules(async_transport: str) -> tuple[Any, Any] | None:
     )
 
 
-def network_settings() -> Settings:
-    """The variables of the environment that shape connections, with their values."""
-    return _chosen(lambda name: name in _CA_NAMES or name.lower() in (*_PROXY_NAMES, "no_proxy"))
+def network_variables() -> Variables:
+    """Return the variables of the environment that shape connections."""
+    return _variables(lambda name: name in _CA_NAMES or name.lower() in (*_PROXY_NAMES, "no_proxy"))
 
 
-def ca_settings() -> Settings:
-    """The variables of the environment that say where certificates are, with their values."""
-    return _chosen(_CA_NAMES.__contains__)
+def ca_variables() -> Variables:
+    """Return the variables of the environment that say where certificates are."""
+    return _variables(_CA_NAMES.__contains__)
 
 
-def _chosen(choose: Callable[[str], bool]) -> Settings:
+def _variables(choose: Callable[[str], bool]) -> Variables:
     return tuple(sorted((name, value) for name, value in os.environ.items() if choose(name)))
 
 
 def new_tls_context() -> ssl.SSLContext:
-    """A TLS context that trusts what `SSL_CERT_FILE` or `SSL_CERT_DIR` names, else what certifi has.
-
-    Raises:
-        ValueError: What the variable names cannot be read.
-    """
+    """Return a TLS context that trusts what `SSL_CERT_FILE` or `SSL_CERT_DIR` names, else what certifi has."""
     try:
         return httpx.create_ssl_context()
     except OSError as error:
         reason = str(error)
-    names = " and ".join(name for name, _ in ca_settings())
+    names = " and ".join(name for name, _ in ca_variables())
     raise ValueError(f"The environment variable {names} does not name certificates that can be read: {reason}")
 
 
-def _check_proxies() -> None:
-    for name, value in os.environ.items():
-        if value and name.lower() in _PROXY_NAMES:
-            _check_proxy(name, value)
+def _environment_proxies(context: ssl.SSLContext) -> dict[str, httpx.Proxy]:
+    """Return the proxies by the scheme of the URLs that they are for."""
+    found = getproxies()
+    return {
+        scheme: _proxy(f"{scheme.upper()}_PROXY", found[scheme], context)
+        for scheme in ("http", "https", "all")
+        if found.get(scheme)
+    }
 
 
-def _check_proxy(name: str, value: str) -> None:
-    """Look at one proxy, so that an unusable one is blamed by its variable and not by its value, a secret."""
+def _proxy(name: str, value: str, context: ssl.SSLContext) -> httpx.Proxy:
+    """Make a proxy; an unusable one is blamed by its variable and not by its value, a secret."""
     try:
-        url = httpx.Proxy(value if "://" in value else f"http://{value}").url
+        proxy = httpx.Proxy(value if "://" in value else f"http://{value}")
+        host = proxy.url.host
     except (ValueError, httpx.InvalidURL):
-        url = httpx.URL()
-    if not url.host:
+        host = ""
+    if not host:
         raise ValueError(
             f"The environment variable {name} does not hold the URL of a proxy "
             "(http://, https://, socks5:// or socks5h://)."
         )
-    if url.scheme.startswith("socks") and find_spec("socksio") is None:
+    if proxy.url.scheme.startswith("socks") and find_spec("socksio") is None:
         raise ImportError(
             f"The environment variable {name} names a SOCKS proxy, which needs: pip install 'httpx[socks]'"
         )
-
-
-@contextlib.contextmanager
-def _no_proxy_to_blame() -> Iterator[None]:
-    """The proxies were looked at before, so NO_PROXY is what is left to be wrong."""
-    try:
-        yield
-    except (ValueError, httpx.InvalidURL) as error:
-        reason = str(error)
-    else:
-        return
-    raise ValueError(f"The environment variable NO_PROXY holds something that httpx cannot use: {reason}")
+    if proxy.url.scheme == "https":
+        proxy.ssl_context = context  # httpcore would read the certificates on the event loop
+    return proxy

@@ -1,8 +1,7 @@
-"""The API key of one attempt, from whoever gives it.
+"""Ask for the API key of one attempt.
 
 A key may be a function, plain or async, that is asked at each attempt, so that keys can rotate. A plain function never
-runs on an event loop, and an async one works in sync calls too. What such a function raises goes to the caller as it
-is. This module must not keep, log or show a key.
+runs on an event loop. What such a function raises goes to the caller as it is.
 """
 
 from __future__ import annotations
@@ -26,15 +25,7 @@ _KEY = re.compile(r"[!-~]+")
 
 
 def current_key(source: ApiKey | None) -> SecretStr | None:
-    """The key, for a sync call.
-
-    Args:
-        source: The key, or a function that gives it; None for a server that needs none.
-
-    Raises:
-        PromptrunAuthenticationError: The key is empty or cannot go into a header.
-        TypeError: The function gave something that is no string.
-    """
+    """Return the key for a sync call; None for a server that needs none."""
     if source is None or isinstance(source, (SecretStr, str)):
         return None if source is None else _checked(source)
     given = source()
@@ -42,16 +33,7 @@ def current_key(source: ApiKey | None) -> SecretStr | None:
 
 
 async def current_key_async(source: ApiKey | None) -> SecretStr | None:
-    """The key, for an async call.
-
-    Args:
-        source: The key, or a function that gives it; a plain function runs in a thread. None for a server that needs
-            none.
-
-    Raises:
-        PromptrunAuthenticationError: The key is empty or cannot go into a header.
-        TypeError: The function gave something that is no string.
-    """
+    """Async version of `current_key`; a plain function runs in a thread."""
     if source is None or isinstance(source, (SecretStr, str)):
         return None if source is None else _checked(source)
     if inspect.iscoroutinefunction(source) or inspect.iscoroutinefunction(type(source).__call__):
@@ -62,7 +44,7 @@ async def current_key_async(source: ApiKey | None) -> SecretStr | None:
 
 
 def _run(given: Awaitable[object]) -> object:
-    """Wait for an async function's key in a loop of its own; in a thread, where this one has a running loop."""
+    """Wait for an async function in a loop of its own; in a thread, where this one has a running loop."""
 
     async def wait() -> object:
         return await given
@@ -78,12 +60,11 @@ def _run(given: Awaitable[object]) -> object:
 def _checked(key: object) -> SecretStr:
     secret = SecretStr(key) if isinstance(key, str) else key
     if not isinstance(secret, SecretStr):
-        raise TypeError(f"api_key must give a string, not {type(key).__name__}.")
-    value = secret.get_secret_value()
-    if not value:
-        raise PromptrunAuthenticationError("The API key is empty: set PROMPTRUN_API_KEY or `api_key`.")
-    if not _KEY.fullmatch(value):
+        raise TypeError(f"`api_key` must give a string, not {type(key).__name__}.")
+    if not secret:
+        raise PromptrunAuthenticationError("The API key is empty. Set PROMPTRUN_API_KEY or `api_key`.")
+    if not _KEY.fullmatch(secret.get_secret_value()):
         raise PromptrunAuthenticationError(
-            "The API key has characters that no key has: spaces, line breaks or letters outside ASCII."
+            "The API key has characters that a key cannot have: spaces, line breaks or letters outside ASCII."
         )
     return secret

@@ -1,88 +1,167 @@
-"""Errors of the connection itself, put into words: what happened, the limit in seconds, the field to change.
+"""Convert the HTTP client's exceptions to errors of this package: one table of class and message.
 
-Owns the wording. Pure: what failed, and why, the transport knows and says. It must not know httpx.
+httpx's and aiohttp's exceptions are known by the names of their classes, so neither is imported. Their words are taken
+over only where they quote neither the request nor the URL.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Unpack
+import signal
+import traceback
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from langchain_promptrun._errors.body import tidy
 from langchain_promptrun.errors import (
-    ErrorDetails,
     PromptrunConnectionError,
+    PromptrunError,
     PromptrunStreamStalledError,
     PromptrunTimeoutError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+
+    from langchain_promptrun._http.request import Timeouts
 
 Phase = Literal["connect", "read", "write", "pool"]
 
 _REASON_LIMIT = 300
 
-_TIMED_OUT: Mapping[Phase, str] = {
-    "connect": "No connection came about{limit}. Raise `timeout` if the network is slow.",
-    "read": "The server sent nothing{limit}. Raise `timeout` if the model needs longer; the request may be billed.",
-    "write": "The request could not be sent{limit}. Raise `timeout` if it is large or the network is slow.",
-    "pool": "No connection of the pool became free{limit}. Raise `max_connections` or `timeout`.",
+
+class _Row(NamedTuple):
+    message: str
+    phase: Phase | None = None
+    is_retryable: bool = True
+
+
+_CANNOT_CONNECT = "Cannot connect to {origin}: {reason}. Check `base_url`, the network and the proxy variables."
+_REFUSED = _Row(_CANNOT_CONNECT)
+_LOST = _Row("The connection was lost before the response was complete: {reason}.")
+_NOT_A_URL = _Row("Cannot connect to {origin}: this is not the URL of a web server. Check `base_url`.", None, False)
+_NOT_HTTP = _Row("The server's response is not valid HTTP: {reason}. Check the server and its proxies.", None, False)
+_NOT_CONNECTED = _Row("No connection could be made{limit}. Increase `timeout` if the network is slow.", "connect")
+_NOTHING_READ = _Row(
+    "The server sent nothing{limit}. Increase `timeout` if the model needs longer; the request may be billed.", "read"
+)
+_NOT_SENT = _Row(
+    "The request could not be sent{limit}. Increase `timeout` if it is large or the network is slow.", "write"
+)
+_POOL_FULL = _Row("No connection of the pool became free{limit}. Increase `max_connections` or `timeout`.", "pool")
+
+_ROWS: Mapping[str, _Row] = {
+    # any client's
+    "SSLCertVerificationError": _Row(_CANNOT_CONNECT, None, False),
+    "InvalidURL": _NOT_A_URL,
+    # aiohttp's
+    "BadStatusLine": _LOST,
+    "PayloadEncodingError": _LOST,
+    "ClientHttpProxyError": _LOST,
+    "ClientResponseError": _NOT_HTTP,
+    "ClientConnectorError": _REFUSED,
+    "ConnectionTimeoutError": _NOT_CONNECTED,
+    "ServerTimeoutError": _NOTHING_READ,
+    # httpx's
+    "ConnectError": _REFUSED,
+    "ProxyError": _REFUSED,
+    "ConnectTimeout": _NOT_CONNECTED,
+    "ReadTimeout": _NOTHING_READ,
+    "WriteTimeout": _NOT_SENT,
+    "PoolTimeout": _POOL_FULL,
+    "LocalProtocolError": _Row("The request is not valid HTTP. Check the headers.", None, False),
+    "UnsupportedProtocol": _NOT_A_URL,
 }
+_TELLING = frozenset({"SSLCertVerificationError", "BadStatusLine", "PayloadEncodingError"})
+"""Causes that say more than the exception they are the cause of."""
 
 
-def timed_out(during: Phase, seconds: float | None, **details: Unpack[ErrorDetails]) -> PromptrunTimeoutError:
-    """Make the error for a time-out on this side.
+def convert_exception(exception: Exception, origin: str, timeouts: Timeouts) -> PromptrunError | None:
+    """Return the error for an exception of the HTTP client; None for a read time-out, whose limit the caller knows."""
+    cause, row = _explain(exception)
+    if row.phase == "read":
+        return None
+    if row.phase is not None:
+        return timed_out(row.phase, getattr(timeouts, row.phase))
+    error = PromptrunConnectionError(row.message.format(origin=origin, reason=_reason(cause)))
+    if not row.is_retryable:
+        error.is_retryable = False
+    return error
 
-    Args:
-        during: What took too long. Only "connect" is tried again: nothing was asked yet, so nothing is billed.
-        seconds: The limit that was hit; None when it is not known.
-        details: Attributes of the error.
-    """
-    details["phase"] = during
-    return PromptrunTimeoutError(_TIMED_OUT[during].format(limit=_within(seconds)), **details)
+
+def timed_out(phase: Phase, seconds: float | None) -> PromptrunTimeoutError:
+    """Return the error for a time-out on this side."""
+    message = next(row.message for row in _ROWS.values() if row.phase == phase)
+    return PromptrunTimeoutError(message.format(limit=_within(seconds)), phase=phase)
 
 
-def stalled(seconds: float, **details: Unpack[ErrorDetails]) -> PromptrunStreamStalledError:
-    """Make the error for a stream that brought no content for so long, keep-alive comments or not.
-
-    Args:
-        seconds: The limit that was hit, `stream_chunk_timeout`.
-        details: Attributes of the error; `partial` for what had come.
-    """
-    message = (
+def stalled(seconds: float) -> PromptrunStreamStalledError:
+    """Return the error for a stream that brought no content, keep-alive comments or not."""
+    return PromptrunStreamStalledError(
         f"The stream brought no content{_within(seconds)}. "
-        "Raise `stream_chunk_timeout` if the model pauses longer; None waits without limit."
+        "Increase `stream_chunk_timeout` if the model pauses longer; None waits without limit.",
+        phase="read",
     )
-    details["phase"] = "read"
-    return PromptrunStreamStalledError(message, **details)
 
 
-def cannot_connect(origin: str, reason: str, **details: Unpack[ErrorDetails]) -> PromptrunConnectionError:
-    """Make the error for a server that cannot be reached.
+def connection_lost(reason: str) -> PromptrunConnectionError:
+    """Return the error for a connection that ended before the response did."""
+    return PromptrunConnectionError(_LOST.message.format(reason=reason))
 
-    Args:
-        origin: Scheme, host and port, without user, path or query.
-        reason: Why, in words without key or payload.
-        details: Attributes of the error; `retryable=False` where trying again cannot help.
+
+def linked_exceptions(exception: BaseException, before: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and those that it came of, up to the one that was being handled before."""
+    linked: BaseException | None = exception
+    while linked is not None and linked is not before:
+        yield linked
+        linked = linked.__cause__ or linked.__context__
+
+
+def raised_by_signal_handler(exception: BaseException, before: BaseException | None) -> BaseException | None:
+    """Return the exception of a signal handler that an HTTP client took for one of the network.
+
+    httpcore and aiohttp convert every OSError, TimeoutError included, that comes up while they read or write.
     """
-    message = f"Cannot connect to {origin}: {_words(reason)}. Check `base_url`, the network and the proxy variables."
-    return PromptrunConnectionError(message, **details)
+    handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()}
+    for linked in linked_exceptions(exception, before):
+        codes = {frame.f_code for frame, _ in traceback.walk_tb(linked.__traceback__)}
+        if isinstance(linked, OSError) and codes & handlers:
+            return linked
+    return None
 
 
-def connection_lost(reason: str, **details: Unpack[ErrorDetails]) -> PromptrunConnectionError:
-    """Make the error for a connection that ended before the answer did.
+def _explain(exception: Exception) -> tuple[BaseException, _Row]:
+    """Find what an exception goes back to, and its row.
 
-    Args:
-        reason: Why, in words without key or payload.
-        details: Attributes of the error; `partial` for what had come.
+    httpx-aiohttp calls a refused connection, a failed lookup and an early reset all a connect time-out.
     """
-    message = f"The connection was lost before the answer was complete: {_words(reason)}."
-    return PromptrunConnectionError(message, **details)
+    causes = list(_causes(exception))
+    for cause in causes:
+        if telling := _TELLING.intersection(_names(cause)):
+            return cause, _ROWS[next(iter(telling))]
+    cause = causes[1] if len(causes) > 1 and "ClientError" in _names(causes[1]) else causes[0]
+    return cause, _ROWS.get(_known_name(cause), _LOST)
+
+
+def _known_name(exception: BaseException) -> str:
+    return next((name for name in _names(exception) if name in _ROWS), "")
+
+
+def _names(exception: BaseException) -> list[str]:
+    return [kind.__name__ for kind in type(exception).__mro__]
+
+
+def _causes(exception: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = exception
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
+
+
+def _reason(exception: BaseException) -> str:
+    """Return an exception's words; all of ClientResponseError's, but for `message`, quote the URL."""
+    message = getattr(exception, "message", None)
+    words = message if isinstance(message, str) else str(exception)
+    return tidy(words, _REASON_LIMIT).rstrip(".") or type(exception).__name__
 
 
 def _within(seconds: float | None) -> str:
     return "" if seconds is None else f" within {seconds:g} s"
-
-
-def _words(reason: str) -> str:
-    return tidy(reason, _REASON_LIMIT).rstrip(".") or "no reason given"

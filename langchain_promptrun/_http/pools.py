@@ -1,23 +1,20 @@
-"""Which HTTP client: pools that models share, per process and, for async calls, per event loop.
+"""Share clients: one pool for equal settings in an equal environment, one client for each event loop.
 
-A pool is made at the first call and shared by equal settings in an equal environment. It lives as long as somebody
-holds it. Its clients are only asked for their transport to a URL: no cookie is stored, no redirect is followed, and
-proxies are chosen as httpx chooses them. This module must not send requests and must not know LangChain.
+A pool lives as long as a holder. Each event loop holds its own clients, and pools refer to loops weakly, so a loop that
+is dropped unclosed is collected together with its connections.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import os
 import threading
 import weakref
-from itertools import repeat
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from langchain_promptrun._http.clients import Connector, ca_settings, network_settings, new_tls_context
-from langchain_promptrun._http.finishing import to_the_end
+from langchain_promptrun._http.clients import ClientFactory, ca_variables, network_variables, new_tls_context
+from langchain_promptrun._http.connection_pool import close_without_waiting
 
 if TYPE_CHECKING:
     import ssl
@@ -25,12 +22,12 @@ if TYPE_CHECKING:
 
     from langchain_promptrun._http.clients import AsyncClient, SyncClient
 
-
-_YOUNG = 1  # the oldest generation of objects that is quickly collected
+_CLIENTS = "_langchain_promptrun_clients"
+_MANY_LOOPS = 16
 
 
 class TransportSettings(NamedTuple):
-    """What two models must have in common to share connections. It holds no secret.
+    """What two models must have in common to share connections.
 
     Attributes:
         max_connections: Connections open at once, None for no limit. A call beyond it waits for the pool time-out.
@@ -55,117 +52,125 @@ class Pool:
     Dropping the last reference closes them, in the event loops that they belong to.
     """
 
-    __slots__ = ("__weakref__", "_client", "_closings", "_connector", "_lock", "_loops", "pid")
+    __slots__ = ("__weakref__", "_client", "_factory", "_finalizers", "_lock", "_loops", "pid")
 
     def __init__(self, settings: TransportSettings) -> None:
         self._lock = threading.Lock()
-        self._connector = _LazyConnector(settings)
+        self._factory = _LazyFactory(settings)
         self._client: SyncClient | None = None
-        self._loops: dict[asyncio.AbstractEventLoop, LoopClient] = {}
-        self._closings: list[weakref.finalize[..., Pool]] = [weakref.finalize(self, _let_go, self._loops)]
+        self._loops = _Loops()
+        self._finalizers: list[weakref.finalize[..., Pool]] = [weakref.finalize(self, self._loops.release)]
+        self._finalizers[0].atexit = False
         self.pid = os.getpid()
 
     def client(self) -> SyncClient:
-        """The client for sync calls.
-
-        Raises:
-            ValueError: A variable for a proxy or for certificates holds something unusable.
-            ImportError: The package for aiohttp or for a SOCKS proxy is missing.
-        """
+        """Return the client for sync calls; raises ValueError or ImportError for an unusable environment."""
         return self._client or self._open_client()
 
     def _open_client(self) -> SyncClient:
-        connector = self._connector.get()
+        factory = self._factory.get()
         with self._lock:
             if self._client is None:
-                self._client = connector.client()
-                self._closings.append(weakref.finalize(self, self._client.close))
+                self._client = factory.sync_client()
+                self._finalizers.append(weakref.finalize(self, self._client.close))
             return self._client
 
-    def disown(self) -> None:
-        """Never close the clients, not even as the process ends: they are the parent's."""
-        for closing in self._closings:
-            closing.detach()
+    def detach_after_fork(self) -> None:
+        """Never close the clients, which are the parent process's."""
+        for finalizer in self._finalizers:
+            finalizer.detach()
 
     def loop_client(self, loop: asyncio.AbstractEventLoop) -> LoopClient | None:
-        """The client of an event loop, None when it has none yet."""
+        """Return the client of an event loop, None before its first call."""
         return self._loops.get(loop)
 
     async def open_loop_client(self, loop: asyncio.AbstractEventLoop) -> LoopClient:
-        """Make the running loop's client, unless another task was faster.
-
-        Raises:
-            ValueError: A variable for a proxy or for certificates holds something unusable.
-            ImportError: The package for aiohttp or for a SOCKS proxy is missing.
-        """
-        connector = self._connector.made
-        if connector is None:
-            connector = await asyncio.to_thread(self._connector.get)
-        if _let_go(self._loops):
-            # asyncio's transports refer to themselves: their sockets are closed as they are collected
-            gc.collect(_YOUNG)
+        """Make the running loop's client, unless another task was faster."""
+        factory = self._factory.made
+        if factory is None:
+            factory = await asyncio.to_thread(self._factory.get)
+        self._loops.clean()
         found = self._loops.get(loop)
         if found is None:
-            client = connector.async_client()
-            found = LoopClient(client, _closed_with_loop(client, loop, weakref.ref(self)))
-            self._loops[loop] = found
+            client = factory.async_client()
+            found = LoopClient(client, _close_with_loop(client, weakref.ref(loop), self._loops))
+            self._loops.add(loop, found)
             # runs to its yield without giving way; asyncio closes it as the loop shuts down
             await anext(found.guard)
         return found
 
-    def forget(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The loop's client is being closed."""
-        self._loops.pop(loop, None)
+
+class _Loops:
+    """The clients of a pool by event loop, which the loops hold."""
+
+    def __init__(self) -> None:
+        self._loops: dict[weakref.ref[asyncio.AbstractEventLoop], None] = {}
+        self._many = _MANY_LOOPS
+
+    def get(self, loop: asyncio.AbstractEventLoop) -> LoopClient | None:
+        clients: dict[_Loops, LoopClient] = vars(loop).get(_CLIENTS, {})
+        return clients.get(self)
+
+    def add(self, loop: asyncio.AbstractEventLoop, client: LoopClient) -> None:
+        vars(loop).setdefault(_CLIENTS, {})[self] = client
+        self._loops[weakref.ref(loop)] = None
+
+    def pop(self, loop: asyncio.AbstractEventLoop) -> LoopClient | None:
+        self._loops.pop(weakref.ref(loop), None)
+        clients: dict[_Loops, LoopClient] = vars(loop).get(_CLIENTS, {})
+        return clients.pop(self, None)
+
+    def release(self) -> None:
+        """Give all clients up; asyncio closes them in their loops."""
+        for loop in self._alive():
+            self.pop(loop)
+
+    def clean(self) -> None:
+        """Close what is left of loops that were closed, or dropped, without shutting async generators down."""
+        closed = [client for loop in self._alive() if loop.is_closed() and (client := self.pop(loop)) is not None]
+        for client in closed:
+            close_without_waiting(client.client.aclose())
+        del closed
+        if len(self._alive()) >= self._many:
+            # asyncio's loops and transports refer to themselves, and the collector may come late
+            gc.collect()
+            self._many = max(_MANY_LOOPS, 2 * len(self._alive()))
+
+    def _alive(self) -> list[asyncio.AbstractEventLoop]:
+        found = {reference: reference() for reference in list(self._loops)}
+        for reference in [reference for reference, loop in found.items() if loop is None]:
+            self._loops.pop(reference, None)
+        return [loop for loop in found.values() if loop is not None]
 
 
-class _LazyConnector:
-    """Makes the connector once. A thread that does it must not hold the pool, which could outlive its last holder."""
+async def _close_with_loop(
+    client: AsyncClient, loop: weakref.ref[asyncio.AbstractEventLoop], loops: _Loops
+) -> AsyncGenerator[None, None]:
+    """Wait to be closed by asyncio, as the loop or the pool ends; close the client then."""
+    try:
+        yield
+    finally:
+        if (running := loop()) is not None:
+            loops.pop(running)
+        await client.aclose()
+
+
+class _LazyFactory:
+    """Makes the factory once; a thread that does it does not hold the pool, which could outlive its last holder."""
 
     def __init__(self, settings: TransportSettings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self.made: Connector | None = None
+        self.made: ClientFactory | None = None
 
-    def get(self) -> Connector:
-        """The connector. Reads files the first time."""
+    def get(self) -> ClientFactory:
+        """Return the factory; reads files the first time."""
         with self._lock:
             if self.made is None:
                 settings = self._settings
                 context = _process.tls_context()
-                self.made = Connector(settings.max_connections, settings.async_transport, context)
+                self.made = ClientFactory(settings.max_connections, settings.async_transport, context)
             return self.made
-
-
-async def _closed_with_loop(
-    client: AsyncClient, loop: asyncio.AbstractEventLoop, pool: weakref.ref[Pool]
-) -> AsyncGenerator[None, None]:
-    """Waits at its `yield` until asyncio or the end of the pool closes it, and closes the client then."""
-    try:
-        yield
-    finally:
-        holder = pool()
-        if holder is not None:
-            holder.forget(loop)
-        del holder
-        await to_the_end(client.aclose())
-
-
-def _let_go(loops: dict[asyncio.AbstractEventLoop, LoopClient]) -> bool:
-    """Forget the clients of loops that were closed without shutting their async generators down.
-
-    Returns:
-        Whether there were any.
-    """
-    closed = [loop for loop in list(loops) if loop.is_closed()]
-    # another thread may do it too
-    found = [one for one in map(loops.pop, closed, repeat(None)) if one is not None]
-    for one in found:
-        # as far as it goes without the loop
-        closing = one.client.aclose()
-        with contextlib.suppress(StopIteration, RuntimeError):
-            closing.send(None)
-        closing.close()
-    return bool(found)
 
 
 class _Process:
@@ -182,7 +187,7 @@ class _Process:
         self._contexts: dict[object, ssl.SSLContext] = {}
 
     def pool(self, settings: TransportSettings) -> Pool:
-        key = (settings, network_settings())
+        key = (settings, network_variables())
         with self._lock:
             pool = self._pools.get(key)
             if pool is None:
@@ -190,7 +195,7 @@ class _Process:
             return pool
 
     def tls_context(self) -> ssl.SSLContext:
-        key = ca_settings()
+        key = ca_variables()
         with self._tls_lock:
             if key not in self._contexts:
                 self._contexts[key] = new_tls_context()
@@ -199,12 +204,12 @@ class _Process:
     def forked(self) -> None:
         """Start afresh in the child.
 
-        The parent's pools are kept, unused: to close them could stir the parent's sockets and event loops, and wait
+        The parent's pools are kept, unused: closing them could stir the parent's sockets and event loops, and wait
         for ever where a thread of the parent's held a lock.
         """
         inherited = list(self._pools.values())
         for pool in inherited:
-            pool.disown()
+            pool.detach_after_fork()
         self._inherited += inherited
         self._start()
 
@@ -214,13 +219,6 @@ _process = _Process()
 getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_process.forked)
 
 
-def hold_pool(settings: TransportSettings) -> Pool:
-    """The pool for these settings and the environment of now.
-
-    Args:
-        settings: Equal settings share a pool.
-
-    Returns:
-        The pool, to be held as long as its connections are wanted.
-    """
+def get_pool(settings: TransportSettings) -> Pool:
+    """Return the pool for these settings in the environment of now, to be held while its connections are wanted."""
     return _process.pool(settings)

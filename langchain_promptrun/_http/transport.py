@@ -1,9 +1,4 @@
-"""THE I/O: a request is sent, as often as allowed, and what a parser makes of the answer's bytes comes out.
-
-Owns attempts, and the two drivers, sync and async, side by side. What to do is decided elsewhere: whether to try again
-by `_retry`, what an error is by `errors` and `_faults`, what the bytes mean by the parser. Streamed and unstreamed
-answers take the same way. It must not know LangChain.
-"""
+"""Send requests, as often as allowed, and yield what a parser makes of the response: the sync and the async driver."""
 
 from __future__ import annotations
 
@@ -17,24 +12,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
-from langchain_promptrun._http.async_response import AsyncAnswer
+from langchain_promptrun._http.async_response import LARGE_BODY_BYTES, AsyncResponse, HeadTimeout, SlicedBody
+from langchain_promptrun._http.attempt import CallState
 from langchain_promptrun._http.credentials import current_key, current_key_async
-from langchain_promptrun._http.decompression import accept_encoding
-from langchain_promptrun._http.pools import TransportSettings, hold_pool
-from langchain_promptrun._http.reads import HeadLimit, watch_connection
-from langchain_promptrun._http.request import Call, Parser, ParserFactory, Request, Timeouts, check_headers
-from langchain_promptrun._http.retries import RetryPolicy, retry_delay
-from langchain_promptrun._http.sync_response import Answer, Attempt
-from langchain_promptrun._http.target import target_of
+from langchain_promptrun._http.decompression import ACCEPT_ENCODING
+from langchain_promptrun._http.pools import TransportSettings, get_pool
+from langchain_promptrun._http.request import Parser, ParserFactory, Request, Timeouts, check_headers, target_of
+from langchain_promptrun._http.response import AttemptGuard
+from langchain_promptrun._http.sync_response import SyncResponse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 
     from pydantic import SecretStr
 
     from langchain_promptrun._http.pools import Pool
-    from langchain_promptrun._http.target import Target
-    from langchain_promptrun.errors import PromptrunError
+    from langchain_promptrun._http.request import Target
 
 __all__ = [
     "Parser",
@@ -49,8 +42,6 @@ __all__ = [
 T = TypeVar("T")
 
 logger = logging.getLogger("langchain_promptrun")
-
-_SLICE_BYTES = 256 << 10
 
 
 class Transport:
@@ -89,32 +80,19 @@ class Transport:
         self._pool: Pool | None = None
 
     def exchange(self, request: Request, new_parser: ParserFactory[T]) -> Generator[T]:
-        """Send a request and yield what the parser makes of the answer.
+        """Send a request and yield the parser's items; raises the PromptrunError of the last attempt.
 
-        Failed attempts are repeated as the retry policy says, until the first item was handed out. Closing the
-        generator closes the response.
-
-        Args:
-            request: What to send.
-            new_parser: Makes a parser for each attempt's answer.
-
-        Yields:
-            The parser's items.
-
-        Raises:
-            PromptrunError: The last attempt's error.
-            ValueError: The URL, or a variable of the environment, cannot be used.
-            ImportError: A package that the environment calls for is missing.
+        Failed attempts are repeated as long as no item was handed out. Closing the generator closes the response.
         """
         target = target_of(request)
-        call = Call(request, new_parser, target.origin, self._clock)
+        call = CallState(request, new_parser, target.origin, self._clock)
         while True:
             key = current_key(request.api_key)
             last: Sequence[T] | None = None
-            with Attempt(call), self._open(call, target, key) as answer:
-                parser = answer.begin()
-                for data in answer.body():
-                    if items := call.push(data):
+            with AttemptGuard(call), self._open(call, target, key) as response:
+                parser = response.begin()
+                for data in response.body():
+                    if items := call.feed(data):
                         call.delivered = True
                         yield from items
                     if parser.finished:
@@ -127,41 +105,26 @@ class Transport:
             self._sleep(self._pause(call, target))
 
     async def aexchange(self, request: Request, new_parser: ParserFactory[T]) -> AsyncGenerator[T]:
-        """Do what `exchange` does, without blocking the event loop.
-
-        Cancelling the task, also while it waits for a retry, ends the call at once and closes the response.
-
-        Args:
-            request: What to send.
-            new_parser: Makes a parser for each attempt's answer.
-
-        Yields:
-            The parser's items.
-
-        Raises:
-            PromptrunError: The last attempt's error.
-            ValueError: The URL, or a variable of the environment, cannot be used.
-            ImportError: A package that the settings or the environment call for is missing.
-        """
+        """Async version of `exchange`. Cancelling the task ends the call at once, also while it waits for a retry."""
         target = target_of(request)
-        call = Call(request, new_parser, target.origin, self._clock)
+        call = CallState(request, new_parser, target.origin, self._clock)
         while True:
             key = await current_key_async(request.api_key)
             last: Sequence[T] | None = None
-            with Attempt(call):
-                async with await self._open_async(call, target, key) as answer:
-                    parser = await answer.begin()
-                    silence = answer.silence
-                    async for data in answer.body():
-                        if items := call.push(data):
+            with AttemptGuard(call):
+                async with await self._open_async(call, target, key) as response:
+                    parser = await response.begin()
+                    watchdog = response.watchdog
+                    async for data in response.body():
+                        if items := call.feed(data):
                             call.delivered = True
-                            silence.task = None
+                            watchdog.task = None
                             for item in items:
                                 yield item
-                            silence.task = asyncio.current_task()
+                            watchdog.task = asyncio.current_task()
                         if parser.finished:
                             break
-                        silence.beats += 1
+                        watchdog.beats += 1
                     last = parser.close()
             if last is not None:
                 for item in last:
@@ -170,70 +133,63 @@ class Transport:
             await self._async_sleep(self._pause(call, target))
 
     def close(self) -> None:
-        """Let go of the shared connections; what nobody holds is closed. The next call takes hold again."""
+        """Give up the shared connections, which close with their last holder. The next call takes hold again."""
         self._pool = None
 
     async def aclose(self) -> None:
-        """Let go of the shared connections, and wait until the running loop's are closed if nobody else holds them."""
+        """Async version of `close`; waits until the running loop's connections are closed, if this was the last."""
         pool, self._pool = self._pool, None
         if pool is None:
             return
         own = pool.loop_client(asyncio.get_running_loop())
-        watch = weakref.ref(pool)
+        watched = weakref.ref(pool)
         del pool
-        if own is not None and watch() is None:
+        if own is not None and watched() is None:
             await own.guard.aclose()
 
     def _hold(self) -> Pool:
-        """The shared pool. A child process must not use its parent's."""
+        """Return the shared pool; a child process must not use its parent's."""
         pool = self._pool
         if pool is None or pool.pid != os.getpid():
-            pool = self._pool = hold_pool(self._settings)
+            pool = self._pool = get_pool(self._settings)
         return pool
 
-    def _open(self, call: Call[T], target: Target, key: SecretStr | None) -> Answer[T]:
-        parts = _parts(call, target, key)
-        limits = parts["extensions"]["timeout"]
+    def _open(self, call: CallState[T], target: Target, key: SecretStr | None) -> SyncResponse[T]:
+        timeouts = _timeouts(call)._asdict()
         client = self._http_client
         if client is not None:
-            response = client.send(client.build_request(**parts), stream=True, follow_redirects=False)
-            return Answer(call, response, client, limits)
+            request = client.build_request(**_parts(call, target, key, timeouts))
+            return SyncResponse(call, client.send(request, stream=True, follow_redirects=False), client, timeouts)
         pool = self._hold()
         transport = pool.client().transport_for(target.url)
-        parts["extensions"]["trace"] = watch_connection
-        with HeadLimit(call.request.timeouts.total()):
-            response = transport.handle_request(httpx.Request(**parts))
-        return Answer(call, response, pool, limits)
+        response = transport.handle_request(httpx.Request(**_parts(call, target, key, timeouts)))
+        return SyncResponse(call, response, pool, timeouts)
 
-    async def _open_async(self, call: Call[T], target: Target, key: SecretStr | None) -> AsyncAnswer[T]:
+    async def _open_async(self, call: CallState[T], target: Target, key: SecretStr | None) -> AsyncResponse[T]:
+        timeouts = _timeouts(call)
         client = self._http_async_client
         if client is not None:
-            request = client.build_request(**_async_parts(call, target, key))
+            request = client.build_request(**_async_parts(call, target, key, timeouts, None))
             response = await client.send(request, stream=True, follow_redirects=False)
-            return AsyncAnswer(call, response, client)
+            return AsyncResponse(call, response, client)
         pool = self._hold()
         loop = asyncio.get_running_loop()
         own = pool.loop_client(loop) or await pool.open_loop_client(loop)
-        transport = own.client.transport_for(target.url)
-        request = httpx.Request(**_async_parts(call, target, key))
-        # aiohttp has no limit for sending
-        async with asyncio.timeout(call.request.timeouts.total()):
-            response = await transport.handle_async_request(request)
-        return AsyncAnswer(call, response, pool)
+        head = HeadTimeout(timeouts, is_large=_is_large(call.request.body))
+        request = httpx.Request(**_async_parts(call, target, key, timeouts, head))
+        response = await head.send(own.client.transport_for(target.url), request)
+        return AsyncResponse(call, response, pool)
 
-    def _pause(self, call: Call[Any], target: Target) -> float:
-        """Seconds to wait before the next attempt; raises the error of this one when there is none."""
-        error = call.end_attempt()
-        request = call.request
-        policy = RetryPolicy(request.max_retries, request.max_retry_after)
-        delay = None if call.delivered else retry_delay(error, call.attempt, policy, self._jitter)
+    def _pause(self, call: CallState[Any], target: Target) -> float:
+        """Return the seconds to wait before the next attempt; raises this one's error if it was the last."""
+        error, delay = call.end_attempt(self._jitter)
         if delay is None:
             try:
-                # the frames below hold the answer
+                # the frames below hold the response
                 raise error.with_traceback(None)
             finally:
                 del error
-        call.attempt += 1
+        request = call.request
         logger.info(
             "Retrying %s %s in %.2f s (attempt %d of %d): %s",
             request.method,
@@ -246,46 +202,47 @@ class Transport:
         return delay
 
 
-def _parts(call: Call[Any], target: Target, key: SecretStr | None) -> dict[str, Any]:
-    """What httpx builds a request from."""
+def _timeouts(call: CallState[Any]) -> Timeouts:
+    # httpcore waits for the headers, and aiohttp for every byte, as long as for reading
+    return call.request.timeouts._replace(read=call.read_timeout())
+
+
+def _parts(
+    call: CallState[Any], target: Target, key: SecretStr | None, timeouts: dict[str, float | None]
+) -> dict[str, Any]:
+    """Return what httpx builds a request from."""
     request = call.request
     headers = dict(request.headers)
     if key is not None:
         headers["Authorization"] = f"Bearer {key.get_secret_value()}"
     if not any(name.lower() == "accept-encoding" for name in headers):
-        headers["Accept-Encoding"] = accept_encoding()
-    # httpcore waits for the headers, and aiohttp for every byte, as long as for reading
-    timeout = request.timeouts.as_dict() | {"read": call.patience()}
+        headers["Accept-Encoding"] = ACCEPT_ENCODING
     return {
         "method": request.method,
         "url": target.url,
         "headers": headers,
         "content": request.body,
-        "extensions": {"timeout": timeout},
+        "extensions": {"timeout": timeouts},
     }
 
 
-def _async_parts(call: Call[Any], target: Target, key: SecretStr | None) -> dict[str, Any]:
-    """Likewise, but a large body goes in slices: sent at once it would hold the event loop up."""
-    parts = _parts(call, target, key)
+def _async_parts(
+    call: CallState[Any], target: Target, key: SecretStr | None, timeouts: Timeouts, head: HeadTimeout | None
+) -> dict[str, Any]:
+    """Async version of `_parts`: a large body goes in slices."""
+    parts = _parts(call, target, key, timeouts._asdict())
     body = call.request.body
-    if body is not None and len(body) > _SLICE_BYTES:
+    if body is not None and _is_large(body):
         parts["headers"]["Content-Length"] = str(len(body))
-        parts["content"] = _Slices(body)
+        parts["content"] = SlicedBody(body, head)
     return parts
 
 
-class _Slices:
-    """A body that is taken slice by slice."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for start in range(0, len(self._body), _SLICE_BYTES):
-            yield self._body[start : start + _SLICE_BYTES]
+def _is_large(body: bytes | None) -> bool:
+    return body is not None and len(body) > LARGE_BODY_BYTES
 
 
-def _reason(error: PromptrunError) -> str:
-    """What a log may say of an error; the server's words may quote the request."""
-    return type(error).__name__ if error.status_code is None else f"{type(error).__name__} ({error.status_code})"
+def _reason(error: BaseException) -> str:
+    """Return what a log may say of an error; the server's words may quote the request."""
+    status = getattr(error, "status_code", None)
+    return type(error).__name__ if status is None else f"{type(error).__name__} ({status})"

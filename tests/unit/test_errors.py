@@ -18,6 +18,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 
 from langchain_promptrun import errors
 from langchain_promptrun._errors.mapping import error_from_document, error_from_status
+from langchain_promptrun._errors.retryable import is_retried
 from langchain_promptrun.errors import (
     PromptrunAPIError,
     PromptrunAuthenticationError,
@@ -143,14 +144,14 @@ def test_each_status_has_its_class(status, kind):
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_what_is_retried_here(status):
-    assert made(status).retryable is (status in RETRIED)
+    assert is_retried(made(status)) is (status in RETRIED)
 
 
 @pytest.mark.parametrize("status", [400, 413, 422, 429, 500, 503])
 def test_a_context_overflow_is_one_whatever_the_status(status):
     error = made(status, {"error": OVERFLOW})
     assert type(error) is PromptrunContextOverflowError
-    assert (error.retryable, error.is_retryable) == (False, False)
+    assert (is_retried(error), error.is_retryable) == (False, False)
     assert "fewer or shorter messages" in str(error)
 
 
@@ -165,7 +166,7 @@ def test_an_empty_account_is_a_rate_limit_that_no_one_retries(code):
     """OpenAI answers 429 for it."""
     error = made(429, {"error": {"message": "You exceeded your current quota", "code": code}})
     assert type(error) is PromptrunRateLimitError
-    assert (error.retryable, error.is_retryable) == (False, False)
+    assert (is_retried(error), error.is_retryable) == (False, False)
     assert "Add credits" in str(error)
     assert pickle.loads(pickle.dumps(error)).is_retryable is False
 
@@ -299,7 +300,7 @@ def test_an_unknown_keyword_is_refused():
 
 @pytest.mark.parametrize(("phase", "retried"), [("connect", True), ("read", False), ("write", False), ("pool", False)])
 def test_only_a_connect_time_out_is_retried(phase, retried):
-    assert PromptrunTimeoutError("m", phase=phase).retryable is retried
+    assert is_retried(PromptrunTimeoutError("m", phase=phase)) is retried
     assert PromptrunTimeoutError("m", phase=phase).is_retryable is True
 
 
@@ -314,7 +315,7 @@ def test_only_a_connect_time_out_is_retried(phase, retried):
     ],
 )
 def test_what_is_retried_of_what_the_client_notices(kind, retried):
-    assert kind("m").retryable is retried
+    assert is_retried(kind("m")) is retried
 
 
 # Copies.
@@ -331,7 +332,6 @@ DETAILS = {
     "provider": "Google",
     "partial": AIMessageChunk(content="so far"),
     "phase": "read",
-    "retryable": True,
 }
 COPIERS = {
     "pickle": lambda error: pickle.loads(pickle.dumps(error)),
@@ -477,12 +477,12 @@ def test_all_that_comes_in_an_event_named_error_is_one(document, message):
 
 def test_a_code_in_a_200_body_counts_as_that_status():
     error = error_from_document({"error": {"code": 503, "message": "m"}}, headers={"retry-after": "3"})
-    assert (error.status_code, error.retryable, error.retry_after) == (503, True, 3)
+    assert (error.status_code, is_retried(error), error.retry_after) == (503, True, 3)
 
 
 def test_an_error_without_a_code_keeps_the_answers_status_and_is_not_retried():
     error = error_from_document({"error": "m"})
-    assert (error.status_code, error.retryable) == (200, False)
+    assert (error.status_code, is_retried(error)) == (200, False)
 
 
 def test_a_failed_choice_tells_why_and_at_which_vendor():

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from langchain_promptrun import errors
+from langchain_promptrun._errors.retryable import is_retried
 
 from .wire import DOCUMENT, READERS, STREAM, document, read, sse
 
@@ -41,7 +42,7 @@ class TestDocuments:
         error = raised(reader_type, json.dumps(wrong).encode(), DOCUMENT | {"retry-after": "3"})
         assert type(error) is errors.PromptrunRateLimitError
         assert str(error) == "Too many (status 429)"
-        assert (error.status_code, error.retryable, error.retry_after) == (429, True, 3)
+        assert (error.status_code, is_retried(error), error.retry_after) == (429, True, 3)
         assert json.loads(error.body) == wrong
 
     @pytest.mark.parametrize("wrong", WORDS.values(), ids=WORDS)
@@ -50,7 +51,7 @@ class TestDocuments:
         assert type(error) is errors.PromptrunResponseError
         assert "Cluster is asleep" in str(error).splitlines()[0]
         assert f"no choices; what came: {sorted(wrong)}" in str(error)
-        assert (error.status_code, error.retryable, error.request_id) == (200, False, "r1")
+        assert (error.status_code, is_retried(error), error.request_id) == (200, False, "r1")
         assert json.loads(error.body) == wrong
 
     def test_that_tell_of_an_overflow_are_one(self, reader_type):

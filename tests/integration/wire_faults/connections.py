@@ -12,6 +12,7 @@ from langchain_promptrun.errors import (
     PromptrunTimeoutError,
 )
 from langchain_promptrun.testing import Fault
+from wire_faults.calls import ASYNC
 from wire_faults.fault import PLAIN, SOME, SOME_STREAMED, STREAMED, Failure, WireFault
 from wire_faults.wire import (
     BEGINNING,
@@ -175,12 +176,14 @@ BROKEN = [
         name="http-head-drips-for-ever",
         items=[raw(b"HTTP/1.1 200 OK\r\n", *[b"x-more: yes\r\n", 0.02] * 300)],
         settings={"timeout": 0.1},
+        styles=tuple(ASYNC),
         sees=Failure(kind=PromptrunTimeoutError),
     ),
     WireFault(
         name="http-early-hints-for-ever",
         items=[raw(*[b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n", 0.02] * 300)],
         settings={"timeout": 0.1},
+        styles=tuple(ASYNC),
         sees=Failure(kind=PromptrunTimeoutError),
     ),
 ]

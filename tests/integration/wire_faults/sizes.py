@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -76,7 +75,6 @@ FAULTS = [
     _bomb_fault("line", lambda: _bomb(b"data: "), "gzip", SSE),
     _bomb_fault("document", lambda: _bomb(b'{"x": "'), "gzip", JSON),
     _bomb_fault("deflate", lambda: _bomb(b"data: ", 15), "deflate", SSE),
-    _bomb_fault("packed-twice", lambda: gzip.compress(_bomb(b"data: ")), "gzip, gzip", SSE),
     WireFault(
         name="large-event",
         items=[events(chunk({"content": _LARGE}), STOP, tail())],

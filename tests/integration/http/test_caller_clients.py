@@ -1,4 +1,4 @@
-"""Answers of the caller's own clients, whose transports are not the ones that this package makes."""
+"""Responses of the caller's own clients, whose transports are not the ones that this package makes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ import time
 import httpx
 import pytest
 
-from langchain_promptrun._http.async_response import Silence
-from langchain_promptrun._http.request import Call, Request, Timeouts
-from langchain_promptrun._http.transport import Transport
 from langchain_promptrun.errors import (
     PromptrunError,
     PromptrunInvalidRequestError,
@@ -19,24 +16,7 @@ from langchain_promptrun.errors import (
     PromptrunTimeoutError,
 )
 
-
-class Body:
-    """A parser whose only item is the whole body."""
-
-    finished = False
-    partial = ""
-    content_seen = 0
-
-    def __init__(self, status, headers):
-        self._data = b""
-
-    def feed(self, data):
-        self._data += data
-        self.finished = b"[DONE]" in data
-        return []
-
-    def close(self):
-        return [self._data]
+from .exchanges import Request, Timeouts, Transport, Whole, response
 
 
 def request(**options):
@@ -50,7 +30,7 @@ class Sync:
         self.transport = Transport(http_client=self.client)
 
     def all(self, sent=None):
-        return list(self.transport.exchange(sent or request(), Body))
+        return list(self.transport.exchange(sent or request(), Whole))
 
     def is_closed(self):
         self.transport.close()
@@ -71,7 +51,7 @@ class Async:
 
     def all(self, sent=None):
         async def main():
-            return [item async for item in self.transport.aexchange(sent or request(), Body)]
+            return [item async for item in self.transport.aexchange(sent or request(), Whole)]
 
         return asyncio.run(main())
 
@@ -196,8 +176,7 @@ def test_fault_while_closing_is_none_of_the_answer(colour):
 
 
 def test_error_body_that_drips_is_not_waited_for(colour, monkeypatch):
-    for module in ("_http.sync_response", "_http.async_response"):
-        monkeypatch.setattr(f"langchain_promptrun.{module}.ERROR_BODY_SECONDS", 0.1)
+    monkeypatch.setattr(response, "ERROR_BODY_SECONDS", 0.1)
     stream = Stream(*[b"x", 0.02] * 500)
     with pytest.raises(PromptrunError):
         colour(lambda sent: httpx.Response(500, stream=stream)).all()
@@ -224,8 +203,7 @@ def test_error_body_in_many_pieces_is_not_measured_again_and_again(colour, monke
 
 
 def test_time_for_an_error_body_runs_though_its_pieces_come_without_a_pause(colour, monkeypatch):
-    for module in ("_http.sync_response", "_http.async_response"):
-        monkeypatch.setattr(f"langchain_promptrun.{module}.ERROR_BODY_SECONDS", 0.0)
+    monkeypatch.setattr(response, "ERROR_BODY_SECONDS", 0.0)
     stream = Stream(*[b"x"] * 30_000)
     with pytest.raises(PromptrunError):
         colour(lambda sent: httpx.Response(500, stream=stream)).all()
@@ -235,12 +213,11 @@ def test_time_for_an_error_body_runs_though_its_pieces_come_without_a_pause(colo
 def test_answer_whose_compression_is_unknown_is_not_worth_another_call(colour):
     with pytest.raises(PromptrunError, match="compress") as caught:
         colour(lambda sent: httpx.Response(200, headers={"content-encoding": "compress"}, stream=Stream(b"x"))).all()
-    assert (caught.value.retryable, caught.value.is_retryable) == (False, False)
+    assert not caught.value.is_retryable
 
 
 def test_server_that_goes_on_after_the_end_is_left(colour, monkeypatch):
-    for module in ("_http.sync_response", "_http.async_response"):
-        monkeypatch.setattr(f"langchain_promptrun.{module}.LAST_CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(response, "LAST_CHUNK_SECONDS", 0.0)
     stream = Stream(b"body [DONE]", *[0.002, b": ping"] * 5000, httpx.ReadError("taken to its end"))
     assert colour(lambda sent: httpx.Response(200, stream=stream)).all() == [b"body [DONE]"]
     assert stream.closed
@@ -306,34 +283,6 @@ def test_silence_in_a_callers_async_transport_is_a_stall():
     calls = Async(lambda sent: httpx.Response(200, stream=Stream(b"one", 60.0)))
     with pytest.raises(PromptrunStreamStalledError):
         calls.all(request(stream_chunk_timeout=0.1, stall_before_first=True))
-
-
-def loop_is_busy_for(seconds):
-    time.sleep(seconds)
-
-
-@pytest.mark.parametrize("first", ["the caller", "the timer"])
-async def test_cancellation_of_the_callers_wins_over_a_stall_in_the_same_turn_of_the_loop(first):
-    """Both are due as the loop goes on, in the order of their times."""
-    loop = asyncio.get_running_loop()
-    silence = Silence(Call(request(timeouts=Timeouts(5, 0.02, 5, 5)), Body, "https://host", time.monotonic))
-    task = asyncio.current_task()
-    loop.call_at(loop.time() if first == "the caller" else loop.time() + 0.2, task.cancel)
-    silence.begin()
-    loop_is_busy_for(0.4)
-    with pytest.raises(asyncio.CancelledError):
-        await asyncio.sleep(60)
-    assert not silence.was_broken()
-    task.uncancel()
-
-
-async def test_stall_is_nobody_elses_cancellation():
-    silence = Silence(Call(request(timeouts=Timeouts(5, 0.02, 5, 5)), Body, "https://host", time.monotonic))
-    silence.begin()
-    with pytest.raises(asyncio.CancelledError):
-        await asyncio.sleep(60)
-    assert silence.was_broken()
-    assert asyncio.current_task().cancelling() == 0
 
 
 def test_bug_in_a_callers_transport_is_not_ours(colour):

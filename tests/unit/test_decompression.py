@@ -5,19 +5,14 @@ from __future__ import annotations
 import contextlib
 import gzip
 import random
-import sys
-import time
 import tracemalloc
-import types
 import zlib
 
 import pytest
-import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_promptrun._http import decompression as _decoding
-from langchain_promptrun._http.decompression import PIECE_BYTES, BodyDecoder, accept_encoding
+from langchain_promptrun._http.decompression import PIECE_BYTES, new_decoder
 from langchain_promptrun.errors import PromptrunError, PromptrunResponseError, PromptrunStreamTruncatedError
 
 
@@ -26,32 +21,20 @@ def raw_deflate(data):
     return packer.compress(data) + packer.flush()
 
 
-def zstd(data):
-    return zstandard.ZstdCompressor().compress(data)
-
-
-PACKERS = {"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress, "zstd": zstd}
-MEMBERS = [("gzip", gzip.compress), ("zstd", zstd)]
+PACKERS = {"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress}
+MEMBERS = [("gzip", gzip.compress)]
 CASES = [*PACKERS.items(), ("deflate", raw_deflate)]
 cases = pytest.mark.parametrize(("coding", "pack"), CASES, ids=[f"{name}-{pack.__name__}" for name, pack in CASES])
 
 
 def unpack(coding, packed, step):
-    decoder = BodyDecoder(coding)
+    decoder = new_decoder(coding)
     pieces = []
     for start in range(0, len(packed), step):
         pieces += decoder.decode(packed[start : start + step])
     decoder.close()
     assert all(0 < len(piece) <= PIECE_BYTES for piece in pieces)
     return b"".join(pieces)
-
-
-@pytest.fixture
-def no_cache():
-    """Decoders are looked for anew, before and after."""
-    _decoding._codings.cache_clear()
-    yield
-    _decoding._codings.cache_clear()
 
 
 @cases
@@ -81,20 +64,18 @@ def test_what_was_flushed_comes_out_at_once(coding, pack):
         "gzip": lambda: zlib.compressobj(wbits=16 + zlib.MAX_WBITS),
         "x-gzip": lambda: zlib.compressobj(wbits=16 + zlib.MAX_WBITS),
         "deflate": zlib.compressobj,
-        "zstd": lambda: zstandard.ZstdCompressor().compressobj(),
     }
     packer = packers[coding]()
-    flush = zstandard.COMPRESSOBJ_FLUSH_BLOCK if coding == "zstd" else zlib.Z_SYNC_FLUSH
-    decoder = BodyDecoder(coding)
+    decoder = new_decoder(coding)
     for event in (b"data: one\n\n", b"data: two\n\n"):
-        packed = packer.compress(event) + packer.flush(flush)
+        packed = packer.compress(event) + packer.flush(zlib.Z_SYNC_FLUSH)
         assert b"".join(decoder.decode(packed)) == event
 
 
 @cases
 def test_bomb_does_not_fill_the_memory(coding, pack):
     packed = pack(bytes(100_000_000))
-    decoder = BodyDecoder(coding)
+    decoder = new_decoder(coding)
     tracemalloc.start()
     size = 0
     for start in range(0, len(packed), 65_536):
@@ -106,16 +87,10 @@ def test_bomb_does_not_fill_the_memory(coding, pack):
     assert peak < 4 * PIECE_BYTES
 
 
-def test_pieces_are_unpacked_only_as_they_are_taken():
-    decoder = BodyDecoder("gzip, gzip")
-    pieces = decoder.decode(gzip.compress(gzip.compress(bytes(10 * PIECE_BYTES))))
-    assert PIECE_BYTES / 2 < len(next(pieces)) <= PIECE_BYTES
-
-
 @cases
 def test_truncated_body_is_said_to_be_truncated(coding, pack):
     packed = pack(b"some text, some text")
-    decoder = BodyDecoder(coding)
+    decoder = new_decoder(coding)
     list(decoder.decode(packed[:-1]))
     with pytest.raises(PromptrunStreamTruncatedError, match=coding.removeprefix("x-")):
         decoder.close()
@@ -125,14 +100,14 @@ def test_truncated_body_is_said_to_be_truncated(coding, pack):
 def test_empty_body_is_no_truncated_one(coding, pack):
     del pack
     assert unpack(coding, b"", 1) == b""
-    decoder = BodyDecoder(coding)
+    decoder = new_decoder(coding)
     assert list(decoder.decode(b"")) == []
     decoder.close()
 
 
 @pytest.mark.parametrize("coding", PACKERS)
 def test_corrupt_body_raises_and_says_so(coding):
-    decoder = BodyDecoder(coding)
+    decoder = new_decoder(coding)
     with pytest.raises(PromptrunResponseError, match="corrupt") as caught:
         list(decoder.decode(b"\xff" * 100))
     assert caught.value.__context__ is None
@@ -171,7 +146,7 @@ def test_a_member_cut_off_after_empty_ones_is_truncated(coding, pack):
 
 def test_empty_members_without_end_hold_no_memory():
     packed = gzip.compress(b"") * 3_000
-    decoder = BodyDecoder("gzip")
+    decoder = new_decoder("gzip")
     assert list(decoder.decode(packed)) == []
     tracemalloc.start()
     for _ in range(10):
@@ -180,14 +155,6 @@ def test_empty_members_without_end_hold_no_memory():
     tracemalloc.stop()
     assert held < 2 * len(packed)
     decoder.close()
-
-
-def test_empty_members_take_time_by_their_number():
-    """Copying all that follows at the end of each one would take 80 GB of copying, and minutes."""
-    packed = gzip.compress(b"") * 90_000
-    began = time.process_time()
-    assert unpack("gzip", packed, len(packed)) == b""
-    assert time.process_time() - began < 15
 
 
 @pytest.mark.parametrize("step", [1, 1000])
@@ -201,83 +168,24 @@ def test_second_member_cut_off_is_truncated():
         unpack("gzip", gzip.compress(b"one") + gzip.compress(b"two")[:-3], 1000)
 
 
-@pytest.mark.parametrize("padding", [b"\0" * 9, b"padding", b"\0" + gzip.compress(b"two")], ids=["0", "text", "member"])
+@pytest.mark.parametrize("padding", [b"\0" * 9, b"padding"], ids=["0", "text"])
 @pytest.mark.parametrize("step", [1, 1000])
 def test_padding_after_the_last_gzip_member_is_ignored(padding, step):
     assert unpack("gzip", gzip.compress(b"one") + padding, step) == b"one"
 
 
-def test_codings_are_undone_in_reverse_order():
-    assert unpack("deflate, GZIP", gzip.compress(zlib.compress(b"text")), 3) == b"text"
+def test_pieces_are_unpacked_only_as_they_are_taken():
+    pieces = new_decoder("gzip").decode(gzip.compress(bytes(10 * PIECE_BYTES)))
+    assert 0 < len(next(pieces)) <= PIECE_BYTES
 
 
-@pytest.mark.parametrize("coding", ["", "identity", "Identity , "])
-def test_identity_changes_nothing(coding):
-    assert unpack(coding, b"text", 2) == b"text"
+@pytest.mark.parametrize("coding", ["", "identity", "Identity , ", "none", "UTF-8", "chunked", "identity, chunked"])
+def test_name_of_no_compression_needs_no_decoder(coding):
+    assert new_decoder(coding) is None
 
 
-@pytest.mark.parametrize("coding", ["compress", "gzip, sdch", "gzip, gzip, gzip, gzip"])
-def test_coding_that_cannot_be_decoded_is_named(coding):
-    with pytest.raises(PromptrunResponseError, match=f"'{coding}'.*decoders: gzip"):
-        BodyDecoder(coding)
-
-
-def test_zstd_window_beyond_what_http_allows_is_refused():
-    parameters = zstandard.ZstdCompressionParameters(window_log=27)
-    packer = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
-    packed = packer.compress(b"x") + packer.flush()
-    with pytest.raises(PromptrunResponseError, match="zstd"):
-        unpack("zstd", packed, 1000)
-
-
-class Decompressor:
-    """The interface of `brotli` 1.2 over zlib: the output is limited, what is left comes with the next calls."""
-
-    def __init__(self):
-        self._stream = zlib.decompressobj()
-
-    def process(self, data, output_buffer_limit):
-        assert not self._stream.eof, "brotli raises when it is fed after its end"
-        return self._stream.decompress(self._stream.unconsumed_tail + data, output_buffer_limit)
-
-    def can_accept_more_data(self):
-        return not self._stream.unconsumed_tail
-
-    def is_finished(self):
-        return self._stream.eof
-
-
-def fake_brotli(name, decompressor):
-    module = types.ModuleType(name)
-    module.Decompressor = decompressor
-    module.error = zlib.error
-    return module
-
-
-@pytest.mark.usefixtures("no_cache")
-@pytest.mark.parametrize("package", ["brotli", "brotlicffi"])
-def test_br_is_decoded_where_its_package_is_installed(monkeypatch, package):
-    for name in ("brotli", "brotlicffi"):
-        monkeypatch.setitem(sys.modules, name, fake_brotli(name, Decompressor) if name == package else None)
-    data = b"text" + bytes(5_000_000)
-    assert unpack("br", zlib.compress(data) + b"more", 1000) == data
-    with pytest.raises(PromptrunStreamTruncatedError):
-        unpack("br", zlib.compress(data)[:-1], 1000)
-    assert accept_encoding() == "gzip, deflate, br, zstd"
-
-
-@pytest.mark.usefixtures("no_cache")
-def test_br_is_not_offered_where_its_output_cannot_be_limited(monkeypatch):
-    """Before version 1.2."""
-    for name in ("brotli", "brotlicffi"):
-        monkeypatch.setitem(sys.modules, name, fake_brotli(name, object))
-    assert accept_encoding() == "gzip, deflate, zstd"
-
-
-@pytest.mark.usefixtures("no_cache")
-def test_only_what_is_installed_is_offered(monkeypatch):
-    for name in ("brotli", "brotlicffi", "zstandard"):
-        monkeypatch.setitem(sys.modules, name, None)
-    assert accept_encoding() == "gzip, deflate"
-    with pytest.raises(PromptrunResponseError, match="zstd"):
-        BodyDecoder("zstd")
+@pytest.mark.parametrize("coding", ["compress", "br", "zstd", "gzip, sdch", "gzip, gzip"])
+def test_compression_that_is_not_supported_is_named(coding):
+    with pytest.raises(PromptrunResponseError, match=f"'{coding}'.*gzip, deflate") as caught:
+        new_decoder(coding)
+    assert not caught.value.is_retryable

@@ -4,156 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import certifi
-import httpx
 import pytest
 
-from langchain_promptrun._http import pools as _clients
-from langchain_promptrun._http.pools import TransportSettings, hold_pool
-from langchain_promptrun._http.request import Request, Timeouts
-from langchain_promptrun._http.transport import Transport
 from langchain_promptrun.errors import PromptrunTimeoutError
 
-KINDS = ["httpx", "aiohttp"]
-OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-COOKIE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nset-cookie: owner=first; Path=/\r\n\r\nok"
-HALF = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n"
-
-FIRST_LINES = """
-import asyncio, os, sys
-from langchain_promptrun._http.request import Request, Timeouts
-from langchain_promptrun._http.transport import Transport, TransportSettings
-
-class Body:
-    finished = False
-    content_seen = 0
-    partial = ""
-    def __init__(self, status, headers):
-        self.data = []
-    def feed(self, data):
-        self.data.append(data)
-        return []
-    def close(self):
-        return [b"".join(self.data)]
-
-url, kind = sys.argv[1:]
-transport = Transport(TransportSettings(async_transport=kind))
-request = Request("POST", url, b"{}", {}, "sk-1", Timeouts(5, 5, 5, 5), max_retries=0)
-
-def call():
-    assert list(transport.exchange(request, Body)) == [b"ok"]
-
-async def acall():
-    assert [item async for item in transport.aexchange(request, Body)] == [b"ok"]
-"""
-
-
-class Body:
-    """A parser whose items are the bytes as they come."""
-
-    finished = False
-    content_seen = 0
-    partial = ""
-
-    def __init__(self, status, headers):
-        pass
-
-    def feed(self, data):
-        return [data]
-
-    def close(self):
-        return []
-
-
-def request(server, **options):
-    options = {"timeouts": Timeouts(5, 5, 5, 5), "max_retries": 0, "api_key": "sk-1"} | options
-    return Request(method="POST", url=server.url, body=b"{}", headers={}, **options)
-
-
-def call(transport, server, **options):
-    assert list(transport.exchange(request(server, **options), Body)) == [b"ok"]
-
-
-async def acall(transport, server, **options):
-    assert [item async for item in transport.aexchange(request(server, **options), Body)] == [b"ok"]
-
-
-def over(kind, **options):
-    return Transport(TransportSettings(async_transport=kind, **options))
-
-
-def run_script(server, script, kind="httpx"):
-    """Run a script in a fresh process, in which every warning is an error, and check that it says nothing."""
-    code = FIRST_LINES + textwrap.dedent(script)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
-    done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", code, server.url, kind],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=environment,
-    )
-    # asyncio's debug mode, which -X dev switches on, reports slow steps of a busy machine
-    said = [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]
-    assert (done.returncode, said) == (0, [])
-    return done.stdout
-
-
-def gone(server, seconds=1.0):
-    """Whether a connection ended within the time."""
-    return server.gone.acquire(timeout=seconds)
-
-
-def open_files():
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
-@pytest.fixture
-def process(monkeypatch):
-    """A process that shares nothing yet."""
-    fresh = _clients._Process()
-    monkeypatch.setattr(_clients, "_process", fresh)
-    return fresh
-
-
-@pytest.fixture
-def tls_contexts(monkeypatch, process):
-    """The TLS contexts that were built."""
-    built = []
-    create = httpx.create_ssl_context
-
-    def counting(*args, **options):
-        built.append(create(*args, **options))
-        return built[-1]
-
-    monkeypatch.setattr(httpx, "create_ssl_context", counting)
-    return built
-
+from .exchanges import (
+    COOKIE,
+    HALF,
+    KINDS,
+    OK,
+    Body,
+    Request,
+    Timeouts,
+    Transport,
+    TransportSettings,
+    acall,
+    call,
+    gone,
+    open_files,
+    over,
+    pools,
+    request,
+    run_script,
+)
 
 # Sharing.
 
 
 def test_equal_settings_share_a_pool():
-    one = hold_pool(TransportSettings(max_connections=3))
-    assert hold_pool(TransportSettings(max_connections=3)) is one
-    assert hold_pool(TransportSettings(max_connections=4)) is not one
-    assert hold_pool(TransportSettings(max_connections=3, async_transport="httpx")) is not one
+    one = pools.get_pool(TransportSettings(max_connections=3))
+    assert pools.get_pool(TransportSettings(max_connections=3)) is one
+    assert pools.get_pool(TransportSettings(max_connections=4)) is not one
+    assert pools.get_pool(TransportSettings(max_connections=3, async_transport="httpx")) is not one
 
 
 def test_another_environment_has_another_pool(monkeypatch):
-    one = hold_pool(TransportSettings())
+    one = pools.get_pool(TransportSettings())
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
-    assert hold_pool(TransportSettings()) is not one
+    assert pools.get_pool(TransportSettings()) is not one
 
 
 def test_nothing_is_made_before_the_first_call(tls_contexts):
@@ -391,20 +284,6 @@ def test_full_pool_is_waited_for_as_long_as_said(raw_server, kind):
 # Loops, threads, processes.
 
 
-@pytest.fixture
-def noises(caplog):
-    """What Python, asyncio and aiohttp complain of where nobody can catch it, once all garbage is collected."""
-    found = []
-    hook, sys.unraisablehook = sys.unraisablehook, lambda noise: found.append(f"{noise.exc_value} {noise.object}")
-
-    def collected():
-        gc.collect()
-        return found + [record.getMessage() for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
-
-    yield collected
-    sys.unraisablehook = hook
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_loop_after_loop(process, raw_server, noises, kind):
     raw_server.answer(OK)
@@ -505,7 +384,7 @@ def test_client_of_a_loop_that_was_just_closed_is_swept_at_the_next_use(process,
     """Such a loop gives nobody a chance to close what is open."""
     raw_server.answer(OK)
     transport = over(kind)
-    pool = hold_pool(TransportSettings(async_transport=kind))
+    pool = pools.get_pool(TransportSettings(async_transport=kind))
     loops = []
     for _ in range(3):
         loop = asyncio.new_event_loop()
@@ -560,7 +439,8 @@ def test_child_process_ends_though_a_thread_of_its_parents_was_closing_connectio
     script = """
     import threading, time
     call()
-    lock = transport._hold().client()._transport._pool._optional_thread_lock
+    pool = transport._hold().client().transports()[0]
+    lock = next(iter(pool._connections._idle.values()))[0].transport._pool._optional_thread_lock
     forked = threading.Event()
     held = threading.Event()
     def hold():
@@ -590,15 +470,16 @@ def test_child_process_ends_though_a_thread_of_its_parents_was_closing_connectio
     run_script(raw_server, script)
 
 
-def test_fork_starts_afresh_and_leaves_the_parents_clients_alone():
-    process = _clients._Process()
-    pool = process.pool(TransportSettings())
-    client = pool.client()
+def test_fork_starts_afresh_and_leaves_the_parents_connections_alone(process, raw_server):
+    raw_server.answer(OK)
+    transport = Transport()
+    call(transport, raw_server)
     process.forked()
-    assert process.pool(TransportSettings()) is not pool
-    del pool
+    transport.close()
     gc.collect()
-    assert not client.is_closed
+    assert not gone(raw_server, 0.2)
+    for pool in process._inherited:
+        pool.client().close()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -629,7 +510,7 @@ async def test_calls_that_start_together_share_the_loops_client(process, raw_ser
 
 
 def test_threads_that_start_together_share_the_client(tls_contexts):
-    pool = hold_pool(TransportSettings())
+    pool = pools.get_pool(TransportSettings())
     with ThreadPoolExecutor(20) as threads:
         clients = list(threads.map(lambda _: pool.client(), range(20)))
     assert len(set(map(id, clients))) == 1

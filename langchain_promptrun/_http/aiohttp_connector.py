@@ -1,0 +1,68 @@
+"""Adapt aiohttp's connector. Imported only where aiohttp is installed and used."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import select
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from langchain_promptrun._http.connection_pool import KEEP_ALIVE_SECONDS, on_connected
+
+if TYPE_CHECKING:
+    import ssl
+
+_HEADER_BYTES = 64 << 10  # aiohttp takes 8 KiB of its own accord, httpx 100
+_HEADERS = 1_000  # aiohttp takes 128 of its own accord, from 3.14 on
+
+
+class Connector(aiohttp.TCPConnector):
+    """Opens connections of one event loop, without a limit of their number."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__(limit=0, ssl=context, keepalive_timeout=KEEP_ALIVE_SECONDS)
+        self._used: weakref.WeakSet[Any] = weakref.WeakSet()
+        # aiohttp reports what is open of a loop that was dropped unclosed; the list outlives the loop
+        self._loop_is_gone: list[bool] = []
+        weakref.finalize(asyncio.get_running_loop(), self._loop_is_gone.append, True)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connector is closed, or its event loop is gone."""
+        return bool(self._loop_is_gone) or super().closed
+
+    async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
+        """Return a connection that the server has not closed meanwhile."""
+        while True:
+            connection = await super().connect(*args, **kwargs)
+            if connection.protocol not in self._used or not _is_readable(connection.transport):
+                break
+            connection.close()
+        self._used.add(connection.protocol)
+        on_connected.get()()
+        return connection
+
+    def __del__(self, *_: object) -> None:
+        """Report nothing: `Pool` closes what is open, but for loops that are gone."""
+
+
+def new_session(context: ssl.SSLContext) -> aiohttp.ClientSession:
+    """Return a session of the running loop that keeps no cookies."""
+    options: dict[str, Any] = {"connector": Connector(context), "cookie_jar": aiohttp.DummyCookieJar()}
+    options["max_field_size"] = _HEADER_BYTES
+    if "max_headers" in inspect.signature(aiohttp.ClientSession).parameters:
+        options["max_headers"] = _HEADERS
+    return aiohttp.ClientSession(**options)
+
+
+def _is_readable(transport: asyncio.Transport | None) -> bool:
+    """Tell whether an idle connection has something to read: its end, or what no request has asked for."""
+    socket = None if transport is None else transport.get_extra_info("socket")
+    if socket is None or not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(socket.fileno(), select.POLLIN)
+    return bool(poll.poll(0))

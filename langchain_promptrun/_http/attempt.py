@@ -1,0 +1,191 @@
+"""Keep the state of one call through its attempts, and decide whether to make another.
+
+Pure: the clock is passed in.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from langchain_promptrun._errors.mapping import request_id
+from langchain_promptrun._errors.retryable import is_retried
+from langchain_promptrun._http.exceptions import connection_lost, convert_exception, stalled, timed_out
+from langchain_promptrun.errors import PromptrunError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from langchain_promptrun._http.request import Parser, ParserFactory, Request
+
+T = TypeVar("T")
+
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 8.0
+_DOUBLINGS = 4  # 0.5 s doubled four times is the longest pause
+
+
+def retry_delay(
+    error: PromptrunError, attempt: int, *, max_retries: int, max_retry_after: float, random: Callable[[], float]
+) -> float | None:
+    """Return the seconds to wait before the next attempt; None to give up.
+
+    A server's `Retry-After` is obeyed to the second. Without one the pause is random between 0 and 0.5 s, doubled
+    with each attempt up to 8 s (exponential backoff with full jitter), so that many callers do not come back together.
+    """
+    if attempt >= max_retries or not is_retried(error):
+        return None
+    if error.retry_after is not None:
+        return error.retry_after if error.retry_after <= max_retry_after else None
+    longest: float = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt, _DOUBLINGS))
+    return random() * longest
+
+
+class CallState(Generic[T]):
+    """The state of one call.
+
+    Attributes:
+        attempt: The number of the attempt, the first one being 0.
+        delivered: Whether an item was handed out; nothing is retried then.
+        parser: The parser of the response that has begun.
+        feed: Feeds the parser and gives its items; raises PromptrunError, also when content stays away.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_error",
+        "_headers",
+        "_limit",
+        "_new_parser",
+        "_origin",
+        "_quiet_since",
+        "_stall",
+        "attempt",
+        "delivered",
+        "feed",
+        "parser",
+        "request",
+    )
+
+    parser: Parser[T] | None
+    feed: Callable[[bytes], Sequence[T]]
+
+    def __init__(self, request: Request, new_parser: ParserFactory[T], origin: str, clock: Callable[[], float]) -> None:
+        self.request = request
+        self._new_parser = new_parser
+        self._origin = origin
+        self._clock = clock
+        self.attempt = 0
+        self.delivered = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self._error: BaseException | None = None
+        self.parser = None
+        self._headers: Mapping[str, str] = {}
+        self._quiet_since: float | None = None
+        self._set_limits(stream=self.request.streamed)
+
+    def _set_limits(self, *, stream: bool) -> None:
+        """Set the limits on silence before the first content."""
+        request = self.request
+        self._stall = request.stream_chunk_timeout if stream else None
+        self._limit = self._stall
+        if self._stall is not None and not request.stall_before_first:
+            self._limit = request.timeouts.read
+
+    def begin_response(self, status: int, headers: Mapping[str, str]) -> Parser[T]:
+        """Return the parser of a 2xx response that has begun."""
+        self._headers = headers
+        parser = self.parser = self._new_parser(status, headers)
+        if "event-stream" in headers.get("content-type", ""):
+            self._set_limits(stream=True)
+        if self._stall is None:
+            self.feed = parser.feed
+        else:
+            self._quiet_since = self._clock()
+            self.feed = self._watched(parser)
+        return parser
+
+    def _watched(self, parser: Parser[T]) -> Callable[[bytes], Sequence[T]]:
+        """Feed the parser, and raise when bytes keep coming without content in them."""
+        feed_parser = parser.feed
+        seen = parser.content_seen
+
+        def feed(data: bytes) -> Sequence[T]:
+            nonlocal seen
+            items = feed_parser(data)
+            if parser.content_seen != seen:
+                seen = parser.content_seen
+                self._quiet_since = None
+                self._limit = self._stall
+            elif self._limit is not None:
+                self._check_quiet(self._limit)
+            return items
+
+        return feed
+
+    def _check_quiet(self, limit: float) -> None:
+        """Start the clock at the first bytes without content, so that it is not read while content comes."""
+        now = self._clock()
+        if self._quiet_since is None:
+            self._quiet_since = now
+        elif now - self._quiet_since >= limit:
+            raise stalled(limit) if limit == self._stall else timed_out("read", limit)
+
+    def read_timeout(self) -> float | None:
+        """Return the seconds without a byte that end the attempt now; None for no limit."""
+        return _least(self.request.timeouts.read, self._limit)
+
+    def shortest_read_timeout(self) -> float | None:
+        """Return the least that `read_timeout` will be."""
+        return _least(self.request.timeouts.read, self._stall)
+
+    def silence_error(self) -> PromptrunError:
+        """Return the error for a server that sent no byte for as long as `read_timeout`."""
+        read, limit = self.request.timeouts.read, self._limit
+        if limit is not None and (read is None or limit < read):
+            return stalled(limit)
+        return timed_out("read", read)
+
+    def record_error(self, error: PromptrunError) -> None:
+        """Note what the attempt ended with, and add what only the call knows."""
+        if error.request_id is None:
+            error.request_id = request_id(self._headers)
+        if error.partial is None and self.parser is not None:
+            error.partial = self.parser.partial or None
+        self._error = error
+
+    def record_exception(self, exception: Exception) -> None:
+        """Note the exception of the HTTP client that the attempt ended with."""
+        error = convert_exception(exception, self._origin, self.request.timeouts)
+        self.record_error(error or self.silence_error())
+
+    def record_interruption(self, exception: BaseException) -> None:
+        """Note an exception that goes to the caller as it is."""
+        self._error = exception
+
+    def end_attempt(self, random: Callable[[], float]) -> tuple[BaseException, float | None]:
+        """Forget the response; return what the attempt ended with, and the delay before the next, None to give up."""
+        error = self._error or connection_lost("the attempt ended without a response")
+        self._reset()
+        delay = None if self.delivered else self._delay(error, random)
+        self.attempt += delay is not None
+        return error, delay
+
+    def _delay(self, error: BaseException, random: Callable[[], float]) -> float | None:
+        if not isinstance(error, PromptrunError):
+            return None
+        request = self.request
+        return retry_delay(
+            error,
+            self.attempt,
+            max_retries=request.max_retries,
+            max_retry_after=request.max_retry_after,
+            random=random,
+        )
+
+
+def _least(one: float | None, other: float | None) -> float | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)

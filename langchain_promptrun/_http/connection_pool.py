@@ -1,0 +1,306 @@
+"""Pool httpx's transports so that each carries one call at a time.
+
+httpcore looks at every connection of its pool for each request, and at each of them again for each idle one, so calls
+over large pools are slow. Here the connection that was used last is used again first, and finding it takes one step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from contextlib import suppress
+from contextvars import ContextVar
+from functools import partial
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+import httpx
+
+from langchain_promptrun._http.private_api import AsyncTransport, SyncTransport
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+
+KEEP_ALIVE_SECONDS = 45.0
+"""How long an idle connection is kept."""
+
+on_connected: ContextVar[Callable[[], object]] = ContextVar("on_connected", default=lambda: None)
+"""Called when an async call has got its connection."""
+
+Origin = tuple[str, str, int | None]
+TransportT = TypeVar("TransportT", bound=SyncTransport | AsyncTransport)
+
+
+class _Connection(Generic[TransportT]):
+    __slots__ = ("idle_since", "is_new", "origin", "transport")
+
+    def __init__(self, transport: TransportT, origin: Origin) -> None:
+        self.transport = transport
+        self.origin = origin
+        self.is_new = True
+        self.idle_since = 0.0
+
+
+class _Connections(Generic[TransportT]):
+    """The connections of a pool.
+
+    Each step is atomic, so threads share it without a lock, which the garbage collector might want in the middle.
+    """
+
+    def __init__(self, make: Callable[[], TransportT], limit: int | None) -> None:
+        self._make = make
+        self._limit = limit
+        self._busy: set[_Connection[TransportT]] = set()
+        self._idle: dict[Origin, deque[_Connection[TransportT]]] = {}
+        self._is_closed = False
+
+    def take(self, url: httpx.URL) -> _Connection[TransportT]:
+        origin = (url.scheme, url.host, url.port)
+        try:
+            connection = self._idle[origin].pop()
+        except LookupError:
+            connection = _Connection(self._make(), origin)
+        self._busy.add(connection)
+        return connection
+
+    def give_back(self, connection: _Connection[TransportT]) -> bool:
+        """Keep a connection for the next call; False where it is to be closed instead."""
+        self._busy.discard(connection)
+        if self._is_closed or not connection.transport.is_reusable():
+            return False
+        connection.is_new = False
+        connection.idle_since = monotonic()
+        self._idle.setdefault(connection.origin, deque()).append(connection)
+        return True
+
+    def drop(self, connection: _Connection[TransportT]) -> None:
+        self._busy.discard(connection)
+
+    def surplus(self) -> list[TransportT]:
+        """Remove the idle connections that are too old, or that must make room for busy ones."""
+        found = []
+        oldest = monotonic() - KEEP_ALIVE_SECONDS
+        for idle in list(self._idle.values()):
+            with suppress(IndexError):
+                while idle[0].idle_since < oldest or self._is_over_limit():
+                    found.append(idle.popleft().transport)
+        return found
+
+    def _is_over_limit(self) -> bool:
+        if self._limit is None:
+            return False
+        return len(self._busy) + sum(map(len, list(self._idle.values()))) > self._limit
+
+    def close(self) -> list[TransportT]:
+        """Return all transports, to be closed."""
+        self._is_closed = True
+        idle = [connection for connections in list(self._idle.values()) for connection in connections]
+        self._idle = {}
+        return [connection.transport for connection in (*self._busy, *idle)]
+
+
+class SyncPool(httpx.BaseTransport):
+    """Sends each call over a connection of its own; `limit` bounds the calls at once."""
+
+    def __init__(self, make: Callable[[], SyncTransport], limit: int | None) -> None:
+        self._connections: _Connections[SyncTransport] = _Connections(make, limit)
+        self._free = None if limit is None else threading.Semaphore(limit)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request."""
+        timeouts = request.extensions["timeout"]
+        if self._free is not None and not self._free.acquire(timeout=timeouts["pool"]):
+            raise httpx.PoolTimeout("no connection became free")
+        connection = None
+        try:
+            connection = self._connections.take(request.url)
+            _close_all(self._connections.surplus())
+            response = connection.transport.handle_request(request)
+        except BaseException:
+            self._drop(connection)
+            raise
+        stream = cast("httpx.SyncByteStream", response.stream)
+        response.stream = _SyncBody(stream, partial(self._end_call, connection))
+        return response
+
+    def _end_call(self, connection: _Connection[SyncTransport]) -> None:
+        try:
+            if not self._connections.give_back(connection):
+                connection.transport.close()
+        finally:
+            self._release()
+
+    def _drop(self, connection: _Connection[SyncTransport] | None) -> None:
+        try:
+            if connection is not None:
+                self._connections.drop(connection)
+                connection.transport.close()
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        if self._free is not None:
+            self._free.release()
+
+    def close(self) -> None:
+        """Close all connections."""
+        _close_all(self._connections.close())
+
+
+class AsyncPool(httpx.AsyncBaseTransport):
+    """Async version of `SyncPool`; what bounds the calls at once is `ConcurrencyLimit`."""
+
+    def __init__(self, make: Callable[[], AsyncTransport], limit: int | None) -> None:
+        self._connections: _Connections[AsyncTransport] = _Connections(make, limit)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request."""
+        connection = self._connections.take(request.url)
+        opened = _OpenedStreams()
+        if connection.is_new:
+            request.extensions["trace"] = opened.trace
+        else:
+            on_connected.get()()
+        try:
+            await close_all(self._connections.surplus())
+            response = await connection.transport.handle_async_request(request)
+        except (Exception, asyncio.CancelledError):
+            self._connections.drop(connection)
+            await opened.close()
+            await close_all([connection.transport])
+            raise
+        stream = cast("httpx.AsyncByteStream", response.stream)
+        response.stream = AsyncBody(stream, partial(self._end_call, connection))
+        return response
+
+    async def _end_call(self, connection: _Connection[AsyncTransport]) -> None:
+        if not self._connections.give_back(connection):
+            await close_all([connection.transport])
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await close_all(self._connections.close())
+
+
+class _OpenedStreams:
+    """Network streams of a connection that is being made: httpcore forgets them where its task is cancelled."""
+
+    def __init__(self) -> None:
+        self._streams: list[Any] = []
+
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Take note of a stream, as httpcore's extension `trace` tells of it."""
+        if event.endswith("connect_tcp.complete"):
+            self._streams.append(info["return_value"])
+        elif event.endswith("send_request_headers.started"):
+            on_connected.get()()
+
+    async def close(self) -> None:
+        for stream in self._streams:
+            with suppress(Exception):
+                await stream.aclose()
+
+
+class ConcurrencyLimit(httpx.AsyncBaseTransport):
+    """Bounds the calls at once; the others wait as long as the pool time-out.
+
+    aiohttp has one time-out for a full pool and for a new connection, so it could not be told which one struck.
+    """
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, limit: int) -> None:
+        self._transport = transport
+        self._free = asyncio.Semaphore(limit)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request as soon as another one has ended."""
+        timeouts = request.extensions["timeout"]
+        try:
+            async with asyncio.timeout(timeouts["pool"]):
+                await self._free.acquire()
+        except TimeoutError:
+            raise httpx.PoolTimeout("no connection became free") from None
+        # the wait is over; a new connection has a time-out of its own
+        request.extensions["timeout"] = {**timeouts, "pool": None}
+        try:
+            response = await self._transport.handle_async_request(request)
+        except BaseException:
+            self._free.release()
+            raise
+        response.stream = AsyncBody(cast("httpx.AsyncByteStream", response.stream), self._end_call)
+        return response
+
+    async def _end_call(self) -> None:
+        self._free.release()
+
+    async def aclose(self) -> None:
+        """Close the transport."""
+        await self._transport.aclose()
+
+
+class _SyncBody(httpx.SyncByteStream):
+    """A response's body, whose end ends a call."""
+
+    __slots__ = ("_end_call", "_stream")
+
+    def __init__(self, stream: httpx.SyncByteStream, end_call: Callable[[], None]) -> None:
+        self._stream = stream
+        self._end_call: Callable[[], None] | None = end_call
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._stream)
+
+    def close(self) -> None:
+        end_call, self._end_call = self._end_call, None
+        try:
+            self._stream.close()
+        finally:
+            if end_call is not None:
+                end_call()
+
+
+class AsyncBody(httpx.AsyncByteStream):
+    """Async version of `_SyncBody`."""
+
+    __slots__ = ("_end_call", "_stream")
+
+    def __init__(self, stream: httpx.AsyncByteStream, end_call: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._stream = stream
+        self._end_call: Callable[[], Coroutine[Any, Any, None]] | None = end_call
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return aiter(self._stream)
+
+    async def aclose(self) -> None:
+        end_call, self._end_call = self._end_call, None
+        try:
+            await self._stream.aclose()
+        finally:
+            if end_call is not None:
+                await end_call()
+
+
+def _close_all(transports: Iterable[SyncTransport]) -> None:
+    for transport in transports:
+        with suppress(Exception):
+            transport.close()
+
+
+async def close_all(transports: Iterable[httpx.AsyncBaseTransport]) -> None:
+    """Close each transport; where the task ends meanwhile, the rest of them without waiting."""
+    waiting = list(transports)
+    try:
+        while waiting:
+            with suppress(Exception):
+                await waiting.pop().aclose()
+    finally:
+        for transport in waiting:
+            close_without_waiting(transport.aclose())
+
+
+def close_without_waiting(closing: Coroutine[Any, Any, None]) -> None:
+    """Run what closes a connection as far as it goes without its event loop."""
+    with suppress(StopIteration, Exception):
+        closing.send(None)
+    with suppress(RuntimeError):
+        closing.close()

@@ -1,0 +1,72 @@
+"""Use what httpx and httpcore keep private; everything else in this package is their public API.
+
+Checked on httpx 0.28.1, httpcore 1.0.9 and h11 0.16.0 by `tests/integration/clients/test_private_api.py`.
+"""
+
+from __future__ import annotations
+
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+import httpx
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+class SyncTransport(httpx.HTTPTransport):
+    """httpx's transport, used for one call at a time."""
+
+    def is_reusable(self) -> bool:
+        """Tell whether the last call has left a connection that another may use."""
+        return _all_idle(self._pool.connections)
+
+
+class AsyncTransport(httpx.AsyncHTTPTransport):
+    """Async version of `SyncTransport`."""
+
+    def is_reusable(self) -> bool:
+        """Tell whether the last call has left a connection that another may use."""
+        return _all_idle(self._pool.connections)
+
+
+def _all_idle(connections: Sequence[Any]) -> bool:
+    return bool(connections) and all(one.is_idle() and not _left_over(one) for one in connections)
+
+
+def _left_over(connection: Any) -> bytes:
+    """Return the bytes behind the last response; h11 would read them as the beginning of the next."""
+    while (inner := getattr(connection, "_connection", None)) is not None:
+        connection = inner
+    state = getattr(connection, "_h11_state", None)
+    return b"" if state is None else bytes(state.trailing_data[0])
+
+
+class ReadLimit(Protocol):
+    """Limits the reads of a response's body."""
+
+    def read_limit(self) -> float | None:
+        """Return the seconds that the next read may take; None for no limit."""
+
+
+def limit_reads(stream: Any, response: ReadLimit) -> Callable[[], None] | None:
+    """Have each read of a network stream take its limit from a response, which the stream does not keep alive.
+
+    httpcore takes one limit for all reads of a body, as the body begins.
+
+    Returns:
+        A function that undoes it; None where the stream does not allow it.
+    """
+    watched = weakref.ref(response)
+    try:
+        read = stream.read
+
+        def limited(size: int, timeout: float | None = None) -> Any:
+            now = watched()
+            return read(size, timeout if now is None else now.read_limit())
+
+        stream.read = limited
+    except AttributeError:
+        return None
+    return partial(delattr, stream, "read")

@@ -1,0 +1,86 @@
+"""Fixtures of the tests over raw sockets."""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+import httpx
+import pytest
+
+from .exchanges import COLOURS, RawServer, TransportSettings, pools
+
+
+@pytest.fixture
+def raw_server():
+    server = RawServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=COLOURS, ids=lambda colour: colour.__name__)
+def colour(request):
+    return request.param
+
+
+@pytest.fixture(params=COLOURS[1:], ids=lambda colour: colour.__name__)
+def async_colour(request):
+    return request.param
+
+
+@pytest.fixture
+def calls(colour):
+    caller = colour()
+    yield caller
+    caller.close()
+
+
+@pytest.fixture
+def single(colour):
+    """Calls over at most one connection."""
+    caller = colour(settings=TransportSettings(max_connections=1))
+    yield caller
+    caller.close()
+
+
+@pytest.fixture
+def async_single(async_colour):
+    caller = async_colour(settings=TransportSettings(max_connections=1))
+    yield caller
+    caller.close()
+
+
+@pytest.fixture
+def process(monkeypatch):
+    """A process that shares nothing yet."""
+    fresh = pools._Process()
+    monkeypatch.setattr(pools, "_process", fresh)
+    return fresh
+
+
+@pytest.fixture
+def tls_contexts(monkeypatch, process):
+    """The TLS contexts that were built."""
+    built = []
+    create = httpx.create_ssl_context
+
+    def counting(*args, **options):
+        built.append(create(*args, **options))
+        return built[-1]
+
+    monkeypatch.setattr(httpx, "create_ssl_context", counting)
+    return built
+
+
+@pytest.fixture
+def noises(caplog):
+    """What Python, asyncio and aiohttp complain of where nobody can catch it, once all garbage is collected."""
+    found = []
+    hook, sys.unraisablehook = sys.unraisablehook, lambda noise: found.append(f"{noise.exc_value} {noise.object}")
+
+    def collected():
+        gc.collect()
+        return found + [record.getMessage() for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+
+    yield collected
+    sys.unraisablehook = hook

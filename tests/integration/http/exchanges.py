@@ -1,0 +1,397 @@
+"""Exchanges over raw sockets: a server of scripts, a parser of lines, and callers of each colour.
+
+The one place where these tests name modules of `_http`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import socket
+import struct
+import subprocess
+import sys
+import textwrap
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from langchain_promptrun._http import pools, response, sync_response
+from langchain_promptrun._http.transport import Request, Timeouts, Transport, TransportSettings
+from langchain_promptrun.errors import PromptrunAPIError, PromptrunStreamTruncatedError
+
+__all__ = ["Request", "Timeouts", "Transport", "TransportSettings", "pools", "response", "sync_response"]
+
+HOLD = object()
+"""A step of a script: wait until the client goes."""
+RESET = object()
+"""A step of a script: reset the connection."""
+CLOSE = object()
+"""A step of a script: close the connection."""
+
+_LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+
+
+@dataclass
+class RawRequest:
+    """A request as it came, and the number of the connection it came on."""
+
+    head: bytes
+    body: bytes
+    connection: int
+
+
+@dataclass
+class RawServer:
+    """Answers the n-th request with the n-th script, and every further one with the last.
+
+    A script is a list of steps: bytes to send, seconds to pause, an event to wait for, or HOLD, RESET, CLOSE.
+    """
+
+    scripts: list[list[object]] = field(default_factory=list)
+    requests: list[RawRequest] = field(default_factory=list)
+    connections: int = 0
+    came: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    gone: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    HOLD = HOLD
+    RESET = RESET
+    CLOSE = CLOSE
+
+    def __post_init__(self):
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._open: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._spawn(self._accept)
+
+    def answer(self, *steps):
+        """Add a script."""
+        self.scripts.append(list(steps))
+
+    def close(self):
+        self._over.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with self._lock:
+            for connection in self._open:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(10)
+
+    def _spawn(self, work, *args):
+        thread = threading.Thread(target=work, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                with self._lock:
+                    self.connections += 1
+                    self._open.add(connection)
+                    number = self.connections
+                self._spawn(self._serve, connection, number)
+
+    def _serve(self, connection, number):
+        try:
+            with connection:
+                while self._serve_one(connection, number):
+                    pass
+        except OSError:
+            pass
+        finally:
+            with self._lock:
+                self._open.discard(connection)
+            self.gone.release()
+
+    def _serve_one(self, connection, number):
+        data = b""
+        while b"\r\n\r\n" not in data:
+            more = connection.recv(65536)
+            if not more:
+                return False
+            data += more
+        head, _, body = data.partition(b"\r\n\r\n")
+        length = _LENGTH.search(head)
+        while len(body) < (int(length[1]) if length else 0):
+            body += connection.recv(65536)
+        with self._lock:
+            script = self.scripts[min(len(self.requests), len(self.scripts) - 1)]
+            self.requests.append(RawRequest(head, body, number))
+        self.came.release()
+        return all(self._step(connection, step) for step in script)
+
+    def _step(self, connection, step):
+        if isinstance(step, bytes):
+            connection.sendall(step)
+        elif isinstance(step, threading.Event):
+            step.wait(10)
+        elif isinstance(step, float):
+            self._over.wait(step)
+        elif step is HOLD:
+            while connection.recv(65536):
+                pass
+            return False
+        elif step is RESET:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            return False
+        else:
+            return False
+        return True
+
+
+KEY = "sk-secret-0123456789"
+SSE = ("content-type: text/event-stream", "transfer-encoding: chunked")
+LAST = b"0\r\n\r\n"
+
+
+def head(status, *headers):
+    return "\r\n".join([f"HTTP/1.1 {status} X", *headers, "", ""]).encode()
+
+
+def whole(body, *headers, status=200):
+    return head(status, f"content-length: {len(body)}", *headers) + body
+
+
+def chunk(data):
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+class Lines:
+    """Each line is an item; `!` counts as an error, `#` as a keep-alive, `[DONE]` as the end."""
+
+    def __init__(self, status, headers):
+        self.status, self.headers = status, headers
+        self.finished = False
+        self.content_seen = 0
+        self.partial = ""
+        self._tail = b""
+
+    def feed(self, data):
+        *lines, self._tail = (self._tail + data).split(b"\n")
+        return [line for line in map(self._take, lines) if line]
+
+    def _take(self, line):
+        if line.startswith(b"!"):
+            raise PromptrunAPIError("told in the body", status_code=503)
+        if line.startswith(b"#"):
+            return None
+        if line == b"[DONE]":
+            self.finished = True
+            return None
+        self.content_seen += 1
+        self.partial += line.decode()
+        return line.decode()
+
+    def close(self):
+        if self._tail:
+            raise PromptrunStreamTruncatedError("cut off")
+        return ["end"]
+
+
+class Sync:
+    """Makes calls of one colour."""
+
+    def __init__(self, **options):
+        self.naps = []
+        self.transport = self.make(sleep=self.naps.append, jitter=lambda: 1.0, **options)
+
+    def make(self, settings=None, **options):
+        return Transport(settings, **options)
+
+    def all(self, request, parser=Lines):
+        return list(self.transport.exchange(request, parser))
+
+    def leave(self, request, parser=Lines):
+        """Take the first item and go."""
+        items = self.transport.exchange(request, parser)
+        first = next(items)
+        items.close()
+        return first
+
+    def close(self):
+        self.transport.close()
+
+
+class Async(Sync):
+    name: str
+
+    def __init__(self, **options):
+        self.naps = []
+        self.runner = asyncio.Runner()
+        self.transport = self.make(async_sleep=self.nap, jitter=lambda: 1.0, **options)
+
+    def make(self, settings=None, **options):
+        settings = settings or TransportSettings()
+        return Transport(TransportSettings(settings.max_connections, self.name), **options)
+
+    async def nap(self, seconds):
+        self.naps.append(seconds)
+
+    def all(self, request, parser=Lines):
+        return self.runner.run(self.all_async(request, parser))
+
+    async def all_async(self, request, parser=Lines):
+        return [item async for item in self.transport.aexchange(request, parser)]
+
+    def leave(self, request, parser=Lines):
+        return self.runner.run(self.leave_async(request, parser))
+
+    async def leave_async(self, request, parser=Lines):
+        async with contextlib.aclosing(self.transport.aexchange(request, parser)) as items:
+            return await anext(items)
+
+    def close(self):
+        super().close()
+        self.runner.close()
+
+
+class OverHttpx(Async):
+    name = "httpx"
+
+
+class OverAiohttp(Async):
+    name = "aiohttp"
+
+
+COLOURS = [Sync, OverHttpx, OverAiohttp]
+
+
+def to(server, path="/v1/chat", **options):
+    options = {"api_key": SecretStr(KEY), "timeouts": Timeouts(5, 5, 5, 5), "max_retries": 0} | options
+    url = options.pop("url", server and server.url + path)
+    headers = {"content-type": "application/json"} | options.pop("headers", {})
+    return Request(method="POST", url=url, body=options.pop("body", b'{"a":1}'), headers=headers, **options)
+
+
+def header(raw_request, name):
+    found = [
+        line.partition(":")[2].strip()
+        for line in raw_request.head.decode().split("\r\n")[1:]
+        if line.lower().startswith(f"{name}:")
+    ]
+    assert len(found) == 1, raw_request.head
+    return found[0]
+
+
+def gone(server, seconds=1.0):
+    """Whether a connection ended within the time."""
+    return server.gone.acquire(timeout=seconds)
+
+
+KINDS = ["httpx", "aiohttp"]
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+COOKIE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nset-cookie: owner=first; Path=/\r\n\r\nok"
+HALF = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n"
+
+FIRST_LINES = """
+import asyncio, os, sys
+from langchain_promptrun._http.request import Request, Timeouts
+from langchain_promptrun._http.transport import Transport, TransportSettings
+
+class Body:
+    finished = False
+    content_seen = 0
+    partial = ""
+    def __init__(self, status, headers):
+        self.data = []
+    def feed(self, data):
+        self.data.append(data)
+        return []
+    def close(self):
+        return [b"".join(self.data)]
+
+url, kind = sys.argv[1:]
+transport = Transport(TransportSettings(async_transport=kind))
+request = Request("POST", url, b"{}", {}, "sk-1", Timeouts(5, 5, 5, 5), max_retries=0)
+
+def call():
+    assert list(transport.exchange(request, Body)) == [b"ok"]
+
+async def acall():
+    assert [item async for item in transport.aexchange(request, Body)] == [b"ok"]
+"""
+
+
+class Body:
+    """A parser whose items are the bytes as they come."""
+
+    finished = False
+    content_seen = 0
+    partial = ""
+
+    def __init__(self, status, headers):
+        pass
+
+    def feed(self, data):
+        return [data]
+
+    def close(self):
+        return []
+
+
+def request(server, **options):
+    options = {"timeouts": Timeouts(5, 5, 5, 5), "max_retries": 0, "api_key": "sk-1"} | options
+    return Request(method="POST", url=server.url, body=b"{}", headers={}, **options)
+
+
+def call(transport, server, **options):
+    assert list(transport.exchange(request(server, **options), Body)) == [b"ok"]
+
+
+async def acall(transport, server, **options):
+    assert [item async for item in transport.aexchange(request(server, **options), Body)] == [b"ok"]
+
+
+def over(kind, **options):
+    return Transport(TransportSettings(async_transport=kind, **options))
+
+
+def run_script(server, script, kind="httpx"):
+    """Run a script in a fresh process, in which every warning is an error, and check that it says nothing."""
+    code = FIRST_LINES + textwrap.dedent(script)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", code, server.url, kind],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=environment,
+    )
+    # asyncio's debug mode, which -X dev switches on, reports slow steps of a busy machine
+    said = [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]
+    assert (done.returncode, said) == (0, [])
+    return done.stdout
+
+
+def open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+class Whole:
+    """A parser whose only item is the whole body."""
+
+    finished = False
+    partial = ""
+    content_seen = 0
+
+    def __init__(self, status, headers):
+        self._data = b""
+
+    def feed(self, data):
+        self._data += data
+        self.finished = b"[DONE]" in data
+        return []
+
+    def close(self):
+        return [self._data]

@@ -1,0 +1,190 @@
+"""What goes out, what comes in, and errors of a status, in sync, over httpx and over aiohttp."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+import zlib
+
+import pytest
+
+from langchain_promptrun.errors import (
+    PromptrunAPIError,
+    PromptrunError,
+    PromptrunInvalidRequestError,
+    PromptrunRateLimitError,
+    PromptrunResponseError,
+    PromptrunStreamTruncatedError,
+)
+
+from .exchanges import (
+    KEY,
+    LAST,
+    SSE,
+    Lines,
+    OverAiohttp,
+    chunk,
+    gone,
+    head,
+    header,
+    response,
+    to,
+    whole,
+)
+
+# What goes out and what comes in.
+
+
+def test_request_goes_out_as_given_with_the_key(calls, raw_server):
+    raw_server.answer(whole(b"one\n"))
+    calls.all(to(raw_server, query={"q": "a b", "n": 2}, headers={"x-own": "v"}, body=b"{}"))
+    (sent,) = raw_server.requests
+    assert sent.head.startswith((b"POST /v1/chat?q=a+b&n=2 ", b"POST /v1/chat?q=a%20b&n=2 "))
+    assert header(sent, "authorization") == f"Bearer {KEY}"
+    assert header(sent, "x-own") == "v"
+    assert header(sent, "content-type") == "application/json"
+    assert header(sent, "content-length") == "2"
+    assert header(sent, "accept-encoding").startswith("gzip, deflate")
+    assert header(sent, "host") == raw_server.url.removeprefix("http://")
+    assert sent.body == b"{}"
+
+
+def test_callers_accept_encoding_stands(calls, raw_server):
+    raw_server.answer(whole(b"one\n"))
+    calls.all(to(raw_server, headers={"Accept-Encoding": "identity"}))
+    assert header(raw_server.requests[0], "accept-encoding") == "identity"
+
+
+def test_unstreamed_answer_takes_the_same_way_as_a_streamed_one(calls, raw_server):
+    raw_server.answer(whole(b"one\ntwo\n", "X-Request-Id: r1", "X-Twice: a", "X-Twice: b"))
+    raw_server.answer(head(200, *SSE), chunk(b"one\nt"), 0.01, chunk(b"wo\n"), LAST)
+    parsers = []
+
+    def parser(status, headers):
+        parsers.append(Lines(status, headers))
+        return parsers[-1]
+
+    assert calls.all(to(raw_server), parser) == ["one", "two", "end"]
+    assert calls.all(to(raw_server), parser) == ["one", "two", "end"]
+    assert parsers[0].status == 200
+    assert parsers[0].headers["x-request-id"] == "r1"
+    assert parsers[0].headers["x-twice"] == "a, b"
+
+
+def test_long_headers_are_taken(calls, raw_server):
+    raw_server.answer(whole(b"one\n", "content-security-policy: " + "x" * 50_000))
+    assert calls.all(to(raw_server)) == ["one", "end"]
+
+
+def test_many_headers_are_taken(calls, raw_server):
+    raw_server.answer(whole(b"one\n", *[f"x-header-{number}: yes" for number in range(95)]))
+    assert calls.all(to(raw_server)) == ["one", "end"]
+
+
+def test_two_hundred_headers_are_taken_over_aiohttp(raw_server):
+    calls = OverAiohttp()
+    raw_server.answer(whole(b"one\n", *[f"x-header-{number}: yes" for number in range(200)]))
+    assert calls.all(to(raw_server)) == ["one", "end"]
+    calls.close()
+
+
+def test_connection_is_used_again(single, raw_server):
+    raw_server.answer(whole(b"one\n"))
+    for _ in range(3):
+        single.all(to(raw_server))
+    assert raw_server.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("coding", "pack"),
+    [
+        ("gzip", gzip.compress),
+        ("deflate", zlib.compress),
+    ],
+)
+def test_compressed_answer_is_unpacked(calls, raw_server, coding, pack):
+    packed = pack(b"one\ntwo\n")
+    raw_server.answer(head(200, *SSE, f"content-encoding: {coding}"), chunk(packed[:9]), 0.01, chunk(packed[9:]), LAST)
+    assert calls.all(to(raw_server)) == ["one", "two", "end"]
+
+
+def test_truncated_compressed_answer_is_retried_and_then_raised(calls, raw_server):
+    packed = gzip.compress(b"x" * 1000)
+    raw_server.answer(whole(packed[:-9], "content-encoding: gzip"))
+    with pytest.raises(PromptrunStreamTruncatedError, match="gzip"):
+        calls.all(to(raw_server, max_retries=1))
+    assert len(raw_server.requests) == 2
+
+
+def test_unknown_compression_is_named(calls, raw_server):
+    raw_server.answer(whole(b"???", "content-encoding: compress"))
+    with pytest.raises(PromptrunResponseError, match="compress"):
+        calls.all(to(raw_server))
+
+
+# Errors of a status.
+
+
+def test_error_status_raises_its_class_with_a_detached_response(calls, raw_server):
+    body = json.dumps({"error": {"message": "slow down", "code": "busy"}}).encode()
+    raw_server.answer(whole(body, "Set-Cookie: a=b", "x-request-id: r9", "content-type: application/json", status=429))
+    with pytest.raises(PromptrunRateLimitError, match="slow down") as caught:
+        calls.all(to(raw_server))
+    error = caught.value
+    assert (error.status_code, error.request_id) == (429, "r9")
+    assert error.response.status_code == 429
+    assert error.response.json() == {"error": {"message": "slow down", "code": "busy"}}
+    assert "set-cookie" not in error.response.headers
+    with pytest.raises(RuntimeError):
+        _ = error.response.request
+
+
+def test_compressed_error_body_is_readable(calls, raw_server):
+    raw_server.answer(whole(gzip.compress(b'{"error":"hm"}'), "content-encoding: gzip", status=400))
+    with pytest.raises(PromptrunInvalidRequestError, match="hm") as caught:
+        calls.all(to(raw_server))
+    assert caught.value.response.json() == {"error": "hm"}
+
+
+def test_error_with_a_body_that_cannot_be_decoded_is_still_that_error(calls, raw_server):
+    raw_server.answer(whole(b"???", "content-encoding: compress", status=400))
+    with pytest.raises(PromptrunInvalidRequestError):
+        calls.all(to(raw_server))
+
+
+def test_huge_error_body_is_cut(calls, raw_server):
+    raw_server.answer(head(500, "transfer-encoding: chunked"), *[chunk(b"x" * 65000)] * 40, raw_server.HOLD)
+    with pytest.raises(PromptrunAPIError) as caught:
+        calls.all(to(raw_server))
+    assert len(caught.value.response.content) == 65536
+    assert gone(raw_server)
+
+
+@pytest.mark.parametrize("steps", [["x"], ["x", 0.03] * 300], ids=["silent", "dripping"])
+def test_slow_error_body_is_not_waited_for(calls, raw_server, monkeypatch, steps):
+    monkeypatch.setattr(response, "ERROR_BODY_SECONDS", 0.1)
+    steps = [chunk(step.encode()) if isinstance(step, str) else step for step in steps]
+    raw_server.answer(head(503, "transfer-encoding: chunked"), *steps, raw_server.HOLD)
+    started = time.monotonic()
+    with pytest.raises(PromptrunAPIError) as caught:
+        calls.all(to(raw_server))
+    assert time.monotonic() - started < 6
+    assert caught.value.response.content.startswith(b"x")
+    assert gone(raw_server)
+
+
+def test_connection_is_used_again_after_an_error(single, raw_server):
+    raw_server.answer(whole(b"no", status=404))
+    for _ in range(2):
+        with pytest.raises(PromptrunError):
+            single.all(to(raw_server))
+    assert raw_server.connections == 1
+
+
+def test_redirect_is_an_error_and_not_followed(calls, raw_server):
+    raw_server.answer(whole(b"", f"Location: {raw_server.url}/other", status=307))
+    with pytest.raises(PromptrunInvalidRequestError) as caught:
+        calls.all(to(raw_server))
+    assert caught.value.status_code == 307
+    assert len(raw_server.requests) == 1

@@ -1,0 +1,232 @@
+"""The end of a stream, and leaving before it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+
+import pytest
+
+from .exchanges import (
+    LAST,
+    SSE,
+    Lines,
+    Transport,
+    TransportSettings,
+    chunk,
+    gone,
+    head,
+    header,
+    response,
+    sync_response,
+    to,
+    whole,
+)
+
+# The end, and leaving before it.
+
+
+def test_end_mark_ends_the_stream_though_the_socket_stays_open(single, raw_server):
+    raw_server.answer(head(200, *SSE), chunk(b"one\n[DONE]\n"), raw_server.HOLD)
+    raw_server.answer(whole(b"two\n"))
+    started = time.monotonic()
+    assert single.all(to(raw_server)) == ["one", "end"]
+    assert time.monotonic() - started < 4
+    assert gone(raw_server)
+    assert single.all(to(raw_server)) == ["two", "end"]
+
+
+def test_endless_bytes_after_the_end_mark_are_not_read(calls, raw_server):
+    raw_server.answer(head(200, *SSE), chunk(b"one\n[DONE]\n"), *[chunk(b"#\n"), 0.02] * 500)
+    started = time.monotonic()
+    assert calls.all(to(raw_server)) == ["one", "end"]
+    assert time.monotonic() - started < 4
+    assert gone(raw_server)
+
+
+def test_server_that_goes_on_after_the_end_mark_is_left(single, raw_server, monkeypatch):
+    monkeypatch.setattr(response, "LAST_CHUNK_SECONDS", 0.0)
+    raw_server.answer(head(200, *SSE) + chunk(b"one\n[DONE]\n") + chunk(b"# ping\n") * 3, raw_server.HOLD)
+    assert single.all(to(raw_server)) == ["one", "end"]
+    assert gone(raw_server)
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.01], ids=["last chunk with it", "last chunk later"])
+def test_streams_in_a_row_use_one_connection(single, raw_server, pause):
+    end = [chunk(b"[DONE]\n") + LAST] if not pause else [chunk(b"[DONE]\n"), pause, LAST]
+    raw_server.answer(head(200, *SSE), chunk(b"one\n"), *end)
+    for _ in range(4):
+        assert single.all(to(raw_server)) == ["one", "end"]
+    assert raw_server.connections == 1
+
+
+def test_leaving_a_stream_drops_its_connection(single, raw_server):
+    raw_server.answer(head(200, *SSE), chunk(b"one\n"), raw_server.HOLD)
+    raw_server.answer(whole(b"two\n"))
+    assert single.leave(to(raw_server)) == "one"
+    assert gone(raw_server)
+    assert single.all(to(raw_server)) == ["two", "end"]
+
+
+@pytest.mark.parametrize("end", [LAST, b""], ids=["body complete", "body left open"])
+def test_connection_is_free_before_the_last_items_are_handed_out(raw_server, end):
+    """Whoever has the last item may never ask for the end."""
+    raw_server.answer(head(200, *SSE), chunk(b"one\n[DONE]\n"), end)
+    transport = Transport(TransportSettings(max_connections=1))
+    items = transport.exchange(to(raw_server), Lines)
+    assert [next(items), next(items)] == ["one", "end"]
+    assert list(transport.exchange(to(raw_server), Lines)) == ["one", "end"]
+    assert raw_server.connections == (1 if end else 2)
+
+
+async def test_connection_is_free_before_the_last_items_are_handed_out_async(async_colour, raw_server):
+    raw_server.answer(head(200, *SSE), chunk(b"one\n[DONE]\n"), LAST)
+    calls = async_colour(settings=TransportSettings(max_connections=1))
+    items = calls.transport.aexchange(to(raw_server), Lines)
+    assert [await anext(items), await anext(items)] == ["one", "end"]
+    assert await calls.all_async(to(raw_server)) == ["one", "end"]
+    assert raw_server.connections == 1
+    await calls.transport.aclose()
+
+
+def test_leaving_after_the_whole_body_keeps_the_connection(single, raw_server):
+    raw_server.answer(whole(b"one\ntwo\n"))
+
+    class Late(Lines):
+        """Gives all its items at the end, as unstreamed answers do."""
+
+        def feed(self, data):
+            self.kept = super().feed(data)
+            return ()
+
+        def close(self):
+            return self.kept
+
+    for _ in range(3):
+        assert single.leave(to(raw_server), Late) == "one"
+    assert raw_server.connections == 1
+
+
+def test_exception_in_the_consumer_drops_the_connection(single, raw_server):
+    raw_server.answer(head(200, *SSE), chunk(b"one\n"), raw_server.HOLD)
+
+    class BoomError(Exception):
+        pass
+
+    class Bad(Lines):
+        def feed(self, data):
+            raise BoomError
+
+    with pytest.raises(BoomError):
+        single.all(to(raw_server), Bad)
+    assert gone(raw_server)
+
+
+def test_collected_generator_drops_its_connection(raw_server):
+    raw_server.answer(head(200, *SSE), chunk(b"one\n"), raw_server.HOLD)
+    items = Transport().exchange(to(raw_server), Lines)
+    next(items)
+    del items
+    gc.collect()
+    assert gone(raw_server)
+
+
+def test_stream_collected_while_httpcore_holds_its_lock_waits_for_no_lock_there(raw_server, standstills):
+    """The collector may come in any line."""
+    raw_server.answer(head(200, *SSE), chunk(b"one\n"), raw_server.HOLD)
+    raw_server.answer(whole(b"two\n"))
+    transport = Transport()
+    items = transport.exchange(to(raw_server), Lines)
+    next(items)
+    garbage = [items]
+    garbage.append(garbage)
+    del items, garbage
+    found = standstills()
+    assert list(transport.exchange(to(raw_server), Lines)) == ["two", "end"]
+    assert found == []
+    assert gone(raw_server, 10)
+
+
+def test_stream_left_anywhere_else_is_closed_at_once(raw_server):
+    raw_server.answer(head(200, *SSE), chunk(b"one\n"), raw_server.HOLD)
+    before = set(sync_response._open_bodies)
+    items = Transport().exchange(to(raw_server), Lines)
+    assert next(items) == "one"
+    assert set(sync_response._open_bodies) > before
+    items.close()
+    assert set(sync_response._open_bodies) == before
+
+
+async def test_collected_async_generator_drops_its_connection(async_colour, raw_server):
+    raw_server.answer(head(200, *SSE), chunk(b"one\n"), raw_server.HOLD)
+    calls = async_colour()
+    items = calls.transport.aexchange(to(raw_server), Lines)
+    await anext(items)
+    del items
+    gc.collect()
+    assert await asyncio.to_thread(gone, raw_server)
+    await calls.transport.aclose()
+
+
+@pytest.mark.parametrize("where", ["before the head", "before the first chunk", "in the middle"])
+def test_cancelled_task_drops_its_connection(async_single, raw_server, where):
+    steps = {"before the head": 0, "before the first chunk": 1, "in the middle": 2}[where]
+    raw_server.answer(*[head(200, *SSE), chunk(b"one\n")][:steps], raw_server.HOLD)
+    raw_server.answer(whole(b"two\n"))
+
+    async def main():
+        task = asyncio.create_task(async_single.all_async(to(raw_server, stream_chunk_timeout=5.0)))
+        await asyncio.sleep(0.2)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert task.cancelled()
+        assert await asyncio.to_thread(gone, raw_server)
+        return await async_single.all_async(to(raw_server))
+
+    assert async_single.runner.run(main()) == ["two", "end"]
+
+
+async def test_cancelling_the_wait_for_a_retry_ends_at_once(raw_server):
+    raw_server.answer(whole(b"", "retry-after: 30", status=429))
+    transport = Transport()
+
+    async def call():
+        return [item async for item in transport.aexchange(to(raw_server, max_retries=2), Lines)]
+
+    task = asyncio.create_task(call())
+    assert await asyncio.to_thread(raw_server.came.acquire, timeout=5)
+    await asyncio.sleep(0.1)
+    task.cancel()
+    started = time.monotonic()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - started < 4
+    assert len(raw_server.requests) == 1
+    await transport.aclose()
+
+
+async def test_outer_cancellation_wins_over_a_stall(async_colour, raw_server):
+    """Both in one step of the loop: the stall's timer is due after 0.2 s, the other one soon after."""
+    raw_server.answer(head(200, *SSE), chunk(b"one\n"), raw_server.HOLD)
+    calls = async_colour()
+
+    async def call():
+        async for _ in calls.transport.aexchange(to(raw_server, stream_chunk_timeout=0.1), Lines):
+            loop = asyncio.get_running_loop()
+            loop.call_later(0.15, time.sleep, 0.15)
+            loop.call_later(0.22, asyncio.current_task().cancel)
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(call())
+    await calls.transport.aclose()
+
+
+def test_large_body_arrives_whole(calls, raw_server):
+    body = bytes(range(256)) * (12 << 10)
+    raw_server.answer(whole(b"one\n"))
+    calls.all(to(raw_server, body=body))
+    (sent,) = raw_server.requests
+    assert sent.body == body
+    assert header(sent, "content-length") == str(len(body))

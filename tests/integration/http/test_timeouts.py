@@ -1,0 +1,166 @@
+"""Time-outs over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from langchain_promptrun.errors import (
+    PromptrunStreamStalledError,
+    PromptrunTimeoutError,
+)
+
+from .exchanges import (
+    LAST,
+    SSE,
+    Lines,
+    Timeouts,
+    Transport,
+    chunk,
+    gone,
+    head,
+    to,
+    whole,
+)
+
+# Time.
+
+
+def test_read_time_out_counts_before_the_head(calls, raw_server):
+    raw_server.answer(raw_server.HOLD)
+    time.monotonic()
+    with pytest.raises(PromptrunTimeoutError) as caught:
+        calls.all(to(raw_server, timeouts=Timeouts(5, 0.2, 5, 5), max_retries=3))
+    assert isinstance(caught.value, TimeoutError)
+    assert caught.value.phase == "read"
+    assert not isinstance(caught.value, PromptrunStreamStalledError)
+    assert len(raw_server.requests) == 1
+    assert gone(raw_server)
+
+
+def test_read_time_out_counts_in_the_body(calls, raw_server):
+    raw_server.answer(head(200, *SSE), chunk(b"one\n"), raw_server.HOLD)
+    time.monotonic()
+    with pytest.raises(PromptrunTimeoutError) as caught:
+        calls.all(to(raw_server, timeouts=Timeouts(5, 0.2, 5, 5)))
+    assert caught.value.phase == "read"
+    assert gone(raw_server)
+
+
+@pytest.mark.parametrize(
+    "drip", [b"x-more: yes\r\n", b"HTTP/1.1 103 Early Hints\r\n\r\n"], ids=["headers", "early hints"]
+)
+@pytest.mark.parametrize("used", [False, True], ids=["new connection", "used connection"])
+@pytest.mark.parametrize("size", [10, 100_000], ids=["small body", "large body"])
+def test_timeout_of_reading_ends_a_head_that_never_ends_in_async_calls(async_single, raw_server, drip, used, size):
+    if used:
+        raw_server.answer(whole(b"one\n"))
+        async_single.all(to(raw_server))
+    begun = b"HTTP/1.1 200 OK\r\n" if drip.startswith(b"x") else b""
+    raw_server.answer(begun, *[drip, 0.05] * 300, raw_server.CLOSE)
+    started = time.monotonic()
+    with pytest.raises(PromptrunTimeoutError, match="sent nothing") as caught:
+        async_single.all(to(raw_server, timeouts=Timeouts(8, 0.2, 8, 8), max_retries=3, body=b"x" * size))
+    assert time.monotonic() - started < 8
+    assert caught.value.phase == "read"
+    assert len(raw_server.requests) == 1 + used
+    assert raw_server.connections == 1
+
+
+def test_write_time_out_counts(calls, raw_server):
+    """A server that takes nothing in."""
+    raw_server._serve_one = lambda connection, number: raw_server._over.wait(10)
+    started = time.monotonic()
+    with pytest.raises(PromptrunTimeoutError) as caught:
+        calls.all(to(raw_server, timeouts=Timeouts(8, 8, 0.2, 8), body=b"x" * (32 << 20)))
+    assert caught.value.phase == "write"
+    assert time.monotonic() - started < 8
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["from the start", "after content"])
+def test_keep_alives_do_not_feed_the_stall_clock(calls, raw_server, first):
+    begin = [] if first else [chunk(b"one\n")]
+    raw_server.answer(head(200, *SSE), *begin, *[chunk(b"# ping\n"), 0.02] * 200, LAST)
+    time.monotonic()
+    with pytest.raises(PromptrunStreamStalledError) as caught:
+        calls.all(to(raw_server, stream_chunk_timeout=0.2, stall_before_first=True, max_retries=3))
+    assert caught.value.partial == (None if first else "one")
+    assert len(raw_server.requests) == 1
+    assert gone(raw_server)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["from the start", "after content"])
+def test_silence_is_a_stall_long_before_the_read_time_out(calls, raw_server, first):
+    begin = [] if first else [chunk(b"one\n")]
+    raw_server.answer(head(200, *SSE), *begin, raw_server.HOLD)
+    time.monotonic()
+    with pytest.raises(PromptrunStreamStalledError):
+        calls.all(to(raw_server, stream_chunk_timeout=0.2, stall_before_first=first))
+    assert gone(raw_server)
+
+
+def test_silence_before_the_head_is_a_stall_when_the_caller_set_the_limit(calls, raw_server):
+    raw_server.answer(raw_server.HOLD)
+    with pytest.raises(PromptrunStreamStalledError):
+        calls.all(to(raw_server, stream_chunk_timeout=0.2, stall_before_first=True))
+
+
+def test_default_stall_limit_does_not_count_before_the_first_content(calls, raw_server):
+    raw_server.answer(head(200, *SSE), 0.3, chunk(b"# ping\n"), 0.3, chunk(b"one\n"), LAST)
+    assert calls.all(to(raw_server, stream_chunk_timeout=0.1)) == ["one", "end"]
+
+
+def test_read_limit_counts_before_the_first_content_though_keep_alives_come(calls, raw_server):
+    raw_server.answer(head(200, *SSE), *[chunk(b"# ping\n"), 0.02] * 200, LAST)
+    time.monotonic()
+    with pytest.raises(PromptrunTimeoutError):
+        calls.all(to(raw_server, timeouts=Timeouts(5, 0.2, 5, 5), stream_chunk_timeout=0.1))
+
+
+def test_slow_but_live_stream_is_not_cut(calls, raw_server):
+    raw_server.answer(head(200, *SSE), *[chunk(b"on\n"), 0.1] * 6, LAST)
+    items = calls.all(to(raw_server, timeouts=Timeouts(5, 0.3, 5, 5), stream_chunk_timeout=0.3))
+    assert items == [*["on"] * 6, "end"]
+
+
+def test_no_stall_limit_lets_keep_alives_go_on(calls, raw_server):
+    raw_server.answer(head(200, *SSE), *[chunk(b"# ping\n"), 0.02] * 25, chunk(b"one\n"), LAST)
+    assert calls.all(to(raw_server, timeouts=Timeouts(5, 0.2, 5, 5))) == ["one", "end"]
+
+
+def test_without_any_limit_a_stream_is_waited_for(calls, raw_server):
+    raw_server.answer(head(200, *SSE), 0.2, chunk(b"one\n"), LAST)
+    assert calls.all(to(raw_server, timeouts=Timeouts())) == ["one", "end"]
+
+
+def test_slow_consumer_is_not_a_stall(raw_server):
+    raw_server.answer(head(200, *SSE), chunk(b"one\n"), *[chunk(b"# ping\n"), 0.02] * 20, chunk(b"two\n"), LAST)
+    items = Transport().exchange(to(raw_server, stream_chunk_timeout=0.3), Lines)
+    assert next(items) == "one"
+    time.sleep(0.35)
+    assert list(items) == ["two", "end"]
+
+
+async def test_slow_consumer_is_not_a_stall_for_the_event_loops_timer(async_colour, raw_server):
+    calls = async_colour()
+    raw_server.answer(head(200, *SSE), chunk(b"one\n"), 0.3, chunk(b"two\n"), LAST)
+    seen = []
+    async for item in calls.transport.aexchange(to(raw_server, stream_chunk_timeout=0.1), Lines):
+        seen.append(item)
+        await asyncio.sleep(0.35)
+    assert seen == ["one", "two", "end"]
+    await calls.transport.aclose()
+
+
+async def test_wait_is_counted_from_its_own_beginning(async_colour, raw_server):
+    """The loop's timer looks each second: after two, when the wait is 0.4 s old, it must not end it."""
+    calls = async_colour()
+    raw_server.answer(head(200, *SSE), chunk(b"one\n"), 2.2, chunk(b"two\n"), LAST)
+    seen = []
+    async for item in calls.transport.aexchange(to(raw_server, stream_chunk_timeout=1.0), Lines):
+        seen.append(item)
+        await asyncio.sleep(1.6)
+    assert seen == ["one", "two", "end"]
+    await calls.transport.aclose()

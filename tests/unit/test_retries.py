@@ -1,0 +1,399 @@
+"""The core of retries: which errors are retried, after how long, and the state of a call through its attempts."""
+
+import math
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from langchain_promptrun._errors.mapping import error_from_document, error_from_status
+from langchain_promptrun._errors.retryable import is_retried_status, parse_retry_after
+from langchain_promptrun._http.attempt import CallState, retry_delay
+from langchain_promptrun._http.request import Request, Timeouts
+from langchain_promptrun.errors import (
+    PromptrunAPIError,
+    PromptrunConnectionError,
+    PromptrunError,
+    PromptrunRateLimitError,
+    PromptrunResponseError,
+    PromptrunStreamStalledError,
+    PromptrunStreamTruncatedError,
+    PromptrunTimeoutError,
+)
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def delay(error, attempt=0, *, share=1.0, retries=3, longest=60.0):
+    return retry_delay(error, attempt, max_retries=retries, max_retry_after=longest, random=lambda: share)
+
+
+def failed(status=503, **headers):
+    return error_from_status(status, {name.replace("_", "-"): value for name, value in headers.items()}, b"")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PromptrunConnectionError("refused"),
+        PromptrunConnectionError("lost"),
+        PromptrunStreamTruncatedError("cut"),
+        PromptrunTimeoutError("slow", phase="connect"),
+        *(failed(status) for status in (408, 409, 429, 500, 502, 503, 504, 529)),
+        error_from_document({"error": {"code": 429, "message": "m"}}),
+        error_from_document({"error": {"type": "overloaded_error"}}),
+        error_from_document({"choices": [{"finish_reason": "error", "error": {"code": 502}}]}),
+    ],
+    ids=repr,
+)
+def test_retry_is_made_after_an_error_that_may_pass(error):
+    assert delay(error) == 0.5
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PromptrunError("any"),
+        PromptrunResponseError("illegible"),
+        PromptrunStreamStalledError("silent"),
+        *(PromptrunTimeoutError("slow", phase=phase) for phase in ("read", "write", "pool")),
+        *(failed(status) for status in (300, 307, 400, 401, 402, 403, 404, 405, 413, 415, 422, 451, 501, 505)),
+        error_from_status(429, {}, b'{"error": {"code": "insufficient_quota"}}'),
+        error_from_status(429, {}, b'{"error": {"code": "context_length_exceeded"}}'),
+        error_from_status(500, {}, b'{"error": {"message": "prompt is too long"}}'),
+        error_from_document({"error": "no code"}),
+        error_from_document({"error": {"code": 401}}),
+    ],
+    ids=repr,
+)
+def test_retry_is_not_made_after_a_lasting_error(error):
+    assert delay(error) is None
+
+
+@pytest.mark.parametrize("retries", [0, 1, 2, 5])
+def test_retry_count_is_max_retries(retries):
+    delays = [delay(failed(), attempt, share=0, retries=retries) for attempt in range(10)]
+    assert delays == [0.0] * retries + [None] * (10 - retries)
+
+
+def test_retry_pause_doubles_up_to_eight_seconds():
+    longest = [delay(failed(), attempt, retries=10_000) for attempt in (0, 1, 2, 3, 4, 5, 9_999)]
+    assert longest == [0.5, 1, 2, 4, 8, 8, 8]
+
+
+def test_retry_pause_is_a_random_share_of_the_longest():
+    assert delay(failed(), 1, share=0.25) == 0.25
+    assert delay(failed(), 1, share=0) == 0
+
+
+def test_retry_after_is_obeyed_to_the_second_and_without_chance():
+    assert delay(failed(retry_after="2"), 2, share=0.3) == 2
+
+
+def test_retry_after_past_the_limit_gives_up_at_once():
+    assert delay(failed(retry_after="10"), longest=10) == 10
+    assert delay(failed(retry_after="11"), longest=10) is None
+    assert failed(retry_after="11").retry_after == 11
+
+
+def test_retry_after_limit_is_60_seconds_in_these_tests():
+    assert delay(failed(retry_after="60")) == 60
+    assert delay(failed(retry_after="60.1")) is None
+
+
+def test_retry_after_makes_nothing_retried_that_is_not():
+    assert delay(failed(400, retry_after="1")) is None
+    assert delay(PromptrunAPIError("m", retry_after=1.0)) is None
+    assert delay(PromptrunRateLimitError("m", status_code=429, retry_after=1.0)) == 1
+
+
+@pytest.mark.parametrize("status", [100, 200, 307, 400, 404, 501, 505, 600, 999])
+def test_retry_status_of_no_use_to_repeat_is_refused(status):
+    assert not is_retried_status(status)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "2"}, 2),
+        ({"retry-after": " 2 "}, 2),
+        ({"retry-after": "1.5"}, 1.5),
+        ({"retry-after": "0"}, 0),
+        ({"retry-after-ms": "250"}, 0.25),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after-ms": "soon", "retry-after": "9"}, 9),
+        ({"retry-after": format_datetime(NOW + timedelta(seconds=7), usegmt=True)}, 7),
+        ({"retry-after": "Fri, 02 Jan 2026 03:04:15 -0000"}, 10),
+        ({"retry-after": "Friday, 02-Jan-26 03:04:15 GMT"}, 10),
+        ({"retry-after": "Fri, 02 Jan 2026 05:04:15 +0200"}, 10),
+        ({"retry-after": format_datetime(NOW - timedelta(days=1), usegmt=True)}, 0),
+        ({}, None),
+        ({"retry-after": ""}, None),
+        ({"retry-after": "-1"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "1e3"}, None),
+        ({"retry-after": "9" * 400}, None),
+        ({"retry-after": "\u0663"}, None),
+        ({"retry-after": "Fri, 99 Foo 2026 99:99:99 GMT"}, None),
+        ({"retry-after": "Fri, 02 Jan 99999999999 03:04:15 GMT"}, None),
+        ({"retry-after": "Fri, 02 Jan 2026 03:04:15 +99999999999999"}, None),
+    ],
+)
+def test_retry_after_header_is_read(headers, seconds):
+    assert parse_retry_after(headers, NOW.timestamp()) == seconds
+
+
+@given(
+    st.text()
+    | st.from_regex(r"\A[A-Z][a-z]{2}, \d{1,3} [A-Z][a-z]{2} \d{1,5} \d{1,3}:\d{1,3}(:\d{1,3})? ?[-+A-Z]?\d{0,5}\Z")
+)
+def test_retry_after_of_any_text_is_a_finite_wait_or_none(value):
+    seconds = parse_retry_after({"retry-after": value, "retry-after-ms": value}, NOW.timestamp())
+    assert seconds is None or (math.isfinite(seconds) and seconds >= 0)
+
+
+# The state of a call, with a clock that is turned by hand.
+
+
+class Echo:
+    """Every byte is an item; upper case is content."""
+
+    finished = False
+
+    def __init__(self, status, headers):
+        self.content_seen = 0
+        self.partial = ""
+
+    def feed(self, data):
+        self.content_seen += data.isupper()
+        self.partial += data.decode() if data.isupper() else ""
+        return list(data)
+
+    def close(self):
+        return []
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+        self.asked = 0
+
+    def __call__(self):
+        self.asked += 1
+        return self.now
+
+
+def started(clock=None, headers=None, **options):
+    call = CallState(request(**options), Echo, "http://host", clock or Clock())
+    call.begin_response(200, {"x-request-id": "r1"} | (headers or {}))
+    return call
+
+
+def ended(call):
+    return call.end_attempt(lambda: 1.0)[0]
+
+
+def request(read=60.0, **options):
+    return Request(
+        method="POST",
+        url="http://host/v1",
+        body=b"prompt",
+        headers={"x-own": "header"},
+        api_key=SecretStr("sk-secret"),
+        timeouts=Timeouts(1.0, read, 2.0, 3.0),
+        **options,
+    )
+
+
+def test_request_shows_neither_prompt_nor_headers_nor_key():
+    shown = repr(request(query={"q": "query"}))
+    for secret in ("prompt", "header", "sk-secret", "query="):
+        assert secret not in shown
+
+
+# Silence.
+
+
+def test_timeout_silence_is_counted_from_the_first_keep_alive_after_content():
+    clock = Clock()
+    call = started(clock, stream_chunk_timeout=10.0)
+    clock.now += 50
+    assert call.feed(b"A") == [65]
+    clock.now += 50  # the consumer's time, before the buffered keep-alive is read
+    call.feed(b"a")
+    clock.now += 9.9
+    call.feed(b"a")
+    clock.now += 0.1
+    with pytest.raises(PromptrunStreamStalledError, match="10 s"):
+        call.feed(b"a")
+
+
+def test_timeout_starts_anew_with_content():
+    clock = Clock()
+    call = started(clock, stream_chunk_timeout=10.0, stall_before_first=True)
+    for _ in range(5):
+        clock.now += 9
+        call.feed(b"a")
+        assert call.feed(b"A") == [65]
+
+
+def test_timeout_silence_before_the_first_content_is_counted_from_the_head():
+    clock = Clock()
+    call = started(clock, stream_chunk_timeout=10.0, stall_before_first=True)
+    clock.now += 10
+    with pytest.raises(PromptrunStreamStalledError):
+        call.feed(b"a")
+
+
+def test_timeout_of_reading_counts_before_the_first_content_by_default():
+    clock = Clock()
+    call = started(clock, stream_chunk_timeout=10.0, read=60.0)
+    clock.now += 59
+    call.feed(b"a")
+    clock.now += 1
+    with pytest.raises(PromptrunTimeoutError, match=r"60 s.*`timeout`") as caught:
+        call.feed(b"a")
+    assert not isinstance(caught.value, PromptrunStreamStalledError)
+
+
+def test_timeout_without_read_limit_nothing_counts_before_the_first_content_by_default():
+    clock = Clock()
+    call = started(clock, stream_chunk_timeout=10.0, read=None)
+    clock.now += 1e6
+    call.feed(b"a")
+
+
+def test_timeout_without_a_stall_limit_silence_is_not_counted():
+    clock = Clock()
+    call = started(clock)
+    clock.now += 1e6
+    assert call.feed(b"a") == [97]
+    assert clock.asked == 0
+
+
+STREAM = {"content-type": "text/event-stream; charset=utf-8"}
+
+
+def test_timeout_of_a_stream_that_nobody_asked_for_is_watched_like_any_other():
+    clock = Clock()
+    call = started(clock, STREAM, streamed=False, stream_chunk_timeout=10.0, read=60.0)
+    assert (call.read_timeout(), call.shortest_read_timeout()) == (60.0, 10.0)
+    clock.now += 60
+    with pytest.raises(PromptrunTimeoutError, match="`timeout`"):
+        call.feed(b"a")
+    call = started(clock, STREAM, streamed=False, stream_chunk_timeout=10.0)
+    call.feed(b"A")
+    call.feed(b"a")
+    clock.now += 10
+    with pytest.raises(PromptrunStreamStalledError, match="10 s"):
+        call.feed(b"a")
+
+
+def test_timeout_of_a_response_that_is_no_stream_is_not_watched_where_none_was_asked_for():
+    clock = Clock()
+    document = {"content-type": "application/json"}
+    call = started(clock, document, streamed=False, stream_chunk_timeout=10.0, stall_before_first=True, read=60.0)
+    assert (call.read_timeout(), call.shortest_read_timeout()) == (60.0, 60.0)
+    clock.now += 1e6
+    assert call.feed(b"a") == [97]
+
+
+def test_retry_next_attempt_may_bring_a_document_where_the_last_one_brought_a_stream():
+    call = started(Clock(), STREAM, streamed=False, stream_chunk_timeout=10.0, stall_before_first=True)
+    call.record_error(PromptrunAPIError("oh"))
+    ended(call)
+    assert call.read_timeout() == 60.0
+
+
+def test_timeout_clock_is_not_read_while_content_comes():
+    clock = Clock()
+    call = started(clock, stream_chunk_timeout=10.0)
+    asked = clock.asked
+    for _ in range(100):
+        call.feed(b"A")
+    assert clock.asked == asked
+
+
+@pytest.mark.parametrize(
+    ("read", "stall", "explicit", "before", "after", "least"),
+    [
+        (60.0, 10.0, False, 60.0, 10.0, 10.0),
+        (60.0, 10.0, True, 10.0, 10.0, 10.0),
+        (5.0, 10.0, False, 5.0, 5.0, 5.0),
+        (5.0, 10.0, True, 5.0, 5.0, 5.0),
+        (None, 10.0, False, None, 10.0, 10.0),
+        (None, 10.0, True, 10.0, 10.0, 10.0),
+        (60.0, None, False, 60.0, 60.0, 60.0),
+        (None, None, False, None, None, None),
+    ],
+)
+def test_timeout_is_the_least_limit_in_force(read, stall, explicit, before, after, least):
+    call = started(read=read, stream_chunk_timeout=stall, stall_before_first=explicit)
+    assert call.read_timeout() == before
+    call.feed(b"A")
+    assert call.read_timeout() == after
+    assert call.shortest_read_timeout() == least
+
+
+@pytest.mark.parametrize(
+    ("read", "stall", "kind", "seconds"),
+    [
+        (60.0, 10.0, PromptrunStreamStalledError, "10 s"),
+        (None, 10.0, PromptrunStreamStalledError, "10 s"),
+        (5.0, 10.0, PromptrunTimeoutError, "5 s"),
+        (5.0, None, PromptrunTimeoutError, "5 s"),
+    ],
+)
+def test_timeout_of_a_silent_server_is_blamed_by_the_limit_in_force(read, stall, kind, seconds):
+    call = started(read=read, stream_chunk_timeout=stall)
+    call.feed(b"A")
+    error = call.silence_error()
+    assert type(error) is kind
+    assert seconds in str(error)
+
+
+# Attempts.
+
+
+def test_retry_failed_attempt_tells_what_came_and_the_request_id():
+    call = started()
+    call.feed(b"ABC")
+    call.record_error(PromptrunAPIError("oh"))
+    error = ended(call)
+    assert (error.partial, error.request_id) == ("ABC", "r1")
+
+
+def test_retry_what_an_error_knows_itself_stands():
+    call = started()
+    call.feed(b"ABC")
+    call.record_error(PromptrunAPIError("oh", partial="mine", request_id="r0"))
+    error = ended(call)
+    assert (error.partial, error.request_id) == ("mine", "r0")
+
+
+def test_retry_attempt_before_an_answer_has_neither():
+    call = CallState(request(), Echo, "http://host", Clock())
+    call.record_exception(ConnectionResetError("gone"))
+    error = ended(call)
+    assert isinstance(error, PromptrunConnectionError)
+    assert (error.partial, error.request_id) == (None, None)
+
+
+def test_retry_nothing_of_an_attempt_is_left_for_the_next():
+    call = started(stream_chunk_timeout=10.0)
+    call.feed(b"A")
+    call.record_error(PromptrunAPIError("oh"))
+    ended(call)
+    assert call.parser is None
+    assert call.read_timeout() == 60.0
+    call.record_error(PromptrunAPIError("again"))
+    assert ended(call).partial is None
+
+
+def test_retry_attempt_that_ends_without_an_answer_is_a_lost_connection():
+    assert isinstance(ended(started()), PromptrunConnectionError)
