@@ -51,7 +51,7 @@ def test_budget_error_is_not_retryable_and_survives_pickling(server, model):
         model.with_retry(stop_after_attempt=2).invoke("Hello")
     assert isinstance(refused.value, ModelError)
     assert not refused.value.is_retryable
-    assert not refused.value.retryable
+    assert not refused.value.is_retryable
     assert str(pickle.loads(pickle.dumps(refused.value))) == str(refused.value)
 
 

@@ -267,12 +267,13 @@ def test_a_stream_left_early_is_closed_and_the_next_call_works(single, promptrun
 def test_a_v3_stream_collected_while_httpcore_holds_its_lock_waits_for_no_lock_there(
     single, promptrun_server, standstills
 ):
+    model = single.model_copy(update={"max_connections": None})
     promptrun_server.queue(endless())
-    stream = single.stream_events("Hello", version="v3")
+    stream = model.stream_events("Hello", version="v3")
     next(iter(stream))
     del stream
     found = standstills()
-    assert single.invoke("Next").text == "Hello! You said: Next"
+    assert model.invoke("Next").text == "Hello! You said: Next"
     assert found == []
     promptrun_server.wait_for_disconnects(1)
 
