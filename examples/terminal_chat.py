@@ -6,16 +6,17 @@
 # ///
 """A chat in the terminal: Markdown that grows as the answer comes, and a line that says what it took.
 
-Ctrl-C stops an answer, and with it the request to the model; Ctrl-D leaves. With --keep the conversation is in a file
-and goes on next time.
+Ctrl-C stops an answer, and with it the request to the model; /exit or Ctrl-D leaves. With --keep the conversation is in
+a file and goes on next time.
 """
 
 from __future__ import annotations
 
 import sys
-from contextlib import closing, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from decimal import Decimal
 from importlib import import_module
+from importlib.util import find_spec
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from rich.console import ConsoleOptions
 
@@ -46,6 +47,11 @@ BEGINS = '{"role": "'
 MOST_CHARACTERS = 100_000
 CONTROLS = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)])
 """What could steer the terminal, were it printed; all but tab and newline."""
+HELP = """\
+Type a message and press Enter. A pasted text is one message.
+Ctrl-C    stops the answer; an empty line then asks again
+/help     shows this
+/exit     leaves, as Ctrl-D does"""
 
 
 class Growing:
@@ -90,7 +96,7 @@ class Chat:
         if question:
             self.messages.append({"role": "user", "content": question})
         elif not self.messages or self.messages[-1]["role"] == "assistant":
-            self._say("Type a message; Ctrl-D leaves.")
+            self._say(HELP)
             return
         self._save()
         try:
@@ -98,11 +104,20 @@ class Chat:
         finally:
             self._save()
 
+    def welcome(self) -> None:
+        """Say who answers, and how to leave."""
+        self._say(f"{self._model.model} answers. /help for help, /exit to leave.")
+
+    def help(self) -> None:
+        """Say what can be typed."""
+        self._say(HELP)
+
     def _answer(self) -> None:
         """Show the answer as it comes, and then for good; what came of one that ends early is kept."""
         shown, took, problem = Growing(), Took(), ""
         try:
             with (
+                silent_ctrl_c(),
                 closing(self._model.stream(self.messages)) as stream,
                 Live(shown, console=self._console, transient=True, vertical_overflow="visible"),
             ):
@@ -111,8 +126,9 @@ class Chat:
                     took.count(chunk)
         except KeyboardInterrupt:
             problem = "Stopped."
-        except PromptrunError as error:
-            later = f" Try again in {error.retry_after:.0f} seconds." if error.retry_after else ""
+        except (PromptrunError, ImportError) as error:  # the package for a SOCKS proxy may be missing
+            wait = getattr(error, "retry_after", None)
+            later = f" Try again in {wait:.0f} seconds." if wait else ""
             problem = f"error: {error}{later}"
         if shown.text:
             self.messages.append({"role": "assistant", "content": shown.text})
@@ -174,15 +190,39 @@ def _is_turn(line: dict[str, Any]) -> bool:
     return known and line["role"] in ("user", "assistant")
 
 
+@contextmanager
+def silent_ctrl_c() -> Iterator[None]:
+    """Have the terminal not print ^C, which would move what is drawn by a line, so that a line stays twice."""
+    if not sys.stdin.isatty() or find_spec("termios") is None:  # a pipe, or Windows
+        yield
+        return
+    termios = import_module("termios")
+    before = termios.tcgetattr(sys.stdin)
+    silent = [*before]
+    silent[3] &= ~termios.ECHOCTL
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+
+
 def talk(chat: Chat) -> None:
     """Take lines until there are no more."""
+    chat.welcome()
     while True:
         try:
-            chat.take(input("\n> "))
+            line = input("\n> ")
+            if line.strip() in ("/exit", "/quit"):
+                return
+            if line.strip() == "/help":
+                chat.help()
+            else:
+                chat.take(line)
         except EOFError:
             return
         except KeyboardInterrupt:  # between two answers there is nothing to stop
-            print(" Ctrl-D leaves.")
+            print(" /exit leaves.")
 
 
 def main() -> None:

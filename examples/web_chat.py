@@ -1,41 +1,41 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["langchain-promptrun", "sse-starlette", "starlette", "uvicorn"]
+# dependencies = ["langchain-promptrun", "gradio"]
 # [tool.uv.sources]
 # langchain-promptrun = { path = "..", editable = true }
 # ///
-"""A chat in the browser: the answer comes token by token, and stopping it stops the model, too.
+"""A chat in the browser: answers stream, reasoning folds, tools run, and Stop closes the request to the model.
 
-The page, `web_chat.html`, keeps the conversation in the browser: each tab its own, and a new tab goes on from the last.
-The server keeps nothing: it passes a conversation to the model, and the answer back as server-sent events. It listens
-on this machine alone.
+Conversations stay in the browser. The server listens on this machine alone.
 """
 
 from __future__ import annotations
 
-import html
-import json
-import logging
-import secrets
+import asyncio
+import base64
+import mimetypes
+import os
 import socket
 import sys
-from contextlib import aclosing, asynccontextmanager, suppress
+import threading
+from collections.abc import AsyncIterator
+from contextlib import aclosing, suppress
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+# Gradio reads this when it is imported: it reports its use to nobody.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 try:
-    import uvicorn
+    import gradio as gr
     from chat_rehearsal import rehearse
     from endings import clear_ending, say
+    from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage
+    from langchain_core.tools import tool
     from promptrun_or_offline import answering, command_line
-    from pydantic import BaseModel, Field, ValidationError
-    from sse_starlette import EventSourceResponse
-    from starlette.applications import Starlette
-    from starlette.exceptions import HTTPException
-    from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-    from starlette.responses import HTMLResponse
-    from starlette.routing import Route
 
     from langchain_promptrun import ChatPromptrun, PromptrunError
 except ModuleNotFoundError as missing:
@@ -45,141 +45,207 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from langchain_core.messages import BaseMessage
 
-    from starlette.requests import Request
+Shown = list[gr.ChatMessage]
 
-PAGE = Path(__file__).with_name("web_chat.html").read_text("utf-8")
 HOST = "127.0.0.1"
-MOST_CHARACTERS = 20_000
-MOST_BYTES = 1_000_000
-POLICY = (
-    "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; img-src data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+MODELS = ["anthropic/claude-haiku-4.5", "anthropic/claude-sonnet-5", "openai/gpt-4o"]
+MOST_ROUNDS = 5
+"""So often the model may call tools before it has to answer."""
+NOTE: dict[str, Any] = {"id": "note"}
+"""Marks what is shown but never sent to the model."""
+THEME = gr.themes.Default(
+    primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+).set(button_primary_background_fill="*primary_600", button_primary_background_fill_dark="*primary_700")
+CSS = """
+footer {display: none !important}
+.message.thought .prose {font-size: .85em !important}
+body:not(.dark) .token:is(.function, .class-name) {color: #a8123e !important}
+body:not(.dark) .token:is(.builtin, .string, .char, .selector, .attr-name) {color: #476a00 !important}
+body:not(.dark) .token:is(.operator, .punctuation, .comment) {color: #5b5b5b !important}
+@media (max-width: 640px) {
+  h1 {font-size: 1.1rem !important; margin: 0 !important}
+  main {padding: .5rem !important}
+  .row > .column:has(> button.primary) {order: 2}
+}
+"""
+# Gradio leaves these two without a name for screen readers.
+HEAD = """<script>
+new MutationObserver(() => {
+  document.querySelectorAll("textarea.no-label").forEach(box => box.setAttribute("aria-label", "Message"));
+  document.querySelectorAll(".thought-group button[aria-label='']").forEach(
+    arrow => arrow.setAttribute("aria-label", "Show or hide"));
+}).observe(document, {childList: true, subtree: true});
+</script>"""
 
 
-class Turn(BaseModel):
-    """What one side said."""
-
-    role: Literal["user", "assistant"]
-    content: str
-
-
-class Conversation(BaseModel):
-    """What the page sends."""
-
-    messages: list[Turn] = Field(min_length=1)
+@tool
+def tell_time(timezone: str) -> str:
+    """Tell the time in a time zone such as Asia/Tbilisi."""
+    return f"{datetime.now(ZoneInfo(timezone)):%H:%M}"
 
 
-def app(model: ChatPromptrun) -> Starlette:
-    """Build the web application."""
+def build(model: ChatPromptrun) -> gr.ChatInterface:
+    """Build the page around a model."""
+    running: dict[str | None, asyncio.Task[Any] | None] = {}
 
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[dict[str, ChatPromptrun]]:
-        yield {"model": model}
-        await model.aclose()
+    async def answer(
+        message: str | dict[str, Any],
+        history: list[dict[str, Any]],
+        name: str,
+        system: str,
+        tools: bool,
+        request: gr.Request,
+    ) -> AsyncIterator[Shown]:
+        running[request.session_hash] = asyncio.current_task()
+        if isinstance(message, str):  # an edited one
+            message = {"text": message, "files": []}
+        messages = [SystemMessage(system)] if system.strip() else []
+        messages += [*remembered(history), HumanMessage(content(message["text"], message["files"]))]
+        options: dict[str, Any] = {"model": name or model.model}
+        async with aclosing(converse(model.bind_tools([tell_time] if tools else []), messages, options)) as steps:
+            async for shown in steps:
+                yield shown
 
-    # Other sites must not reach this machine's chat by a name of theirs that leads here.
-    hosts = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
-    routes = [Route("/", page), Route("/chat", chat, methods=["POST"])]
-    return Starlette(routes=routes, middleware=[hosts], lifespan=lifespan)
+    async def leave(request: gr.Request) -> None:
+        if task := running.pop(request.session_hash, None):
+            task.cancel()
+
+    page = gr.ChatInterface(
+        answer,
+        multimodal=True,
+        editable=True,
+        save_history=True,
+        title="Promptrun chat",
+        chatbot=gr.Chatbot(show_label=False, height="calc(100dvh - 15rem)", buttons=["copy", "copy_all"]),
+        textbox=gr.MultimodalTextbox(file_types=["image"], file_count="multiple", stop_btn=True),
+        additional_inputs=[
+            gr.Dropdown(sorted({model.model, *MODELS}), value=model.model, label="Model", allow_custom_value=True),
+            gr.Textbox("", label="System prompt", lines=2),
+            gr.Checkbox(label="Tools: the model may ask for the time", value=True),
+        ],
+        additional_inputs_accordion=gr.Accordion("Model, system prompt and tools", open=False),
+        concurrency_limit=None,
+        api_visibility="private",
+    )
+    with page:
+        page.unload(leave)
+    return page
 
 
-async def page(request: Request) -> HTMLResponse:
-    """Give the page. Nothing in it runs but its own script, whatever the model writes."""
-    nonce = secrets.token_urlsafe()
-    text = PAGE.replace("{nonce}", nonce).replace("{most}", str(MOST_CHARACTERS))
-    text = text.replace("{model}", html.escape(request.state.model.model))
-    return HTMLResponse(text, headers={"Content-Security-Policy": POLICY.format(nonce=nonce)})
+def remembered(history: list[dict[str, Any]]) -> list[BaseMessage]:
+    """Convert what was shown to messages; reasoning, tool calls and notes are not sent again."""
+    messages: list[BaseMessage] = []
+    for turn in history:
+        if turn.get("metadata"):
+            continue
+        text = "".join(part["text"] for part in turn["content"] if part["type"] == "text")
+        files = [part["file"]["path"] for part in turn["content"] if part["type"] == "file"]
+        messages.append(HumanMessage(content(text, files)) if turn["role"] == "user" else AIMessage(text))
+    return messages
 
 
-async def chat(request: Request) -> EventSourceResponse:
-    """Answer a conversation. When the browser goes away, the answer is cancelled."""
-    messages = [turn.model_dump() for turn in await conversation(request)]
-    return EventSourceResponse(events(request.state.model, messages), sep="\n")
+def content(text: str, files: list[str]) -> list[str | dict[str, Any]]:
+    """Put a text and images into LangChain's standard blocks."""
+    blocks: list[str | dict[str, Any]] = [{"type": "text", "text": text}] if text else []
+    for file in files:
+        data = base64.b64encode(Path(file).read_bytes()).decode()
+        blocks.append({"type": "image", "base64": data, "mime_type": mimetypes.guess_type(file)[0] or "image/png"})
+    return blocks
 
 
-async def conversation(request: Request) -> list[Turn]:
-    """Read what the page sends.
-
-    Raises:
-        HTTPException: It is not a conversation that ends with a question.
-    """
-    kind, _, _ = request.headers.get("content-type", "").partition(";")
-    if kind.strip().lower() != "application/json":  # which no page of another site can send here
-        raise HTTPException(415, "Send JSON.")
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MOST_BYTES:
-            raise HTTPException(413, "This conversation has grown too long: start a new one.")
+async def converse(model: Any, messages: list[BaseMessage], options: dict[str, Any]) -> AsyncIterator[Shown]:
+    """Stream an answer, run the tools that it asks for, and let the model go on; yield all that is shown so far."""
+    done: Shown = []
     try:
-        turns = Conversation.model_validate_json(body).messages
-    except ValidationError as error:
-        fault = error.errors()[0]
-        parts = "Not a conversation", ".".join(map(str, fault["loc"])), fault["msg"]
-        raise HTTPException(400, ": ".join(filter(None, parts)) + ".") from error
-    question = turns[-1]
-    if question.role != "user" or not question.content.strip():
-        raise HTTPException(400, "There is no question.")
-    if len(question.content) > MOST_CHARACTERS:
-        raise HTTPException(413, f"A message may have at most {MOST_CHARACTERS:,} characters.")
-    return turns
-
-
-async def events(model: ChatPromptrun, messages: list[dict[str, Any]]) -> AsyncIterator[str]:
-    """Ask the model; give each piece of text, and last what it took, or what went wrong."""
-    end: dict[str, Any] = {"tokens": None, "cost": None}
-    said, only, reason = False, "", None
-    try:
-        # Closing the stream, also when this is cancelled, closes the request to the model.
-        async with aclosing(model.astream(messages)) as answer:
-            async for chunk in answer:
-                if chunk.text:
-                    said = True
-                    yield json.dumps({"text": chunk.text})
-                if chunk.additional_kwargs.get("reasoning_content"):
-                    only = ", only reasoning"
-                if usage := chunk.usage_metadata:
-                    end["tokens"] = f"tokens: {usage['input_tokens']:,} in, {usage['output_tokens']:,} out"
-                end["cost"] = chunk.response_metadata.get("cost", end["cost"])
-                reason = chunk.response_metadata.get("finish_reason", reason)
+        for _ in range(MOST_ROUNDS):
+            chunks: list[AIMessageChunk] = []
+            # Closing the stream, also when Stop cancels this, closes the request to the model.
+            async with aclosing(model.astream(messages, **options)) as stream:
+                async for chunk in stream:
+                    chunks.append(chunk)
+                    yield [*done, *parts(chunks, running=True)]
+            whole = sum(chunks[1:], chunks[0])
+            done += parts(chunks, running=False)
+            if not whole.tool_calls:
+                break
+            messages.append(whole)
+            for call in whole.tool_calls:
+                result = await tell_time.ainvoke(call)
+                messages.append(result)
+                title = f"{call['name']}({', '.join(map(str, call['args'].values()))})"
+                done.append(gr.ChatMessage(str(result.content), metadata={"title": title, "status": "done"}))
+            yield done
+        yield [*done, note(facts(whole))]
     except PromptrunError as error:
-        yield json.dumps({"error": str(error), "retry_after": error.retry_after})
-    except Exception:
-        logging.getLogger(__name__).exception("The answer failed.")
-        yield json.dumps({"error": "Something went wrong in this chat's server; its terminal says what."})
-    else:
-        nothing = {"error": f"The model gave no answer{only} (finish reason: {reason})."}
-        yield json.dumps({"end": end} if said else nothing)
+        later = f" in {error.retry_after:.0f} seconds" if error.retry_after else ""
+        yield [*done, note(f"**Error:** {error}\n\nTry again{later} with the round arrow below.")]
 
 
-def port(text: str) -> int:
-    """Read the number of a port."""
-    if (number := int(text)) not in range(2**16):
-        raise ValueError
-    return number
+def parts(chunks: list[AIMessageChunk], *, running: bool) -> Shown:
+    """Give what an answer shows: its reasoning, folded, and its text."""
+    reasoning = "".join(chunk.additional_kwargs.get("reasoning_content", "") for chunk in chunks)
+    text = "".join(chunk.text for chunk in chunks)
+    shown = []
+    if reasoning:
+        status = "pending" if running and not text else "done"
+        shown.append(gr.ChatMessage(reasoning, metadata={"title": "Reasoning", "status": status}))
+    if text:
+        shown.append(gr.ChatMessage(text))
+    return shown
+
+
+def note(text: str) -> gr.ChatMessage:
+    """Show a line that is not part of the conversation."""
+    return gr.ChatMessage(text, metadata=NOTE)
+
+
+def facts(answer: AIMessageChunk) -> str:
+    """Say what an answer took."""
+    known = (
+        []
+        if answer.text
+        else [f"The model gave no answer (finish reason: {answer.response_metadata.get('finish_reason')})."]
+    )
+    if usage := answer.usage_metadata:
+        known.append(f"tokens: {usage['input_tokens']:,} in, {usage['output_tokens']:,} out")
+    if (cost := answer.response_metadata.get("cost")) is not None:
+        known.append(f"${Decimal(repr(cost)):f}")
+    return " · ".join(known)
+
+
+def usable(port: int) -> int:
+    """Check that a port is free; 0 finds a free one."""
+    try:
+        with socket.create_server((HOST, port)) as listener:
+            return listener.getsockname()[1]
+    except (OSError, OverflowError) as error:
+        sys.exit(f"error: port {port} cannot be used ({error}): name another one with --port")
 
 
 def main() -> None:
     """Serve until Ctrl-C."""
     parser = command_line()
-    parser.add_argument("--model", default="anthropic/claude-haiku-4.5", help="vendor/name (default: %(default)s)")
-    parser.add_argument("--port", type=port, default=8000, help="0: a free one (default: %(default)s)")
+    parser.add_argument("--model", default=MODELS[0], help="vendor/name (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="0: a free one (default: %(default)s)")
     arguments = parser.parse_args()
-    try:
-        listener = socket.create_server((HOST, arguments.port))
-    except OSError as error:
-        sys.exit(f"error: port {arguments.port} cannot be used ({error}): name another one with --port")
-    # What Ctrl-C cuts off is no fault of the server's.
-    logging.getLogger("uvicorn.error").addFilter(lambda record: "without completing" not in record.getMessage())
-    with listener, clear_ending(), answering(arguments, rehearse), suppress(KeyboardInterrupt):
-        model = ChatPromptrun(model=arguments.model)
-        say(f"web chat at http://{HOST}:{listener.getsockname()[1]} (Ctrl-C ends it)")
-        # Whether colours fit, uvicorn would ask stdout, which may be closed.
-        options = {"log_level": "warning", "use_colors": False, "ws": "none", "timeout_graceful_shutdown": 3}
-        uvicorn.Server(uvicorn.Config(app(model), **options)).run(sockets=[listener])
+    with clear_ending(), answering(arguments, rehearse), ChatPromptrun(model=arguments.model) as model:
+        page = build(model)
+        _, url, _ = page.launch(
+            server_name=HOST,
+            server_port=usable(arguments.port),
+            prevent_thread_lock=True,
+            quiet=True,
+            footer_links=[],
+            theme=THEME,
+            css=CSS,
+            head=HEAD,
+        )
+        with suppress(KeyboardInterrupt):
+            say(f"web chat at {url} (Ctrl-C ends it)")
+            threading.Event().wait()
+        page.close(verbose=False)
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def contents(request):
 # in a terminal
 
 
-def test_markdown_grows_as_the_answer_comes_and_what_it_took_comes_last(terminal, promptrun_server):
+def test_terminal_chat_markdown_streams_and_facts_come_last(terminal, promptrun_server):
     promptrun_server.cost_per_token = 0.001
     release, answer = held("# Num", "bers\n\n* One\n", "* Two")
     promptrun_server.queue(answer)
@@ -143,9 +143,7 @@ def test_markdown_grows_as_the_answer_comes_and_what_it_took_comes_last(terminal
     assert chat.leave() == 0
 
 
-def test_ctrl_c_stops_the_answer_closes_its_request_and_keeps_the_chat_and_else_stops_nothing(
-    terminal, promptrun_server
-):
+def test_terminal_chat_ctrl_c_stops_the_answer_and_its_request_and_prints_no_line_twice(terminal, promptrun_server):
     _, answer = held("One ", "two ", "three.")
     promptrun_server.queue(answer, "And on.")
     chat = terminal()
@@ -159,12 +157,13 @@ def test_ctrl_c_stops_the_answer_closes_its_request_and_keeps_the_chat_and_else_
     chat.type("Go on.\n")
     chat.until("And on.")
     chat.until("> ")
-    chat.interrupt_until("Ctrl-D leaves.")
+    chat.interrupt_until("/exit leaves.")
+    assert "^C" not in chat.seen.partition("Stopped.")[0]  # the terminal would draw below it, and leave a line twice
     assert contents(promptrun_server.requests[-1]) == ["Count.", "One ", "Go on."]
     assert chat.leave() == 0
 
 
-def test_ctrl_c_before_the_first_word_keeps_the_question_and_an_empty_line_asks_again(terminal, promptrun_server):
+def test_terminal_chat_ctrl_c_before_the_first_word_keeps_the_question(terminal, promptrun_server):
     promptrun_server.queue(Fault(delay=threading.Event()), "Here I am.")
     chat = terminal()
     chat.type("Where are you?\n")
@@ -179,7 +178,7 @@ def test_ctrl_c_before_the_first_word_keeps_the_question_and_an_empty_line_asks_
     assert chat.leave() == 0
 
 
-def test_an_answer_longer_than_the_screen_shows_its_end_while_it_grows(terminal, promptrun_server):
+def test_terminal_chat_answer_longer_than_the_screen_shows_its_end(terminal, promptrun_server):
     lines = [f"Line {number}.\n\n" for number in range(50)]
     release, answer = held("".join(lines), "Done.")
     promptrun_server.queue(answer)
@@ -208,15 +207,15 @@ def typed(terminal, server, keys):
     return [contents(request) for request in server.requests]
 
 
-def test_a_line_longer_than_a_terminal_holds_is_taken_whole(terminal, promptrun_server):
+def test_terminal_chat_line_longer_than_a_terminal_holds_is_taken_whole(terminal, promptrun_server):
     assert typed(terminal, promptrun_server, LONG + "end.\n") == [[LONG + "end."]]
 
 
-def test_arrow_keys_edit_the_line(terminal, promptrun_server):
+def test_terminal_chat_arrow_keys_edit_the_line(terminal, promptrun_server):
     assert typed(terminal, promptrun_server, "Helo.\x1b[D\x1b[Dl\n") == [["Hello."]]
 
 
-def test_a_pasted_text_of_several_lines_is_one_question(terminal, promptrun_server):
+def test_terminal_chat_pasted_lines_are_one_question(terminal, promptrun_server):
     if "libedit" in pytest.importorskip("readline").__doc__:
         pytest.skip("libedit knows nothing of pasting")
     assert typed(terminal, promptrun_server, f"\x1b[200~{PASTED}\x1b[201~\n") == [[PASTED]]
@@ -274,7 +273,7 @@ def said(done):
     ],
     ids=["rate limit", "expired key", "lost connection"],
 )
-def test_an_error_is_a_message_and_the_chat_goes_on(say, promptrun_server, trouble, message, kept):
+def test_terminal_chat_error_is_a_message_and_the_chat_goes_on(say, promptrun_server, trouble, message, kept):
     promptrun_server.queue(trouble, "Now it works.")
     printed = said(say("Count.", "Again?" if len(kept) > 1 else ""))
     assert message in printed
@@ -282,7 +281,7 @@ def test_an_error_is_a_message_and_the_chat_goes_on(say, promptrun_server, troub
     assert contents(promptrun_server.requests[-1]) == kept
 
 
-def test_a_conversation_in_a_file_goes_on_next_time_whatever_was_torn(say, promptrun_server, tmp_path):
+def test_terminal_chat_kept_conversation_goes_on_next_time(say, promptrun_server, tmp_path):
     file = tmp_path / "chat.jsonl"
     arguments = ["--keep", file]
     promptrun_server.queue("Hello, Nino.", "You are Nino.")
@@ -300,16 +299,6 @@ def test_a_conversation_in_a_file_goes_on_next_time_whatever_was_torn(say, promp
     ]
 
 
-def test_on_a_full_disk_the_chat_says_so_and_goes_on_in_memory(say, promptrun_server, tmp_path):
-    file = tmp_path / "chat.jsonl"
-    file.symlink_to("/dev/full")
-    promptrun_server.queue("Hello, Nino.", "You are Nino.")
-    printed = said(say("I am Nino.", "Who am I?", arguments=["--keep", file]))
-    assert f"error: cannot write to {file}: No space left on device. The chat goes on in memory." in printed
-    assert "You are Nino." in printed
-    assert contents(promptrun_server.requests[-1]) == ["I am Nino.", "Hello, Nino.", "Who am I?"]
-
-
 def ended(environment, *command, stdout=subprocess.PIPE, said="I am Nino.\n"):
     """Run a program to its end."""
     return subprocess.run(
@@ -323,7 +312,7 @@ def ended(environment, *command, stdout=subprocess.PIPE, said="I am Nino.\n"):
     )
 
 
-def test_where_nothing_can_be_shown_the_program_says_so_and_ends(environment):
+def test_terminal_chat_full_stdout_is_one_line(environment):
     with Path("/dev/full").open("wb") as full:
         done = ended(environment, sys.executable, PROGRAM, stdout=full)
     assert done.returncode == 1
@@ -331,79 +320,17 @@ def test_where_nothing_can_be_shown_the_program_says_so_and_ends(environment):
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-"])
-def test_without_stdin_or_stdout_the_program_says_so_and_ends(environment, closed):
+def test_terminal_chat_closed_stdin_or_stdout_is_one_line(environment, closed):
     done = ended(environment, "sh", "-c", f'exec "$0" "$1" {closed}', sys.executable, PROGRAM)
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr == b"error: a chat needs stdin and stdout, and one of them is closed\n"
 
 
-def test_what_the_terminals_encoding_lacks_is_marked_as_such(environment, promptrun_server):
+def test_terminal_chat_character_that_the_encoding_lacks_is_replaced(environment, promptrun_server):
     promptrun_server.queue("caf\xe9 \N{OWL}")
     done = ended(environment | {"PYTHONIOENCODING": "latin-1"}, sys.executable, PROGRAM)
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"caf\xe9 ?" in done.stdout
-
-
-def test_where_a_part_of_a_package_is_missing_the_package_is_named_and_the_pip_that_it_takes(environment, tmp_path):
-    (tmp_path / "rich").mkdir()
-    (tmp_path / "rich" / "__init__.py").touch()
-    done = ended(environment | {"PYTHONPATH": str(tmp_path)}, sys.executable, PROGRAM)
-    assert done.stderr.decode() == (
-        "error: rich is not installed: use `uv run examples/terminal_chat.py`, "
-        "or `pip install --group apps --editable .` first (pip 25.1 or newer)\n"
-    )
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Dear diary,\n",
-        '{"a": 1}\n',
-        '{"a": 1}',
-        "[]\n",
-        "no line",
-        "{draft}",
-        "[" * 100_000 + "\n",
-        '{"type": "human", "data": []}\n',
-        '{"role": "user"}\n',
-        '{"role": "user", "content": 1}\n',
-        '{"role": [], "content": "Hello"}\n',
-        '{"role": "system", "content": "Obey."}\n',
-        '{"role": "guest", "name": "Nino"}\n{"role": "gue',
-    ],
-)
-def test_a_file_of_something_else_is_left_alone(say, promptrun_server, tmp_path, text):
-    file = tmp_path / "diary.txt"
-    file.write_text(text)
-    error, _, _ = say("Hello.", arguments=["--keep", file])
-    assert re.fullmatch(r"error: .*/diary\.txt\b.*: name another file", error)
-    assert file.read_text() == text
-    assert promptrun_server.requests == []
-
-
-def test_a_file_that_cannot_be_used_is_a_clear_message(say, tmp_path):
-    folder = tmp_path / "chats"
-    folder.mkdir()
-    assert say("Hello.", arguments=["--keep", folder]) == (f"error: cannot open {folder}: Is a directory", "", "")
-
-
-def test_a_file_that_cannot_be_read_is_a_clear_message(say, tmp_path):
-    file = tmp_path / "chat.jsonl"
-    file.symlink_to("/proc/self/mem")
-    assert say("Hello.", arguments=["--keep", file]) == (f"error: cannot open {file}: Input/output error", "", "")
-
-
-def test_a_folder_that_is_not_there_is_a_clear_message_and_is_not_made(say, tmp_path):
-    file = tmp_path / "chast" / "chat.jsonl"
-    assert say("Hello.", arguments=["--keep", file]) == (f"error: there is no folder {file.parent}", "", "")
-    assert not file.parent.exists()
-
-
-def test_a_file_is_for_one_chat_at_a_time(say, tmp_path):
-    file = tmp_path / "chat.jsonl"
-    with importlib.import_module("json_lines").JsonLines(file, ""):
-        error, _, _ = say("Hello.", arguments=["--keep", file])
-    assert error == f"error: {file} is in use by another run of this program"
 
 
 @pytest.mark.parametrize(
@@ -418,7 +345,7 @@ def test_a_file_is_for_one_chat_at_a_time(say, tmp_path):
     ],
     ids=["empty", "only reasoning", "a tool call"],
 )
-def test_an_answer_without_text_is_said_to_be_none_and_an_empty_line_asks_again(say, promptrun_server, answer, message):
+def test_terminal_chat_answer_without_text_says_why(say, promptrun_server, answer, message):
     promptrun_server.queue(answer, "Now it works.")
     printed = said(say("Count.", ""))
     assert f"{message} An empty line asks again." in printed
@@ -426,32 +353,27 @@ def test_an_answer_without_text_is_said_to_be_none_and_an_empty_line_asks_again(
     assert contents(promptrun_server.requests[-1]) == ["Count."]
 
 
-def test_a_model_that_cannot_be_is_a_clear_message(say):
+def test_terminal_chat_impossible_model_is_one_line(say):
     error, printed, _ = say("Hello.", arguments=["--model", ""])
     assert error.startswith("error: model: ")
     assert printed == ""
 
 
-def test_bad_input_is_a_clear_message_and_never_reaches_the_model(say, promptrun_server):
+def test_terminal_chat_bad_input_is_never_sent(say, promptrun_server):
     printed = said(say("", "x" * 100_001))
-    assert "Type a message; Ctrl-D leaves." in printed
+    assert "Type a message and press Enter." in printed
     assert "A message may have at most 100,000 characters; this one has 100,001." in printed
     assert promptrun_server.requests == []
 
 
-def test_bytes_that_are_no_text_are_marked_as_such(say, promptrun_server):
-    said(say(b"caf\xe9?\n"))
-    assert contents(promptrun_server.requests[0]) == ["caf\N{REPLACEMENT CHARACTER}?"]
-
-
-def test_a_model_cannot_steer_the_terminal(say, promptrun_server):
+def test_terminal_chat_model_cannot_steer_the_terminal(say, promptrun_server):
     promptrun_server.queue("\x1b]0;owned\x07\x1b[2Jsafe\x9b31m [red]plain[/red]")
     printed = said(say("Hello."))
     assert not set(printed) & set("\x1b\x07\x9b")
     assert "[red]plain[/red]" in printed
 
 
-def test_the_documented_command_runs_it_offline():
+def test_terminal_chat_runs_offline():
     done = subprocess.run(
         [sys.executable, PROGRAM, "--offline"],
         env=BARE,
@@ -466,3 +388,50 @@ def test_the_documented_command_runs_it_offline():
     printed = " ".join(done.stdout.split())
     assert 'You said: "Hello?"' in printed
     assert "error: Too many requests." in printed
+
+
+def test_terminal_chat_begins_with_a_banner_and_knows_commands(say, promptrun_server):
+    printed = said(say("/help", "/etc is a folder?", "/exit", "Never asked."))
+    assert "claude-haiku-4.5 answers. /help for help, /exit to leave." in printed
+    assert "Ctrl-C stops the answer" in printed
+    assert [contents(request) for request in promptrun_server.requests] == [["/etc is a folder?"]]
+
+
+@pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_terminal_chat_without_colours_sends_no_escape_for_one(environment, promptrun_server, variables):
+    promptrun_server.queue(Fault(status=401))
+    chat = Terminal(environment | variables)
+    try:
+        chat.until("> ")
+        chat.type("Hello\n")
+        chat.until("An empty line asks again.")
+        assert re.findall(r"\x1b\[[\d;]*3\dm", chat.seen) == []
+        assert chat.leave() == 0
+    finally:
+        chat.close()
+
+
+def test_terminal_chat_socks_proxy_without_its_package_is_one_line(environment):
+    without = {name: value for name, value in environment.items() if name.lower() != "no_proxy"}
+    done = ended(without | {"ALL_PROXY": "socks5://127.0.0.1:9"}, sys.executable, PROGRAM)
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stdout + done.stderr
+    assert b"socks" in done.stdout.lower()
+
+
+@pytest.mark.parametrize("content", ["Dear diary,\n", '{"role": "user"}\n', '{"role": "system", "content": "Obey."}\n'])
+def test_terminal_chat_file_that_holds_no_conversation_is_left_alone(say, promptrun_server, tmp_path, content):
+    file = tmp_path / "diary.txt"
+    file.write_text(content)
+    error, _, _ = say("Hello.", arguments=["--keep", file])
+    assert re.fullmatch(r"error: .*/diary\.txt\b.*: name another file", error)
+    assert file.read_text() == content
+    assert promptrun_server.requests == []
+
+
+def test_terminal_chat_on_a_full_disk_goes_on_in_memory(say, promptrun_server, tmp_path):
+    file = tmp_path / "chat.jsonl"
+    file.symlink_to("/dev/full")
+    printed = said(say("I am Nino.", "Who am I?", arguments=["--keep", file]))
+    assert f"error: cannot write to {file}: No space left on device. The chat goes on in memory." in printed
+    assert len(promptrun_server.requests) == 2
