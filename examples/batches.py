@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from endings import clear_ending, say
 from json_lines import FileError, JsonLines
+from langchain_core.messages import AIMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.rate_limiters import InMemoryRateLimiter
@@ -31,6 +32,7 @@ from langchain_promptrun import (
     PromptrunNotFoundError,
     PromptrunPaymentRequiredError,
     PromptrunPermissionDeniedError,
+    message_cost,
 )
 
 if TYPE_CHECKING:
@@ -56,6 +58,11 @@ BEGINS = '{"id": '
 TRIES = 2
 """On so many workers, if they die, prompts are tried in their group, and then each alone, while nothing else runs."""
 FAILURES_IN_A_ROW = 30
+MODEL = "anthropic/claude-haiku-4.5"
+UNASKED = 20
+"""So many prompts are sent to Promptrun without a question about their cost."""
+TOKENS_OF_AN_ANSWER = 60
+"""An estimate, of one sentence."""
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
@@ -120,7 +127,7 @@ class Asker:
 def chain() -> Runnable[Any, str]:
     """Build the chain."""
     prompt = ChatPromptTemplate([("system", "Answer in one sentence."), ("human", "{prompt}")])
-    return prompt | ChatPromptrun(model="anthropic/claude-haiku-4.5", max_retries=3) | StrOutputParser()
+    return prompt | ChatPromptrun(model=MODEL, max_retries=3) | StrOutputParser()
 
 
 def limiter_of(rate: float) -> InMemoryRateLimiter:
@@ -137,9 +144,10 @@ def main(cluster: Cluster) -> None:
             the prompts of a worker that died to another one; after `TRIES` of them it yields `died`.
     """
     arguments = _arguments()
+    paid = not arguments.offline and bool(os.environ.get("PROMPTRUN_API_KEY"))
     try:
         with clear_ending(FileError, StoppedError), answering(arguments):
-            _run(cluster, arguments)
+            _run(cluster, arguments, paid=paid and not arguments.yes)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on with the rest", file=sys.stderr)
         sys.exit(INTERRUPTED)
@@ -149,7 +157,8 @@ def _arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = command_line()
     parser.add_argument("--prompts", type=Path, help="a text file, one prompt a line (default: made-up prompts)")
-    parser.add_argument("--count", type=_positive(int), default=10_000, help="made-up prompts (default: %(default)s)")
+    parser.add_argument("--count", type=_positive(int), default=UNASKED, help="made-up prompts (default: %(default)s)")
+    parser.add_argument("--yes", action="store_true", help="do not ask before many prompts cost money")
     parser.add_argument("--out", default="answers.jsonl", help="the answers (default: %(default)s); found ones stay")
     parser.add_argument("--workers", type=_positive(int), default=2, help="worker processes (default: %(default)s)")
     parser.add_argument("--at-once", type=_positive(int), default=16, help="calls at a time in each worker (16)")
@@ -176,11 +185,13 @@ def _positive(number: type[int | float]) -> Callable[[str], float]:
     return read
 
 
-def _run(cluster: Cluster, arguments: argparse.Namespace) -> None:
+def _run(cluster: Cluster, arguments: argparse.Namespace, *, paid: bool) -> None:
     prompts = _prompts(arguments)
     with JsonLines(arguments.out, BEGINS) as lines:
         done = _done(lines, prompts)
         waiting = [prompt for prompt in enumerate(prompts) if prompt[0] not in done]
+        if paid and len(waiting) > UNASKED:
+            _confirm([text for _, text in waiting])
         try:
             failures = _ask_all(cluster, arguments, waiting, lines, done) if waiting else []
         except (FileError, StoppedError) as error:
@@ -189,6 +200,30 @@ def _run(cluster: Cluster, arguments: argparse.Namespace) -> None:
     say(_tally(done, prompts, lines), anyhow=True)
     if failures:
         raise StoppedError(f"{len(failures)} failed, the first with: {failures[0]}; the same command asks them again")
+
+
+def _confirm(prompts: list[str]) -> None:
+    """Ask before many prompts cost money.
+
+    Raises:
+        StoppedError: The answer is no, or nobody can answer.
+    """
+    question = f"{len(prompts):,} prompts to {MODEL} cost {_estimate(prompts)}"
+    if not sys.stdin.isatty():
+        raise StoppedError(f"{question}: add --yes to ask them")
+    if input(f"{question}. Ask them? [y/N] ").strip().lower() not in {"y", "yes"}:
+        raise StoppedError("nothing was asked")
+
+
+def _estimate(prompts: list[str]) -> str:
+    """Estimate a cost from the length of some prompts, and answers of one sentence."""
+    some = prompts[:100]
+    model = ChatPromptrun(model=MODEL)
+    sent = sum(map(model.get_num_tokens, some)) * len(prompts) // len(some)
+    received = TOKENS_OF_AN_ANSWER * len(prompts)
+    usage = {"input_tokens": sent, "output_tokens": received, "total_tokens": sent + received}
+    dollars = message_cost(AIMessage("", usage_metadata=usage), MODEL).usd
+    return f"about ${dollars:,.2f}" if dollars is not None else "an unknown amount"
 
 
 def _tally(done: set[int], prompts: list[str], lines: JsonLines) -> str:

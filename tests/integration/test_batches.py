@@ -1,7 +1,7 @@
 """Batches on a cluster: each prompt is answered once, whatever is killed, cut off, refused or full meanwhile."""
 
 import importlib
-import itertools
+import io
 import json
 import os
 import pickle
@@ -58,8 +58,8 @@ class Ended(NamedTuple):
 def run(batches, promptrun_server, monkeypatch, capsys, tmp_path):
     """Run a batch program without a cluster."""
 
-    def run(*arguments, cluster=no_cluster, out=tmp_path / "answers.jsonl"):
-        monkeypatch.setattr(sys, "argv", ["batch.py", "--out", str(out), *map(str, arguments)])
+    def run(*arguments, cluster=no_cluster, out=tmp_path / "answers.jsonl", yes=("--yes",)):
+        monkeypatch.setattr(sys, "argv", ["batch.py", "--out", str(out), *yes, *map(str, arguments)])
         error = None
         try:
             batches.main(cluster)
@@ -94,7 +94,7 @@ def prompt(number):
 # what each run does
 
 
-def test_each_prompt_is_answered_once_with_a_progress_bar(run, file, promptrun_server):
+def test_batch_prompt_is_answered_once_with_a_progress_bar(run, file, promptrun_server):
     ended = run("--count", 40)
     assert ended.error is None
     assert ended.out == f"40 of 40 answers are in {file}\n"
@@ -104,23 +104,14 @@ def test_each_prompt_is_answered_once_with_a_progress_bar(run, file, promptrun_s
     assert sorted(asked(promptrun_server)) == sorted(map(prompt, range(40)))
 
 
-def test_the_prompts_may_come_from_a_file(run, file, tmp_path):
-    prompts = tmp_path / "prompts.txt"
-    prompts.write_text("Name a star.\nName a \N{OWL}.\n", "utf-8")
-    assert run("--prompts", prompts).error is None
-    assert {line["id"]: line["prompt"] for line in lines(file)} == {0: "Name a star.", 1: "Name a \N{OWL}."}
-
-
-def test_each_line_of_a_file_is_one_prompt_whatever_it_holds_and_a_byte_order_mark_is_none_of_it(
-    run, promptrun_server, tmp_path
-):
+def test_batch_line_of_a_file_is_one_prompt(run, promptrun_server, tmp_path):
     prompts = tmp_path / "prompts.txt"
     prompts.write_bytes("Name a\u2028star.\r\nName an\f\x85owl.\nBye.".encode("utf-8-sig"))
     assert run("--prompts", prompts).error is None
     assert set(asked(promptrun_server)) == {"Name a\u2028star.", "Name an\f\x85owl.", "Bye."}
 
 
-def test_the_same_command_asks_only_for_the_rest_wherever_the_last_line_was_torn(run, file, promptrun_server):
+def test_batch_torn_output_asks_only_for_the_rest(run, file, promptrun_server):
     run("--count", 3)
     whole = file.read_bytes()
     for cut in [*range(0, len(whole), 23), len(whole) - 1, len(whole)]:
@@ -131,7 +122,7 @@ def test_the_same_command_asks_only_for_the_rest_wherever_the_last_line_was_torn
         assert len(promptrun_server.requests) == 3 - (whole[:cut] + b"\n").count(b"}\n")
 
 
-def test_an_outcome_that_comes_twice_is_written_once(run, file):
+def test_batch_outcome_that_comes_twice_is_written_once(run, file):
     @contextmanager
     def stuttering(asker, workers):
         yield lambda groups: (outcomes for group in groups for outcomes in [asker.ask(group)] * 2)
@@ -141,7 +132,7 @@ def test_an_outcome_that_comes_twice_is_written_once(run, file):
 
 
 @pytest.mark.parametrize("limit", ["shared", "worker"])
-def test_a_rate_is_kept(run, promptrun_server, limit):
+def test_batch_rate_is_kept(run, promptrun_server, limit):
     began = time.time()
     assert run("--count", 30, "--rate", 40, "--at-once", 5, "--limit", limit).error is None
     assert max(request.time for request in promptrun_server.requests) - began >= 30 / 40 - 0.05
@@ -150,7 +141,7 @@ def test_a_rate_is_kept(run, promptrun_server, limit):
 # what goes wrong at the model
 
 
-def test_failed_prompts_do_not_stop_the_others_and_the_same_command_asks_them_again(run, file, promptrun_server):
+def test_batch_failed_prompt_does_not_stop_the_others(run, file, promptrun_server):
     refused = Fault(status=400, body={"error": "This prompt is not allowed."})
     promptrun_server.queue(Reply("Yes.", times=4), refused, Reply("Yes.", times=3), refused)
     ended = run("--count", 10, "--at-once", 1)
@@ -162,7 +153,7 @@ def test_failed_prompts_do_not_stop_the_others_and_the_same_command_asks_them_ag
     assert ids(file) == list(range(10))
 
 
-def test_an_expired_key_stops_the_run_at_once_and_nothing_is_lost(run, file, promptrun_server):
+def test_batch_expired_key_stops_at_once_and_loses_nothing(run, file, promptrun_server):
     expired = Fault(status=401, body={"error": "The API key has expired."}, times=100)
     promptrun_server.queue(Reply("Yes.", times=8), expired)
     ended = run("--count", 100, "--at-once", 4)
@@ -174,27 +165,7 @@ def test_an_expired_key_stops_the_run_at_once_and_nothing_is_lost(run, file, pro
     assert ids(file) == list(range(100))
 
 
-def test_answers_that_come_with_or_after_a_hopeless_error_are_kept(run, file, promptrun_server):
-    """Here the groups of two workers are under way when the key expires in the middle of the first."""
-    expired = Fault(status=401, body={"error": "The API key has expired."})
-    promptrun_server.queue("Yes.", expired, Reply("Yes.", times=100))
-
-    @contextmanager
-    def two_ahead(asker, workers):
-        def spread(groups):
-            under_way = [asker.ask(group) for group in itertools.islice(groups, 2)]
-            yield from under_way
-            yield from map(asker.ask, groups)
-
-        yield spread
-
-    ended = run("--count", 40, "--at-once", 4, cluster=two_ahead)
-    assert ended.error.startswith("error: The API key has expired.")
-    assert len(promptrun_server.requests) == 8
-    assert len(ids(file)) == 7
-
-
-def test_a_lost_connection_stops_the_run_when_it_lasts_and_nothing_is_lost(run, file, promptrun_server):
+def test_batch_lost_connection_that_lasts_stops_and_loses_nothing(run, file, promptrun_server):
     promptrun_server.queue(Reply("Yes.", times=30), Fault(cut=True, times=1000))
     ended = run("--count", 200, "--at-once", 30)
     assert ended.error.startswith("error: 30 prompts in a row failed, the last with: ")
@@ -205,7 +176,7 @@ def test_a_lost_connection_stops_the_run_when_it_lasts_and_nothing_is_lost(run, 
     assert ids(file) == list(range(200))
 
 
-def test_ctrl_c_keeps_what_is_there(run, file):
+def test_batch_ctrl_c_keeps_what_is_there(run, file):
     @contextmanager
     def interrupted(asker, workers):
         def spread(groups):
@@ -223,7 +194,7 @@ def test_ctrl_c_keeps_what_is_there(run, file):
 # what goes wrong on this machine
 
 
-def test_a_full_disk_is_a_clear_message(run, file, promptrun_server):
+def test_batch_full_disk_is_one_line(run, file, promptrun_server):
     file.symlink_to("/dev/full")
     assert run("--count", 50).error == (
         f"error: cannot write to {file}: No space left on device. "
@@ -246,7 +217,7 @@ with JsonLines(sys.argv[1], '{') as lines:
 """
 
 
-def test_a_line_that_did_not_fit_on_the_disk_leaves_nothing_behind(file):
+def test_batch_line_that_did_not_fit_leaves_nothing_behind(file):
     command = [sys.executable, "-c", FILL, file]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=WAIT, check=False)
     number = int(re.fullmatch(rf"(\d+): cannot write to {file}: File too large\n", done.stderr)[1])
@@ -254,7 +225,7 @@ def test_a_line_that_did_not_fit_on_the_disk_leaves_nothing_behind(file):
     assert len(file.read_bytes()) > 980
 
 
-def test_two_runs_do_not_share_a_file(run, batches, file):
+def test_batch_file_is_for_one_run_at_a_time(run, batches, file):
     with batches.JsonLines(file, ""):
         assert run("--count", 3).error == f"error: {file} is in use by another run of this program"
 
@@ -274,7 +245,7 @@ def test_two_runs_do_not_share_a_file(run, batches, file):
         (b'{"id": 999, "prompt": "Hello"}\n', "{} holds answers to other prompts: name another file"),
     ],
 )
-def test_a_file_of_something_else_is_left_alone(run, file, promptrun_server, content, problem):
+def test_batch_file_of_something_else_is_left_alone(run, file, promptrun_server, content, problem):
     file.write_bytes(content)
     assert run("--count", 3).error == f"error: {problem.format(file)}"
     assert file.read_bytes() == content
@@ -290,36 +261,12 @@ def test_a_file_of_something_else_is_left_alone(run, file, promptrun_server, con
         (b"Name a star.\n  \nName an owl.\n", "{}, line 2: there is no prompt"),
     ],
 )
-def test_prompts_that_cannot_be_used_are_a_clear_message(run, tmp_path, file, content, problem):
+def test_batch_unusable_prompts_are_one_line(run, tmp_path, file, content, problem):
     prompts = tmp_path / "prompts.txt"
     if content is not None:
         prompts.write_bytes(content)
     assert run("--prompts", prompts).error == f"error: {problem.format(prompts)}"
     assert not file.exists()
-
-
-@pytest.mark.parametrize("arguments", [("--count", "0"), ("--rate", "nan"), ("--rate", "-1"), ("--workers", "many")])
-def test_numbers_that_make_no_sense_are_refused(run, arguments):
-    ended = run(*arguments)
-    assert ended.error == 2
-    assert f"argument {arguments[0]}: invalid positive" in ended.err
-
-
-def test_a_folder_is_no_file_for_answers(run, tmp_path):
-    folder = tmp_path / "answers"
-    folder.mkdir()
-    assert run("--count", 3, out=folder).error == f"error: cannot open {folder}: Is a directory"
-
-
-def test_a_pipe_is_no_file_for_answers(run, file):
-    os.mkfifo(file)
-    assert run("--count", 3).error == f"error: {file} is a pipe, which keeps nothing: name a file"
-
-
-def test_a_folder_that_is_not_there_is_a_clear_message_and_is_not_made(run, tmp_path):
-    file = tmp_path / "anwsers" / "answers.jsonl"
-    assert run("--count", 3, out=file).error == f"error: there is no folder {file.parent}"
-    assert not file.parent.exists()
 
 
 # workers that die
@@ -341,7 +288,7 @@ class Cluster:
         return self._batches.died(group) if set(self.given[-1]) & set(self._deadly) else asker.ask(group)
 
 
-def test_a_prompt_that_kills_its_workers_fails_alone_and_last_and_the_same_command_asks_it_again(run, batches, file):
+def test_batch_prompt_that_kills_its_workers_fails_alone(run, batches, file):
     cluster = Cluster(batches, 4)
     ended = run("--count", 9, "--at-once", 3, cluster=cluster)
     assert ended.out == f"8 of 9 answers are in {file}\n"
@@ -354,14 +301,36 @@ def test_a_prompt_that_kills_its_workers_fails_alone_and_last_and_the_same_comma
     assert ids(file) == list(range(9))
 
 
-def test_workers_that_all_die_stop_the_run(run, batches):
+def test_batch_workers_that_all_die_stop_the_run(run, batches):
     cluster = Cluster(batches, *range(1000))
     ended = run("--count", 1000, "--at-once", 2, cluster=cluster)
     assert ended.error.startswith("error: 30 prompts in a row failed, the last with: each worker that was asked")
     assert len(cluster.given) == 30
 
 
-def test_an_address_that_cannot_be_is_a_clear_message(run, monkeypatch):
+@pytest.mark.parametrize("arguments", [("--count", "0"), ("--rate", "nan"), ("--rate", "-1"), ("--workers", "many")])
+def test_batch_senseless_number_is_refused(run, arguments):
+    ended = run(*arguments)
+    assert ended.error == 2
+    assert f"argument {arguments[0]}: invalid positive" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (Path.mkdir, "cannot open {}: Is a directory"),
+        (os.mkfifo, "{} is a pipe, which keeps nothing: name a file"),
+        (lambda file: file.parent.rmdir(), "there is no folder {0.parent}"),
+    ],
+)
+def test_batch_impossible_output_is_one_line(run, tmp_path, make, problem):
+    out = tmp_path / "folder" / "answers"
+    out.parent.mkdir()
+    make(out)
+    assert run("--count", 3, out=out).error == f"error: {problem.format(out)}"
+
+
+def test_batch_impossible_address_is_one_line(run, monkeypatch):
     monkeypatch.setenv("PROMPTRUN_BASE_URL", "nonsense")
     assert re.match(r"error: base_url: .* PROMPTRUN_BASE_URL", run("--count", 3).error)
 
@@ -387,7 +356,7 @@ def start(promptrun_server, file):
 
     def run(*command, stdout=subprocess.PIPE):
         process = subprocess.Popen(
-            [sys.executable, *command, "--out", file],
+            [sys.executable, *command, "--yes", "--out", file],
             env=environment(),
             stdout=stdout,
             stderr=subprocess.PIPE,
@@ -403,7 +372,7 @@ def start(promptrun_server, file):
         process.communicate()
 
 
-def test_a_killed_program_loses_nothing_and_goes_on_where_it_was(start, run, promptrun_server, file):
+def test_batch_killed_program_loses_nothing(start, run, promptrun_server, file):
     promptrun_server.queue(Reply("Yes.", times=100), Fault(delay=threading.Event(), times=100))
     first = start("-c", WITHOUT_CLUSTER, "--count", "200")
     promptrun_server.wait_until(lambda: len(promptrun_server.requests) == 112, WAIT)
@@ -418,7 +387,7 @@ def test_a_killed_program_loses_nothing_and_goes_on_where_it_was(start, run, pro
     assert len(promptrun_server.requests) == 104
 
 
-def test_where_nothing_can_be_shown_the_answers_are_kept_and_that_is_said(start, file):
+def test_batch_full_stdout_keeps_the_answers(start, file):
     with Path("/dev/full").open("wb") as full:
         program = start("-c", WITHOUT_CLUSTER, "--count", "3", stdout=full)
     _, on_stderr = program.communicate(timeout=WAIT)
@@ -430,12 +399,36 @@ def test_where_nothing_can_be_shown_the_answers_are_kept_and_that_is_said(start,
     assert ids(file) == [0, 1, 2]
 
 
-def test_offline_it_needs_no_key_and_asks_10_000_prompts_unless_told_otherwise(run, file, promptrun_server):
-    ended = run("--offline", "--count", 5)
+def test_batch_offline_asks_20_prompts_of_the_stand_in(run, file, promptrun_server):
+    ended = run("--offline")
     assert ended.err.startswith("offline: a stand-in server at ")
-    assert ids(file) == list(range(5))
+    assert ids(file) == list(range(20))
     assert promptrun_server.requests == []
-    assert re.search(r"--count COUNT\s+made-up prompts \(default: 10000\)", run("--help").out)
+
+
+class Keyboard(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("keyboard", "arguments", "error", "asked"),
+    [
+        (io.StringIO(), ["--count", 21], "cost about $0.01: add --yes to ask them", 0),
+        (io.StringIO(), ["--count", 20], None, 20),
+        (io.StringIO(), ["--count", 21, "--yes"], None, 21),
+        (Keyboard("y\n"), ["--count", 21], None, 21),
+        (Keyboard("\n"), ["--count", 21], "nothing was asked", 0),
+    ],
+)
+def test_batch_with_a_key_asks_before_more_than_20_prompts(
+    run, promptrun_server, monkeypatch, keyboard, arguments, error, asked
+):
+    monkeypatch.setattr(sys, "stdin", keyboard)
+    ended = run(*arguments, yes=())
+    assert (error or "") in (ended.error or "")
+    assert (ended.error is None) == (error is None)
+    assert len(promptrun_server.requests) == asked
 
 
 # on a real cluster
@@ -453,7 +446,7 @@ def callers(program, port):
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
-def test_on_a_cluster_a_killed_worker_loses_nothing_and_repeats_nothing(name, start, promptrun_server, file):
+def test_batch_on_a_cluster_killed_worker_loses_nothing(name, start, promptrun_server, file):
     pytest.importorskip(CLUSTERS[name])
     worker_dies = threading.Event()
     promptrun_server.queue(Fault(delay=worker_dies, times=32))
@@ -480,7 +473,7 @@ def test_on_a_cluster_a_killed_worker_loses_nothing_and_repeats_nothing(name, st
     assert len({request.connection for request in promptrun_server.requests}) <= 48
 
 
-def test_ctrl_c_while_a_dask_cluster_comes_up_ends_it_all_without_a_traceback(start):
+def test_batch_ctrl_c_while_a_dask_cluster_starts_ends_it_all(start):
     """As a terminal sends it: to the program and to the processes that it started."""
     pytest.importorskip("distributed")
     psutil = pytest.importorskip("psutil")
@@ -497,18 +490,6 @@ def test_ctrl_c_while_a_dask_cluster_comes_up_ends_it_all_without_a_traceback(st
     assert "Traceback" not in on_stderr
     _, left = psutil.wait_procs(begun, WAIT)
     assert left == []
-
-
-@pytest.mark.parametrize("name", CLUSTERS)
-def test_where_a_part_of_a_cluster_is_missing_its_package_is_named_and_the_pip_that_it_takes(name, tmp_path):
-    package = CLUSTERS[name]
-    (tmp_path / package).mkdir()
-    (tmp_path / package / "__init__.py").write_text(f"import {package}.parts")
-    there = environment() | {"PYTHONPATH": str(tmp_path)}
-    command = [sys.executable, EXAMPLES / name]
-    done = subprocess.run(command, env=there, capture_output=True, text=True, timeout=WAIT, check=False)
-    how = f"use `uv run examples/{name}`, or `pip install --group apps --editable .` first (pip 25.1 or newer)"
-    assert (done.returncode, done.stderr) == (1, f"error: {package} is not installed: {how}\n")
 
 
 DEADLY = """
@@ -531,9 +512,7 @@ batches.main({cluster})
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
-def test_on_a_cluster_a_prompt_that_kills_four_workers_fails_and_the_others_come_through(
-    name, start, monkeypatch, file, tmp_path
-):
+def test_batch_on_a_cluster_prompt_that_kills_four_workers_fails_alone(name, start, monkeypatch, file, tmp_path):
     pytest.importorskip(CLUSTERS[name])
     module = name.removesuffix(".py")
     deaths = tmp_path / "deaths"
