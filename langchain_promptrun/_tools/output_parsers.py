@@ -1,8 +1,7 @@
-"""Parsers that read one object from a model's answer: from a tool call, or from JSON text.
+"""Parse one object from an answer: from a tool call, or from JSON text.
 
-A parser returns the object or raises an error that says what was wrong with the answer; it returns None only for a
-turn in which the model called one of the caller's own tools. While an answer is streamed it yields what can be read
-so far, and raises at the end if the whole is no good. This module must not know how the answer was asked for.
+A parser returns the object or raises an error that says what was wrong; it returns None only for a turn in which the
+model called one of the caller's own tools. From a stream it yields what can be read so far.
 """
 
 from __future__ import annotations
@@ -41,10 +40,11 @@ _ROOTS: dict[str, type | tuple[type, ...]] = {
     "value": (dict, list, str, int, float),
 }
 
+_FILTERED = "content_filter"
 # Chat Completions reference, `finish_reason`: the values that explain an answer that cannot be read.
 _ENDINGS = {
     "length": ' It was cut at max_tokens (finish_reason "length"): raise max_tokens or ask for less.',
-    "content_filter": ' The content filter cut it (finish_reason "content_filter").',
+    _FILTERED: ' The content filter cut it (finish_reason "content_filter").',
 }
 
 
@@ -70,78 +70,50 @@ class ObjectParser(BaseTransformOutputParser[Any]):
 
     @override
     def parse(self, text: str) -> Any:
-        """Read the object from an answer that is only text.
-
-        Args:
-            text: The answer.
-
-        Returns:
-            The object.
-
-        Raises:
-            OutputParserException: The text holds no such object.
-        """
+        """Read the object from an answer that is only text."""
         return self.read(AIMessage(text))
 
     @override
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        """Read the object from the first of the answers.
-
-        Args:
-            result: What the model answered.
-            partial: Whether the answer may be unfinished; then nothing is raised and None means "not yet".
-
-        Returns:
-            The object.
-
-        Raises:
-            OutputParserException: The answer holds no such object.
-            PromptrunRefusalError: The model refused.
-        """
+        """Read the object from the first of the answers; with `partial` None means "not yet"."""
         message = getattr(result[0], "message", None)
         if not isinstance(message, AIMessage):
             message = AIMessage(result[0].text)
         return self.glimpse(message) if partial else self.read(message)
 
     def read(self, message: AIMessage) -> Any:
-        """Read the object from a whole answer.
-
-        Args:
-            message: The answer.
-
-        Returns:
-            The object, or None for a turn of tool calls where they are allowed.
+        """Read the object from a whole answer; None for a turn of tool calls where they are allowed.
 
         Raises:
             OutputParserException: The answer holds no such object; the text says why.
-            PromptrunRefusalError: The model refused.
+            PromptrunRefusalError: The model refused, or a content filter stopped the answer.
         """
-        refusal = message.additional_kwargs.get("refusal")
-        if refusal:
-            raise PromptrunRefusalError(str(refusal))
+        if refusal := message.additional_kwargs.get("refusal"):
+            raise PromptrunRefusalError(str(refusal), raw_message=message)
         if self.may_call_tools and message.tool_calls:
             return None
+        try:
+            return self._object(message)
+        except OutputParserException as error:
+            if message.response_metadata.get("finish_reason") == _FILTERED:
+                raise PromptrunRefusalError(str(error), raw_message=message) from error
+            raise
+
+    def glimpse(self, message: AIMessage) -> Any:
+        """Read what an unfinished answer already holds: a valid object or value; None where there is none yet."""
+        # Half an object may upset a class's own validators in any way; `read` raises what is really wrong.
+        with suppress(Exception):
+            value = self._partial_value(message)
+            return None if value is None else self._build(value)
+        return None
+
+    def _object(self, message: AIMessage) -> Any:
         value = self._value(message)
         try:
             return self._build(value)
         except ValueError as error:
             reason = f"The answer does not fit {self.target.__name__}: {error}"
             raise _failure(message, reason, json.dumps(value, ensure_ascii=False)) from error
-
-    def glimpse(self, message: AIMessage) -> Any:
-        """Read what an unfinished answer already holds.
-
-        Args:
-            message: The answer so far.
-
-        Returns:
-            A partial value, or a valid object of the pydantic class; None where there is neither yet.
-        """
-        # Half an object may upset a class's own validators in any way; `read` raises what is really wrong.
-        with suppress(Exception):
-            value = self._partial_value(message)
-            return None if value is None else self._build(value)
-        return None
 
     @abstractmethod
     def _value(self, message: AIMessage) -> Any:

@@ -1,7 +1,4 @@
-"""Structured output: what is bound to the model for a schema, and which parser reads the answer.
-
-`plan` decides, `assemble` puts the chain together. Pure: this module never calls a model and reads no answer itself.
-"""
+"""Decide what is bound to a model for structured output, and which parser reads the answer."""
 
 from __future__ import annotations
 
@@ -70,23 +67,19 @@ def plan(
         method: "function_calling" (a tool that the model has to call), "json_schema" (`response_format` with the
             schema) or "json_mode" (`response_format` without it: the prompt must describe the object).
         include_raw: Whether the chain returns `raw`, `parsed` and `parsing_error` instead of raising.
-        strict: Whether the model must keep exactly to the schema; None: not said. Not with "json_mode".
+        strict: Whether the model must keep exactly to the schema. Not with "json_mode".
         tools: Tools that the model may call instead of answering; not with "function_calling". Where the answer
             calls one, `parsed` is None with `include_raw`; without it that is an error.
         tool_choice: With "function_calling" instead of forcing the schema's tool: some models accept only "auto".
         **kwargs: Bound to the model as they are.
 
-    Returns:
-        The plan, for `assemble`.
-
     Raises:
-        ValueError: An unknown method, a schema that is missing or cannot be converted, or arguments that the method
-            cannot honour.
+        ValueError: An unknown method, a schema that cannot be sent, or arguments that the method cannot honour.
     """
     request = _Request(schema, strict, tools or (), tool_choice, include_raw, kwargs)
     ask = _METHODS.get(method)
     if ask is None:
-        raise ValueError(f"method must be one of {', '.join(map(repr, _METHODS))}, not {method!r}.")
+        raise ValueError(f"`method` must be one of {', '.join(map(repr, _METHODS))}, not {method!r}.")
     if schema is None and method != "json_mode":
         raise ValueError(f"method {method!r} needs a schema; only 'json_mode' works without one.")
     arguments, parser = ask(request)
@@ -95,16 +88,7 @@ def plan(
 
 
 def assemble(bound: Runnable[Any, Any], planned: Plan) -> Runnable[Any, Any]:
-    """Chain a model to the parser of a plan.
-
-    Args:
-        bound: The model with `planned.arguments` bound to it.
-        planned: The plan.
-
-    Returns:
-        A Runnable that returns the object; with `include_raw` a dict of `raw` (the message), `parsed` (the object,
-        None after an error) and `parsing_error` (the exception, None without one).
-    """
+    """Chain a model, with the plan's arguments bound to it, to the parser of the plan."""
     if not planned.include_raw:
         return bound | planned.parser
     parse = _ParseRaw(parser=planned.parser)

@@ -47,12 +47,19 @@ class Reasoning:
 
     Args:
         count: Is told the size of what is kept until the end of the message.
+        think_tags: Whether text between `<think>` and `</think>` is reasoning.
+
+    Attributes:
+        reads_text: Whether the text of the message has to pass through `split`.
     """
 
-    __slots__ = ("_count", "_fields", "_kept", "_opaque", "_plain", "_single")
+    __slots__ = ("_count", "_fields", "_kept", "_opaque", "_plain", "_single", "_tagged", "_tags", "reads_text")
 
-    def __init__(self, count: Callable[[int], None] = _uncounted) -> None:
+    def __init__(self, count: Callable[[int], None] = _uncounted, *, think_tags: bool = False) -> None:
         self._count = count
+        self._tags = THINK_TAGS if think_tags else THOUGHT
+        self._tagged = TaggedText("think" if think_tags else "thought")
+        self.reads_text = think_tags
         self._fields: dict[str, None] = {}
         self._kept: dict[str, _Entries] = {}
         self._single: set[str] = set()
@@ -87,9 +94,27 @@ class Reasoning:
             self._fields["thinking"] = None
         return "" if self._plain else text
 
-    def note(self, field: str) -> None:
-        """Note that text came as reasoning of the spelling `thought` or `think_tags`."""
-        self._fields[field] = None
+    def split(self, text: str, *, marked: bool = False) -> list[tuple[bool, str]]:
+        """Split a piece of the message's text; return its parts, and whether each is reasoning.
+
+        Args:
+            text: The piece.
+            marked: Gemini says that the piece is a thought.
+        """
+        if marked:
+            self.reads_text = True
+        if not self.reads_text:
+            return [(False, text)]
+        return self._noted(self._tagged.take(text, marked=marked))
+
+    def end_of_text(self) -> list[tuple[bool, str]]:
+        """Return what `split` held back."""
+        return self._noted(self._tagged.end())
+
+    def _noted(self, parts: list[tuple[bool, str]]) -> list[tuple[bool, str]]:
+        if any(is_reasoning for is_reasoning, _ in parts):
+            self._fields[self._tags] = None
+        return parts
 
     @property
     def field(self) -> str | list[str] | None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from functools import reduce
+from operator import add
 
 import httpx
+import pytest
 from langchain_core.messages import HumanMessage
 
 from langchain_promptrun import ChatPromptrun
@@ -42,3 +46,87 @@ def parts_of(*blocks, kind=HumanMessage, **fields):
 
 def text(value):
     return {"type": "text", "text": value}
+
+
+STYLES = ("invoke", "invoke answered by a stream", "stream", "astream", "events", "aevents")
+each_style = pytest.mark.parametrize("style", STYLES)
+
+
+def document(message, finish_reason="stop", **facts):
+    """A whole answer."""
+    choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish_reason}
+    return {"id": "chatcmpl-1", "model": "vendor/name", "choices": [choice], **facts}
+
+
+def event_stream(deltas, finish_reason="stop", **facts):
+    """The same as a stream."""
+    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in [{"role": "assistant"}, *deltas]]
+    choices.append({"index": 0, "delta": {}, "finish_reason": finish_reason})
+    documents = [{"id": "chatcmpl-1", "model": "vendor/name", "choices": [choice], **facts} for choice in choices]
+    return "".join(f"data: {json.dumps(entry)}\n\n" for entry in documents) + "data: [DONE]\n\n"
+
+
+class Conversation:
+    """Two turns with a model: the answers of the server are given, and the requests are kept."""
+
+    def __init__(self, message, deltas=None, **facts):
+        self.whole = document(message, **facts)
+        self.streamed = event_stream([message] if deltas is None else deltas, **facts)
+        self.requests = []
+
+    def ask(self, style, *history, tools=(), **fields):
+        """The answer in a style."""
+        handler = httpx.MockTransport(lambda request: self._answer(style, request))
+        clients = {
+            "http_client": httpx.Client(transport=handler),
+            "http_async_client": httpx.AsyncClient(transport=handler),
+        }
+        model = ChatPromptrun(**{"model": "vendor/name", "api_key": "key", "max_retries": 0} | clients | fields)
+        model = model.bind_tools(tools) if tools else model
+        return getattr(self, f"_{style.split()[0]}")(model, list(history) or [HumanMessage("Hello")])
+
+    def turn(self, answer, *results, **fields):
+        """The turn that an answer becomes in the next request."""
+        self.ask("invoke", HumanMessage("Hello"), answer, *results, HumanMessage("Go on."), **fields)
+        return strictly_parsed(self.requests[-1])["messages"][1]
+
+    def _answer(self, style, request):
+        self.requests.append(request.content)
+        if style == "invoke":
+            return httpx.Response(200, json=self.whole)
+        return httpx.Response(200, text=self.streamed, headers={"content-type": "text/event-stream"})
+
+    def _invoke(self, model, history):
+        return model.invoke(history)
+
+    def _stream(self, model, history):
+        return reduce(add, model.stream(history))
+
+    def _astream(self, model, history):
+        async def collect():
+            return reduce(add, [chunk async for chunk in model.astream(history)])
+
+        return asyncio.run(collect())
+
+    def _events(self, model, history):
+        return model.stream_events(history, version="v3").output
+
+    def _aevents(self, model, history):
+        async def collect():
+            return await (await model.astream_events(history, version="v3")).output
+
+        return asyncio.run(collect())
+
+
+def strictly_parsed(body):
+    """JSON as a strict server reads it."""
+
+    def refuse(constant):
+        raise ValueError(constant)
+
+    return json.loads(body.decode("utf-8"), parse_constant=refuse)
+
+
+def reasoning_of(message):
+    """The reasoning that a message shows."""
+    return "".join(block.get("reasoning", "") for block in message.content_blocks if block["type"] == "reasoning")

@@ -245,7 +245,7 @@ def test_an_answer_without_text_is_an_error_that_says_what_came(message, reason)
 
 @pytest.mark.parametrize(
     ("finish_reason", "hint"),
-    [("length", "cut at max_tokens"), ("content_filter", "content filter cut it"), ("stop", None), (None, None)],
+    [("length", "cut at max_tokens"), ("stop", None), (None, None)],
 )
 def test_an_error_says_that_the_answer_was_cut_where_it_was(finish_reason, hint):
     ending = {"response_metadata": {"finish_reason": finish_reason}}
@@ -268,12 +268,19 @@ def test_a_whole_object_is_returned_even_if_the_answer_was_cut_after_it():
 @pytest.mark.parametrize("parser", [JsonParser(), JsonParser(may_call_tools=True), ToolCallParser(tool_name="Joke")])
 async def test_a_refusal_is_its_own_error_with_the_models_words(parser):
     message = AIMessage("I can't.", additional_kwargs={"refusal": "I can't."})
-    with pytest.raises(PromptrunRefusalError, match=r"I can't\."):
+    with pytest.raises(PromptrunRefusalError, match=r"I can't\.") as caught:
         parser.invoke(message)
+    assert caught.value.raw_message is message
     with pytest.raises(PromptrunRefusalError):
         await parser.ainvoke(message)
     with pytest.raises(PromptrunRefusalError):
         list(parser.transform(iter([message])))
+
+
+def test_an_answer_that_a_filter_stopped_is_a_refusal_that_says_so():
+    message = AIMessage(OBJECT[:9], response_metadata={"finish_reason": "content_filter"})
+    with pytest.raises(PromptrunRefusalError, match="content filter cut it"):
+        JsonParser().read(message)
 
 
 def test_an_empty_refusal_is_none():
