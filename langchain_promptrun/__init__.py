@@ -10,6 +10,7 @@ from langchain_promptrun import _moved
 from langchain_promptrun._version import __version__
 
 if TYPE_CHECKING:
+    from langchain_promptrun._provider import register_provider
     from langchain_promptrun._spend.budget import Budget
     from langchain_promptrun._spend.costs import CostCallbackHandler, Costs, track_costs
     from langchain_promptrun._spend.prices import Cost, message_cost
@@ -45,6 +46,7 @@ _MODULES = {
     **dict.fromkeys(("Cost", "message_cost"), "_spend.prices"),
     **dict.fromkeys(("CostCallbackHandler", "Costs", "track_costs"), "_spend.costs"),
     "Budget": "_spend.budget",
+    "register_provider": "_provider",
 }
 
 __all__ = [
@@ -76,6 +78,7 @@ __all__ = [
     "PromptrunTimeoutError",
     "__version__",
     "message_cost",
+    "register_provider",
     "track_costs",
 ]
 

@@ -19,7 +19,7 @@ def with_llm_output(result: ChatResult) -> ChatResult:
     facts = message.response_metadata
     output = {key: facts[key] for key in ("model_name", "model_provider", "id") if key in facts}
     if usage := message.usage_metadata:
-        output["token_usage"] = {name: usage[key] for name, key in _USAGE.items()}
+        output["token_usage"] = facts.get("token_usage", {}) | {name: usage[key] for name, key in _USAGE.items()}
     result.llm_output = output
     return result
 
@@ -31,6 +31,6 @@ def combined(outputs: Iterable[dict[str, Any] | None]) -> dict[str, Any]:
         return dict(known[0])
     usage: Counter[str] = Counter()
     for output in known:
-        usage.update(output.get("token_usage", {}))
+        usage.update({name: output.get("token_usage", {}).get(name, 0) for name in _USAGE})
     facts = {key: output[key] for output in known for key in ("model_name", "model_provider") if key in output}
     return facts | {"token_usage": dict(usage)} if known else {}
