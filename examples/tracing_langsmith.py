@@ -11,35 +11,17 @@ from __future__ import annotations
 import json
 import os
 from http import HTTPStatus
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import requests
-from langchain_core.tracers import LangChainTracer
 from langsmith import Client
 from promptrun_or_offline import run
 
 from langchain_promptrun import ChatPromptrun
+from langchain_promptrun.tracing import CostTracer
 
 if TYPE_CHECKING:
-    from langchain_core.tracers.schemas import Run
-
     from langchain_promptrun.testing import PromptrunServer
-
-
-class CostTracer(LangChainTracer):
-    """Adds the cost that Promptrun names to the usage of a model's run, where LangSmith looks for it.
-
-    `AIMessage.usage_metadata` itself holds whole numbers only, so the cost comes in `response_metadata`.
-    """
-
-    def _on_llm_end(self, run: Run) -> None:
-        for generation in chain.from_iterable((run.outputs or {}).get("generations", ())):
-            fields = generation.get("message", {}).get("kwargs", {})
-            if "cost" in fields.get("response_metadata", {}):
-                usage = fields.get("usage_metadata") or {}
-                fields["usage_metadata"] = {**usage, "total_cost": fields["response_metadata"]["cost"]}
-        super()._on_llm_end(run)
 
 
 class Shelf(requests.Session):
@@ -68,7 +50,7 @@ def client_and_shelf() -> tuple[Client, Shelf]:
     return client, shelf
 
 
-def ask(tracer: LangChainTracer) -> str:
+def ask(tracer: CostTracer) -> str:
     """Ask something with overrides of the model's settings, all of which the trace shows."""
     model = ChatPromptrun(model="anthropic/claude-haiku-4.5", temperature=0.2, max_tokens=200)
     return model.invoke("Name a star.", {"callbacks": [tracer]}, temperature=0.9, stop=["Betelgeuse"]).text

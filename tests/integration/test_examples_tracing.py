@@ -8,6 +8,7 @@ import pytest
 import langchain_promptrun
 from langchain_promptrun import ChatPromptrun, PromptrunRateLimitError
 from langchain_promptrun.testing import Fault, Reply
+from langchain_promptrun.tracing import CostTracer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -32,7 +33,7 @@ def langsmith(example):
 @pytest.fixture
 def tracer_and_shelf(langsmith):
     client, shelf = langsmith.client_and_shelf()
-    return langsmith.CostTracer(client=client), shelf
+    return CostTracer(client=client), shelf
 
 
 def test_a_run_names_provider_model_and_settings_as_the_call_set_them(langsmith, tracer_and_shelf, promptrun_server):
