@@ -1,14 +1,20 @@
-"""Requests for managed prompts, sent on the background thread over the transport that models use."""
+"""Requests for managed prompts, and the one background thread of a process that sends them."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
 import inspect
+import os
+import threading
 import weakref
+from collections import defaultdict
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from typing_extensions import override
 
 from langchain_promptrun.errors import PromptrunError, PromptrunNotFoundError
 from langchain_promptrun.prompts.record import EventStreamReader, RecordReader
@@ -22,6 +28,14 @@ if TYPE_CHECKING:
     from langchain_promptrun._http.request import Request
     from langchain_promptrun._http.transport import Transport
     from langchain_promptrun.prompts.record import PromptRecord
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+THREAD = "promptrun-prompt"
+_HELPER = f"{THREAD}-helper"
+_REQUESTS_AT_ONCE = 64
+"""Most requests on their way to one address."""
 
 _NOT_FOUND = "Check the project id, and that its prompt has this tag or version."
 _OTHER_LOOP = (
@@ -53,6 +67,108 @@ def is_async(function: Callable[..., object]) -> bool:
     while isinstance(function, partial):
         function = function.func
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+class DaemonThreads(ThreadPoolExecutor):
+    """Runs each job in a daemon thread of its own, for which the interpreter does not wait.
+
+    The look-up of a host name can hang, and nothing can stop it.
+    """
+
+    @override
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+        future.set_running_or_notify_cancel()
+        job = partial(fn, *args, **kwargs)
+        threading.Thread(target=_work, args=(future, job), name=_HELPER, daemon=True).start()
+        return future
+
+    @override
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Return at once."""
+
+
+def _work(future: Future[T], job: Callable[[], T]) -> None:
+    with (caught := Caught(BaseException)):
+        future.set_result(job())
+    if caught.error is not None:
+        future.set_exception(caught.error)
+
+
+class BackgroundLoop:
+    """An event loop on a daemon thread; both end with the last reference to this object.
+
+    Attributes:
+        threads: Runs what blocks.
+        limits: Limit of the requests on their way, by address.
+        streams: Open streams of pushed changes.
+    """
+
+    def __init__(self) -> None:
+        self.streams: weakref.WeakValueDictionary[object, Any] = weakref.WeakValueDictionary()
+        self.loop = loop = asyncio.new_event_loop()
+        self.threads = DaemonThreads()
+        loop.set_default_executor(self.threads)
+        self.limits: defaultdict[str, asyncio.Semaphore] = defaultdict(partial(asyncio.Semaphore, _REQUESTS_AT_ONCE))
+        stop = asyncio.Event()
+        self._thread = threading.Thread(target=_run_until, args=(loop, stop), name=THREAD, daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:
+            loop.close()
+            raise
+        self.ending = weakref.finalize(self, loop.call_soon_threadsafe, stop.set)
+        self.ending.atexit = False
+
+    def is_running_here(self) -> bool:
+        """Return whether the caller is on the loop's thread."""
+        return threading.current_thread() is self._thread
+
+    def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine on the loop, in a copy of the current context."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+
+def _run_until(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(stop.wait())
+
+
+class Process:
+    """The background loop of this process, and what a fork resets."""
+
+    def __init__(self) -> None:
+        self.refreshers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._inherited: list[object] = []
+        self._reset()
+        # Windows cannot fork
+        getattr(os, "register_at_fork", lambda **_: None)(after_in_child=self._forked)
+
+    def _reset(self) -> None:
+        # a lock that the same thread may take again: what is collected may begin or end a loop at any time
+        self.lock = threading.RLock()
+        self._loop: Callable[[], BackgroundLoop | None] = lambda: None
+
+    def loop(self) -> BackgroundLoop:
+        """Return the background loop, started where there is none."""
+        with self.lock:
+            if (found := self._loop()) is None:
+                found = BackgroundLoop()
+                self._loop = weakref.ref(found)
+            return found
+
+    def _forked(self) -> None:
+        if (inherited := self._loop()) is not None:
+            # to end or collect the loop would stir the parent's, with which it shares its selector
+            for held in (inherited, *inherited.streams.values()):
+                held.ending.detach()
+                self._inherited.append(held)
+        self._reset()
+        for refresher in tuple(self.refreshers):
+            refresher.reset()
+
+
+PROCESS = Process()
 
 
 class Callbacks:

@@ -22,7 +22,6 @@ from langchain_promptrun.prompts.record import PromptRecord
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
 
-    from langchain_promptrun.prompts.prompt import PromptrunPrompt
 
 M = TypeVar("M", bound=ChatPromptrun)
 
@@ -77,7 +76,7 @@ class FollowingModel(Runnable[LanguageModelInput, AIMessage]):
         overrides: Fields of the model that win over the prompt's.
     """
 
-    def __init__(self, prompt: PromptrunPrompt, overrides: Mapping[str, Any]) -> None:
+    def __init__(self, prompt: Any, overrides: Mapping[str, Any]) -> None:
         self.name = "PromptrunModel"
         self._prompt = prompt
         self._overrides = dict(overrides)
@@ -123,7 +122,7 @@ class FollowingModel(Runnable[LanguageModelInput, AIMessage]):
                 yield chunk
 
 
-def make_model(kind: type[M], prompt: PromptrunPrompt, record: PromptRecord, overrides: Mapping[str, Any]) -> M:
+def make_model(kind: type[M], prompt: Any, record: PromptRecord, overrides: Mapping[str, Any]) -> M:
     """Return the model that a record names, reached as the prompt is; overrides win over both."""
     connection = ConnectionFields.model_fields.keys() & prompt.model_fields_set
     fields: dict[str, Any] = {name: getattr(prompt, name) for name in connection}

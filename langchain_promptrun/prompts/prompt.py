@@ -35,20 +35,18 @@ from langchain_promptrun._http.transport import Transport, TransportSettings
 from langchain_promptrun._tracing import PROJECT, TAG, VERSION, name_ancestors, traced
 from langchain_promptrun.chat_models import ChatPromptrun
 from langchain_promptrun.prompts.cache import LONGEST_POLL, SHORTEST_POLL, Freshness, IdentityKey, PromptCache
-from langchain_promptrun.prompts.fetch import Callbacks, Caught, PromptSource, is_async
+from langchain_promptrun.prompts.fetch import PROCESS, BackgroundLoop, Callbacks, Caught, PromptSource, is_async
 from langchain_promptrun.prompts.model import FollowingModel, M, ManagedPromptValue, Origin, check_overrides, make_model
-from langchain_promptrun.prompts.push import PromptStream, shared_stream
+from langchain_promptrun.prompts.push import PromptStream
 from langchain_promptrun.prompts.record import (
     FALLBACK_VERSION,
     PromptChange,
-    PromptModel,
     PromptProject,
     PromptRecord,
 )
-from langchain_promptrun.prompts.refresh import BackgroundLoop, Entry, Hold, Refresher
+from langchain_promptrun.prompts.refresh import Entry, Hold, Refresher
 from langchain_promptrun.prompts.storage import RecordFile
 from langchain_promptrun.prompts.template import (
-    PromptrunMissingVariableError,
     find_odd_names,
     read_conversation,
     refuse_unfilled,
@@ -58,15 +56,6 @@ from langchain_promptrun.prompts.template import (
 if TYPE_CHECKING:
     from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
     from pydantic.functional_validators import ModelWrapValidatorHandler
-
-__all__ = [
-    "PromptChange",
-    "PromptModel",
-    "PromptProject",
-    "PromptRecord",
-    "PromptrunMissingVariableError",
-    "PromptrunPrompt",
-]
 
 OnChange = Callable[[PromptRecord, PromptRecord], object]
 
@@ -117,10 +106,6 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     The managed text becomes the system message (with `role="user"`: a human message), and the conversation under
     `messages` follows it. Nothing is fetched before the first call.
 
-    Setup:
-        Install `langchain-promptrun` and set the environment variable `PROMPTRUN_API_KEY`. The project's id is in
-        Promptrun's dashboard.
-
     Instantiate:
         ```python
         from langchain_promptrun import ChatPromptrun, PromptrunPrompt
@@ -143,26 +128,17 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     Variables are `{{name}}`, also with blanks around the name; `{{user.email}}` walks into mappings, dataclasses and
     pydantic models. All other braces are text, and so are the braces in values.
 
-    For `refresh` seconds after it was fetched the text is served without a request. After that it is still served at
-    once, while one request, for all threads and event loops together, fetches a new one on a background thread. While
-    Promptrun cannot be reached the last good text is served, with one warning a minute; where there is none, that of
-    `cache_dir`, and then `fallback`. A wrong key, project or tag is an error at the first fetch; later it is a warning,
-    and the last good text is served. Copies, as `partial` and `configurable_fields` make them, share what was fetched,
-    where they ask for the same in the same way. What runs in the background ends with the prompt and its copies, or
-    with `close`.
+    A fetched text is served for `refresh` seconds without a request, and after them at once, while one request fetches
+    the next on a background thread. Where Promptrun cannot be reached, the last good text is served. Copies, as
+    `partial` and `configurable_fields` make them, share what was fetched. What runs in the background ends with the
+    prompt and its copies, or with `close`.
 
-    All fields are keywords. Fields of the connection are those of `ChatPromptrun`. An async function for `api_key` is
+    All fields are keywords; those of the connection are those of `ChatPromptrun`. An async function for `api_key` is
     awaited on the background thread's event loop. An `http_client` is used on a worker thread. An `http_async_client`
     is used on the background thread's event loop, so nothing else may use it.
     """
 
-    model_config = ConfigDict(
-        arbitrary_types_allowed=True,
-        defer_build=False,
-        extra="forbid",
-        populate_by_name=True,
-        protected_namespaces=(),
-    )
+    model_config = ConfigDict(defer_build=False)
 
     keyword_advice: ClassVar[str] = "Values of the text's variables go into invoke, or into partial_variables."
 
@@ -190,10 +166,9 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     """Seconds for which a fetched text counts as current. After them it is still served, while a new one is fetched."""
 
     cache_dir: Annotated[str | None, BeforeValidator(_path_text)] = None
-    """Folder for the last good prompts, so that a process starts while Promptrun is down; `~` is your home.
+    """Folder for the last good prompts, for processes that start while Promptrun is down, hangs or fails (429, 5xx).
 
-    It is used where Promptrun cannot be reached, does not answer within `timeout`, limits the rate or fails (429, 5xx).
-    A wrong key, project or tag is an error at the first fetch; later, when a good text is known, a warning.
+    `~` is your home. A wrong key, project or tag is an error at the first fetch; later, with a good text, a warning.
     """
 
     updates: Literal["poll", "push", "auto"] = "poll"
@@ -255,8 +230,6 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     @classmethod
     def _take_chosen(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         return checked_fields(cls, values, handler)
-
-    # What is known without a request.
 
     @property
     def label(self) -> str:
@@ -321,12 +294,8 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     def OutputType(self) -> Any:
         return ChatPromptValue
 
-    # The record and its changes.
-
     def pull(self) -> PromptRecord:
-        """Return the current record: text, version, message, time of the update, project, model, temperature.
-
-        It is fetched as for a call: at most once in `refresh` seconds.
+        """Return the current record, fetched as for a call: at most once in `refresh` seconds.
 
         Raises:
             PromptrunError: The prompt does not exist, or cannot be fetched.
@@ -346,11 +315,10 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
             interval: Seconds between two requests, in place of `refresh`: 5 at least and 30 days at most. Default 5.
 
         Raises:
-            ValueError: The interval is too short or too long.
             PromptrunError: The first fetch failed. Later failures are logged, and the prompt is fetched again.
         """
         seconds, hold = _interval(interval), self._held_entry()
-        return self._watch(hold, hold.entry.refresher.watch(seconds, hold.stop))
+        return self._watch(hold, hold.entry.refresher.watch(seconds, hold))
 
     def _watch(self, _hold: Hold, changes: Iterator[PromptChange]) -> Iterator[PromptChange]:
         # the frame holds the prompt, whose end would be the end of watching
@@ -359,26 +327,15 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     def awatch(self, interval: float | None = None) -> AsyncIterator[PromptChange]:
         """Async version of `watch`."""
         seconds, hold = _interval(interval), self._held_entry()
-        return self._awatch(hold, seconds, hold.stop)
+        return self._awatch(hold, seconds)
 
-    async def _awatch(self, hold: Hold, interval: float, stop: Any) -> AsyncIterator[PromptChange]:
-        async with aclosing(hold.entry.refresher.awatch(interval, stop)) as changes:
+    async def _awatch(self, hold: Hold, interval: float) -> AsyncIterator[PromptChange]:
+        async with aclosing(hold.entry.refresher.awatch(interval, hold)) as changes:
             async for change in changes:
                 yield change
 
-    # Messages.
-
     def format_messages(self, /, **values: Any) -> list[BaseMessage]:
-        """Return the messages, with values in the place of variables. Traces do not show it.
-
-        Args:
-            values: Values of the variables, and `messages`.
-
-        Raises:
-            PromptrunMissingVariableError: A variable has no value.
-            PromptrunError: The prompt cannot be fetched.
-            TypeError: `messages` holds something else than a conversation.
-        """
+        """Return the messages for values of the variables, and of `messages`. Traces do not show it."""
         return self._messages(self.pull(), values)
 
     async def aformat_messages(self, /, **values: Any) -> list[BaseMessage]:
@@ -394,11 +351,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         return self._value(await self.apull(), values)
 
     def partial(self, /, **values: Any) -> Self:
-        """Return a copy that has these values already; it shares what was fetched.
-
-        Args:
-            values: Values of variables; a function is called each time.
-        """
+        """Return a copy that has these values already; a function among them is called each time."""
         return self.model_copy(update={"partial_variables": {**self.partial_variables, **values}})
 
     @override
@@ -470,8 +423,6 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         facts = {PROJECT: self.project_id, TAG: None if tag is None else str(tag), VERSION: version}
         return {name: fact for name, fact in facts.items() if fact is not None}
 
-    # The model that the prompt was written for.
-
     @overload
     def chat_model(self, *, follow_model: Literal[False] = False, **overrides: Any) -> ChatPromptrun: ...
     @overload
@@ -512,14 +463,13 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
             return FollowingModel(self, overrides)
         return make_model(ChatPromptrun, self, await self.apull(), overrides)
 
-    # The connection, copies and pickles.
-
     @override
     def close(self) -> None:
         """Release the shared connections, and end all watching and refreshing. The next call starts again."""
         if (hold := self._private().get("_hold")) is not None:
-            hold.close()
-        super().close()
+            hold.end()
+            hold.entry.transport.close()
+            self._private().pop("_hold", None)
 
     @override
     async def aclose(self) -> None:
@@ -622,9 +572,11 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         falls_back = self.updates == "auto"
 
         def open_stream(background: BackgroundLoop) -> PromptStream:
-            return shared_stream(
-                key, lambda: PromptStream(background, source, request, callbacks, falls_back=falls_back)
-            )
+            with PROCESS.lock:
+                if (stream := background.streams.get(key)) is None:
+                    stream = PromptStream(background, source, request, callbacks, falls_back=falls_back)
+                    background.streams[key] = stream
+                return stream
 
         return open_stream
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-import os
 import random
 import threading
 import weakref
@@ -18,15 +17,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
 from langchain_promptrun.errors import PromptrunError, PromptrunTimeoutError
-from langchain_promptrun.prompts.fetch import Caught
+from langchain_promptrun.prompts.fetch import BackgroundLoop, Callbacks, Caught, PromptSource
 from langchain_promptrun.prompts.record import NotAnEventStreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Hashable
-    from concurrent.futures import Future
-
     from langchain_promptrun._http.request import Request
-    from langchain_promptrun.prompts.fetch import Callbacks, PromptSource
     from langchain_promptrun.prompts.record import PromptRecord
 
 RECONNECT = 5.0
@@ -41,13 +36,6 @@ _NO_SUCH_ROUTE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
 logger = logging.getLogger("langchain_promptrun")
 
 
-class Background(Protocol):
-    """The thread that streams run on."""
-
-    def start(self, work: Coroutine[Any, Any, None]) -> Future[None]:
-        """Run a coroutine."""
-
-
 class Subscriber(Protocol):
     """A cache that takes pushed records."""
 
@@ -56,31 +44,6 @@ class Subscriber(Protocol):
 
     def lose(self, problem: BaseException | None) -> None:
         """Take note that the server pushes no longer, and warn of the problem."""
-
-
-class _Channel:
-    """State of a stream, which its task and its holders share."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.subscribers: weakref.WeakSet[Any] = weakref.WeakSet()
-        self.record: PromptRecord | None = None
-        self.arrived = 0
-
-    def publish(self, record: PromptRecord) -> None:
-        with self.lock:
-            self.record = record
-            self.arrived += 1
-            subscribers = tuple(self.subscribers)
-        for subscriber in subscribers:
-            subscriber.receive(record)
-
-    def lose(self, problem: BaseException | None) -> None:
-        with self.lock:
-            self.record = None
-            subscribers = tuple(self.subscribers)
-        for subscriber in subscribers:
-            subscriber.lose(problem)
 
 
 class PromptStream:
@@ -95,42 +58,50 @@ class PromptStream:
     """
 
     def __init__(
-        self, background: Background, source: PromptSource, request: Request, callbacks: Callbacks, *, falls_back: bool
+        self,
+        background: BackgroundLoop,
+        source: PromptSource,
+        request: Request,
+        callbacks: Callbacks,
+        *,
+        falls_back: bool,
     ) -> None:
-        self._channel = _Channel()
-        self._held = (background, callbacks)
         request = dataclasses.replace(request, timeouts=request.timeouts._replace(read=STALL_LIMIT), max_retries=0)
-        following = background.start(_Follower(self._channel, source, request, falls_back=falls_back).follow())
-        self.ending = weakref.finalize(self, following.cancel)
+        self._reader = _StreamReader(source, request, falls_back=falls_back)
+        self._held = (background, callbacks)
+        self.ending = weakref.finalize(self, background.start(self._reader.run()).cancel)
         self.ending.atexit = False
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Pass records on, and the current one at once where it is known."""
-        with self._channel.lock:
-            self._channel.subscribers.add(subscriber)
-            record = self._channel.record
+        with self._reader.lock:
+            self._reader.subscribers.add(subscriber)
+            record = self._reader.record
         if record is not None:
             subscriber.receive(record)
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """Pass on no more records."""
-        with self._channel.lock:
-            self._channel.subscribers.discard(subscriber)
+        with self._reader.lock:
+            self._reader.subscribers.discard(subscriber)
 
 
-class _Follower:
-    """Reads a stream, again and again."""
+class _StreamReader:
+    """Reads a stream, again and again; it does not know who holds the stream."""
 
-    def __init__(self, channel: _Channel, source: PromptSource, request: Request, *, falls_back: bool) -> None:
-        self._channel = channel
+    def __init__(self, source: PromptSource, request: Request, *, falls_back: bool) -> None:
+        self.lock = threading.RLock()
+        self.subscribers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.record: PromptRecord | None = None
         self._source = source
         self._request = request
         self._falls_back = falls_back
         self._jitter = random.random
         self._failures = 0
+        self._arrived = 0
         self._catching_up: asyncio.Task[None] | None = None
 
-    async def follow(self) -> None:
+    async def run(self) -> None:
         """Keep the stream open, with pauses after failures."""
         while True:
             error = await self._read()
@@ -148,12 +119,12 @@ class _Follower:
             with caught:
                 async with aclosing(self._source.stream(self._request, self._opened)) as records:
                     async for record in records:
-                        self._channel.publish(record)
+                        self._publish(record)
         finally:
             if self._catching_up is not None:
                 self._catching_up.cancel()
-            # what is worth a warning: the stream could not be opened for the third time
-            self._channel.lose(caught.error if self._failures >= _PATIENT_FAILURES else None)
+            for subscriber in self._publish_to(None):
+                subscriber.lose(caught.error if self._failures >= _PATIENT_FAILURES else None)
         return caught.error
 
     def _opened(self) -> None:
@@ -162,15 +133,25 @@ class _Follower:
 
     async def _catch_up(self) -> None:
         """Fetch what changed before the stream was open, unless the stream tells."""
-        failures, arrived = 0, self._channel.arrived
-        while self._channel.arrived == arrived:
+        failures, arrived = 0, self._arrived
+        while self._arrived == arrived:
             with Caught():
                 record = await self._source.fetch()
-                if self._channel.arrived == arrived:
-                    self._channel.publish(record)
+                if self._arrived == arrived:
+                    self._publish(record)
                 return
             failures += 1
             await asyncio.sleep(pause(failures, None, self._jitter()))
+
+    def _publish(self, record: PromptRecord) -> None:
+        self._arrived += 1
+        for subscriber in self._publish_to(record):
+            subscriber.receive(record)
+
+    def _publish_to(self, record: PromptRecord | None) -> tuple[Subscriber, ...]:
+        with self.lock:
+            self.record = record
+            return tuple(self.subscribers)
 
 
 def pause(failures: int, error: BaseException | None, jitter: float) -> float:
@@ -186,38 +167,3 @@ def pause(failures: int, error: BaseException | None, jitter: float) -> float:
     grown = min(RECONNECT * 2.0 ** max(failures - 1, 0), LONGEST_RECONNECT) * (0.75 + jitter / 2)
     asked_for = error.retry_after if isinstance(error, PromptrunError) else None
     return max(grown, min(asked_for or 0.0, LONGEST_RECONNECT))
-
-
-class _Process:
-    """The streams of this process."""
-
-    def __init__(self) -> None:
-        self._inherited: list[PromptStream] = []
-        self._reset()
-
-    def _reset(self) -> None:
-        self._lock = threading.RLock()
-        self._streams: weakref.WeakValueDictionary[Hashable, PromptStream] = weakref.WeakValueDictionary()
-
-    def stream(self, key: Hashable, make: Callable[[], PromptStream]) -> PromptStream:
-        with self._lock:
-            if (found := self._streams.get(key)) is None:
-                found = self._streams[key] = make()
-            return found
-
-    def forked(self) -> None:
-        """Leave the parent's streams alone."""
-        for stream in list(self._streams.values()):
-            stream.ending.detach()
-            self._inherited.append(stream)
-        self._reset()
-
-
-_process = _Process()
-# Windows cannot fork
-getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_process.forked)
-
-
-def shared_stream(key: Hashable, make: Callable[[], PromptStream]) -> PromptStream:
-    """Return the stream of this process for equal keys."""
-    return _process.stream(key, make)

@@ -1,4 +1,4 @@
-"""What GET /prompt answers with: the record of one version of a managed prompt, and the reader of its bytes. Pure.
+"""Records of managed prompts, and parsers of the responses that hold them.
 
 The fields are those of Promptrun's page "Prompt API" and of the types of Promptrun's Node SDK; what else comes is kept.
 """
@@ -59,73 +59,61 @@ def _optional(kind: type[_Wire]) -> frozenset[str]:
 
 
 class PromptProject(_Wire):
-    """The project that a prompt belongs to."""
+    """The project that a prompt belongs to: its UUID, and its name in the dashboard."""
 
     id: str
-    """UUID of the project."""
-
     name: str | None = None
-    """Its name in the dashboard."""
 
 
 class PromptModel(_Wire):
-    """The model that a prompt was written for."""
+    """The model that a prompt was written for.
+
+    Attributes:
+        model: Id to call, `vendor/name`.
+        name: Name in the dashboard.
+        provider: Vendor.
+        icon: Icon in the dashboard.
+    """
 
     model: str | None = None
-    """Id to call, `vendor/name`."""
-
     name: str | None = None
-    """Name in the dashboard."""
-
     provider: str | None = None
-    """Vendor."""
-
     icon: str | None = None
-    """Icon in the dashboard."""
 
 
 class PromptRecord(_Wire):
     """One version of a managed prompt, as Promptrun tells it.
 
-    Fields that are not known here are kept in `model_extra`. So are values that are not what they should be: of these
-    the field is None. Only text and version must be right.
+    Unknown fields are kept in `model_extra`. So are values of a wrong type: of these the field is None. Only text and
+    version must be right.
+
+    Attributes:
+        prompt: The text, with `{{name}}` for variables.
+        version: Version as the server tells it, number or text; 0 is the `fallback` text.
+        version_message: What the author said about the version.
+        updated_at: When the version was last changed.
+        created_at: When the version was made.
+        tag: Tag under which the version was found.
+        project: The project.
+        model: The model that the prompt was written for.
+        temperature: Temperature to call the model with.
+        id: Id of the version.
+        user: Who made the version.
+        inputs: Variables that the playground defined.
     """
 
     prompt: str
-    """The text, with `{{name}}` for variables."""
-
     version: int | str
-    """Version as the server tells it, number or text; 0 is the `fallback` text."""
-
     version_message: str | None = None
-    """What the author said about the version."""
-
     updated_at: datetime | None = None
-    """When the version was last changed."""
-
     created_at: datetime | None = None
-    """When the version was made."""
-
     tag: str | None = None
-    """Tag under which the version was found."""
-
     project: PromptProject | None = None
-    """The project."""
-
     model: PromptModel | None = None
-    """The model that the prompt was written for."""
-
     temperature: float | None = None
-    """Temperature to call the model with."""
-
     id: str | None = None
-    """Id of the version."""
-
     user: Any = None
-    """Who made the version."""
-
     inputs: Any = None
-    """Variables that the playground defined."""
 
     @field_validator("model", mode="before")
     @classmethod
@@ -139,7 +127,7 @@ class PromptRecord(_Wire):
 
     @property
     def is_fallback(self) -> bool:
-        """Whether this is the text of last resort, and not Promptrun's."""
+        """Whether this is the text of last resort."""
         return self.version == FALLBACK_VERSION
 
     def differs(self, other: PromptRecord) -> bool:

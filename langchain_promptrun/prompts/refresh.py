@@ -6,136 +6,32 @@ import asyncio
 import copy
 import logging
 import math
-import os
 import threading
 import weakref
 from collections import defaultdict, deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeVar
-
-from typing_extensions import override
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_promptrun.errors import PromptrunError
 from langchain_promptrun.prompts.cache import may_pass
-from langchain_promptrun.prompts.fetch import Caught
+from langchain_promptrun.prompts.fetch import PROCESS, Caught
 from langchain_promptrun.prompts.record import PromptChange
 from langchain_promptrun.prompts.template import find_odd_names
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 
     from langchain_promptrun._http.transport import Transport
     from langchain_promptrun.prompts.cache import Freshness
-    from langchain_promptrun.prompts.fetch import Callbacks, PromptSource
+    from langchain_promptrun.prompts.fetch import BackgroundLoop, Callbacks, PromptSource
     from langchain_promptrun.prompts.push import PromptStream
     from langchain_promptrun.prompts.record import PromptRecord
     from langchain_promptrun.prompts.storage import RecordFile
 
-T = TypeVar("T")
-P = ParamSpec("P")
-
-THREAD = "promptrun-prompt"
-_HELPER = f"{THREAD}-helper"
-_REQUESTS_AT_ONCE = 64
-"""Most requests on their way to one address."""
-
 logger = logging.getLogger("langchain_promptrun")
-
-
-class DaemonThreads(ThreadPoolExecutor):
-    """Runs each job in a daemon thread of its own, for which the interpreter does not wait.
-
-    The look-up of a host name can hang, and nothing can stop it.
-    """
-
-    @override
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        future: Future[T] = Future()
-        future.set_running_or_notify_cancel()
-        job = partial(fn, *args, **kwargs)
-        threading.Thread(target=_work, args=(future, job), name=_HELPER, daemon=True).start()
-        return future
-
-    @override
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Return at once."""
-
-
-def _work(future: Future[T], job: Callable[[], T]) -> None:
-    with (caught := Caught(BaseException)):
-        future.set_result(job())
-    if caught.error is not None:
-        future.set_exception(caught.error)
-
-
-class BackgroundLoop:
-    """An event loop on a daemon thread; both end with the last reference to this object."""
-
-    def __init__(self) -> None:
-        self.loop = loop = asyncio.new_event_loop()
-        self.threads = DaemonThreads()
-        loop.set_default_executor(self.threads)
-        self.limits: defaultdict[str, asyncio.Semaphore] = defaultdict(partial(asyncio.Semaphore, _REQUESTS_AT_ONCE))
-        stop = asyncio.Event()
-        self._thread = threading.Thread(target=_run_until, args=(loop, stop), name=THREAD, daemon=True)
-        try:
-            self._thread.start()
-        except RuntimeError:
-            loop.close()
-            raise
-        self.ending = weakref.finalize(self, loop.call_soon_threadsafe, stop.set)
-        self.ending.atexit = False
-
-    def is_running_here(self) -> bool:
-        """Return whether the caller is on the loop's thread."""
-        return threading.current_thread() is self._thread
-
-    def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Run a coroutine on the loop, in a copy of the current context."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop)
-
-
-def _run_until(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        runner.run(stop.wait())
-
-
-class _Process:
-    """The background loop of this process, and the refreshers that a fork resets."""
-
-    def __init__(self) -> None:
-        self.refreshers: weakref.WeakSet[Refresher] = weakref.WeakSet()
-        self._inherited: list[BackgroundLoop] = []
-        self._reset()
-
-    def _reset(self) -> None:
-        self._lock = threading.RLock()
-        self._loop: Callable[[], BackgroundLoop | None] = lambda: None
-
-    def loop(self) -> BackgroundLoop:
-        with self._lock:
-            if (found := self._loop()) is None:
-                found = BackgroundLoop()
-                self._loop = weakref.ref(found)
-            return found
-
-    def forked(self) -> None:
-        if (inherited := self._loop()) is not None:
-            # to end or collect the loop would stir the parent's, with which it shares its selector
-            inherited.ending.detach()
-            self._inherited.append(inherited)
-        self._reset()
-        for refresher in tuple(self.refreshers):
-            refresher.reset()
-
-
-class Stop:
-    """Whether watching ended."""
-
-    is_set = False
 
 
 class Outcome(NamedTuple):
@@ -183,7 +79,7 @@ class Refresher:
         self._fallback = fallback
         self._reported: set[int | str] = set()
         self.reset()
-        _process.refreshers.add(self)
+        PROCESS.refreshers.add(self)
 
     def reset(self) -> None:
         """Forget what is on its way; after a fork the threads are the parent's."""
@@ -191,7 +87,7 @@ class Refresher:
         self._lock = threading.RLock()
         self._pending: Pending | None = None
         self._running: set[Future[Any]] = set()
-        self._wakers: set[Waker] = set()
+        self._wakers: set[ThreadWaker | TaskWaker] = set()
         self._untold: deque[PromptChange] = deque()
         self._is_telling = False
         self._background: BackgroundLoop | None = None
@@ -261,13 +157,13 @@ class Refresher:
     # Requests.
 
     def request(
-        self, *, context: Context | None = None, interval: float | None = None, stop: Stop | None = None
+        self, *, context: Context | None = None, interval: float | None = None, hold: Hold | None = None
     ) -> Pending | None:
         """Return the request on its way, or begin one where the record is due."""
         with self._lock:
             if self.freshness.record is not None and self.freshness.due_in(interval) > 0:
                 return None
-            if stop is not None and stop.is_set:
+            if hold is not None and hold.is_over:
                 return None
             if (pending := self._pending) is None:
                 self._pending = pending = Future()
@@ -286,7 +182,7 @@ class Refresher:
         running.add_done_callback(partial(self._finish, pending))
 
     def _hold_background(self) -> BackgroundLoop:
-        self._background = self._background or _process.loop()
+        self._background = self._background or PROCESS.loop()
         return self._background
 
     async def _fetch(self, pending: Pending, limits: defaultdict[str, asyncio.Semaphore]) -> Outcome:
@@ -435,10 +331,10 @@ class Refresher:
                     logger.exception("`on_change` of %s failed", self._source.label)
             del on_change
 
-    def watch(self, interval: float, stop: Stop) -> Generator[PromptChange]:
-        """Yield changes as they come, fetching the record every so many seconds, until `stop` is set."""
+    def watch(self, interval: float, hold: Hold) -> Generator[PromptChange]:
+        """Yield changes as they come, fetching the record every so many seconds, until the hold is over."""
         self._subscribe()
-        watch, waker = _Watch(self, interval, stop), ThreadWaker()
+        watch, waker = _Watch(self, interval, hold), ThreadWaker()
         with self._woken(waker):
             while not watch.is_over():
                 if (change := watch.step()) is not None:
@@ -446,10 +342,10 @@ class Refresher:
                 elif not watch.is_over():
                     waker.wait(watch.pause())
 
-    async def awatch(self, interval: float, stop: Stop) -> AsyncGenerator[PromptChange]:
+    async def awatch(self, interval: float, hold: Hold) -> AsyncGenerator[PromptChange]:
         """Async version of `watch`."""
         self._subscribe()
-        watch, waker = _Watch(self, interval, stop), TaskWaker()
+        watch, waker = _Watch(self, interval, hold), TaskWaker()
         with self._woken(waker):
             while not watch.is_over():
                 if (change := watch.step()) is not None:
@@ -463,7 +359,7 @@ class Refresher:
             waker.wake()
 
     @contextmanager
-    def _woken(self, waker: Waker) -> Iterator[None]:
+    def _woken(self, waker: ThreadWaker | TaskWaker) -> Iterator[None]:
         self._wakers.add(waker)
         try:
             yield
@@ -495,31 +391,18 @@ def _stop(refresher: weakref.ref[Refresher]) -> None:
 
 
 class Hold:
-    """One prompt's hold on an entry, and the end of its watching."""
+    """One prompt's hold on an entry, until the prompt is closed."""
 
-    __slots__ = ("entry", "stop")
+    __slots__ = ("entry", "is_over")
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
-        self.stop = Stop()
+        self.is_over = False
 
     def end(self) -> None:
         """End the prompt's watching, and the requests of the prompt and its copies."""
-        stop, self.stop = self.stop, Stop()
-        stop.is_set = True
+        self.is_over = True
         self.entry.refresher.stop()
-
-    def close(self) -> None:
-        """Likewise, and release the connections."""
-        self.end()
-        self.entry.transport.close()
-
-
-class Waker(Protocol):
-    """Wakes a thread or a task that watches."""
-
-    def wake(self) -> None:
-        """End the wait, from any thread."""
 
 
 class ThreadWaker:
@@ -568,15 +451,15 @@ async def _finished(pending: Pending) -> None:
 class _Watch:
     """What one that watches has seen."""
 
-    def __init__(self, refresher: Refresher, interval: float, stop: Stop) -> None:
+    def __init__(self, refresher: Refresher, interval: float, hold: Hold) -> None:
         self._refresher = refresher
         self._interval = interval
-        self._stop = stop
+        self._hold = hold
         self._seen: PromptRecord | None = None
         self._pending: Pending | None = None
 
     def is_over(self) -> bool:
-        return self._stop.is_set or (self._seen is not None and self._refresher.freshness.is_final)
+        return self._hold.is_over or (self._seen is not None and self._refresher.freshness.is_final)
 
     def step(self) -> PromptChange | None:
         """Return a change, or see to it that one can be waited for."""
@@ -585,7 +468,7 @@ class _Watch:
         self._seen = record
         if seen is not None and record is not None and record.differs(seen):
             return PromptChange(seen, record)
-        self._pending = refresher.request(interval=self._interval, stop=self._stop)
+        self._pending = refresher.request(interval=self._interval, hold=self._hold)
         return None
 
     def pause(self) -> float | None:
@@ -594,8 +477,3 @@ class _Watch:
             return None
         seconds = self._refresher.freshness.due_in(self._interval)
         return None if seconds == math.inf else max(seconds, 0.0)
-
-
-_process = _Process()
-# Windows cannot fork
-getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_process.forked)

@@ -384,7 +384,6 @@ class TestWatching:
         assert await watching == []
         assert not wire.gate.is_set()
         wire.gate.set()
-        await until(lambda: prompt._hold.entry.refresher._pending is None)
 
     async def test_it_ends_when_a_field_is_set(self, wire, colour):
         prompt = wire.prompt(tag="prod")
