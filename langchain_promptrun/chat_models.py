@@ -304,6 +304,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
             model=request.model,
             max_event_bytes=fields.max_event_bytes,
             include_headers=fields.include_response_headers,
+            think_tags=fields.think_tags,
         )
         own_pool = not roles_of(type(self)).pool.isdisjoint(call.settings)
         transport: CallTransport = new_transport(fields) if own_pool else self._held()

@@ -261,6 +261,9 @@ class ModelFields(ConnectionFields, PromptedModel):
     True: to the model that wrote it, or one of its vendor and family. "always": to whichever model is asked.
     """
 
+    think_tags: Annotated[bool, _OF_THE_ANSWER] = False
+    """Whether text between `<think>` and `</think>` is read as reasoning."""
+
     send_names: Annotated[bool, _OF_THE_ANSWER] = True
     """Whether the names of messages are sent, where they are legal names."""
 

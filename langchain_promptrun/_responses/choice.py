@@ -13,7 +13,7 @@ from langchain_promptrun._responses.metadata import OWN_NAMES
 from langchain_promptrun._responses.tool_calls import ToolCalls
 from langchain_promptrun._wire.reasoning import FIELDS as REASONING_FIELDS
 from langchain_promptrun._wire.reasoning import PART_TYPES as REASONING_PARTS
-from langchain_promptrun._wire.reasoning import Reasoning
+from langchain_promptrun._wire.reasoning import Reasoning, is_thought
 from langchain_promptrun._wire.size_limit import Room, weight
 from langchain_promptrun._wire.text import Surrogates, cleaned
 
@@ -59,6 +59,7 @@ class Choice:
         "_audio",
         "_extras",
         "_facts",
+        "_is_thought",
         "_listed",
         "_partial",
         "_reasoning",
@@ -70,12 +71,12 @@ class Choice:
         "tool_calls",
     )
 
-    def __init__(self, seed: str = "", room: Room | None = None) -> None:
+    def __init__(self, seed: str = "", room: Room | None = None, *, think_tags: bool = False) -> None:
         room = room or Room()
         self.finish_reason: str | None = None
         self.tool_calls = ToolCalls(seed, room)
         self._room = room
-        self._reasoning = Reasoning(room.take)
+        self._reasoning = Reasoning(room.take, think_tags=think_tags)
         self._refusal: list[str] = []
         self._extras: dict[str, Any] = {}
         self._audio: dict[str, list[str]] = {}
@@ -83,6 +84,7 @@ class Choice:
         self._facts: dict[str, Any] = {}
         self._partial = bytearray()
         self._streamed = False
+        self._is_thought = False
         self._surrogates = Surrogates()
 
     @property
@@ -123,6 +125,7 @@ class Choice:
         parts: list[Part] = []
         if not REASONING_FIELDS.isdisjoint(delta) and (text := self._reasoning.take(delta, whole=whole)):
             self._add(parts, REASONING, text)
+        self._is_thought = "extra_content" in delta and is_thought(delta)
         for key, value in delta.items():
             # Nothing is said by null, "", [] and {}, but something by 0 and false.
             if value or value == 0:
@@ -142,6 +145,8 @@ class Choice:
             The last parts, and the facts of the whole message.
         """
         parts: list[Part] = []
+        for is_reasoning, piece in self._reasoning.end_of_text():
+            self._add(parts, REASONING if is_reasoning else TEXT, piece)
         for kind in (REASONING, TEXT):
             self._add(parts, kind, self._surrogates.end(kind))
         parts += [(TOOL, piece) for piece in self.tool_calls.end()]
@@ -173,23 +178,33 @@ class Choice:
             if kind == TEXT:
                 self.note_text(text)
 
+    def _add_text(self, parts: list[Part], text: str, *, marked: bool = False) -> None:
+        """Add a piece of the content, of which vendors and tags may say that it is reasoning."""
+        for is_reasoning, piece in self._reasoning.split(text, marked=marked or self._is_thought):
+            self._add(parts, REASONING if is_reasoning else TEXT, piece)
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether each piece of text has to be looked at."""
+        return self._reasoning.reads_text
+
     def _take_content(self, _key: str, value: Any, parts: list[Part]) -> None:
         if isinstance(value, str):
-            self._add(parts, TEXT, value)
+            self._add_text(parts, value)
             return
         for part in value if isinstance(value, list) else [value]:
             if isinstance(part, dict):
                 kind = part.get("type", "text")
                 self._content_parts.get(str(kind), Choice._take_unknown_part)(self, part, parts)
             elif part is not None:
-                self._add(parts, TEXT, str(part))
+                self._add_text(parts, str(part))
 
     def _take_text_part(self, part: dict[str, Any], parts: list[Part]) -> None:
         text = part.get("text")
         if not isinstance(text, str):
             self._take_unknown_part(part, parts)
             return
-        self._add(parts, TEXT, text)
+        self._add_text(parts, text, marked="extra_content" in part and is_thought(part))
         if annotations := part.get("annotations"):
             self._take_list("annotations", annotations, parts)
 

@@ -47,6 +47,7 @@ class Reader(ABC, Generic[T]):
         max_event_bytes: Size, in bytes, that one event, one line or a whole JSON body may have, and all that is kept
             of an answer until its end.
         include_headers: Whether the headers belong into the metadata.
+        think_tags: Whether text between `<think>` and `</think>` is reasoning.
 
     Attributes:
         finished: `[DONE]` was seen; nothing more is to come.
@@ -61,10 +62,12 @@ class Reader(ABC, Generic[T]):
         model: str,
         max_event_bytes: int,
         include_headers: bool = False,
+        think_tags: bool = False,
     ) -> None:
         self._status = status
         self._headers = headers
         self._model = model
+        self._think_tags = think_tags
         self._body = Body(headers, max_event_bytes)
         self._room = Room(max_event_bytes)
         self._envelope = Envelope(headers, self._room, include_headers=include_headers)
@@ -206,6 +209,8 @@ class Reader(ABC, Generic[T]):
             self._emit_text(text, items)
         else:
             self._take_parts(self._choices[0].take_delta(delta), delta, items)
+            if self._choices[0].reads_text:
+                self._quiet_choice = None
         return True
 
     def _take_parts(self, parts: list[Part], delta: Any, items: list[T], index: int = 0) -> None:
@@ -263,12 +268,14 @@ class Reader(ABC, Generic[T]):
         if known is None:
             if not _is_answer(choice):
                 return
-            known = self._choices[index] = Choice(self._envelope.seed, self._room)
+            known = self._choices[index] = Choice(self._envelope.seed, self._room, think_tags=self._think_tags)
         parts = known.take(choice)
         if choice.get("finish_reason"):
             self.content_seen += 1
         delta = choice.pop("delta", None)
-        if index == 0 and not (self._odd or any(value for key, value in choice.items() if key != "index")):
+        if index == 0 and not (
+            self._odd or known.reads_text or any(value for key, value in choice.items() if key != "index")
+        ):
             self._quiet_choice = choice
         self._take_parts(parts, delta, items, index)
 

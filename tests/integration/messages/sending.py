@@ -74,7 +74,7 @@ class Conversation:
         self.streamed = event_stream([message] if deltas is None else deltas, **facts)
         self.requests = []
 
-    def ask(self, style, *history, tools=(), **fields):
+    def ask(self, style, *history, tools=(), bound=None, **fields):
         """The answer in a style."""
         handler = httpx.MockTransport(lambda request: self._answer(style, request))
         clients = {
@@ -83,6 +83,7 @@ class Conversation:
         }
         model = ChatPromptrun(**{"model": "vendor/name", "api_key": "key", "max_retries": 0} | clients | fields)
         model = model.bind_tools(tools) if tools else model
+        model = model.bind(**bound) if bound else model
         return getattr(self, f"_{style.split()[0]}")(model, list(history) or [HumanMessage("Hello")])
 
     def turn(self, answer, *results, **fields):

@@ -1,3 +1,5 @@
+"""Estimates of tokens, offline."""
+
 from __future__ import annotations
 
 import subprocess
@@ -11,8 +13,10 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from langchain_core.tools import tool
 from pydantic import BaseModel
 
-from langchain_promptrun._tokens import MEDIA_TOKENS, count_messages, count_text
+from langchain_promptrun import ChatPromptrun
 
+MODEL = ChatPromptrun(model="vendor/name", api_key="key")
+MEDIA_TOKENS = 765
 WORDS = "word " * 100
 
 
@@ -33,54 +37,62 @@ def double(x: int) -> int:
     return 2 * x
 
 
+def count_text(text) -> int:
+    return MODEL.get_num_tokens(text)
+
+
+def count_messages(messages, tools=None) -> int:
+    return MODEL.get_num_tokens_from_messages(messages, tools)
+
+
 def of(message) -> int:
     return count_messages([message])
 
 
 @given(st.text(), st.text())
-def test_a_longer_text_never_has_fewer_tokens(text, more):
+def test_token_count_of_a_longer_text_is_never_smaller(text, more):
     assert count_text(text) <= count_text(text + more)
     assert of(HumanMessage(text)) <= of(HumanMessage(text + more))
 
 
-def test_four_bytes_are_a_token():
+def test_token_count_four_bytes_are_a_token():
     assert [count_text("a" * length) for length in (0, 1, 4, 5, 8)] == [0, 1, 1, 2, 2]
 
 
-def test_chinese_text_costs_about_a_token_a_character():
+def test_token_count_chinese_text_costs_about_a_token_a_character():
     assert count_text("天气怎么样" * 100) == 375
 
 
-def test_text_that_utf8_cannot_carry_is_counted():
+def test_token_count_text_that_utf8_cannot_carry_is_counted():
     assert count_text("\ud800") == 1
 
 
-def test_a_megabyte_is_counted_at_once():
+def test_token_count_a_megabyte_is_counted_at_once():
     text = "word " * 200_000
     start = time.process_time()
     count_text(text)
     counted = time.process_time()
     count_messages([HumanMessage(text)])
-    assert counted - start < 0.5
-    assert time.process_time() - counted < 0.5
+    assert counted - start < 2
+    assert time.process_time() - counted < 2
 
 
-def test_a_message_costs_its_text_and_its_frame():
+def test_token_count_a_message_costs_its_text_and_its_frame():
     assert of(HumanMessage("12345678")) == 2 + 4
     assert of(("user", "12345678")) == 2 + 4
 
 
-def test_counts_of_parts_of_a_conversation_add_up():
+def test_token_count_counts_of_parts_of_a_conversation_add_up():
     messages = [SystemMessage("Be brief."), HumanMessage("Hello!"), AIMessage("Hi.")]
     assert count_messages(messages) == sum(map(of, messages))
     assert count_messages([]) == 0
 
 
-def test_a_name_counts():
+def test_token_count_a_name_counts():
     assert of(HumanMessage("x", name="Alice")) == of(HumanMessage("x")) + 2 + 1
 
 
-def test_text_blocks_cost_what_their_text_costs():
+def test_token_count_text_blocks_cost_what_their_text_costs():
     blocks = [{"type": "text", "text": WORDS}, WORDS, {"type": "reasoning", "reasoning": WORDS}]
     assert of(AIMessage(blocks)) == of(AIMessage(WORDS * 3))
 
@@ -97,15 +109,15 @@ def test_text_blocks_cost_what_their_text_costs():
         {"type": "tool_result", "content": [{"type": "image", "source": {"data": "A" * 99_999}}]},
     ],
 )
-def test_a_medium_costs_a_constant_wherever_it_stands(block):
+def test_token_count_a_medium_costs_a_constant_wherever_it_stands(block):
     assert of(HumanMessage([block])) == MEDIA_TOKENS + 4
 
 
-def test_numbers_and_labels_of_a_block_cost_little():
+def test_token_count_numbers_and_labels_of_a_block_cost_little():
     assert of(HumanMessage([{"type": "other", "index": 0, "signature": "s" * 999, "value": 12}])) == 1 + 4
 
 
-def test_tool_calls_count_with_name_and_arguments_also_invalid_ones():
+def test_token_count_tool_calls_count_with_name_and_arguments_also_invalid_ones():
     plain = of(AIMessage(""))
     call = {"name": "n" * 40, "args": {"a": "x" * 40}, "id": "i" * 20}
     valid = of(AIMessage("", tool_calls=[call]))
@@ -115,18 +127,18 @@ def test_tool_calls_count_with_name_and_arguments_also_invalid_ones():
     assert of(AIMessage("", tool_calls=[{**call, "id": None}])) == valid - 5
 
 
-def test_a_tool_call_that_also_stands_in_the_content_counts_once():
+def test_token_count_a_tool_call_that_also_stands_in_the_content_counts_once():
     calls = [{"name": "f", "args": {"a": WORDS}, "id": "1"}]
     block = {"type": "tool_use", "id": "1", "name": "f", "input": {"a": WORDS}}
     assert of(AIMessage([block], tool_calls=calls)) == of(AIMessage("", tool_calls=calls))
 
 
-def test_a_tool_result_counts_with_its_call_id_and_without_its_artifact():
+def test_token_count_a_tool_result_counts_with_its_call_id_and_without_its_artifact():
     message = ToolMessage("1234", tool_call_id="abcd", artifact=WORDS)
     assert of(message) == 2 + 4
 
 
-def test_reasoning_that_is_sent_back_counts():
+def test_token_count_reasoning_that_is_sent_back_counts():
     thinking = AIMessage("", additional_kwargs={"reasoning_content": WORDS})
     assert of(thinking) == of(AIMessage("")) + count_text(WORDS)
 
@@ -134,11 +146,11 @@ def test_reasoning_that_is_sent_back_counts():
 @pytest.mark.parametrize(
     "source", [add, Weather, double, {"type": "function", "function": {"name": "f", "description": "d" * 40}}]
 )
-def test_tools_of_every_kind_count(source):
+def test_token_count_tools_of_every_kind_count(source):
     assert count_messages([HumanMessage("x")], [source]) > of(HumanMessage("x")) + 10
 
 
-def test_nothing_is_loaded_or_fetched_to_count():
+def test_token_count_nothing_is_loaded_or_fetched_to_count():
     """No tokenizer package is imported and no socket is opened."""
     script = """
 import sys
@@ -148,8 +160,9 @@ def forbid(event, args):
 sys.addaudithook(forbid)
 sys.modules["tiktoken"] = sys.modules["transformers"] = None
 from langchain_core.messages import HumanMessage
-from langchain_promptrun._tokens import count_messages, count_text
-assert count_text("hello") == 2
-assert count_messages([HumanMessage("hello")]) == 6
+from langchain_promptrun import ChatPromptrun
+model = ChatPromptrun(model="vendor/name", api_key="key")
+assert model.get_num_tokens("hello") == 2
+assert model.get_num_tokens_from_messages([HumanMessage("hello")]) == 6
 """
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -1,0 +1,472 @@
+"""Reasoning in every spelling: shown once, and sent back as it came to the model that wrote it, and to no other."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, messages_from_dict, messages_to_dict
+
+from .sending import Conversation, each_style, reasoning_of, sent, text
+
+SIGNED = {"type": "thinking", "thinking": "hm", "signature": "S"}
+REDACTED = {"type": "redacted_thinking", "data": "R"}
+SUMMARY = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]}
+MISTRAL = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+DETAIL = {"type": "reasoning.text", "text": "hm", "signature": "S", "format": "anthropic-claude-v1", "index": 0}
+MARK = {"extra_content": {"google": {"thought": True}}}
+THOUGHT = {"type": "text", "text": "<thought>hm</thought>", **MARK}
+
+
+def key(name):
+    """A text beside the content: the message, its deltas, and what goes back."""
+    return {name: "hm"}, [{name: "h"}, {name: "m"}], {name: "hm"}
+
+
+def part(block, *fragments):
+    """A part of the content."""
+    return {"content": [block]}, [{"content": [fragment]} for fragment in fragments], {"content": [block]}
+
+
+CARRIERS = {
+    "reasoning_content": key("reasoning_content"),
+    "reasoning": key("reasoning"),
+    "reasoning_text": key("reasoning_text"),
+    "cot_summary": key("cot_summary"),
+    "thinking": key("thinking"),
+    "two keys": (
+        {"reasoning_content": "hm", "reasoning": "hm"},
+        [{"reasoning_content": piece, "reasoning": piece} for piece in "hm"],
+        {"reasoning_content": "hm", "reasoning": "hm"},
+    ),
+    "Copilot": (
+        {"reasoning_text": "hm", "reasoning_opaque": "OPAQUE"},
+        [{"reasoning_text": "h", "reasoning_opaque": "OPA"}, {"reasoning_text": "m"}, {"reasoning_opaque": "QUE"}],
+        {"reasoning_text": "hm", "reasoning_opaque": "OPAQUE"},
+    ),
+    "Anthropic's part": part(
+        SIGNED,
+        {"type": "thinking", "thinking": "h"},
+        {"type": "thinking", "thinking": "m"},
+        {"type": "thinking", "thinking": "", "signature": "S"},
+    ),
+    "Mistral's part": part(MISTRAL, *[{**MISTRAL, "thinking": [text(piece)]} for piece in "hm"]),
+    "Databricks' part": part(
+        SUMMARY, *[{**SUMMARY, "summary": [{"type": "summary_text", "text": piece}]} for piece in "hm"]
+    ),
+    "Bedrock's part": part(
+        {"type": "reasoning_content", "reasoning_content": {"text": "hm", "signature": "S"}},
+        {"type": "reasoning_content", "reasoning_content": {"text": "h"}},
+        {"type": "reasoning_content", "reasoning_content": {"text": "m", "signature": "S"}},
+    ),
+    "two parts, one redacted": (
+        {"content": [SIGNED, REDACTED]},
+        [{"content": [SIGNED]}, {"content": [REDACTED]}],
+        {"content": [SIGNED, REDACTED]},
+    ),
+    "LiteLLM": (
+        {"reasoning_content": "hm", "thinking_blocks": [SIGNED, REDACTED]},
+        [
+            {"reasoning_content": "h", "thinking_blocks": [{"type": "thinking", "thinking": "h"}]},
+            {"reasoning_content": "m", "thinking_blocks": [{"type": "thinking", "thinking": "m", "signature": None}]},
+            {"thinking_blocks": [{"type": "thinking", "thinking": "", "signature": "S"}]},
+            {"thinking_blocks": [REDACTED]},
+        ],
+        {"reasoning_content": "hm", "thinking_blocks": [SIGNED, REDACTED]},
+    ),
+    "LiteLLM, blocks alone": (
+        {"thinking_blocks": [SIGNED]},
+        [
+            {"thinking_blocks": [{"type": "thinking", "thinking": "h"}]},
+            {"thinking_blocks": [{**SIGNED, "thinking": "m"}]},
+        ],
+        {"thinking_blocks": [SIGNED]},
+    ),
+    "OpenRouter": (
+        {"reasoning": "hm", "reasoning_details": [DETAIL]},
+        [
+            {"reasoning": "h", "reasoning_details": [{**DETAIL, "text": "h", "signature": None}]},
+            {"reasoning": "m", "reasoning_details": [{**DETAIL, "text": "m"}]},
+        ],
+        {"reasoning": "hm", "reasoning_details": [DETAIL]},
+    ),
+    "MiniMax, all so far": (
+        {"reasoning_details": [{"type": "reasoning.text", "text": "hmm"}]},
+        [{"reasoning_details": [{"type": "reasoning.text", "text": so_far}]} for so_far in ("h", "hm", "hmm", "hmm")],
+        {"reasoning_details": [{"type": "reasoning.text", "text": "hmm"}]},
+    ),
+    "MiniMax, all so far, with an index": (
+        {"reasoning_details": [{"type": "reasoning.text", "text": "hmm", "index": 0}]},
+        [
+            {"reasoning_details": [{"type": "reasoning.text", "text": so_far, "index": 0}]}
+            for so_far in ("h", "hm", "hmm")
+        ],
+        {"reasoning_details": [{"type": "reasoning.text", "text": "hmm", "index": 0}]},
+    ),
+    "all again at the end": (
+        {"reasoning_details": [{"type": "reasoning.text", "text": "hmm", "index": 0}]},
+        [
+            {"reasoning_details": [{"type": "reasoning.text", "text": piece, "index": 0}]}
+            for piece in ("h", "mm", "hmm")
+        ],
+        {"reasoning_details": [{"type": "reasoning.text", "text": "hmm", "index": 0}]},
+    ),
+    "stored by OpenAI": (
+        {"reasoning_details": [{**DETAIL, "id": "rs_1"}]},
+        [{"reasoning_details": [{**DETAIL, "id": "rs_1"}]}],
+        {"reasoning_details": [DETAIL]},
+    ),
+    "an object": (
+        {"reasoning": {"content": "hm", "signature": "S"}},
+        [{"reasoning": {"content": "h"}}, {"reasoning": {"content": "m", "signature": "S"}}],
+        {"reasoning": {"content": "hm", "signature": "S"}},
+    ),
+    "a list": (
+        {"reasoning": [{"type": "summary_text", "text": "hm"}]},
+        [{"reasoning": [{"type": "summary_text", "text": piece}]} for piece in "hm"],
+        {"reasoning": [{"type": "summary_text", "text": "hm"}]},
+    ),
+    "thinking as an object": (
+        {"thinking": {"content": "hm", "signature": "S"}},
+        [{"thinking": {"content": "h"}}, {"thinking": {"content": "m", "signature": "S"}}],
+        {"thinking": {"content": "hm", "signature": "S"}},
+    ),
+    "Gemini's part": (
+        {"content": [THOUGHT]},
+        [{"content": [{**THOUGHT, "text": piece}]} for piece in ("<tho", "ught>h", "m</thought>")],
+        {"content": [THOUGHT]},
+    ),
+    "Gemini's part without tags": (
+        {"content": [{**THOUGHT, "text": "hm"}]},
+        [{"content": [{**THOUGHT, "text": piece}]} for piece in "hm"],
+        {"content": [THOUGHT]},
+    ),
+}
+each_carrier = pytest.mark.parametrize(("message", "deltas", "back"), CARRIERS.values(), ids=CARRIERS)
+
+
+def with_text(message):
+    """The message with a text after its reasoning."""
+    content = message.get("content")
+    return {**message, "content": [*content, text("Hi")] if content else "Hi"}
+
+
+def back_with_text(back):
+    """What goes back, with the text."""
+    return {"role": "assistant", **with_text(back)}
+
+
+@each_style
+@each_carrier
+def test_reasoning_of_each_carrier_is_shown_once_and_goes_back_as_it_came(style, message, deltas, back):
+    conversation = Conversation(with_text(message), [*deltas, {"content": "Hi"}])
+    answer = conversation.ask(style)
+    said = "hmm" if "hmm" in json.dumps(message) else "hm"
+    assert (reasoning_of(answer), str(answer.text)) == (said, "Hi")
+    assert answer.additional_kwargs["reasoning_content"] == said
+    for copied in (answer, messages_from_dict(json.loads(json.dumps(messages_to_dict([answer]))))[0]):
+        assert conversation.turn(copied) == back_with_text(back)
+
+
+@each_carrier
+@pytest.mark.parametrize("style", ["invoke", "stream", "events"])
+def test_reasoning_of_each_carrier_goes_back_from_standard_blocks(style, message, deltas, back):
+    conversation = Conversation(with_text(message), [*deltas, {"content": "Hi"}])
+    answer = conversation.ask(style, output_version="v1")
+    assert [block["type"] for block in answer.content] == ["reasoning", "text"]
+    assert conversation.turn(answer) == back_with_text(back)
+
+
+@each_style
+def test_reasoning_that_gemini_marks_on_the_whole_delta_ends_with_its_tag(style):
+    message = {"content": "<thought>hm</thought>Hi", **MARK}
+    deltas = [
+        {"content": "<thought>h", **MARK},
+        {"content": "m"},
+        {"content": "</tho"},
+        {"content": "ught>H"},
+        {"content": "i"},
+    ]
+    conversation = Conversation(message, deltas)
+    answer = conversation.ask(style)
+    assert (reasoning_of(answer), str(answer.text)) == ("hm", "Hi")
+    assert conversation.turn(answer)["content"] == [THOUGHT, text("Hi")]
+
+
+# Who wrote it
+
+
+REASONED = {"reasoning": "hm", "reasoning_details": [DETAIL], "content": "Hi"}
+KEYS = {"reasoning", "reasoning_details"}
+
+
+def asked_then(first, then, *, answered_by=None, **fields):
+    """Which keys of reasoning go to a model after another one's answer."""
+    facts = {} if answered_by is None else {"model": answered_by}
+    conversation = Conversation(REASONED, **{"model": first} | facts)
+    answer = conversation.ask("invoke", model=first)
+    return KEYS & conversation.turn(answer, model=then, **fields).keys()
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "goes_back"),
+    [
+        ("vendor/name", "vendor/name", True),
+        ("vendor/name", "vendor/other", False),
+        ("vendor/name", "openai/gpt-4o", False),
+        ("openai/gpt-4o", "vendor/name", False),
+        ("anthropic/claude-sonnet-4", "mistralai/mistral-large", False),
+        ("anthropic/claude-sonnet-4", "anthropic/claude-3.7-sonnet", True),
+        ("anthropic/claude-sonnet-4", "anthropic/claude-opus-4", False),
+        ("openai/gpt-5", "openai/gpt-4o", True),
+    ],
+)
+def test_reasoning_goes_back_to_the_model_and_family_that_wrote_it(first, then, goes_back):
+    assert asked_then(first, then) == (KEYS if goes_back else set())
+    assert asked_then(first, then, send_reasoning=False) == set()
+    assert asked_then(first, then, send_reasoning="always") == KEYS
+
+
+@pytest.mark.parametrize(
+    ("metadata", "goes_back"),
+    [
+        ({"model_provider": "promptrun", "model_name": "vendor/name"}, True),
+        ({"model_provider": "promptrun", "model_name": "vendor/other"}, False),
+        ({"model_provider": "promptrun"}, True),
+        ({}, True),
+        ({"model_provider": "openrouter", "model_name": "vendor/name"}, False),
+    ],
+)
+def test_reasoning_of_a_history_without_the_mark_goes_by_the_name_of_its_model(metadata, goes_back):
+    message = AIMessage("Hi", additional_kwargs={"reasoning_content": "hm"}, response_metadata=metadata)
+    assert ("reasoning_content" in sent(message)[0]) is goes_back
+
+
+@pytest.mark.parametrize("reasoning", [{"send_reasoning": "sometimes"}, {"think_tags": "perhaps"}])
+def test_reasoning_field_of_another_value_is_an_error(reasoning):
+    with pytest.raises(ValueError, match=next(iter(reasoning))):
+        sent(AIMessage("Hi"), **reasoning)
+
+
+def test_reasoning_of_a_fallback_model_stays_with_its_model():
+    first, second = Conversation(REASONED), Conversation({"content": "Ho"})
+    history = [first.ask("invoke", model="anthropic/claude-sonnet-4")]
+    second.ask("invoke", *history, model="mistralai/mistral-large")
+    assert json.loads(second.requests[0])["messages"] == [{"role": "assistant", "content": "Hi"}]
+
+
+# Tags in the text
+
+
+def tagged(body, pieces, style="stream", **fields):
+    conversation = Conversation({"content": body}, [{"content": piece} for piece in pieces])
+    answer = conversation.ask(style, **fields)
+    return conversation, answer
+
+
+@each_style
+def test_think_tags_are_text_unless_the_field_says_so(style):
+    body = "<think>hm</think>Hi"
+    _, answer = tagged(body, body, style)
+    assert (reasoning_of(answer), str(answer.text)) == ("", body)
+    conversation, answer = tagged(body, body, style, think_tags=True)
+    assert (reasoning_of(answer), str(answer.text)) == ("hm", "Hi")
+    assert answer.response_metadata["reasoning_field"] == "think_tags"
+    assert conversation.turn(answer)["content"] == body
+
+
+@given(st.lists(st.integers(0, 40)), st.sampled_from(["stream", "invoke answered by a stream", "events"]))
+def test_think_tags_are_read_however_the_text_is_cut(cuts, style):
+    body = "a<b <think>h</thi nk>m</think>\n<thinkHi</think> <"
+    cuts = sorted({0, len(body), *(cut for cut in cuts if cut < len(body))})
+    pieces = [body[start:end] for start, end in itertools.pairwise(cuts)]
+    _, answer = tagged(body, pieces, style, think_tags=True)
+    assert (reasoning_of(answer), str(answer.text)) == ("h</thi nk>m", "a<b \n<thinkHi</think> <")
+
+
+@each_style
+@pytest.mark.parametrize("body", ["<think>hm", "<think>hm</thin"])
+def test_think_tags_that_stay_open_hold_reasoning(style, body):
+    _, answer = tagged(body, body, style, think_tags=True)
+    assert (reasoning_of(answer), str(answer.text)) == (body.removeprefix("<think>"), "")
+
+
+def test_think_tags_can_be_set_for_one_call():
+    conversation = Conversation({"content": "<think>hm</think>Hi"})
+    answer = conversation.ask("invoke", bound={"think_tags": True})
+    assert (reasoning_of(answer), str(answer.text)) == ("hm", "Hi")
+    assert "think_tags" not in json.loads(conversation.requests[0])
+
+
+# Fragments and odd values
+
+
+def entries_of(*lists, style="stream", key="reasoning_details"):
+    answer = Conversation({}, [{key: entries} for entries in lists]).ask(style)
+    return answer.additional_kwargs.get(key), reasoning_of(answer), answer.response_metadata.get("reasoning_field")
+
+
+def detail(value=None, **more):
+    entry = {"type": "reasoning.text", "format": "anthropic-claude-v1", "index": 0} | more
+    return entry if value is None else entry | {"text": value}
+
+
+@pytest.mark.parametrize("index", [{}, {"index": None}, {"index": 0}], ids=["no index", "null", "the same"])
+def test_reasoning_details_that_are_encrypted_stay_apart_and_as_they_came(index):
+    entries = [{"type": "reasoning.encrypted", "data": data, "id": None} | index for data in ("AA==", "BB==", "")]
+    assert entries_of(*[[entry] for entry in entries]) == (entries, "", "reasoning_details")
+
+
+def test_reasoning_details_that_are_encrypted_do_not_end_a_text_at_the_same_index():
+    encrypted = {"type": "reasoning.encrypted", "data": "AA==", "index": 0}
+    kept, shown, _ = entries_of([detail("a")], [encrypted], [detail("b")], [detail(signature="s")])
+    assert (kept, shown) == ([detail("ab", signature="s"), encrypted], "ab")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"index": 1}, {"type": "reasoning.summary"}, {"id": "b"}, {"index": "0"}],
+    ids=["index", "type", "id", "no index"],
+)
+def test_reasoning_details_of_another_entry_stay_apart(other):
+    first, second = detail("a", id="a"), detail("b", id="a") | other
+    assert entries_of([first], [second])[0] == [first, second]
+
+
+def test_reasoning_blocks_after_a_signature_are_new_ones():
+    second = {**SIGNED, "thinking": "mm", "signature": "T"}
+    kept, shown, _ = entries_of(
+        [SIGNED], [{"type": "thinking", "thinking": "mm"}], [second | {"thinking": ""}], key="thinking_blocks"
+    )
+    assert (kept, shown) == ([SIGNED, second], "hmmm")
+
+
+def test_reasoning_details_whose_fragments_leave_out_type_and_id_are_put_together():
+    kept, *_ = entries_of([detail("a", id="r1")], [{"index": 0, "text": "b"}], [{"index": 0, "signature": "s"}])
+    assert kept == [detail("ab", id="r1", signature="s")]
+
+
+def test_reasoning_details_keep_the_last_value_that_says_something():
+    kept, *_ = entries_of([detail("a", signature=None)], [detail("b", signature="s")], [detail("", signature="")])
+    assert kept == [detail("ab", signature="s")]
+
+
+def test_reasoning_details_of_a_whole_answer_stay_as_they_came():
+    entries = [detail("a"), detail("b"), detail(None, signature="x"), {"type": "reasoning.encrypted", "data": "=="}]
+    answer = Conversation({"content": "x", "reasoning_details": entries}).ask("invoke")
+    assert json.dumps(answer.additional_kwargs["reasoning_details"]) == json.dumps(entries)
+    assert reasoning_of(answer) == "ab"
+
+
+def test_reasoning_details_with_odd_values_are_kept():
+    entries = [
+        {"index": 0, "type": ["x"], "id": {"a": 1}},
+        {"index": 0, "type": {"x": 1}, "id": {"a": 2}},
+        {"index": True, "text": ["x"], "summary": None},
+    ]
+    assert entries_of(*[[entry] for entry in entries])[0] == entries
+
+
+@pytest.mark.parametrize("entries", [[None, 5, "x", []], "text", 7])
+def test_reasoning_details_that_are_no_objects_are_left_out(entries):
+    assert entries_of(entries) == (None, "", None)
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning", "thinking"])
+@pytest.mark.parametrize("nothing", [None, "", [], {}, 0, False, 5, ["x"]])
+@pytest.mark.parametrize("style", ["invoke", "stream"])
+def test_reasoning_that_says_nothing_is_left_out(name, nothing, style):
+    answer = Conversation({name: nothing, "content": "x"}).ask(style)
+    assert (reasoning_of(answer), answer.additional_kwargs) == ("", {})
+    assert "reasoning_field" not in answer.response_metadata
+
+
+@pytest.mark.parametrize("nothing", [None, [], "", {}, 5, [None], [{"type": "reference"}], [{"text": None}]])
+@pytest.mark.parametrize("style", ["invoke", "stream"])
+def test_reasoning_part_that_says_nothing_is_left_out(nothing, style):
+    answer = Conversation({"content": [{"type": "thinking", "thinking": nothing}, text("x")]}).ask(style)
+    assert (reasoning_of(answer), answer.additional_kwargs) == ("", {})
+    assert "reasoning_field" not in answer.response_metadata
+
+
+def test_reasoning_in_spellings_that_change_is_all_remembered():
+    answer = Conversation({}, [{"reasoning": "a"}, {"reasoning_content": "b"}]).ask("stream")
+    assert reasoning_of(answer) == "ab"
+    assert answer.response_metadata["reasoning_field"] == ["reasoning", "reasoning_content"]
+
+
+def test_reasoning_in_the_same_delta_as_text_goes_before_it():
+    deltas = [{"content": "b", "reasoning": "a"}, {"content": "d", "reasoning": "c"}]
+    answer = Conversation({}, deltas).ask("events")
+    assert (reasoning_of(answer), str(answer.text)) == ("ac", "bd")
+
+
+@each_style
+@pytest.mark.parametrize("carrier", ["reasoning_content", "reasoning_details", "thinking part"])
+def test_reasoning_character_that_is_cut_in_two_is_joined(style, carrier):
+    wrapped = {
+        "reasoning_content": lambda piece: {"reasoning_content": piece},
+        "reasoning_details": lambda piece: {"reasoning_details": [detail(piece)]},
+        "thinking part": lambda piece: {"content": [{"type": "thinking", "thinking": [text(piece)]}]},
+    }[carrier]
+    conversation = Conversation(wrapped("a\U0001f680b"), [wrapped("a\ud83d"), wrapped("\ude80b")])
+    answer = conversation.ask(style)
+    assert reasoning_of(answer) == "a\U0001f680b"
+    assert "a\U0001f680b" in json.dumps(conversation.turn(answer), ensure_ascii=False)
+
+
+def test_reasoning_details_in_many_fragments_take_linear_time():
+    deltas = [{"reasoning_details": [{"index": index % 2_000, "text": f"{index} "}]} for index in range(4_000)]
+    kept = Conversation({}, deltas).ask("invoke answered by a stream").additional_kwargs["reasoning_details"]
+    assert [entry["text"] for entry in kept[:2]] == ["0 2000 ", "1 2001 "]
+    assert len(kept) == 2_000
+
+
+# Histories
+
+
+def own(content="Hi", field=None, **kwargs):
+    metadata = {"model_provider": "promptrun"} | ({} if field is None else {"reasoning_field": field})
+    return AIMessage(content, additional_kwargs=kwargs, response_metadata=metadata)
+
+
+@pytest.mark.parametrize(
+    ("field", "keys"),
+    [
+        (None, {"reasoning_content"}),
+        (["reasoning", "reasoning_details"], {"reasoning"}),
+        ("reasoning_details", set()),
+        ("content", {"reasoning_content"}),
+        (7, {"reasoning_content"}),
+    ],
+)
+def test_reasoning_of_an_older_history_goes_back_in_its_spelling(field, keys):
+    wire = sent(own(field=field, reasoning_content="hm"))[0]
+    assert wire == {"role": "assistant", "content": "Hi"} | dict.fromkeys(keys, "hm")
+
+
+def test_reasoning_of_an_older_history_in_mistrals_part_goes_back_as_one():
+    assert sent(own(field="thinking", reasoning_content="hm"))[0]["content"] == [MISTRAL, text("Hi")]
+
+
+def test_reasoning_blocks_of_an_own_answer_are_its_reasoning():
+    blocks = [{"type": "reasoning", "reasoning": "h"}, {"type": "reasoning", "reasoning": "m"}, text("Hi")]
+    assert sent(own(blocks, "reasoning"))[0] == {"role": "assistant", "content": "Hi", "reasoning": "hm"}
+    assert sent(own([{"type": "reasoning"}, text("Hi")]))[0] == {"role": "assistant", "content": "Hi"}
+    assert sent(own(blocks, "reasoning", reasoning_content="hm"))[0]["reasoning"] == "hm"
+
+
+def test_reasoning_blocks_of_an_unknown_author_stay_here():
+    assert sent(AIMessage([{"type": "reasoning", "reasoning": "hm"}, text("Hi")]))[0] == {
+        "role": "assistant",
+        "content": "Hi",
+    }
+
+
+@pytest.mark.parametrize("reasoning", ["", None, ["hm"]])
+def test_reasoning_of_a_history_that_is_empty_or_odd_is_not_sent(reasoning):
+    message = own(field="reasoning", reasoning_content=reasoning, reasoning_details=[], reasoning_parts="odd")
+    assert sent(message)[0] == {"role": "assistant", "content": "Hi"}
