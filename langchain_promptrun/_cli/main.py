@@ -98,13 +98,15 @@ def _add_chat_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("project", metavar="PROJECT", help="id of the project, a UUID")
+    parser.add_argument(
+        "project", metavar="PROJECT", nargs="?", help="id of the project (default: PROMPTRUN_PROJECT_ID)"
+    )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--tag", help="the version with this tag, such as prod (default: latest)")
-    which.add_argument("--pin", type=int, metavar="N", help="version number N")
+    which.add_argument("--pin", metavar="N", help="version N")
     parser.add_argument("--var", action="append", default=[], metavar="NAME=VALUE", help="value of a variable")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--diff", type=int, metavar="N", help="show what is different from version N")
+    what.add_argument("--diff", metavar="N", help="show what is different from version N")
     what.add_argument("--watch", action="store_true", help="go on, and show changes as they come")
     add_server_arguments(parser)
 

@@ -1,7 +1,4 @@
-"""The subcommand ``prompt``: a managed prompt's text on stdout, its difference from a version, or changes as they come.
-
-Owns what the user sees of a prompt. Knows nothing of HTTP: it asks ``PromptrunPrompt``, as any program does.
-"""
+"""Show a managed prompt: its text goes to stdout, or its difference from a version, or changes as they come."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import difflib
 import io
 import os
 import sys
+import threading
 import uuid
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -27,23 +25,17 @@ if TYPE_CHECKING:
     from langchain_promptrun.prompts.record import PromptRecord
 
 _EXAMPLES = ("Answer in one sentence.", "Answer in one sentence, in {{language}}.")
-"""What a stand-in server's prompt says, version by version."""
+_NEXT_EXAMPLE = "Answer in one short sentence, in {{language}}, for {{ reader.name }}."
+_SECONDS_TO_NEXT_EXAMPLE = 2.0
 
 _NO_NEWLINE = "\\ No newline at end of file"
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Show the prompt.
-
-    Args:
-        arguments: As ``_cli`` declares them for ``prompt``.
-
-    Raises:
-        CommandError: The prompt could not be shown.
-    """
+    """Show the prompt of the command line."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal's encoding may lack what the text holds
-    with plain_errors(), _connected(arguments) as prompt:
+    with plain_errors(), _connect(arguments) as prompt:
         record = prompt.pull()
         _check_names(prompt.partial_variables, record)
         if arguments.diff is not None:
@@ -57,22 +49,24 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _connected(arguments: argparse.Namespace) -> Iterator[PromptrunPrompt]:
-    """Give the prompt that the arguments name, at Promptrun or at a stand-in server that lives as long."""
+def _connect(arguments: argparse.Namespace) -> Iterator[PromptrunPrompt]:
+    """Give the prompt of the command line, at Promptrun or at a stand-in server that lives as long."""
     fields: dict[str, Any] = {
         "project_id": arguments.project,
         "tag": arguments.tag,
-        "version": arguments.pin,
+        "version": None if arguments.pin is None else _version(arguments.pin),
         "base_url": arguments.base_url,
         "partial_variables": _values(arguments.var),
         "missing": "keep",
+        "updates": "auto" if arguments.watch else "poll",
     }
     if arguments.offline:
-        # A proxy of the environment could not reach this machine's loopback.
-        with PromptrunServer() as server, httpx.Client(trust_env=False) as client:
+        with PromptrunServer() as server, _demo(server, arguments) as project_id:
             sys.stderr.write(f"offline: a stand-in server at {server.base_url} answers\n")
-            fields |= {"project_id": _made_up(server, arguments), "base_url": server.base_url}
-            yield PromptrunPrompt(**fields, api_key=server.api_key, http_client=client)
+            fields |= {"project_id": project_id, "base_url": server.base_url, "api_key": server.api_key}
+            # a proxy of the environment could not reach this machine's loopback
+            with PromptrunPrompt(**fields, http_async_client=httpx.AsyncClient(trust_env=False)) as prompt:
+                yield prompt
     elif os.environ.get("PROMPTRUN_API_KEY"):
         with PromptrunPrompt(**fields) as prompt:
             yield prompt
@@ -80,15 +74,28 @@ def _connected(arguments: argparse.Namespace) -> Iterator[PromptrunPrompt]:
         raise CommandError(NO_KEY)
 
 
-def _made_up(server: PromptrunServer, arguments: argparse.Namespace) -> str:
-    """Put a prompt into a stand-in server; returns the id of its project."""
-    ident = None
+@contextmanager
+def _demo(server: PromptrunServer, arguments: argparse.Namespace) -> Iterator[str]:
+    """Put a prompt of two versions into a stand-in server; one who watches sees a third come."""
+    name, ident = arguments.project or "Demo", None
     with suppress(ValueError):
-        ident = str(uuid.UUID(arguments.project))
-    project = server.prompts.create(arguments.project, project_id=ident)
+        ident = str(uuid.UUID(name))
+    project = server.prompts.create(name, project_id=ident)
+    tags = [arguments.tag] if arguments.tag else []
     for text in _EXAMPLES:
-        project.publish(text, tags=[arguments.tag] if arguments.tag else [])
-    return project.id
+        project.publish(text, tags=tags)
+    later = threading.Timer(_SECONDS_TO_NEXT_EXAMPLE, project.publish, [_NEXT_EXAMPLE], {"tags": tags})
+    later.daemon = True
+    if arguments.watch:
+        later.start()
+    try:
+        yield project.id
+    finally:
+        later.cancel()
+
+
+def _version(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
 
 
 def _values(pairs: list[str]) -> Mapping[str, str]:
@@ -108,8 +115,8 @@ def _check_names(values: Mapping[str, str], record: PromptRecord) -> None:
         raise CommandError(f"--var: version {record.version} has no variable {', '.join(unknown)}; it has: {known}")
 
 
-def _at(prompt: PromptrunPrompt, version: int) -> PromptRecord:
-    return prompt.model_copy(update={"tag": None, "version": version}).pull()
+def _at(prompt: PromptrunPrompt, version: str) -> PromptRecord:
+    return prompt.model_copy(update={"tag": None, "version": _version(version)}).pull()
 
 
 def _show(prompt: PromptrunPrompt, record: PromptRecord) -> None:

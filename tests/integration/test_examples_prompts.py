@@ -20,11 +20,9 @@ def example(monkeypatch):
     return importlib.import_module("managed_prompt_agent")
 
 
-def wait_for_what_runs_behind():
+def wait_for_what_runs_behind(server):
     """The server is not to end in the middle of a request."""
-    for thread in threading.enumerate():
-        if thread.name == "promptrun-prompt":
-            thread.join(60)
+    server.wait_until(lambda: server.in_flight == 0, 60)
 
 
 def systems(server):
@@ -43,7 +41,7 @@ def test_the_instructions_of_a_running_agent_change(example, promptrun_server, c
         prompt.pull()
         assert changed.wait(60)
         example.ask(agent, "And the sun?")
-        wait_for_what_runs_behind()
+        wait_for_what_runs_behind(promptrun_server)
     assert systems(promptrun_server) == ["Answer children in one sentence.", "Answer children with a riddle."]
     *_, last = [request.body["messages"] for request in promptrun_server.requests if request.method == "POST"]
     assert [message["role"] for message in last] == ["system", "user", "assistant", "user"]

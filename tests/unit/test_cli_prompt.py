@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from langchain_promptrun._cli.main import main
-from langchain_promptrun.prompts import cache as _prompt_refresh
+from langchain_promptrun.prompts import prompt
 from langchain_promptrun.testing import PromptrunServer
 
 PROJECT = "d0d52c6e-85ba-4025-a84c-3c99834fe2ac"
@@ -129,7 +129,7 @@ def test_an_unknown_version_is_one_line(ask, capsys):
 
 def test_changes_are_printed_as_they_come(ask, project, monkeypatch, capsys):
     """Ctrl-C ends it; here the third piece of output does."""
-    monkeypatch.setattr(_prompt_refresh, "SHORTEST_POLL", 0.01)
+    monkeypatch.setattr(prompt, "SHORTEST_POLL", 0.01)
     written = io.StringIO()
     waits = iter([lambda: project.publish("Four.\n", message="shorter"), lambda: project.edit(4, temperature=1)])
 
