@@ -4,10 +4,11 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 # What a target needs beyond the package and its runtime dependencies: groups of pyproject.toml.
 groups.demo :=
-groups.test := --group test --group peers --group examples --group apps --group notebook
+groups.test := --group test --group peers --group examples --group apps
 groups.bench := $(groups.test) --group bench
 groups.lint := --group lint
 groups.types := --group types --group test
+groups.docs := --group docs
 groups.build := --group build
 # A test process for each core; langchain-tests' timed tests run once.
 PYTEST_OPTIONS := --numprocesses auto --benchmark-disable
@@ -49,6 +50,9 @@ types: $(VENV)/.ready-types ## mypy, strict, on the package; mypy and pyright on
 	$(PYTHON) -m mypy
 	$(PYTHON) -m mypy tests/typing
 	$(PYTHON) -m pyright
+
+docs: $(VENV)/.ready-docs ## the documentation site in build/site; a broken link or anchor is an error
+	$(VENV)/bin/zensical build --clean --strict
 
 build: $(VENV)/.ready-build ## wheel and sdist in dist/; the wheel is tried in an environment with nothing else
 	rm -rf dist build/wheel

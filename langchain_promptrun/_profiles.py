@@ -55,7 +55,7 @@ AUGMENTATIONS = {
 _DECORATIONS = tuple(
     re.compile(pattern + r"\Z")
     for pattern in (
-        r"@.*",  # a place or a version: anthropic/claude-sonnet-4@20250514
+        r"@.*",  # a place or a version: anthropic/claude-sonnet-5@20260630
         r":.*",  # a way of serving it: :free, :thinking, :nitro
         r"-latest",
         r"-20\d\d-?\d\d-?\d\d",  # -20241022, -2024-10-22

@@ -27,10 +27,6 @@ NO_KEY = (
     "no API key: set PROMPTRUN_API_KEY to ask Promptrun (keys: https://app.promptrun.ai), "
     "or add --offline to ask a stand-in server on this machine"
 )
-FUN_FACT = (
-    "A day on Venus is longer than its year: the planet takes 243 Earth days to turn once around itself, "
-    "but only 225 to travel around the Sun."
-)
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
 
@@ -86,7 +82,6 @@ def _connect(arguments: argparse.Namespace) -> Iterator[ChatPromptrun]:
     if arguments.offline:
         # A proxy of the environment could not reach this machine's loopback.
         with PromptrunServer() as server, httpx.Client(trust_env=False) as client:
-            server.answer = _demo_answer
             tell(f"offline: a stand-in server at {server.base_url} answers\n")
             yield ChatPromptrun(base_url=server.base_url, api_key=server.api_key, http_client=client, **fields)
     elif os.environ.get("PROMPTRUN_API_KEY"):
@@ -94,12 +89,6 @@ def _connect(arguments: argparse.Namespace) -> Iterator[ChatPromptrun]:
             yield model
     else:
         raise CommandError(NO_KEY)
-
-
-def _demo_answer(body: dict[str, Any]) -> str | None:
-    """Answer the question of ``make demo``; None leaves others to the server."""
-    question = str(body["messages"][-1]["content"]).lower()
-    return FUN_FACT if "fun fact" in question and "space" in question else None
 
 
 def _ask(model: ChatPromptrun, messages: list[BaseMessage], *, stream: bool) -> None:
