@@ -1,4 +1,4 @@
-"""Convert an AIMessage to an assistant turn on the wire, whoever wrote it.
+"""Convert any provider's AIMessage to an assistant turn on the wire.
 
 OpenAI's format admits no media in assistant messages, so those of an answer are handed out apart.
 """

@@ -311,10 +311,9 @@ def _detail(block: Block) -> str | None:
 
 _ADDRESSES = frozenset({"base64", "url", "file_id", "source_type", "source"})
 _FILE_KEYS = _ADDRESSES | {"file", "file_uri", "file_data", "file_url", "mime_type", "mimeType"}
+_TEXT = BlockType(_text, needs=frozenset({"text"}))
 BLOCK_TYPES: dict[str, BlockType] = {
-    "text": BlockType(_text, needs=frozenset({"text"})),
-    "input_text": BlockType(_text, needs=frozenset({"text"})),
-    "output_text": BlockType(_text, needs=frozenset({"text"})),
+    **dict.fromkeys(("text", "input_text", "output_text"), _TEXT),
     "text-plain": BlockType(_document_text, needs=_ADDRESSES | {"text"}),
     "refusal": BlockType(lambda block: text_parts(block.get("refusal")), needs=frozenset({"refusal"})),
     "image": BlockType(_converse("image"), is_media=True),
@@ -348,23 +347,10 @@ CALL_TYPES = frozenset(
 # Blocks that only the provider that wrote them can read back.
 _PROVIDERS_OWN = frozenset(
     {
-        "additional_tools",
-        "code_execution_result",
-        "compaction",
-        "container_upload",
-        "executable_code",
-        "function_call_signature",
-        "input_json_delta",
-        "mcp_approval_request",
-        "mcp_list_tools",
-        "reasoning",
-        "reasoning_content",
-        "redacted_thinking",
-        "reference",
-        "server_tool_call",
-        "server_tool_call_chunk",
-        "server_tool_result",
-        "thinking",
+        *("additional_tools", "code_execution_result", "compaction", "container_upload", "executable_code"),
+        *("function_call_signature", "input_json_delta", "mcp_approval_request", "mcp_list_tools", "reasoning"),
+        *("reasoning_content", "redacted_thinking", "reference", "server_tool_call", "server_tool_call_chunk"),
+        *("server_tool_result", "thinking"),
     }
 )
 _PROVIDERS_OWN_ENDINGS = ("_tool_use", "_tool_result", "_call", "_call_output", "_search_output")
@@ -372,10 +358,6 @@ _PROVIDERS_OWN_ENDINGS = ("_tool_use", "_tool_result", "_call", "_call_output", 
 # The Converse API's blocks have one key and no type; a tool's own data may have such a key, too.
 _UNTYPED: dict[str, type] = {
     "text": str,
-    "image": dict,
-    "video": dict,
-    "document": dict,
-    "image_url": dict,
     "json": object,
-    "cachePoint": dict,
+    **dict.fromkeys(("image", "video", "document", "image_url", "cachePoint"), dict),
 }

@@ -36,44 +36,33 @@ _RIFF_TYPES = {"image": "image/webp", "audio": "audio/wav", "video": "video/x-ms
 # What most gateways take a video or an unknown file for.
 _DEFAULT_TYPES = {"video": "video/mp4", "file": "application/octet-stream"}
 _AUDIO_FORMATS = {
-    "audio/mpeg": "mp3",
-    "audio/mpga": "mp3",
+    **dict.fromkeys(("audio/mpeg", "audio/mpga"), "mp3"),
+    **dict.fromkeys(("audio/wave", "audio/vnd.wave"), "wav"),
+    **dict.fromkeys(("audio/l16", "audio/pcm"), "pcm16"),
     "audio/mp4": "m4a",
-    "audio/wave": "wav",
-    "audio/vnd.wave": "wav",
-    "audio/l16": "pcm16",
-    "audio/pcm": "pcm16",
 }
+_OFFICE = "application/vnd.openxmlformats-officedocument."
 _EXTENSIONS = {
-    "application/json": "json",
     "application/msword": "doc",
     "application/octet-stream": "bin",
-    "application/pdf": "pdf",
-    "application/rtf": "rtf",
     "application/vnd.ms-excel": "xls",
     "application/vnd.ms-powerpoint": "ppt",
-    "application/vnd.openxmlformats-officedocument.presentationml.presentation": "pptx",
-    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
-    "application/xml": "xml",
-    "application/zip": "zip",
+    f"{_OFFICE}presentationml.presentation": "pptx",
+    f"{_OFFICE}spreadsheetml.sheet": "xlsx",
+    f"{_OFFICE}wordprocessingml.document": "docx",
     "image/jpeg": "jpg",
     "image/svg+xml": "svg",
-    "text/csv": "csv",
-    "text/html": "html",
     "text/markdown": "md",
     "text/plain": "txt",
+    **{f"application/{extension}": extension for extension in ("json", "pdf", "rtf", "xml", "zip")},
+    **{f"text/{extension}": extension for extension in ("csv", "html")},
 }
 # Bedrock's Converse API names formats, not mime types.
 _FORMATS = {extension: mime for mime, extension in _EXTENSIONS.items()} | {
-    "jpeg": "image/jpeg",
-    "png": "image/png",
-    "gif": "image/gif",
-    "webp": "image/webp",
-    "mp4": "video/mp4",
+    **{extension: f"image/{extension}" for extension in ("jpeg", "png", "gif", "webp")},
+    **{extension: f"video/{extension}" for extension in ("mp4", "webm")},
     "mov": "video/quicktime",
     "mkv": "video/x-matroska",
-    "webm": "video/webm",
     "mp3": "audio/mpeg",
     "wav": "audio/wav",
 }
@@ -185,9 +174,4 @@ def _guess(kind: str, data: str) -> str:
 
 
 _ARTICLES = {"image": "an image", "audio": "audio", "video": "a video", "file": "a file"}
-_PARTS: dict[str, Callable[[Media], Part]] = {
-    "image": _image,
-    "audio": _audio,
-    "video": _video,
-    "file": _file,
-}
+_PARTS: dict[str, Callable[[Media], Part]] = {"image": _image, "audio": _audio, "video": _video, "file": _file}

@@ -1,4 +1,4 @@
-"""Convert the tool calls of an AIMessage to those of its turn on the wire, whoever wrote them.
+"""Convert the tool calls of any provider's AIMessage to those of its turn on the wire.
 
 A call may stand in `tool_calls`, in `invalid_tool_calls`, in the content in any dialect, and raw in
 `additional_kwargs`.

@@ -53,7 +53,7 @@ class ObjectParser(BaseTransformOutputParser[Any]):
 
     Attributes:
         target: The pydantic class to build; None leaves the value as it stands in JSON.
-        may_call_tools: Whether an answer that calls tools is no error and gives None.
+        may_call_tools: Whether an answer that calls tools gives None instead of an error.
     """
 
     # pydantic builds what it needs with the first parser, not at import
@@ -100,7 +100,7 @@ class ObjectParser(BaseTransformOutputParser[Any]):
             raise
 
     def glimpse(self, message: AIMessage) -> Any:
-        """Read what an unfinished answer already holds: a valid object or value; None where there is none yet."""
+        """Read what an unfinished answer already holds: a valid object or value, or None."""
         # Half an object may upset a class's own validators in any way; `read` raises what is really wrong.
         with suppress(Exception):
             value = self._partial_value(message)
@@ -121,7 +121,7 @@ class ObjectParser(BaseTransformOutputParser[Any]):
 
     @abstractmethod
     def _partial_value(self, message: AIMessage) -> Any:
-        """Return the JSON value of an unfinished answer, None where there is none yet."""
+        """Return the JSON value of an unfinished answer, None before it begins."""
 
     def _build(self, value: Any) -> Any:
         if self.target is None:

@@ -257,7 +257,7 @@ def _named(name: object, choices: dict[str, dict[str, Any]]) -> dict[str, Any]:
     if name not in choices:
         known = ", ".join(repr(known) for known in choices)
         words = ", ".join(repr(word) for word in _WORDS)
-        raise ValueError(f"tool_choice {name!r} is none of the bound tools ({known}) and none of {words}.")
+        raise ValueError(f"`tool_choice` {name!r} names neither a bound tool ({known}) nor one of {words}.")
     return choices[str(name)]
 
 

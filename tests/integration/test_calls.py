@@ -771,7 +771,7 @@ class TestTools:
         assert wire.body.get("tool_choice") == sent
 
     def test_an_unknown_choice_is_refused_at_once(self, model):
-        with pytest.raises(ValueError, match="'wheather' is none of the bound tools"):
+        with pytest.raises(ValueError, match="'wheather' names neither a bound tool"):
             model.bind_tools([weather], tool_choice="wheather")
 
     def test_no_tools_send_nothing_and_keep_other_keywords(self, model, wire):

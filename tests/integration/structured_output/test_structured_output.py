@@ -350,7 +350,7 @@ def test_structured_output_shows_its_schema_in_traces(method, schema):
         ({"schema": Joke, "tools": [search]}, "tools beside structured output need method"),
         ({"schema": {"type": "json_object"}}, "method 'function_calling' cannot use this schema"),
         ({"schema": {"type": "object", "properties": {}}}, "title"),
-        ({"schema": Joke, "tool_choice": "Poem"}, "'Poem' is none of the bound tools"),
+        ({"schema": Joke, "tool_choice": "Poem"}, "'Poem' names neither a bound tool"),
     ],
 )
 def test_structured_output_that_cannot_be_honoured_raises_when_the_chain_is_made(arguments, text):

@@ -261,12 +261,12 @@ def test_tool_choice_true_is_the_only_tool_or_some_tool(tools, wire):
     ],
 )
 def test_tool_choice_of_an_unknown_name_raises_an_error_that_names_both(choice):
-    with pytest.raises(ValueError, match=re.escape("'wether' is none of the bound tools ('weather', 'clock')")):
+    with pytest.raises(ValueError, match=re.escape("'wether' names neither a bound tool ('weather', 'clock')")):
         wire_tool_choice(choice, [WEATHER, CLOCK])
 
 
 def test_tool_choice_of_a_function_without_a_name_raises():
-    with pytest.raises(ValueError, match="None is none of the bound tools"):
+    with pytest.raises(ValueError, match="None names neither a bound tool"):
         wire_tool_choice({"type": "function", "function": "weather"}, [WEATHER])
 
 
