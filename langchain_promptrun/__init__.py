@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from langchain_promptrun._spend.budget import Budget
     from langchain_promptrun._spend.costs import CostCallbackHandler, Costs, track_costs
     from langchain_promptrun._spend.prices import Cost, message_cost
+    from langchain_promptrun._spend.rate_limiter import AdaptiveRateLimiter
     from langchain_promptrun.chat_models import ChatPromptrun
     from langchain_promptrun.errors import (
         PromptrunAPIError,
@@ -45,11 +46,13 @@ _MODULES = {
     **dict.fromkeys(("PromptChange", "PromptRecord", "PromptrunMissingVariableError", "PromptrunPrompt"), "prompts"),
     **dict.fromkeys(("Cost", "message_cost"), "_spend.prices"),
     **dict.fromkeys(("CostCallbackHandler", "Costs", "track_costs"), "_spend.costs"),
+    "AdaptiveRateLimiter": "_spend.rate_limiter",
     "Budget": "_spend.budget",
     "register_provider": "_provider",
 }
 
 __all__ = [
+    "AdaptiveRateLimiter",
     "Budget",
     "ChatPromptrun",
     "Cost",

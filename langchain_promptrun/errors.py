@@ -51,7 +51,8 @@ class PromptrunError(core.ModelError):
         response: The answer as a detached `httpx.Response`: status, headers without cookies, body. No request.
         provider: The vendor behind the gateway, where the gateway names it.
         partial: What had come of the answer before the error.
-        phase: Where a time-out struck: "connect", "read", "write" or "pool".
+        phase: Where a time-out struck: "connect", "read", "write", "pool"; of a deadline also "retry" (before a wait
+            that is too long) and "turn" (in a wait that calls share after a rate limit).
     """
 
     status_code: int | None = None

@@ -244,6 +244,12 @@ class ModelFields(ConnectionFields, PromptedModel):
     A call with `use_cached_prompt=True` and no messages uses the stored one.
     """
 
+    deadline: Annotated[float | None, SETTING] = Field(default=None, gt=0, allow_inf_nan=False)
+    """Seconds for a whole call: connecting, all attempts and their waits, the whole stream. None: no limit.
+
+    A retry that cannot end in time is not begun. What had come is in `error.partial`.
+    """
+
     prompt_caching: Annotated[Literal["auto"] | PromptCaching | None, SETTING] = None
     """Which parts of a prompt are marked for the vendor's cache, where its models need marks.
 

@@ -51,6 +51,8 @@ def build_request(fields: ModelFields, messages: list[BaseMessage], call: CallOp
         max_retries=fields.max_retries,
         max_retry_after=fields.max_retry_after,
         model=str(body["model"]),
+        deadline=fields.deadline,
+        pacer=getattr(fields.rate_limiter, "pacer", None),
     )
 
 

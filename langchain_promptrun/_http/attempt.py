@@ -5,12 +5,13 @@ Pure: the clock is passed in.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from langchain_promptrun._errors.mapping import request_id
 from langchain_promptrun._errors.retryable import is_retried
 from langchain_promptrun._http.exceptions import connection_lost, convert_exception, stalled, timed_out
-from langchain_promptrun.errors import PromptrunError
+from langchain_promptrun.errors import PromptrunError, PromptrunTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,17 @@ T = TypeVar("T")
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 8.0
+_SHORTEST_TIMEOUT = 0.001
+_TOLERANCE = 0.005
+"""Seconds by which a time-out may come before the deadline that it was made of."""
+_DOING = {
+    "connect": "connecting",
+    "pool": "waiting for a connection of the pool",
+    "write": "sending the request",
+    "read": "waiting for the response",
+    "retry": "going to wait for a retry",
+    "turn": "waiting for its turn after a rate limit",
+}
 _DOUBLINGS = 4  # 0.5 s doubled four times is the longest pause
 
 
@@ -46,6 +58,7 @@ class CallState(Generic[T]):
     Attributes:
         attempt: The number of the attempt, the first one being 0.
         delivered: Whether an item was handed out; nothing is retried then.
+        ends_at: The time of the clock at which the call must have ended.
         parser: The parser of the response that has begun.
         feed: Feeds the parser and gives its items; raises PromptrunError, also when content stays away.
     """
@@ -54,6 +67,7 @@ class CallState(Generic[T]):
         "_clock",
         "_error",
         "_headers",
+        "_late_error",
         "_limit",
         "_new_parser",
         "_origin",
@@ -61,6 +75,7 @@ class CallState(Generic[T]):
         "_stall",
         "attempt",
         "delivered",
+        "ends_at",
         "feed",
         "parser",
         "request",
@@ -74,6 +89,8 @@ class CallState(Generic[T]):
         self._new_parser = new_parser
         self._origin = origin
         self._clock = clock
+        self.ends_at = inf if request.deadline is None else clock() + request.deadline
+        self._late_error: PromptrunTimeoutError | None = None
         self.attempt = 0
         self.delivered = False
         self._reset()
@@ -104,6 +121,8 @@ class CallState(Generic[T]):
         else:
             self._quiet_since = self._clock()
             self.feed = self._watched(parser)
+        if self.ends_at != inf:
+            self.feed = self._until_deadline(self.feed)
         return parser
 
     def _watched(self, parser: Parser[T]) -> Callable[[bytes], Sequence[T]]:
@@ -124,6 +143,14 @@ class CallState(Generic[T]):
 
         return feed
 
+    def _until_deadline(self, feed_parser: Callable[[bytes], Sequence[T]]) -> Callable[[bytes], Sequence[T]]:
+        def feed(data: bytes) -> Sequence[T]:
+            if self.time_left() <= 0:
+                raise self.deadline_error("read")
+            return feed_parser(data)
+
+        return feed
+
     def _check_quiet(self, limit: float) -> None:
         """Start the clock at the first bytes without content, so that it is not read while content comes."""
         now = self._clock()
@@ -132,9 +159,33 @@ class CallState(Generic[T]):
         elif now - self._quiet_since >= limit:
             raise stalled(limit) if limit == self._stall else timed_out("read", limit)
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of the response that has begun."""
+        return self._headers
+
+    def time_left(self) -> float:
+        """Return the seconds until the call must have ended."""
+        return self.ends_at - self._clock()
+
+    def within_deadline(self, timeout: float | None) -> float | None:
+        """Return a time-out that ends with the call at the latest."""
+        return timeout if self.ends_at == inf else _least(timeout, max(self.time_left(), _SHORTEST_TIMEOUT))
+
+    def deadline_error(self, phase: str) -> PromptrunTimeoutError:
+        """Return the error for a call that does not end in time."""
+        doing = "reading the response" if phase == "read" and self.parser is not None else _DOING[phase]
+        self._late_error = PromptrunTimeoutError(
+            f"The call did not end within its deadline of {self.request.deadline:g} s. It was {doing}, in attempt "
+            f"{self.attempt + 1} of {self.request.max_retries + 1}. Increase `deadline` if it needs longer.",
+            phase=phase,
+            partial=None if self.parser is None else self.parser.partial or None,
+        )
+        return self._late_error
+
     def read_timeout(self) -> float | None:
         """Return the seconds without a byte that end the attempt now; None for no limit."""
-        return _least(self.request.timeouts.read, self._limit)
+        return self.within_deadline(_least(self.request.timeouts.read, self._limit))
 
     def shortest_read_timeout(self) -> float | None:
         """Return the least that `read_timeout` will be."""
@@ -149,6 +200,8 @@ class CallState(Generic[T]):
 
     def record_error(self, error: PromptrunError) -> None:
         """Note what the attempt ended with, and add what only the call knows."""
+        if isinstance(error, PromptrunTimeoutError) and error.status_code is None and self.time_left() < _TOLERANCE:
+            error = self._late_error or self.deadline_error(error.phase or "read")
         if error.request_id is None:
             error.request_id = request_id(self._headers)
         if error.partial is None and self.parser is not None:
@@ -168,7 +221,11 @@ class CallState(Generic[T]):
         """Forget the response; return what the attempt ended with, and the delay before the next, None to give up."""
         error = self._error or connection_lost("the attempt ended without a response")
         self._reset()
-        delay = None if self.delivered else self._delay(error, random)
+        delay = None if self.delivered or error is self._late_error else self._delay(error, random)
+        if delay is not None and delay >= self.time_left():
+            late = self.deadline_error("retry")
+            late.__cause__ = error.with_traceback(None)
+            return late, None
         self.attempt += delay is not None
         return error, delay
 

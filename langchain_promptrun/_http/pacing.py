@@ -20,6 +20,8 @@ _GROWTH = 0.03
 """After it the rate grows by so much a second."""
 _BACKOFF = 0.95
 """A refusal sets the rate to so much of what the server took."""
+_LEAST_SHARE = 0.5
+"""Share of the rate that one refusal leaves at least; few requests say little about the server."""
 _CATCH_UP = 0.05
 """Seconds by which a late request may be made up for."""
 _MORE = 4.0
@@ -34,6 +36,7 @@ class _Refusal:
 
     Attributes:
         at: When the first came.
+        rate: The rate at that time.
         sent: Requests sent since the refusal before.
         in_flight: Other requests under way then.
         seconds: Since then.
@@ -43,6 +46,7 @@ class _Refusal:
     """
 
     at: float
+    rate: float
     sent: int
     in_flight: int
     seconds: float
@@ -82,15 +86,24 @@ class Pace:
         self._clock = clock
         self._lock = Lock()
         self._held_until = 0.0
-        self._last_at = 0.0
+        self._last_at = -float("inf")
         self._grown_at = self._epoch = clock()
         self._searching = rate < highest
         self._epoch_sent = 0
-        self._refusal = _Refusal(-float("inf"), 0, 0, 1.0, 1.0)
+        self._refusal = _Refusal(-float("inf"), rate, 0, 0, 1.0, 1.0)
 
     def hold_left(self) -> float:
         """Return the seconds for which the server asked not to send."""
         return max(0.0, self._held_until - self._clock())
+
+    def hold(self, seconds: float) -> None:
+        """Let nothing be sent for so many seconds."""
+        with self._lock:
+            self._held_until = max(self._held_until, self._clock() + seconds)
+
+    def is_over(self, seconds: float) -> bool:
+        """Return whether the last hold is so long ago, and nothing is under way."""
+        return self._clock() > self._held_until + seconds and not self.in_flight
 
     def ask(self, *, rate: bool = True, place: bool = True) -> float:
         """Take a turn by the rate, a place among the requests under way, or both, if they are free.
@@ -107,6 +120,8 @@ class Pace:
             if rate and (wait := self._take_turn(now)) > 0:
                 return wait
             if place:
+                if not self.sent:
+                    self._epoch = now
                 self.in_flight += 1
                 self.sent += 1
                 self._epoch_sent += 1
@@ -150,16 +165,19 @@ class Pace:
         room = 2.0 if refusal.is_first else 1.0
         self.concurrency = max(1.0, min(self.concurrency, room * (refusal.in_flight - refusal.refused + 1)))
         taken = max(refusal.sent - refusal.refused, 0)
-        rate = _BACKOFF * taken / sqrt(refusal.seconds * refusal.seconds_sending)
-        self.rate = min(self.rate, max(self._lowest, rate))
+        # a server that makes up for a rest takes the lower rate, one that does not the higher
+        rate = _BACKOFF * sqrt(taken / refusal.seconds * taken / refusal.seconds_sending)
+        self.rate = min(self.rate, max(self._lowest, rate, _LEAST_SHARE * refusal.rate))
         if wait is not None:
             self._held_until = max(self._held_until, now + wait)
 
     def _begin_epoch(self, now: float) -> None:
         seconds = max(now - self._epoch, _CATCH_UP)
         sending = max(now - max(self._epoch, self._held_until), _CATCH_UP)
+        if self._searching:
+            sending = max(self._epoch_sent, 1) / self.rate
         is_first = self._refusal.sent == 0
-        self._refusal = _Refusal(now, self._epoch_sent, self.in_flight, seconds, sending, is_first=is_first)
+        self._refusal = _Refusal(now, self.rate, self._epoch_sent, self.in_flight, seconds, sending, is_first=is_first)
         self._epoch, self._epoch_sent = now, 0
         self._searching = False
 

@@ -15,7 +15,9 @@ import httpx
 from langchain_promptrun._http.async_response import LARGE_BODY_BYTES, AsyncResponse, HeadTimeout, SlicedBody
 from langchain_promptrun._http.attempt import CallState
 from langchain_promptrun._http.credentials import current_key, current_key_async
+from langchain_promptrun._http.deadline import ShrinkingTimeouts, until_deadline
 from langchain_promptrun._http.decompression import ACCEPT_ENCODING
+from langchain_promptrun._http.holds import hold, pacer_of
 from langchain_promptrun._http.pools import TransportSettings, get_pool
 from langchain_promptrun._http.request import Parser, ParserFactory, Request, Timeouts, check_headers, target_of
 from langchain_promptrun._http.response import AttemptGuard
@@ -88,8 +90,10 @@ class Transport:
         call = CallState(request, new_parser, target.origin, self._clock)
         while True:
             key = current_key(request.api_key)
+            pacer = pacer_of(request, target, key)
             last: Sequence[T] | None = None
-            with AttemptGuard(call), self._open(call, target, key) as response:
+            guard = AttemptGuard(call) if pacer is None else pacer.enter(call)
+            with guard, self._open(call, target, key) as response:
                 parser = response.begin()
                 for data in response.body():
                     if items := call.feed(data):
@@ -102,16 +106,22 @@ class Transport:
                 # the connection is free by now, even if nobody takes these to the end
                 yield from last
                 return
-            self._sleep(self._pause(call, target))
+            self._sleep(self._pause(call, target, key))
 
-    async def aexchange(self, request: Request, new_parser: ParserFactory[T]) -> AsyncGenerator[T]:
+    def aexchange(self, request: Request, new_parser: ParserFactory[T]) -> AsyncGenerator[T]:
         """Async version of `exchange`. Cancelling the task ends the call at once, also while it waits for a retry."""
         target = target_of(request)
         call = CallState(request, new_parser, target.origin, self._clock)
+        items = self._attempts(call, target)
+        return items if request.deadline is None else until_deadline(items, call)
+
+    async def _attempts(self, call: CallState[T], target: Target) -> AsyncGenerator[T]:
+        request = call.request
         while True:
             key = await current_key_async(request.api_key)
+            pacer = pacer_of(request, target, key)
             last: Sequence[T] | None = None
-            with AttemptGuard(call):
+            with AttemptGuard(call) if pacer is None else await pacer.async_enter(call):
                 async with await self._open_async(call, target, key) as response:
                     parser = await response.begin()
                     watchdog = response.watchdog
@@ -130,7 +140,7 @@ class Transport:
                 for item in last:
                     yield item
                 return
-            await self._async_sleep(self._pause(call, target))
+            await self._async_sleep(self._pause(call, target, key))
 
     def close(self) -> None:
         """Give up the shared connections, which close with their last holder. The next call takes hold again."""
@@ -155,7 +165,7 @@ class Transport:
         return pool
 
     def _open(self, call: CallState[T], target: Target, key: SecretStr | None) -> SyncResponse[T]:
-        timeouts = _timeouts(call)._asdict()
+        timeouts = _timeout_extension(call, _timeouts(call))
         client = self._http_client
         if client is not None:
             request = client.build_request(**_parts(call, target, key, timeouts))
@@ -180,9 +190,10 @@ class Transport:
         response = await head.send(own.client.transport_for(target.url), request)
         return AsyncResponse(call, response, pool)
 
-    def _pause(self, call: CallState[Any], target: Target) -> float:
+    def _pause(self, call: CallState[Any], target: Target, key: SecretStr | None) -> float:
         """Return the seconds to wait before the next attempt; raises this one's error if it was the last."""
         error, delay = call.end_attempt(self._jitter)
+        is_held = hold(call.request, target, key, error.__cause__ or error)
         if delay is None:
             try:
                 # the frames below hold the response
@@ -199,7 +210,12 @@ class Transport:
             request.max_retries + 1,
             _reason(error),
         )
-        return delay
+        # the hold makes it wait, in its turn
+        return 0.0 if is_held else delay
+
+
+def _timeout_extension(call: CallState[Any], timeouts: Timeouts) -> dict[str, float | None]:
+    return timeouts._asdict() if call.request.deadline is None else ShrinkingTimeouts(call, timeouts)
 
 
 def _timeouts(call: CallState[Any]) -> Timeouts:
@@ -230,7 +246,7 @@ def _async_parts(
     call: CallState[Any], target: Target, key: SecretStr | None, timeouts: Timeouts, head: HeadTimeout | None
 ) -> dict[str, Any]:
     """Async version of `_parts`: a large body goes in slices."""
-    parts = _parts(call, target, key, timeouts._asdict())
+    parts = _parts(call, target, key, _timeout_extension(call, timeouts))
     body = call.request.body
     if body is not None and _is_large(body):
         parts["headers"]["Content-Length"] = str(len(body))

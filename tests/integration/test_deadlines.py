@@ -1,0 +1,106 @@
+"""A call ends at its deadline, whatever it is doing."""
+
+import math
+import socket
+import time
+
+import pytest
+
+from langchain_promptrun import ChatPromptrun, PromptrunAPIError, PromptrunTimeoutError
+from langchain_promptrun.testing import Fault, Reply
+
+MODEL = "openai/gpt-4o"
+SECONDS = 0.3
+STYLES = ("invoke", "ainvoke", "stream", "astream", "events", "aevents")
+STREAMS = STYLES[2:]
+
+
+@pytest.fixture
+def late(talk):
+    """Call a model, see it raise at the deadline, and return the error."""
+
+    async def call(style, model, seconds=SECONDS):
+        start = time.monotonic()
+        with pytest.raises(PromptrunTimeoutError, match=rf"deadline of {seconds} s") as error:
+            await talk.call(style, model, deadline=seconds)
+        assert time.monotonic() - start >= seconds - 0.01
+        return error.value
+
+    return call
+
+
+@pytest.fixture
+def full_backlog():
+    """The URL of a server that takes no more connections."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        waiting = [socket.socket() for _ in range(3)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(server.getsockname())
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+        for one in waiting:
+            one.close()
+
+
+@pytest.mark.parametrize("transport", ["httpx", "aiohttp"])
+@pytest.mark.parametrize("style", STYLES)
+async def test_deadline_ends_the_wait_for_a_response(promptrun_server, late, style, transport):
+    promptrun_server.queue(Fault(delay=math.inf))
+    error = await late(style, ChatPromptrun(model=MODEL, async_transport=transport))
+    assert "waiting for the response" in str(error)
+    assert len(promptrun_server.requests) == 1
+
+
+@pytest.mark.parametrize("style", STYLES)
+async def test_deadline_ends_connecting(full_backlog, late, style):
+    error = await late(style, ChatPromptrun(model=MODEL, api_key="k", base_url=full_backlog))
+    # a busy event loop may come to the timer of the call first
+    assert error.phase == "connect" or style.startswith("a")
+
+
+@pytest.mark.parametrize("fault", [Fault(reply=Reply("one two three"), after=2, pause=math.inf), Reply("one " * 99)])
+@pytest.mark.parametrize("style", STREAMS)
+async def test_deadline_ends_a_stream_and_keeps_what_had_come(promptrun_server, late, style, fault):
+    promptrun_server.pace = 0.02
+    promptrun_server.queue(fault)
+    error = await late(style, ChatPromptrun(model=MODEL), seconds=0.8)
+    assert "reading the response" in str(error)
+    assert error.partial.startswith("one")
+
+
+def test_deadline_counts_while_the_reader_takes_its_time(promptrun_server):
+    promptrun_server.queue(Reply("one " * 9, pace=0.01))
+    chunks = ChatPromptrun(model=MODEL, deadline=SECONDS).stream("Hi")
+    next(chunks)
+    time.sleep(SECONDS)
+    with pytest.raises(PromptrunTimeoutError, match="reading"):
+        list(chunks)
+
+
+@pytest.mark.parametrize("style", STYLES)
+async def test_deadline_begins_no_retry_that_cannot_end_in_time(promptrun_server, talk, style):
+    promptrun_server.queue(Fault(status=503, headers={"retry-after": "9"}, times=2))
+    with pytest.raises(PromptrunTimeoutError, match="retry") as error:
+        await talk.call(style, ChatPromptrun(model=MODEL), deadline=5)
+    assert isinstance(error.value.__cause__, PromptrunAPIError)
+    assert len(promptrun_server.requests) == 1
+
+
+@pytest.mark.parametrize("style", STYLES)
+async def test_deadline_that_is_kept_changes_nothing(promptrun_server, talk, style):
+    promptrun_server.queue(Fault(status=503, headers={"retry-after": "0"}), Reply("Hi there"))
+    assert (await talk.call(style, ChatPromptrun(model=MODEL, deadline=60))).text == "Hi there"
+
+
+@pytest.mark.parametrize("style", ["ainvoke", "astream"])
+async def test_deadline_leaves_earlier_timeouts_as_they_are(promptrun_server, talk, style):
+    promptrun_server.queue(Fault(delay=math.inf))
+    with pytest.raises(PromptrunTimeoutError) as error:
+        await talk.call(style, ChatPromptrun(model=MODEL, deadline=60, timeout=0.05))
+    assert "deadline" not in str(error.value)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, math.inf])
+def test_deadline_must_be_seconds(wrong):
+    with pytest.raises(ValueError, match="deadline"):
+        ChatPromptrun(model=MODEL, api_key="k", deadline=wrong)

@@ -1,0 +1,197 @@
+"""Waits that calls share after a rate limit, and the limiter that learns what a server bears."""
+
+import asyncio
+import pickle
+import threading
+import time
+
+import pytest
+from langchain_core.language_models import FakeListChatModel
+
+from langchain_promptrun import AdaptiveRateLimiter, ChatPromptrun, PromptrunRateLimitError, PromptrunTimeoutError
+from langchain_promptrun.testing import Fault, RateLimit, Reply
+
+MODEL = "openai/gpt-4o"
+WAIT = 0.3
+
+
+def refusal(wait=WAIT):
+    return Fault(status=429, headers={"retry-after": str(wait)})
+
+
+@pytest.fixture
+def model(promptrun_server):
+    """A model whose calls are held back: one of them was refused."""
+    promptrun_server.queue(refusal())
+    with pytest.raises(PromptrunRateLimitError):
+        ChatPromptrun(model=MODEL, max_retries=0).invoke("Hi")
+    return ChatPromptrun(model=MODEL)
+
+
+def waited(server):
+    return server.requests[1].time - server.requests[0].time
+
+
+@pytest.mark.parametrize("style", ["invoke", "ainvoke", "stream", "astream", "events", "aevents"])
+async def test_hold_after_a_refusal_makes_other_calls_wait(promptrun_server, model, talk, style):
+    await talk.call(style, model)
+    assert waited(promptrun_server) >= WAIT - 0.01
+
+
+@pytest.mark.parametrize("other", [{"max_retries": 0}, {"model": "openai/gpt-5"}, {"api_key": "other"}])
+def test_hold_is_for_calls_of_one_key_and_model_that_may_retry(promptrun_server, model, other):
+    promptrun_server.api_key = None
+    ChatPromptrun(**{"model": MODEL} | other).invoke("Hi")
+    assert waited(promptrun_server) < WAIT
+
+
+def test_hold_longer_than_allowed_raises_at_once(promptrun_server, model):
+    with pytest.raises(PromptrunRateLimitError, match="max_retry_after") as error:
+        model.invoke("Hi", max_retry_after=0.1)
+    assert 0 < error.value.retry_after <= WAIT
+    assert len(promptrun_server.requests) == 1
+
+
+@pytest.mark.parametrize("style", ["invoke", "ainvoke"])
+async def test_hold_longer_than_the_deadline_raises_at_once(promptrun_server, model, talk, style):
+    with pytest.raises(PromptrunTimeoutError, match="turn after a rate limit"):
+        await talk.call(style, model, deadline=0.1)
+    assert len(promptrun_server.requests) == 1
+
+
+@pytest.mark.parametrize("style", ["invoke", "ainvoke"])
+async def test_hold_lets_waiting_calls_go_in_turn_until_their_deadline(promptrun_server, model, talk, style):
+    waiting = [asyncio.create_task(model.ainvoke(f"{number}")) for number in range(8)]
+    await asyncio.sleep(0.05)
+    with pytest.raises(PromptrunTimeoutError, match="turn"):
+        await asyncio.to_thread(asyncio.run, talk.call(style, model, "late", deadline=WAIT + 0.1))
+    await asyncio.gather(*waiting)
+    came = promptrun_server.requests[1:]
+    assert [request.body["messages"][0]["content"] for request in came] == [f"{number}" for number in range(8)]
+    assert came[-1].time - came[0].time > 0.1
+
+
+async def test_hold_goes_on_when_a_waiting_call_is_cancelled(promptrun_server, model):
+    first, second, third = (asyncio.create_task(model.ainvoke(f"{number}")) for number in range(3))
+    await asyncio.sleep(0.05)
+    first.cancel()
+    second.cancel()
+    await third
+    assert len(promptrun_server.requests) == 2
+
+
+def test_hold_survives_a_loop_that_ended_with_calls_waiting(promptrun_server, model):
+    async def leave():
+        tasks = [asyncio.ensure_future(model.ainvoke(f"{number}")) for number in range(2)]
+        await asyncio.sleep(0.01)
+        for task in tasks:
+            task.cancel()
+
+    asyncio.run(leave())
+    model.invoke("Hi")
+
+
+def test_hold_is_forgotten_in_time(promptrun_server, model, monkeypatch):
+    monkeypatch.setattr("langchain_promptrun._http.holds._KEPT_SECONDS", -1.0)
+    model.invoke("Hi")
+    assert waited(promptrun_server) < WAIT
+
+
+# AdaptiveRateLimiter
+
+
+async def test_adaptive_rate_limiter_learns_the_rate(promptrun_server):
+    promptrun_server.rate_limit = limit = RateLimit(200, burst=10, retry_after=0.1)
+    limiter = AdaptiveRateLimiter(initial_rate=50)
+    model = ChatPromptrun(model=MODEL, rate_limiter=limiter, max_retries=9)
+    await asyncio.gather(*(model.ainvoke("Hi") for _ in range(100)))
+    assert limiter.sent == 100 + limiter.refused
+    assert limiter.refused == limit.refused
+    assert (limiter.in_flight, limiter.waiting) == (0, 0)
+    assert f"refused={limit.refused}" in repr(limiter)
+
+
+@pytest.mark.parametrize("style", ["invoke", "ainvoke", "stream", "astream", "events", "aevents"])
+async def test_adaptive_rate_limiter_holds_a_place_until_the_end(promptrun_server, talk, style):
+    promptrun_server.pace = 0.005
+    limiter = AdaptiveRateLimiter(initial_rate=1_000, max_concurrency=2)
+    model = ChatPromptrun(model=MODEL, rate_limiter=limiter)
+    most = []
+    promptrun_server.answer = lambda body: most.append(promptrun_server.in_flight)
+
+    def in_own_loop():
+        asyncio.run(talk.call(style, model))
+
+    threads = [threading.Thread(target=in_own_loop) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        await asyncio.to_thread(thread.join)
+    assert max(most) <= 2
+    assert limiter.sent == 6
+
+
+@pytest.mark.parametrize("style", ["invoke", "ainvoke"])
+async def test_adaptive_rate_limiter_is_asked_for_retries_and_told_of_refusals(promptrun_server, talk, style):
+    promptrun_server.queue(refusal(0.1), Fault(status=503, headers={"retry-after": "0"}))
+    limiter = AdaptiveRateLimiter()
+    model = ChatPromptrun(model=MODEL, rate_limiter=limiter)
+    await talk.call(style, model, deadline=5)
+    assert (limiter.sent, limiter.refused, limiter.in_flight) == (3, 1, 0)
+    assert limiter.rate < 10
+    assert limiter.concurrency < 10
+
+
+async def test_adaptive_rate_limiter_frees_the_place_of_a_stream_that_is_left(promptrun_server):
+    promptrun_server.queue(Reply("one two three", pace=0.001))
+    limiter = AdaptiveRateLimiter(max_concurrency=1)
+    model = ChatPromptrun(model=MODEL, rate_limiter=limiter)
+    chunks = model.stream("Hi")
+    next(chunks)
+    assert limiter.in_flight == 1
+    chunks.close()
+    await model.ainvoke("Hi")
+    assert limiter.in_flight == 0
+
+
+async def test_adaptive_rate_limiter_keeps_to_headers(promptrun_server):
+    promptrun_server.rate_limit = RateLimit(20, burst=4, headers=True)
+    limiter = AdaptiveRateLimiter(initial_rate=100, lowest_rate=5)
+    model = ChatPromptrun(model=MODEL, rate_limiter=limiter)
+    await asyncio.gather(*(model.ainvoke("Hi") for _ in range(8)))
+    assert limiter.rate < 60
+
+
+async def test_adaptive_rate_limiter_only_paces_other_models():
+    limiter = AdaptiveRateLimiter(initial_rate=20)
+    model = FakeListChatModel(responses=["Hi"], rate_limiter=limiter)
+    start = time.monotonic()
+    for _ in range(3):
+        model.invoke("Hello")
+        await model.ainvoke("Hello")
+    assert time.monotonic() - start > 0.1
+    assert (limiter.sent, limiter.in_flight) == (0, 0)
+
+
+async def test_adaptive_rate_limiter_can_be_asked_without_waiting():
+    limiter = AdaptiveRateLimiter(initial_rate=0.5)
+    assert limiter.acquire(blocking=False)
+    assert not limiter.acquire(blocking=False)
+    assert not await limiter.aacquire(blocking=False)
+    waiting = asyncio.create_task(limiter.aacquire())
+    await asyncio.sleep(0)
+    assert not limiter.acquire(blocking=False)
+    waiting.cancel()
+
+
+def test_adaptive_rate_limiter_is_pickled_with_its_settings():
+    limiter = pickle.loads(pickle.dumps(AdaptiveRateLimiter(initial_rate=3, max_concurrency=4)))
+    assert (limiter.rate, limiter.concurrency) == (3, 4)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"initial_rate": 0}, {"lowest_rate": 20}, {"highest_rate": 1}, {"max_concurrency": 0}]
+)
+def test_adaptive_rate_limiter_refuses_settings_that_contradict(wrong):
+    with pytest.raises(ValueError, match="initial_rate"):
+        AdaptiveRateLimiter(**wrong)
