@@ -45,26 +45,14 @@ _OWN = (None, "promptrun")
 
 
 class Policy(NamedTuple):
-    """What of earlier turns goes back.
-
-    Attributes:
-        model: The model that is asked.
-        send_reasoning: Whether the reasoning that this model wrote goes back; "always": whichever model wrote it.
-    """
+    """The model that is asked, and whether reasoning goes back to the model that wrote it, or "always"."""
 
     model: str
     send_reasoning: bool | str
 
 
 class AssistantTurn(NamedTuple):
-    """One assistant turn.
-
-    Attributes:
-        message: The wire message.
-        attachments: Media parts of the answer, to be sent in a user message.
-        invalid: Those of the message's `tool_calls` whose arguments are not a JSON object.
-        unlisted: Those of the message's `tool_calls` that no tool of the caller runs.
-    """
+    """The wire message of a turn, the media for a user message after it, and calls that need no result."""
 
     message: dict[str, Any]
     attachments: list[Part]

@@ -20,13 +20,7 @@ _MARKER_PLACES = frozenset({*_MARKERS, "extras", "cachePoint"})
 
 
 class BlockType(NamedTuple):
-    """One row of the table of block types.
-
-    Attributes:
-        convert: Makes the wire parts of a block, without its cache markers.
-        is_media: Whether the block is an image, audio, a video or a file, which costs a constant number of tokens.
-        needs: Keys of which a block of this type has at least one; without them, a tool's result is data.
-    """
+    """A converter to wire parts, the media kind that counts tokens, and keys that tell a block from data of a tool."""
 
     convert: Callable[[Block], list[Part]]
     is_media: bool = False

@@ -54,18 +54,6 @@ def wire_messages(
     conversation is refused. A call at the end may stay open, and results may come late and in any order. An invalid
     call goes out only where it has a result. Calls without an id get one from their place; their results, which cannot
     name it, are matched by tool name, then by order.
-
-    Args:
-        messages: The conversation.
-        model: The model that is asked.
-        send_reasoning: Whether reasoning goes back to the model that wrote it; "always": to any model.
-        send_names: Whether the names of messages are sent, where they are legal names.
-
-    Returns:
-        The wire messages. They may share parts with the given messages: do not change them.
-
-    Raises:
-        PromptrunInvalidMessageError: A message cannot be sent; the error names its place.
     """
     conversation = _Conversation(Policy(model, send_reasoning), send_names=send_names)
     wire = conversation.wire
@@ -86,13 +74,7 @@ def wire_messages(
 
 
 class _Conversation:
-    """The wire messages so far, and what is still to be settled.
-
-    Attributes:
-        position: Index of the message that is being converted.
-        wire: The wire messages so far.
-        unsettled: Whether a run of tool results may go on.
-    """
+    """The wire messages so far, and whether a run of tool results is still to be settled."""
 
     __slots__ = ("_attachments", "_calls", "_policy", "_send_names", "position", "unsettled", "wire")
 

@@ -69,17 +69,7 @@ _FORMATS = {extension: mime for mime, extension in _EXTENSIONS.items()} | {
 
 
 class Media(NamedTuple):
-    """An image, audio, a video or a file, in whatever dialect it was described.
-
-    Attributes:
-        kind: "image", "audio", "video" or "file".
-        data: The bytes, as base64 text or raw.
-        url: The address, or a `data:` URL.
-        file_id: The id at the provider that stores the file.
-        mime_type: The type; guessed from the first bytes when it is missing.
-        name: The file name.
-        detail: OpenAI's level of detail for images.
-    """
+    """An image, audio, a video or a file, in whatever dialect it was described; base64 text or raw bytes."""
 
     kind: str
     data: str | bytes | None = None

@@ -33,13 +33,7 @@ _SERVER_CALLS = "server_tool_calls"
 
 
 class Calls(NamedTuple):
-    """The calls of one turn.
-
-    Attributes:
-        wire: All of them.
-        invalid: Those whose arguments are not a JSON object; they need not have a result.
-        unlisted: Those that no tool of the caller runs, such as a server's own; they need not have a result.
-    """
+    """The calls of one turn; the broken ones and those of the server's own tools need not have a result."""
 
     wire: list[WireCall]
     invalid: list[WireCall]
@@ -68,14 +62,7 @@ def read_call(block: Block) -> ContentCall:
 
 
 def calls_of(message: AIMessage, in_content: list[ContentCall], *, own: bool, signed: bool) -> Calls:
-    """Collect the calls of a message.
-
-    Args:
-        message: The message.
-        in_content: The calls that its content holds.
-        own: Whether this package wrote it, so that the raw entries are the wire's.
-        signed: Whether signatures and entries of the vendor's own go back.
-    """
+    """Collect the calls of a message; `signed` ones go back with what only their vendor understands."""
     raw = dictionaries(message.additional_kwargs.get("tool_calls"))
     entries = {str(call.get("id")): call for call in raw} | _kept(message, "tool_call_extras") if own else {}
     calls = listed_calls(message, entries)

@@ -49,12 +49,7 @@ _ENDINGS = {
 
 
 class ObjectParser(BaseTransformOutputParser[Any]):
-    """Reads an object from an answer; picklable where the class to build is.
-
-    Attributes:
-        target: The pydantic class to build; None leaves the value as it stands in JSON.
-        may_call_tools: Whether an answer that calls tools gives None instead of an error.
-    """
+    """Reads an object from an answer: builds the class `target`, or leaves the value as it stands in JSON."""
 
     # pydantic builds what it needs with the first parser, not at import
     model_config = ConfigDict(defer_build=True)
@@ -82,12 +77,7 @@ class ObjectParser(BaseTransformOutputParser[Any]):
         return self.glimpse(message) if partial else self.read(message)
 
     def read(self, message: AIMessage) -> Any:
-        """Read the object from a whole answer; None for a turn of tool calls where they are allowed.
-
-        Raises:
-            OutputParserException: The answer holds no such object; the text says why.
-            PromptrunRefusalError: The model refused, or a content filter stopped the answer.
-        """
+        """Read the object from a whole answer; None for a turn of tool calls where they are allowed."""
         if refusal := message.additional_kwargs.get("refusal"):
             raise PromptrunRefusalError(str(refusal), raw_message=message)
         if self.may_call_tools and message.tool_calls:
@@ -149,11 +139,7 @@ class ObjectParser(BaseTransformOutputParser[Any]):
 
 
 class ToolCallParser(ObjectParser):
-    """Reads the object from the arguments of a tool call.
-
-    Attributes:
-        tool_name: The tool that stands for the schema.
-    """
+    """Reads the object from the arguments of a call of the tool that stands for the schema."""
 
     tool_name: str
 
@@ -175,11 +161,7 @@ class ToolCallParser(ObjectParser):
 
 
 class JsonParser(ObjectParser):
-    """Reads the object from an answer in JSON, also from one inside a Markdown fence.
-
-    Attributes:
-        root: What the whole must be: "object", "array", or "value" for anything but null.
-    """
+    """Reads an "object", an "array", or any "value" but null from JSON, also inside a Markdown fence."""
 
     root: str = "object"
 

@@ -20,13 +20,7 @@ if TYPE_CHECKING:
 
 
 class Plan(NamedTuple):
-    """How an object is asked for and read.
-
-    Attributes:
-        arguments: Keywords to bind to the model.
-        parser: Takes the model's AIMessage and returns the object.
-        include_raw: Whether the chain returns the message and the error beside the object.
-    """
+    """How an object is asked for, which parser reads it, and whether the chain returns the message beside it."""
 
     arguments: dict[str, Any]
     parser: ObjectParser
@@ -59,23 +53,7 @@ def plan(
     tool_choice: ToolChoice | None = None,
     **kwargs: Any,
 ) -> Plan:
-    """Decide how an object is asked for and read.
-
-    Args:
-        schema: A pydantic class (v2 or v1), a TypedDict class, a JSON schema with a title, or a tool or response
-            format as a dict. None, for any object, only with "json_mode".
-        method: "function_calling" (a tool that the model has to call), "json_schema" (`response_format` with the
-            schema) or "json_mode" (`response_format` without it: the prompt must describe the object).
-        include_raw: Whether the chain returns `raw`, `parsed` and `parsing_error` instead of raising.
-        strict: Whether the model must keep exactly to the schema. Not with "json_mode".
-        tools: Tools that the model may call instead of answering; not with "function_calling". Where the answer
-            calls one, `parsed` is None with `include_raw`; without it that is an error.
-        tool_choice: With "function_calling" instead of forcing the schema's tool: some models accept only "auto".
-        **kwargs: Bound to the model as they are.
-
-    Raises:
-        ValueError: An unknown method, a schema that cannot be sent, or arguments that the method cannot honour.
-    """
+    """Decide how an object is asked for and read, by the arguments of `with_structured_output`."""
     request = _Request(schema, strict, tools or (), tool_choice, include_raw, kwargs)
     ask = _METHODS.get(method)
     if ask is None:

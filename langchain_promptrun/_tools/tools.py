@@ -32,32 +32,12 @@ _NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
 
 
 def wire_tools(tools: Sequence[Any], *, strict: bool | None = None) -> list[dict[str, Any]]:
-    """Convert tools to the wire's list of tools.
-
-    Args:
-        tools: Functions, pydantic classes, TypedDict classes, LangChain tools, Runnables, JSON schemas with a
-            title, and tools as dicts in OpenAI's, Anthropic's or Bedrock's notation. A dict with a `type` that is not
-            a function's (a server tool, `builtin_function`) passes unchanged.
-        strict: Whether the model must keep exactly to the parameters' schema, where a tool does not say it itself.
-
-    Raises:
-        ValueError: A tool cannot be converted, or not to what strict mode takes.
-    """
+    """Convert tools in any notation to the wire's; a tool's own `strict` wins over the argument."""
     return [_wire_tool(tool, strict) for tool in tools]
 
 
 def wire_tool_choice(choice: ToolChoice | None, tools: Sequence[Mapping[str, Any]]) -> str | dict[str, Any] | None:
-    """Convert a tool choice to the wire's `tool_choice`, None for nothing to send.
-
-    Args:
-        choice: "auto", "none", "required" or "any" (the same), a tool's name, True (the only tool, or some tool
-            where there are several), or a dict in OpenAI's, Anthropic's or Bedrock's notation.
-        tools: The tools of the same request, as `wire_tools` returns them.
-
-    Raises:
-        ValueError: A name that no tool has, or a dict in no known notation.
-        TypeError: A choice of another type.
-    """
+    """Convert a choice in any notation to the wire's `tool_choice`, None for nothing to send."""
     if choice is None or choice is False or not tools:
         return None
     choices = _choices(tools)
@@ -71,16 +51,7 @@ def wire_tool_choice(choice: ToolChoice | None, tools: Sequence[Mapping[str, Any
 
 
 def wire_response_format(value: Any, strict: bool | None = None) -> dict[str, Any]:
-    """Convert a schema to the wire's `response_format`.
-
-    Args:
-        value: A pydantic class, a TypedDict class, a JSON schema with a title, anything else that `wire_tools` can
-            read, or a response format, whole or its `name` and `schema` only.
-        strict: Whether the model must keep exactly to the schema; None: as the value says itself.
-
-    Raises:
-        ValueError: A value without a schema, one that strict mode does not take, or one whose own `strict` contradicts.
-    """
+    """Convert a schema, a tool or a response format in any notation to the wire's `response_format`."""
     if isinstance(value, Mapping) and _SCHEMA_KEYS.isdisjoint(value) and _passes_unchanged(value):
         return dict(value)
     spec = _format_spec(value)
@@ -107,8 +78,7 @@ def bind_arguments(
 ) -> dict[str, Any]:
     """Return the keywords that `bind_tools` binds to a model.
 
-    Without tools, nothing that belongs to tools is bound: several servers answer 400 to an empty list, or to a choice
-    among nothing.
+    Without tools, nothing of tools is bound: several servers answer 400 to an empty list or to a choice among nothing.
     """
     wire = wire_tools(tools, strict=strict)
     found: dict[str, Any] = {}

@@ -43,15 +43,7 @@ def _uncounted(_size: int) -> None:
 
 
 class Reasoning:
-    """The reasoning of one message.
-
-    Args:
-        count: Is told the size of what is kept until the end of the message.
-        think_tags: Whether text between `<think>` and `</think>` is reasoning.
-
-    Attributes:
-        reads_text: Whether the text of the message has to pass through `split`.
-    """
+    """The reasoning of one message; `reads_text` says whether its text has to pass through `split`."""
 
     __slots__ = ("_count", "_fields", "_kept", "_opaque", "_plain", "_single", "_tagged", "_tags", "reads_text")
 
@@ -95,12 +87,7 @@ class Reasoning:
         return "" if self._plain else text
 
     def split(self, text: str, *, marked: bool = False) -> list[tuple[bool, str]]:
-        """Split a piece of the message's text; return its parts, and whether each is reasoning.
-
-        Args:
-            text: The piece.
-            marked: Gemini says that the piece is a thought.
-        """
+        """Tell reasoning (True) from text in a piece of the content; Gemini marks thoughts."""
         if marked:
             self.reads_text = True
         if not self.reads_text:
@@ -277,11 +264,7 @@ class _Text:
 
 
 class TaggedText:
-    """Tells reasoning in tags from text, however the text is cut.
-
-    Args:
-        name: `think` for `<think>...</think>`.
-    """
+    """Tells reasoning between tags from text, however the text is cut."""
 
     __slots__ = ("_closing", "_held", "_opening", "inside")
 
@@ -291,12 +274,7 @@ class TaggedText:
         self.inside = False
 
     def take(self, text: str, *, marked: bool = False) -> list[tuple[bool, str]]:
-        """Take a piece of text; return its parts, and whether each is reasoning.
-
-        Args:
-            text: The piece.
-            marked: The vendor says that the piece is reasoning; only what follows a closing tag is not.
-        """
+        """Split a piece; of a piece that the vendor marks, only what follows a closing tag is text."""
         text, self._held = self._held + text, ""
         parts: list[tuple[bool, str]] = []
         while text:
@@ -334,15 +312,7 @@ def is_thought(source: Mapping[str, Any]) -> bool:
 def write_reasoning(
     wire: dict[str, Any], parts: list[dict[str, Any]], kwargs: Mapping[str, Any], field: object, text: str
 ) -> None:
-    """Write reasoning to a message in the spelling and with the signatures that it came with.
-
-    Args:
-        wire: The message.
-        parts: Its content parts.
-        kwargs: The `additional_kwargs` that `Reasoning.extras` filled.
-        field: The `reasoning_field` of the answer.
-        text: The reasoning's text.
-    """
+    """Write reasoning to a message and its parts, as `reasoning_field` and `Reasoning.extras` tell that it came."""
     names = [field] if isinstance(field, str) else field if isinstance(field, list) else []
     kept = {key: kwargs.get(key) for key in (*_LISTS, _OPAQUE)}
     kept |= {key: kwargs.get(key) for key in _OBJECTS if _name(key) in names}
