@@ -51,6 +51,7 @@ class CallOptions:
         given = self._sorted(type(model), keywords) if keywords else {}
         if stop is not None:
             given["stop"] = stop
+        given = _checked(type(model), given) if given else given
         self.parameters = _merged(vars(model), roles_of(type(model)), self.options, given)
 
     def _sorted(self, kind: type[BaseModel], keywords: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,7 +68,7 @@ class CallOptions:
                 given[name] = value
                 _check_name(name, roles)
         check_model_kwargs(kind, self.options.get("model_kwargs") or {}, of_call=True)
-        return _checked(kind, given)
+        return given
 
     def is_for(self, model: BaseModel, stop: list[str] | None, keywords: Mapping[str, Any]) -> bool:
         """Return whether these are the keywords of the same call: the same objects."""

@@ -106,8 +106,11 @@ class CopiedFields(Serializable):
         return {**state, "__dict__": fields, "__pydantic_private__": _private(state["__pydantic_private__"])}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
-        """Read a key that came from the environment again."""
+        """Read a key that came from the environment again, and give fields of later versions their defaults."""
         super().__setstate__(state)
+        for name, field in type(self).model_fields.items():
+            if name not in self.__dict__ and not field.is_required():
+                self.__dict__[name] = field.get_default(call_default_factory=True)
         if self.__dict__["api_key"] is None:
             self.__dict__["api_key"] = environment_key()
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from functools import reduce
+from http import HTTPStatus
 from operator import add
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
+
+from langchain_promptrun import ChatPromptrun
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
@@ -67,3 +72,62 @@ def _bare(block: Any) -> dict[str, Any]:
 @pytest.fixture
 def talk() -> Talk:
     return Talk()
+
+
+class Wire:
+    """Answers as it is asked, whole or streamed, and remembers what came."""
+
+    def __init__(self):
+        self.requests = []
+        self.status = 200
+
+    @property
+    def bodies(self):
+        return [json.loads(request.content) for request in self.requests]
+
+    @property
+    def body(self):
+        """The only request's body."""
+        (body,) = self.bodies
+        return body
+
+    def __call__(self, request):
+        self.requests.append(request)
+        body = json.loads(request.content)
+        if self.status != HTTPStatus.OK:
+            return httpx.Response(self.status, json={"error": "No."})
+        about = {"id": "chatcmpl-1", "created": 1715325600, "model": body["model"], "usage": _USAGE}
+        if body.get("stream"):
+            return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=self._events(about))
+        message = {"role": "assistant", "content": "Hello there."}
+        choices = [{"index": i, "message": message, "finish_reason": "stop"} for i in range(body.get("n") or 1)]
+        return httpx.Response(200, headers={"x-trace": "t1"}, json={**about, "choices": choices})
+
+    @staticmethod
+    def _events(about):
+        deltas = [({"content": "Hello"}, None), ({"content": " there."}, None), ({}, "stop")]
+        choices = [{"index": 0, "delta": delta, "finish_reason": reason} for delta, reason in deltas]
+        return "".join(f"data: {json.dumps({**about, 'choices': [one]})}\n\n" for one in choices) + "data: [DONE]\n\n"
+
+
+_USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+
+
+@pytest.fixture
+def wire() -> Wire:
+    """A wire that is made up, below the caller's own HTTP clients."""
+    return Wire()
+
+
+@pytest.fixture
+def make(wire):
+    """Make models over the made-up wire."""
+
+    def make(**fields):
+        clients = {
+            "http_client": httpx.Client(transport=httpx.MockTransport(wire)),
+            "http_async_client": httpx.AsyncClient(transport=httpx.MockTransport(wire)),
+        }
+        return ChatPromptrun(**{"model": "vendor/name", "api_key": "k3y", **clients, **fields})
+
+    return make

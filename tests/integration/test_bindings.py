@@ -1,0 +1,153 @@
+"""What is bound to a model, in whatever order and around whichever wrapper, is kept, and its secrets are hidden."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+from typing import get_type_hints
+
+import pytest
+from langchain_core.load import dumps
+from langchain_core.runnables import ConfigurableField, Runnable, RunnableBinding
+from pydantic import BaseModel
+
+from langchain_promptrun import ChatPromptrun, PromptrunPrompt
+from langchain_promptrun.testing import Reply
+
+SECRET = "s3cret"
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
+TEMPERATURE = ConfigurableField(id="temperature")
+
+WRAPPERS = {
+    "bare": lambda model: model,
+    "bind": lambda model: model.bind(top_p=0.5),
+    "with_config": lambda model: model.with_config(tags=["a"]),
+    "with_retry": lambda model: model.with_retry(stop_after_attempt=1),
+    "bind, with_retry": lambda model: model.bind(top_p=0.5).with_retry(stop_after_attempt=1),
+    "configurable_fields": lambda model: model.configurable_fields(temperature=TEMPERATURE),
+    "configurable_alternatives": lambda model: model.configurable_alternatives(ConfigurableField(id="m"), other=model),
+}
+wrappers = pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+
+
+class Weather(BaseModel):
+    """The weather."""
+
+    city: str
+
+
+@wrappers
+@pytest.mark.parametrize("bind", [lambda it: it, lambda it: it.bind(stop=["a"]), lambda it: it.bind_tools([TOOL])])
+def test_a_bound_secret_is_hidden_and_used(wire, make, wrap, bind):
+    bound = bind(wrap(make())).bind(
+        api_key=SECRET, extra_headers={"x-a": SECRET}, default_headers={"x-b": SECRET}, extra_query={"q": SECRET}
+    )
+    assert SECRET not in f"{bound!r} {bound} {dumps(bound)}"
+    bound.invoke("Hello")
+    (request,) = wire.requests
+    assert request.headers["authorization"] == f"Bearer {SECRET}"
+    assert (request.headers["x-a"], request.headers["x-b"], request.url.query) == (SECRET, SECRET, b"q=s3cret")
+
+
+@wrappers
+def test_wrappers_are_serialised_as_langchains_own(make, wrap):
+    wrapped = wrap(make())
+    if not isinstance(wrapped, ChatPromptrun):
+        plain = next(base for base in type(wrapped).__mro__ if base.__module__.startswith("langchain_core"))
+        assert type(wrapped).lc_id() == plain.lc_id()
+    ours = wrap(ChatPromptrun(model="a/b", api_key="k"))
+    assert dumps(pickle.loads(pickle.dumps(ours))) == dumps(ours)
+
+
+@wrappers
+def test_keywords_are_kept_by_tools_and_schemas(wire, make, wrap):
+    bound = wrap(make()).bind(seed=7)
+    bound.bind_tools([TOOL], tool_choice="any").invoke("Hello")
+    bound.with_structured_output(Weather, include_raw=True).invoke("Hello")
+    bound.with_structured_output(Weather, method="json_schema", include_raw=True).invoke("Hello")
+    assert [body["seed"] for body in wire.bodies] == [7, 7, 7]
+    assert [body["tools"][0]["function"]["name"] for body in wire.bodies[:2]] == ["weather", "Weather"]
+    assert wire.bodies[2]["response_format"]["type"] == "json_schema"
+
+
+@wrappers
+def test_the_models_own_method_counts_around_it(wire, make, wrap):
+    model = wrap(make(structured_output_method="json_mode"))
+    model.with_structured_output(Weather, include_raw=True).invoke("Hello")
+    assert wire.body["response_format"] == {"type": "json_object"}
+
+
+@pytest.mark.parametrize(
+    "bind",
+    [
+        lambda model: model.bind_tools([TOOL]),
+        lambda model: model.with_structured_output(Weather, include_raw=True),
+        lambda model: model.bind(seed=1).bind_tools([TOOL]),
+    ],
+)
+async def test_fields_stay_configurable_behind_tools(wire, make, bind):
+    bound = bind(make().configurable_fields(temperature=TEMPERATURE))
+    bound.invoke("Hello", {"configurable": {"temperature": 0.9}})
+    await bound.with_config(configurable={"temperature": 0.8}).ainvoke("Hello")
+    bound.invoke("Hello")
+    assert [body.get("temperature") for body in wire.bodies] == [0.9, 0.8, None]
+    assert all(body["tools"] for body in wire.bodies)
+
+
+def test_alternatives_stay_selectable_behind_tools_each_in_its_own_way(wire, make):
+    class Foreign(ChatPromptrun):
+        def bind_tools(self, tools, **_):
+            return self.bind(tools=[{"type": "foreign"}])
+
+    made = []
+
+    def later():
+        made.append(1)
+        return make(model="later/one")
+
+    foreign = Foreign(**{**dict(make(model="foreign/one")), "metadata": None})
+    either = make().configurable_alternatives(ConfigurableField(id="m"), foreign=foreign, later=later)
+    bound = either.bind_tools([TOOL])
+    assert made == []
+    for choice in ("default", "foreign", "later"):
+        bound.invoke("Hello", {"configurable": {"m": choice}})
+        either.with_structured_output(Weather, include_raw=True).invoke("Hello", {"configurable": {"m": choice}})
+    assert [body["model"] for body in wire.bodies[::2]] == ["vendor/name", "foreign/one", "later/one"]
+    assert [body["tools"][0]["type"] for body in wire.bodies[::2]] == ["function", "foreign", "function"]
+
+
+def test_an_agent_keeps_what_was_bound_to_its_model(promptrun_server):
+    agents = pytest.importorskip("langchain.agents")
+    promptrun_server.queue(Reply("Hello."))
+    agent = agents.create_agent(ChatPromptrun(model="openai/gpt-4o").bind(seed=7), [TOOL])
+    agent.invoke({"messages": [("user", "Hello")]})
+    body = promptrun_server.requests[0].body
+    assert (body["seed"], body["tools"][0]["function"]["name"]) == (7, "weather")
+
+
+def test_a_binding_is_langchains(make):
+    bound = make().bind(seed=1)
+    assert isinstance(bound, RunnableBinding)
+    assert bound.bind(stop=["a"]).kwargs == {"seed": 1, "stop": ["a"]}
+    assert bound.profile == make().profile
+
+
+METHODS = [
+    pytest.param(getattr(kind, name), id=f"{kind.__name__}.{name}")
+    for kind in (ChatPromptrun, PromptrunPrompt)
+    for name in dir(kind)
+    if not name.startswith("_")
+    and inspect.isfunction(getattr(kind, name))
+    and getattr(kind, name).__module__.startswith("langchain_promptrun")
+]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_hints_of_a_public_method_can_be_read(method):
+    assert "return" in get_type_hints(method)
+
+
+@pytest.mark.parametrize("name", ["bind_tools", "with_structured_output"])
+def test_methods_that_give_runnables_say_so(name):
+    """`with_fallbacks` hands on each method whose hint is a Runnable."""
+    assert issubclass(get_type_hints(getattr(ChatPromptrun, name))["return"].__origin__, Runnable)

@@ -1,0 +1,102 @@
+"""What version 0.1.0 pickled still loads and works: models, bindings, objects' parsers, prompts, records, errors."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+
+import pytest
+from langchain_core.exceptions import ModelError
+from langchain_core.messages import AIMessage
+
+import langchain_promptrun
+from langchain_promptrun import ChatPromptrun, PromptRecord, PromptrunAuthenticationError, PromptrunPrompt
+
+ARCHIVE = zipfile.ZipFile(Path(__file__).parent / "pickles-0.1.0.zip")
+ERRORS = [name.removeprefix("err").removesuffix(".pkl") for name in ARCHIVE.namelist() if name.startswith("err")]
+PROJECT = "d0d52c6e-85ba-4025-a84c-3c99834fe2ac"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch, promptrun_server):
+    monkeypatch.setenv("PROMPTRUN_API_KEY", promptrun_server.api_key)
+    monkeypatch.setenv("PROMPTRUN_BASE_URL", promptrun_server.base_url)
+
+
+def load(name):
+    return pickle.loads(ARCHIVE.read(f"{name}.pkl"))
+
+
+def at(server, model):
+    """The model, at the address of the stand-in."""
+    return model.model_copy(update={"base_url": server.base_url})
+
+
+def test_a_model_is_loaded_and_works(promptrun_server):
+    model = at(promptrun_server, load("m"))
+    assert isinstance(model, ChatPromptrun)
+    assert (model.model, model.stream_chunk_timeout, model.profile["name"]) == ("openai/gpt-4o", 120, "GPT-4o")
+    assert model.invoke("Hello").text
+    assert model.model_copy(update={"model": "no/such"}).profile is None
+
+
+def test_chosen_fields_of_a_model_are_loaded():
+    model = load("m2")
+    assert model.api_key.get_secret_value() == "explicit"
+    assert (model.base_url, model.timeouts) == ("http://x", (5, 5, 5, 5))
+    assert (model.default_headers, model.profile) == ({"x": "y"}, {"max_input_tokens": 3})
+
+
+@pytest.mark.parametrize("name", ["tools", "bound"])
+def test_a_binding_is_loaded_and_works(promptrun_server, name):
+    binding = load(name)
+    assert (
+        type(binding)(bound=at(promptrun_server, binding.bound), kwargs=binding.kwargs)
+        .bind(api_key=promptrun_server.api_key)
+        .invoke("Hello")
+    )
+    request = promptrun_server.requests[0]
+    assert request.body["tools"] if name == "tools" else request.headers["a"] == "b"
+
+
+def test_parsers_of_objects_are_loaded_and_read():
+    call = {"name": "J", "args": {"a": "b"}, "id": "1", "type": "tool_call"}
+    assert load("so").last.invoke(AIMessage("", tool_calls=[call])) == {"a": "b"}
+    parsed = load("so2").steps[-1].invoke({"raw": AIMessage('{"a": "b"}')})
+    assert (parsed["parsed"], parsed["parsing_error"]) == ({"a": "b"}, None)
+
+
+def test_a_prompt_is_loaded_and_works(promptrun_server):
+    promptrun_server.prompts.create("N", project_id=PROJECT).publish("Hello {{word_count}} {{a}}.")
+    prompt, partial = load("prompt"), load("partial")
+    assert isinstance(prompt, PromptrunPrompt)
+    updated = {"base_url": promptrun_server.base_url, "api_key": promptrun_server.api_key}
+    value = prompt.model_copy(update=updated).invoke({"word_count": 1, "a": "c"})
+    assert value.to_messages()[0].text == "Hello 1 c."
+    assert partial.model_copy(update=updated).invoke({"word_count": 1}).to_messages()[0].text == "Hello 1 b."
+
+
+def test_what_a_prompt_gave_is_loaded():
+    record, value = load("rec"), load("pv")
+    assert isinstance(record, PromptRecord)
+    assert (record.prompt, record.version, record.project.id) == ("Hello {{name}}", 1, PROJECT)
+    assert value.to_messages()[0].text == "Hello Ann"
+    assert load("follow")
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_an_error_is_loaded(name):
+    error = load(f"err{name}")
+    assert type(error) is getattr(langchain_promptrun, name)
+    assert isinstance(error, ModelError)
+    assert str(error) == "msg"
+    assert error.status_code is None
+
+
+def test_an_error_of_a_response_is_loaded_with_its_facts():
+    error = load("live")
+    assert isinstance(error, PromptrunAuthenticationError)
+    assert (error.status_code, error.request_id, error.response.status_code) == (401, "req-3", 401)
+    assert error.body == '{"error":"Invalid or missing API key."}'
+    assert error.is_retryable is False
