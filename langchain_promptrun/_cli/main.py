@@ -52,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, rest: Sequence[str]) -> None:
-    arguments = _parser(name).parse_intermixed_args(rest)
+    end = rest.index("--") if name == "record" and "--" in rest else len(rest)
+    arguments = _parser(name).parse_intermixed_args(rest[:end])
+    arguments.command = rest[end + 1 :]
     if sys.stdout is None:
         raise CommandError("stdout is closed, so the answer cannot be printed")
     import_module(COMMANDS[name].module).run(arguments)
@@ -111,6 +113,18 @@ def _add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
     add_server_arguments(parser)
 
 
+def _add_record_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = f"{PROGRAM} record [-h] --out FILE [--keep] -- COMMAND ..."
+    parser.add_argument("--out", metavar="FILE", required=True, help="where to write the answers, a JSON object a line")
+    parser.add_argument("--keep", action="store_true", help="answer from FILE what it holds; record only the rest")
+
+
+def _add_replay_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="what `record` wrote")
+    parser.add_argument("--port", type=int, default=0, help="the port (default: a free one)")
+    parser.add_argument("--speed", type=float, help="1: with the recorded pauses; 10: ten times as fast")
+
+
 def add_server_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options that choose between Promptrun and the stand-in server."""
     server = parser.add_mutually_exclusive_group()
@@ -128,4 +142,6 @@ def _discard_stdout() -> None:
 COMMANDS = {
     "chat": Command("ask a model and print its answer", _add_chat_arguments, "langchain_promptrun._cli.chat"),
     "prompt": Command("show a managed prompt", _add_prompt_arguments, "langchain_promptrun._cli.prompt"),
+    "record": Command("record answers for tests", _add_record_arguments, "langchain_promptrun._cli.record"),
+    "replay": Command("serve recorded answers", _add_replay_arguments, "langchain_promptrun._cli.replay"),
 }

@@ -16,6 +16,7 @@ Example:
     2
 """
 
+from langchain_promptrun.testing._cassettes.cassette import convert_recording
 from langchain_promptrun.testing._checks import Dialect
 from langchain_promptrun.testing._items import Fault, Reply
 from langchain_promptrun.testing._prompts import ManagedPrompts, PromptProject
@@ -32,4 +33,5 @@ __all__ = [
     "RateLimit",
     "RecordedRequest",
     "Reply",
+    "convert_recording",
 ]

@@ -60,10 +60,14 @@ class Settings:
 class Routes:
     """Answers requests one by one, in the server's thread."""
 
+    follows = True
+    """Whether streams of prompts go on as the dashboard changes."""
+
     def __init__(self, settings: Settings) -> None:
         self.queue: deque[Item] = deque()
         self.prompts = ManagedPrompts()
         self.requests: list[RecordedRequest] = []
+        self.missing: list[str] = []
         self._settings = settings
         self._stored: dict[str, list[Any]] = {}
         self._prompt_cache = PromptCache()
@@ -74,28 +78,53 @@ class Routes:
             _STREAM: ("GET", self._prompt_stream),
         }
 
+    @property
+    def unused(self) -> list[dict[str, Any]]:
+        """The exchanges of a cassette that were not asked for."""
+        return []
+
+    def open(self) -> None:
+        """Prepare before the server starts."""
+
+    async def close(self) -> None:
+        """Clean up, in the event loop."""
+
     async def handle(self, request: Request, connection: int) -> tuple[RecordedRequest, AsyncGenerator[Step]]:
         """Return the record of a request and the steps of its answer."""
-        self._count += 1
-        record = _requests.record(request, self._count, connection, self._settings.keys)
+        record = self.record(request, connection)
         if isinstance(record.body, dict) and not record.body.keys().isdisjoint({"tools", "response_format"}):
             await load_validator()
+        return record, self.answer(record, request)
+
+    def record(self, request: Request, connection: int) -> RecordedRequest:
+        """Number a request and make its record."""
+        self._count += 1
+        return _requests.record(request, self._count, connection, self._settings.keys)
+
+    def answer(self, record: RecordedRequest, request: Request) -> AsyncGenerator[Step]:
+        """Return the steps of what is queued, or else of the model's answer."""
         try:
             response, fault = self._routed(record)
         except RefusedError as refused:
-            response, fault = self._refusal(refused), Fault()
+            response, fault = self.refusal(refused), Fault()
         except Exception:
             _logger.exception("the stand-in server could not answer request %d", record.number)
-            response, fault = self._refusal(RefusedError(500, "The stand-in server failed; its log says why.")), Fault()
+            response, fault = self.refusal(RefusedError(500, "The stand-in server failed; its log says why.")), Fault()
+        return self.play(record, request, response, fault)
+
+    def play(self, record: RecordedRequest, request: Request, response: Response, fault: Fault) -> AsyncGenerator[Step]:
+        """Take note of a request's status and return the steps of its response."""
         record.status = response.status if fault.status == HTTPStatus.OK else fault.status
-        headers = [("x-request-id", f"req-{record.number}"), *_steps.pairs(response.headers)]
+        headers = _steps.pairs(response.headers)
+        if "x-request-id" not in dict(headers):
+            headers.insert(0, ("x-request-id", f"req-{record.number}"))
         self.requests.append(record)
         steps = _steps.steps(replace(response, headers=headers), fault, keeps_alive=request.keeps_alive)
-        if record.path == _STREAM and record.status == HTTPStatus.OK:
-            return record, _live(steps, self.prompts.follow(record.query))
-        return record, _async(steps)
+        follows = self.follows and record.path == _STREAM and record.status == HTTPStatus.OK
+        return _live(steps, self.prompts.follow(record.query)) if follows else _async(steps)
 
-    def _refusal(self, refused: RefusedError) -> Response:
+    def refusal(self, refused: RefusedError) -> Response:
+        """Return the response to a request that is refused."""
         return _steps.json_response(error_body(refused, self._settings.dialect), refused.status)
 
     def _routed(self, record: RecordedRequest) -> tuple[Response, Fault]:
@@ -104,9 +133,13 @@ class Routes:
         method, answer = self._paths[record.path]
         if record.method != method:
             raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, f"Use {method} for {record.path}.")
+        self.check_key(record)
+        return answer(record)
+
+    def check_key(self, record: RecordedRequest) -> None:
+        """Refuse a request without one of the keys."""
         if not any(map(record.has_key, self._settings.keys)) if self._settings.keys else record.has_key(""):
             raise RefusedError(HTTPStatus.UNAUTHORIZED, "Invalid or missing API key.", code="invalid_api_key")
-        return answer(record)
 
     def _prompt(self, record: RecordedRequest) -> tuple[Response, Fault]:
         fault = _next(self.prompts.faults) or Fault()
@@ -120,7 +153,7 @@ class Routes:
         if limit.admits(self.requests):
             response, fault = self._chat(record)
         else:
-            response, fault = self._refusal(RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "Slow down.")), Fault()
+            response, fault = self.refusal(RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "Slow down.")), Fault()
         headers = [*_steps.pairs(response.headers), *limit.response_headers(response.status)]
         return replace(response, headers=headers), fault
 
@@ -176,7 +209,7 @@ class Routes:
         if fault.body is not None:
             return _steps.json_response(fault.body)
         if fault.status >= HTTPStatus.BAD_REQUEST:
-            return self._refusal(RefusedError(fault.status, _steps.phrase(fault.status)))
+            return self.refusal(RefusedError(fault.status, _steps.phrase(fault.status)))
         return _steps.json_response(fault.error) if fault.error is not None and not streams else None
 
     def _replies(self, reply: Reply | None, body: Mapping[str, Any]) -> list[Reply]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from langchain_promptrun.testing._cassettes.cassette import Cassette, CassetteOptions
+from langchain_promptrun.testing._cassettes.routes import CassetteRoutes, Replaying, Slices
 from langchain_promptrun.testing._connection import Connection
 from langchain_promptrun.testing._items import Fault, Reply
 from langchain_promptrun.testing._routes import Item, Routes, Settings
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from langchain_promptrun.testing._requests import RecordedRequest, Request
     from langchain_promptrun.testing._steps import Step
 
+_PROMPTRUN = "https://api.promptrun.ai/v1"
 _HOST = "127.0.0.1"
 _BACKLOG = 4096
 _POLL = 0.002
@@ -78,7 +83,7 @@ class PromptrunServer(Settings):
 
     def __post_init__(self) -> None:
         self.reading = True
-        self._routes = Routes(self)
+        self._routes: Routes = Routes(self)
         self._connections: set[Connection] = set()
         self._accepted = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -95,14 +100,73 @@ class PromptrunServer(Settings):
     ) -> None:
         self.close()
 
-    def start(self) -> None:
-        """Start serving, unless it already is.
+    @classmethod
+    def record(
+        cls,
+        path: str | os.PathLike[str],
+        upstream: str | None = None,
+        *,
+        keep: bool = False,
+        api_key: str | None = None,
+        port: int = 0,
+        **cassette: Unpack[CassetteOptions],
+    ) -> Self:
+        """Return a server that forwards requests, with the caller's key, and records the answers as they pass.
+
+        Args:
+            path: The file, one JSON object a line; its folder is made.
+            upstream: The base URL of the server to ask. None: `PROMPTRUN_BASE_URL`, else Promptrun.
+            keep: Whether to answer from the file what it holds, and to record only what it lacks. False: begin anew.
+            api_key: What `server.api_key` gives; callers send their own.
+            port: The port. 0: a free one.
+            **cassette: `redact` sees each exchange before it is written, and each request (without `response`) before
+                it is compared, and returns it changed; None leaves an exchange out. `redact_emails` hides e-mail
+                addresses as well as keys and tokens. `match` makes of a request what equal ones have in common.
+        """
+        upstream = upstream or os.environ.get("PROMPTRUN_BASE_URL") or _PROMPTRUN
+        server = cls(api_key=api_key, port=port)
+        server._routes = CassetteRoutes(server, Cassette(path, load=keep, **cassette), upstream, Replaying())
+        return server
+
+    @classmethod
+    def replay(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        speed: float | None = None,
+        slices: Slices | None = None,
+        api_key: str | None = "test-key",
+        port: int = 0,
+        **cassette: Unpack[CassetteOptions],
+    ) -> Self:
+        """Return a server that gives the recorded answers to equal requests, repeated ones in their order.
+
+        A request that was not recorded, or once more than recorded, gets status 400 with the nearest recorded one and
+        the difference. A queued `Fault` with a status, or content of its own, and a `Reply` come before the recording;
+        any other `Fault` happens to the recorded answer.
+
+        Args:
+            path: The file.
+            speed: None: at once; 1: with the recorded pauses; 10: ten times as fast.
+            slices: None: in the recorded pieces; a number: in pieces of so many bytes; a function cuts the body.
+            api_key: What `server.api_key` gives; any key is let in.
+            port: The port. 0: a free one.
+            **cassette: As for `record`.
 
         Raises:
-            OSError: The port is taken.
+            FileNotFoundError: There is no such file.
         """
+        if not Path(path).exists():
+            raise FileNotFoundError(f"{path} does not exist. Record it by `PromptrunServer.record({str(path)!r})`.")
+        server = cls(api_key=api_key, port=port)
+        server._routes = CassetteRoutes(server, Cassette(path, load=True, **cassette), None, Replaying(speed, slices))
+        return server
+
+    def start(self) -> None:
+        """Start serving, unless it already is; raises OSError where the port is taken."""
         if self._thread is not None:
             return
+        self._routes.open()
         listener = socket.create_server((_HOST, self.port), backlog=_BACKLOG)
         self.port = listener.getsockname()[1]
         self._stop = asyncio.Event()
@@ -137,6 +201,16 @@ class PromptrunServer(Settings):
     def requests(self) -> list[RecordedRequest]:
         """The requests that came in, oldest first, also refused ones."""
         return self._routes.requests
+
+    @property
+    def unused(self) -> list[dict[str, Any]]:
+        """The recorded exchanges that were not asked for."""
+        return self._routes.unused
+
+    @property
+    def missing(self) -> list[str]:
+        """A sentence for each request that the recording lacks."""
+        return self._routes.missing
 
     @property
     def prompts(self) -> ManagedPrompts:
@@ -245,3 +319,6 @@ class PromptrunServer(Settings):
             for connection in tuple(self._connections):
                 connection.abort()
             await asyncio.sleep(0)
+        if under_way := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(under_way)
+        await self._routes.close()

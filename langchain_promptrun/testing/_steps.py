@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 JSON = "application/json"
 SSE = "text/event-stream; charset=utf-8"
-_LAST_CHUNK = b"0\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
 _PING = b": ping\n\n"
 _WINDOW_BITS = {"gzip": 31, "deflate": 15}
 
@@ -99,7 +99,11 @@ def _joined(head: bytes, body: Iterator[Step]) -> Iterator[Step]:
 def _head(response: Response, fault: Fault, headers: Sequence[tuple[str, str]]) -> bytes:
     if fault.framing == "raw":
         return b""
-    status = response.status if fault.status == HTTPStatus.OK else fault.status
+    return head(response.status if fault.status == HTTPStatus.OK else fault.status, headers)
+
+
+def head(status: int, headers: Sequence[tuple[str, str]]) -> bytes:
+    """Return a response's status line and header fields."""
     lines = [f"HTTP/1.1 {status} {phrase(status)}", *(f"{name}: {value}" for name, value in headers), "", ""]
     return "\r\n".join(lines).encode("latin-1", "replace")
 
@@ -149,7 +153,7 @@ class _Body:
 
     def steps(self, *, at_point: bool) -> Iterator[Step]:
         """Yield the body's steps, framed and compressed."""
-        frame = _chunk if self.framing == "chunked" else bytes
+        frame = chunk if self.framing == "chunked" else bytes
         compress, finish = _compressor(self._fault.encoding)
         for step in self._plain(at_point=at_point):
             if isinstance(step, bytes):
@@ -159,7 +163,7 @@ class _Body:
             else:
                 yield step
                 return
-        last = frame(finish()) + (_LAST_CHUNK if self.framing == "chunked" else b"")
+        last = frame(finish()) + (LAST_CHUNK if self.framing == "chunked" else b"")
         if last:
             yield last
 
@@ -170,7 +174,7 @@ class _Body:
         yield from self._rest
 
 
-def _chunk(data: bytes) -> bytes:
+def chunk(data: bytes) -> bytes:
     """Frame a piece; an empty one would end the body (RFC 9112, 7.1)."""
     return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
 

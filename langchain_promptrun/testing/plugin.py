@@ -1,8 +1,15 @@
-"""The pytest fixture `promptrun_server`. Opt in with `pytest_plugins = ["langchain_promptrun.testing.plugin"]`."""
+"""The pytest fixtures `promptrun_server` and `promptrun_cassette`.
+
+Opt in with `pytest_plugins = ["langchain_promptrun.testing.plugin"]` in the root `conftest.py`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +19,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 API_KEY = "test-key"
+_MODES = ("none", "once", "new", "all")
+_LONGEST_NAME = 120
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option `--promptrun-record`."""
+    parser.getgroup("promptrun").addoption(
+        "--promptrun-record",
+        choices=_MODES,
+        default="none" if os.environ.get("CI") else "once",
+        help="what to record of tests with promptrun_cassette: nothing, tests without a cassette, new requests, or all "
+        "(default: %(default)s; none where CI is set)",
+    )
 
 
 @pytest.fixture
@@ -21,6 +41,54 @@ def promptrun_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[PromptrunServe
     `PROMPTRUN_API_KEY` and `PROMPTRUN_BASE_URL` point to it, so that `ChatPromptrun(model="openai/gpt-4o")` finds it.
     """
     with PromptrunServer(api_key=API_KEY) as server:
-        monkeypatch.setenv("PROMPTRUN_API_KEY", API_KEY)
-        monkeypatch.setenv("PROMPTRUN_BASE_URL", server.base_url)
+        _point_to(server, monkeypatch)
         yield server
+
+
+@pytest.fixture
+def promptrun_cassette_options() -> dict[str, Any]:
+    """Override it to return keywords for `PromptrunServer.record` and `.replay`, such as `match` and `redact`."""
+    return {}
+
+
+@pytest.fixture
+def promptrun_cassette(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, promptrun_cassette_options: dict[str, Any]
+) -> Iterator[PromptrunServer]:
+    """Run a server that replays `cassettes/<module>/<test>.jsonl` beside the test, or records it.
+
+    While recording, `server.api_key` is the real key and the upstream is `PROMPTRUN_BASE_URL`, else Promptrun.
+    A request that the cassette lacks fails the test.
+    """
+    mode, path = request.config.getoption("promptrun_record"), cassette_path(request.node)
+    replays = mode == "none" or (mode == "once" and path.exists())
+    command = f"pytest '{request.node.nodeid}' --promptrun-record {'new' if path.exists() else 'once'}"
+    if replays and not path.exists():
+        pytest.fail(f"{path} does not exist. Record it: {command}", pytrace=False)
+    if replays:
+        server = PromptrunServer.replay(path, api_key=API_KEY, **promptrun_cassette_options)
+    else:
+        key = os.environ.get("PROMPTRUN_API_KEY")
+        if not (key or os.environ.get("PROMPTRUN_BASE_URL")):
+            pytest.fail(f"Set PROMPTRUN_API_KEY to record {path}, and run: {command}", pytrace=False)
+        server = PromptrunServer.record(path, keep=mode == "new", api_key=key, **promptrun_cassette_options)
+    with server:
+        _point_to(server, monkeypatch)
+        yield server
+    if server.missing:
+        pytest.fail(f"{server.missing[0]} Record it: {command}", pytrace=False)
+
+
+def cassette_path(node: pytest.Item) -> Path:
+    """Return the path of a test's cassette; names that a file system refuses are changed and get a hash."""
+    test = node.nodeid.partition("::")[2].replace("::", ".")
+    name = re.sub(r"[^\w.\-\[\]]+", "_", test)[:_LONGEST_NAME]
+    if name != test:
+        name += f"-{hashlib.sha256(test.encode()).hexdigest()[:8]}"
+    return Path(node.path).parent / "cassettes" / Path(node.path).stem / f"{name}.jsonl"
+
+
+def _point_to(server: PromptrunServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMPTRUN_BASE_URL", server.base_url)
+    if isinstance(server.api_key, str):
+        monkeypatch.setenv("PROMPTRUN_API_KEY", server.api_key)

@@ -12,7 +12,7 @@ import json
 import os
 import random
 from collections import Counter
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import pytest
 from langchain_core.exceptions import ModelInvalidRequestError, ModelNotFoundError, ModelRateLimitError
 
 from langchain_promptrun import ChatPromptrun, PromptrunError, PromptrunResponseError
-from langchain_promptrun.testing import Fault, PromptrunServer
+from langchain_promptrun.testing import PromptrunServer, convert_recording
 
 FOLDER = os.environ.get("PROMPTRUN_RECORDINGS")
 FILE = Path(FOLDER or ".") / "exchanges.jsonl.gz"
@@ -196,32 +196,43 @@ def name_of(number):
     return f"{number}-{EXCHANGES[number]['host']}"
 
 
-def replay(exchange, seed):
-    """The body as it was recorded, in pieces cut without regard to events or characters."""
-    body = exchange["response"].encode()
-    cuts = random.Random(seed).sample(range(len(body) + 1), min(MOST_SLICES, len(body) + 1))
-    slices = [body[start:end] for start, end in pairwise([0, *sorted(cuts), len(body)]) if start < end]
-    return Fault(status=exchange["status"], headers={"content-type": exchange["content_type"]}, slices=slices)
+class Cuts:
+    """Cuts a body in pieces without regard to events or characters, each time in others."""
+
+    def __init__(self):
+        self.seeds = count()
+
+    def __call__(self, body):
+        random_of_this_time = random.Random(next(self.seeds))
+        cuts = random_of_this_time.sample(range(len(body) + 1), min(MOST_SLICES, len(body) + 1))
+        return [body[start:end] for start, end in pairwise([0, *sorted(cuts), len(body)]) if start < end]
 
 
 @pytest.fixture(scope="module")
-def server():
-    with PromptrunServer(strict=False) as server:
+def server(tmp_path_factory, styles=6):
+    """Replays each recording, asked for by its number in the query, once a style of call."""
+    path = tmp_path_factory.mktemp("cassettes") / "recordings.jsonl"
+    with path.open("w") as file:
+        for number, recording in enumerate(EXCHANGES):
+            exchange = convert_recording(recording)
+            exchange["request"]["query"] = {"number": str(number)}
+            file.writelines([json.dumps(exchange) + "\n"] * styles)
+    with PromptrunServer.replay(path, match=lambda request: request["query"], slices=Cuts()) as server:
         yield server
 
 
 @pytest.fixture
-def model(server):
-    return ChatPromptrun(model="vendor/name", api_key=server.api_key, base_url=server.base_url, max_retries=0)
+def model(server, number):
+    settings = {"api_key": server.api_key, "base_url": server.base_url, "default_query": {"number": str(number)}}
+    return ChatPromptrun(model="vendor/name", max_retries=0, **settings)
 
 
 @pytest.mark.parametrize("number", ANSWERS, ids=name_of)
-async def test_each_style_gives_what_the_json_holds(server, model, talk, number):
+async def test_each_style_gives_what_the_json_holds(model, talk, number):
     exchange = EXCHANGES[number]
     expected = Said(documents(exchange)).expected()
     first = None
-    for seed, style in enumerate(talk.styles):
-        server.queue(replay(exchange, seed))
+    for style in talk.styles:
         message = await talk.call(style, model)
         found = found_in(message)
         assert {fact: found[fact] for fact in expected} == expected, style
@@ -231,11 +242,10 @@ async def test_each_style_gives_what_the_json_holds(server, model, talk, number)
 
 
 @pytest.mark.parametrize("number", FAILURES, ids=name_of)
-async def test_each_style_raises_the_error_of_the_status(server, model, talk, number):
+async def test_each_style_raises_the_error_of_the_status(model, talk, number):
     exchange = EXCHANGES[number]
     errors = [one["error"] for one in documents(exchange) if "error" in one]
-    for seed, style in enumerate(talk.styles):
-        server.queue(replay(exchange, seed))
+    for style in talk.styles:
         with pytest.raises(PromptrunError) as caught:
             await talk.call(style, model)
         if errors:

@@ -1,0 +1,32 @@
+"""The subcommand `record`: run a command against a server that forwards its requests and records the answers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+from langchain_promptrun._cli.main import CommandError, tell
+from langchain_promptrun.testing import PromptrunServer
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the command and end with its exit status.
+
+    Raises:
+        CommandError: There is no command, or it could not be started.
+        SystemExit: The command's exit status.
+    """
+    if not arguments.command:
+        raise CommandError("which command? Write it after `--`, such as: record --out FILE -- pytest tests")
+    with PromptrunServer.record(arguments.out, keep=arguments.keep) as server:
+        tell(f"recording to {arguments.out} at {server.base_url}\n")
+        environment = os.environ | {"PROMPTRUN_BASE_URL": server.base_url}
+        try:
+            done = subprocess.run(arguments.command, env=environment, check=False)
+        except OSError as error:
+            raise CommandError(f"cannot run {arguments.command[0]}: {error.strerror}") from error
+    raise SystemExit(done.returncode)

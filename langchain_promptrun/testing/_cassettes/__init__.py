@@ -1,0 +1,1 @@
+"""Recorded exchanges: the file, the secrets in it, recording and replaying."""

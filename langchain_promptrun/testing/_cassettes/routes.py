@@ -1,0 +1,204 @@
+"""A request -> its recorded answer, or the upstream's answer, which is recorded as it passes."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from langchain_promptrun.testing._cassettes.cassette import Cassette, Exchange, packed, pieces_of, request_of
+from langchain_promptrun.testing._checks import RefusedError, error_body
+from langchain_promptrun.testing._items import Fault, Reply
+from langchain_promptrun.testing._requests import bearer
+from langchain_promptrun.testing._routes import Routes, Settings
+from langchain_promptrun.testing._steps import LAST_CHUNK, Hangup, Response, Step, chunk, head, json_response
+
+if TYPE_CHECKING:
+    from collections import deque
+
+    from langchain_promptrun.testing._requests import RecordedRequest, Request
+
+Slices = int | Callable[[bytes], Sequence[bytes]]
+"""How a replayed body is cut: into pieces of so many bytes, or by a function."""
+
+_KEPT_HEADERS = ("content-type", "retry-after", "x-request-id", "x-should-retry", "x-ratelimit-", "content-encoding")
+_NOT_PASSED = frozenset({"connection", "content-length", "host", "keep-alive", "transfer-encoding", "accept-encoding"})
+_ENDS: dict[str, dict[str, Any]] = {"cut": {"cut": True}, "reset": {"reset": True}, "silence": {"pause": math.inf}}
+_TIMEOUT = httpx.Timeout(None, connect=30.0)
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+
+
+@dataclass(frozen=True)
+class Replaying:
+    """How fast a recorded answer comes, and in what pieces."""
+
+    speed: float | None = None
+    slices: Slices | None = None
+
+    def response(self, recorded: dict[str, Any]) -> Response:
+        """Return the response to replay, its pauses between its pieces."""
+        headers = dict(recorded["headers"])
+        kind = headers.pop("content-type", "application/octet-stream")
+        pieces = [item for piece in self._cut(recorded) for item in piece]
+        return Response(recorded["status"] or HTTPStatus.OK, kind, pieces, headers)
+
+    def _cut(self, recorded: dict[str, Any]) -> Iterator[Sequence[bytes | float]]:
+        pieces = pieces_of(recorded)
+        if self.slices is not None:
+            body = b"".join(piece for _, piece in pieces)
+            size = self.slices
+            cut = [body[at : at + size] for at in range(0, len(body), size)] if isinstance(size, int) else size(body)
+            pause = sum(pause for pause, _ in pieces) / max(1, len(cut))
+            pieces = [(pause, piece) for piece in cut]
+        for pause, piece in pieces:
+            yield [pause / self.speed, piece] if self.speed and pause else [piece]
+
+    def fault(self, recorded: dict[str, Any], fault: Fault) -> Fault:
+        """Return a fault with the delay and the end that were recorded, where it has none of its own."""
+        if self.speed and fault.delay is None:
+            fault = replace(fault, delay=recorded["delay"] / self.speed)
+        end = recorded.get("end")
+        if end is None or fault.cut or fault.reset or fault.error is not None:
+            return fault
+        point = None if recorded["status"] is None else sys.maxsize
+        return replace(fault, framing="chunked", after=point, after_bytes=None, **_ENDS[end])
+
+
+class CassetteRoutes(Routes):
+    """Answers from a cassette; with an upstream, requests that it lacks are forwarded and recorded."""
+
+    follows = False
+
+    def __init__(self, settings: Settings, cassette: Cassette, upstream: str | None, replaying: Replaying) -> None:
+        super().__init__(settings)
+        self._cassette = cassette
+        self._upstream = upstream
+        self._replaying = replaying
+        self._client: httpx.AsyncClient | None = None
+        self._writer: ThreadPoolExecutor
+
+    @property
+    def unused(self) -> list[Exchange]:
+        """The exchanges that were not asked for."""
+        return self._cassette.unused
+
+    def open(self) -> None:
+        """Make the client for the upstream."""
+        if self._upstream is not None:
+            self._cassette.begin()
+            self._client = httpx.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS)
+            self._writer = ThreadPoolExecutor(1)
+
+    async def close(self) -> None:
+        """Close the client and wait until all is written."""
+        if self._client is not None:
+            await self._client.aclose()
+            await asyncio.wrap_future(self._writer.submit(bool))
+            self._writer.shutdown()
+
+    def check_key(self, record: RecordedRequest) -> None:
+        """Let any key in."""
+
+    async def handle(self, request: Request, connection: int) -> tuple[RecordedRequest, AsyncGenerator[Step]]:
+        """Return the record of a request and the steps of its answer."""
+        key = bearer(request.headers.get("authorization", ""))
+        record = self.record(request, connection)
+        queue: deque[Any] = self.prompts.faults if record.path == "/v1/prompt" else self.queue
+        if queue and _brings_its_own(queue[0]):
+            return record, self.answer(record, request)
+        exchange = self._cassette.take(request_of(record), key)
+        if exchange is not None:
+            recorded = exchange["response"]
+            fault = self._replaying.fault(recorded, queue.popleft() if queue else Fault())
+            return record, self.play(record, request, self._replaying.response(recorded), fault)
+        if self._client is not None:
+            self.requests.append(record)
+            return record, self._forwarded(self._client, record, request, key)
+        self.missing.append(self._cassette.describe_missing(request_of(record), key))
+        refused = RefusedError(HTTPStatus.BAD_REQUEST, self.missing[-1], code="not_recorded")
+        return record, self.play(record, request, json_response(error_body(refused, "openai"), 400), Fault())
+
+    async def _forwarded(
+        self, client: httpx.AsyncClient, record: RecordedRequest, request: Request, key: str
+    ) -> AsyncGenerator[Step]:
+        recording = _Recording(record, decoded=client.headers["accept-encoding"].split(", "))
+        url = f"{str(self._upstream).rstrip('/')}{request.target.removeprefix('/v1')}"
+        headers = [pair for pair in request.headers.items() if pair[0] not in _NOT_PASSED]
+        headers.append(("accept-encoding", "identity"))  # what is written is to be text, whatever the client takes
+        try:
+            async with client.stream(request.method, url, headers=headers, content=request.body) as response:
+                yield recording.head(response)
+                async for piece in response.aiter_bytes():
+                    yield recording.piece(piece)
+                yield recording.finish()
+            if not request.keeps_alive:
+                yield Hangup()
+        except httpx.HTTPError as error:
+            reset = isinstance(error, httpx.ReadError)
+            recording.end = "reset" if reset else "cut"
+            yield Hangup(reset)
+        finally:
+            self._writer.submit(self._cassette.add, recording.exchange, key)
+
+
+def _brings_its_own(item: Reply | Fault) -> bool:
+    """Return whether an item is an answer, not something that happens to the recorded one."""
+    own = isinstance(item, Reply) or item.status != HTTPStatus.OK
+    return own or any(getattr(item, name) is not None for name in ("body", "events", "slices", "reply"))
+
+
+class _Recording:
+    """One exchange while it passes; unless it ends, the client has left in silence."""
+
+    def __init__(self, record: RecordedRequest, decoded: Collection[str]) -> None:
+        self.end: str | None = "silence"
+        self._record = record
+        self._decoded = decoded
+        self._chunked = True
+        self._body = bytearray()
+        self._pieces: list[tuple[float, int]] = []
+        self._last = time.monotonic()
+        self._response: dict[str, Any] = {"status": None, "headers": {}, "delay": 0.0}
+
+    @property
+    def exchange(self) -> Exchange:
+        """The exchange as far as it has come."""
+        response = {**self._response, "body": packed(bytes(self._body)), "pieces": self._pieces}
+        return {"request": request_of(self._record), "response": response | ({"end": self.end} if self.end else {})}
+
+    def head(self, response: httpx.Response) -> bytes:
+        """Pass the head on; a body that httpx decodes goes on decoded."""
+        decoded = response.headers.get("content-encoding") in self._decoded
+        gone = _NOT_PASSED | ({"content-encoding"} if decoded else set())
+        headers = [(name, value) for name, value in response.headers.multi_items() if name not in gone]
+        kept = {name: value for name, value in headers if name.startswith(_KEPT_HEADERS)}
+        self._response = {"status": response.status_code, "headers": kept, "delay": self._pause()}
+        self._record.status = response.status_code
+        length = response.headers.get("content-length")
+        self._chunked = decoded or length is None
+        framing = ("transfer-encoding", "chunked") if self._chunked else ("content-length", str(length))
+        return head(response.status_code, [*headers, framing])
+
+    def piece(self, piece: bytes) -> bytes:
+        """Pass a piece of the body on."""
+        self._body += piece
+        self._pieces.append((self._pause(), len(piece)))
+        return chunk(piece) if self._chunked else piece
+
+    def finish(self) -> bytes:
+        """End the body properly."""
+        self.end = None
+        return LAST_CHUNK if self._chunked else b""
+
+    def _pause(self) -> float:
+        now = time.monotonic()
+        pause, self._last = now - self._last, now
+        return round(pause, 4)

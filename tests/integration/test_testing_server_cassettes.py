@@ -1,0 +1,595 @@
+"""Recording and replaying: a second stand-in server is the upstream."""
+
+import contextlib
+import importlib
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from langchain_promptrun import ChatPromptrun, PromptrunError, PromptrunPrompt
+from langchain_promptrun.testing import Fault, PromptrunServer, Reply, convert_recording
+
+pytest_plugins = ["pytester"]
+
+KEY = "sk-live-0123456789abcdef0123"
+EMAIL = "ann@example.com"
+CALL = {"name": "get_weather", "args": {"place": "Tbilisi"}, "id": "call_1"}
+RICH = Reply("It is sunny in Tbilisi \N{SUN WITH FACE}.", reasoning="Think first.", tool_calls=[CALL])
+
+
+@pytest.fixture
+def upstream():
+    with PromptrunServer(api_key=KEY) as server:
+        yield server
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "cassettes" / "answers.jsonl"
+
+
+def record(path, upstream, **options):
+    return PromptrunServer.record(path, upstream.base_url, **options)
+
+
+def model_at(server, key=KEY, **settings):
+    return ChatPromptrun(model="a/b", api_key=key, base_url=server.base_url, max_retries=0, **settings)
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def exchange(content, status=200, *, body="{}", pieces=None, **response):
+    messages = [{"role": "user", "content": content}]
+    asked = {"model": "a/b", "messages": messages}
+    request = {"method": "POST", "path": "/chat/completions", "query": {}, "body": asked}
+    pieces = pieces or [[0.0, len(body.encode())]]
+    answer = {"status": status, "headers": {"content-type": "text/event-stream"}, "body": body, "delay": 0.0}
+    return {"request": request, "response": answer | {"pieces": pieces} | response}
+
+
+def written(path, *exchanges):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in exchanges))
+    return path
+
+
+def post(server, content="Hi", **body):
+    body = {"model": "a/b", "messages": [{"role": "user", "content": content}], **body}
+    headers = {"authorization": f"Bearer {KEY}"}
+    return httpx.post(f"{server.base_url}/chat/completions", json=body, headers=headers, trust_env=False)
+
+
+class Pieces:
+    """A raw client: the head of an answer, and each chunk of its body as it is framed."""
+
+    def __init__(self, server, content="Hi"):
+        body = json.dumps({"model": "a/b", "messages": [{"role": "user", "content": content}], "stream": True})
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\nconnection: close\r\n"
+        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        self.socket.sendall(f"{head}content-length: {len(body)}\r\n\r\n{body}".encode())
+        self.file = self.socket.makefile("rb")
+
+    def head(self):
+        return b"".join(iter(self.file.readline, b"\r\n"))
+
+    def chunk(self):
+        size = int(self.file.readline(), 16)
+        return self.file.read(size + 2)[:-2]
+
+    def all(self):
+        with contextlib.closing(self.socket):
+            self.head()
+            return list(iter(self.chunk, b""))
+
+
+@pytest.mark.parametrize("transport", ["httpx", "aiohttp"])
+async def test_cassette_gives_each_call_style_the_answer_that_was_recorded(talk, upstream, path, transport):
+    """Byte for byte, so all that the model makes of it is equal too; v3 events are among the styles."""
+
+    async def ask(server):
+        model = model_at(server, async_transport=transport)
+        return [talk.facts(await talk.call(style, model, f"By {style}")) for style in talk.styles]
+
+    upstream.answer = lambda _body: RICH
+    with record(path, upstream) as server:
+        recorded = await ask(server)
+    assert recorded[0]["tool_calls"] == [("get_weather", {"place": "Tbilisi"}, "call_1")]
+    for options in ({}, {"slices": 1}, {"slices": lambda body: [body[:100], body[100:]]}):
+        with PromptrunServer.replay(path, **options) as server:
+            assert await ask(server) == recorded
+            assert (server.unused, server.missing) == ([], [])
+
+
+def test_recorder_and_cassette_give_the_upstreams_pieces(upstream, path):
+    upstream.answer = lambda _body: RICH
+    upstream.pace = 0.005
+    direct = Pieces(upstream).all()
+    with record(path, upstream) as server:
+        passed = Pieces(server).all()
+    with PromptrunServer.replay(path) as server:
+        replayed = Pieces(server).all()
+    assert [re.sub(rb"chatcmpl-\d|17153256\d\d|call_\d_", b"", piece) for piece in passed] == [
+        re.sub(rb"chatcmpl-\d|17153256\d\d|call_\d_", b"", piece) for piece in direct
+    ]
+    assert replayed == passed
+    assert len(passed) > 5
+
+
+def test_recorder_passes_each_piece_on_before_the_next_one_comes(upstream, path):
+    go_on = threading.Event()
+    upstream.queue(Fault(slices=[b"data: 1\n\n", go_on, b"x" * 10_000_000]))
+    with record(path, upstream) as server:
+        client = Pieces(server)
+        client.head()
+        assert client.chunk() == b"data: 1\n\n"
+        go_on.set()
+        rest = b"".join(iter(client.chunk, b""))
+        client.socket.close()
+    assert len(rest) == 10_000_000
+    assert len(lines(path)[0]["response"]["body"]) == 10_000_009
+
+
+def test_cassette_gives_other_clients_the_same_bytes(upstream, path):
+    openai = pytest.importorskip("openai")
+    langchain_openai = pytest.importorskip("langchain_openai")
+    url = "{}/chat/completions"
+    node = """
+    const body = JSON.stringify({model: "a/b", messages: [{role: "user", content: "From node"}], stream: true});
+    const headers = {authorization: "Bearer " + process.argv[2], "content-type": "application/json"};
+    const answer = await fetch(process.argv[1], {method: "POST", body, headers});
+    process.stdout.write(await answer.text());
+    """
+    curl = {"model": "a/b", "messages": [{"role": "user", "content": "From curl"}], "temperature": 1.0}
+
+    def run(*command):
+        return subprocess.run(command, capture_output=True, check=True, timeout=30).stdout
+
+    def ask(server):
+        target = url.format(server.base_url)
+        client = openai.OpenAI(api_key=KEY, base_url=server.base_url)
+        messages = [{"role": "user", "content": "From openai"}]
+        stream = client.chat.completions.create(model="a/b", messages=messages, stream=True)
+        chat = langchain_openai.ChatOpenAI(model="a/b", api_key=KEY, base_url=server.base_url)
+        found = [
+            [chunk.model_dump_json() for chunk in stream],
+            chat.invoke("From ChatOpenAI").model_dump_json(exclude={"id"}),
+        ]
+        client.close()
+        if shutil.which("curl"):
+            found.append(run("curl", "-sS", target, "-H", f"Authorization: Bearer {KEY}", "-d", json.dumps(curl)))
+        if shutil.which("node"):
+            found.append(run("node", "--input-type=module", "-e", node, "--", target, KEY))
+        return found
+
+    with record(path, upstream) as server:
+        recorded = ask(server)
+    with PromptrunServer.replay(path) as server:
+        assert ask(server) == recorded
+        assert server.unused == []
+
+
+def test_cassette_keeps_managed_prompts(upstream, path):
+    project = upstream.prompts.create("Essays")
+    project.publish("Write {{count}} words.", tags=["prod"])
+
+    def pull(server):
+        prompt = PromptrunPrompt(project_id=project.id, tag="prod", api_key=KEY, base_url=server.base_url)
+        with prompt:
+            return prompt.pull().prompt
+
+    with record(path, upstream) as server:
+        assert pull(server) == "Write {{count}} words."
+    with PromptrunServer.replay(path) as server:
+        server.prompts.queue(Fault(delay=0.001))
+        assert pull(server) == "Write {{count}} words."
+
+
+def test_cassette_holds_no_key_no_cookie_and_no_email(upstream, path):
+    secret = "eyJhbGciOiJIUzI1.eyJzdWIiOiIxMjM0.SflKxwRJSMeKKF2QT4"
+    headers = {"set-cookie": "session=crumbs", "openai-organization": "org-acme", "x-ratelimit-limit-requests": "60"}
+    spread = Reply(
+        f"Mail {EMAIL}.", pieces=["Mail ann", "@exam", "ple.com."], headers=headers, reasoning=f"or {secret}"
+    )
+    args = {"to": EMAIL, "api_key": "opensesame"}
+    upstream.queue(
+        spread, spread, Reply(tool_calls=[{"name": "f", "args": args}]), Fault(body=f"{EMAIL} {KEY}", status=400)
+    )
+    with record(path, upstream, redact_emails=True) as server:
+        assert post(server, f"I am {EMAIL}, key {KEY}.", stream=True).headers["set-cookie"] == "session=crumbs"
+        post(server, metadata={"password": "hunter2"})
+        post(server, "third")
+        assert post(server, "fourth").text == f"{EMAIL} {KEY}"
+    text = path.read_text()
+    for hidden in (KEY, EMAIL, "ann@", "example.com", "crumbs", "org-acme", secret, "hunter2", "Bearer"):
+        assert hidden not in text, hidden
+    assert "x-ratelimit-limit-requests" in text
+    assert text.count("[redacted]") >= 8
+    with PromptrunServer.replay(path, redact_emails=True) as server:
+        assert post(server, f"I am {EMAIL}, key {KEY}.", stream=True).text.count("[redacted]") == 2
+        assert post(server, metadata={"password": "other"}).status_code == 200
+
+
+def test_cassette_keeps_the_cuts_of_lines_that_hold_no_secret(upstream, path):
+    body = b"data: one\n\ndata: mail ann@example.com\n\ndata: three\n\n"
+    upstream.queue(Fault(slices=[body[:7], 0.02, body[7:20], 0.02, body[20:45], 0.02, body[45:]]))
+    with record(path, upstream, redact_emails=True) as server:
+        post(server, stream=True)
+    response = lines(path)[0]["response"]
+    assert response["body"] == "data: one\n\ndata: mail [redacted]\n\ndata: three\n\n"
+    assert [size for _, size in response["pieces"]] == [7, 13, 20, 7]
+
+
+def test_redact_sees_exchanges_before_they_are_written_and_requests_before_they_are_compared(upstream, path):
+    def redact(exchange):
+        content = exchange["request"]["body"]["messages"][0]["content"]
+        if content == "Private":
+            return None
+        exchange["request"]["body"]["messages"][0]["content"] = re.sub(r"\d+", "N", content)
+        if "response" in exchange:
+            exchange["response"]["body"] = exchange["response"]["body"].replace("41", "N") + "\n\n"
+        return exchange
+
+    with record(path, upstream, redact=redact) as server:
+        post(server, "Order 41")
+        post(server, "Private")
+    (kept,) = lines(path)
+    assert "41" not in json.dumps(kept["request"])
+    with PromptrunServer.replay(path, redact=redact) as server:
+        assert "Order N" in post(server, "Order 42").text
+        assert post(server, "Private").status_code == 400
+
+
+def test_match_says_what_equal_requests_have_in_common(path):
+    written(path, exchange("On 2025-01-01", body="first"), exchange("On 2025-01-02", body="second"))
+
+    def match(request):
+        request["body"]["messages"][0]["content"] = "On some day"
+        return request
+
+    with PromptrunServer.replay(path, match=match) as server:
+        assert [post(server, "On 2026-11-29").text for _ in range(2)] == ["first", "second"]
+        assert post(server, "On 2026-11-29").status_code == 400
+
+
+def test_request_matches_whatever_the_order_of_its_keys_and_the_spelling_of_its_numbers(path):
+    entry = exchange("Hi", body="found")
+    entry["request"]["body"] |= {"temperature": 1, "stop": ["a"]}
+    with PromptrunServer.replay(written(path, entry)) as server:
+        raw = b'{"stop": ["a"], "temperature": 1.0, "messages": [{"content": "Hi", "role": "user"}], "model": "a/b"}'
+        assert httpx.post(f"{server.base_url}/chat/completions", content=raw, trust_env=False).text == "found"
+
+
+def test_request_that_was_not_recorded_gets_the_nearest_one_and_the_difference(path):
+    entry, other = exchange("The weather in Rome?", body="x"), exchange("Something else")
+    entry["request"]["body"] |= {"temperature": 0, "metadata": {}}
+    other["request"]["path"] = "/prompt"
+    with PromptrunServer.replay(written(path, other, entry)) as server:
+        with pytest.raises(PromptrunError) as caught:
+            model_at(server, temperature=0.5, extra_body={"long": "word " * 100}).invoke("The weather in Oslo?")
+        assert caught.value.status_code == 400
+        assert not caught.value.is_retryable
+        message = str(caught.value)
+        assert "line 2" in message
+        assert '`body.messages[0].content` was "The weather in Rome?", is "The weather in Oslo?"' in message
+        assert "`body.metadata` was {}, is missing" in message
+        assert "`body.temperature` was 0, is 0.5" in message
+        assert len(server.unused) == len(server.missing) + 1 == 2
+        wanted = {key: value for key, value in entry["request"]["body"].items() if key not in {"messages", "model"}}
+        assert post(server, "The weather in Rome?", **wanted).text == "x"
+        assert "all 1 recorded answers" in post(server, "The weather in Rome?", **wanted).json()["error"]["message"]
+        many = post(server, "A", **{f"p{number}": number for number in range(9)}).json()["error"]["message"]
+        assert "more" in many
+    with PromptrunServer.replay(written(path)) as server:
+        assert "holds nothing" in post(server).json()["error"]["message"]
+
+
+def test_missing_file_says_how_to_record_it(path):
+    with pytest.raises(FileNotFoundError, match="Record it"):
+        PromptrunServer.replay(path)
+
+
+def test_speed_keeps_the_recorded_pauses(path):
+    body = "".join(f"data: {number}\n\n" for number in range(4))
+    entry = exchange("Hi", body=body, pieces=[[0.05, 9]] * 4, delay=0.1)
+    written(path, *[entry] * 4)
+
+    def seconds(**options):
+        with PromptrunServer.replay(path, **options) as server:
+            start = time.monotonic()
+            assert post(server).text == body
+            return time.monotonic() - start
+
+    assert seconds(speed=1) >= 0.3
+    assert seconds(speed=10) >= 0.03
+    assert seconds(speed=1, slices=6) >= 0.3
+    with PromptrunServer.replay(path) as server:
+        steps = [post(server).elapsed.total_seconds() for _ in range(3)]
+    assert min(steps) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (Fault(after=2, cut=True), httpx.RemoteProtocolError),
+        (Fault(after=2, reset=True), httpx.ReadError),
+        (Fault(cut=True), httpx.RemoteProtocolError),
+        (Fault(delay=math.inf), httpx.ReadTimeout),
+        (Fault(after=1, pause=math.inf), httpx.ReadTimeout),
+    ],
+    ids=str,
+)
+def test_broken_answer_is_recorded_and_replayed_as_broken(upstream, path, fault, kind):
+    def ask(server):
+        body = {"model": "a/b", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+        got = []
+        client = httpx.Client(timeout=0.5, trust_env=False, headers={"authorization": f"Bearer {KEY}"})
+        try:
+            with client, client.stream("POST", f"{server.base_url}/chat/completions", json=body) as response:
+                got.extend(response.iter_raw())
+        except httpx.TransportError as error:
+            return type(error), b"".join(got)
+
+    upstream.queue(fault)
+    with record(path, upstream) as server:
+        recorded = ask(server)
+    assert recorded[0] is kind
+    with PromptrunServer.replay(path) as server:
+        assert ask(server) == recorded
+
+
+def test_unreachable_upstream_is_recorded_as_such(path):
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        upstream = f"http://127.0.0.1:{bound.getsockname()[1]}/v1"
+        with PromptrunServer.record(path, upstream) as server, pytest.raises(httpx.RemoteProtocolError):
+            post(server)
+    assert lines(path)[0]["response"] == {
+        "status": None,
+        "headers": {},
+        "delay": 0.0,
+        "body": "",
+        "pieces": [],
+        "end": "cut",
+    }
+
+
+def test_faults_come_before_the_recording_or_happen_to_it(path):
+    body = "data: 1\n\ndata: 2\n\n"
+    written(path, *[exchange("Hi", body=body)] * 3, exchange("Hi", body=body, end="cut"))
+    with PromptrunServer.replay(path) as server:
+        server.queue(
+            Fault(status=429), Reply("Queued."), Fault(body="own"), Fault(after_bytes=9, cut="clean"), Fault(delay=0.01)
+        )
+        assert post(server).status_code == 429
+        assert post(server).json()["choices"][0]["message"]["content"] == "Queued."
+        assert post(server).text == "own"
+        assert post(server).text == "data: 1\n\n"
+        assert post(server).text == body
+        server.queue(Fault(after=1, error={"error": "late"}))
+        assert post(server).text == body + 'data: {"error":"late"}\n\n'
+        server.queue(Fault(error={"error": "late"}, after=1))
+        assert post(server).text.endswith('data: {"error":"late"}\n\n')
+        assert server.unused == []
+
+
+def test_compressed_and_binary_answers_are_recorded(upstream, path):
+    upstream.queue(
+        Fault(body="text " * 100, framing="chunked", encoding="gzip"),
+        Fault(body=b"\xff\x00"),
+        Fault(body=b"odd", headers={"content-encoding": "odd"}),
+    )
+
+    def ask(server):
+        head = {"authorization": f"Bearer {KEY}", "http-prompt-id": "p1", "connection": "close"}
+        return [
+            httpx.put(f"{server.base_url}/x?a={n}", content=b"\xfe", headers=head, trust_env=False) for n in range(3)
+        ]
+
+    upstream.answer = None
+    with record(path, upstream) as server:
+        assert [answer.status_code for answer in ask(server)] == [404] * 3
+        found = [post(server, content).content for content in "abc"]
+    assert found == [b"text " * 100, b"\xff\x00", b"odd"]
+    first, *_, binary, odd = lines(path)
+    assert first["request"] == {
+        "method": "PUT",
+        "path": "/x",
+        "query": {"a": "0"},
+        "body": {"base64": "/g=="},
+        "prompt_id": "p1",
+    }
+    assert binary["response"]["body"] == {"base64": "/wA="}
+    assert odd["response"]["headers"]["content-encoding"] == "odd"
+    with PromptrunServer.replay(path) as server:
+        assert [answer.status_code for answer in ask(server)] == [404] * 3
+        assert [post(server, content).content for content in "abc"] == found
+
+
+def test_keep_records_only_what_is_new(upstream, path):
+    with record(path, upstream) as server:
+        post(server, "old")
+    with record(path, upstream, keep=True) as server:
+        assert [post(server, content).status_code for content in ("old", "new")] == [200, 200]
+    assert len(upstream.requests) == len(lines(path)) == 2
+
+
+def test_recorder_begins_anew_when_it_starts_and_can_be_started_again(upstream, path):
+    server = record(written(path, exchange("old")), upstream)
+    assert len(lines(path)) == 1
+    for content in "ab":
+        with server:
+            assert post(server, content).status_code == 200
+    assert len(lines(path)) == 2
+
+
+def test_concurrent_exchanges_are_all_written(upstream, path):
+    with record(path, upstream) as server:
+        texts = [message.text for message in model_at(server).batch([f"Number {number}" for number in range(40)])]
+    with PromptrunServer.replay(path) as server:
+        model = model_at(server)
+        assert [message.text for message in model.batch([f"Number {number}" for number in range(40)])] == texts
+
+
+def test_recording_of_another_kind_is_converted(path):
+    text = 'data: {"choices": [{"delta": {"content": "Hi"}}]}\n\n'
+    kind = {"status": 200, "content_type": "text/event-stream", "request": {"model": "a/b"}, "response": text}
+    written(path, convert_recording(kind))
+    with PromptrunServer.replay(path, match=lambda request: request["body"]["model"], slices=7) as server:
+        assert post(server).text == text
+
+
+def test_example_records_and_replays(promptrun_server, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "examples")
+    example = importlib.import_module("record_replay")
+    recorded = example.record(tmp_path / "answers.jsonl")
+    replayed, cut, other = example.replay(tmp_path / "answers.jsonl")
+    assert replayed == recorded
+    assert "Venus" in recorded
+    assert cut.startswith("PromptrunConnectionError: ")
+    assert '`body.messages[0].content` was "Tell me a fun fact about space.", is "Something else"' in other
+    assert len(promptrun_server.requests) == 1
+
+
+# The pytest fixture.
+
+CONFTEST = 'pytest_plugins = ["langchain_promptrun.testing.plugin"]\n'
+TESTS = """
+import os
+import pytest
+from langchain_promptrun import ChatPromptrun
+
+@pytest.mark.parametrize("name", ["Ann", "Bob/../x"])
+async def test_says(promptrun_cassette, name):
+    assert os.environ["PROMPTRUN_BASE_URL"] == promptrun_cassette.base_url
+    assert os.environ["PROMPTRUN_API_KEY"] == promptrun_cassette.api_key
+    message = await ChatPromptrun(model="a/b").ainvoke(f"I am {name}")
+    assert name in message.text
+"""
+
+
+@pytest.fixture
+def project(pytester, monkeypatch):
+    for name in ("CI", "PROMPTRUN_API_KEY", "PROMPTRUN_BASE_URL", "PYTEST_ADDOPTS", "COV_CORE_DATAFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_PLUGINS", "pytest_asyncio.plugin,xdist.plugin")
+    pytester.makeconftest(CONFTEST)
+    pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
+    pytester.makepyfile(test_it=TESTS)
+    return pytester
+
+
+def run(project, *arguments, **outcomes):
+    result = project.runpytest_subprocess("-p", "no:cacheprovider", "-q", *arguments)
+    result.assert_outcomes(**outcomes)
+    return result.stdout.str()
+
+
+def test_fixture_records_once_and_replays_without_a_key(project, upstream, monkeypatch):
+    monkeypatch.setenv("PROMPTRUN_API_KEY", KEY)
+    monkeypatch.setenv("PROMPTRUN_BASE_URL", upstream.base_url)
+    run(project, passed=2)
+    files = sorted((project.path / "cassettes" / "test_it").iterdir())
+    assert [file.suffix for file in files] == [".jsonl", ".jsonl"]
+    assert files[0].name == "test_says[Ann].jsonl"
+    assert KEY not in "".join(file.read_text() for file in files)
+    monkeypatch.delenv("PROMPTRUN_API_KEY")
+    monkeypatch.setenv("PROMPTRUN_BASE_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("CI", "true")
+    run(project, "-n", "2", passed=2)
+    assert len(upstream.requests) == 2
+
+
+def test_fixture_says_how_to_record_what_is_missing(project, upstream, monkeypatch):
+    printed = run(project, "--promptrun-record", "none", errors=2)
+    assert "pytest 'test_it.py::test_says[Ann]' --promptrun-record once" in printed
+    assert "PROMPTRUN_API_KEY" in run(project, errors=2)
+    monkeypatch.setenv("PROMPTRUN_API_KEY", KEY)
+    monkeypatch.setenv("PROMPTRUN_BASE_URL", upstream.base_url)
+    run(project, passed=2)
+    project.makepyfile(test_it=TESTS.replace("I am", "My name is"))
+    printed = run(project, failed=2, errors=2)
+    assert "--promptrun-record new" in printed
+    assert 'is "My name is Ann"' in printed
+    run(project, "--promptrun-record", "new", passed=2)
+    assert [len(lines(file)) for file in (project.path / "cassettes" / "test_it").iterdir()] == [2, 2]
+    run(project, "--promptrun-record", "all", passed=2)
+    assert [len(lines(file)) for file in (project.path / "cassettes" / "test_it").iterdir()] == [1, 1]
+
+
+def test_fixture_takes_options(project, upstream, monkeypatch):
+    project.makeconftest(
+        CONFTEST
+        + "import pytest\n@pytest.fixture\ndef promptrun_cassette_options():\n"
+        + "    return {'match': lambda request: request['path']}\n"
+    )
+    monkeypatch.setenv("PROMPTRUN_API_KEY", KEY)
+    monkeypatch.setenv("PROMPTRUN_BASE_URL", upstream.base_url)
+    run(project, passed=2)
+    project.makepyfile(test_it=TESTS.replace("I am", "My name is"))
+    run(project, "--promptrun-record", "none", passed=2)
+
+
+# The command line.
+
+PROGRAM = [sys.executable, "-m", "langchain_promptrun"]
+ASK = """
+import os, sys
+from langchain_promptrun import ChatPromptrun
+print(ChatPromptrun(model="a/b").invoke(sys.argv[1]).text)
+sys.exit(3)
+"""
+
+
+def environment(base_url, key=KEY):
+    return os.environ | {"PROMPTRUN_API_KEY": key, "PROMPTRUN_BASE_URL": base_url}
+
+
+def finished(command, base_url):
+    pipes = {"capture_output": True, "text": True}
+    return subprocess.run(command, env=environment(base_url), timeout=60, check=False, **pipes)
+
+
+def test_cli_records_a_command_and_replays_for_any_program(upstream, path):
+    program = [sys.executable, "-c", ASK, "Hi"]
+    done = finished([*PROGRAM, "record", "--out", str(path), "--", *program], upstream.base_url)
+    assert (done.returncode, done.stdout) == (3, "Hello! You said: Hi\n")
+    assert str(path) in done.stderr
+    replay = [*PROGRAM, "replay", str(path), "--port", "0"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    serving = subprocess.Popen(replay, env=environment("http://127.0.0.1:9/v1"), **pipes)
+    assert finished(program, serving.stdout.readline().strip()).stdout == done.stdout
+    serving.send_signal(signal.SIGTERM)
+    _, said = serving.communicate(timeout=20)
+    assert "not asked for: 0" in said
+    assert serving.returncode == 130
+    assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["record", "--out", "x.jsonl"], "after `--`"),
+        (["record", "--out", "x.jsonl", "--", "no-such-program"], "no-such-program"),
+        (["replay", "no-such-file.jsonl"], "no-such-file.jsonl"),
+    ],
+)
+def test_cli_says_what_is_wrong_with_a_recording(tmp_path, monkeypatch, arguments, named):
+    monkeypatch.chdir(tmp_path)
+    done = finished([*PROGRAM, *arguments], "http://127.0.0.1:9/v1")
+    assert (done.returncode, done.stderr.splitlines()[-1][:7]) == (1, "error: ")
+    assert named in done.stderr
