@@ -8,22 +8,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from langchain_core.chat_history import InMemoryChatMessageHistory
-from langchain_core.messages import AIMessage, HumanMessage, trim_messages
-from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
-from langchain_core.runnables.history import RunnableWithMessageHistory
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, trim_messages
 from promptrun_or_offline import run
 
 from langchain_promptrun import ChatPromptrun
-
-if TYPE_CHECKING:
-    from langchain_core.chat_history import BaseChatMessageHistory
-
-PROMPT = ChatPromptTemplate(
-    [("system", "Answer in one sentence."), MessagesPlaceholder("history"), ("human", "{question}")],
-)
 
 
 class Conversations:
@@ -38,17 +26,16 @@ class Conversations:
             include_system=True,
             start_on="human",
         )
-        self.histories: dict[str, BaseChatMessageHistory] = {}
-        self.chain = RunnableWithMessageHistory(
-            PROMPT | trim | model,
-            lambda session_id: self.histories.setdefault(session_id, InMemoryChatMessageHistory()),
-            input_messages_key="question",
-            history_messages_key="history",
-        )
+        self.histories: dict[str, list[AnyMessage]] = {}
+        self.chain = trim | model
 
     def say(self, session: str, question: str) -> AIMessage:
         """Say something in a session."""
-        return self.chain.invoke({"question": question}, {"configurable": {"session_id": session}})
+        history = self.histories.setdefault(session, [SystemMessage("Answer in one sentence.")])
+        history.append(HumanMessage(question))
+        answer = self.chain.invoke(history)
+        history.append(answer)
+        return answer
 
 
 def main() -> None:
@@ -58,7 +45,7 @@ def main() -> None:
         print("Tamar:", conversations.say("tamar", f"This is what I say in turn {number}.").text)
     print("Nino:", conversations.say("nino", "Do you know me?").text)
     for name, history in conversations.histories.items():
-        kinds = [type(message) for message in history.messages]
+        kinds = [type(message) for message in history]
         print(f"{name}: {kinds.count(HumanMessage)} questions and {kinds.count(AIMessage)} answers are kept")
 
 

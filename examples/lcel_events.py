@@ -4,7 +4,7 @@
 # [tool.uv.sources]
 # langchain-promptrun = { path = "..", editable = true }
 # ///
-"""What happens inside: events of a whole chain, the log of a run, and a model's own content events (version 3)."""
+"""What happens inside: events of a whole chain (version 2), and a model's own content events (version 3)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
-from langchain_core.tracers import RunLog
 from promptrun_or_offline import run
 
 from langchain_promptrun import ChatPromptrun
@@ -42,15 +41,6 @@ async def chain_events() -> list[tuple[str, str]]:
     return [(event["event"], event["name"]) async for event in events]
 
 
-async def run_log() -> RunLog:
-    """Follow the log of a run, patch by patch; added up they are the whole log."""
-    patches = chain().astream_log({"question": QUESTION}, diff=True)
-    total = RunLog(state=None)
-    async for patch in patches:
-        total = total + patch
-    return total
-
-
 async def content_events() -> list[str]:
     """Follow one answer block by block (events of version 3), as they come off the wire."""
     async with await model().astream_events(QUESTION, version="v3") as stream:
@@ -67,8 +57,6 @@ async def projections() -> tuple[list[str], str, AIMessage]:
 async def show() -> None:
     """Show all of it."""
     print("v2:", dict(Counter(name for name, _ in await chain_events())))
-    log = await run_log()
-    print("log:", log.state["final_output"], list(log.state["logs"]))
     print("v3:", *await content_events())
     pieces, reasoning, message = await projections()
     print("text:", "|".join(pieces), "reasoning:", reasoning, "usage:", message.usage_metadata, sep="\n")

@@ -30,10 +30,7 @@ OURS = {"langchain-promptrun", "langchain-core", "pydantic", "httpx"}
 
 # Third parties announce what becomes of their own parts; the examples show these parts on purpose.
 announcements = [
-    pytest.mark.filterwarnings("ignore:`langchain-community` is being sunset:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:The default value of `allowed_objects`:PendingDeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:astream_log is deprecated"),
-    pytest.mark.filterwarnings("ignore:.*(RunnableWithMessageHistory|InMemoryChatMessageHistory)"),
 ]
 
 
