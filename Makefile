@@ -49,7 +49,7 @@ format: $(VENV)/.ready-lint ## rewrite the files as ruff wants them
 types: $(VENV)/.ready-types ## mypy, strict, on the package; mypy and pyright on the code of a user
 	$(PYTHON) -m mypy
 	$(PYTHON) -m mypy tests/typing
-	$(PYTHON) -m pyright
+	$(PYTHON) -m pyright --pythonpath $(PYTHON)
 
 docs: $(VENV)/.ready-docs ## the documentation site in build/site; a broken link or anchor is an error
 	$(VENV)/bin/zensical build --clean --strict
