@@ -4,7 +4,7 @@
 # [tool.uv.sources]
 # langchain-promptrun = { path = "..", editable = true }
 # ///
-"""10,000 prompts through a chain on a local Dask cluster: a progress bar, a rate limit, and output that goes on.
+"""Many prompts through a chain on a local Dask cluster: a progress bar, a rate limit, and output that goes on.
 
 Dask brings the chain to each worker process by pickle, and asks the prompts of a killed worker again on another one.
 """

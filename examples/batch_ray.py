@@ -4,7 +4,7 @@
 # [tool.uv.sources]
 # langchain-promptrun = { path = "..", editable = true }
 # ///
-"""10,000 prompts through a chain on a local Ray cluster: a progress bar, a rate limit, and output that goes on.
+"""Many prompts through a chain on a local Ray cluster: a progress bar, a rate limit, and output that goes on.
 
 Ray brings the chain to each worker process, an actor, by pickle; it replaces a killed one and asks its prompts again.
 """
