@@ -34,7 +34,7 @@ _NAMES = {
     '`default_headers={"OpenAI-Organization": ...}` where your gateway reads it': (
         "organization openai_organization project"
     ),
-    "nothing: this model speaks Chat Completions alone, so leave the keyword out": "use_responses_api",
+    "no keyword for it: this model speaks Chat Completions alone": "use_responses_api",
 }
 _INSTEAD = {name: place for place, names in _NAMES.items() for name in names.split()}
 
