@@ -59,23 +59,9 @@ class ChatPromptrun(ModelRunnable, ModelFields):
         export PROMPTRUN_API_KEY="your-api-key"
         ```
 
-    Key init args, completion params:
-        model: Id of the model, `vendor/name`.
-        temperature: Randomness, 0 to 2.
-        max_tokens: Most tokens of the answer.
-        stop: Texts at which the model stops.
-        reasoning_effort: How much a reasoning model thinks.
-        model_kwargs, extra_body: Parameters of the request that are not fields.
-
-    Key init args, client params:
-        api_key: The key, or a function that returns it. Default: `PROMPTRUN_API_KEY`.
-        base_url: Root of the API. Default: `PROMPTRUN_BASE_URL`, else Promptrun's own.
-        timeout: Seconds to wait. Default: 10 to connect, 600 for the rest.
-        max_retries: How often a failed request is sent again. Default 2.
-        streaming: Whether `invoke` streams under the hood.
-        http_client, http_async_client: Your own httpx clients.
-
-    Every field is documented below its name.
+    Every field is documented below its name, in `help(ChatPromptrun)`'s order: how to reach the gateway (`api_key`,
+    `base_url`, `timeout`, `max_retries`, `http_client`, ...), then what to ask (`model`, `temperature`, `max_tokens`,
+    `stop`, `reasoning_effort`, `model_kwargs`, `extra_body`, ...).
 
     Instantiate:
         ```python
@@ -97,7 +83,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
         for chunk in model.stream(messages):
             print(chunk.text, end="", flush=True)
             full = chunk if full is None else full + chunk
-        print(full.usage_metadata)
+        print(full.usage_metadata, full.response_metadata)
         ```
 
     Async:
@@ -136,27 +122,6 @@ class ChatPromptrun(ModelRunnable, ModelFields):
 
         joke = model.with_structured_output(Joke).invoke("Tell me a joke about cats.")
         print(joke.punchline)
-        ```
-
-    Image input:
-        ```python
-        from langchain_core.messages import HumanMessage
-
-        image = {"type": "image", "url": "https://example.com/cat.png"}
-        print(model.invoke([HumanMessage([{"type": "text", "text": "Describe the picture."}, image])]).text)
-        ```
-
-    Token usage:
-        ```python
-        print(message.usage_metadata)
-        ```
-
-    Response metadata:
-        Beside `model_name`, `model_provider`, `finish_reason` and `id` it holds the raw `token_usage` and, where the
-        gateway names it, the `cost`.
-
-        ```python
-        print(message.response_metadata)
         ```
 
     Parameters of a call win over fields; the order of precedence is: fields, `model_kwargs`, `extra_body`, keywords of

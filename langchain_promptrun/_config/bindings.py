@@ -10,7 +10,6 @@ from langchain_core.language_models.base import LanguageModelInput
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
 from pydantic import BaseModel, ConfigDict
-from typing_extensions import override
 
 from langchain_promptrun._config.call_options import bindable
 from langchain_promptrun._config.fields import Method, ModelFields
@@ -138,15 +137,20 @@ class ModelRunnable:
         return assemble(self.bind(**planned.arguments), planned)
 
 
-class ModelBinding(ModelRunnable, _Binding):
+class Wrapper:
+    """Serialises a wrapper as the class of LangChain's that it extends."""
+
+    @classmethod
+    def lc_id(cls) -> list[str]:
+        """Return the id in LangChain's serialised form."""
+        plain: Any = next(base for base in cls.__mro__ if base.__module__.startswith("langchain_core"))
+        return cast("list[str]", plain.lc_id())
+
+
+class ModelBinding(Wrapper, ModelRunnable, _Binding):
     """A model with keywords or a config bound to it."""
 
     model_config = ConfigDict(extra="forbid")
-
-    @classmethod
-    @override
-    def lc_id(cls) -> list[str]:
-        return RunnableBinding.lc_id()
 
 
 def _binding(runnable: Any) -> ModelBinding:

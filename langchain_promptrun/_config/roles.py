@@ -40,7 +40,7 @@ class Setting:
 PARAMETER = Parameter()
 SETTING = Setting()
 
-_FOREIGN_SHARED = ("rate_limiter", "cache", "callbacks", "custom_get_token_ids")
+_FOREIGN_SHARED = frozenset({"rate_limiter", "cache", "callbacks", "custom_get_token_ids"})
 """LangChain's fields that may hold functions and locks."""
 
 
@@ -54,21 +54,23 @@ class Roles:
         self.aliases = {alias: name for name, field in fields.items() for alias in _aliases(field) if alias != name}
         self.known = frozenset(fields) | frozenset(self.aliases)
         self.parameters = tuple(name for name, field in fields.items() if PARAMETER in field.metadata)
-        roles = {name: role for name, field in fields.items() for role in field.metadata if isinstance(role, Setting)}
-        self.settings = frozenset(roles)
-        self.secret = frozenset(name for name, role in roles.items() if role.secret)
-        self.untraced = self.secret.union(name for name, role in roles.items() if not role.traced)
-        self.in_cache_key = tuple(name for name, role in roles.items() if role.in_cache_key)
-        self.pool = frozenset(name for name, role in roles.items() if role.pool)
-        self.shared = tuple(
-            name for name in fields if name in _FOREIGN_SHARED or (name in roles and roles[name].shared)
-        )
-        self.none_is_default = frozenset(
-            name for name, field in fields.items() if name not in self.foreign and _none_is_default(field)
-        )
+        settings = {
+            name: role for name, field in fields.items() for role in field.metadata if isinstance(role, Setting)
+        }
+        self.settings = frozenset(settings)
+        self.secret = _that(settings, "secret")
+        self.untraced = self.secret | (self.settings - _that(settings, "traced"))
+        self.in_cache_key = _that(settings, "in_cache_key")
+        self.pool = _that(settings, "pool")
+        self.shared = _that(settings, "shared") | (_FOREIGN_SHARED & fields.keys())
+        self.none_is_default = frozenset(filter(lambda name: _none_is_default(fields[name]), fields)) - self.foreign
 
 
 roles_of = cache(Roles)
+
+
+def _that(settings: dict[str, Setting], attribute: str) -> frozenset[str]:
+    return frozenset(name for name, role in settings.items() if getattr(role, attribute))
 
 
 def _aliases(field: FieldInfo) -> list[str]:

@@ -11,7 +11,7 @@ from langchain_core.runnables.retry import RunnableRetry
 from pydantic import ConfigDict
 from typing_extensions import override
 
-from langchain_promptrun._config.bindings import ModelBinding, ModelRunnable
+from langchain_promptrun._config.bindings import ModelBinding, ModelRunnable, Wrapper
 from langchain_promptrun._config.call_options import bindable
 from langchain_promptrun._config.fields import ModelFields
 
@@ -28,33 +28,18 @@ else:  # with type arguments pydantic would check the class of the model
     _Retry, _Fields, _Alternatives = RunnableRetry, RunnableConfigurableFields, RunnableConfigurableAlternatives
 
 
-class RetryingModel(ModelRunnable, _Retry):
+class RetryingModel(Wrapper, ModelRunnable, _Retry):
     """A model that is called again after errors."""
 
     model_config = ConfigDict(extra="forbid")
 
-    @classmethod
-    @override
-    def lc_id(cls) -> list[str]:
-        return RunnableRetry.lc_id()
 
-
-class ConfigurableModel(ModelRunnable, _Fields):
+class ConfigurableModel(Wrapper, ModelRunnable, _Fields):
     """A model with fields that the config of a call may set."""
 
-    @classmethod
-    @override
-    def lc_id(cls) -> list[str]:
-        return RunnableConfigurableFields.lc_id()
 
-
-class AlternativeModels(_Alternatives):
+class AlternativeModels(Wrapper, _Alternatives):
     """Models among which the config of a call chooses; tools and schemas are bound to each in its own way."""
-
-    @classmethod
-    @override
-    def lc_id(cls) -> list[str]:
-        return RunnableConfigurableAlternatives.lc_id()
 
     @override
     def bind(self, **kwargs: Any) -> ModelBinding:
