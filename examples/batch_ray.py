@@ -55,7 +55,7 @@ def ray_cluster(asker: Asker, workers: int) -> Iterator[Spread]:
     )
     try:
         actor = ray.remote(max_restarts=-1, max_task_retries=TRIES - 1)(Asker)
-        yield partial(spread, [actor.remote(asker.chain, asker.at_once, asker.rate) for _ in range(workers)])
+        yield partial(spread, [actor.remote(asker.chain, asker.at_once) for _ in range(workers)])
     finally:
         ray.shutdown()
 

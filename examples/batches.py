@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice, takewhile
 from pathlib import Path
 from textwrap import shorten
@@ -21,12 +20,12 @@ from langchain_core.messages import AIMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.rate_limiters import InMemoryRateLimiter
-from langchain_core.runnables import RunnableLambda
 from promptrun_or_offline import answering, command_line
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from langchain_promptrun import (
+    AdaptiveRateLimiter,
     ChatPromptrun,
     PromptrunAuthenticationError,
     PromptrunNotFoundError,
@@ -55,6 +54,8 @@ HOPELESS = (
 """What goes wrong for the first prompt with these goes wrong for all."""
 BEGINS = '{"id": '
 """How the lines of the output begin."""
+FIRST_RATE = 20.0
+"""Prompts a second with which each worker begins; it learns how many more the server bears."""
 TRIES = 2
 """On so many workers, if they die, prompts are tried in their group, and then each alone, while nothing else runs."""
 FAILURES_IN_A_ROW = 30
@@ -97,37 +98,24 @@ class Asker:
     Args:
         chain: Comes by pickle; its HTTP clients are made at the first call, in the worker.
         at_once: How many prompts are under way at the same time in one worker.
-        rate: The most prompts a second in one worker. None: no limit.
     """
 
     chain: Runnable[str, str]
     at_once: int
-    rate: float | None = None
 
     def ask(self, prompts: list[Prompt]) -> list[Outcome]:
         """Ask some prompts; one that fails does not stop the others."""
         texts = [text for _, text in prompts]
-        answers = self._paced.batch(texts, {"max_concurrency": self.at_once}, return_exceptions=True)
+        answers = self.chain.batch(texts, {"max_concurrency": self.at_once}, return_exceptions=True)
         return [Outcome(*prompt, os.getpid(), answer) for prompt, answer in zip(prompts, answers, strict=True)]
 
-    @cached_property
-    def _paced(self) -> Runnable[str, str]:
-        """The chain behind a limiter, which has a lock and so cannot come by pickle."""
-        if self.rate is None:
-            return self.chain
-        limiter = limiter_of(self.rate)
 
-        def wait(text: str) -> str:
-            limiter.acquire()
-            return text
-
-        return RunnableLambda(wait) | self.chain
-
-
-def chain() -> Runnable[Any, str]:
-    """Build the chain."""
+def chain(rate: float | None = None) -> Runnable[Any, str]:
+    """Build the chain; its limiter learns, in each worker, what the server bears, up to a rate a second."""
     prompt = ChatPromptTemplate([("system", "Answer in one sentence."), ("human", "{prompt}")])
-    return prompt | ChatPromptrun(model=MODEL, max_retries=3) | StrOutputParser()
+    first = FIRST_RATE if rate is None else min(FIRST_RATE, rate)
+    limiter = AdaptiveRateLimiter(initial_rate=first, lowest_rate=min(0.1, first), highest_rate=rate)
+    return prompt | ChatPromptrun(model=MODEL, max_retries=3, rate_limiter=limiter) | StrOutputParser()
 
 
 def limiter_of(rate: float) -> InMemoryRateLimiter:
@@ -260,7 +248,7 @@ def _ask_all(
     """Ask what is not done yet, and give the errors."""
     shared = arguments.limit == "shared"
     rate = arguments.rate if shared else None
-    asker = Asker(chain(), arguments.at_once, None if shared else arguments.rate)
+    asker = Asker(chain(None if shared else arguments.rate), arguments.at_once)
     ledger = Ledger(lines, done)
     groups = takewhile(ledger.goes_on, _groups(waiting, arguments.at_once, rate))
     alone = takewhile(ledger.goes_on, _groups(ledger.suspects, 1, rate))

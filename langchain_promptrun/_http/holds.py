@@ -7,12 +7,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from langchain_promptrun._http.pacing import Pace, TurnQueue
-from langchain_promptrun._http.response import AttemptGuard
 from langchain_promptrun.errors import PromptrunError, PromptrunRateLimitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from pydantic import SecretStr
 
@@ -40,7 +38,7 @@ class Pacer:
         self.attempts = TurnQueue()
         self.is_shared = is_shared
 
-    def enter(self, call: CallState[Any]) -> AttemptGuard:
+    def enter(self, call: CallState[Any]) -> Pace:
         """Wait for the turn of a call's attempt; raises PromptrunError where that takes too long."""
         began_at, ends_at = self._limits(call)
         try:
@@ -49,7 +47,7 @@ class Pacer:
             raise call.deadline_error("turn") from None
         return self._entered(call, began_at)
 
-    async def async_enter(self, call: CallState[Any]) -> AttemptGuard:
+    async def async_enter(self, call: CallState[Any]) -> Pace:
         """Async version of `enter`."""
         began_at, ends_at = self._limits(call)
         try:
@@ -75,29 +73,10 @@ class Pacer:
         needs_turn = self.is_shared or call.attempt > 0
         return lambda: self.pace.ask(rate=needs_turn)
 
-    def _entered(self, call: CallState[Any], began_at: float) -> AttemptGuard:
+    def _entered(self, call: CallState[Any], began_at: float) -> Pace:
         if not self.is_shared:
             call.ends_at += monotonic() - began_at
-        return _PacedAttempt(call, self.pace)
-
-
-class _PacedAttempt(AttemptGuard):
-    """Also tells a pace how the attempt ended."""
-
-    __slots__ = ("_began_at", "_pace")
-
-    def __init__(self, call: CallState[Any], pace: Pace) -> None:
-        super().__init__(call)
-        self._pace = pace
-        self._began_at = monotonic()
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> bool:
-        try:
-            return super().__exit__(kind, error, trace)
-        finally:
-            is_refused = isinstance(error, PromptrunError) and error.status_code == _TOO_MANY_REQUESTS
-            wait = error.retry_after if isinstance(error, PromptrunError) else None
-            self._pace.end(self._began_at, refused=is_refused, wait=wait, headers=self._call.headers)
+        return self.pace
 
 
 _held: dict[tuple[str, int, str], Pacer] = {}
@@ -107,8 +86,10 @@ os.register_at_fork(after_in_child=_held.clear)
 
 def pacer_of(request: Request, target: Target, key: SecretStr | None) -> Pacer | None:
     """Return what makes an attempt wait for its turn: the call's own limiter, else a hold."""
-    if request.pacer is not None or not _held or request.max_retries == 0:
+    if isinstance(request.pacer, Pacer):
         return request.pacer
+    if not _held or request.max_retries == 0:
+        return None
     name = _name(request, target, key)
     pacer = _held.get(name)
     if pacer is not None and pacer.pace.is_over(_KEPT_SECONDS):

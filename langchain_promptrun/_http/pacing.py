@@ -92,6 +92,10 @@ class Pace:
         self._epoch_sent = 0
         self._refusal = _Refusal(-float("inf"), rate, 0, 0, 1.0, 1.0)
 
+    def now(self) -> float:
+        """Return the time of the clock."""
+        return self._clock()
+
     def hold_left(self) -> float:
         """Return the seconds for which the server asked not to send."""
         return max(0.0, self._held_until - self._clock())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import httpx
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from langchain_promptrun._http.attempt import CallState
     from langchain_promptrun._http.decompression import Decoder
+    from langchain_promptrun._http.pacing import Pace
     from langchain_promptrun._http.request import Parser
 
 T = TypeVar("T")
@@ -45,19 +47,30 @@ class AttemptGuard:
 
     Outside of any `except` the error is raised again without a trace of the HTTP client's exception, which holds the
     request and the key. An exception that is not of the connection goes on, without the locals of the frames below.
+
+    Args:
+        call: The call.
+        pace: Learns how the attempt ended; `Pace.ask` has given it a place.
     """
 
-    __slots__ = ("_before", "_call")
+    __slots__ = ("_before", "_began_at", "_call", "_pace")
 
-    def __init__(self, call: CallState[Any]) -> None:
+    def __init__(self, call: CallState[Any], pace: Pace | None = None) -> None:
         self._call = call
+        self._pace = pace
 
     def __enter__(self) -> None:
         self._before = sys.exception()
+        self._began_at = None if self._pace is None else self._pace.now()
 
     def __exit__(self, _: object, error: BaseException | None, trace: TracebackType | None) -> bool:
-        if error is None:
-            return False
+        if self._pace is not None and self._began_at is not None:
+            status, wait = getattr(error, "status_code", None), getattr(error, "retry_after", None)
+            is_refused = status == HTTPStatus.TOO_MANY_REQUESTS
+            self._pace.end(self._began_at, refused=is_refused, wait=wait, headers=self._call.headers)
+        return error is not None and self._ends(error)
+
+    def _ends(self, error: BaseException) -> bool:
         if isinstance(error, PromptrunError):
             self._call.record_error(error)
             return True

@@ -92,7 +92,7 @@ class Transport:
             key = current_key(request.api_key)
             pacer = pacer_of(request, target, key)
             last: Sequence[T] | None = None
-            guard = AttemptGuard(call) if pacer is None else pacer.enter(call)
+            guard = AttemptGuard(call, None if pacer is None else pacer.enter(call))
             with guard, self._open(call, target, key) as response:
                 parser = response.begin()
                 for data in response.body():
@@ -121,7 +121,7 @@ class Transport:
             key = await current_key_async(request.api_key)
             pacer = pacer_of(request, target, key)
             last: Sequence[T] | None = None
-            with AttemptGuard(call) if pacer is None else await pacer.async_enter(call):
+            with AttemptGuard(call, None if pacer is None else await pacer.async_enter(call)):
                 async with await self._open_async(call, target, key) as response:
                     parser = await response.begin()
                     watchdog = response.watchdog

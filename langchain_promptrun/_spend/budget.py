@@ -240,5 +240,5 @@ def _refusal(name: str, limit: float, model: str | None, facts: tuple[float, flo
     spent, reserved, need = (f"{fact:.6g}" for fact in facts)
     return (
         f"The budget of {name}={limit:.6g} does not allow this call of {model!r}, and nothing was sent: {spent} spent, "
-        f"{reserved} reserved by calls under way, {need} needed. Raise `{name}`, or lower `max_tokens`."
+        f"{reserved} reserved by calls under way, {need} needed. Raise `{name}` to go on."
     )

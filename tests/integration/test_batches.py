@@ -506,7 +506,7 @@ def deadly(text):
     return text
 
 harmless = batches.chain
-batches.chain = lambda: RunnableLambda(deadly) | harmless()
+batches.chain = lambda rate: RunnableLambda(deadly) | harmless(rate)
 batches.main({cluster})
 """
 
