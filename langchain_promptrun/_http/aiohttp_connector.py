@@ -20,19 +20,25 @@ _HEADERS = 1_000  # aiohttp takes 128 of its own accord, from 3.14 on
 
 
 class Connector(aiohttp.TCPConnector):
-    """Opens connections of one event loop, without a limit of their number."""
+    """Opens connections of one event loop, without a limit of their number.
+
+    Unlike aiohttp's it neither reports what is open of an event loop that is gone, nor calls that loop.
+    """
 
     def __init__(self, context: ssl.SSLContext) -> None:
         super().__init__(limit=0, ssl=context, keepalive_timeout=KEEP_ALIVE_SECONDS)
         self._used: weakref.WeakSet[Any] = weakref.WeakSet()
-        # aiohttp reports what is open of a loop that was dropped unclosed; the list outlives the loop
-        self._loop_is_gone: list[bool] = []
-        weakref.finalize(asyncio.get_running_loop(), self._loop_is_gone.append, True)
+        # a callback of the loop's end comes before any `__del__`, in whichever order the collector finds the objects
+        self._watch = weakref.finalize(asyncio.get_running_loop(), _nothing)
 
     @property
     def closed(self) -> bool:
-        """Whether the connector is closed, or its event loop is gone."""
-        return bool(self._loop_is_gone) or super().closed
+        """Whether the connector is closed, or its event loop is."""
+        return self._is_loop_gone() or super().closed
+
+    def _is_loop_gone(self) -> bool:
+        watched = self._watch.peek()
+        return watched is None or watched[0].is_closed()
 
     async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
         """Return a connection that the server has not closed meanwhile."""
@@ -45,8 +51,13 @@ class Connector(aiohttp.TCPConnector):
         on_connected.get()()
         return connection
 
+    def _release(self, *args: Any, **kwargs: Any) -> None:
+        """Take a connection back, as aiohttp's private method of this name (3.14.5) does."""
+        if not self._is_loop_gone():
+            super()._release(*args, **kwargs)
+
     def __del__(self, *_: object) -> None:
-        """Report nothing: `Pool` closes what is open, but for loops that are gone."""
+        """Report nothing: `Pool` closes what is open, except of loops that are gone."""
 
 
 def new_session(context: ssl.SSLContext) -> aiohttp.ClientSession:
@@ -56,6 +67,10 @@ def new_session(context: ssl.SSLContext) -> aiohttp.ClientSession:
     if "max_headers" in inspect.signature(aiohttp.ClientSession).parameters:
         options["max_headers"] = _HEADERS
     return aiohttp.ClientSession(**options)
+
+
+def _nothing() -> None:
+    """Do nothing; what counts is whether it was called."""
 
 
 def _is_readable(transport: asyncio.Transport | None) -> bool:

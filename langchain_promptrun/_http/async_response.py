@@ -48,7 +48,7 @@ class HeadTimeout:
 
     async def send(self, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response:
         """Send a request; raises httpx.WriteTimeout or httpx.ReadTimeout where time runs out."""
-        token = on_connected.set(self.connected)
+        on_connected.set(self.connected)
         try:
             async with asyncio.timeout(None) as limit:
                 self._limit = limit
@@ -58,7 +58,6 @@ class HeadTimeout:
                 raise
         finally:
             self._limit = None
-            on_connected.reset(token)
         raise httpx.ReadTimeout("no response came") if self._is_sent else httpx.WriteTimeout("not sent")
 
     def connected(self) -> None:

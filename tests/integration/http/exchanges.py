@@ -356,12 +356,12 @@ def over(kind, **options):
     return Transport(TransportSettings(async_transport=kind, **options))
 
 
-def run_script(server, script, kind="httpx"):
+def run_script(server, script, kind="httpx", *, debug=True):
     """Run a script in a fresh process, in which every warning is an error, and check that it says nothing."""
     code = FIRST_LINES + textwrap.dedent(script)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", code, server.url, kind],
+        [sys.executable, *(("-X", "dev") if debug else ()), "-W", "error", "-c", code, server.url, kind],
         capture_output=True,
         text=True,
         timeout=60,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import textwrap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -402,16 +403,99 @@ def test_client_of_a_loop_that_was_just_closed_is_swept_at_the_next_use(process,
     assert all(gone(raw_server) for _ in range(4))
 
 
-def test_process_that_ends_after_such_a_loop_is_quiet(raw_server):
+DROPPED = {
+    "after a call": """
+        for _ in range(3):
+            asyncio.new_event_loop().run_until_complete(acall())
+            gc.collect()
+    """,
+    "after a call and closed": """
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(acall())
+        loop.close()
+    """,
+    "after a call and kept": """
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(acall())
+    """,
+    "with an open stream": """
+        stream = asyncio.new_event_loop().run_until_complete(begin_stream())
+        gc.collect()
+        del stream
+        gc.collect()
+    """,
+    "with an open stream and closed": """
+        loop = asyncio.new_event_loop()
+        stream = loop.run_until_complete(begin_stream())
+        loop.close()
+    """,
+    "after Ctrl-C": """
+        import signal, threading
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        try:
+            asyncio.new_event_loop().run_until_complete(wait_for_ever())
+        except KeyboardInterrupt:
+            gc.collect()
+    """,
+    "within nest_asyncio": """
+        nest_asyncio = importlib.import_module("nest_asyncio")
+        async def main():
+            nest_asyncio.apply()
+            asyncio.run(acall())
+            asyncio.get_running_loop().run_until_complete(acall())
+        asyncio.run(main())
+    """,
+    "of uvloop and closed": """
+        uvloop = importlib.import_module("uvloop")
+        loop = uvloop.new_event_loop()
+        loop.run_until_complete(acall())
+        loop.close()
+        uvloop.run(acall())
+    """,
+}
+HELPERS = """
+import gc, importlib, warnings
+# asyncio's own words of the loop
+warnings.simplefilter("ignore", ResourceWarning)
+warnings.simplefilter("ignore", DeprecationWarning)
+
+async def begin_stream():
+    items = transport.aexchange(request, Items)
+    await anext(items)
+    return items
+
+async def wait_for_ever():
+    async for _ in transport.aexchange(request, Items):
+        pass
+
+class Items(Body):
+    def feed(self, data):
+        return [data]
+"""
+
+
+@pytest.mark.parametrize("case", DROPPED)
+@pytest.mark.parametrize("kind", KINDS)
+def test_loop_that_is_dropped_makes_no_noise(raw_server, kind, case):
+    """Not when it is collected, and not as the process ends."""
+    raw_server.answer(*([HALF, raw_server.HOLD] if "stream" in case or "Ctrl-C" in case else [OK]))
+    run_script(raw_server, HELPERS + textwrap.dedent(DROPPED[case]), kind, debug=False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_loops_that_are_dropped_unclosed_are_collected_with_their_connections(raw_server, kind):
+    """Each holds four descriptors."""
     raw_server.answer(OK)
     script = """
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(acall())
-    loop.close()
-    import warnings
-    warnings.simplefilter("ignore", ResourceWarning)
+        import resource
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        for _ in range(150):
+            asyncio.new_event_loop().run_until_complete(acall())
     """
-    run_script(raw_server, script, "aiohttp")
+    run_script(raw_server, HELPERS + textwrap.dedent(script), kind)
+    assert len(raw_server.requests) == 150
 
 
 @pytest.mark.parametrize("kind", KINDS)
