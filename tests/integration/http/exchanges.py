@@ -53,7 +53,7 @@ class RawServer:
     """
 
     scripts: list[list[object]] = field(default_factory=list)
-    requests: list[RawRequest] = field(default_factory=list)
+    requests: list[RawRequest] = field(default_factory=list, repr=False)
     connections: int = 0
     came: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     gone: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
