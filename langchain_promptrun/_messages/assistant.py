@@ -190,9 +190,15 @@ def _read_generated_image(reading: _Reading, block: Block) -> None:
 
 
 def _take_out_refusal(parts: list[Part], refusal: str) -> None:
-    """Take the refusal out of the text, which ends with it where LangChain's v0 content shows both."""
-    if parts and parts[-1].keys() == {"type", "text"} and parts[-1]["text"].endswith(refusal):
-        parts[-1:] = text_parts(parts[-1]["text"].removesuffix(refusal))
+    """Take the refusal out of a text that begins or ends with it, as LangChain's v0 content shows both."""
+    for index in (-1, 0):
+        if parts and parts[index].keys() == {"type", "text"}:
+            said = parts[index]["text"]
+            rest = said.removesuffix(refusal) if said.endswith(refusal) else said.removeprefix(refusal)
+            if rest != said:
+                parts[index] = {"type": "text", "text": rest}
+                parts[:] = [part for part in parts if part.get("text") != ""]
+                return
 
 
 def _add_audio(wire: dict[str, Any], audio: object, reading: _Reading, *, own: bool) -> None:

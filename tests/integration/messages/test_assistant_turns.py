@@ -304,9 +304,11 @@ def test_refusal_goes_back_once_as_a_refusal(content):
     assert wire(message) == {"role": "assistant", "content": None, "refusal": "No."}
 
 
-def test_refusal_after_a_text_leaves_the_text():
+def test_refusal_beside_a_text_leaves_the_text():
     message = AIMessage("Sure. No.", additional_kwargs={"refusal": "No."})
     assert wire(message) == {"role": "assistant", "content": "Sure. ", "refusal": "No."}
+    message = AIMessage([text("No."), text("Sorry.")], additional_kwargs={"refusal": "No."})
+    assert wire(message) == {"role": "assistant", "content": "Sorry.", "refusal": "No."}
     marked = {**text("Sure."), "cache_control": {"type": "ephemeral"}}
     assert wire(AIMessage([marked], additional_kwargs={"refusal": "No."}))["content"] == [marked]
 
