@@ -12,7 +12,6 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from langchain_promptrun import ChatPromptrun, PromptrunPrompt, __version__
-from langchain_promptrun._config.fields import ConnectionFields, ModelFields
 from langchain_promptrun.data.models import LARGE, OTHER_VENDOR, SMALL
 
 KNOWN = "anthropic/claude-3.5-haiku"
@@ -227,7 +226,10 @@ def test_a_none_that_says_nothing_is_the_default(name):
 
 @pytest.mark.parametrize(
     ("fields", "bare"),
-    [(ModelFields, []), (ConnectionFields, []), (PromptrunPrompt, ["keyword_advice", "_hold", "_unfilled"])],
+    [
+        *((base, []) for base in ChatPromptrun.__mro__ if base.__name__ in {"ModelFields", "ConnectionFields"}),
+        (PromptrunPrompt, ["keyword_advice", "_hold", "_unfilled"]),
+    ],
 )
 def test_every_field_is_documented_below_its_name(fields, bare):
     (declared,) = ast.parse(inspect.getsource(fields)).body
