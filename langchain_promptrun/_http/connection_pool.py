@@ -13,11 +13,11 @@ from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 import httpx
 
-from langchain_promptrun._http.private_api import AsyncTransport, SyncTransport
+from langchain_promptrun._http.private_api import AsyncTransport, SyncTransport, read_while_sending
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
@@ -33,11 +33,12 @@ TransportT = TypeVar("TransportT", bound=SyncTransport | AsyncTransport)
 
 
 class _Connection(Generic[TransportT]):
-    __slots__ = ("idle_since", "is_new", "origin", "transport")
+    __slots__ = ("idle_since", "is_new", "origin", "stream", "transport")
 
     def __init__(self, transport: TransportT, origin: Origin) -> None:
         self.transport = transport
         self.origin = origin
+        self.stream: Any = None
         self.is_new = True
         self.idle_since = 0.0
 
@@ -157,18 +158,19 @@ class AsyncPool(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request."""
         connection = self._connections.take(request.url)
-        opened = _OpenedStreams()
         if connection.is_new:
-            request.extensions["trace"] = opened.trace
+            request.extensions["trace"] = partial(_trace, connection)
         else:
-            on_connected.get()()
+            _begin_to_send(connection)
         try:
             await close_all(self._connections.surplus())
             response = await connection.transport.handle_async_request(request)
         except (Exception, asyncio.CancelledError):
             self._connections.drop(connection)
-            await opened.close()
             await close_all([connection.transport])
+            if connection.is_new and connection.stream is not None:
+                # httpcore forgets it where the task is cancelled during the TLS handshake
+                await close_all([connection.stream])
             raise
         stream = cast("httpx.AsyncByteStream", response.stream)
         response.stream = AsyncBody(stream, partial(self._end_call, connection))
@@ -183,23 +185,17 @@ class AsyncPool(httpx.AsyncBaseTransport):
         await close_all(self._connections.close())
 
 
-class _OpenedStreams:
-    """Network streams of a connection that is being made: httpcore forgets them where its task is cancelled."""
+async def _trace(connection: _Connection[AsyncTransport], event: str, info: Mapping[str, Any]) -> None:
+    """Take note of a new connection's network stream, as httpcore's extension `trace` tells of it."""
+    if event.endswith("connect_tcp.complete"):
+        connection.stream = info["return_value"]
+    elif event.endswith("send_request_headers.started"):
+        _begin_to_send(connection)
 
-    def __init__(self) -> None:
-        self._streams: list[Any] = []
 
-    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Take note of a stream, as httpcore's extension `trace` tells of it."""
-        if event.endswith("connect_tcp.complete"):
-            self._streams.append(info["return_value"])
-        elif event.endswith("send_request_headers.started"):
-            on_connected.get()()
-
-    async def close(self) -> None:
-        for stream in self._streams:
-            with suppress(Exception):
-                await stream.aclose()
+def _begin_to_send(connection: _Connection[AsyncTransport]) -> None:
+    on_connected.get()()
+    read_while_sending(connection.stream)
 
 
 class ConcurrencyLimit(httpx.AsyncBaseTransport):
@@ -286,7 +282,11 @@ def _close_all(transports: Iterable[SyncTransport]) -> None:
             transport.close()
 
 
-async def close_all(transports: Iterable[httpx.AsyncBaseTransport]) -> None:
+class _Closable(Protocol):
+    async def aclose(self) -> None: ...
+
+
+async def close_all(transports: Iterable[_Closable]) -> None:
     """Close each transport; where the task ends meanwhile, the rest of them without waiting."""
     waiting = list(transports)
     try:

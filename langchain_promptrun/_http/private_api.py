@@ -70,3 +70,14 @@ def limit_reads(stream: Any, response: ReadLimit) -> Callable[[], None] | None:
     except AttributeError:
         return None
     return partial(delattr, stream, "read")
+
+
+def read_while_sending(stream: Any) -> None:
+    """Have an async network stream take what comes while a body goes out.
+
+    anyio (4.16.0) pauses reading until the response is asked for. A server that answers early and closes resets the
+    connection, and what was not read by then is lost.
+    """
+    transport = getattr(getattr(stream, "_stream", None), "_transport", None)
+    if transport is not None:
+        transport.resume_reading()

@@ -1,0 +1,137 @@
+"""Connections between calls: reused, refused, dead, or with more on them than was asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpcore
+import pytest
+
+from langchain_promptrun.errors import PromptrunConnectionError, PromptrunInvalidRequestError
+
+from .exchanges import LAST, SSE, Lines, Sync, Timeouts, Transport, chunk, gone, head, to, whole
+
+EVIL = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nevil\n"
+LEFT_OVER = {"a response": EVIL, "a byte": b"x"}
+
+
+@pytest.mark.parametrize("kind", LEFT_OVER)
+@pytest.mark.parametrize("pause", [0.0, 0.05], ids=["in one packet", "later"])
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+def test_connection_with_more_than_its_response_is_not_used_again(single, raw_server, kind, pause, framing):
+    begun = whole(b"one\n") if framing == "length" else head(200, *SSE) + chunk(b"one\n[DONE]\n") + LAST
+    steps = [begun, pause, LEFT_OVER[kind]] if pause else [begun + LEFT_OVER[kind]]
+    raw_server.answer(*steps, raw_server.HOLD)
+    raw_server.answer(whole(b"two\n"))
+    with contextlib.suppress(PromptrunConnectionError):
+        assert single.all(to(raw_server)) == ["one", "end"]
+    time.sleep(3 * pause)
+    assert single.all(to(raw_server)) == ["two", "end"]
+    assert raw_server.connections == 2
+
+
+def test_connection_that_the_server_closed_while_idle_is_not_used_again(single, raw_server):
+    """The event loop is busy meanwhile, so nothing has told of the end."""
+    raw_server.answer(whole(b"one\n"), raw_server.CLOSE)
+
+    def calls_in_a_row():
+        for _ in range(5):
+            assert list(single.transport.exchange(to(raw_server), Lines)) == ["one", "end"]
+            assert gone(raw_server)
+
+    async def async_calls_in_a_row():
+        for _ in range(5):
+            assert await single.all_async(to(raw_server)) == ["one", "end"]
+            assert gone(raw_server)  # blocks the loop
+
+    calls_in_a_row() if type(single) is Sync else single.runner.run(async_calls_in_a_row())
+    assert len(raw_server.requests) == raw_server.connections == 5
+
+
+def test_connection_that_ends_after_the_request_is_an_attempt(single, raw_server):
+    """The request may have been processed."""
+    raw_server.answer(whole(b"one\n"))
+    raw_server.answer(raw_server.CLOSE)
+    single.all(to(raw_server))
+    with pytest.raises(PromptrunConnectionError):
+        single.all(to(raw_server))
+    assert len(raw_server.requests) == 2
+
+
+def test_connections_of_twenty_sync_streams_in_a_row_are_one(raw_server):
+    raw_server.answer(head(200, *SSE), chunk(b"one\n"), chunk(b"[DONE]\n"), 0.005, LAST)
+    transport = Transport()
+    for _ in range(20):
+        assert list(transport.exchange(to(raw_server), Lines)) == ["one", "end"]
+    assert raw_server.connections == 1
+
+
+def test_connections_of_many_threads_are_not_searched_through(raw_server, monkeypatch):
+    """Httpcore looks at all connections of a pool for each request: 500 threads took 95 s for 1,000 calls."""
+    sizes = set()
+    assign = httpcore.ConnectionPool._assign_requests_to_connections
+
+    def noted(pool):
+        sizes.add(len(pool.connections))
+        return assign(pool)
+
+    monkeypatch.setattr(httpcore.ConnectionPool, "_assign_requests_to_connections", noted)
+    together = threading.Barrier(30)
+    raw_server.answer(whole(b"one\n"))
+    transport = Transport()
+
+    def work(_):
+        for _ in range(3):
+            together.wait(20)
+            assert list(transport.exchange(to(raw_server, timeouts=Timeouts(20, 20, 20, 20)), Lines)) == ["one", "end"]
+
+    with ThreadPoolExecutor(30) as threads:
+        list(threads.map(work, range(30)))
+    assert sizes <= {0, 1}
+    assert raw_server.connections <= 30
+    transport.close()
+
+
+def answers_early(connection, number):
+    """A server that refuses a request by its head and closes, with the body unread."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += connection.recv(1024)
+    connection.sendall(whole(b'{"error": "too large"}', status=413))
+    threading.Event().wait(0.1)
+    numbers.append(number)
+    return False
+
+
+numbers: list[int] = []
+
+
+def test_early_response_to_a_large_body_is_the_response_and_asked_once(calls, raw_server):
+    numbers.clear()
+    raw_server._serve_one = answers_early
+    with pytest.raises(PromptrunInvalidRequestError, match="too large") as caught:
+        calls.all(to(raw_server, body=b"x" * (20 << 20), max_retries=2))
+    assert caught.value.status_code == 413
+    assert gone(raw_server)
+    assert len(numbers) == 1
+
+
+@pytest.mark.parametrize("how", ["cancelled", "timed out"])
+def test_connection_of_a_call_that_ends_in_the_tls_handshake_is_closed_at_once(async_single, raw_server, how):
+    limits = Timeouts(0.3 if how == "timed out" else 5, 5, 5, 5)
+    request = to(None, url=raw_server.url.replace("http:", "https:"), timeouts=limits)
+
+    async def main():
+        task = asyncio.create_task(async_single.all_async(request))
+        await asyncio.sleep(0.2)
+        if how == "cancelled":
+            task.cancel()
+        with pytest.raises((asyncio.CancelledError, PromptrunConnectionError, TimeoutError)):
+            await task
+        assert await asyncio.to_thread(gone, raw_server)
+
+    async_single.runner.run(main())
