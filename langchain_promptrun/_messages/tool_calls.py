@@ -198,10 +198,9 @@ def _refuse(constant: str) -> None:
 
 def _add_signatures(call: WireCall, entry: Mapping[str, Any]) -> None:
     """Give a call back the keys that OpenAI's format does not know."""
-    kind = call["type"]
-    for place in {"function", kind} & call.keys() & entry.keys():
-        if isinstance(entry[place], dict):
-            call[place] = {**entry[place], **call[place]}
+    for place in ("function", call["type"]):
+        if place in call and isinstance(body := entry.get(place), dict):
+            call[place] = {**body, **call[place]}
     for key, value in entry.items():
         if key not in {"index", "arguments"}:
             call.setdefault(key, value)

@@ -34,11 +34,7 @@ _ANY_FENCE = re.compile(r"```\w*\s*")
 _LONGEST_TOKEN = len("-Infinity")
 _SHOWN_CHARACTERS = 200
 
-_ROOTS: dict[str, type | tuple[type, ...]] = {
-    "object": dict,
-    "array": list,
-    "value": (dict, list, str, int, float),
-}
+_ROOTS: dict[str, type | tuple[type, ...]] = {"object": dict, "array": list, "value": (dict, list, str, int, float)}
 
 _FILTERED = "content_filter"
 # Chat Completions reference, `finish_reason`: the values that explain an answer that cannot be read.

@@ -222,12 +222,9 @@ class _Entry:
     def may_continue(self, detail: dict[str, Any]) -> bool:
         """Whether a fragment without an index may belong to this entry: a signature ends one."""
         facts = self._facts
-        if "data" in facts or detail.get("type", facts.get("type")) != facts.get("type"):
-            return False
-        if _CONTINUING.isdisjoint(detail):
-            return False
-        signature = facts.get("signature")
-        return self.may_have_id(detail.get("id")) and (not signature or signature == detail.get("signature"))
+        is_alike = "data" not in facts and detail.get("type", facts.get("type")) == facts.get("type")
+        may_join = is_alike and not _CONTINUING.isdisjoint(detail) and self.may_have_id(detail.get("id"))
+        return may_join and facts.get("signature") in (None, "", detail.get("signature"))
 
 
 class _Text:

@@ -225,9 +225,7 @@ HISTORIES = {
     "OpenAI's audio": human(v0("input_audio", input_audio={"data": PIXEL, "format": "wav"})),
     "v0 audio": human(v0("audio", source_type="base64", data=PIXEL, mime_type="audio/wav")),
     "v1 audio": human(v0("audio", base64=PIXEL, mime_type="audio/wav")),
-    "a v0 file": human(
-        v0("file", source_type="base64", data=PIXEL, mime_type="application/pdf", filename="a.pdf"),
-    ),
+    "a v0 file": human(v0("file", source_type="base64", data=PIXEL, mime_type="application/pdf", filename="a.pdf")),
     "a v1 file": human(v0("file", base64=PIXEL, mime_type="application/pdf", filename="a.pdf")),
     "a v0 file by id": human(v0("file", source_type="id", id="file-1")),
     "a v1 file by id": human(v0("file", file_id="file-1")),

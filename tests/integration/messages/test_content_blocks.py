@@ -65,10 +65,7 @@ LANGCHAIN_V0 = {
     "text": ({"type": "text", "source_type": "text", "text": "hi"}, text("hi")),
     "text file": ({"type": "file", "source_type": "text", "text": "hi", "mime_type": "text/plain"}, text("hi")),
     "text file under url": ({"type": "file", "source_type": "text", "url": "hi"}, text("hi")),
-    "image by base64": (
-        {"type": "image", "source_type": "base64", "data": PNG, "mime_type": "image/png"},
-        IMAGE,
-    ),
+    "image by base64": ({"type": "image", "source_type": "base64", "data": PNG, "mime_type": "image/png"}, IMAGE),
     "image by URL": ({"type": "image", "source_type": "url", "url": "https://a.example/i.png"}, LINKED_IMAGE),
     "audio": ({"type": "audio", "source_type": "base64", "data": "AAAA", "mime_type": "audio/wav"}, AUDIO),
     "file": ({"type": "file", "source_type": "base64", "data": PDF, "mime_type": "application/pdf"}, FILE),
@@ -102,20 +99,14 @@ OPENAI = {
     "video as bare URL": ({"type": "video_url", "video_url": "https://a.example/v.mp4"}, LINKED_VIDEO),
     "Responses text": ({"type": "input_text", "text": "hi"}, text("hi")),
     "Responses image": ({"type": "input_image", "image_url": PNG_URL}, IMAGE),
-    "Responses file": (
-        {"type": "input_file", "filename": "a.pdf", "file_data": PDF_URL},
-        NAMED_FILE,
-    ),
+    "Responses file": ({"type": "input_file", "filename": "a.pdf", "file_data": PDF_URL}, NAMED_FILE),
     "Responses file by URL": ({"type": "input_file", "file_url": "https://a.example/a.pdf"}, LINKED_FILE),
     "Responses file by id": ({"type": "input_file", "file_id": "file-1"}, STORED_FILE),
     "custom tool's text": ({"type": "custom_tool_call_output", "output": "done"}, text("done")),
     "custom tool's blocks": ({"type": "custom_tool_call_output", "output": [text("done")]}, text("done")),
 }
 ANTHROPIC = {
-    "image by base64": (
-        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}},
-        IMAGE,
-    ),
+    "image by base64": ({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}, IMAGE),
     "image by URL": ({"type": "image", "source": {"type": "url", "url": "https://a.example/i.png"}}, LINKED_IMAGE),
     "document by base64": (
         {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": PDF}},
@@ -129,10 +120,7 @@ ANTHROPIC = {
         },
         NAMED_FILE,
     ),
-    "document by URL": (
-        {"type": "document", "source": {"type": "url", "url": "https://a.example/a.pdf"}},
-        LINKED_FILE,
-    ),
+    "document by URL": ({"type": "document", "source": {"type": "url", "url": "https://a.example/a.pdf"}}, LINKED_FILE),
     "document by id": ({"type": "document", "source": {"type": "file", "file_id": "file-1"}}, STORED_FILE),
     "document as text": (
         {"type": "document", "title": "T", "source": {"type": "text", "media_type": "text/plain", "data": "body"}},
@@ -142,10 +130,7 @@ ANTHROPIC = {
         {"type": "document", "source": {"type": "content", "content": "body"}},
         text("body"),
     ),
-    "document of blocks": (
-        {"type": "document", "source": {"type": "content", "content": [text("one")]}},
-        text("one"),
-    ),
+    "document of blocks": ({"type": "document", "source": {"type": "content", "content": [text("one")]}}, text("one")),
 }
 GEMINI_BEDROCK_AND_MCP = {
     "media image": ({"type": "media", "mime_type": "image/png", "data": PNG}, IMAGE),

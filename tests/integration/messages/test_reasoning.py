@@ -331,8 +331,9 @@ def test_reasoning_details_that_are_encrypted_do_not_end_a_text_at_the_same_inde
     [{"index": 1}, {"type": "reasoning.summary"}, {"id": "b"}, {"index": "0"}],
     ids=["index", "type", "id", "no index"],
 )
-def test_reasoning_details_of_another_entry_stay_apart(other):
-    first, second = detail("a", id="a"), detail("b", id="a") | other
+@pytest.mark.parametrize("index", [0, None])
+def test_reasoning_details_of_another_entry_stay_apart(other, index):
+    first, second = detail("a", id="a", index=index), detail("b", id="a", index=index) | other
     assert entries_of([first], [second])[0] == [first, second]
 
 

@@ -243,11 +243,6 @@ def test_structured_output_without_the_call_raises_when_the_choice_was_auto():
         chain(Server(text="Hi"), Joke, tool_choice="auto").invoke("x")
 
 
-def test_structured_output_binds_parallel_tool_calls_only_when_said():
-    assert "parallel_tool_calls" not in bound(Joke)
-    assert bound(Joke, parallel_tool_calls=False)["parallel_tool_calls"] is False
-
-
 def test_structured_output_title_becomes_a_legal_name_and_its_call_is_found():
     schema = {**SCHEMA, "title": "A joke!"}
     server = Server(calls=[("A_joke_", TEXT)])
@@ -294,11 +289,6 @@ def test_structured_output_of_a_schema_without_an_object_at_its_root_gives_what_
 @pytest.mark.parametrize("method", ["json_schema", "json_mode"])
 def test_structured_output_of_a_class_whose_root_is_a_list_is_built_from_one(method):
     assert chain(Server(text=f"[{TEXT}]"), Jokes, method=method).invoke("x") == Jokes([Joke(**PARSED)])
-
-
-def test_structured_output_of_an_object_schema_refuses_a_list():
-    with pytest.raises(OutputParserException, match="no object"):
-        chain(Server(text="[]"), JokeDict, method="json_schema").invoke("x")
 
 
 @pytest.mark.parametrize("strict", [True, False])

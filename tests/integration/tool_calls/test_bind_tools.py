@@ -191,12 +191,7 @@ def test_bind_tools_leaves_the_callers_dict_alone():
 
 def test_bind_tools_gives_a_strict_function_without_parameters_a_closed_object():
     function = only(wire_tools([CLOCK], strict=True))["function"]
-    assert function["parameters"] == {
-        "type": "object",
-        "properties": {},
-        "required": [],
-        "additionalProperties": False,
-    }
+    assert function["parameters"] == {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 
 
 def test_bind_tools_refuses_what_is_no_tool():
