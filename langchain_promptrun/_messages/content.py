@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langchain_promptrun._messages.media import Media, Part, file_name, kind_of_mime, media_part, mime_type_of
+from langchain_promptrun._messages.media import (
+    Media,
+    Part,
+    checked_url,
+    file_name,
+    kind_of_mime,
+    media_part,
+    mime_type_of,
+)
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun.errors import PromptrunInvalidMessageError
 
@@ -215,6 +223,7 @@ def _image_url(block: Block) -> list[Part]:
         raise PromptrunInvalidMessageError('is an image_url block without {"image_url": {"url": "..."}}')
     if block.get("detail") and "detail" not in image:
         image = {**image, "detail": block["detail"]}
+    checked_url(image["url"])
     return [{"type": "image_url", "image_url": image}]
 
 

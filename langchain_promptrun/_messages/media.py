@@ -7,6 +7,7 @@ address in a file's `file_data`, are those of OpenRouter's API reference.
 from __future__ import annotations
 
 import base64
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_promptrun.errors import PromptrunInvalidMessageError
@@ -66,6 +67,9 @@ _FORMATS = {extension: mime for mime, extension in _EXTENSIONS.items()} | {
     "mp3": "audio/mpeg",
     "wav": "audio/wav",
 }
+
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # two letters at least, for C: begins a path
 
 
 class Media(NamedTuple):
@@ -142,9 +146,16 @@ def _address(media: Media) -> str:
             return data
         return f"data:{media.mime_type or _guess(media.kind, data)};base64,{data}"
     if media.url:
-        return media.url
+        return checked_url(media.url)
     problem = "cannot be sent by file id: send base64 or a URL" if media.file_id else "has no data and no URL"
     raise PromptrunInvalidMessageError(f"is {_ARTICLES[media.kind]} that {problem}")
+
+
+def checked_url(url: str) -> str:
+    """Return a URL; a path of a file on this machine is refused, since the server cannot read it."""
+    if not _SCHEME.match(url):
+        raise PromptrunInvalidMessageError(f"has the path {url!r} for a URL: send the file's content as base64 instead")
+    return url
 
 
 def _without_parameters(mime_type: str) -> str:

@@ -357,7 +357,10 @@ class TestSerialisation:
 
         assert dumpd(Private(model=KNOWN))["type"] == "not_implemented"
 
-    def test_it_can_be_loaded_again(self):
+    @pytest.mark.parametrize(
+        "secrets", [{"secrets_from_env": True}, {"secrets_map": {"PROMPTRUN_API_KEY": "key-from-env"}}]
+    )
+    def test_it_can_be_loaded_again(self, secrets):
         model = ChatPromptrun(
             model=KNOWN, temperature=0.5, stop=["a"], timeout=(1, None, 3, 4), max_tokens=5, logit_bias={"1": 2}
         )
@@ -365,7 +368,7 @@ class TestSerialisation:
             dumpd(model),
             allowed_objects=[ChatPromptrun],
             valid_namespaces=["langchain_promptrun"],
-            secrets_from_env=True,
+            **secrets,
         )
         different = {name for name in fields_of(model) if getattr(again, name) != getattr(model, name)}
         # a secret that LangChain read from the environment comes as an explicit one

@@ -84,12 +84,12 @@ OPENAI = {
     "image": (IMAGE, IMAGE),
     "image as bare URL": ({"type": "image_url", "image_url": "https://a.example/i.png"}, LINKED_IMAGE),
     "image with inner detail": (
-        {"type": "image_url", "image_url": {"url": "u", "detail": "high"}, "detail": "low"},
-        {"type": "image_url", "image_url": {"url": "u", "detail": "high"}},
+        {"type": "image_url", "image_url": {"url": "https://u", "detail": "high"}, "detail": "low"},
+        {"type": "image_url", "image_url": {"url": "https://u", "detail": "high"}},
     ),
     "image with outer detail": (
-        {"type": "image_url", "image_url": "u", "detail": "low"},
-        {"type": "image_url", "image_url": {"url": "u", "detail": "low"}},
+        {"type": "image_url", "image_url": "https://u", "detail": "low"},
+        {"type": "image_url", "image_url": {"url": "https://u", "detail": "low"}},
     ),
     "audio": (AUDIO, AUDIO),
     "file": (NAMED_FILE, NAMED_FILE),

@@ -539,6 +539,15 @@ def test_message_of_odd_blocks_is_sent_or_refused_clearly(kind, content):
     assert refused.startswith("messages[2]" if refused else "")
 
 
+@pytest.mark.parametrize("path", ["/tmp/cat.png", "cat.png", "C:\\cat.png", "~/cat.png"])
+@pytest.mark.parametrize("block", [{"type": "image"}, {"type": "image_url"}, {"type": "file"}])
+def test_message_with_a_path_for_a_url_is_refused(path, block):
+    given = {"image_url": {"url": path}} if block["type"] == "image_url" else {"url": path}
+    with pytest.raises(PromptrunInvalidMessageError, match="as base64 instead") as caught:
+        sent(HumanMessage([block | given]))
+    assert repr(path) in str(caught.value)
+
+
 def test_message_media_are_sent_without_reading_a_file_or_a_url(monkeypatch):
     def forbidden(*args, **kwargs):
         raise AssertionError(args)
@@ -549,7 +558,7 @@ def test_message_media_are_sent_without_reading_a_file_or_a_url(monkeypatch):
     monkeypatch.setattr("os.open", forbidden)
     blocks = [
         {"type": "image", "url": "file:///etc/passwd"},
-        {"type": "image_url", "image_url": {"url": "/etc/passwd"}},
+        {"type": "image_url", "image_url": {"url": "file:///etc/passwd"}},
         {"type": "file", "url": "https://promptrun.invalid/a.pdf"},
         {"type": "video", "url": "https://promptrun.invalid/a.mp4"},
         {"type": "file", "base64": "AAAA", "filename": "/etc/passwd"},
