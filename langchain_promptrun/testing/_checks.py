@@ -137,15 +137,9 @@ class _Strict(_Part):
 
 
 def check(body: Any, *, strict: bool, stored: bool) -> None:
-    """Refuse a body that is no chat completion request.
+    """Refuse a body that is no chat completion request, by RefusedError with the name of what is wrong.
 
-    Args:
-        body: The parsed body.
-        strict: Check parameters, messages and tools too, not only that there are `model` and `messages`.
-        stored: Whether a stored prompt stands in for empty messages.
-
-    Raises:
-        RefusedError: With status 400 and the name of what is wrong.
+    `strict` looks at parameters, messages and tools too; with `stored` the messages may be empty.
     """
     if not isinstance(body, dict):
         raise RefusedError(HTTPStatus.BAD_REQUEST, "The request's body must be a JSON object.")

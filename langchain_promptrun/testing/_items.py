@@ -40,13 +40,6 @@ class Reply:
         pieces: How the text is cut into events. None: one event a word.
         pace: Seconds between two events. None: the server's pace.
         times: How many requests in a row get this reply.
-
-    Raises:
-        ValueError: `times` is below 1, or `pieces` do not add up to `text`.
-
-    Example:
-        >>> Reply(tool_calls=[{"name": "get_weather", "args": {"city": "Tbilisi"}}]).text is None
-        True
     """
 
     text: str | None = None
@@ -108,17 +101,6 @@ class Fault:
         reset: At the point, resets the connection (RST).
         pace: Seconds between two pieces. None: the reply's pace, or the server's.
         times: How many requests in a row meet this fault.
-
-    Raises:
-        ValueError: Parts that exclude one another, a framing without its slices, or `times` below 1.
-
-    Example:
-        >>> Fault(status=429, headers={"retry-after": "2"}, times=2).times
-        2
-        >>> Fault(cut=True, reset=True)
-        Traceback (most recent call last):
-        ...
-        ValueError: A Fault takes one of `cut`, `reset`.
     """
 
     status: int = 200

@@ -25,20 +25,7 @@ _BOTH = "You must provide either `version` or `tag`, but not both."
 
 
 class PromptProject:
-    """One project of the dashboard: its prompt in all versions, and the tags that point to them.
-
-    Made by `ManagedPrompts.create`. Each change moves the version's `updatedAt` on by a second.
-
-    Example:
-        >>> project = ManagedPrompts().create("Essays")
-        >>> project.publish("Write {{word_count}} words.", tags=["prod"])
-        1
-        >>> project.publish("Write {{word_count}} fine words.")
-        2
-        >>> project.tag("prod", 2)
-        >>> project.record(tag="prod")["prompt"]
-        'Write {{word_count}} fine words.'
-    """
+    """A prompt in all its versions, and the tags that point to them; `ManagedPrompts.create` makes it."""
 
     def __init__(self, name: str, project_id: str, changed: Callable[[], None] = lambda: None) -> None:
         self.name = name
@@ -59,9 +46,8 @@ class PromptProject:
         Args:
             prompt: The text, with `{{name}}` for variables.
             message: What changed (`versionMessage`).
-            tags: The tags to move to this version. `latest` always is the newest, unless it was moved by hand.
-            **more: Further keys of the record, such as `temperature=0.2`, or `model="openai/gpt-4o"`, which becomes
-                the record's `{"name", "provider", "model"}`.
+            tags: The tags to move to this version. `latest` is the newest, unless it was moved by hand.
+            **more: Further keys of the record, such as `temperature=0.2` or `model="openai/gpt-4o"`.
         """
         version = self.newest + 1
         now = self._now()
@@ -96,11 +82,7 @@ class PromptProject:
         self._changed()
 
     def record(self, *, version: int | None = None, tag: str | None = None) -> dict[str, Any]:
-        """Return the record of a version, of a tag, or else the newest.
-
-        Raises:
-            RefusedError: With status 404: the version or the tag is unknown.
-        """
+        """Return the record of a version, of a tag, or else the newest."""
         wanted = self._tags.get(tag, self.newest if tag == "latest" else 0) if tag is not None else version
         found = self._versions.get(self.newest if wanted is None else wanted)
         if found is None:
@@ -145,11 +127,7 @@ class ManagedPrompts:
         self._followers: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
 
     def create(self, name: str, *, project_id: str | None = None) -> PromptProject:
-        """Make a project without versions. Its id, a UUID, is made of its name unless it is given.
-
-        Raises:
-            ValueError: `project_id` is not a UUID.
-        """
+        """Make a project without versions. Its id, a UUID, is made of its name unless it is given."""
         made_up = uuid.uuid5(uuid.NAMESPACE_URL, f"https://promptrun.example/{name}")
         project = PromptProject(name, str(uuid.UUID(project_id) if project_id else made_up), self._notify)
         self._projects[project.id] = project
@@ -166,12 +144,7 @@ class ManagedPrompts:
                 loop.call_soon_threadsafe(event.set)
 
     async def follow(self, query: Mapping[str, str], pause: float = 15.0) -> AsyncGenerator[dict[str, Any] | None]:
-        """Yield the record at once and at each change; None after each pause without one.
-
-        Args:
-            query: Query of GET /prompt/stream.
-            pause: Seconds.
-        """
+        """Yield the record at once and at each change; None after each pause of so many seconds without one."""
         follower = asyncio.get_running_loop(), asyncio.Event()
         self._followers.add(follower)
         last = None
@@ -198,11 +171,7 @@ class ManagedPrompts:
             self.faults.extend([fault] * fault.times)
 
     def find(self, query: Mapping[str, str]) -> dict[str, Any]:
-        """Return the record that a query of GET /prompt asks for.
-
-        Raises:
-            RefusedError: Status 400 for a malformed query, 404 for an unknown project, version or tag.
-        """
+        """Return the record that a query of GET /prompt asks for; raises RefusedError."""
         version, tag = query.get("version"), query.get("tag")
         if version is not None and tag is not None:
             raise RefusedError(HTTPStatus.BAD_REQUEST, _BOTH)

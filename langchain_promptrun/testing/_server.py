@@ -38,16 +38,14 @@ _LAST_TURNS = 4
 class PromptrunServer(Settings):
     """A Promptrun on loopback, for tests and demonstrations.
 
-    It speaks HTTP over real sockets, answers as a small model that always says the same to the same request, and can be
-    told what to say next (`Reply`) and how to fail (`Fault`). Use it with `with`, or `start()` and `close()`; after a
-    `close()` it can be started again on the same port. The settings may be changed while it runs.
+    A small model answers, always the same to the same request, unless a test says what comes next (`Reply`) or how to
+    fail (`Fault`). Use it with `with`, or `start()` and `close()`; it can be started again on the same port. The
+    settings may be changed while it runs.
 
-    The model knows a few questions of demonstrations and echoes others. Given `tools` it calls those that fit the
-    question by their names and descriptions (or those that `tool_choice` demands), with arguments made from their JSON
-    schemas and the numbers, quotations and names in the conversation, and answers in text once the results are there.
-    Given a `response_format` it answers with JSON that fits; where the package `jsonschema` is installed, each such
-    answer is checked before it is sent. It keeps to `n`, `stop`, `max_tokens`, `seed` and `logprobs`, and thinks aloud
-    when `reasoning_effort` or `reasoning` asks for it.
+    The model knows a few questions of demonstrations and echoes others. It calls the `tools` that fit the question, or
+    that `tool_choice` demands, with arguments made from their JSON schemas and the conversation, and answers in text
+    once the results are there. A `response_format` gets JSON that fits; where the package `jsonschema` is installed,
+    such answers are checked. It keeps to `n`, `stop`, `max_tokens`, `seed`, `logprobs` and `reasoning_effort`.
 
     Args:
         api_key: The key, or the keys, that are let in; others get status 401. None: any key.
@@ -67,15 +65,6 @@ class PromptrunServer(Settings):
             need marks, any beginning for others.
         port: The port. 0: a free one.
         tls: Serves https with this context.
-
-    Raises:
-        OSError: At the start: the port is taken.
-
-    Example:
-        >>> with PromptrunServer() as server:
-        ...     server.queue(Reply("It is sunny."))
-        ...     server.base_url.startswith("http://127.0.0.1:")
-        True
     """
 
     port: int = 0
@@ -142,7 +131,7 @@ class PromptrunServer(Settings):
         """Return a server that gives the recorded answers to equal requests, repeated ones in their order.
 
         A request that was not recorded, or once more than recorded, gets status 400 with the nearest recorded one and
-        the difference. A queued `Fault` with a status, or content of its own, and a `Reply` come before the recording;
+        the difference. A queued `Reply`, or `Fault` with a status or content of its own, comes before the recording;
         any other `Fault` happens to the recorded answer.
 
         Args:
@@ -177,12 +166,7 @@ class PromptrunServer(Settings):
         self._thread.start()
 
     def close(self) -> None:
-        """End all connections and the thread, unless it is not running.
-
-        Raises:
-            Exception: What first kept the server from playing an answer, such as a `Fault` with a text among its
-                slices. That request's connection was aborted.
-        """
+        """End all connections and the thread; raises what first kept the server from playing an answer."""
         if self._thread is None or self._loop is None:
             return
         self._loop.call_soon_threadsafe(self._stop.set)
@@ -241,9 +225,6 @@ class PromptrunServer(Settings):
         """Say what the next requests for chat completions get, in order; a text stands for a `Reply` of it.
 
         Requests that are refused (key, path, malformed body, unknown model) use nothing up.
-
-        Raises:
-            TypeError: An item is none of the three.
         """
         for item in items:
             entry = Reply(item) if isinstance(item, str) else item
@@ -258,15 +239,9 @@ class PromptrunServer(Settings):
         self._routes.requests.clear()
 
     def wait_until(self, condition: Callable[[], object], timeout: float = 5.0, *, what: str = "the condition") -> None:
-        """Wait until a condition holds. In async code call it through `asyncio.to_thread`.
+        """Wait until a condition, named by `what`, holds, or raise TimeoutError.
 
-        Args:
-            condition: Looked at every 2 ms.
-            timeout: Seconds.
-            what: What is waited for, for the error's text.
-
-        Raises:
-            TimeoutError: It did not come to hold.
+        In async code call it through `asyncio.to_thread`.
         """
         end = time.monotonic() + timeout
         while not condition():
@@ -289,21 +264,17 @@ class PromptrunServer(Settings):
         return left()
 
     def opened(self, connection: Connection) -> int:
-        """Take note of a connection and number it. Called by the connection."""
         self._connections.add(connection)
         self._accepted += 1
         return self._accepted
 
     def closed(self, connection: Connection) -> None:
-        """Forget a connection. Called by the connection."""
         self._connections.discard(connection)
 
     def failed(self, problem: BaseException) -> None:
-        """Take note of an answer that could not be played. Called by the connection."""
         self._failure = self._failure or problem
 
     async def handle(self, request: Request, connection: int) -> tuple[RecordedRequest, AsyncGenerator[Step]]:
-        """Answer a request. Called by the connection."""
         return await self._routes.handle(request, connection)
 
     def _run(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:

@@ -58,13 +58,7 @@ def json_response(document: Any, status: int = 200, headers: Headers = ()) -> Re
 
 
 def steps(response: Response, fault: Fault, *, keeps_alive: bool) -> Iterator[Step]:
-    """Yield the steps of a response with a fault's changes.
-
-    Args:
-        response: The answer of a right server.
-        fault: What goes wrong; `Fault()` for nothing.
-        keeps_alive: Whether the connection may serve another request.
-    """
+    """Yield the steps of a response with a fault's changes; without `keeps_alive` the connection ends."""
     if fault.delay is not None:
         yield Pause(fault.delay)
     before_head = fault.after is None and fault.after_bytes is None
@@ -148,11 +142,9 @@ class _Body:
 
     @property
     def length(self) -> int:
-        """The number of bytes in the whole body."""
         return sum(len(piece) for piece in (*self._before, *self._rest) if isinstance(piece, bytes))
 
     def steps(self, *, at_point: bool) -> Iterator[Step]:
-        """Yield the body's steps, framed and compressed."""
         frame = chunk if self.framing == "chunked" else bytes
         compress, finish = _compressor(self._fault.encoding)
         for step in self._plain(at_point=at_point):

@@ -40,13 +40,7 @@ class CassetteOptions(TypedDict, total=False):
 
 
 class Cassette:
-    """The exchanges of one file.
-
-    Args:
-        path: The file.
-        load: Whether to give what it holds; False: it is begun anew.
-        **options: As for `PromptrunServer.record`.
-    """
+    """The exchanges of one file, which is loaded or begun anew; the options are those of `PromptrunServer.record`."""
 
     def __init__(
         self,

@@ -24,12 +24,7 @@ Leaf = tuple[Any, Any, tuple[Any, ...]]
 
 
 class Redaction:
-    """Replaces secrets by `[redacted]`, in requests and in answers alike.
-
-    Args:
-        emails: Whether e-mail addresses are secrets.
-        keys: Further secrets, word for word.
-    """
+    """Replaces secrets by `[redacted]`, in requests and in answers alike."""
 
     def __init__(self, *, emails: bool = False, keys: tuple[str, ...] = ()) -> None:
         literals = [re.escape(key) for key in keys if len(key) >= _SHORTEST_KEY]

@@ -18,16 +18,7 @@ _BROKEN_SCHEMA = (AttributeError, TypeError, ValueError, ArithmeticError, Recurs
 
 
 def answer(schema: Schema, source: Source, *, optional: bool = False) -> Any:
-    """Make a value that a JSON schema allows of a conversation's numbers, quotations and names.
-
-    Args:
-        schema: The schema. A string with a `pattern` is answered only where `enum` or `const` says how.
-        source: What the conversation offers.
-        optional: Also give the properties that are not required.
-
-    Raises:
-        UnanswerableError: No value was found; the message names the place and the keyword.
-    """
+    """Make a value that a schema allows of the conversation, or raise UnanswerableError; `optional` properties too."""
     try:
         return _Maker(schema, source, optional=optional).make(schema, _Place("$", "answer", 0, 0))
     except _BROKEN_SCHEMA as broken:
@@ -59,7 +50,6 @@ class _Maker:
         self._reason: UnanswerableError | None = None
 
     def make(self, schema: Schema, place: _Place) -> Any:
-        """Return the first candidate that the schema allows."""
         self._parts += 1
         if place.depth > _DEEPEST or self._parts > _MOST_PARTS:
             raise UnanswerableError(f"{place.path}: nested without an end")

@@ -48,11 +48,7 @@ def checker(root: Schema) -> Callable[[Schema, Any], bool]:
 
 
 def merged(schema: Schema, root: Schema, chain: int = 0) -> dict[str, Any]:
-    """Return one mapping of a schema, its `$ref` and its `allOf`; where they disagree the outer word stands.
-
-    Raises:
-        UnanswerableError: A reference leads to nothing or in a circle, or a keyword is not supported.
-    """
+    """Return one mapping of a schema, its `$ref` and its `allOf`; where they disagree the outer word stands."""
     if chain > _LONGEST_CHAIN:
         raise UnanswerableError("`$ref` leads in a circle")
     if not isinstance(schema, Mapping):

@@ -23,12 +23,7 @@ _BOUNDS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 class Source:
-    """The numbers and phrases of a conversation, each handed out once, and its text.
-
-    Args:
-        text: The conversation.
-        skip: The phrase to begin with: the second of two tools called at once begins with the second.
-    """
+    """The numbers and phrases of a conversation, each handed out once from phrase `skip` on, and its text."""
 
     def __init__(self, text: str, skip: int = 0) -> None:
         self.text = text.strip()
