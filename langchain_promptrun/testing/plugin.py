@@ -90,5 +90,4 @@ def cassette_path(node: pytest.Item) -> Path:
 
 def _point_to(server: PromptrunServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROMPTRUN_BASE_URL", server.base_url)
-    if isinstance(server.api_key, str):
-        monkeypatch.setenv("PROMPTRUN_API_KEY", server.api_key)
+    monkeypatch.setenv("PROMPTRUN_API_KEY", str(server.api_key or API_KEY))

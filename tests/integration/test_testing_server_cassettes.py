@@ -486,7 +486,7 @@ def project(pytester, monkeypatch):
     for name in ("CI", "PROMPTRUN_API_KEY", "PROMPTRUN_BASE_URL", "PYTEST_ADDOPTS", "COV_CORE_DATAFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    monkeypatch.setenv("PYTEST_PLUGINS", "pytest_asyncio.plugin,xdist.plugin")
+    monkeypatch.setenv("PYTEST_PLUGINS", "pytest_asyncio.plugin")
     pytester.makeconftest(CONFTEST)
     pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
     pytester.makepyfile(test_it=TESTS)
@@ -494,7 +494,7 @@ def project(pytester, monkeypatch):
 
 
 def run(project, *arguments, **outcomes):
-    result = project.runpytest_subprocess("-p", "no:cacheprovider", "-q", *arguments)
+    result = project.runpytest_inprocess("-p", "no:cacheprovider", "-q", *arguments)
     result.assert_outcomes(**outcomes)
     return result.stdout.str()
 
@@ -510,7 +510,7 @@ def test_fixture_records_once_and_replays_without_a_key(project, upstream, monke
     monkeypatch.delenv("PROMPTRUN_API_KEY")
     monkeypatch.setenv("PROMPTRUN_BASE_URL", "http://127.0.0.1:9/v1")
     monkeypatch.setenv("CI", "true")
-    run(project, "-n", "2", passed=2)
+    run(project, passed=2)
     assert len(upstream.requests) == 2
 
 
