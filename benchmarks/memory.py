@@ -10,8 +10,8 @@ import answers
 import clients
 from measures import Bench, Bound, Row
 
-from langchain_promptrun._responses.events import EventReader
-from langchain_promptrun._responses.results import ChunkReader
+from langchain_promptrun._responses.chunks import ChunkParser
+from langchain_promptrun._responses.events import EventParser
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -49,7 +49,7 @@ def memory(bench: Bench) -> list[Row]:
         costs = bench.runner.run(_async_costs(core, url, transport, number))
         rows += _above(f"astream over {transport}", number, costs)
     few, many = bench.scaled(_FEW_CHUNKS), bench.scaled(_CHUNKS)
-    kept = {name: _kept(reader, few, many) for name, reader in (("chunks", ChunkReader), ("events", EventReader))}
+    kept = {name: _kept(reader, few, many) for name, reader in (("chunks", ChunkParser), ("events", EventParser))}
     work = f"a reader of {{}} keeps at most of {many - few:,} chunks"
     of_chunks = Row("memory", work.format("chunks"), "KiB", {"promptrun": kept["chunks"]}, (Bound("", 8.0),))
     return [*rows, of_chunks, Row("memory", work.format("events (their text)"), "KiB", {"promptrun": kept["events"]})]

@@ -26,9 +26,10 @@ from langchain_promptrun._messages.prompt_caching import read_from_cache
 from langchain_promptrun._responses import content_blocks as _blocks
 from langchain_promptrun._responses import tokens
 from langchain_promptrun._responses.choice import PROVIDER
-from langchain_promptrun._responses.events import EventReader
+from langchain_promptrun._responses.chunks import ChunkParser
+from langchain_promptrun._responses.events import EventParser
 from langchain_promptrun._responses.llm_output import combined, with_llm_output
-from langchain_promptrun._responses.results import ChunkReader, ResultReader
+from langchain_promptrun._responses.results import ResultParser
 from langchain_promptrun._tokens import count_messages, count_text
 from langchain_promptrun._tools.tools import wire_tools
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from langchain_promptrun._guards import CallTransport
     from langchain_promptrun._http.transport import Request
-    from langchain_promptrun._responses.parser import Reader
+    from langchain_promptrun._responses.parser import ResponseParser
 
 T = TypeVar("T")
 
@@ -177,7 +178,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        transport, request, reader = self._prepare(ResultReader, messages, stop, kwargs)
+        transport, request, reader = self._prepare(ResultParser, messages, stop, kwargs)
         (result,) = transport.exchange(request, reader)
         return with_llm_output(result)
 
@@ -189,7 +190,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        transport, request, reader = self._prepare(ResultReader, messages, stop, kwargs)
+        transport, request, reader = self._prepare(ResultParser, messages, stop, kwargs)
         (result,) = [result async for result in transport.aexchange(request, reader)]
         return with_llm_output(result)
 
@@ -205,7 +206,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        transport, request, reader = self._prepare(ChunkReader, messages, stop, kwargs, stream=True)
+        transport, request, reader = self._prepare(ChunkParser, messages, stop, kwargs, stream=True)
         chunks = transport.exchange(request, reader)
         return chunks if run_manager is None else tokens.report(chunks, run_manager, tokens.NamedChunks(run_manager))
 
@@ -217,7 +218,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        transport, request, reader = self._prepare(ChunkReader, messages, stop, kwargs, stream=True)
+        transport, request, reader = self._prepare(ChunkParser, messages, stop, kwargs, stream=True)
         chunks = transport.aexchange(request, reader)
         return chunks if run_manager is None else tokens.areport(chunks, run_manager, tokens.NamedChunks(run_manager))
 
@@ -229,7 +230,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
         **kwargs: Any,
     ) -> Iterator[MessagesData]:
         """Stream langchain-core's protocol events; its `stream_events(version="v3")` asks for them."""
-        reader_type = partial(EventReader, message_id=tokens.message_id(run_manager))
+        reader_type = partial(EventParser, message_id=tokens.message_id(run_manager))
         transport, request, reader = self._prepare(reader_type, messages, stop, kwargs, stream=True)
         events = transport.exchange(request, reader)
         if run_manager is None or not tokens.wants_tokens(run_manager):
@@ -244,7 +245,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
         **kwargs: Any,
     ) -> AsyncIterator[MessagesData]:
         """Stream langchain-core's protocol events; its `astream_events(version="v3")` asks for them."""
-        reader_type = partial(EventReader, message_id=tokens.message_id(run_manager))
+        reader_type = partial(EventParser, message_id=tokens.message_id(run_manager))
         transport, request, reader = self._prepare(reader_type, messages, stop, kwargs, stream=True)
         events = transport.aexchange(request, reader)
         if run_manager is None or not tokens.wants_tokens(run_manager):
@@ -253,13 +254,13 @@ class ChatPromptrun(ModelRunnable, ModelFields):
 
     def _prepare(
         self,
-        reader_type: Callable[..., Reader[T]],
+        reader_type: Callable[..., ResponseParser[T]],
         messages: list[BaseMessage],
         stop: list[str] | None,
         kwargs: Mapping[str, Any],
         *,
         stream: bool = False,
-    ) -> tuple[CallTransport, Request, Callable[[int, Mapping[str, str]], Reader[T]]]:
+    ) -> tuple[CallTransport, Request, Callable[[int, Mapping[str, str]], ResponseParser[T]]]:
         """Turn a call into a transport, what it sends, and the factory of parsers for answers."""
         call = options_of_call(self, stop, kwargs, last=True)
         fields = self.model_copy(update=call.settings) if call.settings else self
@@ -270,6 +271,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
             max_event_bytes=fields.max_event_bytes,
             include_headers=fields.include_response_headers,
             think_tags=fields.think_tags,
+            n=call.parameters.get("n") or 1,
         )
         own_pool = not roles_of(type(self)).pool.isdisjoint(call.settings)
         transport: CallTransport = new_transport(fields) if own_pool else self._held()

@@ -1,9 +1,8 @@
-"""Reading what an error says, whatever shape the server or a proxy before it gave it.
+"""Read what an error says, in whatever shape the server or a proxy before it gave it.
 
-Owns the known shapes: `{"error": "text"}`, `{"error": {...}}`, errors within errors (OpenRouter's `metadata.raw`,
-often JSON in a string), lists (Google), `{"detail": ...}` (FastAPI), `{"message": ...}`, JSON in a string,
-server-sent events, HTML and XML pages, plain text. Bodies come from strangers: nothing here raises, whatever it
-reads, and what it returns is bounded. It must not make errors.
+Known shapes: `{"error": "text"}`, `{"error": {...}}`, errors within errors (OpenRouter's `metadata.raw`, often JSON in
+a string), lists (Google), `{"detail": ...}` (FastAPI), `{"message": ...}`, `{"Response": {"Error": ...}}` (Tencent),
+JSON in a string, server-sent events, HTML and XML pages, plain text. Nothing here raises; what it returns is bounded.
 """
 
 from __future__ import annotations
@@ -40,23 +39,31 @@ _CUT_OFF = r'"(?:message|msg|detail|error)"\s{0,9}:\s{0,9}"((?:[^"\\]|\\.){1,200
 _IDENTIFIER = r"[A-Za-z][\w.-]{2,63}"
 _NOT_ALNUM = r"[^a-z0-9]+"
 _SUFFIX = r"(?:error|exception)$"
+_PLAIN_NUMBER = r"\d{1,9}(?:\.\d{1,9})?"
+_DURATION = r"(\d{1,9}(?:\.\d{1,9})?)\s?(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?)(?![a-z])"
+_WAIT = rf"(?:try again|retry|wait)(?: \w+)??(?: in| after| for)?:? ?((?:{_DURATION}\s?){{1,4}})"
+_SECONDS = {"ms": 0.001, "mi": 60.0, "m": 60.0, "h": 3600.0, "s": 1.0}
 
 # Where a message may stand, the likelier places first; `error` holding an object comes before all of them.
 _MESSAGE_KEYS = (
-    *("message", "msg", "detail", "error_message", "errorMessage", "error_msg", "error_description", "Message"),
-    *("error", "errors", "description", "reason", "title"),
+    *("message", "msg", "detail", "error_message", "errorMessage", "error_msg", "errorMsg", "error_description"),
+    *("Message", "status_msg", "Error", "Response", "base_resp", "header", "error", "errors", "description"),
+    *("reason", "title"),
 )
 _UPSTREAM_KEYS = ("raw", "metadata", "innererror", "upstream_error", "cause")
 _SCALAR_KEYS = {
-    "code": ("code", "error_code", "errorCode"),
+    "code": ("code", "error_code", "errorCode", "Code", "status_code"),
     "type": ("type", "error_type", "errorType", "__type", "status"),
     "param": ("param",),
     "provider": ("provider_name", "provider"),
-    "request_id": ("request_id", "requestId"),
+    "request_id": ("request_id", "requestId", "RequestId"),
     "name": ("error",),
     "status": ("code", "status", "status_code", "statusCode", "error_code", "error"),
 }
+_WAIT_KEYS = ("retryDelay", "retry_after", "retryAfter", "retry_after_seconds")
 
+# MiniMax's codes (its API reference, "Error code").
+_VENDOR_STATUS = {"1002": 429, "1004": 401, "1008": 402, "1013": 500, "1039": 429, "2013": 400, "2049": 401}
 # Codes and types that stand for a status: OpenAI's, Anthropic's, Google's, AWS's, LiteLLM's and vLLM's names.
 _NAMED_STATUS = {
     name: status
@@ -92,6 +99,7 @@ class ErrorBody(NamedTuple):
         request_id: The server's id of the request.
         status: The HTTP status that a code or a type stands for, None when there is none.
         names: All codes and types in lower case, without punctuation and without "error" at their end.
+        retry_after: Seconds to wait: a field's value, else what the words say.
     """
 
     message: str = ""
@@ -102,6 +110,7 @@ class ErrorBody(NamedTuple):
     request_id: str | None = None
     status: int | None = None
     names: tuple[str, ...] = ()
+    retry_after: float | None = None
 
 
 def read_error(value: Any) -> ErrorBody:
@@ -119,6 +128,7 @@ def read_error(value: Any) -> ErrorBody:
         request_id=_first(found["request_id"]),
         status=_status(found["status"], names),
         names=names,
+        retry_after=_wait(reader.waits, message),
     )
 
 
@@ -133,6 +143,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.found: dict[str, list[str]] = {kind: [] for kind in _SCALAR_KEYS}
+        self.waits: list[Any] = []
         self._readers: dict[type, Callable[[Any, int], str]] = {
             dict: self._object,
             list: self._array,
@@ -178,6 +189,10 @@ class _Reader:
         for kind, keys in _SCALAR_KEYS.items():
             texts = (_scalar(value.get(key)) for key in keys)
             self.found[kind].extend(text for text in texts if text and _KINDS.get(kind, bool)(text))
+        # Google has a list of details, one of them with the wait.
+        details = value.get("details")
+        places = [value, *(details[:_ITEMS_LIMIT] if isinstance(details, list) else ())]
+        self.waits += [place.get(key) for place in places if isinstance(place, dict) for key in _WAIT_KEYS]
 
 
 def _is_type(text: str) -> bool:
@@ -248,5 +263,26 @@ def _status(numbers: list[str], names: Iterable[str]) -> int | None:
     """The first number that is an error's status, else the first name that stands for one."""
     statuses = (int(number) for number in numbers if len(number) == _STATUS_DIGITS)
     found = (status for status in statuses if _LOWEST_ERROR <= status <= _HIGHEST_ERROR)
-    named = (_NAMED_STATUS[name] for name in names if name in _NAMED_STATUS)
+    codes = _VENDOR_STATUS | _NAMED_STATUS
+    named = (codes[name] for name in (*numbers, *names) if name in codes)
     return next((status for source in (found, named) for status in source), None)
+
+
+def _wait(values: list[Any], message: str) -> float | None:
+    """Return the seconds that the first field with a duration says, else the words."""
+    said = re.search(_WAIT, message.lower())
+    waits = (_seconds(value) for value in (*values, said[1] if said else None))
+    return next((wait for wait in waits if wait is not None), None)
+
+
+def _seconds(value: Any) -> float | None:
+    """Read a number of seconds, or a duration such as `7.66s`, `1m30s`, `350 ms`."""
+    if isinstance(value, dict):
+        value = value.get("seconds")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value) if 0 <= value < _LARGEST else None
+    text = value[:_SCALAR_LIMIT].lower() if isinstance(value, str) else ""
+    if re.fullmatch(_PLAIN_NUMBER, text):
+        return float(text)
+    found = re.findall(_DURATION, text)
+    return sum(float(number) * _SECONDS.get(unit[:2], _SECONDS[unit[0]]) for number, unit in found) if found else None

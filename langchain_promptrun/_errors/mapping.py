@@ -1,15 +1,17 @@
-"""Errors that a server reports -> exceptions: one table from status to class."""
+"""Map what a server reports to exceptions: by status, by a document of a 200 answer, by an answer that is none."""
 
 from __future__ import annotations
 
+import re
 import time
 from http import HTTPStatus
+from json import JSONEncoder
 from typing import TYPE_CHECKING, Any
 
 from langchain_promptrun._errors.body import BODY_LIMIT, ErrorBody, read_error, tidy
 from langchain_promptrun._errors.context_overflow import is_context_overflow
-from langchain_promptrun._errors.documents import error_part, excerpt
 from langchain_promptrun._errors.retryable import is_out_of_credit, parse_retry_after
+from langchain_promptrun._wire.text import open_ends
 from langchain_promptrun.errors import (
     PromptrunAPIError,
     PromptrunAuthenticationError,
@@ -20,14 +22,23 @@ from langchain_promptrun.errors import (
     PromptrunPaymentRequiredError,
     PromptrunPermissionDeniedError,
     PromptrunRateLimitError,
+    PromptrunResponseError,
+    PromptrunStreamTruncatedError,
     PromptrunTimeoutError,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+NO_CHOICES = "The server's answer has no choices; what came: "
+NO_EVENT_HAD_CHOICES = "The stream ended without an answer: no event had choices."
+_UNFINISHED = "The stream ended before the answer was whole: no finish reason, no [DONE]."
 _SERVER_TEXT_LIMIT = 600
 _ID_LIMIT = 100
+_QUOTED = 400
+_PAGE = 200
+_SAID = 500
+_SUCCESS_CODES = (0, 200, "0", "200")
 _FIRST_ERROR, _CLIENT_ERRORS, _SERVER_ERRORS = 300, 400, 500
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
@@ -35,6 +46,12 @@ _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _REQUEST_ID_HEADERS = (
     *("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "x-ms-request-id"),
     *("x-correlation-id", "cf-ray"),
+)
+# `re` compiles the pattern when an error needs it, and keeps it.
+_EMPTY_ACCOUNT = (
+    r"insufficient (?:account )?(?:balance|credits?|funds?|quota)|(?:balance|credits?)\b.{0,30}?"
+    r"(?:insufficient|not enough|too low|exhausted|depleted|used up)|recharge|top.?up|out of credits?|arrears|overdue"
+    r"|add (?:more )?(?:credits?|funds)|exceeded your current quota"
 )
 
 _CLASSES: dict[int, type[PromptrunError]] = {
@@ -64,7 +81,7 @@ def error_from_status(
     model: str | None = None,
     now: float | None = None,
 ) -> PromptrunError:
-    """Make the error for an answer whose status is not 2xx.
+    """Make the error for an answer whose status is not 2xx; never raises, whatever the server sent.
 
     Args:
         status: The HTTP status.
@@ -72,9 +89,6 @@ def error_from_status(
         body: The answer's decoded body, or its first 64 KiB.
         model: The model that was asked for; a 404 names it.
         now: Seconds since the epoch, for a `Retry-After` that is a date. Default: the clock.
-
-    Returns:
-        The error, not raised. Never raises, whatever the server sent.
     """
     text = body[:BODY_LIMIT].decode("utf-8", "replace")
     return _error(status, read_error(text), headers, body=text, model=model, now=now)
@@ -88,7 +102,7 @@ def error_from_document(
     model: str | None = None,
     event: str | None = None,
 ) -> PromptrunError | None:
-    """Make the error that hides in a 200 body or in a stream's event.
+    """Make the error that hides in a 200 body or in a stream's event; None where there is none.
 
     A code in it counts as that status, a known name such as "rate_limit_exceeded" as the status it stands for.
 
@@ -98,20 +112,76 @@ def error_from_document(
         headers: The answer's headers, names in lower case.
         model: The model that was asked for.
         event: The name of the stream's event; all that comes under the name "error" is one.
-
-    Returns:
-        The error, not raised, or None when there is none. Never raises, whatever the server sent.
     """
-    part = document if event == "error" else error_part(document)
+    part = document if event == "error" else _error_part(document)
     if part is None and event != "error":
         return None
     facts = read_error(part)
-    counted = facts.status or status
-    return _error(counted, facts, headers or {}, body=excerpt(document), model=model)
+    return _error(facts.status or status, facts, headers or {}, body=_excerpt(document), model=model)
+
+
+def no_answer(document: Any, problem: str, status: int, headers: Mapping[str, str], model: str) -> PromptrunError:
+    """Make the error for JSON or a text without an answer: the one that it says it is, else one with its words.
+
+    Args:
+        document: The parsed JSON.
+        problem: What is wrong with it, should the server not say so; after `NO_CHOICES` what came is named.
+        status: The HTTP status of the answer.
+        headers: The answer's headers, names in lower case.
+        model: The model that was asked for.
+    """
+    coded = error_from_document(document, status=status, headers=headers, model=model, event="error")
+    if coded is not None and not (type(coded) is PromptrunAPIError and coded.status_code == status):
+        return coded
+    if problem == NO_CHOICES:
+        shown = sorted(map(str, document)) if isinstance(document, dict) else type(document).__name__
+        problem = f"{problem}{shown}"[:_QUOTED]
+    facts = read_error(document)
+    return PromptrunResponseError(
+        "\n".join(filter(None, [tidy(facts.message, _SAID), problem])),
+        status_code=status,
+        code=facts.code,
+        type=facts.type,
+        param=facts.param,
+        provider=facts.provider,
+        request_id=request_id(headers) or facts.request_id,
+        body=_excerpt(document),
+    )
+
+
+def unfinished(aside: Any, status: int, headers: Mapping[str, str], model: str) -> PromptrunError:
+    """Make the error for a stream that ended early: what stood beside the answer may say why."""
+    error = no_answer(aside, _UNFINISHED, status, headers, model)
+    if type(error) is PromptrunResponseError and not read_error(aside).message:
+        return PromptrunStreamTruncatedError(_UNFINISHED)
+    return error
+
+
+def not_json(body: bytes, status: int, headers: Mapping[str, str], *, whole: bool) -> PromptrunError:
+    """Make the error for what should be JSON and is not.
+
+    Args:
+        body: The body, or an event's data.
+        status: The HTTP status of the answer.
+        headers: The answer's headers, names in lower case.
+        whole: It is a whole body: JSON without an end was cut off.
+    """
+    text = body[:BODY_LIMIT].decode("utf-8", "replace")
+    ends = open_ends(body.decode("utf-8", "replace")) if whole and body[:1] in {b"{", b"["} else None
+    if ends is not None and any(ends):
+        return PromptrunStreamTruncatedError("The server's answer ends in the middle of its JSON.")
+    said = tidy(read_error(text).message, _PAGE)
+    kind = headers.get("content-type", "no content type")
+    return PromptrunResponseError(
+        f"The server's answer is not JSON ({kind}): {said}",
+        status_code=status,
+        request_id=request_id(headers),
+        body=text,
+    )
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:
-    """The server's id of a request, from the answer's headers (names in lower case)."""
+    """Return the server's id of a request, from the answer's headers (names in lower case)."""
     found = (tidy(headers.get(name, ""), _ID_LIMIT) for name in _REQUEST_ID_HEADERS)
     return next(filter(None, found), None)
 
@@ -127,22 +197,34 @@ def _error(
 ) -> PromptrunError:
     overflow = is_context_overflow(facts.message, facts.names)
     kind = PromptrunContextOverflowError if overflow else _class_of(status)
-    quota = is_out_of_credit(facts.names)
+    wait = parse_retry_after(headers, time.time() if now is None else now)
+    wait = facts.retry_after if wait is None else wait
+    is_empty = not overflow and _is_empty_account(facts, wait)
     error = kind(
-        "\n".join(filter(None, [_said(status, facts), _advice(kind, status, model, quota=quota)])),
+        "\n".join(filter(None, [_said(status, facts), _advice(kind, status, model, is_empty=is_empty)])),
         status_code=status,
         code=facts.code,
         type=facts.type,
         param=facts.param,
         request_id=request_id(headers) or facts.request_id,
-        retry_after=parse_retry_after(headers, time.time() if now is None else now),
+        retry_after=wait,
         body=body,
         provider=facts.provider,
     )
-    if quota:
+    advised = {"true": True, "false": False}.get(headers.get("x-should-retry", "").lower())
+    if is_empty or advised is False:
         # No class says so: the status is a rate limit's, the condition is not.
         error.is_retryable = False
+    elif advised and not overflow:
+        error.is_retryable = True
     return error
+
+
+def _is_empty_account(facts: ErrorBody, wait: float | None) -> bool:
+    """Return whether only money helps; a server that names a wait means a rate."""
+    if is_out_of_credit(facts.names):
+        return True
+    return wait is None and re.search(_EMPTY_ACCOUNT, facts.message.lower()) is not None
 
 
 def _class_of(status: int) -> type[PromptrunError]:
@@ -152,7 +234,7 @@ def _class_of(status: int) -> type[PromptrunError]:
 
 
 def _said(status: int, facts: ErrorBody) -> str:
-    """The server's words and the vendor's name; the status in words where it said nothing."""
+    """Return the server's words and the vendor's name; the status in words where it said nothing."""
     did = "reported an error" if status < _FIRST_ERROR else f"answered {status} {_PHRASES.get(status, '')}".rstrip()
     silence = f"The server {did} without saying why."
     text = tidy(facts.message, _SERVER_TEXT_LIMIT) or silence
@@ -160,12 +242,73 @@ def _said(status: int, facts: ErrorBody) -> str:
     return text if provider in text else f"{text} (provider: {provider})"
 
 
-def _advice(kind: type[PromptrunError], status: int, model: str | None, *, quota: bool) -> str:
-    """What to do, where it is known."""
-    if quota:
+def _advice(kind: type[PromptrunError], status: int, model: str | None, *, is_empty: bool) -> str:
+    if is_empty:
         return _CREDITS
     if kind is PromptrunNotFoundError and model:
         return f'Check the model id "{tidy(model, _ID_LIMIT)}".'
     if _FIRST_ERROR <= status < _CLIENT_ERRORS:
         return "Redirects are not followed: check `base_url`."
     return _ADVICE.get(kind, "")
+
+
+def _error_part(document: Any) -> Any:
+    """Return what of a 200 body or of a stream's event is an error; None where nothing is.
+
+    That is: `error` with anything in it, `object` or `type` being "error", MiniMax's `base_resp` with a code, a choice
+    with an `error` or with the `finish_reason` "error" (OpenRouter). Beside choices, an `error` that says that all went
+    well is none.
+    """
+    if isinstance(document, list):
+        document = document[0] if document else None
+    if not isinstance(document, dict):
+        return None
+    choices = document.get("choices")
+    status = document.get("base_resp")
+    if document.get("object") == "error" or document.get("type") == "error":
+        return document
+    if isinstance(status, dict) and status.get("status_code") and not _is_success(status, "status_code"):
+        return status
+    error = document.get("error")
+    if _says(error) and not (isinstance(choices, list) and _is_success(error)):
+        return document
+    error = _failure(choices) if isinstance(choices, list) else None
+    return error and {"error": error, "provider": document.get("provider")}
+
+
+def _failure(choices: list[Any]) -> Any:
+    """Return the error of the first choice that has one; None where none has."""
+    for choice in choices:
+        if not isinstance(choice, dict):
+            continue
+        if _says(error := choice.get("error")) and not _is_success(error):
+            return error
+        if choice.get("finish_reason") == "error":
+            code = choice.get("native_finish_reason")
+            return {"message": 'The answer ended with finish_reason "error".', "code": code}
+    return None
+
+
+def _is_success(error: Any, key: str = "code") -> bool:
+    """Return whether it is the `{"code": 0, "message": "success"}` that some gateways put into every answer."""
+    code = error.get(key) if isinstance(error, dict) else None
+    return type(code) in {int, str} and code in _SUCCESS_CODES
+
+
+def _says(error: Any) -> bool:
+    """Return whether the value of an `error` field means one: null, "", false and objects of such do not."""
+    return any(error.values()) if isinstance(error, dict) else bool(error)
+
+
+def _excerpt(document: Any) -> str:
+    """Write the beginning of a document as JSON, at most `BODY_LIMIT` characters; never raises."""
+    text = ""
+    try:
+        for piece in JSONEncoder(ensure_ascii=False, default=str).iterencode(document):
+            text += piece[:BODY_LIMIT]
+            if len(text) >= BODY_LIMIT:
+                break
+    except (RecursionError, TypeError, ValueError):
+        # As far as it can be written.
+        pass
+    return text[:BODY_LIMIT].encode("utf-8", "replace").decode("utf-8")

@@ -33,6 +33,9 @@ def is_retried(error: PromptrunError) -> bool:
         return False
     if isinstance(error, PromptrunTimeoutError) and error.phase is not None:
         return error.phase == "connect"
+    if "is_retryable" in vars(error):
+        # the server said so itself (`x-should-retry`)
+        return True
     if isinstance(error, PromptrunConnectionError):
         return True
     return error.status_code is not None and is_retried_status(error.status_code)

@@ -1,27 +1,54 @@
-"""The arguments of a tool call: JSON text, an object, or what a vendor makes of them. Pure."""
+"""Read the arguments of a tool call: JSON that comes in pieces, and may be cut off."""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
-from langchain_promptrun._wire import json as _json
-from langchain_promptrun._wire.text import open_ends
+import orjson
 
-# Stands for arguments that no JSON text can be made of; it is no JSON object, so the call is invalid.
-_UNREADABLE = "["
+from langchain_promptrun._wire import json as _json
+
+PLACEHOLDERS = frozenset({"", "{}", "[]", "null", '""'})
+"""Arguments that stand for none."""
+_PLACEHOLDER_STARTS = frozenset(text[:size] for text in PLACEHOLDERS for size in range(len(text) + 1))
+_LONGEST_PLACEHOLDER = 64  # with blanks around it
+
+INCOMPLETE, COMPLETE, ILLEGAL = range(3)
+"""What a `JsonScanner` says of a text."""
+
+_TOKEN = re.compile(r'\s+|[{}\[\]:,"]|[^\s{}\[\]:,"]+')
+_STRING_END = re.compile(r'["\\]')
+_CLOSING = {"{": "}", "[": "]"}
+_NEEDS_BRACKET = frozenset(",}]")
+# Per state, the state after a token; "#" stands for a number or a word, and a quote for a whole string.
+_VALUE = {"{": "key or end", "[": "value or end", '"': "after", "#": "scalar"}
+_AFTER = dict.fromkeys(",}]", "after")
+_STATES = {
+    "value": _VALUE,
+    "value or end": {**_VALUE, "]": "after"},
+    "key or end": {'"': "colon", "}": "after"},
+    "key": {'"': "colon"},
+    "colon": {":": "value"},
+    "after": _AFTER,
+    "scalar": {**_AFTER, "#": "scalar"},
+    "complete": {},
+    "illegal": {},
+}
+
+
+def may_be_placeholder(text: str) -> bool:
+    """Return whether a text is or begins one of `PLACEHOLDERS`."""
+    return len(text) <= _LONGEST_PLACEHOLDER and text.strip() in _PLACEHOLDER_STARTS
 
 
 def parse_arguments(text: str) -> dict[str, Any] | None:
-    """Read a tool call's arguments.
+    """Read arguments that are complete; return None where they are no JSON object.
 
-    Args:
-        text: The JSON text; empty stands for no arguments. Raw line breaks inside strings are let through.
-
-    Returns:
-        The arguments, or None when the text is not a JSON object.
+    Raw line breaks inside strings are let through, as langchain-core does.
     """
-    if not text.strip():
+    if text.strip() in PLACEHOLDERS:
         return {}
     try:
         arguments = _json.loads(text)
@@ -33,23 +60,135 @@ def parse_arguments(text: str) -> dict[str, Any] | None:
     return arguments if isinstance(arguments, dict) else None
 
 
-def arguments_text(value: object) -> str:
-    """Write arguments as text: some servers send the object itself, and PHP an empty list for an empty object."""
-    if isinstance(value, str):
-        return value
-    if value is None or value == []:
-        return ""
+def decoded_once_more(text: str) -> str:
+    """Return the arguments inside a JSON string that holds them; any other text as it is."""
     try:
-        return _json.dumps(value).decode()
+        inner = _json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return inner if isinstance(inner, str) and parse_arguments(inner) is not None else text
+
+
+def spellings(value: object) -> tuple[str, ...]:
+    """Write arguments that came as an object, as the two usual spellings of JSON text; a text stays as it is."""
+    if isinstance(value, str):
+        return (value,)
+    if value is None or value == []:
+        return ("",)
+    try:
+        compact = _json.dumps(value).decode()
     except ValueError:
-        return _UNREADABLE
+        return ("[",)  # no JSON object, so the call is invalid
+    return (compact, json.dumps(value, ensure_ascii=False)) if isinstance(value, dict) else (compact,)
 
 
-def mismatch(args: str) -> str:
-    """Return what makes arguments that are not a JSON object impossible to complete."""
-    if not args.lstrip().startswith("{") or parse_arguments(args) is not None:
+def can_be_written(text: str, arguments: dict[str, Any]) -> bool:
+    """Return whether arguments that were read from a text can be written: NaN and infinities cannot."""
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        try:
+            _json.dumps(arguments)
+        except ValueError:
+            return False
+    return True
+
+
+def guard(text: str) -> str:
+    """Return what must follow arguments so that langchain-core completes them to no object.
+
+    langchain-core closes cut-off JSON when it sums chunks, drops what it cannot read at the end, and gives up only
+    where a bracket closes what is not open.
+    """
+    if text and not text.lstrip().startswith("{"):
         return ""
-    ends = open_ends(args)
-    if ends is None:
-        return ""
-    return ends.string + ("}" if ends.brackets.endswith("]") else "]")
+    scanner = JsonScanner()
+    brackets: list[str] = []
+    for token in scanner.tokens(text):
+        if token in _CLOSING:
+            brackets.append(_CLOSING[token])
+        elif token in {"}", "]"} and (not brackets or brackets.pop() != token):
+            return ""
+    string = "" if not scanner.in_string else '\\"' if scanner.escaped else '"'
+    return string + ("}" if brackets and brackets[-1] == "]" else "]")
+
+
+class JsonScanner:
+    """Tells, piece by piece and in linear time, whether a text can still become JSON.
+
+    Numbers and words are not looked into, and line breaks may stand in strings.
+    """
+
+    __slots__ = ("_brackets", "_state", "escaped", "in_string")
+
+    def __init__(self) -> None:
+        self._state = "value"
+        self._brackets: list[str] = []
+        self.in_string = False
+        self.escaped = False
+
+    def copy(self) -> JsonScanner:
+        """Return a scanner that stands where this one does."""
+        other = JsonScanner()
+        other._state, other._brackets = self._state, self._brackets.copy()
+        other.in_string, other.escaped = self.in_string, self.escaped
+        return other
+
+    @property
+    def verdict(self) -> int:
+        """INCOMPLETE, COMPLETE or ILLEGAL."""
+        if self._state == "illegal":
+            return ILLEGAL
+        return COMPLETE if self._state == "complete" and not self.in_string else INCOMPLETE
+
+    def feed(self, text: str) -> int:
+        """Take a piece; return the verdict on all pieces."""
+        for token in self.tokens(text):
+            if not token.isspace():
+                self._step(token)
+            if self._state == "illegal":
+                break
+            if token.isspace() and self._state == "scalar":
+                self._state = "after"
+        return self.verdict
+
+    def tokens(self, text: str) -> list[str]:
+        """Split a text into what stands outside strings; a quote stands for the string that it opens."""
+        found: list[str] = []
+        position = 0
+        while position < len(text):
+            if self.in_string:
+                position = self._skip_string(text, position)
+            elif (token := _TOKEN.match(text, position)) is not None:
+                found.append(token[0])
+                position = token.end()
+                self.in_string = token[0] == '"'
+        return found
+
+    def _skip_string(self, text: str, position: int) -> int:
+        if self.escaped:
+            self.escaped = False
+            return position + 1
+        found = _STRING_END.search(text, position)
+        if found is None:
+            return len(text)
+        self.in_string = self.escaped = found[0] == "\\"
+        return found.end()
+
+    def _step(self, text: str) -> None:
+        kind = text if text in '{}[]:,"' else "#"
+        state = _STATES[self._state].get(kind, "illegal")
+        if state == "illegal" or (kind in _NEEDS_BRACKET and not self._brackets):
+            self._state = "illegal"
+        elif kind in _CLOSING:
+            self._brackets.append(_CLOSING[kind])
+            self._state = state
+        elif kind in _CLOSING.values():
+            self._state = self._after_value() if self._brackets.pop() == kind else "illegal"
+        elif kind == ",":
+            self._state = "key" if self._brackets[-1] == "}" else "value"
+        else:
+            self._state = self._after_value() if state == "after" else state
+
+    def _after_value(self) -> str:
+        return "after" if self._brackets else "complete"

@@ -1,44 +1,48 @@
-"""One answer as it arrives: wire documents in, parts of a message and the facts about it out.
+"""Read one choice of an answer: deltas or a whole message in, parts of a message and facts out.
 
-A streamed delta and a whole message are read by the same code, so both give the same text, reasoning, tool calls and
-facts. Every key of the wire either means something here or is kept under its own name: nothing is dropped. What
-the parts become (chunks, protocol events, one message) is not decided here. Pure.
+Both are read by the same code, so both give the same text, reasoning, tool calls and facts. Every key of the wire
+either has a meaning here or is kept under its own name.
 """
 
 from __future__ import annotations
 
+import re
+from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from langchain_promptrun._responses.metadata import OWN_NAMES
+from langchain_promptrun._responses.body import SizeLimit
+from langchain_promptrun._responses.facts import Entries, Facts, TextPieces, says_nothing
+from langchain_promptrun._responses.metadata import OWN_NAMES, ResponseMetadata
 from langchain_promptrun._responses.tool_calls import ToolCalls
 from langchain_promptrun._wire.reasoning import FIELDS as REASONING_FIELDS
 from langchain_promptrun._wire.reasoning import PART_TYPES as REASONING_PARTS
 from langchain_promptrun._wire.reasoning import Reasoning, is_thought
-from langchain_promptrun._wire.size_limit import Room, weight
-from langchain_promptrun._wire.text import Surrogates, cleaned
+from langchain_promptrun._wire.text import SurrogateJoiner, cleaned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from langchain_core.messages.ai import UsageMetadata
-
-    from langchain_promptrun._responses.metadata import Envelope
 
 PROVIDER = "promptrun"
 _MAX_PARTIAL = 64 * 1024
 _PIECES_OF_AUDIO = frozenset({"data", "transcript"})
+_PADDED = re.compile("[^=]+=*")
+_REASON_KEYS = ("type", "reason", "name", "value")
+_LENGTH_REASONS = frozenset({"length", "max_tokens", "max_output_tokens", "model_length", "max_length"})
 
-REASONING, TEXT, TOOL, LOGPROBS = range(4)
+REASONING, TEXT, REFUSAL, TOOL, LOGPROBS = range(5)
 """Kinds of parts, in the order in which the parts of one document go out."""
 
 Part = tuple[int, Any]
-"""A kind and its payload: str, str, ToolPiece, dict."""
+"""A kind and its payload: str, str, str, ToolPiece, dict."""
 
 
-class Ending(NamedTuple):
+class FinalFacts(NamedTuple):
     """What is known only once the answer is whole."""
 
     parts: list[Part]
+    name: str | None
     additional_kwargs: dict[str, Any]
     response_metadata: dict[str, Any]
     usage_metadata: UsageMetadata | None
@@ -48,8 +52,9 @@ class Choice:
     """One choice of an answer, repaired and collected.
 
     Args:
-        seed: What tells the answer from all others; missing call ids are made from it.
-        room: Where what is kept is counted; by default without a limit.
+        metadata: The facts of the answer; missing call ids are made from its id.
+        limit: Counts what is kept.
+        tool_names: The tools' own names, by the names that the request gave them.
 
     Attributes:
         finish_reason: The wire's reason, once it came.
@@ -60,32 +65,43 @@ class Choice:
         "_extras",
         "_facts",
         "_is_thought",
+        "_limit",
         "_listed",
+        "_message_texts",
+        "_metadata",
         "_partial",
         "_reasoning",
         "_refusal",
-        "_room",
         "_streamed",
         "_surrogates",
         "finish_reason",
         "tool_calls",
     )
 
-    def __init__(self, seed: str = "", room: Room | None = None, *, think_tags: bool = False) -> None:
-        room = room or Room()
+    def __init__(
+        self,
+        metadata: ResponseMetadata | None = None,
+        limit: SizeLimit | None = None,
+        tool_names: Mapping[str, str] | None = None,
+        *,
+        think_tags: bool = False,
+    ) -> None:
+        limit = limit or SizeLimit()
         self.finish_reason: str | None = None
-        self.tool_calls = ToolCalls(seed, room)
-        self._room = room
-        self._reasoning = Reasoning(room.take, think_tags=think_tags)
+        self._metadata = metadata or ResponseMetadata({})
+        self.tool_calls = ToolCalls(self._metadata.id_seed, limit, tool_names)
+        self._limit = limit
+        self._reasoning = Reasoning(limit.add, think_tags=think_tags)
         self._refusal: list[str] = []
-        self._extras: dict[str, Any] = {}
-        self._audio: dict[str, list[str]] = {}
-        self._listed: set[int] = set()
-        self._facts: dict[str, Any] = {}
+        self._extras = Facts(limit, text_pieces=True)
+        self._listed: dict[str, Entries] = {}
+        self._audio: dict[str, TextPieces] = {}
+        self._facts = Facts(limit, number_pieces=True)
+        self._message_texts: dict[str, str] = {}
         self._partial = bytearray()
         self._streamed = False
         self._is_thought = False
-        self._surrogates = Surrogates()
+        self._surrogates = SurrogateJoiner()
 
     @property
     def partial(self) -> str:
@@ -100,27 +116,26 @@ class Choice:
             if len(partial) > _MAX_PARTIAL:
                 del partial[_MAX_PARTIAL:]
 
-    def take(self, choice: dict[str, Any]) -> list[Part]:
-        """Take one choice of a document.
+    def feed(self, choice: dict[str, Any]) -> list[Part]:
+        """Take one choice of a document, with a delta, a message or a text; return the parts that it adds.
 
-        Args:
-            choice: The wire's object, with a `delta` or a `message`. A message after deltas only repeats them.
-
-        Returns:
-            The parts that it adds: reasoning before text, text before tool calls.
+        A message after deltas only repeats them, and a text beside either does.
         """
         parts: list[Part] = []
-        if isinstance(delta := choice.get("delta"), dict) and delta:
+        delta, message = choice.get("delta"), choice.get("message")
+        if isinstance(delta, dict) and delta:
             self._streamed = True
-            parts = self.take_delta(delta)
-        elif not self._streamed and isinstance(message := choice.get("message"), dict):
-            parts = self.take_delta(message, whole=True)
+            parts = self.feed_delta(delta)
+        elif isinstance(message, dict):
+            parts = [] if self._streamed else self.feed_delta(self._new_of(message), whole=True)
+        elif not isinstance(delta, dict) and isinstance(text := choice.get("text"), str):
+            self._add_text(parts, text)
         for key, value in choice.items():
-            if value is not None and value != "":
+            if not says_nothing(value):
                 self._choice_keys.get(key, Choice._take_fact)(self, key, value, parts)
         return parts
 
-    def take_delta(self, delta: dict[str, Any], *, whole: bool = False) -> list[Part]:
+    def feed_delta(self, delta: dict[str, Any], *, whole: bool = False) -> list[Part]:
         """Take a delta, or a whole message; return the parts that it adds, in the order of their kinds."""
         parts: list[Part] = []
         if not REASONING_FIELDS.isdisjoint(delta) and (text := self._reasoning.take(delta, whole=whole)):
@@ -134,48 +149,56 @@ class Choice:
             parts.sort(key=_kind)
         return parts
 
-    def end(self, envelope: Envelope, *, with_usage: bool = True) -> Ending:
-        """Take the end of the answer.
+    def end(self, *, with_usage: bool = True) -> FinalFacts:
+        """Take the end of the answer; return the last parts, and the facts of the whole message.
 
         Args:
-            envelope: The facts beside the choice.
             with_usage: False for the further ones of several choices: the counts are for all of them together.
-
-        Returns:
-            The last parts, and the facts of the whole message.
         """
         parts: list[Part] = []
         for is_reasoning, piece in self._reasoning.end_of_text():
             self._add(parts, REASONING if is_reasoning else TEXT, piece)
-        for kind in (REASONING, TEXT):
+        for kind in (REASONING, TEXT, REFUSAL):
             self._add(parts, kind, self._surrogates.end(kind))
-        parts += [(TOOL, piece) for piece in self.tool_calls.end()]
-        metadata = envelope.metadata(with_usage=with_usage)
-        facts = {key: value for key, value in self._facts.items() if key not in OWN_NAMES}
-        metadata = facts | metadata | {"model_provider": PROVIDER}
+        parts += [(TOOL, piece) for piece in self.tool_calls.end(cut_off=self.finish_reason in _LENGTH_REASONS)]
+        facts, extras = self._facts.whole(), self._whole_extras()
+        metadata = self._metadata.whole(with_usage=with_usage, places_of_cost=(facts, extras))
+        metadata = {key: value for key, value in facts.items() if key not in OWN_NAMES} | metadata
+        metadata["model_provider"] = PROVIDER
         if self.finish_reason is not None:
             metadata["finish_reason"] = self.finish_reason
         if (field := self._reasoning.field) is not None:
             metadata["reasoning_field"] = field
-        usage = envelope.usage_metadata() if with_usage else None
-        return Ending(parts, cleaned(self._whole_extras()), cleaned(metadata), usage)
+        usage = self._metadata.usage_metadata() if with_usage else None
+        name = extras.get("name")
+        return FinalFacts(parts, name if isinstance(name, str) else None, cleaned(extras), cleaned(metadata), usage)
 
     def _whole_extras(self) -> dict[str, Any]:
-        extras = dict(self._extras)
+        extras = self._extras.whole() | {key: entries.whole() for key, entries in self._listed.items()}
         if self._audio:
-            extras["audio"] = extras.get("audio", {}) | {key: "".join(texts) for key, texts in self._audio.items()}
+            pieces = {key: text.whole() for key, text in self._audio.items()}
+            if "data" in pieces:
+                pieces["data"] = _joined_base64(pieces["data"])
+            extras["audio"] = extras.get("audio", {}) | pieces
         if self._refusal:
             extras["refusal"] = "".join(self._refusal)
-        extras |= self._reasoning.extras()
-        if calls := self.tool_calls.extras():
-            extras["tool_call_extras"] = calls
-        return extras
+        return extras | self._reasoning.extras() | self.tool_calls.facts()
+
+    def _new_of(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Return a message without the texts that an earlier one of the stream began with."""
+        new = dict(message)
+        for key, value in message.items():
+            if isinstance(value, str) and key in _CUMULATIVE:
+                known = self._message_texts.get(key, "")
+                new[key] = value.removeprefix(known)
+                self._message_texts[key] = value if value.startswith(known) else known + value
+        return new
 
     def _add(self, parts: list[Part], kind: int, text: str) -> None:
         text = self._surrogates.join(kind, text)
         if text:
             parts.append((kind, text))
-            if kind == TEXT:
+            if kind in {TEXT, REFUSAL}:
                 self.note_text(text)
 
     def _add_text(self, parts: list[Part], text: str, *, marked: bool = False) -> None:
@@ -202,7 +225,7 @@ class Choice:
     def _take_text_part(self, part: dict[str, Any], parts: list[Part]) -> None:
         text = part.get("text")
         if not isinstance(text, str):
-            self._take_unknown_part(part, parts)
+            self._keep_part(part)
             return
         self._add_text(parts, text, marked="extra_content" in part and is_thought(part))
         if annotations := part.get("annotations"):
@@ -212,15 +235,24 @@ class Choice:
         if text := self._reasoning.take_part(part, whole=not self._streamed):
             self._add(parts, REASONING, text)
 
+    def _take_refusal_part(self, part: dict[str, Any], parts: list[Part]) -> None:
+        self._take_refusal("refusal", part.get("refusal"), parts)
+
     def _take_image_part(self, part: dict[str, Any], parts: list[Part]) -> None:
         self._take_list("images", [part], parts)
 
     def _take_unknown_part(self, part: dict[str, Any], parts: list[Part]) -> None:
-        self._take_extra("content_parts", [part], parts)
+        """Keep a part; its text, such as that of Mistral's references, is text of the answer."""
+        if isinstance(text := part.get("text"), str):
+            self._add_text(parts, text)
+        self._keep_part(part)
+
+    def _keep_part(self, part: dict[str, Any]) -> None:
+        self._take_list("content_parts", [part], [])
 
     def _take_tool_calls(self, _key: str, value: Any, parts: list[Part]) -> None:
         entries = value if isinstance(value, list) else [value]
-        parts += [(TOOL, piece) for piece in self.tool_calls.take(entries)]
+        parts += [(TOOL, piece) for piece in self.tool_calls.feed(entries)]
 
     def _take_function_call(self, _key: str, value: Any, parts: list[Part]) -> None:
         """Read OpenAI's deprecated `function_call`; some servers send an empty one with every message."""
@@ -228,51 +260,41 @@ class Choice:
             self._take_tool_calls("tool_calls", [{"function": value}], parts)
 
     def _take_refusal(self, _key: str, value: Any, parts: list[Part]) -> None:
-        """A refusal is text that the user is to see, and a fact that code can ask for."""
+        if not value:
+            return
         refusal = str(value)
-        self._room.take(len(refusal))
+        self._limit.add(len(refusal))
         self._refusal.append(refusal)
-        self._add(parts, TEXT, refusal)
+        self._add(parts, REFUSAL, refusal)
 
     def _take_list(self, key: str, value: Any, _parts: list[Part]) -> None:
         """Collect entries, each once: some servers send all of them again at the end."""
-        known = self._extras.setdefault(key, [])
-        for entry in value if isinstance(value, list) else [value]:
-            mark = hash((key, repr(entry)))
-            if mark not in self._listed:
-                self._room.take(weight(entry))
-                self._listed.add(mark)
-                known.append(entry)
+        if key not in self._listed:
+            self._listed[key] = Entries(self._limit, merge=False)
+        self._listed[key].add(value if isinstance(value, list) else [value])
 
     def _take_audio(self, key: str, value: Any, _parts: list[Part]) -> None:
-        """Put audio together: `data` and `transcript` come in pieces."""
-        if not isinstance(value, dict) or not any(value.values()):
+        if not isinstance(value, dict):
             return
-        facts = self._extras.setdefault(key, {})
         for name, piece in value.items():
             if name in _PIECES_OF_AUDIO and isinstance(piece, str):
-                self._room.take(len(piece))
-                self._audio.setdefault(name, []).append(piece)
+                self._limit.add(len(piece))
+                self._audio.setdefault(name, TextPieces()).add(piece)
             elif piece is not None:
-                self._room.keep(facts, name, piece)
+                self._extras.add(key, {name: piece})
+
+    def _take_usage(self, _key: str, value: Any, _parts: list[Part]) -> None:
+        self._metadata.add_usage(value)
 
     def _take_extra(self, key: str, value: Any, _parts: list[Part]) -> None:
-        known = self._extras.get(key)
-        if isinstance(known, list) and isinstance(value, list):
-            self._room.take(sum(map(weight, value)))
-            known.extend(value)
-        elif isinstance(known, dict) and isinstance(value, dict):
-            for name, fact in value.items():
-                self._room.keep(known, name, fact)
-        else:
-            self._room.keep(self._extras, key, value)
+        self._extras.add(key, value)
 
     def _take_fact(self, key: str, value: Any, _parts: list[Part]) -> None:
-        self._room.keep(self._facts, key, value)
+        self._facts.add(key, value)
 
     def _take_finish_reason(self, _key: str, value: Any, _parts: list[Part]) -> None:
         if value:
-            self.finish_reason = str(value)
+            self.finish_reason = _reason(value)
 
     def _take_logprobs(self, _key: str, value: Any, parts: list[Part]) -> None:
         """Read what langchain-core can join: lists, mostly of one entry a token."""
@@ -285,10 +307,8 @@ class Choice:
         """Leave out what is read elsewhere, or is padding."""
 
     _delta_keys: ClassVar[dict[str, Callable[[Choice, str, Any, list[Part]], None]]] = {
-        "role": _skip,
-        **dict.fromkeys(REASONING_FIELDS, _skip),
-        "obfuscation": _skip,
-        "tool_call_extras": _skip,
+        **dict.fromkeys((*REASONING_FIELDS, "role", "obfuscation"), _skip),
+        **dict.fromkeys(("tool_call_extras", "tool_call_errors", "server_tool_calls"), _skip),
         "content": _take_content,
         "refusal": _take_refusal,
         "tool_calls": _take_tool_calls,
@@ -296,22 +316,42 @@ class Choice:
         "annotations": _take_list,
         "images": _take_list,
         "audio": _take_audio,
+        "usage": _take_usage,
     }
     _content_parts: ClassVar[dict[str, Callable[[Choice, dict[str, Any], list[Part]], None]]] = {
         "text": _take_text_part,
         "output_text": _take_text_part,
         **dict.fromkeys(REASONING_PARTS, _take_reasoning_part),
+        "refusal": _take_refusal_part,
         "image_url": _take_image_part,
     }
     _choice_keys: ClassVar[dict[str, Callable[[Choice, str, Any, list[Part]], None]]] = {
-        "index": _skip,
-        "delta": _skip,
-        "message": _skip,
-        "usage": _skip,
+        **dict.fromkeys(("index", "delta", "message", "text"), _skip),
         "finish_reason": _take_finish_reason,
         "logprobs": _take_logprobs,
+        "usage": _take_usage,
     }
+
+
+_CUMULATIVE = frozenset({"content", "refusal", *REASONING_FIELDS})
 
 
 def _kind(part: Part) -> int:
     return part[0]
+
+
+def _reason(value: Any) -> str:
+    """Return a finish reason as a text; some servers send an object with its type."""
+    if isinstance(value, dict):
+        value = next((text for key in _REASON_KEYS if isinstance(text := value.get(key), str)), value)
+    return str(value[0] if isinstance(value, list) else value)
+
+
+def _joined_base64(text: str) -> str:
+    """Join base64 that came in pieces, each with its own padding."""
+    if "=" not in text.rstrip("="):
+        return text
+    try:
+        return b64encode(b"".join(map(b64decode, _PADDED.findall(text)))).decode()
+    except ValueError:
+        return text

@@ -1,27 +1,112 @@
-"""Parts of an answer -> langchain-core's chunks. Pure."""
+"""Make langchain-core's chunks of the parts of an answer.
+
+Most of what a chunk costs is pydantic's validation of fields that this package has just made. So one model of each kind
+is validated, and all others are restored from its state, as unpickling does it.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
+from pydantic import BaseModel
 
 from langchain_promptrun._responses.arguments import parse_arguments
-from langchain_promptrun._responses.choice import LOGPROBS, PROVIDER, REASONING, TEXT, TOOL
-from langchain_promptrun._responses.patterns import Pattern
-from langchain_promptrun._responses.tool_calls import ToolPiece
+from langchain_promptrun._responses.choice import LOGPROBS, PROVIDER, REASONING, REFUSAL, TEXT, TOOL, Part
+from langchain_promptrun._responses.parser import ResponseParser
+from langchain_promptrun._responses.results import generation_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from langchain_core.messages import InvalidToolCall, ToolCallChunk
 
+    from langchain_promptrun._responses.partial_call import ToolPiece
+
+T = TypeVar("T", bound=BaseModel)
+
 _LONGEST_ARGS = 1024
+_new = object.__new__
 
 
-_MESSAGE = Pattern(AIMessageChunk(content=""))
-_GENERATION = Pattern(ChatGenerationChunk(message=AIMessageChunk(content="")))
+class Template(Generic[T]):
+    """Restores models from the state of one: the one place that uses pydantic's, checked on pydantic 2.7 to 2.13.
+
+    Args:
+        model: A model whose fields have their defaults.
+    """
+
+    __slots__ = ("_containers", "_extra", "_fields", "_fields_set", "_private", "_type")
+
+    def __init__(self, model: T) -> None:
+        state = model.__getstate__()
+        self._type = type(model)
+        self._fields: dict[str, Any] = state["__dict__"]
+        self._containers = [(name, type(value)) for name, value in self._fields.items() if type(value) in {dict, list}]
+        self._extra: dict[str, Any] | None = state["__pydantic_extra__"]
+        self._private: dict[str, Any] | None = state["__pydantic_private__"]
+        self._fields_set: set[str] = state["__pydantic_fields_set__"]
+
+    def restore(self, **fields: Any) -> T:
+        """Make a model with these fields, which shares nothing that can be changed with any other."""
+        values = self._fields.copy()
+        for name, container in self._containers:
+            values[name] = container()
+        values.update(fields)
+        model = _new(self._type)
+        model.__setstate__(
+            {
+                "__dict__": values,
+                "__pydantic_extra__": None if self._extra is None else self._extra.copy(),
+                "__pydantic_private__": None if self._private is None else self._private.copy(),
+                "__pydantic_fields_set__": self._fields_set.copy(),
+            }
+        )
+        return model
+
+
+_MESSAGE = Template(AIMessageChunk(content=""))
+_GENERATION = Template(ChatGenerationChunk(message=AIMessageChunk(content="")))
+
+
+class ChunkParser(ResponseParser[ChatGenerationChunk]):
+    """Parses an answer into chunks that langchain-core can sum.
+
+    Each fact goes out on one chunk only, since equal strings would be joined and equal numbers added up; facts of the
+    whole answer ride on the last one, which says so in `chunk_position`.
+    """
+
+    def _emit(self, parts: list[Part], items: list[ChatGenerationChunk], index: int) -> None:
+        del index
+        before = len(items)
+        for kind, payload in parts:
+            if kind == LOGPROBS and len(items) > before:
+                items[-1].message.response_metadata["logprobs"] = payload
+            else:
+                items += _MAKERS[kind](payload)
+
+    def _emit_text(self, text: str, items: list[ChatGenerationChunk]) -> None:
+        items.append(text_chunk(text))
+
+    def _emit_ending(self, items: list[ChatGenerationChunk]) -> None:
+        final = self._choices[0].end()
+        self._emit(final.parts, items, 0)
+        # The chunks of the refusal hold it.
+        extras = {key: value for key, value in final.additional_kwargs.items() if key != "refusal"}
+        message = AIMessageChunk(
+            content="",
+            name=final.name,
+            additional_kwargs=extras,
+            response_metadata=final.response_metadata,
+            usage_metadata=final.usage_metadata,
+            chunk_position="last",
+        )
+        items.append(ChatGenerationChunk(message=message, generation_info=generation_info(final.response_metadata)))
+
+
+def _chunk(text: str, **fields: Any) -> ChatGenerationChunk:
+    return _GENERATION.restore(message=_MESSAGE.restore(**fields), text=text)
 
 
 def text_chunk(text: str) -> ChatGenerationChunk:
@@ -29,25 +114,14 @@ def text_chunk(text: str) -> ChatGenerationChunk:
     return _chunk(text, content=text)
 
 
-def chunks_of(kind: int, payload: Any) -> list[ChatGenerationChunk]:
-    """Make the chunks of a part: one of each but a long piece of a tool call's arguments.
-
-    Args:
-        kind: The part's kind.
-        payload: What it brings.
-
-    Returns:
-        Its chunks, in order.
-    """
-    return _MAKERS[kind](payload)
-
-
-def _chunk(text: str, **fields: Any) -> ChatGenerationChunk:
-    return _GENERATION.restore(message=_MESSAGE.restore(**fields), text=text)
-
-
 def _text_chunks(text: str) -> list[ChatGenerationChunk]:
     return [text_chunk(text)]
+
+
+def _refusal_chunks(text: str) -> list[ChatGenerationChunk]:
+    # With the provider's name core asks this package's translator for the content blocks.
+    metadata = {"model_provider": PROVIDER}
+    return [_chunk(text, content=text, additional_kwargs={"refusal": text}, response_metadata=metadata)]
 
 
 def _reasoning_chunks(text: str) -> list[ChatGenerationChunk]:
@@ -105,7 +179,7 @@ def _tool_call_chunk(piece: ToolPiece) -> ToolCallChunk:
 def _cut(piece: ToolPiece) -> Iterator[ToolPiece]:
     """Cut long arguments that begin like an object, unless they are one.
 
-    To find that such a piece is none, langchain-core takes time by the square of its length.
+    To find that such a piece is none, langchain-core takes time by the square of its length (up to 1.7).
     """
     if parse_arguments(piece.args) is not None:
         yield piece
@@ -117,6 +191,7 @@ def _cut(piece: ToolPiece) -> Iterator[ToolPiece]:
 _MAKERS: dict[int, Callable[[Any], list[ChatGenerationChunk]]] = {
     REASONING: _reasoning_chunks,
     TEXT: _text_chunks,
+    REFUSAL: _refusal_chunks,
     TOOL: _tool_chunks,
     LOGPROBS: _logprobs_chunks,
 }

@@ -1,13 +1,15 @@
-"""Messages of this package -> LangChain's standard content blocks.
+"""Translate messages of this package to LangChain's standard content blocks.
 
-langchain-core reads text, reasoning and tool calls of any message; citations, images and audio of an answer stand in
-`additional_kwargs` as the wire sent them, and this module adds them. Pure.
+langchain-core reads text, reasoning and tool calls of any message; citations, refusals, images and audio stand in
+`additional_kwargs` as the wire sent them.
 """
 
 from __future__ import annotations
 
+from base64 import b64decode
 from typing import TYPE_CHECKING, Any, cast
 
+from langchain_core import exceptions
 from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.block_translators import register_translator
 
@@ -19,6 +21,17 @@ if TYPE_CHECKING:
 
 Block = dict[str, Any]
 
+HAS_REFUSAL_BLOCKS = hasattr(exceptions, "ModelRefusalError")
+"""langchain-core has blocks for refusals from 1.7.5 on; before it they are text."""
+
+# The first bytes of images, which some models send as audio (JPEG, PNG, GIF, WebP).
+_IMAGE_STARTS = {b"\xff\xd8\xff": "jpeg", b"\x89PNG": "png", b"GIF8": "gif"}
+_CITATION_KEYS = {
+    **{key: key for key in ("url", "title", "start_index", "end_index")},
+    "content": "cited_text",
+    "cited_text": "cited_text",
+}
+
 
 def register() -> None:
     """Tell langchain-core how to read messages whose `model_provider` is this package's."""
@@ -26,36 +39,45 @@ def register() -> None:
 
 
 def content_blocks(message: AIMessage) -> list[ContentBlock]:
-    """Read a message, or a chunk of one.
+    """Return the blocks of a message or a chunk.
 
-    Args:
-        message: The message; it is not changed.
-
-    Returns:
-        Its reasoning, text with citations, tool calls, invalid ones included, images and audio.
+    They are its reasoning, text with citations, refusal, tool calls, invalid ones included, images and audio.
     """
     unnamed = {key: value for key, value in message.response_metadata.items() if key != "model_provider"}
     blocks = cast("list[Block]", message.model_copy(update={"response_metadata": unnamed}).content_blocks)
+    extras = message.additional_kwargs
+    if HAS_REFUSAL_BLOCKS and isinstance(refusal := extras.get("refusal"), str) and refusal:
+        blocks = _with_refusal(blocks, refusal)
     if isinstance(message, AIMessageChunk) and message.chunk_position != "last":
         blocks = [_with_own_index(block) for block in blocks]
     else:
         blocks = [*blocks, *_invalid_calls(message, blocks)]
-    extras = message.additional_kwargs
-    annotations = citations(extras.get("annotations"))
-    if annotations:
+    if annotations := citations(extras, message.response_metadata):
         blocks = _annotated(blocks, annotations)
     return cast("list[ContentBlock]", [*blocks, *images(extras.get("images")), *audio(extras.get("audio"))])
 
 
-def citations(annotations: object) -> list[Block]:
-    """Read the wire's `annotations` (OpenAI Chat Completions reference, "message.annotations")."""
-    return (
-        [_citation(entry) for entry in annotations if isinstance(entry, dict)] if isinstance(annotations, list) else []
-    )
+def citations(extras: dict[str, Any], metadata: dict[str, Any]) -> list[Block]:
+    """Return the citations of an answer.
+
+    They are its `annotations` (OpenAI Chat Completions reference, "message.annotations") and the sources that
+    Perplexity and others list as `citations` beside the choices or in the message.
+    """
+    annotations = extras.get("annotations")
+    found = [_citation(e) for e in annotations if isinstance(e, dict)] if isinstance(annotations, list) else []
+    known = {citation.get("url") for citation in found}
+    for place in (extras, metadata):
+        sources = place.get("citations")
+        for source in sources if isinstance(sources, list) else ():
+            citation = _citation({"type": "url_citation", "url": source} if isinstance(source, str) else source)
+            if citation["type"] == "citation" and citation["url"] not in known:
+                known.add(citation["url"])
+                found.append(citation)
+    return found
 
 
 def images(images: object) -> list[Block]:
-    """Read the `images` of an answer: a list of `image_url` parts, mostly data URLs."""
+    """Return the `images` of an answer: a list of `image_url` parts, mostly data URLs."""
     if not isinstance(images, list):
         return []
     urls = [_url(image) for image in images]
@@ -63,15 +85,43 @@ def images(images: object) -> list[Block]:
 
 
 def audio(audio: object) -> list[Block]:
-    """Read the `audio` of an answer (OpenAI Chat Completions reference, "message.audio")."""
+    """Return the `audio` of an answer (OpenAI Chat Completions reference, "message.audio")."""
     if not isinstance(audio, dict) or not isinstance(audio.get("data"), str):
         return []
     block: Block = {"type": "audio", "base64": audio["data"]}
+    if image := _image_type(audio["data"]):
+        block = {"type": "image", "base64": audio["data"], "mime_type": f"image/{image}"}
     if isinstance(audio.get("id"), str):
         block["id"] = audio["id"]
     if extras := {key: value for key, value in audio.items() if key not in {"data", "id"}}:
         block["extras"] = extras
     return [block]
+
+
+def _image_type(base64: str) -> str:
+    """Return the kind of image that base64 holds, empty for anything else."""
+    try:
+        start = b64decode(base64[:16])
+    except ValueError:
+        return ""
+    if start[8:] == b"WEBP":
+        return "webp"
+    return next((kind for magic, kind in _IMAGE_STARTS.items() if start.startswith(magic)), "")
+
+
+def _with_refusal(blocks: list[Block], refusal: str) -> list[Block]:
+    """Move the refusal out of the text, which it ends."""
+    found: list[Block] = []
+    for block in blocks:
+        text = block.get("text")
+        if block["type"] == "text" and isinstance(text, str) and text.endswith(refusal):
+            if rest := text.removesuffix(refusal):
+                found.append(block | {"text": rest})
+            found.append({"type": "refusal", "refusal": refusal})
+        else:
+            found.append(block)
+    known = any(block["type"] == "refusal" for block in found)
+    return found if known else [*found, {"type": "refusal", "refusal": refusal}]
 
 
 def _invalid_calls(message: AIMessage, blocks: list[Block]) -> list[Block]:
@@ -97,14 +147,12 @@ def _annotated(blocks: list[Block], annotations: list[Block]) -> list[Block]:
 
 
 def _citation(entry: Block) -> Block:
-    cited = entry.get("url_citation")
-    if entry.get("type") != "url_citation" or not isinstance(cited, dict):
+    """Translate an entry; some servers leave out the object within."""
+    cited = entry.get("url_citation", entry) if entry.get("type", "url_citation") == "url_citation" else None
+    if not isinstance(cited, dict) or not isinstance(cited.get("url"), str):
         return {"type": "non_standard_annotation", "value": entry}
-    names = {"url": "url", "title": "title", "start_index": "start_index", "end_index": "end_index"}
-    names["content"] = "cited_text"
-    return {"type": "citation"} | {
-        names[key]: value for key, value in cited.items() if key in names and value is not None
-    }
+    known = {_CITATION_KEYS[key]: value for key, value in cited.items() if key in _CITATION_KEYS and value is not None}
+    return {"type": "citation"} | known
 
 
 def _url(image: object) -> str:

@@ -1,34 +1,33 @@
-"""Answers of the wire -> langchain-core's protocol events, without a message chunk in between.
+"""Make langchain-core's protocol events of the parts of an answer, without message chunks in between.
 
-The events and their order are those of `langchain_protocol`, as langchain-core 1.7 uses them: a `message-start`, then
-for each block a `content-block-start`, its deltas and a `content-block-finish`, then a `message-finish` with usage
-and metadata. Blocks are numbered from 0 in the order in which they begin; a text or a reasoning is finished when
-something else begins, tool calls at the end, as they may be interleaved, and so is a text before them, as its citations
-come late. Pure.
+The order is core's: `message-start`, per block `content-block-start`, its deltas and `content-block-finish`, then
+`message-finish`. A text or a reasoning is finished when something else begins; tool calls, which may be interleaved, at
+the end, and so is a text before them, as its citations come late.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from langchain_promptrun._responses.choice import LOGPROBS, PROVIDER, REASONING, TEXT, TOOL, Part
-from langchain_promptrun._responses.content_blocks import Block, audio, citations, images
-from langchain_promptrun._responses.parser import Reader
-from langchain_promptrun._responses.results import NOT_AN_OBJECT, joined_logprobs
-from langchain_promptrun._wire.size_limit import weight
+from langchain_promptrun._responses.choice import LOGPROBS, PROVIDER, REASONING, REFUSAL, TEXT, TOOL, Part
+from langchain_promptrun._responses.content_blocks import HAS_REFUSAL_BLOCKS, Block, audio, citations, images
+from langchain_promptrun._responses.parser import ResponseParser
+from langchain_promptrun._responses.results import joined_logprobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from langchain_protocol.protocol import MessagesData
 
-    from langchain_promptrun._responses.tool_calls import ToolPiece, WholeCall
+    from langchain_promptrun._responses.partial_call import ToolPiece, WholeCall
 
 _KEYS = {TEXT: "text", REASONING: "reasoning"}
+_HEAVY = frozenset({"base64", "refusal"})
+_FINISH_KEYS = ("finish_reason", "normalized_finish_reason")
 
 
-class EventReader(Reader["MessagesData"]):
-    """Reads an answer as protocol events.
+class EventParser(ResponseParser["MessagesData"]):
+    """Parses an answer into protocol events.
 
     Args:
         message_id: LangChain's id for the message; empty where langchain-core gives it one.
@@ -42,6 +41,7 @@ class EventReader(Reader["MessagesData"]):
         self._open_index = 0
         self._text = bytearray()
         self._reasoning: list[str] = []
+        self._refusal: list[str] = []
         self._calls: dict[int, int] = {}
         self._logprobs: list[dict[str, Any]] = []
         self._started = False
@@ -62,25 +62,37 @@ class EventReader(Reader["MessagesData"]):
     def _emit_ending(self, items: list[MessagesData]) -> None:
         self._start_message(items)
         choice = self._choices[0]
-        ending = choice.end(self._envelope)
-        self._emit(ending.parts, items, 0)
-        extras = ending.additional_kwargs
-        self._finish_texts(items, citations(extras.get("annotations")))
+        final = choice.end()
+        self._emit(final.parts, items, 0)
+        extras = final.additional_kwargs
+        self._finish_texts(items, citations(extras, final.response_metadata))
         for call in choice.tool_calls.whole():
             self._finish(self._calls[call.slot], _finished_call(call), items)
-        for block in (*images(extras.get("images")), *audio(extras.get("audio"))):
-            self._finish(self._begin({k: v for k, v in block.items() if k != "base64"}, items), block, items)
+        for block in (*images(extras.get("images")), *audio(extras.get("audio")), *self._refusal_blocks()):
+            self._finish(self._begin({k: v for k, v in block.items() if k not in _HEAVY}, items), block, items)
         if self._reasoning:
             extras = {"reasoning_content": "".join(self._reasoning)} | extras
-        metadata = ending.response_metadata
+        metadata = final.response_metadata
         if logprobs := joined_logprobs(self._logprobs):
             metadata["logprobs"] = logprobs
         finish: dict[str, Any] = {"event": "message-finish", "metadata": metadata}
-        if ending.usage_metadata is not None:
-            finish["usage"] = ending.usage_metadata
+        if "normalized_finish_reason" in metadata:
+            finish |= {key: metadata[key] for key in _FINISH_KEYS}
+        if final.usage_metadata is not None:
+            finish["usage"] = final.usage_metadata
         if extras:
             finish["additional_kwargs"] = extras
         items.append(cast("MessagesData", finish))
+
+    def _refusal_blocks(self) -> list[Block]:
+        return [{"type": "refusal", "refusal": "".join(self._refusal)}] if self._refusal else []
+
+    def _take_refusal(self, text: str, items: list[MessagesData]) -> None:
+        """Take a refusal: core has no delta for it, and below 1.7.5 no block."""
+        if HAS_REFUSAL_BLOCKS:
+            self._refusal.append(text)
+        else:
+            self._emit_text(text, items)
 
     def _take_reasoning(self, text: str, items: list[MessagesData]) -> None:
         if self._open != REASONING:
@@ -112,7 +124,7 @@ class EventReader(Reader["MessagesData"]):
 
     def _take_logprobs(self, logprobs: dict[str, Any], items: list[MessagesData]) -> None:
         del items
-        self._room.take(weight(logprobs))
+        self._limit.add_value(logprobs)
         self._logprobs.append(logprobs)
 
     def _start_message(self, items: list[MessagesData]) -> None:
@@ -120,7 +132,7 @@ class EventReader(Reader["MessagesData"]):
             return
         self._started = True
         metadata = {"provider": PROVIDER}
-        if model := self._envelope.model:
+        if model := self._metadata.model:
             metadata["model"] = model
         start = {"event": "message-start", "role": "ai", "id": self._message_id, "metadata": metadata}
         items.append(cast("MessagesData", start))
@@ -159,9 +171,10 @@ class EventReader(Reader["MessagesData"]):
             self._begin_open(TEXT, items)
         self._finish_open(items, annotations=annotations)
 
-    _handlers: ClassVar[dict[int, Callable[[EventReader, Any, list[MessagesData]], None]]] = {
+    _handlers: ClassVar[dict[int, Callable[[EventParser, Any, list[MessagesData]], None]]] = {
         REASONING: _take_reasoning,
         TEXT: _emit_text,
+        REFUSAL: _take_refusal,
         TOOL: _take_tool_piece,
         LOGPROBS: _take_logprobs,
     }
@@ -169,6 +182,5 @@ class EventReader(Reader["MessagesData"]):
 
 def _finished_call(call: WholeCall) -> Block:
     if call.args is None:
-        block: Block = {"type": "invalid_tool_call", "id": call.id, "name": call.name, "args": call.text}
-        return block | {"error": NOT_AN_OBJECT}
+        return {"type": "invalid_tool_call", "id": call.id, "name": call.name, "args": call.text, "error": None}
     return {"type": "tool_call", "id": call.id, "name": call.name, "args": call.args}

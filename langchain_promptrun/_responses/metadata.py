@@ -1,18 +1,16 @@
-"""What the documents of an answer say beside its choices: id, model, usage, cost, and whatever a gateway adds.
-
-A fact has one value for the whole answer, however many documents repeat it. What the choices say is `_answer`'s. Pure.
-"""
+"""Collect what an answer says beside its choices: id, model, usage, cost, and what a gateway adds."""
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from langchain_promptrun._responses.usage import cost, usage_metadata
-from langchain_promptrun._wire.size_limit import Room, weight
+from langchain_promptrun._responses.body import SizeLimit
+from langchain_promptrun._responses.facts import Facts
+from langchain_promptrun._responses.usage import find_cost, has_counts, usage_metadata
+from langchain_promptrun._wire.text import without_surrogates
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from langchain_core.messages.ai import UsageMetadata
 
@@ -33,92 +31,95 @@ OWN_NAMES = frozenset(
 """Names in `response_metadata` under which LangChain or this package keep facts of their own."""
 
 _SKIPPED = frozenset({"choices", "object", "usage", "obfuscation", "error"})
+_CHANGING = frozenset({"choices", "obfuscation"})
 # A document without any of them is not about the answer: some servers keep a stream alive with `{"type": "ping"}`.
 _ABOUT_THE_ANSWER = frozenset({"choices", "usage", "id"})
-_NEEDED = frozenset({"id", "model"})
 _PRIVATE_HEADERS = frozenset(
     {"authorization", "cookie", "proxy-authorization", "set-cookie", "set-cookie2", "x-api-key"}
 )
 
 
-class Envelope:
-    """The facts of one answer.
+class ResponseMetadata:
+    """The facts of one answer; a fact has one value, however many documents repeat it.
 
     Args:
         headers: The answer's headers, names in lower case.
-        room: Where what is kept is counted; by default without a limit.
-        include_headers: Whether they belong into the metadata (without cookies and credentials).
-
-    Attributes:
-        usage: The last value of each count that came.
+        model: The model asked for, which counts until the answer names one.
+        limit: Counts what is kept.
+        include_headers: Whether the headers belong into the metadata (without cookies and credentials).
     """
 
-    __slots__ = ("_facts", "_headers", "_include_headers", "_room", "_seen", "usage")
+    __slots__ = ("_asked_model", "_facts", "_headers", "_include_headers", "_last", "_usage")
 
-    def __init__(self, headers: Mapping[str, str], room: Room | None = None, *, include_headers: bool = False) -> None:
+    def __init__(
+        self,
+        headers: Mapping[str, str],
+        model: str = "",
+        limit: SizeLimit | None = None,
+        *,
+        include_headers: bool = False,
+    ) -> None:
+        limit = limit or SizeLimit()
         self._headers = headers
-        self._room = room or Room()
+        self._asked_model = model
         self._include_headers = include_headers
-        self._facts: dict[str, Any] = {}
-        self._seen: set[str] = set()
-        self.usage: dict[str, Any] | None = None
+        self._facts = Facts(limit)
+        self._usage = Facts(limit)
+        self._last: dict[str, Any] = {}
 
-    def take(self, document: dict[str, Any]) -> None:
-        """Keep the facts of a document; the last value that says something counts."""
+    def feed(self, document: dict[str, Any]) -> None:
+        """Keep the facts of a document."""
         if _ABOUT_THE_ANSWER.isdisjoint(document):
             return
+        self._last = {key: value for key, value in document.items() if key not in _CHANGING}
         for key, value in document.items():
             if key not in _SKIPPED and value is not None and value != "":
-                self._room.keep(self._facts, key, value)
-        self._room.take(sum(map(weight, document.keys() - self._seen - _NEEDED)))
-        self._seen.update(document)
-        # Azure's first document has them empty.
-        self._seen.difference_update(name for name in _NEEDED if name not in self._facts)
-        if (usage := _usage_of(document)) is not None:
-            self.usage = self.usage or {}
-            for name, count in usage.items():
-                self._room.keep(self.usage, name, count)
+                self._facts.add(key, value)
+        self.add_usage(document.get("usage"))
+        groq = document.get("x_groq")
+        self.add_usage(groq.get("usage") if isinstance(groq, dict) else None)
 
-    def knows(self, document: dict[str, Any]) -> bool:
-        """Whether a document of a stream can be left out: no key is new, no usage, no error."""
-        return self._seen.issuperset(document) and not (document.get("usage") or document.get("error"))
+    def add_usage(self, usage: Any) -> None:
+        """Keep a usage object; one of zeros only says nothing after one with counts."""
+        if isinstance(usage, dict) and usage and (has_counts(usage) or not has_counts(self._usage.whole())):
+            self._usage.update(usage)
+
+    def is_repeated(self, document: dict[str, Any]) -> bool:
+        """Return whether a document, without its choices, says nothing new."""
+        return document == self._last and not (document.get("usage") or document.get("error"))
 
     @property
-    def seed(self) -> str:
-        """What tells this answer from others, or an empty string: some servers give all answers one id."""
-        ident = self._facts.get("id", "")
-        return f"{ident}:{self._facts.get('created', '')}" if ident else ""
+    def id_seed(self) -> str:
+        """What tells this answer from others, or an empty string; some servers give all answers one id."""
+        ident = self._facts.get("id")
+        return without_surrogates(f"{ident}:{self._facts.get('created') or ''}") if ident else ""
 
     @property
     def model(self) -> str:
         """The model that answers, as far as it is known."""
-        return str(self._facts.get("model", ""))
+        return str(self._facts.get("model") or self._asked_model)
 
     def usage_metadata(self) -> UsageMetadata | None:
         """Return the token counts of the whole answer."""
-        return usage_metadata(self.usage)
+        return usage_metadata(self._usage.whole())
 
-    def metadata(self, *, with_usage: bool) -> dict[str, Any]:
-        """Return LangChain's `response_metadata`, as far as the whole answer goes."""
-        # the messages of several choices share nothing that can be changed
-        facts = self._facts if with_usage else deepcopy(self._facts)
+    def whole(self, *, with_usage: bool, places_of_cost: Iterable[dict[str, Any]] = ()) -> dict[str, Any]:
+        """Return LangChain's `response_metadata`, as far as the whole answer goes.
+
+        Args:
+            with_usage: Whether usage and cost belong into it.
+            places_of_cost: Further dictionaries that may hold the cost.
+        """
+        facts = self._facts.whole()
         metadata = {key: value for key, value in facts.items() if key != "model" and key not in OWN_NAMES}
         if self.model:
             metadata["model_name"] = self.model
-        if with_usage and self.usage:
-            metadata["token_usage"] = self.usage
-        if with_usage and (price := cost(self.usage, self._headers)) is not None:
-            metadata["cost"] = price
+        if with_usage:
+            usage = self._usage.whole()
+            if usage:
+                metadata["token_usage"] = usage
+            if (price := find_cost(usage, (facts, *places_of_cost), self._headers)) is not None:
+                metadata["cost"] = price
         if self._include_headers:
             metadata["headers"] = {k: v for k, v in self._headers.items() if k not in _PRIVATE_HEADERS}
         return metadata
-
-
-def _usage_of(document: dict[str, Any]) -> dict[str, Any] | None:
-    """Find the usage: beside the choices, in Groq's `x_groq`, or in the choice (Moonshot)."""
-    choices = document.get("choices")
-    places = [document, document.get("x_groq"), *(choices if isinstance(choices, list) else ())]
-    for place in places:
-        if isinstance(place, dict) and isinstance(usage := place.get("usage"), dict) and usage:
-            return usage
-    return None

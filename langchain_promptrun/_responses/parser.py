@@ -1,30 +1,28 @@
-"""The bytes of one answer -> parts of messages, pushed to whoever makes items of them.
-
-Owns what all answers have in common: which document says what, when errors go out, when an answer is whole. What
-a part becomes (chunk, protocol event, message) is a subclass's business. Pure: no I/O, no clock.
-"""
+"""Parse the bytes of one answer into parts of messages; subclasses make items of them."""
 
 from __future__ import annotations
 
+import json
+import re
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import orjson
 
-from langchain_promptrun._errors.mapping import error_from_document
-from langchain_promptrun._errors.not_understood import (
+from langchain_promptrun._errors.mapping import (
     NO_CHOICES,
     NO_EVENT_HAD_CHOICES,
-    coded_error,
+    error_from_document,
     no_answer,
     not_json,
+    unfinished,
 )
-from langchain_promptrun._responses.body import Body
+from langchain_promptrun._responses.body import Body, SizeLimit
 from langchain_promptrun._responses.choice import Choice, Part
-from langchain_promptrun._responses.metadata import Envelope
+from langchain_promptrun._responses.metadata import ResponseMetadata
+from langchain_promptrun._responses.sse import EventDecoder
 from langchain_promptrun._wire import json as _json
-from langchain_promptrun._wire.size_limit import Room
-from langchain_promptrun.errors import PromptrunError, PromptrunResponseError, PromptrunStreamTruncatedError
+from langchain_promptrun.errors import PromptrunError, PromptrunResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,20 +32,27 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _TEXT_DELTA = frozenset({"content", "role"})
+_END_MARK = "DONE"
+_KEEP_ALIVES = frozenset({b"ping", b"pong", b"keepalive", b"keep-alive", b"heartbeat", b"null"})
+# Names of events under which no text is a keep-alive.
+_CONTENT_EVENTS = frozenset({b"", b"message", b"error", b"data"})
+_NOT_BLANK = re.compile(r"\S")
 MOST_CHOICES = 128  # OpenAI's limit for `n`
 
 
-class Reader(ABC, Generic[T]):
-    """Reads the bytes of one answer.
+class ResponseParser(ABC, Generic[T]):
+    """Parses the bytes of one answer.
 
     Args:
         status: The answer's status.
         headers: Its headers, names in lower case.
-        model: The model asked for, for error messages.
+        model: The model asked for.
         max_event_bytes: Size, in bytes, that one event, one line or a whole JSON body may have, and all that is kept
             of an answer until its end.
         include_headers: Whether the headers belong into the metadata.
         think_tags: Whether text between `<think>` and `</think>` is reasoning.
+        n: How many choices were asked for.
+        tool_names: The tools' own names, by the names that the request gave them.
 
     Attributes:
         finished: `[DONE]` was seen; nothing more is to come.
@@ -63,14 +68,18 @@ class Reader(ABC, Generic[T]):
         max_event_bytes: int,
         include_headers: bool = False,
         think_tags: bool = False,
+        n: int = 1,
+        tool_names: Mapping[str, str] | None = None,
     ) -> None:
         self._status = status
         self._headers = headers
         self._model = model
         self._think_tags = think_tags
+        self._n = n
+        self._tool_names = tool_names
         self._body = Body(headers, max_event_bytes)
-        self._room = Room(max_event_bytes)
-        self._envelope = Envelope(headers, self._room, include_headers=include_headers)
+        self._limit = SizeLimit(max_event_bytes)
+        self._metadata = ResponseMetadata(headers, model, self._limit, include_headers=include_headers)
         self._choices: dict[int, Choice] = {}
         self._quiet_choice: dict[str, Any] | None = None
         self._odd = False
@@ -85,18 +94,10 @@ class Reader(ABC, Generic[T]):
         return self._choices[0].partial if 0 in self._choices else ""
 
     def feed(self, data: bytes) -> list[T]:
-        """Take the next bytes of the body, decoded.
+        """Take the next bytes of the body, decoded and cut anywhere; return the items that they complete.
 
-        Args:
-            data: Bytes, cut anywhere.
-
-        Returns:
-            The items that these bytes complete. Where an error follows them, `finished` is set, and the next call
-            raises it.
-
-        Raises:
-            PromptrunError: An error of the server's in the answer, by its code; or an answer that is not understood
-                or has a piece larger than `max_event_bytes`.
+        An error in the answer is raised by its code. Where items come before it, `finished` is set, and the next call
+        raises it.
         """
         items: list[T] = []
         try:
@@ -114,15 +115,10 @@ class Reader(ABC, Generic[T]):
         return items
 
     def close(self) -> list[T]:
-        """Take the end of the body.
+        """Take the end of the body; return the last items.
 
-        Returns:
-            The last items.
-
-        Raises:
-            PromptrunStreamTruncatedError: The answer is not whole: an event stream without `[DONE]` and without a
-                finish reason, a JSON document cut off, an empty body.
-            PromptrunError: As `feed`.
+        An answer that is not whole raises a PromptrunStreamTruncatedError: an event stream without `[DONE]` and
+        without a finish reason, a JSON document cut off, an empty body.
         """
         items: list[T] = []
         try:
@@ -152,31 +148,52 @@ class Reader(ABC, Generic[T]):
     def _emit_ending(self, items: list[T]) -> None:
         """Make items of the ends of all choices."""
 
-    def _choice_index(self, choice: dict[str, Any], position: int) -> int:
-        """Which message a choice belongs to: a streamed answer has one, whatever index a vendor gives it."""
-        del choice, position
-        return 0
+    def _choice_index(self, position: int, index: object, *, is_further: bool) -> int | None:
+        """Return which message a choice belongs to, None for one to leave out.
+
+        A streamed answer has one message, whatever index a vendor gives its choices.
+
+        Args:
+            position: The choice's place in its document.
+            index: Its index; None where another choice of the document has the same.
+            is_further: Whether it and an earlier one of its document both have a text.
+        """
+        del position, index
+        return None if is_further else 0
 
     # Documents.
 
     def _take_whole_document(self, body: bytes, items: list[T]) -> None:
+        self._limit.limit = None
         try:
             document = _parsed(body)
         except ValueError:
-            raise self._not_json(body) from None
-        self._room.lift()
+            self._take_lines(body, items)
+            return
         self._take_document(document, b"", items)
         if not self._choices:
             raise self._no_answer(document, NO_CHOICES)
+
+    def _take_lines(self, body: bytes, items: list[T]) -> None:
+        """Take a body of several documents, or of one before an end mark."""
+        documents, rest = _split_documents(body)
+        if not documents or (len(documents) > 1 and any(map(_is_whole_answer, documents))):
+            raise self._not_json(body)
+        for document in documents:
+            self._take_document(document, b"", items)
+        decoder = EventDecoder(len(body))
+        self._body.decoder = decoder
+        self._take_end_of_stream([*decoder.decode(rest), *decoder.flush()], items)
 
     def _take_end_of_stream(self, events: list[Event], items: list[T]) -> None:
         for name, payload in events:
             self._take_event(name, payload, items, at_end=True)
         whole = self._choices and all(choice.finish_reason for choice in self._choices.values())
+        stray = self._body.decoder.stray if self._body.decoder is not None else b""
+        if stray and not self._aside:
+            self._aside = stray.decode("utf-8", "replace")
         if not (whole or self.finished):
-            raise coded_error(self._aside, self._status, self._headers, self._model) or PromptrunStreamTruncatedError(
-                "The stream ended before the answer was whole: no finish reason, no [DONE]."
-            )
+            raise unfinished(self._aside, self._status, self._headers, self._model)
         if not self._choices:
             raise self._no_answer(self._aside, NO_EVENT_HAD_CHOICES)
 
@@ -186,11 +203,32 @@ class Reader(ABC, Generic[T]):
         try:
             document = orjson.loads(payload)
         except orjson.JSONDecodeError:
-            document = self._odd_document(name, payload, at_end=at_end)
-        if document is not None and (name or not self._take_quietly(document, items)):
+            self._take_odd_event(name, payload.strip(), items, at_end=at_end)
+            return
+        if document is not None and (name or not self._feed_fast_path(document, items)):
             self._take_document(document, name, items)
 
-    def _take_quietly(self, document: Any, items: list[T]) -> bool:
+    def _take_odd_event(self, name: bytes, payload: bytes, items: list[T], *, at_end: bool) -> None:
+        """Take what is not one plain JSON document: end marks, keep-alives, several documents, NaN and the like."""
+        if _is_end_mark(payload.decode("utf-8", "replace")):
+            self.finished = True
+            return
+        if not payload or payload.startswith(b":") or _is_keep_alive(name, payload):
+            return
+        # Halves of characters can come from now on.
+        self._odd = True
+        self._quiet_choice = None
+        documents, rest = _split_documents(payload)
+        for document in documents:
+            self._take_document(document, name, items)
+        if _is_end_mark(rest.decode("utf-8", "replace")):
+            self.finished = True
+        elif name == b"error" and not documents:
+            self._take_document(payload.decode("utf-8", "replace"), name, items)
+        elif rest and not documents and not at_end:
+            raise self._not_json(payload)
+
+    def _feed_fast_path(self, document: Any, items: list[T]) -> bool:
         """Take a document that says nothing new beside its delta, as most documents do; return whether it did."""
         if self._quiet_choice is None:
             return False
@@ -199,8 +237,11 @@ class Reader(ABC, Generic[T]):
             delta = choice.pop("delta")
         except (KeyError, TypeError, ValueError, AttributeError):
             return False
-        if choice != self._quiet_choice or type(delta) is not dict or not self._envelope.knows(document):
+        choices = document.pop("choices")
+        document.pop("obfuscation", None)
+        if choice != self._quiet_choice or type(delta) is not dict or not self._metadata.is_repeated(document):
             choice["delta"] = delta
+            document["choices"] = choices
             return False
         text = delta.get("content")
         if type(text) is str and text and (len(delta) == 1 or _TEXT_DELTA.issuperset(delta)):
@@ -208,7 +249,7 @@ class Reader(ABC, Generic[T]):
             self._choices[0].note_text(text)
             self._emit_text(text, items)
         else:
-            self._take_parts(self._choices[0].take_delta(delta), delta, items)
+            self._take_parts(self._choices[0].feed_delta(delta), delta, items)
             if self._choices[0].reads_text:
                 self._quiet_choice = None
         return True
@@ -220,56 +261,46 @@ class Reader(ABC, Generic[T]):
         if parts:
             self._emit(parts, items, index)
 
-    def _odd_document(self, name: bytes, payload: bytes, *, at_end: bool) -> Any:
-        """Read what is not plain JSON: the end mark, keep-alives, numbers and texts that only Python reads."""
-        payload = payload.strip()
-        if payload == b"[DONE]":
-            self.finished = True
-            return None
-        if not payload or payload.startswith(b":"):
-            return None
-        # Halves of characters can come from now on.
-        self._odd = True
-        self._quiet_choice = None
-        try:
-            return _parsed(payload)
-        except ValueError:
-            if name == b"error":
-                return payload.decode("utf-8", "replace")
-            if at_end:
-                return None
-            raise self._not_json(payload) from None
-
     def _take_document(self, document: Any, name: bytes, items: list[T]) -> None:
+        if isinstance(document, str) and _is_end_mark(document):
+            self.finished = True
+            return
+        event = name.decode("utf-8", "replace")
         error = error_from_document(
-            document,
-            status=self._status,
-            headers=self._headers,
-            model=self._model,
-            event=name.decode("utf-8", "replace"),
+            document, status=self._status, headers=self._headers, model=self._model, event=event
         )
         if error is not None:
             raise error
         if not isinstance(document, dict):
             raise self._no_answer(document, NO_CHOICES)
-        self._envelope.take(document)
+        self._metadata.feed(document)
         if document.get("usage"):
             self.content_seen += 1
         choices = document.get("choices")
         if not choices:
             self._aside = document
-        for position, choice in enumerate(choices if isinstance(choices, list) else ()):
-            if isinstance(choice, dict):
-                self._take_choice(choice, position, items)
+        entries = choices if isinstance(choices, list) else []
+        self._take_choices([choice for choice in entries if isinstance(choice, dict)], items)
 
-    def _take_choice(self, choice: dict[str, Any], position: int, items: list[T]) -> None:
-        index = self._choice_index(choice, position)
+    def _take_choices(self, choices: list[dict[str, Any]], items: list[T]) -> None:
+        texts = [bool(_text_of(choice)) for choice in choices]
+        indexes = [choice.get("index") for choice in choices]
+        for position, choice in enumerate(choices):
+            is_further = texts[position] and any(texts[:position])
+            index = indexes[position] if indexes.count(indexes[position]) == 1 else None
+            index = self._choice_index(position, index, is_further=is_further)
+            if index is not None:
+                self._take_choice(choice, index, items)
+
+    def _take_choice(self, choice: dict[str, Any], index: int, items: list[T]) -> None:
         known = self._choices.get(index)
         if known is None:
             if not _is_answer(choice):
                 return
-            known = self._choices[index] = Choice(self._envelope.seed, self._room, think_tags=self._think_tags)
-        parts = known.take(choice)
+            known = self._choices[index] = Choice(
+                self._metadata, self._limit, self._tool_names, think_tags=self._think_tags
+            )
+        parts = known.feed(choice)
         if choice.get("finish_reason"):
             self.content_seen += 1
         delta = choice.pop("delta", None)
@@ -304,7 +335,43 @@ def _parsed(data: bytes) -> Any:
         return _json.loads(data.decode("utf-8", "replace"))
 
 
+def _split_documents(data: bytes) -> tuple[list[Any], bytes]:
+    """Read the JSON documents at the beginning of data; return them and what follows."""
+    text, position, documents = data.decode("utf-8", "replace"), 0, []
+    decoder = json.JSONDecoder()
+    while (start := _NOT_BLANK.search(text, position)) is not None:
+        position = start.start()
+        try:
+            document, position = decoder.raw_decode(text, position)
+        except ValueError:
+            break
+        documents.append(document)
+    return documents, text[position:].strip().encode()
+
+
+def _is_end_mark(text: str) -> bool:
+    return text.strip('[]" \r\n').upper() == _END_MARK
+
+
+def _is_keep_alive(name: bytes, payload: bytes) -> bool:
+    """Return whether data that is no JSON stands for nothing, such as `ping` in an event named `ping`."""
+    return payload.lower() in _KEEP_ALIVES or (name not in _CONTENT_EVENTS and b"{" not in payload)
+
+
+def _is_whole_answer(document: Any) -> bool:
+    choices = document.get("choices") if isinstance(document, dict) else None
+    return isinstance(choices, list) and any(isinstance(choice, dict) and "message" in choice for choice in choices)
+
+
+def _text_of(choice: dict[str, Any]) -> Any:
+    message = choice.get("message")
+    return message.get("content") if isinstance(message, dict) else None
+
+
 def _is_answer(choice: dict[str, Any]) -> bool:
     return bool(
-        isinstance(choice.get("delta"), dict) or isinstance(choice.get("message"), dict) or choice.get("finish_reason")
+        isinstance(choice.get("delta"), dict)
+        or isinstance(choice.get("message"), dict)
+        or isinstance(choice.get("text"), str)
+        or choice.get("finish_reason")
     )

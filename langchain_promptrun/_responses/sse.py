@@ -1,31 +1,50 @@
-"""Server-sent events: bytes in, events out.
+"""Split the bytes of an event stream into events (WHATWG HTML, section 9.2 "Server-sent events").
 
-Owns the framing of an event stream (WHATWG HTML, section 9.2 "Server-sent events") and nothing of what the events
-say. It splits on bytes, so a character cut in two by the network is never decoded early, and line breaks that
-only Unicode knows (U+2028, U+2029, U+0085) stay part of the data. It never rescans what it has seen: an event of
-n bytes costs O(n), however it is cut.
+Lines are split on bytes, so line breaks that only Unicode knows (U+2028, U+2029, U+0085) stay part of the data.
 """
 
 from __future__ import annotations
 
-from langchain_promptrun._wire.size_limit import too_large
+import re
+
+from langchain_promptrun.errors import PromptrunResponseError
 
 _BOM = b"\xef\xbb\xbf"
 _PLAIN = b"data: "
 _BLANK_LINE = [b""]
+_IGNORED = frozenset({b"", b"id", b"retry"})
+_OPENINGS, _ENDINGS = (b"{", b"["), (b"}", b"]")
+_FIELD_NAME = re.compile(rb"[A-Za-z_-]{1,32}")
+_MAX_STRAY = 65_536
 
 Event = tuple[bytes, bytes]
 """An event's name (empty when it has none) and its data."""
 
 
 class EventDecoder:
-    """Push parser for an event stream.
+    """Push parser for an event stream; the time it takes is linear, however the bytes are cut.
+
+    Beside events, it reads JSON documents that stand on a line of their own.
 
     Args:
         max_event_bytes: Size, in bytes, that one event may have, and one line of it.
+
+    Attributes:
+        stray: The lines that are neither, such as a proxy's error page; their first 64 KiB.
     """
 
-    __slots__ = ("_after_cr", "_between", "_data", "_data_size", "_first", "_limit", "_name", "_tail", "_tail_size")
+    __slots__ = (
+        "_after_cr",
+        "_between",
+        "_data",
+        "_data_size",
+        "_first",
+        "_limit",
+        "_name",
+        "_tail",
+        "_tail_size",
+        "stray",
+    )
 
     def __init__(self, max_event_bytes: int) -> None:
         self._limit = max_event_bytes
@@ -37,19 +56,10 @@ class EventDecoder:
         self._after_cr = False
         self._first = True
         self._between = False
+        self.stray = bytearray()
 
     def decode(self, data: bytes) -> list[Event]:
-        """Take the next bytes.
-
-        Args:
-            data: Bytes as they came, cut anywhere.
-
-        Returns:
-            The events that these bytes complete, in order; often none, sometimes several.
-
-        Raises:
-            PromptrunResponseError: A line or an event is larger than `max_event_bytes`.
-        """
+        """Take the next bytes, cut anywhere; return the events that they complete, in order."""
         if self._between:
             # Most servers send exactly one plain event in a packet.
             lines = data.splitlines()
@@ -62,10 +72,9 @@ class EventDecoder:
         return events
 
     def flush(self) -> list[Event]:
-        """Take the end of the stream.
+        """Take the end of the stream; return the event that was still open, if any.
 
-        Returns:
-            The event that was still open, if any: servers that close without the last blank line are common.
+        Servers that close without the last blank line are common.
         """
         events: list[Event] = []
         for line in (b"".join(self._tail), b""):
@@ -106,11 +115,25 @@ class EventDecoder:
         else:
             self._check(len(line))
             field, _, value = line.partition(b":")
-            value = value.removeprefix(b" ")
+            # The standard ignores a field with a blank before its name; some servers indent all of them.
+            field, value = field.lstrip(), value.removeprefix(b" ")
             if field == b"data":
                 self._add_data(value)
             elif field == b"event":
                 self._name = value
+            elif field not in _IGNORED:
+                self._take_stray(line, events, is_field=_FIELD_NAME.fullmatch(field) is not None)
+
+    def _take_stray(self, line: bytes, events: list[Event], *, is_field: bool) -> None:
+        """Take a line that is no known field: JSON without `data:`, a further line of a document, an error page."""
+        text = line.strip()
+        if self._data and not is_field:
+            self._add_data(line)
+        elif text.startswith(_OPENINGS) and text.endswith(_ENDINGS):
+            events.append((self._name, text))
+            self._name = b""
+        elif len(self.stray) < _MAX_STRAY:
+            self.stray += line[:_MAX_STRAY] + b"\n"
 
     def _add_data(self, value: bytes) -> None:
         self._data.append(value)
@@ -127,4 +150,11 @@ class EventDecoder:
 
     def _check(self, size: int) -> None:
         if size > self._limit:
-            raise too_large(f"The server sent a stream event of more than {self._limit} bytes (max_event_bytes).")
+            raise too_large(f"The server sent a stream event of more than {self._limit} bytes")
+
+
+def too_large(problem: str) -> PromptrunResponseError:
+    """Make the error for an answer that exceeds `max_event_bytes`, as it would the next time."""
+    error = PromptrunResponseError(f"{problem} (`max_event_bytes`). Increase it if such answers are expected.")
+    error.is_retryable = False
+    return error

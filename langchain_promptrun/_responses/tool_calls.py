@@ -1,9 +1,19 @@
-"""Tool calls as they arrive: one call a slot, whatever the vendor does with index, id, name and arguments.
+"""Sort the pieces of tool calls into calls, and tell which of them may be executed.
 
-OpenAI's rule (Chat Completions reference, "chat.completion.chunk") is: `index` tells the calls apart, `id` and
-`name` come once, `arguments` come in pieces. Vendors behind gateways leave out the index, send it as a string or as
-0 for every call, leave out or repeat ids and names, and write "no arguments" in five ways. This module makes pieces
-that langchain-core merges into the right calls. Pure.
+OpenAI's format (Chat Completions reference, "chat.completion.chunk"): `index` tells the calls apart, `id` and `name`
+come once, `arguments` come in pieces. Gateways leave out, repeat and change each of these. The rule, in this order:
+
+1. An entry of a server-side tool or of an unknown type is kept as it came and is never executable.
+2. An entry belongs to the open call of its id at its index, else of its index, else of its id, else to the one opened
+   last. The first id and the first name of a call win.
+3. With a name it may open a call instead: under another name and a new id, or at a new index; under the same name and
+   a new id, or under another name alone, where the open call is complete. Without a name it does so only under a new
+   id at a new index beside a complete call.
+4. A call that says the same as one that stands, under the same id and name, is that one.
+5. A piece of arguments continues the JSON so far where it can. Else, where it begins an object anew, it repeats what
+   came so far: only what is new counts, and a placeholder such as `{}` is replaced. Anything else is no JSON.
+6. A call with a name whose arguments are a JSON object is executable. Any other is invalid: no name, no JSON, another
+   name inside its arguments, or cut off by the length limit before its first argument.
 """
 
 from __future__ import annotations
@@ -11,103 +21,35 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langchain_promptrun._responses.arguments import arguments_text, mismatch, parse_arguments
-from langchain_promptrun._wire.size_limit import Room
-from langchain_promptrun._wire.text import Surrogates, without_surrogates
+from langchain_promptrun._responses.arguments import spellings
+from langchain_promptrun._responses.body import SizeLimit
+from langchain_promptrun._responses.facts import Entries, Facts
+from langchain_promptrun._responses.partial_call import FUNCTION, PartialCall, ToolPiece, WholeCall
+from langchain_promptrun._wire.text import SurrogateJoiner, without_surrogates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-_KNOWN = frozenset({"index", "id", "type", "function"})
-_KNOWN_FUNCTION = frozenset({"name", "arguments"})
+_KNOWN = frozenset({"index", "id", "type", "function", "custom"})
+_KNOWN_INNER = frozenset({"name", "arguments", "input"})
 _LONGEST_INDEX = 9
-_LONGEST_NULL = 64  # with blanks around it
 _CALL = 64
-"""Bytes that an open call counts, before anything of it goes out."""
+"""Bytes that an open call counts, beside its name and its arguments."""
 
 
-class ToolPiece(NamedTuple):
-    """What one delta adds to one tool call; `id` and `name` come with a call's first piece."""
+class _Entry(NamedTuple):
+    """One entry of a `tool_calls` list: `place` is its index, if any, `args` are spellings of its arguments."""
 
-    slot: int
-    id: str | None
-    name: str | None
-    args: str
-
-
-class WholeCall(NamedTuple):
-    """A tool call at the end of its message; `args` is None when the text is not a JSON object."""
-
-    slot: int
+    place: int | None
     id: str
     name: str
-    text: str
-    args: dict[str, Any] | None
-
-
-class _Slot:
-    """One call as far as it is known; `held` may still turn out to spell "null", which means no arguments."""
-
-    __slots__ = ("announced", "args", "extras", "held", "id", "index", "last", "name", "wire_id", "wire_index")
-
-    def __init__(self, index: int, call_id: str, wire_index: int | None, wire_id: str) -> None:
-        self.index = index
-        self.id = call_id
-        self.wire_index = wire_index
-        self.wire_id = wire_id
-        self.name = ""
-        self.args = bytearray()
-        self.held = ""
-        self.last = ""
-        self.announced = False
-        self.extras: dict[str, Any] = {}
-
-    def add_name(self, name: str) -> str:
-        """Take a name that may be blank, repeated, cumulative or a further part; return what it adds."""
-        if not name or name == self.name or (self.name and self.args):
-            return ""
-        added = name.removeprefix(self.name)
-        self.name += added
-        return added
-
-    def add_args(self, args: str) -> str:
-        """Take a piece of arguments; return what may go out now."""
-        if not self.args:
-            args = self.held + args
-            if len(args) <= _LONGEST_NULL and "null".startswith(args.strip()):
-                self.held = args
-                return ""
-            self.held = ""
-        self.write(args)
-        return args
-
-    def write(self, args: str) -> None:
-        """Keep a piece; a text in one piece takes less room than its pieces."""
-        if args:
-            self.last = args
-            self.args += args.encode()
+    args: tuple[str, ...]
+    kind: str
+    is_custom: bool
 
     @property
-    def text(self) -> str:
-        return self.args.decode()
-
-    def release(self) -> str:
-        """Return what was held back, unless it says that there are no arguments."""
-        rest, self.held = self.held, ""
-        return "" if rest.strip() in {"", "null"} else rest
-
-    def starts_anew(self, name: str, args: str) -> bool:
-        """Whether an entry that looks like this call is the next one: this one is whole, and it has a name again."""
-        if not name or not (args or name != self.name) or not self.last.rstrip().endswith("}"):
-            return False
-        return parse_arguments(self.text) is not None
-
-    def is_repeated(self, wire_id: str, name: str, args: str) -> bool:
-        """Whether an entry with the same id says all of this call once more, as some servers do at the end."""
-        return bool(wire_id) and wire_id == self.wire_id and name == self.name and args == self.text
-
-    def says_something(self) -> bool:
-        return bool(self.announced or self.name or self.args or self.extras)
+    def has_args(self) -> bool:
+        return bool(self.args[0].strip())
 
 
 class ToolCalls:
@@ -115,170 +57,233 @@ class ToolCalls:
 
     Args:
         seed: What tells this message from all others. Missing call ids are made from it, so that the same bytes give
-            the same ids whoever reads them; when it is empty they are random.
-        room: Where what is kept, and does not go out, is counted; by default without a limit.
+            the same ids to all styles; when it is empty they are random.
+        limit: Counts what is kept.
+        tool_names: The tools' own names, by the names that the request gave them.
     """
 
-    __slots__ = ("_announced", "_ids", "_newest", "_room", "_seed", "_slots", "_surrogates")
+    __slots__ = (
+        "_announced",
+        "_calls",
+        "_ids",
+        "_indexes",
+        "_limit",
+        "_newest",
+        "_seed",
+        "_server_calls",
+        "_server_places",
+        "_surrogates",
+        "_tool_names",
+    )
 
-    def __init__(self, seed: str = "", room: Room | None = None) -> None:
+    def __init__(
+        self, seed: str = "", limit: SizeLimit | None = None, tool_names: Mapping[str, str] | None = None
+    ) -> None:
         self._seed = seed
-        self._room = room or Room()
-        self._slots: list[_Slot] = []
+        self._limit = limit or SizeLimit()
+        self._tool_names = tool_names or {}
+        self._calls: list[PartialCall] = []
         self._ids: set[str] = set()
-        # By index; by id and index; by id and `...`, which stands for any index.
-        self._newest: dict[object, _Slot] = {}
-        self._announced: list[_Slot] = []
-        self._surrogates = Surrogates()
+        # By index, by id, and by both.
+        self._newest: dict[object, PartialCall] = {}
+        self._indexes: set[int | None] = set()
+        self._announced: list[PartialCall] = []
+        self._server_calls = Entries(self._limit, text_pieces=True)
+        self._server_places: set[object] = set()
+        self._surrogates = SurrogateJoiner()
 
-    def take(self, entries: list[Any]) -> list[ToolPiece]:
-        """Take the `tool_calls` list of a delta or of a whole message.
-
-        Args:
-            entries: The list as it came.
-
-        Returns:
-            The pieces that it adds.
-        """
+    def feed(self, entries: list[Any]) -> list[ToolPiece]:
+        """Take the `tool_calls` list of a delta or of a whole message; return the pieces that it adds."""
         several = len(entries) > 1
         pieces = []
         for position, entry in enumerate(entries):
             if isinstance(entry, dict):
-                piece = None if several else self._continued(entry)
-                piece = piece or self._take_entry(entry, position if several else None)
+                piece = None if several else self._feed_fast_path(entry)
+                piece = piece or self._feed_entry(entry, position if several else None)
                 if piece is not None:
                     pieces.append(piece)
         return pieces
 
-    def extras(self) -> dict[str, dict[str, Any]]:
-        """Return the keys of each call that OpenAI's format does not know (signatures), by call id."""
-        return {slot.id: slot.extras for slot in self._slots if slot.extras}
+    def end(self, *, cut_off: bool = False) -> list[ToolPiece]:
+        """Take the end of the message; return what was held back, and what keeps invalid calls from being completed.
 
-    def end(self) -> list[ToolPiece]:
-        """Take the end of the message.
-
-        Returns:
-            What was held back, and the calls of which nothing went out yet.
+        Args:
+            cut_off: The answer reached its length limit, so the last call may be half a call.
         """
+        calls = [call for call in self._calls if not call.is_repetition()]
         pieces = []
-        for slot in filter(_Slot.says_something, self._slots):
-            rest = slot.release() + self._surrogates.end(slot.index)
-            slot.write(rest)
-            if rest or not slot.announced:
-                pieces.append(self._piece(slot, slot.name, rest))
+        for call in calls:
+            call.finish(self._surrogates.end(call.slot), cut_off=cut_off and call is calls[-1])
+            if call.stands and (piece := self._piece(call, *call.release_all())) is not None:
+                pieces.append(piece)
         return pieces
-
-    def guards(self) -> list[ToolPiece]:
-        """Return a last piece for each call whose arguments are not a JSON object.
-
-        langchain-core completes cut-off JSON when it sums chunks. A character or two that cannot be completed keep
-        such a call among the invalid ones: half a call must never look like one that may be executed.
-        """
-        guards = [(slot, mismatch(slot.text)) for slot in self._announced]
-        return [self._piece(slot, "", guard) for slot, guard in guards if guard]
 
     def whole(self) -> Iterator[WholeCall]:
         """Yield each call as it stands at the end of the message, in the order in which they went out."""
-        for slot in self._announced:
-            yield WholeCall(slot.index, slot.id, slot.name, slot.text, parse_arguments(slot.text))
+        for call in self._announced:
+            yield call.whole(self._own_name(call.name))
 
-    def _continued(self, entry: dict[str, Any]) -> ToolPiece | None:
+    def facts(self) -> dict[str, Any]:
+        """Return what `additional_kwargs` keep of the calls beside their ids, names and arguments."""
+        calls = self._announced
+        facts = {
+            "tool_call_extras": {call.id: extras for call in calls if (extras := call.kept_extras())},
+            "tool_call_errors": {call.id: call.problem() for call in calls if call.error},
+            "server_tool_calls": self._server_calls.whole(),
+        }
+        return {key: value for key, value in facts.items() if value}
+
+    def _feed_fast_path(self, entry: dict[str, Any]) -> ToolPiece | None:
         """Take an entry that only brings more arguments of the newest call, as most entries of a stream do."""
-        if not self._slots or not _KNOWN.issuperset(entry) or entry.get("id"):
+        if not self._calls or not _KNOWN.issuperset(entry) or entry.get("id"):
             return None
-        slot = self._slots[-1]
+        call = self._calls[-1]
         function = entry.get("function")
-        if not slot.args or entry.get("index") != slot.wire_index or type(function) is not dict or len(function) != 1:
+        if not call.is_flowing or entry.get("index") != call.index or type(function) is not dict or len(function) != 1:
             return None
         args = function.get("arguments")
-        if type(args) is not str or not args or not self._surrogates.lets_pass(args):
+        if type(args) is not str or not args or not self._surrogates.lets_pass(args) or not call.append(args):
             return None
-        slot.write(args)
-        return ToolPiece(slot.index, None, None, args)
+        self._limit.add(len(args))
+        return ToolPiece(call.slot, None, None, args)
 
-    def _take_entry(self, entry: dict[str, Any], position: int | None) -> ToolPiece | None:
-        function = entry.get("function")
-        function = function if isinstance(function, dict) else {}
-        name = _text(function.get("name"))
-        args = arguments_text(function.get("arguments"))
-        slot = self._slot(entry, position, name, args)
-        if slot is None:
+    def _feed_entry(self, wire: dict[str, Any], position: int | None) -> ToolPiece | None:
+        entry = _read_entry(wire, position)
+        call = self._open_call(entry)
+        if self._is_server_call(wire, entry, call):
+            self._server_calls.add([wire])
+            self._server_places.update(filter(_is_place, (entry.place, entry.id)))
             return None
-        self._keep_extras(slot, entry, function)
-        added = slot.add_name(name)
-        args = slot.add_args(self._surrogates.join(slot.index, args))
-        return self._piece(slot, added, args) if args or added else None
+        if call is None or self._opens(entry, call):
+            call = self._open(entry, call)
+        elif entry.name and call.name and entry.name != call.name and not call.is_blank:
+            call.error = call.error or f'The name "{entry.name}" came before the arguments were complete.'
+        self._note_id(call, entry)
+        self._keep_extras(call, wire)
+        return self._add(call, entry)
 
-    def _piece(self, slot: _Slot, name: str, args: str) -> ToolPiece:
-        call_id = None if slot.announced else slot.id
-        if not slot.announced:
-            slot.announced = True
-            self._announced.append(slot)
-        return ToolPiece(slot.index, call_id, name or None, args)
+    def _add(self, call: PartialCall, entry: _Entry) -> ToolPiece | None:
+        args = entry.args
+        if not self._surrogates.lets_pass(args[0]):
+            args = (self._surrogates.join(call.slot, args[0]),)
+        self._limit.add(len(entry.name) + len(args[0]))
+        out = call.add(entry.name, args)
+        return None if out is None else self._piece(call, *out)
 
-    def _slot(self, entry: dict[str, Any], position: int | None, name: str, args: str) -> _Slot | None:
-        """Find the call that an entry belongs to, or open one; None when the entry only repeats a call."""
-        index = _wire_index(entry.get("index"), position)
-        wire_id = _text(entry.get("id"))
-        known = self._by_id(wire_id, index) if wire_id else self._by_index(index)
-        if known is None:
-            return self._open(index, wire_id)
-        if not known.starts_anew(name, args):
-            if wire_id and not known.wire_id:
-                known.wire_id = wire_id
-                self._note_id(known)
-            return known
-        return None if known.is_repeated(wire_id, name, args) else self._open(index, wire_id)
+    def _piece(self, call: PartialCall, name: str, args: str) -> ToolPiece | None:
+        if call.is_announced:
+            return ToolPiece(call.slot, None, name or None, args) if name or args else None
+        call.is_announced = True
+        self._announced.append(call)
+        return ToolPiece(call.slot, call.id, self._own_name(name) or None, args)
 
-    def _open(self, index: int | None, wire_id: str) -> _Slot:
-        self._room.take(_CALL)
-        call_id = wire_id if wire_id and wire_id not in self._ids else self._made_id()
-        slot = _Slot(len(self._slots), call_id, index, wire_id)
-        self._slots.append(slot)
+    def _own_name(self, name: str) -> str:
+        return self._tool_names.get(name, name)
+
+    def _is_server_call(self, wire: dict[str, Any], entry: _Entry, call: PartialCall | None) -> bool:
+        """Decide by point 1 of the rule, and keep an entry that says nothing of a call where there is none."""
+        if not entry.kind:
+            return True
+        if entry.name or entry.has_args:
+            return False
+        if not self._server_places.isdisjoint((entry.place, entry.id)):
+            return True
+        return call is None and not entry.id and not _KNOWN.issuperset(wire)
+
+    def _open_call(self, entry: _Entry) -> PartialCall | None:
+        """Find the call that an entry continues, should it open none."""
+        keys: list[object] = [(entry.id, entry.place)] if entry.id else []
+        keys += [] if entry.place is None else [entry.place]
+        found = (self._newest.get(key) for key in (*keys, entry.id))
+        return next((call for call in found if call is not None), self._calls[-1] if self._calls else None)
+
+    def _opens(self, entry: _Entry, call: PartialCall) -> bool:
+        """Decide by points 2 and 3 of the rule whether an entry opens a call beside the open one."""
+        new_id = bool(entry.id) and entry.id not in self._newest
+        new_index = entry.place is not None and entry.place not in self._indexes
+        if not entry.name or not call.name:
+            return new_id and new_index and (bool(entry.name) or call.is_complete)
+        another = entry.name != call.name
+        if new_index or (new_id and another):
+            return not (call.is_blank and not new_id and not another)
+        if new_id or another:
+            return call.is_complete
+        return entry.has_args and call.is_complete and not call.is_placeholder
+
+    def _open(self, entry: _Entry, beside: PartialCall | None) -> PartialCall:
+        self._limit.add(_CALL)
+        call_id = entry.id if entry.id and entry.id not in self._ids else self._made_id()
+        call = PartialCall(len(self._calls), call_id, entry.place, kind=entry.kind, is_custom=entry.is_custom)
+        if beside is not None and beside.name == entry.name:
+            if entry.id not in self._newest and entry.place in self._indexes:
+                # A new id with the same name and nothing else may pad a call that is complete.
+                call.may_be_padding = True
+            if entry.id in self._newest or (not entry.id and entry.place in self._indexes):
+                call.twin = self._newest.get(entry.id, beside)
+        self._calls.append(call)
         self._ids.add(call_id)
-        self._newest[index] = slot
-        if wire_id:
-            self._note_id(slot)
-        return slot
+        self._newest[entry.place] = call
+        self._indexes.add(entry.place)
+        return call
 
-    def _note_id(self, slot: _Slot) -> None:
+    def _note_id(self, call: PartialCall, entry: _Entry) -> None:
         """Let a call be found by the wire's id; a newer one with the same id stays before it."""
-        for key in ((slot.wire_id, slot.wire_index), (slot.wire_id, ...)):
+        if not entry.id:
+            return
+        if not call.wire_id:
+            call.wire_id = entry.id
+            if not call.is_announced and entry.id not in self._ids:
+                call.id = entry.id
+                self._ids.add(entry.id)
+        for key in ((entry.id, call.index), entry.id):
             known = self._newest.get(key)
-            if known is None or known.index < slot.index:
-                self._newest[key] = slot
+            if known is None or known.slot < call.slot:
+                self._newest[key] = call
 
     def _made_id(self) -> str:
         if not self._seed:
             return f"call_{uuid.uuid4().hex}"
-        return f"call_{uuid.uuid5(uuid.NAMESPACE_OID, f'{self._seed}:{len(self._slots)}').hex}"
+        return f"call_{uuid.uuid5(uuid.NAMESPACE_OID, f'{self._seed}:{len(self._calls)}').hex}"
 
-    def _by_id(self, wire_id: str, index: int | None) -> _Slot | None:
-        """Newest call with this id at this index; else the one at this index that has no id yet."""
-        places = (...,) if index is None else (index, None)
-        found = [slot for place in places if (slot := self._newest.get((wire_id, place))) is not None]
-        if found:
-            return max(found, key=_place)
-        nameless = self._by_index(index)
-        return nameless if nameless is not None and not nameless.wire_id else None
-
-    def _by_index(self, index: int | None) -> _Slot | None:
-        """Newest call at this index; without an index, the newest call."""
-        if index is None:
-            return self._slots[-1] if self._slots else None
-        return self._newest.get(index)
-
-    def _keep_extras(self, slot: _Slot, entry: dict[str, Any], function: dict[str, Any]) -> None:
-        for key, value in entry.items():
-            if key not in _KNOWN and value is not None:
-                self._room.keep(slot.extras, key, value)
-        for key, value in function.items():
-            if key not in _KNOWN_FUNCTION and value is not None:
-                self._room.keep(slot.extras.setdefault("function", {}), key, value)
+    def _keep_extras(self, call: PartialCall, wire: dict[str, Any]) -> None:
+        extras = {key: value for key, value in wire.items() if key not in _KNOWN and value is not None}
+        inner = _inner(wire)
+        if inner and (unknown := {k: v for k, v in inner.items() if k not in _KNOWN_INNER and v is not None}):
+            extras["custom" if call.is_custom else FUNCTION] = unknown
+        if extras:
+            call.extras = call.extras or Facts(self._limit, text_pieces=True)
+            call.extras.update(extras)
 
 
-def _place(slot: _Slot) -> int:
-    return slot.index
+def _read_entry(wire: dict[str, Any], position: int | None) -> _Entry:
+    """Read an entry whose index may be missing or a string; its place in a list of several stands in for it."""
+    inner, kind = _inner(wire), _text(wire.get("type"))
+    is_custom = isinstance(wire.get("custom"), dict)
+    is_function = FUNCTION in kind.lower() or (not kind and not is_custom)
+    if is_custom:
+        kind = kind or "custom"
+    elif is_function:
+        kind = kind or FUNCTION
+    else:
+        kind = ""
+    args = inner.get("input") if is_custom else inner.get("arguments")
+    return _Entry(
+        _wire_index(wire.get("index"), position),
+        _text(wire.get("id")),
+        _text(inner.get("name")),
+        spellings(args),
+        kind,
+        is_custom,
+    )
+
+
+def _inner(wire: dict[str, Any]) -> dict[str, Any]:
+    inner = next((value for key in ("custom", FUNCTION) if isinstance(value := wire.get(key), dict)), None)
+    return inner or {}
+
+
+def _is_place(value: object) -> bool:
+    return value is not None and value != ""
 
 
 def _text(value: object) -> str:
@@ -286,7 +291,6 @@ def _text(value: object) -> str:
 
 
 def _wire_index(value: object, position: int | None) -> int | None:
-    """Read an index that may be missing or a string; the place in a list of several calls stands in for it."""
     if isinstance(value, int):
         return value
     if isinstance(value, str) and value.isdecimal() and len(value) <= _LONGEST_INDEX:

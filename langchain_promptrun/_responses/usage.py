@@ -1,7 +1,6 @@
-"""What an answer cost: the wire's `usage` object -> LangChain's `UsageMetadata`, and the price.
+"""Convert the wire's `usage` to LangChain's `UsageMetadata`, and find the cost.
 
-The names are OpenAI's (Chat Completions reference, "usage"); the other spellings are those that vendors behind
-gateways are known to use. A number that is not there is not invented. Pure.
+Names are OpenAI's (Chat Completions reference, "usage") and those that vendors are known to use instead.
 """
 
 from __future__ import annotations
@@ -11,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _INPUT = ("prompt_tokens", "input_tokens")
 _OUTPUT = ("completion_tokens", "output_tokens")
-_TOTALS = frozenset({*_INPUT, *_OUTPUT, "total_tokens"})
+_TOTAL = ("total_tokens",)
+_TOTALS = frozenset({*_INPUT, *_OUTPUT, *_TOTAL})
 _INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details")
 _OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details")
 
@@ -28,54 +28,89 @@ _CACHE_CREATION = (
     "cache_creation_input_tokens",
     "cache_write_input_tokens",
 )
+# Anthropic's counts, which are not part of its `input_tokens` (Messages API reference, "usage").
+_BESIDE_INPUT = ("cache_read_input_tokens", "cache_creation_input_tokens")
 _REASONING = ("reasoning_tokens", "thinking_tokens")
 # Every count that is not larger is one, whatever its type makes of it.
 _USUAL = 1 << 53
 
+# Perplexity has an object with a total, DeepInfra an estimate.
+_COSTS = ("cost", "total_cost", "cost_usd", "estimated_cost", "response_cost")
+_COST_TOTALS = ("total_cost", "total", "amount", "usd")
+# xAI's REST reference, "cost_in_usd_ticks".
+_TICKS, _TICKS_PER_USD = "cost_in_usd_ticks", 10_000_000_000
 
-def usage_metadata(usage: object) -> UsageMetadata | None:
-    """Read the token counts of a wire `usage` object.
 
-    Args:
-        usage: The object as it came.
-
-    Returns:
-        The counts in LangChain's names, or None when the object holds no count at all.
-    """
-    if not isinstance(usage, dict):
-        return None
-    tokens_in, tokens_out = _first(usage, _INPUT), _first(usage, _OUTPUT)
-    total = _first(usage, ("total_tokens",))
+def usage_metadata(usage: dict[str, Any]) -> UsageMetadata | None:
+    """Return the token counts of a wire `usage` object in LangChain's names; None where it holds none at all."""
+    tokens_in, tokens_out, total = (_first(usage, names) for names in (_INPUT, _OUTPUT, _TOTAL))
     if tokens_in is None and tokens_out is None and total is None:
         return None
+    counted_in, counted_out = tokens_in or 0, tokens_out or 0
+    details_in, details_out = InputTokenDetails(), OutputTokenDetails()
+    if not _TOTALS.issuperset(usage):
+        details_in, details_out = _input_details(usage), _output_details(usage)
+        counted_in += _uncounted_cache(usage, counted_in, counted_out, total)
+        # xAI counts the reasoning beside the output, and in the total.
+        reasoning = details_out.get("reasoning", 0)
+        counted_out += reasoning if total == counted_in + counted_out + reasoning else 0
     metadata = UsageMetadata(
-        input_tokens=tokens_in or 0,
-        output_tokens=tokens_out or 0,
-        total_tokens=(tokens_in or 0) + (tokens_out or 0) if total is None else total,
+        input_tokens=counted_in,
+        output_tokens=counted_out,
+        total_tokens=counted_in + counted_out if total is None else total,
     )
-    if _TOTALS.issuperset(usage):
-        return metadata
-    if details := _input_details(usage):
-        metadata["input_token_details"] = details
-    if details_out := _output_details(usage):
+    if total is not None and counted_in > (tokens_in or 0):
+        metadata["total_tokens"] = max(total, counted_in + counted_out)
+    if details_in:
+        metadata["input_token_details"] = details_in
+    if details_out:
         metadata["output_token_details"] = details_out
     return metadata
 
 
-def cost(usage: object, headers: Mapping[str, str]) -> float | None:
-    """Find the price of an answer, in the gateway's currency (US dollars where it is known).
+def has_counts(usage: dict[str, Any]) -> bool:
+    """Return whether a usage object holds a number that is not zero, however deep."""
+    return any(has_counts(value) if isinstance(value, dict) else _number(value) for value in usage.values())
+
+
+def find_cost(usage: dict[str, Any], places: Iterable[dict[str, Any]], headers: Mapping[str, str]) -> float | None:
+    """Find the cost of an answer, in the gateway's currency (US dollars where it is known).
 
     Args:
-        usage: The wire's `usage` object; its `cost` comes first.
-        headers: The answer's headers, names in lower case; one that is called `cost` or ends in `-cost` comes second.
-
-    Returns:
-        The price, or None when the gateway does not tell.
+        usage: The wire's `usage` object, which comes first.
+        places: What else may hold the cost: the document, the choice, the message.
+        headers: The answer's headers, names in lower case; one that is called `cost` or ends in `-cost` comes last.
     """
-    if isinstance(usage, dict) and (price := _number(usage.get("cost"))) is not None:
-        return price
-    prices = (_number(value) for name, value in headers.items() if name == "cost" or name.endswith("-cost"))
-    return next((price for price in prices if price is not None), None)
+    costs = (cost for place in (usage, *places) for cost in _costs_in(place))
+    priced = (value for name, value in headers.items() if name == "cost" or name.endswith("-cost"))
+    found = (number for value in (*costs, *priced) if (number := _number(value)) is not None)
+    return next(found, None)
+
+
+def _costs_in(place: dict[str, Any]) -> Iterator[Any]:
+    for name in _COSTS:
+        value = place.get(name)
+        if isinstance(value, dict):
+            yield from (value.get(total) for total in _COST_TOTALS)
+        else:
+            yield value
+    if (ticks := _number(place.get(_TICKS))) is not None:
+        yield ticks / _TICKS_PER_USD
+    # Vercel's AI Gateway.
+    metadata = place.get("provider_metadata")
+    gateway = metadata.get("gateway") if isinstance(metadata, dict) else None
+    if isinstance(gateway, dict):
+        yield gateway.get("cost")
+
+
+def _uncounted_cache(usage: dict[str, Any], tokens_in: int, tokens_out: int, total: int | None) -> int:
+    """Return the cached tokens that the input does not count: the total tells, else the spelling."""
+    cached = sum(_first(usage, (name,)) or 0 for name in _BESIDE_INPUT)
+    if cached > tokens_in:
+        return cached
+    if total is not None and total in {tokens_in + tokens_out, tokens_in + tokens_out + cached}:
+        return total - tokens_in - tokens_out
+    return 0 if "prompt_tokens" in usage else cached
 
 
 def _input_details(usage: dict[str, Any]) -> InputTokenDetails:
@@ -101,10 +136,7 @@ def _output_details(usage: dict[str, Any]) -> OutputTokenDetails:
 
 
 def _nested(usage: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    for name in names:
-        if isinstance(value := usage.get(name), dict):
-            return value
-    return {}
+    return next((value for name in names if isinstance(value := usage.get(name), dict)), {})
 
 
 def _first_of_two(
@@ -125,7 +157,7 @@ def _first(counts: dict[str, Any], names: Iterable[str]) -> int | None:
 
 
 def _number(value: object) -> float | None:
-    """Take a finite number that is not negative, also written as a string, and leave everything else."""
+    """Read a finite number that is not negative, also written as a string."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

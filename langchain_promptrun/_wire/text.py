@@ -44,7 +44,7 @@ def _cleaned(value: Any) -> Any:
     return value
 
 
-class Surrogates:
+class SurrogateJoiner:
     """Joins characters that a server cut in two at the border of two deltas, each written as a JSON escape."""
 
     __slots__ = ("_held",)

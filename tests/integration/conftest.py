@@ -51,7 +51,8 @@ class Talk:
         blocks = message.content_blocks
         metadata = {key: value for key, value in message.response_metadata.items() if key != "output_version"}
         return {
-            "text": message.text,
+            "text": "".join(block["text"] for block in blocks if block["type"] == "text"),
+            "refusal": "".join(block["refusal"] for block in blocks if block["type"] == "refusal"),
             "reasoning": "".join(block.get("reasoning", "") for block in blocks if block["type"] == "reasoning"),
             "tool_calls": [(call["name"], call["args"], call["id"]) for call in message.tool_calls],
             "invalid_tool_calls": [(call["name"], call["args"], call["id"]) for call in message.invalid_tool_calls],

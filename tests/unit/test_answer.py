@@ -9,8 +9,7 @@ from typing import ClassVar
 import pytest
 
 from langchain_promptrun._responses.choice import Choice
-from langchain_promptrun._responses.metadata import Envelope
-from langchain_promptrun._responses.results import ChunkReader
+from langchain_promptrun._responses.chunks import ChunkParser
 
 from .wire import agreed, answer, by_chunks, call, document, read, sse, stream
 
@@ -87,16 +86,17 @@ class TestRefusals:
             stream({"refusal": "I'm "}, {"refusal": "sorry."}),
         ):
             facts = agreed(body)
-            assert (facts["text"], facts["extras"]) == ("I'm sorry.", {"refusal": "I'm sorry."})
+            assert facts["text"] == ""
+            assert facts["extras"] == {"refusal": "I'm sorry."}
 
     def test_in_many_pieces_take_time_by_their_number(self):
         """Joining them anew at each piece would take minutes."""
         choice, piece = Choice(), {"refusal": "no, " * 100}
         began = time.process_time()
         for _ in range(100_000):
-            choice.take_delta(piece)
+            choice.feed_delta(piece)
         assert time.process_time() - began < 8
-        assert choice.end(Envelope({})).additional_kwargs["refusal"] == "no, " * 10_000_000
+        assert choice.end().additional_kwargs["refusal"] == "no, " * 10_000_000
 
     @pytest.mark.parametrize("nothing", [None, "", [], {}])
     def test_that_say_nothing_are_none(self, nothing):
@@ -216,10 +216,10 @@ class TestUnknownKeys:
     def test_in_several_deltas_are_put_together(self):
         deltas = [
             {"a": [1], "b": {"x": 1}, "c": "1"},
-            {"a": [2], "b": {"y": 2}, "c": "2"},
+            {"a": [2], "b": {"y": 2}, "c": "12"},
             {"a": None, "b": {}, "c": ""},
         ]
-        assert agreed(stream(*deltas))["extras"] == {"a": [1, 2], "b": {"x": 1, "y": 2}, "c": "2"}
+        assert agreed(stream(*deltas))["extras"] == {"a": [1, 2], "b": {"x": 1, "y": 2}, "c": "12"}
 
     def test_whose_type_changes_are_the_last_value(self):
         assert agreed(stream({"a": [1], "b": {"x": 1}}, {"a": 2, "b": [3]}))["extras"] == {"a": 2, "b": [3]}
@@ -254,7 +254,7 @@ class TestFinishReason:
         assert "finish_reason" not in agreed(body)["metadata"]
 
     def test_that_is_no_text_is_told_as_text(self):
-        assert agreed(answer({"content": "x"}, {"type": "stop"}))["metadata"]["finish_reason"] == "{'type': 'stop'}"
+        assert agreed(answer({"content": "x"}, {"type": "stop"}))["metadata"]["finish_reason"] == "stop"
 
 
 def token(text):
@@ -283,14 +283,14 @@ class TestLogprobs:
 
     def test_ride_on_the_chunk_of_their_text(self):
         body = sse(*self.documents("a", "b", ""), document({}, "stop"))
-        chunks = [item.message for item in read(ChunkReader, body)]
+        chunks = [item.message for item in read(ChunkParser, body)]
         told = [(chunk.content, chunk.response_metadata["logprobs"]["content"]) for chunk in chunks[:-1]]
         assert told == [("a", [token("a")]), ("b", [token("b")]), ("", [token("?")])]
 
     def test_do_not_depend_on_the_packets(self):
         body = sse(*self.documents("a", "", "b"), document({}, "stop"))
-        whole = [item.message for item in read(ChunkReader, body)]
-        assert whole == [item.message for item in read(ChunkReader, body, cuts=range(1, len(body)))]
+        whole = [item.message for item in read(ChunkParser, body)]
+        assert whole == [item.message for item in read(ChunkParser, body, cuts=range(1, len(body)))]
 
     @pytest.mark.parametrize("nothing", [None, {}, [], "x", 5, {"content": None}, {"content": []}, {"content": 5}])
     def test_that_say_nothing_are_left_out(self, nothing):
@@ -333,7 +333,7 @@ class TestMessages:
 class TestPartialText:
     def test_is_what_came_so_far(self):
         choice = Choice()
-        choice.take({"delta": {"content": "a", "reasoning": "no"}})
+        choice.feed({"delta": {"content": "a", "reasoning": "no"}})
         choice.note_text("b")
         assert choice.partial == "ab"
 
@@ -364,11 +364,20 @@ def test_everything_at_once_agrees():
         [("2", "g")],
     )
     assert facts["extras"].keys() == {
-        *("reasoning_content", "reasoning_details", "annotations", "images", "tool_call_extras", "audio", "channel")
+        *(
+            "reasoning_content",
+            "reasoning_details",
+            "annotations",
+            "images",
+            "tool_call_extras",
+            "tool_call_errors",
+            "audio",
+            "channel",
+        )
     }
 
 
 def test_a_chunk_is_what_langchain_core_expects_of_one():
-    [chunk] = [item for item in read(ChunkReader, stream({"content": "x"})) if item.message.content]
+    [chunk] = [item for item in read(ChunkParser, stream({"content": "x"})) if item.message.content]
     assert chunk.text == "x"
     assert by_chunks(stream({"content": "x"})).chunk_position == "last"

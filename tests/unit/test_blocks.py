@@ -8,9 +8,10 @@ import pytest
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
 
+from langchain_promptrun._responses.chunks import ChunkParser
 from langchain_promptrun._responses.content_blocks import audio, citations, content_blocks, images
-from langchain_promptrun._responses.events import EventReader
-from langchain_promptrun._responses.results import ChunkReader, ResultReader
+from langchain_promptrun._responses.events import EventParser
+from langchain_promptrun._responses.results import ResultParser
 
 from .wire import answer, call, read, stream, summed
 
@@ -40,13 +41,13 @@ class Replay(BaseChatModel):
         return "replay"
 
     def _generate(self, messages, stop=None, run_manager=None, **kwargs: Any):
-        return read(ResultReader, self.body)[0]
+        return read(ResultParser, self.body)[0]
 
     def _stream(self, messages, stop=None, run_manager=None, **kwargs: Any):
-        yield from read(ChunkReader, self.body)
+        yield from read(ChunkParser, self.body)
 
     def _stream_chat_model_events(self, messages, stop=None, run_manager=None, **kwargs: Any):
-        yield from read(EventReader, self.body)
+        yield from read(EventParser, self.body)
 
 
 EVERYTHING = [
@@ -145,14 +146,15 @@ def test_a_message_that_was_stored_shows_the_same_blocks():
 
 class TestChunks:
     def test_show_what_they_bring(self):
-        calls = [call("{}", call_id="1", name="f")], [call("{}", index=1, call_id="2", name="g")]
+        args = '{"a": 1}'
+        calls = [call(args, call_id="1", name="f")], [call(args, index=1, call_id="2", name="g")]
         deltas = [{"reasoning": "r"}, {"content": "ab"}, *({"tool_calls": entries} for entries in calls)]
-        items = read(ChunkReader, stream(*deltas))
+        items = read(ChunkParser, stream(*deltas))
         assert [item.message.content_blocks for item in items] == [
             [{"type": "reasoning", "reasoning": "r"}],
             [{"type": "text", "text": "ab"}],
-            [{"type": "tool_call_chunk", "id": "1", "name": "f", "args": "{}", "index": "lc_tc_0"}],
-            [{"type": "tool_call_chunk", "id": "2", "name": "g", "args": "{}", "index": "lc_tc_1"}],
+            [{"type": "tool_call_chunk", "id": "1", "name": "f", "args": args, "index": "lc_tc_0"}],
+            [{"type": "tool_call_chunk", "id": "2", "name": "g", "args": args, "index": "lc_tc_1"}],
             [],
         ]
 
@@ -163,7 +165,7 @@ class TestChunks:
         assert len(set(indexes.values())) == len(indexes)
 
     def test_that_are_summed_halfway_show_calls_as_far_as_they_are(self):
-        items = read(ChunkReader, stream(EVERYTHING[0], EVERYTHING[4]))
+        items = read(ChunkParser, stream(EVERYTHING[0], EVERYTHING[4]))
         reasoning, piece = summed(items[:2]).content_blocks
         assert reasoning == {"type": "reasoning", "reasoning": "Let me "}
         assert (piece["type"], piece["args"]) == ("tool_call_chunk", '{"a"')
@@ -201,19 +203,21 @@ class TestOfAMessage:
 
 class TestCitations:
     def test_of_a_url_become_langchains(self):
-        assert citations([CITED]) == [CITATION]
+        assert citations({"annotations": [CITED]}, {}) == [CITATION]
 
     def test_leave_out_what_is_not_known(self):
         cited = {"url": "u", "title": None, "color": "red"}
-        assert citations([{"type": "url_citation", "url_citation": cited}]) == [{"type": "citation", "url": "u"}]
+        assert citations({"annotations": [{"type": "url_citation", "url_citation": cited}]}, {}) == [
+            {"type": "citation", "url": "u"}
+        ]
 
     @pytest.mark.parametrize("entry", [{"type": "file_citation", "file_id": "f"}, {"type": "url_citation"}, {}])
     def test_of_other_kinds_are_kept(self, entry):
-        assert citations([entry]) == [{"type": "non_standard_annotation", "value": entry}]
+        assert citations({"annotations": [entry]}, {}) == [{"type": "non_standard_annotation", "value": entry}]
 
     @pytest.mark.parametrize("nothing", [None, [], {}, "x", [None, 5]])
     def test_that_are_none_are_none(self, nothing):
-        assert citations(nothing) == []
+        assert citations({"annotations": nothing}, {}) == []
 
 
 class TestImages:

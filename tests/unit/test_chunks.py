@@ -1,4 +1,4 @@
-"""Chunks restored from patterns: no different from those that langchain-core's constructors make."""
+"""Chunks are no different from those that langchain-core's constructors make."""
 
 from __future__ import annotations
 
@@ -11,62 +11,61 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 
-from langchain_promptrun._responses.choice import LOGPROBS, REASONING, TEXT, TOOL
-from langchain_promptrun._responses.chunks import chunks_of, text_chunk
-from langchain_promptrun._responses.tool_calls import ToolPiece
+from .wire import ChunkParser, call, document, read, sse, stream
 
 LONG = "0123456789" * 1000
-LOGPROBS_OF_ONE = {"content": [{"token": "a", "logprob": -0.1}]}
+LOGPROBS = {"content": [{"token": "a", "logprob": -0.1}]}
+TOOL = {"response_metadata": {"model_provider": "promptrun"}}
+
+
+def chunks_of(*deltas, **choice):
+    """The chunks of deltas, without the last one, which tells the facts."""
+    body = stream(*deltas)
+    if choice:
+        body = sse(*[document(choices=[{"index": 0, "delta": delta, **choice}]) for delta in deltas])
+    return read(ChunkParser, body)[:-1]
 
 
 def constructed(text="", **fields):
     return ChatGenerationChunk(message=AIMessageChunk(content=text, **fields))
 
 
-def constructed_tool(piece):
-    call = {"type": "tool_call_chunk", "name": piece.name, "args": piece.args, "id": piece.id, "index": piece.slot}
-    return constructed(tool_call_chunks=[call], response_metadata={"model_provider": "promptrun"})
-
-
 def assert_same(restored, made):
+    """Restoring a model from pydantic's state was checked on pydantic 2.7, 2.12 and 2.13."""
     assert restored == made
     assert repr(restored) == repr(made)
     assert restored.text == made.text
     assert restored.model_dump() == made.model_dump()
     assert vars(restored.message) == vars(made.message)
     assert list(vars(restored.message)) == list(vars(made.message))
+    assert restored.message.model_fields_set <= made.message.model_fields_set | {"invalid_tool_calls"}
 
 
-@given(st.text())
-def test_text_is_as_constructed(text):
-    assert_same(text_chunk(text), constructed(text))
-    assert chunks_of(TEXT, text) == [text_chunk(text)]
-
-
-@given(st.text())
-def test_reasoning_is_as_constructed(text):
-    [chunk] = chunks_of(REASONING, text)
+@given(st.text(st.characters(codec="utf-8"), min_size=1))
+def test_chunk_of_text_or_reasoning_is_as_constructed(text):
+    [chunk] = chunks_of({"content": text})
+    assert_same(chunk, constructed(text))
+    [chunk] = chunks_of({"reasoning": text})
     assert_same(chunk, constructed(additional_kwargs={"reasoning_content": text}))
 
 
-def test_log_probabilities_are_as_constructed():
-    [chunk] = chunks_of(LOGPROBS, LOGPROBS_OF_ONE)
-    assert_same(chunk, constructed(response_metadata={"logprobs": LOGPROBS_OF_ONE}))
+def test_chunk_of_log_probabilities_is_as_constructed():
+    [chunk] = chunks_of({"role": "assistant"}, logprobs=LOGPROBS)
+    assert_same(chunk, constructed(response_metadata={"logprobs": LOGPROBS}))
 
 
-@given(
-    args=st.text(alphabet='{}[]":,\\ \t\nan01é') | st.text(),
-    name=st.none() | st.just("f"),
-    call_id=st.none() | st.just("call_1"),
-)
-def test_piece_of_a_tool_call_is_as_constructed(args, name, call_id):
-    piece = ToolPiece(1, call_id, name, args)
-    [chunk] = chunks_of(TOOL, piece)
-    assert_same(chunk, constructed_tool(piece))
+@given(st.lists(st.text(alphabet='{}[]":,\\ \t\nan01é', min_size=1), min_size=2))
+def test_chunk_of_a_tool_call_is_as_constructed(pieces):
+    deltas = [{"tool_calls": [call(pieces[0], call_id="a", name="f")]}]
+    deltas += [{"tool_calls": [call(piece)]} for piece in pieces[1:]]
+    chunks = chunks_of(*deltas)
+    for chunk in chunks:
+        assert_same(chunk, constructed(tool_call_chunks=chunk.message.tool_call_chunks, **TOOL))
+    assert chunks[0].message.tool_call_chunks[0]["id"] == "a"
 
 
-def test_no_two_chunks_share_what_can_be_changed():
-    one, other = text_chunk("a"), text_chunk("b")
+def test_chunks_share_nothing_that_can_be_changed():
+    one, other = chunks_of({"content": "a"}, {"content": "b"})
     message = one.message
     message.additional_kwargs["x"] = message.response_metadata["x"] = 1
     for names in (message.tool_calls, message.invalid_tool_calls, message.tool_call_chunks):
@@ -75,14 +74,14 @@ def test_no_two_chunks_share_what_can_be_changed():
     message.unheard_of = True
     one.generation_info = {"x": 1}
     assert_same(other, constructed("b"))
-    assert_same(text_chunk("c"), constructed("c"))
+    assert_same(chunks_of({"content": "c"})[0], constructed("c"))
     assert other.message.model_fields_set == {"content"}
     assert not other.message.model_extra
 
 
-@pytest.mark.parametrize("kind", [TEXT, REASONING])
-def test_chunk_can_be_changed_copied_pickled_and_summed(kind):
-    [chunk] = chunks_of(kind, "a")
+@pytest.mark.parametrize("delta", [{"content": "a"}, {"reasoning": "a"}])
+def test_chunk_can_be_changed_copied_pickled_and_summed(delta):
+    [chunk] = chunks_of(delta)
     chunk.message.id = "run-1"
     assert_same(pickle.loads(pickle.dumps(chunk)), chunk)
     assert_same(chunk.model_copy(deep=True), chunk)
@@ -90,28 +89,20 @@ def test_chunk_can_be_changed_copied_pickled_and_summed(kind):
     assert (chunk + chunk).message.id == "run-1"
 
 
-def test_long_piece_from_the_middle_is_one_chunk():
-    piece = ToolPiece(0, None, None, LONG)
-    assert chunks_of(TOOL, piece)[0].message.tool_call_chunks[0]["args"] == LONG
+@pytest.mark.parametrize("args", [json.dumps({"x": LONG}), '{"x": "' + LONG])
+def test_long_tool_call_in_its_first_piece_is_one_chunk(args):
+    assert chunks_of({"tool_calls": [call(args, call_id="a", name="f")]})[0].message.tool_calls[0]["args"] == {
+        "x": LONG
+    }
 
 
-@pytest.mark.parametrize("call_id", ["call_1", None])
-def test_long_whole_object_is_one_chunk(call_id):
-    args = json.dumps({"x": LONG})
-    [chunk] = chunks_of(TOOL, ToolPiece(0, call_id, "f", args))
-    assert chunk.message.tool_calls[0]["args"] == {"x": LONG}
-
-
-def test_long_piece_from_the_middle_that_begins_like_an_object_is_cut():
-    """langchain-core takes time by the square of its length to find that it is none."""
-    args = '{"x": 1}, ' * 1000
-    chunks = chunks_of(TOOL, ToolPiece(3, None, None, args))
+def test_long_piece_of_a_tool_call_that_begins_like_an_object_is_cut():
+    """langchain-core up to 1.7 takes time by the square of its length to find that it is none."""
+    inside = '{"x": 1}, ' * 1000
+    deltas = [call('{"a": [', call_id="a", name="f"), call(inside), call(LONG)]
+    chunks = chunks_of(*({"tool_calls": [entry]} for entry in deltas))[1:]
     pieces = [piece for chunk in chunks for piece in chunk.message.tool_call_chunks]
-    assert "".join(piece["args"] for piece in pieces) == args
-    assert max(len(piece["args"]) for piece in pieces) == 1024
-    assert {(piece["index"], piece["id"], piece["name"]) for piece in pieces} == {(3, None, None)}
-
-
-def test_long_first_piece_is_one_chunk():
-    [chunk] = chunks_of(TOOL, ToolPiece(0, "call_1", "f", '{"x": "' + LONG))
-    assert chunk.message.tool_calls[0]["args"] == {"x": LONG}
+    assert "".join(piece["args"] for piece in pieces).startswith(inside + LONG)
+    assert [len(piece["args"]) for piece in pieces][:9] == [1024] * 9
+    assert LONG in [piece["args"] for piece in pieces]
+    assert {(piece["index"], piece["id"], piece["name"]) for piece in pieces} == {(0, None, None)}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from langchain_promptrun._responses.metadata import Envelope
-from langchain_promptrun._responses.results import ChunkReader
+from langchain_promptrun._responses.chunks import ChunkParser
 
 from .wire import agreed, answer, by_chunks, document, read, sse, stream
 
@@ -31,7 +30,10 @@ def test_facts_that_every_document_repeats_are_told_once():
 
 def test_only_the_last_chunk_tells_facts():
     """The provider's name may be on every chunk: langchain-core merges equal ones."""
-    items = read(ChunkReader, stream({"content": "a"}, {"tool_calls": [{"function": {"name": "f"}}]}, **FACTS))
+    items = read(
+        ChunkParser,
+        stream({"content": "a"}, {"tool_calls": [{"function": {"name": "f", "arguments": '{"a": 1}'}}]}, **FACTS),
+    )
     told = [set(item.message.response_metadata) - {"model_provider"} for item in items]
     assert [bool(keys) for keys in told] == [False, False, True]
     assert [item.message.chunk_position for item in items] == [None, None, "last"]
@@ -61,7 +63,11 @@ def test_prices_that_grow_do_not_break_the_sum():
 def test_missing_facts_are_no_error_and_not_invented():
     """Promptrun's page shows no finish reason and no usage; its SDK's finish event has neither index nor delta."""
     whole = agreed(b'{"choices": [{"message": {"content": "x"}}]}')
-    assert (whole["text"], whole["metadata"], whole["usage"]) == ("x", {"model_provider": "promptrun"}, None)
+    assert (whole["text"], whole["metadata"], whole["usage"]) == (
+        "x",
+        {"model_name": "vendor/name", "model_provider": "promptrun"},
+        None,
+    )
     streamed = agreed(
         b'id: 1\ndata: {"id":"chatcmpl-123","choices":[{"delta":{"content":"x"}}]}\n\n'
         b'id: 2\ndata: {"id":"chatcmpl-123","choices":[{"finish_reason":"stop"}],'
@@ -142,7 +148,7 @@ class TestUsage:
         assert facts["metadata"]["token_usage"] == USAGE
 
     def test_is_on_one_chunk_only(self, documents):
-        counted = [item.message.usage_metadata for item in read(ChunkReader, sse(*documents))]
+        counted = [item.message.usage_metadata for item in read(ChunkParser, sse(*documents))]
         assert [counts for counts in counted if counts] == [COUNTS]
 
 
@@ -183,7 +189,7 @@ def test_headers_are_told_once_when_asked_for_and_without_secrets():
     facts = agreed(body, headers=HEADERS | SECRET, include_headers=True)
     assert facts["metadata"]["headers"] == HEADERS
     assert "headers" not in agreed(body, headers=HEADERS)["metadata"]
-    items = read(ChunkReader, body, headers=HEADERS, include_headers=True)
+    items = read(ChunkParser, body, headers=HEADERS, include_headers=True)
     assert ["headers" in item.message.response_metadata for item in items] == [False, True]
 
 
@@ -192,24 +198,19 @@ def test_padding_is_not_kept():
     assert "object" not in by_chunks(stream({"content": "x"}, object="chat.completion.chunk")).response_metadata
 
 
-class TestKnownDocuments:
-    """Documents that bring nothing new are not looked at closely."""
+class TestFactsThatChange:
+    """Documents that bring nothing new are not looked at closely; any other is."""
 
-    def test_have_no_new_key(self):
-        envelope = Envelope({})
-        envelope.take(document({}, error=None, usage=None))
-        assert envelope.knows(document({}))
-        assert not envelope.knows(document({}, provider="x"))
+    @pytest.mark.parametrize("model", ["vendor/other", "vendor/name"])
+    def test_in_the_middle_of_a_stream_have_their_last_value(self, model):
+        texts = [document({"content": text}) for text in "abc"]
+        body = sse(*texts, document({"content": "d"}, model=model, provider="P"), *texts, document({}, "stop"))
+        metadata = agreed(body)["metadata"]
+        assert metadata["provider"] == "P"
+        last = sse(*texts, document({"content": "d"}, "stop", model=model))
+        assert agreed(last)["metadata"]["model_name"] == model
 
-    def test_have_neither_usage_nor_an_error(self):
-        envelope = Envelope({})
-        envelope.take(document({}, error=None, usage=None))
-        assert envelope.knows(document({}, error=None, usage=None))
-        assert not envelope.knows(document({}, usage=USAGE))
-        assert not envelope.knows(document({}, error="x"))
-
-    def test_may_not_bring_the_first_id_or_model(self):
-        envelope = Envelope({})
-        envelope.take(document({}, id="", model=None))
-        assert not envelope.knows({"id": "x"})
-        assert not envelope.knows({"model": "x"})
+    def test_may_be_the_first_id_and_model(self):
+        first = document({"role": "assistant"}, id="", model=None)
+        metadata = agreed(sse(first, document({"content": "x"}), document({}, "stop")))["metadata"]
+        assert (metadata["id"], metadata["model_name"]) == ("chatcmpl-1", "vendor/name")

@@ -6,8 +6,8 @@ import pytest
 from langchain_core.language_models.chat_model_stream import ChatModelStream
 
 from langchain_promptrun import errors
-from langchain_promptrun._responses.events import EventReader
-from langchain_promptrun._responses.results import ChunkReader
+from langchain_promptrun._responses.chunks import ChunkParser
+from langchain_promptrun._responses.events import EventParser
 
 from .wire import agreed, answer, by_events, call, document, facts, read, reader, replayed, sse, stream
 
@@ -18,7 +18,7 @@ CITATION = {"type": "citation", "url": "https://a.example"}
 
 
 def events_of(*deltas, **envelope):
-    events = read(EventReader, stream(*deltas, **envelope))
+    events = read(EventParser, stream(*deltas, **envelope))
     replayed(events)
     return events
 
@@ -61,17 +61,17 @@ def test_a_text_is_one_block():
 
 def test_the_start_carries_langchains_id_and_never_the_wires():
     for message_id in ("", "lc_run--1"):
-        events = read(EventReader, stream({"content": "a"}), message_id=message_id)
+        events = read(EventParser, stream({"content": "a"}), message_id=message_id)
         assert events[0]["id"] == message_id
 
 
-def test_the_start_names_no_model_that_is_not_known():
-    events = read(EventReader, stream({"content": "a"}, model=None))
-    assert events[0]["metadata"] == {"provider": "promptrun"}
+def test_the_start_names_the_model_asked_for_where_the_answer_names_none():
+    events = read(EventParser, stream({"content": "a"}, model=None))
+    assert events[0]["metadata"] == {"provider": "promptrun", "model": "vendor/name"}
 
 
 def test_nothing_goes_out_before_the_first_content():
-    parser = reader(EventReader)
+    parser = reader(EventParser)
     assert parser.feed(sse(document({"role": "assistant", "content": ""}), done=False)) == []
     assert outline(parser.feed(sse(document({"content": "a"}), done=False))) == [
         ("message-start", None),
@@ -91,11 +91,11 @@ def test_blocks_end_when_others_begin_but_calls_and_the_text_before_them_wait():
     events = events_of(
         {"reasoning": "r"},
         {"content": "a"},
-        {"tool_calls": [call("{", index=0, call_id="1", name="f")]},
-        {"tool_calls": [call("{", index=1, call_id="2", name="g")]},
-        {"tool_calls": [call("}", index=0)]},
+        {"tool_calls": [call('{"a"', index=0, call_id="1", name="f")]},
+        {"tool_calls": [call('{"a"', index=1, call_id="2", name="g")]},
+        {"tool_calls": [call(": 1}", index=0)]},
         {"content": "b"},
-        {"tool_calls": [call("}", index=1)]},
+        {"tool_calls": [call(": 1}", index=1)]},
     )
     assert outline(events) == [
         ("message-start", None),
@@ -156,12 +156,11 @@ def test_the_projections_of_a_stream_tell_what_came():
 
 def test_a_call_that_is_no_object_ends_as_an_invalid_one():
     events = events_of({"tool_calls": [call('{"a": 1', call_id="1", name="f")]}, finish_reason="length")
-    error = "The arguments are not a JSON object."
     assert finished(events) == [
-        {"type": "invalid_tool_call", "id": "1", "name": "f", "args": '{"a": 1', "error": error}
+        {"type": "invalid_tool_call", "id": "1", "name": "f", "args": '{"a": 1]', "error": None}
     ]
     message = replayed(events)
-    assert (message.tool_calls, message.invalid_tool_calls[0]["args"]) == ([], '{"a": 1')
+    assert (message.tool_calls, message.invalid_tool_calls[0]["args"]) == ([], '{"a": 1]')
 
 
 def test_citations_hang_on_the_last_text():
@@ -199,11 +198,11 @@ def test_logprobs_are_metadata():
     documents = [
         document(choices=[{"index": 0, "delta": {"content": text}, "logprobs": {"content": [text]}}]) for text in "ab"
     ]
-    assert read(EventReader, sse(*documents))[-1]["metadata"]["logprobs"] == {"content": ["a", "b"]}
+    assert read(EventParser, sse(*documents))[-1]["metadata"]["logprobs"] == {"content": ["a", "b"]}
 
 
 def test_a_document_becomes_the_events_of_its_message():
-    events = read(EventReader, answer({"content": "a", "reasoning": "r"}))
+    events = read(EventParser, answer({"content": "a", "reasoning": "r"}))
     assert [block["type"] for block in finished(events)] == ["reasoning", "text"]
     assert facts(replayed(events)) == agreed(answer({"content": "a", "reasoning": "r"}))
 
@@ -225,7 +224,7 @@ def test_content_is_a_list_of_blocks():
 
 @pytest.mark.parametrize("before", [0, 1])
 def test_an_error_after_events_leaves_a_valid_beginning(before):
-    parser = reader(EventReader)
+    parser = reader(EventParser)
     events = parser.feed(sse(*[document({"content": "a"})] * before, done=False)) if before else []
     with pytest.raises(errors.PromptrunAPIError):
         parser.feed(sse(document(error="it broke")))
@@ -236,6 +235,6 @@ def test_logprobs_are_kept_only_up_to_the_limit():
     """Chunks bring each token's; events tell all of them at the end."""
     choice = {"index": 0, "delta": {"content": "x"}, "logprobs": {"content": [{"token": "x"}]}}
     body = sse(*[document(choices=[choice])] * 1_000, document({}, "stop"))
-    with pytest.raises(errors.PromptrunResponseError, match=r"kept until its end \(max_event_bytes\)"):
-        read(EventReader, body, max_event_bytes=1_000)
-    assert len(read(ChunkReader, body, max_event_bytes=1_000)) > 1_000
+    with pytest.raises(errors.PromptrunResponseError, match=r"kept until its end \(`max_event_bytes`"):
+        read(EventParser, body, max_event_bytes=1_000)
+    assert len(read(ChunkParser, body, max_event_bytes=1_000)) > 1_000

@@ -102,7 +102,7 @@ class TestStreams:
         assert str(error).startswith("Cluster is asleep\nThe stream ended without an answer")
         assert json.loads(error.body) == wrong
 
-    @pytest.mark.parametrize("aside", [{"type": "ping"}, {"message": "queued"}, document(usage={"prompt_tokens": 1})])
+    @pytest.mark.parametrize("aside", [{"type": "ping"}, {"status": "queued"}, document(usage={"prompt_tokens": 1})])
     def test_cut_off_after_what_is_no_error_are_truncated(self, reader_type, aside):
         assert type(raised(reader_type, sse(aside, done=False), STREAM)) is errors.PromptrunStreamTruncatedError
 

@@ -10,8 +10,9 @@ import pytest
 from langchain_core import exceptions as core
 
 from langchain_promptrun import errors
-from langchain_promptrun._responses.events import EventReader
-from langchain_promptrun._responses.results import ChunkReader, ResultReader
+from langchain_promptrun._responses.chunks import ChunkParser
+from langchain_promptrun._responses.events import EventParser
+from langchain_promptrun._responses.results import ResultParser
 
 from .wire import (
     DOCUMENT,
@@ -95,7 +96,7 @@ def test_line_separators_of_unicode_are_text():
 
 
 def test_an_item_goes_out_with_the_packet_that_completes_it():
-    parser = reader(ChunkReader)
+    parser = reader(ChunkParser)
     parser.feed(sse(document({"role": "assistant", "content": ""}), done=False))
     for text in ("a", "b"):
         [item] = parser.feed(sse(document({"content": text}), done=False))
@@ -194,10 +195,10 @@ def test_every_choice_must_be_whole():
     """A stream that answers a plain call with several choices."""
     choices = [{"index": n, "delta": {"content": str(n)}, "finish_reason": "stop"} for n in range(2)]
     both = [document(choices=[choice]) for choice in choices]
-    assert len(read(ResultReader, sse(*both, done=False))[0].generations) == 2
+    assert len(read(ResultParser, sse(*both, done=False), n=2)[0].generations) == 2
     open_ended = document(choices=[choices[1] | {"finish_reason": None}])
     with pytest.raises(errors.PromptrunStreamTruncatedError):
-        read(ResultReader, sse(both[0], open_ended, done=False))
+        read(ResultParser, sse(both[0], open_ended, done=False), n=2)
 
 
 RATE_LIMIT = {
@@ -266,10 +267,10 @@ def test_an_error_in_a_stream_is_raised_typed_by_its_code(reader_type, error, ki
 
 def test_an_error_names_what_the_server_said_and_who_said_it():
     with pytest.raises(core.ModelRateLimitError, match=r"Provider returned error: slow down \(provider: Google\)"):
-        read(ChunkReader, sse(document(error=RATE_LIMIT)))
+        read(ChunkParser, sse(document(error=RATE_LIMIT)))
 
 
-@pytest.mark.parametrize("reader_type", [ChunkReader, EventReader])
+@pytest.mark.parametrize("reader_type", [ChunkParser, EventParser])
 def test_what_came_before_an_error_in_the_same_packet_goes_out_first(reader_type):
     parser = reader(reader_type)
     items = parser.feed(sse(TEXT, document(error=RATE_LIMIT), document({"content": "late"})))
@@ -401,7 +402,6 @@ def test_deep_nesting_is_read_or_not_understood(reader_type, depth, key):
 BULK = "x" * 100
 GROWING = {
     "facts": lambda number: document({}, **{f"fact {number}": number}),
-    "names of facts": lambda number: document({}, **{f"fact {number}": None}),
     "facts of the choice": lambda number: document(choices=[{"delta": {}, f"fact {number}": number}]),
     "usage": lambda number: document(usage={f"count {number}": number}),
     "unknown keys": lambda number: document({f"key {number}": number}),
@@ -419,12 +419,13 @@ GROWING = {
     "facts of a function": lambda number: document(
         {"tool_calls": [{"id": "a", "function": {f"key {number}": number}}]}
     ),
-    "calls that say nothing": lambda number: document({"tool_calls": [{"index": number}]}),
+    "arguments": lambda _number: document({"tool_calls": [call(BULK, call_id="a", name="f")]}),
+    "names of calls": lambda number: document({"tool_calls": [call("{}", index=number, name=f"{BULK}{number}")]}),
 }
 STEADY = {
     "facts": lambda number: document({}, created=number),
     "usage": lambda number: document({"content": "x"}, usage={"completion_tokens": number}),
-    "unknown keys": lambda number: document({"content": "x", "odd": [[number]]} | {"odd": f"{number:06}"}),
+    "unknown keys": lambda number: document({"content": "x", "odd": number}),
     "facts of the choice": lambda number: document(choices=[{"delta": {}, "odd": number}]),
     "missing ids": lambda _number: {"id": "", "model": None, "choices": [], "usage": {"prompt_tokens": 1}},
     "annotations": lambda _number: document({"annotations": [{"number": 1}]}),
@@ -449,7 +450,7 @@ class TestLimits:
     )
     def test_are_kept_however_the_bytes_come(self, reader_type, body):
         for cuts in ([], range(1, len(body)), range(7, len(body), 100)):
-            with pytest.raises(errors.PromptrunResponseError, match=r"than 1000 bytes \(max_event_bytes\)"):
+            with pytest.raises(errors.PromptrunResponseError, match=r"than 1000 bytes \(`max_event_bytes`"):
                 read(reader_type, body, cuts=cuts, max_event_bytes=1_000)
 
     def test_are_for_one_event_not_for_the_stream(self):
@@ -458,8 +459,8 @@ class TestLimits:
             assert str(message.text).startswith("word 0 word 1")
 
     def test_are_for_all_events_together_where_one_result_is_made_of_them(self):
-        with pytest.raises(errors.PromptrunResponseError, match=r"\(max_event_bytes\)") as caught:
-            read(ResultReader, LONG, cuts=range(100, len(LONG), 100), max_event_bytes=len(LONG) // 2)
+        with pytest.raises(errors.PromptrunResponseError, match=r"`max_event_bytes`") as caught:
+            read(ResultParser, LONG, cuts=range(100, len(LONG), 100), max_event_bytes=len(LONG) // 2)
         assert caught.value.partial.startswith("word 0 word 1")
         assert by_result(LONG, max_event_bytes=len(LONG)).text.startswith("word 0 word 1")
 
@@ -467,11 +468,11 @@ class TestLimits:
     @pytest.mark.parametrize("grow", GROWING.values(), ids=GROWING)
     def test_are_for_all_that_is_kept_until_the_end(self, reader_type, grow):
         body = sse(document({"role": "assistant", "content": ""}), *map(grow, range(1_000)))
-        with pytest.raises(errors.PromptrunResponseError, match=r"kept until its end \(max_event_bytes\)") as caught:
+        with pytest.raises(errors.PromptrunResponseError, match=r"kept until its end \(`max_event_bytes`") as caught:
             read(reader_type, body, max_event_bytes=1_000)
         assert caught.value.status_code == 200
 
-    @pytest.mark.parametrize("reader_type", [ChunkReader, EventReader])
+    @pytest.mark.parametrize("reader_type", [ChunkParser, EventParser])
     @pytest.mark.parametrize("grow", STEADY.values(), ids=STEADY)
     def test_leave_out_what_replaces_what_was_kept(self, reader_type, grow):
         body = sse(*[document({"content": "x"}), *map(grow, range(1_000)), document({}, "stop")])
@@ -487,7 +488,7 @@ class TestLimits:
         assert read(reader_type, body, max_event_bytes=len(body))
 
     def test_tell_what_came_before(self):
-        parser = reader(ChunkReader, max_event_bytes=1_000)
+        parser = reader(ChunkParser, max_event_bytes=1_000)
         parser.feed(sse(TEXT, done=False))
         with pytest.raises(errors.PromptrunResponseError) as caught:
             parser.feed(b"x" * 2_000)
@@ -514,7 +515,7 @@ def test_a_text_of_5_mb_is_read_and_held_a_few_times_at_most(reader_type, as_str
 
 
 class TestMemory:
-    @pytest.mark.parametrize("reader_type", [ChunkReader, EventReader])
+    @pytest.mark.parametrize("reader_type", [ChunkParser, EventParser])
     @pytest.mark.parametrize(
         ("delta", "chunks"),
         [
@@ -541,14 +542,14 @@ class TestMemory:
         run(chunks // 1_000)
         grown = tracemalloc.get_traced_memory()[0] - before
         tracemalloc.stop()
-        assert grown < (5_000 if reader_type is ChunkReader else 1.5 * 9 * chunks)
+        assert grown < (5_000 if reader_type is ChunkParser else 1.5 * 9 * chunks)
 
 
 class TestContentSeen:
     """What the stall clock looks at."""
 
     def counted(self, *documents):
-        parser = reader(ChunkReader)
+        parser = reader(ChunkParser)
         parser.feed(sse(document({"role": "assistant", "content": ""}), done=False))
         before = parser.content_seen
         counts = []

@@ -9,8 +9,9 @@ import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from langchain_promptrun._responses.events import EventReader
-from langchain_promptrun._responses.results import ChunkReader, ResultReader, joined_logprobs
+from langchain_promptrun._responses.chunks import ChunkParser
+from langchain_promptrun._responses.events import EventParser
+from langchain_promptrun._responses.results import ResultParser, joined_logprobs
 
 from .wire import agreed, answer, by_result, call, document, read, sse, stream, summed
 
@@ -27,7 +28,7 @@ def choice(text, **more):
 
 class TestResult:
     def test_is_one_message_and_a_summary(self):
-        [result] = read(ResultReader, answer({"content": "x"}, usage=USAGE))
+        [result] = read(ResultParser, answer({"content": "x"}, usage=USAGE))
         assert isinstance(result, ChatResult)
         [generation] = result.generations
         assert type(generation) is ChatGeneration
@@ -38,19 +39,19 @@ class TestResult:
 
     def test_leaves_the_id_of_the_message_to_langchain(self):
         assert by_result(answer({"content": "x"})).id is None
-        assert all(item.message.id is None for item in read(ChunkReader, stream({"content": "x"})))
+        assert all(item.message.id is None for item in read(ChunkParser, stream({"content": "x"})))
 
     def test_of_several_choices_has_a_generation_for_each_in_order(self):
         calls = {"content": None, "tool_calls": [call("{}", call_id="a", name="f")]}
         body = several(choice("b", index=1), choice("a"), choice("", index=2, message=calls), usage=USAGE)
-        [result] = read(ResultReader, body)
+        [result] = read(ResultParser, body, n=3)
         messages = [generation.message for generation in result.generations]
         assert [message.text for message in messages] == ["a", "b", ""]
         assert [len(message.tool_calls) for message in messages] == [0, 0, 1]
         assert [message.response_metadata["id"] for message in messages] == ["chatcmpl-1"] * 3
 
     def test_counts_the_tokens_of_several_choices_once(self):
-        [result] = read(ResultReader, several(choice("a"), choice("b", index=1), usage=USAGE | {"cost": 0.5}))
+        [result] = read(ResultParser, several(choice("a"), choice("b", index=1), usage=USAGE | {"cost": 0.5}))
         messages = [generation.message for generation in result.generations]
         assert [bool(message.usage_metadata) for message in messages] == [True, False]
         assert ["cost" in message.response_metadata for message in messages] == [True, False]
@@ -58,39 +59,38 @@ class TestResult:
 
     @pytest.mark.parametrize("index", [None, "0", -1, 2**70, 128, [], {}, 1.5])
     def test_takes_the_place_for_an_index_that_is_none(self, index):
-        [result] = read(ResultReader, several(choice("a", index=index), choice("b", index=index)))
+        [result] = read(ResultParser, several(choice("a", index=index), choice("b", index=index)))
         assert [generation.text for generation in result.generations] == ["a", "b"]
 
     def test_of_a_stream_has_one_generation_though_no_event_has_an_index(self):
         body = sse(*[document(choices=[{"delta": {"content": text}}]) for text in "abc"])
-        [result] = read(ResultReader, body)
+        [result] = read(ResultParser, body)
         assert [generation.text for generation in result.generations] == ["abc"]
 
     def test_of_a_stream_of_several_choices_has_a_generation_for_each(self):
         deltas = [(0, "a"), (1, "b"), (0, "c"), (0, "d"), (1, "e")]
         body = sse(*[document(choices=[{"index": index, "delta": {"content": text}}]) for index, text in deltas])
-        [result] = read(ResultReader, body)
+        [result] = read(ResultParser, body, n=2)
         assert [generation.text for generation in result.generations] == ["acd", "be"]
 
     def test_tells_invalid_calls_from_valid_ones(self):
         calls = [call("{}", index=0, call_id="a", name="f"), call("{", index=1, call_id="b", name="g")]
         message = by_result(answer({"tool_calls": calls}))
         assert message.tool_calls == [{"type": "tool_call", "id": "a", "name": "f", "args": {}}]
-        error = "The arguments are not a JSON object."
         assert message.invalid_tool_calls == [
-            {"type": "invalid_tool_call", "id": "b", "name": "g", "args": "{", "error": error}
+            {"type": "invalid_tool_call", "id": "b", "name": "g", "args": "{]", "error": None}
         ]
 
     def test_shows_logprobs_as_generation_info(self):
         logprobs = {"content": [{"token": "x"}], "refusal": None}
-        [result] = read(ResultReader, several(choice("x", logprobs=logprobs)))
+        [result] = read(ResultParser, several(choice("x", logprobs=logprobs)))
         assert result.generations[0].generation_info == {"finish_reason": "stop", "logprobs": logprobs}
 
     @pytest.mark.parametrize(
         "message", [{"content": "x", "reasoning": "r"}, {"tool_calls": [call("{", call_id="a", name="f")]}]
     )
     def test_is_as_constructed(self, message):
-        [result] = read(ResultReader, answer(message, usage=USAGE))
+        [result] = read(ResultParser, answer(message, usage=USAGE))
         [generation] = result.generations
         given = {name: getattr(generation.message, name) for name in generation.message.model_fields_set}
         made = ChatGeneration(message=AIMessage(**given), generation_info=generation.generation_info)
@@ -105,18 +105,20 @@ class TestChunks:
             {"role": "assistant", "content": ""},
             {"reasoning": "r"},
             {"content": "x"},
-            {"tool_calls": [call("{", call_id="a", name="f")]},
-            {"tool_calls": [call("}")]},
+            {"tool_calls": [call('{"a"', call_id="a", name="f")]},
+            {"tool_calls": [call(": 1}")]},
             usage=USAGE,
         )
-        items = read(ChunkReader, body)
+        items = read(ChunkParser, body)
         assert all(type(item) is ChatGenerationChunk and type(item.message) is AIMessageChunk for item in items)
         reasoning, text, first, second, last = (item.message for item in items)
         assert (reasoning.content, reasoning.additional_kwargs) == ("", {"reasoning_content": "r"})
         assert (text.content, text.additional_kwargs, text.response_metadata) == ("x", {}, {})
-        assert first.tool_call_chunks == [{"type": "tool_call_chunk", "id": "a", "name": "f", "args": "{", "index": 0}]
+        assert first.tool_call_chunks == [
+            {"type": "tool_call_chunk", "id": "a", "name": "f", "args": '{"a"', "index": 0}
+        ]
         assert second.tool_call_chunks == [
-            {"type": "tool_call_chunk", "id": None, "name": None, "args": "}", "index": 0}
+            {"type": "tool_call_chunk", "id": None, "name": None, "args": ": 1}", "index": 0}
         ]
         assert (last.content, last.chunk_position) == ("", "last")
         assert last.usage_metadata == {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
@@ -124,16 +126,16 @@ class TestChunks:
 
     def test_do_not_begin_with_an_empty_one(self):
         """So what fails before the first content fails before any chunk."""
-        parser_items = read(ChunkReader, stream({"role": "assistant", "content": ""}, {"content": "x"}))
+        parser_items = read(ChunkParser, stream({"role": "assistant", "content": ""}, {"content": "x"}))
         assert [item.text for item in parser_items] == ["x", ""]
 
     def test_of_an_empty_answer_are_the_last_one(self):
-        [item] = read(ChunkReader, stream({"role": "assistant", "content": ""}))
+        [item] = read(ChunkParser, stream({"role": "assistant", "content": ""}))
         assert (item.text, item.message.chunk_position) == ("", "last")
 
     def test_can_be_summed_in_any_grouping(self):
         body = stream({"content": "a"}, {"reasoning": "r"}, {"content": "b"}, usage=USAGE)
-        items = read(ChunkReader, body)
+        items = read(ChunkParser, body)
         messages = [item.message for item in items]
         assert summed(items) == messages[0] + (messages[1] + messages[2]) + messages[3]
 
@@ -145,11 +147,11 @@ class TestChunks:
             {"tool_calls": [call('"' + long)]},
             {"tool_calls": [call('"]}')]},
         )
-        [found] = summed(read(ChunkReader, body)).tool_calls
+        [found] = summed(read(ChunkParser, body)).tool_calls
         assert found == {"type": "tool_call", "id": "a", "name": "f", "args": {"x": [long, {"y": long}, long]}}
 
     def test_of_a_document_are_those_of_its_message(self):
-        items = read(ChunkReader, answer({"content": "x", "reasoning": "r"}))
+        items = read(ChunkParser, answer({"content": "x", "reasoning": "r"}))
         assert [item.text for item in items] == ["", "x", ""]
 
 
@@ -161,7 +163,7 @@ def test_logprobs_are_joined_as_langchain_core_joins_them():
     assert joined_logprobs([]) == {}
 
 
-@pytest.mark.parametrize("reader_type", [ResultReader, EventReader])
+@pytest.mark.parametrize("reader_type", [ResultParser, EventParser])
 def test_logprobs_of_many_tokens_take_time_by_their_number(reader_type):
     """Joining them anew at each token would take minutes."""
     choice = {"index": 0, "delta": {"content": "x"}, "logprobs": {"content": [1] * 100, "refusal": None}}

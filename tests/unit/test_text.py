@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_promptrun._wire.text import OpenEnds, Surrogates, cleaned, open_ends, without_surrogates
+from langchain_promptrun._wire.text import OpenEnds, SurrogateJoiner, cleaned, open_ends, without_surrogates
 
 ROCKET = "\ud83d\ude80"
 any_text = st.text(st.characters() | st.characters(categories=["Cs"]), max_size=20)
@@ -50,20 +50,20 @@ class TestPieces:
     @given(any_text, st.lists(st.integers(0, 20), max_size=5))
     def test_say_the_same_as_the_whole_text(self, text, cuts):
         bounds = [0, *sorted(cuts), len(text)]
-        joiner = Surrogates()
+        joiner = SurrogateJoiner()
         pieces = [joiner.join("x", text[start:end]) for start, end in pairwise(bounds)]
         assert "".join([*pieces, joiner.end("x")]) == without_surrogates(text)
 
     def test_wait_for_the_second_half(self):
-        joiner = Surrogates()
+        joiner = SurrogateJoiner()
         assert [joiner.join("x", "a\ud83d"), joiner.join("x", ""), joiner.join("x", "\ude80b")] == ["a", "", "🚀b"]
 
     def test_of_different_channels_are_not_joined(self):
-        joiner = Surrogates()
+        joiner = SurrogateJoiner()
         assert [joiner.join("x", "\ud83d"), joiner.join("y", "\ude80"), joiner.end("x")] == ["", "\ufffd", "\ufffd"]
 
     def test_say_beforehand_whether_they_go_out_as_they_are(self):
-        joiner = Surrogates()
+        joiner = SurrogateJoiner()
         assert joiner.lets_pass("é")
         assert not joiner.lets_pass("\ud83d")
         joiner.join("x", "\ud83d")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 import tracemalloc
 
@@ -13,10 +12,10 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessageChunk
 
 from langchain_promptrun._responses.arguments import parse_arguments
-from langchain_promptrun._responses.results import ChunkReader
+from langchain_promptrun._responses.chunks import ChunkParser
 from langchain_promptrun._responses.tool_calls import ToolCalls
 
-from .wire import agreed, answer, by_chunks, by_events, by_result, call, document, read, sse, stream
+from .wire import agreed, answer, by_chunks, call, document, read, sse, stream
 
 LONDON = {"city": "Löndon", "days": 2}
 PARIS = {"city": "Paris 🚀", "days": 30000000000000000001}
@@ -103,11 +102,11 @@ class TestIndexes:
 
     def test_are_whole_numbers_on_every_chunk(self, first, second):
         body = stream(
-            {"tool_calls": [call("{", index=first, call_id="a", name="f")]},
-            {"tool_calls": [call("}", index=first)]},
-            {"tool_calls": [call("{}", index=second, call_id="b", name="g")]},
+            {"tool_calls": [call('{"a"', index=first, call_id="a", name="f")]},
+            {"tool_calls": [call(": 1}", index=first)]},
+            {"tool_calls": [call('{"b": 1}', index=second, call_id="b", name="g")]},
         )
-        pieces = [piece for item in read(ChunkReader, body) for piece in item.message.tool_call_chunks]
+        pieces = [piece for item in read(ChunkParser, body) for piece in item.message.tool_call_chunks]
         assert [piece["index"] for piece in pieces] == [0, 0, 1]
 
 
@@ -147,7 +146,7 @@ class TestIds:
                 {
                     "tool_calls": [
                         call(LONDON_TEXT, index=..., call_id=wire_id, name="weather"),
-                        call(LONDON_TEXT, index=..., call_id=wire_id, name="weather"),
+                        call(PARIS_TEXT, index=..., call_id=wire_id, name="weather"),
                     ]
                 }
             )
@@ -158,11 +157,11 @@ class TestIds:
 
     def test_go_out_once_for_each_call(self, wire_id):
         body = stream(
-            {"tool_calls": [call("{", call_id=wire_id, name="f")]},
+            {"tool_calls": [call('{"a"', call_id=wire_id, name="f")]},
             {"tool_calls": [call("", call_id=wire_id)]},
-            {"tool_calls": [call("}", call_id=wire_id)]},
+            {"tool_calls": [call(": 1}", call_id=wire_id)]},
         )
-        pieces = [piece for item in read(ChunkReader, body) for piece in item.message.tool_call_chunks]
+        pieces = [piece for item in read(ChunkParser, body) for piece in item.message.tool_call_chunks]
         assert [bool(piece["id"]) for piece in pieces] == [True, False]
 
 
@@ -230,9 +229,9 @@ def test_a_name_after_the_first_arguments_is_taken_when_there_was_none():
     assert named(facts) == [("weather", {"a": 1})]
 
 
-def test_a_name_after_arguments_changes_nothing():
+def test_another_name_inside_the_arguments_makes_the_call_invalid():
     facts = streamed([call('{"a"', call_id="a", name="weather")], [call(": 1}", call_id="a", name="x")])
-    assert named(facts) == [("weather", {"a": 1})]
+    assert (facts["tool_calls"], facts["invalid_tool_calls"]) == ([], [("a", "weather")])
 
 
 NO_ARGUMENTS = [None, "", "null", "{}", ..., {}, [], "  ", " null ", "\n"]
@@ -279,13 +278,14 @@ def test_arguments_with_raw_line_breaks_are_read():
     assert named(streamed([call('{"a": "x\ny"}', call_id="a", name="f")])) == [("f", {"a": "x\ny"})]
 
 
-def test_an_invalid_call_keeps_its_text():
-    body = answer({"tool_calls": [call('{"a": 1', call_id="a", name="f")]})
-    for message in (by_result(body), by_events(body)):
-        [entry] = message.invalid_tool_calls
-        assert entry["args"] == '{"a": 1'
-        assert entry["error"] == "The arguments are not a JSON object."
-    assert by_chunks(body).invalid_tool_calls[0]["args"].startswith('{"a": 1')
+@pytest.mark.parametrize(
+    ("args", "guard"), [('{"a": 1', "]"), ('{"a": "1', '"]'), ('{"a": [', "}"), ('{"a": "\\', '\\"]'), ("[1]", "")]
+)
+def test_an_invalid_call_has_its_text_and_what_keeps_it_invalid(args, guard):
+    facts = agreed(answer({"tool_calls": [call(args, call_id="a", name="f")]}))
+    assert facts["invalid_texts"] == [(args + guard, None)]
+    problem = {"error": "The arguments are not a JSON object.", "guard": guard}
+    assert facts["extras"]["tool_call_errors"] == {"a": problem}
 
 
 @pytest.mark.parametrize("cut", range(1, len(PARIS_TEXT)))
@@ -298,7 +298,7 @@ def test_a_call_cut_off_by_the_length_limit_is_invalid_wherever_it_is_cut(cut):
 def as_core_sums_it(text):
     """The call that langchain-core makes of arguments and their guard."""
     calls = ToolCalls()
-    pieces = [*calls.take([call(text, call_id="a", name="f")]), *calls.end(), *calls.guards()]
+    pieces = [*calls.feed([call(text, call_id="a", name="f")]), *calls.end()]
     entries = [{"name": piece.name, "args": piece.args, "id": piece.id, "index": 0} for piece in pieces]
     chunks = [AIMessageChunk(content="", tool_call_chunks=[entry]) for entry in entries]
     message = chunks[0] + chunks[1:]
@@ -420,57 +420,58 @@ def test_entries_that_say_nothing_are_no_calls(entries):
     assert (facts["tool_calls"], facts["invalid_tool_calls"]) == ([], [])
 
 
-def test_a_call_without_a_name_is_still_shown():
+def test_a_call_without_a_name_is_invalid():
     facts = streamed([call('{"a": 1}', call_id="a")])
-    assert named(facts) == [("", {"a": 1})]
+    assert (facts["tool_calls"], facts["invalid_tool_calls"]) == ([], [("a", None)])
+    assert facts["extras"]["tool_call_errors"]["a"]["error"] == "The call has no name."
 
 
 def test_a_call_that_has_only_a_name_goes_out_at_once():
     calls = ToolCalls()
-    assert calls.take([call("", call_id="a", name="f")]) == [(0, "a", "f", "")]
-    assert calls.end() == []
+    assert calls.feed([call("", call_id="a", name="f")]) == [(0, "a", "f", "")]
+    assert calls.end() == [(0, None, None, "{}")]
 
 
 def test_calls_stand_in_the_order_in_which_they_went_out():
     """`agreed` has compared the order of the chunks with that of the events."""
     facts = streamed([call("", call_id="a", extra=1), call("{}", index=1, call_id="b", name="g")])
-    assert [entry["id"] for entry in facts["tool_calls"]] == ["b", "a"]
+    assert [entry["id"] for entry in facts["tool_calls"]] == ["b"]
+    assert facts["invalid_tool_calls"] == [("a", None)]
 
 
 def test_a_call_that_never_got_a_name_goes_out_at_the_end():
     calls = ToolCalls()
-    assert calls.take([call("", call_id="a", extra=1)]) == []
-    assert calls.end() == [(0, "a", None, "")]
+    assert calls.feed([call("", call_id="a", extra=1)]) == []
+    assert calls.end() == [(0, "a", None, "]")]
 
 
-def test_a_long_call_is_put_together_only_where_it_may_be_whole():
-    """A name on every piece makes each one look like the next call; only after a closing brace is that checked."""
-    calls = ToolCalls()
-    calls.take([call('{"a": "', call_id="a", name="f")])
-    put_together = []
+@pytest.mark.parametrize("name", ["f", ...], ids=["name on each", "name once"])
+@pytest.mark.parametrize("piece", ["x" * 4, '\\"}{', "{   "], ids=["text", "brackets in a text", "objects that begin"])
+def test_arguments_in_pieces_take_linear_time(name, piece):
+    """Reading all of them at each piece would take 16 times as long for 4 times as many."""
 
-    def watch(_frame, event, called):
-        if event == "c_call" and called.__name__ == "decode":
-            put_together.append(called)
+    def cost(number):
+        calls = ToolCalls()
+        calls.feed([call('{"a": "', call_id="a", name="f")])
+        entry = call(piece, name=name)
+        began = time.process_time()
+        for _ in range(number):
+            calls.feed([entry])
+        took = time.process_time() - began
+        calls.feed([call('"}', call_id="a")])
+        calls.end()
+        assert next(calls.whole()).args is not None
+        return took
 
-    sys.setprofile(watch)
-    try:
-        for _ in range(10_000):
-            calls.take([call("x" * 10, call_id="a", name="f")])
-    finally:
-        sys.setprofile(None)
-    calls.take([call('"}', call_id="a")])
-    [whole] = calls.whole()
-    assert whole.args == {"a": "x" * 100_000}
-    assert put_together == []
+    assert min(cost(40_000) for _ in range(3)) < 9 * min(cost(10_000) for _ in range(3))
 
 
 def test_pieces_are_held_as_one_text():
     calls = ToolCalls()
-    calls.take([call('{"a": "', call_id="a", name="f")])
+    calls.feed([call('{"a": "', call_id="a", name="f")])
     tracemalloc.start()
     for number in range(20_000):
-        calls.take([call(f"{number:010}")])
+        calls.feed([call(f"{number:010}")])
     held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert held < 2 * 200_000
@@ -487,14 +488,14 @@ def test_many_calls_take_time_by_their_number(_told_apart_by, entry):
     calls = ToolCalls("seed")
     began = time.process_time()
     for number in range(40_000):
-        calls.take([entry(number)])
+        calls.feed([entry(number)])
     assert time.process_time() - began < 40
     assert len({whole.id for whole in calls.whole()}) == 40_000
 
 
 def test_blanks_before_the_arguments_are_not_held_back_for_ever():
     calls = ToolCalls()
-    pieces = [piece for _ in range(100) for piece in calls.take([call(" ", call_id="a", name="f")])]
+    pieces = [piece for _ in range(100) for piece in calls.feed([call(" ", call_id="a", name="f")])]
     assert sum(len(piece.args) for piece in pieces) > 90
     calls.end()
     assert [whole.args for whole in calls.whole()] == [{}]
@@ -502,11 +503,12 @@ def test_blanks_before_the_arguments_are_not_held_back_for_ever():
 
 def test_a_call_that_gets_its_id_late_stays_behind_a_newer_one_with_the_same_id():
     calls = ToolCalls()
-    calls.take([call('{"a"', index=0, name="f")])
-    calls.take([call("{}", index=1, call_id="x", name="g")])
-    calls.take([call(": 1", index=0, call_id="x")])
-    calls.take([call("", index=..., call_id="x", late=1)])
-    calls.take([call("}", index=0, call_id="x")])
+    calls.feed([call('{"a"', index=0, name="f")])
+    calls.feed([call("{}", index=1, call_id="x", name="g")])
+    calls.feed([call(": 1", index=0, call_id="x")])
+    calls.feed([call("", index=..., call_id="x", late=1)])
+    calls.feed([call("}", index=0, call_id="x")])
+    calls.end()
     assert [(whole.name, whole.args) for whole in calls.whole()] == [("f", {"a": 1}), ("g", {})]
-    [(owner, extras)] = calls.extras().items()
+    [(owner, extras)] = calls.facts()["tool_call_extras"].items()
     assert (owner, extras) == ("x", {"late": 1})

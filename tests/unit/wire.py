@@ -12,14 +12,15 @@ from langchain_core.language_models.chat_model_stream import ChatModelStream
 from langchain_tests.utils.stream_lifecycle import assert_valid_event_stream
 
 from langchain_promptrun._responses import content_blocks as _blocks
-from langchain_promptrun._responses.events import EventReader
-from langchain_promptrun._responses.results import ChunkReader, ResultReader
+from langchain_promptrun._responses.chunks import ChunkParser
+from langchain_promptrun._responses.events import EventParser
+from langchain_promptrun._responses.results import ResultParser
 
 _blocks.register()
 
 STREAM = {"content-type": "text/event-stream"}
 DOCUMENT = {"content-type": "application/json"}
-READERS = [ChunkReader, EventReader, ResultReader]
+READERS = [ChunkParser, EventParser, ResultParser]
 
 
 def document(delta=None, finish_reason=None, **envelope):
@@ -83,25 +84,26 @@ def replayed(events):
 
 
 def by_chunks(body, **options):
-    return summed(read(ChunkReader, body, **options))
+    return summed(read(ChunkParser, body, **options))
 
 
 def by_events(body, **options):
-    return replayed(read(EventReader, body, **options))
+    return replayed(read(EventParser, body, **options))
 
 
 def by_result(body, **options):
-    [result] = read(ResultReader, body, **options)
+    [result] = read(ResultParser, body, **options)
     return result.generations[0].message
 
 
 def facts(message):
     """All that a message says, however langchain-core holds it."""
     return {
-        "text": str(message.text),
+        "text": "".join(block["text"] for block in message.content_blocks if block["type"] == "text"),
         "reasoning": "".join(block["reasoning"] for block in message.content_blocks if block["type"] == "reasoning"),
         "tool_calls": message.tool_calls,
         "invalid_tool_calls": [(entry["id"], entry["name"]) for entry in message.invalid_tool_calls],
+        "invalid_texts": [(entry["args"], entry["error"]) for entry in message.invalid_tool_calls],
         "usage": message.usage_metadata,
         "metadata": {key: value for key, value in message.response_metadata.items() if key != "output_version"},
         "extras": message.additional_kwargs,

@@ -1,0 +1,284 @@
+"""Put one tool call together; `tool_calls` tells which pieces are its own, and states the rule."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from langchain_promptrun._responses.arguments import (
+    COMPLETE,
+    ILLEGAL,
+    PLACEHOLDERS,
+    JsonScanner,
+    can_be_written,
+    decoded_once_more,
+    guard,
+    may_be_placeholder,
+    parse_arguments,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_promptrun._responses.facts import Facts
+
+FUNCTION = "function"
+# langchain-core's name for the one argument of a tool that takes a text.
+_CUSTOM_START, _CUSTOM_END = '{"__arg1": "', '"}'
+_MAY_BEGIN_ANEW = frozenset("{ \t\r\n")
+
+NO_NAME = "The call has no name."
+NOT_AN_OBJECT = "The arguments are not a JSON object."
+CUT_OFF = "The answer reached its length limit before the call was complete."
+
+
+class ToolPiece(NamedTuple):
+    """What one delta adds to one tool call; `id` and `name` come with a call's first piece."""
+
+    slot: int
+    id: str | None
+    name: str | None
+    args: str
+
+
+class WholeCall(NamedTuple):
+    """A tool call at the end of its message; `args` is None where it must not be executed."""
+
+    slot: int
+    id: str
+    name: str | None
+    text: str
+    args: dict[str, Any] | None
+
+
+class PartialCall:
+    """One call as far as it has come.
+
+    Attributes:
+        twin: An earlier call with the same id and name, as long as this one says nothing else.
+        may_be_padding: Whether it is dropped unless arguments come.
+        is_flowing: Whether arguments go out as they come.
+        stands: Whether it is a call at all; known at the end.
+        error: Why it must not be executed.
+    """
+
+    __slots__ = (
+        "_args",
+        "_guard",
+        "_name_sent",
+        "_parsed",
+        "_repeated",
+        "_scanned",
+        "_scanner",
+        "_sent",
+        "error",
+        "extras",
+        "holds_name",
+        "id",
+        "index",
+        "is_announced",
+        "is_custom",
+        "is_flowing",
+        "kind",
+        "may_be_padding",
+        "name",
+        "slot",
+        "stands",
+        "twin",
+        "wire_id",
+    )
+
+    def __init__(self, slot: int, call_id: str, index: int | None, *, kind: str, is_custom: bool) -> None:
+        self.slot = slot
+        self.id = call_id
+        self.index = index
+        self.kind = kind
+        self.is_custom = is_custom
+        self.wire_id = self.name = self.error = self._guard = ""
+        self.extras: Facts | None = None
+        self.twin: PartialCall | None = None
+        self.holds_name = self.may_be_padding = self.is_announced = self.is_flowing = False
+        self.stands = True
+        self._args = bytearray()
+        self._sent = self._name_sent = self._scanned = 0
+        self._scanner = JsonScanner()
+        self._repeated: int | None = None
+        self._parsed: dict[str, Any] | None = None
+
+    @property
+    def text(self) -> str:
+        """The arguments so far."""
+        return self._args.decode()
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether no arguments have come."""
+        return not self._args or self._args.isspace()
+
+    @property
+    def is_placeholder(self) -> bool:
+        """Whether the arguments so far stand for none."""
+        return len(self._args) < len(_CUSTOM_START) and self.text.strip() in PLACEHOLDERS
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the arguments so far are whole; nothing tells it of a text."""
+        return self.is_custom or self._scan() == COMPLETE
+
+    def append(self, args: str) -> bool:
+        """Add a piece of arguments that flow; return False, and add nothing, where it may begin an object anew."""
+        if args[0] in _MAY_BEGIN_ANEW or self._repeated is not None:
+            return False
+        self._args += args.encode()
+        self._sent = len(self._args)
+        return True
+
+    def add(self, name: str, args: Sequence[str]) -> tuple[str, str] | None:
+        """Take a piece of the name and one of the arguments, in one or more spellings; return what may go out now."""
+        if name and name != self.name and (self.is_blank or not self.name):
+            # A name may be repeated, cumulative or a further part.
+            self.name += name.removeprefix(self.name)
+        if len(args) > 1 and self._args and not self.is_placeholder:
+            self._complete(args)
+        else:
+            self._add_args(args[0])
+        return None if self._is_held() else self._release()
+
+    def is_repetition(self) -> bool:
+        """Return whether the call says only what an earlier one says, under the same id and name."""
+        return self.twin is not None and (self.is_blank or self.twin.has_size(len(self._args)))
+
+    def finish(self, rest: str, *, cut_off: bool) -> None:
+        """Take the end of the message, and half a character that was left of the arguments."""
+        self._args += rest.encode()
+        says_something = self.name or self._args or self.extras
+        self.stands = bool(says_something) and not (self.may_be_padding and self.is_blank)
+        is_cut_off = cut_off and (self.is_custom or self.is_blank)
+        if not self.is_flowing and not self.is_custom:
+            text = self.text.strip()
+            if text in PLACEHOLDERS:
+                self._args.clear()
+            elif text.startswith('"'):
+                self._args = bytearray(decoded_once_more(text).encode())
+        self._judge(is_cut_off=is_cut_off)
+
+    def release_all(self) -> tuple[str, str]:
+        """Return what is left, and after it what keeps an invalid call from being completed."""
+        self.is_flowing = True
+        name, args = self._release()
+        return name, args + self._guard
+
+    def whole(self, name: str) -> WholeCall:
+        """Return the call at the end of the message, under the tool's own name."""
+        return WholeCall(self.slot, self.id, name or None, self.text + self._guard, self._parsed)
+
+    def kept_extras(self) -> dict[str, Any]:
+        """Return the call's keys that OpenAI's format does not know, and what its arguments do not tell."""
+        extras = self.extras.whole() if self.extras else {}
+        if self.kind != FUNCTION:
+            extras["type"] = self.kind
+        if self._parsed is not None and not can_be_written(self.text, self._parsed):
+            extras["arguments"] = self.text
+        return extras
+
+    def problem(self) -> dict[str, str]:
+        """Return why the call is invalid, and what was added to its arguments to keep it so."""
+        return {"error": self.error, "guard": self._guard}
+
+    def has_at(self, start: int, data: bytes) -> bool:
+        """Return whether the arguments say this from the byte `start` on."""
+        return self._args[start : start + len(data)] == data
+
+    def has_size(self, size: int) -> bool:
+        """Return whether the arguments are that many bytes."""
+        return len(self._args) == size
+
+    def _add_args(self, piece: str) -> None:
+        if not piece:
+            return
+        if self.is_custom:
+            piece = ("" if self._args else _CUSTOM_START) + json.dumps(piece, ensure_ascii=False)[1:-1]
+        elif self._args:
+            piece = self._new_part(piece)
+        data = piece.encode()
+        if self.twin is not None and not self.twin.has_at(len(self._args), data):
+            self.twin = None
+        self._args += data
+
+    def _complete(self, spellings: Sequence[str]) -> None:
+        """Take arguments that came as an object, so as a whole, after a text."""
+        begun = self._args.decode()
+        rest = next((text.removeprefix(begun) for text in spellings if text.startswith(begun)), None)
+        if rest is None:
+            rest = "" if parse_arguments(begun) == parse_arguments(spellings[0]) else spellings[0]
+            self.error = self.error or (rest and NOT_AN_OBJECT)
+        self._args += rest.encode()
+
+    def _new_part(self, piece: str) -> str:
+        """Return what a piece adds to the arguments so far, by point 5 of the rule."""
+        begins_anew = piece.lstrip().startswith("{")
+        if self._repeated is None and (not begins_anew or self._continues(piece)):
+            return piece
+        data = piece.encode()
+        start = 0 if begins_anew else self._repeated or 0
+        known = self._args[start : start + len(data)]
+        if data.startswith(known):
+            end = start + len(known)
+            self._repeated = None if end == len(self._args) else end
+            return data[len(known) :].decode()
+        self._repeated = None
+        if self.is_placeholder:
+            self._args.clear()
+            self._scanner, self._scanned = JsonScanner(), 0
+        return piece
+
+    def _continues(self, piece: str) -> bool:
+        """Return whether the arguments so far can go on with a piece."""
+        self._scan()
+        scanner = self._scanner.copy()
+        if scanner.feed(piece) == ILLEGAL:
+            return False
+        self._scanner = scanner
+        self._scanned += len(piece.encode())
+        return True
+
+    def _scan(self) -> int:
+        """Return the verdict on the arguments so far; each byte is looked at once."""
+        if self._scanned < len(self._args):
+            self._scanner.feed(self._args[self._scanned :].decode())
+            self._scanned = len(self._args)
+        return self._scanner.verdict
+
+    def _is_held(self) -> bool:
+        """Return whether it is open if this is a call of its own."""
+        if not self.name or self.twin is not None:
+            return True
+        return self.is_blank and (self.may_be_padding or self.holds_name)
+
+    def _release(self) -> tuple[str, str]:
+        name, self._name_sent = self.name[self._name_sent :], len(self.name)
+        if not self.is_flowing and not self.is_custom:
+            text = self._args[: len(_CUSTOM_START) * 8].decode("utf-8", "ignore")
+            if may_be_placeholder(text) or text.lstrip().startswith('"'):
+                return name, ""
+        self.is_flowing = True
+        args, self._sent = self._args[self._sent :].decode(), len(self._args)
+        return name, args
+
+    def _judge(self, *, is_cut_off: bool) -> None:
+        """Tell whether the call may be executed, by point 6 of the rule."""
+        text = self.text
+        if self.is_custom:
+            text = (text or _CUSTOM_START) + _CUSTOM_END
+        self._parsed = parse_arguments(text)
+        if not self.name:
+            self.error = NO_NAME
+        elif is_cut_off:
+            self.error = CUT_OFF
+        elif self._parsed is None:
+            self.error = self.error or NOT_AN_OBJECT
+        if self.error:
+            self._parsed = None
+            self._guard = guard(self.text)
+        elif self.is_custom or self.is_blank:
+            self._args = bytearray(text.encode() if self.is_custom else b"{}")
