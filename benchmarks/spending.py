@@ -1,0 +1,203 @@
+"""Budgets, prompt caching, rate limits and deadlines, against the stand-in server: what the docs say of them.
+
+python benchmarks/spending.py budget [RUNS] | cache | rate [CALLS] | deadlines
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import socket
+import sys
+import time
+from contextlib import contextmanager, nullcontext, suppress
+from statistics import median
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+from langchain_core.messages import HumanMessage, SystemMessage, ToolMessage
+from langchain_core.rate_limiters import InMemoryRateLimiter
+from langchain_openai import ChatOpenAI
+
+from langchain_promptrun import AdaptiveRateLimiter, Budget, ChatPromptrun, PromptrunBudgetExceededError
+from langchain_promptrun.testing import Fault, PromptrunServer, RateLimit, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MODEL = "anthropic/claude-haiku-4.5"
+LIMIT = 0.25
+AT_ONCE = 200
+CALLS = 10_000
+
+
+def models(server: PromptrunServer, **settings: Any) -> ChatPromptrun:
+    return ChatPromptrun(model=MODEL, api_key=server.api_key, base_url=server.base_url, **settings)
+
+
+# Budgets: answers of random length, one in twenty requests fails and is sent again.
+
+
+def spend(body: dict[str, Any]) -> Reply | Fault:
+    if random.random() < 0.05:
+        return Fault(status=503, headers={"retry-after": "0"})
+    tokens_in, tokens_out = random.randint(9, 14), random.randint(1, body["max_tokens"])
+    usage = {"prompt_tokens": tokens_in, "completion_tokens": tokens_out, "total_tokens": tokens_in + tokens_out}
+    return Reply("Hello!", usage=usage)
+
+
+async def budget_run(server: PromptrunServer, *, reserve: bool) -> tuple[float, int]:
+    model = models(server, max_tokens=100, max_retries=2)
+    with Budget(usd=LIMIT, reserve=reserve) as budget:
+        numbers = iter(range(CALLS))
+
+        async def work() -> None:
+            for number in numbers:
+                with suppress(PromptrunBudgetExceededError):
+                    await model.ainvoke(f"Hello, number {number}!")
+
+        await asyncio.gather(*(work() for _ in range(AT_ONCE)))
+    return budget.total, budget.calls
+
+
+def budget(runs: int = 20) -> None:
+    with PromptrunServer(answer=spend) as server:
+        for reserve in (True, False):
+            found = [asyncio.run(budget_run(server, reserve=reserve)) for _ in range(runs)]
+            spent = [total for total, _ in found]
+            over = sum(total > LIMIT for total in spent)
+            print(
+                f"reserve={reserve}: limit {LIMIT}, spent {min(spent):.5f} to {max(spent):.5f}, "
+                f"over in {over} of {runs}"
+            )
+            print(f"  calls sent {min(n for _, n in found)} to {max(n for _, n in found)} of {CALLS}")
+
+
+# Prompt caching: an agent of 20 turns with 30 tools.
+
+
+def cache() -> None:
+    words = "Look at it with care, and tell what you find there in detail. "
+    tools = [
+        {"type": "function", "function": {"name": f"tool_{i}", "description": f"Do thing {i}. " + words * 4}}
+        for i in range(30)
+    ]
+    for caching in (None, "auto", {"messages": 1}):
+        with PromptrunServer(prompt_cache=True) as server:
+            model = models(server, prompt_caching=caching).bind(tools=tools)
+            messages: list[Any] = [SystemMessage(words * 60), HumanMessage("Begin.")]
+            read = total = 0
+            for turn in range(20):
+                call = {"name": f"tool_{turn}", "args": {"turn": turn}, "id": f"call_{turn}"}
+                server.queue(Reply(tool_calls=[call]))
+                answer = model.invoke(messages)
+                read += answer.usage_metadata.get("input_token_details", {}).get("cache_read", 0)
+                total += answer.usage_metadata["input_tokens"]
+                messages += [answer, ToolMessage(words * 10, tool_call_id=f"call_{turn}")]
+            print(f"prompt_caching={caching}: {read} of {total} input tokens from the cache, {read / total:.1%}")
+
+
+# Rate limits: a server that bears 100 requests a second, and answers after 50 ms.
+
+
+def open_ai(server: PromptrunServer, **settings: Any) -> Any:
+    return ChatOpenAI(model=MODEL, api_key=server.api_key, base_url=server.base_url, **settings)
+
+
+def in_rhythm() -> InMemoryRateLimiter:
+    return InMemoryRateLimiter(requests_per_second=100, check_every_n_seconds=0.01, max_bucket_size=100)
+
+
+def rate(calls: int = 2_000) -> None:
+    contenders = {
+        "ChatPromptrun, each call waits by itself": lambda server: models(server, max_retries=10),
+        "ChatPromptrun, shared wait": lambda server: models(server, max_retries=10),
+        "ChatPromptrun, AdaptiveRateLimiter": lambda server: models(
+            server, max_retries=10, rate_limiter=AdaptiveRateLimiter()
+        ),
+        "ChatOpenAI, its own retries": lambda server: open_ai(server, max_retries=10),
+        "ChatOpenAI, InMemoryRateLimiter(100)": lambda server: open_ai(
+            server, max_retries=10, rate_limiter=in_rhythm()
+        ),
+    }
+    print(f"ideal: {(calls - 100) / 100:.2f} s")
+    for name, make in contenders.items():
+        limit = RateLimit(100, burst=100, retry_after=1.0)
+        with PromptrunServer(rate_limit=limit, answer=lambda _: Fault(delay=0.05, reply=Reply("Hi"))) as server:
+            alone = "by itself" in name
+            with patch("langchain_promptrun._http.transport._hold", lambda *_: False) if alone else nullcontext():
+                seconds, waits, failed = asyncio.run(rate_run(make(server), calls))
+        print(
+            f"{name}: {seconds:.1f} s, refused {limit.refused} ({limit.refused / (calls + limit.refused):.1%}), "
+            f"failed {failed}, longest wait {max(waits):.1f} s, {max(waits) / median(waits):.2f} x the median",
+            flush=True,
+        )
+
+
+async def rate_run(model: Any, calls: int) -> tuple[float, list[float], int]:
+    start = time.monotonic()
+    waits: list[float] = []
+
+    async def call(number: int) -> None:
+        await model.ainvoke(f"Hello, number {number}!")
+        waits.append(time.monotonic() - start)
+
+    ended = await asyncio.gather(*map(call, range(calls)), return_exceptions=True)
+    return time.monotonic() - start, waits, sum(isinstance(end, Exception) for end in ended)
+
+
+# Deadlines: each phase in each style of a call.
+
+
+@contextmanager
+def full_backlog() -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        waiting = [socket.socket() for _ in range(3)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(server.getsockname())
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+
+
+def styles(model: ChatPromptrun) -> dict[str, Any]:
+    async def collected(stream: Any) -> list[Any]:
+        return [item async for item in stream]
+
+    async def events() -> Any:
+        return await (await model.astream_events("Hi", version="v3")).output
+
+    return {
+        "invoke": lambda: model.invoke("Hi"),
+        "ainvoke": lambda: asyncio.run(model.ainvoke("Hi")),
+        "stream": lambda: list(model.stream("Hi")),
+        "astream": lambda: asyncio.run(collected(model.astream("Hi"))),
+        "events": lambda: model.stream_events("Hi", version="v3").output,
+        "aevents": lambda: asyncio.run(events()),
+    }
+
+
+def deadlines(seconds: float = 1.0) -> None:
+    phases = {
+        "connecting": None,
+        "head": Fault(delay=math.inf),
+        "silence in a stream": Fault(reply=Reply("one two three"), after=2, pause=math.inf),
+        "a stream that goes on": Reply("word " * 999, pace=0.02),
+        "retries": Fault(status=503, headers={"retry-after": "0"}, delay=0.3, times=9),
+    }
+    for phase, item in phases.items():
+        for style in styles(models(PromptrunServer())):
+            if "stream" in phase and "invoke" in style:
+                continue
+            with PromptrunServer() as server, full_backlog() as nowhere:
+                settings = {"base_url": nowhere} if item is None else {}
+                server.queue(*([] if item is None else [item]))
+                model = models(server, deadline=seconds, max_retries=9).model_copy(update=settings)
+                start = time.monotonic()
+                with suppress(TimeoutError):
+                    styles(model)[style]()
+                print(f"{phase}, {style}: {time.monotonic() - start:.3f} s")
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*map(int, sys.argv[2:]))
