@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import httpx
@@ -14,7 +14,7 @@ from langchain_promptrun._http.response import BaseResponse, client_exceptions
 from langchain_promptrun.errors import PromptrunError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
     from types import TracebackType
     from typing import Self
 
@@ -27,6 +27,8 @@ T = TypeVar("T")
 LARGE_BODY_BYTES = 48 << 10
 """A larger body is sent in slices. Up to it aiohttp takes a body at once (it waits from 64 KiB on)."""
 
+_GRACE = 0.02
+"""Seconds after the deadline for the time-outs of the phases, which say more than the timer."""
 _SLICE_BYTES = 256 << 10
 _PIECES_AT_A_TIME = 64
 
@@ -241,3 +243,19 @@ class StallWatchdog:
         self.task = None
         if self._handle is not None:
             self._handle.cancel()
+
+
+async def until_deadline(items: AsyncGenerator[T], call: CallState[T]) -> AsyncGenerator[T]:
+    """Yield what an async call yields, and end it at its deadline."""
+    async with aclosing(items):
+        while True:
+            try:
+                async with asyncio.timeout(max(call.time_left(), 0.0) + _GRACE) as limit:
+                    item = await anext(items)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                raise call.deadline_error("read") from None
+            yield item

@@ -6,17 +6,18 @@ Pure: the clock is passed in.
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from langchain_promptrun._errors.mapping import request_id
 from langchain_promptrun._errors.retryable import is_retried
 from langchain_promptrun._http.exceptions import connection_lost, convert_exception, stalled, timed_out
-from langchain_promptrun.errors import PromptrunError, PromptrunTimeoutError
+from langchain_promptrun.errors import PromptrunError, PromptrunRateLimitError, PromptrunTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from langchain_promptrun._http.request import Parser, ParserFactory, Request
+    from langchain_promptrun._http.request import Parser, ParserFactory, Request, Timeouts
+    from langchain_promptrun._pace.holds import Pacer
 
 T = TypeVar("T")
 
@@ -183,6 +184,23 @@ class CallState(Generic[T]):
         )
         return self._late_error
 
+    def limit_of_wait(self, pacer: Pacer) -> float:
+        """Return the time until which the call may wait for its turn; raises where a hold is longer."""
+        left = pacer.pace.hold_left()
+        if left > self.request.max_retry_after:
+            raise PromptrunRateLimitError(
+                f"The server asked for {left:.1f} s without requests, longer than `max_retry_after`. Nothing was sent.",
+                retry_after=left,
+            )
+        if pacer.is_shared and left >= self.time_left():
+            raise self.deadline_error("turn")
+        return self.ends_at if pacer.is_shared else inf
+
+    def note_wait(self, pacer: Pacer, seconds: float) -> None:
+        """Let the deadline count a wait that others share, and not that for the call's own limiter."""
+        if not pacer.is_shared:
+            self.ends_at += seconds
+
     def read_timeout(self) -> float | None:
         """Return the seconds without a byte that end the attempt now; None for no limit."""
         return self.within_deadline(_least(self.request.timeouts.read, self._limit))
@@ -240,6 +258,18 @@ class CallState(Generic[T]):
             max_retry_after=request.max_retry_after,
             random=random,
         )
+
+
+class ShrinkingTimeouts(dict[str, float | None]):
+    """Time-outs of a request; httpcore asks for each as its phase begins."""
+
+    def __init__(self, call: CallState[Any], timeouts: Timeouts) -> None:
+        super().__init__(timeouts._asdict())
+        self._call = call
+
+    def get(self, phase: str, default: Any = None) -> Any:
+        """Return the time-out of a phase, which ends with the call at the latest."""
+        return self._call.within_deadline(super().get(phase, default))
 
 
 def _least(one: float | None, other: float | None) -> float | None:

@@ -8,10 +8,13 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import NamedTuple, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, cast
 
 import httpx
 from pydantic import SecretStr
+
+if TYPE_CHECKING:
+    from langchain_promptrun._pace.holds import Pacer
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -61,7 +64,7 @@ class Request:
         max_retry_after: The longest wait, in seconds, that a server may ask for.
         model: The model's id, for error messages.
         deadline: Seconds for the whole call, its retries and their waits included; None for no limit.
-        pacer: A `Pacer` that makes attempts wait for their turn; None: only a hold after a refusal does.
+        pacer: Makes attempts wait for their turn; None: only a hold after a refusal does.
     """
 
     method: str
@@ -78,7 +81,7 @@ class Request:
     max_retry_after: float = 60.0
     model: str | None = None
     deadline: float | None = None
-    pacer: object = None
+    pacer: Pacer | None = None
 
 
 class Parser(Protocol[T_co]):

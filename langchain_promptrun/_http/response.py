@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from langchain_promptrun._http.attempt import CallState
     from langchain_promptrun._http.decompression import Decoder
-    from langchain_promptrun._http.pacing import Pace
     from langchain_promptrun._http.request import Parser
+    from langchain_promptrun._pace.pace import Pace
 
 T = TypeVar("T")
 

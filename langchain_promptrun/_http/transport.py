@@ -12,16 +12,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
-from langchain_promptrun._http.async_response import LARGE_BODY_BYTES, AsyncResponse, HeadTimeout, SlicedBody
-from langchain_promptrun._http.attempt import CallState
+from langchain_promptrun._http.async_response import (
+    LARGE_BODY_BYTES,
+    AsyncResponse,
+    HeadTimeout,
+    SlicedBody,
+    until_deadline,
+)
+from langchain_promptrun._http.attempt import CallState, ShrinkingTimeouts
 from langchain_promptrun._http.credentials import current_key, current_key_async
-from langchain_promptrun._http.deadline import ShrinkingTimeouts, until_deadline
 from langchain_promptrun._http.decompression import ACCEPT_ENCODING
-from langchain_promptrun._http.holds import hold, pacer_of
 from langchain_promptrun._http.pools import TransportSettings, get_pool
 from langchain_promptrun._http.request import Parser, ParserFactory, Request, Timeouts, check_headers, target_of
 from langchain_promptrun._http.response import AttemptGuard
 from langchain_promptrun._http.sync_response import SyncResponse
+from langchain_promptrun._pace.holds import hold, hold_name, hold_of, is_any_held
+from langchain_promptrun.errors import PromptrunRateLimitError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
@@ -30,6 +36,8 @@ if TYPE_CHECKING:
 
     from langchain_promptrun._http.pools import Pool
     from langchain_promptrun._http.request import Target
+    from langchain_promptrun._pace.holds import HoldName, Pacer
+    from langchain_promptrun._pace.pace import Pace
 
 __all__ = [
     "Parser",
@@ -90,9 +98,9 @@ class Transport:
         call = CallState(request, new_parser, target.origin, self._clock)
         while True:
             key = current_key(request.api_key)
-            pacer = pacer_of(request, target, key)
+            pacer = _pacer_of(request, target, key)
             last: Sequence[T] | None = None
-            guard = AttemptGuard(call, None if pacer is None else pacer.enter(call))
+            guard = AttemptGuard(call, None if pacer is None else _take_turn(call, pacer))
             with guard, self._open(call, target, key) as response:
                 parser = response.begin()
                 for data in response.body():
@@ -119,9 +127,9 @@ class Transport:
         request = call.request
         while True:
             key = await current_key_async(request.api_key)
-            pacer = pacer_of(request, target, key)
+            pacer = _pacer_of(request, target, key)
             last: Sequence[T] | None = None
-            with AttemptGuard(call, None if pacer is None else await pacer.async_enter(call)):
+            with AttemptGuard(call, None if pacer is None else await _take_turn_async(call, pacer)):
                 async with await self._open_async(call, target, key) as response:
                     parser = await response.begin()
                     watchdog = response.watchdog
@@ -193,7 +201,7 @@ class Transport:
     def _pause(self, call: CallState[Any], target: Target, key: SecretStr | None) -> float:
         """Return the seconds to wait before the next attempt; raises this one's error if it was the last."""
         error, delay = call.end_attempt(self._jitter)
-        is_held = hold(call.request, target, key, error.__cause__ or error)
+        is_held = _hold(call.request, target, key, error.__cause__ or error)
         if delay is None:
             try:
                 # the frames below hold the response
@@ -212,6 +220,44 @@ class Transport:
         )
         # the hold makes it wait, in its turn
         return 0.0 if is_held else delay
+
+
+def _pacer_of(request: Request, target: Target, key: SecretStr | None) -> Pacer | None:
+    """Return what makes an attempt wait for its turn: the call's own limiter, else a hold."""
+    if request.pacer is not None or not request.max_retries or not is_any_held():
+        return request.pacer
+    return hold_of(_hold_name(request, target, key))
+
+
+def _hold(request: Request, target: Target, key: SecretStr | None, error: BaseException) -> bool:
+    """Hold calls back after a refusal with a wait; return whether it was one."""
+    if request.model is None or not isinstance(error, PromptrunRateLimitError) or not error.retry_after:
+        return False
+    hold(_hold_name(request, target, key), error.retry_after)
+    return True
+
+
+def _hold_name(request: Request, target: Target, key: SecretStr | None) -> HoldName:
+    secret = None if key is None else key.get_secret_value()
+    return hold_name(target.origin, secret, str(request.model))
+
+
+def _take_turn(call: CallState[Any], pacer: Pacer) -> Pace:
+    ends_at = call.limit_of_wait(pacer)
+    try:
+        call.note_wait(pacer, pacer.wait(ends_at, is_retry=call.attempt > 0))
+    except TimeoutError:
+        raise call.deadline_error("turn") from None
+    return pacer.pace
+
+
+async def _take_turn_async(call: CallState[Any], pacer: Pacer) -> Pace:
+    ends_at = call.limit_of_wait(pacer)
+    try:
+        call.note_wait(pacer, await pacer.async_wait(ends_at, is_retry=call.attempt > 0))
+    except TimeoutError:
+        raise call.deadline_error("turn") from None
+    return pacer.pace
 
 
 def _timeout_extension(call: CallState[Any], timeouts: Timeouts) -> dict[str, float | None]:

@@ -8,8 +8,8 @@ from typing import Any
 from langchain_core.rate_limiters import BaseRateLimiter
 from typing_extensions import override
 
-from langchain_promptrun._http.holds import Pacer
-from langchain_promptrun._http.pacing import Pace
+from langchain_promptrun._pace.holds import Pacer
+from langchain_promptrun._pace.pace import Pace
 
 _NO_LIMIT = float("inf")
 

@@ -61,13 +61,13 @@ async def test_hold_longer_than_the_deadline_raises_at_once(promptrun_server, mo
 
 @pytest.mark.parametrize("style", ["invoke", "ainvoke"])
 async def test_hold_lets_waiting_calls_go_in_turn_until_their_deadline(promptrun_server, model, talk, style):
-    waiting = [asyncio.create_task(model.ainvoke(f"{number}")) for number in range(8)]
+    waiting = [asyncio.create_task(model.ainvoke(f"{number}")) for number in range(40)]
     await asyncio.sleep(0.05)
     with pytest.raises(PromptrunTimeoutError, match="turn"):
         await asyncio.to_thread(asyncio.run, talk.call(style, model, "late", deadline=WAIT + 0.1))
     await asyncio.gather(*waiting)
     came = promptrun_server.requests[1:]
-    assert [request.body["messages"][0]["content"] for request in came] == [f"{number}" for number in range(8)]
+    assert [request.body["messages"][0]["content"] for request in came] == [f"{number}" for number in range(40)]
     assert came[-1].time - came[0].time > 0.1
 
 
@@ -92,7 +92,7 @@ def test_hold_survives_a_loop_that_ended_with_calls_waiting(promptrun_server, mo
 
 
 def test_hold_is_forgotten_in_time(promptrun_server, model, monkeypatch):
-    monkeypatch.setattr("langchain_promptrun._http.holds._KEPT_SECONDS", -1.0)
+    monkeypatch.setattr("langchain_promptrun._pace.holds._KEPT_SECONDS", -1.0)
     model.invoke("Hi")
     assert waited(promptrun_server) < WAIT
 

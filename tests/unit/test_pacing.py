@@ -6,7 +6,8 @@ from math import inf
 
 import pytest
 
-from langchain_promptrun._http.pacing import Pace, TurnQueue
+from langchain_promptrun._pace.pace import Pace
+from langchain_promptrun._pace.turns import TurnQueue
 
 LATENCY = 0.05
 

@@ -1,0 +1,1 @@
+"""Pace of requests: what a server bears, and whose turn it is."""

@@ -1,0 +1,75 @@
+"""Make calls of one origin, key and model wait together where the server asked one of them to wait."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from time import monotonic
+
+from langchain_promptrun._pace.pace import Pace
+from langchain_promptrun._pace.turns import TurnQueue
+
+_FIRST_RATE = 10.0
+_KEPT_SECONDS = 60.0
+
+
+class Pacer:
+    """Makes attempts wait for their turn.
+
+    Attributes:
+        pace: How fast, and how many at once.
+        turns: The order of calls that a limiter has not let through yet.
+        attempts: The order of attempts.
+        is_shared: Whether it holds calls that did not ask for it; their deadlines count the wait.
+    """
+
+    def __init__(self, pace: Pace, *, is_shared: bool = False) -> None:
+        self.pace = pace
+        self.turns = TurnQueue()
+        self.attempts = TurnQueue()
+        self.is_shared = is_shared
+
+    def wait(self, ends_at: float, *, is_retry: bool) -> float:
+        """Wait for the turn of an attempt; return the seconds, or raise TimeoutError at a time."""
+        began_at = monotonic()
+        self.attempts.wait(partial(self.pace.ask, rate=self.is_shared or is_retry), ends_at)
+        return monotonic() - began_at
+
+    async def async_wait(self, ends_at: float, *, is_retry: bool) -> float:
+        """Async version of `wait`."""
+        began_at = monotonic()
+        # langchain-core has asked a limiter for the first attempt's turn
+        await self.attempts.async_wait(partial(self.pace.ask, rate=self.is_shared or is_retry), ends_at)
+        return monotonic() - began_at
+
+
+HoldName = tuple[str, int, str]
+"""Origin, hash of the key, and model."""
+
+_held: dict[HoldName, Pacer] = {}
+"""What holds calls back at the moment, and for a minute after."""
+os.register_at_fork(after_in_child=_held.clear)
+
+
+def hold_name(origin: str, key: str | None, model: str) -> HoldName:
+    """Return the name of the hold that calls of an origin, key and model share."""
+    return origin, hash(key), model
+
+
+def is_any_held() -> bool:
+    """Return whether there is a hold, or was one lately."""
+    return bool(_held)
+
+
+def hold_of(name: HoldName) -> Pacer | None:
+    """Return what holds calls back; None where nothing does, or its hold is long over."""
+    pacer = _held.get(name)
+    if pacer is not None and pacer.pace.is_over(_KEPT_SECONDS):
+        _held.pop(name, None)
+        return None
+    return pacer
+
+
+def hold(name: HoldName, seconds: float) -> None:
+    """Hold calls back for so many seconds; then they go on slowly, and in turn."""
+    _held.setdefault(name, Pacer(Pace(_FIRST_RATE), is_shared=True)).pace.hold(seconds)
