@@ -2,6 +2,7 @@
 
     python benchmarks/soak.py                 all of them, under two minutes on two cores
     python benchmarks/soak.py --calls 2000    fewer
+    python benchmarks/soak.py --setups        the set-ups of benchmarks/setups.py instead
 
 Sync and async calls over httpx and aiohttp, plain, streamed and as protocol events, share one process; the server runs
 in another one, and counts what arrives. Each call asks for an answer of its own, so one that is lost, doubled or given
@@ -18,6 +19,7 @@ import itertools
 import math
 import multiprocessing
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -313,7 +315,12 @@ def main() -> int:
     """Run the calls, and print what there is to say."""
     parser = argparse.ArgumentParser(description="Soak ChatPromptrun.")
     parser.add_argument("--calls", type=int, default=CALLS, help=f"how many calls (default {CALLS})")
-    calls = parser.parse_args().calls
+    parser.add_argument("--setups", action="store_true", help="run the set-ups of benchmarks/setups.py instead")
+    given = parser.parse_args()
+    if given.setups:
+        command = [sys.executable, str(Path(__file__).with_name("setups.py"))]
+        return subprocess.run(command, check=False).returncode
+    calls = given.calls
     warnings.simplefilter("ignore")
     start = time.monotonic()
     context = multiprocessing.get_context("spawn")
