@@ -16,9 +16,8 @@ from typing_extensions import override
 
 from langchain_promptrun._config.bindings import ModelRunnable
 from langchain_promptrun._config.call_options import CallOptions, options_of_call, start_call
-from langchain_promptrun._config.copying import new_transport
 from langchain_promptrun._config.defaults import API_KEY_VARIABLE
-from langchain_promptrun._config.fields import ModelFields
+from langchain_promptrun._config.fields import ModelFields, new_transport
 from langchain_promptrun._config.request import build_request
 from langchain_promptrun._config.roles import roles_of
 from langchain_promptrun._guards import CALL_GUARDS, CacheLossReport

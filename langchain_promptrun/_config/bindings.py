@@ -12,7 +12,7 @@ from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
 from pydantic import BaseModel, ConfigDict
 
 from langchain_promptrun._config.call_options import bindable
-from langchain_promptrun._config.fields import Method, ModelFields
+from langchain_promptrun._config.validators import Method
 from langchain_promptrun._tools.structured_output import assemble, plan
 from langchain_promptrun._tools.tools import ToolChoice, bind_arguments
 
@@ -33,7 +33,7 @@ class ModelRunnable:
 
     def bind(self, **kwargs: Any) -> ModelBinding:
         """Bind keywords of a call; secrets among them are hidden, since a binding is printed and serialised."""
-        return _binding(cast("Any", super()).bind(**bindable(ModelFields, kwargs)))
+        return _binding(cast("Any", super()).bind(**bindable(type(model_in(self)), kwargs)))
 
     def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Bind a config."""
@@ -129,7 +129,7 @@ class ModelRunnable:
         """
         planned = plan(
             schema,
-            method=method or _model_in(self).structured_output_method,
+            method=method or model_in(self).structured_output_method,
             include_raw=include_raw,
             strict=strict,
             **kwargs,
@@ -164,8 +164,8 @@ def _wrapped(runnable: Any) -> Any:
     return cast("Any", import_module(_WRAPPERS)).wrapped(runnable)
 
 
-def _model_in(runnable: Any) -> Any:
+def model_in(runnable: Any) -> Any:
     """Return the model that wrappers hold."""
-    while not isinstance(runnable, ModelFields):
+    while "structured_output_method" not in type(runnable).model_fields:
         runnable = vars(runnable)["bound" if "bound" in vars(runnable) else "default"]
     return runnable

@@ -10,14 +10,12 @@ from contextlib import suppress
 from typing import Any, ClassVar, Self
 
 from langchain_core.load.serializable import Serializable, SerializedConstructor, SerializedNotImplemented
-from pydantic import PrivateAttr
 from typing_extensions import override
 
 from langchain_promptrun._config.defaults import chosen, environment_key
 from langchain_promptrun._config.hints import MORE_PARAMETERS
 from langchain_promptrun._config.roles import roles_of
 from langchain_promptrun._config.validators import unknown_keyword
-from langchain_promptrun._http.transport import Transport, TransportSettings
 
 _HOLDS = frozenset({"_transport", "_hold"})
 """Private attributes that hold connections, and what was fetched over them."""
@@ -28,13 +26,6 @@ class CopiedFields(Serializable):
 
     keyword_advice: ClassVar[str] = MORE_PARAMETERS
     """What an error about an unknown keyword advises."""
-
-    _transport: Transport | None = PrivateAttr(default=None)
-
-    @override
-    def model_post_init(self, context: Any, /) -> None:
-        # what pydantic makes for the private attribute would not call LangChain's
-        super().model_post_init(context)
 
     @override
     def __setattr__(self, name: str, value: Any) -> None:
@@ -113,42 +104,6 @@ class CopiedFields(Serializable):
                 self.__dict__[name] = field.get_default(call_default_factory=True)
         if self.__dict__["api_key"] is None:
             self.__dict__["api_key"] = environment_key()
-
-    # Connections.
-
-    def _held(self) -> Transport:
-        """Return the hold on the shared connections, taken at the first call."""
-        if (transport := self._transport) is None:
-            transport = self._transport = new_transport(self)
-        return transport
-
-    def close(self) -> None:
-        """Release the shared connections until the next call; clients of the caller's stay open."""
-        if self._transport is not None:
-            self._transport.close()
-
-    async def aclose(self) -> None:
-        """Async version of `close`."""
-        if self._transport is not None:
-            await self._transport.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-
-def new_transport(fields: Any) -> Transport:
-    """Take hold of the connections that settings call for."""
-    settings = TransportSettings(**{name: getattr(fields, name) for name in TransportSettings._fields})
-    return Transport(settings, fields.http_client, fields.http_async_client)
 
 
 def check_picklable(owner: str, name: str, value: object) -> None:

@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, cast
 
 import httpx
-from pydantic import AliasChoices, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 from typing_extensions import override
 
 from langchain_promptrun._config import defaults
@@ -22,12 +22,14 @@ from langchain_promptrun._config.validators import (
     Headers,
     Key,
     LogitBias,
+    Method,
     PromptId,
     Query,
     Timeout,
     unknown_keyword,
     without_secrets,
 )
+from langchain_promptrun._http.transport import Transport, TransportSettings
 from langchain_promptrun._messages.prompt_caching import PromptCaching
 from langchain_promptrun._profiles import RETIRED, profile_for
 from langchain_promptrun._tracing import PromptedModel
@@ -40,8 +42,6 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound="ConnectionFields")
 
 logger = logging.getLogger("langchain_promptrun")
-
-Method = Literal["function_calling", "json_schema", "json_mode"]
 
 _SECRET = Setting(secret=True)
 _CLIENT = Setting(traced=False, pool=True, shared=True)
@@ -104,6 +104,13 @@ class ConnectionFields(CopiedFields):
     max_event_bytes: Annotated[int, SETTING] = Field(default=64 * 1024 * 1024, ge=1)
     """Largest event, line or body, in bytes after decompression, that is read of an answer. Default 64 MiB."""
 
+    _transport: Transport | None = PrivateAttr(default=None)
+
+    @override
+    def model_post_init(self, context: Any, /) -> None:
+        # what pydantic makes for the private attribute would not call LangChain's
+        super().model_post_init(context)
+
     @property
     def timeouts(self) -> FourTimeouts:
         """The time-outs in seconds: connect, read, write, pool."""
@@ -112,6 +119,40 @@ class ConnectionFields(CopiedFields):
     def _check_key(self) -> None:
         if self.api_key is None and defaults.needs_key(self.base_url):
             raise ValueError(defaults.NO_KEY)
+
+    def _held(self) -> Transport:
+        """Return the hold on the shared connections, taken at the first call."""
+        if (transport := self._transport) is None:
+            transport = self._transport = new_transport(self)
+        return transport
+
+    def close(self) -> None:
+        """Release the shared connections until the next call; clients of the caller's stay open."""
+        if self._transport is not None:
+            self._transport.close()
+
+    async def aclose(self) -> None:
+        """Async version of `close`."""
+        if self._transport is not None:
+            await self._transport.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+def new_transport(fields: ConnectionFields) -> Transport:
+    """Take hold of the connections that settings call for."""
+    settings = TransportSettings(**{name: getattr(fields, name) for name in TransportSettings._fields})
+    return Transport(settings, fields.http_client, fields.http_async_client)
 
 
 def checked_fields(cls: type[M], values: Any, handler: ModelWrapValidatorHandler[M]) -> M:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import SecretStr
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
     from langchain_promptrun._config.call_options import CallOptions
-    from langchain_promptrun._config.fields import ConnectionFields, ModelFields
     from langchain_promptrun._http.request import ApiKey
 
 BASE_HEADERS = {"content-type": "application/json", "user-agent": f"langchain-promptrun/{__version__}"}
@@ -27,7 +26,23 @@ _ACCEPT = {True: "text/event-stream", False: "application/json"}
 PROMPT_ID = "http-prompt-id"  # Promptrun's Node SDK: the header HTTP-Prompt-Id
 
 
-def build_request(fields: ModelFields, messages: list[BaseMessage], call: CallOptions, *, stream: bool) -> Request:
+class Connection(Protocol):
+    """What a request needs to know of the fields of a connection."""
+
+    @property
+    def api_key(self) -> ApiKey | None:
+        """Key, or a function that returns it."""
+
+    @property
+    def base_url(self) -> str:
+        """Root of the API."""
+
+    @property
+    def default_headers(self) -> dict[str, str] | None:
+        """Headers of each request."""
+
+
+def build_request(fields: Any, messages: list[BaseMessage], call: CallOptions, *, stream: bool) -> Request:
     """Build the request of one call; `fields` are the model's with the settings of the call."""
     parameters = with_wire_names(dict(call.parameters))
     body = {"model": parameters.pop("model"), "messages": _messages(fields, messages, call), **parameters}
@@ -56,14 +71,14 @@ def build_request(fields: ModelFields, messages: list[BaseMessage], call: CallOp
     )
 
 
-def caller_headers(fields: ConnectionFields, extra: Any = None) -> dict[str, str]:
+def caller_headers(fields: Connection, extra: Any = None) -> dict[str, str]:
     """Merge the caller's headers, names in lower case, so that one given twice is sent once."""
     headers = merged_mapping("extra_headers", fields.default_headers, extra)
     check_headers(headers)
     return {name.lower(): value for name, value in headers.items()}
 
 
-def key_of(fields: ConnectionFields, headers: dict[str, str]) -> ApiKey | None:
+def key_of(fields: Connection, headers: dict[str, str]) -> ApiKey | None:
     """Take the key out of the caller's headers, or from the field; None for a server that needs none."""
     if (authorization := headers.pop("authorization", None)) is not None:
         scheme, _, key = authorization.partition(" ")
@@ -75,7 +90,7 @@ def key_of(fields: ConnectionFields, headers: dict[str, str]) -> ApiKey | None:
     return fields.api_key
 
 
-def _messages(fields: ModelFields, messages: list[BaseMessage], call: CallOptions) -> list[dict[str, Any]]:
+def _messages(fields: Any, messages: list[BaseMessage], call: CallOptions) -> list[dict[str, Any]]:
     if not call.options.get("use_cached_prompt"):
         if not messages:
             raise ValueError("The list of messages is empty; a call without messages needs `use_cached_prompt=True`.")
@@ -94,7 +109,7 @@ def _messages(fields: ModelFields, messages: list[BaseMessage], call: CallOption
     return []
 
 
-def _ask_to_stream(body: dict[str, Any], fields: ModelFields, *, stream: bool) -> None:
+def _ask_to_stream(body: dict[str, Any], fields: Any, *, stream: bool) -> None:
     options = body.pop("stream_options", None)
     if not stream:
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from math import inf
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import httpx
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, WrapValidator
@@ -106,6 +106,7 @@ def _text_keys(value: Any) -> Any:
     return {str(key): bias for key, bias in value.items()} if isinstance(value, Mapping) else value
 
 
+Method = Literal["function_calling", "json_schema", "json_mode"]
 Key = Annotated[SecretStr | str | KeySource | None, BeforeValidator(_checked_key)]
 BaseUrl = Annotated[str, WrapValidator(_url)]
 Headers = Annotated[dict[str, str] | None, BeforeValidator(plain_values), AfterValidator(_checked_headers)]

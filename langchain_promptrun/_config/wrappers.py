@@ -11,9 +11,8 @@ from langchain_core.runnables.retry import RunnableRetry
 from pydantic import ConfigDict
 from typing_extensions import override
 
-from langchain_promptrun._config.bindings import ModelBinding, ModelRunnable, Wrapper
+from langchain_promptrun._config.bindings import ModelBinding, ModelRunnable, Wrapper, model_in
 from langchain_promptrun._config.call_options import bindable
-from langchain_promptrun._config.fields import ModelFields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +42,7 @@ class AlternativeModels(Wrapper, _Alternatives):
 
     @override
     def bind(self, **kwargs: Any) -> ModelBinding:
-        return ModelBinding(bound=self, kwargs=bindable(ModelFields, kwargs))
+        return ModelBinding(bound=self, kwargs=bindable(type(model_in(self)), kwargs))
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> AlternativeModels:
         """Bind tools to each of the models."""
