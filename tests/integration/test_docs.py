@@ -77,6 +77,15 @@ def test_docs_navigation_has_every_page():
     assert {page.name for page in PAGES if page != README} <= named
 
 
+def test_docs_links_of_the_readme_lead_to_pages_and_files():
+    text = README.read_text()
+    pages = re.findall(r"promptrun-ai\.github\.io/langchain-promptrun/([\w-]+)/\)", text)
+    files = re.findall(r"(?:blob/main|langchain-promptrun/main)/([\w./-]+)\)", text)
+    assert len(pages) > 5
+    assert [page for page in pages if not (ROOT / "docs" / f"{page}.md").exists()] == []
+    assert [file for file in files if not (ROOT / file).exists()] == []
+
+
 def test_docs_readme_table_names_every_field_with_its_default():
     own = {name: field for name, field in ChatPromptrun.model_fields.items() if name in own_fields()}
     rows = {name: default for name, _, default in ROW.findall(README.read_text())}
