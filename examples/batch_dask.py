@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import islice
 from multiprocessing import resource_tracker
@@ -55,29 +55,40 @@ def ask(prompts: list[Prompt]) -> list[Outcome]:
     return get_worker().plugins[NAME].asker.ask(prompts)
 
 
-def ctrl_c(*, waits: bool) -> None:
-    """Have Ctrl-C wait, or come; threads and processes that begin while it waits never get it."""
-    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+@contextmanager
+def ctrl_c_waits() -> Iterator[None]:
+    """Keep Ctrl-C until the end of the block; threads and processes that begin in it never get it."""
+    pressed: list[int] = []
+    # A thread that began before, such as one of numpy's, may still be given it.
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    masks = hasattr(signal, "pthread_sigmask")  # not on Windows
+    if masks:
         resource_tracker.ensure_running()  # while it begins, Ctrl-C would come again
-        signal.pthread_sigmask(signal.SIG_BLOCK if waits else signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        if masks:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 @contextmanager
 def dask_cluster(asker: Asker, workers: int) -> Iterator[Spread]:
     """Start a cluster on this machine; Ctrl-C waits until it is up."""
-    ctrl_c(waits=True)
-    with (
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            dashboard_address=None,
-            silence_logs=logging.CRITICAL,
-            scheduler_kwargs={"allowed_failures": TRIES - 1},
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        client.register_plugin(BringAsker(asker))
-        ctrl_c(waits=False)
+    with ExitStack() as stack:
+        with ctrl_c_waits():
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL,
+                scheduler_kwargs={"allowed_failures": TRIES - 1},
+            )
+            client = stack.enter_context(Client(stack.enter_context(cluster)))
+            client.register_plugin(BringAsker(asker))
         yield partial(spread, client, 2 * workers)
 
 

@@ -45,7 +45,7 @@ def gcd(a: int, b: int) -> int:
 ```
 """
 SHOWN: dict[str, Fault | Reply | str] = {
-    "rate limit": Fault(status=429, headers={"retry-after": "90"}, body={"error": "Too many requests."}),
+    "rate limit": Fault(status=429, body={"error": "Too many requests."}),
     "expired key": Fault(status=401, body={"error": "The API key has expired."}),
     "lost connection": Fault(reply=Reply("This answer will never be whole, because the line"), after=9, cut=True),
     "long answer": "This goes on until you stop it. " * 500,

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -153,27 +154,26 @@ def test_batch_failed_prompt_does_not_stop_the_others(run, file, promptrun_serve
     assert ids(file) == list(range(10))
 
 
-def test_batch_expired_key_stops_at_once_and_loses_nothing(run, file, promptrun_server):
-    expired = Fault(status=401, body={"error": "The API key has expired."}, times=100)
-    promptrun_server.queue(Reply("Yes.", times=8), expired)
-    ended = run("--count", 100, "--at-once", 4)
-    assert ended.error.startswith("error: The API key has expired.\nCheck the key: the environment variable")
-    assert ended.error.endswith(f"8 of 100 answers are in {file}; the same command asks for the rest")
-    assert len(promptrun_server.requests) == 12
+@pytest.mark.parametrize(
+    ("count", "at_once", "fault", "message", "requests"),
+    [
+        (100, 4, Fault(status=401, body={"error": "The API key has expired."}), "The API key has expired.", 12),
+        (200, 30, Fault(cut=True), "30 prompts in a row failed, the last with: ", 150),
+    ],
+    ids=["expired key", "lost connection"],
+)
+def test_batch_error_that_lasts_stops_the_run_and_loses_nothing(
+    run, file, promptrun_server, count, at_once, fault, message, requests
+):
+    done = 2 * at_once if at_once == 4 else at_once
+    promptrun_server.queue(Reply("Yes.", times=done), replace(fault, times=1000))
+    ended = run("--count", count, "--at-once", at_once)
+    assert ended.error.startswith(f"error: {message}")
+    assert ended.error.endswith(f"{done} of {count} answers are in {file}; the same command asks for the rest")
+    assert len(promptrun_server.requests) == requests
     promptrun_server.clear()
-    assert run("--count", 100).error is None
-    assert ids(file) == list(range(100))
-
-
-def test_batch_lost_connection_that_lasts_stops_and_loses_nothing(run, file, promptrun_server):
-    promptrun_server.queue(Reply("Yes.", times=30), Fault(cut=True, times=1000))
-    ended = run("--count", 200, "--at-once", 30)
-    assert ended.error.startswith("error: 30 prompts in a row failed, the last with: ")
-    assert ended.error.endswith(f"30 of 200 answers are in {file}; the same command asks for the rest")
-    promptrun_server.clear()
-    promptrun_server.queue(Fault(cut=True))
-    assert run("--count", 200).error is None
-    assert ids(file) == list(range(200))
+    assert run("--count", count).error is None
+    assert ids(file) == list(range(count))
 
 
 def test_batch_ctrl_c_keeps_what_is_there(run, file):
@@ -230,24 +230,23 @@ def test_batch_file_is_for_one_run_at_a_time(run, batches, file):
         assert run("--count", 3).error == f"error: {file} is in use by another run of this program"
 
 
+@pytest.mark.parametrize("content", [b"Dear diary,\n", b"[1]\n", b"Dear diary", b"{draft}"])
+def test_batch_file_of_something_else_is_left_alone(run, file, promptrun_server, content):
+    check_left_alone(run, file, promptrun_server, content, ", line 1, is not a line that this program wrote")
+
+
 @pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        (b"Dear diary,\n", "{}, line 1, is not a line that this program wrote: name another file"),
-        (b"[1]\n", "{}, line 1, is not a line that this program wrote: name another file"),
-        (b"Dear diary", "{}, line 1, is not a line that this program wrote: name another file"),
-        (b"{draft}", "{}, line 1, is not a line that this program wrote: name another file"),
-        (b'{"name": "Nino"}', "{} holds answers to other prompts: name another file"),
-        (b'{"id": 1, "prompt": "Hello"}\n{"id": 2', "{} holds answers to other prompts: name another file"),
-        (b'{"id": 1}\n', "{} holds answers to other prompts: name another file"),
-        (b'{"id": 1, "prompt": "Hello"}\n', "{} holds answers to other prompts: name another file"),
-        (b'{"id": [], "prompt": "Hello"}\n', "{} holds answers to other prompts: name another file"),
-        (b'{"id": 999, "prompt": "Hello"}\n', "{} holds answers to other prompts: name another file"),
-    ],
+    "ident",
+    ["1", '1, "prompt": "Hello"', '[], "prompt": "Hello"', '999, "prompt": "Hello"', '1, "prompt": 1}\n{"id": 2'],
 )
-def test_batch_file_of_something_else_is_left_alone(run, file, promptrun_server, content, problem):
+def test_batch_file_of_other_answers_is_left_alone(run, file, promptrun_server, ident):
+    content = f'{{"id": {ident}}}\n'.encode()
+    check_left_alone(run, file, promptrun_server, content, " holds answers to other prompts")
+
+
+def check_left_alone(run, file, promptrun_server, content, problem):
     file.write_bytes(content)
-    assert run("--count", 3).error == f"error: {problem.format(file)}"
+    assert run("--count", 3).error == f"error: {file}{problem}: name another file"
     assert file.read_bytes() == content
     assert promptrun_server.requests == []
 

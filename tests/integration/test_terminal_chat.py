@@ -191,33 +191,26 @@ def test_terminal_chat_answer_longer_than_the_screen_shows_its_end(terminal, pro
     assert chat.leave() == 0
 
 
-LONG = "long " * 1200
-PASTED = "Line one.\nLine two.\nLine three."
+KEYS = {
+    "a long line": ("long " * 1200 + "end.\n", "long " * 1200 + "end."),
+    "arrow keys": ("Helo.\x1b[D\x1b[Dl\n", "Hello."),
+    "a pasted text": ("\x1b[200~One.\nTwo.\x1b[201~\n", "One.\nTwo."),
+}
 
 
-def typed(terminal, server, keys):
-    """What the model is asked after some keys, while the screen is read: a terminal holds but 4,096 bytes each way."""
+@pytest.mark.parametrize("kind", KEYS)
+def test_terminal_chat_keys_give_one_question(terminal, promptrun_server, kind):
+    """Typed while the screen is read: a terminal holds but 4,096 bytes each way."""
+    if "libedit" in pytest.importorskip("readline").__doc__:
+        pytest.skip("libedit knows nothing of pasting")
+    keys, question = KEYS[kind]
     chat = terminal()
     typing = threading.Thread(target=chat.type, args=(keys,))
     typing.start()
     chat.until("first token after")
     typing.join()
     assert chat.leave() == 0
-    return [contents(request) for request in server.requests]
-
-
-def test_terminal_chat_line_longer_than_a_terminal_holds_is_taken_whole(terminal, promptrun_server):
-    assert typed(terminal, promptrun_server, LONG + "end.\n") == [[LONG + "end."]]
-
-
-def test_terminal_chat_arrow_keys_edit_the_line(terminal, promptrun_server):
-    assert typed(terminal, promptrun_server, "Helo.\x1b[D\x1b[Dl\n") == [["Hello."]]
-
-
-def test_terminal_chat_pasted_lines_are_one_question(terminal, promptrun_server):
-    if "libedit" in pytest.importorskip("readline").__doc__:
-        pytest.skip("libedit knows nothing of pasting")
-    assert typed(terminal, promptrun_server, f"\x1b[200~{PASTED}\x1b[201~\n") == [[PASTED]]
+    assert [contents(request) for request in promptrun_server.requests] == [[question]]
 
 
 # through pipes
@@ -254,30 +247,22 @@ def said(done):
 @pytest.mark.parametrize(
     ("trouble", "message", "kept"),
     [
-        (
-            Fault(status=429, headers={"retry-after": "90"}, body={"error": "Too many requests."}),
-            "(status 429, request id: req-1) Try again in 90 seconds. An empty line asks again.",
-            ["Count."],
-        ),
-        (
-            Fault(status=401, body={"error": "The API key has expired."}),
-            "error: The API key has expired. Check the key: the environment variable PROMPTRUN_API_KEY",
-            ["Count."],
-        ),
-        (
-            Fault(reply=Reply("One two.", pieces=["One ", "two."]), after=1, cut=True),
-            "error: The connection was lost before the answer was complete",
-            ["Count.", "One ", "Again?"],
-        ),
+        (Fault(status=401, body={"error": "The API key has expired."}), "The API key has expired. Check the key", []),
+        (Fault(reply=Reply("One two.", pieces=["One ", "two."]), after=1, cut=True), "The connection", ["One "]),
     ],
-    ids=["rate limit", "expired key", "lost connection"],
+    ids=["expired key", "lost connection"],
 )
 def test_terminal_chat_error_is_a_message_and_the_chat_goes_on(say, promptrun_server, trouble, message, kept):
     promptrun_server.queue(trouble, "Now it works.")
-    printed = said(say("Count.", "Again?" if len(kept) > 1 else ""))
-    assert message in printed
+    printed = said(say("Count.", "Again?" if kept else ""))
+    assert f"error: {message}" in printed
     assert "Now it works." in printed
-    assert contents(promptrun_server.requests[-1]) == kept
+    assert contents(promptrun_server.requests[-1]) == ["Count.", *kept, *(["Again?"] if kept else [])]
+
+
+def test_terminal_chat_rate_limit_says_when_to_try_again(say, promptrun_server):
+    promptrun_server.queue(Fault(status=429, headers={"retry-after": "90"}, body={"error": "Too many requests."}))
+    assert "Too many requests. (status 429, request id: req-1) Try again in 90 seconds." in said(say("Count."))
 
 
 def test_terminal_chat_kept_conversation_goes_on_next_time(say, promptrun_server, tmp_path):
@@ -300,15 +285,8 @@ def test_terminal_chat_kept_conversation_goes_on_next_time(say, promptrun_server
 
 def ended(environment, *command, stdout=subprocess.PIPE, said="I am Nino.\n"):
     """Run a program to its end."""
-    return subprocess.run(
-        [*command],
-        env=environment,
-        input=said.encode(),
-        stdout=stdout,
-        stderr=subprocess.PIPE,
-        timeout=WAIT,
-        check=False,
-    )
+    pipes = {"input": said.encode(), "stdout": stdout, "stderr": subprocess.PIPE}
+    return subprocess.run(command, env=environment, timeout=WAIT, check=False, **pipes)
 
 
 def test_terminal_chat_full_stdout_is_one_line(environment):
@@ -333,21 +311,17 @@ def test_terminal_chat_character_that_the_encoding_lacks_is_replaced(environment
 
 
 @pytest.mark.parametrize(
-    ("answer", "message"),
+    ("answer", "why"),
     [
-        (Reply(""), "The model gave no answer (finish reason: stop)."),
-        (
-            Reply(reasoning="Hm.", finish_reason="length"),
-            "The model gave no answer, only reasoning (finish reason: length).",
-        ),
-        (Reply(tool_calls=[{"name": "count", "args": {}}]), "The model gave no answer (finish reason: tool_calls)."),
+        (Reply(""), " (finish reason: stop)."),
+        (Reply(reasoning="Hm.", finish_reason="length"), ", only reasoning (finish reason: length)."),
+        (Reply(tool_calls=[{"name": "count", "args": {}}]), " (finish reason: tool_calls)."),
     ],
-    ids=["empty", "only reasoning", "a tool call"],
 )
-def test_terminal_chat_answer_without_text_says_why(say, promptrun_server, answer, message):
+def test_terminal_chat_answer_without_text_says_why(say, promptrun_server, answer, why):
     promptrun_server.queue(answer, "Now it works.")
     printed = said(say("Count.", ""))
-    assert f"{message} An empty line asks again." in printed
+    assert f"The model gave no answer{why} An empty line asks again." in printed
     assert "Now it works." in printed
     assert contents(promptrun_server.requests[-1]) == ["Count."]
 
@@ -373,20 +347,12 @@ def test_terminal_chat_model_cannot_steer_the_terminal(say, promptrun_server):
 
 
 def test_terminal_chat_runs_offline():
-    done = subprocess.run(
-        [sys.executable, PROGRAM, "--offline"],
-        env=BARE,
-        input="A rate limit, please.\nHello?\n",
-        capture_output=True,
-        text=True,
-        timeout=WAIT,
-        check=False,
-    )
+    done = ended(BARE, sys.executable, PROGRAM, "--offline", said="A rate limit, please.\nHello?\n")
     assert done.returncode == 0
-    assert re.match(r"offline: a stand-in server at \S+ answers\n$", done.stderr)
-    printed = " ".join(done.stdout.split())
-    assert 'You said: "Hello?"' in printed
-    assert "error: Too many requests." in printed
+    assert re.fullmatch(rb"offline: a stand-in server at \S+ answers\n", done.stderr)
+    printed = b" ".join(done.stdout.split())
+    assert b'You said: "Hello?"' in printed
+    assert b"error: Too many requests." in printed
 
 
 def test_terminal_chat_begins_with_a_banner_and_knows_commands(say, promptrun_server):
@@ -397,17 +363,14 @@ def test_terminal_chat_begins_with_a_banner_and_knows_commands(say, promptrun_se
 
 
 @pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
-def test_terminal_chat_without_colours_sends_no_escape_for_one(environment, promptrun_server, variables):
+def test_terminal_chat_without_colours_sends_no_escape_for_one(terminal, environment, promptrun_server, variables):
     promptrun_server.queue(Fault(status=401))
-    chat = Terminal(environment | variables)
-    try:
-        chat.until("> ")
-        chat.type("Hello\n")
-        chat.until("An empty line asks again.")
-        assert re.findall(r"\x1b\[[\d;]*3\dm", chat.seen) == []
-        assert chat.leave() == 0
-    finally:
-        chat.close()
+    environment |= variables
+    chat = terminal()
+    chat.type("Hello\n")
+    chat.until("An empty line asks again.")
+    assert re.findall(r"\x1b\[[\d;]*3\dm", chat.seen) == []
+    assert chat.leave() == 0
 
 
 def test_terminal_chat_socks_proxy_without_its_package_is_one_line(environment):
