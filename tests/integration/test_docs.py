@@ -105,11 +105,3 @@ def own_fields():
 def test_docs_readme_figures_are_those_of_the_last_measurement():
     printed = subprocess.check_output([sys.executable, ROOT / "benchmarks" / "readme.py"], text=True)
     assert printed in README.read_text()
-
-
-def test_docs_init_args_of_the_docstring_are_fields():
-    _, _, rest = inspect.cleandoc(ChatPromptrun.__doc__).partition("Key init args, completion params:")
-    arguments = re.findall(r"^    ([a-z_, ]+): ", rest.partition("Every field")[0], re.MULTILINE)
-    names = {name for line in arguments for name in line.split(", ")}
-    assert len(names) > 10
-    assert names <= ChatPromptrun.model_fields.keys()
