@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["langchain-promptrun", "langchain>=1.4,<2"]
+# dependencies = ["langchain-promptrun", "langchain"]
 # [tool.uv.sources]
 # langchain-promptrun = { path = "..", editable = true }
 # ///
