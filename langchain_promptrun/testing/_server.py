@@ -290,6 +290,5 @@ class PromptrunServer(Settings):
             for connection in tuple(self._connections):
                 connection.abort()
             await asyncio.sleep(0)
-        if under_way := asyncio.all_tasks() - {asyncio.current_task()}:
-            await asyncio.wait(under_way)
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
         await self._routes.close()

@@ -331,6 +331,7 @@ def test_the_queue_counts_requests_and_can_be_cleared(server, client):
     assert server.queued == 3
     server.clear()
     assert (server.queued, server.requests, list(server.prompts.faults)) == (0, [], [])
+    assert (server.unused, server.missing) == ([], [])
 
 
 def test_only_replies_faults_and_texts_can_be_queued(server):

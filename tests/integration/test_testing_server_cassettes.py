@@ -213,6 +213,8 @@ def test_cassette_holds_no_key_no_cookie_and_no_email(upstream, path):
         post(server, metadata={"password": "hunter2"})
         post(server, "third")
         assert post(server, "fourth").text == f"{EMAIL} {KEY}"
+        upstream.queue(Fault(body=f'{{\n  "mail": "{EMAIL}"\n}}'))
+        post(server, "fifth")
     text = path.read_text()
     for hidden in (KEY, EMAIL, "ann@", "example.com", "crumbs", "org-acme", secret, "hunter2", "Bearer"):
         assert hidden not in text, hidden
@@ -221,6 +223,7 @@ def test_cassette_holds_no_key_no_cookie_and_no_email(upstream, path):
     with PromptrunServer.replay(path, redact_emails=True) as server:
         assert post(server, f"I am {EMAIL}, key {KEY}.", stream=True).text.count("[redacted]") == 2
         assert post(server, metadata={"password": "other"}).status_code == 200
+        assert post(server, "fifth").json() == {"mail": "[redacted]"}
 
 
 def test_cassette_keeps_the_cuts_of_lines_that_hold_no_secret(upstream, path):
@@ -349,6 +352,17 @@ def test_broken_answer_is_recorded_and_replayed_as_broken(upstream, path, fault,
     assert recorded[0] is kind
     with PromptrunServer.replay(path) as server:
         assert ask(server) == recorded
+
+
+def test_recorder_that_closes_writes_what_had_come(upstream, path):
+    upstream.queue(Fault(slices=[b"data: 1\n\n", math.inf]))
+    with record(path, upstream) as server:
+        client = Pieces(server)
+        client.head()
+        assert client.chunk() == b"data: 1\n\n"
+    client.socket.close()
+    response = lines(path)[0]["response"]
+    assert (response["body"], response["end"]) == ("data: 1\n\n", "silence")
 
 
 def test_unreachable_upstream_is_recorded_as_such(path):
