@@ -433,6 +433,17 @@ def test_compressed_and_binary_answers_are_recorded(upstream, path):
         assert [post(server, content).content for content in "abc"] == found
 
 
+def test_recorded_wait_is_kept_unless_answers_come_at_once(upstream, path):
+    upstream.queue(Fault(status=429, headers={"retry-after": "20"}), "Done.")
+    with record(path, upstream) as server:
+        assert post(server).headers["retry-after"] == "20"
+        post(server)
+    with PromptrunServer.replay(path) as server:
+        assert ChatPromptrun(model="a/b", api_key=KEY, base_url=server.base_url).invoke("Hi").text == "Done."
+    with PromptrunServer.replay(path, speed=100) as server:
+        assert post(server).headers["retry-after"] == "20"
+
+
 def test_keep_records_only_what_is_new(upstream, path):
     with record(path, upstream) as server:
         post(server, "old")

@@ -12,7 +12,7 @@ from typing import Any
 
 HIDDEN = "[redacted]"
 _PATTERN = (
-    r"\b(?:sk|pk|rk)-[\w-]{12,}|\b(?:gsk|xai|hf|ghp|gho|ghs|glpat|pplx)[_-][\w-]{16,}|\bAIza[\w-]{30,}"
+    r"\b(?:sk|pk|rk|org|proj)-[\w-]{12,}|\b(?:gsk|xai|hf|ghp|gho|ghs|glpat|pplx)[_-][\w-]{16,}|\bAIza[\w-]{30,}"
     r"|\bAKIA[A-Z0-9]{16}\b|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}|\bBearer +[\w.~+/=-]{8,}"
 )
 _EMAIL = r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"

@@ -46,6 +46,8 @@ class Replaying:
     def response(self, recorded: dict[str, Any]) -> Response:
         """Return the response to replay, its pauses between its pieces."""
         headers = dict(recorded["headers"])
+        if self.speed is None:  # a client that retries would wait as long as it had to when this was recorded
+            headers |= dict.fromkeys((name for name in headers if name.startswith("retry-after")), "0")
         kind = headers.pop("content-type", "application/octet-stream")
         pieces = [item for piece in self._cut(recorded) for item in piece]
         return Response(recorded["status"] or HTTPStatus.OK, kind, pieces, headers)
