@@ -46,12 +46,7 @@ class Budget(CostsByModel):
     """
 
     def __init__(
-        self,
-        *,
-        usd: float | None = None,
-        tokens: int | None = None,
-        calls: int | None = None,
-        reserve: bool = False,
+        self, *, usd: float | None = None, tokens: int | None = None, calls: int | None = None, reserve: bool = False
     ) -> None:
         """Set the limits.
 
@@ -60,9 +55,8 @@ class Budget(CostsByModel):
             tokens: Most input and output tokens together.
             calls: Most calls.
             reserve: Whether each call first reserves the most that it can cost: twice the offline count of its
-                messages and tools, `max_tokens` or the model's limit for each of `n` answers, and all of this for
-                each retry. Without it a call is refused once the limit is reached, so that calls under way may go
-                over it.
+                messages and tools, and `max_tokens` or the model's limit for each of `n` answers; once more for each
+                retry. Without it a call is refused once the limit is reached; those under way may go over it.
 
         Raises:
             ValueError: No limit.
@@ -76,8 +70,7 @@ class Budget(CostsByModel):
             raise ValueError("Budget() has no limit. Set `usd`, `tokens` or `calls`.")
 
     def __repr__(self) -> str:
-        limits = ", ".join(f"{name}={limit}" for name, limit in self._limits.items())
-        return f"Budget({limits}, reserve={self._reserve})"
+        return f"Budget({self._limits}, reserve={self._reserve})"
 
     def __enter__(self) -> Self:
         CALL_GUARDS.set((*CALL_GUARDS.get(), self))
@@ -96,12 +89,7 @@ class Budget(CostsByModel):
         return _BudgetedTransport(self, transport, messages)
 
     def take(self, request: Request, messages: Sequence[BaseMessage]) -> _Amounts:
-        """Reserve what a call may cost.
-
-        Raises:
-            PromptrunBudgetExceededError: It would go over a limit.
-            ValueError: A model without a known price or limit.
-        """
+        """Reserve what a call may cost; raises PromptrunBudgetExceededError where that goes over a limit."""
         need = self._need(request, messages)
         with self._lock:
             spent = {"usd": self.total, "tokens": self.tokens, "calls": self.calls}
@@ -110,17 +98,13 @@ class Budget(CostsByModel):
                 if over > 0 or (spent[name] >= limit and not self._reserve):
                     facts = (spent[name], self._reserved[name], need[name])
                     raise PromptrunBudgetExceededError(_refusal(name, limit, request.model, facts))
-            self._add_reserved(need, 1)
+            self._reserved = {name: held + need[name] for name, held in self._reserved.items()}
         return need
 
     def give_back(self, reserved: _Amounts) -> None:
         """End the reservation of a call."""
         with self._lock:
-            self._add_reserved(reserved, -1)
-
-    def _add_reserved(self, amounts: _Amounts, sign: int) -> None:
-        for name, amount in amounts.items():
-            self._reserved[name] += sign * amount
+            self._reserved = {name: held - reserved[name] for name, held in self._reserved.items()}
 
     def _need(self, request: Request, messages: Sequence[BaseMessage]) -> _Amounts:
         model = str(request.model)

@@ -88,14 +88,12 @@ class CostsByModel(Costs):
 
 
 class _Run(NamedTuple):
-    """A run that has begun."""
-
     model: str | None
     messages: list[BaseMessage]
     tools: Any
 
 
-@dataclass(repr=False, eq=False)
+@dataclass(eq=False)
 class CostCallbackHandler(CostsByModel, BaseCallbackHandler):
     """Callback handler that sums up what calls cost.
 
@@ -108,10 +106,6 @@ class CostCallbackHandler(CostsByModel, BaseCallbackHandler):
 
     def __post_init__(self) -> None:
         self._runs: dict[UUID, _Run] = {}
-
-    @override
-    def __repr__(self) -> str:
-        return f"CostCallbackHandler(total={self.total}, calls={self.calls}, tokens={self.tokens})"
 
     @override
     def on_chat_model_start(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from langchain_core.rate_limiters import BaseRateLimiter
@@ -49,17 +49,12 @@ class AdaptiveRateLimiter(BaseRateLimiter):
                 "AdaptiveRateLimiter needs 0 < `lowest_rate` <= `initial_rate` <= `highest_rate` and "
                 f"`max_concurrency` >= 1, not {lowest_rate}, {initial_rate}, {highest_rate} and {max_concurrency}."
             )
-        self._settings: dict[str, Any] = {
-            "initial_rate": initial_rate,
-            "lowest_rate": lowest_rate,
-            "highest_rate": highest_rate,
-            "max_concurrency": max_concurrency,
-        }
+        self._settings = (initial_rate, lowest_rate, highest_rate, max_concurrency)
         self.pacer = Pacer(Pace(initial_rate, lowest=lowest_rate, highest=highest, concurrency=most))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the settings; what was learned belongs to this process."""
-        return partial(AdaptiveRateLimiter, **self._settings), ()
+        return _restored, self._settings
 
     def __repr__(self) -> str:
         figures = f"rate={self.rate:.1f}, in_flight={self.in_flight}, sent={self.sent}, refused={self.refused}"
@@ -67,46 +62,31 @@ class AdaptiveRateLimiter(BaseRateLimiter):
 
     @override
     def acquire(self, *, blocking: bool = True) -> bool:
-        ask = partial(self.pacer.pace.ask, place=False)
         if not blocking:
-            return self.pacer.turns.try_now(ask)
-        self.pacer.turns.wait(ask)
+            return self.pacer.turns.try_now(self._ask)
+        self.pacer.turns.wait(self._ask)
         return True
 
     @override
     async def aacquire(self, *, blocking: bool = True) -> bool:
-        ask = partial(self.pacer.pace.ask, place=False)
-        if not blocking:
-            return self.pacer.turns.try_now(ask)
-        await self.pacer.turns.async_wait(ask)
-        return True
+        if blocking:
+            await self.pacer.turns.async_wait(self._ask)
+        return blocking or self.pacer.turns.try_now(self._ask)
 
-    @property
-    def rate(self) -> float:
-        """Requests a second that are tried now."""
-        return self.pacer.pace.rate
+    def _ask(self) -> float:
+        return self.pacer.pace.ask(place=False)
 
-    @property
-    def concurrency(self) -> float:
-        """Requests at once that are tried now."""
-        return self.pacer.pace.concurrency
-
-    @property
-    def in_flight(self) -> int:
-        """Requests under way."""
-        return self.pacer.pace.in_flight
+    rate = property(attrgetter("pacer.pace.rate"), doc="Requests a second that are tried now.")
+    concurrency = property(attrgetter("pacer.pace.concurrency"), doc="Requests at once that are tried now.")
+    in_flight = property(attrgetter("pacer.pace.in_flight"), doc="Requests under way.")
+    sent = property(attrgetter("pacer.pace.sent"), doc="Number of requests sent so far.")
+    refused = property(attrgetter("pacer.pace.refused"), doc="Number of requests refused with status 429 so far.")
 
     @property
     def waiting(self) -> int:
         """Calls that wait for their turn."""
         return len(self.pacer.turns) + len(self.pacer.attempts)
 
-    @property
-    def sent(self) -> int:
-        """Number of requests sent so far."""
-        return self.pacer.pace.sent
 
-    @property
-    def refused(self) -> int:
-        """Number of requests refused with status 429 so far."""
-        return self.pacer.pace.refused
+def _restored(initial: float, lowest: float, highest: float | None, most: int | None) -> AdaptiveRateLimiter:
+    return AdaptiveRateLimiter(initial_rate=initial, lowest_rate=lowest, highest_rate=highest, max_concurrency=most)

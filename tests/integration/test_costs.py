@@ -13,11 +13,13 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableLambda
 
 from langchain_promptrun import (
+    Budget,
     ChatPromptrun,
     Cost,
     CostCallbackHandler,
     Costs,
     PromptrunAuthenticationError,
+    PromptrunBudgetExceededError,
     PromptrunConnectionError,
     message_cost,
     track_costs,
@@ -138,6 +140,23 @@ async def test_track_costs_counts_batches_tasks_and_nested_blocks(promptrun_serv
         await model.ainvoke("h")
     model.invoke("i")
     assert (outer.calls, inner.calls, innermost.calls) == (8, 4, 4)
+
+
+async def test_track_costs_and_budget_count_parallel_nodes_and_sub_agents(promptrun_server, model):
+    graphs, agents = pytest.importorskip("langgraph.graph"), pytest.importorskip("langchain.agents")
+    agent = agents.create_agent(model, [])
+    graph = graphs.StateGraph(dict)
+    graph.add_node("call", lambda state: {"said": model.invoke("Hello").text})
+    graph.add_node("agent", lambda state: {"said": len(agent.invoke({"messages": [("human", "Hello")]}))})
+    graph.add_edge(graphs.START, "call")
+    graph.add_edge("call", "agent")
+    compiled = graph.compile()
+    with track_costs() as costs, Budget(calls=4) as budget:
+        compiled.invoke({})
+        await compiled.ainvoke({})
+        with pytest.raises(PromptrunBudgetExceededError):
+            list(compiled.stream({}, stream_mode="messages"))
+    assert costs.calls == budget.calls == len(promptrun_server.requests) == 4
 
 
 def test_track_costs_in_a_thread_of_ones_own_needs_the_context(promptrun_server, model):
