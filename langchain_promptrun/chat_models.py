@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from langchain_promptrun._http.transport import Request
     from langchain_promptrun._responses.parser import ResponseParser
 
+    Run = CallbackManagerForLLMRun | None
+    AsyncRun = AsyncCallbackManagerForLLMRun | None
+
 T = TypeVar("T")
 
 _blocks.register()
@@ -171,11 +174,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
 
     @override
     def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Run = None, **kwargs: Any
     ) -> ChatResult:
         transport, request, reader = self._prepare(ResultParser, messages, stop, kwargs)
         (result,) = transport.exchange(request, reader)
@@ -183,11 +182,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
 
     @override
     async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: AsyncRun = None, **kwargs: Any
     ) -> ChatResult:
         transport, request, reader = self._prepare(ResultParser, messages, stop, kwargs)
         (result,) = [result async for result in transport.aexchange(request, reader)]
@@ -199,11 +194,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
 
     @override
     def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Run = None, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
         transport, request, reader = self._prepare(ChunkParser, messages, stop, kwargs, stream=True)
         chunks = transport.exchange(request, reader)
@@ -211,22 +202,14 @@ class ChatPromptrun(ModelRunnable, ModelFields):
 
     @override
     def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: AsyncRun = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
         transport, request, reader = self._prepare(ChunkParser, messages, stop, kwargs, stream=True)
         chunks = transport.aexchange(request, reader)
         return chunks if run_manager is None else tokens.areport(chunks, run_manager, tokens.NamedChunks(run_manager))
 
     def _stream_chat_model_events(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Run = None, **kwargs: Any
     ) -> Iterator[MessagesData]:
         """Stream langchain-core's protocol events; its `stream_events(version="v3")` asks for them."""
         reader_type = partial(EventParser, message_id=tokens.message_id(run_manager))
@@ -237,11 +220,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
         return tokens.report(events, run_manager, tokens.EventChunks(run_manager))
 
     def _astream_chat_model_events(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: AsyncRun = None, **kwargs: Any
     ) -> AsyncIterator[MessagesData]:
         """Stream langchain-core's protocol events; its `astream_events(version="v3")` asks for them."""
         reader_type = partial(EventParser, message_id=tokens.message_id(run_manager))
