@@ -86,6 +86,12 @@ def test_docs_links_of_the_readme_lead_to_pages_and_files():
     assert [file for file in files if not (ROOT / file).exists()] == []
 
 
+def test_docs_modules_that_the_contribution_guide_names_exist():
+    named = re.findall(r"`((?:_|data/)[\w/]+\.py)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / "langchain_promptrun" / name).exists()] == []
+
+
 def test_docs_readme_table_names_every_field_with_its_default():
     own = {name: field for name, field in ChatPromptrun.model_fields.items() if name in own_fields()}
     rows = {name: default for name, _, default in ROW.findall(README.read_text())}
