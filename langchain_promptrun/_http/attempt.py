@@ -64,24 +64,6 @@ class CallState(Generic[T]):
         feed: Feeds the parser and gives its items; raises PromptrunError, also when content stays away.
     """
 
-    __slots__ = (
-        "_clock",
-        "_error",
-        "_headers",
-        "_late_error",
-        "_limit",
-        "_new_parser",
-        "_origin",
-        "_quiet_since",
-        "_stall",
-        "attempt",
-        "delivered",
-        "ends_at",
-        "feed",
-        "parser",
-        "request",
-    )
-
     parser: Parser[T] | None
     feed: Callable[[bytes], Sequence[T]]
 
@@ -99,7 +81,7 @@ class CallState(Generic[T]):
     def _reset(self) -> None:
         self._error: BaseException | None = None
         self.parser = None
-        self._headers: Mapping[str, str] = {}
+        self.headers: Mapping[str, str] = {}
         self._quiet_since: float | None = None
         self._set_limits(stream=self.request.streamed)
 
@@ -113,7 +95,7 @@ class CallState(Generic[T]):
 
     def begin_response(self, status: int, headers: Mapping[str, str]) -> Parser[T]:
         """Return the parser of a 2xx response that has begun."""
-        self._headers = headers
+        self.headers = headers
         parser = self.parser = self._new_parser(status, headers)
         if "event-stream" in headers.get("content-type", ""):
             self._set_limits(stream=True)
@@ -159,11 +141,6 @@ class CallState(Generic[T]):
             self._quiet_since = now
         elif now - self._quiet_since >= limit:
             raise stalled(limit) if limit == self._stall else timed_out("read", limit)
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers of the response that has begun."""
-        return self._headers
 
     def time_left(self) -> float:
         """Return the seconds until the call must have ended."""
@@ -221,7 +198,7 @@ class CallState(Generic[T]):
         if isinstance(error, PromptrunTimeoutError) and error.status_code is None and self.time_left() < _TOLERANCE:
             error = self._late_error or self.deadline_error(error.phase or "read")
         if error.request_id is None:
-            error.request_id = request_id(self._headers)
+            error.request_id = request_id(self.headers)
         if error.partial is None and self.parser is not None:
             error.partial = self.parser.partial or None
         self._error = error

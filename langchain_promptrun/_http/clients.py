@@ -73,13 +73,7 @@ class AsyncClient(Client[httpx.AsyncBaseTransport]):
 
 
 class ClientFactory:
-    """Makes clients; raises ValueError or ImportError for an environment that cannot be used.
-
-    Args:
-        max_connections: Connections that a client may have open at once, None for no limit.
-        async_transport: `httpx`, `aiohttp`, or `auto` for aiohttp where it is installed.
-        context: The TLS context of all connections.
-    """
+    """Makes clients; raises ValueError or ImportError for an environment that cannot be used."""
 
     def __init__(self, max_connections: int | None, async_transport: str, context: ssl.SSLContext) -> None:
         self._proxies = _environment_proxies(context)

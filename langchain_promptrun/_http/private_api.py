@@ -1,6 +1,6 @@
 """Use what httpx and httpcore keep private; everything else in this package is their public API.
 
-Checked on httpx 0.28.1, httpcore 1.0.9 and h11 0.16.0 by `tests/integration/clients/test_private_api.py`.
+Checked on httpx 0.28.1, httpcore 1.0.9, h11 0.16.0 and anyio 4.16.0 by `tests/integration/http/test_private_api.py`.
 """
 
 from __future__ import annotations

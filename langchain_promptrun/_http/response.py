@@ -47,10 +47,6 @@ class AttemptGuard:
 
     Outside of any `except` the error is raised again without a trace of the HTTP client's exception, which holds the
     request and the key. An exception that is not of the connection goes on, without the locals of the frames below.
-
-    Args:
-        call: The call.
-        pace: Learns how the attempt ended; `Pace.ask` has given it a place.
     """
 
     __slots__ = ("_before", "_began_at", "_call", "_pace")
@@ -91,13 +87,7 @@ class AttemptGuard:
 
 
 class BaseResponse(Generic[T]):
-    """A response whose body is not read yet.
-
-    Args:
-        call: The call that it answers.
-        response: The HTTP client's response.
-        holder: What must live as long as the response.
-    """
+    """A response whose body is not read yet."""
 
     __slots__ = ("_call", "_decoder", "_holder", "_response")
 

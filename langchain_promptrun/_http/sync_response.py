@@ -33,12 +33,6 @@ class SyncResponse(BaseResponse[T]):
 
     The socket's own time-out is the only timer. Where the response's network stream, an extension of httpx's, does not
     allow a limit for each read, the shortest limit counts throughout.
-
-    Args:
-        call: The call that it answers.
-        response: The HTTP client's response.
-        holder: What must live as long as the response.
-        timeouts: The request's time-outs, which httpcore reads as the body begins.
     """
 
     __slots__ = ("__weakref__", "_deadline", "_raw", "_timeouts", "_unlimit")

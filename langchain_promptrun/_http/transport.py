@@ -58,15 +58,6 @@ class Transport:
     """Sends requests over shared connections, or over clients of the caller's.
 
     Safe to use from several threads and event loops. Nothing is opened before the first call.
-
-    Args:
-        settings: Equal settings share connections.
-        http_client: The caller's client for sync calls, used as it is and never closed.
-        http_async_client: The caller's client for async calls, likewise.
-        clock: Seconds, never going back.
-        sleep: Waits before a retry in sync calls.
-        async_sleep: Waits before a retry in async calls.
-        jitter: Gives a number from 0 to 1.
     """
 
     def __init__(

@@ -36,8 +36,10 @@ def world():
         yield world
 
 
-def model_for(world, fault, carrier, settings):
-    usual = {"model": wire_faults.MODEL, "api_key": wire_faults.KEY, "timeout": 5.0, "max_retries": 0}
+def model_for(world, fault, style, carrier, settings):
+    # calls of one key wait together where a server asks one of them to wait
+    key = f"{wire_faults.KEY}-{fault.name}-{style}-{carrier}"
+    usual = {"model": wire_faults.MODEL, "api_key": key, "timeout": 5.0, "max_retries": 0}
     return ChatPromptrun(**usual | {"base_url": world.url(fault.target), "async_transport": carrier} | settings)
 
 
@@ -45,19 +47,19 @@ def run(world, fault, style, carrier):
     """What the caller sees, and how many requests the server saw before that."""
     with contextlib.ExitStack() as stack:
         if fault.first is not None:
-            wire_faults.call(stack.enter_context(model_for(world, fault, carrier, fault.first)), style, fault)
+            wire_faults.call(stack.enter_context(model_for(world, fault, style, carrier, fault.first)), style, fault)
         before = len(world.server.requests)
-        model = stack.enter_context(model_for(world, fault, carrier, fault.settings))
+        model = stack.enter_context(model_for(world, fault, style, carrier, fault.settings))
         return wire_faults.call(model, style, fault), before
 
 
 async def arun(world, fault, style, carrier):
     async with contextlib.AsyncExitStack() as stack:
         if fault.first is not None:
-            first = await stack.enter_async_context(model_for(world, fault, carrier, fault.first))
+            first = await stack.enter_async_context(model_for(world, fault, style, carrier, fault.first))
             await wire_faults.acall(first, style, fault)
         before = len(world.server.requests)
-        model = await stack.enter_async_context(model_for(world, fault, carrier, fault.settings))
+        model = await stack.enter_async_context(model_for(world, fault, style, carrier, fault.settings))
         return await wire_faults.acall(model, style, fault), before
 
 

@@ -2,23 +2,17 @@
 
 import asyncio
 import gc
-import multiprocessing
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
-from pathlib import Path
 
-import httpx
 import pytest
-from blockbuster import blockbuster_ctx
 
 from langchain_promptrun import ChatPromptrun
 from langchain_promptrun.testing import Fault, Reply
 
 MODEL = "openai/gpt-4o"
 CARRIERS = ["httpx", "aiohttp"]
-needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
 
 
 @pytest.fixture(params=CARRIERS)
@@ -31,34 +25,6 @@ def model(request, promptrun_server):
 def single(model):
     """A model whose pool has one connection."""
     return model.model_copy(update={"max_connections": 1, "timeout": (5.0, 5.0, 5.0, 5.0)})
-
-
-def descriptors():
-    gc.collect()
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
-def test_five_event_loops_in_a_row(model, promptrun_server):
-    for _ in range(5):
-        assert asyncio.run(model.ainvoke("Hello")).text == "Hello! You said: Hello"
-    assert len(promptrun_server.requests) == 5
-
-
-def test_a_loop_in_each_of_eight_threads(model, promptrun_server):
-    async def several():
-        return await asyncio.gather(*(model.ainvoke(f"Number {number}") for number in range(5)))
-
-    with ThreadPoolExecutor(8) as pool:
-        answers = [message.text for batch in pool.map(asyncio.run, [several() for _ in range(8)]) for message in batch]
-    assert sorted(answers) == sorted(f"Hello! You said: Number {number}" for number in range(5) for _ in range(8))
-    assert len(promptrun_server.requests) == 40
-
-
-def test_sixty_four_threads(model, promptrun_server):
-    with ThreadPoolExecutor(64) as pool:
-        answers = list(pool.map(lambda number: model.invoke(f"Number {number}").text, range(64)))
-    assert answers == [f"Hello! You said: Number {number}" for number in range(64)]
-    assert len(promptrun_server.requests) == 64
 
 
 def test_a_thousand_calls_are_under_way_at_once_and_none_waits_for_a_connection(model, promptrun_server):
@@ -74,78 +40,6 @@ def test_a_thousand_calls_are_under_way_at_once_and_none_waits_for_a_connection(
 
     assert asyncio.run(thousand()) == [f"Hello! You said: Number {number}" for number in range(1000)]
     assert len(promptrun_server.requests) == 1000
-
-
-def _ask_in_child(model, queue):
-    queue.put([model.invoke("Hello").text, asyncio.run(model.ainvoke("Hello")).text])
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-def test_a_used_model_works_after_fork_on_both_sides(model, promptrun_server):
-    asyncio.run(model.ainvoke("Before"))
-    model.invoke("Before")
-    context = multiprocessing.get_context("fork")
-    queue = context.SimpleQueue()
-    child = context.Process(target=_ask_in_child, args=(model, queue))
-    child.start()
-    assert queue.get() == ["Hello! You said: Hello"] * 2
-    child.join(10)
-    assert child.exitcode == 0
-    assert model.invoke("After").text == "Hello! You said: After"
-    assert len(promptrun_server.requests) == 5
-
-
-def test_thousand_models_open_nothing_and_share_one_connection_and_one_tls_context(promptrun_server, monkeypatch):
-    built = []
-    create = httpx.create_ssl_context
-    monkeypatch.setattr(
-        httpx, "create_ssl_context", lambda *args, **options: built.append(1) or create(*args, **options)
-    )
-    models = [ChatPromptrun(model=MODEL) for _ in range(1000)]
-    assert promptrun_server.connections_accepted == 0
-    assert built == []
-    for model in models[:20]:
-        model.invoke("Hello")
-    assert promptrun_server.connections_accepted == 1
-    assert len(built) <= 1
-
-
-@needs_proc
-def test_descriptors_are_flat_after_a_thousand_abandoned_models(promptrun_server):
-    def all_closed():
-        gc.collect()
-        return promptrun_server.open_connections == 0
-
-    def use_and_forget():
-        ChatPromptrun(model=MODEL, max_connections=7).invoke("Hello")
-
-    use_and_forget()
-    promptrun_server.wait_until(all_closed)
-    before = descriptors()
-    for number in range(1000):
-        model = ChatPromptrun(model=MODEL, max_connections=7)
-        if number % 50 == 0:
-            model.invoke("Hello")
-    del model
-    promptrun_server.wait_until(all_closed)
-    assert descriptors() <= before + 1
-
-
-def test_close_is_idempotent_and_a_closed_model_opens_again(model, promptrun_server):
-    with model:
-        model.invoke("Hello")
-    model.close()
-    promptrun_server.wait_until(lambda: promptrun_server.open_connections == 0)
-    assert model.invoke("Again").text == "Hello! You said: Again"
-
-
-async def test_aclose_is_idempotent_and_a_closed_model_opens_again(model, promptrun_server):
-    async with model:
-        await model.ainvoke("Hello")
-    await model.aclose()
-    await asyncio.to_thread(promptrun_server.wait_until, lambda: promptrun_server.open_connections == 0)
-    assert (await model.ainvoke("Again")).text == "Hello! You said: Again"
 
 
 def test_closing_a_model_again_and_again_disturbs_none_of_its_calls(promptrun_server):
@@ -181,33 +75,6 @@ async def test_aclosing_a_model_again_and_again_disturbs_none_of_its_calls(model
         assert await task == [f"Hello! You said: Number {number}" for number in range(10)]
     await model.aclose()
     await asyncio.to_thread(promptrun_server.wait_until, lambda: promptrun_server.open_connections == 0)
-
-
-def test_closing_one_model_leaves_the_others_connections(promptrun_server):
-    one, other = ChatPromptrun(model=MODEL), ChatPromptrun(model=MODEL)
-    one.invoke("Hello")
-    one.close()
-    other.invoke("Hello")
-    one.invoke("Hello")
-    assert promptrun_server.connections_accepted <= 2
-
-
-def test_callers_clients_are_used_as_they_are_and_never_closed(promptrun_server):
-    seen = []
-    with httpx.Client(event_hooks={"request": [lambda request: seen.append(request.url.path)]}) as client:
-        with ChatPromptrun(model=MODEL, http_client=client) as model:
-            model.invoke("Hello")
-        assert not client.is_closed
-    assert seen == ["/v1/chat/completions"]
-    assert promptrun_server.requests[0].headers["user-agent"].startswith("langchain-promptrun/")
-
-
-async def test_callers_async_client_is_used_as_it_is_and_never_closed(promptrun_server):
-    async with httpx.AsyncClient() as client:
-        async with ChatPromptrun(model=MODEL, http_async_client=client) as model:
-            await model.ainvoke("Hello")
-        assert not client.is_closed
-    assert len(promptrun_server.requests) == 1
 
 
 def endless(text="word " * 50):
@@ -355,18 +222,6 @@ async def test_an_async_stream_left_early_is_closed_and_the_next_call_works(sing
     await single.aclose()
 
 
-async def test_a_task_cancelled_before_the_headers_ends_at_once(single, promptrun_server):
-    promptrun_server.queue(Fault(delay=60))
-    task = asyncio.create_task(single.ainvoke("Hello"))
-    await asyncio.to_thread(promptrun_server.wait_for_requests)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    await asyncio.to_thread(promptrun_server.wait_for_disconnects, 1, 1.0)
-    assert (await single.ainvoke("Next")).text == "Hello! You said: Next"
-    await single.aclose()
-
-
 async def cancelled_after(turns, call, server, *, again_after=None):
     before = len(server.requests)
     task = asyncio.create_task(call)
@@ -403,37 +258,6 @@ async def test_streams_whose_end_is_cancelled_take_no_connection_with_them(singl
 
 async def collected(chunks):
     return [chunk async for chunk in chunks]
-
-
-def test_nothing_blocks_the_event_loop(promptrun_server):
-    del promptrun_server
-
-    async def everything(carrier):
-        model = ChatPromptrun(model=MODEL, async_transport=carrier)
-        await model.ainvoke("Hello")
-        async for _ in model.astream("Hello"):
-            pass
-        await model.bind_tools([{"type": "function", "function": {"name": "look"}}]).ainvoke("look")
-        await model.aclose()
-
-    for carrier in CARRIERS:
-        with blockbuster_ctx():
-            asyncio.run(everything(carrier))
-
-
-def test_proxy_of_the_environment_is_used_and_openai_variables_are_not(promptrun_server, monkeypatch):
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE", "OPENAI_PROXY", "LANGSMITH_GATEWAY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9/openai")
-    proxy = promptrun_server.base_url.removesuffix("/v1")
-    monkeypatch.setenv("HTTP_PROXY", proxy)
-    monkeypatch.setenv("PROMPTRUN_BASE_URL", "http://promptrun.invalid/v1")
-    model = ChatPromptrun(model=MODEL)
-    assert model.invoke("Hello").text == "Hello! You said: Hello"
-    assert promptrun_server.requests[0].target.startswith("http://promptrun.invalid/v1/chat/completions")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    direct = ChatPromptrun(model=MODEL, base_url=promptrun_server.base_url)
-    assert direct.invoke("Hello").text == "Hello! You said: Hello"
-    assert promptrun_server.requests[1].target == "/v1/chat/completions"
 
 
 def test_no_threads_are_left(promptrun_server):

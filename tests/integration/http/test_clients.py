@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import textwrap
 import threading
 import time
@@ -228,34 +229,6 @@ def test_files_are_flat_after_many_abandoned_transports(process, raw_server):
 
 
 @pytest.mark.parametrize("kind", ["sync", *KINDS])
-def test_connections_are_without_limit_by_default(raw_server, kind):
-    """More calls at once than httpx (100) and aiohttp (100) allow; none is answered before all have come."""
-    count = 130
-    answer = threading.Event()
-    raw_server.answer(answer, OK)
-    limits = Timeouts(20, 20, 20, 20)
-
-    def release():
-        for _ in range(count):
-            assert raw_server.came.acquire(timeout=20)
-        answer.set()
-
-    threading.Thread(target=release).start()
-    if kind == "sync":
-        transport = Transport()
-        with ThreadPoolExecutor(count) as threads:
-            list(threads.map(lambda _: call(transport, raw_server, timeouts=limits), range(count)))
-        return
-
-    async def main():
-        transport = over(kind)
-        await asyncio.gather(*[acall(transport, raw_server, timeouts=limits) for _ in range(count)])
-
-    asyncio.run(main())
-    assert len(raw_server.requests) == count
-
-
-@pytest.mark.parametrize("kind", ["sync", *KINDS])
 def test_full_pool_is_waited_for_as_long_as_said(raw_server, kind):
     raw_server.answer(HALF, raw_server.HOLD)
     limits = Timeouts(5, 5, 5, 0.1)
@@ -347,16 +320,6 @@ def test_loops_of_eight_threads(process, raw_server, noises, kind):
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda _: asyncio.run(main()), range(8)))
     assert len(raw_server.requests) == 24
-    assert noises() == []
-
-
-def test_sixty_four_threads(process, raw_server, noises):
-    raw_server.answer(OK)
-    transport = Transport()
-    with ThreadPoolExecutor(64) as threads:
-        list(threads.map(lambda _: call(transport, raw_server), range(64)))
-    assert len(raw_server.requests) == 64
-    transport.close()
     assert noises() == []
 
 
@@ -619,3 +582,64 @@ def test_proxy_of_the_environment_carries_the_call(process, raw_server, monkeypa
     (sent,) = raw_server.requests
     assert sent.head.startswith(b"POST http://nowhere.invalid/v1 HTTP/1.1")
     assert (b"proxy-authorization: basic " in sent.head.lower()) == bool(user)
+
+
+# The environment.
+
+PROXIES = [name for base in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") for name in (base, base.lower())]
+
+
+@pytest.fixture
+def environment(process, monkeypatch):
+    """An environment without a word about connections."""
+    for name in [*PROXIES, "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"]:
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+@pytest.mark.parametrize("name", PROXIES)
+@pytest.mark.parametrize("value", ["socks://user:secret@host", "ftp://secret@host", "http://secret:port", "http://"])
+def test_client_with_an_unusable_proxy_blames_its_variable_and_shows_no_value(environment, raw_server, name, value):
+    environment.setenv(name, value)
+    with pytest.raises(ValueError, match=f"(?i){name}") as caught:
+        call(Transport(), raw_server)
+    assert "secret" not in str(caught.value)
+
+
+def test_client_with_a_socks_proxy_without_its_package_blames_its_variable(environment, raw_server):
+    environment.setenv("ALL_PROXY", "socks5://host:1080")
+    with pytest.raises(ImportError, match=r"ALL_PROXY.*httpx\[socks\]"):
+        call(Transport(), raw_server)
+
+
+@pytest.mark.parametrize("kind", ["sync", *KINDS])
+@pytest.mark.parametrize("hosts", ["127.0.0.1", "other.example, 127.0.0.1", "*"])
+def test_client_goes_around_the_proxy_for_hosts_of_no_proxy(environment, raw_server, kind, hosts):
+    raw_server.answer(OK)
+    environment.setenv("HTTP_PROXY", "http://nowhere.invalid:3128")
+    environment.setenv("NO_PROXY", hosts)
+    transport = over("auto" if kind == "sync" else kind)
+    call(transport, raw_server) if kind == "sync" else asyncio.run(acall(transport, raw_server))
+    assert len(raw_server.requests) == 1
+
+
+def test_client_ignores_variables_of_others(environment, raw_server):
+    raw_server.answer(OK)
+    environment.setenv("OPENAI_PROXY", "ftp://nonsense")
+    environment.setenv("HTTPS_PROXY", "https://nowhere.invalid:3128")  # for other URLs than this one
+    call(Transport(), raw_server)
+    assert len(raw_server.requests) == 1
+
+
+def test_client_with_certificates_that_cannot_be_read_blames_the_variable(environment, raw_server):
+    environment.setenv("SSL_CERT_FILE", "/nonexistent.pem")
+    with pytest.raises(ValueError, match="SSL_CERT_FILE"):
+        call(Transport(), raw_server)
+
+
+def test_client_without_aiohttp_is_httpxs_unless_aiohttp_is_asked_for(environment, raw_server):
+    environment.setitem(sys.modules, "httpx_aiohttp", None)
+    raw_server.answer(OK)
+    asyncio.run(acall(over("auto"), raw_server))
+    with pytest.raises(ImportError, match=r"langchain-promptrun\[aiohttp\]"):
+        asyncio.run(acall(over("aiohttp"), raw_server))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 
 import pytest
@@ -19,7 +18,6 @@ from .exchanges import (
     head,
     header,
     response,
-    sync_response,
     to,
     whole,
 )
@@ -121,52 +119,6 @@ def test_exception_in_the_consumer_drops_the_connection(single, raw_server):
     with pytest.raises(BoomError):
         single.all(to(raw_server), Bad)
     assert gone(raw_server)
-
-
-def test_collected_generator_drops_its_connection(raw_server):
-    raw_server.answer(head(200, *SSE), chunk(b"one\n"), raw_server.HOLD)
-    items = Transport().exchange(to(raw_server), Lines)
-    next(items)
-    del items
-    gc.collect()
-    assert gone(raw_server)
-
-
-def test_stream_collected_while_httpcore_holds_its_lock_waits_for_no_lock_there(raw_server, standstills):
-    """The collector may come in any line."""
-    raw_server.answer(head(200, *SSE), chunk(b"one\n"), raw_server.HOLD)
-    raw_server.answer(whole(b"two\n"))
-    transport = Transport()
-    items = transport.exchange(to(raw_server), Lines)
-    next(items)
-    garbage = [items]
-    garbage.append(garbage)
-    del items, garbage
-    found = standstills()
-    assert list(transport.exchange(to(raw_server), Lines)) == ["two", "end"]
-    assert found == []
-    assert gone(raw_server, 10)
-
-
-def test_stream_left_anywhere_else_is_closed_at_once(raw_server):
-    raw_server.answer(head(200, *SSE), chunk(b"one\n"), raw_server.HOLD)
-    before = set(sync_response._open_bodies)
-    items = Transport().exchange(to(raw_server), Lines)
-    assert next(items) == "one"
-    assert set(sync_response._open_bodies) > before
-    items.close()
-    assert set(sync_response._open_bodies) == before
-
-
-async def test_collected_async_generator_drops_its_connection(async_colour, raw_server):
-    raw_server.answer(head(200, *SSE), chunk(b"one\n"), raw_server.HOLD)
-    calls = async_colour()
-    items = calls.transport.aexchange(to(raw_server), Lines)
-    await anext(items)
-    del items
-    gc.collect()
-    assert await asyncio.to_thread(gone, raw_server)
-    await calls.transport.aclose()
 
 
 @pytest.mark.parametrize("where", ["before the head", "before the first chunk", "in the middle"])

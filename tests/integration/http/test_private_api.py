@@ -1,0 +1,46 @@
+"""The private API of httpx, httpcore, h11 and anyio that the package uses: there, as it was when it was checked."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import httpx
+import pytest
+
+from .exchanges import LAST, SSE, Lines, Transport, chunk, head, to, whole
+
+CHECKED = {"httpx": "0.28.1", "httpcore": "1.0.9", "h11": "0.16.0", "anyio": "4.16.0", "aiohttp": "3.14.5"}
+
+
+@pytest.mark.parametrize("package", CHECKED)
+def test_private_api_is_of_a_version_that_was_checked(package):
+    """Where this fails, run the tests of this folder with the new version, then note it here and in the modules."""
+    assert version(package).split(".")[:2] == CHECKED[package].split(".")[:2]
+
+
+def test_private_api_shows_whether_a_connection_is_idle_and_what_is_left_over(raw_server):
+    raw_server.answer(whole(b"one\n"))
+    with httpx.Client() as client:
+        client.post(raw_server.url, content=b"{}")
+        (connection,) = client._transport._pool.connections
+        assert connection.is_idle()
+        assert connection._connection._h11_state.trailing_data == (b"", False)
+
+
+def test_private_api_lets_a_live_stream_have_another_read_limit(raw_server):
+    """A network stream takes an attribute `read`, which its response asks for."""
+    raw_server.answer(head(200, *SSE), chunk(b"one\n"), 0.05, chunk(b"[DONE]\n"), LAST)
+    seen = []
+
+    class Spying(httpx.HTTPTransport):
+        def handle_request(self, request):
+            response = super().handle_request(request)
+            seen.append(response.extensions["network_stream"])
+            return response
+
+    with httpx.Client(transport=Spying()) as client:
+        items = Transport(http_client=client).exchange(to(raw_server), Lines)
+        next(items)
+        assert "read" in vars(seen[0])
+        assert list(items) == ["end"]
+        assert "read" not in vars(seen[0])
