@@ -23,6 +23,8 @@ _LEAST_SHARE = 0.5
 _CATCH_UP = 0.05
 """Seconds by which a late request may be made up for."""
 _MORE = 4.0
+_BUSY = 0.25
+"""Seconds after which nobody seems to wait for a turn, so that nothing is learned."""
 _POLL = 0.005
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"([\d.]+)(ms|s|m|h)")
@@ -130,9 +132,9 @@ class Pace:
             return 0.0
 
     def _take_turn(self, now: float) -> float:
-        earliest = now - _CATCH_UP
-        self._grow(now, used=self._last_at + 1 / self.rate > earliest)
-        at = max(self._last_at + 1 / self.rate, earliest)
+        next_at = self._last_at + 1 / self.rate
+        self._grow(now, used=next_at > now - _BUSY)
+        at = max(self._last_at + 1 / self.rate, now - _CATCH_UP)
         if at > now:
             return min(at - now, _CATCH_UP)
         self._last_at = at
