@@ -30,7 +30,7 @@ from langchain_promptrun._responses.events import EventParser
 from langchain_promptrun._responses.llm_output import combined, with_llm_output
 from langchain_promptrun._responses.results import ResultParser
 from langchain_promptrun._tokens import count_messages, count_text
-from langchain_promptrun._tools.tools import wire_tools
+from langchain_promptrun._tools.tools import own_names, wire_tools
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -249,6 +249,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
             max_event_bytes=fields.max_event_bytes,
             include_headers=fields.include_response_headers,
             think_tags=fields.think_tags,
+            tool_names=own_names(call.parameters.get("tools")),
             n=call.parameters.get("n") or 1,
         )
         own_pool = not roles_of(type(self)).pool.isdisjoint(call.settings)

@@ -25,6 +25,7 @@ OWN_NAMES = frozenset(
         "model_provider",
         "output_version",
         "reasoning_field",
+        "requested_model",
         "token_usage",
     }
 )
@@ -98,6 +99,11 @@ class ResponseMetadata:
     def model(self) -> str:
         """The model that answers, as far as it is known."""
         return str(self._facts.get("model") or self._asked_model)
+
+    def mark(self) -> dict[str, str]:
+        """Name the model that was asked for, where the answer names another: reasoning goes back to that one."""
+        asked = self._asked_model
+        return {"requested_model": asked} if asked and asked != self.model else {}
 
     def usage_metadata(self) -> UsageMetadata | None:
         """Return the token counts of the whole answer."""

@@ -214,6 +214,8 @@ class ToolCalls:
         self._limit.add(_CALL)
         call_id = entry.id if entry.id and entry.id not in self._ids else self._made_id()
         call = PartialCall(len(self._calls), call_id, entry.place, kind=entry.kind, is_custom=entry.is_custom)
+        # A name in pieces is known as one of ours only when it is whole.
+        call.holds_name = bool(self._tool_names)
         if beside is not None and beside.name == entry.name:
             if entry.id not in self._newest and entry.place in self._indexes:
                 # A new id with the same name and nothing else may pad a call that is complete.

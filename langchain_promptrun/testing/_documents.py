@@ -158,6 +158,8 @@ def _call(call: Mapping[str, Any], made_up: str) -> dict[str, Any]:
     arguments = call.get("args", {})
     text = arguments if isinstance(arguments, str | None) else encode(arguments).decode()
     extra = {key: value for key, value in call.items() if key not in {"name", "args", "id"}}
+    if extra.get("type") == "tool_call":
+        del extra["type"]  # LangChain's own mark, not the wire's
     function = {"name": call["name"], "arguments": text}
     return {"id": call.get("id", made_up), "type": "function", "function": function, **extra}
 

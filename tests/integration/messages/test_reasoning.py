@@ -230,6 +230,14 @@ def test_reasoning_goes_back_to_the_model_and_family_that_wrote_it(first, then, 
     assert asked_then(first, then, send_reasoning="always") == KEYS
 
 
+@each_style
+def test_reasoning_goes_back_to_the_id_that_was_asked_for_whatever_the_answer_is_called(style):
+    conversation = Conversation(REASONED, model="internal-deployment-7")
+    answer = conversation.ask(style, model="vendor/alias")
+    assert conversation.turn(answer, model="vendor/alias").keys() >= KEYS
+    assert KEYS.isdisjoint(conversation.turn(answer, model="internal-deployment-8"))
+
+
 @pytest.mark.parametrize(
     ("metadata", "goes_back"),
     [

@@ -1,0 +1,176 @@
+"""Whatever answer was accepted can be sent back, in every style of call."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from langchain_core.messages import HumanMessage, ToolMessage, messages_from_dict, messages_to_dict
+
+from .sending import Conversation, each_style, reasoning_of, strictly_parsed
+
+ARGUMENTS = [
+    *('{"a": 1}', "{}", "", "null", "[]", '{"a": "ბ"}', '{"a": Infinity}', '{"a": [NaN, -Infinity]}', '{"a": 1e999}'),
+    *(
+        '{"a": "b',
+        "{",
+        '"{\\"a\\": 1}"',
+        "[1]",
+        "3",
+        "odd",
+        '{"a": 1}}',
+        '{"a": 1',
+        '{"n": 123456789012345678901234567890}',
+    ),
+]
+REASONING = [
+    {},
+    {"reasoning_content": "hm"},
+    {"reasoning": "hm"},
+    {"reasoning_text": "hm", "reasoning_opaque": "sig"},
+    {"reasoning_details": [{"type": "reasoning.text", "text": "hm", "signature": "sig", "index": 0}]},
+    {"reasoning_details": [{"type": "reasoning.encrypted", "data": "sig"}]},
+    {"thinking_blocks": [{"type": "thinking", "thinking": "hm", "signature": "sig"}]},
+    {"thinking": {"content": "hm", "signature": "sig"}},
+    {"reasoning": {"content": "hm", "signature": "sig"}},
+]
+
+
+def function(name, arguments):
+    return {"type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+calls = st.one_of(
+    st.builds(function, st.sampled_from(["f", "server.tool/v1"]), st.sampled_from(ARGUMENTS)),
+    st.builds(
+        lambda text: {"type": "custom", "custom": {"name": "shell", "input": text}}, st.sampled_from(["ls", "{", ""])
+    ),
+    st.builds(lambda text: {**function("$web_search", text), "type": "builtin_function"}, st.sampled_from(ARGUMENTS)),
+    st.builds(lambda text: function(None, text), st.sampled_from(ARGUMENTS)),
+    st.just({"type": "web_search", "web_search": {"query": "q"}}),
+    st.just({"extra_content": {"google": {"thought_signature": "s"}}}),
+)
+answers = st.fixed_dictionaries(
+    {
+        "content": st.sampled_from([None, "", "Hi.", "ა\U0001f680", [{"type": "text", "text": "Hi."}]]),
+        "tool_calls": st.lists(st.tuples(st.sampled_from(["given", None, ""]), calls), max_size=3),
+        "reasoning": st.sampled_from(REASONING),
+        "refusal": st.sampled_from([None, "No."]),
+    }
+)
+
+
+def wire_answer(parts):
+    """The answer as a message; each call has an id of its own where it has any."""
+    entries = [
+        {"index": index, **call} if call_id is None else {"index": index, "id": call_id and f"call_{index}", **call}
+        for index, (call_id, call) in enumerate(parts["tool_calls"])
+    ]
+    message = {"content": parts["content"], "refusal": parts["refusal"], **parts["reasoning"]}
+    return {**message, "tool_calls": entries} if entries else message
+
+
+def cut(message):
+    """The message as deltas: what comes in pieces comes in pieces of three characters."""
+    rest = {key: value for key, value in message.items() if key not in {"content", "tool_calls"}}
+    deltas = [rest] if rest else []
+    content = message["content"]
+    deltas += [{"content": piece} for piece in (pieces(content) if isinstance(content, str) else [content])]
+    for entry in message.get("tool_calls", []):
+        body = "custom" if "custom" in entry else "function"
+        key = {"custom": "input", "function": "arguments"}[body]
+        text = entry.get(body, {}).get(key, "")
+        first = {**entry, body: {**entry[body], key: ""}} if body in entry else entry
+        deltas.append({"tool_calls": [first]})
+        deltas += [{"tool_calls": [{"index": entry["index"], body: {key: piece}}]} for piece in pieces(text)]
+    return deltas
+
+
+def pieces(text):
+    return [text[start : start + 3] for start in range(0, len(text), 3)]
+
+
+def check_turn(turn, answer, parts, results):
+    """A strict server takes the turn, and the turn holds what the answer said."""
+    assert turn["role"] == "assistant"
+    answered = {result["tool_call_id"] for result in results}
+    for call in turn.get("tool_calls", []):
+        assert call["id"]
+        if call["type"] in {"function", "builtin_function"}:
+            text = call["function"]["arguments"]
+            assert text in ARGUMENTS or isinstance(strictly_parsed(text.encode()), dict)
+        if call["type"] in {"function", "custom"}:
+            assert call["id"] in answered
+    sent_ids = {call["id"]: call for call in turn.get("tool_calls", [])}
+    for call in answer.tool_calls:
+        kind = sent_ids[call["id"]]["type"]
+        assert kind == ("custom" if call["args"].keys() == {"__arg1"} else kind)
+    text = json.dumps(turn, ensure_ascii=False)
+    content = parts["content"]
+    for said in (content if isinstance(content, str) else "Hi." if content else "", parts["refusal"] or ""):
+        assert said in text
+    assert text.count("No.") == (parts["refusal"] is not None)
+    reasoning = json.dumps(parts["reasoning"])
+    assert text.count('"hm"') == (len(parts["reasoning"]) and reasoning.count('"hm"'))
+    assert text.count('"sig"') == reasoning.count('"sig"')
+    assert reasoning_of(answer) == ("hm" if '"hm"' in reasoning else "")
+
+
+@each_style
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@given(answers, st.booleans(), st.sampled_from(["v0", "v1"]))
+def test_replay_of_any_accepted_answer_is_what_a_strict_server_takes(style, parts, answers_invalid, output_version):
+    message = wire_answer(parts)
+    conversation = Conversation(message, cut(message))
+    answer = conversation.ask(style, output_version=output_version)
+    answer = messages_from_dict(json.loads(json.dumps(messages_to_dict([answer]))))[0] if answers_invalid else answer
+    answered = [*answer.tool_calls, *(answer.invalid_tool_calls if answers_invalid else ())]
+    results = [ToolMessage("!", tool_call_id=call["id"], name=call["name"]) for call in answered]
+    conversation.ask("invoke", HumanMessage("Hello"), answer, *results, HumanMessage("Go on."))
+    body = strictly_parsed(conversation.requests[-1])["messages"]
+    assert [wire["role"] for wire in body] == ["user", "assistant", *["tool"] * len(results), "user"]
+    check_turn(body[1], answer, parts, body[2:-1])
+
+
+CALLS_AND_TURNS = {
+    "custom": (
+        {"id": "c", "type": "custom", "custom": {"name": "shell", "input": "ls"}},
+        {"id": "c", "type": "custom", "custom": {"name": "shell", "input": "ls"}},
+    ),
+    "infinite": (
+        {"id": "c", **function("f", '{"limit": Infinity}')},
+        {"id": "c", **function("f", '{"limit": Infinity}')},
+    ),
+    "not a number": ({"id": "c", **function("f", '{"a": NaN}')}, {"id": "c", **function("f", '{"a": NaN}')}),
+    "too large": ({"id": "c", **function("f", '{"a": 1e999}')}, {"id": "c", **function("f", '{"a": 1e999}')}),
+    "an empty list": ({"id": "c", **function("f", "[]")}, {"id": "c", **function("f", "{}")}),
+    "encoded twice": ({"id": "c", **function("f", '"{\\"a\\": 1}"')}, {"id": "c", **function("f", '{"a":1}')}),
+    "broken off": (
+        {"id": "c", **function("f", '{"a": "b')},
+        {"id": "c", **function("f", '{"invalid_arguments":"{\\"a\\": \\"b"}')},
+    ),
+    "server-side": (
+        {"id": "c", "type": "web_search", "web_search": {"query": "q"}},
+        {"id": "c", "type": "web_search", "web_search": {"query": "q"}},
+    ),
+    "builtin": (
+        {"id": "c", "type": "builtin_function", "function": {"name": "$web_search", "arguments": '{"a":1}'}},
+        {"id": "c", "type": "builtin_function", "function": {"name": "$web_search", "arguments": '{"a":1}'}},
+    ),
+    "signed": (
+        {"id": "c", **function("f", "{}"), "extra_content": {"google": {"thought_signature": "s"}}},
+        {"id": "c", **function("f", "{}"), "extra_content": {"google": {"thought_signature": "s"}}},
+    ),
+}
+
+
+@each_style
+@pytest.mark.parametrize(("call", "turn"), CALLS_AND_TURNS.values(), ids=CALLS_AND_TURNS)
+def test_tool_call_of_each_kind_goes_back_as_it_came(style, call, turn):
+    message = {"content": None, "tool_calls": [{"index": 0, **call}]}
+    conversation = Conversation(message, cut(message), finish_reason="tool_calls")
+    answer = conversation.ask(style)
+    for copied in (answer, messages_from_dict(json.loads(json.dumps(messages_to_dict([answer]))))[0]):
+        assert conversation.turn(copied, ToolMessage("!", tool_call_id="c"))["tool_calls"] == [turn]
