@@ -285,4 +285,5 @@ def _seconds(value: Any) -> float | None:
     if re.fullmatch(_PLAIN_NUMBER, text):
         return float(text)
     found = re.findall(_DURATION, text)
-    return sum(float(number) * _SECONDS.get(unit[:2], _SECONDS[unit[0]]) for number, unit in found) if found else None
+    seconds = sum(float(number) * _SECONDS.get(unit[:2], _SECONDS[unit[0]]) for number, unit in found)
+    return round(seconds, 3) if found else None

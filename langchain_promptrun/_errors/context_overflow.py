@@ -30,6 +30,7 @@ _OUTPUT_ALONE = (
     r"too large: (?P<asked>\d{1,12}).{0,80}?context length is (?P<limit>\d{1,12})",
     r"context length is (?P<limit>\d{1,12}).{0,160}?(?P<asked>\d{1,12}) in the completion",
     r"exceed context limit: \d{1,12} \+ (?P<asked>\d{1,12}) > (?P<limit>\d{1,12})",
+    r"max (?:completion |new |output )?tokens ?[=:(]? ?(?P<asked>\d{1,12}).{0,60}?(?P<limit>\d{1,12})",
 )
 
 # Sure signs, which outweigh the words of a rate limit beside them. OpenAI and Groq answer a single request

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode, b64encode
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from langchain_promptrun._responses.body import SizeLimit
@@ -30,6 +31,15 @@ _PIECES_OF_AUDIO = frozenset({"data", "transcript"})
 _PADDED = re.compile("[^=]+=*")
 _REASON_KEYS = ("type", "reason", "name", "value")
 _LENGTH_REASONS = frozenset({"length", "max_tokens", "max_output_tokens", "model_length", "max_length"})
+
+KNOWS_FINISH_REASONS = find_spec("langchain_core.language_models._finish_reason") is not None
+"""langchain-core reads `normalized_finish_reason` from 1.8.4 on."""
+_NORMALIZED = {
+    **dict.fromkeys(("stop", "end_turn", "stop_sequence", "eos"), "stop"),
+    **dict.fromkeys(_LENGTH_REASONS, "length"),
+    **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call"), "tool_call"),
+    **dict.fromkeys(("content_filter", "refusal", "safety"), "refusal"),
+}
 
 REASONING, TEXT, REFUSAL, TOOL, LOGPROBS = range(5)
 """Kinds of parts, in the order in which the parts of one document go out."""
@@ -167,6 +177,8 @@ class Choice:
         metadata["model_provider"] = PROVIDER
         if self.finish_reason is not None:
             metadata["finish_reason"] = self.finish_reason
+            if KNOWS_FINISH_REASONS:
+                metadata["normalized_finish_reason"] = self._normalized_reason()
         if (field := self._reasoning.field) is not None:
             metadata["reasoning_field"] = field
         if field is not None or "tool_call_extras" in extras:
@@ -174,6 +186,17 @@ class Choice:
         usage = self._metadata.usage_metadata() if with_usage else None
         name = extras.get("name")
         return FinalFacts(parts, name if isinstance(name, str) else None, cleaned(extras), cleaned(metadata), usage)
+
+    def _normalized_reason(self) -> str:
+        """Return the finish reason in langchain-core's words, and what the answer holds before what it says."""
+        if self._refusal:
+            return "refusal"
+        reason = _NORMALIZED.get(str(self.finish_reason).lower(), "other")
+        return (
+            "tool_call"
+            if reason == "stop" and any(call.args is not None for call in self.tool_calls.whole())
+            else reason
+        )
 
     def _whole_extras(self) -> dict[str, Any]:
         extras = self._extras.whole() | {key: entries.whole() for key, entries in self._listed.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from functools import reduce
 from http import HTTPStatus
 from operator import add
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from langchain_promptrun import ChatPromptrun
+from langchain_promptrun import ChatPromptrun, PromptrunError
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
@@ -73,6 +74,53 @@ def _bare(block: Any) -> dict[str, Any]:
 @pytest.fixture
 def talk() -> Talk:
     return Talk()
+
+
+@pytest.fixture
+def ask_in_every_style(talk):
+    """Asks in each of the six styles for a given body; returns the answers or errors, and how often each asked."""
+
+    async def ask(body, status=200, headers=None, **fields):
+        kind = "application/json" if body.startswith(b"{") else "text/event-stream"
+        asked = []
+
+        def respond(request):
+            asked.append(request)
+            return httpx.Response(status, headers={"content-type": kind} | (headers or {}), content=body)
+
+        transport = httpx.MockTransport(respond)
+        answers, counts = {}, {}
+        async with httpx.AsyncClient(transport=transport) as aclient:
+            with httpx.Client(transport=transport) as client:
+                clients = {"http_client": client, "http_async_client": aclient}
+                for style in STYLES:
+                    asked.clear()
+                    # Waits that a server asks for are remembered for its key.
+                    settings = {"api_key": uuid.uuid4().hex, "max_retries": 2, **clients, **fields}
+                    model = ChatPromptrun(model="vendor/name", **settings)
+                    try:
+                        answers[style] = await talk.call(style, model)
+                    except PromptrunError as error:
+                        answers[style] = error
+                    counts[style] = len(asked)
+        return answers, counts
+
+    return ask
+
+
+@pytest.fixture
+def server_free_model():
+    """Makes models whose every answer is a given body."""
+    clients = []
+
+    def make(body, **fields):
+        respond = httpx.Response(200, headers={"content-type": "application/json"}, content=body)
+        clients.append(httpx.Client(transport=httpx.MockTransport(lambda _request: respond)))
+        return ChatPromptrun(model="vendor/name", api_key="key", http_client=clients[-1], **fields)
+
+    yield make
+    for client in clients:
+        client.close()
 
 
 class Wire:

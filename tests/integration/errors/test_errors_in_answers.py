@@ -1,0 +1,147 @@
+"""Errors where they really stand in answers of status 200: typed, in the server's words, asked once unless retried."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from langchain_core import exceptions as core
+
+from langchain_promptrun import errors
+
+TEXT = json.dumps({"id": "1", "choices": [{"index": 0, "delta": {"content": "x"}}]})
+END = json.dumps({"id": "1", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+BAD = '{"error":{"code":400,"message":"bad request"}}'
+LOGIN = '{"base_resp":{"status_code":1004,"status_msg":"login fail"}}'
+PRETTY = '{\n  "error": {\n    "message": "model is overheated"\n  }\n}'
+PAGE = "<html>\n<head><title>502 Bad Gateway</title></head>\n</html>"
+TENCENT = '{"Response":{"Error":{"Code":"AuthFailure","Message":"bad signature"},"RequestId":"r"}}'
+FAILURES = {
+    "an error and the end mark in one event": (f"data: {BAD}\ndata: [DONE]\n\n", core.ModelInvalidRequestError, "bad"),
+    "words and the end": ('data: {"message":"model is loading"}\n\n', errors.PromptrunResponseError, "is loading"),
+    "words under another key": ('data: {"detail":"model is loading"}\n\n', errors.PromptrunResponseError, "is loading"),
+    "an error without a field": (f": hi\n\n{BAD}\n\n", core.ModelInvalidRequestError, "bad request"),
+    "an error on many lines": (f": hi\n\n{PRETTY}\n", errors.PromptrunResponseError, "overheated"),
+    "a page": (f": hi\n\n{PAGE}\n", errors.PromptrunResponseError, "502 Bad Gateway"),
+    "plain words": (": hi\n\nInternal Server Error\n", errors.PromptrunResponseError, "Internal Server Error"),
+    "MiniMax's status in a document": (LOGIN, core.ModelAuthenticationError, "login fail"),
+    "MiniMax's status in a stream": (f"data: {LOGIN}\n\n", core.ModelAuthenticationError, "login fail"),
+    "MiniMax's unknown status": (LOGIN.replace("1004", "1"), core.ModelAPIError, "login fail"),
+    "Tencent's error": (TENCENT, errors.PromptrunResponseError, "bad signature"),
+    "Spark's header": ('{"header":{"code":10013,"message":"refused"}}', errors.PromptrunResponseError, "refused"),
+}
+LATER = ["an error without a field", "an error on many lines", "a page", "plain words", "words and the end"]
+
+
+@pytest.mark.parametrize("name", FAILURES)
+async def test_error_in_a_200_answer_has_the_servers_words_and_is_asked_for_once(ask_in_every_style, name):
+    body, kind, words = FAILURES[name]
+    failures, asked = await ask_in_every_style(body.encode())
+    for style, error in failures.items():
+        assert isinstance(error, kind), (style, error)
+        assert words in str(error)
+    assert set(asked.values()) == {1}
+
+
+@pytest.mark.parametrize("name", LATER)
+async def test_error_after_text_has_the_servers_words_and_what_came(ask_in_every_style, name):
+    body, kind, words = FAILURES[name]
+    failures, _ = await ask_in_every_style(f"data: {TEXT}\n\n{body}".encode())
+    for error in failures.values():
+        assert isinstance(error, kind)
+        assert (words in str(error), error.partial) == (True, "x")
+
+
+READ = {
+    "two documents in one event": f"data: {TEXT}\ndata: {END}\n\n",
+    "a whole stream of such events": f"data: {TEXT}\ndata: {END}\ndata: [DONE]\n\n",
+    "an event named ping": f"event: ping\ndata: ping\n\ndata: {TEXT}\n\ndata: {END}\n\n",
+    "a keep-alive without a name": f"data: ping\n\ndata: {TEXT}\n\ndata: {END}\n\n",
+    "the end mark as JSON": f'data: {TEXT}\n\ndata: "[DONE]"\n\n',
+    "the end mark in small letters": f"data: {TEXT}\n\ndata: [done]\n\n",
+    "a blank before the field": f" data: {TEXT}\n\n data: {END}\n\n",
+    "no field at all": f": hi\n\n{TEXT}\n\n{END}\n\n",
+    "a page after the end": f"data: {TEXT}\n\ndata: {END}\n\n{PAGE}\n",
+    "a document before an end mark": json.dumps(
+        {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}, indent=1
+    )
+    + "\n\ndata: [DONE]\n\n",
+    "documents a line, called a document": f"{TEXT}\n{END}\n",
+    "MiniMax's status of success": json.dumps(
+        {"choices": [{"message": {"content": "x"}}], "base_resp": {"status_code": 0, "status_msg": ""}}
+    ),
+}
+
+
+@pytest.mark.parametrize("body", READ.values(), ids=READ)
+async def test_stream_in_an_odd_frame_is_read(ask_in_every_style, body):
+    answers, asked = await ask_in_every_style(body.encode())
+    assert [str(message.text) for message in answers.values()] == ["x"] * 6
+    assert set(asked.values()) == {1}
+
+
+@pytest.mark.parametrize("kind", ["application/x-ndjson", "application/jsonl"])
+async def test_stream_of_one_document_a_line_is_read(ask_in_every_style, kind):
+    answers, _ = await ask_in_every_style(f"{TEXT}\n{END}\n".encode(), headers={"content-type": kind})
+    assert [str(message.text) for message in answers.values()] == ["x"] * 6
+
+
+RETRY_INFO = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "30s"}
+WAITS = {
+    "words in seconds": ({"message": "Rate limit reached. Please try again in 7.66s."}, 7.66),
+    "words in minutes": ({"message": "Please try again in 1m30s"}, 90.0),
+    "words in milliseconds": ({"message": "try again in 350ms"}, 0.35),
+    "words of Azure": ({"message": "Please retry after 26 seconds."}, 26.0),
+    "Google's detail": ({"message": "Quota exceeded, try again in 3s", "details": [RETRY_INFO]}, 30.0),
+    "a field": ({"message": "slow down", "retry_after": 12.5}, 12.5),
+    "no wait": ({"message": "slow down, try again later"}, None),
+    "a duration that is none": ({"message": "context of 128k tokens used within 60s"}, None),
+}
+
+
+@pytest.mark.parametrize(("error", "wait"), WAITS.values(), ids=WAITS)
+async def test_error_tells_the_wait_that_its_body_names(ask_in_every_style, error, wait):
+    body = json.dumps({"error": error | {"code": 429}}).encode()
+    failures, _ = await ask_in_every_style(body, 429, max_retries=0)
+    assert {failure.retry_after for failure in failures.values()} == {wait}
+    failures, _ = await ask_in_every_style(body, 429, {"retry-after": "5"}, max_retries=0)
+    assert {failure.retry_after for failure in failures.values()} == {5.0}
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["Insufficient balance", "Your account balance is not enough, please recharge", "You exceeded your current quota"],
+)
+async def test_error_of_an_empty_account_in_words_is_not_retried(ask_in_every_style, message):
+    body = json.dumps({"error": {"message": message}}).encode()
+    failures, asked = await ask_in_every_style(body, 429)
+    assert set(asked.values()) == {1}
+    assert all(not failure.is_retryable and "Add credits" in str(failure) for failure in failures.values())
+
+
+async def test_error_that_shall_not_be_retried_is_not(ask_in_every_style):
+    failures, asked = await ask_in_every_style(b"{}", 429, {"x-should-retry": "false"})
+    assert set(asked.values()) == {1}
+    assert not any(failure.is_retryable for failure in failures.values())
+
+
+async def test_error_that_shall_be_retried_is(ask_in_every_style):
+    headers = {"x-should-retry": "true", "retry-after-ms": "1"}
+    _, asked = await ask_in_every_style(b"{}", 400, headers)
+    assert set(asked.values()) == {3}
+
+
+LOOK_ALIKES = [
+    "max_tokens=9000 cannot be greater than max_model_len=8192",
+    "max_tokens is too large: 32768. This model supports at most 16384 completion tokens",
+    "`max_completion_tokens` (9000) exceeds the maximum of 8192 for this model",
+    "max_new_tokens must be at most 4096, got 5000",
+]
+
+
+@pytest.mark.parametrize("message", LOOK_ALIKES)
+async def test_error_of_an_output_limit_is_no_context_overflow(ask_in_every_style, message):
+    failures, _ = await ask_in_every_style(json.dumps({"error": {"message": message}}).encode(), 400)
+    for failure in failures.values():
+        assert isinstance(failure, core.ModelInvalidRequestError)
+        assert not isinstance(failure, core.ContextOverflowError)

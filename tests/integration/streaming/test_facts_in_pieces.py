@@ -1,0 +1,224 @@
+"""Facts that a stream brings in pieces: every style says what the whole answer says."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+
+import pytest
+from langchain_core.messages import HumanMessage
+
+
+def choice(delta, **more):
+    return {"choices": [{"index": 0, "delta": delta, "finish_reason": None} | more]}
+
+
+def stream(*documents, head=None):
+    head = {"id": "1", "model": "m"} if head is None else head
+    events = [json.dumps(head | document) for document in (*documents, choice({}, finish_reason="stop"))]
+    return "".join(f"data: {event}\n\n" for event in [*events, "[DONE]"]).encode()
+
+
+def whole(message, head=None, **more):
+    head = {"id": "1", "model": "m"} if head is None else head
+    choices = [{"index": 0, "message": {"role": "assistant"} | message, "finish_reason": "stop"} | more]
+    return json.dumps(head | {"choices": choices}).encode()
+
+
+def base64(data):
+    return b64encode(data).decode()
+
+
+HATE, HARM = ({name: {"filtered": False, "severity": "safe"}} for name in ("hate", "self_harm"))
+TEXT = {"content": "x"}
+EQUAL = {
+    "Azure's filters": (
+        stream(choice(TEXT, content_filter_results=HATE), choice({}, content_filter_results=HARM), choice({})),
+        whole(TEXT, content_filter_results=HATE | HARM),
+    ),
+    "a filter that becomes stricter": (
+        stream(*(choice(TEXT, content_filter_results={"hate": {"severity": level}}) for level in ("safe", "low"))),
+        whole({"content": "xx"}, content_filter_results={"hate": {"severity": "low"}}),
+    ),
+    "vLLM's token ids": (
+        stream(choice(TEXT, token_ids=[5]), choice(TEXT, token_ids=[5]), choice({}, token_ids=[6, 6])),
+        whole({"content": "xx"}, token_ids=[5, 5, 6, 6]),
+    ),
+    "MiniMax's audio": (
+        stream(
+            choice(TEXT | {"audio_content": "00ff"}), choice({"audio_content": "01"}), choice({"audio_content": ""})
+        ),
+        whole(TEXT | {"audio_content": "00ff01"}),
+    ),
+    "Groq's channel": (
+        stream(choice({"channel": "analysis"}), choice(TEXT | {"channel": "final"})),
+        whole(TEXT | {"channel": "final"}),
+    ),
+    "a text of a vendor's, repeated at the end": (
+        stream(choice(TEXT | {"note": "ab"}), choice({"note": "c"}), choice({"note": "abc"})),
+        whole(TEXT | {"note": "abc"}),
+    ),
+    "sources in every document": (
+        stream(*[choice(TEXT) | {"search_results": [{"url": "a"}], "citations": ["a", "b"]}] * 2),
+        whole({"content": "xx"}, {"id": "1", "model": "m", "search_results": [{"url": "a"}], "citations": ["a", "b"]}),
+    ),
+    "entries by index": (
+        stream(choice(TEXT | {"steps": [{"index": 0, "text": "a"}]}), choice({"steps": [{"index": 0, "text": "b"}]})),
+        whole(TEXT | {"steps": [{"index": 0, "text": "ab"}]}),
+    ),
+    "null, empty and zero": (
+        stream(
+            choice(TEXT | {"a": [1], "b": {"c": 1}, "d": 1}), choice({"a": [], "b": {}, "d": None}), choice({"d": 0})
+        ),
+        whole(TEXT | {"a": [1], "b": {"c": 1}, "d": 0}),
+    ),
+    "a finish reason that is an object": (
+        stream(choice(TEXT), choice({}, finish_reason={"type": "stop"})),
+        whole(TEXT),
+    ),
+    "another model in the middle": (
+        stream(choice(TEXT), choice(TEXT) | {"model": "n"}, head={"id": "1"}),
+        whole({"content": "xx"}, {"id": "1", "model": "n"}),
+    ),
+    "texts of a completions server": (
+        stream({"choices": [{"index": 0, "text": "H"}]}, {"choices": [{"index": 0, "text": "i"}]}),
+        json.dumps({"id": "1", "model": "m", "choices": [{"text": "Hi", "finish_reason": "stop"}]}).encode(),
+    ),
+    "a text beside its delta": (stream(choice(TEXT, text="x")), whole(TEXT, text="x")),
+    "messages that hold all so far": (
+        stream(*({"choices": [{"index": 0, "message": {"content": text}}]} for text in ("He", "Hello", "Hello"))),
+        whole({"content": "Hello"}),
+    ),
+    "a part of another kind with a text": (
+        stream(choice({"content": [{"type": "reference", "reference_ids": [0], "text": "42"}]})),
+        whole({"content": [{"type": "reference", "reference_ids": [0], "text": "42"}]}),
+    ),
+}
+EQUAL_TEXTS = {"texts of a completions server": "Hi", "messages that hold all so far": "Hello"}
+
+
+@pytest.mark.parametrize("name", EQUAL)
+async def test_stream_of_facts_equals_the_whole_answer(ask_in_every_style, talk, name):
+    in_pieces, at_once = EQUAL[name]
+    streamed, _ = await ask_in_every_style(in_pieces)
+    answered, _ = await ask_in_every_style(at_once)
+    for style, message in streamed.items():
+        assert talk.facts(message) == talk.facts(answered["invoke"]), style
+        assert talk.facts(answered[style]) == talk.facts(answered["invoke"]), style
+    assert talk.facts(answered["invoke"])["text"]
+
+
+COUNTS = {"prompt_tokens": 4, "completion_tokens": 2}
+TOLD = {"input_tokens": 4, "output_tokens": 2, "total_tokens": 6}
+REASONED = {"completion_tokens_details": {"reasoning_tokens": 94}}
+USAGE = {
+    "reasoning beside the output": (
+        choice({}) | {"usage": {"prompt_tokens": 32, "completion_tokens": 9, "total_tokens": 135} | REASONED},
+        {"input_tokens": 32, "output_tokens": 103, "total_tokens": 135, "output_token_details": {"reasoning": 94}},
+    ),
+    "reasoning in the output": (
+        choice({}) | {"usage": {"prompt_tokens": 32, "completion_tokens": 103, "total_tokens": 135} | REASONED},
+        {"input_tokens": 32, "output_tokens": 103, "total_tokens": 135, "output_token_details": {"reasoning": 94}},
+    ),
+    "caches beside the input": (
+        choice({})
+        | {"usage": {"input_tokens": 3, "cache_read_input_tokens": 1000, "cache_creation_input_tokens": 200}},
+        {
+            "input_tokens": 1203,
+            "output_tokens": 0,
+            "total_tokens": 1203,
+            "input_token_details": {"cache_read": 1000, "cache_creation": 200},
+        },
+    ),
+    "caches in the input": (
+        choice({}) | {"usage": {"prompt_tokens": 1203, "cache_read_input_tokens": 1000}},
+        {"input_tokens": 1203, "output_tokens": 0, "total_tokens": 1203, "input_token_details": {"cache_read": 1000}},
+    ),
+    "in the delta": (choice({"usage": COUNTS}), TOLD),
+    "in the choice": (choice({}, usage=COUNTS), TOLD),
+    "in Groq's place": (choice({}) | {"x_groq": {"usage": COUNTS}}, TOLD),
+    "in the message": ({"choices": [{"message": {"content": "x", "usage": COUNTS}}]}, TOLD),
+}
+
+
+@pytest.mark.parametrize(("document", "counts"), USAGE.values(), ids=USAGE)
+@pytest.mark.parametrize("zeros", [{}, {"usage": {"prompt_tokens": 0, "completion_tokens": 0}}])
+async def test_stream_usage_has_every_token_once(ask_in_every_style, document, counts, zeros):
+    answers, _ = await ask_in_every_style(stream(document, choice({}) | zeros))
+    assert all(message.usage_metadata == counts for message in answers.values())
+
+
+COSTS = {
+    "at the top": choice({}) | {"cost": 0.25},
+    "in the usage": choice({}) | {"usage": COUNTS | {"cost": 0.25}},
+    "as a text": choice({}) | {"usage": COUNTS | {"cost": "0.25"}},
+    "as an object with a total": choice({}) | {"usage": COUNTS | {"cost": {"input": 0.2, "total_cost": 0.25}}},
+    "as a total": choice({}) | {"usage": COUNTS | {"total_cost": 0.25}},
+    "as an estimate": choice({}) | {"usage": COUNTS | {"estimated_cost": 0.25}},
+    "in ticks": choice({}) | {"usage": COUNTS | {"cost_in_usd_ticks": 2_500_000_000}},
+    "in a gateway's metadata": choice({"provider_metadata": {"gateway": {"cost": "0.25"}}}),
+}
+
+
+@pytest.mark.parametrize("document", COSTS.values(), ids=COSTS)
+async def test_stream_cost_is_found_in_every_spelling(ask_in_every_style, document):
+    later = choice({}) | {"usage": COUNTS | {"cost": None}}
+    answers, _ = await ask_in_every_style(stream(document, later))
+    assert [message.response_metadata["cost"] for message in answers.values()] == [0.25] * 6
+
+
+async def test_stream_without_a_model_has_the_one_asked_for(ask_in_every_style):
+    answers, _ = await ask_in_every_style(stream(choice(TEXT), head={}))
+    assert {message.response_metadata["model_name"] for message in answers.values()} == {"vendor/name"}
+
+
+async def test_stream_of_padded_audio_decodes_whole(ask_in_every_style):
+    pieces = [b"abcd", b"efghi", b"j"]
+    deltas = [choice({"audio": {"id": "a", "data": base64(piece)}}) for piece in pieces]
+    answers, _ = await ask_in_every_style(stream(*deltas))
+    for message in answers.values():
+        [block] = [block for block in message.content_blocks if block["type"] == "audio"]
+        assert b64decode(block["base64"]) == b"abcdefghij"
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"\xff\xd8\xff\xe0", "jpeg"),
+        (b"\x89PNG\r\n", "png"),
+        (b"RIFF\0\0\0\0WEBP", "webp"),
+        (b"RIFF\0\0\0\0WAVE", None),
+    ],
+)
+async def test_audio_that_is_an_image_is_shown_as_one(ask_in_every_style, start, kind):
+    answers, _ = await ask_in_every_style(whole({"audio": {"data": base64(start + bytes(20))}}))
+    for message in answers.values():
+        [block] = [block for block in message.content_blocks if block["type"] in {"audio", "image"}]
+        assert block.get("mime_type") == (f"image/{kind}" if kind else None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        stream(choice(TEXT | {"annotations": [{"type": "url_citation", "url": "https://a.example"}]})),
+        stream(choice(TEXT) | {"citations": ["https://a.example"]}, choice({}) | {"citations": ["https://a.example"]}),
+        whole(TEXT | {"citations": ["https://a.example"]}),
+    ],
+)
+async def test_citations_in_every_place_are_standard_ones(ask_in_every_style, talk, body):
+    answers, _ = await ask_in_every_style(body)
+    for message in answers.values():
+        assert talk.facts(message)["annotations"] == [{"type": "citation", "url": "https://a.example"}]
+
+
+async def test_name_of_a_message_is_its_name(ask_in_every_style):
+    answers, _ = await ask_in_every_style(whole(TEXT | {"name": "bob"}))
+    assert answers["invoke"].name == "bob"
+    assert {message.additional_kwargs["name"] for message in answers.values()} == {"bob"}
+
+
+async def test_choices_with_one_index_are_generations(server_free_model):
+    choices = [{"index": 0, "message": {"content": text}, "finish_reason": "stop"} for text in ("one", "two")]
+    model = server_free_model(json.dumps({"choices": choices}).encode(), n=2)
+    result = model.generate([[HumanMessage("x")]])
+    assert [generation.text for generation in result.generations[0]] == ["one", "two"]

@@ -1,0 +1,83 @@
+"""Refusals: core's block in v1 output and protocol events, text in v0; and why an answer ended."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from langchain_core import exceptions as core
+from langchain_core.output_parsers import JsonOutputParser
+
+from langchain_promptrun._responses import choice as choices
+
+pytestmark = pytest.mark.skipif(not hasattr(core, "ModelRefusalError"), reason="langchain-core has no refusal blocks")
+SORRY = "I'm sorry."
+
+
+def stream(*deltas, finish_reason="stop"):
+    events = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+    events.append({"choices": [{"index": 0, "delta": {}, "finish_reason": finish_reason}]})
+    return "".join(f"data: {json.dumps(event)}\n\n" for event in events).encode()
+
+
+def whole(message):
+    return json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]}).encode()
+
+
+BODIES = {
+    "whole": whole({"content": None, "refusal": SORRY}),
+    "in a part": whole({"content": [{"type": "refusal", "refusal": SORRY}]}),
+    "streamed": stream({"refusal": "I'm "}, {"refusal": "sorry."}),
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+@pytest.mark.parametrize("output_version", ["v0", "v1"])
+async def test_refusal_is_a_standard_block(ask_in_every_style, body, output_version):
+    answers, _ = await ask_in_every_style(body, output_version=output_version)
+    for style, message in answers.items():
+        blocks = [(block["type"], block["refusal"]) for block in message.content_blocks]
+        assert (blocks, message.additional_kwargs) == ([("refusal", SORRY)], {"refusal": SORRY}), style
+        assert message.text == (SORRY if output_version == "v0" and "events" not in style else "")
+
+
+async def test_refusal_after_text_is_told_apart(ask_in_every_style):
+    answers, _ = await ask_in_every_style(stream({"content": "Well. "}, {"refusal": SORRY}))
+    for style, message in answers.items():
+        if "events" not in style:  # langchain-core leaves out blocks of refusals that it puts together from events
+            blocks = [block.get("text", block.get("refusal")) for block in message.content_blocks]
+            assert (blocks, message.text) == (["Well. ", SORRY], "Well. " + SORRY)
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+async def test_refusal_in_place_of_json_is_core_s_error(ask_in_every_style, body):
+    answers, _ = await ask_in_every_style(body)
+    for message in answers.values():
+        with pytest.raises(core.ModelRefusalError) as caught:
+            JsonOutputParser().invoke(message)
+        assert caught.value.raw_message is message
+
+
+CALL = {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}]}
+REASONS = {
+    "stop": ({"content": "x"}, "stop", "stop"),
+    "length": ({"content": "x"}, "length", "length"),
+    "another length": ({"content": "x"}, "max_tokens", "length"),
+    "calls": (CALL, "tool_calls", "tool_call"),
+    "calls that stop": (CALL, "stop", "tool_call"),
+    "filter": ({"content": "x"}, "content_filter", "refusal"),
+    "refusal": ({"refusal": SORRY}, "stop", "refusal"),
+    "unknown": ({"content": "x"}, "whatever", "other"),
+}
+
+
+@pytest.mark.parametrize(("delta", "reason", "normalized"), REASONS.values(), ids=REASONS)
+@pytest.mark.parametrize("core_knows", [True, False])
+async def test_finish_reason_is_normalized_where_core_knows(
+    ask_in_every_style, monkeypatch, delta, reason, normalized, core_knows
+):
+    monkeypatch.setattr(choices, "KNOWS_FINISH_REASONS", core_knows)
+    answers, _ = await ask_in_every_style(stream(delta, finish_reason=reason))
+    for message in answers.values():
+        told = message.response_metadata.get("normalized_finish_reason")
+        assert (message.response_metadata["finish_reason"], told) == (reason, normalized if core_knows else None)

@@ -1,0 +1,210 @@
+"""Tool calls as gateways really send them, in every style: each piece finds its call, or the call is invalid."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+def delta(index, call_id, name, args):
+    """A delta with one entry; "-" leaves a key out."""
+    function = {"name": name, "arguments": args}
+    entry = {"index": index, "id": call_id, "function": function}
+    entry["function"] = {key: value for key, value in function.items() if value != "-"}
+    return {key: value for key, value in entry.items() if value != "-"}
+
+
+T = delta
+A1 = '{"a":1}'
+VALID = {
+    "new id and no name": ([T(0, "A", "read", ""), T(0, "B", "-", A1)], [("read", {"a": 1}, "A")]),
+    "new id and null name": ([T(0, "A", "read", ""), T(0, "B", None, A1)], [("read", {"a": 1}, "A")]),
+    "new id and blank name": ([T(0, "A", "read", ""), T(0, "B", "", A1)], [("read", {"a": 1}, "A")]),
+    "new id in each delta": (
+        [T(0, "A", "read", ""), T(0, "B", "-", '{"a"'), T(0, "C", "-", ":1}")],
+        [("read", {"a": 1}, "A")],
+    ),
+    "new id and the name in each delta": (
+        [T(0, "A", "f", '{"a"'), T(0, "B", "f", ":"), T(0, "C", "f", "1}"), T(0, "D", "f", "")],
+        [("f", {"a": 1}, "A")],
+    ),
+    "arguments at the next index": ([T(0, "A", "f", ""), T(1, "-", "-", A1)], [("f", {"a": 1}, "A")]),
+    "arguments in pieces at the next index": (
+        [T(0, "A", "f", ""), T(1, "-", "-", '{"a"'), T(1, "-", "-", ":1}")],
+        [("f", {"a": 1}, "A")],
+    ),
+    "arguments repeated": ([T(0, "A", "f", A1), T(0, "-", "-", A1)], [("f", {"a": 1}, "A")]),
+    "arguments repeated in pieces": (
+        [T(0, "A", "f", A1), T(0, "-", "-", '{"a"'), T(0, "-", "-", ":1}")],
+        [("f", {"a": 1}, "A")],
+    ),
+    "call repeated": ([T(0, "A", "f", A1), T(0, "A", "f", A1)], [("f", {"a": 1}, "A")]),
+    "placeholder first": ([T(0, "A", "f", "{}"), T(0, "-", "-", A1)], [("f", {"a": 1}, "A")]),
+    "placeholder first, named again": ([T(0, "A", "f", "{}"), T(0, "A", "f", A1)], [("f", {"a": 1}, "A")]),
+    "cumulative": (
+        [T(0, "A", "f", '{"q"'), T(0, "-", "-", '{"q":"ab'), T(0, "-", "-", '{"q":"abc"}')],
+        [("f", {"q": "abc"}, "A")],
+    ),
+    "cumulative, named again": (
+        [T(0, "A", "f", "{"), T(0, "A", "f", '{"q":"é'), T(0, "A", "f", '{"q":"éc"}')],
+        [("f", {"q": "éc"}, "A")],
+    ),
+    "blanks with a name after the end": ([T(0, "A", "f", A1), T(0, "-", "f", "  ")], [("f", {"a": 1}, "A")]),
+    "same call at two indexes": ([T(0, "A", "f", A1), T(1, "A", "f", A1)], [("f", {"a": 1}, "A")]),
+    "same call at two indexes, in pieces": (
+        [T(0, "A", "f", A1), T(1, "A", "f", ""), T(1, "-", "-", '{"a"'), T(1, "-", "-", ":1}")],
+        [("f", {"a": 1}, "A")],
+    ),
+    "interleaved by id": (
+        [T(0, "A", "f", '{"a"'), T(0, "B", "g", '{"a"'), T(0, "A", "-", ":1}"), T(0, "B", "-", ":2}")],
+        [("f", {"a": 1}, "A"), ("g", {"a": 2}, "B")],
+    ),
+    "another name and id": ([T(0, "A", "f", ""), T(0, "B", "g", A1)], [("f", {}, "A"), ("g", {"a": 1}, "B")]),
+    "braces inside a text": (
+        [T(0, "A", "f", '{"a":"'), T(0, "-", "-", "{"), T(0, "-", "-", '}"}')],
+        [("f", {"a": "{}"}, "A")],
+    ),
+    "empty list": ([T(0, "A", "f", "[]")], [("f", {}, "A")]),
+    "encoded twice": ([T(0, "A", "f", json.dumps(A1))], [("f", {"a": 1}, "A")]),
+    "encoded twice, in pieces": (
+        [T(0, "A", "f", json.dumps(A1)[:5]), T(0, "-", "-", json.dumps(A1)[5:])],
+        [("f", {"a": 1}, "A")],
+    ),
+    "object last": ([T(0, "A", "f", '{"a"'), T(0, "-", "-", {"a": 1})], [("f", {"a": 1}, "A")]),
+    "object last, spelled with blanks": ([T(0, "A", "f", '{"a": '), T(0, "-", "-", {"a": 1})], [("f", {"a": 1}, "A")]),
+    "object after its text": ([T(0, "A", "f", '{ "a":1}'), T(0, "-", "-", {"a": 1})], [("f", {"a": 1}, "A")]),
+}
+INVALID = {
+    "no name": ([T(0, "A", "-", A1)], (None, A1), "no name"),
+    "no name and no arguments": ([T(0, "A", "-", "-") | {"extra": 1}], (None, ""), "no name"),
+    "another object": ([T(0, "A", "f", A1), T(0, "-", "-", '{"b":2}')], ("f", A1 + '{"b":2}'), "not a JSON object"),
+    "another object after a half": (
+        [T(0, "A", "f", '{"a"'), T(0, "-", "-", {"b": 2})],
+        ("f", '{"a"{"b":2}'),
+        "not a JSON object",
+    ),
+    "another name inside": ([T(0, "A", "f", '{"a"'), T(0, "-", "g", ":1}")], ("f", '{"a":1}'), '"g"'),
+    "half a text": ([T(0, "A", "f", '{"a": "b')], ("f", '{"a": "b'), "not a JSON object"),
+    "a number": ([T(0, "A", "f", "7")], ("f", "7"), "not a JSON object"),
+    "a closing bracket": ([T(0, "A", "f", ":"), T(0, "-", "-", "{")], ("f", ":{"), "not a JSON object"),
+}
+
+
+def stream(deltas, finish_reason="tool_calls"):
+    choices = [{"index": 0, "delta": {"tool_calls": [entry]}, "finish_reason": None} for entry in deltas]
+    choices.append({"index": 0, "delta": {}, "finish_reason": finish_reason})
+    documents = [json.dumps({"id": "1", "model": "m", "choices": [choice]}) for choice in choices]
+    return "".join(f"data: {document}\n\n" for document in [*documents, "[DONE]"]).encode()
+
+
+def whole(entries, finish_reason="tool_calls"):
+    message = {"role": "assistant", "content": None, "tool_calls": entries}
+    choices = [{"index": 0, "message": message, "finish_reason": finish_reason}]
+    return json.dumps({"id": "1", "model": "m", "choices": choices}).encode()
+
+
+def named(message):
+    return [(call["name"], call["args"], call["id"]) for call in message.tool_calls]
+
+
+@pytest.mark.parametrize(("deltas", "calls"), VALID.values(), ids=VALID)
+async def test_tool_call_in_odd_pieces_is_one_call(ask_in_every_style, deltas, calls):
+    answers, _ = await ask_in_every_style(stream(deltas))
+    for style, message in answers.items():
+        assert (named(message), message.invalid_tool_calls) == (calls, []), style
+
+
+@pytest.mark.parametrize(("deltas", "call", "why"), INVALID.values(), ids=INVALID)
+@pytest.mark.parametrize("output_version", ["v0", "v1"])
+async def test_tool_call_with_two_readings_is_invalid(ask_in_every_style, deltas, call, why, output_version):
+    answers, _ = await ask_in_every_style(stream(deltas), output_version=output_version)
+    for style, message in answers.items():
+        [invalid] = message.invalid_tool_calls
+        problem = message.additional_kwargs["tool_call_errors"]["A"]
+        told = invalid["name"], invalid["args"].removesuffix(problem["guard"]), invalid["error"]
+        assert (message.tool_calls, told) == ([], (*call, None)), style
+        assert why in problem["error"]
+        assert message.invalid_tool_calls == answers["invoke"].invalid_tool_calls
+
+
+@pytest.mark.parametrize("args", ["", '{"a": "b', None])
+async def test_tool_call_at_the_length_limit_is_invalid(ask_in_every_style, args):
+    entries = [T(0, "A", "f", args)]
+    for body in (stream(entries, "length"), whole(entries, "length")):
+        answers, _ = await ask_in_every_style(body)
+        for message in answers.values():
+            assert (message.tool_calls, len(message.invalid_tool_calls)) == ([], 1)
+
+
+CUSTOM = {"index": 0, "id": "c", "type": "custom", "custom": {"name": "shell", "input": 'ls "a"\n'}}
+BUILTIN = {"index": 0, "id": "c", "type": "builtin_function", "function": {"name": "$web_search", "arguments": "{}"}}
+
+
+async def test_tool_call_of_a_custom_tool_has_its_text(ask_in_every_style):
+    pieces = [CUSTOM, {"index": 0, "custom": {"input": "-l"}}]
+    joined = CUSTOM | {"custom": {"name": "shell", "input": 'ls "a"\n-l'}}
+    for body in (stream(pieces), whole([joined])):
+        answers, _ = await ask_in_every_style(body)
+        for message in answers.values():
+            assert named(message) == [("shell", {"__arg1": 'ls "a"\n-l'}, "c")]
+            assert message.additional_kwargs["tool_call_extras"] == {"c": {"type": "custom"}}
+
+
+async def test_tool_call_of_a_custom_tool_at_the_length_limit_is_invalid(ask_in_every_style):
+    answers, _ = await ask_in_every_style(stream([CUSTOM], "length"))
+    for message in answers.values():
+        assert (message.tool_calls, message.invalid_tool_calls[0]["name"]) == ([], "shell")
+
+
+async def test_tool_call_of_a_vendors_type_keeps_it(ask_in_every_style):
+    for body in (stream([BUILTIN]), whole([BUILTIN])):
+        answers, _ = await ask_in_every_style(body)
+        for message in answers.values():
+            assert named(message) == [("$web_search", {}, "c")]
+            assert message.additional_kwargs["tool_call_extras"] == {"c": {"type": "builtin_function"}}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"id": "c", "type": "web_search", "web_search": {"query": "x"}},
+        {"id": "c", "type": "mystery", "function": {"name": "f", "arguments": "{}"}},
+        {"extra_content": {"google": {"thought_signature": "s"}}},
+    ],
+)
+async def test_tool_call_of_the_server_is_kept_and_not_executable(ask_in_every_style, entry):
+    for body in (stream([entry]), whole([entry])):
+        answers, _ = await ask_in_every_style(body)
+        for message in answers.values():
+            assert (message.tool_calls, message.invalid_tool_calls) == ([], [])
+            assert message.additional_kwargs["server_tool_calls"] == [entry]
+
+
+@pytest.mark.parametrize("number", ["Infinity", "NaN", "1e999"])
+async def test_tool_call_with_a_number_that_json_lacks_keeps_its_text(ask_in_every_style, number):
+    text = f'{{"limit": {number}}}'
+    answers, _ = await ask_in_every_style(stream([T(0, "c", "f", text)]))
+    for message in answers.values():
+        assert message.tool_calls[0]["args"].keys() == {"limit"}
+        assert message.additional_kwargs["tool_call_extras"] == {"c": {"arguments": text}}
+
+
+async def test_tool_call_without_an_id_after_half_a_character_in_the_answers_id(ask_in_every_style):
+    body = stream([T(0, "-", "f", A1)]).replace(b'"id": "1"', rb'"id": "a\ud800"')
+    answers, _ = await ask_in_every_style(body)
+    assert len({message.tool_calls[0]["id"] for message in answers.values()}) == 1
+
+
+async def test_text_and_tool_call_in_two_choices_are_one_message(ask_in_every_style):
+    """Copilot's gateway splits an answer of Claude, though one choice was asked for."""
+    text = {"index": 0, "message": {"content": "I read it."}, "finish_reason": "stop"}
+    calls = {
+        "index": 1,
+        "message": {"content": None, "tool_calls": [T(0, "A", "f", A1)]},
+        "finish_reason": "tool_calls",
+    }
+    for choices in ([text, calls], [calls, text]):
+        answers, _ = await ask_in_every_style(json.dumps({"id": "1", "choices": choices}).encode())
+        for answer in answers.values():
+            assert (str(answer.text), named(answer)) == ("I read it.", [("f", {"a": 1}, "A")])
