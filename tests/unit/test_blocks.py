@@ -8,14 +8,20 @@ import pytest
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
 
-from langchain_promptrun._responses.chunks import ChunkParser
-from langchain_promptrun._responses.content_blocks import audio, citations, content_blocks, images
-from langchain_promptrun._responses.events import EventParser
-from langchain_promptrun._responses.results import ResultParser
-
-from .wire import answer, call, read, stream, summed
+from .wire import ChunkParser, EventParser, ResultParser, answer, call, read, stream, summed
 
 PROVIDER = {"model_provider": "promptrun"}
+
+
+def blocks_of(**extras):
+    """The blocks of a message without a text that holds these facts."""
+    return AIMessage("", additional_kwargs=extras, response_metadata=PROVIDER).content_blocks
+
+
+def citations(annotations):
+    return [note for block in blocks_of(annotations=annotations) for note in block["annotations"]]
+
+
 PIXEL = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 CITED = {
     "type": "url_citation",
@@ -175,74 +181,72 @@ class TestOfAMessage:
     def test_leave_it_unchanged(self):
         message = AIMessage("ab", response_metadata=PROVIDER, additional_kwargs={"annotations": [CITED]})
         before = message.model_dump()
-        assert content_blocks(message) == [{"type": "text", "text": "ab", "annotations": [CITATION]}]
+        assert message.content_blocks == [{"type": "text", "text": "ab", "annotations": [CITATION]}]
         assert message.model_dump() == before
 
     def test_whose_content_is_blocks_already_are_they(self):
         calls = [{"type": "invalid_tool_call", "id": "1", "name": "f", "args": "{", "error": None}]
         content = [{"type": "text", "text": "ab"}, *calls]
         message = AIMessage(content, invalid_tool_calls=calls, response_metadata=PROVIDER | {"output_version": "v1"})
-        assert content_blocks(message) == content
+        assert message.content_blocks == content
         assert message.content == content
 
     def test_add_citations_to_the_last_text_without_any(self):
         content = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}, {"type": "image", "url": "u"}]
         message = AIMessage(content, response_metadata=PROVIDER, additional_kwargs={"annotations": [CITED]})
         texts = [content[0], content[1] | {"annotations": [CITATION]}]
-        assert content_blocks(message) == [*texts, content[2]]
+        assert message.content_blocks == [*texts, content[2]]
 
     def test_keep_citations_that_are_there(self):
         content = [{"type": "text", "text": "a", "annotations": [{"type": "citation", "url": "u"}]}]
         message = AIMessage(content, response_metadata=PROVIDER, additional_kwargs={"annotations": [CITED]})
-        assert content_blocks(message) == content
+        assert message.content_blocks == content
 
     def test_without_text_show_citations_all_the_same(self):
         message = AIMessageChunk("", response_metadata=PROVIDER, additional_kwargs={"annotations": [CITED]})
-        assert content_blocks(message) == [{"type": "text", "text": "", "annotations": [CITATION]}]
+        assert message.content_blocks == [{"type": "text", "text": "", "annotations": [CITATION]}]
 
 
 class TestCitations:
     def test_of_a_url_become_langchains(self):
-        assert citations({"annotations": [CITED]}, {}) == [CITATION]
+        assert citations([CITED]) == [CITATION]
 
     def test_leave_out_what_is_not_known(self):
         cited = {"url": "u", "title": None, "color": "red"}
-        assert citations({"annotations": [{"type": "url_citation", "url_citation": cited}]}, {}) == [
-            {"type": "citation", "url": "u"}
-        ]
+        assert citations([{"type": "url_citation", "url_citation": cited}]) == [{"type": "citation", "url": "u"}]
 
     @pytest.mark.parametrize("entry", [{"type": "file_citation", "file_id": "f"}, {"type": "url_citation"}, {}])
     def test_of_other_kinds_are_kept(self, entry):
-        assert citations({"annotations": [entry]}, {}) == [{"type": "non_standard_annotation", "value": entry}]
+        assert citations([entry]) == [{"type": "non_standard_annotation", "value": entry}]
 
     @pytest.mark.parametrize("nothing", [None, [], {}, "x", [None, 5]])
     def test_that_are_none_are_none(self, nothing):
-        assert citations({"annotations": nothing}, {}) == []
+        assert citations(nothing) == []
 
 
 class TestImages:
     @pytest.mark.parametrize("image", [PIXEL, {"image_url": PIXEL["image_url"]["url"]}])
     def test_in_data_urls_become_base64(self, image):
-        assert images([image]) == [{"type": "image", "base64": "AAAA", "mime_type": "image/png"}]
+        assert blocks_of(images=[image]) == [{"type": "image", "base64": "AAAA", "mime_type": "image/png"}]
 
     @pytest.mark.parametrize("url", ["https://a.example/a.png", "data:image/svg+xml,<svg/>", "data:;base64,"])
     def test_at_other_urls_keep_them(self, url):
-        assert images([{"image_url": {"url": url}}]) == [{"type": "image", "url": url}]
+        assert blocks_of(images=[{"image_url": {"url": url}}]) == [{"type": "image", "url": url}]
 
     @pytest.mark.parametrize(
         "nothing", [None, {}, "x", [None], [{}], [{"image_url": None}], [{"image_url": {"url": 5}}]]
     )
     def test_that_are_none_are_none(self, nothing):
-        assert images(nothing) == []
+        assert blocks_of(images=nothing) == []
 
 
 class TestAudio:
     def test_has_its_data_and_the_rest_as_extras(self):
         whole = {"id": "audio_1", "data": "AAAA", "transcript": "hi", "expires_at": 5}
         extras = {"transcript": "hi", "expires_at": 5}
-        assert audio(whole) == [{"type": "audio", "base64": "AAAA", "id": "audio_1", "extras": extras}]
-        assert audio({"id": None, "data": "AAAA"}) == [{"type": "audio", "base64": "AAAA"}]
+        assert blocks_of(audio=whole) == [{"type": "audio", "base64": "AAAA", "id": "audio_1", "extras": extras}]
+        assert blocks_of(audio={"id": None, "data": "AAAA"}) == [{"type": "audio", "base64": "AAAA"}]
 
     @pytest.mark.parametrize("nothing", [None, {}, [], "x", {"data": None}, {"transcript": "hi"}])
     def test_that_is_none_is_none(self, nothing):
-        assert audio(nothing) == []
+        assert blocks_of(audio=nothing) == []

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from langchain_promptrun._responses.chunks import ChunkParser
-
-from .wire import agreed, answer, by_chunks, document, read, sse, stream
+from .wire import ChunkParser, agreed, answer, by_chunks, document, read, sse, stream
 
 FACTS = {
     "id": "gen-1",

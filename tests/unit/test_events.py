@@ -6,10 +6,22 @@ import pytest
 from langchain_core.language_models.chat_model_stream import ChatModelStream
 
 from langchain_promptrun import errors
-from langchain_promptrun._responses.chunks import ChunkParser
-from langchain_promptrun._responses.events import EventParser
 
-from .wire import agreed, answer, by_events, call, document, facts, read, reader, replayed, sse, stream
+from .wire import (
+    ChunkParser,
+    EventParser,
+    agreed,
+    answer,
+    by_events,
+    call,
+    document,
+    facts,
+    read,
+    reader,
+    replayed,
+    sse,
+    stream,
+)
 
 USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
 PIXEL = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}

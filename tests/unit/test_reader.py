@@ -10,14 +10,14 @@ import pytest
 from langchain_core import exceptions as core
 
 from langchain_promptrun import errors
-from langchain_promptrun._responses.chunks import ChunkParser
-from langchain_promptrun._responses.events import EventParser
-from langchain_promptrun._responses.results import ResultParser
 
 from .wire import (
     DOCUMENT,
     READERS,
     STREAM,
+    ChunkParser,
+    EventParser,
+    ResultParser,
     agreed,
     answer,
     by_chunks,

@@ -9,11 +9,20 @@ import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from langchain_promptrun._responses.chunks import ChunkParser
-from langchain_promptrun._responses.events import EventParser
-from langchain_promptrun._responses.results import ResultParser, joined_logprobs
-
-from .wire import agreed, answer, by_result, call, document, read, sse, stream, summed
+from .wire import (
+    ChunkParser,
+    EventParser,
+    ResultParser,
+    agreed,
+    answer,
+    by_result,
+    call,
+    document,
+    read,
+    sse,
+    stream,
+    summed,
+)
 
 USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
 
@@ -153,14 +162,6 @@ class TestChunks:
     def test_of_a_document_are_those_of_its_message(self):
         items = read(ChunkParser, answer({"content": "x", "reasoning": "r"}))
         assert [item.text for item in items] == ["", "x", ""]
-
-
-def test_logprobs_are_joined_as_langchain_core_joins_them():
-    pieces = [{"content": [1], "refusal": None}, {"content": None}, {"content": [2], "other": [3]}]
-    joined = joined_logprobs(pieces)
-    chunks = [AIMessageChunk(content="", response_metadata={"logprobs": piece}) for piece in pieces]
-    assert joined == (chunks[0] + chunks[1:]).response_metadata["logprobs"]
-    assert joined_logprobs([]) == {}
 
 
 @pytest.mark.parametrize("reader_type", [ResultParser, EventParser])
