@@ -178,6 +178,12 @@ class _BudgetedCall(Generic[T]):
         reserved, self._reserved = self._reserved, None
         if reserved is None:
             return
+        try:
+            self._record(facts, error)
+        finally:
+            self._budget.give_back(reserved)
+
+    def _record(self, facts: FinalFacts | None, error: BaseException | None) -> None:
         model = str(self._request.model)
         if facts is not None and (facts.usage or "cost" in facts.metadata):
             answer = AIMessage("", response_metadata=facts.metadata, usage_metadata=facts.usage)
@@ -185,7 +191,6 @@ class _BudgetedCall(Generic[T]):
         elif facts is not None or self._may_be_billed(error):
             tools = _json.loads(self._request.body or b"{}").get("tools")
             self._budget.record_estimate(model, self._messages, tools, self._parser.partial if self._parser else "")
-        self._budget.give_back(reserved)
 
     def _may_be_billed(self, error: BaseException | None) -> bool:
         """Whether the model may have worked: an answer had begun, or was waited for until time ran out."""
