@@ -15,8 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from blockbuster import blockbuster_ctx
-from langchain_core.runnables import RunnableParallel
-from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 
 from langchain_promptrun import (
     ChatPromptrun,
@@ -134,15 +132,6 @@ async def test_callers_of_all_kinds_share_one_request(promptrun_server, make):
     assert asked(promptrun_server) == 1
 
 
-async def test_branches_of_a_chain_share_one_request(promptrun_server, make, colour):
-    prompt = make(tag="prod")
-    parallel = RunnableParallel(dict.fromkeys("abcdef", prompt))
-    value = {"word_count": 1}
-    found = await asyncio.to_thread(parallel.invoke, value) if colour == "sync" else await parallel.ainvoke(value)
-    assert len({message.to_string() for message in found.values()}) == 1
-    assert asked(promptrun_server) == 1
-
-
 async def test_a_moved_tag_is_seen_and_nobody_waits_for_it(promptrun_server, project, make, colour):
     told = []
     prompt = make(tag="prod", refresh=0, on_change=lambda old, new: told.append((old.version, new.version)))
@@ -156,13 +145,6 @@ async def test_a_moved_tag_is_seen_and_nobody_waits_for_it(promptrun_server, pro
     hold.set()
     await until(lambda: prompt.known_record.version == 2)
     await until(lambda: told == [(1, 2)])
-
-
-async def test_a_fresh_prompt_costs_no_request_and_a_pinned_one_never_again(promptrun_server, make, colour):
-    for prompt in (make(tag="prod", refresh=3600), make(version=1, refresh=0)):
-        before = asked(promptrun_server)
-        assert {(await pull(colour, prompt)).version for _ in range(10)} == {1}
-        assert asked(promptrun_server) == before + 1
 
 
 class TestErrors:
@@ -184,11 +166,6 @@ class TestErrors:
             await pull(colour, make(api_key="sk-wrong-key"))
         assert "sk-wrong-key" not in f"{caught.value!r} {caught.value} {caplog.text}"
 
-    async def test_tag_and_version_together_are_refused_before_any_request(self, promptrun_server, make):
-        with pytest.raises(ValueError, match="`tag` and `version`"):
-            make(tag="prod", version=1)
-        assert promptrun_server.requests == []
-
     async def test_a_rate_limit_is_obeyed_and_then_raised(self, promptrun_server, make, colour):
         promptrun_server.prompts.queue(Fault(status=429, headers={"retry-after": "0"}, times=2))
         assert (await pull(colour, make())).version == 1
@@ -201,12 +178,6 @@ class TestErrors:
         promptrun_server.close()
         with pytest.raises(PromptrunConnectionError, match="tag latest"):
             await pull(colour, make(max_retries=0))
-
-    async def test_a_key_function_is_asked_as_a_model_asks_it(self, promptrun_server, make, colour):
-        async def key():
-            return promptrun_server.api_key
-
-        assert (await pull(colour, make(api_key=key))).version == 1
 
     async def test_an_async_key_function_is_asked_on_the_fetching_thread(self, promptrun_server, make, colour):
         names = []
@@ -222,48 +193,7 @@ class TestErrors:
         assert names == [THREAD] * 2
 
 
-class TestDown:
-    async def test_the_last_good_prompt_until_the_server_is_back(self, promptrun_server, project, make, colour, caplog):
-        prompt = make(tag="prod", refresh=0, max_retries=0)
-        await pull(colour, prompt)
-        promptrun_server.close()
-        assert (await pull(colour, prompt)).version == 1
-        await until(lambda: "could not be refreshed (PromptrunConnectionError); version 1 is served." in caplog.text)
-        assert (await pull(colour, prompt)).version == 1
-        project.publish("Two.", tags=["prod"])
-        await asyncio.to_thread(promptrun_server.start)
-
-        async def second():
-            return (await pull(colour, prompt)).version == 2
-
-        end = time.monotonic() + WAIT
-        while not await second():
-            assert time.monotonic() < end
-            await asyncio.sleep(0.05)
-
-    async def test_a_process_starts_from_its_folder(self, promptrun_server, make, colour, tmp_path):
-        await pull(colour, make(tag="prod", cache_dir=tmp_path))
-        promptrun_server.close()
-        prompt = make(tag="prod", cache_dir=tmp_path, max_retries=0)
-        assert (await pull(colour, prompt)).version == 1
-        with pytest.raises(PromptrunConnectionError):
-            await pull(colour, make(version=1, cache_dir=tmp_path, max_retries=0))
-        assert all(promptrun_server.api_key not in file.name + file.read_text() for file in tmp_path.iterdir())
-
-    async def test_the_text_of_last_resort(self, promptrun_server, make, colour):
-        promptrun_server.close()
-        prompt = make(fallback="Be brief.", max_retries=0)
-        assert (await pull(colour, prompt)).is_fallback
-        assert prompt.invoke({}).to_string() == "System: Be brief."
-
-
 class TestLoopsAndProcesses:
-    def test_loops_in_a_row(self, promptrun_server, make):
-        prompt = make(tag="prod", refresh=0)
-        for _ in range(4):
-            assert asyncio.run(prompt.apull()).version == 1
-        assert prompt.pull().version == 1
-
     @pytest.mark.parametrize("key", ["text", "function"])
     def test_loops_in_a_row_see_a_moved_tag(self, promptrun_server, project, make, key):
         """The loop of a call ends before the server answers the request behind it."""
@@ -404,26 +334,6 @@ class TestEnd:
         await asyncio.to_thread(promptrun_server.wait_for_disconnects, 1, WAIT)
         assert (await pull(colour, prompt)).version == 1
 
-    async def test_close_ends_what_has_just_begun_to_run_behind(self, promptrun_server, make, colour):
-        prompt = make(tag="prod", refresh=0, max_retries=0)
-        await pull(colour, prompt)
-        promptrun_server.prompts.queue(Fault(delay=threading.Event()))
-        await pull(colour, prompt)
-        await (asyncio.to_thread(prompt.close) if colour == "sync" else prompt.aclose())
-        await until(lambda: not threads())
-
-    async def test_what_runs_behind_ends_with_the_prompt(self, promptrun_server, make, colour):
-        prompt = make(tag="prod", refresh=0, max_retries=0)
-        await pull(colour, prompt)
-        tasks = asyncio.all_tasks()
-        promptrun_server.prompts.queue(Fault(delay=threading.Event()))
-        await pull(colour, prompt)
-        await until(lambda: asked(promptrun_server) == 2)
-        del prompt
-        gc.collect()
-        await until(lambda: asyncio.all_tasks() == tasks and not threads())
-        await asyncio.to_thread(promptrun_server.wait_for_disconnects, 1, WAIT)
-
     async def test_what_runs_behind_ends_with_close_and_the_next_call_works(self, promptrun_server, make, colour):
         prompt = make(tag="prod", refresh=0, max_retries=0)
         await pull(colour, prompt)
@@ -433,34 +343,6 @@ class TestEnd:
         await (asyncio.to_thread(prompt.close) if colour == "sync" else prompt.aclose())
         await asyncio.to_thread(promptrun_server.wait_for_disconnects, 1, WAIT)
         assert (await pull(colour, prompt)).version == 1
-
-    async def test_a_cancelled_first_call_leaves_its_request_to_the_others(self, promptrun_server, make, colour):
-        hold = threading.Event()
-        promptrun_server.prompts.queue(Fault(delay=hold))
-        prompt = make(tag="prod")
-        first = asyncio.create_task(prompt.apull())
-        await until(lambda: asked(promptrun_server) == 1)
-        second = asyncio.create_task(pull(colour, prompt))
-        await asyncio.sleep(0)
-        first.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await first
-        hold.set()
-        assert (await second).version == 1
-        assert asked(promptrun_server) == 1
-
-
-def test_the_run_of_a_chain_is_traced_to_the_version(promptrun_server, project, make):
-    collector = RunCollectorCallbackHandler()
-    prompt = make(tag="prod")
-    (prompt | prompt.chat_model()).invoke({"word_count": 1, "messages": ["Hi."]}, {"callbacks": [collector]})
-    (root,) = collector.traced_runs
-    for run in (root, *root.child_runs):
-        assert run.extra["metadata"]["promptrun_prompt_project"] == project.id
-        assert run.extra["metadata"]["promptrun_prompt_tag"] == "prod"
-        assert run.extra["metadata"]["promptrun_prompt_version"] == 1
-    assert [run.run_type for run in root.child_runs] == ["prompt", "llm"]
-    assert promptrun_server.api_key not in root.model_dump_json()
 
 
 class TestCommandLine:

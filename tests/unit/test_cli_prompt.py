@@ -59,11 +59,6 @@ def test_a_version_may_be_pinned(ask, capsys):
     assert "message: first" in captured.err
 
 
-def test_a_value_may_hold_an_equals_sign_and_braces(ask, capsys):
-    assert ask("--pin", "1", "--var", "count=a={{b}}") == 0
-    assert capsys.readouterr().out == "One.\nWrite a={{b}} words.\n"
-
-
 @pytest.mark.parametrize("pair", ["count", "=5"])
 def test_a_value_needs_a_name(ask, capsys, pair):
     assert ask("--var", pair) == 1
@@ -101,18 +96,6 @@ def test_the_difference_may_be_in_a_line_end(ask, project, capsys):
     assert capsys.readouterr().out.split("\n")[3:] == [
         *("-Same.", "-End.", "+Same.\r", "+End.", "\\ No newline at end of file", "")
     ]
-
-
-def test_line_separators_of_unicode_do_not_end_a_line_of_the_difference(ask, project, capsys):
-    for text in ("One\u2028two.\n", "One\u2028three.\n"):
-        project.publish(text)
-    assert ask("--pin", "5", "--diff", "4") == 0
-    assert capsys.readouterr().out.split("\n")[3:] == ["-One\u2028two.", "+One\u2028three.", ""]
-
-
-def test_no_difference_prints_nothing(ask, capsys):
-    assert ask("--pin", "1", "--diff", "1") == 0
-    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("argv", [["--tag", "a", "--pin", "1"], ["--diff", "1", "--watch"]])

@@ -7,9 +7,8 @@ import pytest
 from langchain_core.runnables import ConfigurableField
 from pydantic import ValidationError
 
-from langchain_promptrun import ChatPromptrun, PromptrunPrompt
+from langchain_promptrun import PromptrunPrompt
 from langchain_promptrun._config.defaults import chosen
-from langchain_promptrun._config.fields import ConnectionFields
 
 
 @pytest.fixture(autouse=True)
@@ -40,13 +39,6 @@ def test_only_the_project_is_required():
         PromptrunPrompt()
 
 
-def test_it_shares_the_fields_of_the_connection_with_the_model():
-    shared = ConnectionFields.model_fields
-    assert {"api_key", "base_url", "timeout", "max_retries", "http_client", "async_transport"} <= shared.keys()
-    for name in shared:
-        assert PromptrunPrompt.model_fields[name].annotation == ChatPromptrun.model_fields[name].annotation
-
-
 def test_the_project_of_the_environment_is_the_default(monkeypatch):
     monkeypatch.delenv("PROMPTRUN_PROJECT_ID", raising=False)
     with pytest.raises(ValidationError, match="PROMPTRUN_PROJECT_ID"):
@@ -60,12 +52,6 @@ def test_the_project_of_the_environment_is_the_default(monkeypatch):
 
 def test_tag_and_version_exclude_each_other():
     assert "`tag` and `version` are both set" in refused(tag="prod", version=1)
-
-
-def test_a_version_has_no_tag():
-    prompt = make(version=3)
-    assert (prompt.tag, prompt.selector) == (None, {"projectId": "p", "version": 3})
-    assert prompt.label == "Promptrun prompt p (version 3)"
 
 
 @pytest.mark.parametrize(("fields", "tag"), [({}, "latest"), ({"tag": "prod"}, "prod"), ({"tag": None}, "latest")])
@@ -107,19 +93,10 @@ def test_values_out_of_range_are_refused(fields):
     assert next(iter(fields)) in refused(**fields)
 
 
-def test_prompts_of_equal_fields_are_equal():
-    assert make(tag="prod") == make(tag="prod")
-    assert make(tag="prod") != make(tag="dev")
-
-
 def test_an_unknown_name_gets_the_nearest_one():
     text = refused(projekt_id="x")
     assert "Did you mean `project_id`?" in text
     assert "Values of the text's variables go into invoke" in text
-
-
-def test_names_of_a_models_fields_are_unknown():
-    assert "Unknown keyword `model_name`" in refused(model_name="v/m")
 
 
 @pytest.mark.parametrize("name", ["tag", "role", "missing", "refresh", "partial_variables", "base_url"])

@@ -9,7 +9,7 @@ from langchain_core.load import dumps
 from langchain_core.runnables import RunnableLambda
 from pydantic import ValidationError
 
-from langchain_promptrun import ChatPromptrun, PromptrunNotFoundError
+from langchain_promptrun import ChatPromptrun
 
 from .promptwire import PROJECT, PromptWire, run_apart, until
 from .wire import STREAM, answer, stream
@@ -103,19 +103,6 @@ def test_without_a_model_the_error_says_what_to_do(wire, model_of, model):
         model_of(wire.prompt(tag="prod"))
 
 
-def test_a_record_without_temperature_leaves_it_to_the_model(wire, model_of):
-    wire.record["temperature"] = None
-    assert model_of(wire.prompt()).temperature is None
-    wire.record["temperature"] = 0
-    assert model_of(wire.prompt()).temperature == 0
-
-
-def test_a_prompt_that_is_not_there_raises_its_error(wire, model_of):
-    wire.status = 404
-    with pytest.raises(PromptrunNotFoundError):
-        model_of(wire.prompt())
-
-
 class TestFromPrompt:
     def arguments(self, wire):
         prompt = wire.prompt()
@@ -151,34 +138,8 @@ class TestFromPrompt:
             await prompt.achat_model(follow_model=True, modle="v/m")
         assert wire.count == 0
 
-    def test_a_misspelt_field_of_the_prompt_is_named(self, wire):
-        with pytest.raises(ValidationError, match="Did you mean `version`"):
-            ChatPromptrun.from_prompt(PROJECT, verison=1, **self.arguments(wire))
-
-    def test_fields_of_a_class_of_ones_own_are_known(self, wire):
-        class Wide(ChatPromptrun):
-            """Has a field more."""
-
-            width: int = 1
-
-        assert Wide.from_prompt(wire.prompt(), width=5).width == 5
-
-    def test_a_name_is_the_models(self, wire):
-        assert ChatPromptrun.from_prompt(PROJECT, name="mine", **self.arguments(wire)).name == "mine"
-
 
 class TestFollowing:
-    async def test_nothing_is_asked_before_the_first_call(self, wire):
-        wire.prompt().chat_model(follow_model=True)
-        await wire.prompt().achat_model(follow_model=True)
-        assert wire.count == 0
-
-    async def test_the_async_way_gives_the_same(self, wire):
-        model = await wire.prompt().achat_model(follow_model=True, max_tokens=5)
-        assert (await model.ainvoke("Hi")).text == "Hi you."
-        assert model.invoke("Hi").text == "Hi you."
-        assert [body["max_tokens"] for body in wire.bodies] == [5, 5]
-
     @pytest.mark.parametrize("style", ["invoke", "ainvoke", "stream", "astream"])
     async def test_each_call_uses_the_model_of_the_moment(self, wire, style):
         prompt = wire.prompt()
@@ -200,15 +161,6 @@ class TestFollowing:
         if style == "stream":
             return "".join(chunk.text for chunk in chain.stream({"x": 1}))
         return "".join([chunk.text async for chunk in chain.astream({"x": 1})])
-
-    @pytest.mark.parametrize("style", ["stream", "astream"])
-    async def test_it_streams(self, wire, style):
-        model = wire.prompt().chat_model(follow_model=True)
-        if style == "stream":
-            pieces = [chunk.text for chunk in model.stream("Hi")]
-        else:
-            pieces = [chunk.text async for chunk in model.astream("Hi")]
-        assert [piece for piece in pieces if piece] == ["Hi ", "you."]
 
     @pytest.mark.parametrize("style", ["invoke", "ainvoke", "stream", "astream"])
     async def test_text_and_model_are_of_one_version(self, wire, style):
@@ -249,8 +201,3 @@ class TestFollowing:
         chunks = wire.prompt().chat_model(follow_model=True).astream("Hi")
         assert (await anext(chunks)).text == "Hi "
         await chunks.aclose()
-
-    def test_without_a_model_the_call_fails(self, wire):
-        wire.record["model"] = None
-        with pytest.raises(ValueError, match="names no model"):
-            wire.prompt().chat_model(follow_model=True).invoke("Hi")

@@ -12,7 +12,7 @@ import pytest
 
 from langchain_promptrun import PromptrunAPIError, PromptrunError, PromptrunRateLimitError
 
-from .promptwire import PromptWire, pull, run_apart, until
+from .promptwire import PromptWire, pull, until
 
 THREAD = "promptrun-prompt"
 
@@ -289,12 +289,6 @@ class TestLoops:
         await pull(colour, prompt)
         await until(lambda: len(seen) == 2)
         assert seen == ["call", "none"]
-
-    def test_prompt_loops_in_a_row_are_refreshed(self, wire, prompt):
-        run_apart(prompt.apull())
-        wire.publish("Two.")
-        assert run_apart(prompt.apull()).version == 1
-        run_apart(until(lambda: prompt.known_record.version == 2))
 
     async def test_prompt_async_client_of_another_loop_is_a_clear_error(self, wire, colour):
         def handle(request):

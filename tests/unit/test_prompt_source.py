@@ -37,16 +37,6 @@ def test_the_request_is_the_documented_one(wire, fetch):
     assert "content-type" not in request.headers
 
 
-def test_a_version_goes_out_alone(wire, fetch):
-    fetch(version=27)
-    assert wire.requests[0].url.params.multi_items() == [("projectId", PROJECT), ("version", "27")]
-
-
-def test_without_either_the_tag_is_latest(wire, fetch):
-    fetch()
-    assert wire.requests[0].url.params["tag"] == "latest"
-
-
 def test_headers_and_query_of_the_caller_go_along(wire, fetch):
     fetch(default_headers={"X-Team": "a", "Authorization": "Bearer other"}, default_query={"region": "eu"})
     (request,) = wire.requests
@@ -84,12 +74,6 @@ def test_an_unknown_prompt_says_what_to_check(wire, fetch):
     wire.status = 404
     with pytest.raises(PromptrunNotFoundError, match=r"\(version 9\)(.|\n)*Check the project id"):
         fetch(version=9)
-
-
-def test_an_answer_that_is_no_prompt_names_the_prompt(wire, fetch):
-    wire.record = {"prompt": "x"}
-    with pytest.raises(PromptrunResponseError, match=r"\(tag latest\): .* not a prompt: version"):
-        fetch()
 
 
 def test_an_answer_beyond_the_limit_is_refused(wire, fetch):

@@ -87,18 +87,6 @@ async def test_the_runs_of_a_chain_name_the_prompt(wire, model, style):
     assert root.extra["metadata"]["mine"] == 1
 
 
-@pytest.mark.parametrize("style", STYLES[:4])
-async def test_a_model_that_follows_the_prompt_is_traced_as_any_other(wire, model, style):
-    handler, collector = Handler(), RunCollectorCallbackHandler()
-    prompt = wire.prompt(tag="prod")
-    clients = {"http_client": model.http_client, "http_async_client": model.http_async_client}
-    chain = prompt | prompt.chat_model(follow_model=True, model="v/m", **clients)
-    await run(style, chain, {"x": 1}, callbacks=[handler, collector])
-    assert [facts_of(metadata) for metadata in handler.models] == [FACTS]
-    (root,) = collector.traced_runs
-    assert [child.run_type for child in root.child_runs] == ["prompt", "llm"]
-
-
 @pytest.mark.parametrize("style", STYLES)
 async def test_a_model_names_the_prompt_whose_messages_it_gets(wire, model, style):
     handler = Handler()
@@ -124,17 +112,6 @@ async def test_a_model_within_a_step_keeps_the_metadata_of_the_chain(wire, model
     await run("invoke", step, {"x": 1}, callbacks=[handler], metadata={"mine": 1})
     assert handler.models[0]["mine"] == 1
     assert facts_of(handler.models[0]) == FACTS
-
-
-@pytest.mark.parametrize("style", ["invoke", "ainvoke"])
-async def test_a_later_run_names_the_later_version(wire, style):
-    handler = Handler()
-    prompt = wire.prompt(tag="prod")
-    await run(style, prompt, {"x": 1}, callbacks=[handler])
-    prompt.refresh = 61  # another way of asking
-    wire.publish("Two.")
-    await run(style, prompt, {"x": 1}, callbacks=[handler])
-    assert [metadata["promptrun_prompt_version"] for metadata in handler.prompts] == [1, 2]
 
 
 @pytest.mark.parametrize("style", ["invoke", "ainvoke"])
@@ -166,20 +143,6 @@ async def test_of_two_prompts_in_a_chain_the_first_names_it(wire):
     chain = wire.prompt(tag="prod") | (lambda _: {}) | other.prompt(version=2)
     await asyncio.to_thread(chain.invoke, {"x": 1}, {"callbacks": [collector]})
     assert facts_of(collector.traced_runs[0].extra["metadata"]) == FACTS
-
-
-async def test_the_config_of_the_caller_stays_as_it_was(wire, model):
-    config = {"metadata": {"mine": 1}, "tags": ["a"]}
-    chain = wire.prompt(tag="prod") | model
-    await chain.ainvoke({"x": 1}, config)
-    chain.invoke({"x": 1}, config)
-    assert config == {"metadata": {"mine": 1}, "tags": ["a"]}
-
-
-async def test_no_trace_holds_the_key(wire, model):
-    collector = RunCollectorCallbackHandler()
-    await run("invoke", wire.prompt(tag="prod") | model, {"x": 1}, callbacks=[collector])
-    assert "secret-key" not in collector.traced_runs[0].model_dump_json()
 
 
 async def test_nothing_of_it_goes_on_the_wire(wire, model):

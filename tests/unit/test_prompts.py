@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 import weakref
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -21,7 +20,7 @@ from langchain_core.prompt_values import ChatPromptValue
 from langchain_core.runnables import ConfigurableField, RunnableLambda
 from pydantic import ValidationError
 
-from langchain_promptrun import PromptrunMissingVariableError, PromptrunNotFoundError, PromptrunPrompt
+from langchain_promptrun import PromptrunMissingVariableError, PromptrunPrompt
 from langchain_promptrun.prompts import cache as _prompt_family
 from langchain_promptrun.prompts import prompt as _prompt_refresh
 from langchain_promptrun.prompts import prompt as prompts
@@ -142,10 +141,6 @@ async def test_a_variable_named_messages_is_a_variable(wire, call):
     assert (prompt.input_variables, prompt.optional_variables) == (["messages"], [])
 
 
-async def test_values_of_another_name_are_ignored(wire, call):
-    assert await call(wire.prompt(), "format_messages", x=1, y=2) == [SystemMessage("One 1.")]
-
-
 async def test_any_name_may_be_a_variables(wire, call):
     wire.record["prompt"] = "{{self}} {{name}} {{values}} {{stop}}"
     found = await call(wire.prompt(), "invoke", {"self": 1, "name": 2, "values": 3, "stop": 4})
@@ -230,12 +225,6 @@ async def test_it_is_piped_like_any_runnable(wire, call):
     assert list(chain.stream(8)) == ["System: One 8."]
 
 
-async def test_an_error_is_that_of_the_run(wire, call):
-    wire.status = 404
-    with pytest.raises(PromptrunNotFoundError, match="tag latest"):
-        await call(wire.prompt(), "invoke", {})
-
-
 class TestPartial:
     async def test_values_that_are_there_need_not_be_given(self, wire, call):
         wire.record["prompt"] = "{{a}} {{b}} {{c}}"
@@ -284,13 +273,6 @@ class TestSchema:
 
 
 class TestRecord:
-    async def test_pull_gives_all_that_is_known(self, wire, call):
-        wire.record |= {"model": {"model": "v/m"}, "temperature": 0.5, "labels": ["a"]}
-        record = await call(wire.prompt(tag="prod"), "pull")
-        assert (record.version, record.version_message, record.project.name) == (1, "first", "Essays")
-        assert (record.model.model, record.temperature, record.tag) == ("v/m", 0.5, "prod")
-        assert record.model_extra == {"labels": ["a"]}
-
     async def test_a_pinned_version_is_fetched_once(self, wire, call):
         prompt = wire.prompt(version=1, refresh=0)
         for _ in range(3):
@@ -304,33 +286,12 @@ class TestRecord:
         await call(prompt, "pull")
         assert [request.url.params["tag"] for request in wire.requests] == ["prod", "dev"]
 
-    def test_threads_that_come_first_together_share_one_request(self, wire):
-        prompt = wire.prompt()
-        barrier = threading.Barrier(8)
-
-        def pull(_):
-            barrier.wait(60)
-            return prompt.pull().version
-
-        with ThreadPoolExecutor(8) as threads:
-            assert list(threads.map(pull, range(8))) == [1] * 8
-        assert wire.count == 1
-
     async def test_a_fallback_is_a_record_of_version_0(self, wire, call):
         wire.status = 503
         prompt = wire.prompt(tag="prod", fallback="Be {{how}}.")
         record = await call(prompt, "pull")
         assert (record.version, record.tag, record.project.id, record.is_fallback) == (0, "prod", PROJECT, True)
         assert await call(prompt, "format_messages", how="brief") == [SystemMessage("Be brief.")]
-
-    async def test_a_prompt_starts_from_its_folder(self, wire, call, tmp_path):
-        await call(wire.prompt(cache_dir=tmp_path), "pull")
-        wire.status = 503
-        assert (await call(wire.prompt(cache_dir=tmp_path), "pull")).version == 1
-        with pytest.raises(Exception, match="tag other"):
-            await call(wire.prompt(cache_dir=tmp_path, tag="other"), "pull")
-        (file,) = tmp_path.iterdir()
-        assert "secret-key" not in file.name + file.read_text()
 
 
 class TestWatching:
@@ -373,17 +334,6 @@ class TestWatching:
         await (asyncio.to_thread(prompt.close) if colour == "sync" else prompt.aclose())
         await watching
         assert [(old.version, new.version) for old, new in seen] == [(1, 2)]
-
-    async def test_it_ends_with_close_while_the_server_hangs(self, wire, colour):
-        prompt = wire.prompt()
-        wire.gate.clear()
-        changes = prompt.watch() if colour == "sync" else prompt.awatch()
-        watching = asyncio.create_task(asyncio.to_thread(list, changes) if colour == "sync" else seen_of(changes))
-        await until(lambda: wire.count)
-        await (asyncio.to_thread(prompt.close) if colour == "sync" else prompt.aclose())
-        assert await watching == []
-        assert not wire.gate.is_set()
-        wire.gate.set()
 
     async def test_it_ends_when_a_field_is_set(self, wire, colour):
         prompt = wire.prompt(tag="prod")
@@ -456,13 +406,6 @@ class TestEnd:
         seen = weakref.ref(owner)
         del owner
         await collected(seen)
-
-    async def test_a_prompt_that_nobody_holds_is_collected(self, wire, call):
-        prompt = wire.prompt()
-        await call(prompt, "pull")
-        found = weakref.ref(prompt._hold.entry.refresher)
-        del prompt
-        await collected(found)
 
 
 class TestCopies:
@@ -586,10 +529,6 @@ class TestSerialisation:
         assert (kept["project_id"], kept["tag"], kept["cache_dir"]) == (PROJECT, "prod", "d")
         assert (kept["base_url"], kept["partial_variables"]) == ("https://h.example/v1", {"x": 1})
         assert kept.keys() < type(prompt).model_fields.keys()
-
-    def test_what_nobody_chose_is_left_out(self, monkeypatch):
-        monkeypatch.setenv("PROMPTRUN_API_KEY", "k")
-        assert "tag" not in dumpd(PromptrunPrompt(project_id="p"))["kwargs"]
 
     async def test_load_gives_the_prompt_back(self, wire, monkeypatch):
         monkeypatch.setenv("PROMPTRUN_API_KEY", "k")

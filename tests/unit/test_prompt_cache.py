@@ -1,0 +1,230 @@
+"""Cache of managed prompts, with a clock that stands still: when a record is stale, and its file on disk."""
+
+import math
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from langchain_promptrun import (
+    PromptrunAPIError,
+    PromptrunAuthenticationError,
+    PromptrunConnectionError,
+    PromptrunInvalidRequestError,
+    PromptrunNotFoundError,
+    PromptrunRateLimitError,
+    PromptrunResponseError,
+    PromptrunTimeoutError,
+)
+from langchain_promptrun.prompts.cache import Freshness, PromptCache, may_pass
+from langchain_promptrun.prompts.record import PromptRecord
+from langchain_promptrun.prompts.storage import RecordFile
+
+URL, QUERY = "https://h.example/v1", {"projectId": "p", "tag": "prod"}
+ONE = PromptRecord(prompt="One.", version=1)
+TWO = PromptRecord(prompt="Two.", version=2)
+LIMITED = PromptrunRateLimitError("slow down", status_code=429)
+DOWN = PromptrunAPIError("down", status_code=503)
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def fresh(clock):
+    return Freshness(60, clock)
+
+
+def test_freshness_record_is_fresh_for_its_seconds_and_an_interval_instead(fresh, clock):
+    assert fresh.due_in() <= 0
+    fresh.succeed(ONE)
+    assert (fresh.due_in(), fresh.due_in(5)) == (60, 5)
+    clock.now += 60
+    assert fresh.due_in() == 0
+    fresh.is_pushed = True
+    assert fresh.due_in() == fresh.due_in(5) == math.inf
+
+
+def test_freshness_pinned_version_is_never_due_again(clock):
+    fresh = Freshness(None, clock)
+    fresh.fail(DOWN, substitute=TWO)
+    assert (fresh.due_in(), fresh.is_final) == (5, False)
+    fresh.succeed(ONE)
+    assert (fresh.due_in(), fresh.is_final) == (math.inf, True)
+
+
+def asking(seconds, kind=PromptrunRateLimitError, status=429):
+    return kind("slow down", status_code=status, retry_after=seconds)
+
+
+@pytest.mark.parametrize(
+    ("refresh", "record", "errors", "waits"),
+    [
+        # a rate limit doubles the wait, up to 16 times and 5 minutes
+        (6, ONE, [LIMITED] * 6, [12, 24, 48, 96, 96, 96]),
+        (60, ONE, [LIMITED] * 4, [120, 240, 300, 300]),
+        (0, ONE, [LIMITED] * 6, [2, 4, 8, 16, 16, 16]),
+        # others stretch it from the third on, up to 4 times, and shorten nothing
+        (10, ONE, [DOWN] * 7, [10, 10, 15, 22.5, 33.75, 40, 40]),
+        (10, ONE, [LIMITED, LIMITED, LIMITED, DOWN, ValueError("x")], [20, 40, 80, 80, 80]),
+        # no wait is longer than 5 minutes or shorter than a second
+        (3600, ONE, [DOWN], [300]),
+        (0, ONE, [DOWN], [1]),
+        # what the server asks for is obeyed within 5 minutes
+        (60, ONE, [asking(30, PromptrunAPIError, 503)], [60]),
+        (60, ONE, [asking(200, PromptrunAPIError, 503)], [200]),
+        (60, ONE, [asking(4000, PromptrunAPIError, 503)], [300]),
+        (60, ONE, [asking(3.0)], [120]),
+        # without a record the wait grows from 5 seconds, and a rate limit holds as long as it says
+        (3600, None, [LIMITED] * 6, [10, 20, 40, 80, 80, 80]),
+        (2, None, [DOWN], [2]),
+        (60, None, [asking(3.0)] * 2, [3, 3]),
+    ],
+)
+def test_freshness_wait_after_failures(clock, refresh, record, errors, waits):
+    fresh = Freshness(refresh, clock)
+    if record is not None:
+        fresh.succeed(record)
+    found = []
+    for error in errors:
+        fresh.fail(error)
+        found.append(fresh.due_in())
+    assert found == waits
+    fresh.succeed(TWO)
+    assert fresh.due_in() == refresh
+
+
+@pytest.mark.parametrize("refresh", [60, 3600, None])
+def test_freshness_wait_grows_from_5_seconds_while_a_substitute_is_served(clock, refresh):
+    fresh = Freshness(refresh, clock)
+    fresh.fail(DOWN, substitute=ONE)
+    assert fresh.due_in() == 5
+    fresh.fail(LIMITED)
+    assert (fresh.due_in(), fresh.record) == (10, ONE)
+    assert fresh.succeed(TWO) == (ONE, TWO)
+    assert fresh.due_in() == (math.inf if refresh is None else refresh)
+
+
+def test_freshness_change_is_told_once(fresh):
+    assert fresh.succeed(ONE) is None
+    assert fresh.succeed(TWO) == (ONE, TWO)
+    assert fresh.succeed(TWO) is None
+    other = TWO.model_copy(update={"version_message": "x"})
+    assert fresh.succeed(other) is None
+    assert fresh.record is other
+    fresh.fail(DOWN, substitute=ONE)
+    assert fresh.record is other
+
+
+def test_freshness_warning_comes_once_a_minute(fresh, clock):
+    assert not fresh.fail(DOWN)  # raised to the caller
+    fresh.succeed(ONE)
+    assert [fresh.fail(DOWN), fresh.fail(DOWN)] == [True, False]
+    clock.now += 59
+    assert not fresh.fail(DOWN)
+    clock.now += 1
+    assert fresh.fail(DOWN)
+
+
+def test_freshness_rate_limit_holds_and_other_errors_do_not(fresh, clock):
+    assert fresh.refusal() is None
+    fresh.fail(DOWN)
+    assert fresh.refusal() is None
+    fresh.fail(LIMITED)
+    assert fresh.refusal() is LIMITED
+    clock.now += 10
+    assert fresh.refusal() is None
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        *((PromptrunConnectionError("x"), True), (PromptrunTimeoutError("x"), True), (DOWN, True), (LIMITED, True)),
+        # a maintenance page; a key function that cannot reach its vault
+        *((PromptrunResponseError("x"), True), (ConnectionRefusedError("x"), True), (TimeoutError("x"), True)),
+        *((PromptrunAuthenticationError("x"), False), (PromptrunNotFoundError("x"), False)),
+        *((PromptrunInvalidRequestError("x"), False), (LookupError("x"), False)),
+    ],
+)
+def test_freshness_substitute_stands_in_for_a_server_that_fails_only(fresh, error, passes):
+    assert may_pass(error) is passes
+    assert fresh.fail(error, ONE) is passes
+    assert fresh.record is (ONE if passes else None)
+
+
+@pytest.fixture
+def file(tmp_path):
+    return RecordFile(str(tmp_path), URL, QUERY)
+
+
+def test_record_file_comes_back_private_and_in_promptruns_spelling(file):
+    record = PromptRecord(prompt="One.", version="v1", versionMessage="first", labels=["a"])
+    file.write(record)
+    assert file.read() == record
+    assert b'"versionMessage":"first"' in file.path.read_bytes()
+    if os.name != "nt":
+        assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
+
+
+def test_record_file_of_version_0_1_0_has_the_same_name(tmp_path):
+    assert RecordFile(str(tmp_path), URL, dict(reversed(QUERY.items()))).path.name == (
+        "prompt-fffa0c7ac5d346805dfdbb54eea9c8c38d868f53.json"
+    )
+    paths = {RecordFile(str(tmp_path), url, QUERY | more).path for url in (URL, "https://o.example") for more in OTHERS}
+    assert len(paths) == 2 * len(OTHERS)
+
+
+OTHERS = [{}, {"projectId": "q"}, {"tag": "dev"}]
+
+
+def test_record_file_is_written_again_only_where_it_must(file):
+    file.write(ONE)
+    before = file.path.stat().st_mtime_ns
+    file.write(ONE)
+    assert file.path.stat().st_mtime_ns == before
+    file.path.unlink()
+    file.write(ONE)
+    assert file.read() == ONE
+
+
+def test_record_file_write_that_fails_leaves_the_old_file_and_no_other(file, monkeypatch):
+    file.write(ONE)
+
+    def fail(*_):
+        raise OSError("full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fail)
+        with pytest.raises(OSError, match="full"):
+            file.write(TWO)
+    assert (file.read(), len(list(file.path.parent.iterdir()))) == (ONE, 1)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b'{"prompt": "x"}'])
+def test_record_file_that_is_missing_or_holds_something_else_is_none(file, content):
+    if content is not None:
+        file.path.write_bytes(content)
+    assert file.read() is None
+
+
+def test_record_file_folder_may_begin_with_the_users_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert RecordFile("~/prompts", URL, QUERY).path.parent == tmp_path / "prompts"
+    assert RecordFile("~nobody-of-this-name/x", URL, QUERY).path.parent == Path("~nobody-of-this-name/x")
+
+
+def test_prompt_cache_is_equal_to_any_other(file):
+    assert PromptCache() == PromptCache()
+    assert hash(PromptCache()) == hash(PromptCache())
+    assert PromptCache() != 5
