@@ -48,15 +48,7 @@ _PASSING = (
 
 @dataclass(slots=True)
 class Freshness:
-    """State of one cached record, with a clock handed in.
-
-    Attributes:
-        refresh: Seconds for which a record is fresh; None: for ever, as a version never changes.
-        clock: Seconds, never going back.
-        record: The last good record.
-        is_final: Whether the record never changes.
-        is_pushed: Whether the server pushes changes now, so that the record stays fresh.
-    """
+    """State of one cached record, with a clock handed in."""
 
     refresh: float | None
     clock: Callable[[], float]

@@ -96,13 +96,7 @@ def _work(future: Future[T], job: Callable[[], T]) -> None:
 
 
 class BackgroundLoop:
-    """An event loop on a daemon thread; both end with the last reference to this object.
-
-    Attributes:
-        threads: Runs what blocks.
-        limits: Limit of the requests on their way, by address.
-        streams: Open streams of pushed changes.
-    """
+    """An event loop on a daemon thread; both end with the last reference to this object."""
 
     def __init__(self) -> None:
         self.streams: weakref.WeakValueDictionary[object, Any] = weakref.WeakValueDictionary()
@@ -186,16 +180,7 @@ class Callbacks:
 
 
 class PromptSource:
-    """Fetches the record of one prompt, on the background thread's event loop.
-
-    Args:
-        request: The request; a key that is a function is taken from the callbacks.
-        transport: What to send over.
-        label: Name of the prompt in errors and logs.
-        callbacks: Keeps the function for the key.
-        client: Which of the caller's clients the transport uses: `sync`, `async`, or None.
-        max_event_bytes: Largest record, in bytes.
-    """
+    """Fetches the record of one prompt, on the background thread's event loop."""
 
     def __init__(
         self,
@@ -236,12 +221,7 @@ class PromptSource:
         return list(self._transport.exchange(request, reader))
 
     async def stream(self, request: Request, opened: Callable[[], object]) -> AsyncGenerator[PromptRecord]:
-        """Yield the records that the server pushes.
-
-        Args:
-            request: The request for the stream; its key is that of the prompt.
-            opened: Called when the server begins to answer with an event stream.
-        """
+        """Yield the records that the server pushes."""
         request = dataclasses.replace(request, api_key=self._request.api_key)
         reader = partial(EventStreamReader, opened=opened, max_event_bytes=self._max_event_bytes)
         with self._named():

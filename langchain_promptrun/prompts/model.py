@@ -70,10 +70,6 @@ class FollowingModel(Runnable[LanguageModelInput, AIMessage]):
     """Calls the model that the prompt names at the time of each call.
 
     For messages that the prompt made it is the model of the version that they were made of.
-
-    Args:
-        prompt: The prompt.
-        overrides: Fields of the model that win over the prompt's.
     """
 
     def __init__(self, prompt: Any, overrides: Mapping[str, Any]) -> None:

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
     from pydantic.functional_validators import ModelWrapValidatorHandler
 
+AnyModel = Runnable[LanguageModelInput, AIMessage]
 OnChange = Callable[[PromptRecord, PromptRecord], object]
 
 _CONVERSATION = "messages"
@@ -426,12 +427,8 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     @overload
     def chat_model(self, *, follow_model: Literal[False] = False, **overrides: Any) -> ChatPromptrun: ...
     @overload
-    def chat_model(
-        self, *, follow_model: Literal[True], **overrides: Any
-    ) -> Runnable[LanguageModelInput, AIMessage]: ...
-    def chat_model(
-        self, *, follow_model: bool = False, **overrides: Any
-    ) -> ChatPromptrun | Runnable[LanguageModelInput, AIMessage]:
+    def chat_model(self, *, follow_model: Literal[True], **overrides: Any) -> AnyModel: ...
+    def chat_model(self, *, follow_model: bool = False, **overrides: Any) -> AnyModel:
         """Return the model that the record names, with its temperature, reached as the prompt is.
 
         Args:
@@ -444,24 +441,19 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
             PromptrunError: The prompt cannot be fetched.
         """
         check_overrides(ChatPromptrun, overrides)
-        if follow_model:
-            return FollowingModel(self, overrides)
-        return make_model(ChatPromptrun, self, self.pull(), overrides)
+        return FollowingModel(self, overrides) if follow_model else self._model(self.pull(), overrides)
 
     @overload
     async def achat_model(self, *, follow_model: Literal[False] = False, **overrides: Any) -> ChatPromptrun: ...
     @overload
-    async def achat_model(
-        self, *, follow_model: Literal[True], **overrides: Any
-    ) -> Runnable[LanguageModelInput, AIMessage]: ...
-    async def achat_model(
-        self, *, follow_model: bool = False, **overrides: Any
-    ) -> ChatPromptrun | Runnable[LanguageModelInput, AIMessage]:
+    async def achat_model(self, *, follow_model: Literal[True], **overrides: Any) -> AnyModel: ...
+    async def achat_model(self, *, follow_model: bool = False, **overrides: Any) -> AnyModel:
         """Async version of `chat_model`."""
         check_overrides(ChatPromptrun, overrides)
-        if follow_model:
-            return FollowingModel(self, overrides)
-        return make_model(ChatPromptrun, self, await self.apull(), overrides)
+        return FollowingModel(self, overrides) if follow_model else self._model(await self.apull(), overrides)
+
+    def _model(self, record: PromptRecord, overrides: Mapping[str, Any]) -> ChatPromptrun:
+        return make_model(ChatPromptrun, self, record, overrides)
 
     @override
     def close(self) -> None:

@@ -47,15 +47,7 @@ class Subscriber(Protocol):
 
 
 class PromptStream:
-    """An event stream that is open while an object of this class is held.
-
-    Args:
-        background: The thread that the stream runs on.
-        source: Where records come from.
-        request: The request for the stream.
-        callbacks: Keeps the function for the key.
-        falls_back: Whether to give up where the server pushes nothing.
-    """
+    """An event stream that is open while an object of this class is held."""
 
     def __init__(
         self,
@@ -155,13 +147,7 @@ class _StreamReader:
 
 
 def pause(failures: int, error: BaseException | None, jitter: float) -> float:
-    """Return the seconds until a stream is opened again.
-
-    Args:
-        failures: Attempts in a row in which the stream was not opened.
-        error: What ended the last attempt.
-        jitter: A number from 0 to 1.
-    """
+    """Return the seconds until a stream is opened again."""
     if not failures and isinstance(error, PromptrunTimeoutError):
         return jitter  # a silent stream: the server is there
     grown = min(RECONNECT * 2.0 ** max(failures - 1, 0), LONGEST_RECONNECT) * (0.75 + jitter / 2)

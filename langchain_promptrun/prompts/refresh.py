@@ -50,16 +50,7 @@ _fetching: ContextVar[tuple[Pending, ...]] = ContextVar("promptrun_fetching", de
 
 
 class Refresher:
-    """Keeps one record current: one request at a time for all callers, and none waits who can be served.
-
-    Args:
-        source: Where the record comes from.
-        freshness: When to fetch the record again.
-        callbacks: Told of changes, one after the other.
-        file: Where the last good record is kept.
-        fallback: What to serve where nothing was ever fetched.
-        open_stream: Opens the stream of changes that the server pushes.
-    """
+    """Keeps one record current: one request at a time for all callers, and none waits who can be served."""
 
     def __init__(
         self,
@@ -406,14 +397,11 @@ class Hold:
 
 
 class ThreadWaker:
-    """Lets a thread wait for changes."""
+    """Lets a thread wait for changes; `wake` ends the wait, from any thread."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
-
-    def wake(self) -> None:
-        """End the wait."""
-        self._event.set()
+        self.wake = self._event.set
 
     def wait(self, seconds: float | None) -> None:
         """Wait for a wake, so long at most."""
@@ -422,19 +410,19 @@ class ThreadWaker:
 
 
 class TaskWaker:
-    """Lets a task wait for changes."""
+    """Lets a task wait for changes; `wake` ends the wait, from any thread."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
 
     def wake(self) -> None:
-        """End the wait, from any thread."""
+        """End the wait."""
         with suppress(RuntimeError):  # the loop is closed, and the task with it
             self._loop.call_soon_threadsafe(self._event.set)
 
     async def wait(self, seconds: float | None) -> None:
-        """Wait for a wake, so long at most."""
+        """Async version of `ThreadWaker.wait`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._event.wait()

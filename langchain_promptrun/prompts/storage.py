@@ -25,13 +25,7 @@ _PRIVATE_FOLDER = 0o700
 
 
 class RecordFile:
-    """Reads and writes the file of one prompt.
-
-    Args:
-        folder: Folder of all files, which may begin with `~`; made when it is needed.
-        base_url: Address of the API.
-        query: Query of GET /prompt.
-    """
+    """Reads and writes the file of one prompt."""
 
     def __init__(self, folder: str, base_url: str, query: Mapping[str, str | int]) -> None:
         identity = "\n".join([base_url, *(f"{name}={value}" for name, value in sorted(query.items()))])

@@ -19,10 +19,8 @@ from blockbuster import blockbuster_ctx
 from langchain_promptrun import (
     ChatPromptrun,
     PromptrunAuthenticationError,
-    PromptrunConnectionError,
     PromptrunNotFoundError,
     PromptrunPrompt,
-    PromptrunRateLimitError,
 )
 from langchain_promptrun.testing import Fault
 
@@ -132,21 +130,6 @@ async def test_callers_of_all_kinds_share_one_request(promptrun_server, make):
     assert asked(promptrun_server) == 1
 
 
-async def test_a_moved_tag_is_seen_and_nobody_waits_for_it(promptrun_server, project, make, colour):
-    told = []
-    prompt = make(tag="prod", refresh=0, on_change=lambda old, new: told.append((old.version, new.version)))
-    assert (await pull(colour, prompt)).version == 1
-    project.publish("Two.", tags=["prod"])
-    hold = threading.Event()
-    promptrun_server.prompts.queue(Fault(delay=hold))
-    # the server holds its answer back
-    assert [(await pull(colour, prompt)).version for _ in range(5)] == [1] * 5
-    await until(lambda: asked(promptrun_server) == 2)
-    hold.set()
-    await until(lambda: prompt.known_record.version == 2)
-    await until(lambda: told == [(1, 2)])
-
-
 class TestErrors:
     async def test_an_unknown_project_tag_or_version_is_named(self, promptrun_server, project, make, colour):
         other = "00000000-0000-0000-0000-000000000000"
@@ -166,19 +149,6 @@ class TestErrors:
             await pull(colour, make(api_key="sk-wrong-key"))
         assert "sk-wrong-key" not in f"{caught.value!r} {caught.value} {caplog.text}"
 
-    async def test_a_rate_limit_is_obeyed_and_then_raised(self, promptrun_server, make, colour):
-        promptrun_server.prompts.queue(Fault(status=429, headers={"retry-after": "0"}, times=2))
-        assert (await pull(colour, make())).version == 1
-        promptrun_server.prompts.queue(Fault(status=429, headers={"retry-after": "0"}, times=3))
-        with pytest.raises(PromptrunRateLimitError):
-            await pull(colour, make())
-        assert asked(promptrun_server) == 6
-
-    async def test_a_server_that_is_not_there_is_a_connection_error(self, promptrun_server, make, colour):
-        promptrun_server.close()
-        with pytest.raises(PromptrunConnectionError, match="tag latest"):
-            await pull(colour, make(max_retries=0))
-
     async def test_an_async_key_function_is_asked_on_the_fetching_thread(self, promptrun_server, make, colour):
         names = []
 
@@ -194,21 +164,6 @@ class TestErrors:
 
 
 class TestLoopsAndProcesses:
-    @pytest.mark.parametrize("key", ["text", "function"])
-    def test_loops_in_a_row_see_a_moved_tag(self, promptrun_server, project, make, key):
-        """The loop of a call ends before the server answers the request behind it."""
-        keys = {"text": promptrun_server.api_key, "function": lambda: promptrun_server.api_key}
-        prompt = make(tag="prod", refresh=0, api_key=keys[key])
-        asyncio.run(prompt.apull())
-        project.publish("Two.", tags=["prod"])
-        hold = threading.Event()
-        promptrun_server.prompts.queue(Fault(delay=hold))
-        assert asyncio.run(prompt.apull()).version == 1
-        hold.set()
-        end = time.monotonic() + WAIT
-        while asyncio.run(prompt.apull()).version == 1:
-            assert time.monotonic() < end
-
     async def test_a_loop_may_wait_for_threads_that_want_what_it_has_begun_to_fetch(
         self, promptrun_server, make, colour
     ):
@@ -331,16 +286,6 @@ class TestEnd:
         await until(lambda: asked(promptrun_server) == 1)
         await (asyncio.to_thread(prompt.close) if colour == "sync" else prompt.aclose())
         assert await watching == []
-        await asyncio.to_thread(promptrun_server.wait_for_disconnects, 1, WAIT)
-        assert (await pull(colour, prompt)).version == 1
-
-    async def test_what_runs_behind_ends_with_close_and_the_next_call_works(self, promptrun_server, make, colour):
-        prompt = make(tag="prod", refresh=0, max_retries=0)
-        await pull(colour, prompt)
-        promptrun_server.prompts.queue(Fault(delay=threading.Event()))
-        await pull(colour, prompt)
-        await until(lambda: asked(promptrun_server) == 2)
-        await (asyncio.to_thread(prompt.close) if colour == "sync" else prompt.aclose())
         await asyncio.to_thread(promptrun_server.wait_for_disconnects, 1, WAIT)
         assert (await pull(colour, prompt)).version == 1
 

@@ -47,11 +47,6 @@ def test_the_rendered_text_is_printed(ask, capsys):
     ]
 
 
-def test_without_a_tag_it_is_the_latest_and_ends_with_one_line_break(ask, capsys):
-    assert ask() == 0
-    assert capsys.readouterr().out == "Three.\n"
-
-
 def test_a_version_may_be_pinned(ask, capsys):
     assert ask("--pin", "1") == 0
     captured = capsys.readouterr()

@@ -12,7 +12,7 @@ import pytest
 
 from langchain_promptrun import PromptrunAPIError, PromptrunError, PromptrunRateLimitError
 
-from .promptwire import PromptWire, pull, until
+from .promptwire import PromptWire, pull, run_apart, until
 
 THREAD = "promptrun-prompt"
 
@@ -89,15 +89,6 @@ async def test_prompt_rate_limit_holds_without_a_record(wire, colour):
     assert wire.count == 1
 
 
-async def test_prompt_other_errors_without_a_record_are_asked_again(wire, colour):
-    wire.status = 500
-    prompt = wire.prompt()
-    for _ in range(3):
-        with pytest.raises(PromptrunAPIError):
-            await pull(colour, prompt)
-    assert wire.count == 3
-
-
 @pytest.mark.parametrize("kind", ["plain", "async"])
 async def test_prompt_exit_of_a_key_function_leaves_the_thread_alive(wire, colour, kind):
     def fail():
@@ -124,15 +115,6 @@ class TestServerDown:
         wire.publish("Two.")
         monkeypatch.setattr("langchain_promptrun.prompts.prompt.SHORTEST_POLL", 0.01)
         assert (await asyncio.to_thread(next, prompt.watch())).new.version == 2
-
-    async def test_prompt_fallback_gives_way_to_the_server(self, wire, colour, caplog):
-        prompt = wire.prompt(refresh=0, fallback="Last resort.")
-        wire.status = 500
-        assert (await pull(colour, prompt)).is_fallback
-        assert "the fallback text is served" in caplog.text
-        wire.status = 200
-        prompt = wire.prompt(refresh=0, fallback="Last resort.")
-        assert (await pull(colour, prompt)).version == 1
 
     @pytest.mark.parametrize("status", [408, 429, 500, 529])
     async def test_prompt_starts_from_disk_where_the_server_fails(self, wire, colour, tmp_path, status, caplog):
@@ -289,6 +271,12 @@ class TestLoops:
         await pull(colour, prompt)
         await until(lambda: len(seen) == 2)
         assert seen == ["call", "none"]
+
+    def test_prompt_loops_in_a_row_are_refreshed(self, wire, prompt):
+        run_apart(prompt.apull())
+        wire.publish("Two.")
+        assert run_apart(prompt.apull()).version == 1
+        run_apart(until(lambda: prompt.known_record.version == 2))
 
     async def test_prompt_async_client_of_another_loop_is_a_clear_error(self, wire, colour):
         def handle(request):

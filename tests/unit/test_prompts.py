@@ -155,10 +155,6 @@ async def test_a_missing_variable_is_named_with_project_and_version(wire, call):
             await call(wire.prompt(), name, *value)
 
 
-async def test_or_kept_as_it_stands(wire, call):
-    assert await call(wire.prompt(missing="keep"), "format_messages") == [SystemMessage("One {{x}}.")]
-
-
 async def test_a_path_names_its_root_and_walks_the_value(wire, call):
     wire.record["prompt"] = "For {{ user.name }} in {{place.city}}."
     prompt = wire.prompt()
@@ -243,14 +239,6 @@ class TestPartial:
 
 
 class TestSchema:
-    async def test_variables_come_from_the_text_that_was_fetched(self, wire, call):
-        prompt = wire.prompt()
-        assert (prompt.input_variables, prompt.optional_variables) == ([], ["messages"])
-        assert wire.count == 0
-        await call(prompt, "pull")
-        assert prompt.input_variables == ["x"]
-        assert wire.count == 1
-
     async def test_the_input_schema_has_them_and_the_conversation(self, wire, call):
         prompt = wire.prompt()
         assert list(prompt.get_input_schema().model_fields) == ["messages"]
@@ -313,35 +301,6 @@ class TestWatching:
             prompt.tag = "dev"
         assert await (asyncio.to_thread(list, changes) if colour == "sync" else seen_of(changes)) == []
         assert wire.count == 0
-
-    async def test_changes_come_and_end_with_close(self, wire, colour, monkeypatch):
-        monkeypatch.setattr(_prompt_refresh, "SHORTEST_POLL", 0.01)
-        prompt = wire.prompt()
-        seen = []
-
-        def watch():
-            seen.extend(prompt.watch())
-
-        async def awatch():
-            seen.extend([change async for change in prompt.awatch(0.02)])
-
-        watching = asyncio.create_task(asyncio.to_thread(watch) if colour == "sync" else awatch())
-        await until(lambda: prompt.known_record)
-        wire.publish("Two.")
-        await until(lambda: prompt.known_record.version == 2)
-        count = wire.count
-        await until(lambda: wire.count > count + 1)
-        await (asyncio.to_thread(prompt.close) if colour == "sync" else prompt.aclose())
-        await watching
-        assert [(old.version, new.version) for old, new in seen] == [(1, 2)]
-
-    async def test_it_ends_when_a_field_is_set(self, wire, colour):
-        prompt = wire.prompt(tag="prod")
-        changes = prompt.watch() if colour == "sync" else prompt.awatch()
-        watching = asyncio.create_task(asyncio.to_thread(list, changes) if colour == "sync" else seen_of(changes))
-        await until(lambda: prompt.known_record)
-        prompt.tag = "dev"
-        assert await watching == []
 
     @pytest.mark.parametrize("duplicate", [lambda prompt: prompt.model_copy(), lambda prompt: prompt.partial(x=1)])
     async def test_it_does_not_end_with_a_copy(self, wire, colour, monkeypatch, duplicate):
