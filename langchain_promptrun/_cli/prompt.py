@@ -84,14 +84,19 @@ def _demo(server: PromptrunServer, arguments: argparse.Namespace) -> Iterator[st
     tags = [arguments.tag] if arguments.tag else []
     for text in _EXAMPLES:
         project.publish(text, tags=tags)
-    later = threading.Timer(_SECONDS_TO_NEXT_EXAMPLE, project.publish, [_NEXT_EXAMPLE], {"tags": tags})
-    later.daemon = True
+    over = threading.Event()
+
+    def publish_next() -> None:
+        server.wait_for_requests(1, timeout=60)
+        if not over.wait(_SECONDS_TO_NEXT_EXAMPLE):
+            project.publish(_NEXT_EXAMPLE, tags=tags)
+
     if arguments.watch:
-        later.start()
+        threading.Thread(target=publish_next, daemon=True).start()
     try:
         yield project.id
     finally:
-        later.cancel()
+        over.set()
 
 
 def _version(text: str) -> int | str:

@@ -182,10 +182,6 @@ class PromptCache(Generic[T]):
     def __deepcopy__(self, memo: object) -> Self:
         return self
 
-    def __reduce__(self) -> tuple[type[Self], tuple[()]]:
-        """Start anew in a pickle."""
-        return type(self), ()
-
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PromptCache)
 

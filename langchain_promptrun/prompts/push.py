@@ -59,7 +59,8 @@ class PromptStream:
         falls_back: bool,
     ) -> None:
         request = dataclasses.replace(request, timeouts=request.timeouts._replace(read=STALL_LIMIT), max_retries=0)
-        self._reader = _StreamReader(source, request, falls_back=falls_back)
+        limit = background.limits[source.address]
+        self._reader = _StreamReader(source, request, limit, falls_back=falls_back)
         self._held = (background, callbacks)
         self.ending = weakref.finalize(self, background.start(self._reader.run()).cancel)
         self.ending.atexit = False
@@ -81,12 +82,13 @@ class PromptStream:
 class _StreamReader:
     """Reads a stream, again and again; it does not know who holds the stream."""
 
-    def __init__(self, source: PromptSource, request: Request, *, falls_back: bool) -> None:
+    def __init__(self, source: PromptSource, request: Request, limit: asyncio.Semaphore, *, falls_back: bool) -> None:
         self.lock = threading.RLock()
         self.subscribers: weakref.WeakSet[Any] = weakref.WeakSet()
         self.record: PromptRecord | None = None
         self._source = source
         self._request = request
+        self._limit = limit
         self._falls_back = falls_back
         self._jitter = random.random
         self._failures = 0
@@ -128,7 +130,8 @@ class _StreamReader:
         failures, arrived = 0, self._arrived
         while self._arrived == arrived:
             with Caught():
-                record = await self._source.fetch()
+                async with self._limit:
+                    record = await self._source.fetch()
                 if self._arrived == arrived:
                     self._publish(record)
                 return

@@ -44,6 +44,8 @@ class Outcome(NamedTuple):
 
 Pending = Future["BaseException | None"]
 """A request on its way, which ends with its error, or None."""
+_NOTHING_PENDING: Pending = Future()
+_NOTHING_PENDING.set_result(None)
 
 _fetching: ContextVar[tuple[Pending, ...]] = ContextVar("promptrun_fetching", default=())
 """Requests that the code which runs here is a part of."""
@@ -92,10 +94,9 @@ class Refresher:
         """Return the record; wait for it where there is none."""
         record = self._serve()
         while record is None:
-            pending = self.request()
-            if pending is not None:
-                self._check_not_within(pending)
-                pending.result()
+            pending = self.request() or _NOTHING_PENDING
+            self._check_not_within(pending)
+            pending.result()
             record = self.served(pending)
         return record
 
@@ -103,10 +104,9 @@ class Refresher:
         """Async version of `get`."""
         record = self._serve()
         while record is None:
-            pending = self.request()
-            if pending is not None:
-                self._check_not_within(pending, waits=True)
-                await _finished(pending)
+            pending = self.request() or _NOTHING_PENDING
+            self._check_not_within(pending, waits=True)
+            await _finished(pending)
             record = self.served(pending)
         return record
 
@@ -152,9 +152,8 @@ class Refresher:
     ) -> Pending | None:
         """Return the request on its way, or begin one where the record is due."""
         with self._lock:
-            if self.freshness.record is not None and self.freshness.due_in(interval) > 0:
-                return None
-            if hold is not None and hold.is_over:
+            is_fresh = self.freshness.record is not None and self.freshness.due_in(interval) > 0
+            if is_fresh or (hold is not None and hold.is_over):
                 return None
             if (pending := self._pending) is None:
                 self._pending = pending = Future()
@@ -215,12 +214,11 @@ class Refresher:
     def _land(self, pending: Pending, outcome: Outcome) -> None:
         warns = False
         with self._lock:
-            if self._pending is pending:
-                self._pending = None
-                if outcome.record is not None and not self._received:  # what was pushed meanwhile is newer
-                    self._succeed(outcome.record)
-                elif outcome.error is not None:
-                    warns = self.freshness.fail(outcome.error, outcome.stored or self._fallback)
+            self._pending = None
+            if outcome.record is not None and not self._received:  # what was pushed meanwhile is newer
+                self._succeed(outcome.record)
+            elif outcome.error is not None:
+                warns = self.freshness.fail(outcome.error, outcome.stored or self._fallback)
         if warns:
             self._warn(outcome.error)
         if outcome.record is not None:
@@ -266,9 +264,8 @@ class Refresher:
         if self._open_stream is None or self._stream is not None:
             return
         with self._lock, suppress(RuntimeError):  # a thread that cannot start is the error of the first request
-            if self._stream is None:
-                self._stream = self._open_stream(self._hold_background())
-                self._stream.subscribe(self)
+            self._stream = self._stream or self._open_stream(self._hold_background())
+            self._stream.subscribe(self)
 
     def receive(self, record: PromptRecord) -> None:
         """Take a record that the server pushed."""

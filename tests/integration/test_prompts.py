@@ -290,6 +290,94 @@ class TestEnd:
         assert (await pull(colour, prompt)).version == 1
 
 
+class TestPush:
+    @pytest.fixture(autouse=True)
+    def quick(self, monkeypatch):
+        monkeypatch.setattr("langchain_promptrun.prompts.push.RECONNECT", 0.05)
+
+    def streams(self, server):
+        return [request for request in tuple(server.requests) if request.path == "/v1/prompt/stream"]
+
+    async def until_pushed(self, server, prompt):
+        await until(lambda: any(request.in_flight for request in self.streams(server)))
+        await until(lambda: prompt._hold.entry.refresher.freshness.is_pushed)
+
+    async def test_push_stream_is_one_for_all_prompts_and_ends_with_them(self, promptrun_server, project, make, colour):
+        prompts = [make(tag="prod", updates="push") for _ in range(20)]
+        for prompt in prompts:
+            assert (await pull(colour, prompt)).version == 1
+        await self.until_pushed(promptrun_server, prompts[0])
+        project.publish("Two.", tags=["prod"])
+        await until(lambda: {prompt.known_record.version for prompt in prompts} == {2})
+        project.edit(2, temperature=1)
+        await until(lambda: {prompt.known_record.temperature for prompt in prompts} == {1})
+        assert (len(self.streams(promptrun_server)), len(threads())) == (1, 1)
+        prompts.clear()
+        del prompt
+        await until(lambda: gc.collect() >= 0 and not threads())
+        (stream,) = self.streams(promptrun_server)
+        await until(lambda: stream.disconnected)
+
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the server closes as one connects
+    async def test_push_survives_restarts_of_the_server(self, promptrun_server, project, make, colour):
+        prompt = make(tag="prod", updates="push", max_retries=0)
+        await pull(colour, prompt)
+        for number in range(3):
+            await self.until_pushed(promptrun_server, prompt)
+            await asyncio.to_thread(promptrun_server.close)
+            assert (await pull(colour, prompt)).version == number + 1
+            project.publish("More.", tags=["prod"])
+            await asyncio.to_thread(promptrun_server.start)
+            await until(lambda number=number: prompt.known_record.version == number + 2)
+
+    async def test_push_auto_polls_a_server_without_the_route(self, promptrun_server, project, make, colour):
+        promptrun_server.prompts.pushes = False
+        prompt = make(tag="prod", updates="auto", refresh=0)
+        await pull(colour, prompt)
+        project.publish("Two.", tags=["prod"])
+        await pull(colour, prompt)
+        await until(lambda: prompt.known_record.version == 2)
+        await until(lambda: len(self.streams(promptrun_server)) == 1)
+
+    async def test_push_stream_ends_with_its_tag(self, promptrun_server, project, make, colour):
+        prompt = make(tag="prod", updates="push")
+        await pull(colour, prompt)
+        await self.until_pushed(promptrun_server, prompt)
+        project.untag("prod")
+        await until(lambda: not prompt._hold.entry.refresher.freshness.is_pushed)
+        assert (await pull(colour, prompt)).version == 1
+
+    async def test_push_silent_stream_is_opened_again(self, promptrun_server, make, monkeypatch):
+        monkeypatch.setattr("langchain_promptrun.prompts.push.STALL_LIMIT", 0.2)
+        prompt = make(tag="prod", updates="push")
+        await prompt.apull()
+        await until(lambda: len(self.streams(promptrun_server)) > 2)
+        assert (await prompt.apull()).version == 1
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+    @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+    async def test_push_fork_has_a_stream_of_its_own(self, promptrun_server, project, make):
+        prompt = make(tag="prod", updates="push")
+        await prompt.apull()
+        await self.until_pushed(promptrun_server, prompt)
+        context = multiprocessing.get_context("fork")
+        answers = context.SimpleQueue()
+
+        def child():
+            prompt.pull()
+            while prompt.known_record.version == 1:
+                time.sleep(0.01)
+            answers.put(prompt.known_record.version)
+
+        process = context.Process(target=child)
+        process.start()
+        await until(lambda: len(self.streams(promptrun_server)) == 2)
+        project.publish("Two.", tags=["prod"])
+        await asyncio.to_thread(process.join, WAIT)
+        assert (process.exitcode, answers.get()) == (0, 2)
+        await until(lambda: prompt.known_record.version == 2)
+
+
 class TestCommandLine:
     def command(self, project, *argv):
         return [sys.executable, "-m", "langchain_promptrun", "prompt", project.id, *argv]

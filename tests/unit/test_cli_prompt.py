@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from langchain_promptrun._cli import prompt as _cli_prompt
 from langchain_promptrun._cli.main import main
 from langchain_promptrun.prompts import prompt
 from langchain_promptrun.testing import PromptrunServer
@@ -151,6 +152,30 @@ def test_offline_there_is_a_prompt_to_try_it_with(monkeypatch, capsys, name, tag
     assert captured.err.startswith("offline: a stand-in server at http://127.0.0.1:")
     assert main(["prompt", name, "--offline", "--diff", "1", *tag]) == 0
     assert "+Answer in one sentence, in {{language}}." in capsys.readouterr().out
+
+
+def test_offline_a_change_comes_while_one_watches(monkeypatch, capsys):
+    monkeypatch.setattr(_cli_prompt, "_SECONDS_TO_NEXT_EXAMPLE", 1.0)
+    monkeypatch.setattr(_cli_prompt, "_tell", Once(_cli_prompt._tell))
+    assert main(["prompt", "--offline", "--watch"]) == 130
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "Answer in one sentence, in {{language}}.",
+        "--- version 2",
+        "+++ version 3",
+    ]
+
+
+class Once:
+    """Lets a function be called once; the next call is Ctrl-C."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, *args):
+        if self.function is None:
+            raise KeyboardInterrupt
+        self.function(*args)
+        self.function = None
 
 
 def test_without_a_key_it_says_what_to_do(monkeypatch, capsys):

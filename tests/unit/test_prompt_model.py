@@ -103,6 +103,11 @@ def test_without_a_model_the_error_says_what_to_do(wire, model_of, model):
         model_of(wire.prompt(tag="prod"))
 
 
+def test_a_record_without_temperature_leaves_it_to_the_model(wire, model_of):
+    wire.record["temperature"] = None
+    assert model_of(wire.prompt()).temperature is None
+
+
 class TestFromPrompt:
     def arguments(self, wire):
         prompt = wire.prompt()

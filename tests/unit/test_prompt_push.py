@@ -71,6 +71,35 @@ async def test_push_change_before_the_stream_was_open_is_fetched(wire, colour):
     prompt.close()
 
 
+@pytest.mark.parametrize("end", ["answer", "event"])
+async def test_push_catching_up_goes_on_until_an_answer_or_an_event(wire, end):
+    wire.stream_status = 503
+    prompt = wire.pushing()
+    await prompt.apull()
+    wire.stream_status, wire.status = 200, 503
+    await until(lambda: wire.open and wire.count > 2)
+    wire.publish("Two.")
+    if end == "event":
+        wire.push_record()
+    else:
+        wire.status = 200
+    await until(lambda: prompt.known_record.version == 2)
+    await asyncio.sleep(0.05)
+    count = wire.count
+    await asyncio.sleep(0.05)
+    assert wire.count == count
+    prompt.close()
+
+
+async def test_push_record_that_comes_after_close_is_dropped(wire):
+    prompt = wire.pushing()
+    await live("async", prompt, wire)
+    refresher, record = prompt._hold.entry.refresher, prompt.known_record
+    prompt.close()
+    refresher.receive(record)
+    assert not refresher.freshness.is_pushed
+
+
 async def test_push_stream_is_shared_by_all_prompts_that_ask_for_the_same(wire):
     first = wire.pushing(tag="prod")
     client = first.http_async_client

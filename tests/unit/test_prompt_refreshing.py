@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from langchain_promptrun import PromptrunAPIError, PromptrunError, PromptrunRateLimitError
+from langchain_promptrun.prompts import fetch
 
 from .promptwire import PromptWire, pull, run_apart, until
 
@@ -139,8 +140,12 @@ class TestServerDown:
 
     async def test_prompt_folder_that_fails_is_a_warning(self, wire, colour, tmp_path, caplog):
         (tmp_path / "file").write_text("")
-        assert (await pull(colour, wire.prompt(cache_dir=tmp_path / "file"))).version == 1
-        assert "cannot be kept in `cache_dir`" in caplog.text
+        prompt = wire.prompt(cache_dir=tmp_path / "file", refresh=0)
+        assert (await pull(colour, prompt)).version == 1
+        wire.publish("Two.")
+        assert (await pull(colour, prompt)).version == 1
+        await until(lambda: prompt.known_record.version == 2)
+        assert caplog.text.count("cannot be kept in `cache_dir`") == 1
 
     async def test_prompt_record_beyond_json_is_served_and_kept_off_the_disk(self, wire, colour, tmp_path):
         wire.raw = b'{"prompt": "x", "version": 1, "more": 1e999}'
@@ -343,6 +348,32 @@ class TestEnd:
         seen = weakref.ref(prompt)
         del prompt
         await until(lambda: gc.collect() >= 0 and seen() is None and not threads())
+
+
+class TestFork:
+    """What a fork resets, in the process itself: no coverage is measured in a forked child."""
+
+    async def test_prompt_after_a_fork_has_a_thread_of_its_own(self, wire, colour):
+        prompt = wire.pushing(refresh=0)
+        await pull(colour, prompt)
+        await until(lambda: wire.open)
+        parents = fetch.PROCESS.loop()
+        _, stop, arguments, _ = parents.ending.peek()
+        before = len(threads())
+        fetch.PROCESS._forked()
+        try:
+            assert (await pull(colour, prompt)).version == 1
+            await until(lambda: len(wire.streams) == 2)
+            assert len(threads()) == before + 1
+            assert fetch.PROCESS.loop() is not parents
+        finally:
+            prompt.close()
+            fetch.PROCESS._inherited.clear()
+            stop(*arguments)
+
+    async def test_prompt_that_was_collected_asks_for_no_key(self):
+        with pytest.raises(asyncio.CancelledError):
+            await fetch._ask_for_key(lambda: None)
 
 
 class TestWatch:

@@ -460,6 +460,22 @@ class TestCopies:
         assert (other.tag, other.fallback, other.on_change, other.version) == ("prod", "Be brief.", print, None)
         assert other.api_key.get_secret_value() == "key-from-env"
 
+    def test_pickles_of_version_0_1_0_are_read(self):
+        for module, name in [("_prompt_family", "Family"), ("_prompt_record", "PromptRecord")]:
+            assert pickle.loads(f"clangchain_promptrun.{module}\n{name}\n.".encode()).__module__.endswith(
+                (
+                    "prompts.cache",
+                    "prompts.record",
+                )
+            )
+        prompt = PromptrunPrompt(project_id="p", api_key="k")
+        state = prompt.__getstate__()
+        state["__dict__"]["family"] = "what a copy shared"
+        other = PromptrunPrompt.__new__(PromptrunPrompt)
+        other.__setstate__(state)
+        assert other == prompt
+        assert other.known_record is None
+
     def test_a_function_for_a_variable_that_cannot_be_pickled_is_named(self, wire, monkeypatch):
         monkeypatch.delitem(sys.modules, "cloudpickle", raising=False)  # which could write it
         fields = {"http_client": None, "http_async_client": None, "partial_variables": {"x": 1, "y": lambda: 2}}
