@@ -7,6 +7,7 @@ import io
 import os
 import sys
 import threading
+import time
 import uuid
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -61,9 +62,9 @@ def _connect(arguments: argparse.Namespace) -> Iterator[PromptrunPrompt]:
         "updates": "auto" if arguments.watch else "poll",
     }
     if arguments.offline:
-        with PromptrunServer() as server, _demo(server, arguments) as project_id:
+        with PromptrunServer() as server:
             sys.stderr.write(f"offline: a stand-in server at {server.base_url} answers\n")
-            fields |= {"project_id": project_id, "base_url": server.base_url, "api_key": server.api_key}
+            fields |= {"project_id": _demo(server, arguments), "base_url": server.base_url, "api_key": server.api_key}
             # a proxy of the environment could not reach this machine's loopback
             with PromptrunPrompt(**fields, http_async_client=httpx.AsyncClient(trust_env=False)) as prompt:
                 yield prompt
@@ -74,8 +75,7 @@ def _connect(arguments: argparse.Namespace) -> Iterator[PromptrunPrompt]:
         raise CommandError(NO_KEY)
 
 
-@contextmanager
-def _demo(server: PromptrunServer, arguments: argparse.Namespace) -> Iterator[str]:
+def _demo(server: PromptrunServer, arguments: argparse.Namespace) -> str:
     """Put a prompt of two versions into a stand-in server; one who watches sees a third come."""
     name, ident = arguments.project or "Demo", None
     with suppress(ValueError):
@@ -84,19 +84,15 @@ def _demo(server: PromptrunServer, arguments: argparse.Namespace) -> Iterator[st
     tags = [arguments.tag] if arguments.tag else []
     for text in _EXAMPLES:
         project.publish(text, tags=tags)
-    over = threading.Event()
 
     def publish_next() -> None:
         server.wait_for_requests(1, timeout=60)
-        if not over.wait(_SECONDS_TO_NEXT_EXAMPLE):
-            project.publish(_NEXT_EXAMPLE, tags=tags)
+        time.sleep(_SECONDS_TO_NEXT_EXAMPLE)
+        project.publish(_NEXT_EXAMPLE, tags=tags)
 
     if arguments.watch:
         threading.Thread(target=publish_next, daemon=True).start()
-    try:
-        yield project.id
-    finally:
-        over.set()
+    return project.id
 
 
 def _version(text: str) -> int | str:

@@ -152,11 +152,11 @@ class Process:
             return found
 
     def _forked(self) -> None:
-        if (inherited := self._loop()) is not None:
+        inherited = self._loop()
+        for held in () if inherited is None else (inherited, *inherited.streams.values()):
             # to end or collect the loop would stir the parent's, with which it shares its selector
-            for held in (inherited, *inherited.streams.values()):
-                held.ending.detach()
-                self._inherited.append(held)
+            held.ending.detach()
+            self._inherited.append(held)
         self._reset()
         for refresher in tuple(self.refreshers):
             refresher.reset()

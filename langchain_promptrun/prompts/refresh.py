@@ -219,7 +219,7 @@ class Refresher:
                 self._succeed(outcome.record)
             elif outcome.error is not None:
                 warns = self.freshness.fail(outcome.error, outcome.stored or self._fallback)
-        if warns:
+        if warns and threading.main_thread().is_alive():  # at the end of the interpreter all requests fail
             self._warn(outcome.error)
         if outcome.record is not None:
             self._report_odd_names(outcome.record)
