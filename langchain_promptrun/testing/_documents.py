@@ -23,7 +23,7 @@ FIRST_SECOND = 1715325600
 DONE = b"data: [DONE]\n\n"
 _ARGUMENTS_PIECE = 12
 _LOGPROB = -0.125
-_DETAILS_FORMAT = "anthropic-claude-v1"
+_DETAILS = "reasoning_details"
 _SIGNATURE = "c3RhbmQtaW4="
 
 
@@ -76,10 +76,14 @@ def events(replies: Sequence[Reply], asked: Asked) -> Iterator[dict[str, Any]]:
     openai = asked.dialect == "openai"
     filler = {"usage": None} if openai and asked.include_usage else {}
     for index, reply in enumerate(replies):
-        for delta in _deltas(reply, asked, index):
+        parts = _parts(reply, asked, index)
+        first = {"role": "assistant", **({"content": ""} if openai else next(parts, {"content": ""}))}
+        for delta in (first, *parts):
             yield {**head, "choices": [_choice(index, delta, asked)], **filler}
         last = usage if index == len(replies) - 1 and not openai else {}
-        finish = _finished(_finish_choice(index, len(replies), openai=openai), reply, asked)
+        # In the SDK's test data the last choice has neither `delta` nor `index`.
+        bare = {"index": index} if len(replies) > 1 else {}
+        finish = _finished({"index": index, "delta": {}, "logprobs": None} if openai else bare, reply, asked)
         if "finish_reason" in finish:
             yield {**head, "choices": [finish], **filler, **last}
         elif last:
@@ -101,13 +105,6 @@ def _finished(choice: dict[str, Any], reply: Reply, asked: Asked) -> dict[str, A
     return choice if reason is None else {**choice, "finish_reason": reason}
 
 
-def _finish_choice(index: int, count: int, *, openai: bool) -> dict[str, Any]:
-    """Return the last choice; in the SDK's test data it has neither `delta` nor `index`."""
-    if openai:
-        return {"index": index, "delta": {}, "logprobs": None}
-    return {"index": index} if count > 1 else {}
-
-
 def _choice(index: int, delta: Mapping[str, Any], asked: Asked) -> dict[str, Any]:
     choice: dict[str, Any] = {"index": index, "delta": delta}
     if asked.dialect == "openai":
@@ -118,21 +115,16 @@ def _choice(index: int, delta: Mapping[str, Any], asked: Asked) -> dict[str, Any
 
 
 def _message(reply: Reply, asked: Asked, choice: int) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": reply.text, **_reasoning(reply)}
+    message: dict[str, Any] = {"role": "assistant", "content": reply.text}
+    for name in _fields(reply):
+        message[name] = [_detail(text=reply.reasoning, signature=_SIGNATURE)] if name == _DETAILS else reply.reasoning
+    if reply.reasoning_details is not None:
+        message[_DETAILS] = list(reply.reasoning_details)
     if reply.refusal is not None:
         message["refusal"] = reply.refusal
     if reply.tool_calls:
         message["tool_calls"] = _calls(reply, asked, choice)
     return {**message, **reply.message}
-
-
-def _reasoning(reply: Reply) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name in _fields(reply):
-        found[name] = [_detail(text=reply.reasoning, signature=_SIGNATURE)] if _is_details(name) else reply.reasoning
-    if reply.reasoning_details is not None:
-        found["reasoning_details"] = list(reply.reasoning_details)
-    return found
 
 
 def _fields(reply: Reply) -> tuple[str, ...]:
@@ -141,62 +133,43 @@ def _fields(reply: Reply) -> tuple[str, ...]:
     return (reply.reasoning_field,) if isinstance(reply.reasoning_field, str) else reply.reasoning_field
 
 
-def _is_details(name: str) -> bool:
-    return name == "reasoning_details"
-
-
 def _detail(**found: Any) -> dict[str, Any]:
     """Return a signed piece of reasoning as OpenRouter's page "Reasoning Tokens" shows it."""
-    return {"type": "reasoning.text", **found, "format": _DETAILS_FORMAT, "index": 0}
+    return {"type": "reasoning.text", **found, "format": "anthropic-claude-v1", "index": 0}
 
 
 def _calls(reply: Reply, asked: Asked, choice: int) -> list[dict[str, Any]]:
-    return [_call(call, f"call_{asked.number}_{choice}_{index}") for index, call in enumerate(reply.tool_calls)]
-
-
-def _call(call: Mapping[str, Any], made_up: str) -> dict[str, Any]:
-    arguments = call.get("args", {})
-    text = arguments if isinstance(arguments, str | None) else encode(arguments).decode()
-    extra = {key: value for key, value in call.items() if key not in {"name", "args", "id"}}
-    if extra.get("type") == "tool_call":
-        del extra["type"]  # LangChain's own mark, not the wire's
-    function = {"name": call["name"], "arguments": text}
-    return {"id": call.get("id", made_up), "type": "function", "function": function, **extra}
-
-
-def _deltas(reply: Reply, asked: Asked, choice: int) -> Iterator[dict[str, Any]]:
-    """Yield one reply's deltas; the role comes with the first, or in OpenAI's dialect before it."""
-    parts = _parts(reply, asked, choice)
-    first = {"content": ""} if asked.dialect == "openai" else next(parts, {"content": ""})
-    yield {"role": "assistant", **first}
-    yield from parts
+    calls = []
+    for index, call in enumerate(reply.tool_calls):
+        arguments, ident = call.get("args", {}), call.get("id", f"call_{asked.number}_{choice}_{index}")
+        text = arguments if isinstance(arguments, str | None) else encode(arguments).decode()
+        more = {key: value for key, value in call.items() if key not in {"name", "args", "id"}}
+        if more.get("type") == "tool_call":
+            del more["type"]  # LangChain's own mark, not the wire's
+        function = {"name": call["name"], "arguments": text}
+        calls.append({"id": ident, "type": "function", "function": function, **more})
+    return calls
 
 
 def _parts(reply: Reply, asked: Asked, choice: int) -> Iterator[dict[str, Any]]:
     names = _fields(reply)
     for piece in words.tokens(reply.reasoning or ""):
-        yield {name: [_detail(text=piece)] if _is_details(name) else piece for name in names}
-    if "reasoning_details" in names:
-        yield {"reasoning_details": [_detail(signature=_SIGNATURE)]}
-    for detail in reply.reasoning_details or ():
-        yield {"reasoning_details": [detail]}
+        yield {name: [_detail(text=piece)] if name == _DETAILS else piece for name in names}
+    for detail in [_detail(signature=_SIGNATURE)] if _DETAILS in names else reply.reasoning_details or ():
+        yield {_DETAILS: [detail]}
     for piece in words.tokens(reply.text or "") if reply.pieces is None else reply.pieces:
         yield {"content": piece}
     for piece in words.tokens(reply.refusal or ""):
         yield {"refusal": piece}
     for index, call in enumerate(_calls(reply, asked, choice)):
-        yield from ({"tool_calls": [part]} for part in _call_parts(index, call))
+        arguments = call["function"]["arguments"]
+        function = {**call["function"], "arguments": None if arguments is None else ""}
+        yield {"tool_calls": [{"index": index, **call, "function": function}]}
+        for start in range(0, len(arguments or ""), _ARGUMENTS_PIECE):
+            part = {"arguments": arguments[start : start + _ARGUMENTS_PIECE]}
+            yield {"tool_calls": [{"index": index, "function": part}]}
     if reply.message:
         yield dict(reply.message)
-
-
-def _call_parts(index: int, call: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield a tool call without its arguments, then these in pieces."""
-    arguments = call["function"]["arguments"]
-    first = None if arguments is None else ""
-    yield {"index": index, **call, "function": {**call["function"], "arguments": first}}
-    for start in range(0, len(arguments or ""), _ARGUMENTS_PIECE):
-        yield {"index": index, "function": {"arguments": arguments[start : start + _ARGUMENTS_PIECE]}}
 
 
 def _logprobs(tokens: Sequence[str], alternatives: int) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import time
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _HIDDEN = "***"
-_SECRET_HEADERS = ("authorization", "proxy-authorization")
 
 
 @dataclass(frozen=True)
@@ -65,16 +64,12 @@ class RecordedRequest:
 
     def has_key(self, key: str) -> bool:
         """Return whether the request carried this API key. The record holds only its digest."""
-        return hmac.compare_digest(self.key_digest, _digest(key))
+        return hmac.compare_digest(self.key_digest, sha256(key.encode()).digest())
 
     @property
     def in_flight(self) -> bool:
         """Whether the request is neither answered nor given up."""
         return not (self.answered or self.disconnected)
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()
 
 
 def record(request: Request, number: int, connection: int, keys: Iterable[str]) -> RecordedRequest:
@@ -91,7 +86,7 @@ def record(request: Request, number: int, connection: int, keys: Iterable[str]) 
         raw=request.body,
         time=time.time(),
         connection=connection,
-        key_digest=_digest(bearer(request.headers.get("authorization", ""))),
+        key_digest=sha256(bearer(request.headers.get("authorization", "")).encode()).digest(),
     )
 
 
@@ -102,7 +97,7 @@ def bearer(authorization: str) -> str:
 
 
 def _redacted(name: str, value: str, keys: Iterable[str]) -> str:
-    if name in _SECRET_HEADERS:
+    if name in {"authorization", "proxy-authorization"}:
         scheme, space, _ = value.partition(" ")
         return f"{scheme} {_HIDDEN}" if space else _HIDDEN
     for key in keys:

@@ -74,7 +74,8 @@ def steps(response: Response, fault: Fault, *, keeps_alive: bool) -> Iterator[St
 def _sent(response: Response, fault: Fault, *, at_point: bool, keeps_alive: bool) -> Iterator[Step]:
     body = _Body(response, fault)
     headers = _headers(response, fault, body)
-    yield from _joined(_head(response, fault, headers), body.steps(at_point=at_point))
+    status = response.status if fault.status == HTTPStatus.OK else fault.status
+    yield from _joined(b"" if fault.framing == "raw" else head(status, headers), body.steps(at_point=at_point))
     lengths = {value for name, value in headers if name == "content-length"}
     if not keeps_alive or body.framing in {"close", "raw"} or lengths - {str(body.length)}:
         yield Hangup()
@@ -88,12 +89,6 @@ def _joined(head: bytes, body: Iterator[Step]) -> Iterator[Step]:
         return
     yield from (step for step in (head, first, second) if step is not None and step != b"")
     yield from body
-
-
-def _head(response: Response, fault: Fault, headers: Sequence[tuple[str, str]]) -> bytes:
-    if fault.framing == "raw":
-        return b""
-    return head(response.status if fault.status == HTTPStatus.OK else fault.status, headers)
 
 
 def head(status: int, headers: Sequence[tuple[str, str]]) -> bytes:
