@@ -150,7 +150,7 @@ class Wrapper:
 class ModelBinding(Wrapper, ModelRunnable, _Binding):
     """A model with keywords or a config bound to it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 def _binding(runnable: Any) -> ModelBinding:

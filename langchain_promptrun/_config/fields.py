@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
 import httpx
 from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
@@ -57,51 +57,55 @@ class ConnectionFields(CopiedFields):
         arbitrary_types_allowed=True, defer_build=True, extra="forbid", populate_by_name=True, protected_namespaces=()
     )
 
-    api_key: Annotated[Key, Setting(secret=True, shared=True)] = Field(
-        default_factory=defaults.environment_key, validate_default=True
+    api_key: Key = Field(
+        default_factory=defaults.environment_key,
+        validate_default=True,
+        json_schema_extra=Setting(secret=True, shared=True),
     )
     """Key, or a function (sync or async) that returns one and is asked before each attempt.
 
     Default: the environment variable `PROMPTRUN_API_KEY`. Another server than Promptrun (`base_url`) may need none.
     """
 
-    base_url: Annotated[BaseUrl, _OF_THE_ANSWER] = Field(
-        default_factory=defaults.environment_url, validate_default=True
+    base_url: BaseUrl = Field(
+        default_factory=defaults.environment_url, validate_default=True, json_schema_extra=_OF_THE_ANSWER
     )
     """Root of the API. Default: `PROMPTRUN_BASE_URL`, else `https://api.promptrun.ai/v1`."""
 
-    default_headers: Annotated[Headers, _SECRET] = Field(default=None, exclude=True, repr=False)
+    default_headers: Headers = Field(default=None, exclude=True, repr=False, json_schema_extra=_SECRET)
     """Headers of each request. They may hold secrets: they are never printed, traced or serialised."""
 
-    default_query: Annotated[Query, _SECRET] = Field(default=None, exclude=True, repr=False)
+    default_query: Query = Field(default=None, exclude=True, repr=False, json_schema_extra=_SECRET)
     """Query parameters of each request; treated like `default_headers`."""
 
-    timeout: Annotated[Timeout, Setting(traced=False)] = (10.0, 600.0, 600.0, 600.0)
+    timeout: Timeout = Field(default=(10.0, 600.0, 600.0, 600.0), json_schema_extra=Setting(traced=False))
     """Seconds for all phases, or an `httpx.Timeout`; None for no limit.
 
     Kept as four numbers: connect, read, write, pool. Default: 10 to connect, 600 for the others, since models think
     before they speak.
     """
 
-    max_retries: Annotated[int, SETTING] = Field(default=2, ge=0)
+    max_retries: int = Field(default=2, ge=0, json_schema_extra=SETTING)
     """How often a failed request is sent again."""
 
-    max_retry_after: Annotated[float, SETTING] = Field(default=60.0, ge=0)
+    max_retry_after: float = Field(default=60.0, ge=0, json_schema_extra=SETTING)
     """Longest wait, in seconds, that a server may ask for; a longer one raises at once."""
 
-    http_client: Annotated[httpx.Client | None, _CLIENT] = Field(default=None, exclude=True, repr=False)
+    http_client: httpx.Client | None = Field(default=None, exclude=True, repr=False, json_schema_extra=_CLIENT)
     """Your own client for sync calls. It is used as it is and never closed."""
 
-    http_async_client: Annotated[httpx.AsyncClient | None, _CLIENT] = Field(default=None, exclude=True, repr=False)
+    http_async_client: httpx.AsyncClient | None = Field(
+        default=None, exclude=True, repr=False, json_schema_extra=_CLIENT
+    )
     """Your own client for async calls. It is used as it is and never closed."""
 
-    max_connections: Annotated[int | None, _POOL] = Field(default=None, ge=1)
+    max_connections: int | None = Field(default=None, ge=1, json_schema_extra=_POOL)
     """Most connections at once of the shared pool. None: no limit."""
 
-    async_transport: Annotated[Literal["auto", "httpx", "aiohttp"], _POOL] = "auto"
+    async_transport: Literal["auto", "httpx", "aiohttp"] = Field(default="auto", json_schema_extra=_POOL)
     """What carries async calls; `auto` is aiohttp where the extra `aiohttp` is installed, else httpx."""
 
-    max_event_bytes: Annotated[int, SETTING] = Field(default=64 * 1024 * 1024, ge=1)
+    max_event_bytes: int = Field(default=64 * 1024 * 1024, ge=1, json_schema_extra=SETTING)
     """Largest event, line or body, in bytes after decompression, that is read of an answer. Default 64 MiB."""
 
     _transport: Transport | None = PrivateAttr(default=None)
@@ -193,11 +197,13 @@ class ModelFields(ConnectionFields, PromptedModel):
         stop: str | list[str] | None = None
         stop_sequences: str | list[str] | None = None
     else:
-        model: Annotated[str, PARAMETER] = Field(min_length=1, validation_alias=AliasChoices("model", "model_name"))
+        model: str = Field(
+            min_length=1, validation_alias=AliasChoices("model", "model_name"), json_schema_extra=PARAMETER
+        )
         """Id of the model, `vendor/name`, such as `anthropic/claude-haiku-4.5`. Alias: `model_name`."""
 
-        stop: Annotated[str | list[str] | None, PARAMETER] = Field(
-            default=None, validation_alias=AliasChoices("stop", "stop_sequences")
+        stop: str | list[str] | None = Field(
+            default=None, validation_alias=AliasChoices("stop", "stop_sequences"), json_schema_extra=PARAMETER
         )
         """Texts at which the model stops. Alias: `stop_sequences`."""
 
@@ -211,49 +217,49 @@ class ModelFields(ConnectionFields, PromptedModel):
             """Texts at which the model stops."""
             return self.stop
 
-    temperature: Annotated[float | None, PARAMETER] = Field(default=None, ge=0, le=2)
+    temperature: float | None = Field(default=None, ge=0, le=2, json_schema_extra=PARAMETER)
     """Randomness, 0 to 2. None: the model's default."""
 
-    top_p: Annotated[float | None, PARAMETER] = Field(default=None, ge=0, le=1)
+    top_p: float | None = Field(default=None, ge=0, le=1, json_schema_extra=PARAMETER)
     """Share of the probability mass to sample from, 0 to 1."""
 
-    max_tokens: Annotated[int | None, PARAMETER] = Field(default=None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1, json_schema_extra=PARAMETER)
     """Most tokens of the answer. Goes out under this name; exclusive with `max_completion_tokens`."""
 
-    max_completion_tokens: Annotated[int | None, PARAMETER] = Field(default=None, ge=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1, json_schema_extra=PARAMETER)
     """Most tokens of answer and reasoning together. Goes out under this name; exclusive with `max_tokens`."""
 
-    seed: Annotated[int | None, PARAMETER] = None
+    seed: int | None = Field(default=None, json_schema_extra=PARAMETER)
     """Asks for the same answer to the same request, as far as the model can."""
 
-    n: Annotated[int | None, PARAMETER] = Field(default=None, ge=1, le=128)
+    n: int | None = Field(default=None, ge=1, le=128, json_schema_extra=PARAMETER)
     """Number of answers, 1 to 128. More than one cannot be streamed."""
 
-    frequency_penalty: Annotated[float | None, PARAMETER] = Field(default=None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2, json_schema_extra=PARAMETER)
     """Penalty on tokens by how often they came, -2 to 2."""
 
-    presence_penalty: Annotated[float | None, PARAMETER] = Field(default=None, ge=-2, le=2)
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2, json_schema_extra=PARAMETER)
     """Penalty on tokens that came at all, -2 to 2."""
 
-    logit_bias: Annotated[LogitBias | None, PARAMETER] = None
+    logit_bias: LogitBias | None = Field(default=None, json_schema_extra=PARAMETER)
     """Bias by token id, -100 to 100."""
 
-    logprobs: Annotated[bool | None, PARAMETER] = None
+    logprobs: bool | None = Field(default=None, json_schema_extra=PARAMETER)
     """Whether the answer comes with log probabilities (`response_metadata["logprobs"]`)."""
 
-    top_logprobs: Annotated[int | None, PARAMETER] = Field(default=None, ge=0, le=20)
+    top_logprobs: int | None = Field(default=None, ge=0, le=20, json_schema_extra=PARAMETER)
     """Number of alternatives with log probabilities a token, 0 to 20."""
 
-    reasoning_effort: Annotated[str | None, PARAMETER] = None
+    reasoning_effort: str | None = Field(default=None, json_schema_extra=PARAMETER)
     """How much a reasoning model thinks: `low`, `medium`, `high` or what the model knows."""
 
-    reasoning: Annotated[dict[str, Any] | None, PARAMETER] = None
+    reasoning: dict[str, Any] | None = Field(default=None, json_schema_extra=PARAMETER)
     """Reasoning options of gateways that know the parameter `reasoning`; goes out as it is."""
 
-    parallel_tool_calls: Annotated[bool | None, PARAMETER] = None
+    parallel_tool_calls: bool | None = Field(default=None, json_schema_extra=PARAMETER)
     """Whether the model may call several tools at once. Goes out only together with tools."""
 
-    user: Annotated[str | None, PARAMETER] = None
+    user: str | None = Field(default=None, json_schema_extra=PARAMETER)
     """Id of your end user."""
 
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
@@ -262,36 +268,36 @@ class ModelFields(ConnectionFields, PromptedModel):
     extra_body: dict[str, Any] = Field(default_factory=dict)
     """Parameters merged over all others in the request; for what a gateway adds to the format."""
 
-    stream_chunk_timeout: Annotated[float | None, SETTING] = Field(
-        default=defaults.DefaultSeconds(120.0), gt=0, allow_inf_nan=False
+    stream_chunk_timeout: float | None = Field(
+        default=defaults.DefaultSeconds(120.0), gt=0, allow_inf_nan=False, json_schema_extra=SETTING
     )
     """Seconds that a stream may go on without content; keep-alives do not count. None: no limit. Default 120.
 
     Before the first content the read time-out counts, unless this field was set.
     """
 
-    streaming: Annotated[bool | None, SETTING] = None
+    streaming: bool | None = Field(default=None, json_schema_extra=SETTING)
     """Whether `invoke` streams under the hood. None: when a callback wants tokens."""
 
-    stream_usage: Annotated[bool, SETTING] = True
+    stream_usage: bool = Field(default=True, json_schema_extra=SETTING)
     """Whether a stream asks for token usage (`stream_options`)."""
 
-    include_response_headers: Annotated[bool, _OF_THE_ANSWER] = False
+    include_response_headers: bool = Field(default=False, json_schema_extra=_OF_THE_ANSWER)
     """Whether `response_metadata["headers"]` holds the answer's headers, without cookies and credentials."""
 
-    prompt_cache_id: Annotated[PromptId | None, SETTING] = None
+    prompt_cache_id: PromptId | None = Field(default=None, json_schema_extra=SETTING)
     """Id under which Promptrun stores the conversation's prompt (header `HTTP-Prompt-Id`).
 
     A call with `use_cached_prompt=True` and no messages uses the stored one.
     """
 
-    deadline: Annotated[float | None, SETTING] = Field(default=None, gt=0, allow_inf_nan=False)
+    deadline: float | None = Field(default=None, gt=0, allow_inf_nan=False, json_schema_extra=SETTING)
     """Seconds for a whole call: connecting, all attempts and their waits, the whole stream. None: no limit.
 
     A retry that cannot end in time is not begun. What had come is in `error.partial`.
     """
 
-    prompt_caching: Annotated[Literal["auto"] | PromptCaching | None, SETTING] = None
+    prompt_caching: Literal["auto"] | PromptCaching | None = Field(default=None, json_schema_extra=SETTING)
     """Which parts of a prompt are marked for the vendor's cache, where its models need marks.
 
     `auto` marks the end of the system prompt, the last tool and the ends of the last two requests. A dict chooses:
@@ -299,19 +305,19 @@ class ModelFields(ConnectionFields, PromptedModel):
     that cache by themselves are sent nothing. None: nothing is marked.
     """
 
-    structured_output_method: Annotated[Method, SETTING] = "function_calling"
+    structured_output_method: Method = Field(default="function_calling", json_schema_extra=SETTING)
     """Default method of `with_structured_output`."""
 
-    send_reasoning: Annotated[bool | Literal["always"], _OF_THE_ANSWER] = True
+    send_reasoning: bool | Literal["always"] = Field(default=True, json_schema_extra=_OF_THE_ANSWER)
     """Whether the reasoning of earlier answers is sent back as it came; some models demand it in a tool loop.
 
     True: to the model that wrote it, or one of its vendor and family. "always": to whichever model is asked.
     """
 
-    think_tags: Annotated[bool, _OF_THE_ANSWER] = False
+    think_tags: bool = Field(default=False, json_schema_extra=_OF_THE_ANSWER)
     """Whether text between `<think>` and `</think>` is read as reasoning."""
 
-    send_names: Annotated[bool, _OF_THE_ANSWER] = True
+    send_names: bool = Field(default=True, json_schema_extra=_OF_THE_ANSWER)
     """Whether the names of messages are sent, where they are legal names."""
 
     @model_validator(mode="after")

@@ -1,10 +1,10 @@
-"""Roles of fields, which each field declares itself: on the wire or a setting, secret, traced, in cache keys."""
+"""Roles of fields, declared by each as its `json_schema_extra`; marks in `Annotated` would slow the import down."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import AliasChoices
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """Marks a field that goes on the wire under its own name."""
+
+    def __call__(self, schema: dict[str, Any]) -> None:
+        """Leave the field's JSON schema as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,9 @@ class Setting:
     pool: bool = False
     shared: bool = False
 
+    def __call__(self, schema: dict[str, Any]) -> None:
+        """Leave the field's JSON schema as it is."""
+
 
 PARAMETER = Parameter()
 SETTING = Setting()
@@ -53,10 +59,9 @@ class Roles:
         self.foreign = frozenset[str]().union(*(getattr(base, "model_fields", ()) for base in bases))
         self.aliases = {alias: name for name, field in fields.items() for alias in _aliases(field) if alias != name}
         self.known = frozenset(fields) | frozenset(self.aliases)
-        self.parameters = tuple(name for name, field in fields.items() if PARAMETER in field.metadata)
-        settings = {
-            name: role for name, field in fields.items() for role in field.metadata if isinstance(role, Setting)
-        }
+        self.parameters = tuple(name for name, field in fields.items() if field.json_schema_extra == PARAMETER)
+        roles = ((name, field.json_schema_extra) for name, field in fields.items())
+        settings = {name: role for name, role in roles if isinstance(role, Setting)}
         self.settings = frozenset(settings)
         self.secret = _that(settings, "secret")
         self.untraced = self.secret | (self.settings - _that(settings, "traced"))

@@ -182,7 +182,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     fallback: str | None = None
     """Text of last resort, where nothing was ever fetched, for the same cases as `cache_dir`; its version is 0."""
 
-    on_change: Annotated[_Listener | None, Setting(shared=True)] = Field(default=None, exclude=True, repr=False)
+    on_change: _Listener | None = Field(default=None, exclude=True, repr=False, json_schema_extra=Setting(shared=True))
     """Called as `on_change(old, new)` once for each change of version, text, tag, temperature, model or `updated_at`.
 
     It is called in a background thread, in the order of the changes and one at a time. What it raises is logged.
