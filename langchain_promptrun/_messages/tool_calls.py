@@ -151,16 +151,18 @@ def _raw_call(call: Mapping[str, Any]) -> WireCall:
 
 def _call(call_id: object, name: str | None, args: object, entry: Mapping[str, Any] | None = None) -> WireCall:
     """Make a call of the type that its entry names."""
-    entry = entry or {}
-    kind = entry.get("type") or "function"
     name = name or _NAMELESS
-    wire: WireCall = {"id": call_id or "", "type": kind}
+    if entry is None:
+        function = {"name": wire_name(name), "arguments": _arguments(args, None)}
+        return {"id": call_id or "", "type": "function", "function": function}
+    kind = entry.get("type") or "function"
     if kind == "custom":
-        wire["custom"] = {"name": name, "input": _free_text(args)}
-    else:
-        name = wire_name(name) if kind == "function" else name
-        wire["function"] = {"name": name, "arguments": _arguments(args, entry.get("arguments"))}
-    return wire
+        return {"id": call_id or "", "type": kind, kind: {"name": name, "input": _free_text(args)}}
+    function = {
+        "name": wire_name(name) if kind == "function" else name,
+        "arguments": _arguments(args, entry.get("arguments")),
+    }
+    return {"id": call_id or "", "type": kind, "function": function}
 
 
 def _arguments(args: object, text: object) -> str:

@@ -6,6 +6,7 @@ OpenAI's reference: letters, digits, underscores and dashes, at most 64 of them.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import sha256
 
 _LONGEST = 64
@@ -24,6 +25,7 @@ def legal_name(name: str) -> str:
     return _ILLEGAL_CHARACTER.sub("_", name)[:_LONGEST]
 
 
+@lru_cache(maxsize=1024)
 def wire_name(name: str) -> str:
     """Return a legal name itself; for another one always the same legal name, which no other name gets."""
     if is_legal(name):

@@ -24,6 +24,7 @@ _LISTS = ("reasoning_details", "thinking_blocks")
 _OBJECTS = ("reasoning", "thinking")
 _OPAQUE = "reasoning_opaque"  # Copilot's signature of `reasoning_text`
 _PARTS = "reasoning_parts"
+_KEPT = frozenset({*_LISTS, *_OBJECTS, _OPAQUE})
 FIELDS = frozenset({*_TEXTS, *_LISTS, _OPAQUE})
 """The keys of a delta that `Reasoning.take` reads."""
 
@@ -311,9 +312,9 @@ def write_reasoning(
 ) -> None:
     """Write reasoning to a message and its parts, as `reasoning_field` and `Reasoning.extras` tell that it came."""
     names = [field] if isinstance(field, str) else field if isinstance(field, list) else []
-    kept = {key: kwargs.get(key) for key in (*_LISTS, _OPAQUE)}
-    kept |= {key: kwargs.get(key) for key in _OBJECTS if _name(key) in names}
-    wire |= {key: _without_stored_ids(value) for key, value in kept.items() if value}
+    for key in _KEPT.intersection(kwargs):
+        if kwargs[key] and (key not in _OBJECTS or _name(key) in names):
+            wire[key] = _without_stored_ids(kwargs[key])
     own_parts = kwargs.get(_PARTS)
     if isinstance(own_parts, list):
         parts[:0] = _without_stored_ids(own_parts)
