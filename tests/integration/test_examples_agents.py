@@ -239,3 +239,15 @@ def test_example_graph_resumes_with_reasoning_and_calls_as_they_came(example, pr
     sent = bodies(promptrun_server)[-1]["messages"][1]
     assert sent["reasoning_details"][0]["signature"] == "c2lnbmVk"
     assert sent["tool_calls"][0]["extra_content"] == {"signature": "c2lnbmVkIGNhbGw="}
+
+
+# managed_prompt_push
+def test_managed_prompt_push_shows_the_change(example, capsys, monkeypatch):
+    module = example("managed_prompt_push")
+    monkeypatch.delenv("PROMPTRUN_API_KEY", raising=False)
+    monkeypatch.setattr("sys.argv", ["managed_prompt_push.py", "--offline"])
+    module.run(module.main, module.rehearse)
+    assert capsys.readouterr().out.splitlines() == [
+        "Answer {{audience}} in one sentence.",
+        "version 1 -> 2: Answer {{ reader.name }} with a riddle.",
+    ]
