@@ -159,10 +159,13 @@ class JsonScanner:
         while position < len(text):
             if self.in_string:
                 position = self._skip_string(text, position)
-            elif (token := _TOKEN.match(text, position)) is not None:
+                continue
+            for token in _TOKEN.finditer(text, position):
                 found.append(token[0])
                 position = token.end()
-                self.in_string = token[0] == '"'
+                if token[0] == '"':
+                    self.in_string = True
+                    break
         return found
 
     def _skip_string(self, text: str, position: int) -> int:

@@ -69,7 +69,7 @@ def citations(extras: dict[str, Any], metadata: dict[str, Any]) -> list[Block]:
     for place in (extras, metadata):
         sources = place.get("citations")
         for source in sources if isinstance(sources, list) else ():
-            citation = _citation({"type": "url_citation", "url": source} if isinstance(source, str) else source)
+            citation = _citation(source if isinstance(source, dict) else {"type": "url_citation", "url": source})
             if citation["type"] == "citation" and citation["url"] not in known:
                 known.add(citation["url"])
                 found.append(citation)

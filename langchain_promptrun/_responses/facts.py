@@ -13,8 +13,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from langchain_promptrun._responses.body import SizeLimit
 
 # Strings that name something: a further one replaces them, also in a delta.
@@ -45,9 +43,6 @@ class Facts:
 
     def __bool__(self) -> bool:
         return bool(self._values)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._values
 
     def add(self, key: str, value: Any) -> None:
         """Take a key's value."""
@@ -173,11 +168,6 @@ class TextPieces:
             self._size = 0
         self._pieces.append(piece)
         self._size += len(piece)
-
-    @property
-    def pieces(self) -> Iterable[str]:
-        """The pieces."""
-        return self._pieces
 
     def whole(self) -> str:
         """Return the string."""

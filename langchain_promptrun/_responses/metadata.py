@@ -118,8 +118,7 @@ class ResponseMetadata:
         """
         facts = self._facts.whole()
         metadata = {key: value for key, value in facts.items() if key != "model" and key not in OWN_NAMES}
-        if self.model:
-            metadata["model_name"] = self.model
+        metadata["model_name"] = self.model
         if with_usage:
             usage = self._usage.whole()
             if usage:

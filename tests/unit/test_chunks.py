@@ -89,6 +89,12 @@ def test_chunk_can_be_changed_copied_pickled_and_summed(delta):
     assert (chunk + chunk).message.id == "run-1"
 
 
+def test_long_tool_call_in_its_second_piece_is_one_chunk():
+    args = json.dumps({"x": LONG})
+    chunks = chunks_of(*({"tool_calls": [entry]} for entry in (call("", call_id="a", name="f"), call(args))))
+    assert [chunk.message.tool_call_chunks[0]["args"] for chunk in chunks] == ["", args]
+
+
 @pytest.mark.parametrize("args", [json.dumps({"x": LONG}), '{"x": "' + LONG])
 def test_long_tool_call_in_its_first_piece_is_one_chunk(args):
     assert chunks_of({"tool_calls": [call(args, call_id="a", name="f")]})[0].message.tool_calls[0]["args"] == {

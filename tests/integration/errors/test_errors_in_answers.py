@@ -61,6 +61,7 @@ READ = {
     "the end mark in small letters": f"data: {TEXT}\n\ndata: [done]\n\n",
     "a blank before the field": f" data: {TEXT}\n\n data: {END}\n\n",
     "no field at all": f": hi\n\n{TEXT}\n\n{END}\n\n",
+    "a long page after the end": f"data: {TEXT}\n\ndata: {END}\n\n" + "not JSON\n" * 10_000,
     "a page after the end": f"data: {TEXT}\n\ndata: {END}\n\n{PAGE}\n",
     "a document before an end mark": json.dumps(
         {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}, indent=1
@@ -93,6 +94,8 @@ WAITS = {
     "words in milliseconds": ({"message": "try again in 350ms"}, 0.35),
     "words of Azure": ({"message": "Please retry after 26 seconds."}, 26.0),
     "Google's detail": ({"message": "Quota exceeded, try again in 3s", "details": [RETRY_INFO]}, 30.0),
+    "seconds in an object": ({"message": "slow down", "retryDelay": {"seconds": 3}}, 3.0),
+    "a field as text": ({"message": "slow down", "retry_after": "12"}, 12.0),
     "a field": ({"message": "slow down", "retry_after": 12.5}, 12.5),
     "no wait": ({"message": "slow down, try again later"}, None),
     "a duration that is none": ({"message": "context of 128k tokens used within 60s"}, None),

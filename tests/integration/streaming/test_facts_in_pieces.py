@@ -62,6 +62,22 @@ EQUAL = {
         stream(*[choice(TEXT) | {"search_results": [{"url": "a"}], "citations": ["a", "b"]}] * 2),
         whole({"content": "xx"}, {"id": "1", "model": "m", "search_results": [{"url": "a"}], "citations": ["a", "b"]}),
     ),
+    "sources that become more": (
+        stream(*(choice(TEXT) | {"citations": urls} for urls in (["a"], ["a", "b"]))),
+        whole({"content": "xx"}, {"id": "1", "model": "m", "citations": ["a", "b"]}),
+    ),
+    "a transcript without its audio": (
+        stream(choice(TEXT | {"audio": {"transcript": "a"}}), choice({"audio": {"transcript": "b"}})),
+        whole(TEXT | {"audio": {"transcript": "ab"}}),
+    ),
+    "audio that is no base64": (
+        stream(choice(TEXT | {"audio": {"data": "a="}}), choice({"audio": {"data": "b"}})),
+        whole(TEXT | {"audio": {"data": "a=b"}}),
+    ),
+    "a refusal that is none, sources that are none": (
+        stream(choice(TEXT | {"refusal": False}) | {"citations": [5]}),
+        whole(TEXT | {"refusal": None}, {"id": "1", "model": "m", "citations": [5]}),
+    ),
     "entries by index": (
         stream(choice(TEXT | {"steps": [{"index": 0, "text": "a"}]}), choice({"steps": [{"index": 0, "text": "b"}]})),
         whole(TEXT | {"steps": [{"index": 0, "text": "ab"}]}),
@@ -129,6 +145,10 @@ USAGE = {
             "total_tokens": 1203,
             "input_token_details": {"cache_read": 1000, "cache_creation": 200},
         },
+    ),
+    "caches beside the input and the total": (
+        choice({}) | {"usage": {"input_tokens": 3, "total_tokens": 4, "cache_read_input_tokens": 1000}},
+        {"input_tokens": 1003, "output_tokens": 0, "total_tokens": 1003, "input_token_details": {"cache_read": 1000}},
     ),
     "caches in the input": (
         choice({}) | {"usage": {"prompt_tokens": 1203, "cache_read_input_tokens": 1000}},

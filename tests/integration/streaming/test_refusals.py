@@ -9,6 +9,7 @@ from langchain_core import exceptions as core
 from langchain_core.output_parsers import JsonOutputParser
 
 from langchain_promptrun._responses import choice as choices
+from langchain_promptrun._responses import content_blocks, events
 
 pytestmark = pytest.mark.skipif(not hasattr(core, "ModelRefusalError"), reason="langchain-core has no refusal blocks")
 SORRY = "I'm sorry."
@@ -81,3 +82,10 @@ async def test_finish_reason_is_normalized_where_core_knows(
     for message in answers.values():
         told = message.response_metadata.get("normalized_finish_reason")
         assert (message.response_metadata["finish_reason"], told) == (reason, normalized if core_knows else None)
+
+
+async def test_refusal_is_text_where_core_has_no_block(ask_in_every_style, monkeypatch):
+    for module in (content_blocks, events):
+        monkeypatch.setattr(module, "HAS_REFUSAL_BLOCKS", False)
+    answers, _ = await ask_in_every_style(BODIES["streamed"])
+    assert {str(message.text) for message in answers.values()} == {SORRY}

@@ -65,6 +65,10 @@ VALID = {
         [T(0, "A", "f", '{"a":"'), T(0, "-", "-", "{"), T(0, "-", "-", '}"}')],
         [("f", {"a": "{}"}, "A")],
     ),
+    "a number with blanks, beside another call": (
+        [T(0, "A", "f", '{"a": 1 '), T(0, "-", "f", "}"), T(0, "-", "g", "{}")],
+        [("f", {"a": 1}, "A"), ("g", {}, "A")],
+    ),
     "empty list": ([T(0, "A", "f", "[]")], [("f", {}, "A")]),
     "encoded twice": ([T(0, "A", "f", json.dumps(A1))], [("f", {"a": 1}, "A")]),
     "encoded twice, in pieces": (
@@ -112,7 +116,9 @@ def named(message):
 async def test_tool_call_in_odd_pieces_is_one_call(ask_in_every_style, deltas, calls):
     answers, _ = await ask_in_every_style(stream(deltas))
     for style, message in answers.items():
-        assert (named(message), message.invalid_tool_calls) == (calls, []), style
+        told = [call[:2] for call in named(message)]
+        assert (told, message.invalid_tool_calls) == ([call[:2] for call in calls], []), style
+        assert {call[2] for call in calls} <= {call[2] for call in named(message)}
 
 
 @pytest.mark.parametrize(("deltas", "call", "why"), INVALID.values(), ids=INVALID)
@@ -179,6 +185,13 @@ async def test_tool_call_of_the_server_is_kept_and_not_executable(ask_in_every_s
         for message in answers.values():
             assert (message.tool_calls, message.invalid_tool_calls) == ([], [])
             assert message.additional_kwargs["server_tool_calls"] == [entry]
+
+
+async def test_tool_call_of_the_server_in_pieces_is_joined(ask_in_every_style):
+    pieces = [{"index": 0, "id": "c", "type": "web_search", "query": "a"}, {"index": 0, "query": "b"}]
+    answers, _ = await ask_in_every_style(stream(pieces))
+    for message in answers.values():
+        assert message.additional_kwargs["server_tool_calls"] == [pieces[0] | {"query": "ab"}]
 
 
 @pytest.mark.parametrize("number", ["Infinity", "NaN", "1e999"])
