@@ -6,12 +6,14 @@ The tools are those of the dependency group `observability`; each test skips whe
 from __future__ import annotations
 
 import json
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 from langchain_promptrun import ChatPromptrun, PromptrunRateLimitError, message_cost
 from langchain_promptrun.testing import Fault, Reply
-from langchain_promptrun.tracing import OpenTelemetryHandler
+from langchain_promptrun.tracing import CostTracer, OpenTelemetryHandler
 
 USAGE = {
     "prompt_tokens": 10,
@@ -171,3 +173,15 @@ def test_mlflow_has_model_provider_usage_and_errors(promptrun_server, tmp_path, 
         assert "Slow down." in failed.status.description
     finally:
         mlflow.langchain.autolog(disable=True)
+
+
+@pytest.mark.parametrize("cost", [{}, {"cost": 0.25}])
+def test_langsmith_has_usage_and_the_cost_where_the_gateway_names_one(promptrun_server, monkeypatch, cost):
+    pytest.importorskip("requests")
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "examples")
+    client, shelf = import_module("tracing_langsmith").client_and_shelf()
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    promptrun_server.queue(Reply("Vega.", usage=usage | cost))
+    ChatPromptrun(model="openai/gpt-4o").invoke("Name a star.", {"callbacks": [CostTracer(client=client)]})
+    told = shelf.run()["extra"]["metadata"]["usage_metadata"]
+    assert (told["total_tokens"], told.get("total_cost")) == (15, cost.get("cost"))
