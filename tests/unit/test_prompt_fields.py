@@ -8,7 +8,6 @@ from langchain_core.runnables import ConfigurableField
 from pydantic import ValidationError
 
 from langchain_promptrun import PromptrunPrompt
-from langchain_promptrun._config.defaults import chosen
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +33,6 @@ def test_only_the_project_is_required():
     assert (prompt.refresh, prompt.cache_dir, prompt.fallback, prompt.on_change) == (60, None, None, None)
     assert prompt.partial_variables == {}
     assert prompt.api_key.get_secret_value() == "key-from-env"
-    assert not chosen(prompt.api_key)
     with pytest.raises(ValidationError, match="pass `project_id`"):
         PromptrunPrompt()
 

@@ -21,8 +21,7 @@ from langchain_core.runnables import ConfigurableField, RunnableLambda
 from pydantic import ValidationError
 
 from langchain_promptrun import PromptrunMissingVariableError, PromptrunPrompt
-from langchain_promptrun.prompts import cache as _prompt_family
-from langchain_promptrun.prompts import prompt as _prompt_refresh
+from langchain_promptrun.prompts import cache
 from langchain_promptrun.prompts import prompt as prompts
 
 from .promptwire import PROJECT, PromptWire, collected, until
@@ -288,8 +287,8 @@ class TestWatching:
     def test_polls_are_5_seconds_apart_at_least_and_30_days_at_most(self, wire, name, interval):
         with pytest.raises(ValueError, match=f"must be 5 s at least, .* 30 days at most; it is {interval!r}"):
             getattr(wire.prompt(), name)(interval)
-        assert (_prompt_refresh.SHORTEST_POLL, _prompt_refresh.LONGEST_POLL) == (5, 30 * 24 * 3600)
-        assert _prompt_refresh.LONGEST_POLL < threading.TIMEOUT_MAX
+        assert (prompts.SHORTEST_POLL, prompts.LONGEST_POLL) == (5, 30 * 24 * 3600)
+        assert prompts.LONGEST_POLL < threading.TIMEOUT_MAX
 
     @pytest.mark.parametrize("end", ["close", "field"])
     async def test_one_that_has_not_begun_ends_with_close_too(self, wire, colour, end):
@@ -304,7 +303,7 @@ class TestWatching:
 
     @pytest.mark.parametrize("duplicate", [lambda prompt: prompt.model_copy(), lambda prompt: prompt.partial(x=1)])
     async def test_it_does_not_end_with_a_copy(self, wire, colour, monkeypatch, duplicate):
-        monkeypatch.setattr(_prompt_refresh, "SHORTEST_POLL", 0.01)
+        monkeypatch.setattr(prompts, "SHORTEST_POLL", 0.01)
         prompt = wire.prompt()
         changes = prompt.watch() if colour == "sync" else prompt.awatch()
         first = asyncio.create_task(asyncio.to_thread(next, changes) if colour == "sync" else anext(changes))
@@ -316,7 +315,7 @@ class TestWatching:
         await (asyncio.to_thread(changes.close) if colour == "sync" else changes.aclose())
 
     async def test_watching_keeps_the_prompt(self, wire, monkeypatch):
-        monkeypatch.setattr(_prompt_refresh, "SHORTEST_POLL", 0.01)
+        monkeypatch.setattr(prompts, "SHORTEST_POLL", 0.01)
         changes = wire.prompt().watch()
         first = asyncio.create_task(asyncio.to_thread(next, changes))
         await until(lambda: wire.count)
@@ -431,7 +430,7 @@ class TestCopies:
         await until(lambda: found.known_record.version == 2)
 
     async def test_a_call_outlives_that_its_way_of_asking_gives_way_to_others(self, wire, call, monkeypatch):
-        monkeypatch.setattr(_prompt_family, "_MOST_ENTRIES", 8)
+        monkeypatch.setattr(cache, "_MOST_ENTRIES", 8)
         prompt = wire.prompt(refresh=0)
         wire.gate.clear()
         copied = asyncio.create_task(call(prompt.model_copy(update={"tag": "first"}), "pull"))
@@ -461,7 +460,7 @@ class TestCopies:
         assert other.api_key.get_secret_value() == "key-from-env"
 
     def test_pickles_of_version_0_1_0_are_read(self):
-        for module, name in [("_prompt_family", "Family"), ("_prompt_record", "PromptRecord")]:
+        for module, name in [("cache", "Family"), ("_prompt_record", "PromptRecord")]:
             assert pickle.loads(f"clangchain_promptrun.{module}\n{name}\n.".encode()).__module__.endswith(
                 (
                     "prompts.cache",
