@@ -30,6 +30,7 @@ _NAMELESS = "unknown"
 _FREE_TEXT = "__arg1"
 _INVALID = "invalid_arguments"
 _SERVER_CALLS = "server_tool_calls"
+_CALL_KEYS = frozenset({"tool_calls", "tool_call_extras", _SERVER_CALLS})
 
 
 class Calls(NamedTuple):
@@ -63,6 +64,8 @@ def read_call(block: Block) -> ContentCall:
 
 def calls_of(message: AIMessage, in_content: list[ContentCall], *, own: bool, signed: bool) -> Calls:
     """Collect the calls of a message; `signed` ones go back with what only their vendor understands."""
+    if _CALL_KEYS.isdisjoint(message.additional_kwargs) and not (in_content or message.invalid_tool_calls):
+        return Calls(listed_calls(message), [], [])
     raw = dictionaries(message.additional_kwargs.get("tool_calls"))
     entries = {str(call.get("id")): call for call in raw} | _kept(message, "tool_call_extras") if own else {}
     calls = listed_calls(message, entries)

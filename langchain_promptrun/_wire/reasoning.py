@@ -326,7 +326,7 @@ def write_reasoning(
 
 def _spellings(names: list[Any]) -> list[str]:
     """Return the spellings of the text itself; none where it was only derived from entries."""
-    known = [name for name in _SPELL if name in names]
+    known = [name for name in names if isinstance(name, str) and name in _SPELL]
     if known or any(name in names for name in (*_LISTS, _PARTS)):
         return known
     return [_TEXTS[0]]
