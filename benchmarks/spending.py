@@ -20,7 +20,7 @@ from langchain_core.messages import HumanMessage, SystemMessage, ToolMessage
 from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_openai import ChatOpenAI
 
-from langchain_promptrun import AdaptiveRateLimiter, Budget, ChatPromptrun, PromptrunBudgetExceededError
+from langchain_promptrun import AdaptiveRateLimiter, Budget, ChatPromptrun, PromptrunError
 from langchain_promptrun.testing import Fault, PromptrunServer, RateLimit, Reply
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ async def budget_run(server: PromptrunServer, *, reserve: bool) -> tuple[float, 
 
         async def work() -> None:
             for number in numbers:
-                with suppress(PromptrunBudgetExceededError):
+                with suppress(PromptrunError):
                     await model.ainvoke(f"Hello, number {number}!")
 
         await asyncio.gather(*(work() for _ in range(AT_ONCE)))
