@@ -460,7 +460,7 @@ class TestCopies:
         assert other.api_key.get_secret_value() == "key-from-env"
 
     def test_pickles_of_version_0_1_0_are_read(self):
-        for module, name in [("cache", "Family"), ("_prompt_record", "PromptRecord")]:
+        for module, name in [("_prompt_family", "Family"), ("_prompt_record", "PromptRecord")]:
             assert pickle.loads(f"clangchain_promptrun.{module}\n{name}\n.".encode()).__module__.endswith(
                 (
                     "prompts.cache",
