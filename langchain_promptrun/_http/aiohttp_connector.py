@@ -63,9 +63,9 @@ class Connector(aiohttp.TCPConnector):
 def new_session(context: ssl.SSLContext) -> aiohttp.ClientSession:
     """Return a session of the running loop that keeps no cookies."""
     options: dict[str, Any] = {"connector": Connector(context), "cookie_jar": aiohttp.DummyCookieJar()}
-    options["max_field_size"] = _HEADER_BYTES
-    if "max_headers" in inspect.signature(aiohttp.ClientSession).parameters:
-        options["max_headers"] = _HEADERS
+    limits = {"max_field_size": _HEADER_BYTES, "max_headers": _HEADERS}
+    known = inspect.signature(aiohttp.ClientSession).parameters
+    options |= {name: limit for name, limit in limits.items() if name in known}
     return aiohttp.ClientSession(**options)
 
 
@@ -73,11 +73,11 @@ def _nothing() -> None:
     """Do nothing; what counts is whether it was called."""
 
 
-def _is_readable(transport: asyncio.Transport | None) -> bool:
+def _is_readable(transport: Any) -> bool:
     """Tell whether an idle connection has something to read: its end, or what no request has asked for."""
-    socket = None if transport is None else transport.get_extra_info("socket")
-    if socket is None or not hasattr(select, "poll"):
-        return False
+    descriptor = transport.get_extra_info("socket").fileno()
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([descriptor], [], [], 0)[0])
     poll = select.poll()
-    poll.register(socket.fileno(), select.POLLIN)
+    poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(0))

@@ -13,7 +13,7 @@ import pytest
 
 from langchain_promptrun.errors import PromptrunConnectionError, PromptrunInvalidRequestError
 
-from .exchanges import LAST, SSE, Lines, Sync, Timeouts, Transport, chunk, gone, head, to, whole
+from .exchanges import LAST, SSE, Lines, OverAiohttp, Sync, Timeouts, Transport, chunk, gone, head, to, whole
 
 EVIL = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nevil\n"
 LEFT_OVER = {"a response": EVIL, "a byte": b"x"}
@@ -135,3 +135,20 @@ def test_connection_of_a_call_that_ends_in_the_tls_handshake_is_closed_at_once(a
         assert await asyncio.to_thread(gone, raw_server)
 
     async_single.runner.run(main())
+
+
+def test_connection_is_looked_at_where_the_system_has_no_poll(raw_server, monkeypatch):
+    """As on Windows."""
+    calls = OverAiohttp()
+    raw_server.answer(whole(b"one\n"), raw_server.CLOSE)
+
+    async def in_a_row():
+        for _ in range(2):
+            assert await calls.all_async(to(raw_server)) == ["one", "end"]
+            assert gone(raw_server)
+
+    calls.all(to(raw_server))
+    assert gone(raw_server)
+    monkeypatch.delattr("select.poll")
+    calls.runner.run(in_a_row())
+    calls.close()

@@ -120,14 +120,14 @@ def test_read_limit_counts_before_the_first_content_though_keep_alives_come(call
 
 
 def test_slow_but_live_stream_is_not_cut(calls, raw_server):
-    raw_server.answer(head(200, *SSE), *[chunk(b"on\n"), 0.1] * 6, LAST)
-    items = calls.all(to(raw_server, timeouts=Timeouts(5, 0.3, 5, 5), stream_chunk_timeout=0.3))
+    raw_server.answer(head(200, *SSE), *[chunk(b"on\n"), 0.4] * 6, LAST)
+    items = calls.all(to(raw_server, timeouts=Timeouts(5, 2.0, 5, 5), stream_chunk_timeout=2.0))
     assert items == [*["on"] * 6, "end"]
 
 
 def test_no_stall_limit_lets_keep_alives_go_on(calls, raw_server):
-    raw_server.answer(head(200, *SSE), *[chunk(b"# ping\n"), 0.02] * 25, chunk(b"one\n"), LAST)
-    assert calls.all(to(raw_server, timeouts=Timeouts(5, 0.2, 5, 5))) == ["one", "end"]
+    raw_server.answer(head(200, *SSE), *[chunk(b"# ping\n"), 0.05] * 45, chunk(b"one\n"), LAST)
+    assert calls.all(to(raw_server, timeouts=Timeouts(5, 2.0, 5, 5))) == ["one", "end"]
 
 
 def test_without_any_limit_a_stream_is_waited_for(calls, raw_server):
