@@ -55,12 +55,15 @@ class HeadTimeout:
             async with asyncio.timeout(None) as limit:
                 self._limit = limit
                 return await transport.handle_async_request(request)
-        except TimeoutError:
-            if not limit.expired():
-                raise
+        except TimeoutError as error:
+            # another's, such as a signal handler's, passes as it is
+            failure = self._failure() if limit.expired() else error
         finally:
             self._limit = None
-        raise httpx.ReadTimeout("no response came") if self._is_sent else httpx.WriteTimeout("not sent")
+        raise failure
+
+    def _failure(self) -> Exception:
+        return httpx.ReadTimeout("no response came") if self._is_sent else httpx.WriteTimeout("not sent")
 
     def connected(self) -> None:
         """Note that the call has its connection, which takes a body at once unless it is large."""

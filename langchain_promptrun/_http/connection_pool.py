@@ -113,9 +113,8 @@ class SyncPool(httpx.BaseTransport):
         timeouts = request.extensions["timeout"]
         if self._free is not None and not self._free.acquire(timeout=timeouts["pool"]):
             raise httpx.PoolTimeout("no connection became free")
-        connection = None
+        connection = self._connections.take(request.url)
         try:
-            connection = self._connections.take(request.url)
             _close_all(self._connections.surplus())
             response = connection.transport.handle_request(request)
         except BaseException:
@@ -132,11 +131,10 @@ class SyncPool(httpx.BaseTransport):
         finally:
             self._release()
 
-    def _drop(self, connection: _Connection[SyncTransport] | None) -> None:
+    def _drop(self, connection: _Connection[SyncTransport]) -> None:
         try:
-            if connection is not None:
-                self._connections.drop(connection)
-                connection.transport.close()
+            self._connections.drop(connection)
+            connection.transport.close()
         finally:
             self._release()
 
@@ -241,18 +239,16 @@ class _SyncBody(httpx.SyncByteStream):
 
     def __init__(self, stream: httpx.SyncByteStream, end_call: Callable[[], None]) -> None:
         self._stream = stream
-        self._end_call: Callable[[], None] | None = end_call
+        self._end_call = end_call
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._stream)
 
     def close(self) -> None:
-        end_call, self._end_call = self._end_call, None
         try:
             self._stream.close()
         finally:
-            if end_call is not None:
-                end_call()
+            self._end_call()
 
 
 class AsyncBody(httpx.AsyncByteStream):
@@ -262,18 +258,16 @@ class AsyncBody(httpx.AsyncByteStream):
 
     def __init__(self, stream: httpx.AsyncByteStream, end_call: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._stream = stream
-        self._end_call: Callable[[], Coroutine[Any, Any, None]] | None = end_call
+        self._end_call = end_call
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return aiter(self._stream)
 
     async def aclose(self) -> None:
-        end_call, self._end_call = self._end_call, None
         try:
             await self._stream.aclose()
         finally:
-            if end_call is not None:
-                await end_call()
+            await self._end_call()
 
 
 def _close_all(transports: Iterable[SyncTransport]) -> None:

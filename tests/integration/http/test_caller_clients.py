@@ -246,3 +246,14 @@ def test_bug_in_a_callers_transport_is_not_ours(colour):
 
     with pytest.raises(ZeroDivisionError):
         colour(handler).all()
+
+
+def test_large_body_reaches_the_transport_of_the_callers_client_whole(colour):
+    sizes = []
+
+    def handler(sent):
+        sizes.append((len(sent.content), sent.headers["content-length"]))
+        return httpx.Response(200, stream=Stream(b"body"))
+
+    assert colour(handler).all(request(body=b"x" * 600_000)) == [b"body"]
+    assert sizes == [(600_000, "600000")]

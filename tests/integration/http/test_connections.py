@@ -13,7 +13,22 @@ import pytest
 
 from langchain_promptrun.errors import PromptrunConnectionError, PromptrunInvalidRequestError
 
-from .exchanges import LAST, SSE, Lines, OverAiohttp, Sync, Timeouts, Transport, chunk, gone, head, to, whole
+from .exchanges import (
+    LAST,
+    SSE,
+    Lines,
+    OverAiohttp,
+    OverHttpx,
+    RawServer,
+    Sync,
+    Timeouts,
+    Transport,
+    chunk,
+    gone,
+    head,
+    to,
+    whole,
+)
 
 EVIL = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nevil\n"
 LEFT_OVER = {"a response": EVIL, "a byte": b"x"}
@@ -120,6 +135,21 @@ def test_early_response_to_a_large_body_is_the_response_and_asked_once(calls, ra
     assert len(numbers) == 1
 
 
+def test_early_response_is_taken_while_the_body_goes_on(async_single, raw_server):
+    def answers_and_drains(connection, number):
+        connection.recv(1024)
+        connection.sendall(head(200, *SSE) + chunk(b"one\n"))
+        threading.Event().wait(0.2)
+        left = (4 << 20) - 2048
+        while left > 0:
+            left -= len(connection.recv(1 << 20))
+        connection.sendall(chunk(b"[DONE]\n") + LAST)
+        return False
+
+    raw_server._serve_one = answers_and_drains
+    assert async_single.all(to(raw_server, body=b"x" * (4 << 20)))[0] == "one"
+
+
 @pytest.mark.parametrize("how", ["cancelled", "timed out"])
 def test_connection_of_a_call_that_ends_in_the_tls_handshake_is_closed_at_once(async_single, raw_server, how):
     limits = Timeouts(0.3 if how == "timed out" else 5, 5, 5, 5)
@@ -152,3 +182,13 @@ def test_connection_is_looked_at_where_the_system_has_no_poll(raw_server, monkey
     monkeypatch.delattr("select.poll")
     calls.runner.run(in_a_row())
     calls.close()
+
+
+@pytest.mark.parametrize("colour", [Sync, OverHttpx])
+def test_connections_that_are_idle_give_way_to_another_server_where_there_is_a_limit(single, raw_server):
+    other = RawServer()
+    for server in (raw_server, other):
+        server.answer(whole(b"one\n"))
+        assert single.all(to(server)) == ["one", "end"]
+    assert gone(raw_server)
+    other.close()
