@@ -136,10 +136,10 @@ def test_without_any_limit_a_stream_is_waited_for(calls, raw_server):
 
 
 def test_slow_consumer_is_not_a_stall(raw_server):
-    raw_server.answer(head(200, *SSE), chunk(b"one\n"), *[chunk(b"# ping\n"), 0.02] * 20, chunk(b"two\n"), LAST)
-    items = Transport().exchange(to(raw_server, stream_chunk_timeout=0.3), Lines)
+    raw_server.answer(head(200, *SSE), chunk(b"one\n"), *[chunk(b"# ping\n"), 0.05] * 20, chunk(b"two\n"), LAST)
+    items = Transport().exchange(to(raw_server, stream_chunk_timeout=1.5), Lines)
     assert next(items) == "one"
-    time.sleep(0.35)
+    time.sleep(1.6)
     assert list(items) == ["two", "end"]
 
 
