@@ -11,6 +11,7 @@ import pytest
 import rich.traceback
 import sentry_sdk
 
+import langchain_promptrun
 from langchain_promptrun import ChatPromptrun
 
 from .exchanges import HALF, KINDS, whole
@@ -91,7 +92,8 @@ def shown_by_rich(error):
 def below_langchain(event):
     """The locals of all frames but the caller's and langchain-core's, which hold the prompt for long."""
     frames = [frame for value in event["exception"]["values"] for frame in value["stacktrace"]["frames"]]
-    ours = ("langchain_promptrun._http", "httpx", "httpcore", "h11", "aiohttp", "httpx_aiohttp")
+    room = f"{langchain_promptrun.__name__}._http"
+    ours = (room, "httpx", "httpcore", "h11", "aiohttp", "httpx_aiohttp")
     return [frame.get("vars") for frame in frames if frame["module"].startswith(ours)]
 
 
