@@ -14,6 +14,7 @@ from langchain_core.runnables import Runnable
 from pydantic import ConfigDict
 from typing_extensions import override
 
+from langchain_promptrun import _callbacks as tokens
 from langchain_promptrun._config.bindings import ModelRunnable
 from langchain_promptrun._config.call_options import CallOptions, options_of_call, start_call
 from langchain_promptrun._config.defaults import API_KEY_VARIABLE
@@ -23,12 +24,10 @@ from langchain_promptrun._config.roles import roles_of
 from langchain_promptrun._guards import CALL_GUARDS, CacheLossReport
 from langchain_promptrun._messages.prompt_caching import read_from_cache
 from langchain_promptrun._responses import content_blocks as _blocks
-from langchain_promptrun._responses import tokens
 from langchain_promptrun._responses.choice import PROVIDER
 from langchain_promptrun._responses.chunks import ChunkParser
 from langchain_promptrun._responses.events import EventParser
-from langchain_promptrun._responses.llm_output import combined, with_llm_output
-from langchain_promptrun._responses.results import ResultParser
+from langchain_promptrun._responses.results import ResultParser, combined_llm_output
 from langchain_promptrun._tokens import count_messages, count_text
 from langchain_promptrun._tools.tools import own_names, wire_tools
 
@@ -178,7 +177,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
     ) -> ChatResult:
         transport, request, reader = self._prepare(ResultParser, messages, stop, kwargs)
         (result,) = transport.exchange(request, reader)
-        return with_llm_output(result)
+        return result
 
     @override
     async def _agenerate(
@@ -186,11 +185,11 @@ class ChatPromptrun(ModelRunnable, ModelFields):
     ) -> ChatResult:
         transport, request, reader = self._prepare(ResultParser, messages, stop, kwargs)
         (result,) = [result async for result in transport.aexchange(request, reader)]
-        return with_llm_output(result)
+        return result
 
     @override
     def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None]) -> dict[str, Any]:
-        return combined(llm_outputs)
+        return combined_llm_output(llm_outputs)
 
     @override
     def _stream(

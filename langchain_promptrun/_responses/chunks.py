@@ -1,21 +1,16 @@
-"""Make langchain-core's chunks of the parts of an answer.
-
-Most of what a chunk costs is pydantic's validation of fields that this package has just made. So one model of each kind
-is validated, and all others are restored from its state, as unpickling does it.
-"""
+"""Make langchain-core's chunks of the parts of an answer."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
-from pydantic import BaseModel
 
 from langchain_promptrun._responses.arguments import parse_arguments
 from langchain_promptrun._responses.choice import LOGPROBS, PROVIDER, REASONING, REFUSAL, TEXT, TOOL, Part
 from langchain_promptrun._responses.parser import ResponseParser
-from langchain_promptrun._responses.results import generation_info
+from langchain_promptrun._responses.results import Template, generation_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,47 +19,7 @@ if TYPE_CHECKING:
 
     from langchain_promptrun._responses.partial_call import ToolPiece
 
-T = TypeVar("T", bound=BaseModel)
-
 _LONGEST_ARGS = 1024
-_new = object.__new__
-
-
-class Template(Generic[T]):
-    """Restores models from the state of one: the one place that uses pydantic's, checked on pydantic 2.7 to 2.13.
-
-    Args:
-        model: A model whose fields have their defaults.
-    """
-
-    __slots__ = ("_containers", "_extra", "_fields", "_fields_set", "_private", "_type")
-
-    def __init__(self, model: T) -> None:
-        state = model.__getstate__()
-        self._type = type(model)
-        self._fields: dict[str, Any] = state["__dict__"]
-        self._containers = [(name, type(value)) for name, value in self._fields.items() if type(value) in {dict, list}]
-        self._extra: dict[str, Any] | None = state["__pydantic_extra__"]
-        self._private: dict[str, Any] | None = state["__pydantic_private__"]
-        self._fields_set: set[str] = state["__pydantic_fields_set__"]
-
-    def restore(self, **fields: Any) -> T:
-        """Make a model with these fields, which shares nothing that can be changed with any other."""
-        values = self._fields.copy()
-        for name, container in self._containers:
-            values[name] = container()
-        values.update(fields)
-        model = _new(self._type)
-        model.__setstate__(
-            {
-                "__dict__": values,
-                "__pydantic_extra__": None if self._extra is None else self._extra.copy(),
-                "__pydantic_private__": None if self._private is None else self._private.copy(),
-                "__pydantic_fields_set__": self._fields_set.copy(),
-            }
-        )
-        return model
-
 
 _MESSAGE = Template(AIMessageChunk(content=""))
 _GENERATION = Template(ChatGenerationChunk(message=AIMessageChunk(content="")))

@@ -1,11 +1,17 @@
-"""Make whole results of the parts of an answer."""
+"""Make whole results of the parts of an answer.
+
+Most of what a message costs is pydantic's validation of fields that this package has just made. So one model of each
+kind is validated, and all others are restored from its state, as unpickling does it.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from langchain_core.messages import AIMessage, InvalidToolCall, ToolCall
 from langchain_core.outputs import ChatGeneration, ChatResult
+from pydantic import BaseModel
 
 from langchain_promptrun._responses.body import SizeLimit
 from langchain_promptrun._responses.choice import LOGPROBS, REASONING, REFUSAL, TEXT, Choice, Part
@@ -14,7 +20,61 @@ from langchain_promptrun._responses.parser import MOST_CHOICES, ResponseParser
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_OUTPUT_KEYS = frozenset({"model_name", "model_provider", "token_usage"})
+T = TypeVar("T", bound=BaseModel)
+
+_new = object.__new__
+_USAGE = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens", "total_tokens": "total_tokens"}
+
+
+class Template(Generic[T]):
+    """Restores models from the state of one: the one place that uses pydantic's, checked on pydantic 2.7 to 2.13.
+
+    Args:
+        model: A model whose fields have their defaults.
+    """
+
+    __slots__ = ("_containers", "_extra", "_fields", "_fields_set", "_private", "_type")
+
+    def __init__(self, model: T) -> None:
+        state = model.__getstate__()
+        self._type = type(model)
+        self._fields: dict[str, Any] = state["__dict__"]
+        self._containers = [(name, type(value)) for name, value in self._fields.items() if type(value) in {dict, list}]
+        self._extra: dict[str, Any] | None = state["__pydantic_extra__"]
+        self._private: dict[str, Any] | None = state["__pydantic_private__"]
+        self._fields_set: set[str] = state["__pydantic_fields_set__"]
+
+    def restore(self, **fields: Any) -> T:
+        """Make a model with these fields, which shares nothing that can be changed with any other."""
+        values = self._fields.copy()
+        for name, container in self._containers:
+            values[name] = container()
+        values.update(fields)
+        model = _new(self._type)
+        model.__setstate__(
+            {
+                "__dict__": values,
+                "__pydantic_extra__": None if self._extra is None else self._extra.copy(),
+                "__pydantic_private__": None if self._private is None else self._private.copy(),
+                "__pydantic_fields_set__": self._fields_set.copy(),
+            }
+        )
+        return model
+
+
+_MESSAGE = Template(
+    AIMessage(
+        content="",
+        additional_kwargs={},
+        response_metadata={},
+        tool_calls=[],
+        invalid_tool_calls=[],
+        usage_metadata=None,
+        name=None,
+    )
+)
+_GENERATION = Template(ChatGeneration(message=AIMessage(content=""), generation_info={}))
+_RESULT = Template(ChatResult(generations=[], llm_output=None))
 
 
 class ResultParser(ResponseParser[ChatResult]):
@@ -50,10 +110,8 @@ class ResultParser(ResponseParser[ChatResult]):
         for position, (index, choice) in enumerate(sorted(self._choices.items())):
             message = self._message(choice, self._parts.get(index, []), first=position == 0)
             info = generation_info(message.response_metadata)
-            generations.append(ChatGeneration(message=message, generation_info=info))
-        metadata = generations[0].message.response_metadata
-        output = {key: value for key, value in metadata.items() if key in _OUTPUT_KEYS}
-        items.append(ChatResult(generations=generations, llm_output=output))
+            generations.append(_GENERATION.restore(message=message, text=message.content, generation_info=info))
+        items.append(_RESULT.restore(generations=generations, llm_output=_llm_output(generations[0].message)))
 
     def _message(self, choice: Choice, parts: list[Part], *, first: bool) -> AIMessage:
         final = choice.end(with_usage=first)
@@ -65,7 +123,7 @@ class ResultParser(ResponseParser[ChatResult]):
         if logprobs := joined_logprobs(_of_kinds(parts, LOGPROBS)):
             metadata["logprobs"] = logprobs
         calls, invalid_calls = _sorted_calls(choice)
-        return AIMessage(
+        return _MESSAGE.restore(
             content="".join(_of_kinds(parts, TEXT, REFUSAL)),
             name=final.name,
             additional_kwargs=extras | final.additional_kwargs,
@@ -106,3 +164,24 @@ def joined_logprobs(pieces: Iterable[dict[str, Any]]) -> dict[str, Any]:
 def generation_info(metadata: dict[str, Any]) -> dict[str, Any]:
     """Return what LangChain repeats beside a message."""
     return {key: metadata[key] for key in ("finish_reason", "logprobs") if key in metadata}
+
+
+def _llm_output(message: Any) -> dict[str, Any]:
+    """Return model, id and token usage in the shape that OpenAI's integration gave `llm_output`."""
+    facts = message.response_metadata
+    output = {key: facts[key] for key in ("model_name", "model_provider", "id") if key in facts}
+    if usage := message.usage_metadata:
+        output["token_usage"] = facts.get("token_usage", {}) | {name: usage[key] for name, key in _USAGE.items()}
+    return output
+
+
+def combined_llm_output(outputs: Iterable[dict[str, Any] | None]) -> dict[str, Any]:
+    """Return the outputs of several answers as one, token usage summed; an id stays where there is one answer."""
+    known = [output for output in outputs if output]
+    if len(known) == 1:
+        return dict(known[0])
+    usage: Counter[str] = Counter()
+    for output in known:
+        usage.update({name: output.get("token_usage", {}).get(name, 0) for name in _USAGE})
+    facts = {key: output[key] for output in known for key in ("model_name", "model_provider") if key in output}
+    return facts | {"token_usage": dict(usage)} if known else {}

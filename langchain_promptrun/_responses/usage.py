@@ -39,6 +39,8 @@ _COSTS = ("cost", "total_cost", "cost_usd", "estimated_cost", "response_cost")
 _COST_TOTALS = ("total_cost", "total", "amount", "usd")
 # xAI's REST reference, "cost_in_usd_ticks".
 _TICKS, _TICKS_PER_USD = "cost_in_usd_ticks", 10_000_000_000
+_GATEWAY = "provider_metadata"
+_COST_KEYS = frozenset({*_COSTS, _TICKS, _GATEWAY})
 
 
 def usage_metadata(usage: dict[str, Any]) -> UsageMetadata | None:
@@ -81,7 +83,8 @@ def find_cost(usage: dict[str, Any], places: Iterable[dict[str, Any]], headers: 
         places: What else may hold the cost: the document, the choice, the message.
         headers: The answer's headers, names in lower case; one that is called `cost` or ends in `-cost` comes last.
     """
-    costs = (cost for place in (usage, *places) for cost in _costs_in(place))
+    places = [place for place in (usage, *places) if not _COST_KEYS.isdisjoint(place)]
+    costs = (cost for place in places for cost in _costs_in(place))
     priced = (value for name, value in headers.items() if name == "cost" or name.endswith("-cost"))
     found = (number for value in (*costs, *priced) if (number := _number(value)) is not None)
     return next(found, None)
@@ -97,7 +100,7 @@ def _costs_in(place: dict[str, Any]) -> Iterator[Any]:
     if (ticks := _number(place.get(_TICKS))) is not None:
         yield ticks / _TICKS_PER_USD
     # Vercel's AI Gateway.
-    metadata = place.get("provider_metadata")
+    metadata = place.get(_GATEWAY)
     gateway = metadata.get("gateway") if isinstance(metadata, dict) else None
     if isinstance(gateway, dict):
         yield gateway.get("cost")

@@ -44,7 +44,8 @@ class TestResult:
         assert type(generation.message) is AIMessage
         assert generation.text == "x"
         assert generation.generation_info == {"finish_reason": "stop"}
-        assert result.llm_output == {"model_name": "vendor/name", "model_provider": "promptrun", "token_usage": USAGE}
+        facts = {"model_name": "vendor/name", "model_provider": "promptrun", "id": "chatcmpl-1"}
+        assert result.llm_output == facts | {"token_usage": USAGE}
 
     def test_leaves_the_id_of_the_message_to_langchain(self):
         assert by_result(answer({"content": "x"})).id is None
