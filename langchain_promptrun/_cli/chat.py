@@ -12,21 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
-from pydantic import ValidationError
 
 from langchain_promptrun import ChatPromptrun
-from langchain_promptrun._cli.main import CommandError, tell
-from langchain_promptrun.errors import PromptrunError
+from langchain_promptrun._cli.command import NO_KEY, CommandError, tell
+from langchain_promptrun._cli.errors import plain_errors
 from langchain_promptrun.testing import PromptrunServer
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator
 
-NO_KEY = (
-    "no API key: set PROMPTRUN_API_KEY to ask Promptrun (keys: https://app.promptrun.ai), "
-    "or add --offline to ask a stand-in server on this machine"
-)
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
 
@@ -38,25 +33,6 @@ def run(arguments: argparse.Namespace) -> None:
         messages = _messages(arguments)
         with _connect(arguments) as model:
             _ask(model, messages, stream=not arguments.no_stream)
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """Turn errors that the user can act on into one line each."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except ValidationError as error:
-        faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise CommandError(_one_line("; ".join(faults))) from error
-    # An ImportError names a package that is missing, such as the one for SOCKS proxies.
-    except (PromptrunError, ValueError, OSError, ImportError) as error:
-        raise CommandError(_one_line(str(error)) or type(error).__name__) from error
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _messages(arguments: argparse.Namespace) -> list[BaseMessage]:

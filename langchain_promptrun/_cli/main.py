@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from langchain_promptrun import __version__
+from langchain_promptrun._cli.command import CommandError, tell
 from langchain_promptrun.data.models import SMALL
 
 if TYPE_CHECKING:
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
 PROGRAM = "python -m langchain_promptrun"
 DEFAULT_MODEL = SMALL
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
-
-
-class CommandError(Exception):
-    """An error that ends the program; its text is the line that the user sees."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +55,6 @@ def _run(name: str, rest: Sequence[str]) -> None:
     if sys.stdout is None:
         raise CommandError("stdout is closed, so the answer cannot be printed")
     import_module(COMMANDS[name].module).run(arguments)
-
-
-def tell(text: str) -> None:
-    """Write to stderr, unless it is closed."""
-    if sys.stderr is not None:
-        sys.stderr.write(text)
-        sys.stderr.flush()
 
 
 def _with_command(argv: list[str]) -> list[str]:

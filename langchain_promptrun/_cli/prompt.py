@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from langchain_promptrun import PromptrunPrompt
-from langchain_promptrun._cli.chat import NO_KEY, plain_errors
-from langchain_promptrun._cli.main import CommandError
+from langchain_promptrun._cli.command import NO_KEY, CommandError
+from langchain_promptrun._cli.errors import plain_errors
 from langchain_promptrun.testing import PromptrunServer
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
-from langchain_promptrun._cli.main import CommandError, tell
+from langchain_promptrun._cli.command import CommandError, tell
 from langchain_promptrun.testing import PromptrunServer
 
 if TYPE_CHECKING:

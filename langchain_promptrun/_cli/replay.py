@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from langchain_promptrun._cli.main import CommandError, tell
+from langchain_promptrun._cli.command import CommandError, tell
 from langchain_promptrun.testing import PromptrunServer
 
 if TYPE_CHECKING:
