@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from langchain_promptrun import PromptrunPrompt
+from langchain_promptrun import PromptChange, PromptrunPrompt
 from langchain_promptrun._cli.command import NO_KEY, CommandError
 from langchain_promptrun._cli.errors import plain_errors
 from langchain_promptrun.testing import PromptrunServer
@@ -44,9 +44,17 @@ def run(arguments: argparse.Namespace) -> None:
             return
         _show(prompt, record)
         if arguments.watch:
-            for old, new in prompt.watch():
+            for old, new in _changes(prompt, record):
                 _write(_difference(old, new))
                 _tell(new)
+
+
+def _changes(prompt: PromptrunPrompt, shown: PromptRecord) -> Iterator[PromptChange]:
+    """Yield changes since a record was shown; one may have been pushed before the watching began."""
+    latest = prompt.known_record
+    if latest is not None and latest.differs(shown):
+        yield PromptChange(shown, latest)
+    yield from prompt.watch()
 
 
 @contextmanager
