@@ -51,10 +51,10 @@ class Connector(aiohttp.TCPConnector):
         on_connected.get()()
         return connection
 
-    def _release(self, *args: Any, **kwargs: Any) -> None:
+    def _release(self, *args: Any, **kwargs: Any) -> Any:
         """Take a connection back, as aiohttp's private method of this name (3.14.5) does."""
-        if not self._is_loop_gone():
-            super()._release(*args, **kwargs)
+        release: Any = super()._release
+        return None if self._is_loop_gone() else release(*args, **kwargs)
 
     def __del__(self, *_: object) -> None:
         """Report nothing: `Pool` closes what is open, except of loops that are gone."""

@@ -11,6 +11,7 @@ import gc
 import os
 import threading
 import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from langchain_promptrun._http.clients import ClientFactory, ca_variables, network_variables, new_tls_context
@@ -93,7 +94,7 @@ class Pool:
         found = self._loops.get(loop)
         if found is None:
             client = factory.async_client()
-            found = LoopClient(client, _close_with_loop(client, weakref.ref(loop), self._loops))
+            found = LoopClient(client, _close_with_loop(client, self._loops))
             self._loops.add(loop, found)
             # runs to its yield without giving way; asyncio closes it as the loop shuts down
             await anext(found.guard)
@@ -143,15 +144,13 @@ class _Loops:
         return [loop for loop in found.values() if loop is not None]
 
 
-async def _close_with_loop(
-    client: AsyncClient, loop: weakref.ref[asyncio.AbstractEventLoop], loops: _Loops
-) -> AsyncGenerator[None, None]:
+async def _close_with_loop(client: AsyncClient, loops: _Loops) -> AsyncGenerator[None, None]:
     """Wait to be closed by asyncio, as the loop or the pool ends; close the client then."""
     try:
         yield
     finally:
-        if (running := loop()) is not None:
-            loops.pop(running)
+        with suppress(RuntimeError):  # collected with its loop
+            loops.pop(asyncio.get_running_loop())
         await client.aclose()
 
 

@@ -142,7 +142,7 @@ class Target:
 
 
 def target_of(request: Request) -> Target:
-    """Return where a request goes; raises ValueError for an unusable URL."""
+    """Return where a request goes."""
     target = _parsed(request.url)
     if not request.query:
         return target
@@ -151,15 +151,10 @@ def target_of(request: Request) -> Target:
 
 @lru_cache(maxsize=64)
 def _parsed(address: str) -> Target:
-    try:
-        url = httpx.URL(address)
-    except httpx.InvalidURL as error:
-        reason = str(error)
-    else:
-        _warn_if_exposed(url)
-        origin = f"{url.scheme}://{url.netloc.decode('ascii')}"
-        return Target(url, origin, origin + url.path)
-    raise ValueError(f"Requests cannot be sent to this URL: {reason}. Check `base_url`.")
+    url = httpx.URL(address)
+    _warn_if_exposed(url)
+    origin = f"{url.scheme}://{url.netloc.decode('ascii')}"
+    return Target(url, origin, origin + url.path)
 
 
 _exposed_hosts: set[str] = set()

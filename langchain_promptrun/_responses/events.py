@@ -131,9 +131,7 @@ class EventParser(ResponseParser["MessagesData"]):
         if self._started:
             return
         self._started = True
-        metadata = {"provider": PROVIDER}
-        if model := self._metadata.model:
-            metadata["model"] = model
+        metadata = {"provider": PROVIDER, "model": self._metadata.model}
         start = {"event": "message-start", "role": "ai", "id": self._message_id, "metadata": metadata}
         items.append(cast("MessagesData", start))
 

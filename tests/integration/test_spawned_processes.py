@@ -37,7 +37,7 @@ def test_a_used_model_works_in_a_spawned_process(promptrun_server, elsewhere, ke
 def test_without_its_variable_the_other_process_says_so(promptrun_server, elsewhere):
     elsewhere(exec, "import os; os.environ.pop('PROMPTRUN_API_KEY', None)")
     model = ChatPromptrun(model=MODEL, base_url=promptrun_server.base_url)
-    with pytest.raises(ValueError, match="Set the environment variable PROMPTRUN_API_KEY"):
+    with pytest.raises(PromptrunAuthenticationError, match="environment variable PROMPTRUN_API_KEY"):
         elsewhere(model.invoke, "Hello")
 
 

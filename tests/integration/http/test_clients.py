@@ -8,11 +8,13 @@ import sys
 import textwrap
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import certifi
 import pytest
 
+from langchain_promptrun import ChatPromptrun
 from langchain_promptrun.errors import PromptrunTimeoutError
 
 from .exchanges import (
@@ -459,6 +461,25 @@ def test_loops_that_are_dropped_unclosed_are_collected_with_their_connections(ra
     """
     run_script(raw_server, HELPERS + textwrap.dedent(script), kind)
     assert len(raw_server.requests) == 150
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # asyncio names each unclosed loop
+@pytest.mark.parametrize("kind", ["httpx", "aiohttp"])
+def test_loops_that_are_dropped_unclosed_do_not_pile_up(promptrun_server, kind):
+    model = ChatPromptrun(model="openai/gpt-4o", async_transport=kind)
+    loops = []
+    gc.disable()
+    try:
+        for _ in range(40):
+            loop = asyncio.new_event_loop()
+            loop.run_until_complete(model.ainvoke("Hello"))
+            loops.append(weakref.ref(loop))
+            del loop
+        assert sum(loop() is not None for loop in loops) < 36
+    finally:
+        gc.enable()
+        del model
+        gc.collect()  # here, where the names of unclosed loops are expected
 
 
 @pytest.mark.parametrize("kind", KINDS)

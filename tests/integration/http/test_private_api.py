@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import httpx
 import pytest
+
+from langchain_promptrun._http.private_api import read_while_sending
 
 from .exchanges import LAST, SSE, Lines, Transport, chunk, head, to, whole
 
@@ -45,3 +48,9 @@ def test_private_api_lets_a_live_stream_have_another_read_limit(raw_server):
         assert "read" in vars(seen[0])
         assert list(items) == ["end"]
         assert "read" not in vars(seen[0])
+
+
+def test_private_api_leaves_streams_of_another_kind_alone():
+    stream = SimpleNamespace(_stream=SimpleNamespace())
+    read_while_sending(stream)
+    assert vars(stream) == {"_stream": SimpleNamespace()}
