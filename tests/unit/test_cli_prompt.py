@@ -2,6 +2,7 @@
 
 import io
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -135,6 +136,12 @@ def test_changes_are_printed_as_they_come(ask, project, monkeypatch, capsys):
     told = capsys.readouterr().err
     assert "version: 3" in told
     assert "message: shorter" in told
+
+
+def test_change_pushed_before_the_watching_began_is_told_first():
+    shown, pushed = SimpleNamespace(), SimpleNamespace(differs=lambda record: record is shown)
+    prompt = SimpleNamespace(known_record=pushed, watch=lambda: iter(["later"]))
+    assert list(_cli_prompt._changes(prompt, shown)) == [(shown, pushed), "later"]
 
 
 def test_a_pinned_version_is_watched_to_its_end_at_once(ask, capsys):
