@@ -11,7 +11,7 @@ groups.types := --group types --group test
 groups.docs := --group docs
 groups.build := --group build
 # A test process for each core; langchain-tests' timed tests run once.
-PYTEST_OPTIONS := --numprocesses auto --benchmark-disable --reruns 2
+PYTEST_OPTIONS := --numprocesses auto --benchmark-disable
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test live integration lint format types docs build bench clean
