@@ -41,14 +41,14 @@ _NOT_ALNUM = r"[^a-z0-9]+"
 _SUFFIX = r"(?:error|exception)$"
 _PLAIN_NUMBER = r"\d{1,9}(?:\.\d{1,9})?"
 _DURATION = r"(\d{1,9}(?:\.\d{1,9})?)\s?(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?)(?![a-z])"
-_WAIT = rf"(?:try again|retry|wait)(?: \w+)??(?: in| after| for)?:? ?((?:{_DURATION}\s?){{1,4}})"
+_WAIT = rf"(?:try again|retry|wait|resets?|available)(?:[ -](?!\d)\w+){{0,3}}?:? ?((?:{_DURATION}\s?){{1,4}})"
 _SECONDS = {"ms": 0.001, "mi": 60.0, "m": 60.0, "h": 3600.0, "s": 1.0}
 
 # Where a message may stand, the likelier places first; `error` holding an object comes before all of them.
 _MESSAGE_KEYS = (
     *("message", "msg", "detail", "error_message", "errorMessage", "error_msg", "errorMsg", "error_description"),
-    *("Message", "status_msg", "Error", "Response", "base_resp", "header", "error", "errors", "description"),
-    *("reason", "title"),
+    *("Message", "Msg", "status_msg", "Error", "ErrorMsg", "Response", "base_resp", "header", "error", "errors"),
+    *("description", "reason", "title"),
 )
 _UPSTREAM_KEYS = ("raw", "metadata", "innererror", "upstream_error", "cause")
 _SCALAR_KEYS = {
@@ -69,14 +69,15 @@ _NAMED_STATUS = {
     name: status
     for status, names in {
         400: "invalidrequest badrequest invalidargument invalidparameter validation contextlengthexceeded",
-        401: "authentication unauthenticated unauthorized invalidapikey",
+        401: "authentication unauthenticated unauthorized invalidapikey authfailure",
         402: "paymentrequired insufficientcredits insufficientbalance billing",
         403: "permission permissiondenied forbidden accessdenied",
         404: "notfound modelnotfound",
         408: "requesttimeout",
         409: "conflict",
         413: "requesttoolarge",
-        429: "ratelimit ratelimited ratelimitexceeded resourceexhausted throttling toomanyrequests insufficientquota",
+        429: "ratelimit ratelimited ratelimitexceeded resourceexhausted throttling toomanyrequests insufficientquota "
+        "requestlimitexceeded limitexceeded",
         500: "server internal internalserver api",
         502: "badgateway",
         503: "serviceunavailable unavailable",
@@ -118,7 +119,10 @@ def read_error(value: Any) -> ErrorBody:
     reader = _Reader()
     message = tidy(reader.text(value), _TEXT_LIMIT)
     found = reader.found
-    names = tuple(filter(None, map(_plain_name, (*found["code"], *found["type"], *found["name"]))))
+    said = (*found["code"], *found["type"], *found["name"])
+    # Of "Throttling.RateQuota" (Alibaba, Tencent) the first part is the kind.
+    kinds = (name.partition(".")[0] for name in said if "." in name)
+    names = tuple(filter(None, map(_plain_name, (*said, *kinds))))
     return ErrorBody(
         message=message,
         code=next((code for code in found["code"] if not code.isdecimal()), _first(found["code"])),
@@ -193,6 +197,8 @@ class _Reader:
         details = value.get("details")
         places = [value, *(details[:_ITEMS_LIMIT] if isinstance(details, list) else ())]
         self.waits += [place.get(key) for place in places if isinstance(place, dict) for key in _WAIT_KEYS]
+        if isinstance(milliseconds := value.get("retry_after_ms"), int):
+            self.waits.append(milliseconds / 1_000)
 
 
 def _is_type(text: str) -> bool:

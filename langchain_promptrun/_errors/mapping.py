@@ -51,7 +51,8 @@ _REQUEST_ID_HEADERS = (
 _EMPTY_ACCOUNT = (
     r"insufficient (?:account )?(?:balance|credits?|funds?|quota)|(?:balance|credits?)\b.{0,30}?"
     r"(?:insufficient|not enough|too low|exhausted|depleted|used up)|recharge|top.?up|out of credits?|arrears|overdue"
-    r"|add (?:more )?(?:credits?|funds)|exceeded your current quota"
+    r"|add (?:more )?(?:credits?|funds)|exceeded your current quota|no credits|payment required|billing (?:hard )?limit"
+    r"|spend(?:ing)? limit|余额不足|欠费|充值"
 )
 
 _CLASSES: dict[int, type[PromptrunError]] = {

@@ -144,7 +144,8 @@ def _address(media: Media) -> str:
         data = media.data if isinstance(media.data, str) else base64.b64encode(media.data).decode()
         if data.startswith("data:"):
             return data
-        return f"data:{media.mime_type or _guess(media.kind, data)};base64,{data}"
+        mime_type = media.mime_type or _guess(media.kind, data)
+        return f"data:{mime_type if media.kind == 'file' else _without_parameters(mime_type)};base64,{data}"
     if media.url:
         return checked_url(media.url)
     problem = "cannot be sent by file id: send base64 or a URL" if media.file_id else "has no data and no URL"

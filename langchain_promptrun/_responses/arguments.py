@@ -10,7 +10,7 @@ import orjson
 
 from langchain_promptrun._wire import json as _json
 
-PLACEHOLDERS = frozenset({"", "{}", "[]", "null", '""'})
+PLACEHOLDERS = frozenset({"", "{}", "{ }", "[]", "[ ]", "null", '""'})
 """Arguments that stand for none."""
 _PLACEHOLDER_STARTS = frozenset(text[:size] for text in PLACEHOLDERS for size in range(len(text) + 1))
 _LONGEST_PLACEHOLDER = 64  # with blanks around it

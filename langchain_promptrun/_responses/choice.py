@@ -129,7 +129,7 @@ class Choice:
     def feed(self, choice: dict[str, Any]) -> list[Part]:
         """Take one choice of a document, with a delta, a message or a text; return the parts that it adds.
 
-        A message after deltas only repeats them, and a text beside either does.
+        The texts and calls of a message after deltas only repeat them, and so does a text beside either.
         """
         parts: list[Part] = []
         delta, message = choice.get("delta"), choice.get("message")
@@ -137,7 +137,8 @@ class Choice:
             self._streamed = True
             parts = self.feed_delta(delta)
         elif isinstance(message, dict):
-            parts = [] if self._streamed else self.feed_delta(self._new_of(message), whole=True)
+            message = {k: v for k, v in message.items() if k not in _SAID} if self._streamed else self._new_of(message)
+            parts = self.feed_delta(message, whole=True)
         elif not isinstance(delta, dict) and isinstance(text := choice.get("text"), str):
             self._add_text(parts, text)
         for key, value in choice.items():
@@ -148,6 +149,9 @@ class Choice:
     def feed_delta(self, delta: dict[str, Any], *, whole: bool = False) -> list[Part]:
         """Take a delta, or a whole message; return the parts that it adds, in the order of their kinds."""
         parts: list[Part] = []
+        if "function_call" in delta and delta.get("tool_calls"):
+            # Both name the same call.
+            delta = delta | {"function_call": None}
         if not REASONING_FIELDS.isdisjoint(delta) and (text := self._reasoning.take(delta, whole=whole)):
             self._add(parts, REASONING, text)
         self._is_thought = "extra_content" in delta and is_thought(delta)
@@ -359,6 +363,7 @@ class Choice:
 
 
 _CUMULATIVE = frozenset({"content", "refusal", *REASONING_FIELDS})
+_SAID = _CUMULATIVE | {"tool_calls", "function_call", "audio"}
 
 
 def _kind(part: Part) -> int:

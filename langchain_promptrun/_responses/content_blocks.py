@@ -164,5 +164,5 @@ def _url(image: object) -> str:
 def _image(url: str) -> Block:
     head, _, data = url.partition(";base64,")
     if head.startswith("data:") and data:
-        return {"type": "image", "base64": data, "mime_type": head.removeprefix("data:")}
+        return {"type": "image", "base64": data, "mime_type": head.removeprefix("data:").partition(";")[0]}
     return {"type": "image", "url": url}

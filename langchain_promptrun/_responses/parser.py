@@ -271,6 +271,8 @@ class ResponseParser(ABC, Generic[T]):
         )
         if error is not None:
             raise error
+        if document == []:
+            return
         if not isinstance(document, dict):
             raise self._no_answer(document, NO_CHOICES)
         self._metadata.feed(document)

@@ -35,12 +35,12 @@ _REASONING = ("reasoning_tokens", "thinking_tokens")
 _USUAL = 1 << 53
 
 # Perplexity has an object with a total, DeepInfra an estimate.
-_COSTS = ("cost", "total_cost", "cost_usd", "estimated_cost", "response_cost")
+_COSTS = ("cost", "total_cost", "cost_usd", "estimated_cost", "response_cost", "cost_details")
 _COST_TOTALS = ("total_cost", "total", "amount", "usd")
 # xAI's REST reference, "cost_in_usd_ticks".
 _TICKS, _TICKS_PER_USD = "cost_in_usd_ticks", 10_000_000_000
-_GATEWAY = "provider_metadata"
-_COST_KEYS = frozenset({*_COSTS, _TICKS, _GATEWAY})
+_GATEWAYS = ("provider_metadata", "providerMetadata")
+_COST_KEYS = frozenset({*_COSTS, _TICKS, *_GATEWAYS})
 
 
 def usage_metadata(usage: dict[str, Any]) -> UsageMetadata | None:
@@ -92,18 +92,23 @@ def find_cost(usage: dict[str, Any], places: Iterable[dict[str, Any]], headers: 
 
 def _costs_in(place: dict[str, Any]) -> Iterator[Any]:
     for name in _COSTS:
-        value = place.get(name)
-        if isinstance(value, dict):
-            yield from (value.get(total) for total in _COST_TOTALS)
-        else:
-            yield value
+        yield from _totals(place.get(name))
     if (ticks := _number(place.get(_TICKS))) is not None:
         yield ticks / _TICKS_PER_USD
     # Vercel's AI Gateway.
-    metadata = place.get(_GATEWAY)
-    gateway = metadata.get("gateway") if isinstance(metadata, dict) else None
-    if isinstance(gateway, dict):
-        yield gateway.get("cost")
+    for name in _GATEWAYS:
+        metadata = place.get(name)
+        gateway = metadata.get("gateway") if isinstance(metadata, dict) else None
+        if isinstance(gateway, dict):
+            yield gateway.get("cost")
+
+
+def _totals(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        for name in _COST_TOTALS:
+            yield from _totals(value.get(name))
+    else:
+        yield value
 
 
 def _uncounted_cache(usage: dict[str, Any], tokens_in: int, tokens_out: int, total: int | None) -> int:

@@ -66,12 +66,12 @@ class Reasoning:
             value = delta.get(key)
             if not value:
                 continue
-            if isinstance(value, str):
+            if key in _OBJECTS and _holds_entries(value):
+                derived = self._take_object(key, value, whole=whole) or derived
+            elif piece := _text_in(value):
                 self._fields[_name(key)] = None
                 self._plain = True
-                text = text or value
-            elif key in _OBJECTS:
-                derived = self._take_object(key, value, whole=whole) or derived
+                text = text or piece
         for key in _LISTS:
             if value := delta.get(key):
                 derived = self._keep(key, value, whole=whole) or derived
@@ -125,8 +125,7 @@ class Reasoning:
     def _take_object(self, key: str, value: object, *, whole: bool) -> str:
         if isinstance(value, dict):
             self._single.add(key)
-        if _holds_entries(value):
-            self._fields[_name(key)] = None
+        self._fields[_name(key)] = None
         return self._keep(key, value, whole=whole)
 
     def _keep(self, key: str, value: object, *, whole: bool) -> str:
@@ -355,6 +354,15 @@ def _spell_think_tags(_wire: dict[str, Any], parts: list[dict[str, Any]], text: 
 def _name(key: str) -> str:
     """Return the spelling of a key; `thinking` alone means Mistral's content parts."""
     return "message.thinking" if key == "thinking" else key
+
+
+def _text_in(value: object) -> str:
+    """Return the text of a field: itself, or what an object or a list holds in its place."""
+    if isinstance(value, list):
+        return "".join(map(_text_in, value))
+    if isinstance(value, dict):
+        return next((text for key in _TEXT_KEYS if (text := _text_in(value.get(key)))), "")
+    return value if isinstance(value, str) else ""
 
 
 def _holds_entries(value: object) -> bool:

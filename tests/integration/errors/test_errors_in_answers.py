@@ -27,7 +27,17 @@ FAILURES = {
     "MiniMax's status in a document": (LOGIN, core.ModelAuthenticationError, "login fail"),
     "MiniMax's status in a stream": (f"data: {LOGIN}\n\n", core.ModelAuthenticationError, "login fail"),
     "MiniMax's unknown status": (LOGIN.replace("1004", "1"), core.ModelAPIError, "login fail"),
-    "Tencent's error": (TENCENT, errors.PromptrunResponseError, "bad signature"),
+    "Tencent's error": (TENCENT, core.ModelAuthenticationError, "bad signature"),
+    "Tencent's error in a stream": (
+        'data: {"ErrorMsg":{"Msg":"service busy","Code":4001}}\n\n',
+        errors.PromptrunResponseError,
+        "service busy",
+    ),
+    "Alibaba's kind and cause": (
+        '{"code":"InvalidParameter.DataInspection","message":"bad parameter"}',
+        core.ModelInvalidRequestError,
+        "bad parameter",
+    ),
     "Spark's header": ('{"header":{"code":10013,"message":"refused"}}', errors.PromptrunResponseError, "refused"),
 }
 LATER = ["an error without a field", "an error on many lines", "a page", "plain words", "words and the end"]
@@ -55,6 +65,8 @@ async def test_error_after_text_has_the_servers_words_and_what_came(ask_in_every
 READ = {
     "two documents in one event": f"data: {TEXT}\ndata: {END}\n\n",
     "a whole stream of such events": f"data: {TEXT}\ndata: {END}\ndata: [DONE]\n\n",
+    "an empty list": f"data: []\n\ndata: {TEXT}\n\ndata: {END}\n\n",
+    "two documents side by side": f"data: {TEXT}{END}\n\n",
     "an event named ping": f"event: ping\ndata: ping\n\ndata: {TEXT}\n\ndata: {END}\n\n",
     "a keep-alive without a name": f"data: ping\n\ndata: {TEXT}\n\ndata: {END}\n\n",
     "the end mark as JSON": f'data: {TEXT}\n\ndata: "[DONE]"\n\n',
@@ -93,6 +105,10 @@ WAITS = {
     "words in minutes": ({"message": "Please try again in 1m30s"}, 90.0),
     "words in milliseconds": ({"message": "try again in 350ms"}, 0.35),
     "words of Azure": ({"message": "Please retry after 26 seconds."}, 26.0),
+    "words before the wait": ({"message": "Retry your request after 5 seconds."}, 5.0),
+    "words of a reset": ({"message": "Rate limit resets in 11s"}, 11.0),
+    "words of an estimate": ({"message": "try again in about 1h2m3s"}, 3723.0),
+    "milliseconds in a field": ({"message": "slow down", "retry_after_ms": 1500}, 1.5),
     "Google's detail": ({"message": "Quota exceeded, try again in 3s", "details": [RETRY_INFO]}, 30.0),
     "seconds in an object": ({"message": "slow down", "retryDelay": {"seconds": 3}}, 3.0),
     "a field as text": ({"message": "slow down", "retry_after": "12"}, 12.0),
@@ -113,7 +129,14 @@ async def test_error_tells_the_wait_that_its_body_names(ask_in_every_style, erro
 
 @pytest.mark.parametrize(
     "message",
-    ["Insufficient balance", "Your account balance is not enough, please recharge", "You exceeded your current quota"],
+    [
+        "Insufficient balance",
+        "Your account balance is not enough, please recharge",
+        "You exceeded your current quota",
+        "Your account has no credits left",
+        "Billing hard limit has been reached",
+        "余额不足或无可用资源包,请充值。",
+    ],
 )
 async def test_error_of_an_empty_account_in_words_is_not_retried(ask_in_every_style, message):
     body = json.dumps({"error": {"message": message}}).encode()

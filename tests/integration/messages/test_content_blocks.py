@@ -375,6 +375,12 @@ def test_converse_block_has_the_mime_type_of_its_format(kind, extension, mime_ty
     assert part[part["type"]]["url"] == f"data:{mime_type};base64,AAAA"
 
 
+@pytest.mark.parametrize(("kind", "mime_type"), [("image", "image/png"), ("video", "video/mp4")])
+def test_media_block_of_a_mime_type_with_parameters_is_sent_without_them(kind, mime_type):
+    [part] = parts({"type": kind, "base64": "AAAA", "mime_type": f"{mime_type}; charset=utf-8"})
+    assert part[part["type"]]["url"] == f"data:{mime_type};base64,AAAA"
+
+
 @pytest.mark.parametrize(
     ("kind", "start", "mime_type"),
     [

@@ -134,6 +134,12 @@ CARRIERS = {
         [{"thinking": {"content": "h"}}, {"thinking": {"content": "m", "signature": "S"}}],
         {"thinking": {"content": "hm", "signature": "S"}},
     ),
+    "a list of texts": ({"reasoning": ["h", "m"]}, [{"reasoning": ["h"]}, {"reasoning": ["m"]}], {"reasoning": "hm"}),
+    "an object under a text's name": (
+        {"reasoning_content": {"text": "hm"}},
+        [{"reasoning_content": {"text": piece}} for piece in "hm"],
+        {"reasoning_content": "hm"},
+    ),
     "Gemini's part": (
         {"content": [THOUGHT]},
         [{"content": [{**THOUGHT, "text": piece}]} for piece in ("<tho", "ught>h", "m</thought>")],
@@ -385,7 +391,7 @@ def test_reasoning_details_that_are_no_objects_are_left_out(entries):
 
 
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning", "thinking"])
-@pytest.mark.parametrize("nothing", [None, "", [], {}, 0, False, 5, ["x"]])
+@pytest.mark.parametrize("nothing", [None, "", [], {}, 0, False, 5, [5]])
 @pytest.mark.parametrize("style", ["invoke", "stream"])
 def test_reasoning_that_says_nothing_is_left_out(name, nothing, style):
     answer = Conversation({name: nothing, "content": "x"}).ask(style)

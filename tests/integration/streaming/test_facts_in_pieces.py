@@ -105,6 +105,14 @@ EQUAL = {
         stream(*({"choices": [{"index": 0, "message": {"content": text}}]} for text in ("He", "Hello", "Hello"))),
         whole({"content": "Hello"}),
     ),
+    "a message after the deltas": (
+        stream(choice(TEXT), {"choices": [{"message": TEXT | {"note": "n", "annotations": [{"type": "file"}]}}]}),
+        whole(TEXT | {"note": "n", "annotations": [{"type": "file"}]}),
+    ),
+    "an image with parameters": (
+        stream(choice(TEXT | {"images": [{"image_url": {"url": "data:image/png;charset=utf-8;base64,AAAA"}}]})),
+        whole(TEXT | {"images": [{"image_url": {"url": "data:image/png;charset=utf-8;base64,AAAA"}}]}),
+    ),
     "a part of another kind with a text": (
         stream(choice({"content": [{"type": "reference", "reference_ids": [0], "text": "42"}]})),
         whole({"content": [{"type": "reference", "reference_ids": [0], "text": "42"}]}),
@@ -158,6 +166,7 @@ USAGE = {
     "in the choice": (choice({}, usage=COUNTS), TOLD),
     "in Groq's place": (choice({}) | {"x_groq": {"usage": COUNTS}}, TOLD),
     "in the message": ({"choices": [{"message": {"content": "x", "usage": COUNTS}}]}, TOLD),
+    "in the message after a delta": ({"choices": [{"delta": TEXT}, {"message": TEXT | {"usage": COUNTS}}]}, TOLD),
 }
 
 
@@ -176,6 +185,8 @@ COSTS = {
     "as a total": choice({}) | {"usage": COUNTS | {"total_cost": 0.25}},
     "as an estimate": choice({}) | {"usage": COUNTS | {"estimated_cost": 0.25}},
     "in ticks": choice({}) | {"usage": COUNTS | {"cost_in_usd_ticks": 2_500_000_000}},
+    "in its details": choice({}) | {"usage": COUNTS | {"cost_details": {"input": 0.2, "total": {"usd": 0.25}}}},
+    "in a gateway's metadata, in camel case": choice({}) | {"providerMetadata": {"gateway": {"cost": 0.25}}},
     "in a gateway's metadata": choice({"provider_metadata": {"gateway": {"cost": "0.25"}}}),
 }
 
@@ -215,6 +226,12 @@ async def test_audio_that_is_an_image_is_shown_as_one(ask_in_every_style, start,
     for message in answers.values():
         [block] = [block for block in message.content_blocks if block["type"] in {"audio", "image"}]
         assert block.get("mime_type") == (f"image/{kind}" if kind else None)
+
+
+async def test_image_of_a_mime_type_with_parameters_is_one_without(ask_in_every_style):
+    answers, _ = await ask_in_every_style(EQUAL["an image with parameters"][0])
+    for message in answers.values():
+        assert message.content_blocks[-1]["mime_type"] == "image/png"
 
 
 @pytest.mark.parametrize(

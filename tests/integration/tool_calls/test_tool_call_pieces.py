@@ -42,6 +42,16 @@ VALID = {
     "call repeated": ([T(0, "A", "f", A1), T(0, "A", "f", A1)], [("f", {"a": 1}, "A")]),
     "placeholder first": ([T(0, "A", "f", "{}"), T(0, "-", "-", A1)], [("f", {"a": 1}, "A")]),
     "placeholder first, named again": ([T(0, "A", "f", "{}"), T(0, "A", "f", A1)], [("f", {"a": 1}, "A")]),
+    "placeholder with a blank": ([T(0, "A", "f", "{ }"), T(0, "-", "-", A1)], [("f", {"a": 1}, "A")]),
+    "name and arguments at new ids, twice": (
+        [T(0, "A", "f", ""), T(0, "B", "-", A1), T(1, "C", "g", ""), T(1, "D", "-", A1)],
+        [("f", {"a": 1}, "A"), ("g", {"a": 1}, "C")],
+    ),
+    "arguments at the next index, twice": (
+        [T(0, "A", "f", ""), T(1, "-", "-", A1), T(1, "B", "g", ""), T(2, "-", "-", A1)],
+        [("f", {"a": 1}, "A"), ("g", {"a": 1}, "B")],
+    ),
+    "an object in each piece, repeated": ([T(0, "A", "f", {"a": 1}), T(0, "-", "-", {"a": 1})], [("f", {"a": 1}, "A")]),
     "cumulative": (
         [T(0, "A", "f", '{"q"'), T(0, "-", "-", '{"q":"ab'), T(0, "-", "-", '{"q":"abc"}')],
         [("f", {"q": "abc"}, "A")],
@@ -95,8 +105,12 @@ INVALID = {
 }
 
 
-def stream(deltas, finish_reason="tool_calls"):
-    choices = [{"index": 0, "delta": {"tool_calls": [entry]}, "finish_reason": None} for entry in deltas]
+def stream(entries, finish_reason="tool_calls"):
+    return stream_of(*({"tool_calls": [entry]} for entry in entries), finish_reason=finish_reason)
+
+
+def stream_of(*deltas, finish_reason="tool_calls"):
+    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
     choices.append({"index": 0, "delta": {}, "finish_reason": finish_reason})
     documents = [json.dumps({"id": "1", "model": "m", "choices": [choice]}) for choice in choices]
     return "".join(f"data: {document}\n\n" for document in [*documents, "[DONE]"]).encode()
@@ -119,6 +133,16 @@ async def test_tool_call_in_odd_pieces_is_one_call(ask_in_every_style, deltas, c
         told = [call[:2] for call in named(message)]
         assert (told, message.invalid_tool_calls) == ([call[:2] for call in calls], []), style
         assert {call[2] for call in calls} <= {call[2] for call in named(message)}
+
+
+@pytest.mark.parametrize("first", ["tool_calls", "function_call"])
+async def test_tool_call_under_both_names_is_one_call(ask_in_every_style, first):
+    """OpenAI's deprecated `function_call` stands beside `tool_calls` at some gateways."""
+    both = [{"tool_calls": [T(0, "A", "f", A1)], "function_call": {"name": "f", "arguments": A1}}]
+    both += [{"tool_calls": [T(0, "-", "-", " ")], "function_call": {"arguments": " "}}]
+    deltas = [{key: delta[key] for key in sorted(delta, reverse=first == "tool_calls")} for delta in both]
+    answers, _ = await ask_in_every_style(stream_of(*deltas))
+    assert [named(message) for message in answers.values()] == [[("f", {"a": 1}, "A")]] * 6
 
 
 @pytest.mark.parametrize(("deltas", "call", "why"), INVALID.values(), ids=INVALID)
