@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _SECRET_OPTIONS = frozenset({"extra_headers", "extra_query"})
 _OPTIONS = _SECRET_OPTIONS | {"extra_body", "use_cached_prompt", "model_kwargs"}
 _TOOL_PARAMETERS = ("tools", "tool_choice", "parallel_tool_calls")
+_BOUND = frozenset({"tools", "tool_choice", "response_format", "include_raw"})
+"""Keywords of the methods that bind, which may be misspelt like fields."""
 _DROPPED = frozenset({"stream", "run_manager", "structured_output_format"})
 _DROPPED_PREFIXES = ("ls_", "lc_")
 _LIMITS = ("max_tokens", "max_completion_tokens")
@@ -115,7 +117,7 @@ def check_model_kwargs(kind: type[BaseModel], model_kwargs: Mapping[str, Any], *
 def _check_name(name: str, roles: Roles) -> None:
     if name in roles.foreign:
         raise ValueError(f"`{name}` is set on the model or in the config, not as a keyword of a call.")
-    if name not in roles.known and (near := misspelt(name, roles.known | _OPTIONS | {"tools", "tool_choice"})):
+    if name not in roles.known and (near := misspelt(name, roles.known | _OPTIONS | _BOUND)):
         raise ValueError(
             f"Unknown keyword `{name}` of a call. Did you mean `{near}`? A parameter that is really called `{name}` "
             "goes into `extra_body`."

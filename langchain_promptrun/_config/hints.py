@@ -13,30 +13,50 @@ MORE_PARAMETERS = "Parameters of the request that are not fields go into `model_
 """Advice on a keyword that is unknown to a model."""
 
 _NAMES = {
-    "`base_url`": "openai_api_base api_base base endpoint url openai_base_url azure_endpoint",
-    "`api_key`": "openai_api_key promptrun_api_key openrouter_api_key key token api_token",
-    "`model`": "model_id engine deployment_name azure_deployment",
-    "`timeout`, in seconds": "request_timeout timeout_ms",
-    "`default_headers`": "headers extra_headers http_headers",
+    "`base_url`": "openai_api_base api_base base endpoint url api_url openai_base_url azure_endpoint anthropic_api_url",
+    "`api_key`": (
+        "openai_api_key promptrun_api_key openrouter_api_key anthropic_api_key google_api_key mistral_api_key "
+        "groq_api_key azure_api_key key token api_token"
+    ),
+    "`model`": "model_id engine deployment deployment_name deployment_id azure_deployment",
+    "`timeout`, in seconds": "request_timeout default_request_timeout timeout_ms timeout_seconds",
+    "`default_headers`": "headers extra_headers http_headers betas app_url app_title site_url",
     "`default_query`": "extra_query query",
-    "`max_tokens`": "max_output_tokens max_new_tokens num_predict",
-    "`max_retries`": "retries num_retries",
+    '`default_query={"api-version": ...}` where your gateway reads it': "api_version openai_api_version",
+    "`max_tokens`": "max_output_tokens max_new_tokens max_tokens_to_sample num_predict",
+    "`max_retries`": "retry retries num_retries n_retries",
     "`temperature`": "temp",
+    "`stop`": "end stop_words stop_tokens stop_texts",
+    "`seed`": "seed_value random_state",
+    "`reasoning_effort`, or `reasoning={...}`": "effort thinking_budget reasoning_tokens include_thoughts",
     "`streaming`": "stream",
     "`http_client`": "client root_client",
+    "`http_client=httpx.Client(verify=...)`, or the variable `SSL_CERT_FILE`": "verify verify_ssl ssl_verify cert",
     "`http_async_client`": "async_client root_async_client",
+    "`rate_limiter`": "requests_per_second rate_limit rpm",
+    '`model.batch(prompts, {"max_concurrency": ...})`': "max_concurrency concurrency",
+    "`with Budget(usd=...):` around the calls": "budget max_budget max_cost",
+    '`profile={"max_input_tokens": ...}`': "max_input_tokens context_length context_window context_size",
     "`custom_get_token_ids`": "tiktoken_model_name",
     "`model.bind_tools(...)`": "tools functions tool_choice",
-    "`model.with_structured_output(...)`": "response_format schema output_format",
+    "`model.with_structured_output(...)`": "response_format schema output_format json_mode",
     "a message of the call": "system system_prompt messages prompt",
     "`model.invoke([], use_cached_prompt=True)`": "use_cached_prompt",
     "the variable `HTTPS_PROXY`, or a client in `http_client`": "proxy proxies openai_proxy http_proxy",
-    '`default_headers={"OpenAI-Organization": ...}` where your gateway reads it': (
-        "organization openai_organization project"
+    '`default_headers={"OpenAI-Organization": ...}` where your gateway reads it': "organization openai_organization",
+    '`default_headers={"OpenAI-Project": ...}` where your gateway reads it': "project openai_project",
+    "Leave it out: this model speaks Chat Completions alone.": (
+        "use_responses_api use_previous_response_id previous_response_id include truncation"
     ),
-    "no keyword for it: this model speaks Chat Completions alone": "use_responses_api",
 }
-_INSTEAD = {name: place for place, names in _NAMES.items() for name in names.split()}
+
+
+def _squeezed(name: str) -> str:
+    """Return a name as it reads in any style: `maxTokens` and `max_tokens` are one."""
+    return name.replace("_", "").lower()
+
+
+_INSTEAD = {_squeezed(name): place for place, names in _NAMES.items() for name in names.split()}
 
 _GATEWAY_PARAMETERS = """
 top_k min_p top_a typical_p repetition_penalty repeat_penalty length_penalty min_tokens mirostat mirostat_tau
@@ -51,22 +71,28 @@ response_format
 GATEWAY_PARAMETERS = frozenset(_GATEWAY_PARAMETERS.split())
 """Parameters of OpenAI's and of gateways that are not fields; they go on the wire as they are."""
 
-_NEAR_A_FIELD = 0.85  # `temprature` is at 0.95
+_NEAR, _NEAR_A_FIELD = 0.7, 0.85  # `temprature` is at 0.95
 
 
 def advice_for(name: str, known: Iterable[str], advice: str) -> str:
     """Return what to write instead of a keyword that is unknown to a model or prompt."""
-    if advice == MORE_PARAMETERS and name in _INSTEAD:
-        return f"Use {_INSTEAD[name]}."
+    if advice == MORE_PARAMETERS and (place := _INSTEAD.get(_squeezed(name))):
+        return place if place.endswith(".") else f"Use {place}."
     if advice == MORE_PARAMETERS and name in GATEWAY_PARAMETERS:
         return f"Use `model_kwargs={{{name!r}: ...}}`, or pass it to the call."
-    near = get_close_matches(name, sorted(known), n=1)
-    return f"Did you mean `{near[0]}`? {advice}" if near else advice
+    near = _nearest(name, known, _NEAR)
+    return f"Did you mean `{near}`? {advice}" if near else advice
 
 
 @lru_cache(maxsize=1024)
 def misspelt(name: str, known: frozenset[str]) -> str | None:
     """Return the field that a call keyword nearly spells, None for a parameter of its own."""
-    if name in GATEWAY_PARAMETERS:
-        return None
-    return next(iter(get_close_matches(name, sorted(known), n=1, cutoff=_NEAR_A_FIELD)), None)
+    return None if name in GATEWAY_PARAMETERS else _nearest(name, known, _NEAR_A_FIELD)
+
+
+def _nearest(name: str, known: Iterable[str], cutoff: float) -> str | None:
+    """Return the known name that is most like a name; letters in another order count as alike."""
+    squeezed = {_squeezed(other): other for other in sorted(known)}
+    written = _squeezed(name)
+    alike = [other for other in squeezed if sorted(other) == sorted(written)]
+    return next((squeezed[other] for other in alike or get_close_matches(written, squeezed, n=1, cutoff=cutoff)), None)

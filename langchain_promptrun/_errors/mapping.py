@@ -72,6 +72,8 @@ _ADVICE: dict[type[PromptrunError], str] = {
     PromptrunPaymentRequiredError: _CREDITS,
     PromptrunContextOverflowError: "Send fewer or shorter messages, or choose a model with a larger context.",
 }
+_BASE_URL = "Check `base_url`, the root of the API without /chat/completions"
+_WRONG_METHOD = 405  # of the route of a website
 
 
 def error_from_status(
@@ -173,8 +175,9 @@ def not_json(body: bytes, status: int, headers: Mapping[str, str], *, whole: boo
         return PromptrunStreamTruncatedError("The server's answer ends in the middle of its JSON.")
     said = tidy(read_error(text).message, _PAGE)
     kind = headers.get("content-type", "no content type")
+    advice = f"\n{_BASE_URL}." if "html" in kind.lower() else ""
     return PromptrunResponseError(
-        f"The server's answer is not JSON ({kind}): {said}",
+        f"The server's answer is not JSON ({kind}): {said}{advice}",
         status_code=status,
         request_id=request_id(headers),
         body=text,
@@ -202,7 +205,7 @@ def _error(
     wait = facts.retry_after if wait is None else wait
     is_empty = not overflow and _is_empty_account(facts, wait)
     error = kind(
-        "\n".join(filter(None, [_said(status, facts), _advice(kind, status, model, is_empty=is_empty)])),
+        "\n".join(filter(None, [_said(status, facts), _advice(kind, status, facts, model, is_empty=is_empty)])),
         status_code=status,
         code=facts.code,
         type=facts.type,
@@ -243,14 +246,25 @@ def _said(status: int, facts: ErrorBody) -> str:
     return text if provider in text else f"{text} (provider: {provider})"
 
 
-def _advice(kind: type[PromptrunError], status: int, model: str | None, *, is_empty: bool) -> str:
+def _advice(kind: type[PromptrunError], status: int, facts: ErrorBody, model: str | None, *, is_empty: bool) -> str:
     if is_empty:
         return _CREDITS
     if kind is PromptrunNotFoundError and model:
-        return f'Check the model id "{tidy(model, _ID_LIMIT)}".'
+        return _check_the_model(model, facts)
+    if status == _WRONG_METHOD:
+        return f"{_BASE_URL}."
     if _FIRST_ERROR <= status < _CLIENT_ERRORS:
         return "Redirects are not followed: check `base_url`."
     return _ADVICE.get(kind, "")
+
+
+def _check_the_model(model: str, facts: ErrorBody) -> str:
+    """Advise on a 404: an unknown route is answered by a server that says nothing of models."""
+    said = " ".join((facts.message, facts.param or "", *facts.names)).lower()
+    named = f'the model id "{tidy(model, _ID_LIMIT)}"'
+    if model.lower() in said or re.search(r"model|deployment", said):
+        return f"Check {named}."
+    return f"{_BASE_URL}, and {named}."
 
 
 def _error_part(document: Any) -> Any:

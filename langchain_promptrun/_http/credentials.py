@@ -65,6 +65,7 @@ def _checked(key: object) -> SecretStr:
         raise PromptrunAuthenticationError("The API key is empty. Set PROMPTRUN_API_KEY or `api_key`.")
     if not _KEY.fullmatch(secret.get_secret_value()):
         raise PromptrunAuthenticationError(
-            "The API key has characters that a key cannot have: spaces, line breaks or letters outside ASCII."
+            "The API key has characters that a key cannot have: spaces, line breaks or letters outside ASCII. "
+            "Check PROMPTRUN_API_KEY or the field `api_key`."
         )
     return secret

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_core.runnables import Runnable
@@ -33,6 +33,10 @@ _NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
 
 def wire_tools(tools: Sequence[Any], *, strict: bool | None = None) -> list[dict[str, Any]]:
     """Convert tools in any notation to the wire's; a tool's own `strict` wins over the argument."""
+    if isinstance(tools, str | Mapping) or not isinstance(tools, Iterable):
+        raise TypeError(
+            f"`tools` must be a list of tools, not {type(tools).__name__}: write `[...]` around a single one."
+        )
     return [_wire_tool(tool, strict) for tool in tools]
 
 

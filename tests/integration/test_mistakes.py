@@ -1,0 +1,258 @@
+"""The table of mistakes: what people write by mistake, and what the error must name."""
+
+import httpx
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from pydantic import BaseModel, ValidationError
+
+from langchain_promptrun import Budget, ChatPromptrun, PromptrunError, PromptrunPrompt
+from langchain_promptrun.testing import Fault
+
+PROJECT = "d0d52c6e-85ba-4025-a84c-3c99834fe2ac"
+HTML = {"content-type": "text/html"}
+ROOT = "the root of the API without /chat/completions"
+
+UNKNOWN = {
+    "`temperature`": "temprature temperatur temp Temperature",
+    "`max_tokens`": "max_token maxtokens maxTokens max_output_tokens max_new_tokens max_tokens_to_sample num_predict",
+    "`model_name`": "modelname modelName",
+    "`model`": "modle model_id engine deployment deployment_name deployment_id azure_deployment",
+    "`stop_sequences`": "stop_sequence",
+    "`stop`": "stop_words stop_tokens end",
+    "`seed`": "seeed seed_value random_state",
+    "`logprobs`": "logprob log_probs",
+    "`default_headers`": "default_header headers extra_headers betas app_url app_title",
+    '`default_headers={"OpenAI-Organization"': "organization openai_organization",
+    '`default_headers={"OpenAI-Project"': "project",
+    "`default_query`": "query extra_query",
+    '`default_query={"api-version"': "api_version openai_api_version",
+    "`api_key`": (
+        "apikey apiKey openai_api_key openAIApiKey promptrun_api_key anthropic_api_key google_api_key "
+        "openrouter_api_key key token"
+    ),
+    "`base_url`": "baseUrl openai_api_base api_base base url endpoint openai_base_url anthropic_api_url azure_endpoint",
+    "`timeout`": "request_timeout default_request_timeout timeout_seconds timeouts",
+    "`max_retries`": "retry retries max_retry num_retries n_retries",
+    "`streaming`": "stream streming",
+    "`http_client`": "client proxy proxies openai_proxy",
+    "SSL_CERT_FILE": "verify verify_ssl ssl_verify cert",
+    "`http_async_client`": "async_client",
+    "`rate_limiter`": "requests_per_second rpm",
+    "max_concurrency": "max_concurrency",
+    "`with Budget(": "budget max_cost",
+    '`profile={"max_input_tokens"': "max_input_tokens context_length context_window",
+    "`reasoning_effort`": "resoning_effort effort thinking_budget include_thoughts",
+    "`model.bind_tools(...)`": "tools functions tool_choice",
+    "`model.with_structured_output(...)`": "response_format schema json_mode",
+    "a message of the call": "system system_prompt messages",
+    "Chat Completions alone": "use_responses_api use_previous_response_id include truncation",
+    "`custom_get_token_ids`": "tiktoken_model_name",
+    "use_cached_prompt=True": "use_cached_prompt",
+    "`model_kwargs=": "top_k min_p top_a verbosity repetition_penalty service_tier store thinking provider route",
+    "`model_kwargs` or `extra_body`": "zzz my_parameter",
+}
+"""By what the answer to an unknown keyword must name: such keywords."""
+
+
+@pytest.fixture
+def make(promptrun_server):
+    """Make models of the stand-in server."""
+    return lambda **fields: ChatPromptrun(**{"model": "vendor/name", "max_retries": 0, **fields})
+
+
+@pytest.mark.parametrize(("name", "said"), [(name, said) for said, names in UNKNOWN.items() for name in names.split()])
+def test_mistake_unknown_keyword_names_what_to_write_instead(make, name, said):
+    with pytest.raises(ValidationError) as caught:
+        make(**{name: "s3cret"})
+    assert f"Unknown keyword `{name}`." in str(caught.value)
+    assert said in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+RANGES = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "n": (1, 128),
+    "frequency_penalty": (-2, 2),
+    "presence_penalty": (-2, 2),
+    "top_logprobs": (0, 20),
+}
+"""Those that OpenAI documents; nothing else is refused by its size."""
+VALUES = [
+    *((field, low - 1, f"greater than or equal to {low}") for field, (low, _) in RANGES.items() if low < 1),
+    *((field, high + 1, f"less than or equal to {high}") for field, (_, high) in RANGES.items()),
+    *((field, 0, "greater than or equal to 1") for field in ("n", "max_tokens", "max_completion_tokens")),
+    *((field, 0, "greater than or equal to 1") for field in ("max_connections", "max_event_bytes")),
+    *((field, -1, "greater than or equal to 0") for field in ("max_retries", "max_retry_after")),
+    *(("timeout", value, "must be seconds greater than 0") for value in (0, -1, True, "5", float("inf"), (1, 2))),
+    ("timeout", (1, 2, 3, 0), "four such numbers"),
+    ("deadline", -1, "greater than 0"),
+    ("model", "", "at least 1 character"),
+    ("temperature", float("nan"), "less than or equal to 2"),
+    ("temperature", "hot", "valid number"),
+    ("max_tokens", "many", "valid integer"),
+    ("logit_bias", {"1": 101}, "less than or equal to 100"),
+    ("seed", 0.5, "valid integer"),
+    ("stop", 5, "valid string"),
+    ("reasoning", "low", "valid dictionary"),
+    ("reasoning_effort", 3, "valid string"),
+    ("model_kwargs", 5, "valid dictionary"),
+    ("extra_body", "x", "valid dictionary"),
+    ("profile", "x", "valid dictionary"),
+    ("rate_limiter", 5, "BaseRateLimiter"),
+    ("stream_chunk_timeout", 0, "greater than 0"),
+    ("stream_chunk_timeout", float("inf"), "finite number"),
+    ("async_transport", "curl", "'auto', 'httpx' or 'aiohttp'"),
+    ("structured_output_method", "magic", "'function_calling', 'json_schema' or 'json_mode'"),
+    ("prompt_cache_id", "", "at least 1 character"),
+    ("prompt_cache_id", "a\nb", "HTTP-Prompt-Id"),
+    ("http_client", "client", "instance of Client"),
+    ("http_async_client", httpx.Client, "instance of AsyncClient"),
+    *(
+        ("base_url", url, "must be an http or https URL such as")
+        for url in ("", "host/v1", "ftp://host", "https://", "https://host:port", "http://[::1", "https://a\n/v1")
+    ),
+    *(("base_url", f"https://{url}", "no user name, password, query or fragment") for url in ("host?a=b", "host#f")),
+    ("base_url", "https://host/v1/chat/completions", "leave out /chat/completions"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "said"), VALUES)
+def test_mistake_value_out_of_range_names_field_value_and_range(make, field, value, said):
+    with pytest.raises(ValidationError) as caught:
+        make(**{field: value})
+    line = caught.value.errors()[0]
+    assert line["loc"][0] == field
+    assert said in line["msg"]
+    assert repr(line["input"]) == repr(value if not isinstance(value, dict) else value["1"])
+
+
+def tool(city: str) -> str:
+    """Tell the weather."""
+    return city
+
+
+class Weather(BaseModel):
+    """The weather."""
+
+    city: str
+
+
+CALLING = AIMessage("", tool_calls=[{"name": "tool", "args": {}, "id": "c1"}])
+MODELS = {
+    "an alias beside its field": (lambda make: make(model_name="other/name"), "model_name"),
+    "both limits": (lambda make: make(max_tokens=1, max_completion_tokens=1), "`max_tokens` and `max_completion_tok"),
+    "a field in model_kwargs": (lambda make: make(model_kwargs={"temperature": 0}), "`temperature`, which is a field"),
+    "headers in model_kwargs": (lambda make: make(model_kwargs={"extra_headers": {}}), "field `default_headers`"),
+    "an empty key": (lambda make: make(api_key=""), "leave it out to use PROMPTRUN_API_KEY"),
+    "a blank key": (lambda make: make(api_key=" \n"), "must not be empty"),
+    "a key in quotation marks": (lambda make: make(api_key="'sk-1'"), "quotation marks"),
+    "a key with its scheme": (lambda make: make(api_key="Bearer sk-1"), "begins with `Bearer`"),
+    "a key that is no text": (lambda make: make(api_key=5), "must be a string, or a function"),
+    "a header of two lines": (lambda make: make(default_headers={"x-a": "a\nb"}), "header 'x-a'"),
+    "one tool": (lambda make: make().bind_tools(tool), "`tools` must be a list of tools, not function"),
+    "a tool as text": (lambda make: make().bind_tools("tool"), "`tools` must be a list of tools, not str"),
+    "a tool's name": (lambda make: make().bind_tools(["tool"]), "Unsupported function"),
+    "an unknown choice": (lambda make: make().bind_tools([tool], tool_choice="x"), "`tool_choice` 'x' names neither"),
+    "an unknown method": (lambda make: make().with_structured_output(Weather, method="json"), "`method` must be one"),
+    "no schema": (lambda make: make().with_structured_output(None), "needs a schema"),
+    "a budget without a limit": (lambda _make: Budget(), "Set `usd`, `tokens` or `calls`"),
+    "a prompt without a project": (lambda _make: PromptrunPrompt(), "PROMPTRUN_PROJECT_ID"),
+    "a misspelt prompt": (lambda _make: PromptrunPrompt(project_id=PROJECT, refesh=1), "Did you mean `refresh`?"),
+    "tag and version": (lambda _make: PromptrunPrompt(project_id=PROJECT, tag="a", version=1), "`tag` and `version`"),
+}
+CALLS = {
+    **{
+        f"the keyword {name}": (lambda model, name=name: model.invoke("Hello", **{name: 0}), f"mean `{meant}`")
+        for name, meant in (
+            *(("temprature", "temperature"), ("maxTokens", "max_tokens"), ("modle", "model"), ("seeed", "seed")),
+            *(("presense_penalty", "presence_penalty"), ("parallel_tool_call", "parallel_tool_calls")),
+            *(("tool", "tools"), ("reponse_format", "response_format"), ("extra_header", "extra_headers")),
+        )
+    },
+    "a bound misspelling": (lambda model: model.bind(temprature=0).invoke("Hello"), "mean `temperature`"),
+    "a misspelt method": (
+        lambda m: m.with_structured_output(Weather, include_rw=True).invoke("Hello"),
+        "`include_raw`",
+    ),
+    "no model": (lambda model: model.invoke("Hello", model=None), "`model` is None"),
+    "too warm": (lambda model: model.invoke("Hello", temperature=3), "less than or equal to 2"),
+    "no number": (lambda model: model.invoke("Hello", temperature="hot"), "valid number"),
+    "two limits": (lambda model: model.invoke("Hello", max_tokens=1, max_completion_tokens=1), "both given"),
+    "a text for a body": (lambda model: model.invoke("Hello", extra_body="x"), "`extra_body` must be a mapping"),
+    "a negative time-out": (lambda model: model.invoke("Hello", timeout=-1), "must be seconds greater than 0"),
+    "LangChain's field": (lambda model: model.invoke("Hello", verbose=True), "`verbose` is set on the model"),
+    "two streamed": (lambda model: next(model.stream("Hello", n=2)), "several answers cannot be streamed"),
+    "no messages": (lambda model: model.invoke([]), "The list of messages is empty"),
+    "no stored prompt": (lambda model: model.invoke([], use_cached_prompt=True), "needs `prompt_cache_id`"),
+    "a role": (lambda model: model.invoke([("usr", "Hello")]), "'usr'"),
+    "a number": (lambda model: model.invoke(5), "<class 'int'>"),
+    "an object": (lambda model: model.invoke("Hello", extra_body={"a": object()}), "a is of type object"),
+    "a path": (lambda model: model.invoke([image("/tmp/a.png")]), "messages[0].content[0] has the path '/tmp/a.png'"),
+    "a name of a file": (lambda model: model.invoke([image("cat.png")]), "send the file's content as base64"),
+    "an unknown block": (lambda m: m.invoke([HumanMessage([{"type": "picture"}])]), "content block of type 'picture'"),
+    "no result": (lambda model: model.invoke([CALLING, HumanMessage("Hello")]), "add its ToolMessage"),
+    "no call": (lambda model: model.invoke([ToolMessage("x", tool_call_id="c9")]), "the result of tool call 'c9'"),
+    "a header of one's own": (lambda m: m.invoke("Hello", extra_headers={"Authorization": "sk-1"}), "`api_key`"),
+    "a key of two lines": (lambda model: model.invoke("Hello", api_key="sk\n1"), "PROMPTRUN_API_KEY or the field"),
+    "a key that is none": (lambda model: model.invoke("Hello", api_key=lambda: None), "`api_key` must give a string"),
+}
+
+
+def image(url):
+    return HumanMessage([{"type": "image_url", "image_url": {"url": url}}])
+
+
+@pytest.mark.parametrize("mistake", MODELS)
+def test_mistake_in_a_model_names_parameter_and_advice(make, mistake):
+    action, said = MODELS[mistake]
+    with pytest.raises((ValueError, TypeError)) as caught:
+        action(make)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("mistake", CALLS)
+def test_mistake_in_a_call_names_parameter_and_advice_before_anything_is_sent(make, promptrun_server, mistake):
+    action, said = CALLS[mistake]
+    with pytest.raises((ValueError, TypeError, PromptrunError)) as caught:
+        action(make())
+    assert said in str(caught.value)
+    assert promptrun_server.requests == []
+
+
+ANSWERS = [
+    (Fault(status=404, body={"error": {"message": "No such model.", "code": "model_not_found"}}), 'id "vendor/name"'),
+    (Fault(status=404, body={"error": {"code": "DeploymentNotFound"}}), 'model id "vendor/name"'),
+    (Fault(status=404, body={"error": "vendor/name has no endpoints"}), 'model id "vendor/name"'),
+    (Fault(status=404, body={"detail": "Not Found"}), ROOT),
+    (Fault(status=404, body="404 page not found"), ROOT),
+    (Fault(status=404, headers=HTML, body="<title>404 Not Found</title>"), ROOT),
+    (Fault(status=404), ROOT),
+    (Fault(status=405), ROOT),
+    (Fault(status=200, headers=HTML, body="<!doctype html><title>Welcome</title>"), ROOT),
+    (Fault(status=301, headers={"location": "https://host"}), "Redirects are not followed: check `base_url`."),
+    (Fault(status=401), "PROMPTRUN_API_KEY or the field `api_key`"),
+    (Fault(status=402), "Add credits"),
+]
+
+
+@pytest.mark.parametrize(("answer", "said"), ANSWERS)
+def test_mistake_that_the_server_answers_names_its_cause(make, promptrun_server, answer, said):
+    promptrun_server.queue(answer)
+    with pytest.raises(PromptrunError) as caught:
+        make().invoke("Hello")
+    assert said in str(caught.value)
+    assert ("`base_url`" in str(caught.value)) == (said.startswith(("the root", "Redirects")))
+
+
+@pytest.mark.parametrize("path", ["", "/v1/v1", "/v1/completions"])
+def test_mistake_in_the_address_is_a_matter_of_base_url(make, promptrun_server, path):
+    with pytest.raises(PromptrunError, match=r"`base_url`, the root of the API without /chat/completions"):
+        make(base_url=f"http://127.0.0.1:{promptrun_server.port}{path}").invoke("Hello")
+
+
+def test_mistake_in_the_models_id_is_a_matter_of_the_model(make, promptrun_server):
+    promptrun_server.models = ["openai/gpt-4o"]
+    with pytest.raises(PromptrunError, match='Check the model id "vendor/name"') as caught:
+        make().invoke("Hello")
+    assert "base_url" not in str(caught.value)
