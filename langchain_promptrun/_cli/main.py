@@ -107,12 +107,18 @@ def _add_record_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = f"{PROGRAM} record [-h] --out FILE [--keep] -- COMMAND ..."
     parser.add_argument("--out", metavar="FILE", required=True, help="where to write the answers, a JSON object a line")
     parser.add_argument("--keep", action="store_true", help="answer from FILE what it holds; record only the rest")
+    _add_redaction_argument(parser)
 
 
 def _add_replay_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="what `record` wrote")
     parser.add_argument("--port", type=int, default=0, help="the port (default: a free one)")
     parser.add_argument("--speed", type=float, help="1: with the recorded pauses; 10: ten times as fast")
+    _add_redaction_argument(parser)
+
+
+def _add_redaction_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--redact-emails", action="store_true", help="hide e-mail addresses, as keys and tokens are")
 
 
 def add_server_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,15 +14,11 @@ if TYPE_CHECKING:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Run the command and end with its exit status.
-
-    Raises:
-        CommandError: There is no command, or it could not be started.
-        SystemExit: The command's exit status.
-    """
+    """Run the command and end with its exit status."""
     if not arguments.command:
         raise CommandError("which command? Write it after `--`, such as: record --out FILE -- pytest tests")
-    with PromptrunServer.record(arguments.out, keep=arguments.keep) as server:
+    options = {"keep": arguments.keep, "redact_emails": arguments.redact_emails}
+    with PromptrunServer.record(arguments.out, **options) as server:
         tell(f"recording to {arguments.out} at {server.base_url}\n")
         environment = os.environ | {"PROMPTRUN_BASE_URL": server.base_url}
         try:

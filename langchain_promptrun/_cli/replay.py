@@ -17,14 +17,11 @@ _HOUR = 3_600
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print the base URL and serve until Ctrl-C or SIGTERM.
-
-    Raises:
-        CommandError: The file is missing or is not a recording, or the port is taken.
-    """
+    """Print the base URL and serve until Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        server = PromptrunServer.replay(arguments.file, speed=arguments.speed, port=arguments.port)
+        options = {name: getattr(arguments, name) for name in ("speed", "port", "redact_emails")}
+        server = PromptrunServer.replay(arguments.file, **options)
         server.start()
     except (OSError, ValueError, KeyError) as error:
         raise CommandError(f"cannot replay {arguments.file}: {error}") from error

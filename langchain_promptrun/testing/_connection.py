@@ -62,6 +62,12 @@ class RequestReader:
             else:
                 yield self._complete()
 
+    def go_on(self) -> bytes:
+        """Return what a client waits for that sent `Expect: 100-continue` (RFC 9110, 10.1.1), as curl does."""
+        if not self._parser.they_are_waiting_for_100_continue:
+            return b""
+        return self._parser.send(h11.InformationalResponse(status_code=100, headers=[])) or b""
+
     def _complete(self) -> Request:
         """Return the request and begin a new one with the bytes that follow it."""
         head = self._head
@@ -118,6 +124,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             self._waiting.extend(self._reader.feed(data))
+            self._transport.write(self._reader.go_on())
         except h11.RemoteProtocolError as problem:
             body = f"Bad request: {problem}.\n".encode()
             self._transport.write(_BAD_REQUEST % (len(body), body))

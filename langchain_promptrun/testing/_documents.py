@@ -46,10 +46,7 @@ class Asked:
 
 def encode(value: Any) -> bytes:
     """Return compact JSON; lone surrogates go out escaped."""
-    try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-    except UnicodeEncodeError:
-        return json.dumps(value, separators=(",", ":")).encode()
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
 
 
 def event(document: Any, number: int | None = None) -> bytes:

@@ -119,7 +119,7 @@ class Routes:
         if "x-request-id" not in dict(headers):
             headers.insert(0, ("x-request-id", f"req-{record.number}"))
         self.requests.append(record)
-        steps = _steps.steps(replace(response, headers=headers), fault, keeps_alive=request.keeps_alive)
+        steps = _steps.steps(replace(response, headers=headers), fault, request)
         follows = self.follows and record.path == _STREAM and record.status == HTTPStatus.OK
         return _live(steps, self.prompts.follow(record.query)) if follows else _async(steps)
 

@@ -291,4 +291,5 @@ class PromptrunServer(Settings):
                 connection.abort()
             await asyncio.sleep(0)
         await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
-        await self._routes.close()
+        for problem in filter(None, await asyncio.gather(self._routes.close(), return_exceptions=True)):
+            self.failed(problem)

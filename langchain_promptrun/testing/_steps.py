@@ -13,10 +13,12 @@ from langchain_promptrun.testing import _documents
 
 if TYPE_CHECKING:
     from langchain_promptrun.testing._items import Fault, Framing, Headers, Wait
+    from langchain_promptrun.testing._requests import Request
 
 JSON = "application/json"
 SSE = "text/event-stream; charset=utf-8"
 LAST_CHUNK = b"0\r\n\r\n"
+BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 _PING = b": ping\n\n"
 _WINDOW_BITS = {"gzip": 31, "deflate": 15}
 
@@ -57,8 +59,8 @@ def json_response(document: Any, status: int = 200, headers: Headers = ()) -> Re
     return Response(status, JSON, [_documents.encode(document)], headers)
 
 
-def steps(response: Response, fault: Fault, *, keeps_alive: bool) -> Iterator[Step]:
-    """Yield the steps of a response with a fault's changes; without `keeps_alive` the connection ends."""
+def steps(response: Response, fault: Fault, request: Request) -> Iterator[Step]:
+    """Yield the steps of a response with a fault's changes."""
     if fault.delay is not None:
         yield Pause(fault.delay)
     before_head = fault.after is None and fault.after_bytes is None
@@ -68,16 +70,19 @@ def steps(response: Response, fault: Fault, *, keeps_alive: bool) -> Iterator[St
         yield Hangup(fault.reset)
     else:
         inside = fault.comments is not None or fault.error is not None or fault.cut == "clean"
-        yield from _sent(response, fault, at_point=inside or not before_head, keeps_alive=keeps_alive)
+        yield from _sent(response, fault, request, at_point=inside or not before_head)
 
 
-def _sent(response: Response, fault: Fault, *, at_point: bool, keeps_alive: bool) -> Iterator[Step]:
+def _sent(response: Response, fault: Fault, request: Request, *, at_point: bool) -> Iterator[Step]:
     body = _Body(response, fault)
     headers = _headers(response, fault, body)
     status = response.status if fault.status == HTTPStatus.OK else fault.status
+    if request.method == "HEAD" or status in BODILESS:
+        yield head(status, [pair for pair in headers if pair[0] not in {"content-length", "transfer-encoding"}])
+        return
     yield from _joined(b"" if fault.framing == "raw" else head(status, headers), body.steps(at_point=at_point))
     lengths = {value for name, value in headers if name == "content-length"}
-    if not keeps_alive or body.framing in {"close", "raw"} or lengths - {str(body.length)}:
+    if not request.keeps_alive or body.framing in {"close", "raw"} or lengths - {str(body.length)}:
         yield Hangup()
 
 

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import runpy
 import shutil
 import signal
 import socket
@@ -73,6 +74,9 @@ def post(server, content="Hi", **body):
     return httpx.post(f"{server.base_url}/chat/completions", json=body, headers=headers, trust_env=False)
 
 
+QUERIES = ("tag=b", "tag=b&tag=a", "tag=a&tag=b")
+
+
 class Pieces:
     """A raw client: the head of an answer, and each chunk of its body as it is framed."""
 
@@ -132,7 +136,7 @@ def test_recorder_and_cassette_give_the_upstreams_pieces(upstream, path):
 def test_recorder_passes_each_piece_on_before_the_next_one_comes(upstream, path):
     go_on = threading.Event()
     upstream.queue(Fault(slices=[b"data: 1\n\n", go_on, b"x" * 10_000_000]))
-    with record(path, upstream) as server:
+    with record(path, upstream, redact_emails=True) as server:
         client = Pieces(server)
         client.head()
         assert client.chunk() == b"data: 1\n\n"
@@ -153,10 +157,11 @@ def test_cassette_gives_other_clients_the_same_bytes(upstream, path):
     const answer = await fetch(process.argv[1], {method: "POST", body, headers});
     process.stdout.write(await answer.text());
     """
-    curl = {"model": "a/b", "messages": [{"role": "user", "content": "From curl"}], "temperature": 1.0}
+    # More than a megabyte: curl asks first whether to go on, by `Expect: 100-continue`.
+    curl = json.dumps({"model": "a/b", "messages": [{"role": "user", "content": "From curl " * 150_000}]}).encode()
 
-    def run(*command):
-        return subprocess.run(command, capture_output=True, check=True, timeout=30).stdout
+    def run(*command, text=None):
+        return subprocess.run(command, capture_output=True, check=True, timeout=30, input=text).stdout
 
     def ask(server):
         target = url.format(server.base_url)
@@ -170,7 +175,7 @@ def test_cassette_gives_other_clients_the_same_bytes(upstream, path):
         ]
         client.close()
         if shutil.which("curl"):
-            found.append(run("curl", "-sS", target, "-H", f"Authorization: Bearer {KEY}", "-d", json.dumps(curl)))
+            found.append(run("curl", "-sS", target, "-H", f"Authorization: Bearer {KEY}", "-d", "@-", text=curl))
         if shutil.which("node"):
             found.append(run("node", "--input-type=module", "-e", node, "--", target, KEY))
         return found
@@ -224,6 +229,55 @@ def test_cassette_holds_no_key_no_cookie_and_no_email(upstream, path):
         assert post(server, f"I am {EMAIL}, key {KEY}.", stream=True).text.count("[redacted]") == 2
         assert post(server, metadata={"password": "other"}).status_code == 200
         assert post(server, "fifth").json() == {"mail": "[redacted]"}
+
+
+def test_cassette_hides_secrets_wherever_they_stand(upstream, path):
+    """In headers other than the key's, names of JSON, bytes that are no text, and deltas of several choices."""
+    secrets = {"x-api-key": "short-key", "openai-organization": "acme-inc", "cookie": "sid=crumbs-1; theme=dark-blue"}
+    halves = [
+        {"choices": [{"index": index, "delta": {"content": part}}]}
+        for part in ("ann@exam", "ple.com")
+        for index in (0, 1)
+    ]
+    upstream.queue(
+        Fault(body=f"short-key of acme-inc with crumbs-1 and {KEY} in caf\xe9".encode("latin-1")),
+        Fault(events=[*halves, "[DONE]"]),
+        Fault(body={KEY: 1, "access_token": ["t1", "t2"], "n": None}, headers={"set-cookie": "token=half-baked"}),
+        Fault(body="half-baked " + "[" * 100_000, headers={"set-cookie": "token=half-baked"}),
+    )
+
+    def ask(server):
+        with httpx.Client(trust_env=False, headers={"authorization": f"Bearer {KEY}", **secrets}) as client:
+            bodies = [{"model": "a/b", "messages": [{"role": "user", "content": text}], KEY: text} for text in "abcd"]
+            return [client.post(f"{server.base_url}/chat/completions", json=body).content for body in bodies]
+
+    with record(path, upstream, redact_emails=True) as server:
+        ask(server)
+    text = path.read_text()
+    for hidden in (KEY, *secrets.values(), "crumbs-1", "dark-blue", "t1", "t2", "ann@", "ple.com", "half-baked"):
+        assert hidden not in text, hidden
+    with PromptrunServer.replay(path, redact_emails=True) as server:
+        first, second, third, fourth = ask(server)
+    assert first == "[redacted] of [redacted] with [redacted] and [redacted] in caf\xe9".encode("latin-1")
+    assert second.count(b"[redacted]") == 2
+    assert json.loads(third) == {"[redacted]": 1, "access_token": ["[redacted]"] * 2, "n": None}
+    assert fourth.startswith(b"[redacted] [[")
+
+
+def test_recorder_gives_no_cookie_of_one_caller_to_another(upstream, path):
+    upstream.queue(Fault(status=429, headers={"set-cookie": "session=ann"}))
+    with record(path, upstream) as server:
+        assert post(server).headers["set-cookie"] == "session=ann"
+        post(server)
+    assert all("cookie" not in request.headers for request in upstream.requests)
+
+
+def test_exchange_that_cannot_be_written_is_told_when_the_recorder_closes(upstream, path):
+    server = record(path, upstream, redact=lambda _exchange: {}["nothing"])
+    server.start()
+    assert post(server).status_code == 200
+    with pytest.raises(KeyError, match="nothing"):
+        server.close()
 
 
 def test_cassette_keeps_the_cuts_of_lines_that_hold_no_secret(upstream, path):
@@ -300,6 +354,24 @@ def test_request_that_was_not_recorded_gets_the_nearest_one_and_the_difference(p
         assert "holds nothing" in post(server).json()["error"]["message"]
 
 
+def test_difference_of_long_texts_is_shown_where_it_begins(path):
+    start = "The same instructions. " * 50
+    with PromptrunServer.replay(written(path, exchange(f"{start}Ask Ann. {start}"))) as server:
+        message = post(server, f"{start}Ask Bob. {start}").json()["error"]["message"]
+    assert "Ask Ann" in message
+    assert "Ask Bob" in message
+    assert len(message) < 1_000
+
+
+def test_repeated_query_names_all_count(upstream, path):
+    with record(path, upstream) as server:
+        httpx.get(f"{server.base_url}/prompt?tag=a&tag=b&x=", trust_env=False)
+    assert lines(path)[0]["request"]["query"] == {"tag": ["a", "b"], "x": ""}
+    with PromptrunServer.replay(path) as server:
+        texts = [httpx.get(f"{server.base_url}/prompt?{query}&x=", trust_env=False).text for query in QUERIES]
+    assert ["not recorded" in text for text in texts] == [True, True, False]
+
+
 def test_missing_file_says_how_to_record_it(path):
     with pytest.raises(FileNotFoundError, match="Record it"):
         PromptrunServer.replay(path)
@@ -362,7 +434,25 @@ def test_recorder_that_closes_writes_what_had_come(upstream, path):
         assert client.chunk() == b"data: 1\n\n"
     client.socket.close()
     response = lines(path)[0]["response"]
-    assert (response["body"], response["end"]) == ("data: 1\n\n", "silence")
+    assert (response["body"], response["end"]) == ("data: 1\n\n", "cut")
+
+
+def test_client_that_leaves_early_is_not_kept_waiting_by_the_replay(upstream, path):
+    upstream.queue(Fault(slices=[b"data: 1\n\n", math.inf]))
+
+    def first(server):
+        client = Pieces(server)
+        with contextlib.closing(client.socket), contextlib.closing(client.file):
+            client.head()
+            return client.chunk()
+
+    with record(path, upstream) as server:
+        assert first(server) == b"data: 1\n\n"
+        upstream.wait_for_disconnects()
+    with PromptrunServer.replay(path) as server:
+        assert first(server) == b"data: 1\n\n"
+    with PromptrunServer.replay(path) as server, pytest.raises(httpx.RemoteProtocolError):
+        post(server, stream=True)
 
 
 def test_unreachable_upstream_is_recorded_as_such(path):
@@ -402,7 +492,7 @@ def test_faults_come_before_the_recording_or_happen_to_it(path):
 
 def test_compressed_and_binary_answers_are_recorded(upstream, path):
     upstream.queue(
-        Fault(body="text " * 100, framing="chunked", encoding="gzip"),
+        Fault(body="text " * 100, framing="chunked", encoding="gzip", headers={"content-encoding": "GZIP"}),
         Fault(body=b"\xff\x00"),
         Fault(body=b"odd", headers={"content-encoding": "odd"}),
     )
@@ -431,6 +521,45 @@ def test_compressed_and_binary_answers_are_recorded(upstream, path):
     with PromptrunServer.replay(path) as server:
         assert [answer.status_code for answer in ask(server)] == [404] * 3
         assert [post(server, content).content for content in "abc"] == found
+
+
+def test_answers_without_a_body_leave_the_connection_usable(upstream, path):
+    def ask(server):
+        body = {"model": "a/b", "messages": [{"role": "user", "content": "Hi"}]}
+        with httpx.Client(trust_env=False, headers={"authorization": f"Bearer {KEY}"}) as client:
+            chat = [client.post(f"{server.base_url}/chat/completions", json=body) for _ in range(2)]
+            answers = [client.head(f"{server.base_url}/x"), *chat, client.get(f"{server.base_url}/prompt")]
+        assert [record.connection for record in server.requests] == [1] * 4
+        return [(answer.status_code, answer.content) for answer in answers]
+
+    upstream.queue(Fault(status=204), Fault(status=304))
+    with record(path, upstream) as server:
+        recorded = ask(server)
+    assert [status for status, _ in recorded] == [404, 204, 304, 400]
+    with PromptrunServer.replay(path) as server:
+        assert ask(server) == recorded
+
+
+def test_odd_requests_pass_the_recorder(upstream, path):
+    """A header in Latin-1, a target with the whole address, half of a surrogate pair, and a wait for `100 Continue`."""
+    body = json.dumps({"model": "a/b", "messages": [{"role": "user", "content": "\ud83d"}]}).encode()
+    head = f"authorization: Bearer {KEY}\r\nx: caf\xe9\r\nexpect: 100-continue\r\nconnection: close\r\nhost: x"
+    lines_of_head = f"POST http://api.example/v1/chat/completions HTTP/1.1\r\n{head}\r\ncontent-length: {len(body)}"
+
+    def ask(server):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+            client.sendall(f"{lines_of_head}\r\n\r\n".encode("latin-1"))
+            assert client.recv(1_000) == b"HTTP/1.1 100 \r\n\r\n"
+            client.sendall(body)
+            return b"".join(iter(lambda: client.recv(65_536), b"")).partition(b"\r\n\r\n")[2]
+
+    with record(path, upstream) as server:
+        recorded = ask(server)
+    assert b"You said" in recorded
+    assert upstream.requests[0].headers["x"] == "caf\xe9"
+    assert "expect" not in upstream.requests[0].headers
+    with PromptrunServer.replay(path) as server:
+        assert ask(server) == recorded
 
 
 def test_recorded_wait_is_kept_unless_answers_come_at_once(upstream, path):
@@ -573,31 +702,32 @@ def test_fixture_takes_options(project, upstream, monkeypatch):
 
 PROGRAM = [sys.executable, "-m", "langchain_promptrun"]
 ASK = """
-import os, sys
-from langchain_promptrun import ChatPromptrun
-print(ChatPromptrun(model="a/b").invoke(sys.argv[1]).text)
+import json, os, sys, urllib.request
+body = {"model": "a/b", "messages": [{"role": "user", "content": sys.argv[1]}]}
+headers = {"authorization": "Bearer " + os.environ["PROMPTRUN_API_KEY"]}
+url = os.environ["PROMPTRUN_BASE_URL"] + "/chat/completions"
+with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers)) as answer:
+    print(json.load(answer)["choices"][0]["message"]["content"])
 sys.exit(3)
 """
 
 
-def environment(base_url, key=KEY):
-    return os.environ | {"PROMPTRUN_API_KEY": key, "PROMPTRUN_BASE_URL": base_url}
-
-
-def finished(command, base_url):
-    pipes = {"capture_output": True, "text": True}
-    return subprocess.run(command, env=environment(base_url), timeout=60, check=False, **pipes)
+def environment(base_url):
+    return os.environ | {"PROMPTRUN_API_KEY": KEY, "PROMPTRUN_BASE_URL": base_url}
 
 
 def test_cli_records_a_command_and_replays_for_any_program(upstream, path):
-    program = [sys.executable, "-c", ASK, "Hi"]
-    done = finished([*PROGRAM, "record", "--out", str(path), "--", *program], upstream.base_url)
-    assert (done.returncode, done.stdout) == (3, "Hello! You said: Hi\n")
-    assert str(path) in done.stderr
-    replay = [*PROGRAM, "replay", str(path), "--port", "0"]
+    program = [sys.executable, "-S", "-c", ASK, f"I am {EMAIL}"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    serving = subprocess.Popen(replay, env=environment("http://127.0.0.1:9/v1"), **pipes)
-    assert finished(program, serving.stdout.readline().strip()).stdout == done.stdout
+    command = [*PROGRAM, "record", "--redact-emails", "--out", str(path), "--", *program]
+    done = subprocess.run(command, env=environment(upstream.base_url), timeout=60, check=False, **pipes)
+    assert (done.returncode, done.stdout) == (3, f"Hello! You said: I am {EMAIL}\n")
+    assert str(path) in done.stderr
+    assert EMAIL not in path.read_text()
+    serving = subprocess.Popen([*PROGRAM, "replay", str(path), "--redact-emails"], env=environment(""), **pipes)
+    base_url = serving.stdout.readline().strip()
+    again = subprocess.run(program, env=environment(base_url), timeout=60, check=False, **pipes)
+    assert again.stdout == "Hello! You said: I am [redacted]\n"
     serving.send_signal(signal.SIGTERM)
     _, said = serving.communicate(timeout=20)
     assert "not asked for: 0" in said
@@ -613,8 +743,14 @@ def test_cli_records_a_command_and_replays_for_any_program(upstream, path):
         (["replay", "no-such-file.jsonl"], "no-such-file.jsonl"),
     ],
 )
-def test_cli_says_what_is_wrong_with_a_recording(tmp_path, monkeypatch, arguments, named):
+def test_cli_says_what_is_wrong_with_a_recording(tmp_path, monkeypatch, capsys, arguments, named):
     monkeypatch.chdir(tmp_path)
-    done = finished([*PROGRAM, *arguments], "http://127.0.0.1:9/v1")
-    assert (done.returncode, done.stderr.splitlines()[-1][:7]) == (1, "error: ")
-    assert named in done.stderr
+    monkeypatch.setattr(sys, "argv", ["langchain_promptrun", *arguments])
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with pytest.raises(SystemExit, match="1"):
+        runpy.run_module("langchain_promptrun", run_name="__main__")
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert named in last

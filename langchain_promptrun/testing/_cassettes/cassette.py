@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 from collections import deque
 from collections.abc import Callable
 from copy import deepcopy
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from urllib.parse import parse_qsl, urlsplit
 
 from langchain_promptrun.testing._cassettes.redaction import Redaction, recut
+from langchain_promptrun.testing._documents import encode
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from langchain_promptrun.testing._requests import RecordedRequest
 
@@ -42,19 +44,13 @@ class CassetteOptions(TypedDict, total=False):
 class Cassette:
     """The exchanges of one file, which is loaded or begun anew; the options are those of `PromptrunServer.record`."""
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        load: bool,
-        **options: Unpack[CassetteOptions],
-    ) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, load: bool, **options: Unpack[CassetteOptions]) -> None:
         self._path = Path(path)
-        self._redact = options.get("redact")
+        self._redact = options.get("redact") or (lambda exchange: exchange)
         self._emails = options.get("redact_emails", False)
-        self._match = options.get("match")
-        self._lock = threading.Lock()
-        self.exchanges: list[Exchange] = _read(self._path) if load else []
+        self._match = options.get("match") or (lambda request: request)
+        lines = self._path.read_bytes().split(b"\n") if load and self._path.exists() else []
+        self.exchanges: list[Exchange] = [json.loads(line) for line in lines if line.strip()]
         self._waiting: dict[str, deque[Exchange]] = {}
         for exchange in self.exchanges:
             self._waiting.setdefault(self._key(exchange["request"]), deque()).append(exchange)
@@ -69,33 +65,35 @@ class Cassette:
     @property
     def unused(self) -> list[Exchange]:
         """The exchanges that were not asked for."""
-        waiting = {id(exchange) for queue in self._waiting.values() for exchange in queue}
+        waiting = {id(exchange) for queue in self._waiting.values() for exchange in tuple(queue)}
         return [exchange for exchange in self.exchanges if id(exchange) in waiting]
 
-    def take(self, request: dict[str, Any], key: str) -> Exchange | None:
+    def take(self, record: RecordedRequest, secrets: Iterable[str]) -> Exchange | None:
         """Return the next exchange recorded for an equal request."""
-        queue = self._waiting.get(self._key(self._redacted(request, key)))
+        queue = self._waiting.get(self._key(self._compared(record, secrets))) if self._waiting else None
         return queue.popleft() if queue else None
 
-    def add(self, exchange: Exchange, key: str) -> None:
+    def add(self, record: RecordedRequest, response: dict[str, Any], body: bytes, secrets: Iterable[str]) -> None:
         """Write an exchange without its secrets."""
-        exchange = deepcopy(exchange)
-        response = exchange["response"]
-        secrets = Redaction(emails=self._emails, keys=(key,))
-        exchange["request"] = secrets.document(exchange["request"])
-        _change_body(response, secrets.body)
-        kept = self._redact(exchange) if self._redact else exchange
+        redaction = Redaction(secrets, emails=self._emails)
+        clean = redaction.body(body)
+        if clean != body:
+            sizes = recut(body, clean, [size for _, size in response["pieces"]])
+            pauses = [pause for pause, _ in response["pieces"]]
+            response = {**response, "pieces": list(zip(pauses, sizes, strict=False))}
+        request = redaction.document(_request(record))
+        kept = self._redact({"request": request, "response": {**response, "body": _packed(clean)}})
         if kept is not None:
-            line = json.dumps(kept, ensure_ascii=False).encode() + b"\n"
-            with self._lock, self._path.open(self._mode) as file:
-                file.write(line)
+            with self._path.open(self._mode) as file:
+                file.write(encode(kept) + b"\n")
 
-    def describe_missing(self, request: dict[str, Any], key: str) -> str:
+    def describe_missing(self, record: RecordedRequest, secrets: Iterable[str]) -> str:
         """Say which recorded request is nearest to one that was not recorded, and in what they differ."""
-        wanted = self._redacted(request, key)
+        wanted = self._compared(record, secrets)
         what = f"{wanted['method']} {wanted['path']} was not recorded in {self._path}"
-        if self._key(wanted) in self._waiting:
-            return f"{what} this often: all {self._count(wanted)} recorded answers to it were given."
+        count = sum(self._key(exchange["request"]) == self._key(wanted) for exchange in self.exchanges)
+        if count:
+            return f"{what} this often: all {count} recorded answers to it were given."
         if not self.exchanges:
             return f"{what}, which holds nothing."
         asked = dict(_leaves(wanted, ""))
@@ -104,22 +102,12 @@ class Cassette:
         line = max(range(len(shared)), key=shared.__getitem__)
         return f"{what}. The nearest is line {line + 1}: {_differences(recorded[line], asked)}."
 
-    def _count(self, request: dict[str, Any]) -> int:
-        return sum(self._key(exchange["request"]) == self._key(request) for exchange in self.exchanges)
-
-    def _redacted(self, request: dict[str, Any], key: str) -> dict[str, Any]:
-        exchange = {"request": Redaction(emails=self._emails, keys=(key,)).document(deepcopy(request))}
-        changed: Exchange | None = self._redact(exchange) if self._redact else None
-        return dict((changed or exchange)["request"])
+    def _compared(self, record: RecordedRequest, secrets: Iterable[str]) -> dict[str, Any]:
+        request = Redaction(secrets, emails=self._emails).document(_request(record))
+        return dict((self._redact({"request": deepcopy(request)}) or {"request": request})["request"])
 
     def _key(self, request: dict[str, Any]) -> str:
-        matched = self._match(deepcopy(request)) if self._match else request
-        return json.dumps(_plain(matched), sort_keys=True, default=str)
-
-
-def _read(path: Path) -> list[Exchange]:
-    lines = path.read_bytes().split(b"\n") if path.exists() else []
-    return [json.loads(line) for line in lines if line.strip()]
+        return json.dumps(_plain(self._match(deepcopy(request))), sort_keys=True, default=str)
 
 
 def _plain(value: Any) -> Any:
@@ -131,15 +119,6 @@ def _plain(value: Any) -> Any:
     return {key: _plain(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
-def _change_body(response: dict[str, Any], change: Callable[[str], str]) -> None:
-    body = response["body"]
-    if isinstance(body, str):
-        response["body"] = change(body)
-        sizes = recut(body.encode(), response["body"].encode(), [size for _, size in response["pieces"]])
-        pauses = [pause for pause, _ in response["pieces"]]
-        response["pieces"] = [list(pair) for pair in zip(pauses, sizes, strict=False)]
-
-
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
     """Yield the paths and values of a request, as a message shows them."""
     if isinstance(value, dict) and value:
@@ -149,29 +128,43 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
         for index, item in enumerate(value):
             yield from _leaves(item, f"{path}[{index}]")
     else:
-        text = json.dumps(_plain(value), ensure_ascii=False)
-        yield path, text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+        yield path, json.dumps(_plain(value), ensure_ascii=False)
 
 
 def _differences(recorded: Mapping[str, str], asked: Mapping[str, str]) -> str:
     paths = [path for path in {**recorded, **asked} if recorded.get(path) != asked.get(path)]
-    shown = [
-        f"`{path}` was {recorded.get(path, 'missing')}, is {asked.get(path, 'missing')}"
-        for path in paths[:_MOST_DIFFERENCES]
-    ]
-    more = len(paths) - len(shown)
-    return "; ".join(shown) + (f"; and {more} more" if more else "") or "only what `match` or `redact` see differs"
+    shown = [_difference(path, recorded.get(path), asked.get(path)) for path in paths[:_MOST_DIFFERENCES]]
+    more = [f"and {len(paths) - len(shown)} more"] if len(paths) > len(shown) else []
+    return "; ".join(shown + more) or "only what `match` or `redact` see differs"
 
 
-def request_of(record: RecordedRequest) -> dict[str, Any]:
-    """Return what a cassette keeps of a request; the path is that after the base URL."""
-    body = record.body if record.body is not None else packed(record.raw)
-    request = {"method": record.method, "path": record.path.removeprefix("/v1"), "query": record.query, "body": body}
+def _difference(path: str, recorded: str | None, asked: str | None) -> str:
+    """Say how two values differ; long ones are shown around the place where they begin to."""
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(recorded or "", asked or "", strict=False))
+    start = max(0, len(list(same)) - _LONGEST_VALUE // 2)
+
+    def excerpt(value: str | None) -> str:
+        if value is None:
+            return "missing"
+        part = value[start : start + _LONGEST_VALUE]
+        return f"{'...' * (start > 0)}{part}{'...' * (start + len(part) < len(value))}"
+
+    return f"`{path}` was {excerpt(recorded)}, is {excerpt(asked)}"
+
+
+def _request(record: RecordedRequest) -> dict[str, Any]:
+    """Return what a cassette keeps of a request: the path after the base URL, a query name's values if it has more."""
+    query: dict[str, Any] = {}
+    for name, value in parse_qsl(urlsplit(record.target).query, keep_blank_values=True):
+        query.setdefault(name, []).append(value)
+    query = {name: values[0] if len(values) == 1 else values for name, values in query.items()}
+    body = record.body if record.body is not None else _packed(record.raw)
+    request = {"method": record.method, "path": record.path.removeprefix("/v1"), "query": query, "body": body}
     prompt_id = record.headers.get("http-prompt-id")
     return {**request, "prompt_id": prompt_id} if prompt_id else request
 
 
-def packed(body: bytes) -> Any:
+def _packed(body: bytes) -> Any:
     """Return a body as text, or as `{"base64": ...}` where it is not UTF-8."""
     try:
         return body.decode()
@@ -179,14 +172,10 @@ def packed(body: bytes) -> Any:
         return {"base64": base64.b64encode(body).decode()}
 
 
-def unpacked(body: Any) -> bytes:
-    """Return the bytes of a packed body."""
-    return body.encode() if isinstance(body, str) else base64.b64decode(body["base64"])
-
-
 def pieces_of(response: Mapping[str, Any]) -> list[tuple[float, bytes]]:
     """Return a recorded body in its pieces, with the pause before each; what `pieces` leave out is a last one."""
-    body, position, found = unpacked(response["body"]), 0, []
+    body, position, found = response["body"], 0, []
+    body = body.encode() if isinstance(body, str) else base64.b64decode(body["base64"])
     for pause, size in response["pieces"]:
         found.append((float(pause), body[position : position + size]))
         position += size

@@ -1,102 +1,126 @@
-"""Secrets in recorded exchanges: patterns, and texts that a stream spreads over several events."""
+"""Secrets in recorded exchanges: known ones, those under telling names, and those that a stream spreads over events."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import suppress
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-HIDDEN = "[redacted]"
+from langchain_promptrun.testing._documents import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+_HIDDEN = "[redacted]"
 _PATTERN = (
-    r"\b(?:sk|pk|rk|org|proj)-[\w-]{12,}|\b(?:gsk|xai|hf|ghp|gho|ghs|glpat|pplx)[_-][\w-]{16,}|\bAIza[\w-]{30,}"
-    r"|\bAKIA[A-Z0-9]{16}\b|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}|\bBearer +[\w.~+/=-]{8,}"
+    r"\b(?:sk|pk|rk)-[\w-]{12,}|\b(?:org|proj)-(?=\w*\d)\w{12,}|\bxox[a-z]-[\w-]{10,}|\bAIza[\w-]{30,}"
+    r"|\b(?:gsk|xai|hf|gh[oprsu]|github_pat|glpat|pplx|nvapi)[_-][\w-]{16,}|\bAKIA[A-Z0-9]{16}\b"
+    r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}|\b[Bb]earer +(?=\S*\d)[\w.~+/=-]{8,}"
 )
-_EMAIL = r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
-_SECRET_NAMES = re.compile(r"(?i)(?:api[_-]?key|authorization|password|secret|access[_-]?token|cookie)$")
-_SHORTEST_KEY = 12
+_EMAIL = r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
+_SECRET_NAMES = re.compile(
+    r"(?i)(?:api[_-]?key|authorization|password|secret|(?:access|auth|id|refresh)[_-]?token|cookie)$"
+)
+_SECRET_HEADERS = re.compile("auth|cookie|key|token|secret|organi[sz]ation|project|account")
+_BETWEEN_VALUES = re.compile(r"[\s;,=]+")
+_SHORTEST_SECRET = 8
 
-Leaf = tuple[Any, Any, tuple[Any, ...]]
+Text = tuple[Any, Any, tuple[Any, ...]]
 """A text in a JSON document: its container, its key there, and its path."""
+
+
+def secrets_of(headers: Mapping[str, str]) -> list[str]:
+    """Return what keys, cookies, and account and organisation headers hold."""
+    values = (value for name, value in headers.items() if _SECRET_HEADERS.search(name))
+    return [part for value in values for part in _BETWEEN_VALUES.split(value) if len(part) >= _SHORTEST_SECRET]
 
 
 class Redaction:
     """Replaces secrets by `[redacted]`, in requests and in answers alike."""
 
-    def __init__(self, *, emails: bool = False, keys: tuple[str, ...] = ()) -> None:
-        literals = [re.escape(key) for key in keys if len(key) >= _SHORTEST_KEY]
+    def __init__(self, secrets: Iterable[str], *, emails: bool) -> None:
+        literals = map(re.escape, sorted(secrets, key=len, reverse=True))
         self._pattern = re.compile("|".join([*literals, _PATTERN, *([_EMAIL] if emails else [])]))
 
-    def document(self, document: Any) -> Any:
-        """Return a JSON document without secrets; the document itself is changed."""
-        holder = [document]
-        for container, key, path in _leaves(holder, ()):
-            named = any(isinstance(part, str) and _SECRET_NAMES.search(part) for part in path[-1:])
-            container[key] = HIDDEN if named else self._pattern.sub(HIDDEN, container[key])
-        return holder[0]
+    def document(self, value: Any, name: str = "") -> Any:
+        """Return a JSON document, found under a name, without secrets."""
+        if isinstance(value, dict):
+            return {self._text(key): self.document(item, key) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.document(item, name) for item in value]
+        if isinstance(value, str):
+            return _HIDDEN if _SECRET_NAMES.search(name) else self._text(value)
+        return value
 
-    def body(self, text: str) -> str:
-        """Return a body without secrets: JSON, server-sent events, or any text. Lines stay lines."""
+    def body(self, body: bytes) -> bytes:
+        """Return a body without secrets: JSON, server-sent events, or anything else. Lines stay lines."""
         try:
-            document = json.loads(text)
-        except ValueError:
-            return self._events(text)
-        before = json.dumps(document)
-        after = json.dumps(self.document(document), ensure_ascii=False)
-        return text if json.dumps(document) == before else after
+            text = body.decode()
+        except UnicodeDecodeError:
+            return self._text(body.decode("latin-1")).encode("latin-1")
+        document = _parsed(text)
+        if document is None:
+            return self._events(text).encode()
+        clean = self.document(document)
+        return body if clean == document else encode(clean)
+
+    def _text(self, text: str) -> str:
+        return self._pattern.sub(_HIDDEN, text)
 
     def _events(self, text: str) -> str:
-        """Redact each event; texts of deltas are looked at as they read when joined."""
         lines = text.split("\n")
         events = {number: document for number, line in enumerate(lines) if (document := _data(line)) is not None}
-        before = {number: json.dumps(document) for number, document in events.items()}
-        streams: dict[tuple[Any, ...], list[Leaf]] = defaultdict(list)
+        streams: dict[tuple[Any, ...], list[Text]] = defaultdict(list)
         for document in events.values():
-            for leaf in _leaves(document, ()):
-                streams[leaf[2] if "delta" in leaf[2] else (id(leaf[0]), leaf[1])].append(leaf)
-        for leaves in streams.values():
-            for (container, key, _), value in zip(leaves, self._joined(leaves), strict=True):
-                container[key] = value
+            for found in _texts(document, ()):
+                if "delta" in found[2]:
+                    streams[found[2]].append(found)
+        for texts in streams.values():
+            self._hide_in_all(texts)
         for number, line in enumerate(lines):
-            if number not in events:
-                lines[number] = self._pattern.sub(HIDDEN, line)
-            elif json.dumps(events[number]) != before[number]:
-                end = "\r" if line.endswith("\r") else ""
-                lines[number] = f"data: {json.dumps(events[number], ensure_ascii=False)}{end}"
+            clean = self.document(events[number]) if number in events else None
+            if clean is None:
+                lines[number] = self._text(line)
+            elif clean != _data(line):
+                lines[number] = f"data: {encode(clean).decode()}" + "\r" * line.endswith("\r")
         return "\n".join(lines)
 
-    def _joined(self, leaves: list[Leaf]) -> Iterator[str]:
-        """Yield the leaves' texts without secrets; one that begins in a leaf is hidden there."""
-        whole = "".join(container[key] for container, key, _ in leaves)
+    def _hide_in_all(self, texts: list[Text]) -> None:
+        """Hide the secrets that texts spell together, each where it begins."""
+        whole = "".join(container[key] for container, key, _ in texts)
         spans = [match.span() for match in self._pattern.finditer(whole)]
-        start = 0
-        for container, key, _ in leaves:
-            end, at, kept = start + len(container[key]), start, ""
-            for first, last in spans:
-                if last > start and first < end:
-                    kept += whole[at : max(at, first)] + (HIDDEN if first >= start else "")
-                    at = min(last, end)
-            yield kept + whole[at:end]
-            start = end
+        characters = list(whole) if spans else []
+        for start, end in spans:
+            characters[start:end] = [_HIDDEN, *[""] * (end - start - 1)]
+        ends = accumulate((len(container[key]) for container, key, _ in texts), initial=0)
+        for (container, key, _), (start, end) in zip(texts if spans else (), pairwise(ends), strict=False):
+            container[key] = "".join(characters[start:end])
 
 
-def _leaves(document: Any, path: tuple[Any, ...]) -> Iterator[Leaf]:
+def _texts(document: Any, path: tuple[Any, ...]) -> Iterator[Text]:
+    """Yield the texts; a choice and a tool call are known by their `index`, where they have one."""
     items: Any = document.items() if isinstance(document, dict) else enumerate(document)
-    for key, value in list(items):
+    for key, value in items:
         if isinstance(value, str):
             yield document, key, (*path, key)
         elif isinstance(value, dict | list):
-            yield from _leaves(value, (*path, key))
+            number = value.get("index", key) if isinstance(value, dict) and isinstance(document, list) else key
+            yield from _texts(value, (*path, number))
 
 
 def _data(line: str) -> Any:
     """Return the JSON document of an event's `data` line, or None."""
-    with suppress(ValueError):
-        document = json.loads(line.removeprefix("data:")) if line.startswith("data:") else None
-        return document if isinstance(document, dict | list) else None
+    document = _parsed(line.removeprefix("data:")) if line.startswith("data:") else None
+    return document if isinstance(document, dict | list) else None
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def recut(old: bytes, new: bytes, sizes: list[int]) -> list[int]:
@@ -105,11 +129,11 @@ def recut(old: bytes, new: bytes, sizes: list[int]) -> list[int]:
     if len(before) != len(after):
         return [len(new)]
     cuts = [0]
-    pending = list(accumulate(sizes))
+    pending = list(accumulate(sizes))[::-1]
     old_start = new_start = 0
     for line, changed in zip(before, after, strict=True):
-        while pending and pending[0] <= old_start + len(line):
-            inside = pending.pop(0) - old_start
+        while pending and pending[-1] <= old_start + len(line):
+            inside = pending.pop() - old_start
             cuts.append(new_start + (inside if line == changed else min(inside, len(changed))))
         old_start += len(line) + 1
         new_start += len(changed) + 1

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from http import HTTPStatus
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import httpx
 
-from langchain_promptrun.testing._cassettes.cassette import Cassette, Exchange, packed, pieces_of, request_of
+from langchain_promptrun.testing._cassettes.cassette import Cassette, Exchange, pieces_of
+from langchain_promptrun.testing._cassettes.redaction import secrets_of
 from langchain_promptrun.testing._checks import RefusedError, error_body
 from langchain_promptrun.testing._items import Fault, Reply
-from langchain_promptrun.testing._requests import bearer
 from langchain_promptrun.testing._routes import Routes, Settings
-from langchain_promptrun.testing._steps import LAST_CHUNK, Hangup, Response, Step, chunk, head, json_response
+from langchain_promptrun.testing._steps import BODILESS, LAST_CHUNK, Hangup, Response, Step, chunk, head, json_response
 
 if TYPE_CHECKING:
     from collections import deque
@@ -30,8 +31,11 @@ Slices = int | Callable[[bytes], Sequence[bytes]]
 """How a replayed body is cut: into pieces of so many bytes, or by a function."""
 
 _KEPT_HEADERS = ("content-type", "retry-after", "x-request-id", "x-should-retry", "x-ratelimit-", "content-encoding")
-_NOT_PASSED = frozenset({"connection", "content-length", "host", "keep-alive", "transfer-encoding", "accept-encoding"})
+_HOP_BY_HOP = {"connection", "keep-alive", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"}
+_NOT_PASSED = _HOP_BY_HOP | {"accept-encoding", "content-length", "expect", "host", "proxy-connection"}
 _ENDS: dict[str, dict[str, Any]] = {"cut": {"cut": True}, "reset": {"reset": True}, "silence": {"pause": math.inf}}
+_SILENCE = 0.25
+"""Seconds after which a client that leaves was tired of waiting; one that leaves earlier had what it wanted."""
 _TIMEOUT = httpx.Timeout(None, connect=30.0)
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None)
 
@@ -82,10 +86,11 @@ class CassetteRoutes(Routes):
     def __init__(self, settings: Settings, cassette: Cassette, upstream: str | None, replaying: Replaying) -> None:
         super().__init__(settings)
         self._cassette = cassette
-        self._upstream = upstream
+        self._upstream = upstream and upstream.rstrip("/")
         self._replaying = replaying
         self._client: httpx.AsyncClient | None = None
         self._writer: ThreadPoolExecutor
+        self._writes: list[Future[None]] = []
 
     @property
     def unused(self) -> list[Exchange]:
@@ -93,49 +98,55 @@ class CassetteRoutes(Routes):
         return self._cassette.unused
 
     def open(self) -> None:
-        """Make the client for the upstream."""
+        """Make the client for the upstream; it keeps no cookies, which one caller's answer would give to another."""
         if self._upstream is not None:
             self._cassette.begin()
-            self._client = httpx.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS)
+            jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+            self._client = httpx.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS, cookies=jar)
             self._writer = ThreadPoolExecutor(1)
+            self._writes = []
 
     async def close(self) -> None:
-        """Close the client and wait until all is written."""
+        """Close the client and wait until all is written; raises what kept an exchange from the file."""
         if self._client is not None:
             await self._client.aclose()
-            await asyncio.wrap_future(self._writer.submit(bool))
             self._writer.shutdown()
+            for write in self._writes:
+                write.result()
 
     def check_key(self, record: RecordedRequest) -> None:
         """Let any key in."""
 
     async def handle(self, request: Request, connection: int) -> tuple[RecordedRequest, AsyncGenerator[Step]]:
         """Return the record of a request and the steps of its answer."""
-        key = bearer(request.headers.get("authorization", ""))
+        secrets = secrets_of(request.headers)
         record = self.record(request, connection)
         queue: deque[Any] = self.prompts.faults if record.path == "/v1/prompt" else self.queue
         if queue and _brings_its_own(queue[0]):
             return record, self.answer(record, request)
-        exchange = self._cassette.take(request_of(record), key)
+        exchange = self._cassette.take(record, secrets)
         if exchange is not None:
             recorded = exchange["response"]
             fault = self._replaying.fault(recorded, queue.popleft() if queue else Fault())
             return record, self.play(record, request, self._replaying.response(recorded), fault)
         if self._client is not None:
             self.requests.append(record)
-            return record, self._forwarded(self._client, record, request, key)
-        self.missing.append(self._cassette.describe_missing(request_of(record), key))
+            return record, self._forwarded(self._client, record, request, secrets)
+        self.missing.append(self._cassette.describe_missing(record, secrets))
         refused = RefusedError(HTTPStatus.BAD_REQUEST, self.missing[-1], code="not_recorded")
         return record, self.play(record, request, json_response(error_body(refused, "openai"), 400), Fault())
 
     async def _forwarded(
-        self, client: httpx.AsyncClient, record: RecordedRequest, request: Request, key: str
+        self, client: httpx.AsyncClient, record: RecordedRequest, request: Request, secrets: list[str]
     ) -> AsyncGenerator[Step]:
         recording = _Recording(record, decoded=client.headers["accept-encoding"].split(", "))
-        url = f"{str(self._upstream).rstrip('/')}{request.target.removeprefix('/v1')}"
-        headers = [pair for pair in request.headers.items() if pair[0] not in _NOT_PASSED]
-        headers.append(("accept-encoding", "identity"))  # what is written is to be text, whatever the client takes
+        parts = urlsplit(request.target)
+        target = f"{parts.path.removeprefix('/v1')}?{parts.query}" if parts.query else parts.path.removeprefix("/v1")
+        fields = [(name, value) for name, value in request.headers.items() if name not in _NOT_PASSED]
+        fields.append(("accept-encoding", "identity"))  # what is written is to be text, whatever the client takes
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
         try:
+            url = f"{self._upstream}{target}"
             async with client.stream(request.method, url, headers=headers, content=request.body) as response:
                 yield recording.head(response)
                 async for piece in response.aiter_bytes():
@@ -144,11 +155,11 @@ class CassetteRoutes(Routes):
             if not request.keeps_alive:
                 yield Hangup()
         except httpx.HTTPError as error:
-            reset = isinstance(error, httpx.ReadError)
-            recording.end = "reset" if reset else "cut"
-            yield Hangup(reset)
+            recording.end = "reset" if isinstance(error, httpx.ReadError) else "cut"
+            yield Hangup(recording.end == "reset")
         finally:
-            self._writer.submit(self._cassette.add, recording.exchange, key)
+            done = recording.response, bytes(recording.body), secrets + recording.secrets
+            self._writes.append(self._writer.submit(self._cassette.add, record, *done))
 
 
 def _brings_its_own(item: Reply | Fault) -> bool:
@@ -158,47 +169,58 @@ def _brings_its_own(item: Reply | Fault) -> bool:
 
 
 class _Recording:
-    """One exchange while it passes; unless it ends, the client has left in silence."""
+    """One response while it passes."""
 
     def __init__(self, record: RecordedRequest, decoded: Collection[str]) -> None:
-        self.end: str | None = "silence"
+        self.body = bytearray()
+        self.end: str | None = "left"
+        self.secrets: list[str] = []
         self._record = record
         self._decoded = decoded
-        self._chunked = True
-        self._body = bytearray()
+        self._framing: tuple[str, str] | None = None
         self._pieces: list[tuple[float, int]] = []
         self._last = time.monotonic()
-        self._response: dict[str, Any] = {"status": None, "headers": {}, "delay": 0.0}
+        self._head: dict[str, Any] = {"status": None, "headers": {}, "delay": 0.0}
 
     @property
-    def exchange(self) -> Exchange:
-        """The exchange as far as it has come."""
-        response = {**self._response, "body": packed(bytes(self._body)), "pieces": self._pieces}
-        return {"request": request_of(self._record), "response": response | ({"end": self.end} if self.end else {})}
+    def response(self) -> dict[str, Any]:
+        """The response without its body, as far as it has come."""
+        end = self.end
+        if end == "left":
+            end = "cut" if self._record.status is not None and self._pause() < _SILENCE else "silence"
+        return {**self._head, "pieces": self._pieces, **({"end": end} if end else {})}
 
     def head(self, response: httpx.Response) -> bytes:
         """Pass the head on; a body that httpx decodes goes on decoded."""
-        decoded = response.headers.get("content-encoding") in self._decoded
-        gone = _NOT_PASSED | ({"content-encoding"} if decoded else set())
-        headers = [(name, value) for name, value in response.headers.multi_items() if name not in gone]
-        kept = {name: value for name, value in headers if name.startswith(_KEPT_HEADERS)}
-        self._response = {"status": response.status_code, "headers": kept, "delay": self._pause()}
-        self._record.status = response.status_code
+        encodings = [name.strip() for name in response.headers.get("content-encoding", "").lower().split(",")]
+        left = ", ".join(name for name in encodings if name not in self._decoded)
+        fields = [pair for pair in response.headers.multi_items() if pair[0] not in _NOT_PASSED | {"content-encoding"}]
+        fields += [("content-encoding", left)] if left else []
+        kept = {name: value for name, value in fields if name.startswith(_KEPT_HEADERS)}
+        status = self._record.status = response.status_code
+        self._head = {"status": status, "headers": kept, "delay": self._pause()}
+        self.secrets = secrets_of(response.headers)
         length = response.headers.get("content-length")
-        self._chunked = decoded or length is None
-        framing = ("transfer-encoding", "chunked") if self._chunked else ("content-length", str(length))
-        return head(response.status_code, [*headers, framing])
+        if length is not None and left == ", ".join(filter(None, encodings)):
+            self._framing = ("content-length", length)
+        elif self._record.method != "HEAD" and status not in BODILESS:
+            self._framing = ("transfer-encoding", "chunked")
+        return head(status, [*fields, self._framing] if self._framing else fields)
 
     def piece(self, piece: bytes) -> bytes:
         """Pass a piece of the body on."""
-        self._body += piece
+        self.body += piece
         self._pieces.append((self._pause(), len(piece)))
-        return chunk(piece) if self._chunked else piece
+        return chunk(piece) if self._is_chunked else piece
 
     def finish(self) -> bytes:
         """End the body properly."""
         self.end = None
-        return LAST_CHUNK if self._chunked else b""
+        return LAST_CHUNK if self._is_chunked else b""
+
+    @property
+    def _is_chunked(self) -> bool:
+        return self._framing is not None and self._framing[0] == "transfer-encoding"
 
     def _pause(self) -> float:
         now = time.monotonic()
