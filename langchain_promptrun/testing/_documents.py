@@ -77,16 +77,20 @@ def events(replies: Sequence[Reply], asked: Asked) -> Iterator[dict[str, Any]]:
         first = {"role": "assistant", **({"content": ""} if openai else next(parts, {"content": ""}))}
         for delta in (first, *parts):
             yield {**head, "choices": [_choice(index, delta, asked)], **filler}
+        finish = _last_choice(index, reply, asked, is_only=len(replies) == 1)
         last = usage if index == len(replies) - 1 and not openai else {}
-        # In the SDK's test data the last choice has neither `delta` nor `index`.
-        bare = {"index": index} if len(replies) > 1 else {}
-        finish = _finished({"index": index, "delta": {}, "logprobs": None} if openai else bare, reply, asked)
-        if "finish_reason" in finish:
-            yield {**head, "choices": [finish], **filler, **last}
-        elif last:
-            yield {**head, "choices": [], **last}
+        if finish or last:
+            yield {**head, "choices": [finish] if finish else [], **filler, **last}
     if openai and asked.include_usage and usage:
         yield {**head, "choices": [], **usage}
+
+
+def _last_choice(index: int, reply: Reply, asked: Asked, *, is_only: bool) -> dict[str, Any]:
+    # In the SDK's test data the last choice has neither `delta` nor `index`.
+    choice: dict[str, Any] = {} if is_only and asked.dialect == "promptrun" else {"index": index}
+    more: dict[str, Any] = {"delta": {}, "logprobs": None} if asked.dialect == "openai" else {}
+    finish = _finished(choice | more, reply, asked)
+    return finish if "finish_reason" in finish else {}
 
 
 def _head(reply: Reply, asked: Asked, kind: str) -> dict[str, Any]:
@@ -149,15 +153,11 @@ def _calls(reply: Reply, asked: Asked, choice: int) -> list[dict[str, Any]]:
 
 
 def _parts(reply: Reply, asked: Asked, choice: int) -> Iterator[dict[str, Any]]:
-    names = _fields(reply)
-    for piece in words.tokens(reply.reasoning or ""):
-        yield {name: [_detail(text=piece)] if name == _DETAILS else piece for name in names}
-    for detail in [_detail(signature=_SIGNATURE)] if _DETAILS in names else reply.reasoning_details or ():
-        yield {_DETAILS: [detail]}
-    for piece in words.tokens(reply.text or "") if reply.pieces is None else reply.pieces:
-        yield {"content": piece}
-    for piece in words.tokens(reply.refusal or ""):
-        yield {"refusal": piece}
+    """Yield the deltas of a stream."""
+    yield from _reasoning_parts(reply)
+    pieces = words.tokens(reply.text or "") if reply.pieces is None else reply.pieces
+    yield from ({"content": piece} for piece in pieces)
+    yield from ({"refusal": piece} for piece in words.tokens(reply.refusal or ""))
     for index, call in enumerate(_calls(reply, asked, choice)):
         arguments = call["function"]["arguments"]
         function = {**call["function"], "arguments": None if arguments is None else ""}
@@ -167,6 +167,14 @@ def _parts(reply: Reply, asked: Asked, choice: int) -> Iterator[dict[str, Any]]:
             yield {"tool_calls": [{"index": index, "function": part}]}
     if reply.message:
         yield dict(reply.message)
+
+
+def _reasoning_parts(reply: Reply) -> Iterator[dict[str, Any]]:
+    names = _fields(reply)
+    for piece in words.tokens(reply.reasoning or ""):
+        yield {name: [_detail(text=piece)] if name == _DETAILS else piece for name in names}
+    details = [_detail(signature=_SIGNATURE)] if _DETAILS in names else reply.reasoning_details or ()
+    yield from ({_DETAILS: [detail]} for detail in details)
 
 
 def _logprobs(tokens: Sequence[str], alternatives: int) -> dict[str, Any]:
