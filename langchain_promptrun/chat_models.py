@@ -25,7 +25,7 @@ from langchain_promptrun._guards import CALL_GUARDS, CacheLossReport
 from langchain_promptrun._messages.prompt_caching import read_from_cache
 from langchain_promptrun._responses import content_blocks as _blocks
 from langchain_promptrun._responses.choice import PROVIDER
-from langchain_promptrun._responses.chunks import ChunkParser
+from langchain_promptrun._responses.chunks import ChunkParser, EventChunks
 from langchain_promptrun._responses.events import EventParser
 from langchain_promptrun._responses.results import ResultParser, combined_llm_output
 from langchain_promptrun._tokens import count_messages, count_text
@@ -216,7 +216,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
         events = transport.exchange(request, reader)
         if run_manager is None or not tokens.wants_tokens(run_manager):
             return events
-        return tokens.report(events, run_manager, tokens.EventChunks(run_manager))
+        return tokens.report(events, run_manager, EventChunks(tokens.message_id(run_manager)))
 
     def _astream_chat_model_events(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: AsyncRun = None, **kwargs: Any
@@ -227,7 +227,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
         events = transport.aexchange(request, reader)
         if run_manager is None or not tokens.wants_tokens(run_manager):
             return events
-        return tokens.areport(events, run_manager, tokens.EventChunks(run_manager))
+        return tokens.areport(events, run_manager, EventChunks(tokens.message_id(run_manager)))
 
     def _prepare(
         self,

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
-from langchain_promptrun import __version__
 from langchain_promptrun._cli.command import CommandError, tell
+from langchain_promptrun._version import __version__
 from langchain_promptrun.data.models import SMALL
 
 if TYPE_CHECKING:

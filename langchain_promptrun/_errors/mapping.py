@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_promptrun._errors.body import BODY_LIMIT, ErrorBody, read_error, tidy
 from langchain_promptrun._errors.context_overflow import is_context_overflow
 from langchain_promptrun._errors.retryable import is_out_of_credit, parse_retry_after
-from langchain_promptrun._wire.text import open_ends
+from langchain_promptrun._wire.json import open_ends
 from langchain_promptrun.errors import (
     PromptrunAPIError,
     PromptrunAuthenticationError,

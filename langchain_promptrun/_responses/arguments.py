@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from langchain_promptrun._wire import json as _json
+from langchain_promptrun._wire.json import open_ends
 
 PLACEHOLDERS = frozenset({"", "{}", "{ }", "[]", "[ ]", "null", '""'})
 """Arguments that stand for none."""
@@ -100,17 +101,11 @@ def guard(text: str) -> str:
     langchain-core closes cut-off JSON when it sums chunks, drops what it cannot read at the end, and gives up only
     where a bracket closes what is not open.
     """
-    if text and not text.lstrip().startswith("{"):
+    ends = open_ends(text) if not text or text.lstrip().startswith("{") else None
+    if ends is None:
         return ""
-    scanner = JsonScanner()
-    brackets: list[str] = []
-    for token in scanner.tokens(text):
-        if token in _CLOSING:
-            brackets.append(_CLOSING[token])
-        elif token in {"}", "]"} and (not brackets or brackets.pop() != token):
-            return ""
-    string = "" if not scanner.in_string else '\\"' if scanner.escaped else '"'
-    return string + ("}" if brackets and brackets[-1] == "]" else "]")
+    string, brackets = ends
+    return string + ("}" if brackets.endswith("]") else "]")
 
 
 class JsonScanner:
@@ -119,19 +114,17 @@ class JsonScanner:
     Numbers and words are not looked into, and line breaks may stand in strings.
     """
 
-    __slots__ = ("_brackets", "_state", "escaped", "in_string")
-
     def __init__(self) -> None:
         self._state = "value"
         self._brackets: list[str] = []
-        self.in_string = False
-        self.escaped = False
+        self._in_string = False
+        self._escaped = False
 
     def copy(self) -> JsonScanner:
         """Return a scanner that stands where this one does."""
         other = JsonScanner()
         other._state, other._brackets = self._state, self._brackets.copy()
-        other.in_string, other.escaped = self.in_string, self.escaped
+        other._in_string, other._escaped = self._in_string, self._escaped
         return other
 
     @property
@@ -139,11 +132,11 @@ class JsonScanner:
         """INCOMPLETE, COMPLETE or ILLEGAL."""
         if self._state == "illegal":
             return ILLEGAL
-        return COMPLETE if self._state == "complete" and not self.in_string else INCOMPLETE
+        return COMPLETE if self._state == "complete" and not self._in_string else INCOMPLETE
 
     def feed(self, text: str) -> int:
         """Take a piece; return the verdict on all pieces."""
-        for token in self.tokens(text):
+        for token in self._tokens(text):
             if not token.isspace():
                 self._step(token)
             if self._state == "illegal":
@@ -152,30 +145,30 @@ class JsonScanner:
                 self._state = "after"
         return self.verdict
 
-    def tokens(self, text: str) -> list[str]:
+    def _tokens(self, text: str) -> list[str]:
         """Split a text into what stands outside strings; a quote stands for the string that it opens."""
         found: list[str] = []
         position = 0
         while position < len(text):
-            if self.in_string:
+            if self._in_string:
                 position = self._skip_string(text, position)
                 continue
             for token in _TOKEN.finditer(text, position):
                 found.append(token[0])
                 position = token.end()
                 if token[0] == '"':
-                    self.in_string = True
+                    self._in_string = True
                     break
         return found
 
     def _skip_string(self, text: str, position: int) -> int:
-        if self.escaped:
-            self.escaped = False
+        if self._escaped:
+            self._escaped = False
             return position + 1
         found = _STRING_END.search(text, position)
         if found is None:
             return len(text)
-        self.in_string = self.escaped = found[0] == "\\"
+        self._in_string = self._escaped = found[0] == "\\"
         return found.end()
 
     def _step(self, text: str) -> None:

@@ -12,16 +12,22 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from langchain_promptrun._responses.body import SizeLimit
-from langchain_promptrun._responses.facts import Entries, Facts, TextPieces, says_nothing
-from langchain_promptrun._responses.metadata import OWN_NAMES, ResponseMetadata
+from langchain_promptrun._responses.metadata import (
+    OWN_NAMES,
+    Entries,
+    Facts,
+    ResponseMetadata,
+    TextPieces,
+    says_nothing,
+)
 from langchain_promptrun._responses.tool_calls import ToolCalls
+from langchain_promptrun._wire.json import SurrogateJoiner, cleaned
 from langchain_promptrun._wire.reasoning import FIELDS as REASONING_FIELDS
 from langchain_promptrun._wire.reasoning import PART_TYPES as REASONING_PARTS
 from langchain_promptrun._wire.reasoning import Reasoning, is_thought
-from langchain_promptrun._wire.text import SurrogateJoiner, cleaned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from langchain_core.messages.ai import UsageMetadata
 
@@ -69,24 +75,6 @@ class Choice:
     Attributes:
         finish_reason: The wire's reason, once it came.
     """
-
-    __slots__ = (
-        "_audio",
-        "_extras",
-        "_facts",
-        "_is_thought",
-        "_limit",
-        "_listed",
-        "_message_texts",
-        "_metadata",
-        "_partial",
-        "_reasoning",
-        "_refusal",
-        "_streamed",
-        "_surrogates",
-        "finish_reason",
-        "tool_calls",
-    )
 
     def __init__(
         self,
@@ -364,6 +352,15 @@ class Choice:
 
 _CUMULATIVE = frozenset({"content", "refusal", *REASONING_FIELDS})
 _SAID = _CUMULATIVE | {"tool_calls", "function_call", "audio"}
+
+
+def joined_logprobs(pieces: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Join the log probabilities of the pieces of an answer, as summing chunks does."""
+    joined: dict[str, list[Any]] = {}
+    for piece in pieces:
+        for key, entries in piece.items():
+            joined.setdefault(key, []).extend(entries or ())
+    return {key: entries or None for key, entries in joined.items()}
 
 
 def _kind(part: Part) -> int:

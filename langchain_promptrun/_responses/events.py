@@ -9,10 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from langchain_promptrun._responses.choice import LOGPROBS, PROVIDER, REASONING, REFUSAL, TEXT, TOOL, Part
+from langchain_promptrun._responses.choice import (
+    LOGPROBS,
+    PROVIDER,
+    REASONING,
+    REFUSAL,
+    TEXT,
+    TOOL,
+    Part,
+    joined_logprobs,
+)
 from langchain_promptrun._responses.content_blocks import HAS_REFUSAL_BLOCKS, Block, audio, citations, images
 from langchain_promptrun._responses.parser import ResponseParser
-from langchain_promptrun._responses.results import joined_logprobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,13 +1,22 @@
-"""Collect what an answer says beside its choices: id, model, usage, cost, and what a gateway adds."""
+"""Collect what an answer says beside its text and calls: id, model, usage, cost, and all keys that no one expects.
+
+One rule holds for every key that this package does not know, in a delta, a choice or a document:
+
+- A string of a delta joins what came before, unless it repeats or continues all of it; any other string, number or
+  boolean replaces it.
+- Dictionaries merge.
+- Lists join. A dictionary in a list merges with the one of its `index`; it and a string are kept once; numbers of a
+  choice or a delta are pieces (vLLM's `token_ids`).
+- null, "", [] and {} erase nothing.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from langchain_promptrun._responses.body import SizeLimit
-from langchain_promptrun._responses.facts import Facts
 from langchain_promptrun._responses.usage import find_cost, has_counts, usage_metadata
-from langchain_promptrun._wire.text import without_surrogates
+from langchain_promptrun._wire.json import without_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,17 +25,8 @@ if TYPE_CHECKING:
 
 OWN_NAMES = frozenset(
     {
-        "cost",
-        "finish_reason",
-        "headers",
-        "lc_gateway_metadata",
-        "logprobs",
-        "model_name",
-        "model_provider",
-        "output_version",
-        "reasoning_field",
-        "requested_model",
-        "token_usage",
+        *("cost", "finish_reason", "headers", "lc_gateway_metadata", "logprobs", "model_name", "model_provider"),
+        *("output_version", "reasoning_field", "requested_model", "token_usage"),
     }
 )
 """Names in `response_metadata` under which LangChain or this package keep facts of their own."""
@@ -38,6 +38,9 @@ _ABOUT_THE_ANSWER = frozenset({"choices", "usage", "id"})
 _PRIVATE_HEADERS = frozenset(
     {"authorization", "cookie", "proxy-authorization", "set-cookie", "set-cookie2", "x-api-key"}
 )
+# Strings that name something: a further one replaces them, also in a delta.
+_LABELS = frozenset({"channel", "format", "id", "mime_type", "model", "name", "object", "role", "status", "type"})
+_NUMBERS = (int, float)
 
 
 class ResponseMetadata:
@@ -49,8 +52,6 @@ class ResponseMetadata:
         limit: Counts what is kept.
         include_headers: Whether the headers belong into the metadata (without cookies and credentials).
     """
-
-    __slots__ = ("_asked_model", "_facts", "_headers", "_include_headers", "_last", "_usage")
 
     def __init__(
         self,
@@ -128,3 +129,149 @@ class ResponseMetadata:
         if self._include_headers:
             metadata["headers"] = {k: v for k, v in self._headers.items() if k not in _PRIVATE_HEADERS}
         return metadata
+
+
+class Facts:
+    """Keys and their values, as far as they have come.
+
+    Args:
+        limit: Counts what is kept.
+        text_pieces: Whether strings are pieces, as in a delta.
+        number_pieces: Whether lists of numbers are pieces, as in a delta or a choice.
+    """
+
+    def __init__(self, limit: SizeLimit, *, text_pieces: bool = False, number_pieces: bool = False) -> None:
+        self._limit = limit
+        self._pieces = {"text_pieces": text_pieces, "number_pieces": number_pieces or text_pieces}
+        self._values: dict[str, Any] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._values)
+
+    def add(self, key: str, value: Any) -> None:
+        """Take a key's value."""
+        known = self._values.get(key)
+        if key not in self._values:
+            self._limit.add_value(key)
+        elif says_nothing(value) or (known == value and type(known) is type(value)):
+            return
+        self._values[key] = self._merged(key, known, value)
+
+    def update(self, values: dict[str, Any]) -> None:
+        """Take several keys."""
+        for key, value in values.items():
+            self.add(key, value)
+
+    def get(self, key: str) -> Any:
+        """Return the value of a key, None where it has none."""
+        return _whole(self._values.get(key))
+
+    def whole(self) -> dict[str, Any]:
+        """Return all values as JSON values, which share nothing with this object."""
+        return {key: _whole(value) for key, value in self._values.items()}
+
+    def is_continued_by(self, values: dict[str, Any]) -> bool:
+        """Return whether a dictionary is a further piece of this one: the same names, and no text once more.
+
+        Groq sends its `executed_tools` before and after they ran, which are two entries of the same index.
+        """
+        shared = {key: (values[key], self.get(key)) for key in values.keys() & self._values.keys()}
+        return all((new == known) == (key in _LABELS) for key, (new, known) in shared.items() if isinstance(new, str))
+
+    def _merged(self, key: str, known: Any, value: Any) -> Any:
+        if isinstance(value, dict):
+            facts = known if isinstance(known, Facts) else Facts(self._limit, **self._pieces)
+            facts.update(value)
+            return facts
+        if isinstance(value, list):
+            entries = known if isinstance(known, Entries) else Entries(self._limit, **self._pieces)
+            entries.add(value)
+            return entries
+        if isinstance(value, str) and self._pieces["text_pieces"] and key not in _LABELS:
+            text = known if isinstance(known, TextPieces) else TextPieces()
+            text.add(value)
+            self._limit.add_value(value)
+            return text
+        self._limit.add_value(value, instead_of=known)
+        return value
+
+
+class Entries:
+    """A list in pieces; with `merge`, dictionaries of the same `index` are pieces of one."""
+
+    def __init__(self, limit: SizeLimit, *, merge: bool = True, **pieces: bool) -> None:
+        self._limit = limit
+        self._merge = merge
+        self._pieces = pieces
+        self._items: list[Any] = []
+        self._by_index: dict[int, Facts] = {}
+        self._seen: set[int] = set()
+
+    def add(self, entries: list[Any]) -> None:
+        """Take a further list; what stands in one list twice is kept twice."""
+        if entries == self._items and not self._pieces.get("number_pieces"):
+            return
+        seen: set[int] = set()
+        opened: dict[int, Facts] = {}
+        for entry in entries:
+            mark = hash(repr(entry))
+            if not isinstance(entry, _NUMBERS):
+                if mark in self._seen:
+                    continue
+                seen.add(mark)
+            if not isinstance(entry, dict) or not self._merge:
+                self._limit.add_value(entry)
+                self._items.append(entry)
+            elif (facts := self._same_index(entry)) is not None:
+                facts.update(entry)
+            else:
+                self._open(entry, opened)
+        self._seen |= seen
+        self._by_index |= opened
+
+    def whole(self) -> list[Any]:
+        """Return the list."""
+        return [_whole(item) for item in self._items]
+
+    def _same_index(self, entry: dict[str, Any]) -> Facts | None:
+        index = entry.get("index")
+        facts = self._by_index.get(index) if isinstance(index, int) else None
+        return facts if facts is not None and facts.is_continued_by(entry) else None
+
+    def _open(self, entry: dict[str, Any], opened: dict[int, Facts]) -> None:
+        facts = Facts(self._limit, **self._pieces)
+        facts.update(entry)
+        self._items.append(facts)
+        if isinstance(index := entry.get("index"), int):
+            opened.setdefault(index, facts)
+
+
+class TextPieces:
+    """A string in pieces, joined in linear time."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._size = 0
+
+    def add(self, piece: str) -> None:
+        """Take a piece; one that holds all before it replaces them."""
+        if len(piece) >= self._size and piece.startswith(self.whole()):
+            self._pieces.clear()
+            self._size = 0
+        self._pieces.append(piece)
+        self._size += len(piece)
+
+    def whole(self) -> str:
+        """Return the string."""
+        if len(self._pieces) > 1:
+            self._pieces = ["".join(self._pieces)]
+        return self._pieces[0] if self._pieces else ""
+
+
+def says_nothing(value: Any) -> bool:
+    """Return whether a value is null or empty; 0 and false say something."""
+    return not value and not isinstance(value, _NUMBERS)
+
+
+def _whole(value: Any) -> Any:
+    return value.whole() if isinstance(value, Facts | Entries | TextPieces) else value

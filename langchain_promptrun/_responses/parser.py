@@ -17,17 +17,16 @@ from langchain_promptrun._errors.mapping import (
     not_json,
     unfinished,
 )
-from langchain_promptrun._responses.body import Body, SizeLimit
+from langchain_promptrun._responses.body import Body, EventDecoder, SizeLimit
 from langchain_promptrun._responses.choice import Choice, Part
 from langchain_promptrun._responses.metadata import ResponseMetadata
-from langchain_promptrun._responses.sse import EventDecoder
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun.errors import PromptrunError, PromptrunResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from langchain_promptrun._responses.sse import Event
+    from langchain_promptrun._responses.body import Event
 
 T = TypeVar("T")
 

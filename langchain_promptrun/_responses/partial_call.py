@@ -20,7 +20,7 @@ from langchain_promptrun._responses.arguments import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from langchain_promptrun._responses.facts import Facts
+    from langchain_promptrun._responses.metadata import Facts
 
 FUNCTION = "function"
 # langchain-core's name for the one argument of a tool that takes a text.
@@ -61,32 +61,6 @@ class PartialCall:
         stands: Whether it is a call at all; known at the end.
         error: Why it must not be executed.
     """
-
-    __slots__ = (
-        "_args",
-        "_guard",
-        "_name_sent",
-        "_parsed",
-        "_repeated",
-        "_scanned",
-        "_scanner",
-        "_sent",
-        "error",
-        "extras",
-        "holds_name",
-        "id",
-        "index",
-        "is_announced",
-        "is_custom",
-        "is_flowing",
-        "kind",
-        "may_be_padding",
-        "name",
-        "slot",
-        "stands",
-        "twin",
-        "wire_id",
-    )
 
     def __init__(self, slot: int, call_id: str, index: int | None, *, kind: str, is_custom: bool) -> None:
         self.slot = slot

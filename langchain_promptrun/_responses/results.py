@@ -1,65 +1,22 @@
-"""Make whole results of the parts of an answer.
-
-Most of what a message costs is pydantic's validation of fields that this package has just made. So one model of each
-kind is validated, and all others are restored from its state, as unpickling does it.
-"""
+"""Make whole results of the parts of an answer."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, InvalidToolCall, ToolCall
 from langchain_core.outputs import ChatGeneration, ChatResult
-from pydantic import BaseModel
 
 from langchain_promptrun._responses.body import SizeLimit
-from langchain_promptrun._responses.choice import LOGPROBS, REASONING, REFUSAL, TEXT, Choice, Part
+from langchain_promptrun._responses.choice import LOGPROBS, REASONING, REFUSAL, TEXT, Choice, Part, joined_logprobs
+from langchain_promptrun._responses.chunks import Template, generation_info
 from langchain_promptrun._responses.parser import MOST_CHOICES, ResponseParser
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-T = TypeVar("T", bound=BaseModel)
-
-_new = object.__new__
 _USAGE = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens", "total_tokens": "total_tokens"}
-
-
-class Template(Generic[T]):
-    """Restores models from the state of one: the one place that uses pydantic's, checked on pydantic 2.7 to 2.13.
-
-    Args:
-        model: A model whose fields have their defaults.
-    """
-
-    __slots__ = ("_containers", "_extra", "_fields", "_fields_set", "_private", "_type")
-
-    def __init__(self, model: T) -> None:
-        state = model.__getstate__()
-        self._type = type(model)
-        self._fields: dict[str, Any] = state["__dict__"]
-        self._containers = [(name, type(value)) for name, value in self._fields.items() if type(value) in {dict, list}]
-        self._extra: dict[str, Any] | None = state["__pydantic_extra__"]
-        self._private: dict[str, Any] | None = state["__pydantic_private__"]
-        self._fields_set: set[str] = state["__pydantic_fields_set__"]
-
-    def restore(self, **fields: Any) -> T:
-        """Make a model with these fields, which shares nothing that can be changed with any other."""
-        values = self._fields.copy()
-        for name, container in self._containers:
-            values[name] = container()
-        values.update(fields)
-        model = _new(self._type)
-        model.__setstate__(
-            {
-                "__dict__": values,
-                "__pydantic_extra__": None if self._extra is None else self._extra.copy(),
-                "__pydantic_private__": None if self._private is None else self._private.copy(),
-                "__pydantic_fields_set__": self._fields_set.copy(),
-            }
-        )
-        return model
 
 
 _MESSAGE = Template(
@@ -150,20 +107,6 @@ def _sorted_calls(choice: Choice) -> tuple[list[ToolCall], list[InvalidToolCall]
 
 def _of_kinds(parts: Iterable[Part], *kinds: int) -> list[Any]:
     return [payload for kind, payload in parts if kind in kinds]
-
-
-def joined_logprobs(pieces: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Join the log probabilities of the pieces of an answer, as summing chunks does."""
-    joined: dict[str, list[Any]] = {}
-    for piece in pieces:
-        for key, entries in piece.items():
-            joined.setdefault(key, []).extend(entries or ())
-    return {key: entries or None for key, entries in joined.items()}
-
-
-def generation_info(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return what LangChain repeats beside a message."""
-    return {key: metadata[key] for key in ("finish_reason", "logprobs") if key in metadata}
 
 
 def _llm_output(message: Any) -> dict[str, Any]:

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_promptrun._responses.arguments import spellings
 from langchain_promptrun._responses.body import SizeLimit
-from langchain_promptrun._responses.facts import Entries, Facts
+from langchain_promptrun._responses.metadata import Entries, Facts
 from langchain_promptrun._responses.partial_call import FUNCTION, PartialCall, ToolPiece, WholeCall
-from langchain_promptrun._wire.text import SurrogateJoiner, without_surrogates
+from langchain_promptrun._wire.json import SurrogateJoiner, without_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -56,25 +56,11 @@ class ToolCalls:
     """The tool calls of one message.
 
     Args:
-        seed: What tells this message from all others. Missing call ids are made from it, so that the same bytes give
-            the same ids to all styles; when it is empty they are random.
+        seed: What tells this message from all others: missing ids are made from it, so all styles give the same ones.
+            When it is empty, they are random.
         limit: Counts what is kept.
         tool_names: The tools' own names, by the names that the request gave them.
     """
-
-    __slots__ = (
-        "_announced",
-        "_calls",
-        "_ids",
-        "_indexes",
-        "_limit",
-        "_newest",
-        "_seed",
-        "_server_calls",
-        "_server_places",
-        "_surrogates",
-        "_tool_names",
-    )
 
     def __init__(
         self, seed: str = "", limit: SizeLimit | None = None, tool_names: Mapping[str, str] | None = None
@@ -201,14 +187,9 @@ class ToolCalls:
         """Decide by points 2 and 3 of the rule whether an entry opens a call beside the open one."""
         new_id = bool(entry.id) and entry.id not in self._newest
         new_index = entry.place is not None and entry.place not in self._indexes
-        if not entry.name or not call.name:
-            return new_id and new_index and (bool(entry.name) or call.is_complete)
-        another = entry.name != call.name
-        if new_index or (new_id and another):
-            return not (call.is_blank and not new_id and not another)
-        if new_id or another:
-            return call.is_complete
-        return entry.has_args and call.is_complete and not call.is_placeholder
+        if entry.name and call.name:
+            return _opens_by_name(entry, call, new_id=new_id, new_index=new_index)
+        return new_id and new_index and (bool(entry.name) or call.is_complete)
 
     def _open(self, entry: _Entry, beside: PartialCall | None) -> PartialCall:
         self._limit.add(_CALL)
@@ -255,6 +236,14 @@ class ToolCalls:
         if extras:
             call.extras = call.extras or Facts(self._limit, text_pieces=True)
             call.extras.update(extras)
+
+
+def _opens_by_name(entry: _Entry, call: PartialCall, *, new_id: bool, new_index: bool) -> bool:
+    if entry.name != call.name:
+        return new_id or new_index or call.is_complete
+    if new_index:
+        return new_id or not call.is_blank
+    return call.is_complete and (new_id or (entry.has_args and not call.is_placeholder))
 
 
 def _read_entry(wire: dict[str, Any], position: int | None) -> _Entry:

@@ -1,4 +1,4 @@
-"""Write and read JSON, with integers, NaN and texts exact.
+"""Write and read JSON with integers, NaN and texts exact, and repair what a server cut in two or cut off.
 
 orjson turns NaN into null and long integers into floats, and refuses lone surrogates and keys that are no strings: the
 standard library does these.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from pydantic_core import to_jsonable_python
 from langchain_promptrun.errors import PromptrunInvalidMessageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
 # pydantic converts for both encoders, so what a value becomes does not depend on its neighbours.
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -28,6 +29,11 @@ _DIGITS_AS_ZERO = bytes(ord("0" if chr(byte) in "0123456789" else " ") for byte 
 _LONG_RUN = b"0" * 19
 # Python refuses to spell integers of more than 4,300 digits.
 _MAX_INT_BITS = 14_000
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# A string with its closing quote, or without one at the end of the text; or a bracket.
+_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+("?)|[{}\[\]]', re.DOTALL)
+_CLOSING = {"{": "}", "[": "]"}
 
 _Path = tuple["_Path", "str | int"] | None
 
@@ -174,3 +180,76 @@ _PLAIN: dict[type, Callable[[Any, _Path], object]] = {
     list: _plain_list,
     dict: _plain_dict,
 }
+
+
+def without_surrogates(text: str) -> str:
+    """Join the surrogate pairs of a text, and replace each lone half by U+FFFD, as no encoding can carry it."""
+    if text.isascii() or not _SURROGATE.search(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def cleaned(value: Any) -> Any:
+    """Apply `without_surrogates` to all texts of a JSON value, keys included."""
+    try:
+        # It refuses lone surrogates, and looks faster than anything written in Python.
+        orjson.dumps(value)
+    except TypeError:
+        return _cleaned(value)
+    return value
+
+
+def _cleaned(value: Any) -> Any:
+    kind = type(value)
+    if kind is str:
+        return without_surrogates(value)
+    if kind is dict:
+        return {without_surrogates(key): _cleaned(item) for key, item in value.items()}
+    return [_cleaned(item) for item in value] if kind is list else value
+
+
+class SurrogateJoiner:
+    """Joins characters that a server cut in two at the border of two deltas, each written as a JSON escape."""
+
+    def __init__(self) -> None:
+        self._held: dict[Hashable, str] = {}
+
+    def join(self, channel: Hashable, text: str) -> str:
+        """Return what of a text may go out: all but a first half at its end, which waits for its second one.
+
+        Pieces of different channels are never joined.
+        """
+        if self.lets_pass(text):
+            return text
+        text = self._held.pop(channel, "") + text
+        if text and "\ud800" <= text[-1] <= "\udbff":
+            self._held[channel] = text[-1]
+            text = text[:-1]
+        return without_surrogates(text)
+
+    def lets_pass(self, text: str) -> bool:
+        """Return whether `join` would return the text as it is."""
+        return not self._held and (text.isascii() or not _SURROGATE.search(text))
+
+    def end(self, channel: Hashable) -> str:
+        """Return what is left of a channel at its end: nothing, or U+FFFD for half a character."""
+        return "\ufffd" if self._held.pop(channel, "") else ""
+
+
+def open_ends(text: str) -> tuple[str, str] | None:
+    """Return what would close a JSON text: the end of its last string, and its brackets, outermost first.
+
+    None where a bracket closes what is not open; only quotes and brackets are looked at.
+    """
+    brackets: list[str] = []
+    string = ""
+    for token in _TOKEN.finditer(text):
+        bracket = token[0]
+        if bracket in _CLOSING:
+            brackets.append(_CLOSING[bracket])
+        elif token[1] is not None:
+            # A lone backslash at the end is not part of the token; it would make of a quote a character.
+            string = "" if token[1] else '\\"' if token.end() < len(text) else '"'
+        elif not brackets or brackets.pop() != bracket:
+            return None
+    return string, "".join(brackets)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_promptrun._responses.sse import EventDecoder
+from langchain_promptrun._responses.body import EventDecoder
 from langchain_promptrun.errors import PromptrunResponseError
 
 ROOM = 1 << 20
