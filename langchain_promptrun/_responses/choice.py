@@ -38,13 +38,15 @@ _PADDED = re.compile("[^=]+=*")
 _REASON_KEYS = ("type", "reason", "name", "value")
 _LENGTH_REASONS = frozenset({"length", "max_tokens", "max_output_tokens", "model_length", "max_length"})
 
+REFUSED_REASONS = frozenset({"content_filter", "refusal", "safety"})
+"""Finish reasons of answers that were withheld."""
 KNOWS_FINISH_REASONS = find_spec("langchain_core.language_models._finish_reason") is not None
 """langchain-core reads `normalized_finish_reason` from 1.8.4 on."""
 _NORMALIZED = {
     **dict.fromkeys(("stop", "end_turn", "stop_sequence", "eos"), "stop"),
     **dict.fromkeys(_LENGTH_REASONS, "length"),
     **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call"), "tool_call"),
-    **dict.fromkeys(("content_filter", "refusal", "safety"), "refusal"),
+    **dict.fromkeys(REFUSED_REASONS, "refusal"),
 }
 
 REASONING, TEXT, REFUSAL, TOOL, LOGPROBS = range(5)

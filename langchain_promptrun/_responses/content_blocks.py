@@ -13,7 +13,7 @@ from langchain_core import exceptions
 from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.block_translators import register_translator
 
-from langchain_promptrun._responses.choice import PROVIDER
+from langchain_promptrun._responses.choice import PROVIDER, REFUSED_REASONS
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
@@ -48,6 +48,8 @@ def content_blocks(message: AIMessage) -> list[ContentBlock]:
     extras = message.additional_kwargs
     if HAS_REFUSAL_BLOCKS and isinstance(refusal := extras.get("refusal"), str) and refusal:
         blocks = _with_refusal(blocks, refusal)
+    else:
+        blocks = [*blocks, *withheld(message.response_metadata.get("finish_reason"))]
     if isinstance(message, AIMessageChunk) and message.chunk_position != "last":
         blocks = [_with_own_index(block) for block in blocks]
     else:
@@ -122,6 +124,13 @@ def _with_refusal(blocks: list[Block], refusal: str) -> list[Block]:
             found.append(block)
     known = any(block["type"] == "refusal" for block in found)
     return found if known else [*found, {"type": "refusal", "refusal": refusal}]
+
+
+def withheld(finish_reason: object) -> list[Block]:
+    """Return the refusal of an answer that was withheld without a word, as langchain-core has it of Gemini's."""
+    if not HAS_REFUSAL_BLOCKS or str(finish_reason).lower() not in REFUSED_REASONS:
+        return []
+    return [{"type": "refusal", "refusal": "", "extras": {"finish_reason": finish_reason}}]
 
 
 def _invalid_calls(message: AIMessage, blocks: list[Block]) -> list[Block]:

@@ -19,7 +19,7 @@ from langchain_promptrun._responses.choice import (
     Part,
     joined_logprobs,
 )
-from langchain_promptrun._responses.content_blocks import HAS_REFUSAL_BLOCKS, Block, audio, citations, images
+from langchain_promptrun._responses.content_blocks import HAS_REFUSAL_BLOCKS, Block, audio, citations, images, withheld
 from langchain_promptrun._responses.parser import ResponseParser
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ class EventParser(ResponseParser["MessagesData"]):
         self._finish_texts(items, citations(extras, final.response_metadata))
         for call in choice.tool_calls.whole():
             self._finish(self._calls[call.slot], _finished_call(call), items)
-        for block in (*images(extras.get("images")), *audio(extras.get("audio")), *self._refusal_blocks()):
+        refusals = self._refusal_blocks() or withheld(choice.finish_reason)
+        for block in (*images(extras.get("images")), *audio(extras.get("audio")), *refusals):
             self._finish(self._begin({k: v for k, v in block.items() if k not in _HEAVY}, items), block, items)
         if self._reasoning:
             extras = {"reasoning_content": "".join(self._reasoning)} | extras

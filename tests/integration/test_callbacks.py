@@ -38,6 +38,8 @@ STREAMS = {
     "citations": [{"content": "Hello"}, {"annotations": [NOTE]}],
     "image": [{"content": "Look:"}, {"images": [PIXEL]}],
     "refusal": [{"refusal": "I "}, {"refusal": "will not."}],
+    "withheld": [{}],
+    "withheld after text": [{"content": "Hello"}],
 }
 
 
@@ -78,7 +80,8 @@ class Tokens(BaseCallbackHandler):
 def answering(kind):
     head = {"id": "chatcmpl-1", "created": 1715325600, "model": "vendor/name"}
     deltas = [{"index": 0, "delta": delta, "finish_reason": None} for delta in STREAMS[kind]]
-    ending = {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": USAGE}
+    reason = "content_filter" if "withheld" in kind else "stop"
+    ending = {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}], "usage": USAGE}
     documents = [{**head, "choices": [choice]} for choice in deltas] + [ending]
     body = "".join(f"data: {json.dumps(document)}\n\n" for document in documents) + "data: [DONE]\n\n"
     return lambda _: httpx.Response(200, headers={"content-type": "text/event-stream"}, content=body)

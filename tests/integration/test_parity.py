@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from langchain_core import exceptions
 
 from langchain_promptrun import ChatPromptrun
 from langchain_promptrun.testing import Fault, PromptrunServer, Reply
 
 MODEL = "anthropic/claude-3.5-haiku"
+NO = "I cannot do that."
+HAS_REFUSALS = hasattr(exceptions, "ModelRefusalError")
 KNOWN = {"id": "chatcmpl-1", "created": 1715325600}
 COUNTS = {"prompt_tokens": 12, "completion_tokens": 7, "total_tokens": 19}
 DETAILS = {
@@ -90,7 +93,7 @@ REPLIES = {
         ),
         {"finish_reason": "tool_calls"},
     ),
-    "a refusal": (reply(None, refusal="I cannot do that."), {"text": "", "refusal": "I cannot do that."}),
+    "a refusal": (reply(None, refusal=NO), {"text": "", "refusal": NO} if HAS_REFUSALS else {"text": NO}),
     "annotations": (
         reply(TEXT, message={"annotations": [NOTE]}),
         {

@@ -6,6 +6,7 @@ import pytest
 from langchain_core.language_models.chat_model_stream import ChatModelStream
 
 from langchain_promptrun import errors
+from langchain_promptrun._responses.choice import KNOWS_FINISH_REASONS
 
 from .wire import (
     ChunkParser,
@@ -45,6 +46,7 @@ def finished(events):
 
 def test_a_text_is_one_block():
     events = events_of({"role": "assistant", "content": ""}, {"content": "a"}, {"content": "b"}, usage=USAGE)
+    reasons = {"finish_reason": "stop"} | ({"normalized_finish_reason": "stop"} if KNOWS_FINISH_REASONS else {})
     assert events == [
         {
             "event": "message-start",
@@ -65,8 +67,9 @@ def test_a_text_is_one_block():
                 "model_name": "vendor/name",
                 "model_provider": "promptrun",
                 "token_usage": USAGE,
-                "finish_reason": "stop",
+                **reasons,
             },
+            **(reasons if KNOWS_FINISH_REASONS else {}),
         },
     ]
 

@@ -96,6 +96,9 @@ def by_result(body, **options):
     return result.generations[0].message
 
 
+_OF_CORE = {"output_version", "normalized_finish_reason"}  # the second from langchain-core 1.8.4 on
+
+
 def facts(message):
     """All that a message says, however langchain-core holds it."""
     return {
@@ -105,7 +108,7 @@ def facts(message):
         "invalid_tool_calls": [(entry["id"], entry["name"]) for entry in message.invalid_tool_calls],
         "invalid_texts": [(entry["args"], entry["error"]) for entry in message.invalid_tool_calls],
         "usage": message.usage_metadata,
-        "metadata": {key: value for key, value in message.response_metadata.items() if key != "output_version"},
+        "metadata": {key: value for key, value in message.response_metadata.items() if key not in _OF_CORE},
         "extras": message.additional_kwargs,
     }
 

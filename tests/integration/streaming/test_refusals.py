@@ -59,6 +59,22 @@ async def test_refusal_in_place_of_json_is_core_s_error(ask_in_every_style, body
         assert caught.value.raw_message is message
 
 
+@pytest.mark.parametrize("output_version", ["v0", "v1"])
+@pytest.mark.parametrize("delta", [{"content": "Well"}, {}], ids=["cut", "silent"])
+async def test_withheld_answer_ends_in_a_refusal_without_words(ask_in_every_style, output_version, delta):
+    answers, _ = await ask_in_every_style(stream(delta, finish_reason="content_filter"), output_version=output_version)
+    text, refusal = delta.get("content", ""), ("refusal", "", {"finish_reason": "content_filter"})
+    for style, message in answers.items():
+        assert message.text == text
+        if text and "events" in style:  # langchain-core leaves out blocks of refusals that it puts together from events
+            continue
+        *texts, last = message.content_blocks
+        assert ((last["type"], last["refusal"], last["extras"]), len(texts)) == (refusal, len(delta)), style
+        with pytest.raises(core.ModelRefusalError) as caught:
+            JsonOutputParser().invoke(message)
+        assert caught.value.raw_message is message
+
+
 CALL = {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}]}
 REASONS = {
     "stop": ({"content": "x"}, "stop", "stop"),
@@ -82,6 +98,16 @@ async def test_finish_reason_is_normalized_where_core_knows(
     for message in answers.values():
         told = message.response_metadata.get("normalized_finish_reason")
         assert (message.response_metadata["finish_reason"], told) == (reason, normalized if core_knows else None)
+
+
+@pytest.mark.parametrize("core_knows", [pytest.param(True, id="core 1.8.4"), pytest.param(False, id="core 1.8.3")])
+async def test_finish_reasons_stand_at_the_top_of_the_last_event_where_core_puts_them(
+    server_free_model, monkeypatch, core_knows
+):
+    monkeypatch.setattr(choices, "KNOWS_FINISH_REASONS", core_knows)
+    *_, told = server_free_model(BODIES["whole"]).stream_events("Hello", version="v3")
+    tops = (told.get("finish_reason"), told.get("normalized_finish_reason"))
+    assert (told["event"], tops) == ("message-finish", ("stop", "refusal") if core_knows else (None, None))
 
 
 async def test_refusal_is_text_where_core_has_no_block(ask_in_every_style, monkeypatch):
