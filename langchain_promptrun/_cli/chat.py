@@ -36,22 +36,16 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _messages(arguments: argparse.Namespace) -> list[BaseMessage]:
-    text = _stdin() if arguments.text == ["-"] else " ".join(arguments.text)
+    if arguments.text == ["-"] and sys.stdin is None:
+        raise CommandError("stdin is closed, so the text cannot be read from it")
+    text = sys.stdin.read() if arguments.text == ["-"] else " ".join(arguments.text)
     if not text.strip():
         raise CommandError("there is nothing to ask: the text is empty")
-    system = [SystemMessage(arguments.system)] if arguments.system else []
-    return [*system, HumanMessage(text)]
-
-
-def _stdin() -> str:
-    if sys.stdin is None:
-        raise CommandError("stdin is closed, so the text cannot be read from it")
-    return sys.stdin.read()
+    return [*([SystemMessage(arguments.system)] if arguments.system else []), HumanMessage(text)]
 
 
 @contextmanager
 def _connect(arguments: argparse.Namespace) -> Iterator[ChatPromptrun]:
-    """Yield a model that asks Promptrun, or a stand-in server with ``--offline``."""
     fields: dict[str, Any] = {
         name: value for name in ("model", "temperature", "base_url") if (value := getattr(arguments, name)) is not None
     }
@@ -83,18 +77,14 @@ def _ask(model: ChatPromptrun, messages: list[BaseMessage], *, stream: bool) -> 
             metadata |= part.response_metadata
     finally:
         screen.end_line()
+    cost = metadata.get("cost")
     facts = {
         "model": metadata.get("model_name", model.model),
         "tokens": usage and f"{usage['input_tokens']} in, {usage['output_tokens']} out",
-        "cost": _plain_number(metadata.get("cost")),
+        "cost": cost is not None and f"{Decimal(repr(cost)):f}",  # without an exponent
         "time to first token" if stream else "time to answer": first and f"{first:.2f} s",
     }
     tell("".join(f"{name}: {value}\n" for name, value in facts.items() if value))
-
-
-def _plain_number(value: float | None) -> str | None:
-    """Write a price without an exponent: 0.000012, not 1.2e-05."""
-    return None if value is None else f"{Decimal(repr(value)):f}"
 
 
 class _Screen:
@@ -104,8 +94,7 @@ class _Screen:
         self._is_terminal = sys.stderr is not None and sys.stderr.isatty()
         colour = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         self._dim, self._plain = (_DIM, _PLAIN) if colour else ("", "")
-        self._in_reasoning = False
-        self._in_line = False
+        self._in_reasoning = self._in_line = False
 
     def print_reasoning(self, text: str) -> None:
         if text and self._is_terminal:
@@ -113,18 +102,22 @@ class _Screen:
             self._in_reasoning = True
 
     def print_text(self, text: str) -> None:
-        if not text:
-            return
+        if text:
+            self._end_reasoning()
+            self._in_line = not text.endswith("\n")
+            _write(text)
+
+    def end_line(self) -> None:
+        self._end_reasoning()
+        if self._in_line:
+            _write("\n")
+
+    def _end_reasoning(self) -> None:
         if self._in_reasoning:
             tell("\n")
             self._in_reasoning = False
-        self._in_line = not text.endswith("\n")
-        sys.stdout.write(text)
-        sys.stdout.flush()
 
-    def end_line(self) -> None:
-        if self._in_reasoning:
-            tell("\n")
-        if self._in_line:
-            sys.stdout.write("\n")
-            sys.stdout.flush()
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

@@ -16,9 +16,8 @@ from langchain_promptrun.data.models import SMALL
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-PROGRAM = "python -m langchain_promptrun"
-DEFAULT_MODEL = SMALL
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+_PROGRAM = "python -m langchain_promptrun"
+_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 @dataclass(frozen=True)
@@ -35,16 +34,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     A reader of stdout that has gone ends the program with 0.
     """
-    name, *rest = _with_command(list(sys.argv[1:] if argv is None else argv))
+    words = list(sys.argv[1:] if argv is None else argv)
+    name, *rest = words if words and words[0] in COMMANDS else ["chat", *words]
     try:
         _run(name, rest)
     except CommandError as error:
         tell(f"error: {error}\n")
         return 1
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return _INTERRUPTED
     except BrokenPipeError:
-        _discard_stdout()
+        # Buffered output goes nowhere, or the interpreter complains about the closed pipe when it ends.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
     return 0
 
 
@@ -57,10 +60,6 @@ def _run(name: str, rest: Sequence[str]) -> None:
     import_module(COMMANDS[name].module).run(arguments)
 
 
-def _with_command(argv: list[str]) -> list[str]:
-    return argv if argv and argv[0] in COMMANDS else ["chat", *argv]
-
-
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise CommandError(f"{message} (--help shows the usage)")
@@ -68,9 +67,8 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser(name: str) -> argparse.ArgumentParser:
     command = COMMANDS[name]
-    shown = f"[{name}]" if name == "chat" else name
     parser = _Parser(
-        prog=f"{PROGRAM} {shown}",
+        prog=f"{_PROGRAM} {'[chat]' if name == 'chat' else name}",
         description=command.summary,
         epilog="subcommands: " + "; ".join(f"{key}: {other.summary}" for key, other in COMMANDS.items()),
         allow_abbrev=False,
@@ -82,11 +80,11 @@ def _parser(name: str) -> argparse.ArgumentParser:
 
 def _add_chat_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", metavar="TEXT", nargs="+", help="what to ask; - reads it from stdin")
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="vendor/name (default: %(default)s)")
+    parser.add_argument("--model", default=SMALL, help="vendor/name (default: %(default)s)")
     parser.add_argument("--system", help="instructions that come before the text")
     parser.add_argument("--temperature", type=float, help="how freely the model picks its words, 0 to 2")
     parser.add_argument("--no-stream", action="store_true", help="print the answer when it is complete")
-    add_server_arguments(parser)
+    _add_server_arguments(parser)
 
 
 def _add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,11 +98,11 @@ def _add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--diff", metavar="N", help="show what is different from version N")
     what.add_argument("--watch", action="store_true", help="go on, and show changes as they come")
-    add_server_arguments(parser)
+    _add_server_arguments(parser)
 
 
 def _add_record_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = f"{PROGRAM} record [-h] --out FILE [--keep] -- COMMAND ..."
+    parser.usage = f"{_PROGRAM} record [-h] --out FILE [--keep] -- COMMAND ..."
     parser.add_argument("--out", metavar="FILE", required=True, help="where to write the answers, a JSON object a line")
     parser.add_argument("--keep", action="store_true", help="answer from FILE what it holds; record only the rest")
     _add_redaction_argument(parser)
@@ -121,18 +119,10 @@ def _add_redaction_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--redact-emails", action="store_true", help="hide e-mail addresses, as keys and tokens are")
 
 
-def add_server_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options that choose between Promptrun and the stand-in server."""
+def _add_server_arguments(parser: argparse.ArgumentParser) -> None:
     server = parser.add_mutually_exclusive_group()
     server.add_argument("--base-url", help="where Promptrun is (default: PROMPTRUN_BASE_URL, else the public one)")
     server.add_argument("--offline", action="store_true", help="use a stand-in server on this machine; no key")
-
-
-def _discard_stdout() -> None:
-    """Redirect buffered output, or the interpreter complains about the closed pipe when it ends."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
 
 
 COMMANDS = {

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from langchain_promptrun import PromptChange, PromptrunPrompt
-from langchain_promptrun._cli.command import NO_KEY, CommandError
+from langchain_promptrun._cli.command import NO_KEY, CommandError, tell
 from langchain_promptrun._cli.errors import plain_errors
 from langchain_promptrun.testing import PromptrunServer
 
@@ -71,7 +71,7 @@ def _connect(arguments: argparse.Namespace) -> Iterator[PromptrunPrompt]:
     }
     if arguments.offline:
         with PromptrunServer() as server:
-            sys.stderr.write(f"offline: a stand-in server at {server.base_url} answers\n")
+            tell(f"offline: a stand-in server at {server.base_url} answers\n")
             fields |= {"project_id": _demo(server, arguments), "base_url": server.base_url, "api_key": server.api_key}
             # a proxy of the environment could not reach this machine's loopback
             with PromptrunPrompt(**fields, http_async_client=httpx.AsyncClient(trust_env=False)) as prompt:
@@ -144,8 +144,7 @@ def _tell(record: PromptRecord) -> None:
         "model": record.model and record.model.model,
         "temperature": record.temperature,
     }
-    sys.stderr.write("".join(f"{name}: {fact}\n" for name, fact in facts.items() if fact not in {None, ""}))
-    sys.stderr.flush()
+    tell("".join(f"{name}: {fact}\n" for name, fact in facts.items() if fact not in {None, ""}))
 
 
 def _difference(old: PromptRecord, new: PromptRecord) -> str:

@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> None:
         server = PromptrunServer.replay(arguments.file, **options)
         server.start()
     except (OSError, ValueError, KeyError) as error:
-        raise CommandError(f"cannot replay {arguments.file}: {error}") from error
+        raise CommandError(f"cannot replay: {error}") from error
     try:
         sys.stdout.write(f"{server.base_url}\n")
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""The command line, in this process and as a process of its own, against a stand-in server."""
+"""The command line, in this process and, where the process is the claim, as one of its own."""
 
 import io
 import os
@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,11 +17,11 @@ from langchain_promptrun import __version__
 from langchain_promptrun.data.models import SMALL
 from langchain_promptrun.testing import Fault, PromptrunServer, Reply
 
+TESTS = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "langchain_promptrun"]
 WAIT = 60
 """Seconds after which a test gives up; nothing here is slow unless it hangs."""
-# Unbuffered output would hide a forgotten flush.
-BARE = {k: v for k, v in os.environ.items() if not k.startswith("PROMPTRUN_") and k != "PYTHONUNBUFFERED"}
+BARE = {name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE_", "PROMPTRUN_"))}
 
 
 @pytest.fixture
@@ -207,14 +209,10 @@ def test_cli_stdin_that_cannot_be_read_is_one_line(ask, monkeypatch, stdin, word
     assert words in err
 
 
-def test_cli_closed_stdout_is_one_line(ask, monkeypatch):
-    monkeypatch.setattr(sys, "stdout", None)
-    assert ask("Hi!")[0] == 1
-
-
-def test_cli_closed_stderr_is_ignored(ask, monkeypatch):
-    monkeypatch.setattr(sys, "stderr", None)
-    assert ask("Hi!")[0] == 0
+@pytest.mark.parametrize(("stream", "status"), [("stdout", 1), ("stderr", 0)])
+def test_cli_closed_stdout_is_one_line_and_closed_stderr_is_ignored(ask, monkeypatch, stream, status):
+    monkeypatch.setattr(sys, stream, None)
+    assert ask("Hi!")[0] == status
 
 
 def test_cli_socks_proxy_without_its_package_is_one_line(ask, monkeypatch):
@@ -258,13 +256,6 @@ def test_cli_character_that_the_terminal_lacks_is_replaced(ask, server, monkeypa
     assert stdout.buffer.getvalue() == "Grüße ?\n".encode("latin-1")
 
 
-def test_cli_stdout_may_be_any_object_that_takes_text(ask, server, monkeypatch):
-    server.queue(Reply("Hello."))
-    monkeypatch.setattr(sys, "stdout", io.StringIO())
-    assert ask("Hi!")[0] == 0
-    assert sys.stdout.getvalue() == "Hello.\n"
-
-
 def test_cli_help_shows_options_and_subcommands(cli):
     status, out, _ = cli("--help")
     options = ("--model", "--system", "--temperature", "--base-url", "--no-stream", "--offline", "--version")
@@ -295,6 +286,40 @@ def test_cli_ctrl_c_ends_with_130(ask, monkeypatch):
     assert ask("-") == (130, "", "")
 
 
+class Pipe(io.RawIOBase):
+    """A stdout that sets an event when its reader gets a text."""
+
+    def __init__(self, awaited, event):
+        self.got, self._awaited, self._event = b"", awaited, event
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        self.got += data
+        if self.got == self._awaited:
+            self._event.set()
+        return len(data)
+
+
+def test_cli_answer_streams_token_by_token(ask, server, monkeypatch):
+    """The server keeps the second word back until the first is read."""
+    release = threading.Event()
+    pipe = Pipe(b"One ", release)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(pipe)))
+    server.queue(Fault(reply=Reply("One two.", pieces=["One ", "two."]), after=1, pause=release))
+    assert ask("Count.")[0] == 0
+    assert pipe.got == b"One two.\n"
+
+
+def test_cli_refused_key_is_one_line_without_the_key(ask, monkeypatch):
+    monkeypatch.setenv("PROMPTRUN_API_KEY", "wrong-secret")
+    status, out, err = ask("Hi!")
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert "PROMPTRUN_API_KEY" in err
+    assert "wrong-secret" not in err
+
+
 # as a process of its own
 
 
@@ -303,55 +328,30 @@ def environment(server):
     return BARE | {"PROMPTRUN_API_KEY": server.api_key, "PROMPTRUN_BASE_URL": server.base_url}
 
 
-@pytest.fixture
-def start(environment):
-    """Starts the command line with pipes, and ends it with the test."""
-    started = []
-
-    def start(*argv):
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        started.append(subprocess.Popen([*COMMAND, *argv], env=environment, **pipes))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
 def run(command, env):
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=WAIT, check=False)
 
 
-def test_cli_answer_streams_token_by_token(server, start):
-    """The first word is on stdout while the server still keeps the second back."""
-    release = threading.Event()
-    server.queue(Fault(reply=Reply("One two.", pieces=["One ", "two."]), after=1, pause=release))
-    process = start("Count.")
-    assert process.stdout.read(4) == b"One "
-    release.set()
-    out, err = process.communicate(timeout=WAIT)
-    assert (process.returncode, out) == (0, b"two.\n")
-    assert b"time to first token: " in err
-
-
 @pytest.mark.parametrize(
-    ("fault", "argv", "printed"),
+    ("fault", "printed"),
     [
-        (Fault(delay=threading.Event()), ["Hi!"], b""),
-        (Fault(delay=threading.Event()), ["Hi!", "--no-stream"], b""),
-        (Fault(reply=Reply("One two.", pieces=["One ", "two."]), after=1, pause=threading.Event()), ["Hi!"], b"One \n"),
-        (Fault(status=503, headers={"retry-after": "50"}), ["Hi!"], b""),
+        (Fault(delay=threading.Event()), b""),
+        (Fault(reply=Reply("One two.", pieces=["One ", "two."]), after=1, pause=threading.Event()), b"One \n"),
+        (Fault(status=503, headers={"retry-after": "50"}), b""),
     ],
-    ids=["before the first byte", "unstreamed", "in the middle", "between two tries"],
+    ids=["before the first byte", "in the middle", "between two tries"],
 )
-def test_cli_ctrl_c_ends_at_once(server, start, press_ctrl_c, fault, argv, printed):
+def test_cli_ctrl_c_ends_at_once(server, environment, press_ctrl_c, fault, printed):
     server.queue(fault)
-    process = start(*argv)
-    server.wait_for_requests(timeout=WAIT)
-    first = process.stdout.read(len(printed) - 1) if printed else b""
-    press_ctrl_c(process)
-    out, err = process.communicate(timeout=30)
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*COMMAND, "Hi!"], env=environment, **pipes) as process:
+        try:
+            server.wait_for_requests(timeout=WAIT)
+            first = process.stdout.read(len(printed) - 1) if printed else b""
+            press_ctrl_c(process)
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert (process.returncode, first + out, err) == (130, printed, b"")
 
 
@@ -360,13 +360,6 @@ def test_cli_reader_that_stops_early_ends_the_run_quietly(server, environment):
     line = shlex.join([*COMMAND, "Count."]) + " | head -1"
     result = run(["bash", "-o", "pipefail", "-c", line], environment)
     assert (result.returncode, result.stdout, result.stderr) == (0, "One\n", "")
-
-
-def test_cli_refused_key_is_one_line_without_the_key(environment):
-    result = run([*COMMAND, "Hi!"], environment | {"PROMPTRUN_API_KEY": "wrong-secret"})
-    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)
-    assert "PROMPTRUN_API_KEY" in result.stderr
-    assert "wrong-secret" not in result.stderr
 
 
 def test_cli_help_imports_no_subcommand():
@@ -385,22 +378,15 @@ def test_live_promptrun_answers():
     assert result.stdout.strip()
 
 
-@pytest.mark.parametrize(("options", "asked"), [([], 0), (["-m", "live"], 1)])
-def test_live_tests_ask_promptrun_only_when_they_are_named(server, environment, options, asked):
-    """Also with a key in the environment."""
-    run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            __file__,
-            "-k",
-            "test_live_promptrun",
-            *options,
-        ],
-        environment,
-    )
-    assert len(server.requests) == asked
+@pytest.mark.parametrize("chosen", ["not live", "live"])
+def test_live_tests_alone_see_a_key_in_the_environment(pytestconfig, monkeypatch, chosen):
+    """And they run only where they are named."""
+    assert "not live" in pytestconfig.getini("addopts")
+    (configure,) = {
+        plugin.pytest_configure
+        for plugin in pytestconfig.pluginmanager.get_plugins()
+        if getattr(plugin, "__file__", None) == str(TESTS / "conftest.py")
+    }
+    monkeypatch.setenv("PROMPTRUN_API_KEY", "k")
+    configure(SimpleNamespace(option=SimpleNamespace(markexpr=chosen)))
+    assert ("PROMPTRUN_API_KEY" in os.environ) == (chosen == "live")
