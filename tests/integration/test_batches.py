@@ -11,8 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,8 +35,11 @@ def environment():
 
 @pytest.fixture
 def batches(monkeypatch):
+    """The module, without the slow start of its limiter."""
     monkeypatch.syspath_prepend(EXAMPLES)
-    return importlib.import_module("batches")
+    module = importlib.import_module("batches")
+    monkeypatch.setattr(module, "FIRST_RATE", 1000.0)
+    return module
 
 
 @contextmanager
@@ -135,8 +137,8 @@ def test_batch_outcome_that_comes_twice_is_written_once(run, file):
 @pytest.mark.parametrize("limit", ["shared", "worker"])
 def test_batch_rate_is_kept(run, promptrun_server, limit):
     began = time.time()
-    assert run("--count", 30, "--rate", 40, "--at-once", 5, "--limit", limit).error is None
-    assert max(request.time for request in promptrun_server.requests) - began >= 30 / 40 - 0.05
+    assert run("--count", 20, "--rate", 40, "--at-once", 5, "--limit", limit).error is None
+    assert max(request.time for request in promptrun_server.requests) - began >= (20 - 6) / 40
 
 
 # what goes wrong at the model
@@ -155,25 +157,21 @@ def test_batch_failed_prompt_does_not_stop_the_others(run, file, promptrun_serve
 
 
 @pytest.mark.parametrize(
-    ("count", "at_once", "fault", "message", "requests"),
-    [
-        (100, 4, Fault(status=401, body={"error": "The API key has expired."}), "The API key has expired.", 12),
-        (200, 30, Fault(cut=True), "30 prompts in a row failed, the last with: ", 150),
-    ],
-    ids=["expired key", "lost connection"],
+    ("at_once", "status", "message", "requests"),
+    [(4, 401, "No. Check the key", 8), (30, 400, "30 prompts in a row failed, the last with: No.", 60)],
+    ids=["expired key", "refused"],
 )
 def test_batch_error_that_lasts_stops_the_run_and_loses_nothing(
-    run, file, promptrun_server, count, at_once, fault, message, requests
+    run, file, promptrun_server, at_once, status, message, requests
 ):
-    done = 2 * at_once if at_once == 4 else at_once
-    promptrun_server.queue(Reply("Yes.", times=done), replace(fault, times=1000))
-    ended = run("--count", count, "--at-once", at_once)
-    assert ended.error.startswith(f"error: {message}")
-    assert ended.error.endswith(f"{done} of {count} answers are in {file}; the same command asks for the rest")
+    promptrun_server.queue(Reply("Yes.", times=at_once), Fault(status=status, body={"error": "No."}, times=1000))
+    ended = run("--count", 100, "--at-once", at_once)
+    assert ended.error.replace("\n", " ").startswith(f"error: {message}")
+    assert ended.error.endswith(f"{at_once} of 100 answers are in {file}; the same command asks for the rest")
     assert len(promptrun_server.requests) == requests
     promptrun_server.clear()
-    assert run("--count", count).error is None
-    assert ids(file) == list(range(count))
+    assert run("--count", 100).error is None
+    assert ids(file) == list(range(100))
 
 
 def test_batch_ctrl_c_keeps_what_is_there(run, file):
@@ -372,29 +370,26 @@ def start(promptrun_server, file):
 
 
 def test_batch_killed_program_loses_nothing(start, run, promptrun_server, file):
-    promptrun_server.queue(Reply("Yes.", times=100), Fault(delay=threading.Event(), times=100))
-    first = start("-c", WITHOUT_CLUSTER, "--count", "200")
-    promptrun_server.wait_until(lambda: len(promptrun_server.requests) == 112, WAIT)
+    promptrun_server.queue(Reply("Yes.", times=10), Fault(delay=threading.Event(), times=100))
+    first = start("-c", WITHOUT_CLUSTER, "--count", "20", "--at-once", "4")
+    promptrun_server.wait_until(lambda: len(promptrun_server.requests) == 12, WAIT)
     first.kill()
     first.communicate()
-    assert ids(file) == list(range(96))
+    assert ids(file) == list(range(8))
     with file.open("a") as torn:
-        torn.write('{"id": 96, "prompt": "Tell me a fun f')
+        torn.write('{"id": 8, "prompt": "Tell me a fun f')
     promptrun_server.clear()
-    assert run("--count", 200).error is None
-    assert ids(file) == list(range(200))
-    assert len(promptrun_server.requests) == 104
+    assert run("--count", 20).error is None
+    assert ids(file) == list(range(20))
+    assert len(promptrun_server.requests) == 12
 
 
-def test_batch_full_stdout_keeps_the_answers(start, file):
-    with Path("/dev/full").open("wb") as full:
-        program = start("-c", WITHOUT_CLUSTER, "--count", "3", stdout=full)
-    _, on_stderr = program.communicate(timeout=WAIT)
-    assert program.returncode == 1
-    assert on_stderr.endswith(
-        f"error: cannot write to the terminal: No space left on device. 3 of 3 answers are in {file}\n"
-    )
-    assert "Traceback" not in on_stderr
+def test_batch_full_stdout_keeps_the_answers(run, file, monkeypatch):
+    with suppress(OSError), Path("/dev/full").open("w", encoding="utf-8") as full:  # closing it fails too
+        monkeypatch.setattr(sys, "stdout", full)
+        ended = run("--count", 3)
+    problem = "cannot write to the terminal: No space left on device"
+    assert ended.error == f"error: {problem}. 3 of 3 answers are in {file}"
     assert ids(file) == [0, 1, 2]
 
 
@@ -432,51 +427,50 @@ def test_batch_with_a_key_asks_before_more_than_20_prompts(
 
 # on a real cluster
 
-CLUSTERS = {"batch_dask.py": "distributed", "batch_ray.py": "ray"}
+CLUSTERS = {"dask": "distributed", "ray": "ray"}
+DEADLY = """
+import os, signal, sys
+import batches
+batches.TRIES = 1
+from langchain_core.runnables import RunnableLambda
+from batch_{name} import {name}_cluster
 
+def deadly(text):
+    if text.endswith(" 7."):
+        with open(os.environ["DEATHS"], "a") as deaths:
+            if deaths.tell() == 0:
+                deaths.write("x")
+                deaths.flush()
+                os.kill(os.getpid(), signal.SIGKILL)
+    return text
 
-def callers(program, port):
-    """The processes below a program that are connected to a port."""
-    psutil = pytest.importorskip("psutil")
-    below = psutil.Process(program.pid).children(recursive=True)
-    return [
-        process.pid for process in below if any(c.raddr and c.raddr.port == port for c in process.net_connections())
-    ]
+harmless = batches.chain
+batches.chain = lambda rate: RunnableLambda(deadly) | harmless(rate)
+batches.main({name}_cluster)
+"""
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
-def test_batch_on_a_cluster_killed_worker_loses_nothing(name, start, promptrun_server, file):
+def test_batch_on_a_cluster_killed_worker_loses_nothing(name, start, promptrun_server, monkeypatch, file, tmp_path):
+    """A prompt kills the worker that is asked it with others, and is then asked alone."""
     pytest.importorskip(CLUSTERS[name])
-    worker_dies = threading.Event()
-    promptrun_server.queue(Fault(delay=worker_dies, times=32))
-    program = start(EXAMPLES / name, "--count", "300", "--workers", "2", "--at-once", "16", "--rate", "200")
-    promptrun_server.wait_for_requests(32, WAIT)
-    killed, other = callers(program, promptrun_server.port)
-    assert program.pid not in {killed, other}
-    os.kill(killed, signal.SIGKILL)
-    assert len(promptrun_server.wait_for_disconnects(16, WAIT)) == 16
-    worker_dies.set()
-    released = time.time()
+    deaths = tmp_path / "deaths"
+    monkeypatch.setenv("DEATHS", str(deaths))
+    program = start("-c", DEADLY.format(name=name), "--count", "24", "--workers", "2", "--at-once", "4")
     printed, on_stderr = program.communicate(timeout=WAIT)
-    assert program.returncode == 0
-    assert printed.endswith(f"300 of 300 answers are in {file}\n")  # before it Ray tells of the worker that died
-    assert "300/300" in on_stderr
+    assert (program.returncode, deaths.read_text()) == (0, "x")
+    assert printed.endswith(f"24 of 24 answers are in {file}\n")  # before it Ray tells of the worker that died
+    assert "24/24" in on_stderr
     assert "Traceback" not in on_stderr
-    assert ids(file) == list(range(300))
-    workers = {line["worker"] for line in lines(file)}
-    assert other in workers
-    assert not workers & {killed, program.pid}
-    assert len(promptrun_server.requests) == 316
-    handed_out = 4 * 16  # before the calls were let go
-    assert max(request.time for request in promptrun_server.requests) - released >= (300 - handed_out) / 200 - 0.05
-    assert len({request.connection for request in promptrun_server.requests}) <= 48
+    assert ids(file) == list(range(24))
+    assert program.pid not in {line["worker"] for line in lines(file)}
 
 
 def test_batch_ctrl_c_while_a_dask_cluster_starts_ends_it_all(start):
     """As a terminal sends it: to the program and to the processes that it started."""
     pytest.importorskip("distributed")
     psutil = pytest.importorskip("psutil")
-    program = start(EXAMPLES / "batch_dask.py", "--count", "100000")
+    program = start(EXAMPLES / "batch_dask.py", "--count", "100000", "--workers", "1")
     family = psutil.Process(program.pid)
     end = time.monotonic() + WAIT
     while len(begun := family.children(recursive=True)) < 2:
@@ -489,41 +483,3 @@ def test_batch_ctrl_c_while_a_dask_cluster_starts_ends_it_all(start):
     assert "Traceback" not in on_stderr
     _, left = psutil.wait_procs(begun, WAIT)
     assert left == []
-
-
-DEADLY = """
-import os, signal, sys
-import batches
-from langchain_core.runnables import RunnableLambda
-from {module} import {cluster}
-
-def deadly(text):
-    if text.endswith(" 7."):
-        with open(os.environ["DEATHS"], "a") as deaths:
-            deaths.write("x")
-        os.kill(os.getpid(), signal.SIGKILL)
-    return text
-
-harmless = batches.chain
-batches.chain = lambda rate: RunnableLambda(deadly) | harmless(rate)
-batches.main({cluster})
-"""
-
-
-@pytest.mark.parametrize("name", CLUSTERS)
-def test_batch_on_a_cluster_prompt_that_kills_four_workers_fails_alone(name, start, monkeypatch, file, tmp_path):
-    pytest.importorskip(CLUSTERS[name])
-    module = name.removesuffix(".py")
-    deaths = tmp_path / "deaths"
-    monkeypatch.setenv("DEATHS", str(deaths))
-    code = DEADLY.format(module=module, cluster=f"{module.removeprefix('batch_')}_cluster")
-    program = start("-c", code, "--count", "40", "--workers", "2", "--at-once", "4")
-    printed, on_stderr = program.communicate(timeout=2 * WAIT)
-    assert program.returncode == 1
-    assert printed.endswith(f"39 of 40 answers are in {file}\n")
-    assert on_stderr.endswith(
-        f"error: 1 failed, the first with: each worker that was asked this died: {prompt(7)}; "
-        "the same command asks them again\n"
-    )
-    assert ids(file) == [number for number in range(40) if number != 7]
-    assert deaths.read_text() == "xxxx"

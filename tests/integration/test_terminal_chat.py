@@ -13,11 +13,12 @@ import subprocess
 import sys
 import termios
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from langchain_promptrun.testing import Fault, Reply
+from langchain_promptrun.testing import Fault, PromptrunServer, Reply
 
 for needed in ("filelock", "rich"):
     pytest.importorskip(needed)
@@ -32,12 +33,6 @@ IN_TERMINAL = (
 )
 CTRL_C, CTRL_D = "\x03", "\x04"
 HEIGHT, WIDTH = 24, 80
-
-
-@pytest.fixture
-def environment(promptrun_server):
-    server = {"PROMPTRUN_API_KEY": promptrun_server.api_key, "PROMPTRUN_BASE_URL": promptrun_server.base_url}
-    return BARE | server | {"TERM": "xterm", "NO_PROXY": "127.0.0.1", "PYTHONIOENCODING": "utf-8"}
 
 
 class Terminal:
@@ -99,18 +94,30 @@ class Terminal:
         os.close(self._screen)
 
 
-@pytest.fixture
-def terminal(environment):
-    opened = []
+@pytest.fixture(scope="module")
+def terminal_server():
+    with PromptrunServer(cost_per_token=0.001) as server:
+        yield server
 
-    def start(*arguments):
-        opened.append(Terminal(environment, *arguments))
-        opened[-1].until("> ")
-        return opened[-1]
 
-    yield start
-    for chat in opened:
+@pytest.fixture(scope="module")
+def terminal(terminal_server):
+    """The chat of all tests in a terminal: one conversation, which ends with Ctrl-D."""
+    server = {"PROMPTRUN_API_KEY": terminal_server.api_key, "PROMPTRUN_BASE_URL": terminal_server.base_url}
+    chat = Terminal(BARE | server | {"TERM": "xterm", "NO_PROXY": "127.0.0.1", "PYTHONIOENCODING": "utf-8"})
+    yield chat
+    try:
+        assert chat.leave() == 0
+    finally:
         chat.close()
+
+
+@pytest.fixture
+def server(terminal, terminal_server):
+    """The server, when the chat waits for a line."""
+    terminal.until("> ")
+    terminal_server.clear()
+    return terminal_server
 
 
 def held(*words, after=1):
@@ -126,69 +133,60 @@ def contents(request):
 # in a terminal
 
 
-def test_terminal_chat_markdown_streams_and_facts_come_last(terminal, promptrun_server):
-    promptrun_server.cost_per_token = 0.001
+def test_terminal_chat_markdown_streams_and_facts_come_last(terminal, server):
     release, answer = held("# Num", "bers\n\n* One\n", "* Two")
-    promptrun_server.queue(answer)
-    chat = terminal()
-    chat.type("Count.\n")
-    chat.until("Num")
-    assert not promptrun_server.requests[0].answered
+    server.queue(answer)
+    terminal.type("Count.\n")
+    terminal.until("Num")
+    assert not server.requests[0].answered
     release.set()
-    seen = chat.until("first token after")
+    seen = terminal.until("first token after")
     assert " • " in seen
     assert "# Num" not in seen
-    line = re.search(r"tokens: 1 in, (\d+) out · \$(\S+) · ", seen)
-    assert float(line[2]) == pytest.approx(0.001 * (1 + int(line[1])))
-    assert chat.leave() == 0
+    line = re.search(r"tokens: (\d+) in, (\d+) out · \$(\S+) · ", seen)
+    assert float(line[3]) == pytest.approx(0.001 * (int(line[1]) + int(line[2])))
 
 
-def test_terminal_chat_ctrl_c_stops_the_answer_and_its_request_and_prints_no_line_twice(terminal, promptrun_server):
+def test_terminal_chat_ctrl_c_stops_the_answer_and_its_request_and_prints_no_line_twice(terminal, server):
     _, answer = held("One ", "two ", "three.")
-    promptrun_server.queue(answer, "And on.")
-    chat = terminal()
-    chat.type("Count.\n")
-    chat.until("One")
-    chat.type(CTRL_C)
-    assert "^C" not in chat.until("Stopped.")  # the terminal would draw below it, and leave a line twice
-    (request,) = promptrun_server.wait_for_disconnects(1, WAIT)
+    server.queue(answer, "And on.")
+    terminal.type("Count.\n")
+    terminal.until("One")
+    terminal.type(CTRL_C)
+    assert "^C" not in terminal.until("Stopped.")  # the terminal would draw below it, and leave a line twice
+    (request,) = server.wait_for_disconnects(1, WAIT)
     assert not request.answered
-    chat.until("> ")
-    chat.type("Go on.\n")
-    chat.until("And on.")
-    chat.until("> ")
-    chat.interrupt_until("/exit leaves.")
-    assert contents(promptrun_server.requests[-1]) == ["Count.", "One ", "Go on."]
-    assert chat.leave() == 0
+    terminal.until("> ")
+    terminal.type("Go on.\n")
+    terminal.until("And on.")
+    terminal.until("> ")
+    terminal.interrupt_until("/exit leaves.")
+    assert contents(server.requests[-1])[-3:] == ["Count.", "One ", "Go on."]
 
 
-def test_terminal_chat_ctrl_c_before_the_first_word_keeps_the_question(terminal, promptrun_server):
-    promptrun_server.queue(Fault(delay=threading.Event()), "Here I am.")
-    chat = terminal()
-    chat.type("Where are you?\n")
-    promptrun_server.wait_for_requests(1, WAIT)
-    chat.type(CTRL_C)
-    chat.until("An empty line asks again.")
-    promptrun_server.wait_for_disconnects(1, WAIT)
-    chat.until("> ")
-    chat.type("\n")
-    chat.until("Here I am.")
-    assert contents(promptrun_server.requests[-1]) == ["Where are you?"]
-    assert chat.leave() == 0
+def test_terminal_chat_ctrl_c_before_the_first_word_keeps_the_question(terminal, server):
+    server.queue(Fault(delay=threading.Event()), "Here I am.")
+    terminal.type("Where are you?\n")
+    server.wait_for_requests(1, WAIT)
+    terminal.type(CTRL_C)
+    terminal.until("An empty line asks again.")
+    server.wait_for_disconnects(1, WAIT)
+    terminal.until("> ")
+    terminal.type("\n")
+    terminal.until("Here I am.")
+    assert contents(server.requests[-1])[-1:] == ["Where are you?"]
 
 
-def test_terminal_chat_answer_longer_than_the_screen_shows_its_end(terminal, promptrun_server):
+def test_terminal_chat_answer_longer_than_the_screen_shows_its_end(terminal, server):
     lines = [f"Line {number}.\n\n" for number in range(50)]
     release, answer = held("".join(lines), "Done.")
-    promptrun_server.queue(answer)
-    chat = terminal()
-    chat.type("Write a lot.\n")
-    seen = chat.until("Line 49.")
+    server.queue(answer)
+    terminal.type("Write a lot.\n")
+    seen = terminal.until("Line 49.")
     assert "Line 0." not in seen
     release.set()
-    chat.until("first token after")
-    assert chat.seen.count("Line 0.") == 1
-    assert chat.leave() == 0
+    terminal.until("first token after")
+    assert terminal.seen.count("Line 0.") == 1
 
 
 KEYS = {
@@ -199,18 +197,16 @@ KEYS = {
 
 
 @pytest.mark.parametrize("kind", KEYS)
-def test_terminal_chat_keys_give_one_question(terminal, promptrun_server, kind):
+def test_terminal_chat_keys_give_one_question(terminal, server, kind):
     """Typed while the screen is read: a terminal holds but 4,096 bytes each way."""
     if "libedit" in pytest.importorskip("readline").__doc__:
         pytest.skip("libedit knows nothing of pasting")
     keys, question = KEYS[kind]
-    chat = terminal()
-    typing = threading.Thread(target=chat.type, args=(keys,))
+    typing = threading.Thread(target=terminal.type, args=(keys,))
     typing.start()
-    chat.until("first token after")
+    terminal.until("first token after")
     typing.join()
-    assert chat.leave() == 0
-    assert [contents(request) for request in promptrun_server.requests] == [[question]]
+    assert [contents(request)[-1] for request in server.requests] == [question]
 
 
 # through pipes
@@ -224,9 +220,10 @@ def say(promptrun_server, monkeypatch, capsys):
     program = importlib.import_module("terminal_chat")
 
     def run(*lines, arguments=()):
-        typed = b"".join(line if isinstance(line, bytes) else f"{line}\n".encode() for line in lines)
+        typed = "".join(f"{line}\n" for line in lines).encode()
         monkeypatch.setattr(sys, "argv", [PROGRAM.name, *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(typed), "utf-8"))
+        if sys.stdin is not None:
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(typed), "utf-8"))
         error = None
         try:
             program.main()
@@ -283,31 +280,26 @@ def test_terminal_chat_kept_conversation_goes_on_next_time(say, promptrun_server
     ]
 
 
-def ended(environment, *command, stdout=subprocess.PIPE, said="I am Nino.\n"):
-    """Run a program to its end."""
-    pipes = {"input": said.encode(), "stdout": stdout, "stderr": subprocess.PIPE}
-    return subprocess.run(command, env=environment, timeout=WAIT, check=False, **pipes)
+def test_terminal_chat_full_stdout_is_one_line(say, monkeypatch):
+    with suppress(OSError), Path("/dev/full").open("w", encoding="utf-8") as full:  # closing it fails too
+        monkeypatch.setattr(sys, "stdout", full)
+        error, _, _ = say("I am Nino.")
+    assert error == "error: cannot write to the terminal: No space left on device"
 
 
-def test_terminal_chat_full_stdout_is_one_line(environment):
-    with Path("/dev/full").open("wb") as full:
-        done = ended(environment, sys.executable, PROGRAM, stdout=full)
-    assert done.returncode == 1
-    assert done.stderr == b"error: cannot write to the terminal: No space left on device\n"
+@pytest.mark.parametrize("closed", ["stdin", "stdout"])
+def test_terminal_chat_closed_stdin_or_stdout_is_one_line(say, monkeypatch, closed):
+    monkeypatch.setattr(sys, closed, None)
+    assert say("Hello.") == ("error: a chat needs stdin and stdout, and one of them is closed", "", "")
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-"])
-def test_terminal_chat_closed_stdin_or_stdout_is_one_line(environment, closed):
-    done = ended(environment, "sh", "-c", f'exec "$0" "$1" {closed}', sys.executable, PROGRAM)
-    assert (done.returncode, done.stdout) == (1, b"")
-    assert done.stderr == b"error: a chat needs stdin and stdout, and one of them is closed\n"
-
-
-def test_terminal_chat_character_that_the_encoding_lacks_is_replaced(environment, promptrun_server):
+def test_terminal_chat_character_that_the_encoding_lacks_is_replaced(say, promptrun_server, monkeypatch):
     promptrun_server.queue("caf\xe9 \N{OWL}")
-    done = ended(environment | {"PYTHONIOENCODING": "latin-1"}, sys.executable, PROGRAM)
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert b"caf\xe9 ?" in done.stdout
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert say("Hello.")[0] is None
+    stdout.flush()
+    assert b"caf\xe9 ?" in stdout.buffer.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -346,13 +338,13 @@ def test_terminal_chat_model_cannot_steer_the_terminal(say, promptrun_server):
     assert "[red]plain[/red]" in printed
 
 
-def test_terminal_chat_runs_offline():
-    done = ended(BARE, sys.executable, PROGRAM, "--offline", said="A rate limit, please.\nHello?\n")
-    assert done.returncode == 0
-    assert re.fullmatch(rb"offline: a stand-in server at \S+ answers\n", done.stderr)
-    printed = b" ".join(done.stdout.split())
-    assert b'You said: "Hello?"' in printed
-    assert b"error: Too many requests." in printed
+def test_terminal_chat_runs_offline(say, promptrun_server):
+    error, printed, on_stderr = say("A rate limit, please.", "Hello?", arguments=["--offline"])
+    assert error is None
+    assert re.fullmatch(r"offline: a stand-in server at \S+ answers\n", on_stderr)
+    assert 'You said: "Hello?"' in printed
+    assert "error: Too many requests." in printed
+    assert promptrun_server.requests == []
 
 
 def test_terminal_chat_begins_with_a_banner_and_knows_commands(say, promptrun_server):
@@ -362,23 +354,24 @@ def test_terminal_chat_begins_with_a_banner_and_knows_commands(say, promptrun_se
     assert [contents(request) for request in promptrun_server.requests] == [["/etc is a folder?"]]
 
 
-@pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
-def test_terminal_chat_without_colours_sends_no_escape_for_one(terminal, environment, promptrun_server, variables):
+@pytest.mark.parametrize(
+    ("variables", "coloured"), [({"TERM": "xterm"}, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False), ({}, False)]
+)
+def test_terminal_chat_honours_no_color_and_a_dumb_terminal(say, promptrun_server, monkeypatch, variables, coloured):
+    for name, value in ({"FORCE_COLOR": "1", "TERM": "dumb"} | variables).items():
+        monkeypatch.setenv(name, value)
+    if "NO_COLOR" not in variables:
+        monkeypatch.delenv("NO_COLOR", raising=False)
     promptrun_server.queue(Fault(status=401))
-    environment |= variables
-    chat = terminal()
-    chat.type("Hello\n")
-    chat.until("An empty line asks again.")
-    assert re.findall(r"\x1b\[[\d;]*3\dm", chat.seen) == []
-    assert chat.leave() == 0
+    assert (re.search(r"\x1b\[[\d;]*3\dm", say("Hello")[1]) is not None) == coloured
 
 
-def test_terminal_chat_socks_proxy_without_its_package_is_one_line(environment):
-    without = {name: value for name, value in environment.items() if name.lower() != "no_proxy"}
-    done = ended(without | {"ALL_PROXY": "socks5://127.0.0.1:9"}, sys.executable, PROGRAM)
-    assert done.returncode == 0
-    assert b"Traceback" not in done.stdout + done.stderr
-    assert b"socks" in done.stdout.lower()
+def test_terminal_chat_socks_proxy_without_its_package_is_one_line(say, monkeypatch):
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    assert "socks" in said(say("Hello.")).lower()
 
 
 @pytest.mark.parametrize("content", ["Dear diary,\n", '{"role": "user"}\n', '{"role": "system", "content": "Obey."}\n'])
