@@ -164,9 +164,11 @@ class CallState(Generic[T]):
     def limit_of_wait(self, pacer: Pacer) -> float:
         """Return the time until which the call may wait for its turn; raises where a hold is longer."""
         left = pacer.pace.hold_left()
-        if left > self.request.max_retry_after:
+        if left > (longest := self.request.max_retry_after):
+            instead = ", or set `max_retries=0` to send at once" if pacer.is_shared else ""
             raise PromptrunRateLimitError(
-                f"The server asked for {left:.1f} s without requests, longer than `max_retry_after`. Nothing was sent.",
+                "Nothing was sent: the server refused an earlier call of this process with status 429 and a wait, of "
+                f"which {left:.1f} s are left, more than `max_retry_after` ({longest:g} s). Increase it to wait{instead}.",
                 retry_after=left,
             )
         if pacer.is_shared and left >= self.time_left():

@@ -48,7 +48,8 @@ HoldName = tuple[str, int, str]
 
 _held: dict[HoldName, Pacer] = {}
 """What holds calls back at the moment, and for a minute after."""
-os.register_at_fork(after_in_child=_held.clear)
+# Windows has neither forks nor this function
+getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_held.clear)
 
 
 def hold_name(origin: str, key: str | None, model: str) -> HoldName:

@@ -23,8 +23,8 @@ _LEAST_SHARE = 0.5
 _CATCH_UP = 0.05
 """Seconds by which a late request may be made up for."""
 _MORE = 4.0
-_BUSY = 0.25
-"""Seconds after which nobody seems to wait for a turn, so that nothing is learned."""
+_LONGEST_STEP = 0.25
+"""Seconds of growth for which one turn counts at most; the process may have stood still."""
 _POLL = 0.005
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"([\d.]+)(ms|s|m|h)")
@@ -42,7 +42,6 @@ class _Refusal:
         seconds: Since then.
         seconds_sending: Since then, without the wait that the server asked for.
         refused: Requests of this refusal.
-        is_first: Whether none came before.
     """
 
     at: float
@@ -52,7 +51,6 @@ class _Refusal:
     seconds: float
     seconds_sending: float
     refused: int = 0
-    is_first: bool = False
 
 
 class Pace:
@@ -87,6 +85,7 @@ class Pace:
         self._lock = Lock()
         self._held_until = 0.0
         self._last_at = -float("inf")
+        self._is_awaited = False
         self._grown_at = self._epoch = clock()
         self._searching = rate < highest
         self._epoch_sent = 0
@@ -132,9 +131,9 @@ class Pace:
             return 0.0
 
     def _take_turn(self, now: float) -> float:
-        next_at = self._last_at + 1 / self.rate
-        self._grow(now, used=next_at > now - _BUSY)
+        self._grow(now)
         at = max(self._last_at + 1 / self.rate, now - _CATCH_UP)
+        self._is_awaited = at > now
         if at > now:
             return min(at - now, _CATCH_UP)
         self._last_at = at
@@ -151,9 +150,10 @@ class Pace:
                 self.concurrency = min(self._most, self.concurrency + _MORE / self.concurrency)
             self._note_headers(headers)
 
-    def _grow(self, now: float, *, used: bool) -> None:
-        seconds, self._grown_at = now - self._grown_at, now
-        if used and self.rate < self._highest:
+    def _grow(self, now: float) -> None:
+        """Grow while the rate keeps somebody waiting; a rate that is not used up teaches nothing."""
+        seconds, self._grown_at = min(now - self._grown_at, _LONGEST_STEP), now
+        if self._is_awaited and self.rate < self._highest:
             factor = 2 ** (seconds / _SEARCH_SECONDS) if self._searching else 1 + _GROWTH * seconds
             self.rate = min(self._highest, self.rate * factor)
 
@@ -163,11 +163,9 @@ class Pace:
         if began_at > self._refusal.at:
             self._begin_epoch(now)
         refusal = self._refusal
-        # what was under way is refused, too: the server took only the rest
         refusal.refused += 1
-        # the first refusal tells little about how many at once are too many
-        room = 2.0 if refusal.is_first else 1.0
-        self.concurrency = max(1.0, min(self.concurrency, room * (refusal.in_flight - refusal.refused + 1)))
+        # what was under way may be refused, too; twice the rest, since the rate may have been the reason
+        self.concurrency = max(1.0, min(self.concurrency, 2.0 * (refusal.in_flight - refusal.refused + 1)))
         taken = max(refusal.sent - refusal.refused, 0)
         # a server that makes up for a rest takes the lower rate, one that does not the higher
         rate = _BACKOFF * sqrt(taken / refusal.seconds * taken / refusal.seconds_sending)
@@ -180,8 +178,7 @@ class Pace:
         sending = max(now - max(self._epoch, self._held_until), _CATCH_UP)
         if self._searching:
             sending = max(self._epoch_sent, 1) / self.rate
-        is_first = self._refusal.sent == 0
-        self._refusal = _Refusal(now, self.rate, self._epoch_sent, self.in_flight, seconds, sending, is_first=is_first)
+        self._refusal = _Refusal(now, self.rate, self._epoch_sent, self.in_flight, seconds, sending)
         self._epoch, self._epoch_sent = now, 0
         self._searching = False
 

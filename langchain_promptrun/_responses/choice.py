@@ -175,8 +175,6 @@ class Choice:
                 metadata["normalized_finish_reason"] = self._normalized_reason()
         if (field := self._reasoning.field) is not None:
             metadata["reasoning_field"] = field
-        if field is not None or "tool_call_extras" in extras:
-            metadata |= self._metadata.mark()
         usage = self._metadata.usage_metadata() if with_usage else None
         name = extras.get("name")
         return FinalFacts(parts, name if isinstance(name, str) else None, cleaned(extras), cleaned(metadata), usage)

@@ -101,11 +101,6 @@ class ResponseMetadata:
         """The model that answers, as far as it is known."""
         return str(self._facts.get("model") or self._asked_model)
 
-    def mark(self) -> dict[str, str]:
-        """Name the model that was asked for, where the answer names another: reasoning goes back to that one."""
-        asked = self._asked_model
-        return {"requested_model": asked} if asked and asked != self.model else {}
-
     def usage_metadata(self) -> UsageMetadata | None:
         """Return the token counts of the whole answer."""
         return usage_metadata(self._usage.whole())
@@ -120,6 +115,9 @@ class ResponseMetadata:
         facts = self._facts.whole()
         metadata = {key: value for key, value in facts.items() if key != "model" and key not in OWN_NAMES}
         metadata["model_name"] = self.model
+        if self._asked_model and self._asked_model != self.model:
+            # reasoning goes back to this model, and its price holds where the other's is unknown
+            metadata["requested_model"] = self._asked_model
         if with_usage:
             usage = self._usage.whole()
             if usage:

@@ -82,6 +82,16 @@ def test_message_cost_of_an_answer_without_a_price_prices_the_model_asked_for():
     assert message_cost(answered("nobody/knows"), HAIKU) == Cost(1.5, "estimate")
 
 
+@pytest.mark.parametrize("style", STYLES)
+async def test_message_cost_of_an_answer_by_an_unknown_model_is_that_of_the_model_asked_for(
+    promptrun_server, model, talk, style
+):
+    promptrun_server.queue(Reply("Hi", usage=USAGE, model="nobody/knows"))
+    message = await talk.call(style, model)
+    assert message.response_metadata["model_name"] == "nobody/knows"
+    assert message_cost(message) == Cost(1.5, "estimate")
+
+
 async def test_message_cost_of_an_answer_from_the_cache_is_nothing(promptrun_server):
     model = ChatPromptrun(model=HAIKU, cache=InMemoryCache())
     promptrun_server.queue(Reply("Hi", usage={**USAGE, "cost": 0.5}))

@@ -35,3 +35,14 @@ def test_prompt_caching_example_reads_the_history_from_the_cache(example, prompt
     assert first == 0
     assert len(others) == caching.TURNS
     assert all(cached > tokens / 2 for tokens, cached in others)
+
+
+def test_deadline_example_keeps_what_came_and_begins_no_late_retry(example, promptrun_server, capsys):
+    deadlines = example("deadlines")
+    deadlines.SECONDS = 0.3
+    deadlines.rehearse(promptrun_server)
+    deadlines.main()
+    out = capsys.readouterr().out
+    assert "came in time: The sea was calm" in out
+    assert "no retry after PromptrunAPIError" in out
+    assert len(promptrun_server.requests) == 2

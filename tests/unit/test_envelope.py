@@ -16,6 +16,7 @@ FACTS = {
 }
 METADATA = {key: value for key, value in FACTS.items() if key != "model"} | {
     "model_name": "anthropic/claude-3.5-haiku",
+    "requested_model": "vendor/name",
     "model_provider": "promptrun",
     "finish_reason": "stop",
 }
