@@ -20,7 +20,6 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import PrivateAttr
 
 from langchain_promptrun import ChatPromptrun
-from langchain_promptrun._responses.chunks import text_chunk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -103,6 +102,8 @@ class RestoredFromMemory(FromMemory):
     """A stream of texts whose chunks are made as ChatPromptrun makes them."""
 
     def _stream(self, *_: Any, **__: Any) -> Iterator[ChatGenerationChunk]:
+        # older trees, which `compare.py` measures too, have it elsewhere
+        text_chunk = import_module("langchain_promptrun._responses.chunks").text_chunk
         yield from map(text_chunk, self._tokens)
         yield self._last_chunk()
 

@@ -3,6 +3,7 @@
     python benchmarks/run.py            all sections, under three minutes on two cores
     python benchmarks/run.py --quick    little of everything, to see that it works
     python benchmarks/run.py --only calls --only history
+    python benchmarks/compare.py TREE   before and after: an older tree beside this one, in one run
 
 The whole run is kept in benchmarks/results.json.
 """

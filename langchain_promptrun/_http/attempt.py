@@ -167,8 +167,8 @@ class CallState(Generic[T]):
         if left > (longest := self.request.max_retry_after):
             instead = ", or set `max_retries=0` to send at once" if pacer.is_shared else ""
             raise PromptrunRateLimitError(
-                "Nothing was sent: the server refused an earlier call of this process with status 429 and a wait, of "
-                f"which {left:.1f} s are left, more than `max_retry_after` ({longest:g} s). Increase it to wait{instead}.",
+                "Nothing was sent: the server refused an earlier call of this process with status 429 and a wait. "
+                f"{left:.1f} s are left, more than `max_retry_after` = {longest:g}. Increase it to wait{instead}.",
                 retry_after=left,
             )
         if pacer.is_shared and left >= self.time_left():

@@ -46,7 +46,7 @@ def test_hold_is_for_calls_of_one_key_and_model_that_may_retry(promptrun_server,
 
 
 def test_hold_longer_than_allowed_raises_at_once(promptrun_server, model):
-    with pytest.raises(PromptrunRateLimitError, match="Nothing was sent.*max_retry_after.*max_retries=0") as error:
+    with pytest.raises(PromptrunRateLimitError, match=r"Nothing was sent.*max_retry_after.*max_retries=0") as error:
         model.invoke("Hi", max_retry_after=0.1)
     assert 0 < error.value.retry_after <= WAIT
     assert len(promptrun_server.requests) == 1
