@@ -51,10 +51,17 @@ class Connector(aiohttp.TCPConnector):
         on_connected.get()()
         return connection
 
-    def _release(self, *args: Any, **kwargs: Any) -> Any:
-        """Take a connection back, as aiohttp's private method of this name (3.14.5) does."""
-        release: Any = super()._release
-        return None if self._is_loop_gone() else release(*args, **kwargs)
+    def _release(self, key: Any, protocol: Any, **options: Any) -> None:
+        """Take a connection back, as aiohttp's private method of this name (3.14.5) does.
+
+        A connection that is closed with bytes left to send would stay open as long as the server reads nothing.
+        """
+        if self._is_loop_gone():
+            return
+        transport = protocol.transport
+        super()._release(key, protocol, **options)
+        if transport is not None and transport.is_closing() and transport.get_write_buffer_size():
+            transport.abort()
 
     def __del__(self, *_: object) -> None:
         """Report nothing: `Pool` closes what is open, except of loops that are gone."""

@@ -69,14 +69,16 @@ def test_timeout_of_reading_ends_a_head_that_never_ends_in_async_calls(async_sin
     assert raw_server.connections == 1
 
 
-def test_write_time_out_counts(calls, raw_server):
-    """A server that takes nothing in."""
-    raw_server._serve_one = lambda connection, number: raw_server._over.wait(10)
+def test_write_time_out_counts(calls, raw_server, noises):
+    """A server that takes nothing in; the connection is closed at once, whatever is left to send."""
+    raw_server._serve_one = lambda connection, number: raw_server._over.wait(10) and False
     started = time.monotonic()
     with pytest.raises(PromptrunTimeoutError) as caught:
-        calls.all(to(raw_server, timeouts=Timeouts(8, 8, 0.2, 8), body=b"x" * (32 << 20)))
+        calls.all(to(raw_server, timeouts=Timeouts(8, 8, 0.2, 8), body=b"x" * (8 << 20)))
     assert caught.value.phase == "write"
     assert time.monotonic() - started < 8
+    calls.close()
+    assert noises() == []
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["from the start", "after content"])
