@@ -6,17 +6,44 @@ import asyncio
 import inspect
 import select
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 
 from langchain_promptrun._http.connection_pool import KEEP_ALIVE_SECONDS, on_connected
+from langchain_promptrun._http.private_api import receive_rest
 
 if TYPE_CHECKING:
     import ssl
 
 _HEADER_BYTES = 64 << 10  # aiohttp takes 8 KiB of its own accord, httpx 100
 _HEADERS = 1_000  # aiohttp takes 128 of its own accord, from 3.14 on
+
+
+class _Protocol(ResponseHandler):
+    """Keeps a response that came before a failure to send."""
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if exc is not None:
+            self._receive()
+        super().connection_lost(exc)
+
+    def set_exception(self, *args: Any) -> None:
+        self._receive()
+        super().set_exception(*args)
+
+    def _receive(self) -> None:
+        if self.transport is not None:
+            receive_rest(self.transport, self.data_received)
+
+    def has_begun(self) -> bool:
+        """Tell whether another response has begun, behind the last."""
+        try:
+            return self._parser is not None and self._parser.feed_eof() is not None
+        except aiohttp.http_exceptions.HttpProcessingError:
+            return True
 
 
 class Connector(aiohttp.TCPConnector):
@@ -27,6 +54,8 @@ class Connector(aiohttp.TCPConnector):
 
     def __init__(self, context: ssl.SSLContext) -> None:
         super().__init__(limit=0, ssl=context, keepalive_timeout=KEEP_ALIVE_SECONDS)
+        factory: Any = partial(_Protocol, loop=asyncio.get_running_loop())
+        self._factory = factory
         self._used: weakref.WeakSet[Any] = weakref.WeakSet()
         # a callback of the loop's end comes before any `__del__`, in whichever order the collector finds the objects
         self._watch = weakref.finalize(asyncio.get_running_loop(), _nothing)
@@ -44,10 +73,11 @@ class Connector(aiohttp.TCPConnector):
         """Return a connection that the server has not closed meanwhile."""
         while True:
             connection = await super().connect(*args, **kwargs)
-            if connection.protocol not in self._used or not _is_readable(connection.transport):
+            protocol: Any = connection.protocol
+            if protocol not in self._used or not (_is_readable(connection.transport) or protocol.has_begun()):
                 break
             connection.close()
-        self._used.add(connection.protocol)
+        self._used.add(protocol)
         on_connected.get()()
         return connection
 

@@ -61,6 +61,7 @@ class CallState(Generic[T]):
         delivered: Whether an item was handed out; nothing is retried then.
         ends_at: The time of the clock at which the call must have ended.
         parser: The parser of the response that has begun.
+        proxy: The URL of the proxy that the request goes through, without credentials.
         feed: Feeds the parser and gives its items; raises PromptrunError, also when content stays away.
     """
 
@@ -76,6 +77,7 @@ class CallState(Generic[T]):
         self._late_error: PromptrunTimeoutError | None = None
         self.attempt = 0
         self.delivered = False
+        self.proxy: str | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -205,9 +207,9 @@ class CallState(Generic[T]):
             error.partial = self.parser.partial or None
         self._error = error
 
-    def record_exception(self, exception: Exception) -> None:
-        """Note the exception of the HTTP client that the attempt ended with."""
-        error = convert_exception(exception, self._origin, self.request.timeouts)
+    def record_exception(self, exception: Exception, before: BaseException | None) -> None:
+        """Note the exception of the HTTP client that the attempt ended with, and the one handled before it."""
+        error = convert_exception(exception, before, self._origin, self.request.timeouts, self.proxy)
         self.record_error(error or self.silence_error())
 
     def record_interruption(self, exception: BaseException) -> None:

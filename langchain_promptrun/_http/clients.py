@@ -35,11 +35,16 @@ _CA_NAMES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 class Client(Generic[TransportT]):
-    """Chooses the transport for a URL: the direct one, or a proxy's."""
+    """Chooses the transport for a URL: the direct one, or a proxy's.
+
+    Attributes:
+        proxies: The URLs of the proxies by transport, without credentials.
+    """
 
     def __init__(self, make: Callable[[httpx.Proxy | None], TransportT], proxies: Mapping[str, httpx.Proxy]) -> None:
         self._direct = make(None)
         self._proxied = {scheme: make(proxy) for scheme, proxy in proxies.items()}
+        self.proxies = {self._proxied[scheme]: str(proxy.url) for scheme, proxy in proxies.items()}
 
     def transport_for(self, url: httpx.URL) -> TransportT:
         """Return the transport for a URL."""

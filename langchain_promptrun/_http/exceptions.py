@@ -34,12 +34,23 @@ class _Row(NamedTuple):
     is_retryable: bool = True
 
 
-_CANNOT_CONNECT = "Cannot connect to {origin}: {reason}. Check `base_url`, the network and the proxy variables."
-_REFUSED = _Row(_CANNOT_CONNECT)
+_REFUSED = _Row("Cannot connect to {origin}{via}: {reason}. Check `base_url`, the network and the proxy variables.")
+_UNTRUSTED = _Row(
+    "Cannot connect to {origin}{via}: {reason}. Name the file of the server's certificate authority in the environment "
+    "variable SSL_CERT_FILE, or give a client that trusts it as `http_client` and `http_async_client`.",
+    None,
+    False,
+)
+_NO_TLS = _Row(
+    'Cannot connect to {origin}{via}: this port does not speak TLS ({reason}). Use "http://" in place of "https://", '
+    "or another port.",
+    None,
+    False,
+)
 _LOST = _Row("The connection was lost before the response was complete: {reason}.")
 _NOT_A_URL = _Row("Cannot connect to {origin}: this is not the URL of a web server. Check `base_url`.", None, False)
 _NOT_HTTP = _Row("The server's response is not valid HTTP: {reason}. Check the server and its proxies.", None, False)
-_NOT_CONNECTED = _Row("No connection could be made{limit}. Increase `timeout` if the network is slow.", "connect")
+_NOT_CONNECTED = _Row("No connection could be made{via}{limit}. Increase `timeout` if the network is slow.", "connect")
 _NOTHING_READ = _Row(
     "The server sent nothing{limit}. Increase `timeout` if the model needs longer; the request may be billed.", "read"
 )
@@ -50,12 +61,14 @@ _POOL_FULL = _Row("No connection of the pool became free{limit}. Increase `max_c
 
 _ROWS: Mapping[str, _Row] = {
     # any client's
-    "SSLCertVerificationError": _Row(_CANNOT_CONNECT, None, False),
+    "SSLCertVerificationError": _UNTRUSTED,
+    "WRONG_VERSION_NUMBER": _NO_TLS,
+    "RECORD_LAYER_FAILURE": _NO_TLS,
     "InvalidURL": _NOT_A_URL,
     # aiohttp's
     "BadStatusLine": _LOST,
     "PayloadEncodingError": _LOST,
-    "ClientHttpProxyError": _LOST,
+    "ClientHttpProxyError": _REFUSED,
     "ClientResponseError": _NOT_HTTP,
     "ClientConnectorError": _REFUSED,
     "ConnectionTimeoutError": _NOT_CONNECTED,
@@ -70,27 +83,38 @@ _ROWS: Mapping[str, _Row] = {
     "LocalProtocolError": _Row("The request is not valid HTTP. Check the headers.", None, False),
     "UnsupportedProtocol": _NOT_A_URL,
 }
-_TELLING = frozenset({"SSLCertVerificationError", "BadStatusLine", "PayloadEncodingError"})
+_TELLING = frozenset(
+    {
+        "SSLCertVerificationError",
+        "WRONG_VERSION_NUMBER",
+        "RECORD_LAYER_FAILURE",
+        "BadStatusLine",
+        "PayloadEncodingError",
+    }
+)
 """Causes that say more than the exception they are the cause of."""
 
 
-def convert_exception(exception: Exception, origin: str, timeouts: Timeouts) -> PromptrunError | None:
+def convert_exception(
+    exception: Exception, before: BaseException | None, origin: str, timeouts: Timeouts, proxy: str | None
+) -> PromptrunError | None:
     """Return the error for an exception of the HTTP client; None for a read time-out, whose limit the caller knows."""
-    cause, row = _explain(exception)
+    via = "" if proxy is None else f" through the proxy {proxy}"
+    cause, row = _explain(list(linked_exceptions(exception, before)))
     if row.phase == "read":
         return None
     if row.phase is not None:
-        return timed_out(row.phase, getattr(timeouts, row.phase))
-    error = PromptrunConnectionError(row.message.format(origin=origin, reason=_reason(cause)))
+        return timed_out(row.phase, getattr(timeouts, row.phase), via)
+    error = PromptrunConnectionError(row.message.format(origin=origin, via=via, reason=_reason(cause)))
     if not row.is_retryable:
         error.is_retryable = False
     return error
 
 
-def timed_out(phase: Phase, seconds: float | None) -> PromptrunTimeoutError:
+def timed_out(phase: Phase, seconds: float | None, via: str = "") -> PromptrunTimeoutError:
     """Return the error for a time-out on this side."""
     message = next(row.message for row in _ROWS.values() if row.phase == phase)
-    return PromptrunTimeoutError(message.format(limit=_within(seconds)), phase=phase)
+    return PromptrunTimeoutError(message.format(limit=_within(seconds), via=via), phase=phase)
 
 
 def stalled(seconds: float) -> PromptrunStreamStalledError:
@@ -128,12 +152,11 @@ def raised_by_signal_handler(exception: BaseException, before: BaseException | N
     return None
 
 
-def _explain(exception: Exception) -> tuple[BaseException, _Row]:
+def _explain(causes: list[BaseException]) -> tuple[BaseException, _Row]:
     """Find what an exception goes back to, and its row.
 
     httpx-aiohttp calls a refused connection, a failed lookup and an early reset all a connect time-out.
     """
-    causes = list(_causes(exception))
     for cause in causes:
         if telling := _TELLING.intersection(_names(cause)):
             return cause, _ROWS[next(iter(telling))]
@@ -146,14 +169,8 @@ def _known_name(exception: BaseException) -> str:
 
 
 def _names(exception: BaseException) -> list[str]:
-    return [kind.__name__ for kind in type(exception).__mro__]
-
-
-def _causes(exception: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = exception
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__
+    """Return the names of an exception's classes, and OpenSSL's name of the reason."""
+    return [str(getattr(exception, "reason", "")), *(kind.__name__ for kind in type(exception).__mro__)]
 
 
 def _reason(exception: BaseException) -> str:

@@ -5,7 +5,9 @@ Checked on httpx 0.28.1, httpcore 1.0.9, h11 0.16.0 and anyio 4.16.0 by `tests/i
 
 from __future__ import annotations
 
+import socket
 import weakref
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +15,8 @@ import httpx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+_RECEIVE_BYTES = 64 << 10
 
 
 class SyncTransport(httpx.HTTPTransport):
@@ -78,6 +82,25 @@ def read_while_sending(stream: Any) -> None:
     anyio (4.16.0) pauses reading until the response is asked for. A server that answers early and closes resets the
     connection, and what was not read by then is lost.
     """
-    transport = getattr(getattr(stream, "_stream", None), "_transport", None)
-    if transport is not None:
+    inner = getattr(stream, "_stream", None)
+    transport, protocol = getattr(inner, "_transport", None), getattr(inner, "_protocol", None)
+    if transport is not None and protocol is not None:
         transport.resume_reading()
+        protocol.connection_lost = partial(_receive_and_lose, transport, protocol)
+
+
+def _receive_and_lose(transport: Any, protocol: Any, error: Exception | None) -> None:
+    del protocol.connection_lost
+    if error is not None:
+        receive_rest(transport, protocol.data_received)
+    protocol.connection_lost(error)
+
+
+def receive_rest(transport: Any, take: Callable[[bytes], object]) -> None:
+    """Take what has come before a failure to send: asyncio drops it, also a server's early response."""
+    if transport.get_extra_info("sslcontext") is not None:
+        return
+    found = transport.get_extra_info("socket")
+    with suppress(OSError), socket.fromfd(found.fileno(), found.family, found.type) as twin:
+        while data := twin.recv(_RECEIVE_BYTES):
+            take(data)

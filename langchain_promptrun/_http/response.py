@@ -74,7 +74,7 @@ class AttemptGuard:
             self._clear_frames(error)
             return False
         if (interruption := raised_by_signal_handler(error, self._before)) is None:
-            self._call.record_exception(error)
+            self._call.record_exception(error, self._before)
         else:
             self._clear_frames(error)
             self._call.record_interruption(interruption)

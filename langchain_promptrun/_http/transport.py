@@ -170,7 +170,9 @@ class Transport:
             request = client.build_request(**_parts(call, target, key, timeouts))
             return SyncResponse(call, client.send(request, stream=True, follow_redirects=False), client, timeouts)
         pool = self._hold()
-        transport = pool.client().transport_for(target.url)
+        shared = pool.client()
+        transport = shared.transport_for(target.url)
+        call.proxy = shared.proxies.get(transport)
         response = transport.handle_request(httpx.Request(**_parts(call, target, key, timeouts)))
         return SyncResponse(call, response, pool, timeouts)
 
@@ -186,7 +188,9 @@ class Transport:
         own = pool.loop_client(loop) or await pool.open_loop_client(loop)
         head = HeadTimeout(timeouts, is_large=_is_large(call.request.body))
         request = httpx.Request(**_async_parts(call, target, key, timeouts, head))
-        response = await head.send(own.client.transport_for(target.url), request)
+        transport = own.client.transport_for(target.url)
+        call.proxy = own.client.proxies.get(transport)
+        response = await head.send(transport, request)
         return AsyncResponse(call, response, pool)
 
     def _pause(self, call: CallState[Any], target: Target, key: SecretStr | None) -> float:

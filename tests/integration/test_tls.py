@@ -6,6 +6,7 @@ import contextlib
 import socket
 import ssl
 import threading
+from types import SimpleNamespace
 
 import pytest
 import trustme
@@ -127,7 +128,7 @@ async def test_a_server_whose_authority_is_in_ssl_cert_file_is_trusted(server, c
 
 @carriers
 async def test_a_server_of_an_unknown_authority_never_gets_the_request(server, carrier):
-    with pytest.raises(PromptrunConnectionError, match=r"(?i)certificate") as caught:
+    with pytest.raises(PromptrunConnectionError, match=r"certificate.*SSL_CERT_FILE.*`http_client`") as caught:
         await ask(server, carrier)
     assert server.requests == []
     assert KEY not in str(caught.value)
@@ -144,3 +145,26 @@ async def test_a_proxy_that_tunnels_sees_neither_key_nor_prompt_nor_answer(serve
     assert len(seen) > 1_000
     for secret in (KEY, PROMPT, ANSWER):
         assert secret.encode() not in seen
+
+
+@carriers
+async def test_error_of_tls_on_a_plain_port_names_http(promptrun_server, carrier):
+    server = SimpleNamespace(base_url=promptrun_server.base_url.replace("http:", "https:"))
+    with pytest.raises(PromptrunConnectionError, match=r'does not speak TLS.*Use "http://"') as caught:
+        await ask(server, carrier)
+    assert not caught.value.is_retryable
+
+
+@carriers
+@pytest.mark.parametrize("user", ["", "user:secret@"])
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "HTTPS_PROXY"])
+async def test_error_of_a_proxy_that_refuses_names_it_without_its_credentials(monkeypatch, carrier, user, variable):
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        monkeypatch.setenv(variable, f"http://{user}{address}")
+        server = SimpleNamespace(base_url=variable.partition("_")[0].lower() + "://nowhere.invalid/v1")
+        with pytest.raises(PromptrunConnectionError, match=f"through the proxy http://{address}: ") as caught:
+            await ask(server, carrier)
+    assert "secret" not in str(caught.value)
+    assert caught.value.is_retryable

@@ -74,6 +74,10 @@ class RawServer:
         """Add a script."""
         self.scripts.append(list(steps))
 
+    def take_nothing(self):
+        """Read no request, and keep the connections open."""
+        self._serve_one = lambda connection, number: self._over.wait(10) and False
+
     def close(self):
         self._over.set()
         with contextlib.suppress(OSError):

@@ -63,11 +63,6 @@ def interrupt_later():
     signal.signal(signal.SIGUSR1, before)
 
 
-def deaf(connection, number):
-    """A server that takes nothing of a request."""
-    threading.Event().wait(1.5)
-
-
 PHASES = {
     "before the head": lambda server: [server.HOLD],
     "in the body": lambda server: [HALF, server.HOLD],
@@ -80,7 +75,7 @@ PHASES = {
 def phase(request, raw_server):
     steps = PHASES[request.param]
     if steps is None:
-        raw_server._serve_one = deaf
+        raw_server.take_nothing()
     else:
         raw_server.answer(*steps(raw_server))
     return request.param
@@ -122,7 +117,7 @@ def test_traceback_of_a_signal_in_a_sync_call_holds_no_secret(raw_server, phase,
     model, prompt = model_for(raw_server, phase)
     httpx.create_ssl_context()  # so that the call does not spend its time with imports and certificates
     model._held()._hold().client()
-    interrupt_later(0.4)
+    interrupt_later(0.2)
     with pytest.raises(EndedError) as caught:
         model.invoke(prompt)
     assert_clean(caught.value, sentry)
@@ -137,8 +132,8 @@ async def test_traceback_of_a_timeout_around_an_async_call_holds_no_secret(raw_s
 
     async def call():
         if how == "wait_for":
-            return await asyncio.wait_for(model.ainvoke(prompt), 0.4)
-        async with asyncio.timeout(0.4):
+            return await asyncio.wait_for(model.ainvoke(prompt), 0.2)
+        async with asyncio.timeout(0.2):
             return await model.ainvoke(prompt)
 
     with pytest.raises(TimeoutError) as caught:
