@@ -63,7 +63,7 @@ async def failed(talk, settings, style, carrier, **options):
 async def test_partial_text_stays_in_the_trace_and_in_the_error(server, settings, talk, fault, style, carrier):
     watcher, collector = Watcher(), RunCollectorCallbackHandler()
     server.queue(fault)
-    settings["stream_chunk_timeout"] = 3.0
+    settings["stream_chunk_timeout"] = 1.0
     error = await failed(talk, settings, style, carrier, config={"callbacks": [watcher, collector]})
     [run] = collector.traced_runs
     [(told, facts)] = watcher.told

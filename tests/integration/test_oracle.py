@@ -115,22 +115,23 @@ def recorded():
 
 @pytest.mark.skipif(not FOLDER, reason="PROMPTRUN_RECORDINGS is not set")
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning")  # the other client's
-async def test_the_same_recording_is_the_same_answer(server, both, talk):
-    """Each recorded answer in its own styles; what the other client fails with or has not cannot be compared."""
+@pytest.mark.parametrize("part", range(4))
+async def test_the_same_recording_is_the_same_answer(server, both, talk, part):
+    """Each recorded answer in one of its styles; what the other client fails with or has not cannot be compared."""
     disagreements = []
     compared = dict.fromkeys(("text", "tool_calls", "usage", "finish_reason", "model_name"), 0)
-    for number, exchange in enumerate(recorded()):
+    for number, exchange in list(enumerate(recorded()))[part::4]:
         streamed = exchange["content_type"].startswith("text/event-stream")
         fault = Fault(headers={"content-type": exchange["content_type"]}, slices=[exchange["response"].encode()])
-        for style in ("stream", "astream") if streamed else ("invoke", "ainvoke"):
-            server.queue(replace(fault, status=exchange["status"], times=2))
-            ours, theirs = [await _answer(talk, style, model) for model in both]
-            for fact in [fact for fact in compared if _is_right(fact, theirs.get(fact))]:
-                compared[fact] += 1
-                if not _holds(ours.get(fact), theirs[fact]):
-                    disagreements.append((number, style, fact, ours.get(fact), theirs[fact]))
+        style = (("stream", "astream") if streamed else ("invoke", "ainvoke"))[number // 4 % 2]
+        server.queue(replace(fault, status=exchange["status"], times=2))
+        ours, theirs = [await _answer(talk, style, model) for model in both]
+        for fact in [fact for fact in compared if _is_right(fact, theirs.get(fact))]:
+            compared[fact] += 1
+            if not _holds(ours.get(fact), theirs[fact]):
+                disagreements.append((number, style, fact, ours.get(fact), theirs[fact]))
     assert disagreements == []
-    assert compared == {"text": 336, "tool_calls": 214, "usage": 544, "finish_reason": 536, "model_name": 540}
+    assert min(compared.values()) >= 20
 
 
 def _is_right(fact, value):

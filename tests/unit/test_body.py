@@ -1,15 +1,229 @@
-"""A body is what the server sends, whatever it calls it; and it is bounded."""
+"""Bodies: event streams in every framing, or documents, whatever they are called; cut anywhere, bounded, linear."""
 
 from __future__ import annotations
 
+import random
+import tracemalloc
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_promptrun._responses.body import Body
+from langchain_promptrun._responses.body import Body, EventDecoder
 from langchain_promptrun.errors import PromptrunResponseError, PromptrunStreamTruncatedError
+
+ROOM = 1 << 20
+TWO_EVENTS = [(b"", b'{"a":1}'), (b"", b'{"b":2}')]
+FRAMINGS = {
+    "LF": b'data: {"a":1}\n\ndata: {"b":2}\n\n',
+    "CRLF": b'data: {"a":1}\r\n\r\ndata: {"b":2}\r\n\r\n',
+    "CR": b'data: {"a":1}\r\rdata: {"b":2}\r\r',
+    "mixed line ends": b'data: {"a":1}\r\n\ndata: {"b":2}\n\r\n',
+    "no space after the colon": b'data:{"a":1}\n\ndata:{"b":2}\n\n',
+    "comments": b': OPENROUTER PROCESSING\n\ndata: {"a":1}\n: x\n\n:\n\ndata: {"b":2}\n\n: bye\n\n',
+    "id and retry fields": b'id: 1\nretry: 3000\ndata: {"a":1}\n\nid: 2\ndata: {"b":2}\nid\n\n',
+    "fields that nobody knows": b'data: {"a":1}\nwhatever: x\ndatax: 1\n\ndata: {"b":2}\n\n',
+    "blanks before the field": b' data: {"a":1}\n\n\tdata:{"b":2}\n\n',
+    "documents without a field": b'{"a":1}\n{"b":2}\n',
+    "several blank lines": b'\n\ndata: {"a":1}\n\n\n\n\ndata: {"b":2}\n\n\n',
+    "byte order mark": b'\xef\xbb\xbfdata: {"a":1}\n\ndata: {"b":2}\n\n',
+    "no blank line at the end": b'data: {"a":1}\n\ndata: {"b":2}\n',
+    "no line end at the end": b'data: {"a":1}\n\ndata: {"b":2}',
+    "a name that is replaced": b'event: a\nevent: \ndata: {"a":1}\n\nevent: x\n\ndata: {"b":2}\n\n',
+}
+
+
+def decode(data, cuts=(), room=ROOM):
+    decoder = EventDecoder(room)
+    bounds = [0, *cuts, len(data)]
+    events = [event for start, end in pairwise(bounds) for event in decoder.decode(data[start:end])]
+    return events + decoder.flush()
+
+
+@pytest.mark.parametrize("data", FRAMINGS.values(), ids=FRAMINGS)
+def test_stream_in_each_framing_is_read_however_it_is_cut(data):
+    for cuts in (range(1, len(data)), *([cut] for cut in range(len(data) + 1))):
+        assert decode(data, cuts) == TWO_EVENTS
+
+
+def test_lines_of_data_are_joined_by_line_feeds():
+    assert decode(b"data: a\ndata:\ndata:  b\ndata\n\n") == [(b"", b"a\n\n b\n")]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_a_cut_between_the_lines_of_an_event_does_not_end_it(end):
+    data = end.join([b"event: x", b"data: a", b"data: b", b"", b"data: c", b"", b""])
+    for cut in range(len(data)):
+        assert decode(data, [cut]) == [(b"x", b"a\nb"), (b"", b"c")]
+
+
+def test_an_event_has_the_last_name_given_before_it():
+    assert decode(b"event: a\nevent:error\ndata: x\n\ndata: y\n\n") == [(b"error", b"x"), (b"", b"y")]
+
+
+def test_an_event_without_data_is_none():
+    assert decode(b"event: ping\nid: 3\n\nevent\n\n") == []
+
+
+def test_line_ends_that_only_unicode_knows_are_data():
+    data = 'data: {"a":"x\u2028y\u2029z\u0085w\x0b\x0c\x1c"}\n\n'.encode()
+    for between in (b"", b"data: 1\n\n"):
+        events = decode(between + data)
+        assert events[-1] == (b"", data[6:-2])
+
+
+def test_a_byte_order_mark_counts_at_the_beginning_only():
+    assert decode(b"\xef\xbb\xbfdata: a\n\n\xef\xbb\xbfdata: b\n\n") == [(b"", b"a")]
+
+
+@pytest.mark.parametrize("following", [b"data: b\n\n", b"data: b\r\n\r\n", b"data: b\r\r"])
+@pytest.mark.parametrize("first", [b"data: a\n\n", b"data: a\r\n\r\n", b"data: a\r\r"])
+def test_packets_of_one_event_may_change_their_line_ends(first, following):
+    decoder = EventDecoder(ROOM)
+    events = []
+    for packet in (first, first, following, b"\n", following):
+        events += decoder.decode(packet)
+    assert events == [(b"", b"a"), (b"", b"a"), (b"", b"b"), (b"", b"b")]
+
+
+def test_characters_are_never_decoded_early():
+    text = "ünï → 漢字 🚀".encode()
+    data = b"data: " + text + b"\n\n"
+    for cut in range(len(data)):
+        assert decode(data, [cut]) == [(b"", text)]
+
+
+field = st.sampled_from([b"data", b"event", b"id", b"retry", b"", b"dat", b"data "])
+value = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=8).map(str.encode)
+line = st.one_of(
+    st.builds(lambda name, space, rest: name + b":" + space + rest, field, st.sampled_from([b"", b" "]), value),
+    st.just(b""),
+    value,
+)
+
+
+@given(st.lists(line, max_size=12), st.sampled_from([b"\n", b"\r\n", b"\r"]), st.randoms())
+def test_cuts_never_change_the_events(lines, end, rng):
+    data = end.join([*lines, b"", b""])
+    cuts = sorted(rng.choices(range(len(data) + 1), k=rng.randint(0, 8)))
+    assert decode(data, cuts) == decode(data) == decode(end.join(lines).replace(end, b"\n") + b"\n\n")
+
+
+@given(st.binary(max_size=200), st.randoms())
+def test_any_bytes_are_read_alike_however_they_are_cut(data, rng):
+    cuts = sorted(rng.choices(range(len(data) + 1), k=rng.randint(0, 8)))
+    assert decode(data, cuts) == decode(data)
+
+
+class TestLimits:
+    LIMIT = 64
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"data: " + b"x" * 64 + b"\n\n",
+            b"data:" + b"x" * 64 + b"\n\n",
+            b"data: " + b"x" * 64,
+            b"data: " + b"x" * 30 + b"\n" + b"data: " + b"x" * 30 + b"\n\n",
+            b"data: " + b"x" * 30 + b"\n" + b"data: " + b"x" * 30,
+            b"data:\n" * 12 + b"\n",
+            b":" + b"x" * 64 + b"\n",
+            b"event: " + b"x" * 64 + b"\n",
+            b"x" * 65,
+        ],
+        ids=["event", "no space", "open", "lines", "open lines", "empty lines", "comment", "name", "no field"],
+    )
+    @pytest.mark.parametrize("before", [b"", b"data: 1\n\n"])
+    def test_a_larger_event_or_line_raises_however_it_comes(self, data, before):
+        for cuts in ([], [len(before)], range(1, len(before + data))):
+            with pytest.raises(PromptrunResponseError, match="more than 64 bytes") as caught:
+                decode(before + data, cuts, room=self.LIMIT)
+            assert not caught.value.is_retryable
+
+    def test_an_event_of_just_that_size_is_read(self):
+        data = b"data: " + b"x" * 58 + b"\n\n"
+        for before in (b"", b"data: 1\n\n"):
+            for cuts in ([len(before)], range(1, len(before + data))):
+                assert decode(before + data, cuts, room=self.LIMIT)[-1] == (b"", b"x" * 58)
+
+    def test_the_stream_itself_may_be_longer(self):
+        data = b"data: " + b"x" * 50 + b"\n\n"
+        assert len(decode(data * 100, room=self.LIMIT)) == 100
+
+
+class CountedBytes(bytes):
+    """Bytes that count how many of them are looked at."""
+
+    looked_at = 0
+
+    def _count(self):
+        CountedBytes.looked_at += len(self)
+
+    def split(self, *args):
+        self._count()
+        return super().split(*args)
+
+    def splitlines(self, *args):
+        self._count()
+        return super().splitlines(*args)
+
+    def __contains__(self, item):
+        self._count()
+        return super().__contains__(item)
+
+    def replace(self, *args):
+        self._count()
+        return super().replace(*args)
+
+
+@pytest.mark.parametrize("size", [100, 1_000, 65_536])
+def test_an_event_of_5_mb_is_looked_at_once_however_small_its_packets_are(size):
+    text = b"x" * 5_000_000
+    data = b"data: 1\n\ndata: " + text + b"\n\n"
+    decoder = EventDecoder(1 << 26)
+    CountedBytes.looked_at = 0
+    events = []
+    for start in range(0, len(data), size):
+        events += decoder.decode(CountedBytes(data[start : start + size]))
+    assert events == [(b"", b"1"), (b"", text)]
+    assert CountedBytes.looked_at <= 3 * len(data)
+
+
+def test_an_event_is_held_a_few_times_at_most():
+    packet = b"x" * 65_536
+    decoder = EventDecoder(1 << 26)
+    decoder.decode(b"data: ")
+    tracemalloc.start()
+    for _ in range(80):
+        decoder.decode(bytearray(packet).decode().encode())
+    [(_, data)] = decoder.decode(b"\n\n")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(data) == 80 * 65_536
+    assert peak < 4 * len(data)
+
+
+def test_nothing_of_the_past_is_held():
+    decoder = EventDecoder(ROOM)
+    rng = random.Random(1)
+    packets = [b"data: " + rng.randbytes(40).hex().encode() + b"\n\n" for _ in range(100)]
+    packets += [b": ping\n\n", b"event: x\ndata: a\ndata: b\n\n"]
+
+    def run():
+        for packet in packets:
+            decoder.decode(packet)
+
+    run()
+    tracemalloc.start()
+    run()
+    before = tracemalloc.get_traced_memory()[0]
+    for _ in range(1000):
+        run()
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 1_000
+
 
 KINDS = ["application/json", "text/event-stream", "text/event-stream; charset=utf-8", "text/plain", ""]
 EVENTS = b'data: {"a":1}\n\nevent: x\ndata: 2\n\n'

@@ -14,279 +14,92 @@ from langchain_promptrun.errors import PromptrunError
 from .wire import DOCUMENT, READERS, STREAM, by_chunks, by_events, by_result, facts, read
 
 # Answers as vendors send them, cut down to their shape.
+
+
+def streamed(*choices, last=None, **head):
+    """A stream with a document for each choice, of which the deltas are given, and one after them."""
+    documents = [head | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in choices]
+    return [*documents, head | {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]} | (last or {})]
+
+
+def whole(message, **more):
+    return {"id": "B", "model": "m", "choices": [{"index": 0, "message": {"role": "assistant"} | message} | more]}
+
+
+LOGPROBS = {"content": [{"token": "Hi", "logprob": -0.1, "bytes": [72, 105], "top_logprobs": []}], "refusal": None}
+CALL = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": ""}}
+DETAIL = {"type": "reasoning.text", "text": "Hm", "format": "anthropic-claude-v1", "index": 0}
+SEEN = {
+    "content": "Yes",
+    "reasoning_details": [{"type": "reasoning.text", "signature": "EqQB", "index": 0}],
+    "annotations": [{"type": "url_citation", "url_citation": {"url": "https://a.example", "start_index": 0}}],
+    "images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}, "index": 0}],
+}
+COUNTS = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 OPENAI_STREAM = [
-    {
-        "id": "chatcmpl-A1",
-        "object": "chat.completion.chunk",
-        "created": 1715325600,
-        "model": "gpt-4o-2024-08-06",
-        "service_tier": "default",
-        "system_fingerprint": "fp_1",
-        "choices": [
-            {
-                "index": 0,
-                "delta": {"role": "assistant", "content": "", "refusal": None},
-                "logprobs": None,
-                "finish_reason": None,
-            }
-        ],
-        "usage": None,
-        "obfuscation": "aB3",
-    },
-    {
-        "id": "chatcmpl-A1",
-        "object": "chat.completion.chunk",
-        "created": 1715325600,
-        "model": "gpt-4o-2024-08-06",
-        "choices": [
-            {
-                "index": 0,
-                "delta": {"content": "Hi"},
-                "logprobs": {
-                    "content": [{"token": "Hi", "logprob": -0.1, "bytes": [72, 105], "top_logprobs": []}],
-                    "refusal": None,
-                },
-                "finish_reason": None,
-            }
-        ],
-        "usage": None,
-    },
-    {
-        "id": "chatcmpl-A1",
-        "object": "chat.completion.chunk",
-        "created": 1715325600,
-        "model": "gpt-4o-2024-08-06",
-        "choices": [
-            {
-                "index": 0,
-                "delta": {
-                    "tool_calls": [
-                        {
-                            "index": 0,
-                            "id": "call_1",
-                            "type": "function",
-                            "function": {"name": "weather", "arguments": ""},
-                        }
-                    ]
-                },
-                "finish_reason": None,
-            }
-        ],
-    },
-    {
-        "id": "chatcmpl-A1",
-        "created": 1715325600,
-        "model": "gpt-4o-2024-08-06",
-        "choices": [
-            {"index": 0, "delta": {"tool_calls": [{"index": 0, "function": {"arguments": '{"city": "Paris"}'}}]}}
-        ],
-    },
-    {
-        "id": "chatcmpl-A1",
-        "created": 1715325600,
-        "model": "gpt-4o-2024-08-06",
-        "choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}],
-    },
-    {
-        "id": "chatcmpl-A1",
-        "created": 1715325600,
-        "model": "gpt-4o-2024-08-06",
-        "choices": [],
-        "usage": {
-            "prompt_tokens": 10,
-            "completion_tokens": 5,
-            "total_tokens": 15,
-            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-            "completion_tokens_details": {"reasoning_tokens": 2},
-        },
-    },
+    *streamed({"role": "assistant", "content": "", "refusal": None}, id="A", usage=None, obfuscation="aB3")[:1],
+    {"id": "A", "choices": [{"index": 0, "delta": {"content": "Hi"}, "logprobs": LOGPROBS, "finish_reason": None}]},
+    *streamed(
+        {"tool_calls": [CALL]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": '{"city": "Paris"}'}}]},
+        id="A",
+        created=1715325600,
+        model="gpt-4o",
+    ),
+    {"id": "A", "choices": [], "usage": COUNTS | {"prompt_tokens_details": {"cached_tokens": 0}}},
 ]
-OPENROUTER_STREAM = [
-    {
-        "id": "gen-1",
-        "provider": "Anthropic",
-        "model": "anthropic/claude-3.7-sonnet",
-        "created": 1,
-        "choices": [
-            {
-                "index": 0,
-                "delta": {
-                    "role": "assistant",
-                    "content": "",
-                    "reasoning": "Hm",
-                    "reasoning_details": [
-                        {"type": "reasoning.text", "text": "Hm", "format": "anthropic-claude-v1", "index": 0}
-                    ],
-                },
-                "finish_reason": None,
-                "native_finish_reason": None,
-                "logprobs": None,
-            }
-        ],
-    },
-    {
-        "id": "gen-1",
-        "provider": "Anthropic",
-        "model": "anthropic/claude-3.7-sonnet",
-        "created": 1,
-        "choices": [
-            {
-                "index": 0,
-                "delta": {
-                    "role": "assistant",
-                    "content": "Yes",
-                    "reasoning_details": [{"type": "reasoning.text", "signature": "EqQB", "index": 0}],
-                    "annotations": [
-                        {"type": "url_citation", "url_citation": {"url": "https://a.example", "start_index": 0}}
-                    ],
-                    "images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}, "index": 0}],
-                },
-                "finish_reason": "stop",
-                "native_finish_reason": "end_turn",
-            }
-        ],
-        "usage": {"prompt_tokens": 1, "completion_tokens": 2, "cost": 0.001, "cost_details": {"upstream": None}},
-    },
-]
-GROQ_STREAM = [
-    {
-        "id": "chatcmpl-G",
-        "model": "openai/gpt-oss-20b",
-        "choices": [{"index": 0, "delta": {"reasoning": "Hm", "channel": "analysis"}, "finish_reason": None}],
-        "x_groq": {"id": "req_1"},
-    },
-    {
-        "id": "chatcmpl-G",
-        "model": "openai/gpt-oss-20b",
-        "choices": [{"index": 0, "delta": {"content": "Yes", "channel": "final"}, "finish_reason": None}],
-    },
-    {
-        "id": "chatcmpl-G",
-        "model": "openai/gpt-oss-20b",
-        "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}],
-        "x_groq": {"id": "req_1", "usage": {"prompt_tokens": 1, "completion_tokens": 1, "queue_time": 0.1}},
-    },
-]
-MISTRAL_STREAM = [
-    {
-        "id": "m1",
-        "model": "magistral-medium",
-        "choices": [
-            {
-                "index": 0,
-                "delta": {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]}]},
-                "finish_reason": None,
-            }
-        ],
-    },
-    {
-        "id": "m1",
-        "model": "magistral-medium",
-        "choices": [
-            {"index": 0, "delta": {"content": [{"type": "reference", "reference_ids": [1]}]}, "finish_reason": None}
-        ],
-    },
-    {"id": "m1", "choices": [{"index": 0, "delta": {"content": "Yes"}, "finish_reason": "stop"}]},
-]
-OLLAMA_STREAM = [
-    {
-        "id": "chatcmpl-839",
-        "choices": [
-            {
-                "index": 0,
-                "delta": {
-                    "role": "assistant",
-                    "content": "",
-                    "tool_calls": [{"id": "call_x", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
-                },
-                "finish_reason": None,
-            }
-        ],
-    },
-    {"id": "chatcmpl-839", "choices": [{"index": 0, "delta": {"role": "assistant"}, "finish_reason": "tool_calls"}]},
-]
+OPENROUTER_STREAM = streamed(
+    {"role": "assistant", "content": "", "reasoning": "Hm", "reasoning_details": [DETAIL]},
+    SEEN,
+    id="gen-1",
+    provider="Anthropic",
+    last={"usage": COUNTS | {"cost": 0.001, "cost_details": {"upstream": None}}},
+)
+GROQ_STREAM = streamed(
+    {"reasoning": "Hm", "channel": "analysis"},
+    {"content": "Yes", "channel": "final"},
+    id="G",
+    x_groq={"id": "req_1"},
+    last={"x_groq": {"id": "req_1", "usage": COUNTS | {"queue_time": 0.1}}},
+)
+MISTRAL_STREAM = streamed(
+    {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]}]},
+    {"content": [{"type": "reference", "reference_ids": [1]}]},
+    {"content": "Yes"},
+    id="m1",
+)
+OLLAMA_STREAM = streamed(
+    {"content": "", "tool_calls": [{"id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+    {"role": "assistant"},
+    id="chatcmpl-839",
+)
 AZURE_STREAM = [
-    {"choices": [], "created": 0, "id": "", "model": "", "object": "", "prompt_filter_results": [{"prompt_index": 0}]},
-    {
-        "id": "chatcmpl-Z",
-        "created": 1,
-        "model": "gpt-4o",
-        "choices": [{"content_filter_results": {}, "delta": {"content": "Yes"}, "finish_reason": None, "index": 0}],
-    },
-    {"id": "chatcmpl-Z", "choices": [{"delta": {}, "finish_reason": "stop", "index": 0}]},
+    {"choices": [], "created": 0, "id": "", "model": "", "prompt_filter_results": [{"prompt_index": 0}]},
+    {"id": "Z", "choices": [{"content_filter_results": {}, "delta": {"content": "Yes"}, "index": 0}]},
+    *streamed(id="Z"),
 ]
-DEEPSEEK_STREAM = [
-    {"id": "d", "choices": [{"index": 0, "delta": {"content": None, "reasoning_content": "Hm"}}]},
-    {"id": "d", "choices": [{"index": 0, "delta": {"content": "Yes", "reasoning_content": None}}]},
-    {
-        "id": "d",
-        "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "stop"}],
-        "usage": {"prompt_tokens": 1, "completion_tokens": 1, "prompt_cache_hit_tokens": 0},
-    },
-]
-AUDIO_STREAM = [
-    {"id": "a", "choices": [{"index": 0, "delta": {"audio": {"id": "audio_1", "transcript": "Y"}}}]},
-    {"id": "a", "choices": [{"index": 0, "delta": {"audio": {"data": "AAAA", "expires_at": 1}}}]},
-    {"id": "a", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
-]
-FAILED_STREAM = [
-    {"id": "gen-2", "choices": [{"index": 0, "delta": {"content": "Yes"}, "finish_reason": None}]},
-    {
-        "id": "gen-2",
-        "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
-        "error": {"code": 502, "message": "Provider disconnected", "metadata": {"provider_name": "X"}},
-    },
-]
-SDK_STREAM = [
-    {"id": "chatcmpl-123", "choices": [{"delta": {"content": "Yes"}}]},
-    {
-        "id": "chatcmpl-123",
-        "choices": [{"finish_reason": "stop"}],
-        "usage": {"prompt_tokens": 15, "completion_tokens": 20},
-    },
-]
+DEEPSEEK_STREAM = streamed(
+    {"content": None, "reasoning_content": "Hm"},
+    {"content": "Yes", "reasoning_content": None},
+    id="d",
+    last={"usage": COUNTS | {"prompt_cache_hit_tokens": 0}},
+)
+AUDIO_STREAM = streamed({"audio": {"id": "a", "transcript": "Y"}}, {"audio": {"data": "AAAA", "expires_at": 1}}, id="a")
+FAILED_STREAM = streamed({"content": "Yes"}, id="f", last={"error": {"code": 502, "message": "Provider disconnected"}})
+SDK_STREAM = [{"choices": [{"delta": {"content": "Yes"}}]}, {"choices": [{"finish_reason": "stop"}], "usage": COUNTS}]
 STREAMS = [
     *(OPENAI_STREAM, OPENROUTER_STREAM, GROQ_STREAM, MISTRAL_STREAM, OLLAMA_STREAM, AZURE_STREAM, DEEPSEEK_STREAM),
     *(AUDIO_STREAM, FAILED_STREAM, SDK_STREAM),
 ]
+SIGNED = {"extra_content": {"google": {"thought_signature": "CiQB"}}}
+CALLS = [
+    {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}} | SIGNED,
+    {"id": "", "type": "function", "function": {"name": "g", "arguments": None}},
+]
 ANSWERS = [
-    {
-        "id": "chatcmpl-1234567890",
-        "object": "chat.completion",
-        "created": 1715325600,
-        "model": "anthropic/claude-3.5-haiku",
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": "Sure!"}}],
-    },
-    {
-        "id": "chatcmpl-B",
-        "model": "gpt-4o",
-        "choices": [
-            {
-                "index": 0,
-                "message": {
-                    "role": "assistant",
-                    "content": None,
-                    "refusal": None,
-                    "annotations": [],
-                    "reasoning_content": "Hm",
-                    "tool_calls": [
-                        {
-                            "id": "call_1",
-                            "type": "function",
-                            "function": {"name": "f", "arguments": '{"a": 1}'},
-                            "extra_content": {"google": {"thought_signature": "CiQB"}},
-                        },
-                        {"id": "", "type": "function", "function": {"name": "g", "arguments": None}},
-                    ],
-                    "function_call": None,
-                    "audio": None,
-                },
-                "logprobs": None,
-                "finish_reason": "tool_calls",
-            }
-        ],
-        "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
-    },
+    whole({"content": "Sure!"}),
+    whole({"content": None, "annotations": [], "reasoning_content": "Hm", "tool_calls": CALLS, "audio": None})
+    | {"usage": COUNTS},
     {"error": {"code": 429, "message": "slow down", "metadata": {"raw": "{}", "provider_name": "Google"}}},
     {"error": {"message": "no", "type": "invalid_request_error", "param": "model", "code": "model_not_found"}},
     {"error": "You must provide a model."},
@@ -393,7 +206,7 @@ def holds(body, cuts, headers):
     return first
 
 
-many = settings(max_examples=300)
+many = settings(max_examples=100)
 cut_places = st.lists(st.integers(0, 400), max_size=5).map(sorted)
 kinds = st.sampled_from([STREAM, DOCUMENT, {}])
 

@@ -1,4 +1,4 @@
-"""_json: what goes out comes back equal, or the error names its place."""
+"""JSON: what goes out comes back equal, or the error names its place; halves of characters; open ends."""
 
 import dataclasses
 import datetime as dt
@@ -9,6 +9,7 @@ import pickle
 import uuid
 from collections import UserDict
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, HttpUrl, field_serializer
 
-from langchain_promptrun._wire.json import dumps, loads, loads_fast
+from langchain_promptrun._wire.json import (
+    SurrogateJoiner,
+    cleaned,
+    dumps,
+    loads,
+    loads_fast,
+    open_ends,
+    without_surrogates,
+)
 from langchain_promptrun.errors import PromptrunInvalidMessageError
 
 BIG = 2**70
@@ -255,3 +264,89 @@ def test_json_nested_too_deeply_is_a_value_error(read):
 def test_fast_reading_may_round_integers_beyond_64_bits():
     assert loads_fast(b"[1, 18446744073709551615]") == [1, 2**64 - 1]
     assert loads_fast(str(BIG).encode()) == float(BIG)
+
+
+ROCKET = "\ud83d\ude80"
+
+
+def test_a_pair_becomes_its_character():
+    assert without_surrogates(f"a{ROCKET}b") == "a🚀b"
+
+
+@pytest.mark.parametrize("half", [0xD83D, 0xDE80])
+def test_a_lone_half_becomes_the_replacement_character(half):
+    half = chr(half)
+    for before in ("", "é", "🚀"):
+        for after in ("", "é", "🚀", "a"):
+            assert without_surrogates(f"{before}{half}{after}") == f"{before}\ufffd{after}"
+
+
+def test_halves_in_the_wrong_order_are_two_lone_ones():
+    assert without_surrogates("\ude80\ud83d") == "\ufffd\ufffd"
+
+
+@given(any_text)
+def test_any_text_can_be_encoded_afterwards(text):
+    assert without_surrogates(text).encode().decode() == without_surrogates(text)
+
+
+def test_all_texts_of_a_value_are_cleaned():
+    value = {"\ud83d": [ROCKET, 1, None, 0.5, True, {"a": "\ude80"}]}
+    assert cleaned(value) == {"\ufffd": ["🚀", 1, None, 0.5, True, {"a": "\ufffd"}]}
+
+
+class TestPieces:
+    @given(any_text, st.lists(st.integers(0, 20), max_size=5))
+    def test_say_the_same_as_the_whole_text(self, text, cuts):
+        bounds = [0, *sorted(cuts), len(text)]
+        joiner = SurrogateJoiner()
+        pieces = [joiner.join("x", text[start:end]) for start, end in pairwise(bounds)]
+        assert "".join([*pieces, joiner.end("x")]) == without_surrogates(text)
+
+    def test_wait_for_the_second_half(self):
+        joiner = SurrogateJoiner()
+        assert [joiner.join("x", "a\ud83d"), joiner.join("x", ""), joiner.join("x", "\ude80b")] == ["a", "", "🚀b"]
+
+    def test_of_different_channels_are_not_joined(self):
+        joiner = SurrogateJoiner()
+        assert [joiner.join("x", "\ud83d"), joiner.join("y", "\ude80"), joiner.end("x")] == ["", "\ufffd", "\ufffd"]
+
+    def test_say_beforehand_whether_they_go_out_as_they_are(self):
+        joiner = SurrogateJoiner()
+        assert joiner.lets_pass("é")
+        assert not joiner.lets_pass("\ud83d")
+        joiner.join("x", "\ud83d")
+        assert not joiner.lets_pass("a")
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [
+        ("", ("", "")),
+        ('{"a": 1}', ("", "")),
+        ('{"a": "}]\\"{", "b": [', ("", "}]")),
+        ('{"a": [{', ("", "}]}")),
+        ('{"a": "x', ('"', "}")),
+        ('{"a": "x\\', ('\\"', "}")),
+        ('{"a": "x\\\\', ('"', "}")),
+        ('{"a": "x\\"', ('"', "}")),
+        ('{"a": "x\\\n', ('"', "}")),
+        ("{}{", ("", "}")),
+    ],
+)
+def test_open_ends_are_found(text, ends):
+    assert open_ends(text) == tuple(ends)
+
+
+@pytest.mark.parametrize("text", ["}", "{]", "[}", "{}]", '{"a": 1}}'])
+def test_a_bracket_that_closes_nothing_leaves_no_ends(text):
+    assert open_ends(text) is None
+
+
+@given(json_values, st.data())
+def test_only_cut_off_json_has_open_ends(value, data):
+    text = json.dumps(value, ensure_ascii=data.draw(st.booleans()))
+    assert open_ends(text) == ("", "")
+    if text[0] in "{[":
+        cut = data.draw(st.integers(1, len(text) - 1))
+        assert any(open_ends(text[:cut]))

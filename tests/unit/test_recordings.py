@@ -55,10 +55,10 @@ def test_recorded_answer_cut_anywhere_says_the_same(body, headers):
     draw = random.Random(1)
     for parser in READERS:
         whole = outcome(parser, body, headers=headers)
-        assert outcome(parser, body, headers=headers, cuts=range(1, len(body))) == whole
-        for _ in range(CUTS // len(READERS)):
-            cut = draw.randrange(1, len(body))
-            assert outcome(parser, body, headers=headers, cuts=[cut]) == whole, cut
+        if parser is READERS[len(body) % len(READERS)]:
+            assert outcome(parser, body, headers=headers, cuts=range(1, len(body))) == whole
+        cuts = sorted(draw.sample(range(len(body)), min(CUTS, len(body))))
+        assert outcome(parser, body, headers=headers, cuts=cuts) == whole
 
 
 @pytest.mark.parametrize(("body", "headers"), RECORDED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -15,6 +14,8 @@ from .wire import (
     ResultParser,
     agreed,
     answer,
+    by_chunks,
+    by_events,
     by_result,
     call,
     document,
@@ -22,6 +23,7 @@ from .wire import (
     sse,
     stream,
     summed,
+    with_core,
 )
 
 USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
@@ -165,16 +167,6 @@ class TestChunks:
         assert [item.text for item in items] == ["", "x", ""]
 
 
-@pytest.mark.parametrize("reader_type", [ResultParser, EventParser])
-def test_logprobs_of_many_tokens_take_time_by_their_number(reader_type):
-    """Joining them anew at each token would take minutes."""
-    choice = {"index": 0, "delta": {"content": "x"}, "logprobs": {"content": [1] * 100, "refusal": None}}
-    body = sse(*[document(choices=[choice])] * 20_000, document({}, "stop"))
-    began = time.process_time()
-    assert read(reader_type, body)
-    assert time.process_time() - began < 15
-
-
 def test_a_whole_answer_and_its_stream_say_the_same():
     message = {"content": "x", "reasoning": "r", "tool_calls": [call('{"a": 1}', call_id="a", name="f")]}
     assert agreed(answer(message, usage=USAGE)) == agreed(
@@ -187,3 +179,15 @@ def test_a_whole_answer_and_its_stream_say_the_same():
             usage=USAGE,
         )
     )
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_finish_reason_is_normalized_and_refusal_a_block_where_core_knows_them(monkeypatch, knows):
+    with_core(monkeypatch, finish_reasons=knows, refusals=knows)
+    body = stream({"refusal": "Sorry."})
+    for message in (by_chunks(body), by_events(body), by_result(body)):
+        assert ("normalized_finish_reason" in message.response_metadata) == knows
+        assert [block["type"] for block in message.content_blocks] == ["refusal" if knows else "text"]
+    last = read(EventParser, body)[-1]
+    tops = {key: last[key] for key in ("finish_reason", "normalized_finish_reason") if key in last}
+    assert tops == ({"finish_reason": "stop", "normalized_finish_reason": "refusal"} if knows else {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+import sys
 import tracemalloc
 
 import pytest
@@ -11,6 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessageChunk
 
+from langchain_promptrun._responses.arguments import JsonScanner
+from langchain_promptrun._responses.partial_call import PartialCall
 from langchain_promptrun._responses.tool_calls import ToolCalls
 
 from .wire import ChunkParser, agreed, answer, by_chunks, call, document, read, sse, stream
@@ -446,23 +448,21 @@ def test_a_call_that_never_got_a_name_goes_out_at_the_end():
 
 @pytest.mark.parametrize("name", ["f", ...], ids=["name on each", "name once"])
 @pytest.mark.parametrize("piece", ["x" * 4, '\\"}{', "{   "], ids=["text", "brackets in a text", "objects that begin"])
-def test_arguments_in_pieces_take_linear_time(name, piece):
-    """Reading all of them at each piece would take 16 times as long for 4 times as many."""
-
-    def cost(number):
-        calls = ToolCalls()
-        calls.feed([call('{"a": "', call_id="a", name="f")])
-        entry = call(piece, name=name)
-        began = time.process_time()
-        for _ in range(number):
-            calls.feed([entry])
-        took = time.process_time() - began
-        calls.feed([call('"}', call_id="a")])
-        calls.end()
-        assert next(calls.whole()).args is not None
-        return took
-
-    assert min(cost(40_000) for _ in range(3)) < 9 * min(cost(10_000) for _ in range(3))
+def test_arguments_in_pieces_take_linear_time(monkeypatch, name, piece):
+    """Each character is scanned once, and all of them are read at the end only."""
+    scanned, texts = [], []
+    feed, text = JsonScanner.feed, PartialCall.text.fget
+    monkeypatch.setattr(JsonScanner, "feed", lambda self, piece: scanned.append(len(piece)) or feed(self, piece))
+    monkeypatch.setattr(PartialCall, "text", property(lambda self: texts.append(1) or text(self)))
+    calls = ToolCalls()
+    calls.feed([call('{"a": "', call_id="a", name="f")])
+    for _ in range(1_000):
+        calls.feed([call(piece, name=name)])
+    calls.feed([call('"}', call_id="a")])
+    calls.end()
+    assert next(calls.whole()).args is not None
+    assert sum(scanned) <= 4_009
+    assert len(texts) < 20
 
 
 def test_pieces_are_held_as_one_text():
@@ -481,15 +481,26 @@ BY_ID = "id", lambda number: call("{}", index=..., call_id=f"call {number}", nam
 BY_BOTH = "both", lambda number: call("{}", index=number, call_id=f"call {number}", name="f")
 
 
+def steps(run):
+    """How many calls of functions a run takes."""
+    counted = []
+    sys.setprofile(lambda *_: counted.append(1))
+    try:
+        run()
+    finally:
+        sys.setprofile(None)
+    return len(counted)
+
+
 @pytest.mark.parametrize(("_told_apart_by", "entry"), [BY_INDEX, BY_ID, BY_BOTH])
 def test_many_calls_take_time_by_their_number(_told_apart_by, entry):
-    """Looking at all calls for each one would take minutes."""
-    calls = ToolCalls("seed")
-    began = time.process_time()
-    for number in range(40_000):
-        calls.feed([entry(number)])
-    assert time.process_time() - began < 40
-    assert len({whole.id for whole in calls.whole()}) == 40_000
+    def feed(number):
+        calls = ToolCalls("seed")
+        for position in range(number):
+            calls.feed([entry(position)])
+        assert len({whole.id for whole in calls.whole()}) == number
+
+    assert steps(lambda: feed(800)) < 5 * steps(lambda: feed(200))
 
 
 def test_blanks_before_the_arguments_are_not_held_back_for_ever():

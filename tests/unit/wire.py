@@ -11,12 +11,12 @@ from operator import add
 from langchain_core.language_models.chat_model_stream import ChatModelStream
 from langchain_tests.utils.stream_lifecycle import assert_valid_event_stream
 
-from langchain_promptrun._responses import content_blocks as _blocks
+from langchain_promptrun._responses import choice, content_blocks, events
 from langchain_promptrun._responses.chunks import ChunkParser
 from langchain_promptrun._responses.events import EventParser
 from langchain_promptrun._responses.results import ResultParser
 
-_blocks.register()
+content_blocks.register()
 
 STREAM = {"content-type": "text/event-stream"}
 DOCUMENT = {"content-type": "application/json"}
@@ -119,3 +119,10 @@ def agreed(body, **options):
     assert facts(by_chunks(body, **options)) == told
     assert facts(by_events(body, **options)) == told
     return told
+
+
+def with_core(monkeypatch, *, finish_reasons, refusals):
+    """Have langchain-core read finish reasons, from 1.8.4 on, and blocks of refusals, from 1.7.5 on."""
+    monkeypatch.setattr(choice, "KNOWS_FINISH_REASONS", finish_reasons)
+    for module in (content_blocks, events):
+        monkeypatch.setattr(module, "HAS_REFUSAL_BLOCKS", refusals)

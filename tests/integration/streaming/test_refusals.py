@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 
 import pytest
 from langchain_core import exceptions as core
 from langchain_core.output_parsers import JsonOutputParser
 
-from langchain_promptrun._responses import choice as choices
-from langchain_promptrun._responses import content_blocks, events
-
 pytestmark = pytest.mark.skipif(not hasattr(core, "ModelRefusalError"), reason="langchain-core has no refusal blocks")
+CORE_NORMALIZES = find_spec("langchain_core.language_models._finish_reason") is not None
 SORRY = "I'm sorry."
 
 
@@ -89,29 +88,8 @@ REASONS = {
 
 
 @pytest.mark.parametrize(("delta", "reason", "normalized"), REASONS.values(), ids=REASONS)
-@pytest.mark.parametrize("core_knows", [True, False])
-async def test_finish_reason_is_normalized_where_core_knows(
-    ask_in_every_style, monkeypatch, delta, reason, normalized, core_knows
-):
-    monkeypatch.setattr(choices, "KNOWS_FINISH_REASONS", core_knows)
+async def test_finish_reason_is_normalized_where_core_knows(ask_in_every_style, delta, reason, normalized):
     answers, _ = await ask_in_every_style(stream(delta, finish_reason=reason))
     for message in answers.values():
         told = message.response_metadata.get("normalized_finish_reason")
-        assert (message.response_metadata["finish_reason"], told) == (reason, normalized if core_knows else None)
-
-
-@pytest.mark.parametrize("core_knows", [pytest.param(True, id="core 1.8.4"), pytest.param(False, id="core 1.8.3")])
-async def test_finish_reasons_stand_at_the_top_of_the_last_event_where_core_puts_them(
-    server_free_model, monkeypatch, core_knows
-):
-    monkeypatch.setattr(choices, "KNOWS_FINISH_REASONS", core_knows)
-    *_, told = server_free_model(BODIES["whole"]).stream_events("Hello", version="v3")
-    tops = (told.get("finish_reason"), told.get("normalized_finish_reason"))
-    assert (told["event"], tops) == ("message-finish", ("stop", "refusal") if core_knows else (None, None))
-
-
-async def test_refusal_is_text_where_core_has_no_block(ask_in_every_style, monkeypatch):
-    for module in (content_blocks, events):
-        monkeypatch.setattr(module, "HAS_REFUSAL_BLOCKS", False)
-    answers, _ = await ask_in_every_style(BODIES["streamed"])
-    assert {str(message.text) for message in answers.values()} == {SORRY}
+        assert (message.response_metadata["finish_reason"], told) == (reason, normalized if CORE_NORMALIZES else None)
