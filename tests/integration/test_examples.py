@@ -1,13 +1,14 @@
 """Each example runs with the one command that its page names, with a key and without, and says what it needs."""
 
 import ast
+import importlib
 import os
 import re
 import runpy
 import subprocess
 import sys
 import tomllib
-from functools import cache
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -21,17 +22,10 @@ SCRIPTS = [name for name, text in TEXTS.items() if f"from {SHARED} import run" i
 HEADED = [name for name, text in TEXTS.items() if text.startswith("# /// script")]
 APPLICATIONS = [name for name, text in TEXTS.items() if "except ModuleNotFoundError" in text]
 """Have options of their own and tests of their own."""
-PROGRAM = "mcp_tools"
-"""Starts a process that inherits stderr, so the tests' own stderr cannot stand in."""
 OFFLINE = re.compile(r"offline: a stand-in server at http://127\.0\.0\.1:\d+/v1 answers")
 HEADER = re.compile(r"^# /// script\n(.*?)^# ///$", re.MULTILINE | re.DOTALL)
 OURS = {"langchain-promptrun", "langchain-core", "pydantic", "httpx"}
 """What the package itself brings."""
-
-# Third parties announce what becomes of their own parts; the examples show these parts on purpose.
-announcements = [
-    pytest.mark.filterwarnings("ignore:The default value of `allowed_objects`:PendingDeprecationWarning"),
-]
 
 
 def header(path):
@@ -50,8 +44,11 @@ def need(name):
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """Run an example as a script, in this process; return what it printed."""
+def run(monkeypatch, request):
+    """Run an example as a script, in this process; return what it printed, and the processes that it started."""
+    with suppress(ModuleNotFoundError):
+        importlib.import_module("mcp.client.stdio")  # keeps the stderr that it finds when it is imported
+    capfd = request.getfixturevalue("capfd")
 
     def run_script(name, *arguments):
         need(name)
@@ -59,21 +56,17 @@ def run(monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
         monkeypatch.delenv("LANGSMITH_API_KEY", raising=False)
         runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
-        return capsys.readouterr()
+        return capfd.readouterr()
 
     return run_script
 
 
-def marked(names):
-    return [pytest.param(name, marks=announcements) for name in names]
-
-
-@pytest.mark.parametrize("name", marked(name for name in SCRIPTS if name != PROGRAM))
+# langgraph announces what becomes of its own parts; the examples show these parts on purpose.
+@pytest.mark.filterwarnings("ignore:The default value of `allowed_objects`:PendingDeprecationWarning")
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_each_example_runs_offline_although_there_is_a_key(run, promptrun_server, name):
     printed = run(name, "--offline")
-    assert re.fullmatch(
-        r"offline: a stand-in server at http://127\.0\.0\.1:\d+/v1 answers", printed.err.splitlines()[0]
-    )
+    assert OFFLINE.fullmatch(printed.err.splitlines()[0])
     assert printed.out.strip()
     assert promptrun_server.requests == []
 
@@ -93,63 +86,54 @@ def test_with_a_key_an_example_talks_to_the_server_of_the_environment(run, promp
     assert {request.status for request in promptrun_server.requests} == {200}
 
 
-@pytest.mark.parametrize("name", ["lcel_configuration", PROGRAM])
-def test_an_example_runs_as_a_program_of_its_own(name):
-    need(name)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PROMPTRUN_")}
-    command = [sys.executable, EXAMPLES / f"{name}.py"]
+def test_an_example_runs_as_a_program_of_its_own():
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("COVERAGE_", "PROMPTRUN_"))}
+    command = [sys.executable, EXAMPLES / "lcel_configuration.py"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0
     assert OFFLINE.fullmatch(done.stderr.strip())
     assert done.stdout.strip()
 
 
-distributions = cache(metadata.packages_distributions)
-
-
-def imported(name):
+def imported(name, brought):
     """The distributions of what an example and its neighbours import: for each import, all that could bring it."""
-    brought = distributions()
     for node in ast.walk(ast.parse(TEXTS[name])):
         modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         modules += [node.module] if isinstance(node, ast.ImportFrom) else []
         for module in modules:
             top = module.partition(".")[0]
             if top in TEXTS:
-                yield from imported(top)
+                yield from imported(top, brought)
             elif top not in sys.stdlib_module_names:
                 yield module, set(brought.get(top, [top.replace("_", "-")]))
 
 
-@pytest.mark.parametrize("name", HEADED)
-def test_the_header_of_each_example_names_what_it_imports(name):
-    need(name)
-    declared = set(header(EXAMPLES / f"{name}.py")["dependencies"]) | OURS
-    assert {module for module, brought in imported(name) if not brought & declared} == set()
-
-
-@pytest.mark.parametrize("name", HEADED)
-def test_the_header_of_each_example_agrees_with_the_project(name):
+def test_the_header_of_each_example_names_what_it_imports_and_agrees_with_the_project():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    requirements = project["dependency-groups"]["apps" if name in APPLICATIONS else "examples"]
-    group = {re.split(r"[<>=!~\[]", requirement)[0] for requirement in requirements}
-    script = header(EXAMPLES / f"{name}.py")
-    assert script["requires-python"] == project["project"]["requires-python"]
-    assert set(script["dependencies"]) - OURS <= group
+    groups = {
+        group: {re.split(r"[<>=!~\[]", requirement)[0] for requirement in project["dependency-groups"][group]}
+        for group in ("apps", "examples")
+    }
+    brought = metadata.packages_distributions()
+    for name in HEADED:
+        script = header(EXAMPLES / f"{name}.py")
+        declared = set(script["dependencies"])
+        assert script["requires-python"] == project["project"]["requires-python"], name
+        assert declared - OURS <= groups["apps" if name in APPLICATIONS else "examples"], name
+        missing = {module for module, distributions in imported(name, brought) if not distributions & (declared | OURS)}
+        assert missing == set(), name
 
 
 @pytest.mark.parametrize("name", APPLICATIONS)
-def test_an_application_without_one_of_its_dependencies_says_how_to_get_it(name, tmp_path):
-    need(name)
-    path = EXAMPLES / f"{name}.py"
-    missing = min(set(header(path)["dependencies"]) - OURS).replace("-", "_")
-    (tmp_path / f"{missing}.py").write_text(f"raise ModuleNotFoundError(name={missing!r})")
-    command = [sys.executable, path, "--help"]
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+def test_an_application_without_one_of_its_dependencies_says_how_to_get_it(run, monkeypatch, name):
+    missing = min(set(header(EXAMPLES / f"{name}.py")["dependencies"]) - OURS).replace("-", "_")
+    monkeypatch.setitem(sys.modules, missing, None)
+    for module in TEXTS:
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    with pytest.raises(SystemExit) as ended:
+        run(name, "--help")
     how = f"use `uv run examples/{name}.py`, or `pip install --group apps --editable .` first (pip 25.1 or newer)"
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"error: {missing} is not installed: {how}\n"
+    assert ended.value.code == f"error: {missing} is not installed: {how}"
 
 
 def test_the_page_of_the_examples_names_each_of_them():
