@@ -1,8 +1,4 @@
-"""Telling an input too long for the model from every other refusal, by what the server says.
-
-Pure: names and a text in, a boolean out. No status is looked at: vendors report an overflow as 400, 413, 422,
-429, 500 or inside a stream. It must not read bodies and must not make errors.
-"""
+"""Tell an input too long for the model from other refusals, by words: vendors use 400, 413, 422, 429 and 500."""
 
 from __future__ import annotations
 
@@ -74,12 +70,7 @@ _OVERFLOW = _any_of(
 
 
 def is_context_overflow(text: str, names: Iterable[str] = ()) -> bool:
-    """Whether a server's error means that the input does not fit the model's context.
-
-    Args:
-        text: What the server said, the texts of nested errors included.
-        names: The error's codes and types, in lower case and without punctuation.
-    """
+    """Whether a server's error means that the input does not fit the model's context."""
     plain = _plain(text)
     if any(_output_alone(pattern, plain) for pattern in _OUTPUT_ALONE):
         return False

@@ -84,15 +84,7 @@ def error_from_status(
     model: str | None = None,
     now: float | None = None,
 ) -> PromptrunError:
-    """Make the error for an answer whose status is not 2xx; never raises, whatever the server sent.
-
-    Args:
-        status: The HTTP status.
-        headers: The answer's headers, names in lower case.
-        body: The answer's decoded body, or its first 64 KiB.
-        model: The model that was asked for; a 404 names it.
-        now: Seconds since the epoch, for a `Retry-After` that is a date. Default: the clock.
-    """
+    """Make the error for an answer whose status is not 2xx; never raises, whatever the server sent."""
     text = body[:BODY_LIMIT].decode("utf-8", "replace")
     return _error(status, read_error(text), headers, body=text, model=model, now=now)
 
@@ -108,13 +100,6 @@ def error_from_document(
     """Make the error that hides in a 200 body or in a stream's event; None where there is none.
 
     A code in it counts as that status, a known name such as "rate_limit_exceeded" as the status it stands for.
-
-    Args:
-        document: The parsed JSON.
-        status: The HTTP status of the answer.
-        headers: The answer's headers, names in lower case.
-        model: The model that was asked for.
-        event: The name of the stream's event; all that comes under the name "error" is one.
     """
     part = document if event == "error" else _error_part(document)
     if part is None and event != "error":
@@ -124,15 +109,7 @@ def error_from_document(
 
 
 def no_answer(document: Any, problem: str, status: int, headers: Mapping[str, str], model: str) -> PromptrunError:
-    """Make the error for JSON or a text without an answer: the one that it says it is, else one with its words.
-
-    Args:
-        document: The parsed JSON.
-        problem: What is wrong with it, should the server not say so; after `NO_CHOICES` what came is named.
-        status: The HTTP status of the answer.
-        headers: The answer's headers, names in lower case.
-        model: The model that was asked for.
-    """
+    """Make the error for JSON or a text without an answer: the one that it says it is, else one with its words."""
     coded = error_from_document(document, status=status, headers=headers, model=model, event="error")
     if coded is not None and not (type(coded) is PromptrunAPIError and coded.status_code == status):
         return coded
@@ -161,14 +138,7 @@ def unfinished(aside: Any, status: int, headers: Mapping[str, str], model: str) 
 
 
 def not_json(body: bytes, status: int, headers: Mapping[str, str], *, whole: bool) -> PromptrunError:
-    """Make the error for what should be JSON and is not.
-
-    Args:
-        body: The body, or an event's data.
-        status: The HTTP status of the answer.
-        headers: The answer's headers, names in lower case.
-        whole: It is a whole body: JSON without an end was cut off.
-    """
+    """Make the error for what should be JSON and is not."""
     text = body[:BODY_LIMIT].decode("utf-8", "replace")
     ends = open_ends(body.decode("utf-8", "replace")) if whole and body[:1] in {b"{", b"["} else None
     if ends is not None and any(ends):

@@ -54,11 +54,7 @@ class SizeLimit:
 
 
 class Body:
-    """Push parser for a body: an event stream or a document, of at most `max_event_bytes` an event, a line or in all.
-
-    Attributes:
-        decoder: Reads the rest of the body, once it is known to be an event stream.
-    """
+    """Push parser for a body: an event stream, or a document; `decoder` reads the stream once it is known to be one."""
 
     def __init__(self, headers: Mapping[str, str], max_event_bytes: int) -> None:
         content_type = headers.get("content-type", "").lower()
@@ -113,11 +109,7 @@ class Body:
 
 
 class EventDecoder:
-    """Push parser for an event stream, which also reads JSON documents that stand on a line of their own.
-
-    Attributes:
-        stray: The lines that are neither, such as a proxy's error page; their first 64 KiB.
-    """
+    """Push parser for an event stream; it also reads documents on a line of their own, and keeps `stray` lines."""
 
     def __init__(self, max_event_bytes: int) -> None:
         self._limit = max_event_bytes

@@ -11,7 +11,6 @@ from base64 import b64decode, b64encode
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from langchain_promptrun._responses.body import SizeLimit
 from langchain_promptrun._responses.metadata import (
     OWN_NAMES,
     Entries,
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from langchain_core.messages.ai import UsageMetadata
+
+    from langchain_promptrun._responses.body import SizeLimit
 
 PROVIDER = "promptrun"
 _MAX_PARTIAL = 64 * 1024
@@ -67,29 +68,19 @@ class FinalFacts(NamedTuple):
 
 
 class Choice:
-    """One choice of an answer, repaired and collected.
-
-    Args:
-        metadata: The facts of the answer; missing call ids are made from its id.
-        limit: Counts what is kept.
-        tool_names: The tools' own names, by the names that the request gave them.
-
-    Attributes:
-        finish_reason: The wire's reason, once it came.
-    """
+    """One choice of an answer, repaired and collected."""
 
     def __init__(
         self,
-        metadata: ResponseMetadata | None = None,
-        limit: SizeLimit | None = None,
-        tool_names: Mapping[str, str] | None = None,
+        metadata: ResponseMetadata,
+        limit: SizeLimit,
+        tool_names: Mapping[str, str] | None,
         *,
-        think_tags: bool = False,
+        think_tags: bool,
     ) -> None:
-        limit = limit or SizeLimit()
         self.finish_reason: str | None = None
-        self._metadata = metadata or ResponseMetadata({})
-        self.tool_calls = ToolCalls(self._metadata.id_seed, limit, tool_names)
+        self._metadata = metadata
+        self.tool_calls = ToolCalls(metadata.id_seed, limit, tool_names)
         self._limit = limit
         self._reasoning = Reasoning(limit.add, think_tags=think_tags)
         self._refusal: list[str] = []
@@ -154,11 +145,7 @@ class Choice:
         return parts
 
     def end(self, *, with_usage: bool = True) -> FinalFacts:
-        """Take the end of the answer; return the last parts, and the facts of the whole message.
-
-        Args:
-            with_usage: False for the further ones of several choices: the counts are for all of them together.
-        """
+        """Take the end of the answer; return the last parts, and the facts of the whole message."""
         parts: list[Part] = []
         for is_reasoning, piece in self._reasoning.end_of_text():
             self._add(parts, REASONING if is_reasoning else TEXT, piece)
@@ -184,11 +171,8 @@ class Choice:
         if self._refusal:
             return "refusal"
         reason = _NORMALIZED.get(str(self.finish_reason).lower(), "other")
-        return (
-            "tool_call"
-            if reason == "stop" and any(call.args is not None for call in self.tool_calls.whole())
-            else reason
-        )
+        has_calls = any(call.args is not None for call in self.tool_calls.whole())
+        return "tool_call" if has_calls and reason == "stop" else reason
 
     def _whole_extras(self) -> dict[str, Any]:
         extras = self._extras.whole() | {key: entries.whole() for key, entries in self._listed.items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from langchain_core.messages import AIMessageChunk
+from langchain_core.messages import AIMessageChunk, InvalidToolCall
 from langchain_core.outputs import ChatGenerationChunk
 from pydantic import BaseModel
 
@@ -19,7 +19,7 @@ from langchain_promptrun._responses.parser import ResponseParser
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from langchain_core.messages import InvalidToolCall, ToolCallChunk
+    from langchain_core.messages import ToolCallChunk
     from langchain_protocol.protocol import MessagesData
 
     from langchain_promptrun._responses.partial_call import ToolPiece
@@ -28,14 +28,12 @@ T = TypeVar("T", bound=BaseModel)
 
 _new = object.__new__
 _LONGEST_ARGS = 1024
+# With the provider's name core asks this package's translator for content blocks.
+_NAMED = {"model_provider": PROVIDER}.copy
 
 
 class Template(Generic[T]):
-    """Restores models from the state of one: the one place that uses pydantic's, checked on pydantic 2.7 to 2.13.
-
-    Args:
-        model: A model whose fields have their defaults.
-    """
+    """Restores models from the state of one: the one place that uses pydantic's, checked on pydantic 2.7 to 2.13."""
 
     __slots__ = ("_containers", "_extra", "_fields", "_fields_set", "_private", "_type")
 
@@ -114,39 +112,12 @@ def text_chunk(text: str) -> ChatGenerationChunk:
     return _chunk(text, content=text)
 
 
-def _text_chunks(text: str) -> list[ChatGenerationChunk]:
-    return [text_chunk(text)]
-
-
-def _refusal_chunks(text: str) -> list[ChatGenerationChunk]:
-    # With the provider's name core asks this package's translator for the content blocks.
-    metadata = {"model_provider": PROVIDER}
-    return [_chunk(text, content=text, additional_kwargs={"refusal": text}, response_metadata=metadata)]
-
-
-def _reasoning_chunks(text: str) -> list[ChatGenerationChunk]:
-    return [_chunk("", additional_kwargs={"reasoning_content": text})]
-
-
-def _logprobs_chunks(logprobs: dict[str, Any]) -> list[ChatGenerationChunk]:
-    return [_chunk("", response_metadata={"logprobs": logprobs})]
-
-
 def _tool_chunks(piece: ToolPiece) -> list[ChatGenerationChunk]:
     args = piece.args
     if piece.id is None and args and not args.lstrip().startswith("{"):
         return [_continued(piece)]
     pieces = _cut(piece) if piece.id is None and len(args) > _LONGEST_ARGS else (piece,)
-    return [
-        ChatGenerationChunk(
-            message=AIMessageChunk(
-                content="",
-                tool_call_chunks=[_tool_call_chunk(piece)],
-                response_metadata={"model_provider": PROVIDER},
-            )
-        )
-        for piece in pieces
-    ]
+    return [_made(tool_call_chunks=[_tool_call_chunk(piece)], response_metadata=_NAMED()) for piece in pieces]
 
 
 def _continued(piece: ToolPiece) -> ChatGenerationChunk:
@@ -155,21 +126,9 @@ def _continued(piece: ToolPiece) -> ChatGenerationChunk:
     langchain-core tries to read each piece as JSON that was cut off, one character fewer at a time. What does not
     begin an object is always an invalid call in the end, so it need not be tried.
     """
-    invalid: InvalidToolCall = {
-        "name": piece.name,
-        "args": piece.args,
-        "id": None,
-        "error": None,
-        "type": "invalid_tool_call",
-    }
-    return _chunk(
-        "",
-        tool_call_chunks=[_tool_call_chunk(piece)],
-        invalid_tool_calls=[invalid],
-        # With the provider's name core asks this package's translator for content blocks, which keeps the index of a
-        # call apart from that of a text.
-        response_metadata={"model_provider": PROVIDER},
-    )
+    invalid = InvalidToolCall(name=piece.name, args=piece.args, id=None, error=None, type="invalid_tool_call")
+    chunks = [_tool_call_chunk(piece)]
+    return _chunk("", tool_call_chunks=chunks, invalid_tool_calls=[invalid], response_metadata=_NAMED())
 
 
 def _tool_call_chunk(piece: ToolPiece) -> ToolCallChunk:
@@ -189,11 +148,11 @@ def _cut(piece: ToolPiece) -> Iterator[ToolPiece]:
 
 
 _MAKERS: dict[int, Callable[[Any], list[ChatGenerationChunk]]] = {
-    REASONING: _reasoning_chunks,
-    TEXT: _text_chunks,
-    REFUSAL: _refusal_chunks,
+    REASONING: lambda text: [_chunk("", additional_kwargs={"reasoning_content": text})],
+    TEXT: lambda text: [text_chunk(text)],
+    REFUSAL: lambda text: [_chunk(text, content=text, additional_kwargs={"refusal": text}, response_metadata=_NAMED())],
     TOOL: _tool_chunks,
-    LOGPROBS: _logprobs_chunks,
+    LOGPROBS: lambda logprobs: [_chunk("", response_metadata={"logprobs": logprobs})],
 }
 
 

@@ -35,11 +35,7 @@ _FINISH_KEYS = ("finish_reason", "normalized_finish_reason")
 
 
 class EventParser(ResponseParser["MessagesData"]):
-    """Parses an answer into protocol events.
-
-    Args:
-        message_id: LangChain's id for the message; empty where langchain-core gives it one.
-    """
+    """Parses an answer into protocol events."""
 
     def __init__(self, *args: Any, message_id: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from langchain_promptrun._responses.body import SizeLimit
 from langchain_promptrun._responses.usage import find_cost, has_counts, usage_metadata
 from langchain_promptrun._wire.json import without_surrogates
 
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from langchain_core.messages.ai import UsageMetadata
+
+    from langchain_promptrun._responses.body import SizeLimit
 
 OWN_NAMES = frozenset(
     {
@@ -44,24 +45,16 @@ _NUMBERS = (int, float)
 
 
 class ResponseMetadata:
-    """The facts of one answer; a fact has one value, however many documents repeat it.
-
-    Args:
-        headers: The answer's headers, names in lower case.
-        model: The model asked for, which counts until the answer names one.
-        limit: Counts what is kept.
-        include_headers: Whether the headers belong into the metadata (without cookies and credentials).
-    """
+    """The facts of one answer; a fact has one value, however many documents repeat it."""
 
     def __init__(
         self,
         headers: Mapping[str, str],
-        model: str = "",
-        limit: SizeLimit | None = None,
+        model: str,
+        limit: SizeLimit,
         *,
-        include_headers: bool = False,
+        include_headers: bool,
     ) -> None:
-        limit = limit or SizeLimit()
         self._headers = headers
         self._asked_model = model
         self._include_headers = include_headers
@@ -106,12 +99,7 @@ class ResponseMetadata:
         return usage_metadata(self._usage.whole())
 
     def whole(self, *, with_usage: bool, places_of_cost: Iterable[dict[str, Any]] = ()) -> dict[str, Any]:
-        """Return LangChain's `response_metadata`, as far as the whole answer goes.
-
-        Args:
-            with_usage: Whether usage and cost belong into it.
-            places_of_cost: Further dictionaries that may hold the cost.
-        """
+        """Return LangChain's `response_metadata`, as far as the whole answer goes."""
         facts = self._facts.whole()
         metadata = {key: value for key, value in facts.items() if key != "model" and key not in OWN_NAMES}
         metadata["model_name"] = self.model
@@ -130,13 +118,7 @@ class ResponseMetadata:
 
 
 class Facts:
-    """Keys and their values, as far as they have come.
-
-    Args:
-        limit: Counts what is kept.
-        text_pieces: Whether strings are pieces, as in a delta.
-        number_pieces: Whether lists of numbers are pieces, as in a delta or a choice.
-    """
+    """Keys and their values so far; whether strings and lists of numbers are pieces depends on their place."""
 
     def __init__(self, limit: SizeLimit, *, text_pieces: bool = False, number_pieces: bool = False) -> None:
         self._limit = limit

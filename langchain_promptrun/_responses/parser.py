@@ -42,17 +42,6 @@ MOST_CHOICES = 128  # OpenAI's limit for `n`
 class ResponseParser(ABC, Generic[T]):
     """Parses the bytes of one answer.
 
-    Args:
-        status: The answer's status.
-        headers: Its headers, names in lower case.
-        model: The model asked for.
-        max_event_bytes: Size, in bytes, that one event, one line or a whole JSON body may have, and all that is kept
-            of an answer until its end.
-        include_headers: Whether the headers belong into the metadata.
-        think_tags: Whether text between `<think>` and `</think>` is reasoning.
-        n: How many choices were asked for.
-        tool_names: The tools' own names, by the names that the request gave them.
-
     Attributes:
         finished: `[DONE]` was seen; nothing more is to come.
         content_seen: Grows whenever the model is seen to work: text, reasoning, refusal, tool call, usage, finish.
@@ -151,11 +140,6 @@ class ResponseParser(ABC, Generic[T]):
         """Return which message a choice belongs to, None for one to leave out.
 
         A streamed answer has one message, whatever index a vendor gives its choices.
-
-        Args:
-            position: The choice's place in its document.
-            index: Its index; None where another choice of the document has the same.
-            is_further: Whether it and an earlier one of its document both have a text.
         """
         del position, index
         return None if is_further else 0

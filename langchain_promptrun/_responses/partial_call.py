@@ -52,15 +52,7 @@ class WholeCall(NamedTuple):
 
 
 class PartialCall:
-    """One call as far as it has come.
-
-    Attributes:
-        twin: An earlier call with the same id and name, as long as this one says nothing else.
-        may_be_padding: Whether it is dropped unless arguments come.
-        is_flowing: Whether arguments go out as they come.
-        stands: Whether it is a call at all; known at the end.
-        error: Why it must not be executed.
-    """
+    """One call as far as it has come."""
 
     def __init__(self, slot: int, call_id: str, index: int | None, *, kind: str, is_custom: bool) -> None:
         self.slot = slot
@@ -70,10 +62,11 @@ class PartialCall:
         self.is_custom = is_custom
         self.wire_id = self.name = self.error = self._guard = ""
         self.extras: Facts | None = None
+        # An earlier call with the same id and name, as long as this one says nothing else.
         self.twin: PartialCall | None = None
         self.holds_name = self.may_be_padding = self.is_announced = self.is_flowing = False
         self.stands = True
-        self._args = bytearray()
+        self.bytes = bytearray()
         self._sent = self._name_sent = self._scanned = 0
         self._scanner = JsonScanner()
         self._repeated: int | None = None
@@ -81,18 +74,16 @@ class PartialCall:
 
     @property
     def text(self) -> str:
-        """The arguments so far."""
-        return self._args.decode()
+        return self.bytes.decode()
 
     @property
     def is_blank(self) -> bool:
-        """Whether no arguments have come."""
-        return not self._args or self._args.isspace()
+        return not self.bytes or self.bytes.isspace()
 
     @property
     def is_placeholder(self) -> bool:
         """Whether the arguments so far stand for none."""
-        return len(self._args) < len(_CUSTOM_START) and self.text.strip() in PLACEHOLDERS
+        return len(self.bytes) < len(_CUSTOM_START) and self.text.strip() in PLACEHOLDERS
 
     @property
     def is_complete(self) -> bool:
@@ -103,8 +94,8 @@ class PartialCall:
         """Add a piece of arguments that flow; return False, and add nothing, where it may begin an object anew."""
         if args[0] in _MAY_BEGIN_ANEW or self._repeated is not None:
             return False
-        self._args += args.encode()
-        self._sent = len(self._args)
+        self.bytes += args.encode()
+        self._sent = len(self.bytes)
         return True
 
     def add(self, name: str, args: Sequence[str]) -> tuple[str, str] | None:
@@ -112,7 +103,7 @@ class PartialCall:
         if name and name != self.name and (self.is_blank or not self.name):
             # A name may be repeated, cumulative or a further part.
             self.name += name.removeprefix(self.name)
-        if len(args) > 1 and self._args and not self.is_placeholder:
+        if len(args) > 1 and self.bytes and not self.is_placeholder:
             self._complete(args)
         else:
             self._add_args(args[0])
@@ -120,20 +111,20 @@ class PartialCall:
 
     def is_repetition(self) -> bool:
         """Return whether the call says only what an earlier one says, under the same id and name."""
-        return self.twin is not None and (self.is_blank or self.twin.has_size(len(self._args)))
+        return self.twin is not None and (self.is_blank or len(self.twin.bytes) == len(self.bytes))
 
     def finish(self, rest: str, *, cut_off: bool) -> None:
         """Take the end of the message, and half a character that was left of the arguments."""
-        self._args += rest.encode()
-        says_something = self.name or self._args or self.extras
+        self.bytes += rest.encode()
+        says_something = self.name or self.bytes or self.extras
         self.stands = bool(says_something) and not (self.may_be_padding and self.is_blank)
         is_cut_off = cut_off and (self.is_custom or self.is_blank)
         if not self.is_flowing and not self.is_custom:
             text = self.text.strip()
             if text in PLACEHOLDERS:
-                self._args.clear()
+                self.bytes.clear()
             elif text.startswith('"'):
-                self._args = bytearray(decoded_once_more(text).encode())
+                self.bytes = bytearray(decoded_once_more(text).encode())
         self._judge(is_cut_off=is_cut_off)
 
     def release_all(self) -> tuple[str, str]:
@@ -159,34 +150,26 @@ class PartialCall:
         """Return why the call is invalid, and what was added to its arguments to keep it so."""
         return {"error": self.error, "guard": self._guard}
 
-    def has_at(self, start: int, data: bytes) -> bool:
-        """Return whether the arguments say this from the byte `start` on."""
-        return self._args[start : start + len(data)] == data
-
-    def has_size(self, size: int) -> bool:
-        """Return whether the arguments are that many bytes."""
-        return len(self._args) == size
-
     def _add_args(self, piece: str) -> None:
         if not piece:
             return
         if self.is_custom:
-            piece = ("" if self._args else _CUSTOM_START) + json.dumps(piece, ensure_ascii=False)[1:-1]
-        elif self._args:
+            piece = ("" if self.bytes else _CUSTOM_START) + json.dumps(piece, ensure_ascii=False)[1:-1]
+        elif self.bytes:
             piece = self._new_part(piece)
         data = piece.encode()
-        if self.twin is not None and not self.twin.has_at(len(self._args), data):
+        if self.twin is not None and not self.twin.bytes.startswith(data, len(self.bytes)):
             self.twin = None
-        self._args += data
+        self.bytes += data
 
     def _complete(self, spellings: Sequence[str]) -> None:
         """Take arguments that came as an object, so as a whole, after a text."""
-        begun = self._args.decode()
+        begun = self.bytes.decode()
         rest = next((text.removeprefix(begun) for text in spellings if text.startswith(begun)), None)
         if rest is None:
             rest = "" if parse_arguments(begun) == parse_arguments(spellings[0]) else spellings[0]
             self.error = self.error or (rest and NOT_AN_OBJECT)
-        self._args += rest.encode()
+        self.bytes += rest.encode()
 
     def _new_part(self, piece: str) -> str:
         """Return what a piece adds to the arguments so far, by point 5 of the rule."""
@@ -195,14 +178,14 @@ class PartialCall:
             return piece
         data = piece.encode()
         start = 0 if begins_anew else self._repeated or 0
-        known = self._args[start : start + len(data)]
+        known = self.bytes[start : start + len(data)]
         if data.startswith(known):
             end = start + len(known)
-            self._repeated = None if end == len(self._args) else end
+            self._repeated = None if end == len(self.bytes) else end
             return data[len(known) :].decode()
         self._repeated = None
         if self.is_placeholder:
-            self._args.clear()
+            self.bytes.clear()
             self._scanner, self._scanned = JsonScanner(), 0
         return piece
 
@@ -218,9 +201,9 @@ class PartialCall:
 
     def _scan(self) -> int:
         """Return the verdict on the arguments so far; each byte is looked at once."""
-        if self._scanned < len(self._args):
-            self._scanner.feed(self._args[self._scanned :].decode())
-            self._scanned = len(self._args)
+        if self._scanned < len(self.bytes):
+            self._scanner.feed(self.bytes[self._scanned :].decode())
+            self._scanned = len(self.bytes)
         return self._scanner.verdict
 
     def _is_held(self) -> bool:
@@ -232,11 +215,11 @@ class PartialCall:
     def _release(self) -> tuple[str, str]:
         name, self._name_sent = self.name[self._name_sent :], len(self.name)
         if not self.is_flowing and not self.is_custom:
-            text = self._args[: len(_CUSTOM_START) * 8].decode("utf-8", "ignore")
+            text = self.bytes[: len(_CUSTOM_START) * 8].decode("utf-8", "ignore")
             if may_be_placeholder(text) or text.lstrip().startswith('"'):
                 return name, ""
         self.is_flowing = True
-        args, self._sent = self._args[self._sent :].decode(), len(self._args)
+        args, self._sent = self.bytes[self._sent :].decode(), len(self.bytes)
         return name, args
 
     def _judge(self, *, is_cut_off: bool) -> None:
@@ -255,4 +238,4 @@ class PartialCall:
             self._parsed = None
             self._guard = guard(self.text)
         elif self.is_custom or self.is_blank:
-            self._args = bytearray(text.encode() if self.is_custom else b"{}")
+            self.bytes = bytearray(text.encode() if self.is_custom else b"{}")

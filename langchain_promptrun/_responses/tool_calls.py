@@ -53,14 +53,7 @@ class _Entry(NamedTuple):
 
 
 class ToolCalls:
-    """The tool calls of one message.
-
-    Args:
-        seed: What tells this message from all others: missing ids are made from it, so all styles give the same ones.
-            When it is empty, they are random.
-        limit: Counts what is kept.
-        tool_names: The tools' own names, by the names that the request gave them.
-    """
+    """The tool calls of one message."""
 
     def __init__(
         self, seed: str = "", limit: SizeLimit | None = None, tool_names: Mapping[str, str] | None = None
@@ -91,11 +84,7 @@ class ToolCalls:
         return pieces
 
     def end(self, *, cut_off: bool = False) -> list[ToolPiece]:
-        """Take the end of the message; return what was held back, and what keeps invalid calls from being completed.
-
-        Args:
-            cut_off: The answer reached its length limit, so the last call may be half a call.
-        """
+        """Take the end of the message; return what was held back, and what keeps invalid calls from being completed."""
         calls = [call for call in self._calls if not call.is_repetition()]
         pieces = []
         for call in calls:
@@ -105,7 +94,7 @@ class ToolCalls:
         return pieces
 
     def whole(self) -> Iterator[WholeCall]:
-        """Yield each call as it stands at the end of the message, in the order in which they went out."""
+        """Yield each call at the end of the message, in the order in which they went out."""
         for call in self._announced:
             yield call.whole(self._own_name(call.name))
 

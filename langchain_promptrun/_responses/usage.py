@@ -76,13 +76,7 @@ def has_counts(usage: dict[str, Any]) -> bool:
 
 
 def find_cost(usage: dict[str, Any], places: Iterable[dict[str, Any]], headers: Mapping[str, str]) -> float | None:
-    """Find the cost of an answer, in the gateway's currency (US dollars where it is known).
-
-    Args:
-        usage: The wire's `usage` object, which comes first.
-        places: What else may hold the cost: the document, the choice, the message.
-        headers: The answer's headers, names in lower case; one that is called `cost` or ends in `-cost` comes last.
-    """
+    """Find the cost of an answer: in its usage, in further places, last in a header `cost` or `...-cost`."""
     places = [place for place in (usage, *places) if not _COST_KEYS.isdisjoint(place)]
     costs = (cost for place in places for cost in _costs_in(place))
     priced = (value for name, value in headers.items() if name == "cost" or name.endswith("-cost"))
