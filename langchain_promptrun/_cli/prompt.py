@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES = ("Answer in one sentence.", "Answer in one sentence, in {{language}}.")
 _NEXT_EXAMPLE = "Answer in one short sentence, in {{language}}, for {{ reader.name }}."
-_SECONDS_TO_NEXT_EXAMPLE = 2.0
+_SECONDS_TO_NEXT_EXAMPLE = 1.0
 
 _NO_NEWLINE = "\\ No newline at end of file"
 

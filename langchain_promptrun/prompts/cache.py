@@ -6,8 +6,8 @@ failure in a row on, other errors stretch it by half, up to 4 times; 5 minutes i
 
 from __future__ import annotations
 
-import itertools
 import math
+import time
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
@@ -35,8 +35,10 @@ LONGEST_POLL = 30 * 86_400.0
 LONGEST_WAIT = 300.0
 """Most seconds to wait after a failure."""
 
+_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 _SHORTEST_WAIT = 1.0
 _SECONDS_BETWEEN_WARNINGS = 60.0
+_MOST_ENTRIES = 1024
 _PATIENT_FAILURES = 3
 _DEFAULT_REFRESH = 60.0
 _PASSING = (
@@ -44,6 +46,11 @@ _PASSING = (
     # what a key function may raise
     *(ConnectionError, TimeoutError),
 )
+
+
+def clock() -> float:
+    """Return seconds that go on while the machine sleeps; `time.monotonic` stops then on Linux and macOS."""
+    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
 
 
 @dataclass(slots=True)
@@ -127,13 +134,8 @@ def _is_rate_limit(error: PromptrunError | None) -> bool:
     return error is not None and error.status_code == HTTPStatus.TOO_MANY_REQUESTS
 
 
-_MOST_ENTRIES = 1024
-
-
 class IdentityKey:
     """Values of the fields that decide how a record is asked for; some of them may have no hash."""
-
-    __slots__ = ("_hash", "_identity")
 
     def __init__(self, identity: tuple[object, ...]) -> None:
         self._identity = identity
@@ -149,35 +151,24 @@ class IdentityKey:
 class PromptCache(Generic[T]):
     """Cache of entries by identity, shared by a prompt and its copies.
 
-    Of more than 1,024 entries the eighth that was used least recently is dropped; a prompt that holds such an entry
-    goes on with it. All prompts' caches are equal, and a pickle holds an empty one.
+    The oldest make room for new ones; a prompt that holds such an entry goes on with it. All caches are equal.
     """
 
     def __init__(self) -> None:
         # without a lock, which a fork could leave locked: each change is one step
         self._entries: dict[IdentityKey, T] = {}
-        self._used: dict[IdentityKey, int] = {}
-        self._uses = itertools.count(1)
 
     def find(self, key: IdentityKey) -> T | None:
         """Return the entry, if there is one."""
-        if key in self._used:
-            self._used[key] = next(self._uses)
         return self._entries.get(key)
 
     def find_or_make(self, key: IdentityKey, make: Callable[[], T]) -> T:
         """Return the entry, made by the first thread that asks for it."""
-        if (found := self.find(key)) is None:
+        if (found := self._entries.get(key)) is None:
             found = self._entries.setdefault(key, make())
-            self._used[key] = next(self._uses)
-            self._drop_least_used()
+            for oldest in tuple(self._entries)[:-_MOST_ENTRIES]:
+                self._entries.pop(oldest, None)
         return found
-
-    def _drop_least_used(self) -> None:
-        if len(self._entries) > _MOST_ENTRIES:
-            for key in sorted(self._entries, key=lambda key: self._used.get(key, 0))[: _MOST_ENTRIES // 8]:
-                self._entries.pop(key, None)
-                self._used.pop(key, None)
 
     def __deepcopy__(self, memo: object) -> Self:
         return self

@@ -70,10 +70,7 @@ def is_async(function: Callable[..., object]) -> bool:
 
 
 class DaemonThreads(ThreadPoolExecutor):
-    """Runs each job in a daemon thread of its own, for which the interpreter does not wait.
-
-    The look-up of a host name can hang, and nothing can stop it.
-    """
+    """Runs each job in a daemon thread of its own, for the look-up of a host name can hang."""
 
     @override
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -165,18 +162,12 @@ class Process:
 PROCESS = Process()
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class Callbacks:
-    """Keeps the caller's functions, which the background thread refers to weakly.
+    """The caller's functions. The background thread refers to them weakly, for they may lead to the prompt."""
 
-    A function may be a method of the object that holds the prompt. A request that kept the function would keep the
-    prompt, and so would never see its end.
-    """
-
-    __slots__ = ("__weakref__", "api_key", "on_change")
-
-    def __init__(self, api_key: Any, on_change: Any = None) -> None:
-        self.api_key = api_key
-        self.on_change = on_change
+    api_key: Any
+    on_change: Any = None
 
 
 class PromptSource:
@@ -186,9 +177,9 @@ class PromptSource:
         self,
         request: Request,
         transport: Transport,
-        label: str,
         callbacks: Callbacks,
         *,
+        label: str,
         client: str | None,
         max_event_bytes: int,
     ) -> None:

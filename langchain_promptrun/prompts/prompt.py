@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, overload
@@ -34,24 +33,14 @@ from langchain_promptrun._http.request import Request, Timeouts
 from langchain_promptrun._http.transport import Transport, TransportSettings
 from langchain_promptrun._tracing import PROJECT, TAG, VERSION, name_ancestors, traced
 from langchain_promptrun.chat_models import ChatPromptrun
-from langchain_promptrun.prompts.cache import LONGEST_POLL, SHORTEST_POLL, Freshness, IdentityKey, PromptCache
+from langchain_promptrun.prompts.cache import LONGEST_POLL, SHORTEST_POLL, Freshness, IdentityKey, PromptCache, clock
 from langchain_promptrun.prompts.fetch import PROCESS, BackgroundLoop, Callbacks, Caught, PromptSource, is_async
 from langchain_promptrun.prompts.model import FollowingModel, M, ManagedPromptValue, Origin, check_overrides, make_model
 from langchain_promptrun.prompts.push import PromptStream
-from langchain_promptrun.prompts.record import (
-    FALLBACK_VERSION,
-    PromptChange,
-    PromptProject,
-    PromptRecord,
-)
+from langchain_promptrun.prompts.record import FALLBACK_VERSION, PromptChange, PromptProject, PromptRecord
 from langchain_promptrun.prompts.refresh import Entry, Hold, Refresher
 from langchain_promptrun.prompts.storage import RecordFile
-from langchain_promptrun.prompts.template import (
-    find_odd_names,
-    read_conversation,
-    refuse_unfilled,
-    render,
-)
+from langchain_promptrun.prompts.template import find_odd_names, read_conversation, refuse_unfilled, render
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
@@ -104,39 +93,25 @@ def _project(value: Any) -> Any:
 class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     """A prompt kept at Promptrun: versioned, tagged, edited in its dashboard, and always current here.
 
-    The managed text becomes the system message (with `role="user"`: a human message), and the conversation under
-    `messages` follows it. Nothing is fetched before the first call.
+    The managed text becomes the system message, or the human message with `role="user"`; the conversation under
+    `messages` follows it. Variables are `{{name}}` and paths such as `{{user.email}}`; all other braces are text.
 
-    Instantiate:
         ```python
-        from langchain_promptrun import ChatPromptrun, PromptrunPrompt
-
         prompt = PromptrunPrompt(project_id="d0d52c6e-85ba-4025-a84c-3c99834fe2ac", tag="prod")
-        ```
-
-    Use it as any prompt:
-        ```python
         chain = prompt | ChatPromptrun(model="openai/gpt-4o")
         chain.invoke({"word_count": 200, "messages": [("user", "Start with Queen Tamar.")]})
+
+        chain = prompt | prompt.chat_model(follow_model=True)  # the model that each version names
         ```
 
-    Use the model that it was written for:
-        ```python
-        chain = prompt | prompt.chat_model()
-        chain = prompt | prompt.chat_model(follow_model=True)
-        ```
-
-    Variables are `{{name}}`, also with blanks around the name; `{{user.email}}` walks into mappings, dataclasses and
-    pydantic models. All other braces are text, and so are the braces in values.
-
-    A fetched text is served for `refresh` seconds without a request, and after them at once, while one request fetches
-    the next on a background thread. Where Promptrun cannot be reached, the last good text is served. Copies, as
-    `partial` and `configurable_fields` make them, share what was fetched. What runs in the background ends with the
-    prompt and its copies, or with `close`.
+    Nothing is fetched before the first call. A fetched text is served for `refresh` seconds without a request, and then
+    at once, while one request fetches the next on a background thread. While Promptrun cannot be reached, the last good
+    text is served. Copies, as `partial` and `configurable_fields` make them, share what was fetched. What runs in the
+    background ends with the prompt and its copies, or with `close`.
 
     All fields are keywords; those of the connection are those of `ChatPromptrun`. An async function for `api_key` is
-    awaited on the background thread's event loop. An `http_client` is used on a worker thread. An `http_async_client`
-    is used on the background thread's event loop, so nothing else may use it.
+    awaited on the background thread's event loop, an `http_client` is used on a worker thread, and an
+    `http_async_client` on that event loop, so nothing else may use it.
     """
 
     model_config = ConfigDict(defer_build=False)
@@ -167,26 +142,19 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     """Seconds for which a fetched text counts as current. After them it is still served, while a new one is fetched."""
 
     cache_dir: Annotated[str | None, BeforeValidator(_path_text)] = None
-    """Folder for the last good prompts, for processes that start while Promptrun is down, hangs or fails (429, 5xx).
-
-    `~` is your home. A wrong key, project or tag is an error at the first fetch; later, with a good text, a warning.
-    """
+    """Folder for the last good texts, for processes that start while Promptrun is down, hangs or fails (429, 5xx)."""
 
     updates: Literal["poll", "push", "auto"] = "poll"
     """How changes come: `poll` asks again after `refresh` seconds, `push` keeps an event stream open.
 
-    All prompts of a process that ask for the same share one stream. `auto` is `push`, and `poll` where the server
-    pushes nothing or an `http_client` is set, over which nothing can be pushed.
+    `auto` is `push`, and `poll` where the server has no such stream or an `http_client` is set.
     """
 
     fallback: str | None = None
     """Text of last resort, where nothing was ever fetched, for the same cases as `cache_dir`; its version is 0."""
 
     on_change: _Listener | None = Field(default=None, exclude=True, repr=False, json_schema_extra=Setting(shared=True))
-    """Called as `on_change(old, new)` once for each change of version, text, tag, temperature, model or `updated_at`.
-
-    It is called in a background thread, in the order of the changes and one at a time. What it raises is logged.
-    """
+    """Called as `on_change(old, new)` in a background thread, for one change after the other. Errors are logged."""
 
     timeout: Annotated[FourTimeouts | float | httpx.Timeout | None, BeforeValidator(four_timeouts)] = (10.0,) * 4
     """Seconds for all phases, or an `httpx.Timeout`; None for no limit. Default: 10 in each phase."""
@@ -318,17 +286,17 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         Raises:
             PromptrunError: The first fetch failed. Later failures are logged, and the prompt is fetched again.
         """
-        seconds, hold = _interval(interval), self._held_entry()
-        return self._watch(hold, hold.entry.refresher.watch(seconds, hold))
+        seconds = _interval(interval)
+        return self._watch(self._held_entry(), seconds)
 
-    def _watch(self, _hold: Hold, changes: Iterator[PromptChange]) -> Iterator[PromptChange]:
+    def _watch(self, hold: Hold, interval: float) -> Iterator[PromptChange]:
         # the frame holds the prompt, whose end would be the end of watching
-        yield from changes
+        yield from hold.entry.refresher.watch(interval, hold)
 
     def awatch(self, interval: float | None = None) -> AsyncIterator[PromptChange]:
         """Async version of `watch`."""
-        seconds, hold = _interval(interval), self._held_entry()
-        return self._awatch(hold, seconds)
+        seconds = _interval(interval)
+        return self._awatch(self._held_entry(), seconds)
 
     async def _awatch(self, hold: Hold, interval: float) -> AsyncIterator[PromptChange]:
         async with aclosing(hold.entry.refresher.awatch(interval, hold)) as changes:
@@ -367,7 +335,6 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         Raises:
             PromptrunMissingVariableError: A variable has no value.
             PromptrunError: The prompt cannot be fetched.
-            TypeError: `messages` holds something else than a conversation.
         """
         record = None
         with (caught := Caught()):  # raised again within the run, so that the run shows it
@@ -481,10 +448,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         for name, value in self.partial_variables.items():
             check_picklable(type(self).__name__, f"partial_variables[{name!r}]", value)
         state = super().__getstate__()
-        return {
-            **state,
-            "__dict__": {name: value for name, value in state["__dict__"].items() if name != "prompt_cache"},
-        }
+        return {**state, "__dict__": {k: value for k, value in state["__dict__"].items() if k != "prompt_cache"}}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         """Start with an empty cache; version 0.1.0 kept it as `family`."""
@@ -514,8 +478,8 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
             project = PromptProject(id=self.project_id)
             fallback = PromptRecord(prompt=self.fallback, version=FALLBACK_VERSION, tag=self.tag, project=project)
         refresher = Refresher(
-            self._source(transport, callbacks),
-            Freshness(self.refresh if self.version is None else None, time.monotonic),
+            self._source(self._new_request(), transport, callbacks),
+            Freshness(self.refresh if self.version is None else None, clock),
             callbacks,
             file=None if self.cache_dir is None else RecordFile(self.cache_dir, self.base_url, self.selector),
             fallback=fallback,
@@ -523,18 +487,12 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         )
         return Entry(refresher, transport, callbacks)
 
-    def _source(self, transport: Transport, callbacks: Callbacks) -> PromptSource:
+    def _source(self, request: Request, transport: Transport, callbacks: Callbacks) -> PromptSource:
         client = "sync" if self.http_client is not None else "async" if self.http_async_client is not None else None
-        return PromptSource(
-            self._new_request(""),
-            transport,
-            self.label,
-            callbacks,
-            client=client,
-            max_event_bytes=self.max_event_bytes,
-        )
+        limit = self.max_event_bytes
+        return PromptSource(request, transport, callbacks, label=self.label, client=client, max_event_bytes=limit)
 
-    def _new_request(self, path: str, accept: str = "application/json") -> Request:
+    def _new_request(self, path: str = "", accept: str = "application/json") -> Request:
         headers = caller_headers(self)
         key = key_of(self, headers)
         own = {"user-agent": BASE_HEADERS["user-agent"], "accept": accept}
@@ -560,7 +518,8 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         callbacks = Callbacks(self.api_key)
         # without a limit of connections, of which the stream would take one for ever
         transport = Transport(TransportSettings(async_transport=self.async_transport), None, self.http_async_client)
-        source, request = self._source(transport, callbacks), self._new_request("/stream", "text/event-stream")
+        source = self._source(self._new_request(), transport, callbacks)
+        request = self._new_request("/stream", "text/event-stream")
         falls_back = self.updates == "auto"
 
         def open_stream(background: BackgroundLoop) -> PromptStream:

@@ -13,6 +13,7 @@ import random
 import threading
 import weakref
 from contextlib import aclosing
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -58,7 +59,6 @@ class PromptStream:
         *,
         falls_back: bool,
     ) -> None:
-        request = dataclasses.replace(request, timeouts=request.timeouts._replace(read=STALL_LIMIT), max_retries=0)
         limit = background.limits[source.address]
         self._reader = _StreamReader(source, request, limit, falls_back=falls_back)
         self._held = (background, callbacks)
@@ -86,8 +86,13 @@ class _StreamReader:
         self.lock = threading.RLock()
         self.subscribers: weakref.WeakSet[Any] = weakref.WeakSet()
         self.record: PromptRecord | None = None
+        connect, read = request.timeouts.connect, request.timeouts.read
+        # an idle connection may be half-open, too
+        self._opens_within = None if connect is None or read is None else connect + read
         self._source = source
-        self._request = request
+        self._request = dataclasses.replace(
+            request, timeouts=request.timeouts._replace(read=STALL_LIMIT), max_retries=0
+        )
         self._limit = limit
         self._falls_back = falls_back
         self._jitter = random.random
@@ -111,7 +116,10 @@ class _StreamReader:
         caught = Caught()
         try:
             with caught:
-                async with aclosing(self._source.stream(self._request, self._opened)) as records:
+                async with (
+                    asyncio.timeout(self._opens_within) as opening,
+                    aclosing(self._source.stream(self._request, partial(self._opened, opening))) as records,
+                ):
                     async for record in records:
                         self._publish(record)
         finally:
@@ -121,7 +129,8 @@ class _StreamReader:
                 subscriber.lose(caught.error if self._failures >= _PATIENT_FAILURES else None)
         return caught.error
 
-    def _opened(self) -> None:
+    def _opened(self, opening: asyncio.Timeout) -> None:
+        opening.reschedule(None)
         self._failures = 0
         self._catching_up = asyncio.create_task(self._catch_up())
 

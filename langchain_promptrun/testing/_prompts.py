@@ -110,6 +110,7 @@ class ManagedPrompts:
 
     Attributes:
         pushes: Whether the server has GET /prompt/stream; False: that answers 404.
+        keep_alive: Seconds without a change after which that stream sends a comment.
 
     Example:
         >>> prompts = ManagedPrompts()
@@ -124,6 +125,7 @@ class ManagedPrompts:
         self._projects: dict[str, PromptProject] = {}
         self.faults: deque[Fault] = deque()
         self.pushes = True
+        self.keep_alive = 15.0
         self._followers: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
 
     def create(self, name: str, *, project_id: str | None = None) -> PromptProject:
@@ -143,8 +145,8 @@ class ManagedPrompts:
             with suppress(RuntimeError):  # the server was closed
                 loop.call_soon_threadsafe(event.set)
 
-    async def follow(self, query: Mapping[str, str], pause: float = 15.0) -> AsyncGenerator[dict[str, Any] | None]:
-        """Yield the record at once and at each change; None after each pause of so many seconds without one."""
+    async def follow(self, query: Mapping[str, str]) -> AsyncGenerator[dict[str, Any] | None]:
+        """Yield the record at once and at each change; None where none came for `keep_alive` seconds."""
         follower = asyncio.get_running_loop(), asyncio.Event()
         self._followers.add(follower)
         last = None
@@ -156,7 +158,7 @@ class ManagedPrompts:
                     yield record
                     last = record
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
+                    async with asyncio.timeout(self.keep_alive):
                         await follower[1].wait()
                         continue
                 yield None

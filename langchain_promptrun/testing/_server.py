@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -20,6 +21,7 @@ from langchain_promptrun.testing._routes import Item, Routes, Settings
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator, Callable
+    from types import TracebackType
 
     from langchain_promptrun.testing._prompts import ManagedPrompts
     from langchain_promptrun.testing._requests import RecordedRequest, Request
@@ -29,7 +31,8 @@ _PROMPTRUN = "https://api.promptrun.ai/v1"
 _HOST = "127.0.0.1"
 _BACKLOG = 4096
 _POLL = 0.002
-_LAST_TURNS = 4  # of the loop, in which connections that were just accepted still come in
+_LAST_TURNS = 4
+"""Turns of the loop in which connections that were just accepted still come in."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -82,7 +85,9 @@ class PromptrunServer(Settings):
         self.start()
         return self
 
-    def __exit__(self, *_error: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     @classmethod
@@ -156,8 +161,9 @@ class PromptrunServer(Settings):
         self.port = listener.getsockname()[1]
         self._stop = asyncio.Event()
         self._loop = asyncio.new_event_loop()
-        arguments = self._loop, listener
-        self._thread = threading.Thread(None, self._run, "promptrun-stand-in", arguments, daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(self._loop, listener), name="promptrun-stand-in", daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:
@@ -280,6 +286,9 @@ class PromptrunServer(Settings):
         loop = asyncio.get_running_loop()
         server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=_BACKLOG, ssl=self.tls)
         await self._stop.wait()
+        with suppress(NotImplementedError):  # Windows
+            loop.remove_reader(listener)
+        await asyncio.sleep(0)  # what was accepted is attached to the server, which a closed one refuses and leaks
         server.close()
         for _ in range(_LAST_TURNS):
             for connection in tuple(self._connections):

@@ -1,4 +1,4 @@
-"""Claims of `_prompt_trace`: which runs name the prompt, as LangChain's own handlers see them."""
+"""Traces of managed prompts: which runs name the prompt, as LangChain's own handlers see them."""
 
 import asyncio
 
@@ -10,8 +10,7 @@ from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 
 from langchain_promptrun import ChatPromptrun, PromptrunNotFoundError
 
-from .promptwire import PROJECT, PromptWire
-from .wire import STREAM, answer, stream
+from .promptwire import PROJECT, PromptWire, model_reply
 
 FACTS = {"promptrun_prompt_project": PROJECT, "promptrun_prompt_tag": "prod", "promptrun_prompt_version": 1}
 REQUESTED = {"promptrun_prompt_project": PROJECT, "promptrun_prompt_tag": "prod"}
@@ -35,23 +34,12 @@ class Handler(BaseCallbackHandler):
         self.errors.append((error, parent_run_id is not None))
 
 
-def reply(request):
-    if b'"stream":true' in request.content:
-        return httpx.Response(200, headers=STREAM, content=stream({"content": "Hi."}))
-    return httpx.Response(200, content=answer({"content": "Hi."}))
-
-
 @pytest.fixture
 def model():
-    transport = httpx.MockTransport(reply)
+    transport = httpx.MockTransport(model_reply)
     clients = {"http_client": httpx.Client(transport=transport)}
     clients["http_async_client"] = httpx.AsyncClient(transport=transport)
     return ChatPromptrun(model="v/m", api_key="k", base_url="https://h.example/v1", **clients)
-
-
-@pytest.fixture
-def wire():
-    return PromptWire()
 
 
 async def run(style, chain, value, **config):
@@ -74,7 +62,7 @@ def facts_of(metadata):
 
 
 @pytest.mark.parametrize("style", STYLES[:4])
-async def test_the_runs_of_a_chain_name_the_prompt(wire, model, style):
+async def test_prompt_trace_of_a_chain_names_the_prompt(wire, model, style):
     handler, collector = Handler(), RunCollectorCallbackHandler()
     chain = wire.prompt(tag="prod") | model
     await run(style, chain, {"x": 1}, callbacks=[handler, collector], metadata={"mine": 1})
@@ -88,7 +76,7 @@ async def test_the_runs_of_a_chain_name_the_prompt(wire, model, style):
 
 
 @pytest.mark.parametrize("style", STYLES)
-async def test_a_model_names_the_prompt_whose_messages_it_gets(wire, model, style):
+async def test_prompt_trace_of_a_model_names_the_prompt_of_its_messages(wire, model, style):
     handler = Handler()
     value = wire.prompt(tag="prod").invoke({"x": 1})
     await run(style, model, value, callbacks=[handler], metadata={"mine": 1})
@@ -97,14 +85,14 @@ async def test_a_model_names_the_prompt_whose_messages_it_gets(wire, model, styl
     assert handler.models[0]["ls_provider"] == "promptrun"
 
 
-async def test_a_model_names_no_prompt_for_other_messages(wire, model):
+async def test_prompt_trace_of_other_messages_names_none(wire, model):
     handler = Handler()
     messages = wire.prompt(tag="prod").invoke({"x": 1}).to_messages()
     await run("invoke", model, messages, callbacks=[handler])
     assert [facts_of(metadata) for metadata in handler.models] == [{}]
 
 
-async def test_a_model_within_a_step_keeps_the_metadata_of_the_chain(wire, model):
+async def test_prompt_trace_within_a_step_keeps_the_metadata_of_the_chain(wire, model):
     """Called without a config, it takes that of its surroundings."""
     handler = Handler()
     prompt = wire.prompt(tag="prod")
@@ -115,7 +103,7 @@ async def test_a_model_within_a_step_keeps_the_metadata_of_the_chain(wire, model
 
 
 @pytest.mark.parametrize("style", ["invoke", "ainvoke"])
-async def test_a_pinned_version_and_the_tag_of_its_record_are_named(wire, style):
+async def test_prompt_trace_names_a_pinned_version_and_the_tag_of_its_record(wire, style):
     handler = Handler()
     await run(style, wire.prompt(version=1), {"x": 1}, callbacks=[handler])
     del wire.record["tag"]
@@ -125,7 +113,7 @@ async def test_a_pinned_version_and_the_tag_of_its_record_are_named(wire, style)
 
 
 @pytest.mark.parametrize("style", ["invoke", "ainvoke"])
-async def test_a_prompt_that_cannot_be_had_fails_in_its_own_run(wire, style):
+async def test_prompt_trace_has_the_error_in_the_run_of_the_prompt(wire, style):
     handler, collector = Handler(), RunCollectorCallbackHandler()
     wire.status = 404
     chain = wire.prompt(tag="prod") | RunnableLambda(str)
@@ -136,7 +124,7 @@ async def test_a_prompt_that_cannot_be_had_fails_in_its_own_run(wire, style):
     assert facts_of(collector.traced_runs[0].extra["metadata"]) == REQUESTED
 
 
-async def test_of_two_prompts_in_a_chain_the_first_names_it(wire):
+async def test_prompt_trace_of_a_chain_names_the_first_of_two_prompts(wire):
     collector = RunCollectorCallbackHandler()
     other = PromptWire()
     other.publish("Two.")
@@ -145,12 +133,12 @@ async def test_of_two_prompts_in_a_chain_the_first_names_it(wire):
     assert facts_of(collector.traced_runs[0].extra["metadata"]) == FACTS
 
 
-async def test_nothing_of_it_goes_on_the_wire(wire, model):
+async def test_prompt_trace_stays_off_the_wire(wire, model):
     seen = []
 
     def keep(request):
         seen.append(request.content)
-        return reply(request)
+        return model_reply(request)
 
     own = httpx.Client(transport=httpx.MockTransport(keep))
     chain = wire.prompt(tag="prod") | model.model_copy(update={"http_client": own})
@@ -160,7 +148,7 @@ async def test_nothing_of_it_goes_on_the_wire(wire, model):
 
 @pytest.mark.parametrize("found", [object(), None, 3])
 @pytest.mark.parametrize("of_all", [True, False])
-def test_runs_that_are_not_langchains_are_left_alone(model, wire, found, of_all):
+def test_prompt_trace_leaves_foreign_runs_alone(model, wire, found, of_all):
     class Anything(dict):
         def get(self, _):
             return found
@@ -169,4 +157,4 @@ def test_runs_that_are_not_langchains_are_left_alone(model, wire, found, of_all)
         run_map = Anything() if of_all else found
 
     chain = wire.prompt(tag="prod") | model
-    assert chain.invoke({"x": 1}, {"callbacks": [Foreign()]}).text == "Hi."
+    assert chain.invoke({"x": 1}, {"callbacks": [Foreign()]}).text == "Hi you."

@@ -1,4 +1,4 @@
-"""Claims of `PromptrunPrompt`: it behaves like any LangChain prompt, sync and async, and shows no key."""
+"""Managed prompts behave like any prompt of LangChain, sync and async, and show no key."""
 
 import asyncio
 import copy
@@ -24,7 +24,7 @@ from langchain_promptrun import PromptrunMissingVariableError, PromptrunPrompt
 from langchain_promptrun.prompts import cache
 from langchain_promptrun.prompts import prompt as prompts
 
-from .promptwire import PROJECT, PromptWire, collected, until
+from .promptwire import PROJECT, all_changes, close, collected, next_change, until
 
 
 class Owner:
@@ -53,61 +53,32 @@ class Owner:
         return "secret-key"
 
 
-async def seen_of(changes):
-    return [change async for change in changes]
-
-
 TWO = {"x": 5, "messages": [("user", "Start."), AIMessage("Yes.")]}
 
 
-@pytest.fixture
-def wire():
-    return PromptWire()
-
-
-@pytest.fixture(params=["sync", "async"])
-def colour(request):
-    return request.param
-
-
-@pytest.fixture
-def call(colour):
-    """Calls a method by its sync name, in either colour."""
-
-    async def call(prompt, name, *args, **kwargs):
-        if colour == "sync":
-            return await asyncio.to_thread(getattr(prompt, name), *args, **kwargs)
-        return await getattr(prompt, f"a{name}")(*args, **kwargs)
-
-    return call
-
-
-async def test_the_text_becomes_the_system_message_before_the_conversation(wire, call):
-    value = await call(wire.prompt(), "invoke", TWO)
-    assert value.to_messages() == [SystemMessage("One 5."), HumanMessage("Start."), AIMessage("Yes.")]
+@pytest.mark.parametrize(("role", "kind"), [("system", SystemMessage), ("user", HumanMessage)])
+async def test_prompt_text_becomes_the_first_message_before_the_conversation(wire, call, role, kind):
+    value = await call(wire.prompt(role=role), "invoke", TWO)
+    assert value.to_messages() == [kind("One 5."), HumanMessage("Start."), AIMessage("Yes.")]
     assert value == ChatPromptValue(messages=value.to_messages())
     assert ChatPromptValue(messages=value.to_messages()) == value
-
-
-async def test_or_a_human_message(wire, call):
-    value = await call(wire.prompt(role="user"), "invoke", TWO)
-    assert value.to_messages() == [HumanMessage("One 5."), HumanMessage("Start."), AIMessage("Yes.")]
+    assert await call(wire.prompt(role=role), "format_prompt", **TWO) == value
 
 
 @pytest.mark.parametrize("empty", [{}, {"messages": None}, {"messages": []}])
-async def test_the_conversation_may_be_left_out(wire, call, empty):
+async def test_prompt_conversation_may_be_left_out(wire, call, empty):
     assert await call(wire.prompt(), "format_messages", x="y", **empty) == [SystemMessage("One y.")]
 
 
 @pytest.mark.parametrize(
     "conversation", ["Hi.", HumanMessage("Hi."), [("human", "Hi.")], [{"role": "user", "content": "Hi."}]]
 )
-async def test_the_conversation_takes_the_shapes_that_langchain_knows(wire, call, conversation):
+async def test_prompt_conversation_takes_the_shapes_that_langchain_knows(wire, call, conversation):
     found = await call(wire.prompt(), "format_messages", x=1, messages=conversation)
     assert found == [SystemMessage("One 1."), HumanMessage("Hi.")]
 
 
-async def test_the_conversation_may_be_what_another_prompt_made(wire, call):
+async def test_prompt_conversation_may_be_what_another_prompt_made(wire, call):
     value = await call(wire.prompt(), "invoke", {"x": 2})
     found = await call(wire.prompt(), "format_messages", x=1, messages=value)
     assert found == [SystemMessage("One 1."), SystemMessage("One 2.")]
@@ -121,26 +92,26 @@ async def test_the_conversation_may_be_what_another_prompt_made(wire, call):
         (iter([HumanMessage("Hi.")]), "list_iterator"),
     ],
 )
-async def test_a_conversation_of_another_shape_is_refused_and_not_guessed_at(wire, call, conversation, name):
+async def test_prompt_conversation_of_another_shape_is_refused(wire, call, conversation, name):
     with pytest.raises(TypeError, match=f"`messages` is of type {name}. It takes a list of messages"):
         await call(wire.prompt(), "format_messages", x=1, messages=conversation)
 
 
-async def test_what_is_no_message_in_a_conversation_is_an_error_that_names_it(wire, call):
+async def test_prompt_conversation_with_something_else_is_an_error_that_names_it(wire, call):
     with pytest.raises(TypeError, match="`messages` holds something else than messages"):
         await call(wire.prompt(), "format_messages", x=1, messages=[5])
     with pytest.raises(ValueError, match="nobody"):
         await call(wire.prompt(), "format_messages", x=1, messages=[("nobody", "Hi.")])
 
 
-async def test_a_variable_named_messages_is_a_variable(wire, call):
+async def test_prompt_variable_may_be_named_messages(wire, call):
     wire.record["prompt"] = "About {{messages}}."
     prompt = wire.prompt()
     assert await call(prompt, "format_messages", messages="stars") == [SystemMessage("About stars.")]
     assert (prompt.input_variables, prompt.optional_variables) == (["messages"], [])
 
 
-async def test_any_name_may_be_a_variables(wire, call):
+async def test_prompt_variable_may_have_any_name(wire, call):
     wire.record["prompt"] = "{{self}} {{name}} {{values}} {{stop}}"
     found = await call(wire.prompt(), "invoke", {"self": 1, "name": 2, "values": 3, "stop": 4})
     assert found.to_messages() == [SystemMessage("1 2 3 4")]
@@ -148,13 +119,13 @@ async def test_any_name_may_be_a_variables(wire, call):
     assert partial == found.to_messages()
 
 
-async def test_a_missing_variable_is_named_with_project_and_version(wire, call):
+async def test_prompt_variable_missing_is_named_with_project_and_version(wire, call):
     for name, value in [("invoke", ({"y": 1},)), ("format_messages", ())]:
         with pytest.raises(PromptrunMissingVariableError, match=rf"`x` of Promptrun prompt {PROJECT} .*version 1\."):
             await call(wire.prompt(), name, *value)
 
 
-async def test_a_path_names_its_root_and_walks_the_value(wire, call):
+async def test_prompt_variable_path_names_its_root_and_walks_the_value(wire, call):
     wire.record["prompt"] = "For {{ user.name }} in {{place.city}}."
     prompt = wire.prompt()
     await call(prompt, "pull")
@@ -165,7 +136,7 @@ async def test_a_path_names_its_root_and_walks_the_value(wire, call):
         await call(prompt, "invoke", {"user": {"name": "Nino"}, "place": "Gori"})
 
 
-async def test_what_looks_like_a_name_is_unfilled_and_reported_once_a_version(wire, call, caplog):
+async def test_prompt_odd_name_is_unfilled_and_reported_once_a_version(wire, call, caplog):
     wire.record["prompt"] = 'Hi {{first name!}}, {{x}}. {{"a": 1}}'
     prompt = wire.prompt(refresh=0, missing="keep")
     assert prompt.unfilled == []
@@ -183,7 +154,7 @@ async def test_what_looks_like_a_name_is_unfilled_and_reported_once_a_version(wi
 
 
 @pytest.mark.parametrize("version", [27, "v2", "27"])
-async def test_a_version_is_a_number_or_text_as_it_comes(wire, call, version):
+async def test_prompt_version_is_a_number_or_text_as_it_comes(wire, call, version):
     wire.record["version"] = version
     prompt = wire.prompt(version=version)
     value = await call(prompt, "invoke", {"x": 1})
@@ -191,7 +162,7 @@ async def test_a_version_is_a_number_or_text_as_it_comes(wire, call, version):
     assert prompt.known_record.version == value.promptrun_trace["promptrun_prompt_version"] == version
 
 
-async def test_a_bare_value_is_that_of_the_only_variable(wire, call):
+async def test_prompt_bare_value_is_that_of_the_only_variable(wire, call):
     assert (await call(wire.prompt(), "invoke", 7)).to_messages() == [SystemMessage("One 7.")]
     wire.record["prompt"] = "One."
     assert (await call(wire.prompt(), "invoke", "Hi.")).to_messages() == [SystemMessage("One."), HumanMessage("Hi.")]
@@ -200,12 +171,7 @@ async def test_a_bare_value_is_that_of_the_only_variable(wire, call):
         await call(wire.prompt(), "invoke", 7)
 
 
-async def test_format_prompt_gives_what_invoke_gives(wire, call):
-    prompt = wire.prompt()
-    assert await call(prompt, "format_prompt", **TWO) == await call(prompt, "invoke", TWO)
-
-
-async def test_batches_work(wire, call):
+async def test_prompt_batch_sends_one_request(wire, call):
     wire.gate.clear()
     batch = asyncio.create_task(call(wire.prompt(), "batch", [{"x": number} for number in range(5)]))
     await until(lambda: wire.count)
@@ -214,21 +180,21 @@ async def test_batches_work(wire, call):
     assert wire.count == 1
 
 
-async def test_it_is_piped_like_any_runnable(wire, call):
+async def test_prompt_is_piped_like_any_runnable(wire, call):
     chain = RunnableLambda(lambda number: {"x": number}) | wire.prompt() | (lambda value: value.to_string())
     assert await call(chain, "invoke", 7) == "System: One 7."
     assert list(chain.stream(8)) == ["System: One 8."]
 
 
 class TestPartial:
-    async def test_values_that_are_there_need_not_be_given(self, wire, call):
+    async def test_prompt_partial_values_need_not_be_given(self, wire, call):
         wire.record["prompt"] = "{{a}} {{b}} {{c}}"
         prompt = wire.prompt(partial_variables={"a": 1}).partial(b=lambda: "two")
         assert await call(prompt, "format_messages", c=3) == [SystemMessage("1 two 3")]
         assert await call(prompt, "format_messages", c=3, a=9) == [SystemMessage("9 two 3")]
         assert prompt.input_variables == ["c"]
 
-    async def test_the_prompt_stays_as_it_was_and_shares_what_was_fetched(self, wire, call):
+    async def test_prompt_partial_shares_what_was_fetched(self, wire, call):
         prompt = wire.prompt()
         part = prompt.partial(x=1)
         assert (prompt.partial_variables, part.partial_variables) == ({}, {"x": 1})
@@ -238,7 +204,7 @@ class TestPartial:
 
 
 class TestSchema:
-    async def test_the_input_schema_has_them_and_the_conversation(self, wire, call):
+    async def test_prompt_schema_has_variables_and_conversation(self, wire, call):
         prompt = wire.prompt()
         assert list(prompt.get_input_schema().model_fields) == ["messages"]
         await call(prompt, "pull")
@@ -248,32 +214,32 @@ class TestSchema:
         assert schema(x=5, messages=[HumanMessage("Hi.")]).messages == [HumanMessage("Hi.")]
         assert prompt.input_schema.model_json_schema()["properties"].keys() == {"x", "messages"}
 
-    async def test_nothing_is_required_where_variables_are_kept(self, wire, call):
+    async def test_prompt_schema_requires_nothing_where_variables_are_kept(self, wire, call):
         prompt = wire.prompt(missing="keep")
         await call(prompt, "pull")
         assert "required" not in prompt.get_input_schema().model_json_schema()
 
-    def test_a_chain_has_the_prompts_input_and_a_prompt_value_as_output(self, wire):
+    def test_prompt_schema_of_a_chain_is_that_of_the_prompt(self, wire):
         prompt = wire.prompt()
         assert (prompt | RunnableLambda(str)).input_schema.model_fields.keys() == {"messages"}
         assert (prompt.InputType, prompt.OutputType) == (dict[str, Any], ChatPromptValue)
 
 
 class TestRecord:
-    async def test_a_pinned_version_is_fetched_once(self, wire, call):
+    async def test_prompt_pinned_version_is_fetched_once(self, wire, call):
         prompt = wire.prompt(version=1, refresh=0)
         for _ in range(3):
             await call(prompt, "pull")
         assert wire.count == 1
 
-    async def test_a_field_that_is_set_later_starts_anew(self, wire, call):
+    async def test_prompt_field_that_is_set_later_starts_anew(self, wire, call):
         prompt = wire.prompt(tag="prod")
         await call(prompt, "pull")
         prompt.tag = "dev"
         await call(prompt, "pull")
         assert [request.url.params["tag"] for request in wire.requests] == ["prod", "dev"]
 
-    async def test_a_fallback_is_a_record_of_version_0(self, wire, call):
+    async def test_prompt_fallback_is_a_record_of_version_0(self, wire, call):
         wire.status = 503
         prompt = wire.prompt(tag="prod", fallback="Be {{how}}.")
         record = await call(prompt, "pull")
@@ -284,29 +250,29 @@ class TestRecord:
 class TestWatching:
     @pytest.mark.parametrize("name", ["watch", "awatch"])
     @pytest.mark.parametrize("interval", [4.9, 0, -1, math.nan, math.inf, -math.inf, 1e12])
-    def test_polls_are_5_seconds_apart_at_least_and_30_days_at_most(self, wire, name, interval):
+    def test_prompt_watch_polls_5_seconds_to_30_days_apart(self, wire, name, interval):
         with pytest.raises(ValueError, match=f"must be 5 s at least, .* 30 days at most; it is {interval!r}"):
             getattr(wire.prompt(), name)(interval)
         assert (prompts.SHORTEST_POLL, prompts.LONGEST_POLL) == (5, 30 * 24 * 3600)
         assert prompts.LONGEST_POLL < threading.TIMEOUT_MAX
 
     @pytest.mark.parametrize("end", ["close", "field"])
-    async def test_one_that_has_not_begun_ends_with_close_too(self, wire, colour, end):
+    async def test_prompt_watch_that_has_not_begun_ends_with_close(self, wire, colour, end):
         prompt = wire.prompt()
         changes = prompt.watch() if colour == "sync" else prompt.awatch()
         if end == "close":
-            await (asyncio.to_thread(prompt.close) if colour == "sync" else prompt.aclose())
+            await close(colour, prompt)
         else:
             prompt.tag = "dev"
-        assert await (asyncio.to_thread(list, changes) if colour == "sync" else seen_of(changes)) == []
+        assert await all_changes(colour, changes) == []
         assert wire.count == 0
 
     @pytest.mark.parametrize("duplicate", [lambda prompt: prompt.model_copy(), lambda prompt: prompt.partial(x=1)])
-    async def test_it_does_not_end_with_a_copy(self, wire, colour, monkeypatch, duplicate):
+    async def test_prompt_watch_goes_on_after_the_end_of_a_copy(self, wire, colour, monkeypatch, duplicate):
         monkeypatch.setattr(prompts, "SHORTEST_POLL", 0.01)
         prompt = wire.prompt()
         changes = prompt.watch() if colour == "sync" else prompt.awatch()
-        first = asyncio.create_task(asyncio.to_thread(next, changes) if colour == "sync" else anext(changes))
+        first = asyncio.create_task(next_change(colour, changes))
         await until(lambda: prompt.known_record)
         with duplicate(prompt) as other:
             await other.apull()
@@ -314,7 +280,7 @@ class TestWatching:
         assert (await first).new.version == 2
         await (asyncio.to_thread(changes.close) if colour == "sync" else changes.aclose())
 
-    async def test_watching_keeps_the_prompt(self, wire, monkeypatch):
+    async def test_prompt_watch_keeps_the_prompt(self, wire, monkeypatch):
         monkeypatch.setattr(prompts, "SHORTEST_POLL", 0.01)
         changes = wire.prompt().watch()
         first = asyncio.create_task(asyncio.to_thread(next, changes))
@@ -326,15 +292,15 @@ class TestWatching:
 
 
 class TestEnd:
-    async def test_it_works_on_after_close(self, wire, call, colour):
+    async def test_prompt_works_on_after_close(self, wire, call, colour):
         prompt = wire.prompt()
-        await (asyncio.to_thread(prompt.close) if colour == "sync" else prompt.aclose())
+        await close(colour, prompt)
         await call(prompt, "pull")
-        await (asyncio.to_thread(prompt.close) if colour == "sync" else prompt.aclose())
+        await close(colour, prompt)
         assert (await call(prompt, "pull")).version == 1
         assert wire.count == 1
 
-    async def test_it_is_a_context_manager(self, wire):
+    async def test_prompt_is_a_context_manager(self, wire):
         with wire.prompt() as prompt:
             assert prompt.pull().version == 1
         async with wire.prompt() as prompt:
@@ -342,7 +308,7 @@ class TestEnd:
 
     @pytest.mark.parametrize("method", ["on_change", "api_key", "a_api_key"])
     @pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
-    async def test_a_prompt_is_collected_with_the_owner_of_its_functions(self, wire, call, method, busy):
+    async def test_prompt_is_collected_with_the_owner_of_its_functions(self, wire, call, method, busy):
         """Also while a request runs behind, which ends then."""
         owner = Owner(wire, method)
         await call(owner.prompt, "pull")
@@ -358,7 +324,7 @@ class TestEnd:
         await until(lambda: asyncio.all_tasks() == tasks)
         wire.gate.set()
 
-    async def test_a_prompt_is_collected_with_the_owner_of_its_clients(self, wire, call):
+    async def test_prompt_is_collected_with_the_owner_of_its_clients(self, wire, call):
         owner = Owner(wire, "http_client")
         await call(owner.prompt, "pull")
         seen = weakref.ref(owner)
@@ -372,7 +338,7 @@ class TestCopies:
         [copy.copy, copy.deepcopy, lambda prompt: prompt.model_copy(), lambda prompt: prompt.model_copy(deep=True)],
         ids=["copy", "deepcopy", "model_copy", "deep model_copy"],
     )
-    async def test_a_used_prompt_is_copied_and_the_copy_shares_what_was_fetched(self, wire, call, duplicate):
+    async def test_prompt_copy_shares_what_was_fetched(self, wire, call, duplicate):
         prompt = wire.prompt(tag="prod", partial_variables={"x": 1}, on_change=print)
         await call(prompt, "pull")
         other = duplicate(prompt)
@@ -393,7 +359,7 @@ class TestCopies:
         ],
         ids="-".join,
     )
-    async def test_a_copy_that_asks_in_another_way_asks_for_itself(self, wire, change, monkeypatch, tmp_path):
+    async def test_prompt_copy_that_asks_in_another_way_sends_a_request(self, wire, change, monkeypatch, tmp_path):
         monkeypatch.chdir(tmp_path)
         prompt = wire.prompt(tag="prod")
         await prompt.apull()
@@ -401,13 +367,13 @@ class TestCopies:
         assert wire.count == 2
 
     @pytest.mark.parametrize("change", [{"role": "user"}, {"missing": "keep"}, {"name": "mine"}])
-    async def test_one_that_differs_in_what_becomes_of_the_text_does_not(self, wire, change):
+    async def test_prompt_copy_with_another_use_of_the_text_sends_none(self, wire, change):
         prompt = wire.prompt(tag="prod")
         await prompt.apull()
         await prompt.model_copy(update=change).apull()
         assert wire.count == 1
 
-    async def test_configured_calls_share_what_was_fetched(self, wire, call):
+    async def test_prompt_configured_calls_share_what_was_fetched(self, wire, call):
         """For each of them LangChain makes another prompt."""
         chain = wire.prompt(tag="prod").configurable_fields(tag=ConfigurableField("tag")) | RunnableLambda(str)
         for tag in ["dev", "prod", "dev", "prod"]:
@@ -416,7 +382,7 @@ class TestCopies:
         await call(chain, "batch", [{"x": number} for number in range(5)])
         assert [request.url.params["tag"] for request in wire.requests] == ["dev", "prod"]
 
-    async def test_what_runs_behind_a_configured_call_outlives_it(self, wire, call):
+    async def test_prompt_refresh_outlives_the_configured_call(self, wire, call):
         prompt = wire.prompt(refresh=0).configurable_fields(tag=ConfigurableField("tag"))
         config = {"configurable": {"tag": "dev"}}
         await call(prompt, "invoke", {"x": 1}, config)
@@ -429,7 +395,7 @@ class TestCopies:
         found, _ = prompt.prepare(config)
         await until(lambda: found.known_record.version == 2)
 
-    async def test_a_call_outlives_that_its_way_of_asking_gives_way_to_others(self, wire, call, monkeypatch):
+    async def test_prompt_call_outlives_the_drop_of_its_cache_entry(self, wire, call, monkeypatch):
         monkeypatch.setattr(cache, "_MOST_ENTRIES", 8)
         prompt = wire.prompt(refresh=0)
         wire.gate.clear()
@@ -443,12 +409,12 @@ class TestCopies:
         assert (await copied).version == 1
         assert wire.count == 1
 
-    async def test_a_new_prompt_of_the_same_fields_starts_anew(self, wire):
+    async def test_prompt_new_with_the_same_fields_starts_anew(self, wire):
         for count in (1, 2):
             await wire.prompt(tag="prod").apull()
             assert wire.count == count
 
-    async def test_a_used_prompt_is_pickled(self, wire, call, monkeypatch):
+    async def test_prompt_pickle_of_a_used_one_has_no_key(self, wire, call, monkeypatch):
         monkeypatch.setenv("PROMPTRUN_API_KEY", "key-from-env")
         prompt = wire.prompt(api_key=None, tag="prod", fallback="Be brief.", on_change=print)
         await call(prompt, "pull")
@@ -459,14 +425,10 @@ class TestCopies:
         assert (other.tag, other.fallback, other.on_change, other.version) == ("prod", "Be brief.", print, None)
         assert other.api_key.get_secret_value() == "key-from-env"
 
-    def test_pickles_of_version_0_1_0_are_read(self):
+    def test_prompt_pickle_of_version_0_1_0_is_read(self):
         for module, name in [("_prompt_family", "Family"), ("_prompt_record", "PromptRecord")]:
-            assert pickle.loads(f"clangchain_promptrun.{module}\n{name}\n.".encode()).__module__.endswith(
-                (
-                    "prompts.cache",
-                    "prompts.record",
-                )
-            )
+            found = pickle.loads(f"clangchain_promptrun.{module}\n{name}\n.".encode())
+            assert found.__module__ in {"langchain_promptrun.prompts.cache", "langchain_promptrun.prompts.record"}
         prompt = PromptrunPrompt(project_id="p", api_key="k")
         state = prompt.__getstate__()
         state["__dict__"]["family"] = "what a copy shared"
@@ -475,22 +437,24 @@ class TestCopies:
         assert other == prompt
         assert other.known_record is None
 
-    def test_a_function_for_a_variable_that_cannot_be_pickled_is_named(self, wire, monkeypatch):
+    @pytest.mark.parametrize(
+        ("fields", "named"),
+        [
+            ({"partial_variables": {"x": 1, "y": lambda: 2}}, r"partial_variables\['y'\]"),
+            ({"on_change": lambda old, new: None}, "on_change"),
+        ],
+    )
+    def test_prompt_pickle_names_the_function_that_it_cannot_hold(self, wire, monkeypatch, fields, named):
         monkeypatch.delitem(sys.modules, "cloudpickle", raising=False)  # which could write it
-        fields = {"http_client": None, "http_async_client": None, "partial_variables": {"x": 1, "y": lambda: 2}}
-        with pytest.raises(TypeError, match=r"A PromptrunPrompt whose `partial_variables\['y'\]` cannot be pickled"):
-            pickle.dumps(wire.prompt(**fields))
-        picklable = wire.prompt(**fields | {"partial_variables": {"x": time.time}})
+        bare = {"http_client": None, "http_async_client": None}
+        with pytest.raises(TypeError, match=f"A PromptrunPrompt whose `{named}` cannot be pickled"):
+            pickle.dumps(wire.prompt(**bare | fields))
+        picklable = wire.prompt(**bare, partial_variables={"x": time.time})
         assert pickle.loads(pickle.dumps(picklable)).partial_variables == {"x": time.time}
-
-    def test_what_cannot_be_pickled_is_named(self, wire, monkeypatch):
-        monkeypatch.delitem(sys.modules, "cloudpickle", raising=False)  # which could write it
-        with pytest.raises(TypeError, match=r"A PromptrunPrompt whose `on_change` cannot be pickled"):
-            pickle.dumps(wire.prompt(http_client=None, http_async_client=None, on_change=lambda old, new: None))
 
 
 class TestSerialisation:
-    def test_dumps_has_the_fields_and_never_the_key(self, wire):
+    def test_prompt_dumps_has_the_fields_and_never_the_key(self, wire):
         prompt = wire.prompt(tag="prod", partial_variables={"x": 1}, cache_dir="d", default_headers={"x-a": "hidden"})
         text = dumps(prompt | RunnableLambda(str))
         assert "secret-key" not in text
@@ -504,7 +468,7 @@ class TestSerialisation:
         assert (kept["base_url"], kept["partial_variables"]) == ("https://h.example/v1", {"x": 1})
         assert kept.keys() < type(prompt).model_fields.keys()
 
-    async def test_load_gives_the_prompt_back(self, wire, monkeypatch):
+    async def test_prompt_load_gives_it_back(self, wire, monkeypatch):
         monkeypatch.setenv("PROMPTRUN_API_KEY", "k")
         again = load(
             dumpd(wire.prompt(version=3, fallback="x")),
@@ -515,12 +479,12 @@ class TestSerialisation:
         assert (again.version, again.fallback, again.project_id) == (3, "x", PROJECT)
         assert again.api_key.get_secret_value() == "k"
 
-    async def test_the_messages_are_serialised_as_those_of_any_prompt(self, wire, call):
+    async def test_prompt_value_is_serialised_as_that_of_any_prompt(self, wire, call):
         value = await call(wire.prompt(), "invoke", {"x": 1})
         assert json.loads(dumps(value))["id"] == ChatPromptValue.lc_id()
         assert loads(dumps(value), allowed_objects="core").to_messages() == value.to_messages()
 
-    def test_the_key_is_shown_nowhere(self, wire):
+    def test_prompt_repr_and_errors_show_no_key(self, wire):
         prompt = wire.prompt(default_headers={"x-a": "hidden"})
         shown = f"{prompt!r} {prompt} {prompt.model_dump()} {prompt.get_name()}"
         assert "secret-key" not in shown
@@ -530,7 +494,7 @@ class TestSerialisation:
             wire.prompt(nonsense=1)
         assert "secret-key" not in str(caught.value)
 
-    async def test_checkpoints_and_pickles_know_the_messages_by_a_public_name(self, wire, call):
+    async def test_prompt_value_is_pickled_by_a_public_name(self, wire, call):
         value = await call(wire.prompt(), "invoke", {"x": 1})
         kind = type(value)
         assert (kind.__module__, prompts.ManagedPromptValue) == ("langchain_promptrun.prompts", kind)
@@ -539,7 +503,7 @@ class TestSerialisation:
         again = pickle.loads(data)
         assert (type(again), again) == (kind, value)
 
-    async def test_langgraphs_checkpoints_give_the_messages_back(self, wire, call):
+    async def test_prompt_value_comes_back_from_a_checkpoint_of_langgraph(self, wire, call):
         serde = pytest.importorskip("langgraph.checkpoint.serde.jsonplus").JsonPlusSerializer()
         value = await call(wire.prompt(), "invoke", {"x": 1})
         kind, data = serde.dumps_typed({"value": value})
@@ -549,7 +513,7 @@ class TestSerialisation:
         assert type(again) is type(value)
         assert [message.text for message in again.messages] == ["One 1."]
 
-    async def test_messages_have_no_hash_as_those_of_any_prompt(self, wire, call):
+    async def test_prompt_value_has_no_hash_as_that_of_any_prompt(self, wire, call):
         value = await call(wire.prompt(), "invoke", {"x": 1})
         with pytest.raises(TypeError, match="unhashable"):
             hash(value)

@@ -1,9 +1,8 @@
-"""Claims of `_prompt_model`: the model that a prompt's record names."""
+"""The chat model that a managed prompt names: of its record, reached as the prompt is, following its versions."""
 
 import json
 import pickle
 
-import httpx
 import pytest
 from langchain_core.load import dumps
 from langchain_core.runnables import RunnableLambda
@@ -11,8 +10,9 @@ from pydantic import ValidationError
 
 from langchain_promptrun import ChatPromptrun
 
-from .promptwire import PROJECT, PromptWire, run_apart, until
-from .wire import STREAM, answer, stream
+from .promptwire import PROJECT, PromptWire, model_reply, run_apart, until
+
+STYLES = ["invoke", "ainvoke", "stream", "astream"]
 
 
 class Wire(PromptWire):
@@ -33,9 +33,7 @@ class Wire(PromptWire):
         if request.method != "POST":
             return None
         self.bodies.append(json.loads(request.content))
-        if self.bodies[-1].get("stream"):
-            return httpx.Response(200, headers=STREAM, content=stream({"content": "Hi "}, {"content": "you."}))
-        return httpx.Response(200, content=answer({"content": "Hi you."}))
+        return model_reply(request)
 
 
 @pytest.fixture
@@ -60,52 +58,38 @@ def model_of(request):
     return request.param
 
 
-def test_it_has_model_and_temperature_of_the_record(wire, model_of):
-    model = model_of(wire.prompt())
-    assert type(model) is ChatPromptrun
-    assert (model.model, model.temperature) == ("openai/gpt-4o", 0.5)
-
-
-def test_it_is_reached_as_the_prompt_is(wire, model_of):
+def test_prompt_model_is_that_of_the_record_and_reached_as_the_prompt_is(wire, model_of, monkeypatch):
     prompt = wire.prompt(timeout=5, default_headers={"x-team": "a"})
     model = model_of(prompt)
+    assert type(model) is ChatPromptrun
+    assert (model.model, model.temperature) == ("openai/gpt-4o", 0.5)
     assert (model.base_url, model.timeouts, model.max_retries) == (prompt.base_url, (5, 5, 5, 5), 0)
     assert model.api_key.get_secret_value() == "secret-key"
     assert model.default_headers == {"x-team": "a"}
     assert model.http_client is prompt.http_client
     assert model.invoke("Hi").text == "Hi you."
-
-
-def test_a_key_of_the_environment_stays_there(wire, model_of, monkeypatch):
+    wire.record["temperature"] = None
     monkeypatch.setenv("PROMPTRUN_API_KEY", "key-from-env")
     model = model_of(wire.prompt(api_key=None))
+    assert model.temperature is None
     assert model.model_fields_set.isdisjoint({"api_key", "async_transport", "max_connections"})
 
 
-def test_overrides_win(wire, model_of):
+def test_prompt_model_overrides_win(wire, model_of):
     model = model_of(wire.prompt(), temperature=0, max_tokens=5, timeout=3, base_url="https://other.example/v1")
     assert (model.temperature, model.max_tokens, model.timeouts) == (0, 5, (3, 3, 3, 3))
     assert model.base_url == "https://other.example/v1"
 
 
-@pytest.mark.parametrize("name", ["model", "model_name"])
-def test_a_model_may_be_named_where_the_record_names_none(wire, model_of, name):
-    wire.record["model"] = None
-    assert model_of(wire.prompt(), **{name: "v/mine"}).model == "v/mine"
-
-
 @pytest.mark.parametrize("model", [None, {"name": "GPT-4o"}, {"model": ""}])
-def test_without_a_model_the_error_says_what_to_do(wire, model_of, model):
+def test_prompt_model_missing_is_an_error_that_says_what_to_do(wire, model_of, model):
     wire.record["model"] = model
     with pytest.raises(
         ValueError, match=rf"prompt {PROJECT} \(tag prod\) names no model in version 1: .* pass `model`"
     ):
         model_of(wire.prompt(tag="prod"))
-
-
-def test_a_record_without_temperature_leaves_it_to_the_model(wire, model_of):
-    wire.record["temperature"] = None
-    assert model_of(wire.prompt()).temperature is None
+    for name in ("model", "model_name"):
+        assert model_of(wire.prompt(), **{name: "v/mine"}).model == "v/mine"
 
 
 class TestFromPrompt:
@@ -114,22 +98,17 @@ class TestFromPrompt:
         names = ("api_key", "base_url", "max_retries", "http_client", "http_async_client")
         return {name: getattr(prompt, name) for name in names}
 
-    def test_an_id_will_do(self, wire):
+    async def test_prompt_model_from_an_id_is_of_the_class_that_is_asked(self, wire):
         model = ChatPromptrun.from_prompt(PROJECT, tag="prod", max_tokens=5, **self.arguments(wire))
         assert (model.model, model.max_tokens, model.max_retries) == ("openai/gpt-4o", 5, 0)
         assert wire.requests[0].url.params["tag"] == "prod"
-
-    async def test_an_id_by_its_name_will_do(self, wire):
-        model = await ChatPromptrun.afrom_prompt(project_id=PROJECT, version=1, **self.arguments(wire))
-        assert model.model == "openai/gpt-4o"
-        assert wire.requests[0].url.params["version"] == "1"
-
-    async def test_a_class_of_ones_own_is_kept(self, wire):
+        model = await Own.afrom_prompt(project_id=PROJECT, version=1, **self.arguments(wire))
+        assert (type(model), model.model) == (Own, "openai/gpt-4o")
+        assert wire.requests[1].url.params["version"] == "1"
         assert type(Own.from_prompt(wire.prompt())) is Own
-        assert type(await Own.afrom_prompt(wire.prompt())) is Own
 
     @pytest.mark.parametrize("known", ["a prompt", "an id"])
-    async def test_a_keyword_that_is_nobodys_is_refused_before_any_request(self, wire, known):
+    async def test_prompt_model_unknown_keyword_is_refused_before_any_request(self, wire, known):
         prompt = wire.prompt()
         first, more = (prompt, {}) if known == "a prompt" else (PROJECT, self.arguments(wire))
         for model in (ChatPromptrun, Own):
@@ -145,64 +124,47 @@ class TestFromPrompt:
 
 
 class TestFollowing:
-    @pytest.mark.parametrize("style", ["invoke", "ainvoke", "stream", "astream"])
-    async def test_each_call_uses_the_model_of_the_moment(self, wire, style):
-        prompt = wire.prompt()
-        chain = prompt | prompt.chat_model(follow_model=True, max_tokens=5)
-        for model in ("openai/gpt-4o", "vendor/other"):
-            wire.record["model"] = {"model": model}
-            prompt.refresh += 1  # another way of asking
-            assert await self.text(style, chain) == "Hi you."
-        assert [(body["model"], body["max_tokens"]) for body in wire.bodies] == [
-            ("openai/gpt-4o", 5),
-            ("vendor/other", 5),
-        ]
-
     async def text(self, style, chain):
-        if style == "invoke":
-            return chain.invoke({"x": 1}).text
-        if style == "ainvoke":
-            return (await chain.ainvoke({"x": 1})).text
         if style == "stream":
             return "".join(chunk.text for chunk in chain.stream({"x": 1}))
-        return "".join([chunk.text async for chunk in chain.astream({"x": 1})])
+        if style == "astream":
+            return "".join([chunk.text async for chunk in chain.astream({"x": 1})])
+        return (chain.invoke({"x": 1}) if style == "invoke" else await chain.ainvoke({"x": 1})).text
 
-    @pytest.mark.parametrize("style", ["invoke", "ainvoke", "stream", "astream"])
-    async def test_text_and_model_are_of_one_version(self, wire, style):
+    @pytest.mark.parametrize("style", STYLES)
+    async def test_prompt_model_following_is_of_the_version_of_the_text(self, wire, style):
         prompt = wire.prompt(refresh=0)
-        model = prompt.chat_model(follow_model=True)
+        model = prompt.chat_model(follow_model=True, max_tokens=5)
         value = await prompt.ainvoke({"x": 1})
         wire.publish("Two.", model={"model": "vendor/other"})
         await prompt.apull()
         await until(lambda: prompt.known_record.version == 2)
-        assert await self.text(style, RunnableLambda(lambda _: value) | model) == "Hi you."
-        assert wire.bodies[-1]["model"] == "openai/gpt-4o"
-        assert await self.text(style, RunnableLambda(lambda _: "Hi") | model) == "Hi you."
-        assert wire.bodies[-1]["model"] == "vendor/other"
+        for made in (RunnableLambda(lambda _: value), RunnableLambda(lambda _: "Hi"), prompt):
+            assert await self.text(style, made | model) == "Hi you."
+        asked = [(body["model"], body["max_tokens"]) for body in wire.bodies]
+        assert asked == [("openai/gpt-4o", 5), ("vendor/other", 5), ("vendor/other", 5)]
 
     @pytest.mark.parametrize("other", [{"tag": "dev"}, {"version": 7}, {"base_url": "https://o.example"}])
-    def test_messages_of_another_prompt_do_not_choose_the_model(self, wire, other):
+    def test_prompt_model_following_ignores_messages_of_another_prompt(self, wire, other):
         value = wire.prompt(**other).invoke({"x": 1})
         wire.record["model"] = {"model": "vendor/other"}
         wire.prompt().chat_model(follow_model=True).invoke(value)
         assert wire.bodies[-1]["model"] == "vendor/other"
 
-    def test_messages_that_came_out_of_a_pickle_work_too(self, wire):
+    def test_prompt_model_following_and_its_messages_are_pickled(self, wire):
         prompt = wire.prompt()
         value = pickle.loads(pickle.dumps(prompt.invoke({"x": 1})))
         assert prompt.chat_model(follow_model=True).invoke(value).text == "Hi you."
-
-    def test_it_is_pickled(self, wire):
         bare = wire.prompt(http_client=None, http_async_client=None)
         model = pickle.loads(pickle.dumps(bare.chat_model(follow_model=True, max_tokens=5)))
         assert (model._prompt.project_id, model._overrides) == (PROJECT, {"max_tokens": 5})
         assert model.get_name() == "PromptrunModel"
 
-    def test_it_shows_no_key(self, wire):
+    def test_prompt_model_following_shows_no_key(self, wire):
         chain = wire.prompt() | wire.prompt().chat_model(follow_model=True, api_key="other-key")
         assert "-key" not in f"{chain!r} {dumps(chain)}"
 
-    async def test_an_answer_that_is_left_is_closed(self, wire):
+    async def test_prompt_model_following_closes_a_stream_that_is_left(self, wire):
         chunks = wire.prompt().chat_model(follow_model=True).astream("Hi")
         assert (await anext(chunks)).text == "Hi "
         await chunks.aclose()

@@ -11,12 +11,7 @@ from langchain_promptrun import (
     PromptrunResponseError,
 )
 
-from .promptwire import PROJECT, PromptWire
-
-
-@pytest.fixture
-def wire():
-    return PromptWire()
+from .promptwire import PROJECT
 
 
 @pytest.fixture(params=["http_client", "http_async_client"])
@@ -26,7 +21,7 @@ def fetch(request, wire):
     return lambda **fields: wire.prompt(**fields | dict.fromkeys(other)).pull()
 
 
-def test_the_request_is_the_documented_one(wire, fetch):
+def test_prompt_request_is_the_documented_one(wire, fetch):
     assert fetch(tag="prod").version == 1
     (request,) = wire.requests
     assert (request.method, request.content) == ("GET", b"")
@@ -37,7 +32,7 @@ def test_the_request_is_the_documented_one(wire, fetch):
     assert "content-type" not in request.headers
 
 
-def test_headers_and_query_of_the_caller_go_along(wire, fetch):
+def test_prompt_request_has_headers_and_query_of_the_caller(wire, fetch):
     fetch(default_headers={"X-Team": "a", "Authorization": "Bearer other"}, default_query={"region": "eu"})
     (request,) = wire.requests
     assert request.headers["x-team"] == "a"
@@ -45,12 +40,14 @@ def test_headers_and_query_of_the_caller_go_along(wire, fetch):
     assert request.url.params["region"] == "eu"
 
 
-def test_limits_are_the_callers(wire, fetch):
+def test_prompt_timeouts_are_10_seconds_or_the_callers(wire, fetch):
+    fetch()
     fetch(timeout=(1, 2, 3, 4))
-    assert wire.requests[0].extensions["timeout"] == {"connect": 1, "read": 2, "write": 3, "pool": 4}
+    found = [tuple(request.extensions["timeout"].values()) for request in wire.requests]
+    assert found == [(10, 10, 10, 10), (1, 2, 3, 4)]
 
 
-def test_failures_are_retried_as_those_of_a_model(wire, fetch):
+def test_prompt_retry_follows_the_rules_of_a_model(wire, fetch):
     wire.status, wire.headers = 503, {"retry-after": "0"}
     with pytest.raises(Exception, match="tag latest"):
         fetch(max_retries=2)
@@ -61,7 +58,7 @@ def test_failures_are_retried_as_those_of_a_model(wire, fetch):
     ("status", "kind"),
     [(400, PromptrunInvalidRequestError), (401, PromptrunAuthenticationError), (404, PromptrunNotFoundError)],
 )
-def test_an_error_names_the_prompt_and_not_the_key(wire, fetch, status, kind):
+def test_prompt_error_names_the_prompt_and_not_the_key(wire, fetch, status, kind):
     wire.status = status
     with pytest.raises(kind) as caught:
         fetch(tag="prod")
@@ -70,19 +67,19 @@ def test_an_error_names_the_prompt_and_not_the_key(wire, fetch, status, kind):
     assert "secret-key" not in f"{caught.value!r} {caught.value} {caught.value.__dict__}"
 
 
-def test_an_unknown_prompt_says_what_to_check(wire, fetch):
+def test_prompt_error_of_an_unknown_version_says_what_to_check(wire, fetch):
     wire.status = 404
     with pytest.raises(PromptrunNotFoundError, match=r"\(version 9\)(.|\n)*Check the project id"):
         fetch(version=9)
 
 
-def test_an_answer_beyond_the_limit_is_refused(wire, fetch):
+def test_prompt_answer_beyond_the_limit_is_refused(wire, fetch):
     wire.record = {"prompt": "x" * 1000, "version": 1}
     with pytest.raises(PromptrunResponseError, match="max_event_bytes"):
         fetch(max_event_bytes=500)
 
 
-def test_a_lost_connection_names_the_prompt(wire, fetch):
+def test_prompt_error_of_a_lost_connection_names_the_prompt(wire, fetch):
     def lost(_):
         raise httpx.ConnectError("refused")
 

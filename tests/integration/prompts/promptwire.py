@@ -1,10 +1,12 @@
-"""GET /prompt on a wire without sockets, and prompts and followers that ask it."""
+"""GET /prompt on a wire without sockets, prompts that ask it, and what tests wait for."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,15 +16,10 @@ import httpx
 from langchain_promptrun import PromptrunPrompt
 
 PROJECT = "d0d52c6e-85ba-4025-a84c-3c99834fe2ac"
-
-
-class Clock:
-    """Stands still until it is moved."""
-
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
+THREAD = "promptrun-prompt"
+WAIT = 60
+"""Seconds after which a test gives up; nothing here is slow unless it hangs."""
+_EVENTS = 'data: {"choices": [{"index": 0, "delta": {"content": "%s"}, "finish_reason": %s}]}\n\n'
 
 
 class _Events(httpx.AsyncByteStream):
@@ -73,14 +70,16 @@ class PromptWire:
 
     async def ahandle(self, request):
         if request.url.path.endswith("/stream"):
-            return self.stream(request)
+            return await self.stream(request)
         self.requests.append(request)
         await until(self.gate.is_set)
         return self._answer()
 
-    def stream(self, request):
-        """Answer GET /prompt/stream with the events that are pushed until `end`."""
+    async def stream(self, request):
+        """Answer GET /prompt/stream with the events that are pushed; without a status, never."""
         self.streams.append(request)
+        if self.stream_status is None:
+            await asyncio.Event().wait()
         if self.stream_status != 200:
             return httpx.Response(self.stream_status, headers=self.headers, json={"error": "no"})
         if self.stream_type != "text/event-stream":
@@ -116,30 +115,99 @@ class PromptWire:
         return PromptrunPrompt(**known | fields)
 
 
+def model_reply(request):
+    """Answer a chat completion."""
+    if b'"stream":true' in request.content:
+        events = _EVENTS % ("Hi ", "null") + _EVENTS % ("you.", '"stop"') + "data: [DONE]\n\n"
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, text=events)
+    message = {"role": "assistant", "content": "Hi you."}
+    return httpx.Response(200, json={"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+
+
 async def pull(colour, prompt):
     """Ask a prompt, in a thread or in this task."""
     return await (asyncio.to_thread(prompt.pull) if colour == "sync" else prompt.apull())
 
 
+async def close(colour, prompt):
+    """Close a prompt, in a thread or in this task."""
+    await (asyncio.to_thread(prompt.close) if colour == "sync" else prompt.aclose())
+
+
+async def next_change(colour, changes):
+    """Wait for the next change of a watch, in a thread or in this task."""
+    return await (asyncio.to_thread(next, changes) if colour == "sync" else anext(changes))
+
+
+async def all_changes(colour, changes):
+    """Wait for the end of a watch, in a thread or in this task."""
+    return await asyncio.to_thread(list, changes) if colour == "sync" else [change async for change in changes]
+
+
 def run_apart(coroutine):
     """Run a coroutine in a thread: the loop of this one is pytest's."""
-    with ThreadPoolExecutor(1) as threads:
-        return threads.submit(asyncio.run, coroutine).result(60)
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(asyncio.run, coroutine).result(WAIT)
 
 
-async def until(condition):
+async def until(condition, pause=0.002):
     """Wait until something holds, however slow the machine is."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + WAIT
     while not condition():
         assert time.monotonic() < end, "it did not come to hold"
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(pause)
 
 
-async def collected(reference):
-    """Wait until a weak reference is dead; a thread that has just done its work may hold what it worked on."""
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name == THREAD]
 
-    def is_dead():
+
+async def collected(*references):
+    """Wait until objects are gone; without any, until no prompt is left that keeps the background thread."""
+
+    def are_gone():
         gc.collect()
-        return reference() is None
+        return not threads() if not references else all(reference() is None for reference in references)
 
-    await until(is_dead)
+    await until(are_gone, pause=0.02)
+
+
+class Cable:
+    """A TCP relay to a server. What was connected when it is cut hears nothing more, not even that it ended."""
+
+    def __init__(self, base_url):
+        self._target = "127.0.0.1", int(base_url.split(":")[-1].split("/")[0])
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.base_url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
+        self._sockets, self._cuts = [self._listener], []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server, cut = socket.create_connection(self._target), threading.Event()
+                self._sockets += [client, server]
+                self._cuts.append(cut)
+                for ends in [(client, server), (server, client)]:
+                    threading.Thread(target=self._pass_on, args=(*ends, cut), daemon=True).start()
+
+    def _pass_on(self, source, target, cut):
+        with contextlib.suppress(OSError):
+            while not cut.is_set():
+                data = source.recv(65536)
+                if not cut.is_set():
+                    target.sendall(data)
+                if not data:
+                    target.shutdown(socket.SHUT_WR)
+                    return
+
+    def cut(self):
+        for cut in self._cuts:
+            cut.set()
+
+    def close(self):
+        for each in self._sockets:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()

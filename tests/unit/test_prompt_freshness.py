@@ -1,4 +1,4 @@
-"""Cache of managed prompts, with a clock that stands still: when a record is stale, and its file on disk."""
+"""When a managed prompt is stale, by a clock that stands still, and its file on disk."""
 
 import math
 import os
@@ -45,7 +45,7 @@ def fresh(clock):
     return Freshness(60, clock)
 
 
-def test_freshness_record_is_fresh_for_its_seconds_and_an_interval_instead(fresh, clock):
+def test_prompt_freshness_record_is_fresh_for_its_seconds_and_an_interval_instead(fresh, clock):
     assert fresh.due_in() <= 0
     fresh.succeed(ONE)
     assert (fresh.due_in(), fresh.due_in(5)) == (60, 5)
@@ -55,7 +55,7 @@ def test_freshness_record_is_fresh_for_its_seconds_and_an_interval_instead(fresh
     assert fresh.due_in() == fresh.due_in(5) == math.inf
 
 
-def test_freshness_pinned_version_is_never_due_again(clock):
+def test_prompt_freshness_pinned_version_is_never_due_again(clock):
     fresh = Freshness(None, clock)
     fresh.fail(DOWN, substitute=TWO)
     assert (fresh.due_in(), fresh.is_final) == (5, False)
@@ -91,7 +91,7 @@ def asking(seconds, kind=PromptrunRateLimitError, status=429):
         (60, None, [asking(3.0)] * 2, [3, 3]),
     ],
 )
-def test_freshness_wait_after_failures(clock, refresh, record, errors, waits):
+def test_prompt_freshness_wait_after_failures(clock, refresh, record, errors, waits):
     fresh = Freshness(refresh, clock)
     if record is not None:
         fresh.succeed(record)
@@ -105,7 +105,7 @@ def test_freshness_wait_after_failures(clock, refresh, record, errors, waits):
 
 
 @pytest.mark.parametrize("refresh", [60, 3600, None])
-def test_freshness_wait_grows_from_5_seconds_while_a_substitute_is_served(clock, refresh):
+def test_prompt_freshness_wait_grows_from_5_seconds_while_a_substitute_is_served(clock, refresh):
     fresh = Freshness(refresh, clock)
     fresh.fail(DOWN, substitute=ONE)
     assert fresh.due_in() == 5
@@ -115,7 +115,7 @@ def test_freshness_wait_grows_from_5_seconds_while_a_substitute_is_served(clock,
     assert fresh.due_in() == (math.inf if refresh is None else refresh)
 
 
-def test_freshness_change_is_told_once(fresh):
+def test_prompt_freshness_change_is_told_once(fresh):
     assert fresh.succeed(ONE) is None
     assert fresh.succeed(TWO) == (ONE, TWO)
     assert fresh.succeed(TWO) is None
@@ -126,7 +126,7 @@ def test_freshness_change_is_told_once(fresh):
     assert fresh.record is other
 
 
-def test_freshness_warning_comes_once_a_minute(fresh, clock):
+def test_prompt_freshness_warning_comes_once_a_minute(fresh, clock):
     assert not fresh.fail(DOWN)  # raised to the caller
     fresh.succeed(ONE)
     assert [fresh.fail(DOWN), fresh.fail(DOWN)] == [True, False]
@@ -136,7 +136,7 @@ def test_freshness_warning_comes_once_a_minute(fresh, clock):
     assert fresh.fail(DOWN)
 
 
-def test_freshness_rate_limit_holds_and_other_errors_do_not(fresh, clock):
+def test_prompt_freshness_rate_limit_holds_and_other_errors_do_not(fresh, clock):
     assert fresh.refusal() is None
     fresh.fail(DOWN)
     assert fresh.refusal() is None
@@ -156,7 +156,7 @@ def test_freshness_rate_limit_holds_and_other_errors_do_not(fresh, clock):
         *((PromptrunInvalidRequestError("x"), False), (LookupError("x"), False)),
     ],
 )
-def test_freshness_substitute_stands_in_for_a_server_that_fails_only(fresh, error, passes):
+def test_prompt_freshness_substitute_stands_in_for_a_server_that_fails_only(fresh, error, passes):
     assert may_pass(error) is passes
     assert fresh.fail(error, ONE) is passes
     assert fresh.record is (ONE if passes else None)
@@ -167,7 +167,7 @@ def file(tmp_path):
     return RecordFile(str(tmp_path), URL, QUERY)
 
 
-def test_record_file_comes_back_private_and_in_promptruns_spelling(file):
+def test_prompt_file_comes_back_private_and_in_promptruns_spelling(file):
     record = PromptRecord(prompt="One.", version="v1", versionMessage="first", labels=["a"])
     file.write(record)
     assert file.read() == record
@@ -176,28 +176,21 @@ def test_record_file_comes_back_private_and_in_promptruns_spelling(file):
         assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
 
 
-def test_record_file_of_version_0_1_0_has_the_same_name(tmp_path):
+def test_prompt_file_of_version_0_1_0_has_the_same_name(tmp_path):
     assert RecordFile(str(tmp_path), URL, dict(reversed(QUERY.items()))).path.name == (
         "prompt-fffa0c7ac5d346805dfdbb54eea9c8c38d868f53.json"
     )
-    paths = {RecordFile(str(tmp_path), url, QUERY | more).path for url in (URL, "https://o.example") for more in OTHERS}
-    assert len(paths) == 2 * len(OTHERS)
+    others = [{}, {"projectId": "q"}, {"tag": "dev"}]
+    paths = {RecordFile(str(tmp_path), url, QUERY | more).path for url in (URL, "https://o.example") for more in others}
+    assert len(paths) == 2 * len(others)
 
 
-OTHERS = [{}, {"projectId": "q"}, {"tag": "dev"}]
-
-
-def test_record_file_is_written_again_only_where_it_must(file):
+def test_prompt_file_is_written_again_only_where_it_must_and_whole_or_not_at_all(file, monkeypatch):
     file.write(ONE)
     before = file.path.stat().st_mtime_ns
     file.write(ONE)
     assert file.path.stat().st_mtime_ns == before
     file.path.unlink()
-    file.write(ONE)
-    assert file.read() == ONE
-
-
-def test_record_file_write_that_fails_leaves_the_old_file_and_no_other(file, monkeypatch):
     file.write(ONE)
 
     def fail(*_):
@@ -211,20 +204,20 @@ def test_record_file_write_that_fails_leaves_the_old_file_and_no_other(file, mon
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b'{"prompt": "x"}'])
-def test_record_file_that_is_missing_or_holds_something_else_is_none(file, content):
+def test_prompt_file_that_is_missing_or_holds_something_else_is_none(file, content):
     if content is not None:
         file.path.write_bytes(content)
     assert file.read() is None
 
 
-def test_record_file_folder_may_begin_with_the_users_home(tmp_path, monkeypatch):
+def test_prompt_file_folder_may_begin_with_the_users_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     assert RecordFile("~/prompts", URL, QUERY).path.parent == tmp_path / "prompts"
     assert RecordFile("~nobody-of-this-name/x", URL, QUERY).path.parent == Path("~nobody-of-this-name/x")
 
 
-def test_prompt_cache_is_equal_to_any_other(file):
+def test_prompt_cache_is_equal_to_any_other():
     assert PromptCache() == PromptCache()
     assert hash(PromptCache()) == hash(PromptCache())
     assert PromptCache() != 5

@@ -1,0 +1,371 @@
+"""Pushed changes of managed prompts: one stream for all, used at once, and polling where nothing is pushed."""
+
+import asyncio
+import multiprocessing
+import sys
+import time
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+from langchain_promptrun import PromptrunConnectionError, PromptrunRateLimitError, PromptrunTimeoutError
+from langchain_promptrun.prompts import push
+
+from .promptwire import WAIT, Cable, close, collected, next_change, pull, threads, until
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(push, "RECONNECT", 0.01)
+
+
+@pytest.fixture
+def cable(promptrun_server):
+    cable = Cable(promptrun_server.base_url)
+    yield cable
+    cable.close()
+
+
+async def pushed(prompt):
+    await until(lambda: prompt._hold.entry.refresher.freshness.is_pushed)
+
+
+async def live(colour, prompt, wire):
+    """Wait until the server pushes, and what came before the stream was open is fetched."""
+    record = await pull(colour, prompt)
+    await until(lambda: len(wire.open) == 1)
+    wire.push_record()
+    await pushed(prompt)
+    return record
+
+
+def streams(server, **state):
+    """The requests for event streams that the server got."""
+    found = [request for request in tuple(server.requests) if request.path == "/v1/prompt/stream"]
+    return [request for request in found if all(getattr(request, name) == value for name, value in state.items())]
+
+
+async def test_push_change_is_used_without_a_request_and_told_once(wire, colour):
+    told = []
+    prompt = wire.pushing(tag="prod", on_change=lambda old, new: told.append((old.version, new.version)))
+    assert (await live(colour, prompt, wire)).version == 1
+    requests = wire.count
+    wire.publish("Two.")
+    wire.push_record()
+    await until(lambda: prompt.known_record.version == 2)
+    assert (await pull(colour, prompt)).prompt == "Two."
+    await until(lambda: told == [(1, 2)])
+    wire.push_record()
+    wire.push(b": keep-alive\n\nevent: other\ndata: {}\n\n")
+    await pull(colour, prompt)
+    assert (wire.count, len(wire.streams)) == (requests, 1)
+    (request,) = wire.streams
+    assert request.url.path == "/v1/prompt/stream"
+    assert dict(request.url.params) == {"projectId": prompt.project_id, "tag": "prod"}
+    assert (request.headers["accept"], request.headers["authorization"]) == ("text/event-stream", "Bearer secret-key")
+    await close(colour, prompt)
+
+
+async def test_push_change_before_the_stream_was_open_is_fetched(wire, colour):
+    wire.stream_status = 503
+    prompt = wire.pushing()
+    assert (await pull(colour, prompt)).version == 1
+    wire.publish("Two.")
+    await until(lambda: len(wire.streams) > 1)
+    wire.stream_status = 200
+    await until(lambda: prompt.known_record.version == 2)
+    prompt.close()
+
+
+@pytest.mark.parametrize("end", ["answer", "event"])
+async def test_push_catching_up_goes_on_until_an_answer_or_an_event(wire, end):
+    wire.stream_status = 503
+    prompt = wire.pushing()
+    await prompt.apull()
+    wire.stream_status, wire.status = 200, 503
+    await until(lambda: wire.open and wire.count > 2)
+    wire.publish("Two.")
+    if end == "event":
+        wire.push_record()
+    else:
+        wire.status = 200
+    await until(lambda: prompt.known_record.version == 2)
+    await until(prompt._hold.entry.refresher._stream._reader._catching_up.done)
+    count = wire.count
+    await asyncio.sleep(0.05)
+    assert wire.count == count
+    prompt.close()
+
+
+async def test_push_record_that_comes_after_close_is_dropped(wire):
+    prompt = wire.pushing()
+    await live("async", prompt, wire)
+    refresher, record = prompt._hold.entry.refresher, prompt.known_record
+    prompt.close()
+    refresher.receive(record)
+    assert not refresher.freshness.is_pushed
+
+
+async def test_push_stream_is_shared_by_prompts_that_ask_for_the_same(wire):
+    first = wire.pushing(tag="prod")
+    client = first.http_async_client
+    await live("async", first, wire)
+    requests = wire.count
+    others = [wire.pushing(tag="prod", role="user", http_async_client=client, refresh=9) for _ in range(3)]
+    assert {(await prompt.apull()).version for prompt in others} == {1}  # known from the stream
+    assert (wire.count, len(wire.streams)) == (requests, 1)
+    other_key = wire.pushing(tag="prod", http_async_client=client, api_key="other-key")
+    await other_key.apull()
+    await until(lambda: len(wire.streams) == 2)
+    for prompt in [first, *others, other_key]:
+        prompt.close()
+
+
+@pytest.mark.parametrize(
+    "end", [None, httpx.ReadError("reset"), httpx.ReadTimeout("silence"), b'data: {"error": "x"}\n\n']
+)
+async def test_push_stream_that_ends_is_opened_again_and_polled_meanwhile(wire, monkeypatch, end):
+    monkeypatch.setattr(push, "random", SimpleNamespace(random=lambda: 0.01))
+    prompt = wire.pushing(refresh=0)
+    await live("async", prompt, wire)
+    wire.stream_status = 503
+    wire.push(end)
+    wire.open.clear()
+    await until(lambda: len(wire.streams) > 2)
+    wire.publish("Two.")
+    await prompt.apull()
+    await until(lambda: prompt.known_record.version == 2)
+    wire.stream_status = 200
+    await until(lambda: wire.open)
+    wire.publish("Three.")
+    wire.push_record()
+    await until(lambda: prompt.known_record.version == 3)
+    prompt.close()
+
+
+async def test_push_stream_that_does_not_open_in_time_is_tried_again(wire):
+    wire.stream_status = None
+    prompt = wire.pushing(timeout=0.05)
+    await prompt.apull()
+    await until(lambda: len(wire.streams) > 2)
+    prompt.close()
+
+
+@pytest.mark.parametrize(("status", "kind"), [(404, ""), (405, ""), (200, "application/json")])
+async def test_push_auto_polls_where_nothing_is_pushed(wire, colour, status, kind, caplog):
+    wire.stream_status, wire.stream_type = status, kind or wire.stream_type
+    prompt = wire.pushing(updates="auto", refresh=0)
+    await pull(colour, prompt)
+    await until(lambda: len(wire.streams) == 1)
+    for version in (2, 3):
+        wire.publish("More.")
+        await pull(colour, prompt)
+        await until(lambda version=version: prompt.known_record.version == version)
+    await asyncio.sleep(0.05)
+    assert len(wire.streams) == 1
+    assert caplog.text == ""
+    await close(colour, prompt)
+
+
+async def test_push_that_fails_again_and_again_is_a_warning(wire, caplog):
+    wire.stream_status = 404
+    prompt = wire.pushing()
+    await prompt.apull()
+    await until(lambda: "changes are not pushed (PromptrunNotFoundError, status 404); polling." in caplog.text)
+    assert len(caplog.records) == 1
+    prompt.close()
+
+
+async def test_push_request_that_began_before_an_event_does_not_undo_it(wire):
+    prompt = wire.pushing()
+    wire.gate.clear()
+    first = asyncio.create_task(prompt.apull())
+    await until(lambda: wire.count and wire.open)
+    old, wire.record = wire.record, {**wire.record, "version": 2, "prompt": "Two."}
+    wire.push_record()
+    await until(lambda: prompt.known_record is not None)
+    wire.record = old
+    wire.gate.set()
+    assert (await first).version == 2
+    await until(lambda: prompt._hold.entry.refresher._pending is None)
+    assert prompt.known_record.version == 2
+    prompt.close()
+
+
+async def test_push_wakes_those_who_watch(wire, colour):
+    prompt = wire.pushing()
+    await live(colour, prompt, wire)
+    changes = prompt.watch(86400) if colour == "sync" else prompt.awatch(86400)
+    watching = asyncio.create_task(next_change(colour, changes))
+    await until(lambda: prompt._hold.entry.refresher._wakers)
+    wire.publish("Two.")
+    wire.push_record()
+    assert (await watching).new.version == 2
+    prompt.close()
+
+
+async def test_push_keeps_the_text_on_disk(wire, tmp_path):
+    prompt = wire.pushing(cache_dir=tmp_path)
+    await live("async", prompt, wire)
+    wire.publish("Two.")
+    wire.push_record()
+    await until(lambda: any("Two." in file.read_text() for file in tmp_path.glob("*.json")))
+    prompt.close()
+
+
+async def test_push_ends_with_the_last_prompt_and_starts_again_after_close(wire, colour):
+    prompt = wire.pushing()
+    copied = prompt.model_copy()
+    await live(colour, prompt, wire)
+    await pull(colour, copied)
+    await close(colour, prompt)
+    wire.open.clear()
+    assert (await live(colour, prompt, wire)).version == 1
+    assert len(wire.streams) == 2
+    del prompt, copied
+    await collected()
+
+
+def test_push_of_a_pinned_version_opens_no_stream(wire):
+    prompt = wire.pushing(version=1)
+    assert [prompt.pull().version, prompt.pull().version] == [1, 1]
+    assert (wire.count, wire.streams) == (1, [])
+
+
+def test_push_over_a_sync_client_is_refused_and_auto_polls(wire):
+    with pytest.raises(ValueError, match="leave `http_client` out"):
+        wire.prompt(updates="push")
+    assert wire.prompt(updates="auto").pull().version == 1
+    assert wire.streams == []
+
+
+@pytest.mark.parametrize(
+    ("failures", "error", "jitter", "seconds"),
+    [
+        (0, None, 0.5, 5),
+        (0, PromptrunTimeoutError("x"), 0.5, 0.5),
+        (1, PromptrunTimeoutError("x"), 0.5, 5),
+        (1, None, 0, 3.75),
+        (1, None, 1, 6.25),
+        (3, PromptrunConnectionError("x"), 0.5, 20),
+        (99, None, 0.5, 300),
+        (1, PromptrunRateLimitError("x", retry_after=40), 0.5, 40),
+        (1, PromptrunRateLimitError("x", retry_after=4000), 0.5, 300),
+    ],
+)
+def test_push_pause_grows_with_failures_and_obeys_the_server(monkeypatch, failures, error, jitter, seconds):
+    monkeypatch.setattr(push, "RECONNECT", 5.0)
+    assert push.pause(failures, error, jitter) == seconds
+
+
+class TestServer:
+    """Over real sockets and either transport."""
+
+    async def test_push_stream_is_one_for_200_prompts_and_ends_with_them(self, promptrun_server, project, make):
+        prompts = [make(tag="prod", updates="push", refresh=3600) for _ in range(200)]
+        await prompts[0].apull()
+        await pushed(prompts[0])
+        assert {(await prompt.apull()).version for prompt in prompts} == {1}
+        project.publish("Two.", tags=["prod"])
+        await until(lambda: {prompt.known_record.version for prompt in prompts} == {2})
+        project.edit(2, temperature=1)
+        await until(lambda: {prompt.known_record.temperature for prompt in prompts} == {1})
+        (stream,) = streams(promptrun_server)
+        assert len(threads()) == 1
+        assert len(promptrun_server.requests) <= 3  # the first, the stream, and once what came before it was open
+        prompts.clear()
+        await collected()
+        await until(lambda: stream.disconnected)
+
+    async def test_push_survives_restarts_of_the_server_without_a_busy_loop(
+        self, promptrun_server, project, make, colour
+    ):
+        prompt = make(tag="prod", updates="push", max_retries=0)
+        await pull(colour, prompt)
+        for number in range(3):
+            await pushed(prompt)
+            await asyncio.to_thread(promptrun_server.close)
+            assert (await pull(colour, prompt)).version == number + 1
+            project.publish("More.", tags=["prod"])
+            await asyncio.to_thread(promptrun_server.start)
+            await until(lambda number=number: prompt.known_record.version == number + 2)
+        assert len(promptrun_server.requests) < 20
+
+    async def test_push_stream_ends_with_its_tag(self, promptrun_server, project, make):
+        prompt = make(tag="prod", updates="push")
+        await prompt.apull()
+        await pushed(prompt)
+        project.untag("prod")
+        await until(lambda: not prompt._hold.entry.refresher.freshness.is_pushed)
+        assert (await prompt.apull()).version == 1
+
+    async def test_push_half_open_connection_is_replaced_after_the_stall_limit(
+        self, promptrun_server, project, make, cable, monkeypatch
+    ):
+        monkeypatch.setattr(push, "STALL_LIMIT", 0.5)
+        prompt = make(tag="prod", updates="push", base_url=cable.base_url, refresh=3600)
+        await prompt.apull()
+        await pushed(prompt)
+        cable.cut()  # the server's bytes are lost, and nobody says so
+        project.publish("Two.", tags=["prod"])
+        await until(lambda: prompt.known_record.version == 2)
+        assert len(streams(promptrun_server)) > 1
+
+    async def test_push_half_open_connections_are_replaced_when_a_suspended_machine_wakes(
+        self, promptrun_server, project, make, cable, monkeypatch
+    ):
+        loops, slept, pause = [], 0, 0.1
+
+        async def key():
+            loops.append(asyncio.get_running_loop())
+            return promptrun_server.api_key
+
+        prompt = make(tag="prod", updates="push", base_url=cable.base_url, refresh=3600, api_key=key)
+        await prompt.apull()
+        await pushed(prompt)
+        cable.cut()
+        project.publish("Two.", tags=["prod"])
+        now = loops[0].time
+        monkeypatch.setattr(loops[0], "time", lambda: now() + slept)
+        while prompt.known_record.version == 1:
+            slept += 8 * 3600
+            loops[0].call_soon_threadsafe(streams, promptrun_server)
+            await asyncio.sleep(pause)
+            pause *= 2
+            assert pause < WAIT
+
+    async def test_push_silent_stream_of_the_stand_in_says_that_it_is_alive(self, promptrun_server, project):
+        promptrun_server.prompts.keep_alive = 0.05
+        url, key = f"{promptrun_server.base_url}/prompt/stream", {"authorization": f"Bearer {promptrun_server.api_key}"}
+        query = {"projectId": project.id, "tag": "prod"}
+        async with httpx.AsyncClient() as client, client.stream("GET", url, params=query, headers=key) as response:
+            pieces = response.aiter_bytes()
+            received = await anext(pieces)
+            while received.count(b": ping\n\n") < 2:
+                received += await anext(pieces)
+        assert received.startswith(b"data: {")
+        assert received.count(b"data:") == 1
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+    @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+    async def test_push_fork_has_a_stream_of_its_own(self, promptrun_server, project, make):
+        prompt = make(tag="prod", updates="push")
+        await prompt.apull()
+        await pushed(prompt)
+        context = multiprocessing.get_context("fork")
+        answers = context.SimpleQueue()
+
+        def child():
+            prompt.pull()
+            while prompt.known_record.version == 1:
+                time.sleep(0.01)
+            answers.put(prompt.known_record.version)
+
+        process = context.Process(target=child)
+        process.start()
+        await until(lambda: len(streams(promptrun_server)) == 2)
+        project.publish("Two.", tags=["prod"])
+        await asyncio.to_thread(process.join, WAIT)
+        assert (process.exitcode, answers.get()) == (0, 2)
+        await until(lambda: prompt.known_record.version == 2)

@@ -1,0 +1,211 @@
+"""Managed prompts over real sockets: current for all who ask, there while the server is not, and gone when they are."""
+
+import asyncio
+import logging
+import multiprocessing
+import pickle
+import subprocess
+import sys
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from blockbuster import blockbuster_ctx
+
+from langchain_promptrun import (
+    ChatPromptrun,
+    PromptrunAuthenticationError,
+    PromptrunNotFoundError,
+    PromptrunPrompt,
+)
+from langchain_promptrun.testing import Fault
+
+from .promptwire import THREAD, WAIT, all_changes, close, collected, pull, threads, until
+
+
+def asked(server):
+    """How often the prompt was asked for."""
+    return sum(request.path == "/v1/prompt" for request in tuple(server.requests))
+
+
+async def test_prompt_in_a_chain_sends_its_text_before_the_conversation(promptrun_server, make, colour):
+    chain = make(tag="prod") | ChatPromptrun(model="openai/gpt-4o")
+    assert promptrun_server.requests == []
+    value = {"word_count": 200, "messages": [("user", "Start with Queen Tamar.")]}
+    answer = chain.invoke(value) if colour == "sync" else await chain.ainvoke(value)
+    assert answer.text == "Hello! You said: Start with Queen Tamar."
+    first, second = promptrun_server.requests
+    assert (first.method, first.path, first.query["tag"]) == ("GET", "/v1/prompt", "prod")
+    assert second.body["messages"] == [
+        {"role": "system", "content": "Generate 200 words."},
+        {"role": "user", "content": "Start with Queen Tamar."},
+    ]
+
+
+async def test_prompt_in_a_chain_that_streams(promptrun_server, make, colour):
+    prompt = make(tag="prod")
+    chain = prompt | prompt.chat_model(follow_model=True)
+    value = {"word_count": 5, "messages": ["Hi."]}
+    if colour == "sync":
+        pieces = [chunk.text for chunk in chain.stream(value)]
+    else:
+        pieces = [chunk.text async for chunk in chain.astream(value)]
+    assert len(pieces) > 2
+    assert "".join(pieces) == "Hello! You said: Hi."
+    assert promptrun_server.requests[-1].body["temperature"] == 0.5
+
+
+async def test_prompt_first_request_is_shared_by_callers_of_all_kinds(promptrun_server, make):
+    hold = threading.Event()
+    promptrun_server.prompts.queue(Fault(delay=hold))
+    prompt = make(tag="prod")
+
+    async def several():
+        return await asyncio.gather(*[prompt.apull() for _ in range(20)])
+
+    with ThreadPoolExecutor(12) as pool:
+        loops = [pool.submit(asyncio.run, several()) for _ in range(4)]
+        calls = [pool.submit(prompt.pull) for _ in range(8)]
+        here = asyncio.create_task(several())
+        await asyncio.to_thread(promptrun_server.wait_for_requests, 1, WAIT)
+        hold.set()
+        records = [*await here, *[call.result(WAIT) for call in calls]]
+        records += [record for loop in loops for record in loop.result(WAIT)]
+    assert len(records) == 108
+    assert {record.version for record in records} == {1}
+    assert asked(promptrun_server) == 1
+
+
+class TestErrors:
+    async def test_prompt_unknown_project_tag_or_version_is_named(self, promptrun_server, project, make, colour):
+        other = "00000000-0000-0000-0000-000000000000"
+        for fields, said in [
+            ({"tag": "staging"}, f"{project.id} (tag staging): The project has no tag `staging`."),
+            ({"version": 99}, f"{project.id} (version 99): The project has no version 99."),
+            ({"project_id": other}, f"{other} (tag latest): There is no such project."),
+        ]:
+            with pytest.raises(PromptrunNotFoundError) as caught:
+                await pull(colour, make(**fields))
+            assert said in str(caught.value)
+        assert asked(promptrun_server) == 3
+
+    async def test_prompt_wrong_key_is_said_and_not_shown(self, make, colour, caplog):
+        caplog.set_level(logging.DEBUG)
+        with pytest.raises(PromptrunAuthenticationError) as caught:
+            await pull(colour, make(api_key="sk-wrong-key"))
+        assert "sk-wrong-key" not in f"{caught.value!r} {caught.value} {caplog.text}"
+
+    async def test_prompt_async_key_function_is_awaited_on_the_background_thread(self, promptrun_server, make, colour):
+        names = []
+
+        async def key():
+            names.append(threading.current_thread().name)
+            return promptrun_server.api_key
+
+        prompt = make(api_key=key, refresh=0)
+        await pull(colour, prompt)
+        await pull(colour, prompt)
+        await until(lambda: asked(promptrun_server) == 2)
+        assert names == [THREAD] * 2
+
+
+class TestLoopsAndProcesses:
+    async def test_prompt_loop_may_block_on_threads_that_want_what_it_fetches(self, promptrun_server, make, colour):
+        hold = threading.Event()
+        promptrun_server.prompts.queue(Fault(delay=hold))
+        prompt = make(tag="prod")
+        first = asyncio.create_task(prompt.apull())
+        await until(lambda: asked(promptrun_server) == 1)
+        get = prompt.pull if colour == "sync" else lambda: asyncio.run(prompt.apull())
+        with ThreadPoolExecutor(2) as pool:
+            calls = [pool.submit(get) for _ in range(2)]
+            hold.set()
+            assert [call.result(WAIT).version for call in calls] == [1, 1]  # blocks the loop
+        assert (await first).version == 1
+
+    async def test_prompt_never_blocks_the_event_loop(self, promptrun_server, make, tmp_path):
+        with blockbuster_ctx():
+            prompt = make(tag="prod", refresh=0, cache_dir=tmp_path)
+            await prompt.ainvoke({"word_count": 1})
+            await prompt.ainvoke({"word_count": 1})
+            await until(lambda: asked(promptrun_server) == 2 and prompt._hold.entry.refresher._pending is None)
+            assert await (await prompt.achat_model()).ainvoke("Hi.")
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+    @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+    def test_prompt_fork_in_the_middle_of_a_request_works_on_both_sides(self, promptrun_server, make):
+        hold = threading.Event()
+        promptrun_server.prompts.queue(Fault(delay=hold))
+        prompt = make(tag="prod")
+        call = threading.Thread(target=prompt.pull, daemon=True)
+        call.start()
+        promptrun_server.wait_for_requests(1, WAIT)
+        context = multiprocessing.get_context("fork")
+        answers = context.SimpleQueue()
+        child = context.Process(target=lambda: answers.put(prompt.pull().version))
+        child.start()
+        child.join(WAIT)
+        assert (child.exitcode, answers.get()) == (0, 1)
+        hold.set()
+        call.join(WAIT)
+        assert prompt.pull().version == 1
+
+    def test_prompt_pickle_works_in_another_process_which_ends_at_once_and_quietly(self, promptrun_server, project):
+        """A request runs there to the end, and a look-up of a host, which nothing can stop."""
+        promptrun_server.prompts.queue(Fault(), Fault(delay=threading.Event()))
+        data = pickle.dumps(PromptrunPrompt(project_id=project.id, tag="prod", fallback="x", refresh=0, max_retries=0))
+        assert promptrun_server.api_key.encode() not in data
+        command = [sys.executable, "-W", "default", "-c", _ANOTHER_PROCESS]
+        run = subprocess.run(command, input=data, capture_output=True, timeout=WAIT, check=False)
+        assert (run.returncode, run.stdout, run.stderr) == (0, b"1 1 1\n", b"")
+
+
+_ANOTHER_PROCESS = """
+import asyncio, pickle, socket, sys, threading
+prompt = pickle.load(sys.stdin.buffer)
+print(prompt.pull().version, prompt.pull().version, asyncio.run(prompt.apull()).version)
+begun = threading.Event()
+def hang(*_, **__):
+    begun.set()
+    threading.Event().wait()
+socket.getaddrinfo = hang
+other = prompt.model_copy(update={"base_url": "http://localhost:9/v1"})
+threading.Thread(target=other.pull, daemon=True).start()
+begun.wait()
+"""
+
+
+class Bot:
+    """Holds a prompt that tells it of changes."""
+
+    def __init__(self, make):
+        self.prompt = make(tag="prod", refresh=0, max_retries=0, on_change=self.changed)
+
+    def changed(self, old, new):
+        """Nothing is done."""
+
+
+class TestEnd:
+    async def test_prompt_request_and_thread_end_with_the_owner_of_the_prompt(self, promptrun_server, make, colour):
+        bot = Bot(make)
+        await pull(colour, bot.prompt)
+        promptrun_server.prompts.queue(Fault(delay=threading.Event()))
+        await pull(colour, bot.prompt)
+        await until(lambda: asked(promptrun_server) == 2)
+        seen = weakref.ref(bot)
+        del bot
+        await collected(seen)
+        await until(lambda: not threads())
+        await asyncio.to_thread(promptrun_server.wait_for_disconnects, 1, WAIT)
+
+    async def test_prompt_watch_ends_with_close_while_the_server_hangs(self, promptrun_server, make, colour):
+        promptrun_server.prompts.queue(Fault(delay=threading.Event()))
+        prompt = make(tag="prod")
+        changes = prompt.watch() if colour == "sync" else prompt.awatch()
+        watching = asyncio.create_task(all_changes(colour, changes))
+        await until(lambda: asked(promptrun_server) == 1)
+        await close(colour, prompt)
+        assert await watching == []
+        await asyncio.to_thread(promptrun_server.wait_for_disconnects, 1, WAIT)
+        assert (await pull(colour, prompt)).version == 1
