@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict
 
 from langchain_promptrun._config.call_options import bindable
 from langchain_promptrun._config.validators import Method
-from langchain_promptrun._tools.structured_output import assemble, plan
 from langchain_promptrun._tools.tools import ToolChoice, bind_arguments
 
 if TYPE_CHECKING:
@@ -24,8 +23,9 @@ else:
 
 T = TypeVar("T", bound=BaseModel)
 
-
+# Imported at the first use: what pydantic builds for their classes takes time at import.
 _WRAPPERS = "langchain_promptrun._config.wrappers"
+_STRUCTURED = "langchain_promptrun._tools.structured_output"
 
 
 class ModelRunnable:
@@ -127,14 +127,15 @@ class ModelRunnable:
         Raises:
             ValueError: An unknown method or a schema that cannot be converted.
         """
-        planned = plan(
+        structured: Any = import_module(_STRUCTURED)
+        planned = structured.plan(
             schema,
             method=method or model_in(self).structured_output_method,
             include_raw=include_raw,
             strict=strict,
             **kwargs,
         )
-        return assemble(self.bind(**planned.arguments), planned)
+        return cast("ModelBinding", structured.assemble(self.bind(**planned.arguments), planned))
 
 
 class Wrapper:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import SecretStr
 
@@ -24,22 +24,6 @@ if TYPE_CHECKING:
 BASE_HEADERS = {"content-type": "application/json", "user-agent": f"langchain-promptrun/{__version__}"}
 _ACCEPT = {True: "text/event-stream", False: "application/json"}
 PROMPT_ID = "http-prompt-id"  # Promptrun's Node SDK: the header HTTP-Prompt-Id
-
-
-class Connection(Protocol):
-    """What a request needs to know of the fields of a connection."""
-
-    @property
-    def api_key(self) -> ApiKey | None:
-        """Key, or a function that returns it."""
-
-    @property
-    def base_url(self) -> str:
-        """Root of the API."""
-
-    @property
-    def default_headers(self) -> dict[str, str] | None:
-        """Headers of each request."""
 
 
 def build_request(fields: Any, messages: list[BaseMessage], call: CallOptions, *, stream: bool) -> Request:
@@ -71,14 +55,14 @@ def build_request(fields: Any, messages: list[BaseMessage], call: CallOptions, *
     )
 
 
-def caller_headers(fields: Connection, extra: Any = None) -> dict[str, str]:
+def caller_headers(fields: Any, extra: Any = None) -> dict[str, str]:
     """Merge the caller's headers, names in lower case, so that one given twice is sent once."""
     headers = merged_mapping("extra_headers", fields.default_headers, extra)
     check_headers(headers)
     return {name.lower(): value for name, value in headers.items()}
 
 
-def key_of(fields: Connection, headers: dict[str, str]) -> ApiKey | None:
+def key_of(fields: Any, headers: dict[str, str]) -> ApiKey | None:
     """Take the key out of the caller's headers, or from the field; None for a server that needs none."""
     if (authorization := headers.pop("authorization", None)) is not None:
         scheme, _, key = authorization.partition(" ")
@@ -87,7 +71,7 @@ def key_of(fields: Connection, headers: dict[str, str]) -> ApiKey | None:
         return SecretStr(key.strip())
     if fields.api_key is None and needs_key(fields.base_url):
         raise ValueError(NO_KEY)
-    return fields.api_key
+    return cast("ApiKey | None", fields.api_key)
 
 
 def _messages(fields: Any, messages: list[BaseMessage], call: CallOptions) -> list[dict[str, Any]]:

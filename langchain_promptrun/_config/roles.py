@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -13,15 +12,6 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """Marks a field that goes on the wire under its own name."""
-
-    def __call__(self, schema: dict[str, Any]) -> None:
-        """Leave the field's JSON schema as it is."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """Marks a field that stays off the wire, and that a call may set.
 
@@ -33,17 +23,30 @@ class Setting:
         shared: It may hold functions, locks or connections, which copies share.
     """
 
-    secret: bool = False
-    traced: bool = True
-    in_cache_key: bool = False
-    pool: bool = False
-    shared: bool = False
+    def __init__(
+        self,
+        *,
+        secret: bool = False,
+        traced: bool = True,
+        in_cache_key: bool = False,
+        pool: bool = False,
+        shared: bool = False,
+    ) -> None:
+        self.secret = secret
+        self.traced = traced
+        self.in_cache_key = in_cache_key
+        self.pool = pool
+        self.shared = shared
 
     def __call__(self, schema: dict[str, Any]) -> None:
         """Leave the field's JSON schema as it is."""
 
 
-PARAMETER = Parameter()
+def _parameter(schema: dict[str, Any]) -> None:
+    """Mark a field that goes on the wire under its own name."""
+
+
+PARAMETER = _parameter
 SETTING = Setting()
 
 _FOREIGN_SHARED = frozenset({"rate_limiter", "cache", "callbacks", "custom_get_token_ids"})
@@ -59,7 +62,7 @@ class Roles:
         self.foreign = frozenset[str]().union(*(getattr(base, "model_fields", ()) for base in bases))
         self.aliases = {alias: name for name, field in fields.items() for alias in _aliases(field) if alias != name}
         self.known = frozenset(fields) | frozenset(self.aliases)
-        self.parameters = tuple(name for name, field in fields.items() if field.json_schema_extra == PARAMETER)
+        self.parameters = tuple(name for name, field in fields.items() if field.json_schema_extra is PARAMETER)
         roles = ((name, field.json_schema_extra) for name, field in fields.items())
         settings = {name: role for name, role in roles if isinstance(role, Setting)}
         self.settings = frozenset(settings)

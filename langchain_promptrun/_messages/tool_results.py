@@ -29,6 +29,7 @@ _Call = tuple["WireCall", "AssistantTurn", int, int]
 
 _FETCHABLE = ("http://", "https://", "data:")
 _SHOWN_IDS = 10
+_MADE_ID = "lc_"
 
 
 def result_parts(content: object) -> list[Part]:
@@ -40,11 +41,18 @@ def result_parts(content: object) -> list[Part]:
         if isinstance(block, str):
             parts += text_parts(block)
         elif (read := _read(block)) is None:
-            parts += _data_parts(block, f".content[{index}]")
+            parts += _data_parts(_without_made_id(block), f".content[{index}]")
         else:
             parts += read
             mark(parts, markers_of(block))
     return parts
+
+
+def _without_made_id(data: object) -> object:
+    """Leave out the id that langchain-core makes for a block."""
+    if not isinstance(data, dict) or not str(data.get("id")).startswith(_MADE_ID):
+        return data
+    return {key: value for key, value in data.items() if key != "id"}
 
 
 def _data_parts(data: object, place: str) -> list[Part]:

@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from contextlib import suppress
 from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
@@ -15,6 +14,7 @@ from langchain_core.outputs import Generation
 from langchain_core.utils.json import parse_partial_json
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from langchain_promptrun._tools import output_parsers
 from langchain_promptrun._tools.output_parsers import JsonParser, ToolCallParser
 
 # pydantic's v1 classes do not work on Python 3.14.
@@ -326,6 +326,7 @@ JSON = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(st.text(), JSON, max_size=4), st.booleans(), st.integers(0, 400))
 def test_every_beginning_of_an_object_is_read_as_langchain_core_reads_it(value, ascii_only, cut):
     text = json.dumps(value, ensure_ascii=ascii_only)[: cut + 1]
@@ -333,6 +334,7 @@ def test_every_beginning_of_an_object_is_read_as_langchain_core_reads_it(value, 
     assert JsonParser().glimpse(AIMessage(f"So:\n```json\n{text}")) == parse_partial_json(text)
 
 
+@settings(max_examples=50)
 @given(st.text(alphabet='{}[]":,\\ an0-`\n', max_size=60))
 def test_no_text_breaks_a_glimpse_and_none_is_read_as_null(text):
     for parser in (JsonParser(), JsonParser(root="value")):
@@ -342,8 +344,6 @@ def test_no_text_breaks_a_glimpse_and_none_is_read_as_null(text):
 
 
 @pytest.mark.parametrize("text", ["word " * 8000, "{'a': " + "word " * 8000, '{"a": 1} ' + "word " * 8000])
-def test_a_long_answer_that_is_no_json_is_seen_to_be_none_at_once(text):
-    message = AIMessage(text)
-    start = time.process_time()
-    JsonParser().glimpse(message)
-    assert time.process_time() - start < 2
+def test_a_long_answer_that_is_no_json_is_not_tried_character_by_character(monkeypatch, text):
+    monkeypatch.setattr(output_parsers, "parse_partial_json", None)
+    assert JsonParser().glimpse(AIMessage(text)) in (None, {"a": 1})

@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import (
     AIMessage,
@@ -487,6 +487,7 @@ def joined(value):
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
+@settings(max_examples=40)
 @given(any_text, any_text, any_text, st.dictionaries(any_text, json_values, max_size=3))
 def test_message_of_any_text_and_any_arguments_arrives_or_is_refused_clearly(system, human, answer, args):
     messages = [
@@ -526,6 +527,7 @@ blocks = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(
     st.sampled_from([SystemMessage, HumanMessage, AIMessage]),
     st.lists(blocks.filter(lambda b: isinstance(b, (str, dict))), max_size=3),

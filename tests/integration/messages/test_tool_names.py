@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import StructuredTool
@@ -52,6 +52,7 @@ def test_tool_name_that_is_illegal_is_legal_on_the_wire_and_itself_in_the_answer
     assert json.loads(conversation.requests[0])["tools"][1]["function"]["name"] == "other"
 
 
+@settings(max_examples=25)
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=5, unique=True))
 def test_tool_names_on_the_wire_are_legal_stable_and_different(names):
     wire, _ = names_sent(*names)
