@@ -5,10 +5,12 @@ The tools are those of the dependency group `observability`; each test skips whe
 
 from __future__ import annotations
 
+import gzip
 import json
 from importlib import import_module
 from pathlib import Path
 
+import httpx
 import pytest
 
 from langchain_promptrun import ChatPromptrun, PromptrunRateLimitError, message_cost
@@ -173,6 +175,31 @@ def test_mlflow_has_model_provider_usage_and_errors(promptrun_server, tmp_path, 
         assert "Slow down." in failed.status.description
     finally:
         mlflow.langchain.autolog(disable=True)
+
+
+def test_opik_has_model_and_provider_in_the_metadata_usage_in_the_output_and_errors(promptrun_server):
+    opik = pytest.importorskip("opik")
+    hooks = pytest.importorskip("opik.hooks")
+    langchain = pytest.importorskip("opik.integrations.langchain")
+    spans = {}
+
+    def receive(request):
+        packed = request.headers.get("content-encoding") == "gzip"
+        body = gzip.decompress(request.content) if packed else request.content
+        for span in json.loads(body or "{}").get("spans", ()) if "/spans/" in request.url.path else ():
+            spans.setdefault(span["id"], {}).update({key: fact for key, fact in span.items() if fact is not None})
+        return httpx.Response(200, json={})
+
+    hooks.add_httpx_client_hook(hooks.HttpxClientHook(None, {"transport": httpx.MockTransport(receive)}))
+    opik.set_global_client(opik.Opik(host="http://127.0.0.1:9/api", project_name="p"), context_wise=True)
+    tracer = langchain.OpikTracer()
+    ask(promptrun_server, "stream", tracer)
+    fail(promptrun_server, tracer)
+    tracer.flush()
+    told, failed = spans.values()
+    assert (told["metadata"]["ls_model_name"], told["metadata"]["ls_provider"]) == ("openai/gpt-4o", "promptrun")
+    assert '"total_tokens": 15' in json.dumps(told["output"])
+    assert "Slow down." in failed["error_info"]["traceback"]
 
 
 @pytest.mark.parametrize("cost", [{}, {"cost": 0.25}])
