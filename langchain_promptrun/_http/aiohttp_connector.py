@@ -23,12 +23,15 @@ _HEADERS = 1_000  # aiohttp takes 128 of its own accord, from 3.14 on
 
 
 class _Protocol(ResponseHandler):
-    """Keeps a response that came before a failure to send."""
+    """Keeps a response that came before a failure to send, and tells its reader where its framing is broken."""
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if exc is not None:
             self._receive()
+        payload = self._payload
         super().connection_lost(exc)
+        if payload is not None and payload.exception() is None and not payload.is_eof():
+            payload.set_exception(aiohttp.ClientPayloadError("the framing of the body is broken"))
 
     def set_exception(self, *args: Any) -> None:
         self._receive()

@@ -11,7 +11,7 @@ from langchain_promptrun.testing import Fault
 from wire_faults.fault import PLAIN, SOME, SOME_STREAMED, Failure, WireFault
 from wire_faults.wire import BEGINNING, BEGUN, BEGUN_EVENTS, JSON, REPLY, chunk, dumps, sse, streamed, whole
 
-_LIMIT = 0.5
+_LIMIT = 0.3
 _READ = {"phase": "read"}
 _PING = 0.03
 _LETTERS = replace(REPLY, pieces=[*"Jupiter has ", "95 moons."])
@@ -25,7 +25,7 @@ def _silent(name: str, fault: Fault, **more: Any) -> WireFault:
         items=[fault],
         settings={"timeout": _LIMIT, "max_retries": 1},
         sees=Failure(kind=PromptrunTimeoutError, says=[f"{_LIMIT} s"], facts=_READ),
-        at_least=0.45,
+        at_least=0.25,
         **{"styles": SOME, **more},
     )
 
@@ -40,7 +40,7 @@ def _stalled(name: str, *slices: Any, after: str | None = BEGUN, fault: Fault | 
         sees=Failure(
             kind=PromptrunStreamStalledError, says=[f"{_LIMIT} s", "stream_chunk_timeout"], after=after, facts=_READ
         ),
-        at_least=0.45,
+        at_least=0.25,
     )
 
 
@@ -49,8 +49,8 @@ def _slow(name: str, fault: Fault, **more: Any) -> WireFault:
     return WireFault(
         name=f"slow-{name}",
         items=[fault],
-        settings={"timeout": 1.0, "stream_chunk_timeout": 1.0},
-        at_least=1.0,
+        settings={"timeout": 0.7, "stream_chunk_timeout": 0.7},
+        at_least=0.7,
         **more,
     )
 
@@ -63,7 +63,7 @@ def _unasked(name: str, *slices: Any, sees: Failure, **settings: Any) -> WireFau
         styles=PLAIN,
         settings={"max_retries": 1, **settings},
         sees=sees,
-        at_least=0.45,
+        at_least=0.25,
     )
 
 
@@ -77,7 +77,7 @@ FAULTS = [
         settings={"timeout": _LIMIT, "max_retries": 1},
         styles=SOME_STREAMED,
         sees=Failure(kind=PromptrunTimeoutError, exact=False, says=[f"{_LIMIT} s", "`timeout`"], facts=_READ),
-        at_least=0.45,
+        at_least=0.25,
     ),
     WireFault(
         name="silence-from-a-server-that-never-reads",
@@ -86,7 +86,7 @@ FAULTS = [
         styles=SOME,
         settings={"timeout": _LIMIT},
         sees=Failure(kind=PromptrunTimeoutError, says=[f"{_LIMIT} s"], facts=_READ),
-        at_least=0.45,
+        at_least=0.25,
     ),
     WireFault(
         name="silence-while-a-large-prompt-is-sent",
@@ -121,20 +121,20 @@ FAULTS = [
         ),
         stream_chunk_timeout=_LIMIT,
     ),
-    _slow("stream", Fault(reply=_LETTERS, pace=0.1), styles=SOME_STREAMED),
-    _slow("first-byte", Fault(reply=REPLY, delay=0.6, after=1, pause=0.6), styles=SOME_STREAMED),
+    _slow("stream", Fault(reply=_LETTERS, pace=0.06), styles=SOME_STREAMED),
+    _slow("first-byte", Fault(reply=REPLY, delay=0.4, after=1, pause=0.4), styles=SOME_STREAMED),
     _slow(
         "document",
         Fault(
-            slices=[part for start in range(0, 600, 60) for part in (_DOCUMENT[start : start + 60], 0.13)], headers=JSON
+            slices=[part for start in range(0, 600, 60) for part in (_DOCUMENT[start : start + 60], 0.08)], headers=JSON
         ),
         styles=PLAIN,
     ),
     WireFault(
         name="slow-with-comments-and-no-stall-limit",
-        items=[Fault(reply=REPLY, after=BEGUN_EVENTS, comments=_PING, pause=1.3)],
+        items=[Fault(reply=REPLY, after=BEGUN_EVENTS, comments=_PING, pause=0.8)],
         styles=SOME_STREAMED,
-        settings={"timeout": 1.0, "stream_chunk_timeout": None},
-        at_least=1.2,
+        settings={"timeout": 0.6, "stream_chunk_timeout": None},
+        at_least=0.7,
     ),
 ]
