@@ -65,7 +65,6 @@ class Connector(aiohttp.TCPConnector):
 
     @property
     def closed(self) -> bool:
-        """Whether the connector is closed, or its event loop is."""
         return self._is_loop_gone() or super().closed
 
     def _is_loop_gone(self) -> bool:

@@ -71,11 +71,9 @@ class HeadTimeout:
             self.sent()
 
     def sending(self) -> None:
-        """Note that a piece of the body is going to be sent."""
         self._restart(self._timeouts.write)
 
     def sent(self) -> None:
-        """Note that all of the request is sent."""
         self._is_sent = True
         self._restart(self._timeouts.read)
 
@@ -102,12 +100,6 @@ class SlicedBody(httpx.AsyncByteStream):
 
 
 class AsyncResponse(BaseResponse[T]):
-    """The response of an async call.
-
-    Attributes:
-        watchdog: Ends the wait for bytes when it takes too long.
-    """
-
     __slots__ = ("_raw", "watchdog")
 
     def __init__(self, call: CallState[T], response: httpx.Response, holder: object) -> None:
@@ -134,7 +126,6 @@ class AsyncResponse(BaseResponse[T]):
         return False
 
     async def begin(self) -> Parser[T]:
-        """Return the parser for the body; raises PromptrunError for an error's status."""
         if self._is_error():
             raise await self._read_error()
         parser = self._begin()
@@ -142,7 +133,6 @@ class AsyncResponse(BaseResponse[T]):
         return parser
 
     def body(self) -> AsyncIterator[bytes]:
-        """Return the body's decoded bytes."""
         response = self._response
         if response.is_stream_consumed:
             return _pieces((response.content,))
@@ -150,7 +140,6 @@ class AsyncResponse(BaseResponse[T]):
         return self._raw if self._decoder is None else _decoded(self._raw, self._decoder)
 
     async def _read_error(self) -> PromptrunError:
-        """Return the error for the status, with what comes of the body in time."""
         headers = self._headers()
         body = bytearray()
         pieces = 0
@@ -190,11 +179,7 @@ class StallWatchdog:
 
     One timer of the event loop for each stream, and no task. It looks at steps of the shortest limit, so the wait
     ends between once and twice the limit. While the consumer has control nothing is measured. A cancellation by
-    another during the wait goes first.
-
-    Attributes:
-        task: The task that waits for bytes, if one does.
-        beats: Grows each time that the wait for the next piece begins.
+    another during the wait goes first. `task` is the one that waits, and `beats` grows as each wait begins.
     """
 
     __slots__ = ("_beats_before", "_call", "_cancelled", "_cancelled_before", "_handle", "_quiet", "beats", "task")
@@ -210,7 +195,6 @@ class StallWatchdog:
         self._handle: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Start to measure; the running task is about to wait."""
         self.task = asyncio.current_task()
         self._begin_wait()
         self._schedule()
@@ -242,7 +226,6 @@ class StallWatchdog:
         return self._cancelled is not None and self._cancelled.uncancel() <= self._cancelled_before
 
     def stop(self) -> None:
-        """Stop to measure."""
         self.task = None
         if self._handle is not None:
             self._handle.cancel()

@@ -1,7 +1,4 @@
-"""Keep the state of one call through its attempts, and decide whether to make another.
-
-Pure: the clock is passed in.
-"""
+"""Keep the state of one call through its attempts, and decide whether to make another."""
 
 from __future__ import annotations
 
@@ -37,33 +34,22 @@ _DOING = {
 _DOUBLINGS = 4  # 0.5 s doubled four times is the longest pause
 
 
-def retry_delay(
-    error: PromptrunError, attempt: int, *, max_retries: int, max_retry_after: float, random: Callable[[], float]
-) -> float | None:
+def retry_delay(error: BaseException, attempt: int, request: Request, random: Callable[[], float]) -> float | None:
     """Return the seconds to wait before the next attempt; None to give up.
 
     A server's `Retry-After` is obeyed to the second. Without one the pause is random between 0 and 0.5 s, doubled
     with each attempt up to 8 s (exponential backoff with full jitter), so that many callers do not come back together.
     """
-    if attempt >= max_retries or not is_retried(error):
+    if attempt >= request.max_retries or not isinstance(error, PromptrunError) or not is_retried(error):
         return None
     if error.retry_after is not None:
-        return error.retry_after if error.retry_after <= max_retry_after else None
+        return error.retry_after if error.retry_after <= request.max_retry_after else None
     longest: float = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt, _DOUBLINGS))
     return random() * longest
 
 
 class CallState(Generic[T]):
-    """The state of one call.
-
-    Attributes:
-        attempt: The number of the attempt, the first one being 0.
-        delivered: Whether an item was handed out; nothing is retried then.
-        ends_at: The time of the clock at which the call must have ended.
-        parser: The parser of the response that has begun.
-        proxy: The URL of the proxy that the request goes through, without credentials.
-        feed: Feeds the parser and gives its items; raises PromptrunError, also when content stays away.
-    """
+    """The state of one call; nothing is retried once an item was `delivered`."""
 
     parser: Parser[T] | None
     feed: Callable[[bytes], Sequence[T]]
@@ -88,7 +74,6 @@ class CallState(Generic[T]):
         self._set_limits(stream=self.request.streamed)
 
     def _set_limits(self, *, stream: bool) -> None:
-        """Set the limits on silence before the first content."""
         request = self.request
         self._stall = request.stream_chunk_timeout if stream else None
         self._limit = self._stall
@@ -96,7 +81,6 @@ class CallState(Generic[T]):
             self._limit = request.timeouts.read
 
     def begin_response(self, status: int, headers: Mapping[str, str]) -> Parser[T]:
-        """Return the parser of a 2xx response that has begun."""
         self.headers = headers
         parser = self.parser = self._new_parser(status, headers)
         if "event-stream" in headers.get("content-type", ""):
@@ -145,15 +129,12 @@ class CallState(Generic[T]):
             raise stalled(limit) if limit == self._stall else timed_out("read", limit)
 
     def time_left(self) -> float:
-        """Return the seconds until the call must have ended."""
         return self.ends_at - self._clock()
 
     def within_deadline(self, timeout: float | None) -> float | None:
-        """Return a time-out that ends with the call at the latest."""
         return timeout if self.ends_at == inf else _least(timeout, max(self.time_left(), _SHORTEST_TIMEOUT))
 
     def deadline_error(self, phase: str) -> PromptrunTimeoutError:
-        """Return the error for a call that does not end in time."""
         doing = "reading the response" if phase == "read" and self.parser is not None else _DOING[phase]
         self._late_error = PromptrunTimeoutError(
             f"The call did not end within its deadline of {self.request.deadline:g} s. It was {doing}, in attempt "
@@ -187,11 +168,9 @@ class CallState(Generic[T]):
         return self.within_deadline(_least(self.request.timeouts.read, self._limit))
 
     def shortest_read_timeout(self) -> float | None:
-        """Return the least that `read_timeout` will be."""
         return _least(self.request.timeouts.read, self._stall)
 
     def silence_error(self) -> PromptrunError:
-        """Return the error for a server that sent no byte for as long as `read_timeout`."""
         read, limit = self.request.timeouts.read, self._limit
         if limit is not None and (read is None or limit < read):
             return stalled(limit)
@@ -213,32 +192,20 @@ class CallState(Generic[T]):
         self.record_error(error or self.silence_error())
 
     def record_interruption(self, exception: BaseException) -> None:
-        """Note an exception that goes to the caller as it is."""
         self._error = exception
 
     def end_attempt(self, random: Callable[[], float]) -> tuple[BaseException, float | None]:
         """Forget the response; return what the attempt ended with, and the delay before the next, None to give up."""
         error = self._error or connection_lost("the attempt ended without a response")
         self._reset()
-        delay = None if self.delivered or error is self._late_error else self._delay(error, random)
+        is_last = self.delivered or error is self._late_error
+        delay = None if is_last else retry_delay(error, self.attempt, self.request, random)
         if delay is not None and delay >= self.time_left():
             late = self.deadline_error("retry")
             late.__cause__ = error.with_traceback(None)
             return late, None
         self.attempt += delay is not None
         return error, delay
-
-    def _delay(self, error: BaseException, random: Callable[[], float]) -> float | None:
-        if not isinstance(error, PromptrunError):
-            return None
-        request = self.request
-        return retry_delay(
-            error,
-            self.attempt,
-            max_retries=request.max_retries,
-            max_retry_after=request.max_retry_after,
-            random=random,
-        )
 
 
 class ShrinkingTimeouts(dict[str, float | None]):
@@ -249,7 +216,6 @@ class ShrinkingTimeouts(dict[str, float | None]):
         self._call = call
 
     def get(self, phase: str, default: Any = None) -> Any:
-        """Return the time-out of a phase, which ends with the call at the latest."""
         return self._call.within_deadline(super().get(phase, default))
 
 

@@ -1,7 +1,4 @@
-"""Make the clients of a pool: certificates, proxies, and what carries the bytes of async calls.
-
-Making a `ClientFactory` reads files; what it makes does not.
-"""
+"""Make the clients of a pool: certificates, proxies, and what carries the bytes of async calls."""
 
 from __future__ import annotations
 
@@ -35,11 +32,7 @@ _CA_NAMES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 class Client(Generic[TransportT]):
-    """Chooses the transport for a URL: the direct one, or a proxy's.
-
-    Attributes:
-        proxies: The URLs of the proxies by transport, without credentials.
-    """
+    """Chooses the transport for a URL: the direct one, or a proxy's; `proxies` names these without credentials."""
 
     def __init__(self, make: Callable[[httpx.Proxy | None], TransportT], proxies: Mapping[str, httpx.Proxy]) -> None:
         self._direct = make(None)
@@ -47,7 +40,6 @@ class Client(Generic[TransportT]):
         self.proxies = {self._proxied[scheme]: str(proxy.url) for scheme, proxy in proxies.items()}
 
     def transport_for(self, url: httpx.URL) -> TransportT:
-        """Return the transport for a URL."""
         if not self._proxied:
             return self._direct
         transport = self._proxied.get(url.scheme) or self._proxied.get("all")
@@ -56,29 +48,22 @@ class Client(Generic[TransportT]):
         return transport
 
     def transports(self) -> list[TransportT]:
-        """Return all transports."""
         return [self._direct, *self._proxied.values()]
 
 
 class SyncClient(Client[httpx.BaseTransport]):
-    """The client of a process's sync calls."""
-
     def close(self) -> None:
-        """Close all connections."""
         for transport in self.transports():
             transport.close()
 
 
 class AsyncClient(Client[httpx.AsyncBaseTransport]):
-    """The client of one event loop's async calls."""
-
     async def aclose(self) -> None:
-        """Close all connections."""
         await close_all(self.transports())
 
 
 class ClientFactory:
-    """Makes clients; raises ValueError or ImportError for an environment that cannot be used."""
+    """Makes clients without reading files; raises ValueError or ImportError for an unusable environment."""
 
     def __init__(self, max_connections: int | None, async_transport: str, context: ssl.SSLContext) -> None:
         self._proxies = _environment_proxies(context)
@@ -88,11 +73,9 @@ class ClientFactory:
         import_module("httpcore")  # httpx would import it on the event loop
 
     def sync_client(self) -> SyncClient:
-        """Return a client for sync calls."""
         return SyncClient(self._sync_transport, self._proxies)
 
     def async_client(self) -> AsyncClient:
-        """Return a client for the async calls of one event loop."""
         return AsyncClient(self._async_transport, self._proxies)
 
     def _sync_transport(self, proxy: httpx.Proxy | None) -> httpx.BaseTransport:
@@ -137,7 +120,6 @@ def network_variables() -> Variables:
 
 
 def ca_variables() -> Variables:
-    """Return the variables of the environment that say where certificates are."""
     return _variables(_CA_NAMES.__contains__)
 
 
@@ -156,7 +138,6 @@ def new_tls_context() -> ssl.SSLContext:
 
 
 def _environment_proxies(context: ssl.SSLContext) -> dict[str, httpx.Proxy]:
-    """Return the proxies by the scheme of the URLs that they are for."""
     found = getproxies()
     return {
         scheme: _proxy(f"{scheme.upper()}_PROXY", found[scheme], context)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import httpx
 
@@ -109,7 +109,6 @@ class SyncPool(httpx.BaseTransport):
         self._free = None if limit is None else threading.Semaphore(limit)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request."""
         timeouts = request.extensions["timeout"]
         if self._free is not None and not self._free.acquire(timeout=timeouts["pool"]):
             raise httpx.PoolTimeout("no connection became free")
@@ -118,32 +117,21 @@ class SyncPool(httpx.BaseTransport):
             _close_all(self._connections.surplus())
             response = connection.transport.handle_request(request)
         except BaseException:
-            self._drop(connection)
+            self._end_call(connection, keep=False)
             raise
-        stream = cast("httpx.SyncByteStream", response.stream)
-        response.stream = _SyncBody(stream, partial(self._end_call, connection))
+        response.stream = Body(response.stream, partial(self._end_call, connection))
         return response
 
-    def _end_call(self, connection: _Connection[SyncTransport]) -> None:
+    def _end_call(self, connection: _Connection[SyncTransport], *, keep: bool = True) -> None:
         try:
-            if not self._connections.give_back(connection):
+            if not (keep and self._connections.give_back(connection)):
+                self._connections.drop(connection)
                 connection.transport.close()
         finally:
-            self._release()
-
-    def _drop(self, connection: _Connection[SyncTransport]) -> None:
-        try:
-            self._connections.drop(connection)
-            connection.transport.close()
-        finally:
-            self._release()
-
-    def _release(self) -> None:
-        if self._free is not None:
-            self._free.release()
+            if self._free is not None:
+                self._free.release()
 
     def close(self) -> None:
-        """Close all connections."""
         _close_all(self._connections.close())
 
 
@@ -154,7 +142,6 @@ class AsyncPool(httpx.AsyncBaseTransport):
         self._connections: _Connections[AsyncTransport] = _Connections(make, limit)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request."""
         connection = self._connections.take(request.url)
         if connection.is_new:
             request.extensions["trace"] = partial(_trace, connection)
@@ -170,8 +157,7 @@ class AsyncPool(httpx.AsyncBaseTransport):
                 # httpcore forgets it where the task is cancelled during the TLS handshake
                 await close_all([connection.stream])
             raise
-        stream = cast("httpx.AsyncByteStream", response.stream)
-        response.stream = AsyncBody(stream, partial(self._end_call, connection))
+        response.stream = Body(response.stream, partial(self._end_call, connection))
         return response
 
     async def _end_call(self, connection: _Connection[AsyncTransport]) -> None:
@@ -179,7 +165,6 @@ class AsyncPool(httpx.AsyncBaseTransport):
             await close_all([connection.transport])
 
     async def aclose(self) -> None:
-        """Close all connections."""
         await close_all(self._connections.close())
 
 
@@ -207,7 +192,6 @@ class ConcurrencyLimit(httpx.AsyncBaseTransport):
         self._free = asyncio.Semaphore(limit)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request as soon as another one has ended."""
         timeouts = request.extensions["timeout"]
         try:
             async with asyncio.timeout(timeouts["pool"]):
@@ -221,47 +205,36 @@ class ConcurrencyLimit(httpx.AsyncBaseTransport):
         except BaseException:
             self._free.release()
             raise
-        response.stream = AsyncBody(cast("httpx.AsyncByteStream", response.stream), self._end_call)
+        response.stream = Body(response.stream, self._end_call)
         return response
 
     async def _end_call(self) -> None:
         self._free.release()
 
     async def aclose(self) -> None:
-        """Close the transport."""
         await self._transport.aclose()
 
 
-class _SyncBody(httpx.SyncByteStream):
+class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
     """A response's body, whose end ends a call."""
 
     __slots__ = ("_end_call", "_stream")
 
-    def __init__(self, stream: httpx.SyncByteStream, end_call: Callable[[], None]) -> None:
+    def __init__(self, stream: Any, end_call: Callable[[], Any]) -> None:
         self._stream = stream
         self._end_call = end_call
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._stream)
 
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return aiter(self._stream)
+
     def close(self) -> None:
         try:
             self._stream.close()
         finally:
             self._end_call()
-
-
-class AsyncBody(httpx.AsyncByteStream):
-    """Async version of `_SyncBody`."""
-
-    __slots__ = ("_end_call", "_stream")
-
-    def __init__(self, stream: httpx.AsyncByteStream, end_call: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._stream = stream
-        self._end_call = end_call
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return aiter(self._stream)
 
     async def aclose(self) -> None:
         try:

@@ -39,8 +39,6 @@ def new_decoder(content_encoding: str) -> Decoder | None:
 
 
 class Decoder:
-    """Decodes one body."""
-
     __slots__ = ("_name", "_stream")
 
     def __init__(self, name: str) -> None:

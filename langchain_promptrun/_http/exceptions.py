@@ -112,7 +112,6 @@ def convert_exception(
 
 
 def timed_out(phase: Phase, seconds: float | None, via: str = "") -> PromptrunTimeoutError:
-    """Return the error for a time-out on this side."""
     message = next(row.message for row in _ROWS.values() if row.phase == phase)
     return PromptrunTimeoutError(message.format(limit=_within(seconds), via=via), phase=phase)
 
@@ -127,7 +126,6 @@ def stalled(seconds: float) -> PromptrunStreamStalledError:
 
 
 def connection_lost(reason: str) -> PromptrunConnectionError:
-    """Return the error for a connection that ended before the response did."""
     return PromptrunConnectionError(_LOST.message.format(reason=reason))
 
 

@@ -28,13 +28,7 @@ _MANY_LOOPS = 16
 
 
 class TransportSettings(NamedTuple):
-    """What two models must have in common to share connections.
-
-    Attributes:
-        max_connections: Connections open at once, None for no limit. A call beyond it waits for the pool time-out.
-        async_transport: What carries async calls: `httpx`, `aiohttp` (which needs the extra `aiohttp`), or `auto`,
-            which is aiohttp where it is installed.
-    """
+    """What two models must have in common to share connections; `auto` is aiohttp where it is installed."""
 
     max_connections: int | None = None
     async_transport: Literal["auto", "httpx", "aiohttp"] = "auto"
@@ -82,7 +76,6 @@ class Pool:
             finalizer.detach()
 
     def loop_client(self, loop: asyncio.AbstractEventLoop) -> LoopClient | None:
-        """Return the client of an event loop, None before its first call."""
         return self._loops.get(loop)
 
     async def open_loop_client(self, loop: asyncio.AbstractEventLoop) -> LoopClient:
@@ -163,7 +156,6 @@ class _LazyFactory:
         self.made: ClientFactory | None = None
 
     def get(self) -> ClientFactory:
-        """Return the factory; reads files the first time."""
         with self._lock:
             if self.made is None:
                 settings = self._settings

@@ -23,7 +23,6 @@ class SyncTransport(httpx.HTTPTransport):
     """httpx's transport, used for one call at a time."""
 
     def is_reusable(self) -> bool:
-        """Tell whether the last call has left a connection that another may use."""
         return _all_idle(self._pool.connections)
 
 
@@ -31,7 +30,6 @@ class AsyncTransport(httpx.AsyncHTTPTransport):
     """Async version of `SyncTransport`."""
 
     def is_reusable(self) -> bool:
-        """Tell whether the last call has left a connection that another may use."""
         return _all_idle(self._pool.connections)
 
 
@@ -57,10 +55,7 @@ class ReadLimit(Protocol):
 def limit_reads(stream: Any, response: ReadLimit) -> Callable[[], None] | None:
     """Have each read of a network stream take its limit from a response, which the stream does not keep alive.
 
-    httpcore takes one limit for all reads of a body, as the body begins.
-
-    Returns:
-        A function that undoes it; None where the stream does not allow it.
+    httpcore takes one limit for all reads of a body. Returns what undoes it; None where the stream does not allow it.
     """
     watched = weakref.ref(response)
     try:

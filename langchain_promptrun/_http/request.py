@@ -30,14 +30,7 @@ _FRAMING_HEADERS = frozenset({"content-length", "transfer-encoding"})
 
 
 class Timeouts(NamedTuple):
-    """Limits of one attempt, in seconds, None for no limit.
-
-    Attributes:
-        connect: For the connection to be made, TLS included.
-        read: Without a byte from the server.
-        write: For a piece of the request to be taken.
-        pool: For a connection of a full pool to become free.
-    """
+    """Limits of one attempt in seconds, None for no limit; `pool` is the wait for a free connection."""
 
     connect: float | None = None
     read: float | None = None
@@ -50,19 +43,12 @@ class Request:
     """What to send, and how long to wait.
 
     Attributes:
-        method: The HTTP method.
-        url: The absolute URL.
-        body: The request's body.
         headers: Headers, checked with `check_headers`, without Authorization.
         api_key: The key, or the function that gives it; None sends no Authorization header.
-        timeouts: Limits of each attempt.
         query: Added to the URL's query.
         stream_chunk_timeout: Seconds without content that end a stream; None for no limit.
         streamed: Whether a stream was asked for; otherwise `stream_chunk_timeout` counts only where one comes.
         stall_before_first: Whether `stream_chunk_timeout` replaces the read time-out before the first content.
-        max_retries: Attempts after the first.
-        max_retry_after: The longest wait, in seconds, that a server may ask for.
-        model: The model's id, for error messages.
         deadline: Seconds for the whole call, its retries and their waits included; None for no limit.
         pacer: Makes attempts wait for their turn; None: only a hold after a refusal does.
     """
@@ -128,13 +114,7 @@ def check_headers(headers: Mapping[str, str]) -> None:
 
 @dataclass(slots=True, frozen=True)
 class Target:
-    """Where a request goes.
-
-    Attributes:
-        url: The URL, the request's query included.
-        origin: Scheme, host and port.
-        label: Origin and path: what may be logged.
-    """
+    """Where a request goes; the label, origin and path, may be logged."""
 
     url: httpx.URL = field(repr=False)
     origin: str
@@ -142,7 +122,6 @@ class Target:
 
 
 def target_of(request: Request) -> Target:
-    """Return where a request goes."""
     target = _parsed(request.url)
     if not request.query:
         return target

@@ -87,8 +87,6 @@ class AttemptGuard:
 
 
 class BaseResponse(Generic[T]):
-    """A response whose body is not read yet."""
-
     __slots__ = ("_call", "_decoder", "_holder", "_response")
 
     def __init__(self, call: CallState[T], response: httpx.Response, holder: object) -> None:

@@ -50,7 +50,6 @@ class SyncResponse(BaseResponse[T]):
             self._unlimit = limit_reads(response.extensions.get("network_stream"), self)
 
     def read_limit(self) -> float | None:
-        """Return the seconds that the next read may take; None for no limit."""
         timeout = self._call.read_timeout()
         if self._deadline is None:
             return timeout
@@ -81,13 +80,11 @@ class SyncResponse(BaseResponse[T]):
         _open_bodies.pop(id(self), None)
 
     def begin(self) -> Parser[T]:
-        """Return the parser for the body; raises PromptrunError for an error's status."""
         if self._is_error():
             raise self._read_error()
         return self._begin()
 
     def body(self) -> Iterator[bytes]:
-        """Return the body's decoded bytes."""
         response = self._response
         stream = (response.content,) if response.is_stream_consumed else cast("httpx.SyncByteStream", response.stream)
         self._raw = _open_bodies[id(self)] = iter(stream)
@@ -95,7 +92,6 @@ class SyncResponse(BaseResponse[T]):
         return self._raw if self._decoder is None else _decoded(self._raw, self._decoder)
 
     def _read_error(self) -> PromptrunError:
-        """Return the error for the status, with what comes of the body in time."""
         headers = self._headers()
         body = bytearray()
         self._deadline = monotonic() + shared.ERROR_BODY_SECONDS

@@ -28,7 +28,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def delay(error, attempt=0, *, share=1.0, retries=3, longest=60.0):
-    return retry_delay(error, attempt, max_retries=retries, max_retry_after=longest, random=lambda: share)
+    return retry_delay(error, attempt, request(max_retries=retries, max_retry_after=longest), lambda: share)
 
 
 def failed(status=503, **headers):
