@@ -43,10 +43,7 @@ class _Protocol(ResponseHandler):
 
     def has_begun(self) -> bool:
         """Tell whether another response has begun, behind the last."""
-        try:
-            return self._parser is not None and self._parser.feed_eof() is not None
-        except aiohttp.http_exceptions.HttpProcessingError:
-            return True
+        return self._parser is not None and self._parser.feed_eof() is not None
 
 
 class Connector(aiohttp.TCPConnector):
@@ -88,11 +85,10 @@ class Connector(aiohttp.TCPConnector):
 
         A connection that is closed with bytes left to send would stay open as long as the server reads nothing.
         """
-        if self._is_loop_gone():
-            return
-        transport = protocol.transport
-        super()._release(key, protocol, **options)
-        if transport is not None and transport.is_closing() and transport.get_write_buffer_size():
+        transport, is_gone = protocol.transport, self._is_loop_gone()
+        release: Any = _nothing if is_gone else super()._release
+        release(key, protocol, **options)
+        if transport is not None and not is_gone and transport.is_closing() and transport.get_write_buffer_size():
             transport.abort()
 
     def __del__(self, *_: object) -> None:
@@ -108,8 +104,8 @@ def new_session(context: ssl.SSLContext) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(**options)
 
 
-def _nothing() -> None:
-    """Do nothing; what counts is whether it was called."""
+def _nothing(*_: object, **__: object) -> None:
+    """Do nothing."""
 
 
 def _is_readable(transport: Any) -> bool:

@@ -93,9 +93,8 @@ def _receive_and_lose(transport: Any, protocol: Any, error: Exception | None) ->
 
 def receive_rest(transport: Any, take: Callable[[bytes], object]) -> None:
     """Take what has come before a failure to send: asyncio drops it, also a server's early response."""
-    if transport.get_extra_info("sslcontext") is not None:
-        return
+    is_plain = transport.get_extra_info("sslcontext") is None
     found = transport.get_extra_info("socket")
     with suppress(OSError), socket.fromfd(found.fileno(), found.family, found.type) as twin:
-        while data := twin.recv(_RECEIVE_BYTES):
+        while is_plain and (data := twin.recv(_RECEIVE_BYTES)):
             take(data)

@@ -294,7 +294,6 @@ def gone(server, seconds=1.0):
 
 KINDS = ["httpx", "aiohttp"]
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-COOKIE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nset-cookie: owner=first; Path=/\r\n\r\nok"
 HALF = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n"
 
 FIRST_LINES = """

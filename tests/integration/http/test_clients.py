@@ -18,7 +18,6 @@ from langchain_promptrun import ChatPromptrun
 from langchain_promptrun.errors import PromptrunTimeoutError
 
 from .exchanges import (
-    COOKIE,
     HALF,
     KINDS,
     OK,
@@ -84,25 +83,6 @@ def test_tls_context_is_one_for_each_setting_of_the_certificates(tls_contexts, r
     for limit in (1, 2):
         call(over("httpx", max_connections=limit), raw_server)
     assert len(tls_contexts) == 2
-
-
-@pytest.mark.parametrize("kind", ["sync", *KINDS])
-def test_cookie_of_one_key_is_not_sent_with_another(raw_server, kind):
-    raw_server.answer(COOKIE)
-    transports = [over("auto" if kind == "sync" else kind) for _ in range(2)]
-
-    async def main():
-        for number, transport in enumerate(transports):
-            await acall(transport, raw_server, api_key=f"sk-{number}")
-
-    if kind == "sync":
-        for number, transport in enumerate(transports):
-            call(transport, raw_server, api_key=f"sk-{number}")
-    else:
-        asyncio.run(main())
-    first, second = raw_server.requests
-    assert first.connection == second.connection
-    assert b"owner" not in second.head
 
 
 # Closing.
