@@ -23,6 +23,56 @@ HEADED = [name for name, text in TEXTS.items() if text.startswith("# /// script"
 APPLICATIONS = [name for name, text in TEXTS.items() if "except ModuleNotFoundError" in text]
 """Have options of their own and tests of their own."""
 OFFLINE = re.compile(r"offline: a stand-in server at http://127\.0\.0\.1:\d+/v1 answers")
+SPACE = "A day on Venus is longer than its year"
+SHOWN = {
+    "agent_approval": [
+        "decided approve, deleted ['draft.txt']",
+        "decided edit, deleted ['old-draft.txt']",
+        "decided reject, deleted []",
+    ],
+    "agent_middleware": [
+        "retried: It is sunny.",
+        "with_fallback: The tool get_weather says: It is sunny in Tbilisi, 24 degrees.",
+        "limited: The tool get_population says: Tool call limit exceeded.",
+        "redacted: Hello! You said: My address is [REDACTED_EMAIL]",
+    ],
+    "agent_summarization": ["by share of the window: Hello!", "by the server's word: Hello!", "kept: session_"],
+    "agent_tools": [
+        "The tool get_weather says: It is sunny in Tbilisi, 24 degrees. The tool get_population says: 1258526"
+    ]
+    + [f"{way}: WeatherReport(city='Tbilisi'" for way in ("ProviderStrategy", "ToolStrategy", "ModelMetaclass")],
+    "budget": ["stopped: The budget of usd=0.003 does not allow this call", "within the budget: 36 calls"],
+    "chat_history": ["tamar: 4 questions and 4 answers are kept", "nino: 1 questions and 1 answers are kept"],
+    "deadlines": ["came in time: The sea was calm that day, until", "no retry after PromptrunAPIError"],
+    "deep_agent": ["The report says: 1258526 people live in Tbilisi."],
+    "langgraph_resume": ["stopped before: [{'type': 'tool_call'", "It is sunny in Tbilisi, 24 degrees."],
+    "langgraph_stream": [
+        "messages: ||||||||||Air| scatters|",
+        "updates: ['answer'] ['criticise']",
+        "values: 1 messages 2 messages 3 messages",
+        "version 3, criticise: Hello!| You| said:",
+    ],
+    "lcel_cache": ["InMemoryCache: 'Hello! You said: How far", "FileCache: 'Hello! You said: How far"],
+    "lcel_callbacks": ["counted: {'anthropic/claude-haiku-4.5':", "'openai/gpt-4o': {'input_tokens': 3", SPACE],
+    "lcel_chain": ["streamed: Hello!| You| said:", "side by side: {'fact': 'Hello!", "done, orcas: Hello!"],
+    "lcel_configuration": [
+        "chosen: openai/gpt-4o",
+        "thorough: anthropic/claude-sonnet-5",
+        "stopped early: Hello! You said: Name a star\n",
+    ],
+    "lcel_events": ["'on_chat_model_stream': 34", "v3: message-start content-block-start", "text:\nAir| scatters|"],
+    "lcel_reliability": ["retried: {'city': 'Tbilisi'}", f"fallback: anthropic/claude-haiku-4.5 {SPACE}"],
+    "managed_prompt_agent": ["version 1 -> 2: more fun", "[Answer children with a riddle.] So far, so good"],
+    "managed_prompt_push": ["version 1 -> 2: Answer {{ reader.name }} with a riddle."],
+    "mcp_tools": ["The tool multiply says: 42"],
+    "model_profiles": ["nobody knows it: unknown", "for an object by a schema", "for an object by a tool call"],
+    "prompt_caching": ["call 1: 0 of 1444", "call 2: 1444 of 1545 input tokens from the cache"],
+    "rag": ["from otters.txt: Hello!"],
+    "record_replay": [f"recorded: {SPACE}", f"replayed: {SPACE}", "was not recorded in"],
+    "tracing_langsmith": ["Hello! You said: Name a star.", '"temperature": 0.9'],
+    "tracing_opentelemetry": ["'http.status_code': 503}", "two questions at once"],
+}
+"""What each script prints offline."""
 HEADER = re.compile(r"^# /// script\n(.*?)^# ///$", re.MULTILINE | re.DOTALL)
 OURS = {"langchain-promptrun", "langchain-core", "pydantic", "httpx"}
 """What the package itself brings."""
@@ -64,10 +114,10 @@ def run(monkeypatch, request):
 # langgraph announces what becomes of its own parts; the examples show these parts on purpose.
 @pytest.mark.filterwarnings("ignore:The default value of `allowed_objects`:PendingDeprecationWarning")
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_each_example_runs_offline_although_there_is_a_key(run, promptrun_server, name):
+def test_example_shows_what_it_does_offline_although_there_is_a_key(run, promptrun_server, name):
     printed = run(name, "--offline")
     assert OFFLINE.fullmatch(printed.err.splitlines()[0])
-    assert printed.out.strip()
+    assert [line for line in SHOWN[name] if line not in printed.out] == []
     assert promptrun_server.requests == []
 
 

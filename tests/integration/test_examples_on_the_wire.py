@@ -1,10 +1,10 @@
-"""The examples of chains, retrieval, memory and tracing do what they say, on the wire and in what they return."""
+"""The examples do what they say, also where only the server sees it."""
 
 import asyncio
 import importlib
+import json
 import threading
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,9 +14,11 @@ from langchain_core.exceptions import OutputParserException
 from langchain_promptrun import ChatPromptrun, PromptrunAuthenticationError, PromptrunRateLimitError
 from langchain_promptrun.testing import Fault, Reply
 
+pytest.importorskip("langchain")
+pytest.importorskip("langgraph")
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-# At its import, and in its own call of `loads`; nobody else has SQLiteCache.
 
 
 @pytest.fixture
@@ -32,19 +34,94 @@ def event():
     return threading.Event()
 
 
+def bodies(server):
+    return [request.body for request in server.requests]
+
+
 def last_body(server):
     return server.requests[-1].body
 
 
-# lcel_chain
+def test_example_middleware_retries_what_is_retryable_and_raises_the_rest(example, promptrun_server):
+    agent_middleware = example("agent_middleware")
+    promptrun_server.queue(Fault(status=503), Fault(body=agent_middleware.OVERLOADED))
+    assert agent_middleware.retried()["messages"][-1].text.endswith("It is sunny in Tbilisi, 24 degrees.")
+    assert [request.status for request in promptrun_server.requests] == [503, 200, 200, 200]
+    promptrun_server.queue(Fault(status=401))
+    with pytest.raises(PromptrunAuthenticationError):
+        agent_middleware.retried()
+    assert len(promptrun_server.requests) == 5
 
 
-def test_example_chain_stream_hands_on_each_piece(example, promptrun_server):
-    lcel_chain = example("lcel_chain")
-    promptrun_server.queue(Reply("Otters hold hands.", pieces=["Otters", " hold", " hands."]))
-    pieces = [piece for piece in lcel_chain.words(lcel_chain.chain_about("A fun fact")) if piece]
-    assert pieces == ["Otters", " hold", " hands."]
-    assert last_body(promptrun_server)["stream"] is True
+def test_example_middleware_limits_tool_calls_and_tells_the_model(example, promptrun_server):
+    messages = example("agent_middleware").limited()["messages"]
+    results = {message.name: message.status for message in messages if message.type == "tool"}
+    assert results == {"get_weather": "success", "get_population": "error"}
+    sent = bodies(promptrun_server)[-1]["messages"]
+    answered = [message["tool_call_id"] for message in sent if message["role"] == "tool"]
+    assert sorted(answered) == sorted(call["id"] for message in sent for call in message.get("tool_calls", ()))
+
+
+def test_example_middleware_keeps_personal_data_on_the_machine(example, promptrun_server):
+    assert "[REDACTED_EMAIL]" in example("agent_middleware").redacted()["messages"][-1].text
+    assert b"tamar@example.com" not in promptrun_server.requests[-1].raw
+
+
+def test_example_summarization_after_an_overflow_that_the_server_reports(example, promptrun_server, tmp_path):
+    pytest.importorskip("deepagents")
+    agent_summarization = example("agent_summarization")
+    agent_summarization.rehearse(promptrun_server)
+    messages = agent_summarization.by_the_servers_word(str(tmp_path))["messages"]
+    assert [request.status for request in promptrun_server.requests] == [400, 200, 200]
+    assert [len(body["messages"]) for body in bodies(promptrun_server)] == [41, 1, 3]
+    assert messages[-1].text == "Hello! You said: How many notes did I give you?"
+
+
+def test_example_deep_agent_works_with_a_sub_agent_and_a_file(example, promptrun_server):
+    pytest.importorskip("deepagents")
+    deep_agent = example("deep_agent")
+    deep_agent.rehearse(promptrun_server)
+    state = deep_agent.work()
+    assert state["files"]["/report.md"]["content"] == "# Tbilisi\n\n1258526 people live in Tbilisi.\n"
+    assert state["messages"][-1].text == "The report says: 1258526 people live in Tbilisi."
+    models = [body["model"].partition("-")[2][:5] for body in bodies(promptrun_server)]
+    assert models == ["sonne", "haiku", "haiku", "sonne", "sonne", "sonne"]
+    assert "researcher" not in json.dumps(bodies(promptrun_server)[1]["messages"])  # the sub-agent begins anew
+
+
+class NativeOnly(ChatPromptrun):
+    """Can stream protocol events and nothing else."""
+
+    def _generate(self, *_, **__):
+        raise AssertionError("an unstreamed call was made")
+
+    def _stream(self, *_, **__):
+        raise AssertionError("a stream of chunks was made")
+
+
+def test_example_graph_version_3_uses_the_native_events(example, promptrun_server):
+    langgraph_stream = example("langgraph_stream")
+    promptrun_server.queue(
+        Reply("It scatters.", reasoning="Rayleigh.", pieces=["It", " scatters."]),
+        Reply("Too short.", reasoning="Be fair.", pieces=["Too", " short."]),
+    )
+    model = NativeOnly(model="anthropic/claude-sonnet-5")
+    assert langgraph_stream.by_message(langgraph_stream.two_voices(model)) == [
+        ("answer", ["It", " scatters."], "Rayleigh."),
+        ("criticise", ["Too", " short."], "Be fair."),
+    ]
+
+
+def test_example_graph_resumes_with_reasoning_and_calls_as_they_came(example, promptrun_server, tmp_path):
+    pytest.importorskip("langgraph.checkpoint.sqlite")
+    langgraph_resume = example("langgraph_resume")
+    langgraph_resume.rehearse(promptrun_server)
+    waiting = langgraph_resume.start(tmp_path / "checkpoints.db")
+    messages = langgraph_resume.resume(tmp_path / "checkpoints.db")
+    assert messages[1] == waiting
+    sent = bodies(promptrun_server)[-1]["messages"][1]
+    assert sent["reasoning_details"][0]["signature"] == "c2lnbmVk"
+    assert sent["tool_calls"][0]["extra_content"] == {"signature": "c2lnbmVkIGNhbGw="}
 
 
 async def test_example_chain_branches_run_at_the_same_time(example, promptrun_server, event):
@@ -84,16 +161,6 @@ async def test_example_chain_batch_keeps_to_its_limit_and_order(example, promptr
     assert min([request.time for request in promptrun_server.requests][2:]) >= let_go
 
 
-# lcel_reliability
-
-
-def test_example_reliability_retries_the_wire_and_the_parser(example, promptrun_server):
-    lcel_reliability = example("lcel_reliability")
-    lcel_reliability.rehearse(promptrun_server)
-    assert lcel_reliability.retried() == {"city": "Tbilisi"}
-    assert [request.status for request in promptrun_server.requests] == [200, 503, 200]
-
-
 @pytest.mark.parametrize(
     ("item", "error", "requests"),
     [(Reply("No JSON.", times=3), OutputParserException, 3), (Fault(status=401), PromptrunAuthenticationError, 1)],
@@ -105,53 +172,6 @@ def test_example_reliability_gives_up_after_three_tries_and_at_once_where_none_h
     with pytest.raises(error):
         example("lcel_reliability").retried()
     assert len(promptrun_server.requests) == requests
-
-
-def test_example_reliability_stream_falls_back_after_an_error_in_its_first_event(example, promptrun_server):
-    lcel_reliability = example("lcel_reliability")
-    promptrun_server.queue(Fault(status=500), Fault(error=lcel_reliability.OVERLOADED, after=0))
-    name, _ = lcel_reliability.streamed()
-    models = ["anthropic/claude-sonnet-5", "openai/gpt-4o", "anthropic/claude-haiku-4.5"]
-    assert name == models[-1]
-    assert [request.body["model"] for request in promptrun_server.requests] == models
-
-
-def test_example_reliability_rate_limiter_spaces_requests_out(example, promptrun_server):
-    example("lcel_reliability").in_rhythm(3, per_second=20)
-    times = [request.time for request in promptrun_server.requests]
-    assert [later - earlier > 0.025 for earlier, later in pairwise(times)] == [True, True]
-
-
-# lcel_configuration
-
-
-def test_example_configuration_chooses_fields_models_and_keywords(example, promptrun_server):
-    module = example("lcel_configuration")
-    module.with_fields().invoke("Hello", {"configurable": {"model": "openai/gpt-4o", "temperature": 1.5}})
-    assert (last_body(promptrun_server)["model"], last_body(promptrun_server)["temperature"]) == ("openai/gpt-4o", 1.5)
-    module.with_alternatives().invoke("Hello", {"configurable": {"care": "thorough"}})
-    assert last_body(promptrun_server)["reasoning_effort"] == "high"
-    assert module.with_bound_keywords().invoke("Stop. Now.").text == "Hello! You said: Stop"
-
-
-# lcel_events
-
-
-async def test_example_events_version_2_tells_each_step(example, promptrun_server):
-    events = await example("lcel_events").chain_events()
-    model = [name for name, part in events if part == "ChatPromptrun"]
-    assert (model[0], model[-1]) == ("on_chat_model_start", "on_chat_model_end")
-    assert events[0] == ("on_chain_start", "RunnableSequence")
-
-
-async def test_example_events_version_3_gives_text_reasoning_and_message_apart(example, promptrun_server):
-    promptrun_server.queue(Reply("It scatters.", reasoning="Rayleigh.", pieces=["It", " scatters."], usage=USAGE))
-    pieces, reasoning, message = await example("lcel_events").projections()
-    assert (pieces, reasoning) == (["It", " scatters."], "Rayleigh.")
-    assert message.usage_metadata["total_tokens"] == 15
-
-
-# lcel_cache, lcel_callbacks
 
 
 @pytest.mark.parametrize("kind", ["memory", "file"])
@@ -172,36 +192,6 @@ def test_example_cache_answers_the_second_time_and_not_another_temperature(examp
             check(cache)
 
 
-def test_example_callbacks_count_tokens_once_for_each_model(example, promptrun_server):
-    promptrun_server.queue(Reply("Yes.", usage=USAGE, times=3))
-    assert example("lcel_callbacks").counted() == {
-        "anthropic/claude-haiku-4.5": {"input_tokens": 20, "output_tokens": 10, "total_tokens": 30},
-        "openai/gpt-4o": {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15},
-    }
-
-
-def test_example_callbacks_print_each_token_once(example, promptrun_server, capsys):
-    message = example("lcel_callbacks").printed()
-    assert capsys.readouterr().out == message.text != ""
-
-
-# rag, chat_history
-
-
-@pytest.mark.parametrize(
-    ("question", "source"),
-    [("Why do otters hold hands?", "otters.txt"), ("How many hearts do octopuses have?", "octopuses.txt")],
-)
-def test_example_rag_answer_comes_with_its_source(example, promptrun_server, question, source):
-    pytest.importorskip("numpy")
-    rag = example("rag")
-    state = rag.chain().invoke(question)
-    assert [document.metadata["source"] for document in state["sources"]] == [source]
-    assert rag.LIBRARY[source] in last_body(promptrun_server)["messages"][0]["content"]
-    keys = [key for key, _ in rag.streamed(question)]
-    assert keys.index("sources") < keys.index("answer")
-
-
 def test_example_history_remembers_a_session_and_trims_a_long_one(example, promptrun_server):
     conversations = example("chat_history").Conversations(most_tokens=60)
     for number in range(6):
@@ -213,9 +203,6 @@ def test_example_history_remembers_a_session_and_trims_a_long_one(example, promp
     conversations.say("nino", "Who am I?")
     assert len(last_body(promptrun_server)["messages"]) == 2
     assert len(conversations.histories["tamar"]) == 13
-
-
-# tracing_langsmith
 
 
 @pytest.fixture
@@ -241,9 +228,6 @@ def test_example_langsmith_failed_run_shows_the_error(langsmith, promptrun_serve
     with pytest.raises(PromptrunRateLimitError):
         langsmith.ask(langsmith.CostTracer(client=client))
     assert "Slow down." in shelf.run()["error"]
-
-
-# tracing_opentelemetry
 
 
 async def test_example_opentelemetry_each_attempt_has_a_span_that_the_server_sees(example, promptrun_server):
