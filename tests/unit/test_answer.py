@@ -6,9 +6,8 @@ import base64
 from typing import ClassVar
 
 import pytest
-from langchain_core import exceptions
 
-from .wire import ChunkParser, agreed, answer, by_chunks, call, document, read, reader, sse, stream
+from .wire import ChunkParser, agreed, answer, call, document, read, reader, sse, stream
 
 
 class TestText:
@@ -77,15 +76,6 @@ class TestHalvesOfCharacters:
 
 
 class TestRefusals:
-    def test_are_text_and_a_fact(self):
-        for body in (
-            answer({"content": None, "refusal": "I'm sorry."}),
-            stream({"refusal": "I'm "}, {"refusal": "sorry."}),
-        ):
-            facts = agreed(body)
-            assert facts["text"] == ("" if hasattr(exceptions, "ModelRefusalError") else "I'm sorry.")
-            assert facts["extras"] == {"refusal": "I'm sorry."}
-
     @pytest.mark.parametrize("nothing", [None, "", [], {}])
     def test_that_say_nothing_are_none(self, nothing):
         assert agreed(stream({"content": "x", "refusal": nothing}))["extras"] == {}
@@ -201,14 +191,6 @@ class TestUnknownKeys:
         assert agreed(answer({"content": "x"} | extras))["extras"] == extras
         assert agreed(stream({"content": "x"} | extras))["extras"] == extras
 
-    def test_in_several_deltas_are_put_together(self):
-        deltas = [
-            {"a": [1], "b": {"x": 1}, "c": "1"},
-            {"a": [2], "b": {"y": 2}, "c": "12"},
-            {"a": None, "b": {}, "c": ""},
-        ]
-        assert agreed(stream(*deltas))["extras"] == {"a": [1, 2], "b": {"x": 1, "y": 2}, "c": "12"}
-
     def test_whose_type_changes_are_the_last_value(self):
         assert agreed(stream({"a": [1], "b": {"x": 1}}, {"a": 2, "b": [3]}))["extras"] == {"a": 2, "b": [3]}
 
@@ -230,19 +212,11 @@ class TestUnknownKeys:
 
 
 class TestFinishReason:
-    @pytest.mark.parametrize("reason", ["stop", "length", "tool_calls", "content_filter", "eos"])
-    def test_is_told_as_it_came(self, reason):
-        assert agreed(stream({"content": "x"}, finish_reason=reason))["metadata"]["finish_reason"] == reason
-        assert agreed(answer({"content": "x"}, reason))["metadata"]["finish_reason"] == reason
-
     @pytest.mark.parametrize("nothing", [None, "", False, 0, [], {}])
     def test_that_says_nothing_is_none(self, nothing):
         assert "finish_reason" not in agreed(answer({"content": "x"}, nothing))["metadata"]
         body = sse(document({"content": "x"}, nothing), document({"content": "y"}, nothing))
         assert "finish_reason" not in agreed(body)["metadata"]
-
-    def test_that_is_no_text_is_told_as_text(self):
-        assert agreed(answer({"content": "x"}, {"type": "stop"}))["metadata"]["finish_reason"] == "stop"
 
 
 def token(text):
@@ -298,10 +272,6 @@ class TestLogprobs:
 
 
 class TestMessages:
-    def test_may_stand_in_a_stream(self):
-        body = sse(document(choices=[{"index": 0, "message": {"content": "ab"}, "finish_reason": "stop"}]))
-        assert agreed(body)["text"] == "ab"
-
     def test_of_several_events_are_pieces(self):
         body = sse(*[document(choices=[{"index": 0, "message": {"content": text}}]) for text in "ab"])
         assert agreed(body)["text"] == "ab"
@@ -360,9 +330,3 @@ def test_everything_at_once_agrees():
             "channel",
         )
     }
-
-
-def test_a_chunk_is_what_langchain_core_expects_of_one():
-    [chunk] = [item for item in read(ChunkParser, stream({"content": "x"})) if item.message.content]
-    assert chunk.text == "x"
-    assert by_chunks(stream({"content": "x"})).chunk_position == "last"

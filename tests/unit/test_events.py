@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import pytest
 from langchain_core.language_models.chat_model_stream import ChatModelStream
 
 from langchain_promptrun import errors
-from langchain_promptrun._responses.choice import KNOWS_FINISH_REASONS
 
 from .wire import (
     ChunkParser,
@@ -24,6 +25,7 @@ from .wire import (
     stream,
 )
 
+KNOWS_FINISH_REASONS = find_spec("langchain_core.language_models._finish_reason") is not None
 USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
 PIXEL = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 CITED = {"type": "url_citation", "url_citation": {"url": "https://a.example"}}

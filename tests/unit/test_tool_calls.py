@@ -48,78 +48,18 @@ INDEXES = {
 
 
 @pytest.mark.parametrize(("first", "second"), INDEXES.values(), ids=INDEXES)
-class TestIndexes:
-    """Whatever the index is, ids tell the calls apart."""
-
-    def test_of_one_call_in_fragments(self, first, second):
-        pieces = halves(LONDON_TEXT)
-        facts = streamed(
-            [call("", index=first, call_id="a", name="weather")],
-            [call(pieces[0], index=first)],
-            [call(pieces[1], index=first)],
-        )
-        assert facts["tool_calls"] == [{"type": "tool_call", "id": "a", "name": "weather", "args": LONDON}]
-        assert facts["invalid_tool_calls"] == []
-
-    def test_of_two_whole_calls_in_one_delta(self, first, second):
-        facts = streamed(
-            [
-                call(LONDON_TEXT, index=first, call_id="a", name="weather"),
-                call(PARIS_TEXT, index=second, call_id="b", name="weather"),
-            ]
-        )
-        assert named(facts) == [("weather", LONDON), ("weather", PARIS)]
-        assert [entry["id"] for entry in facts["tool_calls"]] == ["a", "b"]
-
-    def test_of_two_whole_calls_in_two_deltas(self, first, second):
-        facts = streamed(
-            [call(LONDON_TEXT, index=first, call_id="a", name="weather")],
-            [call(PARIS_TEXT, index=second, call_id="b", name="time")],
-        )
-        assert named(facts) == [("weather", LONDON), ("time", PARIS)]
-        assert [entry["id"] for entry in facts["tool_calls"]] == ["a", "b"]
-
-    def test_of_two_calls_one_after_the_other_in_fragments(self, first, second):
-        london, paris = halves(LONDON_TEXT), halves(PARIS_TEXT)
-        facts = streamed(
-            [call(london[0], index=first, call_id="a", name="weather")],
-            [call(london[1], index=first)],
-            [call(paris[0], index=second, call_id="b", name="time")],
-            [call(paris[1], index=second)],
-        )
-        assert named(facts) == [("weather", LONDON), ("time", PARIS)]
-
-    def test_of_two_calls_interleaved_by_id(self, first, second):
-        london, paris = halves(LONDON_TEXT), halves(PARIS_TEXT)
-        facts = streamed(
-            [call(london[0], index=first, call_id="a", name="weather")],
-            [call(paris[0], index=second, call_id="b", name="time")],
-            [call(london[1], index=first, call_id="a")],
-            [call(paris[1], index=second, call_id="b")],
-        )
-        assert named(facts) == [("weather", LONDON), ("time", PARIS)]
-        assert facts["invalid_tool_calls"] == []
-
-    def test_are_whole_numbers_on_every_chunk(self, first, second):
-        body = stream(
-            {"tool_calls": [call('{"a"', index=first, call_id="a", name="f")]},
-            {"tool_calls": [call(": 1}", index=first)]},
-            {"tool_calls": [call('{"b": 1}', index=second, call_id="b", name="g")]},
-        )
-        pieces = [piece for item in read(ChunkParser, body) for piece in item.message.tool_call_chunks]
-        assert [piece["index"] for piece in pieces] == [0, 0, 1]
-
-
-def test_calls_interleaved_by_index_alone_are_told_apart():
+def test_calls_of_any_index_are_told_apart_by_their_ids(first, second):
     london, paris = halves(LONDON_TEXT), halves(PARIS_TEXT)
-    facts = streamed(
-        [call("", index=0, call_id="a", name="weather"), call("", index=1, call_id="b", name="time")],
-        [call(london[0], index=0)],
-        [call(paris[0], index=1)],
-        [call(london[1], index=0)],
-        [call(paris[1], index=1)],
-    )
-    assert named(facts) == [("weather", LONDON), ("time", PARIS)]
+    deltas = [
+        [call(london[0], index=first, call_id="a", name="weather")],
+        [call(paris[0], index=second, call_id="b", name="time")],
+        [call(london[1], index=first, call_id="a")],
+        [call(paris[1], index=second, call_id="b")],
+    ]
+    assert named(streamed(*deltas)) == [("weather", LONDON), ("time", PARIS)]
+    assert named(streamed(deltas[0], deltas[2], deltas[1], deltas[3])) == [("weather", LONDON), ("time", PARIS)]
+    chunks = read(ChunkParser, stream(*({"tool_calls": entries} for entries in deltas)))
+    assert [piece["index"] for item in chunks for piece in item.message.tool_call_chunks] == [0, 1, 0, 1]
 
 
 IDS = {"null": None, "blank": "", "absent": ..., "the same for both": "same", "no text": 7}
@@ -140,21 +80,6 @@ class TestIds:
         assert len(set(ids)) == 2
         assert all(ids)
 
-    def test_of_two_calls_of_a_whole_answer_are_unique(self, wire_id):
-        facts = agreed(
-            answer(
-                {
-                    "tool_calls": [
-                        call(LONDON_TEXT, index=..., call_id=wire_id, name="weather"),
-                        call(PARIS_TEXT, index=..., call_id=wire_id, name="weather"),
-                    ]
-                }
-            )
-        )
-        ids = [entry["id"] for entry in facts["tool_calls"]]
-        assert len(set(ids)) == 2
-        assert all(ids)
-
     def test_go_out_once_for_each_call(self, wire_id):
         body = stream(
             {"tool_calls": [call('{"a"', call_id=wire_id, name="f")]},
@@ -163,14 +88,6 @@ class TestIds:
         )
         pieces = [piece for item in read(ChunkParser, body) for piece in item.message.tool_call_chunks]
         assert [bool(piece["id"]) for piece in pieces] == [True, False]
-
-
-def test_an_id_that_every_delta_repeats_is_not_joined():
-    london = halves(LONDON_TEXT)
-    facts = streamed(
-        [call("", call_id="a", name="weather")], [call(london[0], call_id="a")], [call(london[1], call_id="a")]
-    )
-    assert facts["tool_calls"] == [{"type": "tool_call", "id": "a", "name": "weather", "args": LONDON}]
 
 
 def test_an_id_that_comes_late_does_not_replace_the_one_that_went_out():
@@ -229,11 +146,6 @@ def test_a_name_after_the_first_arguments_is_taken_when_there_was_none():
     assert named(facts) == [("weather", {"a": 1})]
 
 
-def test_another_name_inside_the_arguments_makes_the_call_invalid():
-    facts = streamed([call('{"a"', call_id="a", name="weather")], [call(": 1}", call_id="a", name="x")])
-    assert (facts["tool_calls"], facts["invalid_tool_calls"]) == ([], [("a", "weather")])
-
-
 NO_ARGUMENTS = [None, "", "null", "{}", ..., {}, [], "  ", " null ", "\n"]
 
 
@@ -241,10 +153,6 @@ NO_ARGUMENTS = [None, "", "null", "{}", ..., {}, [], "  ", " null ", "\n"]
 class TestNoArguments:
     def test_streamed_are_an_empty_object(self, args):
         facts = streamed([call(args, call_id="a", name="now")])
-        assert (named(facts), facts["invalid_tool_calls"]) == ([("now", {})], [])
-
-    def test_after_the_name_are_an_empty_object(self, args):
-        facts = streamed([call("", call_id="a", name="now")], [call(args)])
         assert (named(facts), facts["invalid_tool_calls"]) == ([("now", {})], [])
 
     def test_whole_are_an_empty_object(self, args):
@@ -262,10 +170,6 @@ def test_what_only_begins_like_null_is_kept():
     assert facts["invalid_tool_calls"] == [("a", "now")]
     [entry] = by_chunks(stream({"tool_calls": [call("nu", call_id="a", name="now")]})).invalid_tool_calls
     assert entry["args"] == "nu"
-
-
-def test_arguments_that_are_an_object_already_are_taken():
-    assert named(streamed([call(LONDON, call_id="a", name="weather")])) == [("weather", LONDON)]
 
 
 @pytest.mark.parametrize("args", [7, True, [1], "[1]", '"text"', "x", '{"a": 1} trailing', '{"a": 1,}', "{'a': 1}"])
@@ -394,12 +298,6 @@ class TestUnknownKeys:
         assert facts["extras"] == {"tool_call_extras": {facts["tool_calls"][0]["id"]: {"extra_content": SIGNATURE}}}
 
 
-def test_a_call_that_is_said_again_as_a_whole_is_one_call():
-    """Some servers repeat the calls on a second finish event."""
-    whole = [call(LONDON_TEXT, call_id="a", name="weather")]
-    assert named(streamed(whole, whole)) == [("weather", LONDON)]
-
-
 def test_a_whole_call_followed_by_empty_pieces_is_one_call():
     facts = streamed([call(LONDON_TEXT, call_id="a", name="weather")], [call("", name="weather")], [call("")])
     assert named(facts) == [("weather", LONDON)]
@@ -419,12 +317,6 @@ def test_two_calls_with_neither_index_nor_id_are_told_apart_by_the_first_being_w
 def test_entries_that_say_nothing_are_no_calls(entries):
     facts = streamed(entries)
     assert (facts["tool_calls"], facts["invalid_tool_calls"]) == ([], [])
-
-
-def test_a_call_without_a_name_is_invalid():
-    facts = streamed([call('{"a": 1}', call_id="a")])
-    assert (facts["tool_calls"], facts["invalid_tool_calls"]) == ([], [("a", None)])
-    assert facts["extras"]["tool_call_errors"]["a"]["error"] == "The call has no name."
 
 
 def test_a_call_that_has_only_a_name_goes_out_at_once():
