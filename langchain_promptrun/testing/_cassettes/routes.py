@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
@@ -141,7 +141,7 @@ class CassetteRoutes(Routes):
     ) -> AsyncGenerator[Step]:
         recording = _Recording(record, decoded=client.headers["accept-encoding"].split(", "))
         parts = urlsplit(request.target)
-        target = f"{parts.path.removeprefix('/v1')}?{parts.query}" if parts.query else parts.path.removeprefix("/v1")
+        target = urlunsplit(("", "", parts.path.removeprefix("/v1"), parts.query, ""))
         fields = [(name, value) for name, value in request.headers.items() if name not in _NOT_PASSED]
         fields.append(("accept-encoding", "identity"))  # what is written is to be text, whatever the client takes
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
