@@ -36,7 +36,8 @@ def test_the_import_alone_loads_neither_core_nor_httpx():
     assert run.stdout == "set()\n"
 
 
-def test_the_model_loads_no_peer_and_no_tokenizer():
+def test_the_model_loads_no_peer_no_tokenizer_and_no_sums_of_costs():
     code = "import sys; from langchain_promptrun import ChatPromptrun; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"openai", "tiktoken", "transformers", "litellm"} & set(run.stdout.split())
+    unused = {"openai", "tiktoken", "transformers", "litellm", "langchain_promptrun._spend"}
+    assert not unused & set(run.stdout.split())

@@ -130,6 +130,18 @@ async def test_turn_queue_goes_on_past_a_loop_that_was_closed():
     left._log_destroy_pending = False
 
 
+async def test_turn_queue_lets_callers_go_in_the_order_in_which_they_came():
+    queue, gone = TurnQueue(), []
+
+    async def wait(number):
+        delays = iter([0.001, 0])
+        await queue.async_wait(lambda: next(delays))
+        gone.append(number)
+
+    await asyncio.gather(*map(wait, range(20)))
+    assert gone == [*range(20)]
+
+
 async def test_turn_queue_passes_on_a_turn_that_came_as_the_wait_was_cancelled():
     queue = TurnQueue()
     assert queue.try_now(lambda: 0)
