@@ -14,7 +14,7 @@ groups.build := --group build
 PYTEST_OPTIONS := --numprocesses auto --benchmark-disable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test live integration lint format types docs build bench clean
+.PHONY: help demo test live integration lint format types docs links build bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.* ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -53,6 +53,9 @@ types: $(VENV)/.ready-types ## mypy, strict, on the package; mypy and pyright on
 
 docs: $(VENV)/.ready-docs ## the documentation site in build/site; a broken link or anchor is an error
 	$(VENV)/bin/zensical build --clean --strict
+
+links: $(VENV)/.ready-demo ## ask for every outside link of README and docs; needs a network
+	$(PYTHON) scripts/check_links.py
 
 build: $(VENV)/.ready-build ## wheel and sdist in dist/; the wheel is tried in an environment with nothing else
 	rm -rf dist build/wheel

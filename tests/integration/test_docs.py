@@ -3,11 +3,13 @@
 import ast
 import inspect
 import re
+import runpy
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
+import httpx
 import pytest
 from langchain_core.language_models.chat_models import BaseChatModel
 
@@ -84,6 +86,18 @@ def test_docs_links_of_the_readme_lead_to_pages_and_files():
     assert len(pages) > 5
     assert [page for page in pages if not (ROOT / "docs" / f"{page}.md").exists()] == []
     assert [file for file in files if not (ROOT / file).exists()] == []
+
+
+def test_docs_outside_links_are_asked_for_and_a_missing_page_is_named():
+    """`make links` does it with a network."""
+    script = runpy.run_path(ROOT / "scripts" / "check_links.py")
+    known = script["links"]()
+    assert "https://app.promptrun.ai" in known
+    assert len(known) > 20
+    answers = {"https://a/": 200, "https://b/": 404, "https://c/": 403}
+    transport = httpx.MockTransport(lambda request: httpx.Response(answers[str(request.url)]))
+    with httpx.Client(transport=transport) as client:
+        assert [script["problem"](client, link) for link in answers] == [None, "https://b/: 404", None]
 
 
 def test_docs_modules_that_the_contribution_guide_names_exist():
