@@ -109,14 +109,10 @@ class _Strict(_Part):
     logprobs: bool | None = None
     parallel_tool_calls: bool | None = None
     stop: str | Annotated[list[str], Field(max_length=4)] | None = None
-    logit_bias: dict[str, Any] | None = None
-    metadata: dict[str, Any] | None = None
     stream_options: dict[str, Any] | None = None
     response_format: dict[str, Any] | None = None
     tools: Annotated[list[_Tool], Field(min_length=1)] | None = None
     tool_choice: Literal["auto", "none", "required"] | dict[str, Any] | None = None
-    user: str | None = None
-    reasoning_effort: str | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

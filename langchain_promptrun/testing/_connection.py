@@ -29,8 +29,6 @@ _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: %d\r\nconnection: c
 
 
 class Hub(Protocol):
-    """What a connection needs of its server."""
-
     reading: bool
 
     def opened(self, connection: Connection) -> int: ...
@@ -69,7 +67,6 @@ class RequestReader:
         return self._parser.send(h11.InformationalResponse(status_code=100, headers=[])) or b""
 
     def _complete(self) -> Request:
-        """Return the request and begin a new one with the bytes that follow it."""
         head = self._head
         headers: dict[str, str] = {}
         for name, value in ((name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers):
@@ -89,8 +86,6 @@ def _parser() -> h11.Connection:
 
 
 class Connection(asyncio.Protocol):
-    """The server's side of one connection, in the server's event loop."""
-
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._number = 0

@@ -56,7 +56,6 @@ def event(document: Any, number: int | None = None) -> bytes:
 
 
 def whole(replies: Sequence[Reply], asked: Asked) -> dict[str, Any]:
-    """Return the answer to a request without `stream`."""
     choices = []
     for index, reply in enumerate(replies):
         choice: dict[str, Any] = {"index": index, "message": _message(reply, asked, index)}
@@ -145,15 +144,13 @@ def _calls(reply: Reply, asked: Asked, choice: int) -> list[dict[str, Any]]:
         arguments, ident = call.get("args", {}), call.get("id", f"call_{asked.number}_{choice}_{index}")
         text = arguments if isinstance(arguments, str | None) else encode(arguments).decode()
         more = {key: value for key, value in call.items() if key not in {"name", "args", "id"}}
-        if more.get("type") == "tool_call":
-            del more["type"]  # LangChain's own mark, not the wire's
+        more = {key: value for key, value in more.items() if value != "tool_call"}  # LangChain's own mark
         function = {"name": call["name"], "arguments": text}
         calls.append({"id": ident, "type": "function", "function": function, **more})
     return calls
 
 
 def _parts(reply: Reply, asked: Asked, choice: int) -> Iterator[dict[str, Any]]:
-    """Yield the deltas of a stream."""
     yield from _reasoning_parts(reply)
     pieces = words.tokens(reply.text or "") if reply.pieces is None else reply.pieces
     yield from ({"content": piece} for piece in pieces)

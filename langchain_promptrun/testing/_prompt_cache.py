@@ -48,7 +48,6 @@ class PromptCache:
         self._kept: dict[bytes, float] = {}
 
     def use(self, body: Mapping[str, Any]) -> CacheUse:
-        """Read and write the beginnings of a request's prompt."""
         is_marked = str(body["model"]).partition("/")[0] in MARKED_VENDORS
         parts = list(_parts(body))
         ends = [index for index, part in enumerate(parts) if part.marker is not None or not is_marked]

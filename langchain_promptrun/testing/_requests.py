@@ -68,12 +68,10 @@ class RecordedRequest:
 
     @property
     def in_flight(self) -> bool:
-        """Whether the request is neither answered nor given up."""
         return not (self.answered or self.disconnected)
 
 
 def record(request: Request, number: int, connection: int, keys: Iterable[str]) -> RecordedRequest:
-    """Make the record of a request."""
     parts = urlsplit(request.target)
     return RecordedRequest(
         number=number,

@@ -80,29 +80,25 @@ class Routes:
 
     @property
     def unused(self) -> list[dict[str, Any]]:
-        """The exchanges of a cassette that were not asked for."""
         return []
 
     def open(self) -> None:
-        """Prepare before the server starts."""
+        pass
 
     async def close(self) -> None:
-        """Clean up, in the event loop."""
+        pass
 
     async def handle(self, request: Request, connection: int) -> tuple[RecordedRequest, AsyncGenerator[Step]]:
-        """Return the record of a request and the steps of its answer."""
         record = self.record(request, connection)
         if isinstance(record.body, dict) and not record.body.keys().isdisjoint({"tools", "response_format"}):
             await load_validator()
         return record, self.answer(record, request)
 
     def record(self, request: Request, connection: int) -> RecordedRequest:
-        """Number a request and make its record."""
         self._count += 1
         return _requests.record(request, self._count, connection, self._settings.keys)
 
     def answer(self, record: RecordedRequest, request: Request) -> AsyncGenerator[Step]:
-        """Return the steps of what is queued, or else of the model's answer."""
         try:
             response, fault = self._routed(record)
         except RefusedError as refused:
@@ -124,7 +120,6 @@ class Routes:
         return _live(steps, self.prompts.follow(record.query)) if follows else _async(steps)
 
     def refusal(self, refused: RefusedError) -> Response:
-        """Return the response to a request that is refused."""
         return _steps.json_response(error_body(refused, self._settings.dialect), refused.status)
 
     def _routed(self, record: RecordedRequest) -> tuple[Response, Fault]:
@@ -137,7 +132,6 @@ class Routes:
         return answer(record)
 
     def check_key(self, record: RecordedRequest) -> None:
-        """Refuse a request without one of the keys."""
         if not any(map(record.has_key, self._settings.keys)) if self._settings.keys else record.has_key(""):
             raise RefusedError(HTTPStatus.UNAUTHORIZED, "Invalid or missing API key.", code="invalid_api_key")
 

@@ -21,7 +21,6 @@ from langchain_promptrun.testing._routes import Item, Routes, Settings
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator, Callable
-    from types import TracebackType
 
     from langchain_promptrun.testing._prompts import ManagedPrompts
     from langchain_promptrun.testing._requests import RecordedRequest, Request
@@ -31,8 +30,7 @@ _PROMPTRUN = "https://api.promptrun.ai/v1"
 _HOST = "127.0.0.1"
 _BACKLOG = 4096
 _POLL = 0.002
-_LAST_TURNS = 4
-"""Turns of the loop in which connections that were just accepted still come in."""
+_LAST_TURNS = 4  # of the loop, in which connections that were just accepted still come in
 
 
 @dataclass(kw_only=True, eq=False)
@@ -85,9 +83,7 @@ class PromptrunServer(Settings):
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     @classmethod
@@ -161,9 +157,8 @@ class PromptrunServer(Settings):
         self.port = listener.getsockname()[1]
         self._stop = asyncio.Event()
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._run, args=(self._loop, listener), name="promptrun-stand-in", daemon=True
-        )
+        arguments = self._loop, listener
+        self._thread = threading.Thread(None, self._run, "promptrun-stand-in", arguments, daemon=True)
         self._thread.start()
 
     def close(self) -> None:

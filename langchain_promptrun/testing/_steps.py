@@ -34,8 +34,6 @@ class Pause:
 
 @dataclass(frozen=True)
 class Hangup:
-    """Close the connection, or reset it."""
-
     reset: bool = False
 
 
@@ -55,12 +53,10 @@ class Response:
 
 
 def json_response(document: Any, status: int = 200, headers: Headers = ()) -> Response:
-    """Return a response with one JSON document."""
     return Response(status, JSON, [_documents.encode(document)], headers)
 
 
 def steps(response: Response, fault: Fault, request: Request) -> Iterator[Step]:
-    """Yield the steps of a response with a fault's changes."""
     if fault.delay is not None:
         yield Pause(fault.delay)
     before_head = fault.after is None and fault.after_bytes is None
@@ -97,13 +93,11 @@ def _joined(head: bytes, body: Iterator[Step]) -> Iterator[Step]:
 
 
 def head(status: int, headers: Sequence[tuple[str, str]]) -> bytes:
-    """Return a response's status line and header fields."""
     lines = [f"HTTP/1.1 {status} {phrase(status)}", *(f"{name}: {value}" for name, value in headers), "", ""]
     return "\r\n".join(lines).encode("latin-1", "replace")
 
 
 def phrase(status: int) -> str:
-    """Return a status in words."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:
@@ -111,7 +105,6 @@ def phrase(status: int) -> str:
 
 
 def pairs(headers: Headers) -> list[tuple[str, str]]:
-    """Return header fields as pairs, the names in lower case."""
     items = headers if isinstance(headers, Sequence) else headers.items()
     return [(name.lower(), value) for name, value in items]
 

@@ -458,7 +458,7 @@ def test_body_without_model_and_messages_is_refused(server, body, named):
     [
         {"temperature": 2, "top_p": 0.0, "n": 1, "max_tokens": 1, "seed": -1, "stop": "x", "user": "u"},
         {"stop": ["a", "b", "c", "d"], "stream": True, "stream_options": {"include_usage": True}},
-        {"logprobs": True, "top_logprobs": 20, "logit_bias": {}, "metadata": {}},
+        {"logprobs": True, "top_logprobs": 20, "logit_bias": {}},
         {"temperature": None, "stop": None, "tools": None, "tool_choice": None},
         {"tools": [TOOL, {"type": "web_search"}], "tool_choice": "required", "parallel_tool_calls": False},
         {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "f"}}},

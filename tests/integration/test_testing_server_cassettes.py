@@ -490,37 +490,37 @@ def test_faults_come_before_the_recording_or_happen_to_it(path):
         assert server.unused == []
 
 
-def test_compressed_and_binary_answers_are_recorded(upstream, path):
+ODD_HEAD = b"HTTP/1.1 200 OK\r\nTRANSFER-Encoding: chunked\r\nX-Request-ID: caf\xc3\xa9\r\n\r\n"
+ODD_BODY = b"3\r\nabc\r\n0\r\ntrailer: x\r\n\r\n"
+
+
+def test_compressed_binary_and_odd_answers_are_recorded(upstream, path):
     upstream.queue(
         Fault(body="text " * 100, framing="chunked", encoding="gzip", headers={"content-encoding": "GZIP"}),
         Fault(body=b"\xff\x00"),
         Fault(body=b"odd", headers={"content-encoding": "odd"}),
+        Fault(slices=[ODD_HEAD + ODD_BODY], framing="raw"),
     )
 
     def ask(server):
+        found = [post(server, content) for content in "abcd"]
+        assert dict(found[3].headers.raw)[b"x-request-id"] == b"caf\xc3\xa9"
         head = {"authorization": f"Bearer {KEY}", "http-prompt-id": "p1", "connection": "close"}
-        return [
+        found += [
             httpx.put(f"{server.base_url}/x?a={n}", content=b"\xfe", headers=head, trust_env=False) for n in range(3)
         ]
+        assert [answer.status_code for answer in found] == [200] * 4 + [404] * 3
+        return [answer.content for answer in found]
 
-    upstream.answer = None
     with record(path, upstream) as server:
-        assert [answer.status_code for answer in ask(server)] == [404] * 3
-        found = [post(server, content).content for content in "abc"]
-    assert found == [b"text " * 100, b"\xff\x00", b"odd"]
-    first, *_, binary, odd = lines(path)
-    assert first["request"] == {
-        "method": "PUT",
-        "path": "/x",
-        "query": {"a": "0"},
-        "body": {"base64": "/g=="},
-        "prompt_id": "p1",
-    }
+        recorded = ask(server)
+    assert recorded[:4] == [b"text " * 100, b"\xff\x00", b"odd", b"abc"]
+    _, binary, odd, _, put, *_ = lines(path)
+    assert put["request"] | {"query": {"a": "0"}, "body": {"base64": "/g=="}, "prompt_id": "p1"} == put["request"]
     assert binary["response"]["body"] == {"base64": "/wA="}
     assert odd["response"]["headers"]["content-encoding"] == "odd"
     with PromptrunServer.replay(path) as server:
-        assert [answer.status_code for answer in ask(server)] == [404] * 3
-        assert [post(server, content).content for content in "abc"] == found
+        assert ask(server) == recorded
 
 
 def test_answers_without_a_body_leave_the_connection_usable(upstream, path):

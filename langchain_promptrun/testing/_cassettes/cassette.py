@@ -64,17 +64,14 @@ class Cassette:
 
     @property
     def unused(self) -> list[Exchange]:
-        """The exchanges that were not asked for."""
         waiting = {id(exchange) for queue in self._waiting.values() for exchange in tuple(queue)}
         return [exchange for exchange in self.exchanges if id(exchange) in waiting]
 
     def take(self, record: RecordedRequest, secrets: Iterable[str]) -> Exchange | None:
-        """Return the next exchange recorded for an equal request."""
         queue = self._waiting.get(self._key(self._compared(record, secrets))) if self._waiting else None
         return queue.popleft() if queue else None
 
     def add(self, record: RecordedRequest, response: dict[str, Any], body: bytes, secrets: Iterable[str]) -> None:
-        """Write an exchange without its secrets."""
         redaction = Redaction(secrets, emails=self._emails)
         clean = redaction.body(body)
         if clean != body:
@@ -120,7 +117,6 @@ def _plain(value: Any) -> Any:
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Yield the paths and values of a request, as a message shows them."""
     if isinstance(value, dict) and value:
         for key, item in value.items():
             yield from _leaves(item, f"{path}.{key}" if path else key)

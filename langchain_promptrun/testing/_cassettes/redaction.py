@@ -38,8 +38,6 @@ def secrets_of(headers: Mapping[str, str]) -> list[str]:
 
 
 class Redaction:
-    """Replaces secrets by `[redacted]`, in requests and in answers alike."""
-
     def __init__(self, secrets: Iterable[str], *, emails: bool) -> None:
         literals = map(re.escape, sorted(secrets, key=len, reverse=True))
         self._pattern = re.compile("|".join([*literals, _PATTERN, *([_EMAIL] if emails else [])]))

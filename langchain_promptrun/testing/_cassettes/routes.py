@@ -42,8 +42,6 @@ _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None)
 
 @dataclass(frozen=True)
 class Replaying:
-    """How fast a recorded answer comes, and in what pieces."""
-
     speed: float | None = None
     slices: Slices | None = None
 
@@ -94,7 +92,6 @@ class CassetteRoutes(Routes):
 
     @property
     def unused(self) -> list[Exchange]:
-        """The exchanges that were not asked for."""
         return self._cassette.unused
 
     def open(self) -> None:
@@ -115,10 +112,9 @@ class CassetteRoutes(Routes):
                 write.result()
 
     def check_key(self, record: RecordedRequest) -> None:
-        """Let any key in."""
+        pass
 
     async def handle(self, request: Request, connection: int) -> tuple[RecordedRequest, AsyncGenerator[Step]]:
-        """Return the record of a request and the steps of its answer."""
         secrets = secrets_of(request.headers)
         record = self.record(request, connection)
         queue: deque[Any] = self.prompts.faults if record.path == "/v1/prompt" else self.queue
@@ -169,8 +165,6 @@ def _brings_its_own(item: Reply | Fault) -> bool:
 
 
 class _Recording:
-    """One response while it passes."""
-
     def __init__(self, record: RecordedRequest, decoded: Collection[str]) -> None:
         self.body = bytearray()
         self.end: str | None = "left"
@@ -194,7 +188,8 @@ class _Recording:
         """Pass the head on; a body that httpx decodes goes on decoded."""
         encodings = [name.strip() for name in response.headers.get("content-encoding", "").lower().split(",")]
         left = ", ".join(name for name in encodings if name not in self._decoded)
-        fields = [pair for pair in response.headers.multi_items() if pair[0] not in _NOT_PASSED | {"content-encoding"}]
+        raw = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw]
+        fields = [pair for pair in raw if pair[0] not in _NOT_PASSED | {"content-encoding"}]
         fields += [("content-encoding", left)] if left else []
         kept = {name: value for name, value in fields if name.startswith(_KEPT_HEADERS)}
         status = self._record.status = response.status_code
@@ -208,13 +203,11 @@ class _Recording:
         return head(status, [*fields, self._framing] if self._framing else fields)
 
     def piece(self, piece: bytes) -> bytes:
-        """Pass a piece of the body on."""
         self.body += piece
         self._pieces.append((self._pause(), len(piece)))
         return chunk(piece) if self._is_chunked else piece
 
     def finish(self) -> bytes:
-        """End the body properly."""
         self.end = None
         return LAST_CHUNK if self._is_chunked else b""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from langchain_promptrun.testing._model.schemas import Schema, UnanswerableError, checker, merged
@@ -13,8 +13,7 @@ from langchain_promptrun.testing._model.values import Source, number_candidates,
 _DEEP = 3
 _DEEPEST = 32
 _MOST_PARTS = 20_000
-_MOST_TRIES = 16
-_BROKEN_SCHEMA = (AttributeError, TypeError, ValueError, ArithmeticError, RecursionError, re.error)
+_BROKEN_SCHEMA = (AttributeError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError, re.error)
 
 
 def answer(schema: Schema, source: Source, *, optional: bool = False) -> Any:
@@ -22,7 +21,7 @@ def answer(schema: Schema, source: Source, *, optional: bool = False) -> Any:
     try:
         return _Maker(schema, source, optional=optional).make(schema, _Place("$", "answer", 0, 0))
     except _BROKEN_SCHEMA as broken:
-        raise UnanswerableError(f"this is not a JSON schema: {broken}") from broken
+        raise UnanswerableError(f"this is not a JSON schema: {broken!r}") from broken
 
 
 class _Place(NamedTuple):
@@ -72,7 +71,6 @@ class _Maker:
                 yield from self._attempt(_MAKERS[name](self, schema, place))
 
     def _attempt(self, candidates: Iterator[Any]) -> Iterator[Any]:
-        """Try one of several ways; remember why it failed."""
         try:
             yield from candidates
         except UnanswerableError as reason:
@@ -81,9 +79,8 @@ class _Maker:
     def _chosen(self, schema: dict[str, Any], place: _Place) -> Iterator[Any]:
         group = schema.pop("anyOf" if "anyOf" in schema else "oneOf")
         branches = [merged({"allOf": [branch, schema]}, self._root) for branch in group]
-        within = place._replace(variant=place.variant // max(1, len(branches)))
         for branch in _rotated(sorted(branches, key=lambda branch: _weight(branch, place)), place.variant):
-            yield from self._attempt(self._candidates(branch, within))
+            yield from self._attempt(self._candidates(branch, place))
 
     # The following methods yield the candidates of one type; _MAKERS names them.
 
@@ -105,10 +102,10 @@ class _Maker:
         yield None
 
     def array(self, schema: Mapping[str, Any], place: _Place) -> Iterator[Any]:
-        low, high = schema.get("minItems", 0), schema.get("maxItems", _MOST_PARTS)
+        low = schema.get("minItems", 0)
         liked = len(schema.get("prefixItems", ())) or self._offered(schema.get("items", True), place)
-        for count in dict.fromkeys([max(low, min(liked, high)), low]):
-            yield from self._attempt(_once(self._members, schema, count, place))
+        for count in dict.fromkeys([max(low, min(liked, schema.get("maxItems", liked))), low]):
+            yield from self._attempt(self._members(schema, count, place))
 
     def _offered(self, items: Schema, place: _Place) -> int:
         """Count the members that the conversation suggests: its numbers or phrases, else one, and none deep down."""
@@ -118,46 +115,31 @@ class _Maker:
         numbers = len(self._source.numbers)
         return max(1, {"string": len(self._source.phrases), "integer": numbers, "number": numbers}.get(kind, 1))
 
-    def _members(self, schema: Mapping[str, Any], count: int, place: _Place) -> list[Any]:
+    def _members(self, schema: Mapping[str, Any], count: int, place: _Place) -> Iterator[list[Any]]:
         prefix, rest = schema.get("prefixItems", []), schema.get("items", True)
-        make = self._other_member if schema.get("uniqueItems") else self._member
-        members: list[Any] = []
-        for index in range(count):
-            members.append(make(prefix[index] if index < len(prefix) else rest, members, place))
-        return members
-
-    def _member(self, schema: Schema, before: list[Any], place: _Place) -> Any:
-        return self.make(schema, place.inside(len(before), place.variant))
-
-    def _other_member(self, schema: Schema, before: list[Any], place: _Place) -> Any:
-        known = {json.dumps(value, sort_keys=True) for value in before}
-        for attempt in range(_MOST_TRIES + len(before)):
-            member = self.make(schema, place.inside(len(before), place.variant + len(before) + attempt))
-            if json.dumps(member, sort_keys=True) not in known:
-                return member
-        raise UnanswerableError(f"{place.path}: not enough different members were found")
+        step = int(bool(schema.get("uniqueItems")))
+        yield [
+            self.make(prefix[index] if index < len(prefix) else rest, place.inside(index, place.variant + step * index))
+            for index in range(count)
+        ]
 
     def object(self, schema: Mapping[str, Any], place: _Place) -> Iterator[Any]:
         required = list(dict.fromkeys(schema.get("required", ())))
         more = [name for name in schema.get("properties", {}) if name not in required]
-        liked = more if self._optional and place.depth < _DEEP else []
-        invented = [f"property_{number}" for number in range(1, schema.get("minProperties", 0) + 1)]
-        for names in (liked, [], [*more, *invented]):
-            yield from self._attempt(_once(self._filled, schema, required, names, place))
+        if self._optional and place.depth < _DEEP:
+            yield from self._attempt(self._filled(schema, required, more, place))
+        yield from self._attempt(self._filled(schema, required, [], place))
 
-    def _filled(self, schema: Mapping[str, Any], required: list[str], more: list[str], place: _Place) -> dict[str, Any]:
-        """Fill in the required properties and as many more as the schema allows and can be made."""
+    def _filled(
+        self, schema: Mapping[str, Any], required: list[str], more: list[str], place: _Place
+    ) -> Iterator[dict[str, Any]]:
+        """Fill in the required properties, and as many more as can be made."""
         properties, other = schema.get("properties", {}), schema.get("additionalProperties", True)
         filled = {name: self.make(properties.get(name, other), place.inside(name, place.variant)) for name in required}
         for name in more:
-            if len(filled) < schema.get("maxProperties", _MOST_PARTS):
-                part, where = properties.get(name, other), place.inside(name, place.variant)
-                filled.update((name, value) for value in self._attempt(_once(self.make, part, where)))
-        return filled
-
-
-def _once(make: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
-    yield make(*arguments)
+            with suppress(UnanswerableError):
+                filled[name] = self.make(properties[name], place.inside(name, place.variant))
+        yield filled
 
 
 def _rotated(values: list[Any], by: int) -> list[Any]:
@@ -185,8 +167,4 @@ def _types(schema: Mapping[str, Any], place: _Place) -> list[str]:
         suggested = {"object": ("properties", "required"), "array": ("items", "prefixItems"), "number": ("minimum",)}
         likely = [name for name, keys in suggested.items() if any(key in schema for key in keys)]
         return list(dict.fromkeys([*likely, *_MAKERS]))
-    names = [named] if isinstance(named, str) else list(named)
-    unknown = [name for name in names if name not in _MAKERS]
-    if unknown:
-        raise UnanswerableError(f"{place.path}: the type {unknown[0]!r} is not known")
-    return sorted(names, key=lambda name: _weight({"type": name}, place))
+    return sorted([named] if isinstance(named, str) else named, key=lambda name: _weight({"type": name}, place))

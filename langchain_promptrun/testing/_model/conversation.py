@@ -32,7 +32,6 @@ class Conversation:
 
 
 def read(messages: Sequence[Mapping[str, Any]]) -> Conversation:
-    """Read the messages from the last user message on; without one, the last message."""
     start = max((position for position, message in enumerate(messages) if message.get("role") == "user"), default=-1)
     turn = messages[start:]
     calls = {call.get("id"): _function(call).get("name", "tool") for message in turn for call in _calls(message)}
@@ -49,7 +48,6 @@ def read(messages: Sequence[Mapping[str, Any]]) -> Conversation:
 
 
 def text_of(message: Mapping[str, Any]) -> str:
-    """Return a message's text without its media."""
     return "\n".join(part.get("text") or "" for part in _parts(message) if _kind(part) == "text")
 
 

@@ -43,7 +43,6 @@ _KNOWN_ANSWERS = {
 
 
 def replies(body: Mapping[str, Any]) -> list[Reply]:
-    """Return what the model says to a request: `n` replies."""
     conversation = read(body["messages"])
     reply = replace(_reply(body, conversation), reasoning=_reasoning(body, conversation))
     return [_limited(_numbered(reply, number), body) for number in range(1, (body.get("n") or 1) + 1)]
@@ -152,7 +151,6 @@ def _is_answer(tool: Function) -> bool:
 
 
 def _fitting(tools: Sequence[Function], question: str) -> list[Function]:
-    """Return the tools that fit best or nearly as well, the best one first."""
     scored = sorted(((_score(tool, question), tool) for tool in tools), key=lambda pair: -pair[0])
     return [tool for points, tool in scored if points and points >= _NEARLY_AS_GOOD * scored[0][0]]
 

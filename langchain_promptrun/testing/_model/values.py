@@ -81,7 +81,6 @@ def _plain(value: Fraction) -> int | float:
 
 
 def string_candidates(schema: Mapping[str, Any], name: str, source: Source, variant: int) -> Iterator[str]:
-    """Yield strings of a flat schema's format or length."""
     if schema.get("format") in _FORMATS:
         pattern, make = _FORMATS[schema["format"]]
         match = re.search(pattern, source.text) if pattern and not variant else None
@@ -95,7 +94,6 @@ def string_candidates(schema: Mapping[str, Any], name: str, source: Source, vari
 
 
 def _fitted(text: str, low: int, high: float, suffix: str) -> str:
-    """Cut or pad a text to a length and keep its suffix."""
     room = max(0, int(min(high, len(text) + len(suffix))) - len(suffix))
     return (text[:room] + suffix).ljust(low, ".")
 

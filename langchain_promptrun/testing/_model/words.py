@@ -47,10 +47,8 @@ def numbers(text: str) -> list[int | float]:
 
 
 def phrases(text: str) -> list[str]:
-    """Return the quotations and names in a text."""
     return [next(filter(None, match.groups())) for match in _PHRASE.finditer(text)]
 
 
 def quoted(text: str) -> list[str]:
-    """Return the quotations in a text."""
     return [next(filter(None, match.groups())) for match in re.finditer(_QUOTED, text)]
