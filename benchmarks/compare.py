@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 import answers
 import clients
 import server
-from langchain_core.callbacks import BaseCallbackHandler
 from measures import cpu_seconds, drain
+from streams import Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -44,13 +44,6 @@ _IMPORT = (
     "print((time.process_time() - start) * 1e6)"
 )
 _CLASSES = {"promptrun": "ChatPromptrun", "openai": "ChatOpenAI"}
-
-
-class Tokens(BaseCallbackHandler):
-    """Takes every token, as tracers do."""
-
-    def on_llm_new_token(self, token: str, **_: Any) -> None:
-        """Do nothing with it."""
 
 
 class Rows:

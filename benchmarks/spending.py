@@ -6,22 +6,30 @@ python benchmarks/spending.py budget [RUNS] | cache | rate [CALLS] | deadlines
 from __future__ import annotations
 
 import asyncio
+import json
 import math
+import os
 import random
 import socket
 import sys
+import threading
 import time
 from contextlib import contextmanager, nullcontext, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from statistics import median
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from langchain_core.messages import HumanMessage, SystemMessage, ToolMessage
+from langchain.agents import create_agent
+from langchain_anthropic import ChatAnthropic
+from langchain_anthropic.middleware import AnthropicPromptCachingMiddleware
 from langchain_core.rate_limiters import InMemoryRateLimiter
+from langchain_core.tools import StructuredTool
 from langchain_openai import ChatOpenAI
 
 from langchain_promptrun import AdaptiveRateLimiter, Budget, ChatPromptrun, PromptrunError
 from langchain_promptrun.testing import Fault, PromptrunServer, RateLimit, Reply
+from langchain_promptrun.testing._prompt_cache import PromptCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,28 +82,85 @@ def budget(runs: int = 20) -> None:
             print(f"  calls sent {min(n for _, n in found)} to {max(n for _, n in found)} of {CALLS}")
 
 
-# Prompt caching: an agent of 20 turns with 30 tools.
+# Prompt caching: an agent of 20 turns with 30 tools, beside ChatAnthropic and its middleware.
+
+TURNS = 20
+WORDS = "Look at it with care, and tell what you find there in detail. "
+
+
+def call_of(turn: int) -> dict[str, Any]:
+    return {"name": f"tool_{turn}", "args": {"turn": turn}, "id": f"call_{turn}"}
+
+
+def shares(model: Any, *middleware: Any) -> str:
+    def look(turn: int) -> str:
+        return f"{turn}: {WORDS * 10}"
+
+    tools = [
+        StructuredTool.from_function(look, name=f"tool_{number}", description=f"Do thing {number}. " + WORDS * 4)
+        for number in range(30)
+    ]
+    agent = create_agent(model, tools, system_prompt=WORDS * 60, middleware=middleware)
+    messages = agent.invoke({"messages": [("human", "Begin.")]}, {"recursion_limit": 100})["messages"]
+    usages = [message.usage_metadata for message in messages if message.type == "ai"]
+    read = sum(usage.get("input_token_details", {}).get("cache_read", 0) for usage in usages)
+    total = sum(usage["input_tokens"] for usage in usages)
+    return f"{read} of {total} input tokens from the cache, {read / total:.1%}, in {len(usages)} calls"
 
 
 def cache() -> None:
-    words = "Look at it with care, and tell what you find there in detail. "
-    tools = [
-        {"type": "function", "function": {"name": f"tool_{i}", "description": f"Do thing {i}. " + words * 4}}
-        for i in range(30)
-    ]
     for caching in (None, "auto", {"messages": 1}):
         with PromptrunServer(prompt_cache=True) as server:
-            model = models(server, prompt_caching=caching).bind(tools=tools)
-            messages: list[Any] = [SystemMessage(words * 60), HumanMessage("Begin.")]
-            read = total = 0
-            for turn in range(20):
-                call = {"name": f"tool_{turn}", "args": {"turn": turn}, "id": f"call_{turn}"}
-                server.queue(Reply(tool_calls=[call]))
-                answer = model.invoke(messages)
-                read += answer.usage_metadata.get("input_token_details", {}).get("cache_read", 0)
-                total += answer.usage_metadata["input_tokens"]
-                messages += [answer, ToolMessage(words * 10, tool_call_id=f"call_{turn}")]
-            print(f"prompt_caching={caching}: {read} of {total} input tokens from the cache, {read / total:.1%}")
+            server.queue(*(Reply(tool_calls=[call_of(turn)]) for turn in range(TURNS)), "Done.")
+            print(f"ChatPromptrun, prompt_caching={caching}:", shares(models(server, prompt_caching=caching)))
+    with messages_api() as url:
+        model = ChatAnthropic(model=MODEL.rpartition("/")[2], api_key="k", base_url=url)
+        print("ChatAnthropic, AnthropicPromptCachingMiddleware:", shares(model, AnthropicPromptCachingMiddleware()))
+
+
+@contextmanager
+def messages_api() -> Iterator[str]:
+    """Answer as Anthropic's Messages API does, with the stand-in server's prefix cache."""
+    turns, kept = iter(range(TURNS)), PromptCache()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            document = json.dumps(answer_of(body, next(turns, None), kept)).encode()
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(document)))
+            self.end_headers()
+            self.wfile.write(document)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def answer_of(body: dict[str, Any], turn: int | None, kept: PromptCache) -> dict[str, Any]:
+    messages = [{"role": "system", "content": body.get("system")}, *body["messages"]]
+    if "cache_control" in body:  # the end of the request, wherever that is (Anthropic, "Automatic caching")
+        last = messages[-1]
+        parts = [{"type": "text", "text": last["content"]}] if isinstance(last["content"], str) else last["content"]
+        last["content"] = [*parts[:-1], parts[-1] | {"cache_control": body["cache_control"]}]
+    use = kept.use({"model": f"anthropic/{body['model']}", "tools": body.get("tools"), "messages": messages})
+    usage = {
+        "input_tokens": use.tokens - use.read - use.written,
+        "cache_read_input_tokens": use.read,
+        "cache_creation_input_tokens": use.written,
+        "output_tokens": 20,
+    }
+    content: dict[str, Any] = {"type": "text", "text": "Done."}
+    if turn is not None:
+        call = call_of(turn)
+        content = {"type": "tool_use", "id": call["id"], "name": call["name"], "input": call["args"]}
+    facts = {"id": f"msg_{turn}", "type": "message", "role": "assistant", "model": body["model"], "usage": usage}
+    return facts | {"content": [content], "stop_reason": "end_turn" if turn is None else "tool_use"}
 
 
 # Rate limits: a server that bears 100 requests a second, and answers after 50 ms.
@@ -110,7 +175,10 @@ def in_rhythm() -> InMemoryRateLimiter:
 
 
 def rate(calls: int = 2_000) -> None:
-    contenders = {
+    contenders: dict[str, Any] = {
+        "ChatPromptrun, InMemoryRateLimiter(100)": lambda server: models(
+            server, max_retries=10, rate_limiter=in_rhythm()
+        ),
         "ChatPromptrun, each call waits by itself": lambda server: models(server, max_retries=10),
         "ChatPromptrun, shared wait": lambda server: models(server, max_retries=10),
         "ChatPromptrun, AdaptiveRateLimiter": lambda server: models(
@@ -121,7 +189,8 @@ def rate(calls: int = 2_000) -> None:
             server, max_retries=10, rate_limiter=in_rhythm()
         ),
     }
-    print(f"ideal: {(calls - 100) / 100:.2f} s")
+    ideal = (calls - 100) / 100
+    print(f"ideal: {ideal:.2f} s; load of the machine: {os.getloadavg()[0]:.1f}")
     for name, make in contenders.items():
         limit = RateLimit(100, burst=100, retry_after=1.0)
         with PromptrunServer(rate_limit=limit, answer=lambda _: Fault(delay=0.05, reply=Reply("Hi"))) as server:
@@ -129,7 +198,8 @@ def rate(calls: int = 2_000) -> None:
             with patch("langchain_promptrun._http.transport._hold", lambda *_: False) if alone else nullcontext():
                 seconds, waits, failed = asyncio.run(rate_run(make(server), calls))
         print(
-            f"{name}: {seconds:.1f} s, refused {limit.refused} ({limit.refused / (calls + limit.refused):.1%}), "
+            f"{name}: {seconds:.1f} s, {seconds / ideal:.2f} x the ideal, "
+            f"refused {limit.refused} ({limit.refused / (calls + limit.refused):.1%}), "
             f"failed {failed}, longest wait {max(waits):.1f} s, {max(waits) / median(waits):.2f} x the median",
             flush=True,
         )

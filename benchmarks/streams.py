@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import clients
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models._compat_bridge import chunks_to_events
 from measures import Bench, Bound, Row, adrain, at_once, drain, medians, uncollected, warm_minima
 
@@ -107,6 +108,9 @@ def events(bench: Bench) -> list[Row]:
     runs = {name: partial(_events, model) for name, model in models.items()} | {"wire": clients.Wire(url).stream}
     bounds = (Bound("openai", 0.11), Bound("bridge", 1.0))
     rows = [Row("events", "stream_events v3, text", PER_EVENT, medians(runs, bench.rounds(6), count), bounds)]
+    heard = {name: partial(_events, model, [Tokens()]) for name, model in models.items() if name != "bridge"}
+    costs = medians(heard, bench.rounds(6), count)
+    rows.append(Row("events", "stream_events v3, text, a handler of tokens", PER_EVENT, costs))
     hooks = {
         "bridge": lambda: drain(chunks_to_events(iter(free._chunks))),
         "promptrun": lambda: drain(real._stream_chat_model_events(clients.MESSAGES)),
@@ -151,8 +155,15 @@ async def _astream(model: Any) -> int:
     return await adrain(model.astream(clients.QUESTION))
 
 
-def _events(model: Any) -> int:
-    return drain(model.stream_events(clients.QUESTION, version="v3"))
+class Tokens(BaseCallbackHandler):
+    """Takes every token, as tracers do."""
+
+    def on_llm_new_token(self, token: str, **_: Any) -> None:
+        """Do nothing with it."""
+
+
+def _events(model: Any, handlers: list[BaseCallbackHandler] | None = None) -> int:
+    return drain(model.stream_events(clients.QUESTION, {"callbacks": handlers}, version="v3"))
 
 
 async def _aevents(model: Any) -> int:
