@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from types import TracebackType
 
-CALLS = 20_000
+CALLS = 10_000
 SECONDS = 105.0
 """After so long no further call is begun."""
 KINDS = ("plain", "stream", "events")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from functools import partial
 from time import monotonic
+from weakref import WeakSet
 
 from langchain_promptrun._pace.pace import Pace
 from langchain_promptrun._pace.turns import TurnQueue
@@ -25,9 +26,15 @@ class Pacer:
 
     def __init__(self, pace: Pace, *, is_shared: bool = False) -> None:
         self.pace = pace
+        self.is_shared = is_shared
+        self.begin()
+        _pacers.add(self)
+
+    def begin(self) -> None:
+        """Begin with nobody waiting and nothing under way."""
         self.turns = TurnQueue()
         self.attempts = TurnQueue()
-        self.is_shared = is_shared
+        self.pace.begin()
 
     def wait(self, ends_at: float, *, is_retry: bool) -> float:
         """Wait for the turn of an attempt; return the seconds, or raise TimeoutError at a time."""
@@ -43,13 +50,24 @@ class Pacer:
         return monotonic() - began_at
 
 
+_pacers: WeakSet[Pacer] = WeakSet()
+
 HoldName = tuple[str, int, str]
 """Origin, hash of the key, and model."""
 
 _held: dict[HoldName, Pacer] = {}
 """What holds calls back at the moment, and for a minute after."""
+
+
+def _forked() -> None:
+    """Forget, in a child process, the calls of its parent, whose threads it does not have."""
+    _held.clear()
+    for pacer in _pacers:
+        pacer.begin()
+
+
 # Windows has neither forks nor this function
-getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_held.clear)
+getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_forked)
 
 
 def hold_name(origin: str, key: str | None, model: str) -> HoldName:

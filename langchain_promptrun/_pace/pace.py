@@ -77,12 +77,11 @@ class Pace:
     ) -> None:
         self.rate = rate
         self.concurrency = concurrency
-        self.in_flight = 0
         self.sent = 0
         self.refused = 0
         self._lowest, self._highest, self._most = lowest, highest, concurrency
         self._clock = clock
-        self._lock = Lock()
+        self.begin()
         self._held_until = 0.0
         self._last_at = -float("inf")
         self._is_awaited = False
@@ -90,6 +89,11 @@ class Pace:
         self._searching = rate < highest
         self._epoch_sent = 0
         self._refusal = _Refusal(-float("inf"), rate, 0, 0, 1.0, 1.0)
+
+    def begin(self) -> None:
+        """Begin with nothing under way; what was learned stays."""
+        self._lock = Lock()
+        self.in_flight = 0
 
     def now(self) -> float:
         """Return the time of the clock."""

@@ -193,9 +193,10 @@ class _BudgetedCall(Generic[T]):
             self._budget.record_estimate(model, self._messages, tools, self._parser.partial if self._parser else "")
 
     def _may_be_billed(self, error: BaseException | None) -> bool:
-        """Whether the model may have worked: an answer had begun, or was waited for until time ran out."""
+        """Whether the model may have worked: an answer had begun, or was waited for in vain."""
         if self._parser is None:
-            return isinstance(error, PromptrunTimeoutError) and error.phase == "read"
+            is_late = isinstance(error, PromptrunTimeoutError) and error.phase == "read"
+            return is_late or (error is not None and not isinstance(error, Exception))
         return bool(self._parser.partial) or (getattr(error, "status_code", None) or 0) < _FIRST_ERROR
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from langchain_core.outputs import LLMResult
 
 NO_MODEL = "unknown"
+_MOST_RUNS = 4_096
 
 
 @dataclass(eq=False)
@@ -116,6 +117,9 @@ class CostCallbackHandler(CostsByModel, BaseCallbackHandler):
         model = parameters.get("model") or parameters.get("model_name")
         with self._lock:
             self._runs[run_id] = _Run(model, messages[0], parameters.get("tools"))
+            if len(self._runs) > _MOST_RUNS:
+                # langchain-core tells of no end where a task was cancelled
+                del self._runs[next(iter(self._runs))]
 
     @override
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:

@@ -218,6 +218,17 @@ def test_budget_counts_a_read_timeout_by_estimate(server, model):
     assert 0 < budget.tokens < 20
 
 
+async def test_budget_counts_a_cancelled_call_by_estimate(server, model):
+    asked = threading.Event()
+    server.answer = lambda body: asked.set() or Fault(delay=math.inf)
+    with Budget(tokens=100) as budget:
+        call = asyncio.create_task(model.ainvoke("Hello"))
+        await asyncio.to_thread(asked.wait)
+        call.cancel()
+        await asyncio.wait([call])
+    assert 0 < budget.tokens < 20
+
+
 @pytest.mark.parametrize("status", [401, 429, 500])
 def test_budget_does_not_count_a_call_that_the_server_refused(server, model, status):
     server.queue(Fault(status=status))

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import math
 import runpy
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import asdict
@@ -243,3 +245,20 @@ def test_track_costs_does_not_count_a_refused_call(promptrun_server, model):
     with track_costs() as costs, pytest.raises(PromptrunAuthenticationError):
         model.invoke("Hello")
     assert costs.calls == 0
+
+
+async def test_cost_callback_handler_forgets_calls_that_were_cancelled(promptrun_server, monkeypatch):
+    monkeypatch.setattr("langchain_promptrun._spend.costs._MOST_RUNS", 2)
+    asked = threading.Event()
+    promptrun_server.answer = lambda body: asked.set() or Fault(delay=math.inf)
+    handler = CostCallbackHandler()
+    model = ChatPromptrun(model=HAIKU, callbacks=[handler])
+    for _ in range(3):
+        call = asyncio.create_task(model.ainvoke("Hello"))
+        await asyncio.to_thread(asked.wait)
+        call.cancel()
+        await asyncio.wait([call])
+        asked.clear()
+    promptrun_server.answer = None
+    await model.ainvoke("Hello")
+    assert (handler.calls, len(handler._runs)) == (1, 1)

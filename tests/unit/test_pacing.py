@@ -6,6 +6,7 @@ from math import inf
 
 import pytest
 
+from langchain_promptrun._pace.holds import Pacer, _forked
 from langchain_promptrun._pace.pace import Pace
 from langchain_promptrun._pace.turns import TurnQueue
 
@@ -158,3 +159,14 @@ async def test_turn_queue_passes_on_a_turn_that_came_as_the_wait_was_cancelled()
 def test_turn_queue_raises_when_time_runs_out_in_the_turn():
     with pytest.raises(TimeoutError):
         TurnQueue().wait(lambda: 60, ends_at=0.0)
+
+
+async def test_pacer_begins_without_its_parents_calls_in_a_forked_child():
+    pacer = Pacer(Pace(0.001, concurrency=1))
+    await pacer.async_wait(inf, is_retry=False)
+    of_the_parent = asyncio.create_task(pacer.async_wait(inf, is_retry=False))
+    await asyncio.sleep(0)
+    _forked()
+    await pacer.async_wait(inf, is_retry=False)
+    assert pacer.pace.in_flight == 1
+    of_the_parent.cancel()
