@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 import select
+import socket
+import struct
+import sys
 import weakref
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import httpx
+import httpx_aiohttp
 from aiohttp.client_proto import ResponseHandler
 
 from langchain_promptrun._http.connection_pool import KEEP_ALIVE_SECONDS, on_connected
@@ -20,14 +26,37 @@ if TYPE_CHECKING:
 
 _HEADER_BYTES = 64 << 10  # aiohttp takes 8 KiB of its own accord, httpx 100
 _HEADERS = 1_000  # aiohttp takes 128 of its own accord, from 3.14 on
+_UNSEEN = "The server had closed the connection before the request came"
+
+
+class Transport(httpx_aiohttp.AiohttpTransport):
+    """Sends a request once more, over another connection, where the server had closed an idle one before it came."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        while True:
+            try:
+                return await super().handle_async_request(request)
+            except httpx.TransportError as error:
+                if str(error) != _UNSEEN:
+                    raise
 
 
 class _Protocol(ResponseHandler):
     """Keeps a response that came before a failure to send, and tells its reader where its framing is broken."""
 
+    is_used = False
+    _is_unseen = False
+
+    def eof_received(self) -> None:
+        # before TLS says goodbye itself
+        self._is_unseen = self.is_used and _is_unacknowledged(self.transport)
+        super().eof_received()
+
     def connection_lost(self, exc: BaseException | None) -> None:
         if exc is not None:
             self._receive()
+        elif self._is_unseen:
+            exc = ConnectionResetError(_UNSEEN)
         payload = self._payload
         super().connection_lost(exc)
         if payload is not None and payload.exception() is None and not payload.is_eof():
@@ -56,7 +85,6 @@ class Connector(aiohttp.TCPConnector):
         super().__init__(limit=0, ssl=context, keepalive_timeout=KEEP_ALIVE_SECONDS)
         factory: Any = partial(_Protocol, loop=asyncio.get_running_loop())
         self._factory = factory
-        self._used: weakref.WeakSet[Any] = weakref.WeakSet()
         # a callback of the loop's end comes before any `__del__`, in whichever order the collector finds the objects
         self._watch = weakref.finalize(asyncio.get_running_loop(), _nothing)
 
@@ -73,10 +101,10 @@ class Connector(aiohttp.TCPConnector):
         while True:
             connection = await super().connect(*args, **kwargs)
             protocol: Any = connection.protocol
-            if protocol not in self._used or not (_is_readable(connection.transport) or protocol.has_begun()):
+            if not protocol.is_used or not (_is_readable(connection.transport) or protocol.has_begun()):
                 break
             connection.close()
-        self._used.add(protocol)
+        protocol.is_used = True
         on_connected.get()()
         return connection
 
@@ -116,3 +144,16 @@ def _is_readable(transport: Any) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(0))
+
+
+def _is_unacknowledged(transport: Any) -> bool:
+    """Tell whether a server ended the connection without what was sent; its FIN acknowledges all that had come.
+
+    By Linux's `struct tcp_info`, in whose `bytes_acked` the SYN counts.
+    """
+    with suppress(OSError, struct.error):
+        if sys.platform == "linux":
+            info = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 208)
+            acknowledged, sent = struct.unpack_from("=Q72xQ", info, 120)
+            return bool(acknowledged - 1 < sent)
+    return False

@@ -69,7 +69,7 @@ class ClientFactory:
         self._proxies = _environment_proxies(context)
         self._max_connections = max_connections
         self._context = context
-        self._aiohttp = _aiohttp_modules(async_transport)
+        self._aiohttp = _aiohttp_module(async_transport)
         import_module("httpcore")  # httpx would import it on the event loop
 
     def sync_client(self) -> SyncClient:
@@ -84,9 +84,8 @@ class ClientFactory:
     def _async_transport(self, proxy: httpx.Proxy | None) -> httpx.AsyncBaseTransport:
         transport: httpx.AsyncBaseTransport
         if self._aiohttp is not None and _is_for_aiohttp(proxy):
-            bridge, connector = self._aiohttp
-            session = partial(connector.new_session, self._context)
-            transport = bridge.AiohttpTransport(verify=self._context, proxy=proxy, client=session)
+            session = partial(self._aiohttp.new_session, self._context)
+            transport = self._aiohttp.Transport(verify=self._context, proxy=proxy, client=session)
         else:
             transport = AsyncPool(partial(AsyncTransport, **self._options(proxy)), self._max_connections)
         return transport if self._max_connections is None else ConcurrencyLimit(transport, self._max_connections)
@@ -101,11 +100,12 @@ def _is_for_aiohttp(proxy: httpx.Proxy | None) -> bool:
     return proxy is None or (proxy.url.scheme == "http" and not proxy.auth)
 
 
-def _aiohttp_modules(async_transport: str) -> tuple[Any, Any] | None:
+def _aiohttp_module(async_transport: str) -> Any:
     if async_transport == "httpx":
         return None
     try:
-        return import_module("httpx_aiohttp"), import_module("langchain_promptrun._http.aiohttp_connector")
+        import_module("httpx_aiohttp")
+        return import_module("langchain_promptrun._http.aiohttp_connector")
     except ImportError:
         if async_transport == "auto":
             return None

@@ -77,6 +77,24 @@ def test_connection_that_ends_after_the_request_is_an_attempt(single, raw_server
     assert len(raw_server.requests) == 2
 
 
+def test_connection_that_had_ended_before_the_request_came_costs_no_attempt(raw_server, monkeypatch):
+    """The end is under way as the connection is taken; the server's kernel has never acknowledged the request."""
+    calls = OverAiohttp()
+    ending = threading.Event()
+    raw_server.answer(whole(b"one\n"), ending, raw_server.CLOSE)
+    raw_server.answer(whole(b"two\n"))
+    assert calls.all(to(raw_server)) == ["one", "end"]
+
+    def look(_):
+        ending.set()
+        return not gone(raw_server)
+
+    monkeypatch.setattr("langchain_promptrun._http.aiohttp_connector._is_readable", look)
+    assert calls.all(to(raw_server)) == ["two", "end"]
+    assert len(raw_server.requests) == raw_server.connections == 2
+    calls.close()
+
+
 def test_connections_of_twenty_sync_streams_in_a_row_are_one(raw_server):
     raw_server.answer(head(200, *SSE), chunk(b"one\n"), chunk(b"[DONE]\n"), 0.005, LAST)
     transport = Transport()
