@@ -24,6 +24,14 @@ _PARTS = {
 }
 """The content parts that a role may hold; for `tool` and `video_url` what gateways take."""
 
+_NEEDS = {
+    "stream_options": "stream",
+    "top_logprobs": "logprobs",
+    "tool_choice": "tools",
+    "parallel_tool_calls": "tools",
+}
+"""The parameters that OpenAI's reference allows only beside another one."""
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
@@ -116,14 +124,13 @@ class _Strict(_Part):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        for name, needed in _NEEDS.items():
+            if getattr(self, name) is not None and not getattr(self, needed):
+                raise ValueError(f"'{name}' is only allowed with '{needed}'")
         functions = [tool.function and tool.function.name for tool in self.tools or () if tool.type == "function"]
         chosen = isinstance(self.tool_choice, dict) and self.tool_choice.get("function", {}).get("name")
         for wrong, message in (
             (self.max_tokens and self.max_completion_tokens, "'max_tokens' excludes 'max_completion_tokens'"),
-            (self.stream_options is not None and not self.stream, "'stream_options' is only allowed with 'stream'"),
-            (self.top_logprobs is not None and not self.logprobs, "'top_logprobs' is only allowed with 'logprobs'"),
-            (self.tool_choice is not None and not self.tools, "'tool_choice' is only allowed with 'tools'"),
-            (self.parallel_tool_calls is not None and not self.tools, "'parallel_tool_calls' needs 'tools'"),
             (None in functions, "A tool of type 'function' needs a 'function'"),
             (chosen and chosen not in functions, f"'tool_choice' names '{chosen}', which 'tools' lacks"),
         ):

@@ -72,16 +72,20 @@ def events(replies: Sequence[Reply], asked: Asked) -> Iterator[dict[str, Any]]:
     openai = asked.dialect == "openai"
     filler = {"usage": None} if openai and asked.include_usage else {}
     for index, reply in enumerate(replies):
-        parts = _parts(reply, asked, index)
-        first = {"role": "assistant", **({"content": ""} if openai else next(parts, {"content": ""}))}
-        for delta in (first, *parts):
+        for delta in _deltas(reply, asked, index):
             yield {**head, "choices": [_choice(index, delta, asked)], **filler}
         finish = _last_choice(index, reply, asked, is_only=len(replies) == 1)
         last = usage if index == len(replies) - 1 and not openai else {}
         if finish or last:
-            yield {**head, "choices": [finish] if finish else [], **filler, **last}
-    if openai and asked.include_usage and usage:
+            yield {**head, "choices": [finish] * bool(finish), **filler, **last}
+    if filler and usage:
         yield {**head, "choices": [], **usage}
+
+
+def _deltas(reply: Reply, asked: Asked, choice: int) -> Iterator[dict[str, Any]]:
+    parts = _parts(reply, asked, choice)
+    yield {"role": "assistant", **({"content": ""} if asked.dialect == "openai" else next(parts, {"content": ""}))}
+    yield from parts
 
 
 def _last_choice(index: int, reply: Reply, asked: Asked, *, is_only: bool) -> dict[str, Any]:
@@ -211,9 +215,13 @@ def _counted(replies: Sequence[Reply], asked: Asked) -> dict[str, Any]:
     }
     usage |= _details("prompt_tokens_details", prompt_details)
     usage |= _details("completion_tokens_details", {"reasoning_tokens": reasoning})
-    price = asked.cost_per_token
-    cost = replies[0].cost if replies[0].cost is not None or price is None else round(total * price, 12)
+    cost = _cost(replies[0], asked, total)
     return usage if cost is None else {**usage, "cost": cost}
+
+
+def _cost(reply: Reply, asked: Asked, tokens: int) -> float | None:
+    price = asked.cost_per_token
+    return reply.cost if reply.cost is not None or price is None else round(tokens * price, 12)
 
 
 def _details(name: str, counts: Mapping[str, int]) -> dict[str, Any]:

@@ -53,14 +53,18 @@ class PromptCache:
         ends = [index for index, part in enumerate(parts) if part.marker is not None or not is_marked]
         near = {index - back for index in ends for back in range(_LOOK_BACK if is_marked else 1) if index >= back}
         now = self._clock()
-        read = max((parts[index].tokens for index in near if self._kept.get(parts[index].digest, 0.0) > now), default=0)
-        longest = read
+        longest = read = max(
+            (part.tokens for part in map(parts.__getitem__, near) if self._keeps(part, now)), default=0
+        )
         for part in (parts[index] for index in ends):
             if part.tokens >= _LEAST:
                 self._kept[part.digest] = now + _SECONDS.get((part.marker or {}).get("ttl", ""), _FIVE_MINUTES)
                 longest = max(longest, part.tokens)
-        total = parts[-1].tokens if parts else 0
+        total = parts[-1].tokens
         return CacheUse(total, read, longest - read) if is_marked else CacheUse(total, read - read % _STEP, 0)
+
+    def _keeps(self, part: _Part, now: float) -> bool:
+        return self._kept.get(part.digest, 0.0) > now
 
 
 def _parts(body: Mapping[str, Any]) -> Iterator[_Part]:

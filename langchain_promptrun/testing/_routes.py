@@ -197,11 +197,8 @@ class Routes:
         if fault.slices is not None or fault.events is not None:
             pieces = [event if isinstance(event, bytes) else _documents.event(event) for event in fault.events or ()]
             return Response(200, _steps.SSE if streams or fault.events else _steps.JSON, pieces)
-        if isinstance(fault.body, bytes | str):
-            body = fault.body.encode() if isinstance(fault.body, str) else fault.body
-            return Response(200, "text/plain; charset=utf-8", [body])
         if fault.body is not None:
-            return _steps.json_response(fault.body)
+            return _steps.body_response(fault.body)
         if fault.status >= HTTPStatus.BAD_REQUEST:
             return self.refusal(RefusedError(fault.status, _steps.phrase(fault.status)))
         return _steps.json_response(fault.error) if fault.error is not None and not streams else None

@@ -56,17 +56,25 @@ def json_response(document: Any, status: int = 200, headers: Headers = ()) -> Re
     return Response(status, JSON, [_documents.encode(document)], headers)
 
 
+def body_response(body: Any) -> Response:
+    """Return a response with a text, bytes, or a JSON document."""
+    if not isinstance(body, bytes | str):
+        return json_response(body)
+    return Response(200, "text/plain; charset=utf-8", [body.encode() if isinstance(body, str) else body])
+
+
 def steps(response: Response, fault: Fault, request: Request) -> Iterator[Step]:
     if fault.delay is not None:
         yield Pause(fault.delay)
     before_head = fault.after is None and fault.after_bytes is None
-    if before_head and fault.pause is not None and fault.comments is None and fault.error is None:
+    inside = fault.comments is not None or fault.error is not None
+    if before_head and fault.pause is not None and not inside:
         yield Pause(fault.pause)
     if before_head and (fault.cut is True or fault.reset):
         yield Hangup(fault.reset)
     else:
-        inside = fault.comments is not None or fault.error is not None or fault.cut == "clean"
-        yield from _sent(response, fault, request, at_point=inside or not before_head)
+        at_point = inside or fault.cut == "clean" or not before_head
+        yield from _sent(response, fault, request, at_point=at_point)
 
 
 def _sent(response: Response, fault: Fault, request: Request, *, at_point: bool) -> Iterator[Step]:

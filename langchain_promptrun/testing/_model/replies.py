@@ -133,12 +133,15 @@ def _chosen(tools: Sequence[Function], choice: Any, conversation: Conversation) 
         return []
     if isinstance(choice, dict) and choice.get("type") == "function":
         return [tool for tool in tools if tool["name"] == choice["function"]["name"]]
-    waiting = [tool for tool in tools if tool["name"] not in conversation.called]
-    fitting = [tool for tool in _fitting(tools, conversation.question) if tool in waiting]
+    fitting = [tool for tool in _fitting(tools, conversation.question) if tool["name"] not in conversation.called]
     actions = [tool for tool in fitting if not _is_answer(tool)]
-    if choice == "required":
-        return actions or next(([tool] for tool in waiting if _is_answer(tool)), waiting[:1]) or list(tools[:1])
-    return actions or fitting[:1]
+    return actions or (_required(tools, conversation) if choice == "required" else fitting[:1])
+
+
+def _required(tools: Sequence[Function], conversation: Conversation) -> list[Function]:
+    """Choose where no tool fits: one that was not called yet, a class for the last answer first."""
+    waiting = [tool for tool in tools if tool["name"] not in conversation.called]
+    return (sorted(waiting, key=lambda tool: not _is_answer(tool)) or list(tools))[:1]
 
 
 def _parameters(tool: Function) -> dict[str, Any]:
