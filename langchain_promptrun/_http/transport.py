@@ -26,7 +26,7 @@ from langchain_promptrun._http.pools import TransportSettings, get_pool
 from langchain_promptrun._http.request import Parser, ParserFactory, Request, Timeouts, check_headers, target_of
 from langchain_promptrun._http.response import AttemptGuard
 from langchain_promptrun._http.sync_response import SyncResponse
-from langchain_promptrun._pace.holds import hold, hold_name, hold_of, is_any_held
+from langchain_promptrun._pace.holds import hold, hold_of, is_any_held
 from langchain_promptrun.errors import PromptrunRateLimitError
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ def _hold(request: Request, target: Target, key: SecretStr | None, error: BaseEx
 
 def _hold_name(request: Request, target: Target, key: SecretStr | None) -> HoldName:
     secret = None if key is None else key.get_secret_value()
-    return hold_name(target.origin, secret, str(request.model))
+    return target.origin, hash(secret), str(request.model)
 
 
 def _take_turn(call: CallState[Any], pacer: Pacer) -> Pace:

@@ -15,14 +15,7 @@ _KEPT_SECONDS = 60.0
 
 
 class Pacer:
-    """Makes attempts wait for their turn.
-
-    Attributes:
-        pace: How fast, and how many at once.
-        turns: The order of calls that a limiter has not let through yet.
-        attempts: The order of attempts.
-        is_shared: Whether it holds calls that did not ask for it; their deadlines count the wait.
-    """
+    """Makes calls wait for their turn, and attempts; with `is_shared` also calls that have no limiter."""
 
     def __init__(self, pace: Pace, *, is_shared: bool = False) -> None:
         self.pace = pace
@@ -39,13 +32,13 @@ class Pacer:
     def wait(self, ends_at: float, *, is_retry: bool) -> float:
         """Wait for the turn of an attempt; return the seconds, or raise TimeoutError at a time."""
         began_at = monotonic()
+        # langchain-core has asked a limiter for the first attempt's turn
         self.attempts.wait(partial(self.pace.ask, rate=self.is_shared or is_retry), ends_at)
         return monotonic() - began_at
 
     async def async_wait(self, ends_at: float, *, is_retry: bool) -> float:
         """Async version of `wait`."""
         began_at = monotonic()
-        # langchain-core has asked a limiter for the first attempt's turn
         await self.attempts.async_wait(partial(self.pace.ask, rate=self.is_shared or is_retry), ends_at)
         return monotonic() - began_at
 
@@ -68,11 +61,6 @@ def _forked() -> None:
 
 # Windows has neither forks nor this function
 getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_forked)
-
-
-def hold_name(origin: str, key: str | None, model: str) -> HoldName:
-    """Return the name of the hold that calls of an origin, key and model share."""
-    return origin, hash(key), model
 
 
 def is_any_held() -> bool:

@@ -12,19 +12,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_SEARCH_SECONDS = 0.5
-"""Until the first refusal the rate doubles in so many seconds."""
-_GROWTH = 0.03
-"""After it the rate grows by so much a second."""
-_BACKOFF = 0.95
-"""A refusal sets the rate to so much of what the server took."""
-_LEAST_SHARE = 0.5
-"""Share of the rate that one refusal leaves at least; few requests say little about the server."""
-_CATCH_UP = 0.05
-"""Seconds by which a late request may be made up for."""
+_SEARCH_SECONDS = 0.5  # in which the rate doubles, until the first refusal
+_GROWTH = 0.03  # of the rate a second, after it
+_BACKOFF = 0.95  # of what the server took
+_LEAST_SHARE = 0.5  # of the rate, at one refusal: few requests say little about the server
+_CATCH_UP = 0.05  # seconds by which a late request may be made up for
+_LONGEST_STEP = 0.25  # seconds of growth that one turn counts at most: the process may have stood still
 _MORE = 4.0
-_LONGEST_STEP = 0.25
-"""Seconds of growth for which one turn counts at most; the process may have stood still."""
 _POLL = 0.005
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"([\d.]+)(ms|s|m|h)")
@@ -32,39 +26,19 @@ _DURATION = re.compile(r"([\d.]+)(ms|s|m|h)")
 
 @dataclass(slots=True)
 class _Refusal:
-    """A server's refusal of requests; they are one as long as they were under way at the first of them.
-
-    Attributes:
-        at: When the first came.
-        rate: The rate at that time.
-        sent: Requests sent since the refusal before.
-        in_flight: Other requests under way then.
-        seconds: Since then.
-        seconds_sending: Since then, without the wait that the server asked for.
-        refused: Requests of this refusal.
-    """
+    """Refusals of requests that were under way at the first of them; what they tell is told once."""
 
     at: float
     rate: float
-    sent: int
+    sent: int  # since the refusal before
     in_flight: int
-    seconds: float
-    seconds_sending: float
+    seconds: float  # since the refusal before
+    seconds_sending: float  # without the wait that the server asked for
     refused: int = 0
 
 
 class Pace:
-    """A rate and a number of requests at once, adapted to what a server takes (additive increase).
-
-    Thread-safe; does no waiting.
-
-    Attributes:
-        rate: Requests a second.
-        concurrency: Requests at once.
-        in_flight: Requests under way.
-        sent: Number of requests sent.
-        refused: Number of requests refused with status 429.
-    """
+    """Adapts a rate and a number of requests at once to what a server takes. Thread-safe; does no waiting."""
 
     def __init__(
         self,
@@ -109,15 +83,11 @@ class Pace:
             self._held_until = max(self._held_until, self._clock() + seconds)
 
     def is_over(self, seconds: float) -> bool:
-        """Return whether the last hold is so long ago, and nothing is under way."""
+        """Return whether nothing was held or under way for so long."""
         return self._clock() > self._held_until + seconds and not self.in_flight
 
     def ask(self, *, rate: bool = True, place: bool = True) -> float:
-        """Take a turn by the rate, a place among the requests under way, or both, if they are free.
-
-        Returns:
-            The seconds to wait before asking again; 0 where all was taken.
-        """
+        """Take a turn, a place among the requests under way, or both; return the seconds to wait, 0 if all is taken."""
         with self._lock:
             now = self._clock()
             if now < self._held_until:
@@ -187,10 +157,7 @@ class Pace:
         self._searching = False
 
     def _note_headers(self, headers: Mapping[str, str]) -> None:
-        """Keep to the rate at which the server's allowance fills, once little of it is left.
-
-        OpenAI's guide "Rate limits": remaining requests, and the time until the allowance is full.
-        """
+        """Keep to the rate at which the allowance fills, once half of it is used (OpenAI's guide "Rate limits")."""
         try:
             limit, left = (float(headers[f"x-ratelimit-{name}-requests"]) for name in ("limit", "remaining"))
             reset = _seconds(headers["x-ratelimit-reset-requests"])
@@ -202,6 +169,6 @@ class Pace:
 
 
 def _seconds(text: str) -> float:
-    """Return the seconds of a text such as `6m0s`, `250ms` or `1.5`."""
+    """Read `6m0s`, `250ms` or `1.5`."""
     found = _DURATION.findall(text)
     return sum(float(number) * _UNITS[unit] for number, unit in found) if found else float(text)

@@ -1,4 +1,4 @@
-"""Let calls of all threads and event loops take turns, in the order in which they came."""
+"""Let calls of all threads and event loops take turns."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, contextmanager
 from math import ceil
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from langchain_core.messages import AIMessage
 
@@ -17,7 +17,7 @@ from langchain_promptrun._wire import json as _json
 from langchain_promptrun.errors import PromptrunBudgetExceededError, PromptrunTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from langchain_core.messages import BaseMessage
@@ -27,15 +27,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-RESERVE_MARGIN = 2.0
-"""Factor on the offline count of a prompt; text that is not English takes up to twice the tokens."""
+_RESERVE_MARGIN = 2.0  # text that is not English takes up to twice the tokens of the offline count
 _MILLION = 1_000_000
 _FIRST_ERROR = 300
-_PLACES = 12
-"""Decimal places to which sums of floating-point numbers are compared with a limit."""
+_PLACES = 12  # to which sums of floating-point numbers are compared with a limit
 
-_Amounts = dict[str, float]
-"""An amount of each of the limits: usd, tokens, calls."""
+_Amounts = dict[str, float]  # of usd, tokens, calls
 
 
 class Budget(CostsByModel):
@@ -86,7 +83,7 @@ class Budget(CostsByModel):
 
     def guard(self, transport: CallTransport, messages: Sequence[BaseMessage]) -> CallTransport:
         """Return a transport that asks this budget before it sends."""
-        return _BudgetedTransport(self, transport, messages)
+        return _BudgetedCall(self, transport, messages)
 
     def take(self, request: Request, messages: Sequence[BaseMessage]) -> _Amounts:
         """Reserve what a call may cost; raises PromptrunBudgetExceededError where that goes over a limit."""
@@ -118,79 +115,70 @@ class Budget(CostsByModel):
         return _most_of(model, request, messages)
 
 
-class _BudgetedTransport:
-    """Sends calls that a budget allows, and tells the budget what they cost."""
+class _BudgetedCall:
+    """Sends a call if a budget allows it, and tells the budget what it cost."""
 
     def __init__(self, budget: Budget, transport: CallTransport, messages: Sequence[BaseMessage]) -> None:
         self._budget = budget
         self._transport = transport
         self._messages = messages
+        self._parser: Parser[Any] | None = None
+        self._reserved: _Amounts | None = None
 
     def exchange(self, request: Request, new_parser: ParserFactory[T]) -> Generator[T]:
         with (
-            _BudgetedCall(self._budget, request, self._messages, new_parser) as call,
-            closing(self._transport.exchange(request, call.begin_answer)) as items,
+            self._reservation(request),
+            closing(self._transport.exchange(request, self._kept(new_parser))) as items,
         ):
             for item in items:
-                call.note(item)
+                self._note(item, request)
                 yield item
 
     async def aexchange(self, request: Request, new_parser: ParserFactory[T]) -> AsyncGenerator[T]:
-        with _BudgetedCall(self._budget, request, self._messages, new_parser) as call:
-            async with aclosing(self._transport.aexchange(request, call.begin_answer)) as items:
+        with self._reservation(request):
+            async with aclosing(self._transport.aexchange(request, self._kept(new_parser))) as items:
                 async for item in items:
-                    call.note(item)
+                    self._note(item, request)
                     yield item
 
+    @contextmanager
+    def _reservation(self, request: Request) -> Iterator[None]:
+        self._reserved = self._budget.take(request, self._messages)
+        error: BaseException | None = None
+        try:
+            yield
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            self._settle(request, None, error)
 
-class _BudgetedCall(Generic[T]):
-    """A call on its way; when it ends, its budget learns what it cost."""
+    def _kept(self, new_parser: ParserFactory[T]) -> ParserFactory[T]:
+        def begin_answer(status: int, headers: Mapping[str, str]) -> Parser[T]:
+            parser = self._parser = new_parser(status, headers)
+            return parser
 
-    def __init__(
-        self, budget: Budget, request: Request, messages: Sequence[BaseMessage], new_parser: ParserFactory[T]
-    ) -> None:
-        self._budget = budget
-        self._request = request
-        self._messages = messages
-        self._new_parser = new_parser
-        self._parser: Parser[T] | None = None
-        self._reserved: _Amounts | None = None
+        return begin_answer
 
-    def begin_answer(self, status: int, headers: Mapping[str, str]) -> Parser[T]:
-        self._parser = self._new_parser(status, headers)
-        return self._parser
-
-    def note(self, item: T) -> None:
+    def _note(self, item: object, request: Request) -> None:
         """End the call at its last item; nobody may ask for what comes after."""
         if (facts := final_facts(item)) is not None:
-            self._settle(facts)
+            self._settle(request, facts)
 
-    def __enter__(self) -> Self:
-        self._reserved = self._budget.take(self._request, self._messages)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._settle(None, error)
-
-    def _settle(self, facts: FinalFacts | None, error: BaseException | None = None) -> None:
+    def _settle(self, request: Request, facts: FinalFacts | None, error: BaseException | None = None) -> None:
         reserved, self._reserved = self._reserved, None
         if reserved is None:
             return
+        model = str(request.model)
         try:
-            self._record(facts, error)
+            if facts is not None and (facts.usage or "cost" in facts.metadata):
+                answer = AIMessage("", response_metadata=facts.metadata, usage_metadata=facts.usage)
+                self._budget.record(answer, model)
+            elif facts is not None or self._may_be_billed(error):
+                tools = _json.loads(request.body or b"{}").get("tools")
+                self._budget.record_estimate(model, self._messages, tools, self._parser.partial if self._parser else "")
         finally:
             self._budget.give_back(reserved)
-
-    def _record(self, facts: FinalFacts | None, error: BaseException | None) -> None:
-        model = str(self._request.model)
-        if facts is not None and (facts.usage or "cost" in facts.metadata):
-            answer = AIMessage("", response_metadata=facts.metadata, usage_metadata=facts.usage)
-            self._budget.record(answer, model)
-        elif facts is not None or self._may_be_billed(error):
-            tools = _json.loads(self._request.body or b"{}").get("tools")
-            self._budget.record_estimate(model, self._messages, tools, self._parser.partial if self._parser else "")
 
     def _may_be_billed(self, error: BaseException | None) -> bool:
         """Whether the model may have worked: an answer had begun, or was waited for in vain."""
@@ -204,7 +192,7 @@ def _most_of(model: str, request: Request, messages: Sequence[BaseMessage]) -> _
     """Return the most that a call can cost, its retries included."""
     body = _json.loads(request.body or b"{}")
     limits = profile_for(model) or {}
-    tokens_in = ceil(RESERVE_MARGIN * count_messages(messages, body.get("tools")))
+    tokens_in = ceil(_RESERVE_MARGIN * count_messages(messages, body.get("tools")))
     if not messages:  # the server has stored them
         tokens_in = _known(limits.get("max_input_tokens"), model, "input")
     each = body.get("max_tokens") or body.get("max_completion_tokens") or limits.get("max_output_tokens")

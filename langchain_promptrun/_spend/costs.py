@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from threading import RLock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
     from langchain_core.outputs import LLMResult
 
-NO_MODEL = "unknown"
 _MOST_RUNS = 4_096
 
 
@@ -72,7 +71,7 @@ class CostsByModel(Costs):
 
     def record(self, message: AIMessage, model: str | None) -> None:
         """Add the call that a message answers; `model` is the one asked for."""
-        name = message.response_metadata.get("model_name") or model or NO_MODEL
+        name = message.response_metadata.get("model_name") or model or "unknown"
         usage = message.usage_metadata
         self._record(str(name), message_cost(message, model), usage["total_tokens"] if usage else 0)
 
@@ -80,18 +79,12 @@ class CostsByModel(Costs):
         """Add a call that no usage came for, counted offline."""
         tokens_in, tokens_out = count_messages(messages, tools), count_text(text)
         usage = UsageMetadata(input_tokens=tokens_in, output_tokens=tokens_out, total_tokens=tokens_in + tokens_out)
-        self._record(model or NO_MODEL, usage_cost(usage, *([model] if model else ())), usage["total_tokens"])
+        self._record(model or "unknown", usage_cost(usage, *([model] if model else ())), usage["total_tokens"])
 
     def _record(self, model: str, cost: Cost, tokens: int) -> None:
         with self._lock:
             self.add(cost, tokens)
             self.by_model.setdefault(model, Costs()).add(cost, tokens)
-
-
-class _Run(NamedTuple):
-    model: str | None
-    messages: list[BaseMessage]
-    tools: Any
 
 
 @dataclass(eq=False)
@@ -106,7 +99,7 @@ class CostCallbackHandler(CostsByModel, BaseCallbackHandler):
     run_inline = True
 
     def __post_init__(self) -> None:
-        self._runs: dict[UUID, _Run] = {}
+        self._runs: dict[UUID, tuple[str | None, list[BaseMessage], Any]] = {}
 
     @override
     def on_chat_model_start(
@@ -116,7 +109,7 @@ class CostCallbackHandler(CostsByModel, BaseCallbackHandler):
         parameters = kwargs.get("invocation_params") or {}
         model = parameters.get("model") or parameters.get("model_name")
         with self._lock:
-            self._runs[run_id] = _Run(model, messages[0], parameters.get("tools"))
+            self._runs[run_id] = (model, messages[0], parameters.get("tools"))
             if len(self._runs) > _MOST_RUNS:
                 # langchain-core tells of no end where a task was cancelled
                 del self._runs[next(iter(self._runs))]
@@ -124,24 +117,24 @@ class CostCallbackHandler(CostsByModel, BaseCallbackHandler):
     @override
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         """Add a call."""
-        run = self._ended(run_id)
+        model, _, _ = self._ended(run_id)
         message = _answer(response)
         if message is not None and not is_cached(message):
-            self.record(message, run.model if run else None)
+            self.record(message, model)
 
     @override
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """Add a call that broke off, as far as its answer had come."""
-        run = self._ended(run_id)
+        model, messages, tools = self._ended(run_id)
         message = _answer(kwargs.get("response"))
         if message is not None and message.usage_metadata is not None:
-            self.record(message, run.model if run else None)
-        elif run is not None and (text := (message.text if message else "") or getattr(error, "partial", None)):
-            self.record_estimate(run.model, run.messages, run.tools, str(text))
+            self.record(message, model)
+        elif text := (message.text if message else "") or getattr(error, "partial", None):
+            self.record_estimate(model, messages, tools, str(text))
 
-    def _ended(self, run_id: UUID) -> _Run | None:
+    def _ended(self, run_id: UUID) -> tuple[str | None, list[BaseMessage], Any]:
         with self._lock:
-            return self._runs.pop(run_id, None)
+            return self._runs.pop(run_id, (None, [], None))
 
 
 def _answer(response: LLMResult | None) -> AIMessage | None:
@@ -154,8 +147,8 @@ def _answer(response: LLMResult | None) -> AIMessage | None:
     return next((message for message in found if message.usage_metadata), found[0] if found else None)
 
 
+# one for each depth of nesting; langchain-core never forgets one that was registered
 _levels: list[ContextVar[CostCallbackHandler | None]] = []
-"""A variable for each depth of nesting; langchain-core never forgets one that was registered."""
 
 
 @contextmanager
