@@ -15,7 +15,7 @@ import weakref
 from contextlib import aclosing
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from langchain_promptrun.errors import PromptrunError, PromptrunTimeoutError
 from langchain_promptrun.prompts.fetch import BackgroundLoop, Callbacks, Caught, PromptSource
@@ -37,16 +37,6 @@ _NO_SUCH_ROUTE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
 logger = logging.getLogger("langchain_promptrun")
 
 
-class Subscriber(Protocol):
-    """A cache that takes pushed records."""
-
-    def receive(self, record: PromptRecord) -> None:
-        """Take a record that the server pushed."""
-
-    def lose(self, problem: BaseException | None) -> None:
-        """Take note that the server pushes no longer, and warn of the problem."""
-
-
 class PromptStream:
     """An event stream that is open while an object of this class is held."""
 
@@ -65,15 +55,15 @@ class PromptStream:
         self.ending = weakref.finalize(self, background.start(self._reader.run()).cancel)
         self.ending.atexit = False
 
-    def subscribe(self, subscriber: Subscriber) -> None:
-        """Pass records on, and the current one at once where it is known."""
+    def subscribe(self, subscriber: Any) -> None:
+        """Pass records on to a `Refresher`, and the current one at once where it is known."""
         with self._reader.lock:
             self._reader.subscribers.add(subscriber)
             record = self._reader.record
         if record is not None:
             subscriber.receive(record)
 
-    def unsubscribe(self, subscriber: Subscriber) -> None:
+    def unsubscribe(self, subscriber: Any) -> None:
         """Pass on no more records."""
         with self._reader.lock:
             self._reader.subscribers.discard(subscriber)
@@ -152,7 +142,7 @@ class _StreamReader:
         for subscriber in self._publish_to(record):
             subscriber.receive(record)
 
-    def _publish_to(self, record: PromptRecord | None) -> tuple[Subscriber, ...]:
+    def _publish_to(self, record: PromptRecord | None) -> tuple[Any, ...]:
         with self.lock:
             self.record = record
             return tuple(self.subscribers)

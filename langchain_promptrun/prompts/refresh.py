@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections import defaultdict, deque
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import closing, suppress
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,7 +22,7 @@ from langchain_promptrun.prompts.record import PromptChange
 from langchain_promptrun.prompts.template import find_odd_names
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+    from collections.abc import AsyncGenerator, Callable, Generator
 
     from langchain_promptrun._http.transport import Transport
     from langchain_promptrun.prompts.cache import Freshness
@@ -80,7 +80,7 @@ class Refresher:
         self._lock = threading.RLock()
         self._pending: Pending | None = None
         self._running: set[Future[Any]] = set()
-        self._wakers: set[ThreadWaker | TaskWaker] = set()
+        self._wakers: set[Callable[[], object]] = set()
         self._untold: deque[PromptChange] = deque()
         self._is_telling = False
         self._background: BackgroundLoop | None = None
@@ -321,38 +321,52 @@ class Refresher:
 
     def watch(self, interval: float, hold: Hold) -> Generator[PromptChange]:
         """Yield changes as they come, fetching the record every so many seconds, until the hold is over."""
-        self._subscribe()
-        watch, waker = _Watch(self, interval, hold), ThreadWaker()
-        with self._woken(waker):
-            while not watch.is_over():
-                if (change := watch.step()) is not None:
-                    yield change
-                elif not watch.is_over():
-                    waker.wait(watch.pause())
+        event = threading.Event()
+        with closing(self._steps(interval, hold, event.set)) as steps:
+            for step in steps:
+                if isinstance(step, PromptChange):
+                    yield step
+                else:
+                    event.wait(step)
+                    event.clear()
 
     async def awatch(self, interval: float, hold: Hold) -> AsyncGenerator[PromptChange]:
         """Async version of `watch`."""
+        event = asyncio.Event()
+        with closing(self._steps(interval, hold, _setter(event))) as steps:
+            for step in steps:
+                if isinstance(step, PromptChange):
+                    yield step
+                else:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(step):
+                            await event.wait()
+                    event.clear()
+
+    def _steps(self, interval: float, hold: Hold, wake: Callable[[], object]) -> Generator[PromptChange | float | None]:
+        """Yield changes, and between them the seconds to wait; None where only `wake` ends the wait."""
         self._subscribe()
-        watch, waker = _Watch(self, interval, hold), TaskWaker()
-        with self._woken(waker):
-            while not watch.is_over():
-                if (change := watch.step()) is not None:
-                    yield change
-                elif not watch.is_over():
-                    await waker.wait(watch.pause())
+        self._wakers.add(wake)
+        seen: PromptRecord | None = None
+        pending: Pending | None = None
+        try:
+            while not hold.is_over:
+                record = self.served(pending)
+                if seen is not None and record is not None and record.differs(seen):
+                    yield PromptChange(seen, record)
+                seen = record
+                if seen is not None and self.freshness.is_final:
+                    return
+                pending = self.request(interval=interval, hold=hold)
+                seconds = math.inf if pending is not None else self.freshness.due_in(interval)
+                yield None if seconds == math.inf else max(seconds, 0.0)
+        finally:
+            self._wakers.discard(wake)
 
     def wake(self) -> None:
         """Make all that watch look again."""
-        for waker in tuple(self._wakers):
-            waker.wake()
-
-    @contextmanager
-    def _woken(self, waker: ThreadWaker | TaskWaker) -> Iterator[None]:
-        self._wakers.add(waker)
-        try:
-            yield
-        finally:
-            self._wakers.discard(waker)
+        for wake in tuple(self._wakers):
+            wake()
 
 
 def _describe(error: BaseException | None) -> str:
@@ -393,72 +407,20 @@ class Hold:
         self.entry.refresher.stop()
 
 
-class ThreadWaker:
-    """Lets a thread wait for changes; `wake` ends the wait, from any thread."""
+def _setter(event: asyncio.Event) -> Callable[[], None]:
+    """Return a function that sets an event of the running loop from any thread."""
+    loop = asyncio.get_running_loop()
 
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self.wake = self._event.set
-
-    def wait(self, seconds: float | None) -> None:
-        """Wait for a wake, so long at most."""
-        self._event.wait(seconds)
-        self._event.clear()
-
-
-class TaskWaker:
-    """Lets a task wait for changes; `wake` ends the wait, from any thread."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._event = asyncio.Event()
-
-    def wake(self) -> None:
-        """End the wait."""
+    def set_event() -> None:
         with suppress(RuntimeError):  # the loop is closed, and the task with it
-            self._loop.call_soon_threadsafe(self._event.set)
+            loop.call_soon_threadsafe(event.set)
 
-    async def wait(self, seconds: float | None) -> None:
-        """Async version of `ThreadWaker.wait`."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._event.wait()
-        self._event.clear()
+    return set_event
 
 
 async def _finished(pending: Pending) -> None:
     """Wait in a task; one that gives up leaves the request to the others."""
-    waker = TaskWaker()
-    pending.add_done_callback(lambda _: waker.wake())
-    await waker.wait(None)
-
-
-class _Watch:
-    """What one that watches has seen."""
-
-    def __init__(self, refresher: Refresher, interval: float, hold: Hold) -> None:
-        self._refresher = refresher
-        self._interval = interval
-        self._hold = hold
-        self._seen: PromptRecord | None = None
-        self._pending: Pending | None = None
-
-    def is_over(self) -> bool:
-        return self._hold.is_over or (self._seen is not None and self._refresher.freshness.is_final)
-
-    def step(self) -> PromptChange | None:
-        """Return a change, or see to it that one can be waited for."""
-        refresher, seen = self._refresher, self._seen
-        record = refresher.served(self._pending)
-        self._seen = record
-        if seen is not None and record is not None and record.differs(seen):
-            return PromptChange(seen, record)
-        self._pending = refresher.request(interval=self._interval, hold=self._hold)
-        return None
-
-    def pause(self) -> float | None:
-        """Return the seconds until the next request; None while one is on its way."""
-        if self._pending is not None:
-            return None
-        seconds = self._refresher.freshness.due_in(self._interval)
-        return None if seconds == math.inf else max(seconds, 0.0)
+    event = asyncio.Event()
+    set_event = _setter(event)
+    pending.add_done_callback(lambda _: set_event())
+    await event.wait()

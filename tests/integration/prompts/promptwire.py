@@ -30,7 +30,7 @@ class _Events(httpx.AsyncByteStream):
         while isinstance(data := await self._events.get(), bytes):
             yield data
         if data is not None:
-            raise data
+            raise type(data)(str(data))  # the parameter of a test would keep the frames, and the prompt
 
 
 class PromptWire:
@@ -59,6 +59,8 @@ class PromptWire:
     def _answer(self):
         if self.raw is not None:
             return httpx.Response(200, content=self.raw)
+        if isinstance(self.status, type):
+            raise self.status("no answer")
         if self.status == 200:
             return httpx.Response(200, json=self.record)
         return httpx.Response(self.status, headers=self.headers, json={"error": "no"})

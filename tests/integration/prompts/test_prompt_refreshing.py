@@ -97,7 +97,7 @@ class TestServerDown:
         monkeypatch.setattr(cache, "_SHORTEST_WAIT", 0.01)
         assert (await asyncio.to_thread(next, prompt.watch())).new.version == 2
 
-    @pytest.mark.parametrize("status", [408, 429, 500, 529])
+    @pytest.mark.parametrize("status", [408, 429, 500, 529, httpx.ReadTimeout, httpx.ConnectError])
     async def test_prompt_starts_from_disk_where_the_server_fails(self, wire, colour, tmp_path, status, caplog):
         await pull(colour, wire.prompt(cache_dir=tmp_path))
         wire.status = status

@@ -71,17 +71,15 @@ async def test_prompt_conversation_may_be_left_out(wire, call, empty):
 
 
 @pytest.mark.parametrize(
-    "conversation", ["Hi.", HumanMessage("Hi."), [("human", "Hi.")], [{"role": "user", "content": "Hi."}]]
+    "conversation",
+    [
+        *("Hi.", HumanMessage("Hi."), [("human", "Hi.")], [{"role": "user", "content": "Hi."}]),
+        ChatPromptValue(messages=[HumanMessage("Hi.")]),
+    ],
 )
 async def test_prompt_conversation_takes_the_shapes_that_langchain_knows(wire, call, conversation):
     found = await call(wire.prompt(), "format_messages", x=1, messages=conversation)
     assert found == [SystemMessage("One 1."), HumanMessage("Hi.")]
-
-
-async def test_prompt_conversation_may_be_what_another_prompt_made(wire, call):
-    value = await call(wire.prompt(), "invoke", {"x": 2})
-    found = await call(wire.prompt(), "format_messages", x=1, messages=value)
-    assert found == [SystemMessage("One 1."), SystemMessage("One 2.")]
 
 
 @pytest.mark.parametrize(
@@ -203,26 +201,19 @@ class TestPartial:
         assert wire.count == 1
 
 
-class TestSchema:
-    async def test_prompt_schema_has_variables_and_conversation(self, wire, call):
-        prompt = wire.prompt()
-        assert list(prompt.get_input_schema().model_fields) == ["messages"]
-        await call(prompt, "pull")
-        schema = prompt.get_input_schema()
-        assert schema.model_json_schema()["required"] == ["x"]
-        assert schema(x=5).messages == []
-        assert schema(x=5, messages=[HumanMessage("Hi.")]).messages == [HumanMessage("Hi.")]
-        assert prompt.input_schema.model_json_schema()["properties"].keys() == {"x", "messages"}
-
-    async def test_prompt_schema_requires_nothing_where_variables_are_kept(self, wire, call):
-        prompt = wire.prompt(missing="keep")
-        await call(prompt, "pull")
-        assert "required" not in prompt.get_input_schema().model_json_schema()
-
-    def test_prompt_schema_of_a_chain_is_that_of_the_prompt(self, wire):
-        prompt = wire.prompt()
-        assert (prompt | RunnableLambda(str)).input_schema.model_fields.keys() == {"messages"}
-        assert (prompt.InputType, prompt.OutputType) == (dict[str, Any], ChatPromptValue)
+async def test_prompt_schema_has_variables_and_conversation(wire, call):
+    prompt = wire.prompt()
+    assert list(prompt.get_input_schema().model_fields) == ["messages"]
+    assert (prompt | RunnableLambda(str)).input_schema.model_fields.keys() == {"messages"}
+    assert (prompt.InputType, prompt.OutputType) == (dict[str, Any], ChatPromptValue)
+    await call(prompt, "pull")
+    schema = prompt.get_input_schema()
+    assert schema.model_json_schema()["required"] == ["x"]
+    assert schema(x=5).messages == []
+    assert schema(x=5, messages=[HumanMessage("Hi.")]).messages == [HumanMessage("Hi.")]
+    assert prompt.input_schema.model_json_schema()["properties"].keys() == {"x", "messages"}
+    keeping = prompt.model_copy(update={"missing": "keep"})
+    assert "required" not in keeping.get_input_schema().model_json_schema()
 
 
 class TestRecord:
@@ -292,44 +283,37 @@ class TestWatching:
 
 
 class TestEnd:
-    async def test_prompt_works_on_after_close(self, wire, call, colour):
+    async def test_prompt_works_on_after_close_and_is_a_context_manager(self, wire, call, colour):
         prompt = wire.prompt()
         await close(colour, prompt)
         await call(prompt, "pull")
         await close(colour, prompt)
-        assert (await call(prompt, "pull")).version == 1
+        with prompt as same:
+            assert (await call(same, "pull")).version == 1
+        async with prompt as same:
+            assert (await call(same, "pull")).version == 1
         assert wire.count == 1
 
-    async def test_prompt_is_a_context_manager(self, wire):
-        with wire.prompt() as prompt:
-            assert prompt.pull().version == 1
-        async with wire.prompt() as prompt:
-            assert (await prompt.apull()).version == 1
-
-    @pytest.mark.parametrize("method", ["on_change", "api_key", "a_api_key"])
-    @pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+    @pytest.mark.parametrize(
+        ("method", "busy"),
+        [(method, busy) for method in ("on_change", "api_key", "a_api_key") for busy in (False, True)]
+        + [("http_client", False)],
+    )
     async def test_prompt_is_collected_with_the_owner_of_its_functions(self, wire, call, method, busy):
-        """Also while a request runs behind, which ends then."""
+        """Also while a request runs in the background, which ends then."""
         owner = Owner(wire, method)
         await call(owner.prompt, "pull")
-        follower, seen = owner.prompt._hold.entry.refresher, weakref.ref(owner)
+        seen = weakref.ref(owner)
         tasks = asyncio.all_tasks()
         if busy:
             wire.gate.clear()
             await owner.prompt.apull()
             await until(lambda: wire.count == 2)
-            assert follower._pending is not None
+            assert owner.prompt._hold.entry.refresher._pending is not None
         del owner
         await collected(seen)
         await until(lambda: asyncio.all_tasks() == tasks)
         wire.gate.set()
-
-    async def test_prompt_is_collected_with_the_owner_of_its_clients(self, wire, call):
-        owner = Owner(wire, "http_client")
-        await call(owner.prompt, "pull")
-        seen = weakref.ref(owner)
-        del owner
-        await collected(seen)
 
 
 class TestCopies:
