@@ -6,7 +6,6 @@ import pytest
 from pydantic import BaseModel
 
 from langchain_promptrun import ChatPromptrun
-from langchain_promptrun._profiles import profile_for
 from langchain_promptrun.testing import Reply
 
 agents = pytest.importorskip("langchain.agents")
@@ -46,7 +45,7 @@ def test_for_an_unknown_model_ones_own_profile_does(promptrun_server):
 
 
 def test_an_agent_asks_for_a_schema_where_the_model_knows_schemas(promptrun_server):
-    assert profile_for(BY_SCHEMA)["structured_output"]
+    assert ChatPromptrun(model=BY_SCHEMA).profile["structured_output"]
     promptrun_server.queue(Reply('{"city": "Tbilisi", "degrees": 21}'))
     answer = agents.create_agent(ChatPromptrun(model=BY_SCHEMA), response_format=Weather).invoke(
         {"messages": [("user", "How is the weather?")]}
@@ -73,7 +72,7 @@ def test_a_strict_strategy_asks_for_a_closed_schema(promptrun_server):
 
 
 def test_an_agent_uses_a_tool_where_the_model_does_not(promptrun_server):
-    assert not profile_for(BY_TOOL).get("structured_output")
+    assert not ChatPromptrun(model=BY_TOOL).profile.get("structured_output")
     arguments = {"city": "Tbilisi", "degrees": 21}
     promptrun_server.queue(Reply(tool_calls=[{"name": "Weather", "args": arguments, "id": "call_a"}]))
     answer = agents.create_agent(ChatPromptrun(model=BY_TOOL), response_format=Weather).invoke(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.messages import content as v1
 
 from langchain_promptrun import ChatPromptrun, PromptrunInvalidMessageError
 from langchain_promptrun.testing import Reply
@@ -234,6 +235,12 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | records(inner),
     max_leaves=6,
 )
+
+
+def test_tool_result_link_to_elsewhere_goes_out_without_the_id_that_langchain_makes():
+    link = v1.create_file_block(url="demo://x", mime_type="text/plain")
+    assert link["id"].startswith("lc_")
+    assert result_parts([link]) == [text('{"type":"file","url":"demo://x","mime_type":"text/plain"}')]
 
 
 @given(st.lists(records(json_values), min_size=1, max_size=3))

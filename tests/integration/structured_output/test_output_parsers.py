@@ -14,8 +14,7 @@ from langchain_core.outputs import Generation
 from langchain_core.utils.json import parse_partial_json
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from langchain_promptrun._tools import output_parsers
-from langchain_promptrun._tools.output_parsers import JsonParser, ToolCallParser
+from langchain_promptrun import ChatPromptrun
 
 # pydantic's v1 classes do not work on Python 3.14.
 if sys.version_info < (3, 14):
@@ -57,6 +56,18 @@ class Fragile(BaseModel):
         return self
 
 
+MODEL = ChatPromptrun(model="vendor/name", api_key="key")
+ROOTS = {"object": {"type": "object"}, "array": {"type": "array"}, "value": {"type": ["string", "integer"]}}
+
+
+def json_parser(target=None, root="object"):
+    return MODEL.with_structured_output(target or ROOTS[root], method="json_mode").last
+
+
+def call_parser(target=None):
+    return MODEL.with_structured_output(target or {"title": "Joke", "type": "object", "properties": {}}).last
+
+
 def called(name="Joke", args=None, **rest) -> AIMessage:
     return AIMessage("", tool_calls=[{"name": name, "args": PARSED if args is None else args, "id": "1"}], **rest)
 
@@ -65,14 +76,18 @@ def pieces(text: str) -> list[AIMessageChunk]:
     return [AIMessageChunk(content=character) for character in text]
 
 
+def glimpse(parser, text):
+    return parser.parse_result([Generation(text=text)], partial=True)
+
+
 def failure(parser, message) -> OutputParserException:
     with pytest.raises(OutputParserException) as caught:
-        parser.read(message)
+        parser.invoke(message)
     return caught.value
 
 
-def test_text_is_read_like_a_message():
-    parser = JsonParser(target=Joke)
+def test_structured_output_text_is_read_like_a_message():
+    parser = json_parser(Joke)
     assert parser.parse(OBJECT) == Joke(**PARSED)
     assert parser.invoke(OBJECT) == Joke(**PARSED)
     assert parser.invoke(HumanMessage(OBJECT)) == Joke(**PARSED)
@@ -80,21 +95,21 @@ def test_text_is_read_like_a_message():
     assert list(parser.transform(iter([OBJECT[:9], OBJECT[9:]]))) == [Joke(**PARSED)]
 
 
-def test_the_output_type_is_the_class():
-    assert JsonParser(target=Joke).OutputType is Joke
-    assert JsonParser().get_output_jsonschema() == {"title": "JsonParserOutput"}
+def test_structured_output_the_output_type_is_the_class():
+    assert json_parser(Joke).OutputType is Joke
+    assert json_parser().get_output_jsonschema() == {"title": "JsonParserOutput"}
 
 
-def test_the_first_call_of_the_tool_counts_and_others_do_not():
+def test_structured_output_the_first_call_of_the_tool_counts_and_others_do_not():
     message = AIMessage(
         "text",
         tool_calls=[{"name": name, "args": {"n": n}, "id": str(n)} for n, name in enumerate(["f", "Joke", "Joke"])],
     )
-    assert ToolCallParser(tool_name="Joke").read(message) == {"n": 1}
+    assert call_parser().invoke(message) == {"n": 1}
 
 
-def test_a_call_without_arguments_is_an_empty_object():
-    assert ToolCallParser(tool_name="Joke").read(called(args={})) == {}
+def test_structured_output_a_call_without_arguments_is_an_empty_object():
+    assert call_parser().invoke(called(args={})) == {}
 
 
 @pytest.mark.parametrize("text", [OBJECT, f"\n {OBJECT}\n", '{"setup": "a",\n"punchline": "b"}'])
@@ -110,13 +125,13 @@ def test_a_call_without_arguments_is_an_empty_object():
         "```json\n%s",
     ],
 )
-def test_json_is_found_whole_or_in_a_markdown_fence(frame, text):
-    assert JsonParser().read(AIMessage(frame % text)) == PARSED
+def test_structured_output_json_is_found_whole_or_in_a_markdown_fence(frame, text):
+    assert json_parser().invoke(AIMessage(frame % text)) == PARSED
 
 
-def test_text_in_content_blocks_is_joined_and_reasoning_left_out():
+def test_structured_output_text_in_content_blocks_is_joined_and_reasoning_left_out():
     blocks = [{"type": "reasoning", "reasoning": "{"}, *({"type": "text", "text": t} for t in (OBJECT[:9], OBJECT[9:]))]
-    assert JsonParser().read(AIMessage(blocks)) == PARSED
+    assert json_parser().invoke(AIMessage(blocks)) == PARSED
 
 
 @pytest.mark.parametrize(
@@ -133,8 +148,8 @@ def test_text_in_content_blocks_is_joined_and_reasoning_left_out():
     ],
 )
 @pytest.mark.parametrize("target", [None, Joke])
-def test_what_is_not_json_is_an_output_parser_error_with_the_reason(text, target):
-    error = failure(JsonParser(target=target), AIMessage(text))
+def test_structured_output_what_is_not_json_is_an_output_parser_error_with_the_reason(text, target):
+    error = failure(json_parser(target), AIMessage(text))
     assert "The answer is not valid JSON: " in str(error)
     assert f"Answer: {text[:20]!r}"[:-1] in str(error)
     assert len(str(error)) < 600
@@ -144,20 +159,20 @@ def test_what_is_not_json_is_an_output_parser_error_with_the_reason(text, target
 @pytest.mark.parametrize(
     ("root", "text"), [("object", "[1]"), ("object", "null"), ("object", "3"), ("array", OBJECT), ("value", "null")]
 )
-def test_json_of_another_kind_is_an_error(root, text):
-    assert f"The answer is JSON, but no {root}." in str(failure(JsonParser(root=root), AIMessage(text)))
+def test_structured_output_json_of_another_kind_is_an_error(root, text):
+    assert f"The answer is JSON, but no {root}." in str(failure(json_parser(root=root), AIMessage(text)))
 
 
 @pytest.mark.parametrize(("root", "text"), [("array", "[]"), ("value", "0"), ("value", "false"), ("value", '""')])
-def test_json_of_the_kind_asked_for_is_returned_also_when_it_is_empty(root, text):
-    assert JsonParser(root=root).read(AIMessage(text)) == json.loads(text)
+def test_structured_output_json_of_the_kind_asked_for_is_returned_also_when_it_is_empty(root, text):
+    assert json_parser(root=root).invoke(AIMessage(text)) == json.loads(text)
 
 
 @pytest.mark.parametrize("target", [Joke, JokeV1])
-def test_an_object_that_does_not_fit_the_class_is_an_error_that_names_class_and_field(target):
+def test_structured_output_an_object_that_does_not_fit_the_class_is_an_error_that_names_class_and_field(target):
     for parser, message in (
-        (ToolCallParser(target=target, tool_name="Joke"), called(args={"setup": "ä"})),
-        (JsonParser(target=target), AIMessage('{"setup": "ä"}')),
+        (call_parser(target), called(target.__name__, {"setup": "ä"})),
+        (json_parser(target), AIMessage('{"setup": "ä"}')),
     ):
         error = failure(parser, message)
         assert f"The answer does not fit {target.__name__}: " in str(error)
@@ -166,11 +181,11 @@ def test_an_object_that_does_not_fit_the_class_is_an_error_that_names_class_and_
         assert error.__cause__ is not None
 
 
-def test_values_are_validated_as_json():
+def test_structured_output_values_are_validated_as_json():
     value = Strict(day=date(2025, 1, 2), tags={"a"})
     wire = {"day": "2025-01-02", "tags": ["a"]}
-    assert ToolCallParser(target=Strict, tool_name="f").read(called("f", wire)) == value
-    assert JsonParser(target=Strict).read(AIMessage(json.dumps(wire))) == value
+    assert call_parser(Strict).invoke(called("Strict", wire)) == value
+    assert json_parser(Strict).invoke(AIMessage(json.dumps(wire))) == value
 
 
 INVALID = {"name": "Joke", "args": '{"setup": "a', "id": "1", "error": None}
@@ -199,8 +214,8 @@ INVALID = {"name": "Joke", "args": '{"setup": "a', "id": "1", "error": None}
         (AIMessage(""), "The model answered nothing instead of a call of 'Joke'.", ""),
     ],
 )
-def test_an_answer_without_the_call_is_an_error_that_says_what_came(message, reason, output):
-    error = failure(ToolCallParser(tool_name="Joke", target=Joke), message)
+def test_structured_output_an_answer_without_the_call_is_an_error_that_says_what_came(message, reason, output):
+    error = failure(call_parser(Joke), message)
     assert str(error).startswith(reason + "\n")
     assert error.llm_output == output
 
@@ -213,40 +228,40 @@ def test_an_answer_without_the_call_is_an_error_that_says_what_came(message, rea
         (AIMessage("", invalid_tool_calls=[INVALID]), "The model called 'Joke' instead of JSON."),
     ],
 )
-def test_an_answer_without_text_is_an_error_that_says_what_came(message, reason):
-    assert str(failure(JsonParser(), message)).startswith(reason + "\n")
+def test_structured_output_an_answer_without_text_is_an_error_that_says_what_came(message, reason):
+    assert str(failure(json_parser(), message)).startswith(reason + "\n")
 
 
 @pytest.mark.parametrize(("finish_reason", "hint"), [("length", "cut at max_tokens"), ("stop", None), (None, None)])
-def test_an_error_says_that_the_answer_was_cut_where_it_was(finish_reason, hint):
+def test_structured_output_an_error_says_that_the_answer_was_cut_where_it_was(finish_reason, hint):
     ending = {"response_metadata": {"finish_reason": finish_reason}}
     for parser, message in (
-        (JsonParser(), AIMessage(OBJECT[:9], **ending)),
-        (JsonParser(), AIMessage("", **ending)),
-        (JsonParser(target=Joke), AIMessage("{}", **ending)),
-        (ToolCallParser(tool_name="Joke"), AIMessage("", invalid_tool_calls=[INVALID], **ending)),
-        (ToolCallParser(tool_name="Joke"), AIMessage("", **ending)),
+        (json_parser(), AIMessage(OBJECT[:9], **ending)),
+        (json_parser(), AIMessage("", **ending)),
+        (json_parser(Joke), AIMessage("{}", **ending)),
+        (call_parser(), AIMessage("", invalid_tool_calls=[INVALID], **ending)),
+        (call_parser(), AIMessage("", **ending)),
     ):
         text = str(failure(parser, message))
         assert "cut" not in text if hint is None else hint in text
 
 
-def test_a_whole_object_is_returned_even_if_the_answer_was_cut_after_it():
+def test_structured_output_a_whole_object_is_returned_even_if_the_answer_was_cut_after_it():
     message = AIMessage(OBJECT, response_metadata={"finish_reason": "length"})
-    assert JsonParser().read(message) == PARSED
+    assert json_parser().invoke(message) == PARSED
 
 
-def test_an_empty_refusal_is_none():
-    assert JsonParser().read(AIMessage(OBJECT, additional_kwargs={"refusal": ""})) == PARSED
+def test_structured_output_an_empty_refusal_is_none():
+    assert json_parser().invoke(AIMessage(OBJECT, additional_kwargs={"refusal": ""})) == PARSED
 
 
-def test_streamed_text_gives_growing_dicts_and_each_state_once():
-    states = list(JsonParser().transform(iter(pieces('Sure:\n```json\n{"a": "xy", "b": [1]}\n``` done'))))
+def test_structured_output_streamed_text_gives_growing_dicts_and_each_state_once():
+    states = list(json_parser().transform(iter(pieces('Sure:\n```json\n{"a": "xy", "b": [1]}\n``` done'))))
     assert states == [{}, {"a": ""}, {"a": "x"}, {"a": "xy"}, {"a": "xy", "b": []}, {"a": "xy", "b": [1]}]
 
 
-async def test_streamed_text_gives_objects_of_the_class_as_soon_as_they_are_valid():
-    parser = JsonParser(target=Joke)
+async def test_structured_output_streamed_text_gives_objects_of_the_class_as_soon_as_they_are_valid():
+    parser = json_parser(Joke)
     expected = [Joke(setup="a", punchline=p) for p in ("", "b")]
     assert list(parser.transform(iter(pieces(OBJECT)))) == expected
 
@@ -265,14 +280,15 @@ async def test_streamed_text_gives_objects_of_the_class_as_soon_as_they_are_vali
         (JokeV1, [JokeV1(**PARSED)]),
     ],
 )
-def test_a_streamed_call_gives_what_its_arguments_hold_so_far(target, expected):
+def test_structured_output_a_streamed_call_gives_what_its_arguments_hold_so_far(target, expected):
+    parser = call_parser(target)
     parts = ["", '{"setup": "a"', ', "punchline": "b"}']
     chunks = [
         AIMessageChunk(
             content="",
             tool_call_chunks=[
                 {
-                    "name": None if n else "Joke",
+                    "name": None if n else parser.tool_name,
                     "args": args,
                     "id": None if n else "1",
                     "index": 0,
@@ -282,11 +298,11 @@ def test_a_streamed_call_gives_what_its_arguments_hold_so_far(target, expected):
         )
         for n, args in enumerate(parts)
     ]
-    assert list(ToolCallParser(tool_name="Joke", target=target).transform(iter(chunks))) == expected
+    assert list(parser.transform(iter(chunks))) == expected
 
 
-async def test_a_streamed_scalar_is_given_when_it_is_whole():
-    parser = JsonParser(root="value")
+async def test_structured_output_a_streamed_scalar_is_given_when_it_is_whole():
+    parser = json_parser(root="value")
     assert list(parser.transform(iter(pieces("42")))) == [42]
 
     async def chunks():
@@ -296,27 +312,27 @@ async def test_a_streamed_scalar_is_given_when_it_is_whole():
     assert [value async for value in parser.atransform(chunks())] == [42]
 
 
-def test_a_bad_end_of_a_stream_is_raised_after_what_was_good():
-    stream = JsonParser().transform(iter(pieces('{"a": 1')))
+def test_structured_output_a_bad_end_of_a_stream_is_raised_after_what_was_good():
+    stream = json_parser().transform(iter(pieces('{"a": 1')))
     assert [next(stream), next(stream)] == [{}, {"a": 1}]
     with pytest.raises(OutputParserException, match="not valid JSON"):
         next(stream)
 
 
-def test_a_stream_of_nothing_is_an_error():
+def test_structured_output_a_stream_of_nothing_is_an_error():
     with pytest.raises(OutputParserException, match="answered nothing"):
-        list(JsonParser().transform(iter([])))
+        list(json_parser().transform(iter([])))
 
 
-def test_a_class_whose_validators_break_on_half_an_object_still_streams():
-    assert list(JsonParser(target=Fragile).transform(iter(pieces('{"text": "ab"}')))) == [
+def test_structured_output_a_class_whose_validators_break_on_half_an_object_still_streams():
+    assert list(json_parser(Fragile).transform(iter(pieces('{"text": "ab"}')))) == [
         Fragile(text="a"),
         Fragile(text="ab"),
     ]
 
 
-def test_a_partial_result_is_none_and_no_error():
-    assert JsonParser().parse_result([Generation(text="none yet")], partial=True) is None
+def test_structured_output_a_partial_result_is_none_and_no_error():
+    assert glimpse(json_parser(), "none yet") is None
 
 
 JSON = st.recursive(
@@ -328,22 +344,23 @@ JSON = st.recursive(
 
 @settings(max_examples=50)
 @given(st.dictionaries(st.text(), JSON, max_size=4), st.booleans(), st.integers(0, 400))
-def test_every_beginning_of_an_object_is_read_as_langchain_core_reads_it(value, ascii_only, cut):
+def test_structured_output_every_beginning_of_an_object_is_read_as_langchain_core_reads_it(value, ascii_only, cut):
     text = json.dumps(value, ensure_ascii=ascii_only)[: cut + 1]
-    assert JsonParser().glimpse(AIMessage(text)) == parse_partial_json(text)
-    assert JsonParser().glimpse(AIMessage(f"So:\n```json\n{text}")) == parse_partial_json(text)
+    assert glimpse(json_parser(), text) == parse_partial_json(text)
+    assert glimpse(json_parser(), f"So:\n```json\n{text}") == parse_partial_json(text)
 
 
 @settings(max_examples=50)
 @given(st.text(alphabet='{}[]":,\\ an0-`\n', max_size=60))
-def test_no_text_breaks_a_glimpse_and_none_is_read_as_null(text):
-    for parser in (JsonParser(), JsonParser(root="value")):
-        parser.glimpse(AIMessage(text))
+def test_structured_output_no_text_breaks_a_glimpse_and_none_is_read_as_null(text):
+    for parser in (json_parser(), json_parser(root="value")):
+        glimpse(parser, text)
         with suppress(OutputParserException):
-            assert parser.read(AIMessage(text)) is not None
+            assert parser.invoke(AIMessage(text)) is not None
 
 
 @pytest.mark.parametrize("text", ["word " * 8000, "{'a': " + "word " * 8000, '{"a": 1} ' + "word " * 8000])
-def test_a_long_answer_that_is_no_json_is_not_tried_character_by_character(monkeypatch, text):
-    monkeypatch.setattr(output_parsers, "parse_partial_json", None)
-    assert JsonParser().glimpse(AIMessage(text)) in (None, {"a": 1})
+def test_structured_output_a_long_answer_that_is_no_json_is_not_tried_character_by_character(monkeypatch, text):
+    parser = json_parser()
+    monkeypatch.setattr(f"{type(parser).__module__}.parse_partial_json", None)
+    assert glimpse(parser, text) in (None, {"a": 1})
