@@ -185,7 +185,8 @@ def _convert_tools(parameters: dict[str, Any]) -> None:
     if not all(isinstance(tool, dict) for tool in tools):
         parameters["tools"] = tools = wire_tools(tools)
     choice = parameters.get("tool_choice")
-    if isinstance(choice, str | bool):
+    # A choice in the wire's own notation holds its body under its type.
+    if not (isinstance(choice, Mapping) and choice.get("type") in choice):
         parameters["tool_choice"] = wire_tool_choice(choice, tools)
         if parameters["tool_choice"] is None:
             del parameters["tool_choice"]

@@ -19,6 +19,7 @@ _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostnam
 # What a model can at least be told.
 _TOLD = ("format", "minLength", "maxLength", "uniqueItems")
 _REFUSED = ("allOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "prefixItems")
+_TYPES = frozenset({"$ref", "anyOf", "const", "enum", "items", "properties", "type"})
 _OPEN = ("additionalProperties", "patternProperties", "unevaluatedProperties")
 
 
@@ -93,6 +94,8 @@ def _in_known_words(schema: Mapping[str, Any], place: str) -> dict[str, Any]:
     for keyword in _REFUSED:
         if keyword in own:
             raise ValueError(f"strict mode does not know `{keyword}`, which {where} uses: change it, or drop `strict`.")
+    if _TYPES.isdisjoint(own):
+        raise ValueError(f"strict mode needs a type, and {where} takes any value: give it one, or drop `strict`.")
     told = [f"{key}: {own[key]}" for key in _TOLD if key in own and not _is_known_format(key, own[key])]
     known = {key: value for key, value in own.items() if key in _KEPT or _is_known_format(key, value)}
     if told:

@@ -152,6 +152,7 @@ def _wire_tool(tool: Any, strict: bool | None) -> dict[str, Any]:
 def _wire_dict_tool(tool: Mapping[str, Any], strict: bool | None) -> dict[str, Any]:
     if _passes_unchanged(tool):
         return _nested_custom(tool)
+    strict = own if isinstance(own := tool.get("strict"), bool) else strict
     if tool.get("type") != "function":
         schema = with_root(tool)
         wire = _with_recursion({"type": "function", "function": convert_to_openai_function(schema)}, schema)

@@ -10,6 +10,12 @@ from typing_extensions import TypedDict
 
 from langchain_promptrun import ChatPromptrun, __version__
 
+ALLOWED = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}
+WEATHER_CHOICES = [
+    {"type": "tool", "name": "weather"},
+    {"tool": {"name": "weather"}},
+    {"type": "function", "name": "weather"},
+]
 TOOL = {"type": "function", "function": {"name": "weather", "description": "d", "parameters": {}}}
 SET = {
     "model": "other/name",
@@ -227,14 +233,18 @@ class TestTools:
             *(("any", "required"), ("required", "required"), ("auto", "auto"), ("none", "none"), (False, None)),
             ("weather", {"type": "function", "function": {"name": "weather"}}),
             (True, {"type": "function", "function": {"name": "weather"}}),
+            *(({"type": "any"}, "required"), ({"any": {}}, "required"), ({"type": "none"}, "none")),
+            *((ALLOWED, ALLOWED), ({"type": "web_search"}, {"type": "web_search"})),
+            *((choice, {"type": "function", "function": {"name": "weather"}}) for choice in WEATHER_CHOICES),
         ],
     )
     def test_a_choice_is_brought_into_the_wires_form(self, sent, choice, wire_choice):
         assert sent(tools=[TOOL], tool_choice=choice).get("tool_choice") == wire_choice
 
-    def test_a_choice_that_no_tool_has_is_refused(self, sent):
+    @pytest.mark.parametrize("choice", ["wheather", {"type": "tool", "name": "wheather"}, {"mode": "wheather"}])
+    def test_a_choice_that_no_tool_has_is_refused(self, sent, choice):
         with pytest.raises(ValueError, match="'wheather'"):
-            sent(tools=[TOOL], tool_choice="wheather")
+            sent(tools=[TOOL], tool_choice=choice)
 
     @pytest.mark.parametrize("schema", [Answer, AnswerDict])
     def test_a_class_as_response_format_becomes_a_schema(self, sent, schema):

@@ -214,6 +214,8 @@ class Holder(BaseModel):
         ({"type": "object", "properties": {"a": {"type": "array", "prefixItems": [LEG]}}}, "`a`"),
         ({"type": "object", "properties": {"a": {"patternProperties": {"x": LEG}, "type": "object"}}}, "`a`"),
         ({"type": "object", "properties": {"a": {"not": LEG}}}, "`a`"),
+        ({"type": "object", "properties": {"a": {"title": "A"}}}, "`a`"),
+        ({"type": "object", "properties": {"a": {"type": "array", "items": {}}}}, "`a[]`"),
     ],
     ids=str,
 )
@@ -309,8 +311,15 @@ def test_strict_schema_described_reference_to_its_own_definition_ends_and_means_
 
 @pytest.mark.parametrize("own", [True, False])
 @pytest.mark.parametrize("said", [True, False, None])
-def test_strict_of_a_raw_tool_wins_over_the_argument(own, said):
-    source: dict[str, Any] = {"type": "function", "function": {"name": "f", "parameters": LEG, "strict": own}}
+@pytest.mark.parametrize("notation", ["OpenAI", "Responses", "bare", "Anthropic"])
+def test_strict_of_a_raw_tool_wins_over_the_argument(own, said, notation):
+    function = {"name": "f", "parameters": LEG, "strict": own}
+    source: dict[str, Any] = {
+        "OpenAI": {"type": "function", "function": function},
+        "Responses": {"type": "function", **function},
+        "bare": function,
+        "Anthropic": {"name": "f", "input_schema": LEG, "strict": own},
+    }[notation]
     before = copy.deepcopy(source)
     bound = ChatPromptrun(model="a/b", api_key="key").bind_tools([source, Leg], strict=said)
     first, second = [wire["function"] for wire in bound.kwargs["tools"]]
