@@ -218,7 +218,7 @@ def test_nothing_of_the_past_is_held():
     tracemalloc.start()
     run()
     before = tracemalloc.get_traced_memory()[0]
-    for _ in range(1000):
+    for _ in range(100):
         run()
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()

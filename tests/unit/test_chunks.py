@@ -6,7 +6,7 @@ import json
 import pickle
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
@@ -41,6 +41,7 @@ def assert_same(restored, made):
     assert restored.message.model_fields_set <= made.message.model_fields_set | {"invalid_tool_calls"}
 
 
+@settings(max_examples=30)
 @given(st.text(st.characters(codec="utf-8"), min_size=1))
 def test_chunk_of_text_or_reasoning_is_as_constructed(text):
     [chunk] = chunks_of({"content": text})
@@ -54,6 +55,7 @@ def test_chunk_of_log_probabilities_is_as_constructed():
     assert_same(chunk, constructed(response_metadata={"logprobs": LOGPROBS}))
 
 
+@settings(max_examples=30)
 @given(st.lists(st.text(alphabet='{}[]":,\\ \t\nan01é', min_size=1), min_size=2))
 def test_chunk_of_a_tool_call_is_as_constructed(pieces):
     deltas = [{"tool_calls": [call(pieces[0], call_id="a", name="f")]}]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, HttpUrl, field_serializer
 
@@ -34,7 +34,7 @@ BIG = 2**70
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 any_text = st.text(st.characters(codec=None, exclude_categories=()))
 json_values = st.recursive(
-    scalars | any_text, lambda inner: st.lists(inner) | st.dictionaries(any_text, inner), max_leaves=20
+    scalars | any_text, lambda inner: st.lists(inner) | st.dictionaries(any_text, inner), max_leaves=12
 )
 
 
@@ -192,11 +192,13 @@ def test_the_error_survives_pickling():
     assert not copy.is_retryable
 
 
+@settings(max_examples=50)
 @given(json_values)
 def test_json_values_come_back_equal(value):
     assert joined(loads(dumps(value))) == joined(value)
 
 
+@settings(max_examples=50)
 @given(json_values)
 def test_output_is_what_the_standard_library_reads(value):
     assert joined(json.loads(dumps(value))) == joined(value)
@@ -343,6 +345,7 @@ def test_a_bracket_that_closes_nothing_leaves_no_ends(text):
     assert open_ends(text) is None
 
 
+@settings(max_examples=50)
 @given(json_values, st.data())
 def test_only_cut_off_json_has_open_ends(value, data):
     text = json.dumps(value, ensure_ascii=data.draw(st.booleans()))

@@ -74,10 +74,10 @@ class TestFramings:
 
 @pytest.mark.parametrize(("framing", "reader_type"), [*zip(["LF", "CRLF", "CR"], READERS, strict=True)])
 def test_a_cut_anywhere_changes_nothing(framing, reader_type):
+    """test_body.py cuts event streams at every place; the three cases here have a third of the places each."""
     body = FRAMINGS[framing]
-    assert len(body) < 4_096
     whole = read(reader_type, body)
-    for cut in range(len(body)):
+    for cut in range(READERS.index(reader_type), len(body), len(READERS)):
         assert read(reader_type, body, cuts=[cut]) == whole, cut
 
 
@@ -85,7 +85,7 @@ def test_a_cut_anywhere_changes_nothing(framing, reader_type):
 def test_a_cut_anywhere_changes_nothing_in_a_longer_stream(reader_type):
     whole = read(reader_type, LONG)
     rng = random.Random(1)
-    for cut in rng.sample(range(len(LONG)), 200):
+    for cut in rng.sample(range(len(LONG)), 60):
         assert read(reader_type, LONG, cuts=[cut]) == whole, cut
 
 
@@ -491,9 +491,9 @@ class TestMemory:
     @pytest.mark.parametrize(
         ("delta", "chunks"),
         [
-            (lambda number: {"content": f"w{number:07} "}, 10_000),
-            (lambda number: {"role": "assistant", "content": f"w{number:07} ", "refusal": None}, 4_000),
-            (lambda number: {"reasoning": f"w{number:07} ", "channel": "analysis"}, 4_000),
+            (lambda number: {"content": f"{number:090}"}, 3_000),
+            (lambda number: {"role": "assistant", "content": f"{number:090}", "refusal": None}, 3_000),
+            (lambda number: {"reasoning": f"{number:090}", "channel": "analysis"}, 3_000),
         ],
         ids=["text", "text with a role", "reasoning"],
     )
@@ -507,14 +507,14 @@ class TestMemory:
                 for packet in packets:
                     parser.feed(packet)
 
-        run(8)
+        run(1)
         tracemalloc.start()
         run(1)
         before = tracemalloc.get_traced_memory()[0]
         run(chunks // 1_000)
         grown = tracemalloc.get_traced_memory()[0] - before
         tracemalloc.stop()
-        assert grown < (5_000 if reader_type is ChunkParser else 1.5 * 9 * chunks)
+        assert grown < (5_000 if reader_type is ChunkParser else 1.5 * 90 * chunks)
 
 
 class TestContentSeen:

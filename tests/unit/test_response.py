@@ -181,13 +181,31 @@ def test_a_whole_answer_and_its_stream_say_the_same():
     )
 
 
+CALL = {"tool_calls": [call("{}", call_id="a", name="f")]}
+REASONS = [
+    ({"refusal": "Sorry."}, "stop", "refusal"),
+    ({"content": "x"}, "max_tokens", "length"),
+    ({"content": "x"}, "whatever", "other"),
+    (CALL, "stop", "tool_call"),
+    (CALL, "tool_calls", "tool_call"),
+]
+
+
+@pytest.mark.parametrize(("delta", "reason", "normalized"), REASONS)
 @pytest.mark.parametrize("knows", [True, False])
-def test_finish_reason_is_normalized_and_refusal_a_block_where_core_knows_them(monkeypatch, knows):
+def test_finish_reason_is_normalized_and_refusal_a_block_where_core_knows_them(
+    monkeypatch, knows, delta, reason, normalized
+):
     with_core(monkeypatch, finish_reasons=knows, refusals=knows)
-    body = stream({"refusal": "Sorry."})
-    for message in (by_chunks(body), by_events(body), by_result(body)):
-        assert ("normalized_finish_reason" in message.response_metadata) == knows
-        assert [block["type"] for block in message.content_blocks] == ["refusal" if knows else "text"]
+    body = stream(delta, finish_reason=reason)
     last = read(EventParser, body)[-1]
-    tops = {key: last[key] for key in ("finish_reason", "normalized_finish_reason") if key in last}
-    assert tops == ({"finish_reason": "stop", "normalized_finish_reason": "refusal"} if knows else {})
+    for told in (by_result(body).response_metadata, by_chunks(body).response_metadata, last["metadata"]):
+        assert (told["finish_reason"], told.get("normalized_finish_reason")) == (reason, normalized if knows else None)
+    assert last.get("normalized_finish_reason") == (normalized if knows else None)
+    kinds = [block["type"] for block in by_result(body).content_blocks]
+    assert ("refusal" in kinds) == (knows and "refusal" in delta)
+
+
+def test_a_stream_that_answers_with_several_choices_keeps_the_first_text():
+    body = several(choice("a"), choice("b", index=1))
+    assert (by_chunks(body).text, by_events(body).text) == ("a", "a")

@@ -7,7 +7,7 @@ import sys
 import tracemalloc
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessageChunk
 
@@ -220,6 +220,7 @@ json_objects = st.dictionaries(
 )
 
 
+@settings(max_examples=50)
 @given(json_objects, st.data())
 def test_half_a_call_never_looks_like_one_that_may_be_executed(arguments, data):
     text = json.dumps(arguments, ensure_ascii=data.draw(st.booleans()))

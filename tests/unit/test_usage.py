@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langchain_promptrun._responses.usage import find_cost, usage_metadata
@@ -165,6 +165,7 @@ json_values = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(names, json_values))
 def test_any_usage_is_read_as_whole_numbers_or_not_at_all(usage):
     read = usage_metadata(usage)
