@@ -234,6 +234,8 @@ def test_cassette_holds_no_key_no_cookie_and_no_email(upstream, path):
 def test_cassette_hides_secrets_wherever_they_stand(upstream, path):
     """In headers other than the key's, names of JSON, bytes that are no text, and deltas of several choices."""
     secrets = {"x-api-key": "short-key", "openai-organization": "acme-inc", "cookie": "sid=crumbs-1; theme=dark-blue"}
+    cookies = [("set-cookie", "session-id=half-baked; HttpOnly"), ("set-cookie", "theme=; Domain=example.org")]
+    plain = "session-id HttpOnly example.org 1h30m12.5s"
     halves = [
         {"choices": [{"index": index, "delta": {"content": part}}]}
         for part in ("ann@exam", "ple.com")
@@ -243,7 +245,9 @@ def test_cassette_hides_secrets_wherever_they_stand(upstream, path):
         Fault(body=f"short-key of acme-inc with crumbs-1 and {KEY} in caf\xe9".encode("latin-1")),
         Fault(events=[*halves, "[DONE]"]),
         Fault(body={KEY: 1, "access_token": ["t1", "t2"], "n": None}, headers={"set-cookie": "token=half-baked"}),
-        Fault(body="[" * 100_000 + " half-baked", headers={"set-cookie": "token=half-baked"}),
+        Fault(
+            body="[" * 100_000 + f" half-baked {plain}", headers=[*cookies, ("x-ratelimit-reset-tokens", "1h30m12.5s")]
+        ),
     )
 
     def ask(server):
@@ -261,7 +265,7 @@ def test_cassette_hides_secrets_wherever_they_stand(upstream, path):
     assert first == "[redacted] of [redacted] with [redacted] and [redacted] in caf\xe9".encode("latin-1")
     assert second.count(b"[redacted]") == 2
     assert json.loads(third) == {"[redacted]": 1, "access_token": ["[redacted]"] * 2, "n": None}
-    assert fourth.endswith(b"[[ [redacted]")
+    assert fourth.endswith(f"[[ [redacted] {plain}".encode())
 
 
 def test_recorder_gives_no_cookie_of_one_caller_to_another(upstream, path):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_promptrun.testing._documents import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
 _HIDDEN = "[redacted]"
 _PATTERN = (
@@ -23,18 +23,24 @@ _EMAIL = r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
 _SECRET_NAMES = re.compile(
     r"(?i)(?:api[_-]?key|authorization|password|secret|(?:access|auth|id|refresh)[_-]?token|cookie)$"
 )
-_SECRET_HEADERS = re.compile("auth|cookie|key|token|secret|organi[sz]ation|project|account")
-_BETWEEN_VALUES = re.compile(r"[\s;,=]+")
+_SECRET_HEADERS = re.compile("^(?!x-ratelimit-).*(?:authorization|key|token|secret|organi[sz]ation|project|account)")
 _SHORTEST_SECRET = 8
 
 Text = tuple[Any, Any, tuple[Any, ...]]
 """A text in a JSON document: its container, its key there, and its path."""
 
 
-def secrets_of(headers: Mapping[str, str]) -> list[str]:
+def secrets_of(headers: Iterable[tuple[str, str]]) -> list[str]:
     """Return what keys, cookies, and account and organisation headers hold."""
-    values = (value for name, value in headers.items() if _SECRET_HEADERS.search(name))
-    return [part for value in values for part in _BETWEEN_VALUES.split(value) if len(part) >= _SHORTEST_SECRET]
+    values: list[str] = []
+    for name, value in headers:
+        if name == "cookie":
+            values += [pair.partition("=")[2] for pair in value.split(";")]
+        elif name == "set-cookie":
+            values.append(value.partition(";")[0].partition("=")[2])
+        elif _SECRET_HEADERS.search(name):
+            values += value.split()
+    return [value for value in values if len(value) >= _SHORTEST_SECRET]
 
 
 class Redaction:

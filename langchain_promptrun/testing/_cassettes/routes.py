@@ -115,7 +115,7 @@ class CassetteRoutes(Routes):
         pass
 
     async def handle(self, request: Request, connection: int) -> tuple[RecordedRequest, AsyncGenerator[Step]]:
-        secrets = secrets_of(request.headers)
+        secrets = secrets_of(request.headers.items())
         record = self.record(request, connection)
         queue: deque[Any] = self.prompts.faults if record.path == "/v1/prompt" else self.queue
         if queue and _brings_its_own(queue[0]):
@@ -194,7 +194,7 @@ class _Recording:
         kept = {name: value for name, value in fields if name.startswith(_KEPT_HEADERS)}
         status = self._record.status = response.status_code
         self._head = {"status": status, "headers": kept, "delay": self._pause()}
-        self.secrets = secrets_of(response.headers)
+        self.secrets = secrets_of(response.headers.multi_items())
         length = response.headers.get("content-length")
         if length is not None and left == ", ".join(filter(None, encodings)):
             self._framing = ("content-length", length)
