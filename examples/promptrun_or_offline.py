@@ -1,7 +1,8 @@
 """Promptrun, or a stand-in for it on this machine: what all the examples share.
 
-With `PROMPTRUN_API_KEY` set an example talks to Promptrun. Without it, or with `--offline`, a server on loopback
-answers: the environment then names that server, so `ChatPromptrun(model=...)` in an example reads the same either way.
+With `PROMPTRUN_API_KEY` set an example talks to Promptrun, with `PROMPTRUN_BASE_URL` to the server that it names.
+Without either, or with `--offline`, a server on loopback answers: the environment then names that server, so
+`ChatPromptrun(model=...)` in an example reads the same either way.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def answering(
         arguments: Those of `command_line`.
         rehearse: As in `run`.
     """
-    if not arguments.offline and os.environ.get("PROMPTRUN_API_KEY"):
+    if not arguments.offline and (os.environ.get("PROMPTRUN_API_KEY") or os.environ.get("PROMPTRUN_BASE_URL")):
         yield
         return
     with PromptrunServer() as server, patch.dict(os.environ, _environment(server)):

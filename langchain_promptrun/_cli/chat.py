@@ -54,7 +54,7 @@ def _connect(arguments: argparse.Namespace) -> Iterator[ChatPromptrun]:
         with PromptrunServer() as server, httpx.Client(trust_env=False) as client:
             tell(f"offline: a stand-in server at {server.base_url} answers\n")
             yield ChatPromptrun(base_url=server.base_url, api_key=server.api_key, http_client=client, **fields)
-    elif os.environ.get("PROMPTRUN_API_KEY"):
+    elif arguments.base_url or os.environ.get("PROMPTRUN_API_KEY") or os.environ.get("PROMPTRUN_BASE_URL"):
         with ChatPromptrun(**fields) as model:
             yield model
     else:

@@ -51,7 +51,7 @@ class Settings:
 
     @property
     def keys(self) -> Collection[str]:
-        """The keys that are let in; empty: any."""
+        """The keys that are let in; empty: any, or none."""
         if self.api_key is None:
             return ()
         return (self.api_key,) if isinstance(self.api_key, str) else self.api_key
@@ -132,7 +132,8 @@ class Routes:
         return answer(record)
 
     def check_key(self, record: RecordedRequest) -> None:
-        if not any(map(record.has_key, self._settings.keys)) if self._settings.keys else record.has_key(""):
+        keys = self._settings.keys
+        if keys and not any(map(record.has_key, keys)):
             raise RefusedError(HTTPStatus.UNAUTHORIZED, "Invalid or missing API key.", code="invalid_api_key")
 
     def _prompt(self, record: RecordedRequest) -> tuple[Response, Fault]:

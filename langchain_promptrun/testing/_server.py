@@ -47,7 +47,7 @@ class PromptrunServer(Settings):
     such answers are checked. It keeps to `n`, `stop`, `max_tokens`, `seed`, `logprobs` and `reasoning_effort`.
 
     Args:
-        api_key: The key, or the keys, that are let in; others get status 401. None: any key.
+        api_key: The key, or the keys, that are let in; others get status 401. None: any key, or none.
         models: The ids of the models that exist; others get status 404. None: any id of the form `vendor/name`.
         dialect: Where the two differ: `"promptrun"` shapes answers, streams (usage and finish reason together on an
             event without `delta`) and errors as Promptrun's documents and its SDK's test data do; `"openai"` as OpenAI

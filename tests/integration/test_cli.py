@@ -199,6 +199,16 @@ def test_cli_without_a_key_names_both_ways(cli, no_key):
     assert "--offline" in err
 
 
+@pytest.mark.parametrize("option", [True, False], ids=["by option", "by environment"])
+def test_cli_server_without_keys_needs_none(cli, no_key, monkeypatch, option):
+    with PromptrunServer(api_key=None) as server:
+        server.queue("Hello.")
+        if not option:
+            monkeypatch.setenv("PROMPTRUN_BASE_URL", server.base_url)
+        assert cli("Hi!", *(["--base-url", server.base_url] if option else []))[:2] == (0, "Hello.\n")
+        assert "authorization" not in server.requests[0].headers
+
+
 @pytest.mark.parametrize(
     ("stdin", "words"), [(io.BytesIO(b"\xff"), "decode"), (None, "stdin is closed")], ids=["not text", "closed"]
 )
