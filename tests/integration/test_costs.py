@@ -138,27 +138,18 @@ async def test_track_costs_counts_a_call_of_each_style(promptrun_server, model, 
         assert {name: getattr(found, name) for name in asdict(expected)} == pytest.approx(asdict(expected))
 
 
-def test_track_costs_counts_the_retried_call_once(promptrun_server):
+@pytest.mark.parametrize(
+    ("settings", "keywords", "calls"), [({}, {}, 1), ({}, {"n": 2}, 1), ({"cache": InMemoryCache()}, {}, 3)]
+)
+def test_track_costs_counts_once_what_is_retried_has_several_choices_or_is_cached(
+    promptrun_server, settings, keywords, calls
+):
     promptrun_server.queue(Fault(status=500, headers={"retry-after": "0"}), Reply("Hi", usage=USAGE))
+    model = ChatPromptrun(model=HAIKU, **settings)
     with track_costs() as costs:
-        ChatPromptrun(model=HAIKU).invoke("Hello")
-    assert (costs.calls, costs.total) == (1, pytest.approx(1.5))
-
-
-def test_track_costs_counts_several_choices_once(promptrun_server, model):
-    promptrun_server.queue(Reply("Hi", usage=USAGE))
-    with track_costs() as costs:
-        model.generate([[HumanMessage("Hello")]], n=2)
-    assert (costs.calls, costs.total) == (1, pytest.approx(1.5))
-
-
-def test_track_costs_does_not_count_answers_from_the_cache(promptrun_server):
-    model = ChatPromptrun(model=HAIKU, cache=InMemoryCache())
-    promptrun_server.queue(Reply("Hi", usage=USAGE))
-    with track_costs() as costs:
-        for _ in range(3):
-            model.invoke("Hello")
-    assert (costs.calls, costs.tokens, len(promptrun_server.requests)) == (1, 1_100_000, 1)
+        for _ in range(calls):
+            model.generate([[HumanMessage("Hello")]], **keywords)
+    assert (costs.calls, costs.total, len(promptrun_server.requests)) == (1, pytest.approx(1.5), 2)
 
 
 async def test_track_costs_counts_batches_tasks_and_nested_blocks(promptrun_server, model):
@@ -210,7 +201,7 @@ def test_cost_callback_handler_spans_requests_and_prices_the_model_asked_for(pro
     assert (handler.calls, handler.total, list(handler.by_model)) == (2, pytest.approx(3.0), ["nobody/knows"])
 
 
-@pytest.mark.parametrize("style", ["stream", "astream"])
+@pytest.mark.parametrize("style", ["stream", "astream", "events"])
 async def test_track_costs_counts_a_stream_that_broke_off_by_estimate(promptrun_server, model, talk, style):
     promptrun_server.queue(Fault(reply=Reply("one two three four five"), after=4, cut=True))
     with track_costs() as costs, pytest.raises(PromptrunConnectionError):
@@ -231,13 +222,6 @@ def test_track_costs_counts_a_stream_left_early_by_what_had_come(promptrun_serve
         chunks.close()
     assert 0 < left < 50
     assert (costs.calls, costs.tokens) == (2, left + 1_100_000)
-
-
-async def test_track_costs_counts_v3_events_that_broke_off(promptrun_server, model, talk):
-    promptrun_server.queue(Fault(reply=Reply("one two three four five"), after=4, cut=True))
-    with track_costs() as costs, pytest.raises(PromptrunConnectionError):
-        await talk.call("events", model)
-    assert costs.calls == 1
 
 
 def test_track_costs_does_not_count_a_refused_call(promptrun_server, model):

@@ -81,17 +81,6 @@ async def test_hold_goes_on_when_a_waiting_call_is_cancelled(promptrun_server, m
     assert len(promptrun_server.requests) == 2
 
 
-def test_hold_survives_a_loop_that_ended_with_calls_waiting(promptrun_server, model):
-    async def leave():
-        tasks = [asyncio.ensure_future(model.ainvoke(f"{number}")) for number in range(2)]
-        await asyncio.sleep(0.01)
-        for task in tasks:
-            task.cancel()
-
-    asyncio.run(leave())
-    model.invoke("Hi")
-
-
 def test_hold_is_forgotten_in_time(promptrun_server, model, monkeypatch):
     monkeypatch.setattr("langchain_promptrun._pace.holds._KEPT_SECONDS", -1.0)
     model.invoke("Hi")
