@@ -222,7 +222,6 @@ class PromptSource:
 
     @contextmanager
     def _named(self) -> Iterator[None]:
-        """Name the prompt in errors."""
         try:
             yield
         except PromptrunError as error:

@@ -385,7 +385,6 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         return [_MESSAGES[self.role](text), *read_conversation(conversation)]
 
     def _facts(self, record: PromptRecord | None) -> dict[str, Any]:
-        """Return the metadata of a run."""
         tag = self.tag if record is None else record.tag or self.tag
         version = self.version if record is None else record.version
         facts = {PROJECT: self.project_id, TAG: None if tag is None else str(tag), VERSION: version}
@@ -459,7 +458,6 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         return self.__pydantic_private__ or {}
 
     def _identity(self) -> IdentityKey:
-        """Return what copies must have in common to share what was fetched."""
         return IdentityKey(tuple(getattr(self, name) for name in type(self).model_fields if name not in _OF_ONE_COPY))
 
     def _held_entry(self) -> Hold:

@@ -101,7 +101,6 @@ class _StreamReader:
             await asyncio.sleep(pause(self._failures, error, self._jitter()))
 
     async def _read(self) -> BaseException | None:
-        """Read one stream to its end; return its error."""
         self._failures += 1
         caught = Caught()
         try:

@@ -53,7 +53,6 @@ class _Wire(BaseModel):
 
 @cache
 def _optional(kind: type[_Wire]) -> frozenset[str]:
-    """Names on the wire of the fields that may be missing."""
     return frozenset(to_camel(name) for name, field in kind.model_fields.items() if not field.is_required())
 
 
@@ -168,12 +167,14 @@ def read_record(body: bytes, *, status: int = 200, headers: Mapping[str, str] | 
     raise PromptrunResponseError(f"The server's answer is not a prompt: {problems}.")
 
 
-class RecordReader:
-    """Parses the body of GET /prompt."""
-
+class _Reader:
     finished = False
     content_seen = 0
     partial = ""
+
+
+class RecordReader(_Reader):
+    """Parses the body of GET /prompt."""
 
     def __init__(self, status: int, headers: Mapping[str, str], *, max_event_bytes: int) -> None:
         self._status = status
@@ -198,12 +199,8 @@ class NotAnEventStreamError(PromptrunResponseError):
     """Reports that GET /prompt/stream was answered with something else than an event stream."""
 
 
-class EventStreamReader:
+class EventStreamReader(_Reader):
     """Parses the event stream of GET /prompt/stream: each event without a name is a record."""
-
-    finished = False
-    content_seen = 0
-    partial = ""
 
     def __init__(
         self, status: int, headers: Mapping[str, str], *, opened: Callable[[], object], max_event_bytes: int

@@ -111,7 +111,6 @@ class Refresher:
         return record
 
     def _serve(self) -> PromptRecord | None:
-        """Return the record, and refresh it in the background where it is stale."""
         self._subscribe()
         record = self.freshness.record
         if record is None:
@@ -408,7 +407,6 @@ class Hold:
 
 
 def _setter(event: asyncio.Event) -> Callable[[], None]:
-    """Return a function that sets an event of the running loop from any thread."""
     loop = asyncio.get_running_loop()
 
     def set_event() -> None:

@@ -31,6 +31,12 @@ async def pushed(prompt):
     await until(lambda: prompt._hold.entry.refresher.freshness.is_pushed)
 
 
+async def caught_up(prompt):
+    """Wait until nothing but the stream can bring a change."""
+    await pushed(prompt)
+    await until(prompt._hold.entry.refresher._stream._reader._catching_up.done)
+
+
 async def live(colour, prompt, wire):
     """Wait until the server pushes, and what came before the stream was open is fetched."""
     record = await pull(colour, prompt)
@@ -91,7 +97,7 @@ async def test_push_catching_up_goes_on_until_an_answer_or_an_event(wire, end):
     else:
         wire.status = 200
     await until(lambda: prompt.known_record.version == 2)
-    await until(prompt._hold.entry.refresher._stream._reader._catching_up.done)
+    await caught_up(prompt)
     count = wire.count
     await asyncio.sleep(0.05)
     assert wire.count == count
@@ -306,7 +312,7 @@ class TestServer:
         monkeypatch.setattr(push, "STALL_LIMIT", 0.5)
         prompt = make(tag="prod", updates="push", base_url=cable.base_url, refresh=3600)
         await prompt.apull()
-        await pushed(prompt)
+        await caught_up(prompt)
         cable.cut()  # the server's bytes are lost, and nobody says so
         project.publish("Two.", tags=["prod"])
         await until(lambda: prompt.known_record.version == 2)
@@ -323,7 +329,7 @@ class TestServer:
 
         prompt = make(tag="prod", updates="push", base_url=cable.base_url, refresh=3600, api_key=key)
         await prompt.apull()
-        await pushed(prompt)
+        await caught_up(prompt)
         cable.cut()
         project.publish("Two.", tags=["prod"])
         now = loops[0].time
