@@ -133,7 +133,6 @@ def _resolve(model: str) -> ModelProfile | None:
 
 
 def _spellings(model: str) -> Iterator[str]:
-    """Yield the id as it stands, then with less and less decoration."""
     yield model
     name = model.strip().lower()
     yield name

@@ -125,7 +125,6 @@ def _check_name(name: str, roles: Roles) -> None:
 
 
 def _checked(kind: type[BaseModel], given: dict[str, Any]) -> dict[str, Any]:
-    """Check the values of parameters that are fields, as at construction."""
     fields = {name: given[name] for name in roles_of(kind).parameters if given.get(name) is not None}
     if not fields:
         return given
@@ -135,7 +134,6 @@ def _checked(kind: type[BaseModel], given: dict[str, Any]) -> dict[str, Any]:
 
 @cache
 def _checker(kind: type[BaseModel]) -> type[BaseModel]:
-    """Make a model of the parameters alone, all of them optional."""
     fields: dict[str, Any] = {
         name: (kind.model_fields[name].rebuild_annotation(), None) for name in roles_of(kind).parameters
     }

@@ -174,16 +174,7 @@ def _known_audio(block: Block, *, own: bool) -> dict[str, str]:
     return {key: facts[key] for key in keys if facts.get(key) and isinstance(facts[key], str)}
 
 
-def _read_call(reading: _Reading, block: Block) -> None:
-    reading.calls.append(read_call(block))
-
-
-def _read_refusal(reading: _Reading, block: Block) -> None:
-    reading.refusals.append(str(block.get("refusal") or ""))
-
-
 def _read_generated_image(reading: _Reading, block: Block) -> None:
-    """Read the Responses API's `image_generation_call`."""
     if block.get("result"):
         mime_type = f"image/{block.get('output_format') or 'png'}"
         reading.media += block_parts({"type": "image", "base64": block["result"], "mime_type": mime_type})
@@ -232,7 +223,7 @@ def _add_reasoning(wire: dict[str, Any], message: AIMessage, reading: _Reading) 
 
 
 _READERS: dict[str, Callable[[_Reading, Block], None]] = {
-    "refusal": _read_refusal,
+    "refusal": lambda reading, block: reading.refusals.append(str(block.get("refusal") or "")),
     "image_generation_call": _read_generated_image,
-    **dict.fromkeys(CALL_TYPES, _read_call),
+    **dict.fromkeys(CALL_TYPES, lambda reading, block: reading.calls.append(read_call(block))),
 }

@@ -150,7 +150,6 @@ def _document_text(block: Block) -> list[Part]:
 
 
 def _titled(block: Block, text: object) -> list[Part]:
-    """Put the title and the context of a block before its text."""
     if text is not None and not isinstance(text, str):
         return text_parts(text)
     lines = [string(block, "title"), string(block, "context"), text]
@@ -255,19 +254,16 @@ def _file(block: Block) -> list[Part]:
 
 
 def _responses_image(block: Block) -> list[Part]:
-    """Read the Responses API's `input_image`."""
     if string(block, "image_url") is None:
         return _media("image")(block)
     return _image_url(block)
 
 
 def _responses_file(block: Block) -> list[Part]:
-    """Read the Responses API's `input_file`."""
     return _media("file")({**block, "base64": block.get("file_data"), "url": block.get("file_url")})
 
 
 def _search_result(block: Block) -> list[Part]:
-    """Read Anthropic's search result as text: title, source and content."""
     parts = text_parts("\n".join([str(block[key]) for key in ("title", "source") if block.get(key)]))
     return parts + content_parts(indexed(block.get("content")))
 
@@ -284,12 +280,10 @@ def _resource(block: Block) -> list[Part]:
 
 
 def _tool_output(block: Block) -> list[Part]:
-    """Read the output of OpenAI's custom tools: text or blocks."""
     return content_parts(indexed(block.get("output")))
 
 
 def _non_standard(block: Block) -> list[Part]:
-    """Return the caller's own part as it is."""
     if not isinstance(block.get("value"), dict):
         raise PromptrunInvalidMessageError("is a non_standard block whose value is not a dictionary")
     return [block["value"]]

@@ -179,7 +179,6 @@ class _Conversation:
         self._add_result(call_id, name, result_parts(content) or _structured_parts(message), kwargs)
 
     def _result_block(self, index: int, block: Block) -> None:
-        """Add Anthropic's `tool_result`, which stands in the content of a user message."""
         try:
             parts = result_parts(block.get("content"))
             self._add_result(string(block, "tool_use_id") or "", None, parts, block)
@@ -215,7 +214,6 @@ class _Conversation:
 
 
 def _is_plain(fields: Mapping[str, Any]) -> bool:
-    """Whether a message is a text and nothing else."""
     return type(fields["content"]) is str and not (
         fields["additional_kwargs"] or fields["name"] or fields.get("tool_calls") or fields.get("invalid_tool_calls")
     )
@@ -233,7 +231,6 @@ def _structured_parts(message: BaseMessage) -> list[Part]:
 
 
 def _add_extra_fields(wire: dict[str, Any], kwargs: Mapping[str, Any]) -> None:
-    """Add the keys that the caller wants on the message."""
     wire |= {key: kwargs[key] for key in _PREFILL_KEYS if isinstance(kwargs.get(key), bool)}
     if isinstance(extra := kwargs.get(_EXTRA_FIELDS), dict):
         wire |= extra

@@ -139,7 +139,6 @@ def file_name(address: str) -> str:
 
 
 def _address(media: Media) -> str:
-    """Return the URL, or the data as a `data:` URL."""
     if media.data:
         data = media.data if isinstance(media.data, str) else base64.b64encode(media.data).decode()
         if data.startswith("data:"):

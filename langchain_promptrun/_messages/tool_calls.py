@@ -153,7 +153,6 @@ def _raw_call(call: Mapping[str, Any]) -> WireCall:
 
 
 def _call(call_id: object, name: str | None, args: object, entry: Mapping[str, Any] | None = None) -> WireCall:
-    """Make a call of the type that its entry names."""
     name = name or _NAMELESS
     if entry is None:
         function = {"name": wire_name(name), "arguments": _arguments(args, None)}

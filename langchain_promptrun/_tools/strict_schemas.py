@@ -76,7 +76,6 @@ class _Copy:
         return self.of({**definition, **own}, inside | {ref}, place)
 
     def _part(self, key: str, part: Any, inside: frozenset[str], place: str) -> Any:
-        """Copy the schemas that stand under a keyword."""
         if key in _NAMED and isinstance(part, Mapping):
             start = f"{place}." if place and key == "properties" else ""
             return {name: self.of(schema, inside | {f"#/{key}/{name}"}, start + name) for name, schema in part.items()}
@@ -86,7 +85,6 @@ class _Copy:
 
 
 def _in_known_words(schema: Mapping[str, Any], place: str) -> dict[str, Any]:
-    """Copy one level of a schema in the keywords of strict mode."""
     own = _unwrapped(schema)
     if "oneOf" in own and "anyOf" not in own:
         own["anyOf"] = own["oneOf"]
@@ -144,7 +142,6 @@ def _resolve(root: Mapping[str, Any], ref: object) -> Mapping[str, Any] | None:
 
 
 def _reached(refs: set[str], refers: Mapping[str, set[str]]) -> set[str]:
-    """Follow references until no new one is found."""
     reached: set[str] = set()
     while new := refs - reached:
         reached |= new

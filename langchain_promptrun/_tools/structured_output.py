@@ -28,8 +28,6 @@ class Plan(NamedTuple):
 
 
 class _Request(NamedTuple):
-    """What the caller of `with_structured_output` wants."""
-
     schema: Any
     strict: bool | None
     tools: Sequence[Any]
