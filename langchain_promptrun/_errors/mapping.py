@@ -248,12 +248,15 @@ def _error_part(document: Any) -> Any:
         document = document[0] if document else None
     if not isinstance(document, dict):
         return None
-    choices = document.get("choices")
-    status = document.get("base_resp")
-    if document.get("object") == "error" or document.get("type") == "error":
+    if "error" in (document.get("object"), document.get("type")):
         return document
+    status = document.get("base_resp")
     if isinstance(status, dict) and status.get("status_code") and not _is_success(status, "status_code"):
         return status
+    return _error_beside(document, document.get("choices"))
+
+
+def _error_beside(document: dict[str, Any], choices: Any) -> Any:
     error = document.get("error")
     if _says(error) and not (isinstance(choices, list) and _is_success(error)):
         return document

@@ -5,32 +5,47 @@ Names are OpenAI's (Chat Completions reference, "usage") and those that vendors 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from langchain_core.messages.ai import UsageMetadata
 
 _INPUT = ("prompt_tokens", "input_tokens")
 _OUTPUT = ("completion_tokens", "output_tokens")
 _TOTAL = ("total_tokens",)
 _TOTALS = frozenset({*_INPUT, *_OUTPUT, *_TOTAL})
-_INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details")
-_OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details")
-
-# Where the same fact is spelled twice, the first spelling found counts, so nothing is counted twice.
-_CACHE_READ = ("cached_tokens", "cache_read_tokens", "cache_read_input_tokens")
-_CACHE_READ_TOP = ("cache_read_input_tokens", "prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens")
+# Anthropic's counts, which are not part of its `input_tokens` (Messages API reference, "usage").
+_BESIDE_INPUT = ("cache_read_input_tokens", "cache_creation_input_tokens")
+_Names = tuple[str, ...]
+_AUDIO: tuple[_Names, _Names] = (("audio_tokens",), ())
 _CACHE_CREATION = (
     "cache_write_tokens",
     "cache_creation_tokens",
     "cache_creation_input_tokens",
     "cache_write_input_tokens",
 )
-# Anthropic's counts, which are not part of its `input_tokens` (Messages API reference, "usage").
-_BESIDE_INPUT = ("cache_read_input_tokens", "cache_creation_input_tokens")
 _REASONING = ("reasoning_tokens", "thinking_tokens")
+# For each kind of details: where they are nested, and how they are spelled there and beside the totals. Where the same
+# fact is spelled twice, the first spelling counts, so nothing is counted twice.
+_DETAILS: dict[str, tuple[_Names, dict[str, tuple[_Names, _Names]]]] = {
+    "input_token_details": (
+        ("prompt_tokens_details", "input_tokens_details"),
+        {
+            "audio": _AUDIO,
+            "cache_read": (
+                ("cached_tokens", "cache_read_tokens", "cache_read_input_tokens"),
+                ("cache_read_input_tokens", "prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens"),
+            ),
+            "cache_creation": (_CACHE_CREATION, _CACHE_CREATION),
+        },
+    ),
+    "output_token_details": (
+        ("completion_tokens_details", "output_tokens_details"),
+        {"audio": _AUDIO, "reasoning": (_REASONING, _REASONING)},
+    ),
+}
 # Every count that is not larger is one, whatever its type makes of it.
 _USUAL = 1 << 53
 
@@ -46,28 +61,22 @@ _COST_KEYS = frozenset({*_COSTS, _TICKS, *_GATEWAYS})
 def usage_metadata(usage: dict[str, Any]) -> UsageMetadata | None:
     """Return the token counts of a wire `usage` object in LangChain's names; None where it holds none at all."""
     tokens_in, tokens_out, total = (_first(usage, names) for names in (_INPUT, _OUTPUT, _TOTAL))
-    if tokens_in is None and tokens_out is None and total is None:
+    if tokens_in is tokens_out is total is None:
         return None
-    counted_in, counted_out = tokens_in or 0, tokens_out or 0
-    details_in, details_out = InputTokenDetails(), OutputTokenDetails()
+    tokens_in, tokens_out = tokens_in or 0, tokens_out or 0
+    details: dict[str, dict[str, int]] = {}
     if not _TOTALS.issuperset(usage):
-        details_in, details_out = _input_details(usage), _output_details(usage)
-        counted_in += _uncounted_cache(usage, counted_in, counted_out, total)
+        details = {key: found for key in _DETAILS if (found := _details(usage, *_DETAILS[key]))}
+        cached = _uncounted_cache(usage, tokens_in, tokens_out, total)
+        tokens_in += cached
+        if total is not None and cached:
+            total = max(total, tokens_in + tokens_out)
         # xAI counts the reasoning beside the output, and in the total.
-        reasoning = details_out.get("reasoning", 0)
-        counted_out += reasoning if total == counted_in + counted_out + reasoning else 0
-    metadata = UsageMetadata(
-        input_tokens=counted_in,
-        output_tokens=counted_out,
-        total_tokens=counted_in + counted_out if total is None else total,
-    )
-    if total is not None and counted_in > (tokens_in or 0):
-        metadata["total_tokens"] = max(total, counted_in + counted_out)
-    if details_in:
-        metadata["input_token_details"] = details_in
-    if details_out:
-        metadata["output_token_details"] = details_out
-    return metadata
+        reasoning = details.get("output_token_details", {}).get("reasoning", 0)
+        tokens_out += reasoning if total == tokens_in + tokens_out + reasoning else 0
+    total = tokens_in + tokens_out if total is None else total
+    counts = {"input_tokens": tokens_in, "output_tokens": tokens_out, "total_tokens": total}
+    return cast("UsageMetadata", counts | details)
 
 
 def has_counts(usage: dict[str, Any]) -> bool:
@@ -115,37 +124,13 @@ def _uncounted_cache(usage: dict[str, Any], tokens_in: int, tokens_out: int, tot
     return 0 if "prompt_tokens" in usage else cached
 
 
-def _input_details(usage: dict[str, Any]) -> InputTokenDetails:
-    nested = _nested(usage, _INPUT_DETAILS)
-    details = InputTokenDetails()
-    if (audio := _first(nested, ("audio_tokens",))) is not None:
-        details["audio"] = audio
-    if (read := _first_of_two(nested, _CACHE_READ, usage, _CACHE_READ_TOP)) is not None:
-        details["cache_read"] = read
-    if (written := _first_of_two(nested, _CACHE_CREATION, usage, _CACHE_CREATION)) is not None:
-        details["cache_creation"] = written
-    return details
-
-
-def _output_details(usage: dict[str, Any]) -> OutputTokenDetails:
-    nested = _nested(usage, _OUTPUT_DETAILS)
-    details = OutputTokenDetails()
-    if (audio := _first(nested, ("audio_tokens",))) is not None:
-        details["audio"] = audio
-    if (reasoning := _first_of_two(nested, _REASONING, usage, _REASONING)) is not None:
-        details["reasoning"] = reasoning
-    return details
-
-
-def _nested(usage: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    return next((value for name in names if isinstance(value := usage.get(name), dict)), {})
-
-
-def _first_of_two(
-    nested: dict[str, Any], names: Iterable[str], usage: dict[str, Any], top_names: Iterable[str]
-) -> int | None:
-    count = _first(nested, names)
-    return _first(usage, top_names) if count is None else count
+def _details(usage: dict[str, Any], places: _Names, spellings: dict[str, tuple[_Names, _Names]]) -> dict[str, int]:
+    nested = next((value for name in places if isinstance(value := usage.get(name), dict)), {})
+    counts = {
+        key: _first(usage, top) if (count := _first(nested, names)) is None else count
+        for key, (names, top) in spellings.items()
+    }
+    return {key: count for key, count in counts.items() if count is not None}
 
 
 def _first(counts: dict[str, Any], names: Iterable[str]) -> int | None:

@@ -62,19 +62,18 @@ class Reasoning:
     def take(self, delta: Mapping[str, Any], *, whole: bool = False) -> str:
         """Take a delta, or a whole message; return the text that it adds, once."""
         text = derived = ""
-        for key in _TEXTS:
+        for key in (*_TEXTS, *_LISTS):
             value = delta.get(key)
             if not value:
                 continue
-            if key in _OBJECTS and _holds_entries(value):
+            if key in _LISTS:
+                derived = self._keep(key, value, whole=whole) or derived
+            elif key in _OBJECTS and _holds_entries(value):
                 derived = self._take_object(key, value, whole=whole) or derived
             elif piece := _text_in(value):
                 self._fields[_name(key)] = None
                 self._plain = True
                 text = text or piece
-        for key in _LISTS:
-            if value := delta.get(key):
-                derived = self._keep(key, value, whole=whole) or derived
         if isinstance(opaque := delta.get(_OPAQUE), str):
             self._count(len(opaque))
             self._opaque.append(opaque)
