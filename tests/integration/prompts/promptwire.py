@@ -181,15 +181,17 @@ class Cable:
         self._target = "127.0.0.1", int(base_url.split(":")[-1].split("/")[0])
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.base_url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
-        self._sockets, self._cuts = [self._listener], []
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._sockets, self._cuts, self._is_closed = [self._listener], [], False
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
 
     def _serve(self):
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
+        while not self._is_closed:
+            client, _ = self._listener.accept()
+            self._sockets.append(client)
+            with contextlib.suppress(OSError):  # the server is gone
                 server, cut = socket.create_connection(self._target), threading.Event()
-                self._sockets += [client, server]
+                self._sockets.append(server)
                 self._cuts.append(cut)
                 for ends in [(client, server), (server, client)]:
                     threading.Thread(target=self._pass_on, args=(*ends, cut), daemon=True).start()
@@ -209,6 +211,9 @@ class Cable:
             cut.set()
 
     def close(self):
+        self._is_closed = True
+        socket.create_connection(self._listener.getsockname()).close()  # wakes the thread
+        self._thread.join()
         for each in self._sockets:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
