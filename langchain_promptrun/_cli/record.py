@@ -18,11 +18,20 @@ def run(arguments: argparse.Namespace) -> None:
     if not arguments.command:
         raise CommandError("which command? Write it after `--`, such as: record --out FILE -- pytest tests")
     options = {"keep": arguments.keep, "redact_emails": arguments.redact_emails}
-    with PromptrunServer.record(arguments.out, **options) as server:
+    try:
+        server = PromptrunServer.record(arguments.out, **options)
+        server.start()
+    except (OSError, ValueError) as error:
+        raise CommandError(f"cannot record to {arguments.out}: {error}") from error
+    with server:
         tell(f"recording to {arguments.out} at {server.base_url}\n")
         environment = os.environ | {"PROMPTRUN_BASE_URL": server.base_url}
         try:
             done = subprocess.run(arguments.command, env=environment, check=False)
         except OSError as error:
             raise CommandError(f"cannot run {arguments.command[0]}: {error.strerror}") from error
-    raise SystemExit(done.returncode)
+    if server.missing:
+        tell(f"error: {server.missing[0]}\n")
+    # A shell reports a signal as 128 and its number.
+    status = done.returncode if done.returncode >= 0 else 128 - done.returncode
+    raise SystemExit(status or bool(server.missing))

@@ -82,6 +82,9 @@ class Routes:
     def unused(self) -> list[dict[str, Any]]:
         return []
 
+    def check_item(self, item: Item) -> None:
+        """Refuse what cannot be queued here."""
+
     def open(self) -> None:
         pass
 

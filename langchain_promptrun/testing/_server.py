@@ -105,11 +105,16 @@ class PromptrunServer(Settings):
             keep: Whether to answer from the file what it holds, and to record only what it lacks. False: begin anew.
             api_key: What `server.api_key` gives; callers send their own.
             port: The port. 0: a free one.
-            **cassette: `redact` sees each exchange before it is written, and each request (without `response`) before
-                it is compared, and returns it changed; None leaves an exchange out. `redact_emails` hides e-mail
-                addresses as well as keys and tokens. `match` makes of a request what equal ones have in common.
+            **cassette: `redact` sees each exchange before it is written, and each request, without a `response`,
+                before it is compared, and returns it changed; None leaves an exchange out. `redact_emails` hides
+                e-mail addresses as well as keys and tokens. `match` makes of a request what equal ones have in common.
+
+        Raises:
+            ValueError: `upstream` is no URL, or with `keep` a line of the file is no recorded exchange.
         """
         upstream = upstream or os.environ.get("PROMPTRUN_BASE_URL") or _PROMPTRUN
+        if not upstream.startswith(("http://", "https://")):
+            raise ValueError(f"`upstream` must begin with http:// or https://, not be {upstream!r}.")
         server = cls(api_key=api_key, port=port)
         server._routes = CassetteRoutes(server, Cassette(path, load=keep, **cassette), upstream, Replaying())
         return server
@@ -141,9 +146,12 @@ class PromptrunServer(Settings):
 
         Raises:
             FileNotFoundError: There is no such file.
+            ValueError: A line is no recorded exchange, or an argument cannot be.
         """
         if not Path(path).exists():
             raise FileNotFoundError(f"{path} does not exist. Record it by `PromptrunServer.record({str(path)!r})`.")
+        if (speed is not None and speed <= 0) or (isinstance(slices, int) and slices < 1):
+            raise ValueError(f"`speed` and `slices` must be above 0, not {speed!r} and {slices!r}.")
         server = cls(api_key=api_key, port=port)
         server._routes = CassetteRoutes(server, Cassette(path, load=True, **cassette), None, Replaying(speed, slices))
         return server
@@ -226,6 +234,7 @@ class PromptrunServer(Settings):
             entry = Reply(item) if isinstance(item, str) else item
             if not isinstance(entry, Reply | Fault):
                 raise TypeError(f"A Reply, a Fault or a text can be queued, not {type(item).__name__}.")
+            self._routes.check_item(entry)
             self._routes.queue.extend([entry] * entry.times)
 
     def clear(self) -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from langchain_promptrun.testing._cassettes.cassette import is_unreachable, read
 from langchain_promptrun.testing._server import PromptrunServer
 
 if TYPE_CHECKING:
@@ -61,10 +63,12 @@ def promptrun_cassette(
     A request that the cassette lacks fails the test.
     """
     mode, path = request.config.getoption("promptrun_record"), cassette_path(request.node)
-    replays = mode == "none" or (mode == "once" and path.exists())
-    command = f"pytest '{request.node.nodeid}' --promptrun-record {'new' if path.exists() else 'once'}"
-    if replays and not path.exists():
-        pytest.fail(f"{path} does not exist. Record it: {command}", pytrace=False)
+    recorded = _is_recorded(path)
+    replays = mode == "none" or (mode == "once" and recorded)
+    command = f"pytest {shlex.quote(request.node.nodeid)} --promptrun-record {'new' if recorded else 'once'}"
+    if replays and not recorded:
+        problem = "holds failed connections alone" if path.exists() else "does not exist"
+        pytest.fail(f"{path} {problem}. Record it: {command}", pytrace=False)
     if replays:
         server = PromptrunServer.replay(path, api_key=API_KEY, **promptrun_cassette_options)
     else:
@@ -86,6 +90,11 @@ def cassette_path(node: pytest.Item) -> Path:
     if name != test:
         name += f"-{hashlib.sha256(test.encode()).hexdigest()[:8]}"
     return Path(node.path).parent / "cassettes" / Path(node.path).stem / f"{name}.jsonl"
+
+
+def _is_recorded(path: Path) -> bool:
+    exchanges = read(path) if path.exists() else []
+    return path.exists() and not (exchanges and all(map(is_unreachable, exchanges)))
 
 
 def _point_to(server: PromptrunServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -268,6 +268,87 @@ def test_cassette_hides_secrets_wherever_they_stand(upstream, path):
     assert fourth.endswith(f"[[ [redacted] {plain}".encode())
 
 
+COOKIE = "__cf_bm=AbCdEfGh.1234; path=/; domain=.promptrun.ai; HttpOnly; Secure; SameSite=None"
+NESTED = '{"password":"hunter2hunter2","api_key":"0123456789abc"}'
+
+
+def test_headers_of_an_answer_do_not_change_the_request(upstream, path):
+    headers = {"set-cookie": COOKIE, "x-ratelimit-limit-tokens": "10000000", "location": "/elsewhere"}
+    headers |= {"x-request-id": KEY, "x-ratelimit-organization": "acme-corporation"}
+    question = "What do HttpOnly and SameSite mean on .promptrun.ai? And AbCdEfGh.1234, 10000000?"
+    upstream.queue(Fault(body="HttpOnly hides it, 10000000 times: AbCdEfGh.1234", headers=headers))
+    with record(path, upstream) as server:
+        post(server, question)
+    (kept,) = lines(path)
+    assert kept["request"]["body"]["messages"][0]["content"] == question
+    assert kept["response"]["body"] == "HttpOnly hides it, 10000000 times: [redacted]"
+    assert kept["response"]["headers"]["x-request-id"] == "[redacted]"
+    assert kept["response"]["headers"]["location"] == "/elsewhere"
+    assert "acme-corporation" not in path.read_text()
+    with PromptrunServer.replay(path) as server:
+        assert post(server, question).text == kept["response"]["body"]
+
+
+@pytest.mark.parametrize(
+    ("body", "written"),
+    [
+        ({"arguments": NESTED}, {"arguments": '{"password":"[redacted]","api_key":"[redacted]"}'}),
+        *(
+            ({name: "opensesame"}, {name: "[redacted]"})
+            for name in ("token", "private_key", "secretKey", "aws_secret_access_key", "passwd", "pass", "session")
+        ),
+        ({"token": " Hi", "logprob": -1.0, "compass": "north"}, {"token": " Hi", "logprob": -1.0, "compass": "north"}),
+    ],
+    ids=str,
+)
+def test_values_named_like_secrets_are_hidden_in_requests_and_answers(upstream, path, body, written):
+    upstream.queue(Fault(body=body))
+    with record(path, upstream) as server:
+        post(server, extra=body)
+    (kept,) = lines(path)
+    assert (kept["request"]["body"]["extra"], json.loads(kept["response"]["body"])) == (written, written)
+    with PromptrunServer.replay(path) as server:
+        assert post(server, extra=body).json() == written
+
+
+@pytest.mark.parametrize(
+    ("line", "cut"),
+    [
+        ('data: {"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":PART}}]}}]}', NESTED),
+        ('data: {"choices":[{"text":PART}]}', "sk-abcdefghijklmnop1234"),
+        ('data: {"candidates":[{"content":{"parts":[{"text":PART}]}}]}', "sk-abcdefghijklmnop1234"),
+        ('{"message":{"content":PART}}', "sk-abcdefghijklmnop1234"),
+    ],
+)
+def test_secrets_are_hidden_in_streams_of_all_vendors(upstream, path, line, cut):
+    parts = [cut[start : start + 7] for start in range(0, len(cut), 7)]
+    text = "".join(line.replace("PART", json.dumps(part)) + "\r\n\r\n" for part in parts)
+    upstream.queue(Fault(slices=[text.encode()]))
+    with record(path, upstream) as server:
+        post(server, stream=True)
+    body = lines(path)[0]["response"]["body"]
+    assert body.count("[redacted]") == (2 if cut == NESTED else 1)
+    for secret in ("hunter", "012345", "sk-abcd", "ijklmn", "op1234"):
+        assert secret not in body
+
+
+def test_secrets_in_a_query_are_hidden_there_and_in_the_answer(upstream, path):
+    upstream.queue(Fault(body="The key abcdefgh12345678 is wrong."))
+    body = {"model": "a/b", "messages": [{"role": "user", "content": "Hi"}]}
+
+    def ask(server, key):
+        url = f"{server.base_url}/chat/completions?key={key}&token=short"
+        return httpx.post(url, json=body, headers={"authorization": f"Bearer {KEY}"}, trust_env=False).text
+
+    with record(path, upstream) as server:
+        ask(server, "abcdefgh12345678")
+    (kept,) = lines(path)
+    assert kept["request"]["query"] == {"key": "[redacted]", "token": "[redacted]"}
+    assert kept["response"]["body"] == "The key [redacted] is wrong."
+    with PromptrunServer.replay(path) as server:
+        assert ask(server, "other") == "The key [redacted] is wrong."
+
+
 def test_recorder_gives_no_cookie_of_one_caller_to_another(upstream, path):
     upstream.queue(Fault(status=429, headers={"set-cookie": "session=ann"}))
     with record(path, upstream) as server:
@@ -376,6 +457,57 @@ def test_repeated_query_names_all_count(upstream, path):
     assert ["not recorded" in text for text in texts] == [True, True, False]
 
 
+def test_match_decides_what_is_nearest_and_what_differs(path):
+    def match(request):
+        return request["body"] | {"messages": None}
+
+    far = exchange("Today is Tue")
+    far["request"]["body"] |= {"top_p": 0.5, "seed": 1}
+    with PromptrunServer.replay(written(path, far, exchange("Today is Mon")), match=match) as server:
+        message = post(server, "Today is Tue", temperature=1).json()["error"]["message"]
+    assert "line 2: `temperature` was missing, is 1." in message
+
+
+def test_match_that_fails_is_told_with_the_request(path):
+    def match(request):
+        return request["body"]["messages"]
+
+    with PromptrunServer.replay(written(path, exchange("Hi", body="x")), match=match) as server:
+        answer = httpx.get(f"{server.base_url}/prompt", trust_env=False)
+        assert post(server).text == "x"
+    assert answer.status_code == 400
+    assert "`match` failed for GET /prompt" in answer.json()["error"]["message"]
+    prompt = exchange("Hi")
+    prompt["request"] |= {"method": "GET", "path": "/prompt", "body": ""}
+    with pytest.raises(ValueError, match=r"`match` failed for GET /prompt of .*answers.jsonl"):
+        PromptrunServer.replay(written(path, prompt), match=match)
+
+
+@pytest.mark.parametrize("line", ["no JSON", "3", '{"request":1}', '{"request":{"method":"GET"},"response":{}}'])
+def test_line_that_is_no_exchange_is_told_with_its_number(path, line):
+    written(path, exchange("Hi"))
+    path.write_text(f"{path.read_text()}{line}\n")
+    with pytest.raises(ValueError, match=r"answers.jsonl, line 2: this is not a recorded exchange"):
+        PromptrunServer.replay(path)
+
+
+@pytest.mark.parametrize("options", [{"slices": 0}, {"slices": -1}, {"speed": -1}, {"speed": 0}])
+def test_options_below_one_are_refused(path, options):
+    with pytest.raises(ValueError, match="above 0"):
+        PromptrunServer.replay(written(path), **options)
+
+
+def test_slices_that_leave_something_out_are_told(path):
+    written(path, exchange("Hi", body="whole"))
+    with PromptrunServer.replay(path, slices=lambda body: [body[:2]]) as server:
+        assert "whole body" in post(server).json()["error"]["message"]
+
+
+def test_upstream_without_a_scheme_is_refused(path):
+    with pytest.raises(ValueError, match=r"'127\.0\.0\.1:9/v1'"):
+        PromptrunServer.record(path, "127.0.0.1:9/v1")
+
+
 def test_missing_file_says_how_to_record_it(path):
     with pytest.raises(FileNotFoundError, match="Record it"):
         PromptrunServer.replay(path)
@@ -459,20 +591,25 @@ def test_client_that_leaves_early_is_not_kept_waiting_by_the_replay(upstream, pa
         post(server, stream=True)
 
 
-def test_unreachable_upstream_is_recorded_as_such(path):
+@pytest.fixture
+def nowhere():
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        upstream = f"http://127.0.0.1:{bound.getsockname()[1]}/v1"
-        with PromptrunServer.record(path, upstream) as server, pytest.raises(httpx.RemoteProtocolError):
-            post(server)
-    assert lines(path)[0]["response"] == {
-        "status": None,
-        "headers": {},
-        "delay": 0.0,
-        "body": "",
-        "pieces": [],
-        "end": "cut",
-    }
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}/v1"
+
+
+def test_upstream_that_cannot_be_reached_is_told_and_asked_again(upstream, path, nowhere, caplog):
+    with PromptrunServer.record(path, nowhere) as server, pytest.raises(httpx.RemoteProtocolError):
+        post(server)
+    assert server.missing[0].startswith(f"The upstream {nowhere} cannot be reached: ")
+    assert server.missing[0] in caplog.text
+    (kept,) = lines(path)
+    expected = {"status": None, "headers": {}, "delay": 0.0, "body": "", "pieces": [], "end": "unreachable"}
+    assert kept["response"] == expected
+    with PromptrunServer.replay(path) as server, pytest.raises(httpx.RemoteProtocolError):
+        post(server)
+    with record(path, upstream, keep=True) as server:
+        assert post(server).status_code == 200
 
 
 def test_faults_come_before_the_recording_or_happen_to_it(path):
@@ -492,6 +629,24 @@ def test_faults_come_before_the_recording_or_happen_to_it(path):
         server.queue(Fault(error={"error": "late"}, after=1))
         assert post(server).text.endswith('data: {"error":"late"}\n\n')
         assert server.unused == []
+
+
+def test_error_fault_on_a_recorded_whole_answer_is_the_answer(upstream, path):
+    with record(path, upstream) as server:
+        post(server)
+    with PromptrunServer.replay(path) as server:
+        server.queue(Fault(error={"error": {"message": "boom"}}, after=2))
+        with pytest.raises(PromptrunError, match="boom"):
+            model_at(server).invoke("Hi")
+        assert server.unused == []
+
+
+def test_fault_that_spoils_recorded_answers_is_refused_while_recording(upstream, path):
+    with record(path, upstream) as server:
+        with pytest.raises(ValueError, match="This server records"):
+            server.queue(Fault(after=1, cut=True))
+        server.queue(Fault(status=429))
+        assert post(server).status_code == 429
 
 
 ODD_HEAD = b"HTTP/1.1 200 OK\r\nTRANSFER-Encoding: chunked\r\nX-Request-ID: caf\xc3\xa9\r\n\r\n"
@@ -580,6 +735,7 @@ def test_recorded_wait_is_kept_unless_answers_come_at_once(upstream, path):
 def test_keep_records_only_what_is_new(upstream, path):
     with record(path, upstream) as server:
         post(server, "old")
+    path.write_text(path.read_text().rstrip("\n"))  # as an editor may leave it
     with record(path, upstream, keep=True) as server:
         assert [post(server, content).status_code for content in ("old", "new")] == [200, 200]
     assert len(upstream.requests) == len(lines(path)) == 2
@@ -587,7 +743,8 @@ def test_keep_records_only_what_is_new(upstream, path):
 
 def test_recorder_begins_anew_when_it_starts_and_can_be_started_again(upstream, path):
     server = record(written(path, exchange("old")), upstream)
-    assert len(lines(path)) == 1
+    with server:
+        assert len(lines(path)) == 1  # only an answer takes the place of what there is
     for content in "ab":
         with server:
             assert post(server, content).status_code == 200
@@ -630,7 +787,7 @@ import os
 import pytest
 from langchain_promptrun import ChatPromptrun
 
-@pytest.mark.parametrize("name", ["Ann", "Bob/../x"])
+@pytest.mark.parametrize("name", ["Ann", "it's", "Bob/../x"])
 async def test_says(promptrun_cassette, name):
     assert os.environ["PROMPTRUN_BASE_URL"] == promptrun_cassette.base_url
     assert os.environ["PROMPTRUN_API_KEY"] == promptrun_cassette.api_key
@@ -660,33 +817,47 @@ def run(project, *arguments, **outcomes):
 def test_fixture_records_once_and_replays_without_a_key(project, upstream, monkeypatch):
     monkeypatch.setenv("PROMPTRUN_API_KEY", KEY)
     monkeypatch.setenv("PROMPTRUN_BASE_URL", upstream.base_url)
-    run(project, passed=2)
+    run(project, passed=3)
     files = sorted((project.path / "cassettes" / "test_it").iterdir())
-    assert [file.suffix for file in files] == [".jsonl", ".jsonl"]
+    assert [file.suffix for file in files] == [".jsonl"] * 3
     assert files[0].name == "test_says[Ann].jsonl"
     assert KEY not in "".join(file.read_text() for file in files)
     monkeypatch.delenv("PROMPTRUN_API_KEY")
     monkeypatch.setenv("PROMPTRUN_BASE_URL", "http://127.0.0.1:9/v1")
     monkeypatch.setenv("CI", "true")
-    run(project, passed=2)
-    assert len(upstream.requests) == 2
+    run(project, passed=3)
+    assert len(upstream.requests) == 3
 
 
 def test_fixture_says_how_to_record_what_is_missing(project, upstream, monkeypatch):
-    printed = run(project, "--promptrun-record", "none", errors=2)
+    printed = run(project, "--promptrun-record", "none", errors=3)
     assert "pytest 'test_it.py::test_says[Ann]' --promptrun-record once" in printed
-    assert "PROMPTRUN_API_KEY" in run(project, errors=2)
+    assert """pytest 'test_it.py::test_says[it'"'"'s]' --promptrun-record once""" in printed
+    assert "PROMPTRUN_API_KEY" in run(project, errors=3)
     monkeypatch.setenv("PROMPTRUN_API_KEY", KEY)
     monkeypatch.setenv("PROMPTRUN_BASE_URL", upstream.base_url)
-    run(project, passed=2)
+    run(project, passed=3)
     project.makepyfile(test_it=TESTS.replace("I am", "My name is"))
-    printed = run(project, failed=2, errors=2)
+    printed = run(project, failed=3, errors=3)
     assert "--promptrun-record new" in printed
     assert 'is "My name is Ann"' in printed
-    run(project, "--promptrun-record", "new", passed=2)
-    assert [len(lines(file)) for file in (project.path / "cassettes" / "test_it").iterdir()] == [2, 2]
-    run(project, "--promptrun-record", "all", passed=2)
-    assert [len(lines(file)) for file in (project.path / "cassettes" / "test_it").iterdir()] == [1, 1]
+    run(project, "--promptrun-record", "new", passed=3)
+    assert [len(lines(file)) for file in (project.path / "cassettes" / "test_it").iterdir()] == [2] * 3
+    run(project, "--promptrun-record", "all", passed=3)
+    assert [len(lines(file)) for file in (project.path / "cassettes" / "test_it").iterdir()] == [1] * 3
+
+
+def test_fixture_records_again_what_holds_failed_connections_alone(project, upstream, nowhere, monkeypatch):
+    monkeypatch.setenv("PROMPTRUN_API_KEY", KEY)
+    monkeypatch.setenv("PROMPTRUN_BASE_URL", nowhere)
+    printed = run(project, "-k", "Ann", failed=1, errors=1)
+    assert "cannot be reached" in printed
+    assert "holds failed connections alone. Record it: pytest" in run(
+        project, "-k", "Ann", "--promptrun-record=none", errors=1
+    )
+    monkeypatch.setenv("PROMPTRUN_BASE_URL", upstream.base_url)
+    run(project, "-k", "Ann", passed=1)
+    run(project, "-k", "Ann", "--promptrun-record=none", passed=1)
 
 
 def test_fixture_takes_options(project, upstream, monkeypatch):
@@ -697,9 +868,9 @@ def test_fixture_takes_options(project, upstream, monkeypatch):
     )
     monkeypatch.setenv("PROMPTRUN_API_KEY", KEY)
     monkeypatch.setenv("PROMPTRUN_BASE_URL", upstream.base_url)
-    run(project, passed=2)
+    run(project, passed=3)
     project.makepyfile(test_it=TESTS.replace("I am", "My name is"))
-    run(project, "--promptrun-record", "none", passed=2)
+    run(project, "--promptrun-record", "none", passed=3)
 
 
 # The command line.
@@ -739,22 +910,47 @@ def test_cli_records_a_command_and_replays_for_any_program(upstream, path):
     assert len(upstream.requests) == 1
 
 
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        (["record", "--out", "x.jsonl"], "after `--`"),
-        (["record", "--out", "x.jsonl", "--", "no-such-program"], "no-such-program"),
-        (["replay", "no-such-file.jsonl"], "no-such-file.jsonl"),
-    ],
-)
-def test_cli_says_what_is_wrong_with_a_recording(tmp_path, monkeypatch, capsys, arguments, named):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["langchain_promptrun", *arguments])
+@pytest.fixture
+def same_signals():
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    with pytest.raises(SystemExit, match="1"):
-        runpy.run_module("langchain_promptrun", run_name="__main__")
+    yield
     for number, handler in before.items():
         signal.signal(number, handler)
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("error: ")
-    assert named in last
+
+
+ASK_IN_VAIN = ASK.replace("with urllib", "import contextlib\nwith contextlib.suppress(Exception), urllib")
+KILL = "import os; os.kill(os.getpid(), 9)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "named"),
+    [
+        (["record", "--out", "x.jsonl"], 1, "after `--`"),
+        (["record", "--out", "x.jsonl", "--", "no-such-program"], 1, "no-such-program"),
+        (["record", "--out", ".", "--", "no-such-program"], 1, "cannot record to ."),
+        (["record", "--out", "x.jsonl", "--", sys.executable, "-S", "-c", KILL], 137, "recording to"),
+        (["record", "--out", "x.jsonl", "--", sys.executable, "-S", "-c", ASK_IN_VAIN, "Hi"], 3, "cannot be reached"),
+        (["replay", "no-such-file.jsonl"], 1, "no-such-file.jsonl"),
+        (["replay", __file__], 1, "line 1: this is not a recorded exchange"),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("same_signals")
+def test_cli_says_what_is_wrong_with_a_recording(tmp_path, monkeypatch, capsys, nowhere, arguments, status, named):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PROMPTRUN_BASE_URL", nowhere)
+    monkeypatch.setenv("PROMPTRUN_API_KEY", KEY)
+    monkeypatch.setattr(sys, "argv", ["langchain_promptrun", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("langchain_promptrun", run_name="__main__")
+    assert caught.value.code == status
+    assert named in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("same_signals")
+def test_cli_that_runs_no_program_leaves_a_recording_as_it_was(path, monkeypatch, capsys):
+    before = written(path, exchange("Hi")).read_text()
+    monkeypatch.setattr(sys, "argv", ["langchain_promptrun", "record", "--out", str(path), "--", "no-such-program"])
+    with pytest.raises(SystemExit, match="1"):
+        runpy.run_module("langchain_promptrun", run_name="__main__")
+    assert path.read_text() == before

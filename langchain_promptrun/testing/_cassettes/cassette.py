@@ -2,14 +2,15 @@
 
 An exchange is `{"request": {"method", "path", "query", "body"}, "response": {"status", "headers", "body", "delay",
 "pieces", "end"}}`. A body that is not text is `{"base64": ...}`. `delay` is the time to the head and `pieces` lists
-`[pause, bytes]`, in seconds. `end` is there where the answer broke off: `cut`, `reset`, or `silence` until the client
-left; `status` is null where nothing had come.
+`[pause, bytes]`, in seconds. `end` is there where the answer broke off: `cut`, `reset`, `silence` until the client
+left, or `unreachable`; `status` is null where nothing had come.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import os
 from collections import deque
 from collections.abc import Callable
 from copy import deepcopy
@@ -18,17 +19,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from urllib.parse import parse_qsl, urlsplit
 
-from langchain_promptrun.testing._cassettes.redaction import Redaction, recut
+from langchain_promptrun.testing._cassettes.redaction import Redaction, is_secret_parameter, recut
 from langchain_promptrun.testing._documents import encode
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Iterator, Mapping
 
     from langchain_promptrun.testing._requests import RecordedRequest
 
 Exchange = dict[str, Any]
 
+_SHAPE = {
+    "request": ("method", "path", "query", "body"),
+    "response": ("status", "headers", "body", "delay", "pieces"),
+}
 _MOST_DIFFERENCES = 5
 _LONGEST_VALUE = 200
 
@@ -49,18 +53,19 @@ class Cassette:
         self._redact = options.get("redact") or (lambda exchange: exchange)
         self._emails = options.get("redact_emails", False)
         self._match = options.get("match") or (lambda request: request)
-        lines = self._path.read_bytes().split(b"\n") if load and self._path.exists() else []
-        self.exchanges: list[Exchange] = [json.loads(line) for line in lines if line.strip()]
+        self.exchanges = read(self._path) if load and self._path.exists() else []
         self._waiting: dict[str, deque[Exchange]] = {}
         for exchange in self.exchanges:
             self._waiting.setdefault(self._key(exchange["request"]), deque()).append(exchange)
         self._mode = "ab" if load else "wb"
 
     def begin(self) -> None:
-        """Make the file; unless the cassette was loaded, the first time begins it anew."""
+        """Make the file, or end its last line; unless the cassette was loaded, the first exchange begins it anew."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open(self._mode):
-            self._mode = "ab"
+        with self._path.open("ab+") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                file.write(b"" if file.read() == b"\n" else b"\n")
 
     @property
     def unused(self) -> list[Exchange]:
@@ -71,18 +76,23 @@ class Cassette:
         queue = self._waiting.get(self._key(self._compared(record, secrets))) if self._waiting else None
         return queue.popleft() if queue else None
 
-    def add(self, record: RecordedRequest, response: dict[str, Any], body: bytes, secrets: Iterable[str]) -> None:
-        redaction = Redaction(secrets, emails=self._emails)
+    def add(
+        self, record: RecordedRequest, response: dict[str, Any], body: bytes, secrets: list[str], more: list[str]
+    ) -> None:
+        """Write an exchange without the secrets of its request; `more` are those of its response."""
+        redaction = Redaction(secrets + more, emails=self._emails)
         clean = redaction.body(body)
+        response = {**response, "headers": redaction.document(response["headers"])}
         if clean != body:
             sizes = recut(body, clean, [size for _, size in response["pieces"]])
             pauses = [pause for pause, _ in response["pieces"]]
             response = {**response, "pieces": list(zip(pauses, sizes, strict=False))}
-        request = redaction.document(_request(record))
+        request = Redaction(secrets, emails=self._emails).document(_request(record))
         kept = self._redact({"request": request, "response": {**response, "body": _packed(clean)}})
         if kept is not None:
             with self._path.open(self._mode) as file:
                 file.write(encode(kept) + b"\n")
+            self._mode = "ab"
 
     def describe_missing(self, record: RecordedRequest, secrets: Iterable[str]) -> str:
         """Say which recorded request is nearest to one that was not recorded, and in what they differ."""
@@ -93,8 +103,8 @@ class Cassette:
             return f"{what} this often: all {count} recorded answers to it were given."
         if not self.exchanges:
             return f"{what}, which holds nothing."
-        asked = dict(_leaves(wanted, ""))
-        recorded = [dict(_leaves(exchange["request"], "")) for exchange in self.exchanges]
+        asked = dict(_leaves(self._matched(wanted), ""))
+        recorded = [dict(_leaves(self._matched(exchange["request"]), "")) for exchange in self.exchanges]
         shared = [len(asked.items() & leaves.items()) / len(asked.keys() | leaves.keys()) for leaves in recorded]
         line = max(range(len(shared)), key=shared.__getitem__)
         return f"{what}. The nearest is line {line + 1}: {_differences(recorded[line], asked)}."
@@ -104,7 +114,40 @@ class Cassette:
         return dict((self._redact({"request": deepcopy(request)}) or {"request": request})["request"])
 
     def _key(self, request: dict[str, Any]) -> str:
-        return json.dumps(_plain(self._match(deepcopy(request))), sort_keys=True, default=str)
+        return json.dumps(_plain(self._matched(request)), sort_keys=True, default=str)
+
+    def _matched(self, request: dict[str, Any]) -> Any:
+        try:
+            return self._match(deepcopy(request))
+        except Exception as error:
+            what = f"{request['method']} {request['path']} of {self._path}"
+            raise ValueError(f"`match` failed for {what}: {error!r}. It sees all requests.") from error
+
+
+def read(path: Path) -> list[Exchange]:
+    """Read the exchanges of a file."""
+    exchanges = []
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        try:
+            exchange = json.loads(line) if line.strip() else None
+            if exchange is not None:
+                _check(exchange)
+                exchanges.append(exchange)
+        except (ValueError, LookupError, TypeError) as error:
+            raise ValueError(f"{path}, line {number}: this is not a recorded exchange ({error!r}).") from error
+    return exchanges
+
+
+def is_unreachable(exchange: Exchange) -> bool:
+    """Tell whether there was no upstream to record."""
+    end: str | None = exchange["response"].get("end")
+    return end == "unreachable"
+
+
+def _check(exchange: Any) -> None:
+    missing = [f"{part}.{name}" for part, names in _SHAPE.items() for name in names if name not in exchange[part]]
+    if missing:
+        raise ValueError(f"{missing[0]} is missing")
 
 
 def _plain(value: Any) -> Any:
@@ -153,7 +196,10 @@ def _request(record: RecordedRequest) -> dict[str, Any]:
     query: dict[str, Any] = {}
     for name, value in parse_qsl(urlsplit(record.target).query, keep_blank_values=True):
         query.setdefault(name, []).append(value)
-    query = {name: values[0] if len(values) == 1 else values for name, values in query.items()}
+    query = {
+        name: "[redacted]" if is_secret_parameter(name) else values[0] if len(values) == 1 else values
+        for name, values in query.items()
+    }
     body = record.body if record.body is not None else _packed(record.raw)
     request = {"method": record.method, "path": record.path.removeprefix("/v1"), "query": query, "body": body}
     prompt_id = record.headers.get("http-prompt-id")

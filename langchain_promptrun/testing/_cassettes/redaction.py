@@ -20,25 +20,43 @@ _PATTERN = (
     r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}|\b[Bb]earer +(?=\S*\d)[\w.~+/=-]{8,}"
 )
 _EMAIL = r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
-_SECRET_NAMES = re.compile(
-    r"(?i)(?:api[_-]?key|authorization|password|secret|(?:access|auth|id|refresh)[_-]?token|cookie)$"
+_NAMES = (
+    r"api[_-]?key|(?:private|secret|access)[_-]?key|authorization|passw(?:or)?d|passphrase|secret|credentials?|cookie"
+    r"|(?:access|api|auth|bearer|id|refresh|session)[_-]?token|session(?:[_-]?(?:id|key))?"
 )
-_SECRET_HEADERS = re.compile("^(?!x-ratelimit-).*(?:authorization|key|token|secret|organi[sz]ation|project|account)")
+_SECRET_NAMES = re.compile(rf"(?i)(?:{_NAMES})$|(?:^|_)pass$")
+_MEMBER = rf'(?P<member>(?i:{_NAMES}|token)"\s*:\s*")(?:[^"\\]|\\.)+'
+"""A member of JSON that stands in a text, such as the arguments of a tool call."""
+_SECRET_HEADERS = re.compile(
+    "authorization|organi[sz]ation|project|account|^(?!.*ratelimit).*(?:cookie|key|token|secret)"
+)
+_TEXT_KEYS = frozenset({"delta", "text", "content", "arguments", "thinking", "response", "output"})
+"""The keys under which vendors stream texts in pieces."""
 _SHORTEST_SECRET = 8
 
 Text = tuple[Any, Any, tuple[Any, ...]]
 """A text in a JSON document: its container, its key there, and its path."""
 
 
-def secrets_of(headers: Iterable[tuple[str, str]]) -> list[str]:
-    """Return what keys, cookies, and account and organisation headers hold."""
-    values: list[str] = []
+def is_secret_header(name: str) -> bool:
+    """Tell whether a header holds a key, a cookie, or the name of an account or organisation."""
+    return _SECRET_HEADERS.search(name) is not None
+
+
+def is_secret_parameter(name: str) -> bool:
+    """Tell whether a query parameter holds a key; Gemini's is called `key`."""
+    return name in {"key", "token"} or _SECRET_NAMES.search(name) is not None
+
+
+def secrets_of(headers: Iterable[tuple[str, str]], query: Iterable[tuple[str, str]] = ()) -> list[str]:
+    """Return the values that no file may hold."""
+    values = [value for name, value in query if is_secret_parameter(name)]
     for name, value in headers:
         if name == "cookie":
             values += [pair.partition("=")[2] for pair in value.split(";")]
         elif name == "set-cookie":
             values.append(value.partition(";")[0].partition("=")[2])
-        elif _SECRET_HEADERS.search(name):
+        elif is_secret_header(name):
             values += value.split()
     return [value for value in values if len(value) >= _SHORTEST_SECRET]
 
@@ -46,12 +64,13 @@ def secrets_of(headers: Iterable[tuple[str, str]]) -> list[str]:
 class Redaction:
     def __init__(self, secrets: Iterable[str], *, emails: bool) -> None:
         literals = map(re.escape, sorted(secrets, key=len, reverse=True))
-        self._pattern = re.compile("|".join([*literals, _PATTERN, *([_EMAIL] if emails else [])]))
+        self._pattern = re.compile("|".join([_MEMBER, *literals, _PATTERN, *([_EMAIL] if emails else [])]))
 
     def document(self, value: Any, name: str = "") -> Any:
         """Return a JSON document, found under a name, without secrets."""
         if isinstance(value, dict):
-            return {self._text(key): self.document(item, key) for key, item in value.items()}
+            named = {key: "secret" if key == "token" and "logprob" not in value else key for key in value}
+            return {self._text(key): self.document(item, named[key]) for key, item in value.items()}
         if isinstance(value, list):
             return [self.document(item, name) for item in value]
         if isinstance(value, str):
@@ -71,7 +90,7 @@ class Redaction:
         return body if clean == document else encode(clean)
 
     def _text(self, text: str) -> str:
-        return self._pattern.sub(_HIDDEN, text)
+        return self._pattern.sub(lambda match: (match["member"] or "") + _HIDDEN, text)
 
     def _events(self, text: str) -> str:
         lines = text.split("\n")
@@ -79,7 +98,7 @@ class Redaction:
         streams: dict[tuple[Any, ...], list[Text]] = defaultdict(list)
         for document in events.values():
             for found in _texts(document, ()):
-                if "delta" in found[2]:
+                if not _TEXT_KEYS.isdisjoint(found[2]):
                     streams[found[2]].append(found)
         for texts in streams.values():
             self._hide_in_all(texts)
@@ -88,13 +107,17 @@ class Redaction:
             if clean is None:
                 lines[number] = self._text(line)
             elif clean != _data(line):
-                lines[number] = f"data: {encode(clean).decode()}" + "\r" * line.endswith("\r")
+                start = "data: " * line.startswith("data:")
+                lines[number] = f"{start}{encode(clean).decode()}" + "\r" * line.endswith("\r")
         return "\n".join(lines)
 
     def _hide_in_all(self, texts: list[Text]) -> None:
         """Hide the secrets that texts spell together, each where it begins."""
         whole = "".join(container[key] for container, key, _ in texts)
-        spans = [match.span() for match in self._pattern.finditer(whole)]
+        spans = [
+            (match.end("member") if match["member"] else match.start(), match.end())
+            for match in self._pattern.finditer(whole)
+        ]
         characters = list(whole) if spans else []
         for start, end in spans:
             characters[start:end] = [_HIDDEN, *[""] * (end - start - 1)]
@@ -115,8 +138,8 @@ def _texts(document: Any, path: tuple[Any, ...]) -> Iterator[Text]:
 
 
 def _data(line: str) -> Any:
-    """Return the JSON document of an event's `data` line, or None."""
-    document = _parsed(line.removeprefix("data:")) if line.startswith("data:") else None
+    """Return the JSON document of an event's `data` line or of a line of JSON, or None."""
+    document = _parsed(line.removeprefix("data:"))
     return document if isinstance(document, dict | list) else None
 
 

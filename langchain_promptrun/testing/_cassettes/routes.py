@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 import time
@@ -11,12 +12,12 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import httpx
 
-from langchain_promptrun.testing._cassettes.cassette import Cassette, Exchange, pieces_of
-from langchain_promptrun.testing._cassettes.redaction import secrets_of
+from langchain_promptrun.testing._cassettes.cassette import Cassette, Exchange, is_unreachable, pieces_of
+from langchain_promptrun.testing._cassettes.redaction import is_secret_header, secrets_of
 from langchain_promptrun.testing._checks import RefusedError, error_body
 from langchain_promptrun.testing._items import Fault, Reply
 from langchain_promptrun.testing._routes import Routes, Settings
@@ -30,12 +31,26 @@ if TYPE_CHECKING:
 Slices = int | Callable[[bytes], Sequence[bytes]]
 """How a replayed body is cut: into pieces of so many bytes, or by a function."""
 
-_KEPT_HEADERS = ("content-type", "retry-after", "x-request-id", "x-should-retry", "x-ratelimit-", "content-encoding")
+_KEPT_HEADERS = (
+    "content-type",
+    "retry-after",
+    "x-request-id",
+    "x-should-retry",
+    "x-ratelimit-",
+    "content-encoding",
+    "location",
+)
 _HOP_BY_HOP = {"connection", "keep-alive", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"}
 _NOT_PASSED = _HOP_BY_HOP | {"accept-encoding", "content-length", "expect", "host", "proxy-connection"}
-_ENDS: dict[str, dict[str, Any]] = {"cut": {"cut": True}, "reset": {"reset": True}, "silence": {"pause": math.inf}}
+_ENDS: dict[str, dict[str, Any]] = {
+    "cut": {"cut": True},
+    "reset": {"reset": True},
+    "silence": {"pause": math.inf},
+    "unreachable": {"cut": True},
+}
 _SILENCE = 0.25
 """Seconds after which a client that leaves was tired of waiting; one that leaves earlier had what it wanted."""
+_logger = logging.getLogger("langchain_promptrun.testing")
 _TIMEOUT = httpx.Timeout(None, connect=30.0)
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None)
 
@@ -60,6 +75,8 @@ class Replaying:
             body = b"".join(piece for _, piece in pieces)
             size = self.slices
             cut = [body[at : at + size] for at in range(0, len(body), size)] if isinstance(size, int) else size(body)
+            if b"".join(cut) != body:
+                raise ValueError("`slices` must give the pieces of the whole body.")
             pause = sum(pause for pause, _ in pieces) / max(1, len(cut))
             pieces = [(pause, piece) for piece in cut]
         for pause, piece in pieces:
@@ -115,22 +132,36 @@ class CassetteRoutes(Routes):
         pass
 
     async def handle(self, request: Request, connection: int) -> tuple[RecordedRequest, AsyncGenerator[Step]]:
-        secrets = secrets_of(request.headers.items())
+        secrets = secrets_of(request.headers.items(), parse_qsl(urlsplit(request.target).query))
         record = self.record(request, connection)
         queue: deque[Any] = self.prompts.faults if record.path == "/v1/prompt" else self.queue
         if queue and _brings_its_own(queue[0]):
             return record, self.answer(record, request)
-        exchange = self._cassette.take(record, secrets)
-        if exchange is not None:
-            recorded = exchange["response"]
-            fault = self._replaying.fault(recorded, queue.popleft() if queue else Fault())
-            return record, self.play(record, request, self._replaying.response(recorded), fault)
-        if self._client is not None:
-            self.requests.append(record)
-            return record, self._forwarded(self._client, record, request, secrets)
-        self.missing.append(self._cassette.describe_missing(record, secrets))
+        try:
+            exchange = self._cassette.take(record, secrets)
+            if exchange is not None and not (self._client and is_unreachable(exchange)):
+                return record, self._replayed(record, request, exchange["response"], queue)
+            if self._client is not None:
+                self.requests.append(record)
+                return record, self._forwarded(self._client, record, request, secrets)
+            self.missing.append(self._cassette.describe_missing(record, secrets))
+        except ValueError as error:  # of the functions `match` and `slices`
+            self.missing.append(str(error))
         refused = RefusedError(HTTPStatus.BAD_REQUEST, self.missing[-1], code="not_recorded")
         return record, self.play(record, request, json_response(error_body(refused, "openai"), 400), Fault())
+
+    def check_item(self, item: Reply | Fault) -> None:
+        if self._upstream is not None and not _brings_its_own(item):
+            raise ValueError("A Fault without a status or content spoils recorded answers. This server records.")
+
+    def _replayed(
+        self, record: RecordedRequest, request: Request, recorded: dict[str, Any], queue: deque[Any]
+    ) -> AsyncGenerator[Step]:
+        response = self._replaying.response(recorded)
+        fault = self._replaying.fault(recorded, queue.popleft() if queue else Fault())
+        if fault.error is not None and not response.content_type.lower().startswith("text/event-stream"):
+            response, fault = json_response(fault.error), replace(fault, error=None)
+        return self.play(record, request, response, fault)
 
     async def _forwarded(
         self, client: httpx.AsyncClient, record: RecordedRequest, request: Request, secrets: list[str]
@@ -150,12 +181,21 @@ class CassetteRoutes(Routes):
                 yield recording.finish()
             if not request.keeps_alive:
                 yield Hangup()
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            recording.end = "unreachable"
+            self.missing.append(f"The upstream {self._upstream} cannot be reached: {error}.")
+            _logger.warning(self.missing[-1])
+            yield Hangup()
         except httpx.HTTPError as error:
             recording.end = "reset" if isinstance(error, httpx.ReadError) else "cut"
             yield Hangup(recording.end == "reset")
         finally:
-            done = recording.response, bytes(recording.body), secrets + recording.secrets
+            done = recording.response, bytes(recording.body), secrets, recording.secrets
             self._writes.append(self._writer.submit(self._cassette.add, record, *done))
+
+
+def _is_kept(name: str) -> bool:
+    return name.startswith(_KEPT_HEADERS) and not is_secret_header(name)
 
 
 def _brings_its_own(item: Reply | Fault) -> bool:
@@ -191,7 +231,7 @@ class _Recording:
         raw = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw]
         fields = [pair for pair in raw if pair[0] not in _NOT_PASSED | {"content-encoding"}]
         fields += [("content-encoding", left)] if left else []
-        kept = {name: value for name, value in fields if name.startswith(_KEPT_HEADERS)}
+        kept = {name: value for name, value in fields if _is_kept(name)}
         status = self._record.status = response.status_code
         self._head = {"status": status, "headers": kept, "delay": self._pause()}
         self.secrets = secrets_of(response.headers.multi_items())
