@@ -266,6 +266,13 @@ def test_cli_character_that_the_terminal_lacks_is_replaced(ask, server, monkeypa
     assert stdout.buffer.getvalue() == "Grüße ?\n".encode("latin-1")
 
 
+def test_cli_stdout_may_be_any_object_that_takes_text(ask, server, monkeypatch):
+    server.queue("Hello.")
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert ask("Hi!")[0] == 0
+    assert sys.stdout.getvalue() == "Hello.\n"
+
+
 def test_cli_help_shows_options_and_subcommands(cli):
     status, out, _ = cli("--help")
     options = ("--model", "--system", "--temperature", "--base-url", "--no-stream", "--offline", "--version")

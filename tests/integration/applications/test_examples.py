@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
 SHARED = "promptrun_or_offline"
 TEXTS = {path.stem: path.read_text() for path in sorted(EXAMPLES.glob("*.py"))}

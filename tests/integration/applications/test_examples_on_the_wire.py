@@ -17,7 +17,7 @@ from langchain_promptrun.testing import Fault, Reply
 pytest.importorskip("langchain")
 pytest.importorskip("langgraph")
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 
 

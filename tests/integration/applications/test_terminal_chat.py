@@ -23,7 +23,7 @@ from langchain_promptrun.testing import Fault, PromptrunServer, Reply
 for needed in ("filelock", "rich"):
     pytest.importorskip(needed)
 
-PROGRAM = Path(__file__).parents[2] / "examples" / "terminal_chat.py"
+PROGRAM = Path(__file__).parents[3] / "examples" / "terminal_chat.py"
 WAIT = 60
 """Seconds after which a test gives up; nothing here is slow unless it hangs."""
 BARE = {name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE_", "PROMPTRUN_"))}

@@ -24,8 +24,8 @@ try:
 except ModuleNotFoundError:
     webdriver = None
 
-PROGRAM = Path(__file__).parents[2] / "examples" / "web_chat.py"
-WAIT = 30
+PROGRAM = Path(__file__).parents[3] / "examples" / "web_chat.py"
+WAIT = 60
 """Seconds after which a test gives up; nothing here is slow unless it hangs."""
 LOOPBACK = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 BARE = LOOPBACK | {
