@@ -206,7 +206,7 @@ def holds(body, cuts, headers):
     return first
 
 
-many = settings(max_examples=100)
+many = settings(max_examples=60)
 cut_places = st.lists(st.integers(0, 400), max_size=5).map(sorted)
 kinds = st.sampled_from([STREAM, DOCUMENT, {}])
 
