@@ -198,16 +198,6 @@ def test_message_keys_of_langchain_stay_here():
     assert sent(*messages) == [{"role": role, "content": "x"} for role in ("system", "user", "assistant")]
 
 
-def test_message_with_an_unknown_block_raises_an_error_with_both_places():
-    with pytest.raises(ValueError, match=r"^messages\[1\]\.content\[2\] is a content block of type 'hologram'"):
-        sent(HumanMessage("x"), HumanMessage(["a", "b", {"type": "hologram"}]))
-
-
-def test_message_part_of_the_callers_own_passes_unchanged():
-    part = {"type": "hologram", "hologram": {"deep": [1, None]}}
-    assert sent(HumanMessage([text("a"), {"type": "non_standard", "value": part}]))[0]["content"] == [text("a"), part]
-
-
 # Results of tools
 
 
