@@ -1,4 +1,8 @@
-"""Packages around LangChain work with ChatPromptrun; each test skips where its package is missing."""
+"""Packages around LangChain work with ChatPromptrun.
+
+The packages are those of the dependency group `frameworks`, and langgraph-cli[inmem], which needs an environment of its
+own; each test skips where its package is missing.
+"""
 
 from __future__ import annotations
 
