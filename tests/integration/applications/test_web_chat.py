@@ -1,9 +1,9 @@
 """The web chat in a real browser: it streams, shows, stops, tries again and remembers, and is accessible."""
 
 import base64
-import json
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -11,6 +11,7 @@ import sys
 import threading
 from importlib.util import find_spec
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -326,30 +327,21 @@ def test_web_chat_ctrl_c_during_an_answer_ends_it_quietly(page, program, server)
     assert not request.answered
 
 
-STARTS = """
-import json, os, runpy, sys
-program, starts = sys.argv[1:]
-for arguments, variables in json.loads(starts):
-    sys.argv = [program, *arguments]
-    os.environ |= variables
-    try:
-        runpy.run_path(program, run_name="__main__")
-    except SystemExit as ended:
-        print(json.dumps(ended.code))
-"""
-CANNOT_START = [
-    (["--port", "65536"], {}, "error: port 65536 cannot be used"),
-    (["--model", ""], {}, "error: model: "),
-    ([], {"PROMPTRUN_API_KEY": "k", "PROMPTRUN_BASE_URL": "nonsense"}, "PROMPTRUN_BASE_URL"),
-]
-
-
-def test_web_chat_that_cannot_start_says_why_in_a_line():
-    pytest.importorskip("gradio")
-    import_folder = {"PYTHONPATH": str(PROGRAM.parent)}
-    starts = json.dumps([start[:2] for start in CANNOT_START])
-    command = [sys.executable, "-c", STARTS, str(PROGRAM), starts]
-    env = BARE | import_folder
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=2 * WAIT, check=True)
-    said = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [named in error for error, (_, _, named) in zip(said, CANNOT_START, strict=True)] == [True, True, True]
+@pytest.mark.parametrize(
+    ("arguments", "variables", "named"),
+    [
+        (["--port", "{port}"], {}, "error: port {port} cannot be used"),
+        (["--model", ""], {}, "error: model: "),
+        ([], {"PROMPTRUN_BASE_URL": "nonsense"}, "PROMPTRUN_BASE_URL"),
+    ],
+)
+def test_web_chat_that_cannot_start_says_why_in_a_line(promptrun_server, monkeypatch, arguments, variables, named):
+    monkeypatch.setitem(sys.modules, "gradio", MagicMock())  # which takes seconds to import
+    monkeypatch.syspath_prepend(PROGRAM.parent)
+    taken = {"port": promptrun_server.port}
+    monkeypatch.setattr(sys, "argv", [PROGRAM.name, *(argument.format_map(taken) for argument in arguments)])
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(PROGRAM), run_name="__main__")
+    assert named.format_map(taken) in ended.value.code
