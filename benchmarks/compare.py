@@ -135,6 +135,7 @@ class Worker:
     def __init__(self, client: str, tree: Path, url: str) -> None:
         self._client = client
         self._environment = os.environ | {"PYTHONPATH": str(tree)}
+        self._environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is compiled once
         command = [sys.executable, __file__, str(tree), "--worker", client, "--url", url]
         self._process = subprocess.Popen(
             command, env=self._environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

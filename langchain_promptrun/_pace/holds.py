@@ -11,6 +11,7 @@ from langchain_promptrun._pace.pace import Pace
 from langchain_promptrun._pace.turns import TurnQueue
 
 _FIRST_RATE = 10.0
+_GROWTH = 1.0  # a hold has nothing to learn: calls go on slowly, but not for long
 _KEPT_SECONDS = 60.0
 
 
@@ -79,4 +80,4 @@ def hold_of(name: HoldName) -> Pacer | None:
 
 def hold(name: HoldName, seconds: float) -> None:
     """Hold calls back for so many seconds; then they go on slowly, and in turn."""
-    _held.setdefault(name, Pacer(Pace(_FIRST_RATE), is_shared=True)).pace.hold(seconds)
+    _held.setdefault(name, Pacer(Pace(_FIRST_RATE, growth=_GROWTH), is_shared=True)).pace.hold(seconds)

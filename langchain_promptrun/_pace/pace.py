@@ -47,6 +47,7 @@ class Pace:
         lowest: float = 0.1,
         highest: float = float("inf"),
         concurrency: float = float("inf"),
+        growth: float = _GROWTH,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.rate = rate
@@ -54,6 +55,7 @@ class Pace:
         self.sent = 0
         self.refused = 0
         self._lowest, self._highest, self._most = lowest, highest, concurrency
+        self._growth = growth
         self._clock = clock
         self.begin()
         self._held_until = 0.0
@@ -128,7 +130,7 @@ class Pace:
         """Grow while the rate keeps somebody waiting; a rate that is not used up teaches nothing."""
         seconds, self._grown_at = min(now - self._grown_at, _LONGEST_STEP), now
         if self._is_awaited and self.rate < self._highest:
-            factor = 2 ** (seconds / _SEARCH_SECONDS) if self._searching else 1 + _GROWTH * seconds
+            factor = 2 ** (seconds / _SEARCH_SECONDS) if self._searching else 1 + self._growth * seconds
             self.rate = min(self._highest, self.rate * factor)
 
     def _note_refusal(self, began_at: float, wait: float | None) -> None:
