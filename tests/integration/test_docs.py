@@ -79,6 +79,12 @@ def test_docs_navigation_has_every_page():
     assert {page.name for page in PAGES if page != README} <= named
 
 
+def test_docs_contents_of_the_readme_name_its_sections_in_order():
+    text = README.read_text()
+    sections = [name.lower().replace(" ", "-") for name in re.findall(r"^## (.+)", text, re.MULTILINE)]
+    assert re.findall(r"\(#([\w-]+)\)", text)[: len(sections)] == sections
+
+
 def test_docs_links_of_the_readme_lead_to_pages_and_files():
     text = README.read_text()
     pages = re.findall(r"promptrun-ai\.github\.io/langchain-promptrun/([\w-]+)/\)", text)
