@@ -1,6 +1,8 @@
 """Recording and replaying: a second stand-in server is the upstream."""
 
+import base64
 import contextlib
+import gzip
 import importlib
 import json
 import math
@@ -660,26 +662,39 @@ def test_compressed_binary_and_odd_answers_are_recorded(upstream, path):
         Fault(body=b"odd", headers={"content-encoding": "odd"}),
         Fault(slices=[ODD_HEAD + ODD_BODY], framing="raw"),
     )
+    upstream.queue(Fault(body=f"{KEY} is wrong".encode("utf-16")))
 
     def ask(server):
-        found = [post(server, content) for content in "abcd"]
+        found = [post(server, content) for content in "abcde"]
         assert dict(found[3].headers.raw)[b"x-request-id"] == b"caf\xc3\xa9"
         head = {"authorization": f"Bearer {KEY}", "http-prompt-id": "p1", "connection": "close"}
         found += [
             httpx.put(f"{server.base_url}/x?a={n}", content=b"\xfe", headers=head, trust_env=False) for n in range(3)
         ]
-        assert [answer.status_code for answer in found] == [200] * 4 + [404] * 3
-        return [answer.content for answer in found]
+        assert [answer.status_code for answer in found] == [200] * 5 + [404] * 3
+        return [answer.content for answer in found if b"w\0r\0o\0n\0g" not in answer.content]
 
     with record(path, upstream) as server:
         recorded = ask(server)
     assert recorded[:4] == [b"text " * 100, b"\xff\x00", b"odd", b"abc"]
-    _, binary, odd, _, put, *_ = lines(path)
+    _, binary, odd, _, wide, put, *_ = lines(path)
+    assert "\0".join(KEY).encode() not in base64.b64decode(wide["response"]["body"]["base64"])
     assert put["request"] | {"query": {"a": "0"}, "body": {"base64": "/g=="}, "prompt_id": "p1"} == put["request"]
     assert binary["response"]["body"] == {"base64": "/wA="}
     assert odd["response"]["headers"]["content-encoding"] == "odd"
     with PromptrunServer.replay(path) as server:
         assert ask(server) == recorded
+
+
+def test_compressed_answer_that_ends_early_is_recorded_as_cut(upstream, path):
+    whole = gzip.compress(b"text " * 1_000)
+    for body in (whole[:-20], whole[:10] + b"broken"):
+        upstream.queue(Fault(body=body, headers={"content-encoding": "gzip"}))
+    with record(path, upstream) as server:
+        for content in "ab":
+            with pytest.raises(httpx.RemoteProtocolError):
+                post(server, content)
+    assert [kept["response"]["end"] for kept in lines(path)] == ["cut", "cut"]
 
 
 def test_answers_without_a_body_leave_the_connection_usable(upstream, path):

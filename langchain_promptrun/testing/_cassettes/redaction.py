@@ -63,7 +63,8 @@ def secrets_of(headers: Iterable[tuple[str, str]], query: Iterable[tuple[str, st
 
 class Redaction:
     def __init__(self, secrets: Iterable[str], *, emails: bool) -> None:
-        literals = map(re.escape, sorted(secrets, key=len, reverse=True))
+        known = sorted(secrets, key=len, reverse=True)
+        literals = [re.escape(form) for secret in known for form in (secret, "\0".join(secret))]  # UTF-8 and UTF-16
         self._pattern = re.compile("|".join([_MEMBER, *literals, _PATTERN, *([_EMAIL] if emails else [])]))
 
     def document(self, value: Any, name: str = "") -> Any:

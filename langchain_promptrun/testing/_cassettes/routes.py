@@ -6,7 +6,8 @@ import logging
 import math
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
+import zlib
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -50,6 +51,8 @@ _ENDS: dict[str, dict[str, Any]] = {
 }
 _SILENCE = 0.25
 """Seconds after which a client that leaves was tired of waiting; one that leaves earlier had what it wanted."""
+_INFLATED = {"gzip", "x-gzip", "deflate"}
+_GZIP_OR_ZLIB = 47
 _logger = logging.getLogger("langchain_promptrun.testing")
 _TIMEOUT = httpx.Timeout(None, connect=30.0)
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None)
@@ -166,7 +169,7 @@ class CassetteRoutes(Routes):
     async def _forwarded(
         self, client: httpx.AsyncClient, record: RecordedRequest, request: Request, secrets: list[str]
     ) -> AsyncGenerator[Step]:
-        recording = _Recording(record, decoded=client.headers["accept-encoding"].split(", "))
+        recording = _Recording(record)
         parts = urlsplit(request.target)
         target = urlunsplit(("", "", parts.path.removeprefix("/v1"), parts.query, ""))
         fields = [(name, value) for name, value in request.headers.items() if name not in _NOT_PASSED]
@@ -176,7 +179,7 @@ class CassetteRoutes(Routes):
             url = f"{self._upstream}{target}"
             async with client.stream(request.method, url, headers=headers, content=request.body) as response:
                 yield recording.head(response)
-                async for piece in response.aiter_bytes():
+                async for piece in response.aiter_raw():
                     yield recording.piece(piece)
                 yield recording.finish()
             if not request.keeps_alive:
@@ -186,7 +189,7 @@ class CassetteRoutes(Routes):
             self.missing.append(f"The upstream {self._upstream} cannot be reached: {error}.")
             _logger.warning(self.missing[-1])
             yield Hangup()
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, zlib.error) as error:
             recording.end = "reset" if isinstance(error, httpx.ReadError) else "cut"
             yield Hangup(recording.end == "reset")
         finally:
@@ -205,12 +208,12 @@ def _brings_its_own(item: Reply | Fault) -> bool:
 
 
 class _Recording:
-    def __init__(self, record: RecordedRequest, decoded: Collection[str]) -> None:
+    def __init__(self, record: RecordedRequest) -> None:
         self.body = bytearray()
         self.end: str | None = "left"
         self.secrets: list[str] = []
         self._record = record
-        self._decoded = decoded
+        self._inflater: zlib._Decompress | None = None
         self._framing: tuple[str, str] | None = None
         self._pieces: list[tuple[float, int]] = []
         self._last = time.monotonic()
@@ -225,29 +228,32 @@ class _Recording:
         return {**self._head, "pieces": self._pieces, **({"end": end} if end else {})}
 
     def head(self, response: httpx.Response) -> bytes:
-        """Pass the head on; a body that httpx decodes goes on decoded."""
-        encodings = [name.strip() for name in response.headers.get("content-encoding", "").lower().split(",")]
-        left = ", ".join(name for name in encodings if name not in self._decoded)
+        """Pass the head on; a body that is compressed all the same goes on inflated."""
+        if response.headers.get("content-encoding", "").lower() in _INFLATED:
+            self._inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
+        gone = _NOT_PASSED | ({"content-encoding"} if self._inflater else set())
         raw = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw]
-        fields = [pair for pair in raw if pair[0] not in _NOT_PASSED | {"content-encoding"}]
-        fields += [("content-encoding", left)] if left else []
+        fields = [pair for pair in raw if pair[0] not in gone]
         kept = {name: value for name, value in fields if _is_kept(name)}
         status = self._record.status = response.status_code
         self._head = {"status": status, "headers": kept, "delay": self._pause()}
         self.secrets = secrets_of(response.headers.multi_items())
         length = response.headers.get("content-length")
-        if length is not None and left == ", ".join(filter(None, encodings)):
+        if length is not None and self._inflater is None:
             self._framing = ("content-length", length)
         elif self._record.method != "HEAD" and status not in BODILESS:
             self._framing = ("transfer-encoding", "chunked")
         return head(status, [*fields, self._framing] if self._framing else fields)
 
     def piece(self, piece: bytes) -> bytes:
+        piece = self._inflater.decompress(piece) if self._inflater else piece
         self.body += piece
         self._pieces.append((self._pause(), len(piece)))
         return chunk(piece) if self._is_chunked else piece
 
     def finish(self) -> bytes:
+        if self._inflater is not None and self._pieces and not self._inflater.eof:
+            raise zlib.error("the compressed body ends early")
         self.end = None
         return LAST_CHUNK if self._is_chunked else b""
 
