@@ -104,6 +104,8 @@ def options_of_call(
 
 def check_model_kwargs(kind: type[BaseModel], model_kwargs: Mapping[str, Any], *, of_call: bool = False) -> None:
     """Refuse names in `model_kwargs` that have a place of their own."""
+    if not model_kwargs:
+        return
     roles = roles_of(kind)
     fields = roles.settings if of_call else roles.settings.union(roles.parameters, roles.aliases)
     for name in _mapping("model_kwargs", model_kwargs):
