@@ -130,6 +130,7 @@ class Process:
 
     def __init__(self) -> None:
         self.refreshers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._reported: set[object] = set()
         self._inherited: list[object] = []
         self._reset()
         # Windows cannot fork
@@ -147,6 +148,13 @@ class Process:
                 found = BackgroundLoop()
                 self._loop = weakref.ref(found)
             return found
+
+    def is_new(self, fact: object) -> bool:
+        """Return whether no prompt of the process reported the fact yet, and take note of it."""
+        with self.lock:
+            is_known = fact in self._reported
+            self._reported.add(fact)
+            return not is_known
 
     def _forked(self) -> None:
         inherited = self._loop()

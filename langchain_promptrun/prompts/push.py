@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import math
 import random
 import threading
 import weakref
@@ -17,7 +18,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from langchain_promptrun.errors import PromptrunError, PromptrunTimeoutError
+from langchain_promptrun.errors import PromptrunConnectionError, PromptrunError, PromptrunTimeoutError
 from langchain_promptrun.prompts.fetch import BackgroundLoop, Callbacks, Caught, PromptSource
 from langchain_promptrun.prompts.record import NotAnEventStreamError
 
@@ -32,6 +33,9 @@ STALL_LIMIT = 60.0
 """Seconds without a byte after which a stream is opened again; its connection may be half-open."""
 
 _PATIENT_FAILURES = 3
+_GOOD_LIFE = 5.0
+"""Seconds for which a stream without a record must have been open to count as none that failed."""
+_SHORT = PromptrunConnectionError("The server ends the stream at once.")
 _NO_SUCH_ROUTE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
 
 logger = logging.getLogger("langchain_promptrun")
@@ -87,6 +91,7 @@ class _StreamReader:
         self._falls_back = falls_back
         self._jitter = random.random
         self._failures = 0
+        self._opened_at = math.inf
         self._arrived = 0
         self._catching_up: asyncio.Task[None] | None = None
 
@@ -102,6 +107,7 @@ class _StreamReader:
 
     async def _read(self) -> BaseException | None:
         self._failures += 1
+        self._opened_at = math.inf
         caught = Caught()
         try:
             with caught:
@@ -110,17 +116,20 @@ class _StreamReader:
                     aclosing(self._source.stream(self._request, partial(self._opened, opening))) as records,
                 ):
                     async for record in records:
+                        self._failures = 0
                         self._publish(record)
         finally:
+            if asyncio.get_running_loop().time() - self._opened_at >= _GOOD_LIFE:
+                self._failures = 0
             if self._catching_up is not None:
                 self._catching_up.cancel()
             for subscriber in self._publish_to(None):
-                subscriber.lose(caught.error if self._failures >= _PATIENT_FAILURES else None)
+                subscriber.lose((caught.error or _SHORT) if self._failures >= _PATIENT_FAILURES else None)
         return caught.error
 
     def _opened(self, opening: asyncio.Timeout) -> None:
         opening.reschedule(None)
-        self._failures = 0
+        self._opened_at = asyncio.get_running_loop().time()
         self._catching_up = asyncio.create_task(self._catch_up())
 
     async def _catch_up(self) -> None:

@@ -205,7 +205,7 @@ class EventStreamReader(_Reader):
     def __init__(
         self, status: int, headers: Mapping[str, str], *, opened: Callable[[], object], max_event_bytes: int
     ) -> None:
-        if "event-stream" not in headers.get("content-type", ""):
+        if "event-stream" not in headers.get("content-type", "").lower():
             raise NotAnEventStreamError("The server's answer is not a stream of events.")
         self._status = status
         self._headers = headers

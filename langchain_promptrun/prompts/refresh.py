@@ -70,7 +70,6 @@ class Refresher:
         self._callbacks = weakref.ref(callbacks)
         self._file = file
         self._fallback = fallback
-        self._reported: set[int | str] = set()
         self.reset()
         PROCESS.refreshers.add(self)
 
@@ -220,8 +219,7 @@ class Refresher:
                 warns = self.freshness.fail(outcome.error, outcome.stored or self._fallback)
         if warns and threading.main_thread().is_alive():  # at the end of the interpreter all requests fail
             self._warn(outcome.error)
-        if outcome.record is not None:
-            self._report_odd_names(outcome.record)
+        self._report_odd_names()
         pending.set_result(outcome.error)
         self.wake()
         self._tell()
@@ -231,13 +229,13 @@ class Refresher:
         if change is not None:
             self._untold.append(change)
 
-    def _report_odd_names(self, record: PromptRecord) -> None:
-        """Warn once a version of text between double braces that is not a name."""
-        if record.version in self._reported:
+    def _report_odd_names(self) -> None:
+        """Warn of text between double braces that is not a name, once a version and process."""
+        if (record := self.freshness.record) is None:
             return
-        self._reported.add(record.version)
         for name in find_odd_names(record.prompt):
-            logger.warning("%s, version %s: `{{%s}}` is not a name.", self._source.label, record.version, name)
+            if PROCESS.is_new((self._source.label, record.version, name)):
+                logger.warning("%s, version %s: `{{%s}}` is not a name.", self._source.label, record.version, name)
 
     def _warn(self, error: BaseException | None) -> None:
         record = self.freshness.record
@@ -275,7 +273,7 @@ class Refresher:
             self._received += 1
             self.freshness.is_pushed = True
             self._succeed(record)
-        self._report_odd_names(record)
+        self._report_odd_names()
         self.wake()
         self._tell()
         if self._file is not None:

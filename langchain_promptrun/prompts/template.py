@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 # JavaScript's trim() takes the byte order mark for a blank
 _PATH = re.compile(r"\{\{[\s\ufeff]*(\w+(?:\.\w+)*)[\s\ufeff]*\}\}")
-# what an author may have meant as a name: letters first, none of the marks of JSON, code or another template language
-_NAME_LIKE = re.compile(r"\{\{[\s\ufeff]*([^\W\d_][^{}\"':;=<>()\[\]\n]*)\}\}")
+# what an author may have meant as a name: none of the marks of JSON, calls or another template language
+_NAME_LIKE = re.compile(r"\{\{[\s\ufeff]*([\w.@$\u200b][^{}\":;=<>()\n]*)\}\}")
 _MISSING = object()
 _ACCEPTED = 'a list of messages, such as [("user", "Hello")]; one message; a text, which is the user\'s; a prompt value'
 

@@ -47,7 +47,8 @@ class PromptProject:
             prompt: The text, with `{{name}}` for variables.
             message: What changed (`versionMessage`).
             tags: The tags to move to this version. `latest` is the newest, unless it was moved by hand.
-            **more: Further keys of the record, such as `temperature=0.2` or `model="openai/gpt-4o"`.
+            **more: Further keys of the record, such as `temperature=0.2` or `model="openai/gpt-4o"`, or the text that
+                the record tells as its version: `version="v2"`.
         """
         version = self.newest + 1
         now = self._now()
@@ -64,7 +65,7 @@ class PromptProject:
         self._changed()
         return version
 
-    def edit(self, version: int, **changes: Any) -> None:
+    def edit(self, version: int, /, **changes: Any) -> None:
         """Change keys of a version's record; raises KeyError for an unknown version."""
         # A reader in another thread sees the old record or the new one.
         self._versions[version] = {**self._versions[version], **_wire_model(changes), "updatedAt": self._now()}
@@ -81,12 +82,15 @@ class PromptProject:
         del self._tags[name]
         self._changed()
 
-    def record(self, *, version: int | None = None, tag: str | None = None) -> dict[str, Any]:
+    def record(self, *, version: int | str | None = None, tag: str | None = None) -> dict[str, Any]:
         """Return the record of a version, of a tag, or else the newest."""
-        wanted = self._tags.get(tag, self.newest if tag == "latest" else 0) if tag is not None else version
-        found = self._versions.get(self.newest if wanted is None else wanted)
+        records = tuple(self._versions.values())
+        number = self._tags.get(tag, self.newest if tag == "latest" else 0) if tag is not None else self.newest
+        found = self._versions.get(number)
+        if version is not None:
+            found = next((record for record in records if str(record["version"]) == str(version)), None)
         if found is None:
-            what = f"tag `{tag}`" if tag is not None else f"version {wanted or 'at all'}"
+            what = f"tag `{tag}`" if tag is not None else f"version {version or 'at all'}"
             raise RefusedError(HTTPStatus.NOT_FOUND, f"The project has no {what}.")
         return {**found, **({"tag": tag} if tag is not None else {}), "project": {"id": self.id, "name": self.name}}
 
@@ -177,12 +181,10 @@ class ManagedPrompts:
         version, tag = query.get("version"), query.get("tag")
         if version is not None and tag is not None:
             raise RefusedError(HTTPStatus.BAD_REQUEST, _BOTH)
-        if version is not None and not version.isdecimal():
-            raise RefusedError(HTTPStatus.BAD_REQUEST, "`version` must be a number.")
         try:
             project = self._projects.get(str(uuid.UUID(query.get("projectId", ""))))
         except ValueError:
             raise RefusedError(HTTPStatus.BAD_REQUEST, "You must provide `projectId`, a UUID.") from None
         if project is None:
             raise RefusedError(HTTPStatus.NOT_FOUND, "There is no such project.")
-        return project.record(version=None if version is None else int(version), tag=tag)
+        return project.record(version=version, tag=tag)

@@ -606,7 +606,7 @@ def test_prompt_queries_that_cannot_be_answered_are_refused(server, find, projec
         400,
         "You must provide either `version` or `tag`, but not both.",
     )
-    assert [find(projectId="essays").status_code, find(version="newest").status_code] == [400, 400]
+    assert [find(projectId="essays").status_code, find(version="newest").status_code] == [400, 404]
     assert find(version=3).json()["error"] == "The project has no version 3."
     empty = server.prompts.create("Empty", project_id="D0D52C6E-85BA-4025-A84C-3C99834FE2AC")
     assert find(projectId=empty.id).status_code == 404

@@ -31,6 +31,8 @@ TEXTS = [
     "{{#if name}}",
     "{{name | upper(1)}}",
     "{{a: 1}}",
+    "{{'a', 'b'}}",
+    "{{[1, 2]}}",
     "{{a\nb}}",
     "%(name)s $name",
 ]
@@ -40,6 +42,14 @@ ODD = {
     "{{ user. }}": "user.",
     "{{a..b}}": "a..b",
     "{{a,b}}": "a,b",
+    "{{items[0].name}}": "items[0].name",
+    "{{customer's name}}": "customer's name",
+    "{{1st name}}": "1st name",
+    "{{_a b}}": "_a b",
+    "{{.email}}": ".email",
+    "{{@user}}": "@user",
+    "{{$user}}": "$user",
+    "{{\u200bname}}": "\u200bname",
 }
 NAMES = st.text(alphabet="abXY019_", min_size=1, max_size=3)
 VALUES_OF_ANY_KIND = st.text(alphabet="ab {}\\.$1é日\n\u2028\x00", max_size=8)

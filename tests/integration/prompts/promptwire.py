@@ -46,6 +46,7 @@ class PromptWire:
         self.streams = []
         self.open = []
         self.stream_status, self.stream_type = 200, "text/event-stream"
+        self.first_events = []
         self.gate = threading.Event()
         self.gate.set()
 
@@ -84,9 +85,11 @@ class PromptWire:
             await asyncio.Event().wait()
         if self.stream_status != 200:
             return httpx.Response(self.stream_status, headers=self.headers, json={"error": "no"})
-        if self.stream_type != "text/event-stream":
+        if "event-stream" not in self.stream_type.lower():
             return httpx.Response(200, json=self.record)
         events = asyncio.Queue()
+        for event in self.first_events:
+            events.put_nowait(event)
         self.open.append((asyncio.get_running_loop(), events))
         return httpx.Response(200, headers={"content-type": self.stream_type}, content=_Events(events))
 

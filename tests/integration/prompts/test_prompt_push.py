@@ -113,7 +113,8 @@ async def test_push_record_that_comes_after_close_is_dropped(wire):
     assert not refresher.freshness.is_pushed
 
 
-async def test_push_stream_is_shared_by_prompts_that_ask_for_the_same(wire):
+async def test_push_stream_is_shared_by_prompts_that_ask_for_the_same(wire, caplog):
+    wire.record["prompt"] = "Hi {{first name!}}."
     first = wire.pushing(tag="prod")
     client = first.http_async_client
     await live("async", first, wire)
@@ -121,6 +122,7 @@ async def test_push_stream_is_shared_by_prompts_that_ask_for_the_same(wire):
     others = [wire.pushing(tag="prod", role="user", http_async_client=client, refresh=9) for _ in range(3)]
     assert {(await prompt.apull()).version for prompt in others} == {1}  # known from the stream
     assert (wire.count, len(wire.streams)) == (requests, 1)
+    assert caplog.text.count("`{{first name!}}` is not a name") == 1
     other_key = wire.pushing(tag="prod", http_async_client=client, api_key="other-key")
     await other_key.apull()
     await until(lambda: len(wire.streams) == 2)
@@ -180,6 +182,35 @@ async def test_push_that_fails_again_and_again_is_a_warning(wire, caplog):
     await prompt.apull()
     await until(lambda: "changes are not pushed (PromptrunNotFoundError, status 404); polling." in caplog.text)
     assert len(caplog.records) == 1
+    prompt.close()
+
+
+@pytest.mark.parametrize(
+    ("event", "error"),
+    [(b'data: {"type": "ping"}\n\n', "PromptrunResponseError"), (None, "PromptrunConnectionError")],
+)
+async def test_push_stream_that_opens_and_brings_nothing_is_a_warning_and_opened_ever_more_rarely(
+    wire, monkeypatch, caplog, event, error
+):
+    pauses = []
+
+    def pause(failures, *_):
+        pauses.append(failures)
+        return 0.01
+
+    monkeypatch.setattr(push, "pause", pause)
+    wire.first_events = [event]
+    prompt = wire.pushing()
+    await prompt.apull()
+    await until(lambda: f"changes are not pushed ({error}); polling." in caplog.text)
+    await until(lambda: 5 in pauses)
+    prompt.close()
+
+
+async def test_push_content_type_may_be_in_capitals(wire):
+    wire.stream_type = "Text/Event-Stream; charset=utf-8"
+    prompt = wire.pushing(updates="auto")
+    await live("async", prompt, wire)
     prompt.close()
 
 

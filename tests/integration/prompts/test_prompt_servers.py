@@ -43,6 +43,14 @@ async def test_prompt_in_a_chain_sends_its_text_before_the_conversation(promptru
     ]
 
 
+async def test_prompt_version_may_be_text(project, make, colour):
+    project.publish("Two.", version="v2")
+    assert (await pull(colour, make(version="v2"))).version == "v2"
+    assert (await pull(colour, make())).prompt == "Two."
+    project.edit(1, version="v1")
+    assert (await pull(colour, make(version="v1"))).prompt == "Generate {{word_count}} words."
+
+
 async def test_prompt_in_a_chain_that_streams(promptrun_server, make, colour):
     prompt = make(tag="prod")
     chain = prompt | prompt.chat_model(follow_model=True)

@@ -136,7 +136,7 @@ async def test_prompt_variable_path_names_its_root_and_walks_the_value(wire, cal
 
 async def test_prompt_odd_name_is_unfilled_and_reported_once_a_version(wire, call, caplog):
     wire.record["prompt"] = 'Hi {{first name!}}, {{x}}. {{"a": 1}}'
-    prompt = wire.prompt(refresh=0, missing="keep")
+    prompt = wire.prompt(refresh=0, missing="keep", tag=f"tag-{time.monotonic_ns()}")
     assert prompt.unfilled == []
     for _ in range(3):
         await call(prompt, "pull")
@@ -230,9 +230,12 @@ class TestRecord:
         await call(prompt, "pull")
         assert [request.url.params["tag"] for request in wire.requests] == ["prod", "dev"]
 
-    async def test_prompt_fallback_is_a_record_of_version_0(self, wire, call):
+    async def test_prompt_fallback_is_a_record_of_version_0(self, wire, call, caplog):
         wire.status = 503
         prompt = wire.prompt(tag="prod", fallback="Be {{how}}.")
+        odd = wire.prompt(tag=f"tag-{time.monotonic_ns()}", fallback="Be {{how?}}.", missing="keep")
+        assert (await call(odd, "format_messages"), odd.unfilled) == ([SystemMessage("Be {{how?}}.")], ["how?"])
+        assert "version 0: `{{how?}}` is not a name" in caplog.text
         record = await call(prompt, "pull")
         assert (record.version, record.tag, record.project.id, record.is_fallback) == (0, "prod", PROJECT, True)
         assert await call(prompt, "format_messages", how="brief") == [SystemMessage("Be brief.")]
