@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _HEADER_BYTES = 64 << 10  # aiohttp takes 8 KiB of its own accord, httpx 100
 _HEADERS = 1_000  # aiohttp takes 128 of its own accord, from 3.14 on
+_HAS_TCP_INFO = sys.platform == "linux"  # others lay it out in another way
 _UNSEEN = "The server had closed the connection before the request came"
 
 
@@ -54,7 +55,7 @@ class _Protocol(ResponseHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if exc is not None:
-            self._receive()
+            receive_rest(self.transport, self.data_received)
         elif self._is_unseen:
             exc = ConnectionResetError(_UNSEEN)
         payload = self._payload
@@ -62,13 +63,10 @@ class _Protocol(ResponseHandler):
         if payload is not None and payload.exception() is None and not payload.is_eof():
             payload.set_exception(aiohttp.ClientPayloadError("the framing of the body is broken"))
 
-    def set_exception(self, *args: Any) -> None:
-        self._receive()
-        super().set_exception(*args)
-
-    def _receive(self) -> None:
-        if self.transport is not None:
+    def set_exception(self, exc: Any, *args: Any) -> None:
+        if self.transport is not None and isinstance(exc, (aiohttp.ClientOSError, ConnectionError)):
             receive_rest(self.transport, self.data_received)
+        super().set_exception(exc, *args)
 
     def has_begun(self) -> bool:
         """Tell whether another response has begun, behind the last."""
@@ -152,7 +150,7 @@ def _is_unacknowledged(transport: Any) -> bool:
     By Linux's `struct tcp_info`, in whose `bytes_acked` the SYN counts.
     """
     with suppress(OSError, struct.error):
-        if sys.platform == "linux":
+        if _HAS_TCP_INFO:
             info = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 208)
             acknowledged, sent = struct.unpack_from("=Q72xQ", info, 120)
             return bool(acknowledged - 1 < sent)

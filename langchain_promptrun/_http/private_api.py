@@ -96,5 +96,6 @@ def receive_rest(transport: Any, take: Callable[[bytes], object]) -> None:
     is_plain = transport.get_extra_info("sslcontext") is None
     found = transport.get_extra_info("socket")
     with suppress(OSError), socket.fromfd(found.fileno(), found.family, found.type) as twin:
+        twin.setblocking(False)
         while is_plain and (data := twin.recv(_RECEIVE_BYTES)):
             take(data)

@@ -65,7 +65,7 @@ def colour(request):
 
 
 class Stream(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A body of pieces; what is no piece is a pause in seconds."""
+    """A body of pieces, pauses in seconds, and exceptions."""
 
     def __init__(self, *pieces):
         self.pieces = pieces

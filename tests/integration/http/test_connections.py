@@ -194,6 +194,7 @@ def test_connection_is_looked_at_where_the_system_has_no_poll(raw_server, monkey
     calls.all(to(raw_server))
     assert gone(raw_server)
     monkeypatch.delattr("select.poll")
+    monkeypatch.setattr("langchain_promptrun._http.aiohttp_connector._HAS_TCP_INFO", False)
     calls.runner.run(in_a_row())
     calls.close()
 

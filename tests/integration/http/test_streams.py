@@ -69,7 +69,7 @@ def test_leaving_a_stream_drops_its_connection(single, raw_server):
 
 @pytest.mark.parametrize("end", [LAST, b""], ids=["body complete", "body left open"])
 def test_connection_is_free_before_the_last_items_are_handed_out(raw_server, end):
-    """Whoever has the last item may never ask for the end."""
+    """A consumer may never ask for the end."""
     raw_server.answer(head(200, *SSE), chunk(b"one\n[DONE]\n"), end)
     transport = Transport(TransportSettings(max_connections=1))
     items = transport.exchange(to(raw_server), Lines)

@@ -82,7 +82,7 @@ async def test_slow_consumer_is_not_a_stall_for_the_event_loops_timer(async_colo
     seen = []
     async for item in calls.transport.aexchange(to(raw_server, stream_chunk_timeout=0.1), Lines):
         seen.append(item)
-        await asyncio.sleep(0.35)
+        await asyncio.sleep(0.35 if item == "one" else 0)
     assert seen == ["one", "two", "end"]
     await calls.transport.aclose()
 
@@ -94,6 +94,6 @@ async def test_wait_is_counted_from_its_own_beginning(async_colour, raw_server):
     seen = []
     async for item in calls.transport.aexchange(to(raw_server, stream_chunk_timeout=0.5), Lines):
         seen.append(item)
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(0.8 if item == "one" else 0)
     assert seen == ["one", "two", "end"]
     await calls.transport.aclose()

@@ -1,4 +1,4 @@
-"""Answers with status 200 that are none, hide an error, or are odd and yet right, to plain and to stream requests."""
+"""Answers with status 200 that lack an answer, hide an error, or are odd and yet right."""
 
 from __future__ import annotations
 

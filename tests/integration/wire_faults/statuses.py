@@ -1,4 +1,4 @@
-"""Every status that is no success, on every style of call; what a redirect must not lead to."""
+"""Every status but success, in every style of call; what a redirect must not lead to."""
 
 from __future__ import annotations
 

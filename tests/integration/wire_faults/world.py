@@ -113,5 +113,5 @@ class World:
         done.wait()
 
     def close_connections(self) -> None:
-        """End the connections on which an answer is under way, so that whoever hangs on one goes on."""
+        """End the connections on which an answer is under way."""
         self._in_loop(self._abort)
