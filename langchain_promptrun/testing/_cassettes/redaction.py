@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,35 @@ _PATTERN = (
     r"|\b(?:gsk|xai|hf|gh[oprsu]|github_pat|glpat|pplx|nvapi)[_-][\w-]{16,}|\bAKIA[A-Z0-9]{16}\b"
     r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}|\b[Bb]earer +(?=\S*\d)[\w.~+/=-]{8,}"
 )
+_SIGNS = (
+    *(
+        '":',
+        '" :',
+        "sk-",
+        "pk-",
+        "rk-",
+        "org-",
+        "proj-",
+        "xox",
+        "AIza",
+        "gsk",
+        "xai",
+        "hf_",
+        "hf-",
+        "gho",
+        "ghp",
+        "ghr",
+    ),
+    *("ghs", "ghu", "github_pat", "glpat", "pplx", "nvapi", "AKIA", "eyJ", "earer "),
+)
+"""One of these stands in each text that the patterns find something in; they are found much faster."""
 _EMAIL = r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
 _NAMES = (
     r"api[_-]?key|(?:private|secret|access)[_-]?key|authorization|passw(?:or)?d|passphrase|secret|credentials?|cookie"
     r"|(?:access|api|auth|bearer|id|refresh|session)[_-]?token|session(?:[_-]?(?:id|key))?"
 )
 _SECRET_NAMES = re.compile(rf"(?i)(?:{_NAMES})$|(?:^|_)pass$")
-_MEMBER = rf'(?P<member>(?i:{_NAMES}|token)"\s*:\s*")(?:[^"\\]|\\.)+'
+_MEMBER = rf'(?P<member>(?i:{_NAMES}|token)" ?:\s*")(?:[^"\\]|\\.)+'
 """A member of JSON that stands in a text, such as the arguments of a tool call."""
 _SECRET_HEADERS = re.compile(
     "authorization|organi[sz]ation|project|account|^(?!.*ratelimit).*(?:cookie|key|token|secret)"
@@ -45,7 +68,12 @@ def is_secret_header(name: str) -> bool:
 
 def is_secret_parameter(name: str) -> bool:
     """Tell whether a query parameter holds a key; Gemini's is called `key`."""
-    return name in {"key", "token"} or _SECRET_NAMES.search(name) is not None
+    return name in {"key", "token"} or _is_secret_name(name)
+
+
+@lru_cache(1_000)
+def _is_secret_name(name: str) -> bool:
+    return _SECRET_NAMES.search(name) is not None
 
 
 def secrets_of(headers: Iterable[tuple[str, str]], query: Iterable[tuple[str, str]] = ()) -> list[str]:
@@ -65,6 +93,7 @@ class Redaction:
     def __init__(self, secrets: Iterable[str], *, emails: bool) -> None:
         known = sorted(secrets, key=len, reverse=True)
         literals = [re.escape(form) for secret in known for form in (secret, "\0".join(secret))]  # UTF-8 and UTF-16
+        self._signs = (*_SIGNS, *known, *(["@"] if emails else []), *("\0".join(secret) for secret in known))
         self._pattern = re.compile("|".join([_MEMBER, *literals, _PATTERN, *([_EMAIL] if emails else [])]))
 
     def document(self, value: Any, name: str = "") -> Any:
@@ -75,7 +104,7 @@ class Redaction:
         if isinstance(value, list):
             return [self.document(item, name) for item in value]
         if isinstance(value, str):
-            return _HIDDEN if _SECRET_NAMES.search(name) else self._text(value)
+            return _HIDDEN if _is_secret_name(name) else self._text(value)
         return value
 
     def body(self, body: bytes) -> bytes:
@@ -91,6 +120,8 @@ class Redaction:
         return body if clean == document else encode(clean)
 
     def _text(self, text: str) -> str:
+        if not any(sign in text for sign in self._signs):
+            return text
         return self._pattern.sub(lambda match: (match["member"] or "") + _HIDDEN, text)
 
     def _events(self, text: str) -> str:
@@ -115,6 +146,8 @@ class Redaction:
     def _hide_in_all(self, texts: list[Text]) -> None:
         """Hide the secrets that texts spell together, each where it begins."""
         whole = "".join(container[key] for container, key, _ in texts)
+        if not any(sign in whole for sign in self._signs):
+            return
         spans = [
             (match.end("member") if match["member"] else match.start(), match.end())
             for match in self._pattern.finditer(whole)
