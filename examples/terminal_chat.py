@@ -12,6 +12,7 @@ a file and goes on next time.
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import closing, contextmanager, nullcontext, suppress
 from decimal import Decimal
@@ -217,6 +218,8 @@ def talk(chat: Chat) -> None:
                 return
             if line.strip() == "/help":
                 chat.help()
+            elif re.fullmatch(r"/[a-z]+", line.strip()):
+                print(f"There is no command {line.strip()}. /help shows those there are.")
             else:
                 chat.take(line)
         except EOFError:

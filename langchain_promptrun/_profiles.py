@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import re
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -19,6 +20,8 @@ The letters are those of `FLAGS` that hold; after `?` those that are unknown, an
 `AUGMENTATIONS` hold, after `!` they are false, and the others are unknown. The efforts are separated by blanks, with
 the default after `=`.
 """
+
+logger = logging.getLogger("langchain_promptrun")
 
 RETIRED = "retired"
 """Status of a model that its vendor serves no more."""
@@ -79,6 +82,13 @@ _VENDORS = {
 _BEDROCK = re.compile(
     r"(?:(?:us|eu|apac|au|jp|global|us-gov)\.)?(?P<vendor>[a-z0-9]+)\.(?P<name>[a-z].*?)(?:-v\d+(?::\d+)?)?"
 )
+
+
+@lru_cache(maxsize=256)
+def warn_if_retired(model: str) -> None:
+    """Log one warning about a model that its vendor has retired."""
+    if (profile_for(model) or {}).get("status") == RETIRED:
+        logger.warning("The model %r was retired by its vendor: calls may fail. Choose a current one.", model)
 
 
 def profile_for(model: str) -> ModelProfile | None:

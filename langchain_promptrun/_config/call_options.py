@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr, create_model
 
 from langchain_promptrun._config.hints import misspelt
 from langchain_promptrun._config.roles import roles_of
+from langchain_promptrun._profiles import warn_if_retired
 from langchain_promptrun._tools.tools import wire_response_format, wire_tool_choice, wire_tools
 
 if TYPE_CHECKING:
@@ -150,6 +151,8 @@ def _merged(
     layers = (values["model_kwargs"], values["extra_body"], options.get("model_kwargs"), given, extra)
     if any(layers):
         parameters = _overlaid(parameters, [layer for layer in layers if layer])
+    if given.get("model") is not None:
+        warn_if_retired(str(given["model"]))
     if "model" not in parameters:
         raise ValueError("`model` is None; a request needs a model.")
     return _sendable(parameters)

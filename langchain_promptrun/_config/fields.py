@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
 import httpx
@@ -31,7 +30,7 @@ from langchain_promptrun._config.validators import (
 )
 from langchain_promptrun._http.transport import Transport, TransportSettings
 from langchain_promptrun._messages.prompt_caching import PromptCaching
-from langchain_promptrun._profiles import RETIRED, profile_for
+from langchain_promptrun._profiles import profile_for, warn_if_retired
 from langchain_promptrun._tracing import PromptedModel
 from langchain_promptrun._version import __version__
 
@@ -364,11 +363,5 @@ def looked_up(model: str) -> ModelProfile | None:
     profile = profile_for(model)
     if profile is None:
         return None
-    if profile.get("status") == RETIRED:
-        _warn_of_retirement(model)
+    warn_if_retired(model)
     return cast("ModelProfile", defaults.DefaultProfile(profile))
-
-
-@cache
-def _warn_of_retirement(model: str) -> None:
-    logger.warning("The model %r was retired by its vendor: calls may fail. Choose a current one.", model)

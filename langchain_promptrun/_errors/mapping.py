@@ -232,7 +232,7 @@ def _check_the_model(model: str, facts: ErrorBody) -> str:
     """Advise on a 404: an unknown route is answered by a server that says nothing of models."""
     said = " ".join((facts.message, facts.param or "", *facts.names)).lower()
     named = f'the model id "{tidy(model, _ID_LIMIT)}"'
-    if model.lower() in said or re.search(r"model|deployment", said):
+    if model.lower() in said or re.search(r"model|deployment", re.sub(r"\S*/\S*", "", said)):
         return f"Check {named}."
     return f"{_BASE_URL}, and {named}."
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from langchain_promptrun._http.request import ApiKey
 
-_KEY = re.compile(r"[!-~]+")
+_KEY = re.compile(r"(?!['\"])[!-~]+(?<!['\"])")
 
 
 def current_key(source: ApiKey | None) -> SecretStr | None:
@@ -65,7 +65,8 @@ def _checked(key: object) -> SecretStr:
         raise PromptrunAuthenticationError("The API key is empty. Set PROMPTRUN_API_KEY or `api_key`.")
     if not _KEY.fullmatch(secret.get_secret_value()):
         raise PromptrunAuthenticationError(
-            "The API key has characters that a key cannot have: spaces, line breaks or letters outside ASCII. "
+            "The API key has characters that a key cannot have: spaces, line breaks, quotation marks around it or "
+            "letters outside ASCII. "
             "Check PROMPTRUN_API_KEY or the field `api_key`."
         )
     return secret

@@ -267,6 +267,12 @@ class TestProfile:
             ChatPromptrun(model=f"{KNOWN}:once")
         assert [(r.levelno, KNOWN in r.getMessage()) for r in caplog.records] == [(logging.WARNING, True)]
 
+    def test_a_retired_model_of_a_call_logs_one_warning(self, promptrun_server, caplog):
+        model = ChatPromptrun(model="other/model")
+        for _ in range(2):
+            model.invoke("x", model=f"{KNOWN}:twice")
+        assert [(r.levelno, KNOWN in r.getMessage()) for r in caplog.records] == [(logging.WARNING, True)]
+
     @pytest.mark.parametrize("model", [SMALL, LARGE, OTHER_VENDOR])
     def test_a_model_that_we_name_is_known_and_not_retired(self, caplog, model):
         """Choose others in `data/models.py` where this fails."""

@@ -195,6 +195,7 @@ CALLS = {
     "no call": (lambda model: model.invoke([ToolMessage("x", tool_call_id="c9")]), "the result of tool call 'c9'"),
     "a header of one's own": (lambda m: m.invoke("Hello", extra_headers={"Authorization": "sk-1"}), "`api_key`"),
     "a key of two lines": (lambda model: model.invoke("Hello", api_key="sk\n1"), "PROMPTRUN_API_KEY or the field"),
+    "a quoted key of a function": (lambda m: m.invoke("Hello", api_key=lambda: "'sk-1'"), "quotation marks"),
     "a key that is none": (lambda model: model.invoke("Hello", api_key=lambda: None), "`api_key` must give a string"),
 }
 
@@ -225,6 +226,7 @@ ANSWERS = [
     (Fault(status=404, body={"error": {"code": "DeploymentNotFound"}}), 'model id "vendor/name"'),
     (Fault(status=404, body={"error": "vendor/name has no endpoints"}), 'model id "vendor/name"'),
     (Fault(status=404, body={"detail": "Not Found"}), ROOT),
+    (Fault(status=404, body={"error": {"message": "Unknown URL: POST /v1/models/chat/completions"}}), ROOT),
     (Fault(status=404, body="404 page not found"), ROOT),
     (Fault(status=404, headers=HTML, body="<title>404 Not Found</title>"), ROOT),
     (Fault(status=404), ROOT),

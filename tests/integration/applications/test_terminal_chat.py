@@ -348,8 +348,9 @@ def test_terminal_chat_runs_offline(say, promptrun_server):
 
 
 def test_terminal_chat_begins_with_a_banner_and_knows_commands(say, promptrun_server):
-    printed = said(say("/help", "/etc is a folder?", "/exit", "Never asked."))
+    printed = said(say("/help", "/hepl", "/etc is a folder?", "/exit", "Never asked."))
     assert "claude-haiku-4.5 answers. /help for help, /exit to leave." in printed
+    assert "There is no command /hepl. /help shows those there are." in printed
     assert "Ctrl-C stops the answer" in printed
     assert [contents(request) for request in promptrun_server.requests] == [["/etc is a folder?"]]
 
