@@ -276,7 +276,7 @@ NESTED = '{"password":"hunter2hunter2","api_key":"0123456789abc"}'
 
 def test_headers_of_an_answer_do_not_change_the_request(upstream, path):
     headers = {"set-cookie": COOKIE, "x-ratelimit-limit-tokens": "10000000", "location": "/elsewhere"}
-    headers |= {"x-request-id": KEY, "x-ratelimit-organization": "acme-corporation"}
+    headers |= {"x-request-id": KEY, "x-ratelimit-organization": "acme-corporation", "x-ratelimit-account": "acme"}
     question = "What do HttpOnly and SameSite mean on .promptrun.ai? And AbCdEfGh.1234, 10000000?"
     upstream.queue(Fault(body="HttpOnly hides it, 10000000 times: AbCdEfGh.1234", headers=headers))
     with record(path, upstream) as server:
@@ -286,7 +286,7 @@ def test_headers_of_an_answer_do_not_change_the_request(upstream, path):
     assert kept["response"]["body"] == "HttpOnly hides it, 10000000 times: [redacted]"
     assert kept["response"]["headers"]["x-request-id"] == "[redacted]"
     assert kept["response"]["headers"]["location"] == "/elsewhere"
-    assert "acme-corporation" not in path.read_text()
+    assert "acme" not in path.read_text()
     with PromptrunServer.replay(path) as server:
         assert post(server, question).text == kept["response"]["body"]
 
