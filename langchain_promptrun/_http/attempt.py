@@ -11,10 +11,11 @@ from langchain_promptrun._http.exceptions import connection_lost, convert_except
 from langchain_promptrun.errors import PromptrunError, PromptrunRateLimitError, PromptrunTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from langchain_promptrun._http.request import Parser, ParserFactory, Request, Timeouts
     from langchain_promptrun._pace.holds import Pacer
+    from langchain_promptrun._pace.pace import Pace
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ _DOING = {
     "write": "sending the request",
     "read": "waiting for the response",
     "retry": "going to wait for a retry",
-    "turn": "waiting for its turn after a rate limit",
+    "turn": "waiting for its turn",
 }
 _DOUBLINGS = 4  # 0.5 s doubled four times is the longest pause
 
@@ -120,6 +121,22 @@ class CallState(Generic[T]):
 
         return feed
 
+    def handing_out(self, pace: Pace | None) -> Callable[[Sequence[T]], Iterable[T]] | None:
+        """Return what yields items within the deadline, and as lent by a pace; None where neither limits them."""
+        if pace is None:
+            return None if self.ends_at == inf else self.in_time
+        return lambda items: pace.lend(self.in_time(items))
+
+    def in_time(self, items: Sequence[T]) -> Iterable[T]:
+        """Return items, which come one by one within the deadline."""
+        return items if self.ends_at == inf else self._until_late(items)
+
+    def _until_late(self, items: Sequence[T]) -> Iterator[T]:
+        for item in items:
+            if self.time_left() <= 0:
+                raise self.deadline_error("read")
+            yield item
+
     def _check_quiet(self, limit: float) -> None:
         """Start the clock at the first bytes without content, so that it is not read while content comes."""
         now = self._clock()
@@ -154,14 +171,9 @@ class CallState(Generic[T]):
                 f"{left:.1f} s are left, more than `max_retry_after` = {longest:g}. Increase it to wait{instead}.",
                 retry_after=left,
             )
-        if pacer.is_shared and left >= self.time_left():
+        if left >= self.time_left():
             raise self.deadline_error("turn")
-        return self.ends_at if pacer.is_shared else inf
-
-    def note_wait(self, pacer: Pacer, seconds: float) -> None:
-        """Let the deadline count a wait that others share, and not that for the call's own limiter."""
-        if not pacer.is_shared:
-            self.ends_at += seconds
+        return self.ends_at
 
     def read_timeout(self) -> float | None:
         """Return the seconds without a byte that end the attempt now; None for no limit."""

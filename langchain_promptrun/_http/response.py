@@ -62,7 +62,7 @@ class AttemptGuard:
     def __exit__(self, _: object, error: BaseException | None, trace: TracebackType | None) -> bool:
         if self._pace is not None and self._began_at is not None:
             status, wait = getattr(error, "status_code", None), getattr(error, "retry_after", None)
-            is_refused = status == HTTPStatus.TOO_MANY_REQUESTS
+            is_refused = status == HTTPStatus.TOO_MANY_REQUESTS and getattr(error, "is_retryable", True)
             self._pace.end(self._began_at, refused=is_refused, wait=wait, headers=self._call.headers)
         return error is not None and self._ends(error)
 

@@ -26,7 +26,7 @@ from langchain_promptrun._http.pools import TransportSettings, get_pool
 from langchain_promptrun._http.request import Parser, ParserFactory, Request, Timeouts, check_headers, target_of
 from langchain_promptrun._http.response import AttemptGuard
 from langchain_promptrun._http.sync_response import SyncResponse
-from langchain_promptrun._pace.holds import hold, hold_of, is_any_held
+from langchain_promptrun._pace.holds import hold, hold_of, holds_so_far, is_any_held, release
 from langchain_promptrun.errors import PromptrunRateLimitError
 
 if TYPE_CHECKING:
@@ -90,20 +90,23 @@ class Transport:
         while True:
             key = current_key(request.api_key)
             pacer = _pacer_of(request, target, key)
+            pace = None if pacer is None else _take_turn(call, pacer)
             last: Sequence[T] | None = None
-            guard = AttemptGuard(call, None if pacer is None else _take_turn(call, pacer))
-            with guard, self._open(call, target, key) as response:
+            give = call.handing_out(pace)
+            holds = _holds(request, target, key)
+            with AttemptGuard(call, pace), self._open(call, target, key) as response:
                 parser = response.begin()
+                _end_hold(request, target, key, holds)
                 for data in response.body():
                     if items := call.feed(data):
                         call.delivered = True
-                        yield from items
+                        yield from items if give is None else give(items)
                     if parser.finished:
                         break
                 last = parser.close()
             if last is not None:
                 # the connection is free by now, even if nobody takes these to the end
-                yield from last
+                yield from call.in_time(last)
                 return
             self._sleep(self._pause(call, target, key))
 
@@ -119,16 +122,20 @@ class Transport:
         while True:
             key = await current_key_async(request.api_key)
             pacer = _pacer_of(request, target, key)
+            pace = None if pacer is None else await _take_turn_async(call, pacer)
             last: Sequence[T] | None = None
-            with AttemptGuard(call, None if pacer is None else await _take_turn_async(call, pacer)):
+            give = call.handing_out(pace)
+            holds = _holds(request, target, key)
+            with AttemptGuard(call, pace):
                 async with await self._open_async(call, target, key) as response:
                     parser = await response.begin()
+                    _end_hold(request, target, key, holds)
                     watchdog = response.watchdog
                     async for data in response.body():
                         if items := call.feed(data):
                             call.delivered = True
                             watchdog.task = None
-                            for item in items:
+                            for item in items if give is None else give(items):
                                 yield item
                             watchdog.task = asyncio.current_task()
                         if parser.finished:
@@ -136,7 +143,7 @@ class Transport:
                         watchdog.beats += 1
                     last = parser.close()
             if last is not None:
-                for item in last:
+                for item in call.in_time(last):
                     yield item
                 return
             await self._async_sleep(self._pause(call, target, key))
@@ -224,9 +231,21 @@ def _pacer_of(request: Request, target: Target, key: SecretStr | None) -> Pacer 
     return hold_of(_hold_name(request, target, key))
 
 
+def _holds(request: Request, target: Target, key: SecretStr | None) -> int:
+    """Return after how many holds the attempt is sent; an answer to it ends the latest."""
+    return holds_so_far(_hold_name(request, target, key)) if is_any_held() else 0
+
+
+def _end_hold(request: Request, target: Target, key: SecretStr | None, holds: int) -> None:
+    if holds:
+        release(_hold_name(request, target, key), holds)
+
+
 def _hold(request: Request, target: Target, key: SecretStr | None, error: BaseException) -> bool:
     """Hold calls back after a refusal with a wait; return whether it was one."""
-    if request.model is None or not isinstance(error, PromptrunRateLimitError) or not error.retry_after:
+    if not isinstance(error, PromptrunRateLimitError) or not error.is_retryable or not error.retry_after:
+        return False
+    if request.model is None:
         return False
     hold(_hold_name(request, target, key), error.retry_after)
     return True
@@ -240,7 +259,7 @@ def _hold_name(request: Request, target: Target, key: SecretStr | None) -> HoldN
 def _take_turn(call: CallState[Any], pacer: Pacer) -> Pace:
     ends_at = call.limit_of_wait(pacer)
     try:
-        call.note_wait(pacer, pacer.wait(ends_at, is_retry=call.attempt > 0))
+        pacer.wait(ends_at, is_retry=call.attempt > 0)
     except TimeoutError:
         raise call.deadline_error("turn") from None
     return pacer.pace
@@ -249,7 +268,7 @@ def _take_turn(call: CallState[Any], pacer: Pacer) -> Pace:
 async def _take_turn_async(call: CallState[Any], pacer: Pacer) -> Pace:
     ends_at = call.limit_of_wait(pacer)
     try:
-        call.note_wait(pacer, await pacer.async_wait(ends_at, is_retry=call.attempt > 0))
+        await pacer.async_wait(ends_at, is_retry=call.attempt > 0)
     except TimeoutError:
         raise call.deadline_error("turn") from None
     return pacer.pace

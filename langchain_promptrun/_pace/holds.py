@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from time import monotonic
 from weakref import WeakSet
 
 from langchain_promptrun._pace.pace import Pace
@@ -30,18 +29,14 @@ class Pacer:
         self.attempts = TurnQueue()
         self.pace.begin()
 
-    def wait(self, ends_at: float, *, is_retry: bool) -> float:
-        """Wait for the turn of an attempt; return the seconds, or raise TimeoutError at a time."""
-        began_at = monotonic()
+    def wait(self, ends_at: float, *, is_retry: bool) -> None:
+        """Wait for the turn of an attempt; raises TimeoutError at a time."""
         # langchain-core has asked a limiter for the first attempt's turn
         self.attempts.wait(partial(self.pace.ask, rate=self.is_shared or is_retry), ends_at)
-        return monotonic() - began_at
 
-    async def async_wait(self, ends_at: float, *, is_retry: bool) -> float:
+    async def async_wait(self, ends_at: float, *, is_retry: bool) -> None:
         """Async version of `wait`."""
-        began_at = monotonic()
         await self.attempts.async_wait(partial(self.pace.ask, rate=self.is_shared or is_retry), ends_at)
-        return monotonic() - began_at
 
 
 _pacers: WeakSet[Pacer] = WeakSet()
@@ -76,6 +71,18 @@ def hold_of(name: HoldName) -> Pacer | None:
         _held.pop(name, None)
         return None
     return pacer
+
+
+def holds_so_far(name: HoldName) -> int:
+    """Return how often calls were held back lately."""
+    pacer = _held.get(name)
+    return 0 if pacer is None else pacer.pace.holds
+
+
+def release(name: HoldName, holds: int) -> None:
+    """End a hold: a request that was sent after so many holds was answered."""
+    if (pacer := _held.get(name)) is not None:
+        pacer.pace.release(holds)
 
 
 def hold(name: HoldName, seconds: float) -> None:

@@ -7,10 +7,15 @@ import time
 from dataclasses import dataclass
 from math import sqrt
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+T = TypeVar("T")
+
+LONGEST_HOLD = 600.0
+"""Seconds for which one refusal holds calls back at most; then the server is asked again."""
 
 _SEARCH_SECONDS = 0.5  # in which the rate doubles, until the first refusal
 _GROWTH = 0.03  # of the rate a second, after it
@@ -20,8 +25,10 @@ _CATCH_UP = 0.05  # seconds by which a late request may be made up for
 _LONGEST_STEP = 0.25  # seconds of growth that one turn counts at most: the process may have stood still
 _MORE = 4.0
 _POLL = 0.005
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"([\d.]+)(ms|s|m|h)")
+_HOLD_POLL = 0.25  # a hold may end early
+_LONGEST_RESET = 86_400.0  # more is a point in time, as some gateways write
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_DURATION = re.compile(r"([\d.]+)(ms|s|m|h|d)")
 
 
 @dataclass(slots=True)
@@ -59,6 +66,7 @@ class Pace:
         self._clock = clock
         self.begin()
         self._held_until = 0.0
+        self.holds = 0
         self._last_at = -float("inf")
         self._is_awaited = False
         self._grown_at = self._epoch = clock()
@@ -70,6 +78,7 @@ class Pace:
         """Begin with nothing under way; what was learned stays."""
         self._lock = Lock()
         self.in_flight = 0
+        self._lent = 0
 
     def now(self) -> float:
         """Return the time of the clock."""
@@ -82,7 +91,29 @@ class Pace:
     def hold(self, seconds: float) -> None:
         """Let nothing be sent for so many seconds."""
         with self._lock:
-            self._held_until = max(self._held_until, self._clock() + seconds)
+            self._hold(seconds)
+
+    def release(self, holds: int) -> None:
+        """End the hold unless the server asked for another since there were so many."""
+        with self._lock:
+            if self.holds == holds:
+                self._held_until = min(self._held_until, self._clock())
+
+    def _hold(self, seconds: float) -> None:
+        self.holds += 1
+        self._held_until = max(self._held_until, self._clock() + min(seconds, LONGEST_HOLD))
+
+    def lend(self, items: Iterable[T]) -> Iterator[T]:
+        """Yield items to a reader, who may make other calls before the next."""
+        self._add_lent(1)
+        try:
+            yield from items
+        finally:
+            self._add_lent(-1)
+
+    def _add_lent(self, number: int) -> None:
+        with self._lock:
+            self._lent += number
 
     def is_over(self, seconds: float) -> bool:
         """Return whether nothing was held or under way for so long."""
@@ -93,8 +124,8 @@ class Pace:
         with self._lock:
             now = self._clock()
             if now < self._held_until:
-                return self._held_until - now
-            if place and self.in_flight >= self.concurrency:
+                return min(self._held_until - now, _HOLD_POLL)
+            if place and self._is_full():
                 return _POLL
             if rate and (wait := self._take_turn(now)) > 0:
                 return wait
@@ -105,6 +136,10 @@ class Pace:
                 self.sent += 1
                 self._epoch_sent += 1
             return 0.0
+
+    def _is_full(self) -> bool:
+        """Return whether there is no place; what was learned binds only while a request goes on by itself."""
+        return self.in_flight >= self._most or (self.in_flight >= self.concurrency and self.in_flight > self._lent)
 
     def _take_turn(self, now: float) -> float:
         self._grow(now)
@@ -147,7 +182,7 @@ class Pace:
         rate = _BACKOFF * sqrt(taken / refusal.seconds * taken / refusal.seconds_sending)
         self.rate = min(self.rate, max(self._lowest, rate, _LEAST_SHARE * refusal.rate))
         if wait is not None:
-            self._held_until = max(self._held_until, now + wait)
+            self._hold(wait)
 
     def _begin_epoch(self, now: float) -> None:
         seconds = max(now - self._epoch, _CATCH_UP)
@@ -165,7 +200,7 @@ class Pace:
             reset = _seconds(headers["x-ratelimit-reset-requests"])
         except (KeyError, ValueError):
             return
-        if left <= limit / 2 and reset > 0:
+        if left <= limit / 2 and 0 < reset <= _LONGEST_RESET:
             self._searching = False
             self.rate = max(self._lowest, min(self.rate, (limit - left) / reset))
 

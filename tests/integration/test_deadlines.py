@@ -1,5 +1,6 @@
 """A call ends at its deadline, whatever it is doing."""
 
+import asyncio
 import math
 import socket
 import time
@@ -75,6 +76,30 @@ def test_deadline_counts_while_the_reader_takes_its_time(promptrun_server):
     time.sleep(SECONDS)
     with pytest.raises(PromptrunTimeoutError, match="reading"):
         list(chunks)
+
+
+def read_slowly(model, seen):
+    for chunk in model.stream("Hi"):
+        seen.append(chunk)
+        time.sleep(SECONDS)
+
+
+def read_slowly_async(model, seen):
+    async def read():
+        async for chunk in model.astream("Hi"):
+            seen.append(chunk)
+            await asyncio.sleep(SECONDS)
+
+    asyncio.run(read())
+
+
+@pytest.mark.parametrize("reader", [read_slowly, read_slowly_async])
+def test_deadline_lets_no_piece_out_late(promptrun_server, reader):
+    promptrun_server.queue(Reply("one two three four"))
+    seen = []
+    with pytest.raises(PromptrunTimeoutError, match="reading"):
+        reader(ChatPromptrun(model=MODEL, deadline=SECONDS), seen)
+    assert len(seen) == 1
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -54,7 +54,7 @@ def test_hold_longer_than_allowed_raises_at_once(promptrun_server, model):
 
 @pytest.mark.parametrize("style", ["invoke", "ainvoke"])
 async def test_hold_longer_than_the_deadline_raises_at_once(promptrun_server, model, talk, style):
-    with pytest.raises(PromptrunTimeoutError, match="turn after a rate limit"):
+    with pytest.raises(PromptrunTimeoutError, match="waiting for its turn"):
         await talk.call(style, model, deadline=0.1)
     assert len(promptrun_server.requests) == 1
 
@@ -85,6 +85,57 @@ def test_hold_is_forgotten_in_time(promptrun_server, model, monkeypatch):
     monkeypatch.setattr("langchain_promptrun._pace.holds._KEPT_SECONDS", -1.0)
     model.invoke("Hi")
     assert waited(promptrun_server) < WAIT
+
+
+@pytest.fixture
+def held_for_long(promptrun_server):
+    """A model whose calls are held back for the longest time."""
+    promptrun_server.queue(refusal(10**9))
+    with pytest.raises(PromptrunRateLimitError):
+        ChatPromptrun(model=MODEL, max_retries=0).invoke("Hi")
+    return ChatPromptrun(model=MODEL)
+
+
+def test_hold_lasts_ten_minutes_at_most(promptrun_server, held_for_long):
+    with pytest.raises(PromptrunRateLimitError, match="Nothing was sent") as error:
+        held_for_long.invoke("Hi")
+    assert 500 < error.value.retry_after <= 600
+
+
+@pytest.mark.parametrize("style", ["invoke", "ainvoke", "stream", "astream"])
+async def test_hold_ends_when_the_server_answers_again(promptrun_server, held_for_long, talk, style):
+    waiting = asyncio.create_task(held_for_long.ainvoke("Hi", max_retry_after=9_999))
+    await asyncio.sleep(0)
+    await talk.call(style, held_for_long, max_retries=0)
+    await waiting
+    held_for_long.invoke("Hi")
+
+
+async def test_hold_is_not_ended_by_an_answer_to_an_earlier_request(promptrun_server, held_for_long):
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    promptrun_server.answer = lambda body: loop.call_soon_threadsafe(asked.set) and Fault(reply=Reply("Hi"), delay=0.2)
+    earlier = asyncio.create_task(held_for_long.ainvoke("Hi", max_retries=0))
+    await asked.wait()
+    promptrun_server.queue(refusal(9_999))
+    with pytest.raises(PromptrunRateLimitError):
+        await held_for_long.ainvoke("Hi", max_retries=0)
+    await earlier
+    with pytest.raises(PromptrunRateLimitError, match="Nothing was sent"):
+        held_for_long.invoke("Hi")
+
+
+def test_refusal_for_want_of_credit_holds_nobody(promptrun_server):
+    body = {"error": {"message": "Pay.", "code": "insufficient_quota"}}
+    promptrun_server.queue(Fault(status=429, headers={"retry-after": "9999"}, body=body))
+    limiter = AdaptiveRateLimiter()
+    model = ChatPromptrun(model=MODEL, rate_limiter=limiter)
+    with pytest.raises(PromptrunRateLimitError, match="Pay"):
+        model.invoke("Hi")
+    model.invoke("Hi")
+    ChatPromptrun(model=MODEL).invoke("Hi")
+    assert limiter.refused == 0
+    assert limiter.rate >= 10
 
 
 # AdaptiveRateLimiter
@@ -142,6 +193,32 @@ async def test_adaptive_rate_limiter_frees_the_place_of_a_stream_that_is_left(pr
     chunks.close()
     await model.ainvoke("Hi")
     assert limiter.in_flight == 0
+
+
+async def test_adaptive_rate_limiter_lets_calls_go_in_the_loop_over_a_stream(promptrun_server):
+    limiter = AdaptiveRateLimiter(initial_rate=1_000)
+    model = ChatPromptrun(model=MODEL, rate_limiter=limiter)
+    for stream in (model.stream, model.astream):
+        limiter.pacer.pace.concurrency = 2
+        promptrun_server.queue(refusal(0.01), Reply("one two three", pace=0.001))
+        if stream == model.stream:
+            for _ in stream("Hi"):
+                model.invoke("Hi")
+        else:
+            async for _ in stream("Hi"):
+                await model.ainvoke("Hi")
+    assert (limiter.in_flight, limiter.refused) == (0, 2)
+    assert len(list(zip(model.stream("Hi"), model.stream("Hi"), strict=False))) > 1
+
+
+@pytest.mark.parametrize("style", ["invoke", "ainvoke"])
+async def test_deadline_ends_the_wait_for_a_place_of_the_limiter(promptrun_server, talk, style):
+    promptrun_server.queue(Reply("one two three", pace=0.001))
+    model = ChatPromptrun(model=MODEL, rate_limiter=AdaptiveRateLimiter(max_concurrency=1))
+    for _ in model.stream("Hi"):
+        with pytest.raises(PromptrunTimeoutError, match="waiting for its turn"):
+            await talk.call(style, model, deadline=0.05)
+        break
 
 
 async def test_adaptive_rate_limiter_keeps_to_headers(promptrun_server):

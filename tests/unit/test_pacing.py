@@ -97,6 +97,8 @@ def test_pace_keeps_to_its_bounds():
         ({"limit": "100", "remaining": "40", "reset": "6.0"}, 10),
         ({"limit": "100", "remaining": "90", "reset": "1s"}, 50),
         ({"limit": "100", "remaining": "40", "reset": "soon"}, 50),
+        ({"limit": "100", "remaining": "40", "reset": "1717171717"}, 50),
+        ({"limit": "100", "remaining": "40", "reset": "1d2h"}, 50),
         ({"limit": "100"}, 50),
     ],
 )
