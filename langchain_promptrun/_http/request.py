@@ -47,6 +47,7 @@ class Request:
         api_key: The key, or the function that gives it; None sends no Authorization header.
         query: Added to the URL's query.
         stream_chunk_timeout: Seconds without content that end a stream; None for no limit.
+        under_way: Set while an attempt is made, and after one that another's exception ended.
         streamed: Whether a stream was asked for; otherwise `stream_chunk_timeout` counts only where one comes.
         stall_before_first: Whether `stream_chunk_timeout` replaces the read time-out before the first content.
         deadline: Seconds for the whole call, its retries and their waits included; None for no limit.
@@ -68,6 +69,7 @@ class Request:
     model: str | None = None
     deadline: float | None = None
     pacer: Pacer | None = None
+    under_way: bool = field(default=False, init=False)
 
 
 class Parser(Protocol[T_co]):

@@ -57,6 +57,7 @@ class AttemptGuard:
 
     def __enter__(self) -> None:
         self._before = sys.exception()
+        self._call.request.under_way = True
         self._began_at = None if self._pace is None else self._pace.now()
 
     def __exit__(self, _: object, error: BaseException | None, trace: TracebackType | None) -> bool:
@@ -64,7 +65,9 @@ class AttemptGuard:
             status, wait = getattr(error, "status_code", None), getattr(error, "retry_after", None)
             is_refused = status == HTTPStatus.TOO_MANY_REQUESTS and getattr(error, "is_retryable", True)
             self._pace.end(self._began_at, refused=is_refused, wait=wait, headers=self._call.headers)
-        return error is not None and self._ends(error)
+        is_ended = error is not None and self._ends(error)
+        self._call.request.under_way = error is not None and not is_ended
+        return is_ended
 
     def _ends(self, error: BaseException) -> bool:
         if isinstance(error, PromptrunError):

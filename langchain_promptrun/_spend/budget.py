@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import aclosing, closing, contextmanager
 from math import ceil
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from langchain_core.messages import AIMessage
 
 from langchain_promptrun._guards import CALL_GUARDS, final_facts
+from langchain_promptrun._messages.media import MEDIA_PARTS
 from langchain_promptrun._profiles import profile_for
 from langchain_promptrun._spend.costs import CostsByModel
 from langchain_promptrun._spend.prices import prices_of
-from langchain_promptrun._tokens import count_messages
+from langchain_promptrun._tokens import count_messages, count_text
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun.errors import PromptrunBudgetExceededError, PromptrunTimeoutError
 
@@ -30,6 +32,8 @@ T = TypeVar("T")
 _RESERVE_MARGIN = 2.0  # text that is not English takes up to twice the tokens of the offline count
 _MILLION = 1_000_000
 _FIRST_ERROR = 300
+_COUNTED_BY_SIZE = MEDIA_PARTS - {"image_url"}
+_ELSEWHERE = re.compile('"file_id"|"https?://', re.IGNORECASE)
 _PLACES = 12  # to which sums of floating-point numbers are compared with a limit
 
 _Amounts = dict[str, float]  # of usd, tokens, calls
@@ -52,11 +56,12 @@ class Budget(CostsByModel):
             tokens: Most input and output tokens together.
             calls: Most calls.
             reserve: Whether each call first reserves the most that it can cost: twice the offline count of its
-                messages and tools, and `max_tokens` or the model's limit for each of `n` answers; once more for each
-                retry. Without it a call is refused once the limit is reached; those under way may go over it.
+                messages, tools and `response_format`, a token for each byte of a file, and `max_tokens` or the model's
+                limit for each of `n` answers; once more for each retry. Without it a call is refused once the limit is
+                reached; those under way may go over it.
 
         Raises:
-            ValueError: No limit.
+            ValueError: No limit, or one that is not a number from 0 on; `math.inf` is no limit.
         """
         super().__init__()
         given = {"usd": usd, "tokens": tokens, "calls": calls}
@@ -65,6 +70,9 @@ class Budget(CostsByModel):
         self._reserved = dict.fromkeys(given, 0.0)
         if not self._limits:
             raise ValueError("Budget() has no limit. Set `usd`, `tokens` or `calls`.")
+        for name, limit in self._limits.items():
+            if not isinstance(limit, int | float) or isinstance(limit, bool) or not limit >= 0:
+                raise ValueError(f"Budget() takes for `{name}` a number from 0 on, not {limit!r}.")
 
     def __repr__(self) -> str:
         return f"Budget({self._limits}, reserve={self._reserve})"
@@ -76,10 +84,11 @@ class Budget(CostsByModel):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        guards = list(CALL_GUARDS.get())
-        # the innermost of equal ones
-        del guards[len(guards) - 1 - guards[::-1].index(self)]
-        CALL_GUARDS.set(tuple(guards))
+        guards = list(CALL_GUARDS.get())[::-1]
+        # another context may end the block, such as that of a fixture's or a dependency's clean-up
+        if self in guards:
+            guards.remove(self)
+            CALL_GUARDS.set(tuple(guards[::-1]))
 
     def guard(self, transport: CallTransport, messages: Sequence[BaseMessage]) -> CallTransport:
         """Return a transport that asks this budget before it sends."""
@@ -174,17 +183,17 @@ class _BudgetedCall:
             if facts is not None and (facts.usage or "cost" in facts.metadata):
                 answer = AIMessage("", response_metadata=facts.metadata, usage_metadata=facts.usage)
                 self._budget.record(answer, model)
-            elif facts is not None or self._may_be_billed(error):
+            elif facts is not None or self._may_be_billed(error, is_sent=request.under_way):
                 tools = _json.loads(request.body or b"{}").get("tools")
                 self._budget.record_estimate(model, self._messages, tools, self._parser.partial if self._parser else "")
         finally:
             self._budget.give_back(reserved)
 
-    def _may_be_billed(self, error: BaseException | None) -> bool:
+    def _may_be_billed(self, error: BaseException | None, *, is_sent: bool) -> bool:
         """Whether the model may have worked: an answer had begun, or was waited for in vain."""
         if self._parser is None:
             is_late = isinstance(error, PromptrunTimeoutError) and error.phase == "read"
-            return is_late or (error is not None and not isinstance(error, Exception))
+            return is_late or (is_sent and not isinstance(error, Exception))
         return bool(self._parser.partial) or (getattr(error, "status_code", None) or 0) < _FIRST_ERROR
 
 
@@ -192,8 +201,10 @@ def _most_of(model: str, request: Request, messages: Sequence[BaseMessage]) -> _
     """Return the most that a call can cost, its retries included."""
     body = _json.loads(request.body or b"{}")
     limits = profile_for(model) or {}
-    tokens_in = ceil(_RESERVE_MARGIN * count_messages(messages, body.get("tools")))
-    if not messages:  # the server has stored them
+    if messages:
+        counted = count_messages(messages, body.get("tools")) + count_text(_text(body.get("response_format")))
+        tokens_in = ceil(_RESERVE_MARGIN * counted) + _file_tokens(body, model, limits.get("max_input_tokens"))
+    else:  # the server has stored them
         tokens_in = _known(limits.get("max_input_tokens"), model, "input")
     each = body.get("max_tokens") or body.get("max_completion_tokens") or limits.get("max_output_tokens")
     tokens_out = (body.get("n") or 1) * _known(each, model, "output")
@@ -203,6 +214,21 @@ def _most_of(model: str, request: Request, messages: Sequence[BaseMessage]) -> _
         per_input, per_output, _, per_write, per_reasoning = prices
         usd = tokens_in * max(per_input, per_write or 0) + tokens_out * max(per_output, per_reasoning or 0)
     return {"usd": attempts * usd / _MILLION, "tokens": attempts * (tokens_in + tokens_out), "calls": 1.0}
+
+
+def _file_tokens(body: Mapping[str, Any], model: str, longest: int | None) -> int:
+    """Return a token for each byte of files, audio and video, and the longest prompt for what is not in the request."""
+    size = 0
+    for message in body["messages"]:
+        for part in message["content"] if isinstance(message.get("content"), list) else ():
+            if part.get("type") in _COUNTED_BY_SIZE:
+                text = _text(part)
+                size += _known(longest, model, "input") if _ELSEWHERE.search(text) else len(text)
+    return size if longest is None else min(size, longest)
+
+
+def _text(value: object) -> str:
+    return _json.dumps(value).decode() if value else ""
 
 
 def _known(limit: int | None, model: str, kind: str) -> int:

@@ -167,8 +167,10 @@ def track_costs() -> Iterator[CostCallbackHandler]:
         _levels.append(level)
         register_configure_hook(level, inheritable=True)
     handler = CostCallbackHandler()
-    token = level.set(handler)
+    level.set(handler)
     try:
         yield handler
     finally:
-        level.reset(token)
+        # another context may end the block, such as that of a fixture's or a dependency's clean-up
+        if level.get() is handler:
+            level.set(None)

@@ -5,6 +5,7 @@ import math
 import pickle
 import threading
 from contextlib import aclosing, suppress
+from contextvars import copy_context
 
 import pytest
 from langchain_core.caches import InMemoryCache
@@ -18,11 +19,13 @@ from langchain_promptrun import (
     PromptrunBudgetExceededError,
     PromptrunError,
     PromptrunTimeoutError,
+    track_costs,
 )
 from langchain_promptrun.testing import Fault, Reply
 
 HAIKU = "anthropic/claude-haiku-4.5"  # USD per million tokens: 1 in, 5 out, 1.25 cache write
 USAGE = {"prompt_tokens": 1_000, "completion_tokens": 200, "total_tokens": 1_200}  # 0.002 USD
+SCHEMA = {"type": "object", "description": "x" * 40_000, "properties": {}}
 STYLES = ("invoke", "ainvoke", "stream", "astream", "events", "aevents")
 
 
@@ -139,6 +142,46 @@ def test_budget_reserves_tools_and_the_limit_of_the_model(server):
             model.invoke("Hello", tools=[tool])
 
 
+@pytest.mark.parametrize(
+    ("more", "most"),
+    [
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA}}}, 20_000),
+        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": SCHEMA}}]}, 20_000),
+    ],
+)
+def test_budget_reserves_schemas_of_answers_and_tools(server, model, more, most):
+    with Budget(tokens=most, reserve=True), pytest.raises(PromptrunBudgetExceededError):
+        model.invoke("Hello", **more)
+    with Budget(tokens=most + 1_000, reserve=True):
+        model.invoke("Hello", **more)
+
+
+@pytest.mark.parametrize(
+    ("block", "needed"),
+    [
+        ({"type": "file", "base64": "JVBERi0" + "A" * 9_993, "mime_type": "application/pdf"}, 10_000),
+        ({"type": "audio", "base64": "SUQz" + "A" * 9_996}, 10_000),
+        ({"type": "video", "base64": "A" * 10_000}, 10_000),
+        ({"type": "file", "base64": "JVBERi0" + "A" * 900_001}, 200_000),
+        ({"type": "file", "file_id": "f-1"}, 200_000),
+        ({"type": "video", "url": "https://example.com/a.mp4"}, 200_000),
+        ({"type": "image", "base64": "A" * 10_000, "mime_type": "image/png"}, 1_500),
+    ],
+)
+def test_budget_reserves_files_by_size_and_the_longest_prompt_for_those_elsewhere(server, model, block, needed):
+    message = HumanMessage([{"type": "text", "text": "Hello"}, block])
+    with Budget(tokens=needed, reserve=True), pytest.raises(PromptrunBudgetExceededError):
+        model.invoke([message])
+    with Budget(tokens=needed + 2_500, reserve=True):
+        model.invoke([message])
+
+
+def test_budget_cannot_reserve_a_file_elsewhere_for_a_model_without_a_known_limit(server):
+    message = HumanMessage([{"type": "file", "file_id": "f-1"}])
+    with Budget(tokens=9**9, reserve=True), pytest.raises(ValueError, match="input limit"):
+        ChatPromptrun(model="nobody/knows", max_tokens=1).invoke([message])
+
+
 def test_budget_reserves_the_longest_prompt_for_a_stored_one(server):
     model = ChatPromptrun(model=HAIKU, max_retries=0, max_tokens=1, prompt_cache_id="p")
     with Budget(tokens=200_000, reserve=True), pytest.raises(PromptrunBudgetExceededError, match="200001 needed"):
@@ -184,6 +227,32 @@ def test_budget_without_a_limit_is_refused():
     assert "usd" in repr(Budget(usd=2))
 
 
+@pytest.mark.parametrize("name", ["usd", "tokens", "calls"])
+@pytest.mark.parametrize("wrong", [math.nan, -1, -0.5, True, "1", -math.inf])
+def test_budget_refuses_limits_that_are_no_numbers_from_0_on(name, wrong):
+    with pytest.raises(ValueError, match=f"`{name}`.*{wrong}"):
+        Budget(**{name: wrong})
+
+
+def test_budget_of_infinity_only_sums_up(server, model):
+    with Budget(usd=math.inf, reserve=True) as budget:
+        model.invoke("Hello")
+    assert budget.calls == 1
+
+
+@pytest.mark.parametrize("block", [lambda: Budget(calls=1), track_costs])
+def test_budget_and_track_costs_can_be_left_in_another_context(block):
+    def held():
+        with block() as sums:
+            yield sums
+
+    steps = held()
+    copy_context().run(next, steps)
+    with block() as other:
+        assert next(steps, None) is None
+        assert other.calls == 0
+
+
 # What counts
 
 
@@ -226,6 +295,30 @@ async def test_budget_counts_a_cancelled_call_by_estimate(server, model):
         call.cancel()
         await asyncio.wait([call])
     assert 0 < budget.tokens < 20
+
+
+async def test_budget_does_not_count_a_call_that_is_cancelled_in_a_hold(server, model):
+    server.queue(Fault(status=429, headers={"retry-after": "30"}))
+    with pytest.raises(PromptrunError):
+        model.invoke("Hello")
+    with Budget(tokens=100) as budget:
+        call = asyncio.create_task(model.ainvoke("Hello", max_retries=1))
+        await asyncio.sleep(0.05)
+        call.cancel()
+        await asyncio.wait([call])
+    assert (budget.calls, len(server.requests)) == (0, 1)
+
+
+async def test_budget_does_not_count_a_call_that_is_cancelled_before_a_retry(server, model, monkeypatch):
+    server.queue(Fault(status=503, headers={"retry-after": "30"}))
+    waits = asyncio.Event()
+    monkeypatch.setattr("langchain_promptrun._http.transport.logger.info", lambda *_: waits.set())
+    with Budget(tokens=100) as budget:
+        call = asyncio.create_task(model.ainvoke("Hello", max_retries=1))
+        await waits.wait()
+        call.cancel()
+        await asyncio.wait([call])
+    assert (budget.calls, len(server.requests)) == (0, 1)
 
 
 @pytest.mark.parametrize("status", [401, 429, 500])
