@@ -22,7 +22,7 @@ from langchain_promptrun._config.fields import ModelFields, new_transport
 from langchain_promptrun._config.request import build_request
 from langchain_promptrun._config.roles import roles_of
 from langchain_promptrun._guards import CALL_GUARDS, CacheLossReport
-from langchain_promptrun._messages.prompt_caching import read_from_cache
+from langchain_promptrun._messages.prompt_caching import expects_cache_read
 from langchain_promptrun._responses import content_blocks as _blocks
 from langchain_promptrun._responses.choice import PROVIDER
 from langchain_promptrun._responses.chunks import ChunkParser, EventChunks
@@ -253,7 +253,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
         )
         own_pool = not roles_of(type(self)).pool.isdisjoint(call.settings)
         transport: CallTransport = new_transport(fields) if own_pool else self._held()
-        if fields.prompt_caching is not None and read_from_cache(messages):
+        if fields.prompt_caching is not None and expects_cache_read(messages, str(request.model), request.body or b""):
             transport = CacheLossReport(transport)
         for guard in dict.fromkeys(CALL_GUARDS.get()):
             transport = guard.guard(transport, messages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from langchain_core.messages import AIMessage
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
     Wire = dict[str, Any]
+    _Position = tuple[int, int, float]
 
 _MARKER = "cache_control"
 _SYSTEM = ("system", "developer")
@@ -36,21 +38,40 @@ def mark_prompt(body: Wire, wanted: PromptCaching | Literal["auto"]) -> None:
     """Mark the ends of the parts of a prompt that are to be cached, where its model needs markers.
 
     At most four parts are marked, those of the caller included; the most useful come first. What is marked is copied.
+    Nothing is marked beside a marker of the whole request, with which the server marks.
     """
-    model = str(body["model"])
-    if (known_id(model) or model).partition("/")[0] not in MARKED_VENDORS:
+    if _MARKER in body or not _needs_markers(str(body["model"])):
         return
     caching = PromptCaching() if wanted == "auto" else wanted
-    left = MOST_MARKERS - sum(_MARKER in part for part in _all_parts(body))
-    marker = {"type": "ephemeral"} | ({"ttl": "1h"} if caching.get("ttl") == "1h" else {})
+    given = list(_given_marks(body))
+    left = MOST_MARKERS - len(given)
     for place, index in _places(body, caching):
         if left <= 0:
             return
         entry = body[place][index]
+        is_long = _is_long_at(_position(place, index, entry), given, wanted=caching.get("ttl") == "1h")
+        marker = {"type": "ephemeral"} | ({"ttl": "1h"} if is_long else {})
         marked = _marked_tool(entry, marker) if place == "tools" else _marked_message(entry, marker)
         if marked is not None:
             body[place] = [*body[place][:index], marked, *body[place][index + 1 :]]
             left -= 1
+
+
+def _needs_markers(model: str) -> bool:
+    vendors = (known_id(model) or model).lower().lstrip("~").split("/")[:-1]
+    return not MARKED_VENDORS.isdisjoint(vendors)
+
+
+def _is_long_at(position: _Position, given: Sequence[tuple[_Position, bool]], *, wanted: bool) -> bool:
+    """Return whether a marker is for an hour; those must come first (Anthropic's docs, "Mixing different TTLs")."""
+    if any(is_long and other > position for other, is_long in given):
+        return True
+    return wanted and not any(not is_long and other < position for other, is_long in given)
+
+
+def _position(place: str, index: int, entry: Wire, part: float = inf) -> _Position:
+    """Return the place in the prompt, in which tools come first, then the system's messages."""
+    return (0 if place == "tools" else 1 if entry.get("role") in _SYSTEM else 2), index, part
 
 
 def _places(body: Wire, caching: PromptCaching) -> Iterator[tuple[Literal["messages", "tools"], int]]:
@@ -86,16 +107,24 @@ def _marked_message(message: Wire, marker: Wire) -> Wire | None:
     return {**message, "content": [*parts[:-1], {**parts[-1], _MARKER: marker}]}
 
 
-def _all_parts(body: Wire) -> Iterator[Wire]:
-    yield from body.get("tools") or ()
-    for message in body["messages"]:
+def _given_marks(body: Wire) -> Iterator[tuple[_Position, bool]]:
+    """Give the position of each of the caller's markers, and whether it is for an hour."""
+    parts = [("tools", index, tool, 0, tool) for index, tool in enumerate(body.get("tools") or ())]
+    for index, message in enumerate(body["messages"]):
         if isinstance(message.get("content"), list):
-            yield from message["content"]
+            parts += [("messages", index, message, number, part) for number, part in enumerate(message["content"])]
+    for place, index, entry, number, part in parts:
+        if _MARKER in part:
+            yield _position(place, index, entry, number), (part[_MARKER] or {}).get("ttl") == "1h"
 
 
-def read_from_cache(messages: Sequence[BaseMessage]) -> bool:
-    """Return whether the latest answer of a conversation was read from the cache in part."""
+def expects_cache_read(messages: Sequence[BaseMessage], model: str, body: bytes) -> bool:
+    """Return whether the same model read the latest answer's prompt from its cache, and may do so again."""
+    if _needs_markers(model) and _MARKER.encode() not in body:
+        return False
     for message in reversed(messages):
         if isinstance(message, AIMessage) and message.usage_metadata:
-            return bool(message.usage_metadata.get("input_token_details", {}).get("cache_read"))
+            facts = message.response_metadata
+            asked = facts.get("requested_model") or facts.get("model_name") or model
+            return asked == model and bool(message.usage_metadata.get("input_token_details", {}).get("cache_read"))
     return False

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from langchain_core.messages.ai import UsageMetadata
 
 _MILLION = 1_000_000
+_FREE: Prices = (0.0, 0.0, None, None, None)
 
 
 class Cost(NamedTuple):
@@ -71,10 +72,12 @@ def usage_cost(usage: UsageMetadata, *models: str) -> Cost:
 
 def prices_of(model: str, input_tokens: int) -> Prices | None:
     """Return the prices of a model at the size of a prompt; None where they are unknown."""
+    if model.endswith(":free") and model not in PRICES:
+        return _FREE
     lists = PRICES.get(known_id(model) or model)
     if lists is None:
         return None
-    return lists[max(size for size in lists if size <= input_tokens)]
+    return lists[max(size for size in lists if size <= max(input_tokens, 0))]
 
 
 def _estimate(usage: UsageMetadata, prices: Prices) -> float:

@@ -70,6 +70,8 @@ def model(promptrun_server):
         (answered("google/gemini-2.5-pro-preview", 0, 100_000, reasoning=50_000), Cost(1.0, "estimate")),
         (answered("anthropic/claude-sonnet-4.6", 200_000, 0), Cost(1.2, "estimate")),
         (answered("anthropic/claude-sonnet-4.6", 100_000, 0), Cost(0.3, "estimate")),
+        (answered("deepseek/deepseek-r1:free"), Cost(0.0, "estimate")),
+        (answered("anthropic/claude-sonnet-4.6", -1, 0), Cost(0.0, "estimate")),
         (answered("nobody/knows"), Cost(None, "unknown")),
         (AIMessage("Hi", response_metadata={"model_name": HAIKU}), Cost(None, "unknown")),
         (AIMessage("Hi", usage_metadata=answered().usage_metadata), Cost(None, "unknown")),

@@ -90,6 +90,35 @@ def test_prompt_caching_marks_nothing_where_the_caller_marked_four_parts(marks):
     assert marks([*TURNS, HumanMessage(parts)], "auto") == {6: mine}
 
 
+def test_prompt_caching_marks_nothing_where_the_whole_request_is_marked(marks, promptrun_server):
+    assert marks(TURNS, "auto", cache_control=MARK) == {}
+    assert promptrun_server.requests[-1].body["cache_control"] == MARK
+
+
+HOUR = {**MARK, "ttl": "1h"}
+
+
+@pytest.mark.parametrize(
+    ("marked", "mine", "ttl", "expected"),
+    [
+        (0, MARK, "1h", {0: MARK, 3: MARK, 5: MARK, "tool 1": HOUR}),
+        (0, HOUR, "5m", {0: HOUR, 3: MARK, 5: MARK, "tool 1": HOUR}),
+        (5, HOUR, "5m", {0: HOUR, 3: HOUR, 5: HOUR, "tool 1": HOUR}),
+        (5, MARK, "1h", {0: HOUR, 3: HOUR, 5: MARK, "tool 1": HOUR}),
+        (3, MARK, "1h", {0: HOUR, 3: MARK, 5: MARK, "tool 1": HOUR}),
+    ],
+)
+def test_prompt_caching_puts_longer_times_to_live_before_shorter_ones(marks, marked, mine, ttl, expected):
+    turns = copy.deepcopy(TURNS)
+    turns[marked].content = [{"type": "text", "text": "mine", "cache_control": mine}]
+    assert marks(turns, {"ttl": ttl}) == expected
+
+
+@pytest.mark.parametrize("model", ["~anthropic/claude-new", "openrouter/anthropic/claude-new", "Anthropic/Claude-New"])
+def test_prompt_caching_knows_the_vendor_in_other_spellings(marks, model):
+    assert len(marks(TURNS, "auto", model=model)) == 4
+
+
 def test_prompt_caching_skips_empty_text_and_keeps_the_given_messages(marks):
     messages = [SystemMessage(""), HumanMessage("Hi"), AIMessage("Yes?"), HumanMessage("One")]
     before = copy.deepcopy(messages)
@@ -125,6 +154,26 @@ async def test_prompt_caching_reports_a_lost_cache(promptrun_server, talk, caplo
         message = await talk.call(style, model, [HumanMessage("One"), answer, HumanMessage("Two " * 900)])
     assert message.response_metadata.get("prompt_cache_lost") is lost
     assert bool(caplog.records) is bool(lost)
+
+
+@pytest.mark.parametrize(
+    ("facts", "now", "lost"),
+    [
+        ({"model_name": HAIKU}, {}, True),
+        ({"model_name": "claude-haiku-4-5-20251001", "requested_model": HAIKU}, {}, True),
+        ({"model_name": "openai/gpt-4o"}, {}, None),
+        ({"model_name": HAIKU}, {"prompt_caching": {"system": False, "tools": False, "messages": 0}}, None),
+        ({}, {"model": "openai/gpt-4o"}, True),
+    ],
+)
+def test_prompt_caching_reports_a_loss_only_to_a_model_that_could_read(promptrun_server, facts, now, lost):
+    usage = {"input_tokens": 1_000, "output_tokens": 1, "total_tokens": 1_001}
+    answer = AIMessage(
+        "Hi", response_metadata=facts, usage_metadata={**usage, "input_token_details": {"cache_read": 900}}
+    )
+    model = ChatPromptrun(model=HAIKU, prompt_caching="auto")
+    message = model.invoke([HumanMessage("One"), answer, HumanMessage("Two")], **now)
+    assert message.response_metadata.get("prompt_cache_lost") is lost
 
 
 # Against the stand-in server's cache
