@@ -96,6 +96,14 @@ def test_requests_that_come_at_once_are_answered_in_turn(client):
     assert client.read_all().count(b"HTTP/1.1 200 OK") == 2
 
 
+def test_server_without_push_has_no_route_for_it(server, client):
+    server.prompts.pushes = False
+    client.socket.sendall(
+        b"GET /v1/prompt/stream?projectId=p HTTP/1.1\r\nhost: x\r\nauthorization: Bearer test-key\r\n\r\n"
+    )
+    assert b" 404 " in client.read_to(b"\r\n\r\n")
+
+
 def test_each_event_is_a_flush_of_its_own(server, client):
     """With a pause after each piece, nothing of the next one has been sent before."""
     events = [threading.Event() for _ in range(3)]

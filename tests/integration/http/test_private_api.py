@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from importlib.metadata import version
 from types import SimpleNamespace
 
 import httpx
 import pytest
 
-from langchain_promptrun._http.private_api import read_while_sending
+from langchain_promptrun._http.private_api import read_while_sending, receive_rest
 
 from .exchanges import LAST, SSE, Lines, Transport, chunk, head, to, whole
 
@@ -54,3 +55,14 @@ def test_private_api_leaves_streams_of_another_kind_alone():
     stream = SimpleNamespace(_stream=SimpleNamespace())
     read_while_sending(stream)
     assert vars(stream) == {"_stream": SimpleNamespace()}
+
+
+@pytest.mark.parametrize(("over_tls", "taken"), [(None, b"early"), (object(), b"")], ids=["plain", "TLS"])
+def test_private_api_takes_what_a_plain_socket_received_before_a_failure_to_send(over_tls, taken):
+    found = bytearray()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"early")
+        transport = SimpleNamespace(get_extra_info={"socket": ours, "sslcontext": over_tls}.get)
+        receive_rest(transport, found.extend)
+    assert found == taken
