@@ -6,13 +6,20 @@ from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
+from langchain_core.messages import AIMessage
+from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.utils.utils import LC_ID_PREFIX
 
+from langchain_promptrun._guards import final_facts
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
     from langchain_core.outputs import ChatGenerationChunk
+
+    from langchain_promptrun._guards import CallTransport
+    from langchain_promptrun._http.request import Parser, ParserFactory, Request
 
 T = TypeVar("T")
 
@@ -52,6 +59,28 @@ async def areport(
             if (chunk := chunk_of(item)) is not None:
                 await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield item
+
+
+def exchange_and_report_leaving(
+    transport: CallTransport, request: Request, new_parser: ParserFactory[T], run_manager: CallbackManagerForLLMRun
+) -> Generator[T]:
+    """Send a request, and tell the handlers of its run where the reader leaves it; langchain-core does not for v3."""
+    parsers: list[Parser[T]] = []
+
+    def begin_answer(status: int, headers: Mapping[str, str]) -> Parser[T]:
+        parsers.append(new_parser(status, headers))
+        return parsers[-1]
+
+    item = None
+    with closing(transport.exchange(request, begin_answer)) as items:
+        try:
+            for item in items:
+                yield item
+        except GeneratorExit as left:
+            if final_facts(item) is None:
+                come = ChatGeneration(message=AIMessage(parsers[-1].partial))
+                run_manager.on_llm_error(left, response=LLMResult(generations=[[come]]))
+            raise
 
 
 class NamedChunks:

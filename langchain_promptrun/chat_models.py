@@ -213,8 +213,10 @@ class ChatPromptrun(ModelRunnable, ModelFields):
         """Stream langchain-core's protocol events; its `stream_events(version="v3")` asks for them."""
         reader_type = partial(EventParser, message_id=tokens.message_id(run_manager))
         transport, request, reader = self._prepare(reader_type, messages, stop, kwargs, stream=True)
-        events = transport.exchange(request, reader)
-        if run_manager is None or not tokens.wants_tokens(run_manager):
+        if run_manager is None or not run_manager.handlers:
+            return transport.exchange(request, reader)
+        events = tokens.exchange_and_report_leaving(transport, request, reader, run_manager)
+        if not tokens.wants_tokens(run_manager):
             return events
         return tokens.report(events, run_manager, EventChunks(tokens.message_id(run_manager)))
 

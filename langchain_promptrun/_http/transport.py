@@ -26,7 +26,7 @@ from langchain_promptrun._http.pools import TransportSettings, get_pool
 from langchain_promptrun._http.request import Parser, ParserFactory, Request, Timeouts, check_headers, target_of
 from langchain_promptrun._http.response import AttemptGuard
 from langchain_promptrun._http.sync_response import SyncResponse
-from langchain_promptrun._pace.holds import hold, hold_of, holds_so_far, is_any_held, release
+from langchain_promptrun._pace.holds import do_nothing, ending_of, hold, hold_of, is_any_held
 from langchain_promptrun.errors import PromptrunRateLimitError
 
 if TYPE_CHECKING:
@@ -93,10 +93,10 @@ class Transport:
             pace = None if pacer is None else _take_turn(call, pacer)
             last: Sequence[T] | None = None
             give = call.handing_out(pace)
-            holds = _holds(request, target, key)
+            end_hold = _ending_of_hold(request, target, key)
             with AttemptGuard(call, pace), self._open(call, target, key) as response:
                 parser = response.begin()
-                _end_hold(request, target, key, holds)
+                end_hold()
                 for data in response.body():
                     if items := call.feed(data):
                         call.delivered = True
@@ -125,11 +125,11 @@ class Transport:
             pace = None if pacer is None else await _take_turn_async(call, pacer)
             last: Sequence[T] | None = None
             give = call.handing_out(pace)
-            holds = _holds(request, target, key)
+            end_hold = _ending_of_hold(request, target, key)
             with AttemptGuard(call, pace):
                 async with await self._open_async(call, target, key) as response:
                     parser = await response.begin()
-                    _end_hold(request, target, key, holds)
+                    end_hold()
                     watchdog = response.watchdog
                     async for data in response.body():
                         if items := call.feed(data):
@@ -231,14 +231,8 @@ def _pacer_of(request: Request, target: Target, key: SecretStr | None) -> Pacer 
     return hold_of(_hold_name(request, target, key))
 
 
-def _holds(request: Request, target: Target, key: SecretStr | None) -> int:
-    """Return after how many holds the attempt is sent; an answer to it ends the latest."""
-    return holds_so_far(_hold_name(request, target, key)) if is_any_held() else 0
-
-
-def _end_hold(request: Request, target: Target, key: SecretStr | None, holds: int) -> None:
-    if holds:
-        release(_hold_name(request, target, key), holds)
+def _ending_of_hold(request: Request, target: Target, key: SecretStr | None) -> Callable[[], None]:
+    return ending_of(_hold_name(request, target, key)) if is_any_held() else do_nothing
 
 
 def _hold(request: Request, target: Target, key: SecretStr | None, error: BaseException) -> bool:

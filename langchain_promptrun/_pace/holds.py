@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from langchain_promptrun._pace.pace import Pace
 from langchain_promptrun._pace.turns import TurnQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _FIRST_RATE = 10.0
 _GROWTH = 1.0  # a hold has nothing to learn: calls go on slowly, but not for long
@@ -73,16 +77,14 @@ def hold_of(name: HoldName) -> Pacer | None:
     return pacer
 
 
-def holds_so_far(name: HoldName) -> int:
-    """Return how often calls were held back lately."""
+def ending_of(name: HoldName) -> Callable[[], None]:
+    """Return what ends the hold of now: an answer to a request that is sent after it began."""
     pacer = _held.get(name)
-    return 0 if pacer is None else pacer.pace.holds
+    return do_nothing if pacer is None else partial(pacer.pace.release, pacer.pace.holds)
 
 
-def release(name: HoldName, holds: int) -> None:
-    """End a hold: a request that was sent after so many holds was answered."""
-    if (pacer := _held.get(name)) is not None:
-        pacer.pace.release(holds)
+def do_nothing() -> None:
+    """End no hold."""
 
 
 def hold(name: HoldName, seconds: float) -> None:

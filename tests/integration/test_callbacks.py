@@ -168,6 +168,9 @@ class Run:
     def on_llm_new_token(self, token, *, chunk):
         self.tokens.append((token, chunk.message.id))
 
+    def on_llm_error(self, error, *, response):
+        self.left_at = response.generations[0][0].text
+
 
 class AsyncRun(Run):
     async def on_llm_new_token(self, token, *, chunk):

@@ -1,6 +1,7 @@
 """What calls cost: `message_cost`, `track_costs` and `CostCallbackHandler`."""
 
 import asyncio
+import gc
 import json
 import math
 import runpy
@@ -222,6 +223,24 @@ def test_track_costs_counts_a_stream_left_early_by_what_had_come(promptrun_serve
         while next(chunks).usage_metadata is None:
             pass
         chunks.close()
+    assert 0 < left < 50
+    assert (costs.calls, costs.tokens) == (2, left + 1_100_000)
+
+
+def test_track_costs_counts_events_left_early_by_what_had_come(promptrun_server, model):
+    promptrun_server.queue(Reply("one two three four five", pace=0.001), Reply("Hi", usage=USAGE))
+    with track_costs() as costs:
+        events = model.stream_events("Hello", version="v3")
+        for event in events:
+            if event["event"] == "content-block-delta":
+                break
+        del events
+        gc.collect()
+        left = costs.tokens
+        for event in model.stream_events("Hello", version="v3"):
+            if event["event"] == "message-finish":
+                break
+        gc.collect()
     assert 0 < left < 50
     assert (costs.calls, costs.tokens) == (2, left + 1_100_000)
 
