@@ -1,8 +1,8 @@
 """The prompt cache of the stand-in server: a request reads the longest beginning that it shares with earlier ones.
 
 Anthropic's documentation, "Prompt caching": a beginning is kept up to each marked part, for 5 minutes or an hour, from
-1,024 tokens on, and looked for at the marks and up to 20 parts before each. OpenAI's, "Prompt caching": every beginning
-is kept without marks, from 1,024 tokens on, in steps of 128.
+1,024 tokens on, and looked for at the marks and up to 20 parts before each. At most four parts are marked, those for an
+hour first. OpenAI's, "Prompt caching": every beginning is kept without marks, from 1,024 tokens on, in steps of 128.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from langchain_promptrun.data._prompt_caching import MARKED_VENDORS
+from langchain_promptrun.data._prompt_caching import MARKED_VENDORS, MOST_MARKERS
+from langchain_promptrun.testing._checks import RefusedError
 from langchain_promptrun.testing._model.words import tokens
 
 _LEAST = 1_024
@@ -50,6 +52,8 @@ class PromptCache:
     def use(self, body: Mapping[str, Any]) -> CacheUse:
         is_marked = str(body["model"]).partition("/")[0] in MARKED_VENDORS
         parts = list(_parts(body))
+        if is_marked:
+            _check_marks([part.marker for part in parts if part.marker is not None], body)
         ends = [index for index, part in enumerate(parts) if part.marker is not None or not is_marked]
         near = {index - back for index in ends for back in range(_LOOK_BACK if is_marked else 1) if index >= back}
         now = self._clock()
@@ -65,6 +69,17 @@ class PromptCache:
 
     def _keeps(self, part: _Part, now: float) -> bool:
         return self._kept.get(part.digest, 0.0) > now
+
+
+def _check_marks(marks: Sequence[Mapping[str, Any]], body: Mapping[str, Any]) -> None:
+    count = len(marks) + (_MARKER in body)
+    if count > MOST_MARKERS:
+        message = f"A maximum of {MOST_MARKERS} blocks with cache_control may be provided. Found {count}."
+        raise RefusedError(HTTPStatus.BAD_REQUEST, message, _MARKER)
+    are_long = [mark.get("ttl") == "1h" for mark in marks]
+    if are_long != sorted(are_long, reverse=True):
+        message = "A cache_control block with ttl '1h' must not come after one with ttl '5m'."
+        raise RefusedError(HTTPStatus.BAD_REQUEST, message, _MARKER)
 
 
 def _parts(body: Mapping[str, Any]) -> Iterator[_Part]:

@@ -1,12 +1,13 @@
 """`prompt_caching` marks the parts of a prompt that are to be cached."""
 
 import copy
+import itertools
 import logging
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-from langchain_promptrun import ChatPromptrun, PromptrunRateLimitError
+from langchain_promptrun import ChatPromptrun, PromptrunInvalidRequestError, PromptrunRateLimitError
 from langchain_promptrun.testing import RateLimit, Reply
 
 HAIKU = "anthropic/claude-haiku-4.5"
@@ -112,6 +113,28 @@ def test_prompt_caching_puts_longer_times_to_live_before_shorter_ones(marks, mar
     turns = copy.deepcopy(TURNS)
     turns[marked].content = [{"type": "text", "text": "mine", "cache_control": mine}]
     assert marks(turns, {"ttl": ttl}) == expected
+
+
+@pytest.mark.parametrize("ttl", ["5m", "1h"])
+@pytest.mark.parametrize("request_wide", [False, True])
+def test_prompt_caching_makes_no_request_that_the_vendor_refuses(marks, promptrun_server, ttl, request_wide):
+    promptrun_server.prompt_cache = True
+    whole = {"cache_control": MARK} if request_wide else {}
+    for mine in itertools.product([None, MARK, HOUR], repeat=3):
+        turns = copy.deepcopy(TURNS)
+        for index, mark in zip((0, 3, 5), mine, strict=True):
+            if mark is not None:
+                turns[index].content = [{"type": "text", "text": "mine", "cache_control": mark}]
+        if (MARK, HOUR) not in itertools.combinations([mark for mark in mine if mark is not None], 2):
+            assert len(marks(turns, {"ttl": ttl}, **whole)) <= 4
+
+
+@pytest.mark.parametrize(("given", "message"), [([MARK] * 5, "maximum of 4"), ([MARK, HOUR], "must not come after")])
+def test_prompt_cache_of_the_stand_in_server_refuses_marks_as_the_vendor_does(promptrun_server, given, message):
+    promptrun_server.prompt_cache = True
+    content = [{"type": "text", "text": "Hi", "cache_control": mark} for mark in given]
+    with pytest.raises(PromptrunInvalidRequestError, match=message):
+        ChatPromptrun(model=HAIKU).invoke([HumanMessage(content)])
 
 
 @pytest.mark.parametrize("model", ["~anthropic/claude-new", "openrouter/anthropic/claude-new", "Anthropic/Claude-New"])
