@@ -162,6 +162,10 @@ class _Reader:
     def _object(self, value: dict[str, Any], depth: int) -> str:
         self._keep_scalars(value)
         nested = [value["error"]] if isinstance(value.get("error"), dict | list) else []
+        # Bedrock names an event's only key by the kind of error.
+        for name in [key for key in list(value)[:_ITEMS_LIMIT] if str(key).endswith("Exception")]:
+            self.found["type"].append(str(name))
+            nested.append(value[name])
         own = self._first_text([*nested, *(value.get(key) for key in _MESSAGE_KEYS)], depth)
         place = _place(value.get("loc"))
         self.found["param"].extend(filter(None, [place]))

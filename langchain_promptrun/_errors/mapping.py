@@ -33,12 +33,21 @@ if TYPE_CHECKING:
 NO_CHOICES = "The server's answer has no choices; what came: "
 NO_EVENT_HAD_CHOICES = "The stream ended without an answer: no event had choices."
 _UNFINISHED = "The stream ended before the answer was whole: no finish reason, no [DONE]."
+_IN_PLACE_OF_AN_END = "The stream ended with these words in place of a finish reason."
 _SERVER_TEXT_LIMIT = 600
 _ID_LIMIT = 100
 _QUOTED = 400
 _PAGE = 200
 _SAID = 500
 _SUCCESS_CODES = (0, 200, "0", "200")
+_FAILED_ENDS = ("error", "network_error")  # OpenRouter's, Zhipu's
+# Keys under which words are an error's in a document without choices; any other may be a fact, such as a title.
+_ERROR_KEYS = (
+    *("message", "msg", "detail", "error", "errors", "error_msg", "errorMsg", "error_message", "errorMessage"),
+    *("Message", "Msg", "Error", "ErrorMsg", "Response"),
+)
+_STATES = ("status", "code", "message", "msg")
+_GOOD_STATES = r"(?:(?!not )\w+ ){0,3}(?:ok|success(?:ful(?:ly)?)?|succeeded|done|completed?|finished|end(?:ed)?)[.!]?"
 _FIRST_ERROR, _CLIENT_ERRORS, _SERVER_ERRORS = 300, 400, 500
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
@@ -135,6 +144,13 @@ def unfinished(aside: Any, status: int, headers: Mapping[str, str], model: str) 
     if type(error) is PromptrunResponseError and not read_error(aside).message:
         return PromptrunStreamTruncatedError(_UNFINISHED)
     return error
+
+
+def said_in_place_of_an_end(aside: Any, status: int, headers: Mapping[str, str], model: str) -> PromptrunError | None:
+    """Make the error for a stream with `[DONE]` but no finish reason, where words beside the answer tell of one."""
+    if isinstance(aside, dict) and (_is_fine(aside) or not any(_names_error(*item) for item in aside.items())):
+        return None
+    return no_answer(aside, _IN_PLACE_OF_AN_END, status, headers, model) if read_error(aside).message else None
 
 
 def not_json(body: bytes, status: int, headers: Mapping[str, str], *, whole: bool) -> PromptrunError:
@@ -241,7 +257,7 @@ def _error_part(document: Any) -> Any:
     """Return what of a 200 body or of a stream's event is an error; None where nothing is.
 
     That is: `error` with anything in it, `object` or `type` being "error", MiniMax's `base_resp` with a code, a choice
-    with an `error` or with the `finish_reason` "error" (OpenRouter). Beside choices, an `error` that says that all went
+    with an `error` or with a `finish_reason` of `_FAILED_ENDS`. Beside choices, an `error` that says that all went
     well is none.
     """
     if isinstance(document, list):
@@ -269,11 +285,14 @@ def _failure(choices: list[Any]) -> Any:
     for choice in choices:
         if not isinstance(choice, dict):
             continue
-        if _says(error := choice.get("error")) and not _is_success(error):
-            return error
-        if choice.get("finish_reason") == "error":
+        for place in (choice, choice.get("delta"), choice.get("message")):
+            error = place.get("error") if isinstance(place, dict) else None
+            if _says(error) and not _is_success(error):
+                return error
+        if (reason := choice.get("finish_reason")) in _FAILED_ENDS:
             code = choice.get("native_finish_reason")
-            return {"message": 'The answer ended with finish_reason "error".', "code": code}
+            words = f" ({code})" if isinstance(code, str) and code not in {"", reason} else ""
+            return {"message": f'The answer ended with finish_reason "{reason}"{words}.', "code": code}
     return None
 
 
@@ -281,6 +300,17 @@ def _is_success(error: Any, key: str = "code") -> bool:
     """Return whether it is the `{"code": 0, "message": "success"}` that some gateways put into every answer."""
     code = error.get(key) if isinstance(error, dict) else None
     return type(code) in {int, str} and code in _SUCCESS_CODES
+
+
+def _names_error(key: str, value: Any) -> bool:
+    return _says(value) and (key in _ERROR_KEYS or key.endswith("Exception"))
+
+
+def _is_fine(document: dict[str, Any]) -> bool:
+    """Return whether a document says that all went well, such as `{"status": "completed", "message": "bye"}`."""
+    states = (document.get(key) for key in _STATES)
+    is_good = any(isinstance(state, str) and re.fullmatch(_GOOD_STATES, state.lower()) for state in states)
+    return is_good or _is_success(document) or document.get("success") is True or bool(document.get("usage"))
 
 
 def _says(error: Any) -> bool:

@@ -20,6 +20,7 @@ _BLANK_LINE = [b""]
 _IGNORED = frozenset({b"", b"id", b"retry"})
 _OPENINGS, _ENDINGS = (b"{", b"["), (b"}", b"]")
 _FIELD_NAME = re.compile(rb"[A-Za-z_-]{1,32}")
+_UNKNOWN_FIELD = re.compile(r"(?i)(?!error|exception|fatal)[\w-]{1,32}:")
 _MAX_STRAY = 65_536
 
 _FIELD_NAMES = (b"data:", b"event:", b"retry:", b"id:", b":")
@@ -121,7 +122,9 @@ class EventDecoder:
         self._after_cr = False
         self._first = True
         self._between = False
+        self.has_answer = False
         self.stray = bytearray()
+        self._late = bytearray()
 
     def decode(self, data: bytes) -> list[Event]:
         """Take the next bytes, cut anywhere; return the events that they complete, in order."""
@@ -143,6 +146,11 @@ class EventDecoder:
             self._take_line(line, events)
         self._tail = []
         return events
+
+    def late_words(self) -> str:
+        """Return the stray lines after the first event, without fields of unknown names."""
+        lines = self._late.decode("utf-8", "replace").splitlines()
+        return "\n".join(line for line in lines if not _UNKNOWN_FIELD.match(line))
 
     def _lines(self, data: bytes) -> list[bytes]:
         """Split off whole lines (LF, CRLF, CR) and keep the rest."""
@@ -177,8 +185,9 @@ class EventDecoder:
         else:
             self._check(len(line))
             field, _, value = line.partition(b":")
-            # The standard ignores a field with a blank before its name; some servers indent all of them.
-            field, value = field.lstrip(), value.removeprefix(b" ")
+            # The standard ignores a field with a blank or a mark before its name; some servers indent all of them, and
+            # some put one stream behind another.
+            field, value = field.lstrip().removeprefix(_BOM), value.removeprefix(b" ")
             if field == b"data":
                 self._add_data(value)
             elif field == b"event":
@@ -196,6 +205,8 @@ class EventDecoder:
             self._name = b""
         elif len(self.stray) < _MAX_STRAY:
             self.stray += line[:_MAX_STRAY] + b"\n"
+            if self.has_answer or events:
+                self._late += line[:_MAX_STRAY] + b"\n"
 
     def _add_data(self, value: bytes) -> None:
         self._data.append(value)

@@ -15,6 +15,7 @@ from langchain_promptrun._errors.mapping import (
     error_from_document,
     no_answer,
     not_json,
+    said_in_place_of_an_end,
     unfinished,
 )
 from langchain_promptrun._responses.body import Body, EventDecoder, SizeLimit
@@ -34,7 +35,8 @@ _TEXT_DELTA = frozenset({"content", "role"})
 _END_MARK = "DONE"
 _KEEP_ALIVES = frozenset({b"ping", b"pong", b"keepalive", b"keep-alive", b"heartbeat", b"null"})
 # Names of events under which no text is a keep-alive.
-_CONTENT_EVENTS = frozenset({b"", b"message", b"error", b"data"})
+_CONTENT_EVENTS = frozenset({b"", b"message", b"data"})
+_ERROR_EVENT = re.compile(rb"(?i)(?:.*[._-])?(?:error|exception|fail|failed|failure)(?:[._-].*)?")
 _NOT_BLANK = re.compile(r"\S")
 MOST_CHOICES = 128  # OpenAI's limit for `n`
 
@@ -72,6 +74,7 @@ class ResponseParser(ABC, Generic[T]):
         self._quiet_choice: dict[str, Any] | None = None
         self._odd = False
         self._aside: Any = None
+        self._seen_before_aside = 0
         self._error: PromptrunError | None = None
         self.finished = False
         self.content_seen = 0
@@ -171,14 +174,26 @@ class ResponseParser(ABC, Generic[T]):
     def _take_end_of_stream(self, events: list[Event], items: list[T]) -> None:
         for name, payload in events:
             self._take_event(name, payload, items, at_end=True)
-        whole = self._choices and all(choice.finish_reason for choice in self._choices.values())
+        whole = self._is_whole()
         stray = self._body.decoder.stray if self._body.decoder is not None else b""
         if stray and not self._aside:
             self._aside = stray.decode("utf-8", "replace")
         if not (whole or self.finished):
             raise unfinished(self._aside, self._status, self._headers, self._model)
+        if not whole and (error := self._said_at_the_end()) is not None:
+            raise error
         if not self._choices:
             raise self._no_answer(self._aside, NO_EVENT_HAD_CHOICES)
+
+    def _is_whole(self) -> bool:
+        return bool(self._choices) and all(choice.finish_reason for choice in self._choices.values())
+
+    def _said_at_the_end(self) -> PromptrunError | None:
+        """Return the error that follows all of the answer in a document or in lines of their own."""
+        aside = self._aside if isinstance(self._aside, dict) else None
+        if aside is None or self._seen_before_aside != self.content_seen:
+            aside = self._body.decoder.late_words() if self._body.decoder is not None else ""
+        return said_in_place_of_an_end(aside, self._status, self._headers, self._model)
 
     def _take_event(self, name: bytes, payload: bytes, items: list[T], *, at_end: bool = False) -> None:
         if self.finished:
@@ -196,7 +211,8 @@ class ResponseParser(ABC, Generic[T]):
         if _is_end_mark(payload.decode("utf-8", "replace")):
             self.finished = True
             return
-        if not payload or payload.startswith(b":") or _is_keep_alive(name, payload):
+        is_error = name != b"" and _ERROR_EVENT.fullmatch(name) is not None
+        if not is_error and (not payload or payload.startswith(b":") or _is_keep_alive(name, payload)):
             return
         # Halves of characters can come from now on.
         self._odd = True
@@ -206,9 +222,9 @@ class ResponseParser(ABC, Generic[T]):
             self._take_document(document, name, items)
         if _is_end_mark(rest.decode("utf-8", "replace")):
             self.finished = True
-        elif name == b"error" and not documents:
+        elif is_error and not documents:
             self._take_document(payload.decode("utf-8", "replace"), name, items)
-        elif rest and not documents and not at_end:
+        elif rest and not (documents or at_end or self._is_whole()):
             raise self._not_json(payload)
 
     def _feed_fast_path(self, document: Any, items: list[T]) -> bool:
@@ -248,7 +264,7 @@ class ResponseParser(ABC, Generic[T]):
         if isinstance(document, str) and _is_end_mark(document):
             self.finished = True
             return
-        event = name.decode("utf-8", "replace")
+        event = "error" if name and _ERROR_EVENT.fullmatch(name) else None
         error = error_from_document(
             document, status=self._status, headers=self._headers, model=self._model, event=event
         )
@@ -259,11 +275,13 @@ class ResponseParser(ABC, Generic[T]):
         if not isinstance(document, dict):
             raise self._no_answer(document, NO_CHOICES)
         self._metadata.feed(document)
+        choices = document.get("choices")
         if document.get("usage"):
             self.content_seen += 1
-        choices = document.get("choices")
-        if not choices:
-            self._aside = document
+            # Counts may follow an error.
+            self._seen_before_aside += not choices
+        if not choices and not (self._aside and document.get("usage")):
+            self._aside, self._seen_before_aside = document, self.content_seen
         entries = choices if isinstance(choices, list) else []
         self._take_choices([choice for choice in entries if isinstance(choice, dict)], items)
 
@@ -285,6 +303,8 @@ class ResponseParser(ABC, Generic[T]):
             known = self._choices[index] = Choice(
                 self._metadata, self._limit, self._tool_names, think_tags=self._think_tags
             )
+            if self._body.decoder is not None:
+                self._body.decoder.has_answer = True
         parts = known.feed(choice)
         if choice.get("finish_reason"):
             self.content_seen += 1

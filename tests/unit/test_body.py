@@ -73,8 +73,8 @@ def test_line_ends_that_only_unicode_knows_are_data():
         assert events[-1] == (b"", data[6:-2])
 
 
-def test_a_byte_order_mark_counts_at_the_beginning_only():
-    assert decode(b"\xef\xbb\xbfdata: a\n\n\xef\xbb\xbfdata: b\n\n") == [(b"", b"a")]
+def test_a_byte_order_mark_before_a_field_is_left_out():
+    assert decode(b"\xef\xbb\xbfdata: a\n\n\xef\xbb\xbfdata: b\n\n") == [(b"", b"a"), (b"", b"b")]
 
 
 @pytest.mark.parametrize("following", [b"data: b\n\n", b"data: b\r\n\r\n", b"data: b\r\r"])

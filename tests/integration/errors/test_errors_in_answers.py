@@ -62,7 +62,75 @@ async def test_error_after_text_has_the_servers_words_and_what_came(ask_in_every
         assert (words in str(error), error.partial) == (True, "x")
 
 
+DONE = "data: [DONE]\n\n"
+COUNTS = '{"id":"1","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}'
+BEFORE_THE_END_MARK = {
+    "words": 'data: {"message":"boom"}',
+    "words under another key": 'data: {"detail":"boom"}',
+    "a list of errors": 'data: {"success":false,"errors":[{"message":"boom"}]}',
+    "Tencent's error": 'data: {"Response":{"Error":{"Code":"X","Message":"boom"}}}',
+    "Tencent's other error": 'data: {"ErrorMsg":{"Msg":"boom","Code":4001},"Choices":[]}',
+    "Baidu's error": 'data: {"error_code":17,"error_msg":"boom"}',
+    "words in a document of the stream": 'data: {"id":"x","message":"boom","code":400,"choices":[]}',
+    "words, then counts": f'data: {{"message":"boom"}}\n\ndata: {COUNTS}',
+    "plain words": "Internal Server Error: boom",
+    "plain words that look like a field": "Error: boom",
+    "a page": "<html><title>boom</title></html>",
+    "an event of an exception": "event: exception\ndata: boom",
+    "an event of an exception in JSON": 'event: exception\ndata: {"message":"boom"}',
+    "an event of a failure": "event: response.failed\ndata: boom happened",
+    "Bedrock's exception": 'data: {"internalServerException":{"message":"boom"}}',
+}
+
+
+@pytest.mark.parametrize("event", BEFORE_THE_END_MARK.values(), ids=BEFORE_THE_END_MARK)
+async def test_error_after_text_and_before_the_end_mark_is_no_success(ask_in_every_style, event):
+    failures, _ = await ask_in_every_style(f"data: {TEXT}\n\n{event}\n\n{DONE}".encode())
+    assert {(isinstance(error, errors.PromptrunError), error.partial) for error in failures.values()} == {(True, "x")}
+    assert all("boom" in str(error) for error in failures.values())
+
+
+async def test_error_event_without_words_is_no_success(ask_in_every_style):
+    failures, _ = await ask_in_every_style(f"data: {TEXT}\n\nevent: error\ndata:\n\n{DONE}".encode())
+    assert all(isinstance(error, errors.PromptrunAPIError) for error in failures.values())
+
+
+NO_ERRORS = {
+    "a title": f'data: {TEXT}\n\ndata: {{"id":"1","title":"A chat","choices":[]}}',
+    "words of success": f'data: {TEXT}\n\ndata: {{"code":0,"message":"success"}}',
+    "words of an end": f'data: {TEXT}\n\ndata: {{"status":"completed","message":"bye"}}',
+    "a fact": f'data: {TEXT}\n\ndata: {{"citations":["u"]}}',
+    "counts alone": f"data: {TEXT}\n\ndata: {COUNTS}",
+    "words before the text": f'data: {{"type":"status","message":"Searching"}}\n\ndata: {TEXT}',
+    "plain words before the text": f"connected to upstream\ndata: {TEXT}",
+    "a field of an unknown name": f"data: {TEXT}\n\nx-time: 12",
+    "plain words after the finish": f"data: {TEXT}\n\ndata: {END}\n\ndata: [EOS]",
+}
+
+
+@pytest.mark.parametrize("body", NO_ERRORS.values(), ids=NO_ERRORS)
+async def test_words_that_tell_of_no_error_are_none(ask_in_every_style, body):
+    answers, _ = await ask_in_every_style(f"{body}\n\n{DONE}".encode())
+    assert [str(message.text) for message in answers.values()] == ["x"] * 6
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"finish_reason": "network_error"}, "network_error"),
+        ({"finish_reason": "error", "native_finish_reason": "boom"}, '"error" (boom)'),
+        ({"delta": {"error": {"message": "boom"}}}, "boom"),
+        ({"delta": None, "message": {"content": "x", "error": "boom"}}, "boom"),
+    ],
+)
+async def test_error_in_a_choice_is_no_success(ask_in_every_style, change, words):
+    last = json.dumps({"choices": [{"index": 0, "delta": {}} | change]})
+    failures, _ = await ask_in_every_style(f"data: {TEXT}\n\ndata: {last}\n\n{DONE}".encode())
+    assert all(isinstance(error, errors.PromptrunError) and words in str(error) for error in failures.values())
+
+
 READ = {
+    "a mark of the byte order in the middle": f"data: \n\n\ufeffdata: {TEXT}\n\n\ufeffdata: {END}\n\n",
     "two documents in one event": f"data: {TEXT}\ndata: {END}\n\n",
     "a whole stream of such events": f"data: {TEXT}\ndata: {END}\ndata: [DONE]\n\n",
     "an empty list": f"data: []\n\ndata: {TEXT}\n\ndata: {END}\n\n",
