@@ -190,7 +190,7 @@ class ResponseParser(ABC, Generic[T]):
 
     def _said_at_the_end(self) -> PromptrunError | None:
         """Return the error that follows all of the answer in a document or in lines of their own."""
-        aside = self._aside if isinstance(self._aside, dict) else None
+        aside: Any = self._aside if isinstance(self._aside, dict) else None
         if aside is None or self._seen_before_aside != self.content_seen:
             aside = self._body.decoder.late_words() if self._body.decoder is not None else ""
         return said_in_place_of_an_end(aside, self._status, self._headers, self._model)
