@@ -57,7 +57,10 @@ _OF_ONE_COPY = frozenset({"name", "role", "missing", "partial_variables", "promp
 
 
 def _path_text(value: Any) -> Any:
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
+    value = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("must name a folder; leave it out to keep nothing on disk")
+    return value
 
 
 def _plain_function(function: OnChange) -> OnChange:

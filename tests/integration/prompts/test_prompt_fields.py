@@ -73,6 +73,7 @@ def test_prompt_version_may_be_configurable():
     [
         *(("project_id", ""), ("tag", ""), ("version", 0), ("version", ""), ("version", True), ("role", "assistant")),
         *(("missing", "ignore"), ("refresh", -1), ("refresh", float("inf")), ("max_retries", -1), ("updates", "sse")),
+        *(("cache_dir", ""), ("cache_dir", " ")),
     ],
 )
 def test_prompt_field_out_of_range_is_refused(name, value):
