@@ -56,7 +56,10 @@ def content_blocks(message: AIMessage) -> list[ContentBlock]:
         blocks = [*blocks, *_invalid_calls(message, blocks)]
     if annotations := citations(extras, message.response_metadata):
         blocks = _annotated(blocks, annotations)
-    return cast("list[ContentBlock]", [*blocks, *images(extras.get("images")), *audio(extras.get("audio"))])
+    media = [*images(extras.get("images")), *audio(extras.get("audio"))]
+    if isinstance(message, AIMessageChunk):
+        media = [block | {"index": f"lc_media_{position}"} for position, block in enumerate(media)]
+    return cast("list[ContentBlock]", [*blocks, *media])
 
 
 def citations(extras: dict[str, Any], metadata: dict[str, Any]) -> list[Block]:

@@ -136,6 +136,32 @@ class TestOutputVersions:
         assert without_index(message.content_blocks) == BLOCKS
 
 
+URL = {"type": "image_url", "image_url": {"url": "https://a.example/a.png"}}
+IMAGE_OF_URL = {"type": "image", "url": "https://a.example/a.png"}
+IMAGE_OF_PIXEL = BLOCKS[-2]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("version", ["v0", "v1"])
+@pytest.mark.parametrize(
+    ("deltas", "expected"),
+    [
+        ([{"images": [URL, URL]}], [IMAGE_OF_URL, IMAGE_OF_URL]),
+        ([{"images": [URL]}, {"images": [PIXEL]}], [IMAGE_OF_URL, IMAGE_OF_PIXEL]),
+        ([{"content": [PIXEL]}, {"images": [URL]}], [IMAGE_OF_PIXEL, IMAGE_OF_URL]),
+        (
+            [{"images": [URL]}, {"audio": {"data": "iVBORw0KGgo="}}],
+            [IMAGE_OF_URL, {"type": "image", "base64": "iVBORw0KGgo=", "mime_type": "image/png"}],
+        ),
+        ([{"images": [URL, PIXEL]}, EVERYTHING[-1]], [IMAGE_OF_URL, IMAGE_OF_PIXEL, BLOCKS[-1]]),
+    ],
+)
+def test_several_media_are_a_block_each(deltas, expected, version, way):
+    """langchain-core merges blocks of one index: two images became one with both data joined."""
+    message = way(Replay(body=stream({"content": "ab"}, *deltas), output_version=version))
+    assert without_index(message.content_blocks) == [{"type": "text", "text": "ab"}, *expected]
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_an_invalid_call_is_a_block(way):
     message = way(Replay(body=stream({"tool_calls": [call('{"a', call_id="1", name="f")]})))
