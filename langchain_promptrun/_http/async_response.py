@@ -140,10 +140,8 @@ class AsyncResponse(BaseResponse[T]):
         return self._raw if self._decoder is None else _decoded(self._raw, self._decoder)
 
     async def _read_error(self) -> PromptrunError:
-        headers = self._headers()
         body = bytearray()
         pieces = 0
-        self._choose_error_decoder(headers)
         with suppress(PromptrunError, *client_exceptions()):
             async with asyncio.timeout(shared.ERROR_BODY_SECONDS):
                 async for data in self.body():
@@ -154,7 +152,7 @@ class AsyncResponse(BaseResponse[T]):
                     if pieces % _PIECES_AT_A_TIME == 0:
                         # what has come already is read without giving way, and the limit would not count
                         await asyncio.sleep(0)
-        return self._status_error(headers, body)
+        return self._status_error(self._headers(), body)
 
     async def _read_end(self) -> None:
         async with asyncio.timeout(shared.LAST_CHUNK_SECONDS):

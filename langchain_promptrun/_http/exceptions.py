@@ -6,6 +6,7 @@ over only where they quote neither the request nor the URL.
 
 from __future__ import annotations
 
+import re
 import signal
 import traceback
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -66,8 +67,9 @@ _ROWS: Mapping[str, _Row] = {
     "RECORD_LAYER_FAILURE": _NO_TLS,
     "InvalidURL": _NOT_A_URL,
     # aiohttp's
-    "BadStatusLine": _LOST,
-    "PayloadEncodingError": _LOST,
+    "BadStatusLine": _NOT_HTTP,
+    "PayloadEncodingError": _NOT_HTTP,
+    "ClientPayloadError": _NOT_HTTP,
     "ClientHttpProxyError": _REFUSED,
     "ClientResponseError": _NOT_HTTP,
     "ClientConnectorError": _REFUSED,
@@ -80,6 +82,7 @@ _ROWS: Mapping[str, _Row] = {
     "ReadTimeout": _NOTHING_READ,
     "WriteTimeout": _NOT_SENT,
     "PoolTimeout": _POOL_FULL,
+    "RemoteProtocolError": _NOT_HTTP,
     "LocalProtocolError": _Row("The request is not valid HTTP. Check the headers.", None, False),
     "UnsupportedProtocol": _NOT_A_URL,
 }
@@ -93,6 +96,8 @@ _TELLING = frozenset(
     }
 )
 """Causes that say more than the exception they are the cause of."""
+# h11's, httpcore's, h2's and aiohttp's words for a connection that ended; they have one class for both
+_ENDED = "closed connection|disconnected|ConnectionTerminated|StreamReset|[Nn]ot enough data|not completed"
 
 
 def convert_exception(
@@ -129,6 +134,12 @@ def connection_lost(reason: str) -> PromptrunConnectionError:
     return PromptrunConnectionError(_LOST.message.format(reason=reason))
 
 
+def not_http(reason: str) -> PromptrunConnectionError:
+    error = PromptrunConnectionError(_NOT_HTTP.message.format(reason=reason))
+    error.is_retryable = False
+    return error
+
+
 def linked_exceptions(exception: BaseException, before: BaseException | None) -> Iterator[BaseException]:
     """Yield an exception and those that it came of, up to the one that was being handled before."""
     linked: BaseException | None = exception
@@ -157,9 +168,14 @@ def _explain(causes: list[BaseException]) -> tuple[BaseException, _Row]:
     """
     for cause in causes:
         if telling := _TELLING.intersection(_names(cause)):
-            return cause, _ROWS[next(iter(telling))]
+            return cause, _row(cause, next(iter(telling)))
     cause = causes[1] if len(causes) > 1 and "ClientError" in _names(causes[1]) else causes[0]
-    return cause, _ROWS.get(_known_name(cause), _LOST)
+    return cause, _row(cause, _known_name(cause))
+
+
+def _row(cause: BaseException, name: str) -> _Row:
+    row = _ROWS.get(name, _LOST)
+    return _LOST if row is _NOT_HTTP and re.search(_ENDED, str(cause)) else row
 
 
 def _known_name(exception: BaseException) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 import traceback
+from contextlib import suppress
 from http import HTTPStatus
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import httpx
 
 from langchain_promptrun._errors.mapping import error_from_status
 from langchain_promptrun._http.decompression import new_decoder
-from langchain_promptrun._http.exceptions import linked_exceptions, raised_by_signal_handler
+from langchain_promptrun._http.exceptions import linked_exceptions, not_http, raised_by_signal_handler
 from langchain_promptrun.errors import PromptrunError
 
 if TYPE_CHECKING:
@@ -32,6 +35,8 @@ LAST_CHUNK_SECONDS = 0.05
 """How long the end of a body is waited for after its last item, so that its connection can be used again."""
 
 _SUCCESS = range(200, 300)
+_ERROR_PIECES = 4
+_CONTROLS = bytes(range(9)) + bytes(range(14, 32))
 _UNSHOWN_HEADERS = frozenset({b"set-cookie", b"content-encoding", b"content-length", b"transfer-encoding"})
 
 
@@ -118,21 +123,35 @@ class BaseResponse(Generic[T]):
         if "content-encoding" in headers and not self._response.is_stream_consumed:
             self._decoder = new_decoder(headers["content-encoding"])
 
-    def _choose_error_decoder(self, headers: dict[str, str]) -> None:
-        """Read the body of an error as it is where its encoding is unknown: it may still be text."""
-        try:
+    def _decode_error(self, headers: dict[str, str], begun: bytes) -> bytes:
+        """Return the body of an error; proxies send plain text whatever encoding the header names."""
+        with suppress(PromptrunError):
             self._choose_decoder(headers)
-        except PromptrunError:
-            self._decoder = None
+        if self._decoder is None or _is_text(begun):
+            return begun
+        with suppress(PromptrunError):
+            return b"".join(islice(self._decoder.decode(begun), _ERROR_PIECES))[:ERROR_BODY_BYTES]
+        return b""
 
     def _is_over(self) -> bool:
         return self._call.parser is not None and self._call.parser.finished
 
     def _status_error(self, headers: dict[str, str], begun: bytearray) -> PromptrunError:
         """Return the error of a status, with a response that holds nothing of the request."""
-        body = bytes(begun[:ERROR_BODY_BYTES])
         response = self._response
+        if response.status_code < HTTPStatus.OK:
+            return not_http(f"the status {response.status_code}, which was not asked for")
+        body = self._decode_error(headers, bytes(begun[:ERROR_BODY_BYTES]))
         error = error_from_status(response.status_code, headers, body, model=self._call.request.model)
         shown = [pair for pair in response.headers.raw if pair[0].lower() not in _UNSHOWN_HEADERS]
         error.response = httpx.Response(response.status_code, headers=shown, content=body)
         return error
+
+
+def _is_text(data: bytes) -> bool:
+    """Tell text, which may be cut off, from compressed data."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(data)
+    except UnicodeDecodeError:
+        return False
+    return data.translate(None, _CONTROLS) == data

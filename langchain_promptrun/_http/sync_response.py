@@ -92,16 +92,14 @@ class SyncResponse(BaseResponse[T]):
         return self._raw if self._decoder is None else _decoded(self._raw, self._decoder)
 
     def _read_error(self) -> PromptrunError:
-        headers = self._headers()
         body = bytearray()
         self._deadline = monotonic() + shared.ERROR_BODY_SECONDS
-        self._choose_error_decoder(headers)
         with suppress(PromptrunError, *client_exceptions()):
             for data in self.body():
                 body += data
                 if len(body) >= shared.ERROR_BODY_BYTES or monotonic() >= self._deadline:
                     break
-        return self._status_error(headers, body)
+        return self._status_error(self._headers(), body)
 
     def _read_end(self) -> None:
         self._deadline = monotonic() + shared.LAST_CHUNK_SECONDS

@@ -10,7 +10,7 @@ import aiohttp
 import httpx
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
-from aiohttp.http_exceptions import BadHttpMessage, BadStatusLine
+from aiohttp.http_exceptions import BadHttpMessage, BadStatusLine, TransferEncodingError
 from yarl import URL
 
 from langchain_promptrun.errors import PromptrunConnectionError, PromptrunError, PromptrunTimeoutError
@@ -106,13 +106,18 @@ def test_exception_of_an_untrusted_certificate_is_not_retried(exception):
         httpx.ReadError(""),
         httpx.WriteError("[Errno 32] Broken pipe"),
         httpx.RemoteProtocolError("Server disconnected without sending a response."),
+        httpx.RemoteProtocolError(
+            "peer closed connection without sending complete message body (incomplete chunked read)"
+        ),
+        httpx.RemoteProtocolError("<ConnectionTerminated error_code:0, last_stream_id:1, additional_data:None>"),
+        httpx.RemoteProtocolError("<StreamReset stream_id:1, error_code:2, remote_reset:True>"),
         httpx.StreamClosed(),
         over_aiohttp(aiohttp.ServerDisconnectedError()),
         over_aiohttp(aiohttp.ClientOSError(errno.ECONNRESET, "reset")),
         over_aiohttp(aiohttp.ClientPayloadError("not completed")),
         aiohttp.ClientConnectionError("Connection closed"),
         ConnectionResetError(errno.ECONNRESET, "reset"),
-        answered_badly("Bad status line 'SSH-2.0'", BadStatusLine("SSH-2.0")),
+        caused(over_aiohttp(aiohttp.ClientPayloadError("not completed")), TransferEncodingError("Not enough data")),
     ],
     ids=repr,
 )
@@ -122,6 +127,26 @@ def test_exception_of_a_lost_connection_is_retried(exception):
     assert str(found).startswith("The connection was lost")
     assert "secret" not in str(found)
     assert is_retried(exception)
+
+
+@pytest.mark.parametrize(
+    "exception",
+    [
+        over_httpcore(httpx.RemoteProtocolError, "bad Content-Length"),
+        over_httpcore(httpx.RemoteProtocolError, "illegal header line: bytearray(b'X-A : b')"),
+        answered_badly("Bad status line 'SSH-2.0'", BadStatusLine("SSH-2.0")),
+        answered_badly("Duplicate Content-Length", BadHttpMessage("Duplicate")),
+        over_aiohttp(aiohttp.ClientPayloadError("the framing of the body is broken")),
+        caused(over_aiohttp(aiohttp.ClientPayloadError("not completed")), TransferEncodingError("zz")),
+    ],
+    ids=repr,
+)
+def test_exception_of_a_response_that_is_not_http_is_not_retried(exception):
+    found = failing(exception)
+    assert type(found) is PromptrunConnectionError
+    assert str(found).startswith("The server's response is not valid HTTP: ")
+    assert not found.is_retryable
+    assert not is_retried(exception)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,10 @@ from wire_faults.wire import (
 
 _DOCUMENT = dumps(whole())
 _LENGTH = f"content-length: {len(_DOCUMENT)}"
+_NOT_HTTP = "The server's response is not valid HTTP: "
+_ONE_RETRY = {"settings": {"max_retries": 1}}
+# without its empty line a head is either broken or broken off, as the HTTP client takes it
+_NO_HEAD = {"sees": Failure(kind=PromptrunConnectionError), "settings": {}}
 _JSON_HEAD = head(_LENGTH, kind="application/json")
 
 
@@ -60,7 +64,7 @@ def _misframed(name: str, chunk: bytes) -> WireFault:
         items=[raw(CHUNKED, framed(sse(*BEGINNING)), 0.05, chunk, LAST_CHUNK)],
         styles=SOME_STREAMED,
         settings={"max_retries": 2},
-        sees=Failure(kind=PromptrunConnectionError, after=BEGUN),
+        sees=Failure(kind=PromptrunConnectionError, says=[_NOT_HTTP], after=BEGUN),
     )
 
 
@@ -79,8 +83,9 @@ def _odd(name: str, fault: Fault, **more: Any) -> WireFault:
 
 
 def _broken(name: str, *slices: Any, **more: Any) -> WireFault:
-    """Bytes that are no HTTP."""
-    return WireFault(name=f"http-{name}", items=[raw(*slices)], sees=Failure(kind=PromptrunConnectionError), **more)
+    """Bytes that are no HTTP: none is asked again."""
+    failure = Failure(kind=PromptrunConnectionError, says=[_NOT_HTTP], facts={"is_retryable": False})
+    return WireFault(name=f"http-{name}", items=[raw(*slices)], **{"sees": failure, **_ONE_RETRY, **more})
 
 
 UNREACHABLE = [
@@ -154,17 +159,26 @@ LOST = [
 ]
 
 BROKEN = [
-    _broken("ssh-instead", b"SSH-2.0-OpenSSH_9.6\r\n"),
+    _broken("ssh-instead", b"SSH-2.0-OpenSSH_9.6\r\n", **_NO_HEAD),
     _broken("http-2-instead", b"\x00\x00\x12\x04\x00\x00\x00\x00\x00" + bytes(18)),
     _broken("tls-alert-instead", b"\x15\x03\x01\x00\x02\x02\x46"),
-    _broken("only-a-document", _DOCUMENT),
+    _broken("only-a-document", _DOCUMENT, **_NO_HEAD),
+    _broken("version-2", b"HTTP/2 200\r\n\r\n", _DOCUMENT, styles=PLAIN),
+    _broken("icecast-instead", b"ICY 200 OK\r\n\r\n", _DOCUMENT, styles=PLAIN),
+    _broken("another-protocol-unasked", head("upgrade: x", status="HTTP/1.1 101 Switching Protocols"), styles=PLAIN),
     _broken("status-is-no-number", b"HTTP/1.1 abc OK\r\n\r\n"),
     _broken("length-is-no-number", head("content-length: ten"), b"0123456789"),
     _broken("length-is-negative", head("content-length: -1"), b"x"),
+    _broken("length-with-a-sign", head("content-length: +10"), b"0123456789", styles=PLAIN),
+    _broken("space-before-a-colon", head("x-a : b"), _DOCUMENT, styles=PLAIN),
+    _broken("nul-in-a-header", head("x-a: b\0c"), _DOCUMENT, styles=PLAIN),
+    _broken(
+        "chunk-without-a-size-in-a-document", CHUNKED, framed(_DOCUMENT[:80]), 0.05, b"zz\r\n", LAST_CHUNK, styles=PLAIN
+    ),
     _broken("two-lengths", head("content-length: 5", "content-length: 7"), b"1234567"),
     _broken("header-without-a-colon", head("this is no header"), b""),
     _broken("huge-header", head("x-huge: " + "x" * 400_000), BODY),
-    _broken("endless-headers", b"HTTP/1.1 200 OK\r\n", *[b"x-more: " + b"y" * 1000 + b"\r\n"] * 600),
+    _broken("endless-headers", b"HTTP/1.1 200 OK\r\n", *[b"x-more: " + b"y" * 1000 + b"\r\n"] * 600, **_NO_HEAD),
     WireFault(
         name="http-head-never-ends",
         items=[raw(b"HTTP/1.1 200 OK\r\nx-more: yes\r\n", math.inf)],

@@ -15,7 +15,7 @@ from langchain_promptrun.errors import (
     PromptrunTimeoutError,
 )
 from langchain_promptrun.testing import Fault
-from wire_faults.fault import Failure, WireFault
+from wire_faults.fault import PLAIN, Failure, WireFault
 from wire_faults.wire import AT_ONCE, KEY, nothing
 
 if TYPE_CHECKING:
@@ -83,7 +83,26 @@ def _without_body(status: int) -> WireFault:
     )
 
 
+def _misnamed(encoding: str) -> WireFault:
+    """A plain body under a header that names an encoding, as proxies answer that keep the headers of the vendor."""
+    body = b'{"error": {"message": "Slow down, try again in 9s."}}'
+    headers = {"content-encoding": encoding, "content-type": "application/json"}
+    return WireFault(
+        name=f"status-429-plain-under-{encoding}",
+        items=[Fault(status=429, slices=[body[:20], body[20:]], framing="length", headers=headers)],
+        styles=PLAIN,
+        sees=Failure(kind=PromptrunRateLimitError, says=["Slow down, try again in 9s."], facts={"retry_after": 9.0}),
+    )
+
+
 FAULTS = [
+    *map(_misnamed, ("gzip", "deflate", "br")),
+    WireFault(
+        name="status-400-gzip-that-is-corrupt",
+        items=[Fault(status=400, slices=[b"\x1f\x8b\x08\xff{}"], headers={"content-encoding": "gzip"})],
+        styles=PLAIN,
+        sees=Failure(kind=PromptrunInvalidRequestError, says=["without saying why"], facts={"status_code": 400}),
+    ),
     *(_status(status, kind) for kind, statuses in _CLASSES.items() for status in statuses),
     *map(_redirect, (301, 302, 303, 307, 308)),
     *map(_without_body, (400, 401, 429, 500)),
