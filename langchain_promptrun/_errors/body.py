@@ -23,6 +23,7 @@ _TEXT_LIMIT = 4_000
 _SCALAR_LIMIT = 200
 _DEPTH_LIMIT = 8
 _ITEMS_LIMIT = 5
+_DETAILS_LIMIT = 50
 _LARGEST = 10**15
 _STATUS_DIGITS = 3
 _LOWEST_ERROR, _HIGHEST_ERROR = 400, 599
@@ -40,9 +41,17 @@ _IDENTIFIER = r"[A-Za-z][\w.-]{2,63}"
 _NOT_ALNUM = r"[^a-z0-9]+"
 _SUFFIX = r"(?:error|exception)$"
 _PLAIN_NUMBER = r"\d{1,9}(?:\.\d{1,9})?"
-_DURATION = r"(\d{1,9}(?:\.\d{1,9})?)\s?(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?)(?![a-z])"
-_WAIT = rf"(?:try again|retry|wait|resets?|available)(?:[ -](?!\d)\w+){{0,3}}?:? ?((?:{_DURATION}\s?){{1,4}})"
-_SECONDS = {"ms": 0.001, "mi": 60.0, "m": 60.0, "h": 3600.0, "s": 1.0}
+_UNIT = r"(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?|毫秒|秒|分|小时)"
+_DURATION = rf"(\d{{1,9}}(?:\.\d{{1,9}})?)\s?{_UNIT}(?![a-z])"
+_DURATIONS = rf"((?:{_DURATION}钟?(?:,? ?and |, )?\s?){{1,4}})"
+_ON = r"(?:[ -](?!\d|exceed|limit|elapsed)\w+)"
+_WAITS = (
+    rf"\b(?:try again|retry(?:[_-]?after|[_-]?delay)?|wait|resets?|available){_ON}{{0,3}}?:? ?{_DURATIONS}",
+    rf"\bretry[ _-]?after[:=] ?({_PLAIN_NUMBER})(?![\w:/-])",
+    rf"{_DURATIONS}[之以]?后.{{0,4}}试",
+    rf"等待 ?{_DURATIONS}",
+)
+_SECONDS = {"ms": 0.001, "mi": 60.0, "m": 60.0, "h": 3600.0, "s": 1.0, "毫": 0.001, "秒": 1.0, "分": 60.0, "小": 3600.0}
 
 # Where a message may stand, the likelier places first; `error` holding an object comes before all of them.
 _MESSAGE_KEYS = (
@@ -60,7 +69,8 @@ _SCALAR_KEYS = {
     "name": ("error",),
     "status": ("code", "status", "status_code", "statusCode", "error_code", "error"),
 }
-_WAIT_KEYS = ("retryDelay", "retry_after", "retryAfter", "retry_after_seconds")
+_WAIT_KEYS = ("retryDelay", "retry_after", "retryAfter", "retry_after_seconds", "retryAfterSeconds")
+_MILLISECONDS_KEYS = ("retry_after_ms", "retryAfterMs")
 
 # MiniMax's codes (its API reference, "Error code").
 _VENDOR_STATUS = {"1002": 429, "1004": 401, "1008": 402, "1013": 500, "1039": 429, "2013": 400, "2049": 401}
@@ -199,10 +209,10 @@ class _Reader:
             self.found[kind].extend(text for text in texts if text and _KINDS.get(kind, bool)(text))
         # Google has a list of details, one of them with the wait.
         details = value.get("details")
-        places = [value, *(details[:_ITEMS_LIMIT] if isinstance(details, list) else ())]
+        places = [value, *(details[:_DETAILS_LIMIT] if isinstance(details, list) else ())]
         self.waits += [place.get(key) for place in places if isinstance(place, dict) for key in _WAIT_KEYS]
-        if isinstance(milliseconds := value.get("retry_after_ms"), int):
-            self.waits.append(milliseconds / 1_000)
+        milliseconds = (_seconds(value.get(key)) for key in _MILLISECONDS_KEYS)
+        self.waits += [wait / 1_000 for wait in milliseconds if wait is not None]
 
 
 def _is_type(text: str) -> bool:
@@ -280,8 +290,8 @@ def _status(numbers: list[str], names: Iterable[str]) -> int | None:
 
 def _wait(values: list[Any], message: str) -> float | None:
     """Return the seconds that the first field with a duration says, else the words."""
-    said = re.search(_WAIT, message.lower())
-    waits = (_seconds(value) for value in (*values, said[1] if said else None))
+    found = (re.search(pattern, message.lower()) for pattern in _WAITS)
+    waits = (_seconds(value) for value in (*values, *(said[1] for said in found if said)))
     return next((wait for wait in waits if wait is not None), None)
 
 

@@ -66,6 +66,8 @@ _OVERFLOW = _any_of(
     r"\b(?:n ctx|max seq len|max model len)\b",
     r"(?:reduce|shorten|decrease) (?:the |your )?(?:length of (?:the |your )?)?(?:messages?|prompt|input)\b",
     r"shorter (?:prompt|input)",
+    r"\btokens? limit exceeded:? \d+ > \d",
+    r"(?:prompt|上下文|提示词|输入).{0,10}?(?:超长|超出|超过|过长)",
 )
 
 

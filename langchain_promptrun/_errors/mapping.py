@@ -58,10 +58,16 @@ _REQUEST_ID_HEADERS = (
 )
 # `re` compiles the pattern when an error needs it, and keeps it.
 _EMPTY_ACCOUNT = (
-    r"insufficient (?:account )?(?:balance|credits?|funds?|quota)|(?:balance|credits?)\b.{0,30}?"
-    r"(?:insufficient|not enough|too low|exhausted|depleted|used up)|recharge|top.?up|out of credits?|arrears|overdue"
-    r"|add (?:more )?(?:credits?|funds)|exceeded your current quota|no credits|payment required|billing (?:hard )?limit"
-    r"|spend(?:ing)? limit|余额不足|欠费|充值"
+    r"(?:insufficient|not enough|\bno remaining) (?:(?:account|api|available|prepaid|wallet) )?"
+    r"(?:balance|credits?|funds?|quota)|(?:balance|credits?)\b.{0,30}?"
+    r"(?:insufficient|not enough|too low|exhausted|depleted|used up)|\bfree (?:credits?|quota|tier)\b.{0,30}?exhausted"
+    r"|\bused (?:all|up)\b.{0,20}?\bcredits|can only afford|requires more credits|monthly included credits"
+    r"|recharge|\btop[ -]?up\b|out of credits?|arrears|add (?:more )?(?:credits?|funds)|no credits"
+    r"|\boverdue (?:balance|bill|invoice|payment|status)|\b(?:account|bill|invoice|payment)s?\b.{0,20}?\boverdue"
+    r"|exceeded your current quota|billing (?:hard )?limit|spend(?:ing)? limit|specified api usage limit"
+    r"|\bkey limit exceeded|payment (?:method )?required|\b(?:add|enter) (?:a|your) (?:valid )?payment method"
+    r"|exceeded ?budget|over budget|(?<!context )(?<!reasoning )(?<!thinking )(?<!time )(?<!token )\bbudget "
+    r"(?:(?:has been|is|was) )?exceeded|余额不足|额度不足|额度已用|欠费|充值"
 )
 
 _CLASSES: dict[int, type[PromptrunError]] = {

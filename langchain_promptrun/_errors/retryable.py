@@ -17,7 +17,12 @@ _SERVER_STATUSES = range(500, 600)
 # not implemented, and the HTTP version not supported: the same request fails again
 _LASTING_STATUSES = frozenset({501, 505})
 # an empty account answers 429 at OpenAI; waiting does not fill it
-_QUOTA_NAMES = frozenset({"insufficientquota", "insufficientcredits", "insufficientbalance", "billinghardlimitreached"})
+_QUOTA_NAMES = frozenset(
+    {
+        *("insufficientquota", "insufficientcredits", "insufficientbalance", "notenoughbalance", "arrearage"),
+        *("billinghardlimitreached", "organizationspendlimitexceeded", "projectspendlimitexceeded", "budgetexceeded"),
+    }
+)
 
 _NUMBER = re.compile(r"\d{1,15}(?:\.\d{0,15})?", re.ASCII)
 

@@ -170,6 +170,107 @@ def test_an_empty_account_is_a_rate_limit_that_no_one_retries(code):
     assert pickle.loads(pickle.dumps(error)).is_retryable is False
 
 
+EMPTY_ACCOUNTS = [
+    "Your account has no remaining credits",
+    "No remaining balance",
+    "Insufficient wallet balance",
+    "not enough balance",
+    "Your credit balance is too low to access the API",
+    "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC.",
+    "Your team has either used all available credits or reached its monthly spending limit",
+    "You've used all your free credits",
+    "Key limit exceeded (monthly limit).",
+    "This request requires more credits, or fewer max_tokens.",
+    "You requested up to 4096 tokens, but can only afford 100",
+    "Free quota exhausted, please pay",
+    "The free tier of the model has been exhausted. If you wish to continue access the model on a paid basis",
+    "You have exceeded your monthly included credits for Inference Providers. Subscribe to PRO",
+    "Budget has been exceeded! Current cost: 10, Max budget: 5",
+    "ExceededBudget: User=x over budget. Spend=1.2, Budget=1.0",
+    "LiteLLM User: engineer-1, exceeded budget for model=claude-opus-4-8",
+    "Workspace budget exceeded",
+    "Payment method required",
+    "Please add a payment method",
+    "Please top up your account",
+    "Account is in overdue status",
+    "Access denied: overdue payment",
+    "账户余额不足",
+    "用户额度不足",
+]
+
+
+@pytest.mark.parametrize("words", EMPTY_ACCOUNTS)
+def test_an_empty_account_is_told_by_the_vendors_words(words):
+    error = made(429, {"error": {"message": words}})
+    assert not is_retried(error)
+    assert "Add credits" in str(error)
+
+
+@pytest.mark.parametrize("kind", ["budget_exceeded", "project_spend_limit_exceeded", "NOT_ENOUGH_BALANCE", "Arrearage"])
+def test_an_empty_account_is_told_by_the_vendors_type(kind):
+    assert not is_retried(made(429, {"error": {"message": "No.", "type": kind}}))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Rate limit: please top up, or try again in 3s",
+        "desktop up-to-date limit",
+        "rate limit overdue? retry",
+        "Model is at capacity; upgrade for more credits/min",
+        "too many concurrent requests for your credit tier",
+        "load balancing: insufficient capacity",
+        "The thinking budget exceeded the time that is left",
+        "Your monthly key limits are fine; slow down",
+    ],
+)
+def test_an_empty_account_is_not_taken_from_other_words(words):
+    error = made(429, {"error": {"message": words}})
+    assert is_retried(error)
+    assert "Add credits" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("words", "wait"),
+    [
+        ("Retry after: 15", 15.0),
+        ("Retry-After: 7", 7.0),
+        ("retry_after=2.5", 2.5),
+        ("Retry after: 1.5s", 1.5),
+        ("retryDelay: 12s", 12.0),
+        ("Please wait 26 seconds before retrying.", 26.0),
+        ("try again in 5 minutes and 3 seconds", 303.0),
+        ("try again in 1 hour, 2 minutes, and 3 seconds", 3723.0),
+        ("Estimated wait time: 20 s", 20.0),
+        ("请在 30 秒后重试", 30.0),
+        ("请求过于频繁,请1分钟后再试", 60.0),
+        ("请等待 500 毫秒", 0.5),
+        ("wait time exceeded 600 s", None),
+        ("Retry-After: 2026-11-30T00:00:00Z", None),
+        ("We retry 3 times a minute", None),
+        ("Try again later, limit 20s", None),
+        ("Too many requests: 60 per 60 seconds", None),
+    ],
+)
+def test_a_wait_is_read_from_words(words, wait):
+    assert made(429, {"error": {"message": words}}).retry_after == wait
+
+
+@pytest.mark.parametrize(
+    ("fields", "wait"),
+    [
+        ({"retryAfterSeconds": 4}, 4.0),
+        ({"retry_after_ms": 1500.5}, 1.5005),
+        ({"retry_after_ms": "1500"}, 1.5),
+        ({"retryAfterMs": 1500}, 1.5),
+        ({"retry_after_ms": None, "retryAfterSeconds": None}, None),
+        ({"details": [*({"@type": str(number)} for number in range(6)), {"retryDelay": "30s"}]}, 30.0),
+    ],
+)
+def test_a_wait_is_read_from_a_field(fields, wait):
+    assert made(429, {"error": {"message": "Slow down.", **fields}}).retry_after == wait
+
+
 # What an error says.
 
 

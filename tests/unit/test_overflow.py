@@ -32,6 +32,9 @@ RULE_PHRASINGS = {
         " 30601. The input or output tokens must be reduced in order to run successfully. Visit"
         " https://platform.openai.com/account/rate-limits to learn more."
     ),
+    "two numbers": "token limit exceeded: 200000 > 131072",
+    "zhipu": "Prompt 超长",
+    "in chinese": "输入长度超过模型最大长度限制",
     "groq": "Please reduce the length of the messages or completion.",
     "anthropic": "prompt is too long: 214850 tokens > 200000 maximum",
     "anthropic with output": (
