@@ -28,12 +28,8 @@ _WRAPPERS = "langchain_promptrun._config.wrappers"
 _STRUCTURED = "langchain_promptrun._tools.structured_output"
 
 
-class ModelRunnable:
-    """A model, or a Runnable around one, on which keywords, tools and schemas can be bound in any order."""
-
-    def bind(self, **kwargs: Any) -> ModelBinding:
-        """Bind keywords of a call; secrets among them are hidden, since a binding is printed and serialised."""
-        return _binding(cast("Any", super()).bind(**bindable(type(model_in(self)), kwargs)))
+class Wrappable:
+    """Makes LangChain's wrappers around models such on which keywords, tools and schemas can be bound."""
 
     def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Bind a config."""
@@ -50,6 +46,56 @@ class ModelRunnable:
     def configurable_alternatives(self, *args: Any, **kwargs: Any) -> Any:
         """Name Runnables that the config of a call may choose instead."""
         return _wrapped(cast("Any", super()).configurable_alternatives(*args, **kwargs))
+
+    if TYPE_CHECKING:
+        ...  # langchain-core's types are exact
+    else:
+
+        def with_fallbacks(self, *args: Any, **kwargs: Any) -> Runnable:
+            """Call other Runnables after errors."""
+            return _wrapped(super().with_fallbacks(*args, **kwargs))
+
+        def with_types(self, **kwargs: Any) -> Runnable:
+            """Name the types of input and output."""
+            return _wrapped(super().with_types(**kwargs))
+
+        def with_listeners(self, **kwargs: Any) -> Runnable:
+            """Bind listeners to each call."""
+            return _wrapped(super().with_listeners(**kwargs))
+
+        def with_alisteners(self, **kwargs: Any) -> Runnable:
+            """Bind asynchronous listeners to each call."""
+            return _wrapped(super().with_alisteners(**kwargs))
+
+
+class Models(Wrappable):
+    """Several Runnables; keywords, tools and schemas are bound to each in its own way."""
+
+    def bind(self, **kwargs: Any) -> Any:
+        """Bind keywords to each."""
+        return self.with_each("bind", **kwargs)
+
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
+        """Bind tools to each."""
+        return cast("ModelBinding", self.with_each("bind_tools", tools, **kwargs))
+
+    def with_structured_output(self, schema: Any = None, **kwargs: Any) -> Runnable[LanguageModelInput, Any]:
+        """Have each answer with an object."""
+        return cast("ModelBinding", self.with_each("with_structured_output", schema, **kwargs))
+
+    def with_each(self, method: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a method of each, and return the results in their place."""
+        raise NotImplementedError
+
+
+class ModelRunnable(Wrappable):
+    """A model, or a Runnable around one, on which keywords, tools and schemas can be bound in any order."""
+
+    def bind(self, **kwargs: Any) -> ModelBinding:
+        """Bind keywords of a call; secrets among them are hidden, since a binding is printed and serialised."""
+        if _is_around_parts(self):
+            return cast("ModelBinding", _inside(self, "bind", **kwargs))
+        return _binding(cast("Any", super()).bind(**bindable(type(model_in(self)), kwargs)))
 
     def bind_tools(
         self,
@@ -78,15 +124,16 @@ class ModelRunnable:
         Raises:
             ValueError: A tool that cannot be converted, or a choice that no tool has.
         """
-        arguments = bind_arguments(
-            tools,
-            tool_choice=tool_choice,
-            strict=strict,
-            parallel_tool_calls=parallel_tool_calls,
-            response_format=response_format,
-            **kwargs,
-        )
-        return self.bind(**arguments)
+        kwargs |= {
+            "tool_choice": tool_choice,
+            "strict": strict,
+            "parallel_tool_calls": parallel_tool_calls,
+            "response_format": response_format,
+        }
+        if _is_around_parts(self):
+            given = {name: value for name, value in kwargs.items() if value is not None}
+            return cast("ModelBinding", _inside(self, "bind_tools", tools, **given))
+        return self.bind(**bind_arguments(tools, **kwargs))
 
     @overload
     def with_structured_output(
@@ -95,12 +142,32 @@ class ModelRunnable:
 
     @overload
     def with_structured_output(
-        self, schema: type[Any] | Mapping[str, Any], *, method: Method | None = None, **kwargs: Any
+        self, schema: type[T], *, method: Method | None = None, include_raw: Literal[True], **kwargs: Any
     ) -> Runnable[LanguageModelInput, dict[str, Any]]: ...
 
     @overload
     def with_structured_output(
-        self, schema: type | dict[str, Any] | None = None, *, include_raw: bool = False, **kwargs: Any
+        self, schema: type[T], *, method: Method | None = None, include_raw: bool, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, dict[str, Any] | T]: ...
+
+    @overload
+    def with_structured_output(
+        self,
+        schema: type[Any] | Mapping[str, Any],
+        *,
+        method: Method | None = None,
+        include_raw: bool = False,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, dict[str, Any]]: ...
+
+    @overload
+    def with_structured_output(
+        self,
+        schema: type | dict[str, Any] | None = None,
+        *,
+        method: Method | None = None,
+        include_raw: bool = False,
+        **kwargs: Any,
     ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]: ...
 
     def with_structured_output(
@@ -127,15 +194,14 @@ class ModelRunnable:
         Raises:
             ValueError: An unknown method or a schema that cannot be converted.
         """
+        kwargs |= {"method": method, "strict": strict, "include_raw": include_raw}
+        if _is_around_parts(self):
+            given = {name: value for name, value in kwargs.items() if value is not None}
+            return cast("ModelBinding", _inside(self, "with_structured_output", schema, **given))
         structured: Any = import_module(_STRUCTURED)
-        planned = structured.plan(
-            schema,
-            method=method or model_in(self).structured_output_method,
-            include_raw=include_raw,
-            strict=strict,
-            **kwargs,
-        )
-        return cast("ModelBinding", structured.assemble(self.bind(**planned.arguments), planned))
+        kwargs["method"] = method or model_in(self).structured_output_method
+        planned = structured.plan(schema, **kwargs)
+        return cast("ModelBinding", _wrapped(structured.assemble(self.bind(**planned.arguments), planned)))
 
 
 class Wrapper:
@@ -166,7 +232,26 @@ def _wrapped(runnable: Any) -> Any:
 
 
 def model_in(runnable: Any) -> Any:
-    """Return the model that wrappers hold."""
-    while "structured_output_method" not in type(runnable).model_fields:
-        runnable = vars(runnable)["bound" if "bound" in vars(runnable) else "default"]
+    """Return the model that wrappers hold, or what they hold of several parts."""
+    while not _has_parts(runnable) and "structured_output_method" not in type(runnable).model_fields:
+        runnable = vars(runnable)[_held(runnable)]
     return runnable
+
+
+def _has_parts(runnable: Any) -> bool:
+    return isinstance(runnable, Wrappable) and not isinstance(runnable, ModelRunnable)
+
+
+def _held(runnable: Any) -> str:
+    return "bound" if "bound" in vars(runnable) else "default"
+
+
+def _is_around_parts(runnable: Any) -> bool:
+    return _has_parts(model_in(runnable))
+
+
+def _inside(runnable: Any, method: str, /, *args: Any, **kwargs: Any) -> Any:
+    """Call a method of what a wrapper holds, and put the result in its place."""
+    held = _held(runnable)
+    inner = getattr(vars(runnable)[held], method)(*args, **kwargs)
+    return type(runnable)(**{**vars(runnable), held: inner})

@@ -1,30 +1,31 @@
-"""LangChain's retrying and configurable wrappers around a model, on which tools can be bound."""
+"""LangChain's wrappers around models, on which keywords, tools and schemas can be bound."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableParallel, RunnableSequence
 from langchain_core.runnables.configurable import RunnableConfigurableAlternatives, RunnableConfigurableFields
+from langchain_core.runnables.fallbacks import RunnableWithFallbacks
 from langchain_core.runnables.retry import RunnableRetry
 from pydantic import ConfigDict
 from typing_extensions import override
 
-from langchain_promptrun._config.bindings import ModelBinding, ModelRunnable, Wrapper, model_in
-from langchain_promptrun._config.call_options import bindable
+from langchain_promptrun._config.bindings import ModelRunnable, Models, Wrappable, Wrapper
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from langchain_core.language_models.base import LanguageModelInput
     from langchain_core.messages import AIMessage
 
     _Retry = RunnableRetry[LanguageModelInput, AIMessage]
     _Fields = RunnableConfigurableFields[LanguageModelInput, AIMessage]
     _Alternatives = RunnableConfigurableAlternatives[LanguageModelInput, AIMessage]
+    _Fallbacks = RunnableWithFallbacks[LanguageModelInput, AIMessage]
+    _Sequence = RunnableSequence[LanguageModelInput, Any]
 else:  # with type arguments pydantic would check the class of the model
     _Retry, _Fields, _Alternatives = RunnableRetry, RunnableConfigurableFields, RunnableConfigurableAlternatives
+    _Fallbacks, _Sequence = RunnableWithFallbacks, RunnableSequence
 
 
 class RetryingModel(Wrapper, ModelRunnable, _Retry):
@@ -37,25 +38,12 @@ class ConfigurableModel(Wrapper, ModelRunnable, _Fields):
     """A model with fields that the config of a call may set."""
 
 
-class AlternativeModels(Wrapper, _Alternatives):
-    """Models among which the config of a call chooses; tools and schemas are bound to each in its own way."""
+class AlternativeModels(Wrapper, Models, _Alternatives):
+    """Models among which the config of a call chooses."""
 
     @override
-    def bind(self, **kwargs: Any) -> ModelBinding:
-        return ModelBinding(bound=self, kwargs=bindable(type(model_in(self)), kwargs))
-
-    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> AlternativeModels:
-        """Bind tools to each of the models."""
-        return self._with_each("bind_tools", tools, **kwargs)
-
-    def with_structured_output(self, schema: Any = None, **kwargs: Any) -> AlternativeModels:
-        """Have each of the models answer with an object."""
-        return self._with_each("with_structured_output", schema, **kwargs)
-
-    def _with_each(self, method: str, *args: Any, **kwargs: Any) -> AlternativeModels:
-        def apply(alternative: Any) -> Any:
-            return getattr(alternative, method)(*args, **kwargs)
-
+    def with_each(self, method: str, /, *args: Any, **kwargs: Any) -> AlternativeModels:
+        apply = partial(_apply, method, args, kwargs)
         alternatives = {
             key: apply(value) if isinstance(value, Runnable) else partial(_apply_later, value, apply)
             for key, value in self.alternatives.items()
@@ -63,10 +51,36 @@ class AlternativeModels(Wrapper, _Alternatives):
         return type(self)(**{**vars(self), "default": apply(self.default), "alternatives": alternatives})
 
 
+class ModelsInTurn(Wrapper, Models, _Fallbacks):
+    """Models of which each is called after an error of the one before."""
+
+    @override
+    def with_each(self, method: str, /, *args: Any, **kwargs: Any) -> ModelsInTurn:
+        first, *others = [_apply(method, args, kwargs, runnable) for runnable in self.runnables]
+        return type(self)(**{**vars(self), "runnable": first, "fallbacks": others})
+
+
+class StructuredModel(Wrapper, Wrappable, _Sequence):
+    """A model and the parser of its answers; keywords go to the model."""
+
+    model_config = ConfigDict(defer_build=True)
+
+    @override
+    def bind(self, **kwargs: Any) -> StructuredModel:
+        first: Any = self.first
+        if isinstance(first, RunnableParallel):
+            first = RunnableParallel({key: step.bind(**kwargs) for key, step in first.steps__.items()})
+        else:
+            first = first.bind(**kwargs)
+        return type(self)(**{**vars(self), "first": first})
+
+
 _KINDS: dict[type, type] = {
     RunnableRetry: RetryingModel,
     RunnableConfigurableFields: ConfigurableModel,
     RunnableConfigurableAlternatives: AlternativeModels,
+    RunnableWithFallbacks: ModelsInTurn,
+    RunnableSequence: StructuredModel,
 }
 
 
@@ -74,6 +88,10 @@ def wrapped(runnable: Any) -> Any:
     """Return a wrapper of LangChain's as one of these; anything else as it is."""
     kind = _KINDS.get(type(runnable))
     return runnable if kind is None else kind(**vars(runnable))
+
+
+def _apply(method: str, args: tuple[Any, ...], kwargs: dict[str, Any], runnable: Any) -> Any:
+    return getattr(runnable, method)(*args, **kwargs)
 
 
 def _apply_later(make: Any, apply: Any) -> Any:

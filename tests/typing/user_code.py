@@ -8,6 +8,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable
+from langchain_core.runnables.fallbacks import RunnableWithFallbacks
 from pydantic import BaseModel
 
 from langchain_promptrun import ChatPromptrun, PromptrunError, PromptrunPrompt, PromptrunRateLimitError
@@ -33,6 +34,12 @@ assert_type(model.astream("Hello"), AsyncIterator[AIMessageChunk])
 assert_type(model.bind_tools([get_weather]), Runnable[LanguageModelInput, AIMessage])
 assert_type(model.with_structured_output(Joke), Runnable[LanguageModelInput, Joke])
 assert_type(model.with_structured_output(Joke, include_raw=True), Runnable[LanguageModelInput, dict[str, Any]])
+for raw in (True, False):
+    assert_type(
+        model.with_structured_output(Joke, include_raw=bool(raw)), Runnable[LanguageModelInput, dict[str, Any] | Joke]
+    )
+model.with_structured_output(Joke, method="wrong")  # type: ignore[call-overload]
+assert_type(model.with_fallbacks([model]), RunnableWithFallbacks[LanguageModelInput, AIMessage])
 assert_type(model.with_structured_output({"title": "Joke"}), Runnable[LanguageModelInput, dict[str, Any]])
 assert_type(model.bind(temperature=0).with_structured_output(Joke, method="json_schema").invoke("Hello"), Joke)
 ChatPromptrun(model_name="openai/gpt-4o", stop_sequences=["a"])
