@@ -14,6 +14,7 @@ from langchain_promptrun._wire.json import open_ends
 PLACEHOLDERS = frozenset({"", "{}", "{ }", "[]", "[ ]", "null", '""'})
 """Arguments that stand for none."""
 _PLACEHOLDER_STARTS = frozenset(text[:size] for text in PLACEHOLDERS for size in range(len(text) + 1))
+BYTE_ORDER_MARK = "\ufeff"
 _LONGEST_PLACEHOLDER = 64  # with blanks around it
 
 INCOMPLETE, COMPLETE, ILLEGAL = range(3)
@@ -51,6 +52,8 @@ def parse_arguments(text: str) -> dict[str, Any] | None:
     """
     if text.strip() in PLACEHOLDERS:
         return {}
+    if text.startswith(BYTE_ORDER_MARK):
+        return None
     try:
         arguments = _json.loads(text)
     except (ValueError, RecursionError):
@@ -62,12 +65,36 @@ def parse_arguments(text: str) -> dict[str, Any] | None:
 
 
 def decoded_once_more(text: str) -> str:
-    """Return the arguments inside a JSON string that holds them; any other text as it is."""
+    """Return the arguments inside a JSON string that holds them; any other string as it is."""
     try:
         inner = _json.loads(text)
     except (ValueError, RecursionError):
         return text
-    return inner if isinstance(inner, str) and parse_arguments(inner) is not None else text
+    inner = str(inner).removeprefix(BYTE_ORDER_MARK)
+    return text if parse_arguments(inner) is None else inner
+
+
+def meaning(text: str) -> bytes | None:
+    """Return what two spellings of the same arguments share; None where a text holds none, or orjson cannot tell."""
+    arguments = parse_arguments(text)
+    try:
+        return None if arguments is None else orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        return None
+
+
+def grows(text: str, later: str) -> bool:
+    """Return whether arguments may be later, longer ones of the same call."""
+    first, second = parse_arguments(text), parse_arguments(later)
+    if first is None or second is None:
+        return False
+    return all(key in second and _may_become(value, second[key]) for key, value in first.items())
+
+
+def _may_become(value: object, later: object) -> bool:
+    if isinstance(value, dict | list):
+        return type(value) is type(later)
+    return str(later).startswith(str(value))
 
 
 def spellings(value: object) -> tuple[str, ...]:

@@ -38,6 +38,15 @@ _PIECES_OF_AUDIO = frozenset({"data", "transcript"})
 _PADDED = re.compile("[^=]+=*")
 _REASON_KEYS = ("type", "reason", "name", "value")
 _LENGTH_REASONS = frozenset({"length", "max_tokens", "max_output_tokens", "model_length", "max_length"})
+_NO_LETTERS = re.compile("[^a-z]+")
+_REGULAR_ENDS = frozenset(
+    {
+        *("stop", "stopsequence", "stoptoken", "endturn", "pauseturn", "eos", "eostoken", "endoftext"),
+        *("toolcall", "toolcalls", "tooluse", "functioncall", "functioncalls"),
+        *("complete", "completed", "done", "finish", "finished", "success"),
+    }
+)
+"""Finish reasons of answers that were not cut off, without case and spelling."""
 
 REFUSED_REASONS = frozenset({"content_filter", "refusal", "safety"})
 """Finish reasons of answers that were withheld."""
@@ -151,7 +160,7 @@ class Choice:
             self._add(parts, REASONING if is_reasoning else TEXT, piece)
         for kind in (REASONING, TEXT, REFUSAL):
             self._add(parts, kind, self._surrogates.end(kind))
-        parts += [(TOOL, piece) for piece in self.tool_calls.end(cut_off=self.finish_reason in _LENGTH_REASONS)]
+        parts += [(TOOL, piece) for piece in self.tool_calls.end(cut_off=self._is_cut_off())]
         facts, extras = self._facts.whole(), self._whole_extras()
         metadata = self._metadata.whole(with_usage=with_usage, places_of_cost=(facts, extras))
         metadata = {key: value for key, value in facts.items() if key not in OWN_NAMES} | metadata
@@ -165,6 +174,12 @@ class Choice:
         usage = self._metadata.usage_metadata() if with_usage else None
         name = extras.get("name")
         return FinalFacts(parts, name if isinstance(name, str) else None, cleaned(extras), cleaned(metadata), usage)
+
+    def _is_cut_off(self) -> bool:
+        """Return whether nothing tells that the model wrote all that it wanted to."""
+        if self.finish_reason is None:
+            return self._streamed
+        return _NO_LETTERS.sub("", self.finish_reason.lower()).removeprefix("finishreason") not in _REGULAR_ENDS
 
     def _normalized_reason(self) -> str:
         """Return the finish reason in langchain-core's words, and what the answer holds before what it says."""

@@ -6,14 +6,18 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_promptrun._responses.arguments import (
+    BYTE_ORDER_MARK,
     COMPLETE,
     ILLEGAL,
+    INCOMPLETE,
     PLACEHOLDERS,
     JsonScanner,
     can_be_written,
     decoded_once_more,
+    grows,
     guard,
     may_be_placeholder,
+    meaning,
     parse_arguments,
 )
 
@@ -29,7 +33,8 @@ _MAY_BEGIN_ANEW = frozenset("{ \t\r\n")
 
 NO_NAME = "The call has no name."
 NOT_AN_OBJECT = "The arguments are not a JSON object."
-CUT_OFF = "The answer reached its length limit before the call was complete."
+CUT_OFF = "The answer was cut off before the call was complete."
+TWO_CALLS = "The arguments may be those of two calls."
 
 
 class ToolPiece(NamedTuple):
@@ -61,16 +66,20 @@ class PartialCall:
         self.kind = kind
         self.is_custom = is_custom
         self.wire_id = self.name = self.error = self._guard = ""
+        # The id under which the newest arguments came, and those before it.
+        self._speaker = ""
+        self._earlier: set[str] = set()
         self.extras: Facts | None = None
         # An earlier call with the same id and name, as long as this one says nothing else.
         self.twin: PartialCall | None = None
-        self.holds_name = self.may_be_padding = self.is_announced = self.is_flowing = False
+        self.holds_name = self.may_be_grown = self.may_be_padding = self.is_announced = self.is_flowing = False
         self.stands = True
         self.bytes = bytearray()
         self._sent = self._name_sent = self._scanned = 0
         self._scanner = JsonScanner()
         self._repeated: int | None = None
         self._parsed: dict[str, Any] | None = None
+        self._meaning: bytes | None = None
 
     @property
     def text(self) -> str:
@@ -109,23 +118,36 @@ class PartialCall:
             self._add_args(args[0])
         return None if self._is_held() else self._release()
 
+    def note_speaker(self, wire_id: str) -> None:
+        """Take the id under which arguments came: one that returns after another tells of two calls."""
+        if wire_id in self._earlier:
+            self.error = self.error or TWO_CALLS
+        if wire_id != (speaker := self._speaker or self.wire_id):
+            self._earlier.add(speaker)
+        self._speaker = wire_id
+
+    def repeats_text(self, text: str) -> bool:
+        """Return whether a text begins with all of this custom call's, so may repeat it."""
+        data, start = _escaped(text).encode(), len(_CUSTOM_START)
+        return start < len(self.bytes) <= len(data) + start and data.startswith(self.bytes[start:])
+
     def is_repetition(self) -> bool:
         """Return whether the call says only what an earlier one says, under the same id and name."""
-        return self.twin is not None and (self.is_blank or len(self.twin.bytes) == len(self.bytes))
+        return self.twin is not None and (self.is_blank or self._says_the_same(self.twin))
 
     def finish(self, rest: str, *, cut_off: bool) -> None:
         """Take the end of the message, and half a character that was left of the arguments."""
         self.bytes += rest.encode()
         says_something = self.name or self.bytes or self.extras
         self.stands = bool(says_something) and not (self.may_be_padding and self.is_blank)
-        is_cut_off = cut_off and (self.is_custom or self.is_blank)
         if not self.is_flowing and not self.is_custom:
             text = self.text.strip()
+            if text.startswith('"'):
+                text = decoded_once_more(text).strip()
+                self.bytes = bytearray(text.encode())
             if text in PLACEHOLDERS:
                 self.bytes.clear()
-            elif text.startswith('"'):
-                self.bytes = bytearray(decoded_once_more(text).encode())
-        self._judge(is_cut_off=is_cut_off)
+        self._judge(is_cut_off=cut_off and (self.is_custom or self.is_blank))
 
     def release_all(self) -> tuple[str, str]:
         """Return what is left, and after it what keeps an invalid call from being completed."""
@@ -154,20 +176,41 @@ class PartialCall:
         if not piece:
             return
         if self.is_custom:
-            piece = ("" if self.bytes else _CUSTOM_START) + json.dumps(piece, ensure_ascii=False)[1:-1]
-        elif self.bytes:
-            piece = self._new_part(piece)
+            piece = ("" if self.bytes else _CUSTOM_START) + _escaped(piece)
+        else:
+            piece = self._new_part(piece) if self.bytes else piece.removeprefix(BYTE_ORDER_MARK)
         data = piece.encode()
-        if self.twin is not None and not self.twin.bytes.startswith(data, len(self.bytes)):
-            self.twin = None
         self.bytes += data
+        if self.twin is not None and data and not data.isspace() and self._differs(self.twin, data):
+            if self.may_be_grown and grows(self.twin.text, self.text):
+                self.error = self.twin.error = TWO_CALLS
+            self.twin = None
+
+    def _differs(self, twin: PartialCall, data: bytes) -> bool:
+        """Return whether the arguments, of which `data` came last, can no longer become those of an earlier call."""
+        if self.is_custom:
+            return not twin.bytes.startswith(data, len(self.bytes) - len(data))
+        return self._scan() != INCOMPLETE and not self._says_the_same(twin)
+
+    def _says_the_same(self, other: PartialCall) -> bool:
+        if self.bytes == other.bytes:
+            return True
+        mine = self._own_meaning()
+        return mine is not None and mine == other._own_meaning()
+
+    def _own_meaning(self) -> bytes | None:
+        """Return what complete arguments mean; only blanks can follow them, so it is read once."""
+        if self.is_custom or not (self._scan() == COMPLETE or self.is_placeholder):
+            return None
+        self._meaning = self._meaning or meaning(self.text)
+        return self._meaning
 
     def _complete(self, spellings: Sequence[str]) -> None:
         """Take arguments that came as an object, so as a whole, after a text."""
         begun = self.bytes.decode()
         rest = next((text.removeprefix(begun) for text in spellings if text.startswith(begun)), None)
         if rest is None:
-            rest = "" if parse_arguments(begun) == parse_arguments(spellings[0]) else spellings[0]
+            rest = "" if (own := meaning(begun)) and own == meaning(spellings[0]) else spellings[0]
             self.error = self.error or (rest and NOT_AN_OBJECT)
         self.bytes += rest.encode()
 
@@ -186,7 +229,9 @@ class PartialCall:
         self._repeated = None
         if self.is_placeholder:
             self.bytes.clear()
-            self._scanner, self._scanned = JsonScanner(), 0
+            self._scanner, self._scanned, self._meaning = JsonScanner(), 0, None
+        elif begins_anew and (own := self._own_meaning()) is not None and own == meaning(piece):
+            return ""
         return piece
 
     def _continues(self, piece: str) -> bool:
@@ -239,3 +284,7 @@ class PartialCall:
             self._guard = guard(self.text)
         elif self.is_custom or self.is_blank:
             self.bytes = bytearray(text.encode() if self.is_custom else b"{}")
+
+
+def _escaped(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)[1:-1]

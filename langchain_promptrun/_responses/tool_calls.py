@@ -3,53 +3,43 @@
 OpenAI's format (Chat Completions reference, "chat.completion.chunk"): `index` tells the calls apart, `id` and `name`
 come once, `arguments` come in pieces. Gateways leave out, repeat and change each of these. The rule, in this order:
 
-1. An entry of a server-side tool or of an unknown type is kept as it came and is never executable.
-2. An entry belongs to the open call of its id at its index, else of its index, else of its id, else to the one opened
-   last. The first id and the first name of a call win.
-3. With a name it may open a call instead: under another name and a new id, or at a new index; under the same name and
-   a new id, or under another name alone, where the open call is complete. Without a name it does so only under a new
-   id at a new index beside a complete call.
-4. A call that says the same as one that stands, under the same id and name, is that one.
+1. An entry of a server-side tool or of an unknown type is kept as it came and is never executable. So is what has its
+   id, what has its index under no other name, and what has no id, index and name right after it.
+2. An entry belongs to the open call of its id at its index, else of its index, else of its id, else of its position in
+   a list of several without indexes, else to the one opened last. The first id and the first name of a call win.
+3. With a name it may open a call instead: under another name and a new id, or at a new index or position; under the
+   same name and a new id, or under another name alone, where the open call is complete; under the same name alone,
+   where the open call is complete and an object begins. Nothing tells that a custom call is complete, so its name
+   opens another only under a new id without an index, or at a new index. Without a name an entry opens a call only
+   under a new id at a new index beside a complete call.
+4. A call that says the same as one that stands, in any spelling, under the same id and name, is that one.
 5. A piece of arguments continues the JSON so far where it can. Else, where it begins an object anew, it repeats what
    came so far: only what is new counts, and a placeholder such as `{}` is replaced. Anything else is no JSON.
 6. A call with a name whose arguments are a JSON object is executable. Any other is invalid: no name, no JSON, another
-   name inside its arguments, or cut off by the length limit before its first argument.
+   name inside its arguments, or, where the answer did not end by a stop or by its calls, the last call if it is one of
+   a custom tool or has no arguments.
+7. So is a call of two readings: arguments under an id that returns after another, or whose id and index say nothing
+   where two calls have none yet; a custom call's name again with a new id at its index, or with all its text; whole
+   arguments that may be the grown ones of the call before, with the same id and index (then both are invalid).
 """
 
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from langchain_promptrun._responses.arguments import spellings
 from langchain_promptrun._responses.body import SizeLimit
 from langchain_promptrun._responses.metadata import Entries, Facts
-from langchain_promptrun._responses.partial_call import FUNCTION, PartialCall, ToolPiece, WholeCall
-from langchain_promptrun._wire.json import SurrogateJoiner, without_surrogates
+from langchain_promptrun._responses.partial_call import FUNCTION, TWO_CALLS, PartialCall, ToolPiece, WholeCall
+from langchain_promptrun._responses.tool_call_entry import KNOWN, Entry, inner_of, read_entry
+from langchain_promptrun._wire.json import SurrogateJoiner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_KNOWN = frozenset({"index", "id", "type", "function", "custom"})
 _KNOWN_INNER = frozenset({"name", "arguments", "input"})
-_LONGEST_INDEX = 9
 _CALL = 64
 """Bytes that an open call counts, beside its name and its arguments."""
-
-
-class _Entry(NamedTuple):
-    """One entry of a `tool_calls` list: `place` is its index, if any, `args` are spellings of its arguments."""
-
-    place: int | None
-    id: str
-    name: str
-    args: tuple[str, ...]
-    kind: str
-    is_custom: bool
-
-    @property
-    def has_args(self) -> bool:
-        return bool(self.args[0].strip())
 
 
 class ToolCalls:
@@ -62,13 +52,17 @@ class ToolCalls:
         self._limit = limit or SizeLimit()
         self._tool_names = tool_names or {}
         self._calls: list[PartialCall] = []
+        self._without_args: list[PartialCall] = []
         self._ids: set[str] = set()
-        # By index, by id, and by both.
+        # By index, by id, by both, and by position.
         self._newest: dict[object, PartialCall] = {}
-        self._indexes: set[int | None] = set()
+        self._positions = 0
+        self._flowing: PartialCall | None = None
         self._announced: list[PartialCall] = []
         self._server_calls = Entries(self._limit, text_pieces=True)
-        self._server_places: set[object] = set()
+        # Names by index, id and position.
+        self._server_names: dict[object, str] = {}
+        self._server_call_is_newest = False
         self._surrogates = SurrogateJoiner()
 
     def feed(self, entries: list[Any]) -> list[ToolPiece]:
@@ -110,9 +104,9 @@ class ToolCalls:
 
     def _feed_fast_path(self, entry: dict[str, Any]) -> ToolPiece | None:
         """Take an entry that only brings more arguments of the newest call, as most entries of a stream do."""
-        if not self._calls or not _KNOWN.issuperset(entry) or entry.get("id"):
+        call = self._flowing
+        if call is None or not KNOWN.issuperset(entry) or entry.get("id"):
             return None
-        call = self._calls[-1]
         function = entry.get("function")
         if not call.is_flowing or entry.get("index") != call.index or type(function) is not dict or len(function) != 1:
             return None
@@ -123,26 +117,32 @@ class ToolCalls:
         return ToolPiece(call.slot, None, None, args)
 
     def _feed_entry(self, wire: dict[str, Any], position: int | None) -> ToolPiece | None:
-        entry = _read_entry(wire, position)
+        entry = read_entry(wire, position)
         call = self._open_call(entry)
         if self._is_server_call(wire, entry, call):
-            self._server_calls.add([wire])
-            self._server_places.update(filter(_is_place, (entry.place, entry.id)))
+            self._keep_server_call(wire, entry)
             return None
         if call is None or self._opens(entry, call):
             call = self._open(entry, call)
-        elif entry.name and call.name and entry.name != call.name and not call.is_blank:
-            call.error = call.error or f'The name "{entry.name}" came before the arguments were complete.'
+        elif entry.name and call.name:
+            call.error = call.error or _error_of_name(entry, call)
+        elif entry.has_args and self._is_new(entry) and call.is_blank:
+            self._judge_owner()
+        if entry.wire_index is not None:
+            self._newest.setdefault(entry.wire_index, call)
         self._note_id(call, entry)
         self._keep_extras(call, wire)
         return self._add(call, entry)
 
-    def _add(self, call: PartialCall, entry: _Entry) -> ToolPiece | None:
+    def _add(self, call: PartialCall, entry: Entry) -> ToolPiece | None:
         args = entry.args
         if not self._surrogates.lets_pass(args[0]):
             args = (self._surrogates.join(call.slot, args[0]),)
         self._limit.add(len(entry.name) + len(args[0]))
+        size = len(call.bytes)
         out = call.add(entry.name, args)
+        if entry.id and len(call.bytes) != size:
+            call.note_speaker(entry.id)
         return None if out is None else self._piece(call, *out)
 
     def _piece(self, call: PartialCall, name: str, args: str) -> ToolPiece | None:
@@ -155,50 +155,100 @@ class ToolCalls:
     def _own_name(self, name: str) -> str:
         return self._tool_names.get(name, name)
 
-    def _is_server_call(self, wire: dict[str, Any], entry: _Entry, call: PartialCall | None) -> bool:
+    def _is_server_call(self, wire: dict[str, Any], entry: Entry, call: PartialCall | None) -> bool:
         """Decide by point 1 of the rule, and keep an entry that says nothing of a call where there is none."""
         if not entry.kind:
             return True
-        if entry.name or entry.has_args:
+        if entry.id and (entry.id in self._server_names or entry.id in self._newest):
+            return entry.id in self._server_names
+        if (name := self._server_names.get(entry.place)) is not None:
+            return entry.name in {"", name}
+        if entry.id or entry.name:
             return False
-        if not self._server_places.isdisjoint((entry.place, entry.id)):
+        if self._server_call_is_newest and entry.place is None:
             return True
-        return call is None and not entry.id and not _KNOWN.issuperset(wire)
+        return call is None and not entry.has_args and not KNOWN.issuperset(wire)
 
-    def _open_call(self, entry: _Entry) -> PartialCall | None:
+    def _keep_server_call(self, wire: dict[str, Any], entry: Entry) -> None:
+        self._server_calls.add([wire])
+        for key in (entry.place, entry.id):
+            if key is not None and key != "":
+                self._server_names[key] = entry.name or self._server_names.get(key, "")
+        if entry.kind:
+            return
+        self._flowing, self._server_call_is_newest = None, True
+        if (call := self._newest.get(entry.id)) is not None:
+            call.error = call.error or "The call is one of the server's own tools."
+
+    def _open_call(self, entry: Entry) -> PartialCall | None:
         """Find the call that an entry continues, should it open none."""
-        keys: list[object] = [(entry.id, entry.place)] if entry.id else []
-        keys += [] if entry.place is None else [entry.place]
-        found = (self._newest.get(key) for key in (*keys, entry.id))
+        keys: list[object] = [(entry.id, entry.wire_index)] if entry.id else []
+        keys += [] if entry.wire_index is None else [entry.wire_index]
+        keys += [entry.id, entry.place]
+        found = (self._newest.get(key) for key in keys if key is not None)
         return next((call for call in found if call is not None), self._calls[-1] if self._calls else None)
 
-    def _opens(self, entry: _Entry, call: PartialCall) -> bool:
+    def _is_new(self, entry: Entry) -> bool:
+        """Return whether an entry has an index or an id, and neither is known."""
+        keys = [key for key in (entry.wire_index, entry.id or None) if key is not None]
+        return bool(keys) and not any(key in self._newest for key in keys)
+
+    def _judge_owner(self) -> None:
+        """Tell of arguments that may be those of more than one call."""
+        self._without_args = [call for call in self._without_args if call.is_blank]
+        if len(self._without_args) > 1:
+            for call in self._without_args:
+                call.error = call.error or TWO_CALLS
+            self._without_args.clear()
+
+    def _opens(self, entry: Entry, call: PartialCall) -> bool:
         """Decide by points 2 and 3 of the rule whether an entry opens a call beside the open one."""
         new_id = bool(entry.id) and entry.id not in self._newest
-        new_index = entry.place is not None and entry.place not in self._indexes
-        if entry.name and call.name:
-            return _opens_by_name(entry, call, new_id=new_id, new_index=new_index)
-        return new_id and new_index and (bool(entry.name) or call.is_complete)
+        new_place = entry.place is not None and entry.place not in self._newest
+        if not entry.name or not call.name:
+            return new_id and new_place and (bool(entry.name) or call.is_complete)
+        if entry.name != call.name:
+            return new_id or new_place or call.is_complete
+        if new_place:
+            return new_id or not call.is_blank
+        if call.is_custom:
+            return new_id and entry.wire_index is None
+        return call.is_complete and (new_id or (entry.begins_object and not call.is_placeholder))
 
-    def _open(self, entry: _Entry, beside: PartialCall | None) -> PartialCall:
+    def _open(self, entry: Entry, beside: PartialCall | None) -> PartialCall:
         self._limit.add(_CALL)
         call_id = entry.id if entry.id and entry.id not in self._ids else self._made_id()
-        call = PartialCall(len(self._calls), call_id, entry.place, kind=entry.kind, is_custom=entry.is_custom)
+        call = PartialCall(len(self._calls), call_id, entry.wire_index, kind=entry.kind, is_custom=entry.is_custom)
         # A name in pieces is known as one of ours only when it is whole.
         call.holds_name = bool(self._tool_names)
         if beside is not None and beside.name == entry.name:
-            if entry.id not in self._newest and entry.place in self._indexes:
+            if entry.id not in self._newest and entry.place in self._newest:
                 # A new id with the same name and nothing else may pad a call that is complete.
                 call.may_be_padding = True
-            if entry.id in self._newest or (not entry.id and entry.place in self._indexes):
+            if entry.id in self._newest or (not entry.id and entry.place in self._newest):
                 call.twin = self._newest.get(entry.id, beside)
+                call.may_be_grown = self._newest.get((entry.id, entry.wire_index)) is call.twin
         self._calls.append(call)
+        self._without_args.append(call)
         self._ids.add(call_id)
-        self._newest[entry.place] = call
-        self._indexes.add(entry.place)
+        self._note_place(call, entry)
         return call
 
-    def _note_id(self, call: PartialCall, entry: _Entry) -> None:
+    def _note_place(self, call: PartialCall, entry: Entry) -> None:
+        """Let a call be found by its index and by its position, and be the newest."""
+        self._flowing, self._server_call_is_newest = None if call.is_custom else call, False
+        self._server_names.pop(entry.place, None)
+        position = entry.place[1] if isinstance(entry.place, tuple) else None
+        if position is None:
+            self._newest[entry.wire_index] = call
+        else:
+            # Later entries may have indexes.
+            self._newest.setdefault(position, call)
+        if call.twin is None:
+            self._newest[None, self._positions if position is None else position] = call
+            self._positions += 1
+
+    def _note_id(self, call: PartialCall, entry: Entry) -> None:
         """Let a call be found by the wire's id; a newer one with the same id stays before it."""
         if not entry.id:
             return
@@ -218,8 +268,8 @@ class ToolCalls:
         return f"call_{uuid.uuid5(uuid.NAMESPACE_OID, f'{self._seed}:{len(self._calls)}').hex}"
 
     def _keep_extras(self, call: PartialCall, wire: dict[str, Any]) -> None:
-        extras = {key: value for key, value in wire.items() if key not in _KNOWN and value is not None}
-        inner = _inner(wire)
+        extras = {key: value for key, value in wire.items() if key not in KNOWN and value is not None}
+        inner = inner_of(wire)
         if inner and (unknown := {k: v for k, v in inner.items() if k not in _KNOWN_INNER and v is not None}):
             extras["custom" if call.is_custom else FUNCTION] = unknown
         if extras:
@@ -227,52 +277,11 @@ class ToolCalls:
             call.extras.update(extras)
 
 
-def _opens_by_name(entry: _Entry, call: PartialCall, *, new_id: bool, new_index: bool) -> bool:
-    if entry.name != call.name:
-        return new_id or new_index or call.is_complete
-    if new_index:
-        return new_id or not call.is_blank
-    return call.is_complete and (new_id or (entry.has_args and not call.is_placeholder))
-
-
-def _read_entry(wire: dict[str, Any], position: int | None) -> _Entry:
-    """Read an entry whose index may be missing or a string; its place in a list of several stands in for it."""
-    inner, kind = _inner(wire), _text(wire.get("type"))
-    is_custom = isinstance(wire.get("custom"), dict)
-    is_function = FUNCTION in kind.lower() or (not kind and not is_custom)
-    if is_custom:
-        kind = kind or "custom"
-    elif is_function:
-        kind = kind or FUNCTION
-    else:
-        kind = ""
-    args = inner.get("input") if is_custom else inner.get("arguments")
-    return _Entry(
-        _wire_index(wire.get("index"), position),
-        _text(wire.get("id")),
-        _text(inner.get("name")),
-        spellings(args),
-        kind,
-        is_custom,
-    )
-
-
-def _inner(wire: dict[str, Any]) -> dict[str, Any]:
-    inner = next((value for key in ("custom", FUNCTION) if isinstance(value := wire.get(key), dict)), None)
-    return inner or {}
-
-
-def _is_place(value: object) -> bool:
-    return value is not None and value != ""
-
-
-def _text(value: object) -> str:
-    return without_surrogates(value) if isinstance(value, str) else ""
-
-
-def _wire_index(value: object, position: int | None) -> int | None:
-    if isinstance(value, int):
-        return value
-    if isinstance(value, str) and value.isdecimal() and len(value) <= _LONGEST_INDEX:
-        return int(value)
-    return position
+def _error_of_name(entry: Entry, call: PartialCall) -> str:
+    """Tell what is wrong where a name came inside a call."""
+    if entry.name != call.name and not call.is_blank:
+        return f'The name "{entry.name}" came before the arguments were complete.'
+    if not call.is_custom or not entry.has_args or call.is_blank:
+        return ""
+    new_id = entry.id and entry.id != call.wire_id
+    return TWO_CALLS if new_id or call.repeats_text(entry.args[0]) else ""

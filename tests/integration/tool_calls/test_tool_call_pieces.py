@@ -105,6 +105,194 @@ INVALID = {
 }
 
 
+def custom(index, call_id, name, text):
+    """A delta with one entry of a custom tool; "-" leaves a key out."""
+    entry = delta(index, call_id, name, text)
+    inner = {"input" if key == "arguments" else key: value for key, value in entry.pop("function").items()}
+    return entry | {"custom": inner}
+
+
+C = custom
+
+
+def server(index, call_id, name, args):
+    return delta(index, call_id, name, args) | {"type": "web_search"}
+
+
+S = server
+Q1 = '{"q":1}'
+# Lists of entries; what is executable, and how many calls are invalid.
+LISTS = {
+    "server call in pieces beside a call": (
+        [[T(0, "A", "f", "")], [S(1, "s", "search", "")], [T(1, "-", "-", Q1)]],
+        [("f", {})],
+        0,
+    ),
+    "server call in pieces, by its id": (
+        [[T(0, "A", "f", "")], [S(1, "s", "search", "")], [T(1, "s", "-", Q1)]],
+        [("f", {})],
+        0,
+    ),
+    "server call in pieces without indexes": (
+        [[T("-", "A", "f", "")], [S("-", "s", "search", "")], [T("-", "s", "-", "{")], [T("-", "-", "-", "}")]],
+        [("f", {})],
+        0,
+    ),
+    "server call in pieces, named in each": (
+        [[T(0, "A", "f", A1)], [S(1, "s", "search", "")], [T(1, "-", "search", Q1)]],
+        [("f", {"a": 1})],
+        0,
+    ),
+    "server call, then a call at its index": (
+        [[S(0, "s", "search", Q1)], [T(0, "A", "f", "")], [T(0, "-", "-", A1)]],
+        [("f", {"a": 1})],
+        0,
+    ),
+    "server call that says so later": ([[T(0, "A", "f", A1)], [{"index": 0, "id": "A", "type": "web_search"}]], [], 1),
+    "server call by its id's prefix": ([[T(0, "srvtoolu_1", "web_search", A1)]], [], 0),
+    "server call by a part of its type": ([[T(0, "A", "f", A1) | {"type": "server_function_call"}]], [], 0),
+    "custom name in each delta": (
+        [[C(0, "A", "sh", "rm -rf /")], [C(0, "A", "sh", "tmp")]],
+        [("sh", {"__arg1": "rm -rf /tmp"})],
+        0,
+    ),
+    "custom name in each delta, no id": (
+        [[C(0, "-", "sh", "rm -rf /")], [C(0, "-", "sh", "tmp")]],
+        [("sh", {"__arg1": "rm -rf /tmp"})],
+        0,
+    ),
+    "custom name and a new id in each delta": ([[C(0, "A", "sh", "rm -rf /")], [C(0, "B", "sh", "tmp")]], [], 1),
+    "custom text repeated with its name": ([[C(0, "A", "sh", "ls")], [C(0, "A", "sh", "ls")]], [], 1),
+    "custom calls without indexes": (
+        [[C("-", "A", "sh", "a")], [C("-", "B", "sh", "b")], [C("-", "A", "-", "1")], [C("-", "B", "-", "2")]],
+        [("sh", {"__arg1": "a1"}), ("sh", {"__arg1": "b2"})],
+        0,
+    ),
+    "custom call at two indexes": (
+        [[C(0, "A", "sh", "ls")], [C(1, "A", "sh", "ls")]],
+        [("sh", {"__arg1": "ls"})],
+        0,
+    ),
+    "custom call, the same id with another text": (
+        [[C(0, "A", "sh", "ls")], [C(1, "A", "sh", "cd")]],
+        [("sh", {"__arg1": "ls"}), ("sh", {"__arg1": "cd"})],
+        0,
+    ),
+    "custom call continued as a function": (
+        [[C(0, "A", "sh", "ls")], [T(0, "-", "-", '", "x": "y')]],
+        [("sh", {"__arg1": 'ls", "x": "y'})],
+        0,
+    ),
+    "custom call with arguments": (
+        [[{"index": 0, "id": "A", "type": "custom", "custom": {"name": "sh", "arguments": "ls"}}]],
+        [("sh", {"__arg1": "ls"})],
+        0,
+    ),
+    "list in another order": (
+        [[T("-", "A", "f", '{"x":'), T("-", "B", "g", '{"x":')], [T("-", "B", "-", "2}"), T("-", "A", "-", "1}")]],
+        [("f", {"x": 1}), ("g", {"x": 2})],
+        0,
+    ),
+    "list of what is new": (
+        [[T("-", "A", "f", ""), T("-", "B", "g", "")], [T("-", "B", "-", '{"x":2}'), T("-", "C", "h", "{}")]],
+        [("f", {}), ("g", {"x": 2}), ("h", {})],
+        0,
+    ),
+    "list by position": (
+        [[T("-", "-", "f", '{"x":'), T("-", "-", "g", '{"x":')], [T("-", "-", "-", "1}"), T("-", "-", "-", "2}")]],
+        [("f", {"x": 1}), ("g", {"x": 2})],
+        0,
+    ),
+    "list by position, then indexes": (
+        [[T("-", "-", "f", ""), T("-", "-", "g", "")], [T(0, "-", "-", '{"x":1}')], [T(1, "-", "-", '{"x":2}')]],
+        [("f", {"x": 1}), ("g", {"x": 2})],
+        0,
+    ),
+    "list that grows": (
+        [
+            [T("-", "-", "f", '{"a"')],
+            [T("-", "-", "f", A1)],
+            [T("-", "-", "f", A1), T("-", "-", "g", "{}")],
+            [T("-", "-", "f", A1), T("-", "-", "g", "{}"), T("-", "-", "h", "{}")],
+        ],
+        [("f", {"a": 1}), ("g", {}), ("h", {})],
+        0,
+    ),
+    "all again in another order": (
+        [[T(0, "A", "f", A1)], [T(1, "B", "g", Q1)], [T("-", "B", "g", Q1), T("-", "A", "f", A1)]],
+        [("f", {"a": 1}), ("g", {"q": 1})],
+        0,
+    ),
+    "indexes as floats": (
+        [[T(0.0, "A", "f", '{"a"')], [T(1.0, "B", "g", "{")], [T(0.0, "-", "-", ":1}")], [T(1.0, "-", "-", "}")]],
+        [("f", {"a": 1}), ("g", {})],
+        0,
+    ),
+    "index of a piece that was joined": (
+        [[T(0, "A", "f", "")], [T(1, "-", "-", '{"a"')], [C(2, "c", "sh", "ls")], [T(1, "-", "-", ":1}")]],
+        [("f", {"a": 1}), ("sh", {"__arg1": "ls"})],
+        0,
+    ),
+    "unknown index beside two calls without arguments": (
+        [[T(0, "A", "f", "")], [T(1, "B", "g", "")], [T(7, "-", "-", A1)]],
+        [],
+        2,
+    ),
+    "unknown id beside two calls without arguments": (
+        [[T(0, "A", "f", "")], [T(1, "B", "g", "")], [T("-", "Z", "-", A1)]],
+        [],
+        2,
+    ),
+    "id that returns": (
+        [[T(0, "A", "f", '{"x":[')], [T(0, "B", "f", A1)], [T(0, "A", "-", "]}")]],
+        [],
+        1,
+    ),
+    "id that returns, no index": (
+        [[T("-", "A", "f", '{"x":')], [T("-", "B", "f", A1)], [T("-", "A", "-", "}")]],
+        [],
+        1,
+    ),
+    "other spacing": ([[T(0, "A", "f", A1)], [T(0, "A", "f", '{"a": 1}')]], [("f", {"a": 1})], 0),
+    "other spacing, no name": ([[T(0, "A", "f", A1)], [T(0, "-", "-", '{"a": 1}')]], [("f", {"a": 1})], 0),
+    "other spacing in pieces": (
+        [[T(0, "A", "f", A1)], [T(1, "A", "f", "")], [T(1, "-", "-", '{"a":')], [T(1, "-", "-", " 1}")]],
+        [("f", {"a": 1})],
+        0,
+    ),
+    "other spacing in one list": (
+        [[T("-", "A", "f", A1), T("-", "A", "f", '{ "a" : 1 }')]],
+        [("f", {"a": 1})],
+        0,
+    ),
+    "other value, the same id": (
+        [[T(0, "A", "f", A1)], [T(1, "A", "f", '{"a":true}')]],
+        [("f", {"a": 1}), ("f", {"a": True})],
+        0,
+    ),
+    "other value, one that orjson cannot write": (
+        [[T(0, "A", "f", '{"a":1e999}')], [T(1, "A", "f", f'{{"a":2{"0" * 20}}}')]],
+        [("f", {"a": float("inf")}), ("f", {"a": 2 * 10**20})],
+        0,
+    ),
+    "placeholders at two indexes": ([[T(0, "A", "f", "{}")], [T(1, "A", "f", "null")]], [("f", {})], 0),
+    "grown arguments": ([[T(0, "A", "f", Q1)], [T(0, "A", "f", '{"q":1,"r":2}')]], [], 2),
+    "grown object": ([[T(0, "A", "f", {"q": "a"})], [T(0, "A", "f", {"q": "ab"})]], [], 2),
+    "grown list": ([[T(0, "A", "f", {"q": [1]})], [T(0, "A", "f", {"q": [1, 2]})]], [], 2),
+    "rest that is no object, named": ([[T(0, "A", "f", A1)], [T(0, "A", "f", "</tool_call>")]], [], 1),
+    "rest that begins an object": (
+        [[T(0, "A", "f", A1)], [T(0, "A", "f", "{]")]],
+        [("f", {"a": 1})],
+        1,
+    ),
+    "null encoded twice": ([[T(0, "A", "f", '"null"')]], [("f", {})], 0),
+    "list encoded twice, in pieces": ([[T(0, "A", "f", '"[')], [T(0, "-", "-", ']"')]], [("f", {})], 0),
+    "byte order mark": ([[T(0, "A", "f", "\ufeff" + A1)]], [("f", {"a": 1})], 0),
+    "byte order mark, encoded twice": ([[T(0, "A", "f", json.dumps("\ufeff" + A1))]], [("f", {"a": 1})], 0),
+    "two byte order marks": ([[T(0, "A", "f", "\ufeff\ufeff" + A1)]], [], 1),
+}
+
+
 def stream(entries, finish_reason="tool_calls"):
     return stream_of(*({"tool_calls": [entry]} for entry in entries), finish_reason=finish_reason)
 
@@ -156,6 +344,33 @@ async def test_tool_call_with_two_readings_is_invalid(ask_in_every_style, deltas
         assert (message.tool_calls, told) == ([], (*call, None)), style
         assert why in problem["error"]
         assert message.invalid_tool_calls == answers["invoke"].invalid_tool_calls
+
+
+@pytest.mark.parametrize(("lists", "executable", "invalid"), LISTS.values(), ids=LISTS)
+async def test_tool_call_of_lists_runs_only_what_was_written(ask_in_every_style, lists, executable, invalid):
+    answers, _ = await ask_in_every_style(stream_of(*({"tool_calls": entries} for entries in lists)))
+    for style, message in answers.items():
+        told = [call[:2] for call in named(message)]
+        assert (json.dumps(told), len(message.invalid_tool_calls)) == (json.dumps(executable), invalid), style
+
+
+CUT_OFF = ["MAX_TOKENS", "Length", "content_filter", "abort", "insufficient_system_resource", "sensitive"]
+CUT_OFF += ["network_error", "MALFORMED_FUNCTION_CALL", None]
+
+
+@pytest.mark.parametrize("reason", CUT_OFF)
+@pytest.mark.parametrize("entry", [C(0, "A", "sh", "rm -rf /"), T(0, "A", "f", ""), T(0, "A", "f", "{}")])
+async def test_tool_call_of_an_answer_that_was_cut_off_is_invalid(ask_in_every_style, entry, reason):
+    answers, _ = await ask_in_every_style(stream([entry], reason))
+    for style, message in answers.items():
+        if not isinstance(message, Exception):
+            assert (message.tool_calls, len(message.invalid_tool_calls)) == ([], 1), style
+
+
+@pytest.mark.parametrize("reason", ["STOP", "tool-calls", "FINISH_REASON_STOP", "TOOL_CALL", "eos_token"])
+async def test_tool_call_of_an_answer_that_ended_is_executable(ask_in_every_style, reason):
+    answers, _ = await ask_in_every_style(stream([T(0, "A", "f", "")], reason))
+    assert [named(message) for message in answers.values()] == [[("f", {}, "A")]] * 6
 
 
 @pytest.mark.parametrize("args", ["", '{"a": "b', None])
