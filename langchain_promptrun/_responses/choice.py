@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from langchain_promptrun._responses.metadata import (
     OWN_NAMES,
+    PIECES,
     Entries,
     Facts,
     ResponseMetadata,
@@ -22,8 +23,8 @@ from langchain_promptrun._responses.metadata import (
 from langchain_promptrun._responses.tool_calls import ToolCalls
 from langchain_promptrun._wire.json import SurrogateJoiner, cleaned
 from langchain_promptrun._wire.reasoning import FIELDS as REASONING_FIELDS
+from langchain_promptrun._wire.reasoning import IN_CONTENT, Reasoning, is_thought, without_thought
 from langchain_promptrun._wire.reasoning import PART_TYPES as REASONING_PARTS
-from langchain_promptrun._wire.reasoning import Reasoning, is_thought
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -100,6 +101,8 @@ class Choice:
         self._message_texts: dict[str, str] = {}
         self._partial = bytearray()
         self._streamed = False
+        self._said: frozenset[str] | None = None
+        self._has_calls = False
         self._is_thought = False
         self._surrogates = SurrogateJoiner()
 
@@ -119,16 +122,15 @@ class Choice:
     def feed(self, choice: dict[str, Any]) -> list[Part]:
         """Take one choice of a document, with a delta, a message or a text; return the parts that it adds.
 
-        The texts and calls of a message after deltas only repeat them, and so does a text beside either.
+        Of a message after deltas, what they said already is left out, and so is a text beside either.
         """
         parts: list[Part] = []
         delta, message = choice.get("delta"), choice.get("message")
         if isinstance(delta, dict) and delta:
             self._streamed = True
             parts = self.feed_delta(delta)
-        elif isinstance(message, dict):
-            message = {k: v for k, v in message.items() if k not in _SAID} if self._streamed else self._new_of(message)
-            parts = self.feed_delta(message, whole=True)
+        if isinstance(message, dict) and not (isinstance(delta, dict) and _says_more_than_a_role(delta)):
+            parts += self.feed_delta(self._unsaid(message), whole=True)
         elif not isinstance(delta, dict) and isinstance(text := choice.get("text"), str):
             self._add_text(parts, text)
         for key, value in choice.items():
@@ -200,6 +202,28 @@ class Choice:
             extras["refusal"] = "".join(self._refusal)
         return extras | self._reasoning.extras() | self.tool_calls.facts()
 
+    def _unsaid(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Return a message without what deltas or earlier messages said."""
+        if self._streamed:
+            if self._said is None:
+                self._said = self._said_so_far()
+            self._streamed = bool(self._said)
+            message = {key: value for key, value in message.items() if key not in self._said}
+        return self._new_of(message)
+
+    def _said_so_far(self) -> frozenset[str]:
+        field = self._reasoning.field
+        fields = [field] if isinstance(field, str) else field or []
+        tests = {
+            "content": self._partial or not IN_CONTENT.isdisjoint(fields),
+            "refusal": self._refusal,
+            "audio": self._audio,
+            **dict.fromkeys(REASONING_FIELDS, fields),
+            **dict.fromkeys(("tool_calls", "function_call"), self._has_calls),
+            **{key: self._extras.get(key) for key in PIECES},
+        }
+        return frozenset(key for key, said in tests.items() if said)
+
     def _new_of(self, message: dict[str, Any]) -> dict[str, Any]:
         """Return a message without the texts that an earlier one of the stream began with."""
         new = dict(message)
@@ -246,6 +270,9 @@ class Choice:
         self._add_text(parts, text, marked="extra_content" in part and is_thought(part))
         if annotations := part.get("annotations"):
             self._take_list("annotations", annotations, parts)
+        for key in part.keys() - _KNOWN_OF_A_TEXT:
+            if not says_nothing(fact := without_thought(part[key]) if key == "extra_content" else part[key]):
+                self._take_extra(key, fact, parts)
 
     def _take_reasoning_part(self, part: dict[str, Any], parts: list[Part]) -> None:
         if text := self._reasoning.take_part(part, whole=not self._streamed):
@@ -267,6 +294,7 @@ class Choice:
         self._take_list("content_parts", [part], [])
 
     def _take_tool_calls(self, _key: str, value: Any, parts: list[Part]) -> None:
+        self._has_calls = True
         entries = value if isinstance(value, list) else [value]
         parts += [(TOOL, piece) for piece in self.tool_calls.feed(entries)]
 
@@ -295,7 +323,7 @@ class Choice:
         for name, piece in value.items():
             if name in _PIECES_OF_AUDIO and isinstance(piece, str):
                 self._limit.add(len(piece))
-                self._audio.setdefault(name, TextPieces()).add(piece)
+                self._audio.setdefault(name, TextPieces(may_repeat=False)).add(piece)
             elif piece is not None:
                 self._extras.add(key, {name: piece})
 
@@ -350,7 +378,7 @@ class Choice:
 
 
 _CUMULATIVE = frozenset({"content", "refusal", *REASONING_FIELDS})
-_SAID = _CUMULATIVE | {"tool_calls", "function_call", "audio"}
+_KNOWN_OF_A_TEXT = frozenset({"type", "text", "annotations", "index", "id"})
 
 
 def joined_logprobs(pieces: Iterable[dict[str, Any]]) -> dict[str, Any]:
@@ -360,6 +388,10 @@ def joined_logprobs(pieces: Iterable[dict[str, Any]]) -> dict[str, Any]:
         for key, entries in piece.items():
             joined.setdefault(key, []).extend(entries or ())
     return {key: entries or None for key, entries in joined.items()}
+
+
+def _says_more_than_a_role(delta: dict[str, Any]) -> bool:
+    return any(value for key, value in delta.items() if key != "role")
 
 
 def _kind(part: Part) -> int:

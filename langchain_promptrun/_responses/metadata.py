@@ -2,8 +2,8 @@
 
 One rule holds for every key that this package does not know, in a delta, a choice or a document:
 
-- A string of a delta joins what came before, unless it repeats or continues all of it; any other string, number or
-  boolean replaces it.
+- A string of a delta joins what came before, unless it repeats or continues all of it, which no piece of a sound or a
+  plan does; any other string, number or boolean replaces it, also below `provider_metadata` and the like.
 - Dictionaries merge.
 - Lists join. A dictionary in a list merges with the one of its `index`; it and a string are kept once; numbers of a
   choice or a delta are pieces (vLLM's `token_ids`).
@@ -12,6 +12,7 @@ One rule holds for every key that this package does not know, in a delta, a choi
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from langchain_promptrun._responses.usage import find_cost, has_counts, usage_metadata
@@ -34,13 +35,25 @@ OWN_NAMES = frozenset(
 
 _SKIPPED = frozenset({"choices", "object", "usage", "obfuscation", "error"})
 _CHANGING = frozenset({"choices", "obfuscation"})
-# A document without any of them is not about the answer: some servers keep a stream alive with `{"type": "ping"}`.
+# A document without any of them may say something of the connection: some servers keep it alive with pings.
 _ABOUT_THE_ANSWER = frozenset({"choices", "usage", "id"})
+_ABOUT_THE_STREAM = frozenset(
+    {
+        *("type", "event", "message", "msg", "detail", "status", "code", "success", "errors", "time", "timestamp"),
+        *("ping", "pong", "heartbeat", "keepalive", "keep_alive", "model", "created", "name", "role"),
+    }
+)
+_KINDS = ("type", "event", "object", "status")
+_KEEP_ALIVE = re.compile(r"(?i)ping|pong|heart.?beat|keep.?alive")
 _PRIVATE_HEADERS = frozenset(
     {"authorization", "cookie", "proxy-authorization", "set-cookie", "set-cookie2", "x-api-key"}
 )
 # Strings that name something: a further one replaces them, also in a delta.
 _LABELS = frozenset({"channel", "format", "id", "mime_type", "model", "name", "object", "role", "status", "type"})
+PIECES = frozenset({"audio_content", "tool_plan"})
+"""Strings of a delta that are always pieces, also where one equals all before it, as silence does."""
+# Objects of a delta that hold facts, no pieces.
+_FACTS = frozenset({"extra_content", "provider_metadata", "providerMetadata", "provider_specific_fields"})
 _NUMBERS = (int, float)
 
 
@@ -65,6 +78,7 @@ class ResponseMetadata:
     def feed(self, document: dict[str, Any]) -> None:
         """Keep the facts of a document."""
         if _ABOUT_THE_ANSWER.isdisjoint(document):
+            self._feed_facts_alone(document)
             return
         self._last = {key: value for key, value in document.items() if key not in _CHANGING}
         for key, value in document.items():
@@ -73,6 +87,13 @@ class ResponseMetadata:
         self.add_usage(document.get("usage"))
         groq = document.get("x_groq")
         self.add_usage(groq.get("usage") if isinstance(groq, dict) else None)
+
+    def _feed_facts_alone(self, document: dict[str, Any]) -> None:
+        if any(_KEEP_ALIVE.search(str(document.get(key))) for key in _KINDS):
+            return
+        for key, value in document.items():
+            if key not in _SKIPPED and key not in _ABOUT_THE_STREAM and not says_nothing(value):
+                self._facts.add(key, value)
 
     def add_usage(self, usage: Any) -> None:
         """Keep a usage object; one of zeros only says nothing after one with counts."""
@@ -160,7 +181,8 @@ class Facts:
 
     def _merged(self, key: str, known: Any, value: Any) -> Any:
         if isinstance(value, dict):
-            facts = known if isinstance(known, Facts) else Facts(self._limit, **self._pieces)
+            pieces = {} if key in _FACTS else self._pieces
+            facts = known if isinstance(known, Facts) else Facts(self._limit, **pieces)
             facts.update(value)
             return facts
         if isinstance(value, list):
@@ -168,7 +190,7 @@ class Facts:
             entries.add(value)
             return entries
         if isinstance(value, str) and self._pieces["text_pieces"] and key not in _LABELS:
-            text = known if isinstance(known, TextPieces) else TextPieces()
+            text = known if isinstance(known, TextPieces) else TextPieces(may_repeat=key not in PIECES)
             text.add(value)
             self._limit.add_value(value)
             return text
@@ -229,13 +251,14 @@ class Entries:
 class TextPieces:
     """A string in pieces, joined in linear time."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, may_repeat: bool = True) -> None:
+        self._may_repeat = may_repeat
         self._pieces: list[str] = []
         self._size = 0
 
     def add(self, piece: str) -> None:
-        """Take a piece; one that holds all before it replaces them."""
-        if len(piece) >= self._size and piece.startswith(self.whole()):
+        """Take a piece; one that holds all before it replaces them, where pieces may do so."""
+        if self._may_repeat and len(piece) >= self._size and piece.startswith(self.whole()):
             self._pieces.clear()
             self._size = 0
         self._pieces.append(piece)

@@ -180,10 +180,10 @@ class ResponseParser(ABC, Generic[T]):
             self._aside = stray.decode("utf-8", "replace")
         if not (whole or self.finished):
             raise unfinished(self._aside, self._status, self._headers, self._model)
-        if not whole and (error := self._said_at_the_end()) is not None:
-            raise error
         if not self._choices:
             raise self._no_answer(self._aside, NO_EVENT_HAD_CHOICES)
+        if not whole and (error := self._said_at_the_end()) is not None:
+            raise error
 
     def _is_whole(self) -> bool:
         return bool(self._choices) and all(choice.finish_reason for choice in self._choices.values())

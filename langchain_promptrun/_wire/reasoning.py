@@ -33,6 +33,14 @@ PART_TYPES = frozenset({"thinking", "redacted_thinking", "reasoning", "reasoning
 
 THOUGHT = "thought"
 THINK_TAGS = "think_tags"
+IN_CONTENT = frozenset({"thinking", _PARTS, THOUGHT, THINK_TAGS})
+"""The spellings that stand in the content."""
+# Signatures beside the text: xAI's, gateways', LiteLLM's.
+_SIGNATURES = ("encrypted_content", "reasoning_signature", "thought_signature", "reasoning_items")
+_LITELLM = "provider_specific_fields"
+_LITELLM_SIGNATURES = ("thought_signatures", "thought_signature", "signature")
+# `format` of entries that hold all so far, or may.
+_GROWING = ("", "unknown", "minimax")
 # Where an entry has its text, in one piece or in nested entries; fragments of it are joined.
 _TEXT_KEYS = ("text", "summary", "thinking", "content", "reasoning", "reasoning_text", "reasoning_content")
 _LABELS = frozenset({"type", "index", *_TEXT_KEYS})
@@ -67,7 +75,7 @@ class Reasoning:
             if not value:
                 continue
             if key in _LISTS:
-                derived = self._keep(key, value, whole=whole) or derived
+                derived = self._keep(key, value, whole=whole, beside=text) or derived
             elif key in _OBJECTS and _holds_entries(value):
                 derived = self._take_object(key, value, whole=whole) or derived
             elif piece := _text_in(value):
@@ -127,11 +135,11 @@ class Reasoning:
         self._fields[_name(key)] = None
         return self._keep(key, value, whole=whole)
 
-    def _keep(self, key: str, value: object, *, whole: bool) -> str:
+    def _keep(self, key: str, value: object, *, whole: bool, beside: str = "") -> str:
         entries = self._kept.get(key)
         if entries is None:
-            entries = self._kept[key] = _Entries(self._count)
-        return entries.take(value if isinstance(value, list) else [value], whole=whole)
+            entries = self._kept[key] = _Entries(self._count, may_grow=key == "reasoning_details")
+        return entries.take(value if isinstance(value, list) else [value], whole=whole, beside=beside)
 
     def _whole(self, key: str) -> list[dict[str, Any]]:
         whole = self._kept[key].whole()
@@ -141,17 +149,18 @@ class Reasoning:
 class _Entries:
     """A list of entries, fragments of one entry put together."""
 
-    __slots__ = ("_count", "_entries", "_open")
+    __slots__ = ("_count", "_entries", "_may_grow", "_open")
 
-    def __init__(self, count: Callable[[int], None]) -> None:
+    def __init__(self, count: Callable[[int], None], *, may_grow: bool = False) -> None:
         self._count = count
+        self._may_grow = may_grow
         self._entries: list[_Entry] = []
         self._open: dict[tuple[int, str | None], _Entry] = {}
 
-    def take(self, details: list[Any], *, whole: bool) -> str:
-        """Take entries, or fragments of entries; return the text that they add."""
-        texts = [self._entry(item, whole=whole).take(item, whole=whole) for item in details if isinstance(item, dict)]
-        return "".join(texts)
+    def take(self, details: list[Any], *, whole: bool, beside: str = "") -> str:
+        """Take entries, or fragments of entries, and the same text as it stands beside; return what they add."""
+        items = [item for item in details if isinstance(item, dict)]
+        return "".join([self._entry(item, whole=whole).take(item, whole=whole, beside=beside) for item in items])
 
     def whole(self) -> list[dict[str, Any]]:
         return [entry.whole() for entry in self._entries]
@@ -175,7 +184,7 @@ class _Entries:
 
     def _new(self) -> _Entry:
         self._count(len("{}"))
-        entry = _Entry(self._count)
+        entry = _Entry(self._count, may_grow=self._may_grow)
         self._entries.append(entry)
         return entry
 
@@ -183,21 +192,27 @@ class _Entries:
 class _Entry:
     """One entry: facts, of which the last value that says something counts, and texts in pieces."""
 
-    __slots__ = ("_count", "_facts", "_nested", "_texts")
+    __slots__ = ("_count", "_facts", "_may_grow", "_nested", "_texts")
 
-    def __init__(self, count: Callable[[int], None]) -> None:
+    def __init__(self, count: Callable[[int], None], *, may_grow: bool) -> None:
         self._count = count
+        self._may_grow = may_grow
         self._facts: dict[str, Any] = {}
         self._texts: dict[str, _Text] = {}
         self._nested: dict[str, _Entries] = {}
 
-    def take(self, detail: dict[str, Any], *, whole: bool) -> str:
+    def take(self, detail: dict[str, Any], *, whole: bool, beside: str) -> str:
         text = ""
+        named = str(detail.get("format") or self._facts.get("format") or "").partition("-")[0].lower()
+        may_repeat = named in _GROWING
         for key, value in detail.items():
             if key in _TEXT_KEYS and isinstance(value, str):
                 self._count(len(value))
                 self._facts[key] = ""
-                text += self._texts.setdefault(key, _Text()).take(value)
+                # The text beside it is in pieces.
+                may_repeat = may_repeat and not (beside and value in beside)
+                known = self._texts.setdefault(key, _Text())
+                text += known.take(value, may_repeat=may_repeat, may_grow=may_repeat and self._may_grow)
             elif key in _TEXT_KEYS and value and _holds_entries(value):
                 self._facts[key] = type(value)()
                 entries = self._nested.setdefault(key, _Entries(self._count))
@@ -227,36 +242,55 @@ class _Entry:
 
 
 class _Text:
-    """A text in pieces; a piece may also repeat all so far, as MiniMax's do."""
+    """A text in pieces; a piece may also repeat all so far, as MiniMax's do.
 
-    __slots__ = ("_cumulative", "_pieces", "_size")
+    What is left out as a repetition is put in again where a later piece shows that it was none.
+    """
+
+    __slots__ = ("_grows", "_left_out", "_pieces", "_size")
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
         self._size = 0
-        self._cumulative: bool | None = None
+        self._grows: bool | None = None
+        self._left_out: tuple[int, str] | None = None
 
-    def take(self, piece: str) -> str:
+    def take(self, piece: str, *, may_repeat: bool, may_grow: bool) -> str:
         """Take a piece; return what is new in it."""
         if not piece:
             return ""
-        if self._cumulative is None and self._pieces:
-            # The second piece tells.
-            self._cumulative = len(piece) > self._size and piece.startswith(self.whole())
-        if self._repeats(piece):
-            piece = piece[self._size :]
-        self._pieces.append(piece)
-        self._size += len(piece)
-        return piece
+        if may_grow and self._grows is not False and self._pieces and self._begins(piece):
+            # The second piece hints, the third tells.
+            self._left_out = None if self._grows else (1, self._pieces[0])
+            self._grows = True
+            return self._append(piece[self._size :])
+        if may_repeat and len(self._pieces) > 1 and len(piece) == self._size and piece == self.whole():
+            self._left_out = self._left_out or (len(self._pieces), piece)
+            return ""
+        if self._pieces:
+            self._grows = False
+        return self._append(piece) if self._left_out is None else self._put_in_again(*self._left_out, piece)
 
     def whole(self) -> str:
         return "".join(self._pieces)
 
-    def _repeats(self, piece: str) -> bool:
-        if self._cumulative:
-            self._cumulative = piece.startswith(self.whole())
-            return self._cumulative
-        return len(self._pieces) > 1 and len(piece) == self._size and piece == self.whole()
+    def _begins(self, piece: str) -> bool:
+        is_long_enough = len(piece) >= self._size if self._grows else len(piece) > self._size
+        return is_long_enough and piece.startswith(self.whole())
+
+    def _append(self, piece: str) -> str:
+        self._pieces.append(piece)
+        self._size += len(piece)
+        return piece
+
+    def _put_in_again(self, place: int, left_out: str, piece: str) -> str:
+        shown = self.whole()
+        self._pieces.insert(place, left_out)
+        self._pieces.append(piece)
+        self._left_out = None
+        whole = self.whole()
+        self._size = len(whole)
+        return whole[len(shown) :] if whole.startswith(shown) else piece
 
 
 class TaggedText:
@@ -305,6 +339,28 @@ def is_thought(source: Mapping[str, Any]) -> bool:
     return isinstance(google, dict) and google.get("thought") is True
 
 
+def without_thought(extra: Any) -> Any:
+    """Return the extra content of a part without the mark that it is thought, which counts for that part alone."""
+    if not isinstance(extra, dict) or not isinstance(google := extra.get("google"), dict):
+        return extra
+    google = {key: value for key, value in google.items() if key != "thought"}
+    return {key: value for key, value in (extra | {"google": google}).items() if value}
+
+
+def _write_signatures(wire: dict[str, Any], kwargs: Mapping[str, Any]) -> None:
+    """Write signatures that stand beside the text where they stood."""
+    for key in _SIGNATURES:
+        if value := kwargs.get(key):
+            wire[key] = _without_stored_ids(value)
+    extra = kwargs.get("extra_content")
+    google = extra.get("google") if isinstance(extra, dict) else None
+    if isinstance(google, dict) and (signature := google.get("thought_signature")):
+        wire["extra_content"] = {"google": {"thought_signature": signature}}
+    fields = kwargs.get(_LITELLM)
+    if isinstance(fields, dict) and (kept := {key: fields[key] for key in _LITELLM_SIGNATURES if fields.get(key)}):
+        wire[_LITELLM] = kept
+
+
 def write_reasoning(
     wire: dict[str, Any], parts: list[dict[str, Any]], kwargs: Mapping[str, Any], field: object, text: str
 ) -> None:
@@ -313,6 +369,7 @@ def write_reasoning(
     for key in _KEPT.intersection(kwargs):
         if kwargs[key] and (key not in _OBJECTS or _name(key) in names):
             wire[key] = _without_stored_ids(kwargs[key])
+    _write_signatures(wire, kwargs)
     own_parts = kwargs.get(_PARTS)
     if isinstance(own_parts, list):
         parts[:0] = _without_stored_ids(own_parts)

@@ -277,11 +277,11 @@ class TestMessages:
         assert agreed(body)["text"] == "ab"
 
     @pytest.mark.parametrize("delta", [{"content": ""}, {}, None])
-    def test_after_deltas_only_repeat_them(self, delta):
+    def test_after_deltas_count_for_what_those_did_not_say(self, delta):
         message = {"content": "ab", "tool_calls": [call("{}", call_id="a", name="f")]}
         last = document(choices=[{"index": 0, "delta": delta, "message": message, "finish_reason": "stop"}])
         facts = agreed(sse(document({"content": "a"}), document({"content": "b"}), last))
-        assert (facts["text"], facts["tool_calls"]) == ("ab", [])
+        assert (facts["text"], [made["name"] for made in facts["tool_calls"]]) == ("ab", ["f"])
 
     def test_beside_an_empty_delta_are_read(self):
         choice = {"index": 0, "delta": {}, "message": {"content": "ab"}, "finish_reason": "stop"}

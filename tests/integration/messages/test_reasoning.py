@@ -31,6 +31,36 @@ def part(block, *fragments):
     return {"content": [block]}, [{"content": [fragment]} for fragment in fragments], {"content": [block]}
 
 
+def repeating(facts, *pieces, beside=False):
+    """Entries in pieces, each of which may look like a repetition; with the plain text beside them."""
+    entry = {"type": "reasoning.text", "index": 0, "signature": "S", **facts}
+    plain = {"reasoning": "".join(pieces)} if beside else {}
+    deltas = [
+        {"reasoning_details": [{**entry, "text": piece}]} | ({"reasoning": piece} if beside else {}) for piece in pieces
+    ]
+    message = {"reasoning_details": [{**entry, "text": "".join(pieces)}], **plain}
+    return message, deltas, message
+
+
+def beside_text(carrier):
+    """A signature of its own beside plain reasoning."""
+    return (
+        {"reasoning_content": "hm", **carrier},
+        [{"reasoning_content": "hm"}, carrier],
+        {
+            "reasoning_content": "hm",
+            **carrier,
+        },
+    )
+
+
+def said_in(message):
+    """The text of the reasoning of a message."""
+    entries = [*message.get("reasoning_details", ()), *message.get("thinking_blocks", ())]
+    said = "".join(entry.get("text") or entry.get("thinking") or "" for entry in entries)
+    return said or "hm"
+
+
 CARRIERS = {
     "reasoning_content": key("reasoning_content"),
     "reasoning": key("reasoning"),
@@ -114,6 +144,23 @@ CARRIERS = {
         ],
         {"reasoning_details": [{"type": "reasoning.text", "text": "hmm", "index": 0}]},
     ),
+    "OpenRouter, pieces that begin alike": repeating({"format": "anthropic-claude-v1"}, "h", "hm", "hmm", "hmmhmm"),
+    "pieces that begin alike, with the text beside": repeating({}, "h", "hm", beside=True),
+    "pieces that begin alike and go on": repeating({}, "h", "hh", "m"),
+    "pieces that begin with a blank line and go on": repeating({}, "\n", "\n\nO", " K", beside=True),
+    "a piece that equals all before and goes on": repeating({}, "h", "m", "hm", "!"),
+    "a piece that equals all before, with the text beside": repeating({}, "h", "m", "hm", beside=True),
+    "LiteLLM, pieces that begin alike": (
+        {"thinking_blocks": [{**SIGNED, "thinking": "hhmhmm"}]},
+        [{"thinking_blocks": [{"type": "thinking", "thinking": piece}]} for piece in ("h", "hm")]
+        + [{"thinking_blocks": [{**SIGNED, "thinking": "hmm"}]}],
+        {"thinking_blocks": [{**SIGNED, "thinking": "hhmhmm"}]},
+    ),
+    "Gemini's signature of a text": beside_text({"extra_content": {"google": {"thought_signature": "SIG"}}}),
+    "LiteLLM's signatures of a text": beside_text({"provider_specific_fields": {"thought_signatures": ["S1", "S2"]}}),
+    "a signature in a field of its own": beside_text({"reasoning_signature": "SIG"}),
+    "xAI's encrypted reasoning": beside_text({"encrypted_content": "E"}),
+    "LiteLLM's items": beside_text({"reasoning_items": [{"type": "reasoning", "encrypted_content": "E"}]}),
     "stored by OpenAI": (
         {"reasoning_details": [{**DETAIL, "id": "rs_1"}]},
         [{"reasoning_details": [{**DETAIL, "id": "rs_1"}]}],
@@ -170,7 +217,7 @@ def back_with_text(back):
 def test_reasoning_of_each_carrier_is_shown_once_and_goes_back_as_it_came(style, message, deltas, back):
     conversation = Conversation(with_text(message), [*deltas, {"content": "Hi"}])
     answer = conversation.ask(style)
-    said = "hmm" if "hmm" in json.dumps(message) else "hm"
+    said = said_in(message)
     assert (reasoning_of(answer), str(answer.text)) == (said, "Hi")
     assert answer.additional_kwargs["reasoning_content"] == said
     for copied in (answer, messages_from_dict(json.loads(json.dumps(messages_to_dict([answer]))))[0]):

@@ -31,6 +31,8 @@ def base64(data):
 
 HATE, HARM = ({name: {"filtered": False, "severity": "safe"}} for name in ("hate", "self_harm"))
 TEXT = {"content": "x"}
+CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+SIGNED = {"extra_content": {"google": {"thought_signature": "SIG"}}}
 EQUAL = {
     "Azure's filters": (
         stream(choice(TEXT, content_filter_results=HATE), choice({}, content_filter_results=HARM), choice({})),
@@ -49,6 +51,66 @@ EQUAL = {
             choice(TEXT | {"audio_content": "00ff"}), choice({"audio_content": "01"}), choice({"audio_content": ""})
         ),
         whole(TEXT | {"audio_content": "00ff01"}),
+    ),
+    "MiniMax's audio that begins with silence": (
+        stream(*(choice(TEXT | {"audio_content": piece}) for piece in ("00", "00", "0000", "ff"))),
+        whole({"content": "xxxx"} | {"audio_content": "00000000ff"}),
+    ),
+    "audio that begins with silence": (
+        stream(*(choice(TEXT | {"audio": {"data": piece}}) for piece in ("AAAA", "AAAA", "AAAAAAAA", "////"))),
+        whole({"content": "xxxx"} | {"audio": {"data": "AAAAAAAAAAAAAAAA////"}}),
+    ),
+    "a transcript that laughs": (
+        stream(*(choice(TEXT | {"audio": {"transcript": piece}}) for piece in ("ha", "ha", "haha", "!"))),
+        whole({"content": "xxxx"} | {"audio": {"transcript": "hahahaha!"}}),
+    ),
+    "Cohere's plan that repeats a word": (
+        stream(choice(TEXT | {"tool_plan": "ha"}), choice({"tool_plan": "ha"})),
+        whole(TEXT | {"tool_plan": "haha"}),
+    ),
+    "a gateway's metadata that changes": (
+        stream(*(choice(TEXT | {"provider_metadata": {"gateway": {"cost": cost}}}) for cost in ("0.01", "0.02"))),
+        whole({"content": "xx"} | {"provider_metadata": {"gateway": {"cost": "0.02"}}}),
+    ),
+    "facts in documents of their own": (
+        stream(choice(TEXT)).replace(
+            b"data: [DONE]",
+            b'data: {"citations": ["u"]}\n\ndata: {"timings": {"prompt_n": 5}, "type": "timings"}\n\n'
+            b'data: {"type": "ping", "sent": 1}\n\ndata: [DONE]',
+        ),
+        whole(TEXT, {"id": "1", "model": "m", "citations": ["u"], "timings": {"prompt_n": 5}}),
+    ),
+    "facts of a part": (
+        stream(choice({"content": [{"type": "text", "text": "x", "citations": ["u"], **SIGNED}]})),
+        whole(TEXT | {"citations": ["u"], "extra_content": {"google": {"thought_signature": "SIG"}}}),
+    ),
+    "a message after a role": (
+        stream(choice({"role": "assistant"}), {"choices": [{"message": TEXT | {"note": "n"}}]}),
+        whole(TEXT | {"note": "n"}),
+    ),
+    "a message beside a role": (
+        stream(choice({"role": "assistant", "content": ""}, message=TEXT)),
+        whole(TEXT),
+    ),
+    "messages that hold all so far, after a role": (
+        stream(choice({"role": "assistant"}), *({"choices": [{"message": {"content": text}}]} for text in ("x", "xy"))),
+        whole({"content": "xy"}),
+    ),
+    "a message that repeats a text and brings the rest": (
+        stream(
+            choice(TEXT),
+            choice(TEXT),
+            *[{"choices": [{"message": {"content": "xx", "reasoning_content": "r", "tool_calls": [CALL]}}]}] * 2,
+        ),
+        whole({"content": "xx", "reasoning_content": "r", "tool_calls": [CALL]}),
+    ),
+    "a message that repeats reasoning and calls": (
+        stream(
+            choice({"reasoning_content": "r"}),
+            choice({"tool_calls": [{"index": 0, **CALL}]}),
+            {"choices": [{"message": {"content": "x", "reasoning_content": "r", "tool_calls": [CALL]}}]},
+        ),
+        whole({"content": "x", "reasoning_content": "r", "tool_calls": [CALL]}),
     ),
     "Groq's channel": (
         stream(choice({"channel": "analysis"}), choice(TEXT | {"channel": "final"})),
@@ -195,6 +257,12 @@ COSTS = {
 async def test_stream_cost_is_found_in_every_spelling(ask_in_every_style, document):
     later = choice({}) | {"usage": COUNTS | {"cost": None}}
     answers, _ = await ask_in_every_style(stream(document, later))
+    assert [message.response_metadata["cost"] for message in answers.values()] == [0.25] * 6
+
+
+@pytest.mark.parametrize("document", [{"cost": 0.25}, {"provider_metadata": {"gateway": {"cost": "0.25"}}}])
+async def test_stream_cost_is_found_in_a_document_of_its_own(ask_in_every_style, document):
+    answers, _ = await ask_in_every_style(f"data: {json.dumps(document)}\n\n".encode() + stream(choice(TEXT)))
     assert [message.response_metadata["cost"] for message in answers.values()] == [0.25] * 6
 
 
