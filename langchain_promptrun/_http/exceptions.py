@@ -83,6 +83,8 @@ _ROWS: Mapping[str, _Row] = {
     "WriteTimeout": _NOT_SENT,
     "PoolTimeout": _POOL_FULL,
     "RemoteProtocolError": _NOT_HTTP,
+    # of a caller's client whose hook reads the body
+    "DecodingError": _Row("The response cannot be decoded: {reason}. Check its Content-Encoding.", None, False),
     "LocalProtocolError": _Row("The request is not valid HTTP. Check the headers.", None, False),
     "UnsupportedProtocol": _NOT_A_URL,
 }

@@ -177,6 +177,7 @@ def test_timeout_of_a_phase_names_limit_and_field_and_is_retried_before_sending(
         (httpx.InvalidURL(SECRET_URL), "not the URL"),
         (over_aiohttp(aiohttp.InvalidURL(SECRET_URL)), "not the URL"),
         (httpx.LocalProtocolError("Illegal header value b'Bearer secret'"), "not valid HTTP"),
+        (httpx.DecodingError("Error -3: incorrect header check"), "cannot be decoded: Error -3"),
         (answered_badly("Duplicate Content-Length", BadHttpMessage("Duplicate")), "Duplicate Content-Length"),
         (answered_badly("", BadHttpMessage("")), "ClientResponseError"),
     ],
