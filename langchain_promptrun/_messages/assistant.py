@@ -109,9 +109,9 @@ def plain_turn(message: AIMessage) -> AssistantTurn:
 
 
 def _is_same_model(metadata: Mapping[str, Any], model: str) -> bool:
-    """Whether a message that names its model was written by this one, or by one of its vendor and family."""
+    """Whether a message that names its model was asked of or written by this one, or one of its vendor and family."""
     author = metadata.get("requested_model") or metadata.get("model_name")
-    if author is None or author == model:
+    if author is None or model in (author, metadata.get("model_name")):
         return True
     family = family_of(str(author))
     return family is not None and family == family_of(model)

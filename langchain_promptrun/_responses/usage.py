@@ -63,7 +63,8 @@ def usage_metadata(usage: dict[str, Any]) -> UsageMetadata | None:
     tokens_in, tokens_out, total = (_first(usage, names) for names in (_INPUT, _OUTPUT, _TOTAL))
     if tokens_in is tokens_out is total is None:
         return None
-    tokens_in, tokens_out = tokens_in or 0, tokens_out or 0
+    # A total of zero beside counts is none.
+    tokens_in, tokens_out, total = tokens_in or 0, tokens_out or 0, total or None
     details: dict[str, dict[str, int]] = {}
     if not _TOTALS.issuperset(usage):
         details = {key: found for key in _DETAILS if (found := _details(usage, *_DETAILS[key]))}

@@ -291,6 +291,15 @@ def test_reasoning_goes_back_to_the_id_that_was_asked_for_whatever_the_answer_is
     assert KEYS.isdisjoint(conversation.turn(answer, model="internal-deployment-8"))
 
 
+@each_style
+def test_reasoning_of_a_router_goes_back_to_the_model_that_it_chose_and_to_the_router(style):
+    conversation = Conversation(REASONED, model="anthropic/claude-sonnet-4.5")
+    answer = conversation.ask(style, model="vendor/auto")
+    for model in ("vendor/auto", "anthropic/claude-sonnet-4.5"):
+        assert conversation.turn(answer, model=model).keys() >= KEYS
+    assert KEYS.isdisjoint(conversation.turn(answer, model="mistralai/mistral-large"))
+
+
 @pytest.mark.parametrize(
     ("metadata", "goes_back"),
     [

@@ -224,6 +224,7 @@ USAGE = {
         choice({}) | {"usage": {"prompt_tokens": 1203, "cache_read_input_tokens": 1000}},
         {"input_tokens": 1203, "output_tokens": 0, "total_tokens": 1203, "input_token_details": {"cache_read": 1000}},
     ),
+    "a total of zero": (choice({}) | {"usage": COUNTS | {"total_tokens": 0}}, TOLD),
     "in the delta": (choice({"usage": COUNTS}), TOLD),
     "in the choice": (choice({}, usage=COUNTS), TOLD),
     "in Groq's place": (choice({}) | {"x_groq": {"usage": COUNTS}}, TOLD),
