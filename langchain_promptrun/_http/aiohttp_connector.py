@@ -68,9 +68,9 @@ class _Protocol(ResponseHandler):
             receive_rest(self.transport, self.data_received)
         super().set_exception(exc, *args)
 
-    def has_begun(self) -> bool:
-        """Tell whether another response has begun, behind the last."""
-        return self._parser is not None and self._parser.feed_eof() is not None
+    def has_more(self) -> bool:
+        """Tell whether something came behind the last response: another one, or the beginning of it."""
+        return self.should_close or (self._parser is not None and self._parser.feed_eof() is not None)
 
 
 class Connector(aiohttp.TCPConnector):
@@ -99,7 +99,7 @@ class Connector(aiohttp.TCPConnector):
         while True:
             connection = await super().connect(*args, **kwargs)
             protocol: Any = connection.protocol
-            if not protocol.is_used or not (_is_readable(connection.transport) or protocol.has_begun()):
+            if not protocol.is_used or not (_is_readable(connection.transport) or protocol.has_more()):
                 break
             connection.close()
         protocol.is_used = True

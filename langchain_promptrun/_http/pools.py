@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import sys
 import threading
 import weakref
-from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from langchain_promptrun._http.clients import ClientFactory, ca_variables, network_variables, new_tls_context
@@ -138,13 +138,24 @@ class _Loops:
 
 
 async def _close_with_loop(client: AsyncClient, loops: _Loops) -> AsyncGenerator[None, None]:
-    """Wait to be closed by asyncio, as the loop or the pool ends; close the client then."""
+    """Wait to be closed by asyncio, as the loop or the pool ends; close the client then, in its own loop."""
+    own = weakref.ref(asyncio.get_running_loop())
+    # none in loops of nest_asyncio: the collector closes the generator there, which must not wait
+    is_hooked = sys.get_asyncgen_hooks().finalizer is not None
     try:
         yield
     finally:
-        with suppress(RuntimeError):  # collected with its loop
-            loops.pop(asyncio.get_running_loop())
-        await client.aclose()
+        loop = own()
+        if loop is not None and not loop.is_closed():
+            loops.pop(loop)
+            if is_hooked and loop is asyncio.get_running_loop():
+                await client.aclose()
+            else:
+                loop.call_soon_threadsafe(_begin_to_close, client)
+
+
+def _begin_to_close(client: AsyncClient) -> asyncio.Task[None]:
+    return asyncio.get_running_loop().create_task(client.aclose())
 
 
 class _LazyFactory:

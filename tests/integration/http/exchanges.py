@@ -49,7 +49,8 @@ class RawRequest:
 class RawServer:
     """Answers the n-th request with the n-th script, and every further one with the last.
 
-    A script is a list of steps: bytes to send, seconds to pause, an event to wait for, or HOLD, RESET, CLOSE.
+    A script is a list of steps: bytes to send, seconds to pause, an event to wait for, something to call, or
+    HOLD, RESET, CLOSE.
     """
 
     scripts: list[list[object]] = field(default_factory=list)
@@ -139,6 +140,8 @@ class RawServer:
             connection.sendall(step)
         elif isinstance(step, threading.Event):
             step.wait(10)
+        elif callable(step):
+            step()
         elif isinstance(step, float):
             self._over.wait(step)
         elif step is HOLD:

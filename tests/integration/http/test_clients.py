@@ -386,6 +386,25 @@ DROPPED = {
             asyncio.get_running_loop().run_until_complete(acall())
         asyncio.run(main())
     """,
+    "of nest_asyncio, whose transport goes first": """
+        nest_asyncio = importlib.import_module("nest_asyncio")
+        loop = asyncio.new_event_loop()
+        nest_asyncio.apply(loop)
+
+        async def let_go():
+            global transport
+            await acall()
+            transport = None
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+        loop.run_until_complete(let_go())
+        transport = Transport(TransportSettings(async_transport=kind))
+        loop.run_until_complete(acall())
+        transport = None
+        for _ in range(5):
+            loop.run_until_complete(asyncio.sleep(0))
+    """,
     "of uvloop and closed": """
         uvloop = importlib.import_module("uvloop")
         loop = uvloop.new_event_loop()
@@ -421,6 +440,52 @@ def test_loop_that_is_dropped_makes_no_noise(raw_server, kind, case):
     """Not when it is collected, and not as the process ends."""
     raw_server.answer(*([HALF, raw_server.HOLD] if "stream" in case or "Ctrl-C" in case else [OK]))
     run_script(raw_server, HELPERS + textwrap.dedent(DROPPED[case]), kind, debug=False)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # asyncio names each unclosed loop
+@pytest.mark.parametrize("kind", KINDS)
+def test_client_of_a_loop_without_hooks_for_generators_is_closed_in_its_loop(process, raw_server, noises, kind):
+    """As within nest_asyncio: the garbage collector closes generators at once."""
+    raw_server.answer(OK)
+    kept = over(kind)
+
+    async def main(transport):
+        sys.set_asyncgen_hooks(None, None)
+        await acall(transport, raw_server)
+
+    async def let_go():
+        transport = over(kind, max_connections=2)
+        await main(transport)
+        del transport
+        assert await asyncio.to_thread(gone, raw_server)
+
+    asyncio.run(let_go())
+    asyncio.new_event_loop().run_until_complete(main(kept))
+    assert noises() == []
+    assert gone(raw_server)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_client_of_the_running_loop_stays_as_loops_of_nest_asyncio_are_collected(raw_server, kind):
+    raw_server.answer(OK)
+    script = """
+        nest_asyncio = importlib.import_module("nest_asyncio")
+        gc.disable()
+        for _ in range(2):
+            loop = asyncio.new_event_loop()
+            nest_asyncio.apply(loop)
+            loop.run_until_complete(acall())
+        del loop
+
+        async def collect():
+            await acall()
+            gc.collect()
+            await acall()
+
+        asyncio.run(collect())
+    """
+    run_script(raw_server, HELPERS + textwrap.dedent(script), kind, debug=False)
+    assert raw_server.connections == 3
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -49,6 +49,25 @@ def test_connection_with_more_than_its_response_is_not_used_again(single, raw_se
     assert raw_server.connections == 2
 
 
+@pytest.mark.parametrize("kind", LEFT_OVER)
+def test_connection_on_which_more_came_while_idle_is_not_used_again(async_single, raw_server, kind):
+    """The event loop goes on meanwhile, and takes what comes."""
+    more, sent = threading.Event(), threading.Event()
+    raw_server.answer(whole(b"one\n"), more, LEFT_OVER[kind], sent.set, raw_server.HOLD)
+    raw_server.answer(whole(b"two\n"))
+
+    async def main():
+        assert await async_single.all_async(to(raw_server)) == ["one", "end"]
+        more.set()
+        assert await asyncio.to_thread(sent.wait, 5)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert await async_single.all_async(to(raw_server)) == ["two", "end"]
+
+    async_single.runner.run(main())
+    assert raw_server.connections == 2
+
+
 def test_connection_that_the_server_closed_while_idle_is_not_used_again(single, raw_server):
     """The event loop is busy meanwhile, so nothing has told of the end."""
     raw_server.answer(whole(b"one\n"), raw_server.CLOSE)
