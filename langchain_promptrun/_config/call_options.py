@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr, create_model
 from langchain_promptrun._config.hints import misspelt
 from langchain_promptrun._config.roles import roles_of
 from langchain_promptrun._profiles import warn_if_retired
-from langchain_promptrun._tools.tools import wire_response_format, wire_tool_choice, wire_tools
+from langchain_promptrun._tools.tools import forbids_parallel_calls, wire_response_format, wire_tool_choice, wire_tools
 
 if TYPE_CHECKING:
     from langchain_promptrun._config.roles import Roles
@@ -190,6 +190,8 @@ def _convert_tools(parameters: dict[str, Any]) -> None:
     choice = parameters.get("tool_choice")
     # A choice in the wire's own notation holds its body under its type.
     if not (isinstance(choice, Mapping) and choice.get("type") in choice):
+        if forbids_parallel_calls(choice):
+            parameters.setdefault("parallel_tool_calls", False)
         parameters["tool_choice"] = wire_tool_choice(choice, tools)
         if parameters["tool_choice"] is None:
             del parameters["tool_choice"]

@@ -10,16 +10,21 @@ from collections.abc import Mapping
 from typing import Any
 
 # Keywords of JSON Schema under which schemas stand: by name, in a list, one.
-_NAMED = frozenset({"$defs", "definitions", "properties"})
+_DEFINITIONS = frozenset({"$defs", "definitions"})
+_NAMED = _DEFINITIONS | {"properties"}
 _KEPT = _NAMED | {
     *("$ref", "anyOf", "const", "description", "enum", "exclusiveMaximum", "exclusiveMinimum", "items", "maxItems"),
     *("maximum", "minItems", "minimum", "multipleOf", "pattern", "title", "type"),
 }
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
 # What a model can at least be told.
-_TOLD = ("format", "minLength", "maxLength", "uniqueItems")
+_TOLD = (
+    *("format", "minLength", "maxLength", "uniqueItems", "contains", "minContains", "maxContains"),
+    *("minProperties", "maxProperties", "propertyNames", "contentEncoding", "contentMediaType"),
+)
 _REFUSED = ("allOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "prefixItems")
 _TYPES = frozenset({"$ref", "anyOf", "const", "enum", "items", "properties", "type"})
+_UNIONS = frozenset({"anyOf", "oneOf"})
 _OPEN = ("additionalProperties", "patternProperties", "unevaluatedProperties")
 
 
@@ -46,8 +51,9 @@ def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: The schema describes what strict mode cannot: the error names the field.
     """
     root = with_root(schema)
-    if root.get("type") != "object":
-        raise ValueError(f"strict mode needs an object at the root of a schema, not {root.get('type', 'a union')!r}.")
+    if root.get("type") != "object" or not _UNIONS.isdisjoint(root):
+        kind = root.get("type", "a schema without a type") if _UNIONS.isdisjoint(root) else "a union"
+        raise ValueError(f"strict mode needs an object at the root of a schema, not {kind!r}.")
     root.setdefault("properties", {})
     copied: dict[str, Any] = _Copy(root).of(root, frozenset(), "")
     return copied
@@ -56,24 +62,42 @@ def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
 class _Copy:
     """The copying of one schema, whose definitions are looked up in its root."""
 
-    __slots__ = ("_root",)
+    __slots__ = ("_root", "_seen")
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root
+        self._seen: set[str] = set()
 
     def of(self, schema: Any, inside: frozenset[str], place: str) -> Any:
         """Copy a schema; `inside` are the references whose definitions it is part of."""
-        if not isinstance(schema, Mapping):
-            return schema
+        if not isinstance(schema, Mapping):  # true and false
+            schema = {}
+        if schema.get("nullable") is True:  # OpenAPI 3.0's word
+            rest = {key: value for key, value in schema.items() if key != "nullable"}
+            return self.of({"anyOf": [rest, {"type": "null"}]}, inside, place)
         own = _in_known_words(schema, place)
-        ref = own.get("$ref")
-        definition = _resolve(self._root, ref) if len(own) > 1 else None
-        if definition is None or not isinstance(ref, str):
-            return {key: self._part(key, part, inside, place) for key, part in own.items()}
-        del own["$ref"]
-        if ref in inside:
+        if "$ref" in own:
+            return self._of_reference(own, inside, place)
+        # Definitions last, so that an error names the field that uses them.
+        copied = {key: self._part(key, own[key], inside, place) for key in sorted(own, key=_DEFINITIONS.__contains__)}
+        return {key: copied[key] for key in own}
+
+    def _of_reference(self, own: dict[str, Any], inside: frozenset[str], place: str) -> Any:
+        ref = own.pop("$ref")
+        definition = self._root if ref == "#" else _resolve(self._root, ref)
+        if definition is None:
+            raise ValueError(
+                f"strict mode needs references within the schema, and {_where(place)} refers to {ref!r}: put that "
+                "under `$defs`, or drop `strict`."
+            )
+        if own and (ref == "#" or ref in inside):
             return {"anyOf": [{"$ref": ref}], **own}
-        return self.of({**definition, **own}, inside | {ref}, place)
+        if own:
+            return self.of({**definition, **own}, inside | {ref}, place)
+        if ref != "#" and ref not in inside | self._seen:
+            self._seen.add(ref)
+            self.of(definition, inside | {ref}, place)
+        return {"$ref": ref}
 
     def _part(self, key: str, part: Any, inside: frozenset[str], place: str) -> Any:
         if key in _NAMED and isinstance(part, Mapping):
@@ -84,16 +108,25 @@ class _Copy:
         return self.of(part, inside, f"{place}[]") if key == "items" else part
 
 
+def _where(place: str) -> str:
+    return f"field `{place}`" if place else "the schema"
+
+
 def _in_known_words(schema: Mapping[str, Any], place: str) -> dict[str, Any]:
     own = _unwrapped(schema)
-    if "oneOf" in own and "anyOf" not in own:
+    where = _where(place)
+    if "oneOf" in own:
+        if "anyOf" in own:
+            raise ValueError(f"strict mode takes one union, and {where} has `oneOf` beside `anyOf`: keep one of them.")
         own["anyOf"] = own["oneOf"]
-    where = f"field `{place}`" if place else "the schema"
     for keyword in _REFUSED:
         if keyword in own:
             raise ValueError(f"strict mode does not know `{keyword}`, which {where} uses: change it, or drop `strict`.")
     if _TYPES.isdisjoint(own):
         raise ValueError(f"strict mode needs a type, and {where} takes any value: give it one, or drop `strict`.")
+    kinds = own.get("type")
+    if "items" not in own and (kinds == "array" or (isinstance(kinds, list) and "array" in kinds)):
+        raise ValueError(f"strict mode needs `items` of an array, and {where} has none: say them, or drop `strict`.")
     told = [f"{key}: {own[key]}" for key in _TOLD if key in own and not _is_known_format(key, own[key])]
     known = {key: value for key, value in own.items() if key in _KEPT or _is_known_format(key, value)}
     if told:

@@ -28,6 +28,7 @@ _ONE_AT_A_TIME = "disable_parallel_tool_use"
 # A response format of type "json_schema" holds one of these.
 _SCHEMA_KEYS = frozenset({"json_schema", "schema"})
 _FLAT_FUNCTION_KEYS = ("name", "description", "parameters", "strict")
+_UNIONS = frozenset({"anyOf", "oneOf", "allOf"})
 _NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
 
 
@@ -52,6 +53,11 @@ def wire_tool_choice(choice: ToolChoice | None, tools: Sequence[Mapping[str, Any
     if isinstance(choice, Mapping):
         return _choice_from_dict(choice, choices)
     raise TypeError(f"`tool_choice` must be a string, a bool or a dict, not {type(choice).__name__}.")
+
+
+def forbids_parallel_calls(choice: object) -> bool:
+    """Whether a choice in Anthropic's notation says that tools are called one at a time."""
+    return isinstance(choice, Mapping) and choice.get(_ONE_AT_A_TIME) is True
 
 
 def wire_response_format(value: Any, strict: bool | None = None) -> dict[str, Any]:
@@ -89,8 +95,9 @@ def bind_arguments(
     if wire:
         found["tools"] = wire
         found["tool_choice"] = wire_tool_choice(tool_choice, wire)
-        one_at_a_time = isinstance(tool_choice, Mapping) and tool_choice.get(_ONE_AT_A_TIME) is True
-        found["parallel_tool_calls"] = False if one_at_a_time and parallel_tool_calls is None else parallel_tool_calls
+        if parallel_tool_calls is None and forbids_parallel_calls(tool_choice):
+            parallel_tool_calls = False
+        found["parallel_tool_calls"] = parallel_tool_calls
     if response_format is not None:
         found["response_format"] = wire_response_format(response_format, strict)
     return kwargs | {key: value for key, value in found.items() if value is not None}
@@ -145,7 +152,7 @@ def _wire_tool(tool: Any, strict: bool | None) -> dict[str, Any]:
         # langchain-core writes it flat, as OpenAI's Responses API does; Chat Completions nests it.
         wire = {"type": wire.pop("type"), "custom": wire}
     # The attribute, not isinstance: `import langchain_promptrun` need not import langchain_core.tools.
-    wire = _with_recursion(wire, getattr(tool, "tool_call_schema", tool))
+    wire = _with_lost_parameters(wire, getattr(tool, "tool_call_schema", tool))
     return _finished(wire, strict) | _cache_control(getattr(tool, "extras", None))
 
 
@@ -155,7 +162,7 @@ def _wire_dict_tool(tool: Mapping[str, Any], strict: bool | None) -> dict[str, A
     strict = own if isinstance(own := tool.get("strict"), bool) else strict
     if tool.get("type") != "function":
         schema = with_root(tool)
-        wire = _with_recursion({"type": "function", "function": convert_to_openai_function(schema)}, schema)
+        wire = _with_lost_parameters({"type": "function", "function": convert_to_openai_function(schema)}, schema)
         return _finished(wire, strict) | _cache_control(tool)
     if "function" in tool:
         return _finished(dict(tool), strict)
@@ -185,11 +192,14 @@ def _cache_control(source: object) -> dict[str, Any]:
     return {}
 
 
-def _with_recursion(wire: dict[str, Any], source: Any) -> dict[str, Any]:
-    """Give a function the parameters of a schema that refers to itself, which langchain-core loses."""
+def _with_lost_parameters(wire: dict[str, Any], source: Any) -> dict[str, Any]:
+    """Give a function the parameters that langchain-core loses: those that refer to themselves, or are a union."""
     if isinstance(source, type) and issubclass(source, BaseModel):
         source = source.model_json_schema()
-    if "function" not in wire or not isinstance(source, Mapping) or not is_recursive(source):
+    if "function" not in wire or not isinstance(source, Mapping):
+        return wire
+    is_lost = "parameters" not in wire["function"] and not _UNIONS.isdisjoint(source)
+    if not is_lost and not is_recursive(source):
         return wire
     parameters = {key: value for key, value in with_root(source).items() if key not in {"title", "description"}}
     return {**wire, "function": {**wire["function"], "parameters": parameters}}
@@ -250,7 +260,19 @@ def _choice_from_dict(choice: Mapping[str, Any], choices: dict[str, dict[str, An
         _named(body.get("name") if isinstance(body, Mapping) else None, choices)
     elif kind in _WORDS or kind == "tool":
         raise _unknown_choice(choice)
-    return dict(choice)
+    return _nested_allowed(choice, choices) if kind == "allowed_tools" else dict(choice)
+
+
+def _nested_allowed(choice: Mapping[str, Any], choices: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Nest the allowed tools and their names, which the Responses API writes flat."""
+    body = choice.get("allowed_tools", {key: value for key, value in choice.items() if key != "type"})
+    if not isinstance(body, Mapping) or not isinstance(body.get("tools"), list):
+        raise _unknown_choice(choice)
+    tools = [
+        _named(tool["name"], choices) if tool.get("type") in {"function", "custom"} and "name" in tool else tool
+        for tool in body["tools"]
+    ]
+    return {"type": "allowed_tools", "allowed_tools": {**body, "tools": tools}}
 
 
 def _converse_choice(choice: Mapping[str, Any], choices: dict[str, dict[str, Any]]) -> str | dict[str, Any]:

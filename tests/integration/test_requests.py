@@ -56,6 +56,18 @@ def bare(sent):
     return sent()
 
 
+@pytest.mark.parametrize(("said", "goes_out"), [({}, False), ({"parallel_tool_calls": True}, True)])
+@pytest.mark.parametrize("bind", [True, False])
+def test_tool_choice_that_disables_parallel_calls_does_so_bound_and_in_a_call(wire, make, bind, said, goes_out):
+    choice = {"type": "any", "disable_parallel_tool_use": True}
+    keywords = {"tools": [TOOL], "tool_choice": choice, **said}
+    if bind:
+        make().bind(**keywords).invoke("Hello")
+    else:
+        make().invoke("Hello", **keywords)
+    assert (wire.body["tool_choice"], wire.body["parallel_tool_calls"]) == ("required", goes_out)
+
+
 def test_a_request_has_what_was_set_and_no_more(wire, sent):
     assert sent() == {"model": "vendor/name", "messages": [{"role": "user", "content": "Hello"}]}
     (request,) = wire.requests

@@ -70,6 +70,7 @@ def test_tool_names_on_the_wire_are_legal_stable_and_different(names):
         "a.b",
         {"type": "function", "function": {"name": "a.b"}},
         {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [wire_tool("a.b")]}},
+        {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "a.b"}]},
     ],
 )
 def test_tool_choice_of_an_illegal_name_names_the_same_tool(choice):

@@ -19,6 +19,7 @@ SERVER_TOOL = {"type": "web_search_20250305", "name": "web_search", "max_uses": 
 BUILTIN_TOOL = {"type": "builtin_function", "function": {"name": "$web_search"}}
 UNNAMED_TOOL = {"type": "code_interpreter", "container": {"type": "auto"}}
 CUSTOM_TOOL = {"type": "custom", "custom": {"name": "shell", "format": {"type": "text"}}}
+MCP = {"type": "mcp", "server_label": "a"}
 CACHED = {"cache_control": {"type": "ephemeral"}}
 CHOOSE_WEATHER = {"type": "function", "function": {"name": "weather"}}
 T = TypeVar("T")
@@ -226,6 +227,17 @@ def test_bind_tools_refuses_what_is_no_tool():
         ({"type": "auto"}, "auto"),
         ({"type": "web_search_preview"}, {"type": "web_search_preview"}),
         (
+            {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "weather"}]},
+            {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [CHOOSE_WEATHER]}},
+        ),
+        (
+            {"type": "allowed_tools", "mode": "required", "tools": [MCP]},
+            {
+                "type": "allowed_tools",
+                "allowed_tools": {"mode": "required", "tools": [MCP]},
+            },
+        ),
+        (
             {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [CHOOSE_WEATHER]}},
             {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [CHOOSE_WEATHER]}},
         ),
@@ -380,6 +392,7 @@ def test_response_format_name_of_a_generic_class_becomes_legal():
         {"auto": {}, "any": {}},
         {"function_calling_config": {"mode": "ANY"}},
         {"type": "auto", "odd": 1},
+        {"type": "allowed_tools", "mode": "auto"},
         {"type": "tool"},
         {"tool": "weather"},
     ],
@@ -394,6 +407,16 @@ def test_tool_choice_of_anthropic_says_whether_tools_are_called_in_parallel(said
     choice = {"type": "auto", "disable_parallel_tool_use": True}
     assert bind_arguments([WEATHER], tool_choice=choice, parallel_tool_calls=said)["parallel_tool_calls"] is bound
     assert "parallel_tool_calls" not in bind_arguments([WEATHER], tool_choice={"type": "auto"})
+
+
+@pytest.mark.parametrize("union", ["anyOf", "oneOf"])
+def test_bind_tools_keeps_a_json_schema_that_is_a_union(union):
+    schema = {"title": "f", "description": "d", union: [PARAMETERS]}
+    assert only(wire_tools([schema]))["function"] == {
+        "name": "f",
+        "description": "d",
+        "parameters": {union: [PARAMETERS]},
+    }
 
 
 @pytest.mark.parametrize("schema", [{"type": "object"}, {}, {"type": "object", "additionalProperties": False}])

@@ -215,6 +215,14 @@ class Holder(BaseModel):
         ({"type": "object", "properties": {"a": {"patternProperties": {"x": LEG}, "type": "object"}}}, "`a`"),
         ({"type": "object", "properties": {"a": {"not": LEG}}}, "`a`"),
         ({"type": "object", "properties": {"a": {"title": "A"}}}, "`a`"),
+        ({"type": "object", "properties": {"a": True}}, "`a`"),
+        ({"type": "object", "properties": {"a": {"type": "array"}}}, "`a`"),
+        ({"type": "object", "properties": {"a": {"type": ["array", "null"]}}}, "`a`"),
+        ({"type": "object", "properties": {"a": {"$ref": "#/$defs/Lost"}}}, "'#/$defs/Lost'"),
+        ({"type": "object", "properties": {"a": {"$ref": "https://a.example/", "title": "A"}}}, "`a` refers to"),
+        ({"type": "object", "properties": {"a": {"oneOf": [LEG], "anyOf": [LEG]}}}, "`a` has `oneOf` beside"),
+        (Deep, "`inner[].scores`"),
+        ({"type": "object", "properties": {}, "anyOf": [LEG]}, "an object at the root"),
         ({"type": "object", "properties": {"a": {"type": "array", "items": {}}}}, "`a[]`"),
     ],
     ids=str,
@@ -229,6 +237,33 @@ def test_strict_schema_that_strict_mode_cannot_take_raises_an_error_that_names_t
 def test_strict_schema_whose_root_is_no_object_raises_an_error(schema):
     with pytest.raises(ValueError, match="an object at the root"):
         as_format(schema)
+
+
+def test_strict_schema_whose_root_is_a_union_raises_an_error_by_function_calling():
+    model = ChatPromptrun(model="a/b", api_key="key")
+    with pytest.raises(ValueError, match="an object at the root of a schema, not 'a union'"):
+        model.with_structured_output({"title": "T", "anyOf": [LEG]}, method="function_calling", strict=True)
+
+
+@both
+@pytest.mark.parametrize("kind", [{"type": "string"}, {"$ref": "#/$defs/Leg"}, {"type": "string", "enum": ["x"]}])
+def test_strict_schema_that_is_nullable_may_be_null(strictly, kind):
+    schema = holding({**kind, "nullable": True}, Leg=LEG)
+    assert strictly(schema) == strict_holding({"anyOf": [kind, {"type": "null"}]}, Leg=CLOSED_LEG)
+
+
+@both
+def test_strict_schema_tells_the_model_what_strict_mode_does_not_check(strictly):
+    numbers = {"type": "array", "items": {"type": "integer"}, "contains": {"const": 3}, "minContains": 1}
+    told = strictly(holding(numbers))["properties"]["a"]
+    assert told.pop("description") == "(contains: {'const': 3}, minContains: 1)"
+    assert told == {"type": "array", "items": {"type": "integer"}}
+
+
+@both
+def test_strict_schema_described_reference_to_the_root_stands_alone(strictly):
+    parent = strictly(holding({"$ref": "#", "description": "the parent"}))["properties"]["a"]
+    assert parent == {"anyOf": [{"$ref": "#"}], "description": "the parent"}
 
 
 def holding(schema, **definitions):
@@ -280,10 +315,9 @@ def test_strict_schema_reference_is_found_wherever_schemas_stand(strictly, place
 @pytest.mark.parametrize(
     "part",
     [
-        True,
         {"$ref": "#/$defs/Leg"},
-        {"$ref": "#/$defs/Lost", "description": "d"},
-        {"$ref": "https://a.example/", "description": "d"},
+        {"$ref": "#"},
+        {"anyOf": [{"$ref": "#"}], "description": "d"},
         {"const": {"$ref": "#/$defs/Leg", "default": None, "x": 1}},
         {"enum": [{"$ref": "x", "y": 2}]},
         {"anyOf": True},
