@@ -220,7 +220,7 @@ async def test_half_a_tool_call_is_invalid_in_all_styles(server, make, talk, out
     half = '{"city": "Tbi'
     model = make(output_version=output_version)
     for style in talk.styles:
-        server.queue(reply(tool_calls=[CALLS[0] | {"args": half}, CALLS[1]], finish_reason="length"))
+        server.queue(reply(tool_calls=[CALLS[1], CALLS[0] | {"args": half}], finish_reason="length"))
         message = await talk.call(style, model)
         (invalid,) = message.invalid_tool_calls
         assert (invalid["name"], invalid["id"]) == ("weather", "call_a")
