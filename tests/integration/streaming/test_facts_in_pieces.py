@@ -84,6 +84,10 @@ EQUAL = {
         stream(choice({"content": [{"type": "text", "text": "x", "citations": ["u"], **SIGNED}]})),
         whole(TEXT | {"citations": ["u"], "extra_content": {"google": {"thought_signature": "SIG"}}}),
     ),
+    "a vendor's facts of a part": (
+        stream(choice({"content": [{"type": "text", "text": "x", "extra_content": {"vendor": {"a": 1}}}]})),
+        whole(TEXT | {"extra_content": {"vendor": {"a": 1}}}),
+    ),
     "a message after a role": (
         stream(choice({"role": "assistant"}), {"choices": [{"message": TEXT | {"note": "n"}}]}),
         whole(TEXT | {"note": "n"}),
