@@ -85,7 +85,6 @@ class Models(Wrappable):
 
     def with_each(self, method: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call a method of each, and return the results in their place."""
-        raise NotImplementedError
 
 
 class ModelRunnable(Wrappable):
