@@ -99,7 +99,7 @@ _TELLING = frozenset(
 )
 """Causes that say more than the exception they are the cause of."""
 # h11's, httpcore's, h2's and aiohttp's words for a connection that ended; they have one class for both
-_ENDED = "closed connection|disconnected|ConnectionTerminated|StreamReset|[Nn]ot enough data|not completed"
+_ENDED = "closed connection|disconnected|ConnectionTerminated|StreamReset|enough data|not completed"
 
 
 def convert_exception(
