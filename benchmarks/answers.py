@@ -9,7 +9,7 @@ import json
 from functools import cache
 from typing import Any
 
-MODEL = "anthropic/claude-3.5-haiku"
+MODEL = "anthropic/claude-haiku-4.5"
 TOOL = "write_file"
 CALL_ID = "call_1"
 KINDS = ("text", "tools", "reasoning")

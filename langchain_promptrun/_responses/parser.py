@@ -276,14 +276,19 @@ class ResponseParser(ABC, Generic[T]):
             raise self._no_answer(document, NO_CHOICES)
         self._metadata.feed(document)
         choices = document.get("choices")
-        if document.get("usage"):
-            self.content_seen += 1
-            # Counts may follow an error.
-            self._seen_before_aside += not choices
-        if not choices and not (self._aside and document.get("usage")):
-            self._aside, self._seen_before_aside = document, self.content_seen
+        self._note(document, has_choices=bool(choices), has_usage=bool(document.get("usage")))
         entries = choices if isinstance(choices, list) else []
         self._take_choices([choice for choice in entries if isinstance(choice, dict)], items)
+
+    def _note(self, document: dict[str, Any], *, has_choices: bool, has_usage: bool) -> None:
+        """Remember a document without choices: it may be why the answer ends early; counts may follow it."""
+        self.content_seen += has_usage
+        if has_choices:
+            return
+        if has_usage and self._aside:
+            self._seen_before_aside += 1
+        else:
+            self._aside, self._seen_before_aside = document, self.content_seen
 
     def _take_choices(self, choices: list[dict[str, Any]], items: list[T]) -> None:
         texts = [bool(_text_of(choice)) for choice in choices]

@@ -37,18 +37,8 @@ class Entry(NamedTuple):
 
 def read_entry(wire: dict[str, Any], position: int | None) -> Entry:
     """Read an entry whose index may be missing or a string."""
-    inner, kind = inner_of(wire), _text(wire.get("type"))
+    inner, call_id = inner_of(wire), _text(wire.get("id"))
     is_custom = isinstance(wire.get("custom"), dict)
-    call_id = _text(wire.get("id"))
-    is_function = FUNCTION in kind.lower() or (not kind and not is_custom)
-    if call_id.startswith(_SERVER_ID) or "server" in kind.lower():
-        kind = ""
-    elif is_custom:
-        kind = kind or "custom"
-    elif is_function:
-        kind = kind or FUNCTION
-    else:
-        kind = ""
     args = inner["input"] if is_custom and "input" in inner else inner.get("arguments")
     index = _wire_index(wire.get("index"))
     return Entry(
@@ -57,9 +47,19 @@ def read_entry(wire: dict[str, Any], position: int | None) -> Entry:
         call_id,
         _text(inner.get("name")),
         spellings(args),
-        kind,
+        "" if call_id.startswith(_SERVER_ID) else _kind(_text(wire.get("type")), is_custom=is_custom),
         is_custom,
     )
+
+
+def _kind(said: str, *, is_custom: bool) -> str:
+    """Return the type of a call that a client runs, an empty string for a server's own or an unknown one."""
+    words = said.lower()
+    if "server" in words:
+        return ""
+    if is_custom or not said:
+        return said or ("custom" if is_custom else FUNCTION)
+    return said if FUNCTION in words else ""
 
 
 def inner_of(wire: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ _TOLD = (
     *("minProperties", "maxProperties", "propertyNames", "contentEncoding", "contentMediaType"),
 )
 _REFUSED = ("allOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "prefixItems")
-_TYPES = frozenset({"$ref", "anyOf", "const", "enum", "items", "properties", "type"})
+_TYPES = frozenset({"$ref", "anyOf", "const", "enum", "items", "oneOf", "properties", "type"})
 _UNIONS = frozenset({"anyOf", "oneOf"})
 _OPEN = ("additionalProperties", "patternProperties", "unevaluatedProperties")
 
@@ -115,23 +115,27 @@ def _where(place: str) -> str:
 def _in_known_words(schema: Mapping[str, Any], place: str) -> dict[str, Any]:
     own = _unwrapped(schema)
     where = _where(place)
+    _check(own, where)
     if "oneOf" in own:
-        if "anyOf" in own:
-            raise ValueError(f"strict mode takes one union, and {where} has `oneOf` beside `anyOf`: keep one of them.")
         own["anyOf"] = own["oneOf"]
-    for keyword in _REFUSED:
-        if keyword in own:
-            raise ValueError(f"strict mode does not know `{keyword}`, which {where} uses: change it, or drop `strict`.")
-    if _TYPES.isdisjoint(own):
-        raise ValueError(f"strict mode needs a type, and {where} takes any value: give it one, or drop `strict`.")
-    kinds = own.get("type")
-    if "items" not in own and (kinds == "array" or (isinstance(kinds, list) and "array" in kinds)):
-        raise ValueError(f"strict mode needs `items` of an array, and {where} has none: say them, or drop `strict`.")
     told = [f"{key}: {own[key]}" for key in _TOLD if key in own and not _is_known_format(key, own[key])]
     known = {key: value for key, value in own.items() if key in _KEPT or _is_known_format(key, value)}
     if told:
         known["description"] = f"{known.get('description', '')} ({', '.join(told)})".strip()
     return _closed(known, own, where) if _is_object(own) else known
+
+
+def _check(own: Mapping[str, Any], where: str) -> None:
+    """Refuse what strict mode does not take."""
+    if "oneOf" in own and "anyOf" in own:
+        raise ValueError(f"strict mode takes one union, and {where} has `oneOf` beside `anyOf`: keep one of them.")
+    for keyword in _REFUSED:
+        if keyword in own:
+            raise ValueError(f"strict mode does not know `{keyword}`, which {where} uses: change it, or drop `strict`.")
+    if _TYPES.isdisjoint(own):
+        raise ValueError(f"strict mode needs a type, and {where} takes any value: give it one, or drop `strict`.")
+    if "items" not in own and _is_of("array", own):
+        raise ValueError(f"strict mode needs `items` of an array, and {where} has none: say them, or drop `strict`.")
 
 
 def _closed(known: dict[str, Any], own: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -143,13 +147,13 @@ def _closed(known: dict[str, Any], own: Mapping[str, Any], where: str) -> dict[s
     return known | {"required": list(own["properties"]), "additionalProperties": False}
 
 
+def _is_of(kind: str, schema: Mapping[str, Any]) -> bool:
+    kinds = schema.get("type")
+    return kinds == kind or (isinstance(kinds, list) and kind in kinds)
+
+
 def _is_object(schema: Mapping[str, Any]) -> bool:
-    kind = schema.get("type")
-    return (
-        kind == "object"
-        or (isinstance(kind, list) and "object" in kind)
-        or isinstance(schema.get("properties"), Mapping)
-    )
+    return _is_of("object", schema) or isinstance(schema.get("properties"), Mapping)
 
 
 def _is_known_format(key: str, value: object) -> bool:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _TEXTS = ("reasoning_content", "reasoning", "reasoning_text", "cot_summary", "thinking")
 _LISTS = ("reasoning_details", "thinking_blocks")
+_IN_DELTAS = (*_TEXTS, *_LISTS)
 # A text, or an object or a list that holds one.
 _OBJECTS = ("reasoning", "thinking")
 _OPAQUE = "reasoning_opaque"  # Copilot's signature of `reasoning_text`
@@ -70,7 +71,7 @@ class Reasoning:
     def take(self, delta: Mapping[str, Any], *, whole: bool = False) -> str:
         """Take a delta, or a whole message; return the text that it adds, once."""
         text = derived = ""
-        for key in (*_TEXTS, *_LISTS):
+        for key in _IN_DELTAS:
             value = delta.get(key)
             if not value:
                 continue
