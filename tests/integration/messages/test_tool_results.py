@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Annotated
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.messages import content as v1
+from langchain_core.tools import InjectedToolCallId
 
 from langchain_promptrun import ChatPromptrun, PromptrunInvalidMessageError
-from langchain_promptrun.testing import Reply
+from langchain_promptrun.testing import PromptrunServer, Reply
 
 from .sending import sent, text
 
 agents = pytest.importorskip("langchain.agents")
+Command = pytest.importorskip("langgraph.types").Command
 
 CALL = {"name": "look_up", "args": {"key": "a"}, "id": "call_1"}
 
@@ -88,6 +91,23 @@ def test_invalid_tool_call_beside_another_does_not_block_the_agent(promptrun_ser
     _, turn, result, *rest = promptrun_server.requests[1].body["messages"]
     answered = {message["tool_call_id"] for message in [result, *rest]}
     assert {call["id"] for call in turn["tool_calls"]} == answered
+
+
+def test_tool_result_that_comes_twice_for_one_call_is_sent_twice():
+    """A server may read both; OpenAI's names the id and both positions in its 400."""
+
+    def look_up(key: str, tool_call_id: Annotated[str, InjectedToolCallId]) -> Command:
+        """Look something up."""
+        update = [ToolMessage(said, tool_call_id=tool_call_id) for said in ("Looking.", key)]
+        return Command(update={"messages": update})
+
+    with PromptrunServer(strict=False) as server:
+        server.queue(Reply(tool_calls=[CALL]), Reply("Done."))
+        model = ChatPromptrun(model="a/b", base_url=server.base_url, api_key=server.api_key, max_retries=0)
+        state = agents.create_agent(model, [look_up]).invoke({"messages": [("user", "Look up a.")]})
+        results = server.requests[1].body["messages"][2:]
+    assert results == [{"role": "tool", "tool_call_id": "call_1", "content": said} for said in ("Looking.", "a")]
+    assert state["messages"][-1].text == "Done."
 
 
 # Blocks and data
