@@ -22,7 +22,7 @@ from langchain_promptrun._config.fields import ModelFields, new_transport
 from langchain_promptrun._config.request import build_request
 from langchain_promptrun._config.roles import roles_of
 from langchain_promptrun._guards import CALL_GUARDS, CacheLossReport
-from langchain_promptrun._messages.prompt_caching import expects_cache_read
+from langchain_promptrun._messages.cache_control import expects_cache_read
 from langchain_promptrun._responses import content_blocks as _blocks
 from langchain_promptrun._responses.choice import PROVIDER
 from langchain_promptrun._responses.chunks import ChunkParser, EventChunks

@@ -29,7 +29,7 @@ from langchain_promptrun._config.validators import (
     without_secrets,
 )
 from langchain_promptrun._http.transport import Transport, TransportSettings
-from langchain_promptrun._messages.prompt_caching import PromptCaching
+from langchain_promptrun._messages.cache_control import PromptCaching
 from langchain_promptrun._profiles import profile_for, warn_if_retired
 from langchain_promptrun._tracing import PromptedModel
 from langchain_promptrun._version import __version__

@@ -9,8 +9,8 @@ from pydantic import SecretStr
 from langchain_promptrun._config.call_options import merged_mapping
 from langchain_promptrun._config.defaults import NO_KEY, chosen, needs_key
 from langchain_promptrun._http.request import Request, Timeouts, check_headers
+from langchain_promptrun._messages.cache_control import mark_prompt
 from langchain_promptrun._messages.conversation import wire_messages
-from langchain_promptrun._messages.prompt_caching import mark_prompt
 from langchain_promptrun._tools.tools import with_wire_names
 from langchain_promptrun._version import __version__
 from langchain_promptrun._wire import json as _json

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from langchain_promptrun.data._prompt_caching import MARKED_VENDORS, MOST_MARKERS
+from langchain_promptrun.data._cache_control import MARKED_VENDORS, MOST_MARKERS
 from langchain_promptrun.testing._checks import RefusedError
 from langchain_promptrun.testing._model.words import tokens
 

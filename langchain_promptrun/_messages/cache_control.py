@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from langchain_promptrun._profiles import known_id
-from langchain_promptrun.data._prompt_caching import MARKED_VENDORS, MOST_MARKERS
+from langchain_promptrun.data._cache_control import MARKED_VENDORS, MOST_MARKERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,18 +48,29 @@ def mark_prompt(body: Wire, wanted: PromptCaching | Literal["auto"]) -> None:
     for place, index in _places(body, caching):
         if left <= 0:
             return
-        entry = body[place][index]
+        entry = dict(body[place][index])
+        end = entry if place == "tools" else _last_part(entry)
+        if end is None or _MARKER in end:
+            continue
         is_long = _is_long_at(_position(place, index, entry), given, wanted=caching.get("ttl") == "1h")
-        marker = {"type": "ephemeral"} | ({"ttl": "1h"} if is_long else {})
-        marked = _marked_tool(entry, marker) if place == "tools" else _marked_message(entry, marker)
-        if marked is not None:
-            body[place] = [*body[place][:index], marked, *body[place][index + 1 :]]
-            left -= 1
+        end[_MARKER] = {"type": "ephemeral"} | ({"ttl": "1h"} if is_long else {})
+        body[place] = [*body[place][:index], entry, *body[place][index + 1 :]]
+        left -= 1
 
 
 def _needs_markers(model: str) -> bool:
     vendors = (known_id(model) or model).lower().lstrip("~").split("/")[:-1]
     return not MARKED_VENDORS.isdisjoint(vendors)
+
+
+def _last_part(message: Wire) -> Wire | None:
+    """Copy the last part of a message in its place; empty text has none, since it cannot be marked."""
+    content = message.get("content")
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) and content else list(content or ())
+    if not parts:
+        return None
+    message["content"] = [*parts[:-1], end := dict(parts[-1])]
+    return end
 
 
 def _is_long_at(position: _Position, given: Sequence[tuple[_Position, bool]], *, wanted: bool) -> bool:
@@ -75,36 +86,21 @@ def _position(place: str, index: int, entry: Wire, part: float = inf) -> _Positi
 
 
 def _places(body: Wire, caching: PromptCaching) -> Iterator[tuple[Literal["messages", "tools"], int]]:
-    """Give what is to be marked: first the last message, up to which all before it is cached, too."""
-    messages = body["messages"]
-    ends = _request_ends(messages)[: caching.get("messages", 2)]
+    """Give what is to be marked: first the last message, up to which all before it is cached, too.
+
+    The ends of this request and of the ones before it are marked: their caches are found there.
+    """
+    system = [index for index, message in enumerate(body["messages"]) if message.get("role") in _SYSTEM]
+    last = len(body["messages"]) - 1
+    turns = [index - 1 for index in range(last, 0, -1) if body["messages"][index].get("role") == "assistant"]
+    ends = [index for index in dict.fromkeys([last, *turns]) if index >= 0 and index not in system]
+    ends = ends[: caching.get("messages", 2)]
     yield from (("messages", index) for index in ends[:1])
-    system = [index for index, message in enumerate(messages) if message.get("role") in _SYSTEM]
     if system and caching.get("system", True):
         yield "messages", system[-1]
     if body.get("tools") and caching.get("tools", True):
         yield "tools", len(body["tools"]) - 1
     yield from (("messages", index) for index in ends[1:])
-
-
-def _request_ends(messages: Sequence[Wire]) -> list[int]:
-    """Return where this request and the ones before it end, the latest first: their caches are found there."""
-    last = len(messages) - 1
-    ends = [last, *(index - 1 for index in range(last, 0, -1) if messages[index].get("role") == "assistant")]
-    return [index for index in dict.fromkeys(ends) if index >= 0 and messages[index].get("role") not in _SYSTEM]
-
-
-def _marked_tool(tool: Wire, marker: Wire) -> Wire | None:
-    return None if _MARKER in tool else {**tool, _MARKER: marker}
-
-
-def _marked_message(message: Wire, marker: Wire) -> Wire | None:
-    """Mark the last part of a message; empty text cannot be marked, nor what the caller marked."""
-    content = message.get("content")
-    parts = [{"type": "text", "text": content}] if isinstance(content, str) and content else content
-    if not isinstance(parts, list) or not parts or _MARKER in parts[-1]:
-        return None
-    return {**message, "content": [*parts[:-1], {**parts[-1], _MARKER: marker}]}
 
 
 def _given_marks(body: Wire) -> Iterator[tuple[_Position, bool]]:
