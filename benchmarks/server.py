@@ -5,6 +5,7 @@ event of a stream goes out in a `send` of its own. What a request gets follows f
 
     /text/2000, /tools/2000, /reasoning/2000    a stream of that many tokens
     /whole                                      an answer in one piece
+    /late/1000                                  the same after so many ms
     /hold/10                                    a stream that stops after so many tokens and stays open
     /paced/150/20                               so many tokens, one every 20 ms; the text is the time it was sent at
 """
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING
 import answers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _END_OF_HEAD = b"\r\n\r\n"
@@ -112,14 +113,34 @@ class Connection:
         if kind == "whole":
             self.start((answers.whole(),))
             self.push(1)
+        elif kind == "late":
+            self._server.call_later(int(numbers[0]) / 1000, self._answer_late)
         elif kind == "hold":
             self.start(answers.opening("text", int(numbers[0])))
         elif kind == "paced":
             self.start(answers.opening("text", 0))
             self.push(_BURST)
-            self._server.pace(self, int(numbers[0]), int(numbers[1]) / 1000)
+            self._send_token(int(numbers[0]), int(numbers[1]) / 1000, time.monotonic())
         else:
             self.start(answers.stream(kind, int(numbers[0])))
+
+    def _answer_late(self) -> None:
+        if self.is_open:
+            self.start((answers.whole(),))
+            self.push(1)
+
+    def _send_token(self, left: int, interval: float, due: float) -> None:
+        """Send one token now, and the others at even intervals."""
+        if not self.is_open:
+            return
+        now = time.monotonic()
+        if left:
+            self.start((answers.text_event(f"{now:.6f}"),))
+            due += interval
+            self._server.call_later(due - now, lambda: self._send_token(left - 1, interval, due))
+        else:
+            self.start(answers.stream("text", 0)[2:])
+        self.push(_BURST)
 
 
 class Server:
@@ -128,7 +149,7 @@ class Server:
     def __init__(self) -> None:
         self.selector = selectors.DefaultSelector()
         self.sending: dict[Connection, None] = {}
-        self._paced: list[tuple[float, int, Connection, int, float]] = []
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
         self._listener.setblocking(False)
@@ -140,9 +161,9 @@ class Server:
             while True:
                 Connection(self, self._listener.accept()[0])
 
-    def pace(self, connection: Connection, left: int, interval: float) -> None:
-        """Send a connection one token now, and the others at even intervals."""
-        heapq.heappush(self._paced, (time.monotonic(), next(self._numbers), connection, left, interval))
+    def call_later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call a function in so many seconds."""
+        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._numbers), call))
 
     def run(self) -> None:
         """Serve until standard input ends, as it does when the parent process does."""
@@ -155,24 +176,13 @@ class Server:
             most = 1 + _BURST // (len(self.sending) + 1)
             for connection in list(self.sending):
                 connection.push(most)
-            self._send_paced()
+            while self._timers and self._timers[0][0] <= time.monotonic():
+                heapq.heappop(self._timers)[2]()
 
     def _patience(self) -> float | None:
         if self.sending:
             return 0
-        return max(0, self._paced[0][0] - time.monotonic()) if self._paced else None
-
-    def _send_paced(self) -> None:
-        while self._paced and self._paced[0][0] <= (now := time.monotonic()):
-            due, number, connection, left, interval = heapq.heappop(self._paced)
-            if not connection.is_open:
-                continue
-            if left:
-                connection.start((answers.text_event(f"{now:.6f}"),))
-                heapq.heappush(self._paced, (due + interval, number, connection, left - 1, interval))
-            else:
-                connection.start(answers.stream("text", 0)[2:])
-            connection.push(_BURST)
+        return max(0, self._timers[0][0] - time.monotonic()) if self._timers else None
 
 
 def raise_open_files() -> None:

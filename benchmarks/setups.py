@@ -20,14 +20,16 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from server import raise_open_files, running
 
-from langchain_promptrun.testing import Fault, PromptrunServer, Reply
+from langchain_promptrun.testing import PromptrunServer, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 SECONDS = 120
 PEERS = ("ChatPromptrun", "ChatOpenAI")
-DELAY = 1.0
+LIMIT = "httpx"
 DESCRIPTORS = 256
 
 
@@ -50,13 +52,8 @@ def model_of(peer: str, url: str) -> Any:
 
 
 def serve(pipe: Connection) -> None:
-    """The server's process: a prompt that says "slow" is answered after a second."""
-
-    def answer(body: dict[str, Any]) -> Fault | Reply:
-        slow = body["messages"][-1]["content"] == "slow"
-        return Fault(delay=DELAY, reply=Reply("Hi there")) if slow else Reply("Hi there " * 20)
-
-    with PromptrunServer(api_key=None, answer=answer) as server:
+    """The server's process."""
+    with PromptrunServer(api_key=None, answer=lambda _: Reply("Hi there " * 20)) as server:
         pipe.send(server.base_url)
         pipe.recv()
 
@@ -86,12 +83,21 @@ class Count:
         return isinstance(error, Exception)
 
 
-def threads(peer: str, url: str, count: Count, number: int = 500) -> None:
-    """Answers of a second for 500 threads, twice each."""
-    model = model_of(peer, url)
-    with ThreadPoolExecutor(number) as pool:
+def threads(peer: str, _: str, count: Count, number: int = 1000) -> None:
+    """Answers of a second for 1,000 threads, twice each; the limit is a bare client of httpx in each thread."""
+    with running() as url, ThreadPoolExecutor(number) as pool:
+        call = partial(_post, f"{url}/late/1000/chat/completions", threading.local())
+        if peer != LIMIT:
+            call = partial(model_of(peer, f"{url}/late/1000").invoke, "Hi")
         for _ in range(number):
-            pool.submit(lambda: [count.run(lambda: model.invoke("slow")) for _ in range(2)])
+            pool.submit(lambda: [count.run(call) for _ in range(2)])
+
+
+def _post(url: str, own: threading.local) -> object:
+    if not hasattr(own, "client"):
+        own.client = httpx.Client(verify=False, timeout=60)
+    body = {"model": "openai/gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
+    return own.client.post(url, json=body).json()
 
 
 def loops(peer: str, url: str, count: Count) -> None:
@@ -182,6 +188,7 @@ SETUPS = {"threads": threads, "loops": loops, "preload": preload, "consumers": c
 def measure(setup: str, peer: str, url: str) -> dict[str, Any]:
     """Run a set-up in this process."""
     count = Count()
+    raise_open_files()
     began, used = time.monotonic(), time.process_time()
     with suppress(OSError):
         SETUPS[setup](peer, url, count)
@@ -228,7 +235,7 @@ def main() -> int:
     print(f"{'':24}", *[f"{name:>12}" for name in columns])
     failures = 0
     for setup in given.setups:
-        for peer in PEERS:
+        for peer in (LIMIT, *PEERS) if setup == "threads" else PEERS:
             row = run(setup, peer, url)
             print(f"{setup:10}{peer:14}", *[f"{row.get(name, '-')!s:>12}" for name in columns], flush=True)
             failures += peer == PEERS[0] and row.get("failures") != 0
