@@ -1,21 +1,15 @@
 """What the tests over real sockets share: the six ways to call a model, and what an answer says."""
 
-from __future__ import annotations
-
 import json
 import uuid
-from functools import reduce
+from functools import partial, reduce
 from http import HTTPStatus
 from operator import add
-from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
 from langchain_promptrun import ChatPromptrun, PromptrunError
-
-if TYPE_CHECKING:
-    from langchain_core.messages import AIMessage
 
 STYLES = ("invoke", "ainvoke", "stream", "astream", "events", "aevents")
 
@@ -25,7 +19,7 @@ class Talk:
 
     styles = STYLES
 
-    async def call(self, style: str, model: Any, prompt: Any = "Hello", **keywords: Any) -> AIMessage:
+    async def call(self, style, model, prompt="Hello", **keywords):
         """Call a model; the chunks of a stream are summed."""
         return await getattr(self, style)(model, prompt, **keywords)
 
@@ -47,7 +41,7 @@ class Talk:
     async def aevents(self, model, prompt, **keywords):
         return await (await model.astream_events(prompt, version="v3", **keywords)).output
 
-    def facts(self, message: AIMessage) -> dict[str, Any]:
+    def facts(self, message):
         """All that an answer says, in a form that does not depend on the style of the call or on `output_version`."""
         blocks = message.content_blocks
         metadata = {key: value for key, value in message.response_metadata.items() if key != "output_version"}
@@ -66,61 +60,77 @@ class Talk:
         }
 
 
-def _bare(block: Any) -> dict[str, Any]:
+def _bare(block):
     """A block without its place among the others and its made-up id."""
     return {key: value for key, value in block.items() if key not in {"index", "id"}}
 
 
 @pytest.fixture
-def talk() -> Talk:
+def talk():
     return Talk()
 
 
+@pytest.fixture(params=STYLES)
+def style(request):
+    """Each of the six ways to call a model, or those that a test names."""
+    return request.param
+
+
 @pytest.fixture
-def ask_in_every_style(talk):
+def call(talk, style):
+    """Call a model in each style."""
+    return partial(talk.call, style)
+
+
+@pytest.fixture
+def over():
+    """Make models whose requests a function answers."""
+
+    def over(respond, kind=ChatPromptrun, **fields):
+        transport = httpx.MockTransport(respond)
+        clients = {
+            "http_client": httpx.Client(transport=transport),
+            "http_async_client": httpx.AsyncClient(transport=transport),
+        }
+        return kind(**{"model": "vendor/name", "api_key": "k3y", **clients, **fields})
+
+    return over
+
+
+@pytest.fixture
+def ask_in_every_style(talk, over):
     """Asks in each of the six styles for a given body; returns the answers or errors, and how often each asked."""
 
     async def ask(body, status=200, headers=None, **fields):
         kind = "application/json" if body.startswith(b"{") else "text/event-stream"
-        asked = []
+        asked, answers, counts = [], {}, {}
 
         def respond(request):
             asked.append(request)
             return httpx.Response(status, headers={"content-type": kind} | (headers or {}), content=body)
 
-        transport = httpx.MockTransport(respond)
-        answers, counts = {}, {}
-        async with httpx.AsyncClient(transport=transport) as aclient:
-            with httpx.Client(transport=transport) as client:
-                clients = {"http_client": client, "http_async_client": aclient}
-                for style in STYLES:
-                    asked.clear()
-                    # Waits that a server asks for are remembered for its key.
-                    settings = {"api_key": uuid.uuid4().hex, "max_retries": 2, **clients, **fields}
-                    model = ChatPromptrun(model="vendor/name", **settings)
-                    try:
-                        answers[style] = await talk.call(style, model)
-                    except PromptrunError as error:
-                        answers[style] = error
-                    counts[style] = len(asked)
+        for style in STYLES:
+            asked.clear()
+            # Waits that a server asks for are remembered for its key.
+            model = over(respond, **{"api_key": uuid.uuid4().hex, "max_retries": 2, **fields})
+            try:
+                answers[style] = await talk.call(style, model)
+            except PromptrunError as error:
+                answers[style] = error
+            counts[style] = len(asked)
         return answers, counts
 
     return ask
 
 
 @pytest.fixture
-def server_free_model():
+def server_free_model(over):
     """Makes models whose every answer is a given body."""
-    clients = []
 
     def make(body, **fields):
-        respond = httpx.Response(200, headers={"content-type": "application/json"}, content=body)
-        clients.append(httpx.Client(transport=httpx.MockTransport(lambda _request: respond)))
-        return ChatPromptrun(model="vendor/name", api_key="key", http_client=clients[-1], **fields)
+        return over(lambda _: httpx.Response(200, headers={"content-type": "application/json"}, content=body), **fields)
 
-    yield make
-    for client in clients:
-        client.close()
+    return make
 
 
 class Wire:
@@ -163,20 +173,12 @@ _USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 
 
 @pytest.fixture
-def wire() -> Wire:
+def wire():
     """A wire that is made up, below the caller's own HTTP clients."""
     return Wire()
 
 
 @pytest.fixture
-def make(wire):
+def make(wire, over):
     """Make models over the made-up wire."""
-
-    def make(**fields):
-        clients = {
-            "http_client": httpx.Client(transport=httpx.MockTransport(wire)),
-            "http_async_client": httpx.AsyncClient(transport=httpx.MockTransport(wire)),
-        }
-        return ChatPromptrun(**{"model": "vendor/name", "api_key": "k3y", **clients, **fields})
-
-    return make
+    return partial(over, wire)

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from langchain_promptrun import Budget, ChatPromptrun, PromptrunError, PromptrunPrompt
 from langchain_promptrun.testing import Fault
@@ -127,6 +127,18 @@ def test_mistake_value_out_of_range_names_field_value_and_range(make, field, val
     assert repr(line["input"]) == repr(value if not isinstance(value, dict) else value["1"])
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *((field, end) for field, ends in RANGES.items() for end in ends),
+        *(("max_tokens", 1), ("max_completion_tokens", 1), ("reasoning_effort", "xhigh"), ("seed", -5)),
+        *(("stream_chunk_timeout", None), ("max_retries", 0), ("max_retry_after", 0)),
+    ],
+)
+def test_values_at_the_ends_of_the_ranges_are_no_mistake(make, field, value):
+    assert getattr(make(**{field: value}), field) == value
+
+
 def tool(city: str) -> str:
     """Tell the weather."""
     return city
@@ -138,83 +150,102 @@ class Weather(BaseModel):
     city: str
 
 
-CALLING = AIMessage("", tool_calls=[{"name": "tool", "args": {}, "id": "c1"}])
-MODELS = {
-    "an alias beside its field": (lambda make: make(model_name="other/name"), "model_name"),
-    "both limits": (lambda make: make(max_tokens=1, max_completion_tokens=1), "`max_tokens` and `max_completion_tok"),
-    "a field in model_kwargs": (lambda make: make(model_kwargs={"temperature": 0}), "`temperature`, which is a field"),
-    "headers in model_kwargs": (lambda make: make(model_kwargs={"extra_headers": {}}), "field `default_headers`"),
-    "an empty key": (lambda make: make(api_key=""), "leave it out to use PROMPTRUN_API_KEY"),
-    "a blank key": (lambda make: make(api_key=" \n"), "must not be empty"),
-    "a key in quotation marks": (lambda make: make(api_key="'sk-1'"), "quotation marks"),
-    "a key with its scheme": (lambda make: make(api_key="Bearer sk-1"), "begins with `Bearer`"),
-    "a key that is no text": (lambda make: make(api_key=5), "must be a string, or a function"),
-    "a header of two lines": (lambda make: make(default_headers={"x-a": "a\nb"}), "header 'x-a'"),
-    "one tool": (lambda make: make().bind_tools(tool), "`tools` must be a list of tools, not function"),
-    "a tool as text": (lambda make: make().bind_tools("tool"), "`tools` must be a list of tools, not str"),
-    "a tool's name": (lambda make: make().bind_tools(["tool"]), "Unsupported function"),
-    "an unknown choice": (lambda make: make().bind_tools([tool], tool_choice="x"), "`tool_choice` 'x' names neither"),
-    "an unknown method": (lambda make: make().with_structured_output(Weather, method="json"), "`method` must be one"),
-    "no schema": (lambda make: make().with_structured_output(None), "needs a schema"),
-    "a budget without a limit": (lambda _make: Budget(), "Set `usd`, `tokens` or `calls`"),
-    "a prompt without a project": (lambda _make: PromptrunPrompt(), "PROMPTRUN_PROJECT_ID"),
-    "a misspelt prompt": (lambda _make: PromptrunPrompt(project_id=PROJECT, refesh=1), "Did you mean `refresh`?"),
-    "tag and version": (lambda _make: PromptrunPrompt(project_id=PROJECT, tag="a", version=1), "`tag` and `version`"),
-}
-CALLS = {
-    **{
-        f"the keyword {name}": (lambda model, name=name: model.invoke("Hello", **{name: 0}), f"mean `{meant}`")
-        for name, meant in (
-            *(("temprature", "temperature"), ("maxTokens", "max_tokens"), ("modle", "model"), ("seeed", "seed")),
-            *(("presense_penalty", "presence_penalty"), ("parallel_tool_call", "parallel_tool_calls")),
-            *(("tool", "tools"), ("reponse_format", "response_format"), ("extra_header", "extra_headers")),
-        )
-    },
-    "a bound misspelling": (lambda model: model.bind(temprature=0).invoke("Hello"), "mean `temperature`"),
-    "a misspelt method": (
-        lambda m: m.with_structured_output(Weather, include_rw=True).invoke("Hello"),
-        "`include_raw`",
-    ),
-    "no model": (lambda model: model.invoke("Hello", model=None), "`model` is None"),
-    "too warm": (lambda model: model.invoke("Hello", temperature=3), "less than or equal to 2"),
-    "no number": (lambda model: model.invoke("Hello", temperature="hot"), "valid number"),
-    "two limits": (lambda model: model.invoke("Hello", max_tokens=1, max_completion_tokens=1), "both given"),
-    "a text for a body": (lambda model: model.invoke("Hello", extra_body="x"), "`extra_body` must be a mapping"),
-    "a negative time-out": (lambda model: model.invoke("Hello", timeout=-1), "must be seconds greater than 0"),
-    "LangChain's field": (lambda model: model.invoke("Hello", verbose=True), "`verbose` is set on the model"),
-    "two streamed": (lambda model: next(model.stream("Hello", n=2)), "several answers cannot be streamed"),
-    "no messages": (lambda model: model.invoke([]), "The list of messages is empty"),
-    "no stored prompt": (lambda model: model.invoke([], use_cached_prompt=True), "needs `prompt_cache_id`"),
-    "a role": (lambda model: model.invoke([("usr", "Hello")]), "'usr'"),
-    "a number": (lambda model: model.invoke(5), "<class 'int'>"),
-    "an object": (lambda model: model.invoke("Hello", extra_body={"a": object()}), "a is of type object"),
-    "a path": (lambda model: model.invoke([image("/tmp/a.png")]), "messages[0].content[0] has the path '/tmp/a.png'"),
-    "a name of a file": (lambda model: model.invoke([image("cat.png")]), "send the file's content as base64"),
-    "an unknown block": (lambda m: m.invoke([HumanMessage([{"type": "picture"}])]), "content block of type 'picture'"),
-    "no result": (lambda model: model.invoke([CALLING, HumanMessage("Hello")]), "add its ToolMessage"),
-    "no call": (lambda model: model.invoke([ToolMessage("x", tool_call_id="c9")]), "the result of tool call 'c9'"),
-    "a header of one's own": (lambda m: m.invoke("Hello", extra_headers={"Authorization": "sk-1"}), "`api_key`"),
-    "a key of two lines": (lambda model: model.invoke("Hello", api_key="sk\n1"), "PROMPTRUN_API_KEY or the field"),
-    "a quoted key of a function": (lambda m: m.invoke("Hello", api_key=lambda: "'sk-1'"), "quotation marks"),
-    "a key that is none": (lambda model: model.invoke("Hello", api_key=lambda: None), "`api_key` must give a string"),
-}
-
-
 def image(url):
-    return HumanMessage([{"type": "image_url", "image_url": {"url": url}}])
+    return {"type": "image_url", "image_url": {"url": url}}
 
 
-@pytest.mark.parametrize("mistake", MODELS)
-def test_mistake_in_a_model_names_parameter_and_advice(make, mistake):
-    action, said = MODELS[mistake]
-    with pytest.raises((ValueError, TypeError)) as caught:
-        action(make)
+OPTIONS = ("extra_headers", "extra_query", "extra_body", "use_cached_prompt")
+FIELDS = [
+    *(
+        ({"model_kwargs": {name: {}}}, f"`model_kwargs` holds `{name}`, which is a field")
+        for name in ("temperature", "model", "stop_sequences", "timeout", "api_key", "default_headers")
+    ),
+    *(({"model_kwargs": {name: {}}}, f"`model_kwargs` holds `{name}`") for name in OPTIONS),
+    ({"model_name": "other/name"}, "model_name"),
+    ({"max_tokens": 1, "max_completion_tokens": 1}, "`max_tokens` and `max_completion_tokens`"),
+    ({"api_key": ""}, "must not be empty; leave it out to use PROMPTRUN_API_KEY"),
+    ({"api_key": SecretStr(" \n")}, "must not be empty"),
+    *(({"api_key": key}, "quotation marks") for key in ("'sk-1'", '"sk-1"')),
+    ({"api_key": "Bearer sk-1"}, "begins with `Bearer`"),
+    ({"api_key": []}, "must be a string, or a function that returns one, not list"),
+    ({"default_headers": {"x-a": "a\nb"}}, "header 'x-a'"),
+]
+OBJECTS = [
+    (lambda model: model.bind_tools(tool), "`tools` must be a list of tools, not function"),
+    (lambda model: model.bind_tools("tool"), "`tools` must be a list of tools, not str"),
+    (lambda model: model.bind_tools(["tool"]), "Unsupported function"),
+    (lambda model: model.bind_tools([tool], tool_choice="x"), "`tool_choice` 'x' names neither"),
+    (lambda model: model.with_structured_output(Weather, method="json"), "`method` must be one"),
+    (lambda model: model.with_structured_output(Weather, include_rw=True).invoke("Hello"), "`include_raw`"),
+    (lambda model: model.with_structured_output(None), "needs a schema"),
+    (lambda model: model.bind(temprature=0).invoke("Hello"), "mean `temperature`"),
+    (lambda model: next(model.stream("Hello", n=2)), "several answers cannot be streamed"),
+    (lambda _: Budget(), "Set `usd`, `tokens` or `calls`"),
+    (lambda _: PromptrunPrompt(), "PROMPTRUN_PROJECT_ID"),
+    (lambda _: PromptrunPrompt(project_id=PROJECT, refesh=1), "Did you mean `refresh`?"),
+    (lambda _: PromptrunPrompt(project_id=PROJECT, tag="a", version=1), "`tag` and `version`"),
+]
+NEARLY = (
+    *(("temprature", "temperature"), ("maxTokens", "max_tokens"), ("max_token", "max_tokens"), ("modle", "model")),
+    *(("seeed", "seed"), ("presense_penalty", "presence_penalty"), ("parallel_tool_call", "parallel_tool_calls")),
+    *(("tool", "tools"), ("tool_choise", "tool_choice"), ("reponse_format", "response_format")),
+    *(("extra_header", "extra_headers"), ("stop_sequence", "stop_sequences")),
+)
+KEYWORDS = [
+    *(({name: 0}, f"Unknown keyword `{name}` of a call. Did you mean `{meant}`") for name, meant in NEARLY),
+    *(
+        ({name: "x"}, f"`{name}` must be a mapping of names to values, not str")
+        for name in ("model_kwargs", *OPTIONS[:3])
+    ),
+    *(({"model_kwargs": {name: {}}}, f"`model_kwargs` holds `{name}`") for name in OPTIONS),
+    ({"model_kwargs": {"timeout": 5}}, "`model_kwargs` holds `timeout`, which is a field"),
+    ({"model": None}, "`model` is None"),
+    ({"temperature": 3}, "less than or equal to 2"),
+    ({"temperature": "hot"}, "valid number"),
+    ({"max_tokens": 1, "max_completion_tokens": 1}, "`max_tokens` and `max_completion_tokens` are both given"),
+    ({"n": 0}, "greater than or equal to 1"),
+    ({"stop": 5}, "stop"),
+    ({"timeout": -1}, "must be seconds greater than 0"),
+    ({"verbose": True}, "`verbose` is set on the model"),
+    ({"prompt_cache_id": "c", "use_cached_prompt": True}, "takes none; 1 came"),
+    ({"extra_body": {"a": object()}}, "a is of type object"),
+    ({"extra_headers": {"Authorization": "sk-1"}}, "`api_key`"),
+    ({"api_key": "sk\n1"}, "PROMPTRUN_API_KEY or the field"),
+    ({"api_key": lambda: "'sk-1'"}, "quotation marks"),
+    ({"api_key": lambda: None}, "`api_key` must give a string"),
+]
+MESSAGES = [
+    ([], "The list of messages is empty"),
+    ([("usr", "Hello")], "'usr'"),
+    (5, "<class 'int'>"),
+    ([HumanMessage([image("/tmp/a.png")])], "messages[0].content[0] has the path '/tmp/a.png'"),
+    ([HumanMessage([image("cat.png")])], "send the file's content as base64"),
+    ([HumanMessage([{"type": "picture"}])], "content block of type 'picture'"),
+    (
+        [AIMessage("", tool_calls=[{"name": "tool", "args": {}, "id": "c1"}]), HumanMessage("Hello")],
+        "add its ToolMessage",
+    ),
+    ([ToolMessage("x", tool_call_id="c9")], "the result of tool call 'c9'"),
+]
+
+
+@pytest.mark.parametrize(("fields", "said"), FIELDS)
+def test_mistake_in_a_model_names_parameter_and_advice(make, fields, said):
+    with pytest.raises(ValidationError) as caught:
+        make(**fields)
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("mistake", CALLS)
-def test_mistake_in_a_call_names_parameter_and_advice_before_anything_is_sent(make, promptrun_server, mistake):
-    action, said = CALLS[mistake]
+@pytest.mark.parametrize(
+    ("action", "said"),
+    [
+        *OBJECTS,
+        *((lambda model, it=it: model.invoke("Hello", **it), said) for it, said in KEYWORDS),
+        *((lambda model, it=it: model.invoke(it), said) for it, said in MESSAGES),
+        (lambda model: model.invoke([], use_cached_prompt=True), "needs `prompt_cache_id`"),
+    ],
+)
+def test_mistake_in_a_call_names_parameter_and_advice_before_anything_is_sent(make, promptrun_server, action, said):
     with pytest.raises((ValueError, TypeError, PromptrunError)) as caught:
         action(make())
     assert said in str(caught.value)

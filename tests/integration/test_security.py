@@ -153,18 +153,6 @@ async def test_cookie_received_under_one_key_is_not_sent_under_another(carrier):
         await model.aclose()
 
 
-@pytest.mark.parametrize("name", ["x-bad\r\n", "x bad", ""])
-def test_header_name_that_could_smuggle_is_refused(model, name):
-    with pytest.raises(ValueError, match="header"):
-        model.invoke("Hello", extra_headers={name: "value"})
-
-
-def test_header_value_that_could_smuggle_is_refused_and_not_shown(model):
-    with pytest.raises(ValueError, match="x-mark") as caught:
-        model.invoke("Hello", extra_headers={"x-mark": f"{KEY}\r\nx-evil: 1"})
-    assert_clean(str(caught.value))
-
-
 def test_local_files_and_urls_are_never_read_to_build_a_payload(model, server, tmp_path):
     secret = tmp_path / "secret.txt"
     secret.write_text("file-sentinel")
