@@ -6,6 +6,7 @@ kind is validated, and all others are restored from its state, as unpickling doe
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from langchain_core.messages import AIMessageChunk, InvalidToolCall
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=BaseModel)
 
-_new = object.__new__
+_new, _set = object.__new__, object.__setattr__
 _LONGEST_ARGS = 1024
 # With the provider's name core asks this package's translator for content blocks.
 _NAMED = {"model_provider": PROVIDER}.copy
@@ -35,32 +36,23 @@ _NAMED = {"model_provider": PROVIDER}.copy
 class Template(Generic[T]):
     """Restores models from the state of one: the one place that uses pydantic's, checked on pydantic 2.7 to 2.13."""
 
-    __slots__ = ("_containers", "_extra", "_fields", "_fields_set", "_private", "_type")
-
     def __init__(self, model: T) -> None:
         state = model.__getstate__()
         self._type = type(model)
-        self._fields: dict[str, Any] = state["__dict__"]
-        self._containers = [(name, type(value)) for name, value in self._fields.items() if type(value) in {dict, list}]
-        self._extra: dict[str, Any] | None = state["__pydantic_extra__"]
-        self._private: dict[str, Any] | None = state["__pydantic_private__"]
-        self._fields_set: set[str] = state["__pydantic_fields_set__"]
+        self._fields: dict[str, Any] = state.pop("__dict__")
+        self._empty = [(name, type(value)()) for name, value in self._fields.items() if type(value) in {dict, list}]
+        self._about_fields = list(state.items())
 
     def restore(self, **fields: Any) -> T:
         """Make a model with these fields, which shares nothing that can be changed with any other."""
         values = self._fields.copy()
-        for name, container in self._containers:
-            values[name] = container()
+        for name, empty in self._empty:
+            values[name] = empty.copy()
         values.update(fields)
         model = _new(self._type)
-        model.__setstate__(
-            {
-                "__dict__": values,
-                "__pydantic_extra__": None if self._extra is None else self._extra.copy(),
-                "__pydantic_private__": None if self._private is None else self._private.copy(),
-                "__pydantic_fields_set__": self._fields_set.copy(),
-            }
-        )
+        _set(model, "__dict__", values)
+        for name, value in self._about_fields:
+            _set(model, name, value if value is None else value.copy())
         return model
 
 
@@ -107,9 +99,9 @@ def _chunk(text: str, **fields: Any) -> ChatGenerationChunk:
     return _GENERATION.restore(message=_MESSAGE.restore(**fields), text=text)
 
 
-def text_chunk(text: str) -> ChatGenerationChunk:
+def text_chunk(text: str, message_id: str | None = None) -> ChatGenerationChunk:
     """Make a chunk of text."""
-    return _chunk(text, content=text)
+    return _GENERATION.restore(message=_MESSAGE.restore(content=text, id=message_id), text=text)
 
 
 def _tool_chunks(piece: ToolPiece) -> list[ChatGenerationChunk]:
@@ -166,54 +158,42 @@ class EventChunks:
 
     def __init__(self, message_id: str) -> None:
         self._id = message_id
-        self._sent: dict[int, int] = {}
+        self._sent: Counter[int] = Counter()
 
     def __call__(self, event: MessagesData) -> ChatGenerationChunk | None:
         """Return the chunk, None for an event that brings nothing new."""
         fields: Any = event
-        kind = fields["event"]
-        chunk: ChatGenerationChunk | None
-        if kind == "content-block-delta":
-            chunk = self._of_delta(fields["index"], fields["delta"])
-        elif kind == "message-finish":
-            chunk = _of_finish(fields)
-        else:
-            chunk = self._of_block(kind, fields)
-        if chunk is not None:
-            chunk.message.id = self._id
-        return chunk
-
-    def _of_delta(self, index: int, delta: dict[str, Any]) -> ChatGenerationChunk:
+        delta = fields.get("delta", {})
         if "text" in delta:
-            return text_chunk(delta["text"])
+            return text_chunk(delta["text"], self._id)
         if "reasoning" in delta:
-            return _made(additional_kwargs={"reasoning_content": delta["reasoning"]})
-        return self._of_call(index, delta["args"])
+            return _chunk("", id=self._id, additional_kwargs={"reasoning_content": delta["reasoning"]})
+        if fields["event"] == "message-finish":
+            return self._of_finish(fields)
+        return self._of_call(fields.get("index", 0), delta or fields.get("content") or {})
 
-    def _of_block(self, kind: str, fields: dict[str, Any]) -> ChatGenerationChunk | None:
-        block = fields.get("content") or {}
-        if block.get("type") == "tool_call_chunk":
-            return self._of_call(fields["index"], block["args"], block)
-        if kind == "content-block-finish" and block["type"] == "invalid_tool_call":
-            unsent = block["args"][self._sent.get(fields["index"], 0) :]
-            return self._of_call(fields["index"], unsent) if unsent else None
-        return None
-
-    def _of_call(self, index: int, args: str, block: dict[str, Any] | None = None) -> ChatGenerationChunk:
-        self._sent[index] = self._sent.get(index, 0) + len(args)
-        named = block or {}
+    def _of_call(self, index: int, block: dict[str, Any]) -> ChatGenerationChunk | None:
+        kind = block.get("type")
+        if kind not in {"tool-call-delta", "tool_call_chunk", "invalid_tool_call"}:
+            return None
+        is_end = kind == "invalid_tool_call"
+        args = block["args"][self._sent[index] if is_end else 0 :]
+        if is_end and not args:
+            return None
+        self._sent[index] += len(args)
+        named = block if kind == "tool_call_chunk" else {}
         call = {"type": "tool_call_chunk", "index": index, "id": named.get("id"), "name": named.get("name")}
-        return _made(tool_call_chunks=[call | {"args": args}])
+        return _made(id=self._id, tool_call_chunks=[call | {"args": args}])
 
-
-def _of_finish(fields: dict[str, Any]) -> ChatGenerationChunk:
-    extras = {key: value for key, value in fields.get("additional_kwargs", {}).items() if key != "reasoning_content"}
-    return _made(
-        additional_kwargs=extras,
-        response_metadata=fields["metadata"],
-        usage_metadata=fields.get("usage"),
-        chunk_position="last",
-    )
+    def _of_finish(self, fields: dict[str, Any]) -> ChatGenerationChunk:
+        extras = fields.get("additional_kwargs", {})
+        return _made(
+            id=self._id,
+            additional_kwargs={key: value for key, value in extras.items() if key != "reasoning_content"},
+            response_metadata=fields["metadata"],
+            usage_metadata=fields.get("usage"),
+            chunk_position="last",
+        )
 
 
 def _made(**fields: Any) -> ChatGenerationChunk:

@@ -7,7 +7,7 @@ the end, and so is a text before them, as its citations come late.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any
 
 from langchain_promptrun._responses.choice import (
     LOGPROBS,
@@ -23,24 +23,23 @@ from langchain_promptrun._responses.content_blocks import HAS_REFUSAL_BLOCKS, Bl
 from langchain_promptrun._responses.parser import ResponseParser
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from langchain_protocol.protocol import MessagesData
-
     from langchain_promptrun._responses.partial_call import ToolPiece, WholeCall
 
 _KEYS = {TEXT: "text", REASONING: "reasoning"}
 _HEAVY = frozenset({"base64", "refusal"})
 _FINISH_KEYS = ("finish_reason", "normalized_finish_reason")
 
+_Events = list[Any]
 
-class EventParser(ResponseParser["MessagesData"]):
+
+class EventParser(ResponseParser[Any]):
     """Parses an answer into protocol events."""
 
     def __init__(self, *args: Any, message_id: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._message_id = message_id
         self._next_index = 0
+        # The kind of text that is open, REASONING or TEXT, where it stands and what came of it.
         self._open: int | None = None
         self._open_index = 0
         self._text = bytearray()
@@ -48,36 +47,53 @@ class EventParser(ResponseParser["MessagesData"]):
         self._refusal: list[str] = []
         self._calls: dict[int, int] = {}
         self._logprobs: list[dict[str, Any]] = []
-        self._started = False
 
-    def _emit(self, parts: list[Part], items: list[MessagesData], index: int) -> None:
+    def _emit(self, parts: list[Part], items: _Events, index: int) -> None:
         del index
         for kind, payload in parts:
-            self._handlers[kind](self, payload, items)
+            if kind == TOOL:
+                self._take_tool_piece(payload, items)
+            elif kind == LOGPROBS:
+                self._limit.add_value(payload)
+                self._logprobs.append(payload)
+            elif kind == REFUSAL and HAS_REFUSAL_BLOCKS:
+                # Core has no delta for it.
+                self._refusal.append(payload)
+            else:
+                self._emit_text(payload, items, TEXT if kind == REFUSAL else kind)
 
-    def _emit_text(self, text: str, items: list[MessagesData]) -> None:
-        if self._open != TEXT or self._open_index + 1 != self._next_index:
-            self._begin_open(TEXT, items)
+    def _emit_text(self, text: str, items: _Events, kind: int = TEXT) -> None:
+        if self._open != kind or self._open_index + 1 != self._next_index:
+            self._begin_text(kind, items)
         self._text += text.encode()
-        items.append(
-            {"event": "content-block-delta", "index": self._open_index, "delta": {"type": "text-delta", "text": text}}
-        )
+        delta = {"type": "text-delta", "text": text} if kind == TEXT else {"type": "reasoning-delta", "reasoning": text}
+        items.append({"event": "content-block-delta", "index": self._open_index, "delta": delta})
 
-    def _emit_ending(self, items: list[MessagesData]) -> None:
-        self._start_message(items)
+    def _take_tool_piece(self, piece: ToolPiece, items: _Events) -> None:
+        index = self._calls.get(piece.slot)
+        if index is None:
+            if self._open == REASONING:
+                self._finish_text(items)
+            call = {"type": "tool_call_chunk", "id": piece.id, "name": piece.name, "args": "", "index": piece.slot}
+            index = self._calls[piece.slot] = self._begin(call, items)
+        if piece.args:
+            delta = {"type": "tool-call-delta", "args": piece.args}
+            items.append({"event": "content-block-delta", "index": index, "delta": delta})
+
+    def _emit_ending(self, items: _Events) -> None:
         choice = self._choices[0]
         final = choice.end()
         self._emit(final.parts, items, 0)
-        extras = final.additional_kwargs
-        self._finish_texts(items, citations(extras, final.response_metadata))
+        extras, metadata = final.additional_kwargs, final.response_metadata
+        self._finish_text(items, citations(extras, metadata))
         for call in choice.tool_calls.whole():
             self._finish(self._calls[call.slot], _finished_call(call), items)
-        refusals = self._refusal_blocks() or withheld(choice.finish_reason)
+        refusals = [{"type": "refusal", "refusal": "".join(self._refusal)}] if self._refusal else []
+        refusals = refusals or withheld(choice.finish_reason)
         for block in (*images(extras.get("images")), *audio(extras.get("audio")), *refusals):
             self._finish(self._begin({k: v for k, v in block.items() if k not in _HEAVY}, items), block, items)
         if self._reasoning:
             extras = {"reasoning_content": "".join(self._reasoning)} | extras
-        metadata = final.response_metadata
         if logprobs := joined_logprobs(self._logprobs):
             metadata["logprobs"] = logprobs
         finish: dict[str, Any] = {"event": "message-finish", "metadata": metadata}
@@ -87,100 +103,43 @@ class EventParser(ResponseParser["MessagesData"]):
             finish["usage"] = final.usage_metadata
         if extras:
             finish["additional_kwargs"] = extras
-        items.append(cast("MessagesData", finish))
+        self._start_message(items)
+        items.append(finish)
 
-    def _refusal_blocks(self) -> list[Block]:
-        return [{"type": "refusal", "refusal": "".join(self._refusal)}] if self._refusal else []
+    def _start_message(self, items: _Events) -> None:
+        if self._next_index == 0:
+            metadata = {"provider": PROVIDER, "model": self._metadata.model}
+            items.append({"event": "message-start", "role": "ai", "id": self._message_id, "metadata": metadata})
 
-    def _take_refusal(self, text: str, items: list[MessagesData]) -> None:
-        """Take a refusal: core has no delta for it, and below 1.7.5 no block."""
-        if HAS_REFUSAL_BLOCKS:
-            self._refusal.append(text)
-        else:
-            self._emit_text(text, items)
-
-    def _take_reasoning(self, text: str, items: list[MessagesData]) -> None:
-        if self._open != REASONING:
-            self._begin_open(REASONING, items)
-        self._text += text.encode()
-        items.append(
-            {
-                "event": "content-block-delta",
-                "index": self._open_index,
-                "delta": {"type": "reasoning-delta", "reasoning": text},
-            }
-        )
-
-    def _take_tool_piece(self, piece: ToolPiece, items: list[MessagesData]) -> None:
-        index = self._calls.get(piece.slot)
-        if index is None:
-            if self._open == REASONING:
-                self._finish_open(items)
-            call = {"type": "tool_call_chunk", "id": piece.id, "name": piece.name, "args": "", "index": piece.slot}
-            index = self._calls[piece.slot] = self._begin(call, items)
-        if piece.args:
-            items.append(
-                {
-                    "event": "content-block-delta",
-                    "index": index,
-                    "delta": {"type": "tool-call-delta", "args": piece.args},
-                }
-            )
-
-    def _take_logprobs(self, logprobs: dict[str, Any], items: list[MessagesData]) -> None:
-        del items
-        self._limit.add_value(logprobs)
-        self._logprobs.append(logprobs)
-
-    def _start_message(self, items: list[MessagesData]) -> None:
-        if self._started:
-            return
-        self._started = True
-        metadata = {"provider": PROVIDER, "model": self._metadata.model}
-        start = {"event": "message-start", "role": "ai", "id": self._message_id, "metadata": metadata}
-        items.append(cast("MessagesData", start))
-
-    def _begin(self, block: Block, items: list[MessagesData]) -> int:
+    def _begin(self, block: Block, items: _Events) -> int:
         self._start_message(items)
         index = self._next_index
         self._next_index += 1
-        items.append(cast("MessagesData", {"event": "content-block-start", "index": index, "content": block}))
+        items.append({"event": "content-block-start", "index": index, "content": block})
         return index
 
-    def _finish(self, index: int, block: Block, items: list[MessagesData]) -> None:
-        items.append(cast("MessagesData", {"event": "content-block-finish", "index": index, "content": block}))
+    def _finish(self, index: int, block: Block, items: _Events) -> None:
+        items.append({"event": "content-block-finish", "index": index, "content": block})
 
-    def _begin_open(self, kind: int, items: list[MessagesData]) -> None:
-        self._finish_open(items)
+    def _begin_text(self, kind: int, items: _Events) -> None:
+        self._finish_text(items)
         self._open = kind
         self._open_index = self._begin({"type": _KEYS[kind], _KEYS[kind]: ""}, items)
 
-    def _finish_open(self, items: list[MessagesData], **facts: Any) -> None:
+    def _finish_text(self, items: _Events, annotations: list[Block] | None = None) -> None:
+        """Finish what is open; citations, which come late, hang on the last text."""
+        if annotations and self._open != TEXT:
+            self._begin_text(TEXT, items)
         if self._open is None:
             return
         key, text = _KEYS[self._open], self._text.decode()
         if self._open == REASONING:
             self._reasoning.append(text)
-        self._finish(self._open_index, {"type": key, key: text, **facts}, items)
-        self._open = None
-        self._text = bytearray()
-
-    def _finish_texts(self, items: list[MessagesData], annotations: list[Block]) -> None:
-        """Finish what is open; citations come late and hang on the last text."""
-        if not annotations:
-            self._finish_open(items)
-            return
-        if self._open != TEXT:
-            self._begin_open(TEXT, items)
-        self._finish_open(items, annotations=annotations)
-
-    _handlers: ClassVar[dict[int, Callable[[EventParser, Any, list[MessagesData]], None]]] = {
-        REASONING: _take_reasoning,
-        TEXT: _emit_text,
-        REFUSAL: _take_refusal,
-        TOOL: _take_tool_piece,
-        LOGPROBS: _take_logprobs,
-    }
+        block: Block = {"type": key, key: text}
+        if annotations:
+            block["annotations"] = annotations
+        self._finish(self._open_index, block, items)
+        self._open, self._text = None, bytearray()
 
 
 def _finished_call(call: WholeCall) -> Block:
