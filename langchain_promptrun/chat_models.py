@@ -27,7 +27,7 @@ from langchain_promptrun._responses import content_blocks as _blocks
 from langchain_promptrun._responses.choice import PROVIDER
 from langchain_promptrun._responses.chunks import ChunkParser, EventChunks
 from langchain_promptrun._responses.events import EventParser
-from langchain_promptrun._responses.results import ResultParser, combined_llm_output
+from langchain_promptrun._responses.results import ResultParser, combined_llm_output, with_llm_output
 from langchain_promptrun._tokens import count_messages, count_text
 from langchain_promptrun._tools.tools import own_names, wire_tools
 
@@ -189,7 +189,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
 
     @override
     def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None]) -> dict[str, Any]:
-        return combined_llm_output(llm_outputs)
+        return combined_llm_output(self.model, llm_outputs)
 
     @override
     def _stream(
@@ -284,11 +284,15 @@ class ChatPromptrun(ModelRunnable, ModelFields):
 
     @override
     def _generate_with_cache(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
-        return super(ChatPromptrun, self._cached_for(kwargs))._generate_with_cache(messages, *args, **kwargs)
+        return with_llm_output(
+            super(ChatPromptrun, self._cached_for(kwargs))._generate_with_cache(messages, *args, **kwargs)
+        )
 
     @override
     async def _agenerate_with_cache(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
-        return await super(ChatPromptrun, self._cached_for(kwargs))._agenerate_with_cache(messages, *args, **kwargs)
+        return with_llm_output(
+            await super(ChatPromptrun, self._cached_for(kwargs))._agenerate_with_cache(messages, *args, **kwargs)
+        )
 
     def _cached_for(self, kwargs: Mapping[str, Any]) -> Self:
         """Return the model, or where its cache must not answer, one without that uses the same connections."""

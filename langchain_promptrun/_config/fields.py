@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
 import httpx
-from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SerializeAsAny, ValidationError, model_validator
 from typing_extensions import override
 
 from langchain_promptrun._config import defaults
@@ -267,7 +267,7 @@ class ModelFields(ConnectionFields, PromptedModel):
     extra_body: dict[str, Any] = Field(default_factory=dict)
     """Parameters merged over all others in the request; for what a gateway adds to the format."""
 
-    stream_chunk_timeout: float | None = Field(
+    stream_chunk_timeout: SerializeAsAny[float | None] = Field(  # in a union pydantic dumps no subclass of float
         default=defaults.DefaultSeconds(120.0), gt=0, allow_inf_nan=False, json_schema_extra=SETTING
     )
     """Seconds that a stream may go on without content; keep-alives do not count. None: no limit. Default 120.

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, InvalidToolCall, ToolCall
 from langchain_core.outputs import ChatGeneration, ChatResult
 
 from langchain_promptrun._responses.body import SizeLimit
-from langchain_promptrun._responses.choice import LOGPROBS, REASONING, REFUSAL, TEXT, Choice, Part, joined_logprobs
+from langchain_promptrun._responses.choice import (
+    LOGPROBS,
+    PROVIDER,
+    REASONING,
+    REFUSAL,
+    TEXT,
+    Choice,
+    Part,
+    joined_logprobs,
+)
 from langchain_promptrun._responses.chunks import Template, generation_info
 from langchain_promptrun._responses.parser import MOST_CHOICES, ResponseParser
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_FACTS = ("model_name", "model_provider", "id", "system_fingerprint", "service_tier")
+_NUMBERS = (int, float)
 _USAGE = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens", "total_tokens": "total_tokens"}
 
 
@@ -112,19 +122,40 @@ def _of_kinds(parts: Iterable[Part], *kinds: int) -> list[Any]:
 def _llm_output(message: Any) -> dict[str, Any]:
     """Return model, id and token usage in the shape that OpenAI's integration gave `llm_output`."""
     facts = message.response_metadata
-    output = {key: facts[key] for key in ("model_name", "model_provider", "id") if key in facts}
+    output = {key: facts[key] for key in _FACTS if key in facts}
     if usage := message.usage_metadata:
         output["token_usage"] = facts.get("token_usage", {}) | {name: usage[key] for name, key in _USAGE.items()}
     return output
 
 
-def combined_llm_output(outputs: Iterable[dict[str, Any] | None]) -> dict[str, Any]:
+def with_llm_output(result: ChatResult) -> ChatResult:
+    """Say of a streamed answer what a whole one says; LangChain's cache marks its answers with a cost of 0."""
+    message: Any = result.generations[0].message
+    if result.llm_output is None and "total_cost" not in (message.usage_metadata or {}):
+        result.llm_output = _llm_output(message)
+    return result
+
+
+def combined_llm_output(model: str, outputs: Iterable[dict[str, Any] | None]) -> dict[str, Any]:
     """Return the outputs of several answers as one, token usage summed; an id stays where there is one answer."""
+    combined: dict[str, Any] = {"model_name": model, "model_provider": PROVIDER, "token_usage": {}}
     known = [output for output in outputs if output]
-    if len(known) == 1:
-        return dict(known[0])
-    usage: Counter[str] = Counter()
     for output in known:
-        usage.update({name: output.get("token_usage", {}).get(name, 0) for name in _USAGE})
-    facts = {key: output[key] for output in known for key in ("model_name", "model_provider") if key in output}
-    return facts | {"token_usage": dict(usage)} if known else {}
+        combined |= output | {"token_usage": _sum(combined["token_usage"], output.get("token_usage", {}))}
+    if len(known) > 1:
+        combined.pop("id", None)
+    return combined
+
+
+def _sum(total: dict[str, Any], usage: dict[str, Any]) -> dict[str, Any]:
+    """Add numbers, at any depth; of the rest the last is kept."""
+    summed = dict(total)
+    for name, value in usage.items():
+        before = total.get(name)
+        if isinstance(value, dict):
+            summed[name] = _sum(before if isinstance(before, dict) else {}, value)
+        elif type(value) in _NUMBERS and type(before) in _NUMBERS:
+            summed[name] = before + value
+        elif value is not None:
+            summed[name] = value
+    return summed

@@ -49,8 +49,6 @@ WRAPPERS = {
     "with_alisteners": lambda model: model.with_alisteners(on_start=print),
 }
 wrappers = pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
-# LangChain's own fallbacks dump what they hold, and pydantic 2.14 warns as it dumps alternatives.
-DUMPABLE = {name: wrap for name, wrap in WRAPPERS.items() if "alternatives" not in name}
 
 
 class Weather(BaseModel):
@@ -86,7 +84,7 @@ def test_a_secret_bound_behind_a_schema_is_hidden_and_used(wire, make, wrap, inc
 
 
 @pytest.mark.parametrize("name", ["bind_tools", "with_structured_output"])
-@pytest.mark.parametrize("wrap", DUMPABLE.values(), ids=DUMPABLE)
+@wrappers
 def test_langchains_fallbacks_around_a_wrapper_hand_on_tools(wire, make, wrap, name):
     arguments = ([TOOL],) if name == "bind_tools" else (Weather,)
     chain = RunnableWithFallbacks(runnable=wrap(make()), fallbacks=[make()])

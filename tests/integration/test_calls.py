@@ -307,17 +307,39 @@ class TestSeveralAnswers:
         assert all(body["stream"] for body in wire.bodies)
 
 
-async def test_generate_says_model_id_and_the_sum_of_tokens(make):
-    """In the shape of OpenAI's integration, which other tools read."""
+class LLMOutputs(BaseCallbackHandler):
+    def __init__(self, said):
+        self.said = said
+
+    def on_llm_end(self, response, **_):
+        self.said.append(response.llm_output)
+
+
+@pytest.mark.parametrize("callbacks", [[], [Tokens()], [Events()]], ids=["plain", "tokens", "events"])
+@pytest.mark.parametrize("fields", [{}, {"streaming": True}, {"output_version": "v1", "streaming": True}])
+async def test_generate_says_model_id_and_the_sum_of_tokens(make, fields, callbacks):
+    """In the shape of OpenAI's integration, which other tools read; streamed as unstreamed."""
     one, two = [HumanMessage("Hello")], [HumanMessage("Bye")]
-    for result in (make().generate([one]), await make().agenerate([one])):
-        output = result.llm_output
-        assert (output["model_name"], output["id"]) == (MODEL, "chatcmpl-1")
-        assert output["token_usage"] == {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
-    for result in (make().generate([one, two]), await make().agenerate([one, two])):
-        summed = {"prompt_tokens": 6, "completion_tokens": 4, "total_tokens": 10}
-        assert result.llm_output == {"model_name": MODEL, "model_provider": "promptrun", "token_usage": summed}
-    assert make(streaming=True).generate([one]).llm_output == {}
+    said, facts = [], {"model_name": MODEL, "model_provider": "promptrun"}
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    options = {"callbacks": [*callbacks, LLMOutputs(said)]}
+    for result in (make(**fields).generate([one], **options), await make(**fields).agenerate([one], **options)):
+        assert result.llm_output == facts | {"id": "chatcmpl-1", "token_usage": usage}
+    both = make(**fields).generate([one, two], **options), await make(**fields).agenerate([one, two], **options)
+    for result in both:
+        assert result.llm_output == facts | {"token_usage": {name: 2 * count for name, count in usage.items()}}
+    assert said == [facts | {"id": "chatcmpl-1", "token_usage": usage}] * 6
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_generate_says_of_a_cached_answer_that_it_used_no_tokens(make, streaming):
+    said, cache = [], InMemoryCache()
+    make(cache=cache).invoke("Hello")
+    make(cache=cache, streaming=True).invoke("Hello")
+    model = make(cache=cache, streaming=streaming, callbacks=[LLMOutputs(said)])
+    for result in (model.generate([[HumanMessage("Hello")]]), await model.agenerate([[HumanMessage("Hello")]])):
+        assert result.llm_output == {"model_name": MODEL, "model_provider": "promptrun", "token_usage": {}}
+    assert said == [None, None]
 
 
 class Limiter(BaseRateLimiter):

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+from langchain_core.caches import InMemoryCache
 from langchain_core.exceptions import LangChainException
 from langchain_core.messages import AIMessage, ChatMessage, FunctionMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
@@ -155,6 +156,41 @@ async def _answer(talk, style, model):
         return answer(await talk.call(style, model))
     except (LangChainException, OpenAIError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         return {}
+
+
+OTHER = HumanMessage("Bye")
+GENERATED = {
+    "one": ({}, [[QUESTION]]),
+    "streamed": ({"streaming": True}, [[QUESTION]]),
+    "several answers": ({"n": 2}, [[QUESTION]]),
+    "two prompts": ({}, [[QUESTION], [OTHER]]),
+    "two prompts streamed": ({"streaming": True}, [[QUESTION], [OTHER]]),
+    "cached": ({"cached": True}, [[QUESTION]]),
+    "streamed and cached": ({"cached": True, "streaming": True}, [[QUESTION]]),
+    "one of two cached": ({"cached": True}, [[QUESTION], [OTHER]]),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Unexpected type for token usage:UserWarning")  # the other client's
+@pytest.mark.parametrize("method", ["generate", "agenerate"])
+@pytest.mark.parametrize("name", GENERATED)
+async def test_generate_says_in_llm_output_all_that_the_other_client_says(server, both, name, method):
+    """And more where that says nothing: the tokens of a stream, the id of the only answer."""
+    fields, prompts = GENERATED[name]
+    outputs = []
+    for bare in both:
+        cached = {"cache": InMemoryCache()} if fields.get("cached") else {}
+        model = bare.model_copy(update={key: fields[key] for key in fields if key != "cached"} | cached)
+        server.clear()
+        server.queue(replace(REPLIES["usage with details"], document={"system_fingerprint": "fp"}, times=2))
+        if cached:
+            await model.ainvoke([QUESTION])
+        result = getattr(model, method)(prompts)
+        outputs.append((await result if method == "agenerate" else result).llm_output)
+    ours, theirs = outputs
+    assert _holds(ours, theirs)
+    assert theirs.keys() <= ours.keys()
+    assert ours["token_usage"] or "cached" in name
 
 
 # The same request.
