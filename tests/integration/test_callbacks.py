@@ -228,3 +228,31 @@ def test_each_message_of_a_graph_comes_once(make):
     seen = [message for message, _ in graph.stream({"messages": "Hello"}, stream_mode="messages")]
     assert "".join(message.text for message in seen) == "Hello there."
     assert len({message.id for message in seen}) == 1
+
+
+async def test_a_living_stream_is_no_idle_node_of_a_graph():
+    """LangGraph ends a node in which no callback fires for some time; a stream in it lasts longer here."""
+    graphs, types = pytest.importorskip("langgraph.graph"), pytest.importorskip("langgraph.types")
+
+    class Slow(httpx.AsyncByteStream):
+        async def __aiter__(self):
+            for _ in range(8):
+                await asyncio.sleep(0.1)
+                yield b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n'
+            yield b"data: [DONE]\n\n"
+
+    headers = {"content-type": "text/event-stream"}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, headers=headers, stream=Slow()))
+    model = ChatPromptrun(model="a/b", api_key="k", http_async_client=httpx.AsyncClient(transport=transport))
+
+    async def by_events(state):
+        return {"messages": [await (await model.astream_events(state["messages"], version="v3")).output]}
+
+    async def by_chunks(state):
+        return {"messages": [reduce(add, [chunk async for chunk in model.astream(state["messages"])])]}
+
+    graph = graphs.StateGraph(graphs.MessagesState)
+    for name, node in {"events": by_events, "chunks": by_chunks}.items():
+        graph.add_node(name, node, timeout=types.TimeoutPolicy(idle_timeout=0.6)).add_edge(graphs.START, name)
+    state = await graph.compile().ainvoke({"messages": "Hello"})
+    assert [message.text for message in state["messages"]] == ["Hello", "a" * 8, "a" * 8]

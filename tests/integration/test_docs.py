@@ -74,6 +74,12 @@ def test_docs_name_only_models_that_are_current():
     assert {path: ids for path, ids in named.items() if ids} == {}
 
 
+def test_docs_and_examples_use_nothing_that_langchain_deprecated():
+    deprecated = re.compile(r"RunnableWithMessageHistory|astream_log|langchain[-_]community")
+    texts = [*PAGES, *(path for path in (ROOT / "examples").iterdir() if path.is_file())]
+    assert [path.name for path in texts if deprecated.search(path.read_text())] == []
+
+
 def test_docs_navigation_has_every_page():
     named = set(re.findall(r'"([\w-]+\.md)"', (ROOT / "zensical.toml").read_text()))
     assert {page.name for page in PAGES if page != README} <= named
