@@ -21,6 +21,7 @@ from langchain_promptrun._responses.metadata import (
     says_nothing,
 )
 from langchain_promptrun._responses.tool_calls import ToolCalls
+from langchain_promptrun._responses.usage import usage_metadata
 from langchain_promptrun._wire.json import SurrogateJoiner, cleaned
 from langchain_promptrun._wire.reasoning import FIELDS as REASONING_FIELDS
 from langchain_promptrun._wire.reasoning import IN_CONTENT, Reasoning, is_thought, without_thought
@@ -173,7 +174,7 @@ class Choice:
                 metadata["normalized_finish_reason"] = self._normalized_reason()
         if (field := self._reasoning.field) is not None:
             metadata["reasoning_field"] = field
-        usage = self._metadata.usage_metadata() if with_usage else None
+        usage = usage_metadata(metadata.get("token_usage", {}))
         name = extras.get("name")
         return FinalFacts(parts, name if isinstance(name, str) else None, cleaned(extras), cleaned(metadata), usage)
 

@@ -15,13 +15,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from langchain_promptrun._responses.usage import find_cost, has_counts, usage_metadata
+from langchain_promptrun._responses.usage import find_cost, has_counts
 from langchain_promptrun._wire.json import without_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from langchain_core.messages.ai import UsageMetadata
 
     from langchain_promptrun._responses.body import SizeLimit
 
@@ -61,12 +59,7 @@ class ResponseMetadata:
     """The facts of one answer; a fact has one value, however many documents repeat it."""
 
     def __init__(
-        self,
-        headers: Mapping[str, str],
-        model: str,
-        limit: SizeLimit,
-        *,
-        include_headers: bool,
+        self, headers: Mapping[str, str], model: str, limit: SizeLimit, *, include_headers: bool = False
     ) -> None:
         self._headers = headers
         self._asked_model = model
@@ -77,23 +70,19 @@ class ResponseMetadata:
 
     def feed(self, document: dict[str, Any]) -> None:
         """Keep the facts of a document."""
-        if _ABOUT_THE_ANSWER.isdisjoint(document):
-            self._feed_facts_alone(document)
+        about_answer = not _ABOUT_THE_ANSWER.isdisjoint(document)
+        if about_answer:
+            self._last = {key: value for key, value in document.items() if key not in _CHANGING}
+        elif any(_KEEP_ALIVE.search(str(document.get(key))) for key in _KINDS):
             return
-        self._last = {key: value for key, value in document.items() if key not in _CHANGING}
         for key, value in document.items():
-            if key not in _SKIPPED and value is not None and value != "":
+            if key in _SKIPPED or value is None or value == "":
+                continue
+            if about_answer or not (key in _ABOUT_THE_STREAM or says_nothing(value)):
                 self._facts.add(key, value)
         self.add_usage(document.get("usage"))
-        groq = document.get("x_groq")
-        self.add_usage(groq.get("usage") if isinstance(groq, dict) else None)
-
-    def _feed_facts_alone(self, document: dict[str, Any]) -> None:
-        if any(_KEEP_ALIVE.search(str(document.get(key))) for key in _KINDS):
-            return
-        for key, value in document.items():
-            if key not in _SKIPPED and key not in _ABOUT_THE_STREAM and not says_nothing(value):
-                self._facts.add(key, value)
+        if isinstance(groq := document.get("x_groq"), dict):
+            self.add_usage(groq.get("usage"))
 
     def add_usage(self, usage: Any) -> None:
         """Keep a usage object; one of zeros only says nothing after one with counts."""
@@ -115,21 +104,16 @@ class ResponseMetadata:
         """The model that answers, as far as it is known."""
         return str(self._facts.get("model") or self._asked_model)
 
-    def usage_metadata(self) -> UsageMetadata | None:
-        """Return the token counts of the whole answer."""
-        return usage_metadata(self._usage.whole())
-
     def whole(self, *, with_usage: bool, places_of_cost: Iterable[dict[str, Any]] = ()) -> dict[str, Any]:
         """Return LangChain's `response_metadata`, as far as the whole answer goes."""
         facts = self._facts.whole()
         metadata = {key: value for key, value in facts.items() if key != "model" and key not in OWN_NAMES}
-        metadata["model_name"] = self.model
-        if self._asked_model and self._asked_model != self.model:
+        metadata["model_name"] = model = self.model
+        if self._asked_model and self._asked_model != model:
             # reasoning goes back to this model, and its price holds where the other's is unknown
             metadata["requested_model"] = self._asked_model
         if with_usage:
-            usage = self._usage.whole()
-            if usage:
+            if usage := self._usage.whole():
                 metadata["token_usage"] = usage
             if (price := find_cost(usage, (facts, *places_of_cost), self._headers)) is not None:
                 metadata["cost"] = price
@@ -146,9 +130,6 @@ class Facts:
         self._pieces = {"text_pieces": text_pieces, "number_pieces": number_pieces or text_pieces}
         self._values: dict[str, Any] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._values)
-
     def add(self, key: str, value: Any) -> None:
         """Take a key's value."""
         known = self._values.get(key)
@@ -156,7 +137,22 @@ class Facts:
             self._limit.add_value(key)
         elif says_nothing(value) or (known == value and type(known) is type(value)):
             return
-        self._values[key] = self._merged(key, known, value)
+        kind = type(value)
+        if kind is dict:
+            pieces = {} if key in _FACTS else self._pieces
+            collected: Any = known if isinstance(known, Facts) else Facts(self._limit, **pieces)
+            collected.update(value)
+        elif kind is list:
+            collected = known if isinstance(known, Entries) else Entries(self._limit, **self._pieces)
+            collected.add(value)
+        elif kind is str and self._pieces["text_pieces"] and key not in _LABELS:
+            collected = known if isinstance(known, TextPieces) else TextPieces(may_repeat=key not in PIECES)
+            collected.add(value)
+            self._limit.add_value(value)
+        else:
+            collected = value
+            self._limit.add_value(value, instead_of=known)
+        self._values[key] = collected
 
     def update(self, values: dict[str, Any]) -> None:
         """Take several keys."""
@@ -176,26 +172,8 @@ class Facts:
 
         Groq sends its `executed_tools` before and after they ran, which are two entries of the same index.
         """
-        shared = {key: (values[key], self.get(key)) for key in values.keys() & self._values.keys()}
-        return all((new == known) == (key in _LABELS) for key, (new, known) in shared.items() if isinstance(new, str))
-
-    def _merged(self, key: str, known: Any, value: Any) -> Any:
-        if isinstance(value, dict):
-            pieces = {} if key in _FACTS else self._pieces
-            facts = known if isinstance(known, Facts) else Facts(self._limit, **pieces)
-            facts.update(value)
-            return facts
-        if isinstance(value, list):
-            entries = known if isinstance(known, Entries) else Entries(self._limit, **self._pieces)
-            entries.add(value)
-            return entries
-        if isinstance(value, str) and self._pieces["text_pieces"] and key not in _LABELS:
-            text = known if isinstance(known, TextPieces) else TextPieces(may_repeat=key not in PIECES)
-            text.add(value)
-            self._limit.add_value(value)
-            return text
-        self._limit.add_value(value, instead_of=known)
-        return value
+        shared = values.keys() & self._values.keys()
+        return all((values[k] == self.get(k)) == (k in _LABELS) for k in shared if isinstance(values[k], str))
 
 
 class Entries:
@@ -216,36 +194,29 @@ class Entries:
         seen: set[int] = set()
         opened: dict[int, Facts] = {}
         for entry in entries:
-            mark = hash(repr(entry))
             if not isinstance(entry, _NUMBERS):
+                mark = hash(repr(entry))
                 if mark in self._seen:
                     continue
                 seen.add(mark)
             if not isinstance(entry, dict) or not self._merge:
                 self._limit.add_value(entry)
                 self._items.append(entry)
-            elif (facts := self._same_index(entry)) is not None:
-                facts.update(entry)
-            else:
-                self._open(entry, opened)
+                continue
+            index = entry.get("index")
+            facts = self._by_index.get(index) if isinstance(index, int) else None
+            if facts is None or not facts.is_continued_by(entry):
+                facts = Facts(self._limit, **self._pieces)
+                self._items.append(facts)
+                if isinstance(index, int):
+                    opened.setdefault(index, facts)
+            facts.update(entry)
         self._seen |= seen
         self._by_index |= opened
 
     def whole(self) -> list[Any]:
         """Return the list."""
         return [_whole(item) for item in self._items]
-
-    def _same_index(self, entry: dict[str, Any]) -> Facts | None:
-        index = entry.get("index")
-        facts = self._by_index.get(index) if isinstance(index, int) else None
-        return facts if facts is not None and facts.is_continued_by(entry) else None
-
-    def _open(self, entry: dict[str, Any], opened: dict[int, Facts]) -> None:
-        facts = Facts(self._limit, **self._pieces)
-        facts.update(entry)
-        self._items.append(facts)
-        if isinstance(index := entry.get("index"), int):
-            opened.setdefault(index, facts)
 
 
 class TextPieces:
@@ -259,22 +230,23 @@ class TextPieces:
     def add(self, piece: str) -> None:
         """Take a piece; one that holds all before it replaces them, where pieces may do so."""
         if self._may_repeat and len(piece) >= self._size and piece.startswith(self.whole()):
-            self._pieces.clear()
-            self._size = 0
+            self._pieces, self._size = [], 0
         self._pieces.append(piece)
         self._size += len(piece)
 
     def whole(self) -> str:
         """Return the string."""
-        if len(self._pieces) > 1:
-            self._pieces = ["".join(self._pieces)]
-        return self._pieces[0] if self._pieces else ""
+        self._pieces = ["".join(self._pieces)]
+        return self._pieces[0]
+
+
+_COLLECTED = (Facts, Entries, TextPieces)
+
+
+def _whole(value: Any) -> Any:
+    return value.whole() if isinstance(value, _COLLECTED) else value
 
 
 def says_nothing(value: Any) -> bool:
     """Return whether a value is null or empty; 0 and false say something."""
     return not value and not isinstance(value, _NUMBERS)
-
-
-def _whole(value: Any) -> Any:
-    return value.whole() if isinstance(value, Facts | Entries | TextPieces) else value

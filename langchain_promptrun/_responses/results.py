@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, InvalidToolCall, ToolCall
@@ -82,41 +83,34 @@ class ResultParser(ResponseParser[ChatResult]):
 
     def _message(self, choice: Choice, parts: list[Part], *, first: bool) -> AIMessage:
         final = choice.end(with_usage=first)
-        parts = [*parts, *final.parts]
-        metadata = final.response_metadata
-        extras: dict[str, Any] = {}
-        if reasoning := "".join(_of_kinds(parts, REASONING)):
-            extras["reasoning_content"] = reasoning
-        if logprobs := joined_logprobs(_of_kinds(parts, LOGPROBS)):
+        metadata, extras = final.response_metadata, final.additional_kwargs
+        payloads: defaultdict[int, list[Any]] = defaultdict(list)
+        for kind, payload in (*parts, *final.parts):
+            payloads[TEXT if kind == REFUSAL else kind].append(payload)
+        if reasoning := "".join(payloads[REASONING]):
+            extras = {"reasoning_content": reasoning} | extras
+        if logprobs := joined_logprobs(payloads[LOGPROBS]):
             metadata["logprobs"] = logprobs
-        calls, invalid_calls = _sorted_calls(choice)
+        calls: list[ToolCall] = []
+        invalid: list[InvalidToolCall] = []
+        for call in choice.tool_calls.whole():
+            if call.args is None:
+                # Summed chunks cannot have an error, so no style has one; `tool_call_errors` tells it.
+                entry = InvalidToolCall(
+                    type="invalid_tool_call", id=call.id, name=call.name, args=call.text, error=None
+                )
+                invalid.append(entry)
+            else:
+                calls.append(ToolCall(type="tool_call", id=call.id, name=call.name or "", args=call.args))
         return _MESSAGE.restore(
-            content="".join(_of_kinds(parts, TEXT, REFUSAL)),
+            content="".join(payloads[TEXT]),
             name=final.name,
-            additional_kwargs=extras | final.additional_kwargs,
+            additional_kwargs=extras,
             response_metadata=metadata,
             tool_calls=calls,
-            invalid_tool_calls=invalid_calls,
+            invalid_tool_calls=invalid,
             usage_metadata=final.usage_metadata,
         )
-
-
-def _sorted_calls(choice: Choice) -> tuple[list[ToolCall], list[InvalidToolCall]]:
-    """Sort the calls of a whole message into those that can be executed and those that cannot."""
-    calls: list[ToolCall] = []
-    invalid: list[InvalidToolCall] = []
-    for call in choice.tool_calls.whole():
-        if call.args is None:
-            # Summed chunks cannot have an error, so no style has one; `tool_call_errors` tells it.
-            entry = InvalidToolCall(type="invalid_tool_call", id=call.id, name=call.name, args=call.text, error=None)
-            invalid.append(entry)
-        else:
-            calls.append(ToolCall(type="tool_call", id=call.id, name=call.name or "", args=call.args))
-    return calls, invalid
-
-
-def _of_kinds(parts: Iterable[Part], *kinds: int) -> list[Any]:
-    return [payload for kind, payload in parts if kind in kinds]
 
 
 def _llm_output(message: Any) -> dict[str, Any]:

@@ -87,11 +87,9 @@ def has_counts(usage: dict[str, Any]) -> bool:
 
 def find_cost(usage: dict[str, Any], places: Iterable[dict[str, Any]], headers: Mapping[str, str]) -> float | None:
     """Find the cost of an answer: in its usage, in further places, last in a header `cost` or `...-cost`."""
-    places = [place for place in (usage, *places) if not _COST_KEYS.isdisjoint(place)]
-    costs = (cost for place in places for cost in _costs_in(place))
-    priced = (value for name, value in headers.items() if name == "cost" or name.endswith("-cost"))
-    found = (number for value in (*costs, *priced) if (number := _number(value)) is not None)
-    return next(found, None)
+    costs = [cost for place in (usage, *places) if not _COST_KEYS.isdisjoint(place) for cost in _costs_in(place)]
+    costs += [value for name, value in headers.items() if name == "cost" or name.endswith("-cost")]
+    return next((number for cost in costs if (number := _number(cost)) is not None), None)
 
 
 def _costs_in(place: dict[str, Any]) -> Iterator[Any]:
