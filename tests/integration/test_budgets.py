@@ -1,6 +1,7 @@
 """Budgets stop calls before anything is sent."""
 
 import asyncio
+import logging
 import math
 import pickle
 import threading
@@ -18,7 +19,7 @@ from langchain_promptrun import (
     ChatPromptrun,
     PromptrunBudgetExceededError,
     PromptrunError,
-    PromptrunTimeoutError,
+    PromptrunNotFoundError,
     track_costs,
 )
 from langchain_promptrun.testing import Fault, Reply
@@ -26,7 +27,20 @@ from langchain_promptrun.testing import Fault, Reply
 HAIKU = "anthropic/claude-haiku-4.5"  # USD per million tokens: 1 in, 5 out, 1.25 cache write
 USAGE = {"prompt_tokens": 1_000, "completion_tokens": 200, "total_tokens": 1_200}  # 0.002 USD
 SCHEMA = {"type": "object", "description": "x" * 40_000, "properties": {}}
-STYLES = ("invoke", "ainvoke", "stream", "astream", "events", "aevents")
+SCHEMAS = [
+    {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA}}},
+    {"tools": [{"type": "function", "function": {"name": "f", "parameters": SCHEMA}}]},
+]
+FILES = [
+    ({"type": "file", "base64": "JVBERi0" + "A" * 9_993, "mime_type": "application/pdf"}, 10_000),
+    ({"type": "audio", "base64": "SUQz" + "A" * 9_996}, 10_000),
+    ({"type": "video", "base64": "A" * 10_000}, 10_000),
+    ({"type": "file", "base64": "JVBERi0" + "A" * 900_001}, 200_000),
+    ({"type": "file", "file_id": "f-1"}, 200_000),
+    ({"type": "video", "url": "https://example.com/a.mp4"}, 200_000),
+    ({"type": "image", "base64": "A" * 10_000, "mime_type": "image/png"}, 1_500),
+]
+EXCEEDED = PromptrunBudgetExceededError
 
 
 @pytest.fixture
@@ -40,33 +54,31 @@ def model(server):
     return ChatPromptrun(model=HAIKU, max_retries=0, max_tokens=200)
 
 
-@pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("limit", [{"usd": 0.003}, {"tokens": 2_000}, {"calls": 2}])
-async def test_budget_that_is_used_up_stops_the_next_call(server, model, talk, style, limit):
+async def test_budget_that_is_used_up_stops_the_next_call(server, model, call, limit):
     with Budget(**limit) as budget:
         for _ in range(2):
-            await talk.call(style, model)
-        with pytest.raises(PromptrunBudgetExceededError) as refused:
-            await talk.call(style, model)
-    await talk.call(style, model)
+            await call(model)
+        with pytest.raises(EXCEEDED) as refused:
+            await call(model)
+    await call(model)
     assert (budget.calls, budget.tokens, budget.total) == (2, 2_400, pytest.approx(0.004))
     assert len(server.requests) == 3
-    assert next(iter(limit)) in str(refused.value)
-    assert HAIKU in str(refused.value)
+    assert all(word in str(refused.value) for word in (HAIKU, *limit))
 
 
 def test_budget_error_is_not_retryable_and_survives_pickling(server, model):
-    with Budget(calls=0), pytest.raises(PromptrunError) as refused:
+    with Budget(calls=0), pytest.raises(EXCEEDED) as refused:
         model.with_retry(stop_after_attempt=2, wait_exponential_jitter=False).invoke("Hello")
+    assert isinstance(refused.value, PromptrunError)
     assert isinstance(refused.value, ModelError)
     assert not refused.value.is_retryable
     assert str(pickle.loads(pickle.dumps(refused.value))) == str(refused.value)
 
 
 def test_budget_holds_a_fallback_to_another_model(server, model):
-    other = ChatPromptrun(model="openai/gpt-4o")
-    with Budget(calls=0), pytest.raises(PromptrunBudgetExceededError):
-        model.with_fallbacks([other]).invoke("Hello")
+    with Budget(calls=0), pytest.raises(EXCEEDED):
+        model.with_fallbacks([ChatPromptrun(model="openai/gpt-4o")]).invoke("Hello")
     assert not server.requests
 
 
@@ -82,7 +94,7 @@ def test_budgets_nest_and_a_budget_entered_twice_counts_once(server, model):
     with Budget(calls=3) as outer:
         with Budget(calls=1) as inner, inner, outer:
             model.invoke("Hello")
-            with pytest.raises(PromptrunBudgetExceededError):
+            with pytest.raises(EXCEEDED):
                 model.invoke("Hello")
         model.invoke("Hello")
     assert (outer.calls, inner.calls) == (2, 1)
@@ -102,7 +114,7 @@ async def test_budget_spans_batches_tasks_and_threads(server, model):
         await asyncio.gather(*(model.ainvoke("Hello") for _ in range(3)))
         await RunnableLambda(model.invoke).abatch(["a", "b"])
         model.batch(["a", "b"])
-        with pytest.raises(PromptrunBudgetExceededError):
+        with pytest.raises(EXCEEDED):
             model.invoke("Hello")
     assert (budget.calls, len(server.requests)) == (8, 8)
 
@@ -111,89 +123,36 @@ async def test_budget_spans_batches_tasks_and_threads(server, model):
 
 
 @pytest.mark.parametrize(
-    ("limit", "fits"),
-    [({"usd": 0.0011}, True), ({"usd": 0.0009}, False), ({"tokens": 220}, True), ({"tokens": 200}, False)],
-)
-def test_budget_reserves_prompt_and_longest_answer(server, model, limit, fits):
-    with Budget(**limit, reserve=True):
-        if fits:
-            model.invoke("Hello")
-        else:
-            with pytest.raises(PromptrunBudgetExceededError, match="needed"):
-                model.invoke("Hello")
-    assert len(server.requests) == fits
-
-
-@pytest.mark.parametrize("more", [{"n": 2}, {"max_retries": 1}, {"max_tokens": 400}, {"max_completion_tokens": 400}])
-def test_budget_reserves_choices_and_retries(server, model, more):
-    with Budget(tokens=300, reserve=True) as budget:
-        model.generate([[HumanMessage("Hello")]])
-        budget.tokens = 0
-        with pytest.raises(PromptrunBudgetExceededError):
-            model.generate([[HumanMessage("Hello")]], **more)
-
-
-def test_budget_reserves_tools_and_the_limit_of_the_model(server):
-    model = ChatPromptrun(model=HAIKU, max_retries=0)  # 64,000 tokens out
-    tool = {"type": "function", "function": {"name": "f", "description": "x" * 4_000, "parameters": {}}}
-    with Budget(tokens=65_000, reserve=True):
-        model.invoke("Hello")
-        with pytest.raises(PromptrunBudgetExceededError):
-            model.invoke("Hello", tools=[tool])
-
-
-@pytest.mark.parametrize(
-    ("more", "most"),
+    ("name", "too_little", "enough", "content", "keywords"),
     [
-        ({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA}}}, 20_000),
-        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": SCHEMA}}]}, 20_000),
+        *(("usd", 0.0009, 0.0011, "Hello", {}), ("tokens", 200, 220, "Hello", {})),
+        *(("tokens", 400, 440, "Hello", more) for more in ({"n": 2}, {"max_retries": 1}, {"max_tokens": 400})),
+        ("tokens", 400, 440, "Hello", {"max_completion_tokens": 400}),
+        ("tokens", 64_000, 65_000, "Hello", {"max_tokens": None}),
+        *(("tokens", 20_000, 21_000, "Hello", schema) for schema in SCHEMAS),
+        *(
+            ("tokens", size, size + 2_500, [HumanMessage([{"type": "text", "text": "Hello"}, file])], {})
+            for file, size in FILES
+        ),
+        ("tokens", 200_199, 200_200, [], {"use_cached_prompt": True, "prompt_cache_id": "p"}),
     ],
 )
-def test_budget_reserves_schemas_of_answers_and_tools(server, model, more, most):
-    with Budget(tokens=most, reserve=True), pytest.raises(PromptrunBudgetExceededError):
-        model.invoke("Hello", **more)
-    with Budget(tokens=most + 1_000, reserve=True):
-        model.invoke("Hello", **more)
-
-
-@pytest.mark.parametrize(
-    ("block", "needed"),
-    [
-        ({"type": "file", "base64": "JVBERi0" + "A" * 9_993, "mime_type": "application/pdf"}, 10_000),
-        ({"type": "audio", "base64": "SUQz" + "A" * 9_996}, 10_000),
-        ({"type": "video", "base64": "A" * 10_000}, 10_000),
-        ({"type": "file", "base64": "JVBERi0" + "A" * 900_001}, 200_000),
-        ({"type": "file", "file_id": "f-1"}, 200_000),
-        ({"type": "video", "url": "https://example.com/a.mp4"}, 200_000),
-        ({"type": "image", "base64": "A" * 10_000, "mime_type": "image/png"}, 1_500),
-    ],
-)
-def test_budget_reserves_files_by_size_and_the_longest_prompt_for_those_elsewhere(server, model, block, needed):
-    message = HumanMessage([{"type": "text", "text": "Hello"}, block])
-    with Budget(tokens=needed, reserve=True), pytest.raises(PromptrunBudgetExceededError):
-        model.invoke([message])
-    with Budget(tokens=needed + 2_500, reserve=True):
-        model.invoke([message])
-
-
-def test_budget_cannot_reserve_a_file_elsewhere_for_a_model_without_a_known_limit(server):
-    message = HumanMessage([{"type": "file", "file_id": "f-1"}])
-    with Budget(tokens=9**9, reserve=True), pytest.raises(ValueError, match="input limit"):
-        ChatPromptrun(model="nobody/knows", max_tokens=1).invoke([message])
-
-
-def test_budget_reserves_the_longest_prompt_for_a_stored_one(server):
-    model = ChatPromptrun(model=HAIKU, max_retries=0, max_tokens=1, prompt_cache_id="p")
-    with Budget(tokens=200_000, reserve=True), pytest.raises(PromptrunBudgetExceededError, match="200001 needed"):
-        model.invoke([], use_cached_prompt=True)
+def test_budget_reserves_prompt_with_its_files_and_schemas_and_longest_answer_of_each_choice_and_try(
+    server, model, name, too_little, enough, content, keywords
+):
+    with Budget(**{name: too_little}, reserve=True), pytest.raises(EXCEEDED, match="needed"):
+        model.invoke(content, **keywords)
+    assert server.requests == []
+    with Budget(**{name: enough}, reserve=True), suppress(PromptrunNotFoundError):  # no prompt is stored
+        model.invoke(content, **keywords)
 
 
 @pytest.mark.parametrize("style", ["ainvoke", "astream"])
-async def test_budget_with_reservations_holds_with_many_calls_at_once(server, model, talk, style):
+async def test_budget_with_reservations_holds_with_many_calls_at_once(server, model, call):
     server.pace = 0.001
     with Budget(usd=0.02, reserve=True) as budget:
-        results = await asyncio.gather(*(talk.call(style, model) for _ in range(40)), return_exceptions=True)
-        refused = [result for result in results if isinstance(result, PromptrunBudgetExceededError)]
+        results = await asyncio.gather(*(call(model) for _ in range(40)), return_exceptions=True)
+        refused = [result for result in results if isinstance(result, EXCEEDED)]
         assert len(server.requests) == 40 - len(refused)
         assert refused
     # what a call reserved is free again at its end
@@ -201,16 +160,17 @@ async def test_budget_with_reservations_holds_with_many_calls_at_once(server, mo
 
 
 @pytest.mark.parametrize(
-    ("budget", "named"),
+    ("budget", "content", "named"),
     [
-        (Budget(usd=1), "price of 'nobody/knows' is unknown"),
-        (Budget(usd=1, reserve=True), "price of 'nobody/knows' is unknown"),
-        (Budget(tokens=1, reserve=True), "output limit of 'nobody/knows' is unknown"),
+        (Budget(usd=1), "Hello", "price of 'nobody/knows' is unknown"),
+        (Budget(usd=1, reserve=True), "Hello", "price of 'nobody/knows' is unknown"),
+        (Budget(tokens=1, reserve=True), "Hello", "output limit of 'nobody/knows' is unknown"),
+        (Budget(tokens=1, reserve=True), [HumanMessage([FILES[4][0]])], "input limit of 'nobody/knows' is unknown"),
     ],
 )
-def test_budget_that_cannot_be_held_names_the_model(server, budget, named):
+def test_budget_that_cannot_be_held_names_the_model(server, budget, content, named):
     with budget, pytest.raises(ValueError, match=named):
-        ChatPromptrun(model="nobody/knows").invoke("Hello")
+        ChatPromptrun(model="nobody/knows").invoke(content)
     assert not server.requests
 
 
@@ -234,12 +194,6 @@ def test_budget_refuses_limits_that_are_no_numbers_from_0_on(name, wrong):
         Budget(**{name: wrong})
 
 
-def test_budget_of_infinity_only_sums_up(server, model):
-    with Budget(usd=math.inf, reserve=True) as budget:
-        model.invoke("Hello")
-    assert budget.calls == 1
-
-
 @pytest.mark.parametrize("block", [lambda: Budget(calls=1), track_costs])
 def test_budget_and_track_costs_can_be_left_in_another_context(block):
     def held():
@@ -256,15 +210,23 @@ def test_budget_and_track_costs_can_be_left_in_another_context(block):
 # What counts
 
 
+BROKEN = Fault(reply=Reply("one two three four five"), after=4, cut=True)
+
+
 @pytest.mark.parametrize("reserve", [False, True])
-@pytest.mark.parametrize("style", ["stream", "astream", "events", "aevents"])
-async def test_budget_counts_a_stream_that_broke_off_by_estimate(server, model, talk, style, reserve):
-    server.queue(Fault(reply=Reply("one two three four five"), after=4, cut=True))
-    with Budget(usd=1, reserve=reserve) as budget:
-        with pytest.raises(PromptrunError):
-            await talk.call(style, model)
-        assert (budget.calls, budget.total) == (1, budget.estimated)
-        assert 0 < budget.total < 0.001
+@pytest.mark.parametrize(
+    ("style", "answer"),
+    [
+        *((style, BROKEN) for style in ("stream", "astream", "events", "aevents")),
+        *(("invoke", answer) for answer in (Reply("one two three", usage=None), Fault(delay=math.inf))),
+    ],
+)
+async def test_budget_counts_what_broke_off_timed_out_or_has_no_usage_by_estimate(server, model, call, answer, reserve):
+    server.queue(answer)
+    with Budget(usd=1, reserve=reserve) as budget, suppress(PromptrunError):
+        await call(model, timeout=0.2)
+    assert (budget.calls, budget.total) == (1, budget.estimated)
+    assert (0 < budget.total < 0.001, 0 < budget.tokens < 20) == (True, True)
 
 
 async def test_budget_counts_a_stream_that_its_reader_left(server, model):
@@ -278,14 +240,6 @@ async def test_budget_counts_a_stream_that_its_reader_left(server, model):
     assert budget.calls == 2
 
 
-@pytest.mark.parametrize("answer", [Reply("one two three", usage=None), Fault(delay=math.inf)])
-def test_budget_counts_an_answer_without_usage_and_a_read_timeout_by_estimate(server, model, answer):
-    server.queue(answer)
-    with Budget(tokens=100) as budget, suppress(PromptrunTimeoutError):
-        model.invoke("Hello", timeout=0.2)
-    assert 0 < budget.tokens < 20
-
-
 async def test_budget_counts_a_cancelled_call_by_estimate(server, model):
     asked = threading.Event()
     server.answer = lambda body: asked.set() or Fault(delay=math.inf)
@@ -297,25 +251,17 @@ async def test_budget_counts_a_cancelled_call_by_estimate(server, model):
     assert 0 < budget.tokens < 20
 
 
-async def test_budget_does_not_count_a_call_that_is_cancelled_in_a_hold(server, model):
-    server.queue(Fault(status=429, headers={"retry-after": "30"}))
-    with pytest.raises(PromptrunError):
-        model.invoke("Hello")
-    with Budget(tokens=100) as budget:
-        call = asyncio.create_task(model.ainvoke("Hello", max_retries=1))
-        await asyncio.sleep(0.05)
-        call.cancel()
-        await asyncio.wait([call])
-    assert (budget.calls, len(server.requests)) == (0, 1)
-
-
-async def test_budget_does_not_count_a_call_that_is_cancelled_before_a_retry(server, model, monkeypatch):
-    server.queue(Fault(status=503, headers={"retry-after": "30"}))
+@pytest.mark.parametrize("status", [429, 503])
+async def test_budget_does_not_count_a_call_cancelled_in_a_hold_or_before_a_retry(server, model, monkeypatch, status):
     waits = asyncio.Event()
-    monkeypatch.setattr("langchain_promptrun._http.transport.logger.info", lambda *_: waits.set())
+    monkeypatch.setattr(logging.getLogger("langchain_promptrun"), "info", lambda *_: waits.set())
+    server.queue(Fault(status=status, headers={"retry-after": "30"}))
+    if status == 429:
+        with pytest.raises(PromptrunError):
+            model.invoke("Hello")
     with Budget(tokens=100) as budget:
         call = asyncio.create_task(model.ainvoke("Hello", max_retries=1))
-        await waits.wait()
+        await (asyncio.sleep(0.05) if status == 429 else waits.wait())
         call.cancel()
         await asyncio.wait([call])
     assert (budget.calls, len(server.requests)) == (0, 1)
@@ -331,10 +277,10 @@ def test_budget_does_not_count_a_call_that_the_server_refused(server, model, sta
         model.invoke("Hello")
 
 
-def test_budget_counts_the_gateways_own_figure(server, model):
-    server.queue(Reply("Hi", usage={**USAGE, "cost": 0.5}))
-    with Budget(usd=0.5, calls=9) as budget:
-        model.invoke("Hello")
-        with pytest.raises(PromptrunBudgetExceededError):
+@pytest.mark.parametrize(("usd", "counted"), [(0.5, 0.5), (math.inf, 1.0)])
+def test_budget_counts_the_gateways_own_figure_and_of_infinity_only_sums_up(server, model, usd, counted):
+    server.queue(Reply("Hi", usage={**USAGE, "cost": 0.5}, times=2))
+    with Budget(usd=usd, reserve=usd == math.inf) as budget, suppress(EXCEEDED):
+        for _ in range(2):
             model.invoke("Hello")
-    assert (budget.total, budget.estimated) == (0.5, 0.0)
+    assert (budget.total, budget.estimated) == (counted, 0.0)

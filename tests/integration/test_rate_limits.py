@@ -2,7 +2,6 @@
 
 import asyncio
 import pickle
-import threading
 import time
 
 import pytest
@@ -20,21 +19,24 @@ def refusal(wait=WAIT):
 
 
 @pytest.fixture
-def model(promptrun_server):
+def model(promptrun_server, request):
     """A model whose calls are held back: one of them was refused."""
-    promptrun_server.queue(refusal())
+    promptrun_server.queue(refusal(getattr(request, "param", WAIT)))
     with pytest.raises(PromptrunRateLimitError):
         ChatPromptrun(model=MODEL, max_retries=0).invoke("Hi")
     return ChatPromptrun(model=MODEL)
+
+
+held_for_long = pytest.mark.parametrize("model", [10**9], indirect=True)
+in_both_colours = pytest.mark.parametrize("style", ["invoke", "ainvoke"])
 
 
 def waited(server):
     return server.requests[1].time - server.requests[0].time
 
 
-@pytest.mark.parametrize("style", ["invoke", "ainvoke", "stream", "astream", "events", "aevents"])
-async def test_hold_after_a_refusal_makes_other_calls_wait(promptrun_server, model, talk, style):
-    await talk.call(style, model)
+async def test_hold_after_a_refusal_makes_other_calls_wait(promptrun_server, model, call):
+    await call(model)
     assert waited(promptrun_server) >= WAIT - 0.01
 
 
@@ -45,26 +47,33 @@ def test_hold_is_for_calls_of_one_key_and_model_that_may_retry(promptrun_server,
     assert waited(promptrun_server) < WAIT
 
 
-def test_hold_longer_than_allowed_raises_at_once(promptrun_server, model):
+@pytest.mark.parametrize(
+    ("model", "keywords", "least", "most"),
+    [(WAIT, {"max_retry_after": 0.1}, 0, WAIT), (10**9, {}, 500, 600)],
+    indirect=["model"],
+)
+def test_hold_longer_than_allowed_raises_at_once_and_none_lasts_over_ten_minutes(
+    promptrun_server, model, keywords, least, most
+):
     with pytest.raises(PromptrunRateLimitError, match=r"Nothing was sent.*max_retry_after.*max_retries=0") as error:
-        model.invoke("Hi", max_retry_after=0.1)
-    assert 0 < error.value.retry_after <= WAIT
+        model.invoke("Hi", **keywords)
+    assert least < error.value.retry_after <= most
     assert len(promptrun_server.requests) == 1
 
 
-@pytest.mark.parametrize("style", ["invoke", "ainvoke"])
-async def test_hold_longer_than_the_deadline_raises_at_once(promptrun_server, model, talk, style):
+@in_both_colours
+async def test_hold_longer_than_the_deadline_raises_at_once(promptrun_server, model, call):
     with pytest.raises(PromptrunTimeoutError, match="waiting for its turn"):
-        await talk.call(style, model, deadline=0.1)
+        await call(model, deadline=0.1)
     assert len(promptrun_server.requests) == 1
 
 
-@pytest.mark.parametrize("style", ["invoke", "ainvoke"])
-async def test_hold_lets_waiting_calls_go_one_by_one_until_their_deadline(promptrun_server, model, talk, style):
+@in_both_colours
+async def test_hold_lets_waiting_calls_go_one_by_one_until_their_deadline(promptrun_server, model, call):
     waiting = [asyncio.create_task(model.ainvoke(f"{number}")) for number in range(20)]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     with pytest.raises(PromptrunTimeoutError, match="turn"):
-        await asyncio.to_thread(asyncio.run, talk.call(style, model, "late", deadline=0.1))
+        await asyncio.to_thread(asyncio.run, call(model, "late", deadline=0.1))
     await asyncio.gather(*waiting)
     came = promptrun_server.requests[1:]
     # which of two that are sent in one moment arrives first is for the network to say
@@ -81,48 +90,29 @@ async def test_hold_goes_on_when_a_waiting_call_is_cancelled(promptrun_server, m
     assert len(promptrun_server.requests) == 2
 
 
-def test_hold_is_forgotten_in_time(promptrun_server, model, monkeypatch):
-    monkeypatch.setattr("langchain_promptrun._pace.holds._KEPT_SECONDS", -1.0)
-    model.invoke("Hi")
-    assert waited(promptrun_server) < WAIT
-
-
-@pytest.fixture
-def held_for_long(promptrun_server):
-    """A model whose calls are held back for the longest time."""
-    promptrun_server.queue(refusal(10**9))
-    with pytest.raises(PromptrunRateLimitError):
-        ChatPromptrun(model=MODEL, max_retries=0).invoke("Hi")
-    return ChatPromptrun(model=MODEL)
-
-
-def test_hold_lasts_ten_minutes_at_most(promptrun_server, held_for_long):
-    with pytest.raises(PromptrunRateLimitError, match="Nothing was sent") as error:
-        held_for_long.invoke("Hi")
-    assert 500 < error.value.retry_after <= 600
-
-
+@held_for_long
 @pytest.mark.parametrize("style", ["invoke", "ainvoke", "stream", "astream"])
-async def test_hold_ends_when_the_server_answers_again(promptrun_server, held_for_long, talk, style):
-    waiting = asyncio.create_task(held_for_long.ainvoke("Hi", max_retry_after=9_999))
+async def test_hold_ends_when_the_server_answers_again(model, call):
+    waiting = asyncio.create_task(model.ainvoke("Hi", max_retry_after=9_999))
     await asyncio.sleep(0)
-    await talk.call(style, held_for_long, max_retries=0)
+    await call(model, max_retries=0)
     await waiting
-    held_for_long.invoke("Hi")
+    model.invoke("Hi")
 
 
-async def test_hold_is_not_ended_by_an_answer_to_an_earlier_request(promptrun_server, held_for_long):
+@held_for_long
+async def test_hold_is_not_ended_by_an_answer_to_an_earlier_request(promptrun_server, model):
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
     promptrun_server.answer = lambda body: loop.call_soon_threadsafe(asked.set) and Fault(reply=Reply("Hi"), delay=0.2)
-    earlier = asyncio.create_task(held_for_long.ainvoke("Hi", max_retries=0))
+    earlier = asyncio.create_task(model.ainvoke("Hi", max_retries=0))
     await asked.wait()
     promptrun_server.queue(refusal(9_999))
     with pytest.raises(PromptrunRateLimitError):
-        await held_for_long.ainvoke("Hi", max_retries=0)
+        await model.ainvoke("Hi", max_retries=0)
     await earlier
     with pytest.raises(PromptrunRateLimitError, match="Nothing was sent"):
-        held_for_long.invoke("Hi")
+        model.invoke("Hi")
 
 
 def test_refusal_for_want_of_credit_holds_nobody(promptrun_server):
@@ -134,8 +124,7 @@ def test_refusal_for_want_of_credit_holds_nobody(promptrun_server):
         model.invoke("Hi")
     model.invoke("Hi")
     ChatPromptrun(model=MODEL).invoke("Hi")
-    assert limiter.refused == 0
-    assert limiter.rate >= 10
+    assert (limiter.refused, limiter.rate >= 10) == (0, True)
 
 
 # AdaptiveRateLimiter
@@ -146,41 +135,29 @@ async def test_adaptive_rate_limiter_learns_the_rate(promptrun_server):
     limiter = AdaptiveRateLimiter(initial_rate=50)
     model = ChatPromptrun(model=MODEL, rate_limiter=limiter, max_retries=9)
     await asyncio.gather(*(model.ainvoke("Hi") for _ in range(100)))
-    assert limiter.sent == 100 + limiter.refused
-    assert limiter.refused == limit.refused
+    assert (limiter.sent, limiter.refused) == (100 + limit.refused, limit.refused)
     assert (limiter.in_flight, limiter.waiting) == (0, 0)
     assert f"refused={limit.refused}" in repr(limiter)
 
 
-@pytest.mark.parametrize("style", ["invoke", "ainvoke", "stream", "astream", "events", "aevents"])
-async def test_adaptive_rate_limiter_holds_a_place_until_the_end(promptrun_server, talk, style):
+async def test_adaptive_rate_limiter_holds_a_place_until_the_end(promptrun_server, call):
     promptrun_server.pace = 0.005
     limiter = AdaptiveRateLimiter(initial_rate=1_000, max_concurrency=2)
     model = ChatPromptrun(model=MODEL, rate_limiter=limiter)
     most = []
     promptrun_server.answer = lambda body: most.append(promptrun_server.in_flight)
-
-    def in_own_loop():
-        asyncio.run(talk.call(style, model))
-
-    threads = [threading.Thread(target=in_own_loop) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        await asyncio.to_thread(thread.join)
+    await asyncio.gather(*(asyncio.to_thread(asyncio.run, call(model)) for _ in range(6)))
     assert max(most) <= 2
     assert limiter.sent == 6
 
 
-@pytest.mark.parametrize("style", ["invoke", "ainvoke"])
-async def test_adaptive_rate_limiter_is_asked_for_retries_and_told_of_refusals(promptrun_server, talk, style):
+@in_both_colours
+async def test_adaptive_rate_limiter_is_asked_for_retries_and_told_of_refusals(promptrun_server, call):
     promptrun_server.queue(refusal(0.1), Fault(status=503, headers={"retry-after": "0"}))
     limiter = AdaptiveRateLimiter()
-    model = ChatPromptrun(model=MODEL, rate_limiter=limiter)
-    await talk.call(style, model, deadline=5)
+    await call(ChatPromptrun(model=MODEL, rate_limiter=limiter), deadline=5)
     assert (limiter.sent, limiter.refused, limiter.in_flight) == (3, 1, 0)
-    assert limiter.rate < 10
-    assert limiter.concurrency < 10
+    assert (limiter.rate < 10, limiter.concurrency < 10) == (True, True)
 
 
 async def test_adaptive_rate_limiter_frees_the_place_of_a_stream_that_is_left(promptrun_server):
@@ -211,13 +188,13 @@ async def test_adaptive_rate_limiter_lets_calls_go_in_the_loop_over_a_stream(pro
     assert len(list(zip(model.stream("Hi"), model.stream("Hi"), strict=False))) > 1
 
 
-@pytest.mark.parametrize("style", ["invoke", "ainvoke"])
-async def test_deadline_ends_the_wait_for_a_place_of_the_limiter(promptrun_server, talk, style):
+@in_both_colours
+async def test_deadline_ends_the_wait_for_a_place_of_the_limiter(promptrun_server, call):
     promptrun_server.queue(Reply("one two three", pace=0.001))
     model = ChatPromptrun(model=MODEL, rate_limiter=AdaptiveRateLimiter(max_concurrency=1))
     for _ in model.stream("Hi"):
         with pytest.raises(PromptrunTimeoutError, match="waiting for its turn"):
-            await talk.call(style, model, deadline=0.05)
+            await call(model, deadline=0.05)
         break
 
 

@@ -2,11 +2,12 @@
 
 import asyncio
 import heapq
+import time
 from math import inf
 
 import pytest
 
-from langchain_promptrun._pace.holds import Pacer, _forked
+from langchain_promptrun._pace.holds import Pacer, _forked, hold, hold_of
 from langchain_promptrun._pace.pace import Pace
 from langchain_promptrun._pace.turns import TurnQueue
 
@@ -172,3 +173,13 @@ async def test_pacer_begins_without_its_parents_calls_in_a_forked_child():
     await pacer.async_wait(inf, is_retry=False)
     assert pacer.pace.in_flight == 1
     of_the_parent.cancel()
+
+
+def test_hold_is_forgotten_a_minute_after_its_end():
+    name = ("https://host", 1, "vendor/name")
+    hold(name, 0)
+    held = hold_of(name)
+    held.pace._clock = lambda: time.monotonic() + 59
+    assert hold_of(name) is held
+    held.pace._clock = lambda: time.monotonic() + 61
+    assert hold_of(name) is None
