@@ -17,11 +17,9 @@ Example:
 """
 
 from langchain_promptrun.testing._cassettes.cassette import convert_recording
-from langchain_promptrun.testing._checks import Dialect
-from langchain_promptrun.testing._items import Fault, Reply
+from langchain_promptrun.testing._http import RecordedRequest
+from langchain_promptrun.testing._items import Dialect, Fault, RateLimit, Reply
 from langchain_promptrun.testing._prompts import ManagedPrompts, PromptProject
-from langchain_promptrun.testing._rate_limit import RateLimit
-from langchain_promptrun.testing._requests import RecordedRequest
 from langchain_promptrun.testing._server import PromptrunServer
 
 __all__ = [

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-Dialect = Literal["promptrun", "openai"]
-"""How answers look where the two differ: as in Promptrun's documents and SDK, or as OpenAI documents it."""
-
-_TEXT = frozenset({"text"})
+_MEDIA = {"image_url", "input_audio", "file"}
 _PARTS = {
-    "system": _TEXT,
-    "developer": _TEXT,
-    "function": _TEXT,
-    "user": frozenset({"text", "image_url", "input_audio", "file", "video_url"}),
-    "assistant": frozenset({"text", "refusal"}),
-    "tool": frozenset({"text", "image_url", "file", "input_audio"}),
+    "user": {"text", "video_url", *_MEDIA},
+    "assistant": {"text", "refusal"},
+    "tool": {"text", *_MEDIA},
 }
-"""The content parts that a role may hold; for `tool` and `video_url` what gateways take."""
+"""The content parts that a role may hold, others text alone; for `tool` and `video_url` what gateways take."""
 
 _NEEDS = {
     "stream_options": "stream",
@@ -44,14 +35,6 @@ class RefusedError(Exception):
         self.message = message
         self.param = param
         self.code = code
-
-
-def error_body(refused: RefusedError, dialect: Dialect) -> dict[str, Any]:
-    """Return an error's document: `{"error": "<text>"}` as Promptrun documents it, or OpenAI's object."""
-    if dialect == "promptrun":
-        return {"error": refused.message}
-    kind = "server_error" if refused.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
-    return {"error": {"message": refused.message, "type": kind, "param": refused.param, "code": refused.code}}
 
 
 class _Part(BaseModel):
@@ -89,11 +72,12 @@ class _Message(_Part):
         instead = (getattr(self, key, None) for key in ("tool_calls", "refusal", "function_call", "audio"))
         if self.content is None and not any(instead):
             raise ValueError("'content' must be a string or a list of parts, not null")
+        known = _PARTS.get(self.role, {"text"})
         for part in self.content if isinstance(self.content, list) else ():
             kind = part.get("type") if isinstance(part, dict) else None
-            if kind not in _PARTS[self.role] or kind not in part:
-                known = ", ".join(sorted(_PARTS[self.role]))
-                raise ValueError(f"Invalid content part '{kind}' of a '{self.role}' message; it may hold {known}")
+            if kind not in known or kind not in part:
+                expected = ", ".join(sorted(known))
+                raise ValueError(f"Invalid content part '{kind}' of a '{self.role}' message; it may hold {expected}")
         return self
 
 
@@ -159,7 +143,7 @@ def check(body: Any, *, strict: bool, stored: bool) -> None:
     _check_tool_results(messages)
 
 
-def _check_tool_results(messages: Sequence[_Message]) -> None:
+def _check_tool_results(messages: list[_Message]) -> None:
     """Refuse tool calls without their results right after them, and results without their calls."""
     waiting: set[str | None] = set()
     for position, message in enumerate([*messages, None]):

@@ -1,10 +1,12 @@
-"""What a test tells the stand-in server to say next: `Reply` and `Fault`."""
+"""What a test tells the stand-in server: `Reply`, `Fault`, `RateLimit`, and how it behaves."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from http import HTTPStatus
 from typing import Any, Literal
 
 Wait = float | threading.Event
@@ -14,6 +16,9 @@ Headers = Mapping[str, str] | Sequence[tuple[str, str]]
 """Header fields; pairs where one name occurs more than once."""
 
 Framing = Literal["chunked", "length", "close", "raw"]
+
+Dialect = Literal["promptrun", "openai"]
+"""How answers look where the two differ: as in Promptrun's documents and SDK, or as OpenAI documents it."""
 
 
 @dataclass(frozen=True)
@@ -136,3 +141,75 @@ class Fault:
 def _check_times(times: int) -> None:
     if times < 1:
         raise ValueError(f"`times` must be 1 or more, not {times}.")
+
+
+@dataclass
+class RateLimit:
+    """Answers status 429 where requests come too fast; a bucket of `burst` requests fills at the rate.
+
+    Args:
+        per_second: Requests a second that the server bears.
+        burst: Requests that may come at once after a rest. None: those of a second.
+        retry_after: Seconds that a refused request is told to wait; None: it is told nothing.
+        concurrent: Requests that may be under way at once; None: any number.
+        headers: Whether responses carry `x-ratelimit-*` headers, as OpenAI documents them.
+
+    Attributes:
+        refused: How many requests were refused.
+    """
+
+    per_second: float
+    burst: float | None = None
+    retry_after: float | None = 1.0
+    concurrent: int | None = None
+    headers: bool = False
+    refused: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self._left = self._size = max(1.0, self.per_second if self.burst is None else self.burst)
+        self._since = time.monotonic()
+
+    def admits(self, in_flight: int) -> bool:
+        """Take a request out of the bucket, if it may come now beside those under way."""
+        now = time.monotonic()
+        self._left = min(self._size, self._left + (now - self._since) * self.per_second)
+        self._since = now
+        if self._left < 1 or (self.concurrent is not None and in_flight >= self.concurrent):
+            self.refused += 1
+            return False
+        self._left -= 1
+        return True
+
+    def response_headers(self, status: int) -> list[tuple[str, str]]:
+        """Return the headers of a response."""
+        refused = status == HTTPStatus.TOO_MANY_REQUESTS and self.retry_after is not None
+        found = [("retry-after", f"{self.retry_after:g}")] if refused else []
+        if self.headers:
+            full = (self._size - self._left) / self.per_second
+            found += [
+                ("x-ratelimit-limit-requests", f"{self._size:g}"),
+                ("x-ratelimit-remaining-requests", f"{int(self._left)}"),
+                ("x-ratelimit-reset-requests", f"{full:.3f}s"),
+            ]
+        return found
+
+
+@dataclass(kw_only=True, eq=False)
+class Settings:
+    """How the server behaves; each may be changed while it runs."""
+
+    api_key: str | Collection[str] | None = field(default="test-key", repr=False)
+    models: Collection[str] | None = None
+    dialect: Dialect = "promptrun"
+    documented_shape: bool = False
+    strict: bool = True
+    answer: Callable[[dict[str, Any]], Reply | Fault | str | None] | None = None
+    pace: float | None = None
+    cost_per_token: float | None = None
+    rate_limit: RateLimit | None = None
+    prompt_cache: bool = False
+
+    @property
+    def keys(self) -> Collection[str]:
+        """The keys that are let in; empty: any, or none."""
+        return (self.api_key,) if isinstance(self.api_key, str) else self.api_key or ()

@@ -4,57 +4,30 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from langchain_promptrun.testing import _documents, _requests, _steps
-from langchain_promptrun.testing._checks import Dialect, RefusedError, check, error_body
-from langchain_promptrun.testing._items import Fault, Reply
-from langchain_promptrun.testing._model.conversation import prompt_tokens
+from langchain_promptrun.testing import _http
+from langchain_promptrun.testing._checks import RefusedError, check
+from langchain_promptrun.testing._documents import Documents
+from langchain_promptrun.testing._http import RecordedRequest, Request, Response, Step
+from langchain_promptrun.testing._items import Fault, Reply, Settings
+from langchain_promptrun.testing._model.answers import UnanswerableError, load_validator
 from langchain_promptrun.testing._model.replies import replies
-from langchain_promptrun.testing._model.schemas import UnanswerableError, load_validator
-from langchain_promptrun.testing._prompt_cache import CacheUse, PromptCache
+from langchain_promptrun.testing._model.usage import PromptCache, count
 from langchain_promptrun.testing._prompts import ManagedPrompts
-from langchain_promptrun.testing._rate_limit import RateLimit
-from langchain_promptrun.testing._steps import Response, Step
 
 if TYPE_CHECKING:
-    from langchain_promptrun.testing._requests import RecordedRequest, Request
+    import asyncio
 
 T = TypeVar("T")
 Item = Reply | Fault
-Answer = Callable[[dict[str, Any]], Item | str | None]
 
 _STREAM = "/v1/prompt/stream"
-_PING = b": ping\n\n"
-
 _logger = logging.getLogger("langchain_promptrun.testing")
-
-
-@dataclass(kw_only=True, eq=False)
-class Settings:
-    """How the server behaves; each may be changed while it runs."""
-
-    api_key: str | Collection[str] | None = field(default="test-key", repr=False)
-    models: Collection[str] | None = None
-    dialect: Dialect = "promptrun"
-    documented_shape: bool = False
-    strict: bool = True
-    answer: Answer | None = None
-    pace: float | None = None
-    cost_per_token: float | None = None
-    rate_limit: RateLimit | None = None
-    prompt_cache: bool = False
-
-    @property
-    def keys(self) -> Collection[str]:
-        """The keys that are let in; empty: any, or none."""
-        if self.api_key is None:
-            return ()
-        return (self.api_key,) if isinstance(self.api_key, str) else self.api_key
 
 
 class Routes:
@@ -62,12 +35,16 @@ class Routes:
 
     follows = True
     """Whether streams of prompts go on as the dashboard changes."""
+    records = False
 
     def __init__(self, settings: Settings) -> None:
         self.queue: deque[Item] = deque()
         self.prompts = ManagedPrompts()
         self.requests: list[RecordedRequest] = []
         self.missing: list[str] = []
+        self.transports: set[asyncio.Transport] = set()
+        self.accepted = 0
+        self.failure: BaseException | None = None
         self._settings = settings
         self._stored: dict[str, list[Any]] = {}
         self._prompt_cache = PromptCache()
@@ -77,13 +54,6 @@ class Routes:
             "/v1/prompt": ("GET", self._prompt),
             _STREAM: ("GET", self._prompt_stream),
         }
-
-    @property
-    def unused(self) -> list[dict[str, Any]]:
-        return []
-
-    def check_item(self, item: Item) -> None:
-        """Refuse what cannot be queued here."""
 
     def open(self) -> None:
         pass
@@ -99,40 +69,46 @@ class Routes:
 
     def record(self, request: Request, connection: int) -> RecordedRequest:
         self._count += 1
-        return _requests.record(request, self._count, connection, self._settings.keys)
+        return _http.record(request, self._count, connection, self._settings.keys)
 
     def answer(self, record: RecordedRequest, request: Request) -> AsyncGenerator[Step]:
+        fault = Fault()
         try:
             response, fault = self._routed(record)
         except RefusedError as refused:
-            response, fault = self.refusal(refused), Fault()
+            response = self.refusal(refused)
         except Exception:
             _logger.exception("the stand-in server could not answer request %d", record.number)
-            response, fault = self.refusal(RefusedError(500, "The stand-in server failed; its log says why.")), Fault()
+            response = self.refusal(RefusedError(500, "The stand-in server failed; its log says why."))
         return self.play(record, request, response, fault)
-
-    def play(self, record: RecordedRequest, request: Request, response: Response, fault: Fault) -> AsyncGenerator[Step]:
-        """Take note of a request's status and return the steps of its response."""
-        record.status = response.status if fault.status == HTTPStatus.OK else fault.status
-        headers = _steps.pairs(response.headers)
-        if "x-request-id" not in dict(headers):
-            headers.insert(0, ("x-request-id", f"req-{record.number}"))
-        self.requests.append(record)
-        steps = _steps.steps(replace(response, headers=headers), fault, request)
-        follows = self.follows and record.path == _STREAM and record.status == HTTPStatus.OK
-        return _live(steps, self.prompts.follow(record.query)) if follows else _async(steps)
-
-    def refusal(self, refused: RefusedError) -> Response:
-        return _steps.json_response(error_body(refused, self._settings.dialect), refused.status)
 
     def _routed(self, record: RecordedRequest) -> tuple[Response, Fault]:
         if record.path not in self._paths:
-            raise RefusedError(HTTPStatus.NOT_FOUND, f"Unknown request URL: {record.method} {record.path}.")
+            raise _unknown(record)
         method, answer = self._paths[record.path]
         if record.method != method:
             raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, f"Use {method} for {record.path}.")
         self.check_key(record)
         return answer(record)
+
+    def play(self, record: RecordedRequest, request: Request, response: Response, fault: Fault) -> AsyncGenerator[Step]:
+        """Take note of a request's status and return the steps of its response."""
+        record.status = _http.status_of(response, fault)
+        headers = _http.pairs(response.headers)
+        if "x-request-id" not in dict(headers):
+            headers.insert(0, ("x-request-id", f"req-{record.number}"))
+        self.requests.append(record)
+        steps = _http.steps(replace(response, headers=headers), fault, request)
+        follows = self.follows and record.path == _STREAM and record.status == HTTPStatus.OK
+        return _live(steps, self.prompts.follow(record.query)) if follows else _async(steps)
+
+    def refusal(self, refused: RefusedError) -> Response:
+        """Return an error's document: `{"error": "<text>"}` as Promptrun documents it, or OpenAI's object."""
+        error: Any = refused.message
+        if self._settings.dialect == "openai":
+            kind = "server_error" if refused.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
+            error = {"message": refused.message, "type": kind, "param": refused.param, "code": refused.code}
+        return _http.json_response({"error": error}, refused.status)
 
     def check_key(self, record: RecordedRequest) -> None:
         keys = self._settings.keys
@@ -142,46 +118,67 @@ class Routes:
     def _prompt(self, record: RecordedRequest) -> tuple[Response, Fault]:
         fault = _next(self.prompts.faults) or Fault()
         own = self._own_response(fault, streams=False)
-        return own or _steps.json_response(self.prompts.find(record.query)), fault
+        return own or _http.json_response(self.prompts.find(record.query)), fault
+
+    def _prompt_stream(self, record: RecordedRequest) -> tuple[Response, Fault]:
+        if not self.prompts.pushes:
+            raise _unknown(record)
+        self.prompts.find(record.query)
+        return Response(HTTPStatus.OK, _http.SSE, []), Fault(framing="close")
 
     def _limited_chat(self, record: RecordedRequest) -> tuple[Response, Fault]:
         limit = self._settings.rate_limit
         if limit is None:
             return self._chat(record)
-        if limit.admits(self.requests):
+        if limit.admits(sum(request.in_flight for request in self.requests)):
             response, fault = self._chat(record)
         else:
             response, fault = self.refusal(RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "Slow down.")), Fault()
-        headers = [*_steps.pairs(response.headers), *limit.response_headers(response.status)]
+        headers = [*_http.pairs(response.headers), *limit.response_headers(response.status)]
         return replace(response, headers=headers), fault
 
-    def _prompt_stream(self, record: RecordedRequest) -> tuple[Response, Fault]:
-        if not self.prompts.pushes:
-            raise RefusedError(HTTPStatus.NOT_FOUND, f"Unknown request URL: {record.method} {record.path}.")
-        self.prompts.find(record.query)
-        return Response(HTTPStatus.OK, _steps.SSE, []), Fault(framing="close")
-
     def _chat(self, record: RecordedRequest) -> tuple[Response, Fault]:
-        body, cached = self._with_stored(record)
-        item = _next(self.queue)
+        body, is_stored = self._with_stored(record)
+        item: Item | str | None = _next(self.queue)
         if item is None and self._settings.answer is not None:
-            made = self._settings.answer(body)
-            item = Reply(made) if isinstance(made, str) else made
-        fault = item if isinstance(item, Fault) else Fault()
-        reply = item if isinstance(item, Reply) else fault.reply
+            item = self._settings.answer(body)
+        reply = Reply(item) if isinstance(item, str) else item
+        fault = Fault()
         streams = bool(body.get("stream"))
-        own = self._own_response(fault, streams=streams)
-        if own is not None:
-            return own, fault if streams else replace(fault, error=None)
-        return self._rendered(self._replies(reply, body), self._asked(record, body, cached), streams=streams), fault
+        if isinstance(reply, Fault):
+            fault, reply = reply, reply.reply
+            own = self._own_response(fault, streams=streams)
+            if own is not None:
+                return own, fault if streams else replace(fault, error=None)
+        return self._answered(record.number, body, reply, is_stored=is_stored), fault
+
+    def _answered(self, number: int, body: dict[str, Any], reply: Reply | None, *, is_stored: bool) -> Response:
+        try:
+            given = replies(body) if reply is None else [reply] * (body.get("n") or 1)
+        except UnanswerableError as reason:
+            raise RefusedError(HTTPStatus.BAD_REQUEST, f"The stand-in cannot answer this schema: {reason}") from reason
+        use = count(body)
+        if self._settings.prompt_cache:
+            use = self._prompt_cache.use(body)._replace(audio=use.audio)
+        elif is_stored:
+            use = use._replace(read=use.tokens)
+        documents, first = Documents(given, number, body, self._settings, use), given[0]
+        if not body.get("stream"):
+            return _http.json_response(documents.whole(), headers=first.headers)
+        is_numbered = self._settings.dialect == "promptrun"
+        events = [_http.event(event, n if is_numbered else None) for n, event in enumerate(documents.events(), start=1)]
+        pace = self._settings.pace if first.pace is None else first.pace
+        return Response(200, _http.SSE, [*events, _http.event("[DONE]")], first.headers, pace)
 
     def _with_stored(self, record: RecordedRequest) -> tuple[dict[str, Any], bool]:
-        """Return the checked body, its messages filled in from the prompt cache where it has none."""
+        """Return the checked body, its messages filled in from the stored prompt where it has none."""
         body, prompt_id = record.body, record.headers.get("http-prompt-id")
         if record.raw and body is None:
             raise RefusedError(HTTPStatus.BAD_REQUEST, "We could not parse the JSON body of your request.")
         check(body, strict=self._settings.strict, stored=prompt_id is not None)
-        self._check_model(body["model"])
+        model, models = body["model"], self._settings.models
+        if not ("/" in model if models is None else model in models):
+            raise RefusedError(HTTPStatus.NOT_FOUND, f"The model '{model}' does not exist.", "model", "model_not_found")
         if prompt_id is None:
             return body, False
         if body["messages"]:
@@ -191,60 +188,20 @@ class Routes:
             raise RefusedError(HTTPStatus.NOT_FOUND, f"No prompt is stored under the id '{prompt_id}'.", "messages")
         return {**body, "messages": self._stored[prompt_id]}, True
 
-    def _check_model(self, model: str) -> None:
-        known = "/" in model if self._settings.models is None else model in self._settings.models
-        if not known:
-            raise RefusedError(HTTPStatus.NOT_FOUND, f"The model '{model}' does not exist.", "model", "model_not_found")
-
     def _own_response(self, fault: Fault, *, streams: bool) -> Response | None:
         """Return what a fault sends in place of an answer; None: the answer is wanted."""
         if fault.slices is not None or fault.events is not None:
-            pieces = [event if isinstance(event, bytes) else _documents.event(event) for event in fault.events or ()]
-            return Response(200, _steps.SSE if streams or fault.events else _steps.JSON, pieces)
+            pieces = [event if isinstance(event, bytes) else _http.event(event) for event in fault.events or ()]
+            return Response(200, _http.SSE if streams or fault.events else _http.JSON, pieces)
         if fault.body is not None:
-            return _steps.body_response(fault.body)
+            return _http.body_response(fault.body)
         if fault.status >= HTTPStatus.BAD_REQUEST:
-            return self.refusal(RefusedError(fault.status, _steps.phrase(fault.status)))
-        return _steps.json_response(fault.error) if fault.error is not None and not streams else None
+            return self.refusal(RefusedError(fault.status, _http.PHRASES.get(fault.status, "Unknown")))
+        return _http.json_response(fault.error) if fault.error is not None and not streams else None
 
-    def _replies(self, reply: Reply | None, body: Mapping[str, Any]) -> list[Reply]:
-        if reply is not None:
-            return [reply] * (body.get("n") or 1)
-        try:
-            return replies(body)
-        except UnanswerableError as reason:
-            raise RefusedError(HTTPStatus.BAD_REQUEST, f"The stand-in cannot answer this schema: {reason}") from reason
 
-    def _asked(self, record: RecordedRequest, body: Mapping[str, Any], cached: bool) -> _documents.Asked:
-        tokens, audio = prompt_tokens(body)
-        use = CacheUse(tokens, tokens if cached else 0, 0)
-        if self._settings.prompt_cache:
-            use = self._prompt_cache.use(body)
-        return _documents.Asked(
-            number=record.number,
-            model=body["model"],
-            prompt_tokens=use.tokens,
-            audio_tokens=audio,
-            cached_tokens=use.read,
-            cache_write_tokens=use.written,
-            dialect=self._settings.dialect,
-            documented_shape=self._settings.documented_shape,
-            include_usage=bool((body.get("stream_options") or {}).get("include_usage")),
-            top_logprobs=(body.get("top_logprobs") or 0) if body.get("logprobs") else None,
-            cost_per_token=self._settings.cost_per_token,
-        )
-
-    def _rendered(self, given: Sequence[Reply], asked: _documents.Asked, *, streams: bool) -> Response:
-        reply = given[0]
-        if not streams:
-            return _steps.json_response(_documents.whole(given, asked), headers=reply.headers)
-        numbered = self._settings.dialect == "promptrun"
-        events = [
-            _documents.event(document, number if numbered else None)
-            for number, document in enumerate(_documents.events(given, asked), start=1)
-        ]
-        pace = self._settings.pace if reply.pace is None else reply.pace
-        return Response(200, _steps.SSE, [*events, _documents.DONE], reply.headers, pace)
+def _unknown(record: RecordedRequest) -> RefusedError:
+    return RefusedError(HTTPStatus.NOT_FOUND, f"Unknown request URL: {record.method} {record.path}.")
 
 
 async def _async(steps: Iterable[Step]) -> AsyncGenerator[Step]:
@@ -259,7 +216,7 @@ async def _live(steps: Iterable[Step], records: AsyncGenerator[dict[str, Any] | 
         yield step
     async with aclosing(records):
         async for record in records:
-            yield _PING if record is None else _documents.event(record)
+            yield _http.PING if record is None else _http.event(record)
     yield end
 
 

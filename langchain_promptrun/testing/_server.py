@@ -13,18 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from langchain_promptrun.testing._cassettes.cassette import Cassette, CassetteOptions
-from langchain_promptrun.testing._cassettes.routes import CassetteRoutes, Replaying, Slices
+from langchain_promptrun.testing._cassettes.routes import CassetteRoutes, Replaying, Slices, brings_its_own
 from langchain_promptrun.testing._connection import Connection
-from langchain_promptrun.testing._items import Fault, Reply
-from langchain_promptrun.testing._routes import Item, Routes, Settings
+from langchain_promptrun.testing._items import Fault, Reply, Settings
+from langchain_promptrun.testing._routes import Routes
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import Callable
 
-    from langchain_promptrun.testing._prompts import ManagedPrompts
-    from langchain_promptrun.testing._requests import RecordedRequest, Request
-    from langchain_promptrun.testing._steps import Step
+    from langchain_promptrun.testing._http import RecordedRequest
 
 _PROMPTRUN = "https://api.promptrun.ai/v1"
 _HOST = "127.0.0.1"
@@ -64,6 +62,12 @@ class PromptrunServer(Settings):
             need marks, any beginning for others.
         port: The port. 0: a free one.
         tls: Serves https with this context.
+
+    Attributes:
+        prompts: The dashboard of the managed prompts.
+        requests: The requests that came in, oldest first, also refused ones.
+        missing: A sentence for each request that the recording lacks.
+        reading: Whether the server reads from new connections.
     """
 
     port: int = 0
@@ -71,13 +75,16 @@ class PromptrunServer(Settings):
 
     def __post_init__(self) -> None:
         self.reading = True
-        self._routes: Routes = Routes(self)
-        self._connections: set[Connection] = set()
-        self._accepted = 0
+        self._use(Routes(self))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
         self._thread: threading.Thread | None = None
-        self._failure: BaseException | None = None
+
+    def _use(self, routes: Routes, cassette: Cassette | None = None) -> Self:
+        self._routes = routes
+        self._cassette = cassette
+        self.prompts, self.requests, self.missing = routes.prompts, routes.requests, routes.missing
+        return self
 
     def __enter__(self) -> Self:
         self.start()
@@ -115,9 +122,8 @@ class PromptrunServer(Settings):
         upstream = upstream or os.environ.get("PROMPTRUN_BASE_URL") or _PROMPTRUN
         if not upstream.startswith(("http://", "https://")):
             raise ValueError(f"`upstream` must begin with http:// or https://, not be {upstream!r}.")
-        server = cls(api_key=api_key, port=port)
-        server._routes = CassetteRoutes(server, Cassette(path, load=keep, **cassette), upstream, Replaying())
-        return server
+        server, tape = cls(api_key=api_key, port=port), Cassette(path, load=keep, **cassette)
+        return server._use(CassetteRoutes(server, tape, upstream, Replaying()), tape)
 
     @classmethod
     def replay(
@@ -152,9 +158,8 @@ class PromptrunServer(Settings):
             raise FileNotFoundError(f"{path} does not exist. Record it by `PromptrunServer.record({str(path)!r})`.")
         if (speed is not None and speed <= 0) or (isinstance(slices, int) and slices < 1):
             raise ValueError(f"`speed` and `slices` must be above 0, not {speed!r} and {slices!r}.")
-        server = cls(api_key=api_key, port=port)
-        server._routes = CassetteRoutes(server, Cassette(path, load=True, **cassette), None, Replaying(speed, slices))
-        return server
+        server, tape = cls(api_key=api_key, port=port), Cassette(path, load=True, **cassette)
+        return server._use(CassetteRoutes(server, tape, None, Replaying(speed, slices)), tape)
 
     def start(self) -> None:
         """Start serving, unless it already is; raises OSError where the port is taken."""
@@ -176,7 +181,7 @@ class PromptrunServer(Settings):
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
         self._thread = self._loop = None
-        failure, self._failure = self._failure, None
+        failure, self._routes.failure = self._routes.failure, None
         if failure is not None:
             raise failure
 
@@ -186,24 +191,9 @@ class PromptrunServer(Settings):
         return f"{'http' if self.tls is None else 'https'}://{_HOST}:{self.port}/v1"
 
     @property
-    def requests(self) -> list[RecordedRequest]:
-        """The requests that came in, oldest first, also refused ones."""
-        return self._routes.requests
-
-    @property
     def unused(self) -> list[dict[str, Any]]:
         """The recorded exchanges that were not asked for."""
-        return self._routes.unused
-
-    @property
-    def missing(self) -> list[str]:
-        """A sentence for each request that the recording lacks."""
-        return self._routes.missing
-
-    @property
-    def prompts(self) -> ManagedPrompts:
-        """The dashboard of the managed prompts."""
-        return self._routes.prompts
+        return [] if self._cassette is None else self._cassette.unused
 
     @property
     def queued(self) -> int:
@@ -213,19 +203,19 @@ class PromptrunServer(Settings):
     @property
     def open_connections(self) -> int:
         """How many connections are open now."""
-        return len(self._connections)
+        return len(self._routes.transports)
 
     @property
     def connections_accepted(self) -> int:
         """How many connections were ever opened."""
-        return self._accepted
+        return self._routes.accepted
 
     @property
     def in_flight(self) -> int:
         """How many requests are neither answered nor given up."""
         return sum(request.in_flight for request in tuple(self.requests))
 
-    def queue(self, *items: Item | str) -> None:
+    def queue(self, *items: Reply | Fault | str) -> None:
         """Say what the next requests for chat completions get, in order; a text stands for a `Reply` of it.
 
         Requests that are refused (key, path, malformed body, unknown model) use nothing up.
@@ -234,7 +224,8 @@ class PromptrunServer(Settings):
             entry = Reply(item) if isinstance(item, str) else item
             if not isinstance(entry, Reply | Fault):
                 raise TypeError(f"A Reply, a Fault or a text can be queued, not {type(item).__name__}.")
-            self._routes.check_item(entry)
+            if self._routes.records and not brings_its_own(entry):
+                raise ValueError("A Fault without a status or content spoils recorded answers. This server records.")
             self._routes.queue.extend([entry] * entry.times)
 
     def clear(self) -> None:
@@ -268,36 +259,24 @@ class PromptrunServer(Settings):
         self.wait_until(lambda: len(left()) >= count, timeout, what=f"disconnect {count}")
         return left()
 
-    def opened(self, connection: Connection) -> int:
-        self._connections.add(connection)
-        self._accepted += 1
-        return self._accepted
-
-    def closed(self, connection: Connection) -> None:
-        self._connections.discard(connection)
-
-    def failed(self, problem: BaseException) -> None:
-        self._failure = self._failure or problem
-
-    async def handle(self, request: Request, connection: int) -> tuple[RecordedRequest, AsyncGenerator[Step]]:
-        return await self._routes.handle(request, connection)
-
     def _run(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             runner.run(self._serve(listener))
 
     async def _serve(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=_BACKLOG, ssl=self.tls)
+        server = await loop.create_server(
+            lambda: Connection(self._routes, reads=self.reading), sock=listener, backlog=_BACKLOG, ssl=self.tls
+        )
         await self._stop.wait()
         with suppress(NotImplementedError):  # Windows
             loop.remove_reader(listener)
         await asyncio.sleep(0)  # what was accepted is attached to the server, which a closed one refuses and leaks
         server.close()
         for _ in range(_LAST_TURNS):
-            for connection in tuple(self._connections):
-                connection.abort()
+            for transport in tuple(self._routes.transports):
+                transport.abort()
             await asyncio.sleep(0)
         await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
         for problem in filter(None, await asyncio.gather(self._routes.close(), return_exceptions=True)):
-            self.failed(problem)
+            self._routes.failure = self._routes.failure or problem

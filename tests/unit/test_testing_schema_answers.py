@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from langchain_promptrun.testing._model import schemas
-from langchain_promptrun.testing._model.answers import answer
-from langchain_promptrun.testing._model.schemas import UnanswerableError
+from langchain_promptrun.testing._model import answers
+from langchain_promptrun.testing._model.answers import UnanswerableError, answer
 from langchain_promptrun.testing._model.values import Source
 
 TEXTS = st.sampled_from(["", "Add 3 and -4.5 in Paris for 'Ann Lee'.", "no numbers here", "1 2 3 4 5 6 7 8 9"])
@@ -246,17 +245,17 @@ def test_what_cannot_be_answered_is_said(schema, reason):
 @pytest.fixture
 def without_jsonschema(monkeypatch):
     monkeypatch.setitem(sys.modules, "jsonschema", None)
-    schemas._validator_class.cache_clear()
+    answers.validator_class.cache_clear()
     yield
-    schemas._validator_class.cache_clear()
+    answers.validator_class.cache_clear()
 
 
 async def test_jsonschema_is_imported_once_outside_the_event_loop(monkeypatch):
-    schemas._validator_class.cache_clear()
+    answers.validator_class.cache_clear()
     threads = []
-    monkeypatch.setattr(schemas, "import_module", lambda name: threads.append(threading.get_ident()) or jsonschema)
-    await schemas.load_validator()
-    await schemas.load_validator()
+    monkeypatch.setattr(answers, "import_module", lambda name: threads.append(threading.get_ident()) or jsonschema)
+    await answers.load_validator()
+    await answers.load_validator()
     assert len(threads) == 1
     assert threading.get_ident() not in threads
 

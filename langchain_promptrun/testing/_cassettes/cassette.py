@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from urllib.parse import parse_qsl, urlsplit
 
 from langchain_promptrun.testing._cassettes.redaction import Redaction, is_secret_parameter, recut
-from langchain_promptrun.testing._documents import encode
+from langchain_promptrun.testing._http import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from langchain_promptrun.testing._requests import RecordedRequest
+    from langchain_promptrun.testing._http import RecordedRequest
 
 Exchange = dict[str, Any]
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
-from langchain_promptrun.testing._documents import encode
+from langchain_promptrun.testing._http import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,27 +20,8 @@ _PATTERN = (
     r"|\b(?:gsk|xai|hf|gh[oprsu]|github_pat|glpat|pplx|nvapi)[_-][\w-]{16,}|\bAKIA[A-Z0-9]{16}\b"
     r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}|\b[Bb]earer +(?=\S*\d)[\w.~+/=-]{8,}"
 )
-_SIGNS = (
-    *(
-        '":',
-        '" :',
-        "sk-",
-        "pk-",
-        "rk-",
-        "org-",
-        "proj-",
-        "xox",
-        "AIza",
-        "gsk",
-        "xai",
-        "hf_",
-        "hf-",
-        "gho",
-        "ghp",
-        "ghr",
-    ),
-    *("ghs", "ghu", "github_pat", "glpat", "pplx", "nvapi", "AKIA", "eyJ", "earer "),
-)
+_VENDORS = "sk- pk- rk- org- proj- xox AIza gsk xai hf_ hf- gho ghp ghr ghs ghu github_pat glpat pplx nvapi AKIA eyJ"
+_SIGNS = ('":', '" :', "earer ", *_VENDORS.split())
 """One of these stands in each text that the patterns find something in; they are found much faster."""
 _EMAIL = r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
 _NAMES = (

@@ -17,29 +17,22 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import httpx
 
-from langchain_promptrun.testing._cassettes.cassette import Cassette, Exchange, is_unreachable, pieces_of
+from langchain_promptrun.testing import _http
+from langchain_promptrun.testing._cassettes.cassette import Cassette, is_unreachable, pieces_of
 from langchain_promptrun.testing._cassettes.redaction import is_secret_header, secrets_of
-from langchain_promptrun.testing._checks import RefusedError, error_body
-from langchain_promptrun.testing._items import Fault, Reply
-from langchain_promptrun.testing._routes import Routes, Settings
-from langchain_promptrun.testing._steps import BODILESS, LAST_CHUNK, Hangup, Response, Step, chunk, head, json_response
+from langchain_promptrun.testing._http import Hangup, RecordedRequest, Request, Response, Step
+from langchain_promptrun.testing._items import Fault, Reply, Settings
+from langchain_promptrun.testing._routes import Routes
 
 if TYPE_CHECKING:
     from collections import deque
-
-    from langchain_promptrun.testing._requests import RecordedRequest, Request
 
 Slices = int | Callable[[bytes], Sequence[bytes]]
 """How a replayed body is cut: into pieces of so many bytes, or by a function."""
 
 _KEPT_HEADERS = (
-    "content-type",
-    "retry-after",
-    "x-request-id",
-    "x-should-retry",
-    "x-ratelimit-",
-    "content-encoding",
-    "location",
+    *("content-type", "content-encoding", "location"),
+    *("retry-after", "x-request-id", "x-should-retry", "x-ratelimit-"),
 )
 _HOP_BY_HOP = {"connection", "keep-alive", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"}
 _NOT_PASSED = _HOP_BY_HOP | {"accept-encoding", "content-length", "expect", "host", "proxy-connection"}
@@ -103,20 +96,17 @@ class CassetteRoutes(Routes):
 
     def __init__(self, settings: Settings, cassette: Cassette, upstream: str | None, replaying: Replaying) -> None:
         super().__init__(settings)
+        self.records = upstream is not None
         self._cassette = cassette
-        self._upstream = upstream and upstream.rstrip("/")
+        self._upstream = (upstream or "").rstrip("/")
         self._replaying = replaying
         self._client: httpx.AsyncClient | None = None
         self._writer: ThreadPoolExecutor
         self._writes: list[Future[None]] = []
 
-    @property
-    def unused(self) -> list[Exchange]:
-        return self._cassette.unused
-
     def open(self) -> None:
         """Make the client for the upstream; it keeps no cookies, which one caller's answer would give to another."""
-        if self._upstream is not None:
+        if self.records:
             self._cassette.begin()
             jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
             self._client = httpx.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS, cookies=jar)
@@ -131,14 +121,11 @@ class CassetteRoutes(Routes):
             for write in self._writes:
                 write.result()
 
-    def check_key(self, record: RecordedRequest) -> None:
-        pass
-
     async def handle(self, request: Request, connection: int) -> tuple[RecordedRequest, AsyncGenerator[Step]]:
         secrets = secrets_of(request.headers.items(), parse_qsl(urlsplit(request.target).query))
         record = self.record(request, connection)
         queue: deque[Any] = self.prompts.faults if record.path == "/v1/prompt" else self.queue
-        if queue and _brings_its_own(queue[0]):
+        if queue and brings_its_own(queue[0]):
             return record, self.answer(record, request)
         try:
             exchange = self._cassette.take(record, secrets)
@@ -150,12 +137,11 @@ class CassetteRoutes(Routes):
             self.missing.append(self._cassette.describe_missing(record, secrets))
         except ValueError as error:  # of the functions `match` and `slices`
             self.missing.append(str(error))
-        refused = RefusedError(HTTPStatus.BAD_REQUEST, self.missing[-1], code="not_recorded")
-        return record, self.play(record, request, json_response(error_body(refused, "openai"), 400), Fault())
+        refused = {"message": self.missing[-1], "type": "invalid_request_error", "param": None, "code": "not_recorded"}
+        return record, self.play(record, request, _http.json_response({"error": refused}, 400), Fault())
 
-    def check_item(self, item: Reply | Fault) -> None:
-        if self._upstream is not None and not _brings_its_own(item):
-            raise ValueError("A Fault without a status or content spoils recorded answers. This server records.")
+    def check_key(self, record: RecordedRequest) -> None:
+        """Let any key in."""
 
     def _replayed(
         self, record: RecordedRequest, request: Request, recorded: dict[str, Any], queue: deque[Any]
@@ -163,7 +149,7 @@ class CassetteRoutes(Routes):
         response = self._replaying.response(recorded)
         fault = self._replaying.fault(recorded, queue.popleft() if queue else Fault())
         if fault.error is not None and not response.content_type.lower().startswith("text/event-stream"):
-            response, fault = json_response(fault.error), replace(fault, error=None)
+            response, fault = _http.json_response(fault.error), replace(fault, error=None)
         return self.play(record, request, response, fault)
 
     async def _forwarded(
@@ -193,15 +179,11 @@ class CassetteRoutes(Routes):
             recording.end = "reset" if isinstance(error, httpx.ReadError) else "cut"
             yield Hangup(recording.end == "reset")
         finally:
-            done = recording.response, bytes(recording.body), secrets, recording.secrets
+            done = recording.response(), bytes(recording.body), secrets, recording.secrets
             self._writes.append(self._writer.submit(self._cassette.add, record, *done))
 
 
-def _is_kept(name: str) -> bool:
-    return name.startswith(_KEPT_HEADERS) and not is_secret_header(name)
-
-
-def _brings_its_own(item: Reply | Fault) -> bool:
+def brings_its_own(item: Reply | Fault) -> bool:
     """Return whether an item is an answer, not something that happens to the recorded one."""
     own = isinstance(item, Reply) or item.status != HTTPStatus.OK
     return own or any(getattr(item, name) is not None for name in ("body", "events", "slices", "reply"))
@@ -214,14 +196,13 @@ class _Recording:
         self.secrets: list[str] = []
         self._record = record
         self._inflater: zlib._Decompress | None = None
-        self._framing: tuple[str, str] | None = None
+        self._is_chunked = False
         self._pieces: list[tuple[float, int]] = []
         self._last = time.monotonic()
         self._head: dict[str, Any] = {"status": None, "headers": {}, "delay": 0.0}
 
-    @property
     def response(self) -> dict[str, Any]:
-        """The response without its body, as far as it has come."""
+        """Return the response without its body, as far as it has come."""
         end = self.end
         if end == "left":
             end = "cut" if self._record.status is not None and self._pause() < _SILENCE else "silence"
@@ -234,32 +215,29 @@ class _Recording:
         gone = _NOT_PASSED | ({"content-encoding"} if self._inflater else set())
         raw = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw]
         fields = [pair for pair in raw if pair[0] not in gone]
-        kept = {name: value for name, value in fields if _is_kept(name)}
+        kept = {name: value for name, value in fields if name.startswith(_KEPT_HEADERS) and not is_secret_header(name)}
         status = self._record.status = response.status_code
         self._head = {"status": status, "headers": kept, "delay": self._pause()}
         self.secrets = secrets_of(response.headers.multi_items())
         length = response.headers.get("content-length")
         if length is not None and self._inflater is None:
-            self._framing = ("content-length", length)
-        elif self._record.method != "HEAD" and status not in BODILESS:
-            self._framing = ("transfer-encoding", "chunked")
-        return head(status, [*fields, self._framing] if self._framing else fields)
+            fields.append(("content-length", length))
+        elif self._record.method != "HEAD" and status not in _http.BODILESS:
+            fields.append(("transfer-encoding", "chunked"))
+            self._is_chunked = True
+        return _http.head(status, fields)
 
     def piece(self, piece: bytes) -> bytes:
         piece = self._inflater.decompress(piece) if self._inflater else piece
         self.body += piece
         self._pieces.append((self._pause(), len(piece)))
-        return chunk(piece) if self._is_chunked else piece
+        return _http.chunk(piece) if self._is_chunked else piece
 
     def finish(self) -> bytes:
         if self._inflater is not None and self._pieces and not self._inflater.eof:
             raise zlib.error("the compressed body ends early")
         self.end = None
-        return LAST_CHUNK if self._is_chunked else b""
-
-    @property
-    def _is_chunked(self) -> bool:
-        return self._framing is not None and self._framing[0] == "transfer-encoding"
+        return _http.LAST_CHUNK if self._is_chunked else b""
 
     def _pause(self) -> float:
         now = time.monotonic()

@@ -1,19 +1,46 @@
-"""JSON schema and conversation -> a value that the schema allows."""
+"""JSON schema and conversation -> a value that the schema allows, checked by the package `jsonschema`."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import cache
+from importlib import import_module
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
-from langchain_promptrun.testing._model.schemas import Schema, UnanswerableError, checker, merged
 from langchain_promptrun.testing._model.values import Source, number_candidates, string_candidates
+
+Schema = Any
+"""A JSON schema: a mapping, or True or False."""
 
 _DEEP = 3
 _DEEPEST = 32
 _MOST_PARTS = 20_000
+_LONGEST_CHAIN = 100
 _BROKEN_SCHEMA = (AttributeError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError, re.error)
+_SUGGESTED = {"object": ("properties", "required"), "array": ("items", "prefixItems"), "number": ("minimum",)}
+_TYPES = ("string", "integer", "number", "boolean", "object", "array", "null")
+
+
+class UnanswerableError(Exception):
+    """A schema has no answer that the stand-in can make; the message names the part."""
+
+
+@cache
+def validator_class() -> Any:
+    try:
+        return import_module("jsonschema").Draft202012Validator
+    except ImportError:
+        return None
+
+
+async def load_validator() -> None:
+    """Import `jsonschema` in a worker thread: an import reads files, which must not block an event loop."""
+    if not validator_class.cache_info().currsize:
+        await asyncio.to_thread(validator_class)
 
 
 def answer(schema: Schema, source: Source, *, optional: bool = False) -> Any:
@@ -41,8 +68,9 @@ class _Maker:
     """Makes one answer and remembers the first reason why a part failed."""
 
     def __init__(self, root: Schema, source: Source, *, optional: bool) -> None:
+        validator = validator_class()
+        self._validator = validator and validator(root, format_checker=validator.FORMAT_CHECKER)
         self._root = root
-        self._allows = checker(root)
         self._source = source
         self._optional = optional
         self._parts = 0
@@ -52,23 +80,28 @@ class _Maker:
         self._parts += 1
         if place.depth > _DEEPEST or self._parts > _MOST_PARTS:
             raise UnanswerableError(f"{place.path}: nested without an end")
-        for candidate in self._candidates(merged(schema, self._root), place):
-            if self._allows(schema, candidate):
+        for candidate in self._candidates(_merged(schema, self._root), place):
+            if self._validator is None or self._validator.evolve(schema=schema).is_valid(candidate):
                 return candidate
         raise self._reason or UnanswerableError(f"{place.path}: no value was found that the schema allows")
 
     def _candidates(self, schema: Mapping[str, Any], place: _Place) -> Iterator[Any]:
+        branches = schema.get("anyOf", schema.get("oneOf"))
         if "const" in schema:
             yield schema["const"]
         elif "enum" in schema:
             text = self._source.text.lower()
             by_mention = sorted(schema["enum"], key=lambda value: str(value).lower() not in text)
             yield from _rotated(by_mention, place.variant)
-        elif "anyOf" in schema or "oneOf" in schema:
-            yield from self._chosen(dict(schema), place)
+        elif branches is not None:
+            rest = {key: value for key, value in schema.items() if value is not branches}
+            merged = [_merged({"allOf": [branch, rest]}, self._root) for branch in branches]
+            by_weight = sorted(merged, key=lambda branch: _weight(branch.get("type"), place))
+            for branch in _rotated(by_weight, place.variant):
+                yield from self._attempt(self._candidates(branch, place))
         else:
-            for name in _types(schema, place):
-                yield from self._attempt(_MAKERS[name](self, schema, place))
+            for kind in _types(schema, place):
+                yield from self._attempt(self._of_type(kind, schema, place))
 
     def _attempt(self, candidates: Iterator[Any]) -> Iterator[Any]:
         try:
@@ -76,70 +109,53 @@ class _Maker:
         except UnanswerableError as reason:
             self._reason = self._reason or reason
 
-    def _chosen(self, schema: dict[str, Any], place: _Place) -> Iterator[Any]:
-        group = schema.pop("anyOf" if "anyOf" in schema else "oneOf")
-        branches = [merged({"allOf": [branch, schema]}, self._root) for branch in group]
-        for branch in _rotated(sorted(branches, key=lambda branch: _weight(branch, place)), place.variant):
-            yield from self._attempt(self._candidates(branch, place))
-
-    # The following methods yield the candidates of one type; _MAKERS names them.
-
-    def string(self, schema: Mapping[str, Any], place: _Place) -> Iterator[Any]:
-        if "pattern" in schema:
+    def _of_type(self, kind: str, schema: Mapping[str, Any], place: _Place) -> Iterator[Any]:
+        if kind == "string" and "pattern" in schema:
             raise UnanswerableError(f"{place.path}: strings with a `pattern` are not supported")
-        yield from string_candidates(schema, place.name, self._source, place.variant)
+        makers: dict[str, Callable[[], Iterator[Any]]] = {
+            "string": lambda: string_candidates(schema, place.name, self._source, place.variant),
+            "number": lambda: number_candidates(schema, self._source, place.variant, whole=False),
+            "integer": lambda: number_candidates(schema, self._source, place.variant, whole=True),
+            "boolean": lambda: iter(_rotated([True, False], place.variant)),
+            "null": lambda: iter([None]),
+            "array": lambda: self._arrays(schema, place),
+            "object": lambda: self._objects(schema, place),
+        }
+        yield from makers[kind]()
 
-    def number(self, schema: Mapping[str, Any], place: _Place) -> Iterator[Any]:
-        yield from number_candidates(schema, self._source, place.variant, whole=False)
-
-    def integer(self, schema: Mapping[str, Any], place: _Place) -> Iterator[Any]:
-        yield from number_candidates(schema, self._source, place.variant, whole=True)
-
-    def boolean(self, _schema: Mapping[str, Any], place: _Place) -> Iterator[Any]:
-        yield from _rotated([True, False], place.variant)
-
-    def null(self, _schema: Mapping[str, Any], _place: _Place) -> Iterator[Any]:
-        yield None
-
-    def array(self, schema: Mapping[str, Any], place: _Place) -> Iterator[Any]:
-        low = schema.get("minItems", 0)
-        liked = len(schema.get("prefixItems", ())) or self._offered(schema.get("items", True), place)
-        for count in dict.fromkeys([max(low, min(liked, schema.get("maxItems", liked))), low]):
-            yield from self._attempt(self._members(schema, count, place))
-
-    def _offered(self, items: Schema, place: _Place) -> int:
-        """Count the members that the conversation suggests: its numbers or phrases, else one, and none deep down."""
-        if place.depth >= _DEEP or items is False:
-            return 0
-        kind = str(merged(items, self._root).get("type"))
-        numbers = len(self._source.numbers)
-        return max(1, {"string": len(self._source.phrases), "integer": numbers, "number": numbers}.get(kind, 1))
-
-    def _members(self, schema: Mapping[str, Any], count: int, place: _Place) -> Iterator[list[Any]]:
-        prefix, rest = schema.get("prefixItems", []), schema.get("items", True)
+    def _arrays(self, schema: Mapping[str, Any], place: _Place) -> Iterator[list[Any]]:
+        """Yield as many members as the conversation suggests, else one and none deep down; then as few as may be."""
+        prefix, items, low = schema.get("prefixItems", []), schema.get("items", True), schema.get("minItems", 0)
+        liked = len(prefix)
+        if not prefix and place.depth < _DEEP and items is not False:
+            kind, numbers = str(_merged(items, self._root).get("type")), len(self._source.numbers)
+            liked = {"string": len(self._source.phrases), "integer": numbers, "number": numbers}.get(kind, 1) or 1
         step = int(bool(schema.get("uniqueItems")))
-        yield [
-            self.make(prefix[index] if index < len(prefix) else rest, place.inside(index, place.variant + step * index))
-            for index in range(count)
-        ]
 
-    def object(self, schema: Mapping[str, Any], place: _Place) -> Iterator[Any]:
-        required = list(dict.fromkeys(schema.get("required", ())))
-        more = [name for name in schema.get("properties", {}) if name not in required]
-        if self._optional and place.depth < _DEEP:
-            yield from self._attempt(self._filled(schema, required, more, place))
-        yield from self._attempt(self._filled(schema, required, [], place))
+        def members(count: int) -> Iterator[list[Any]]:
+            schemas = [*prefix[:count], *[items] * (count - len(prefix))]
+            places = [place.inside(index, place.variant + step * index) for index in range(count)]
+            yield [self.make(*member) for member in zip(schemas, places, strict=True)]
 
-    def _filled(
-        self, schema: Mapping[str, Any], required: list[str], more: list[str], place: _Place
-    ) -> Iterator[dict[str, Any]]:
-        """Fill in the required properties, and as many more as can be made."""
+        for count in dict.fromkeys([max(low, min(liked, schema.get("maxItems", liked))), low]):
+            yield from self._attempt(members(count))
+
+    def _objects(self, schema: Mapping[str, Any], place: _Place) -> Iterator[dict[str, Any]]:
+        """Yield the required properties, before that with as many others as can be made, where they are wanted."""
         properties, other = schema.get("properties", {}), schema.get("additionalProperties", True)
-        filled = {name: self.make(properties.get(name, other), place.inside(name, place.variant)) for name in required}
-        for name in more:
-            with suppress(UnanswerableError):
-                filled[name] = self.make(properties[name], place.inside(name, place.variant))
-        yield filled
+        required = list(dict.fromkeys(schema.get("required", ())))
+
+        def filled(more: list[str]) -> Iterator[dict[str, Any]]:
+            inside = {name: place.inside(name, place.variant) for name in [*required, *more]}
+            made = {name: self.make(properties.get(name, other), inside[name]) for name in required}
+            for name in more:
+                with suppress(UnanswerableError):
+                    made[name] = self.make(properties[name], inside[name])
+            yield made
+
+        if self._optional and place.depth < _DEEP:
+            yield from self._attempt(filled([name for name in properties if name not in required]))
+        yield from self._attempt(filled([]))
 
 
 def _rotated(values: list[Any], by: int) -> list[Any]:
@@ -147,24 +163,44 @@ def _rotated(values: list[Any], by: int) -> list[Any]:
     return values[start:] + values[:start]
 
 
-def _weight(branch: Mapping[str, Any], place: _Place) -> int:
-    """Rank an alternative: null last, but deep down what has no parts first."""
-    kind = branch.get("type")
-    if place.depth < _DEEP:
-        return int(kind == "null")
-    return int(kind in (None, "object", "array"))
-
-
-_MAKERS: dict[str, Callable[[_Maker, Mapping[str, Any], _Place], Iterator[Any]]] = {
-    name: getattr(_Maker, name) for name in ("string", "integer", "number", "boolean", "object", "array", "null")
-}
+def _weight(kind: Any, place: _Place) -> int:
+    """Rank an alternative by its type: null last, but deep down what has no parts first."""
+    return int(kind == "null" if place.depth < _DEEP else kind in (None, "object", "array"))
 
 
 def _types(schema: Mapping[str, Any], place: _Place) -> list[str]:
     """Return the types to try; where the schema names none, those that its keywords suggest come first."""
     named = schema.get("type")
     if named is None:
-        suggested = {"object": ("properties", "required"), "array": ("items", "prefixItems"), "number": ("minimum",)}
-        likely = [name for name, keys in suggested.items() if any(key in schema for key in keys)]
-        return list(dict.fromkeys([*likely, *_MAKERS]))
-    return sorted([named] if isinstance(named, str) else named, key=lambda name: _weight({"type": name}, place))
+        likely = [name for name, keys in _SUGGESTED.items() if any(key in schema for key in keys)]
+        return list(dict.fromkeys([*likely, *_TYPES]))
+    return sorted([named] if isinstance(named, str) else named, key=lambda name: _weight(name, place))
+
+
+def _merged(schema: Schema, root: Schema, chain: int = 0) -> dict[str, Any]:
+    """Return one mapping of a schema, its `$ref` and its `allOf`; where they disagree the outer word stands."""
+    if chain > _LONGEST_CHAIN:
+        raise UnanswerableError("`$ref` leads in a circle")
+    if not isinstance(schema, Mapping):
+        return {} if schema else {"enum": []}
+    found = {key: value for key, value in schema.items() if key not in {"$ref", "allOf"}}
+    parts = [*schema.get("allOf", ()), *([_resolve(schema["$ref"], root)] if "$ref" in schema else ())]
+    for part in (_merged(part, root, chain + 1) for part in parts):
+        both = {"properties": part.get("properties", {}) | found.get("properties", {})}
+        both["required"] = list(dict.fromkeys([*found.get("required", ()), *part.get("required", ())]))
+        found = {**part, **found, **{key: value for key, value in both.items() if value}}
+    for branch in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
+        _merged(branch, root, chain + 1)  # finds circles, in which the validator's Rust parts panic
+    return found
+
+
+def _resolve(reference: str, root: Schema) -> Schema:
+    """Return the schema that a local `$ref` points to (RFC 6901)."""
+    start, *path = unquote(reference).split("/")
+    if start != "#":
+        raise UnanswerableError(f"`$ref` {reference!r} leads out of the schema")
+    found = root
+    for part in path:
+        key = part.replace("~1", "/").replace("~0", "~")
+        found = found[int(key)] if isinstance(found, list) else found[key]
+    return found

@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import Any
 
 from langchain_promptrun.testing._items import Reply
-from langchain_promptrun.testing._model import words
+from langchain_promptrun.testing._model import texts
 from langchain_promptrun.testing._model.answers import answer
-from langchain_promptrun.testing._model.conversation import Conversation, read, text_of
+from langchain_promptrun.testing._model.texts import Conversation
 from langchain_promptrun.testing._model.values import Source
 
 Function = Mapping[str, Any]
@@ -43,9 +43,18 @@ _KNOWN_ANSWERS = {
 
 
 def replies(body: Mapping[str, Any]) -> list[Reply]:
-    conversation = read(body["messages"])
-    reply = replace(_reply(body, conversation), reasoning=_reasoning(body, conversation))
-    return [_limited(_numbered(reply, number), body) for number in range(1, (body.get("n") or 1) + 1)]
+    conversation = texts.read(body["messages"])
+    reply = _reply(body, conversation)
+    asked = body.get("reasoning_effort") or body.get("reasoning")
+    if isinstance(asked, dict):
+        asked = asked.get("enabled", True) and asked.get("effort", True)
+    if asked and asked != "none":
+        count = len(texts.tokens(conversation.question))
+        reply = replace(reply, reasoning=f"The question has {count} words. A short answer will do.")
+    wanted = [reply] * (body.get("n") or 1)
+    if reply.text is not None and not reply.text.startswith("{"):  # JSON stays as it is
+        wanted[1:] = [replace(reply, text=f"{reply.text} (answer {n})") for n in range(2, len(wanted) + 1)]
+    return [_limited(reply, body) for reply in wanted]
 
 
 def _reply(body: Mapping[str, Any], conversation: Conversation) -> Reply:
@@ -55,51 +64,25 @@ def _reply(body: Mapping[str, Any], conversation: Conversation) -> Reply:
     wanted = (body.get("response_format") or {}).get("type")
     if wanted == "json_schema":
         schema = body["response_format"].get("json_schema", {}).get("schema", {})
-        return Reply(_dumps(answer(schema, Source(conversation.source), optional=True)))
-    if wanted == "json_object":
-        return Reply(_dumps(_json_object(body, conversation)))
-    media = " and ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in conversation.media.items())
-    said = _results(conversation) if conversation.results else _said(body, conversation)
-    return Reply(f"{said} I received {media}." if media else said)
-
-
-def _dumps(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _json_object(body: Mapping[str, Any], conversation: Conversation) -> dict[str, str]:
-    """Make an object with the keys that the conversation quotes, else with `answer`."""
-    texts = (text_of(message) for message in body["messages"] if message["role"] != "assistant")
-    keys = [word for text in texts for word in words.quoted(text) if _KEY.fullmatch(word)]
-    return {key: f"The {key} for: {conversation.source.strip()}" for key in keys or ["answer"]}
-
-
-def _results(conversation: Conversation) -> str:
-    return " ".join(f"The tool {name} says: {text}" for name, text in conversation.results)
+        made = answer(schema, Source(conversation.source), optional=True)
+        return Reply(json.dumps(made, ensure_ascii=False))
+    if wanted == "json_object":  # with the keys that the conversation quotes
+        asked = "\n".join(texts.text_of(message) for message in body["messages"] if message["role"] != "assistant")
+        keys = [word for word in texts.phrases(asked, texts.QUOTED) if _KEY.fullmatch(word)] or ["answer"]
+        found = {key: f"The {key} for: {conversation.source.strip()}" for key in keys}
+        return Reply(json.dumps(found, ensure_ascii=False))
+    return Reply(_said(body, conversation))
 
 
 def _said(body: Mapping[str, Any], conversation: Conversation) -> str:
+    """Tell the tools' results, a known answer, or else the question; and what came beside the text."""
     question = conversation.question
-    known = _KNOWN_ANSWERS.get(question.strip().rstrip(".?!").lower())
+    said = " ".join(f"The tool {name} says: {text}" for name, text in conversation.results)
+    said = said or _KNOWN_ANSWERS.get(question.strip().rstrip(".?!").lower(), "")
     greeting = _GREETINGS[(body.get("seed") or 0) % len(_GREETINGS)]
-    return known or f"{greeting} You said{f': {question}' if question else ' nothing.'}"
-
-
-def _reasoning(body: Mapping[str, Any], conversation: Conversation) -> str | None:
-    """Think aloud where `reasoning_effort` or `reasoning` asks for it."""
-    asked = body.get("reasoning_effort") or body.get("reasoning")
-    if isinstance(asked, dict):
-        asked = asked.get("enabled", True) and asked.get("effort", True)
-    if not asked or asked == "none":
-        return None
-    return f"The question has {len(words.tokens(conversation.question))} words. A short answer will do."
-
-
-def _numbered(reply: Reply, number: int) -> Reply:
-    """Have replies beyond the first one say which they are, except JSON."""
-    if number == 1 or reply.text is None or reply.text.startswith("{"):
-        return reply
-    return replace(reply, text=f"{reply.text} (answer {number})")
+    said = said or f"{greeting} You said{f': {question}' if question else ' nothing.'}"
+    media = " and ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in conversation.media.items())
+    return f"{said} I received {media}." if media else said
 
 
 def _limited(reply: Reply, body: Mapping[str, Any]) -> Reply:
@@ -110,7 +93,7 @@ def _limited(reply: Reply, body: Mapping[str, Any]) -> Reply:
     found = [reply.text.find(sequence) for sequence in ([stop] if isinstance(stop, str) else stop)]
     text = reply.text[: min((end for end in found if end >= 0), default=None)]
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
-    tokens = words.tokens(text)
+    tokens = texts.tokens(text)
     if limit and len(tokens) > limit:
         return replace(reply, text="".join(tokens[:limit]), finish_reason="length")
     return replace(reply, text=text)
@@ -133,15 +116,17 @@ def _chosen(tools: Sequence[Function], choice: Any, conversation: Conversation) 
         return []
     if isinstance(choice, dict) and choice.get("type") == "function":
         return [tool for tool in tools if tool["name"] == choice["function"]["name"]]
-    fitting = [tool for tool in _fitting(tools, conversation.question) if tool["name"] not in conversation.called]
-    actions = [tool for tool in fitting if not _is_answer(tool)]
-    return actions or (_required(tools, conversation) if choice == "required" else fitting[:1])
-
-
-def _required(tools: Sequence[Function], conversation: Conversation) -> list[Function]:
-    """Choose where no tool fits: one that was not called yet, a class for the last answer first."""
     waiting = [tool for tool in tools if tool["name"] not in conversation.called]
-    return (sorted(waiting, key=lambda tool: not _is_answer(tool)) or list(tools))[:1]
+    fitting = [tool for tool in _fitting(tools, conversation.question) if tool in waiting]
+    actions = [tool for tool in fitting if not _is_answer(tool)]
+    if choice != "required" or actions:
+        return actions or fitting[:1]
+    return (sorted(waiting, key=lambda tool: not _is_answer(tool)) or list(tools))[:1]  # a class for the answer first
+
+
+def _fitting(tools: Sequence[Function], question: str) -> list[Function]:
+    scored = sorted(((_score(tool, question), tool) for tool in tools), key=lambda pair: -pair[0])
+    return [tool for points, tool in scored if points and points >= _NEARLY_AS_GOOD * scored[0][0]]
 
 
 def _parameters(tool: Function) -> dict[str, Any]:
@@ -153,23 +138,13 @@ def _is_answer(tool: Function) -> bool:
     return str(tool["name"])[:1].isupper()
 
 
-def _fitting(tools: Sequence[Function], question: str) -> list[Function]:
-    scored = sorted(((_score(tool, question), tool) for tool in tools), key=lambda pair: -pair[0])
-    return [tool for points, tool in scored if points and points >= _NEARLY_AS_GOOD * scored[0][0]]
-
-
 def _score(tool: Function, question: str) -> float:
-    """Rate how well a tool fits: up to 1 by its name, less by its description or numbers alone."""
-    asked = words.words(question)
-    name = words.words(tool["name"])
-    by_name = words.shared(name, asked) / len(name) if name else 0.0
-    described = words.shared(words.words(tool.get("description") or ""), asked) >= _TELLING_DESCRIPTION
-    return max(by_name, _WEAK if described or _has_numbers_for(tool, question) else 0.0)
-
-
-def _has_numbers_for(tool: Function, question: str) -> bool:
-    """Tell whether a tool takes numbers alone and the question has enough of them."""
+    """Rate how well a tool fits: up to 1 by its name, less by its description or because it takes just numbers."""
+    asked, name = texts.words(question), texts.words(tool["name"])
+    by_name = texts.shared(name, asked) / len(name) if name else 0.0
+    is_described = texts.shared(texts.words(tool.get("description") or ""), asked) >= _TELLING_DESCRIPTION
     parameters = _parameters(tool)
     needed = [parameters.get("properties", {}).get(name, {}) for name in parameters.get("required", ())]
-    numeric = all(isinstance(schema, dict) and schema.get("type") in ("integer", "number") for schema in needed)
-    return bool(needed) and numeric and len(words.numbers(question)) >= len(needed)
+    takes_numbers = all(isinstance(schema, dict) and schema.get("type") in ("integer", "number") for schema in needed)
+    has_numbers = bool(needed) and takes_numbers and len(texts.numbers(question)) >= len(needed)
+    return max(by_name, _WEAK if is_described or has_numbers else 0.0)

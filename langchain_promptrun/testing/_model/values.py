@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
-from langchain_promptrun.testing._model import words
+from langchain_promptrun.testing._model import texts
 
 _NEIGHBOURS = 3
 _REACH = 1000
@@ -27,17 +27,11 @@ class Source:
 
     def __init__(self, text: str, skip: int = 0) -> None:
         self.text = text.strip()
-        self.numbers = words.numbers(text)
-        phrases = words.phrases(text)
+        self.numbers = texts.numbers(text)
+        phrases = texts.phrases(text)
         start = skip % len(phrases) if phrases else 0
         self.phrases = phrases[start:] + phrases[:start]
         self._told = False
-
-    def number(self, fits: Callable[[float], bool]) -> Iterator[int | float]:
-        """Take the next number that fits, as an iterator of one or none."""
-        position = next((position for position, number in enumerate(self.numbers) if fits(number)), None)
-        if position is not None:
-            yield self.numbers.pop(position)
 
     def phrase(self, name: str) -> str:
         """Take the next quotation or name, else the whole text once, else a text about `name`."""
@@ -58,12 +52,17 @@ def number_candidates(schema: Mapping[str, Any], source: Source, variant: int, *
         on_grid = "multipleOf" not in schema or (Fraction(str(number)) / step).denominator == 1
         return in_bounds and on_grid and (not whole or float(number).is_integer())
 
-    for number in source.number(fits):
-        yield int(number) if whole else number
-    yield from filter(fits, _grid(schema, Fraction(step.numerator) if whole else step, variant))
+    taken = next(filter(fits, source.numbers), None)
+    if taken is not None:
+        source.numbers.remove(taken)
+        yield int(taken) if whole else taken
+    for value in _grid(schema, Fraction(step.numerator) if whole else step, variant):
+        number = int(value) if value.denominator == 1 else float(value)
+        if fits(number):
+            yield number
 
 
-def _grid(schema: Mapping[str, Any], step: Fraction, variant: int) -> Iterator[int | float]:
+def _grid(schema: Mapping[str, Any], step: Fraction, variant: int) -> Iterator[Fraction]:
     """Yield multiples of a step from near zero on, then the middle between the bounds."""
     lows = [Fraction(str(schema[key])) for key in ("minimum", "exclusiveMinimum") if key in schema]
     highs = [Fraction(str(schema[key])) for key in ("maximum", "exclusiveMaximum") if key in schema]
@@ -72,12 +71,8 @@ def _grid(schema: Mapping[str, Any], step: Fraction, variant: int) -> Iterator[i
     first, last = math.ceil(low / step), math.floor(high / step)
     start = min(max(first, 0), last)
     for offset in range(min(_NEIGHBOURS, last - first + 1)):
-        yield _plain((first + (start - first + variant + offset) % (last - first + 1)) * step)
-    yield _plain(low + (high - low) * Fraction(variant + 1, variant + 2))
-
-
-def _plain(value: Fraction) -> int | float:
-    return int(value) if value.denominator == 1 else float(value)
+        yield (first + (start - first + variant + offset) % (last - first + 1)) * step
+    yield low + (high - low) * Fraction(variant + 1, variant + 2)
 
 
 def string_candidates(schema: Mapping[str, Any], name: str, source: Source, variant: int) -> Iterator[str]:
@@ -87,15 +82,15 @@ def string_candidates(schema: Mapping[str, Any], name: str, source: Source, vari
         yield match.group() if match else make(variant)
         return
     low, high = schema.get("minLength", 0), schema.get("maxLength", math.inf)
+
+    def fitted(text: str, suffix: str) -> str:
+        room = max(0, int(min(high, len(text) + len(suffix))) - len(suffix))
+        return (text[:room] + suffix).ljust(low, ".")
+
     if source.phrases:
-        yield _fitted(source.phrase(name), low, high, "")
-    yield _fitted(source.phrase(name), low, high, f" {variant + 1}" if variant else "")
-    yield _fitted(f"{variant:x}", low, high, "")
-
-
-def _fitted(text: str, low: int, high: float, suffix: str) -> str:
-    room = max(0, int(min(high, len(text) + len(suffix))) - len(suffix))
-    return (text[:room] + suffix).ljust(low, ".")
+        yield fitted(source.phrase(name), "")
+    yield fitted(source.phrase(name), f" {variant + 1}" if variant else "")
+    yield fitted(f"{variant:x}", "")
 
 
 def _day(variant: int) -> str:

@@ -102,9 +102,9 @@ class World:
         self.server.queue(*(fault.items(self) if callable(fault.items) else fault.items))
 
     def _abort(self) -> None:
-        for connection in tuple(self.server._connections):
-            if connection._task is not None:
-                connection.abort()
+        for transport in tuple(self.server._routes.transports):
+            if transport.get_protocol()._task is not None:
+                transport.abort()
 
     def _in_loop(self, work: Callable[[], object]) -> None:
         """Have something done by the server's thread, and wait for it."""

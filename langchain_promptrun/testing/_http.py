@@ -1,0 +1,303 @@
+"""Requests as they were read, and the steps in which a response that a fault spoils goes over the connection."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import math
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from langchain_promptrun.testing._items import Fault, Headers, Wait
+
+JSON = "application/json"
+SSE = "text/event-stream; charset=utf-8"
+PING = b": ping\n\n"
+LAST_CHUNK = b"0\r\n\r\n"
+BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+PHRASES = {int(status): status.phrase for status in HTTPStatus}
+_HIDDEN = "***"
+_WINDOW_BITS = {"gzip": 31, "deflate": 15}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it stood on the wire; header names in lower case, repeated ones joined by a comma."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+    keeps_alive: bool
+
+
+@dataclass(eq=False)
+class RecordedRequest:
+    """One request, and what became of it. The server's thread writes its flags, any other reads them.
+
+    Attributes:
+        number: Counts from 1; the response's `x-request-id` is `req-<number>`.
+        method: The HTTP method.
+        target: The target in the request line; absolute when the server was used as a proxy.
+        path: The target's path.
+        query: The target's query parameters.
+        headers: Header fields, names in lower case; keys are replaced by `***`.
+        body: The body parsed as JSON; None where it is empty or not JSON.
+        raw: The body's bytes.
+        time: When it came in, in seconds since the epoch.
+        connection: The number of its connection, from 1: equal numbers mean a connection kept alive.
+        status: The answer's status; None as long as it is not known.
+        answered: Whether the whole answer is on its way, or what a fault left of it.
+        disconnected: Whether the client left before that.
+    """
+
+    number: int
+    method: str
+    target: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: Any
+    raw: bytes = field(repr=False)
+    time: float
+    connection: int
+    status: int | None = None
+    answered: bool = False
+    disconnected: bool = False
+    key_digest: bytes = field(default=b"", repr=False)
+
+    def has_key(self, key: str) -> bool:
+        """Return whether the request carried this API key. The record holds only its digest."""
+        return hmac.compare_digest(self.key_digest, sha256(key.encode()).digest())
+
+    @property
+    def in_flight(self) -> bool:
+        return not (self.answered or self.disconnected)
+
+
+def record(request: Request, number: int, connection: int, keys: Iterable[str]) -> RecordedRequest:
+    parts = urlsplit(request.target)
+    headers = dict(request.headers)
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    for name, value in headers.items():
+        for known in keys:
+            headers[name] = headers[name].replace(known, _HIDDEN)
+        if name in {"authorization", "proxy-authorization"}:
+            headers[name] = f"{value.partition(' ')[0]} {_HIDDEN}" if " " in value else _HIDDEN
+    try:
+        body = json.loads(request.body)
+    except ValueError:
+        body = None
+    return RecordedRequest(
+        number=number,
+        method=request.method,
+        target=request.target,
+        path=parts.path,
+        query=dict(parse_qsl(parts.query, keep_blank_values=True)),
+        headers=headers,
+        body=body,
+        raw=request.body,
+        time=time.time(),
+        connection=connection,
+        key_digest=sha256(key.strip().encode() if scheme.lower() == "bearer" else b"").digest(),
+    )
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Wait; send a comment every so many seconds meanwhile."""
+
+    until: Wait
+    every: float | None = None
+    comment: bytes = b""
+
+
+@dataclass(frozen=True)
+class Hangup:
+    reset: bool = False
+
+
+Step = bytes | Pause | Hangup
+"""What a connection does next; bytes are sent in one flush."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """A response before a fault; numbers and events between its pieces are pauses."""
+
+    status: int
+    content_type: str
+    pieces: Sequence[bytes | Wait]
+    headers: Headers = ()
+    pace: float | None = None
+
+
+def encode(value: Any) -> bytes:
+    """Return compact JSON; lone surrogates go out escaped."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+
+
+def event(document: Any, number: int | None = None) -> bytes:
+    """Return a server-sent event: a text as it is, anything else as JSON; with an `id:` line for a number."""
+    data = document.encode() if isinstance(document, str) else encode(document)
+    return (b"" if number is None else b"id: %d\n" % number) + b"data: " + data + b"\n\n"
+
+
+def json_response(document: Any, status: int = 200, headers: Headers = ()) -> Response:
+    return Response(status, JSON, [encode(document)], headers)
+
+
+def body_response(body: Any) -> Response:
+    """Return a response with a text, bytes, or a JSON document."""
+    if not isinstance(body, bytes | str):
+        return json_response(body)
+    return Response(200, "text/plain; charset=utf-8", [body.encode() if isinstance(body, str) else body])
+
+
+def pairs(headers: Headers) -> list[tuple[str, str]]:
+    items = headers if isinstance(headers, Sequence) else headers.items()
+    return [(name.lower(), value) for name, value in items]
+
+
+def head(status: int, headers: Sequence[tuple[str, str]]) -> bytes:
+    lines = [
+        f"HTTP/1.1 {status} {PHRASES.get(status, 'Unknown')}",
+        *(f"{name}: {value}" for name, value in headers),
+        "",
+        "",
+    ]
+    return "\r\n".join(lines).encode("latin-1", "replace")
+
+
+def chunk(data: bytes) -> bytes:
+    """Frame a piece; an empty one would end the body (RFC 9112, 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+
+def status_of(response: Response, fault: Fault) -> int:
+    return response.status if fault.status == HTTPStatus.OK else fault.status
+
+
+def steps(response: Response, fault: Fault, request: Request) -> Iterator[Step]:
+    before_head = fault.after is None and fault.after_bytes is None
+    inside = fault.comments is not None or fault.error is not None
+    if fault.delay is not None:
+        yield Pause(fault.delay)
+    if before_head and fault.pause is not None and not inside:
+        yield Pause(fault.pause)
+    if before_head and (fault.cut is True or fault.reset):
+        yield Hangup(fault.reset)
+    else:
+        yield from _sent(response, fault, request, at_point=inside or fault.cut == "clean" or not before_head)
+
+
+def _sent(response: Response, fault: Fault, request: Request, *, at_point: bool) -> Iterator[Step]:
+    kind = dict(pairs(fault.headers)).get("content-type", response.content_type)
+    streams = kind.startswith("text/event-stream")
+    body = list(_spoiled(response, fault, PING if streams else b"\n", at_point=at_point))
+    length = str(sum(len(step) for step in body if isinstance(step, bytes)))
+    framing = fault.framing or _framing(fault, streams=streams)
+    headers = _headers(response, fault, framing, length)
+    status = status_of(response, fault)
+    if request.method == "HEAD" or status in BODILESS:
+        yield head(status, [pair for pair in headers if pair[0] not in {"content-length", "transfer-encoding"}])
+        return
+    framed = list(_framed(body, fault.encoding, is_chunked=framing == "chunked"))
+    start = b"" if framing == "raw" else head(status, headers)
+    if len(framed) == 1 and isinstance(framed[0], bytes):
+        yield start + framed[0]  # a body of one piece goes out in one flush with the head, a stream after it
+    else:
+        yield from (start, *framed)
+    lengths = {value for name, value in headers if name == "content-length"}
+    if not request.keeps_alive or framing in {"close", "raw"} or lengths - {length}:
+        yield Hangup()
+
+
+def _framing(fault: Fault, *, streams: bool) -> str:
+    is_whole = fault.slices is None and fault.encoding is None and fault.comments is None
+    return "length" if is_whole and not streams else "chunked"
+
+
+def _headers(response: Response, fault: Fault, framing: str, length: str) -> list[tuple[str, str]]:
+    framings = {"chunked": ("transfer-encoding", "chunked"), "length": ("content-length", length)}
+    own = [("content-type", response.content_type), *pairs(response.headers)]
+    own.append(framings.get(framing, ("connection", "close")))
+    if fault.encoding is not None:
+        own.append(("content-encoding", fault.encoding))
+    told = pairs(fault.headers)
+    names = {name for name, _ in told}
+    return [pair for pair in own if pair[0] not in names] + told
+
+
+def _spoiled(response: Response, fault: Fault, comment: bytes, *, at_point: bool) -> Iterator[Step]:
+    """Yield the body's pieces, and at the fault's point what goes wrong there."""
+    pace = response.pace if fault.pace is None else fault.pace
+    paced: list[bytes | Pause] = []
+    for piece in response.pieces if fault.slices is None else fault.slices:
+        if paced and pace:
+            paced.append(Pause(pace))
+        paced.append(piece if isinstance(piece, bytes) else Pause(piece))
+    before, rest = _split(paced, fault)
+    yield from before
+    if at_point:
+        yield from _trouble(fault, comment)
+    if fault.cut != "clean" and fault.error is None:
+        yield from rest
+
+
+def _trouble(fault: Fault, comment: bytes) -> Iterator[Step]:
+    if fault.comments is not None:
+        yield Pause(math.inf if fault.pause is None else fault.pause, fault.comments, comment)
+    elif fault.pause is not None:
+        yield Pause(fault.pause)
+    if fault.error is not None:
+        yield event(fault.error)
+    if fault.cut is True or fault.reset:
+        yield Hangup(fault.reset)
+
+
+_Pieces = Sequence[bytes | Pause]
+
+
+def _split(pieces: _Pieces, fault: Fault) -> tuple[_Pieces, _Pieces]:
+    """Split the pieces at a fault's point; `after_bytes` may cut a piece in two."""
+    by_bytes = fault.after_bytes is not None
+    left = (fault.after_bytes if by_bytes else fault.after) or 0
+    for position, piece in enumerate(pieces):
+        size = 0 if isinstance(piece, Pause) else len(piece) if by_bytes else 1
+        if size > left and isinstance(piece, bytes):
+            inside = left if by_bytes else 0
+            start = [piece[:inside]] if inside else []
+            return [*pieces[:position], *start], [piece[inside:], *pieces[position + 1 :]]
+        left -= size
+    return pieces, []
+
+
+def _framed(body: Iterable[Step], encoding: str | None, *, is_chunked: bool) -> Iterator[Step]:
+    """Yield the steps of a body, compressed so that each piece can be read at once, up to the connection's end."""
+    compressor = zlib.compressobj(wbits=_WINDOW_BITS[encoding]) if encoding else None
+
+    def framed(piece: bytes) -> bytes:
+        if compressor is not None:
+            piece = compressor.compress(piece) + compressor.flush(zlib.Z_SYNC_FLUSH)
+        return chunk(piece) if is_chunked else piece
+
+    for step in body:
+        if isinstance(step, bytes):
+            yield framed(step)
+        elif isinstance(step, Pause):
+            yield Pause(step.until, step.every, framed(step.comment) if step.comment else b"")
+        else:
+            yield step
+            return
+    end = compressor.flush() if compressor is not None else b""
+    if is_chunked:
+        yield chunk(end) + LAST_CHUNK
+    elif end:
+        yield end
