@@ -5,107 +5,96 @@ OpenAI's format admits no media in assistant messages, so those of an answer are
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal
+
+import orjson
 
 from langchain_promptrun._messages.content import (
     CALL_TYPES,
     block_parts,
     block_type,
-    indexed,
     mark,
     markers_of,
+    read_blocks,
     stays_here,
+    string,
     text_parts,
 )
 from langchain_promptrun._messages.media import MEDIA_PARTS, Part
-from langchain_promptrun._messages.tool_calls import (
-    ContentCall,
-    calls_of,
-    dictionaries,
-    function_call,
-    listed_calls,
-    read_call,
-)
 from langchain_promptrun._profiles import family_of
+from langchain_promptrun._wire import json as _json
+from langchain_promptrun._wire.names import wire_name
 from langchain_promptrun._wire.reasoning import write_reasoning
 from langchain_promptrun.errors import PromptrunInvalidMessageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from langchain_core.messages import AIMessage
 
     from langchain_promptrun._messages.content import Block
-    from langchain_promptrun._messages.tool_calls import WireCall
+
+WireCall = dict[str, Any]
+"""A tool call of the wire; its id is empty where the message has none."""
+
+TurnCall = tuple[WireCall, Literal["valid", "invalid", "server's"]]
+"""A call of a turn: an invalid one goes out only with its result, one of the server's own tools needs none."""
+
+CallBlock = tuple[str, str, "Block"]
+"""The id and the name of a call in the content, in any dialect, and its block."""
+
+# A call that broke off before its name still needs one.
+_NAMELESS = "unknown"
+# langchain-core's key for the one argument of a tool that takes free text.
+_FREE_TEXT = "__arg1"
+_INVALID = "invalid_arguments"
+_NOTHING: dict[str, Any] = {}
 
 ATTACHED = "(attached to the next message)"
 """Stands for the content of a message all of whose parts had to move."""
 
 _OWN = (None, "promptrun")
+_WRAPPED = CALL_TYPES | {"refusal", "image_generation_call"}
 
 
-class Policy(NamedTuple):
-    """The model that is asked, and whether reasoning goes back to the model that wrote it, or "always"."""
+def assistant_turn(
+    message: AIMessage, model: str, send_reasoning: bool | str
+) -> tuple[dict[str, Any], list[Part], list[TurnCall]]:
+    """Return the wire message of a turn, the media for a user message after it, and the calls in it.
 
-    model: str
-    send_reasoning: bool | str
-
-
-class AssistantTurn(NamedTuple):
-    """The wire message of a turn, the media for a user message after it, and calls that need no result."""
-
-    message: dict[str, Any]
-    attachments: list[Part]
-    invalid: list[WireCall]
-    unlisted: list[WireCall]
-
-
-class _Reading:
-    """What the content blocks of one message say."""
-
-    __slots__ = ("audio", "calls", "media", "parts", "reasoning", "refusals")
-
-    def __init__(self) -> None:
-        self.parts: list[Part] = []
-        self.refusals: list[str] = []
-        self.reasoning: list[str] = []
-        self.calls: list[ContentCall] = []
-        self.media: list[Part] = []
-        self.audio: dict[str, str] = {}
-
-
-def assistant_turn(message: AIMessage, policy: Policy) -> AssistantTurn:
-    """Convert one AIMessage; `content` is null only in a turn that calls tools or refuses."""
+    Its `content` is null only in a turn that calls tools or refuses.
+    """
     metadata, kwargs = message.response_metadata, message.additional_kwargs
     own = metadata.get("model_provider") in _OWN
-    written_here = own and (policy.send_reasoning == "always" or _is_same_model(metadata, policy.model))
-    reading = _read(message.content, own=own)
-    refusal = kwargs.get("refusal") or "".join(reading.refusals)
+    written_here = own and (send_reasoning == "always" or _is_same_model(metadata, model))
+    said = _Content(message.content, own=own)
+    refusal = kwargs.get("refusal") or said.refusal
     if refusal and isinstance(refusal, str):
-        _take_out_refusal(reading.parts, refusal)
-    mark(reading.parts, markers_of(kwargs))
+        _take_out_refusal(said.parts, refusal)
+    mark(said.parts, kwargs)
     wire: dict[str, Any] = {"role": "assistant", "content": None}
-    calls = calls_of(message, reading.calls, own=own, signed=written_here)
-    if calls.wire:
-        wire["tool_calls"] = calls.wire
-    elif function := function_call(message):
-        wire["function_call"] = function
-    _add_audio(wire, kwargs.get("audio"), reading, own=own)
-    if own:
-        _add_images(reading, kwargs.get("images"))
-    if written_here and policy.send_reasoning:
-        _add_reasoning(wire, message, reading)
+    calls = calls_of(message, said.calls, own=own, signed=written_here)
+    if calls:
+        wire["tool_calls"] = [call for call, _ in calls]
+    elif isinstance(function := kwargs.get("function_call"), dict):
+        wire["function_call"] = _call("", function.get("name"), function.get("arguments"))["function"]
+    said.add_audio(wire, kwargs.get("audio"))
+    if own and not any(part["type"] == "image_url" for part in said.media):
+        # An own answer keeps its images beside a plain text.
+        targets = [image.get("image_url") for image in dictionaries(kwargs.get("images"))]
+        urls = [target.get("url") if isinstance(target, dict) else target for target in targets]
+        said.media += [{"type": "image_url", "image_url": {"url": url}} for url in urls if isinstance(url, str) and url]
+    if written_here and send_reasoning:
+        text = kwargs.get("reasoning_content")
+        if text is None and metadata.get("model_provider"):
+            text = said.reasoning
+        text = text if isinstance(text, str) else ""
+        write_reasoning(wire, said.parts, kwargs, metadata.get("reasoning_field"), text)
     if refusal:
         wire["refusal"] = refusal
-    wire["content"] = _content(reading, wire)
-    return AssistantTurn(wire, reading.media, calls.invalid, calls.unlisted)
-
-
-def plain_turn(message: AIMessage) -> AssistantTurn:
-    """Convert an AIMessage of a text and tool calls alone, as long histories of agents are made of."""
-    calls = listed_calls(message)
-    wire = {"role": "assistant", "content": message.content or None, "tool_calls": calls}
-    return AssistantTurn(wire, [], calls[len(message.tool_calls) :] if message.invalid_tool_calls else [], [])
+    wire["content"] = said.content(wire)
+    return wire, said.media, calls
 
 
 def _is_same_model(metadata: Mapping[str, Any], model: str) -> bool:
@@ -117,67 +106,70 @@ def _is_same_model(metadata: Mapping[str, Any], model: str) -> bool:
     return family is not None and family == family_of(model)
 
 
-def _content(reading: _Reading, wire: Mapping[str, Any]) -> str | list[Part] | None:
-    """Return plain text as one string, the form that every model behind a gateway takes."""
-    if any(part.keys() != {"type", "text"} for part in reading.parts):
-        return reading.parts
-    text = "".join([part["text"] for part in reading.parts])
-    if text or reading.media:
-        return text or ATTACHED
-    return "" if wire.keys().isdisjoint({"tool_calls", "function_call", "refusal"}) else None
+class _Content:
+    """What the content blocks of one message say; `own` tells whether an answer of this package is read."""
 
+    def __init__(self, content: object, *, own: bool) -> None:
+        self._own = own
+        self.parts: list[Part] = []
+        self.media: list[Part] = []
+        self.calls: list[CallBlock] = []
+        self.refusal = self.reasoning = ""
+        self._audio: dict[str, str] = {}
+        read_blocks(content, self._read)
 
-def _read(content: str | list[str | Block], *, own: bool) -> _Reading:
-    reading = _Reading()
-    for index, block in indexed(content):
-        if isinstance(block, str):
-            reading.parts += text_parts(block)
-            continue
-        try:
-            _read_block(reading, block, own=own)
-        except PromptrunInvalidMessageError as error:
-            raise error.within(f".content[{index}]") from error.__cause__
-    return reading
-
-
-def _read_block(reading: _Reading, block: Block, *, own: bool) -> None:
-    kind = block_type(block)
-    if kind == "non_standard":
-        # LangChain's wrapping for what only the provider knows; its inside is sent when it has a meaning here.
-        block = block["value"] if isinstance(block.get("value"), dict) else {}
+    def _read(self, block: Block) -> None:
         kind = block_type(block)
-        if kind not in _READERS:
-            return
-    if kind == "reasoning" and own:
-        reading.reasoning.append(str(block.get("reasoning") or ""))
-    elif kind in _READERS:
-        _READERS[kind](reading, block)
-    elif not stays_here(block):
-        _read_parts(reading, block, own=own)
+        if kind == "non_standard":
+            # LangChain's wrapping for what only the provider knows; its inside is sent when it has a meaning here.
+            block = block["value"] if isinstance(block.get("value"), dict) else {}
+            kind = block_type(block)
+            if kind not in _WRAPPED:
+                return
+        if kind in CALL_TYPES:
+            self.calls.append((string(block, "call_id", "id"), string(block, "name"), block))
+        elif kind == "refusal":
+            self.refusal += string(block, "refusal")
+        elif kind == "reasoning" and self._own:
+            self.reasoning += str(block.get("reasoning") or "")
+        elif kind == "image_generation_call":
+            if block.get("result"):
+                mime_type = f"image/{block.get('output_format') or 'png'}"
+                self.media += block_parts({"type": "image", "base64": block["result"], "mime_type": mime_type})
+        elif kind == "audio" and (known := self._known_audio(block)):
+            self._audio = known
+        elif not stays_here(block):
+            parts = block_parts(block)
+            mark(parts or self.parts, block)
+            for part in parts:
+                (self.media if part.get("type") in MEDIA_PARTS else self.parts).append(part)
 
+    def _known_audio(self, audio: object) -> dict[str, str]:
+        """Return what names or tells an audio answer, so that its data need not go back."""
+        if not isinstance(audio, dict):
+            return {}
+        extras = audio.get("extras")
+        facts = {**(extras if isinstance(extras, dict) else {}), **audio}
+        keys = ("id", "transcript") if self._own else ("transcript",)
+        return {key: facts[key] for key in keys if facts.get(key) and isinstance(facts[key], str)}
 
-def _read_parts(reading: _Reading, block: Block, *, own: bool) -> None:
-    if block.get("type") == "audio" and (known := _known_audio(block, own=own)):
-        reading.audio = known
-        return
-    parts = block_parts(block)
-    mark(parts or reading.parts, markers_of(block))
-    for part in parts:
-        (reading.media if part.get("type") in MEDIA_PARTS else reading.parts).append(part)
+    def add_audio(self, wire: dict[str, Any], audio: object) -> None:
+        """Name an audio answer by its id, as OpenAI wants it; where that is unknown, its transcript stands in."""
+        facts = self._audio | self._known_audio(audio)
+        if "id" in facts:
+            wire["audio"] = {"id": facts["id"]}
+            self.media = [part for part in self.media if part["type"] != "input_audio"]
+        elif not self.parts:
+            self.parts += text_parts(facts.get("transcript", ""))
 
-
-def _known_audio(block: Block, *, own: bool) -> dict[str, str]:
-    """Return what names or tells an audio answer, so that its data need not go back."""
-    extras = block.get("extras")
-    facts = {**(extras if isinstance(extras, dict) else {}), **block}
-    keys = ("id", "transcript") if own else ("transcript",)
-    return {key: facts[key] for key in keys if facts.get(key) and isinstance(facts[key], str)}
-
-
-def _read_generated_image(reading: _Reading, block: Block) -> None:
-    if block.get("result"):
-        mime_type = f"image/{block.get('output_format') or 'png'}"
-        reading.media += block_parts({"type": "image", "base64": block["result"], "mime_type": mime_type})
+    def content(self, wire: Mapping[str, Any]) -> str | list[Part] | None:
+        """Return plain text as one string, the form that every model behind a gateway takes."""
+        if any(part.keys() != {"type", "text"} for part in self.parts):
+            return self.parts
+        text = "".join([part["text"] for part in self.parts])
+        if text or self.media:
+            return text or ATTACHED
+        return "" if wire.keys().isdisjoint({"tool_calls", "function_call", "refusal"}) else None
 
 
 def _take_out_refusal(parts: list[Part], refusal: str) -> None:
@@ -192,38 +184,122 @@ def _take_out_refusal(parts: list[Part], refusal: str) -> None:
                 return
 
 
-def _add_audio(wire: dict[str, Any], audio: object, reading: _Reading, *, own: bool) -> None:
-    """Name an audio answer by its id, as OpenAI wants it; where that is unknown, its transcript stands in."""
-    facts = {**reading.audio, **(_known_audio(audio, own=own) if isinstance(audio, dict) else {})}
-    if "id" in facts:
-        wire["audio"] = {"id": facts["id"]}
-        reading.media = [part for part in reading.media if part["type"] != "input_audio"]
-    elif not reading.parts:
-        reading.parts += text_parts(facts.get("transcript"))
+def calls_of(message: AIMessage, blocks: Sequence[CallBlock], *, own: bool, signed: bool) -> list[TurnCall]:
+    """Collect the calls of a message and its blocks; `signed` ones go back with what only their vendor understands."""
+    kwargs = message.additional_kwargs
+    raw = dictionaries(kwargs.get("tool_calls"))
+    entries = {str(call.get("id")): call for call in raw} | _by_id(kwargs.get("tool_call_extras")) if own else _NOTHING
+    calls = listed_calls(message, entries)
+    if blocks:
+        _merge_blocks(calls, blocks)
+    if not calls:
+        for call in raw:
+            body = _body(call) or _NOTHING
+            args = body.get("arguments", body.get("input"))
+            calls.append((_call(call.get("id"), body.get("name"), args, call), "valid"))
+    if not signed:
+        return calls
+    for wire, _ in calls if entries else ():
+        _add_signatures(wire, entries.get(wire["id"], _NOTHING))
+    for entry in dictionaries(kwargs.get("server_tool_calls")):
+        # Without an id, a type and a body no server takes it.
+        if isinstance(entry.get("type"), str) and isinstance(entry.get("id"), str) and _body(entry) is not None:
+            calls.append(({key: value for key, value in entry.items() if key != "index"}, "server's"))
+    return calls
 
 
-def _add_images(reading: _Reading, images: object) -> None:
-    """Take the images that an own answer keeps beside a plain text, unless its content shows them, too."""
-    if any(part["type"] == "image_url" for part in reading.media):
-        return
-    for image in dictionaries(images):
-        target = image.get("image_url")
-        url = target.get("url") if isinstance(target, dict) else target
-        if url and isinstance(url, str):
-            reading.media.append({"type": "image_url", "image_url": {"url": url}})
+def listed_calls(message: AIMessage, entries: Mapping[str, Any] = _NOTHING) -> list[TurnCall]:
+    """Return the calls of the message's two lists; `entries` are the calls as they came, by id."""
+    calls: list[TurnCall] = []
+    for index, call in enumerate(message.tool_calls):
+        try:
+            wire = _call(call["id"], call["name"], call["args"], entries.get(call["id"] or "", _NOTHING))
+        except PromptrunInvalidMessageError as error:
+            raise error.within(f".tool_calls[{index}].args") from error.__cause__
+        calls.append((wire, "valid"))
+    if message.invalid_tool_calls:
+        errors = _by_id(message.additional_kwargs.get("tool_call_errors"))
+        for broken in message.invalid_tool_calls:
+            call_id = broken["id"] or ""
+            # The suffix keeps langchain-core from completing the text.
+            text = (broken["args"] or "").removesuffix(str(errors.get(call_id, _NOTHING).get("guard", "")))
+            calls.append((_call(call_id, broken["name"], text, entries.get(call_id, _NOTHING)), "invalid"))
+    return calls
 
 
-def _add_reasoning(wire: dict[str, Any], message: AIMessage, reading: _Reading) -> None:
-    kwargs, metadata = message.additional_kwargs, message.response_metadata
-    text = kwargs.get("reasoning_content")
-    if text is None and metadata.get("model_provider"):
-        text = "".join(reading.reasoning)
-    text = text if isinstance(text, str) else ""
-    write_reasoning(wire, reading.parts, kwargs, metadata.get("reasoning_field"), text)
+def name_of(call: WireCall) -> str:
+    """Return the name of a wire call of any type."""
+    return str((_body(call) or _NOTHING).get("name", ""))
 
 
-_READERS: dict[str, Callable[[_Reading, Block], None]] = {
-    "refusal": lambda reading, block: reading.refusals.append(str(block.get("refusal") or "")),
-    "image_generation_call": _read_generated_image,
-    **dict.fromkeys(CALL_TYPES, lambda reading, block: reading.calls.append(read_call(block))),
-}
+def dictionaries(value: object) -> list[dict[str, Any]]:
+    """Return the dictionaries of a list that others wrote."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _by_id(kept: object) -> dict[str, dict[str, Any]]:
+    """Return what is kept of the wire's calls beside their ids, names and arguments."""
+    return {name: entry for name, entry in kept.items() if isinstance(entry, dict)} if isinstance(kept, dict) else {}
+
+
+def _body(call: Mapping[str, Any]) -> dict[str, Any] | None:
+    body = call.get("function") or call.get(str(call.get("type")))
+    return body if isinstance(body, dict) else None
+
+
+def _merge_blocks(calls: list[TurnCall], blocks: Sequence[CallBlock]) -> None:
+    """Add the calls that stand in the content alone; the others lend their cache markers."""
+    listed = [wire for wire, _ in calls]
+    for call_id, name, block in blocks:
+        names = (name or _NAMELESS, wire_name(name or _NAMELESS))
+        for twin in listed:
+            is_same = twin["id"] == call_id if twin["id"] and call_id else name_of(twin) in names
+            if is_same:
+                listed.remove(twin)
+                twin.update(markers_of(block))
+                break
+        else:
+            keys = ("args", "input", "arguments")
+            args = next((block[key] for key in keys if block.get(key)), block.get("partial_json"))
+            args = {_FREE_TEXT: args} if block.get("type") == "custom_tool_call" else args
+            is_invalid = block.get("type") == "invalid_tool_call"
+            calls.append((_call(call_id, name, args) | markers_of(block), "invalid" if is_invalid else "valid"))
+
+
+def _call(call_id: object, name: str | None, args: object, entry: Mapping[str, Any] = _NOTHING) -> WireCall:
+    kind = entry.get("type") or "function"
+    name = name or _NAMELESS
+    if kind == "custom":
+        free = args[_FREE_TEXT] if isinstance(args, dict) and args.keys() == {_FREE_TEXT} else args
+        text = free if isinstance(free, str) else _json.dumps(free).decode() if free else ""
+        return {"id": call_id or "", "type": kind, kind: {"name": name, "input": text}}
+    name = wire_name(name) if kind == "function" else name
+    function = {"name": name, "arguments": _arguments(args, entry.get("arguments"))}
+    return {"id": call_id or "", "type": kind, "function": function}
+
+
+def _arguments(args: object, text: object) -> str:
+    """Write arguments as JSON text; what JSON cannot carry goes back as the text that came."""
+    if not args:
+        return "{}"
+    if isinstance(args, str):
+        with suppress(ValueError):
+            if isinstance(orjson.loads(args), dict):
+                return args
+        args = {_INVALID: args}
+    try:
+        return _json.dumps(args).decode()
+    except PromptrunInvalidMessageError:
+        if isinstance(text, str):
+            return text
+        raise
+
+
+def _add_signatures(call: WireCall, entry: Mapping[str, Any]) -> None:
+    """Give a call back the keys that OpenAI's format does not know."""
+    for place in ("function", call["type"]):
+        if place in call and isinstance(body := entry.get(place), dict):
+            call[place] = {**body, **call[place]}
+    for key, value in entry.items():
+        if key not in {"index", "arguments"}:
+            call.setdefault(key, value)

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langchain_promptrun._messages.media import (
-    Media,
-    Part,
-    checked_url,
-    file_name,
-    kind_of_mime,
-    media_part,
-    mime_type_of,
-)
+from langchain_promptrun._messages.media import FORMATS, Part, checked_url, file_name, kind_of_mime, media_part
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun.errors import PromptrunInvalidMessageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 Block = dict[str, Any]
 """A content block as it stands in a LangChain message."""
@@ -25,6 +18,7 @@ Block = dict[str, Any]
 # Anthropic's marker, and OpenAI's: they end the part of a prompt that is to be cached.
 _MARKERS = ("cache_control", "prompt_cache_breakpoint")
 _MARKER_PLACES = frozenset({*_MARKERS, "extras", "cachePoint"})
+_FETCHABLE = ("http://", "https://", "data:")
 
 
 class BlockType(NamedTuple):
@@ -32,32 +26,73 @@ class BlockType(NamedTuple):
 
     convert: Callable[[Block], list[Part]]
     is_media: bool = False
-    needs: frozenset[str] = frozenset()
+    needs: tuple[str, ...] = ()
 
 
-def indexed(content: object) -> list[tuple[int, Any]]:
-    """Return the blocks of a content, text or list or nothing, each with its index."""
-    if not content:
-        return []
-    if not isinstance(content, (str, list)):
+def read_blocks(content: Any, read: Callable[[Any], object]) -> None:
+    """Have each block of a content read, which is a text, a list or nothing; errors name the block's place."""
+    if content and not isinstance(content, (str, list)):
         problem = f"is of type {type(content).__name__}, not a text or a list"
         raise PromptrunInvalidMessageError(problem, path=".content")
-    return list(enumerate([content] if isinstance(content, str) else content))
-
-
-def content_parts(blocks: Iterable[tuple[int, str | Block]]) -> list[Part]:
-    """Convert indexed blocks; the cache marker of an empty text moves to the part before it."""
-    parts: list[Part] = []
-    for index, block in blocks:
-        if isinstance(block, str):
-            parts += text_parts(block)
-            continue
+    for index, block in enumerate([content] if isinstance(content, str) else content or ()):
         try:
-            parts += block_parts(block)
+            read({"type": "text", "text": block} if isinstance(block, str) else block)
         except PromptrunInvalidMessageError as error:
             raise error.within(f".content[{index}]") from error.__cause__
-        mark(parts, markers_of(block))
+
+
+def content_parts(content: object, *, skip: Callable[[Any], bool] | None = None) -> list[Part]:
+    """Convert a content; the cache marker of an empty text moves to the part before it."""
+    parts: list[Part] = []
+
+    def read(block: Block) -> None:
+        if skip is None or not skip(block):
+            parts.extend(block_parts(block))
+            mark(parts, block)
+
+    read_blocks(content, read)
     return parts
+
+
+def result_parts(content: object) -> list[Part]:
+    """Convert what a tool returned: content blocks as such, all other data as the text of its JSON."""
+    parts: list[Part] = []
+
+    def read(block: Any) -> None:
+        known = _known_parts(block)
+        if known is not None:
+            parts.extend(known)
+            mark(parts, block)
+            return
+        if isinstance(block, dict) and str(block.get("id")).startswith("lc_"):
+            # langchain-core makes ids for blocks
+            block = {key: value for key, value in block.items() if key != "id"}
+        parts.extend(json_parts(block))
+
+    if content is None or isinstance(content, (str, list)):
+        read_blocks(content, read)
+        return parts
+    try:
+        return json_parts(content)
+    except PromptrunInvalidMessageError as error:
+        raise error.within(".content") from error.__cause__
+
+
+def _known_parts(block: Any) -> list[Part] | None:
+    """Return the parts of a content block; None for data that only has a `type`, and for links to elsewhere."""
+    try:
+        parts = block_parts(block)
+    except PromptrunInvalidMessageError:
+        return None
+    known = BLOCK_TYPES[block_type(block)]
+    # `source` and `file` must hold more than a name.
+    found = [key for key in known.needs if key not in {"source", "file"} or isinstance(block.get(key), dict)]
+    if known.needs and block.keys().isdisjoint(found) and not isinstance(block.get("data"), bytes):
+        return None
+    if known.is_media and isinstance(url := block.get("url"), str) and not url.startswith(_FETCHABLE):
+        return None
+    # Empty text is a block that says nothing; a content of which nothing was readable is data.
+    return parts if parts or not any(block.get(key) for key in known.needs) else None
 
 
 def block_parts(block: Block) -> list[Part]:
@@ -65,16 +100,13 @@ def block_parts(block: Block) -> list[Part]:
     if not isinstance(block, dict):
         raise PromptrunInvalidMessageError(f"is of type {type(block).__name__}, not a content block")
     kind = block_type(block)
-    known = BLOCK_TYPES.get(kind)
-    if known is None:
-        name = (
-            f"a content block of type {kind!r}" if kind else f"a content block without a type, with keys {list(block)}"
-        )
+    if kind not in BLOCK_TYPES:
+        name = f"of type {kind!r}" if kind else f"without a type, with keys {list(block)}"
         raise PromptrunInvalidMessageError(
-            f"is {name}, which cannot be sent here; accepted types: {', '.join(sorted(BLOCK_TYPES))}; "
+            f"is a content block {name}, which cannot be sent here; accepted types: {', '.join(sorted(BLOCK_TYPES))}; "
             'to send a part as it is, wrap it: {"type": "non_standard", "value": {...}}'
         )
-    return known.convert(block)
+    return BLOCK_TYPES[kind].convert(block)
 
 
 def stays_here(block: object) -> bool:
@@ -98,21 +130,19 @@ def block_type(block: Block) -> str:
     return ""
 
 
-def string(block: Block, key: str) -> str | None:
-    """Return a text of a block; None where the block has none."""
-    value = block.get(key)
-    if value is None or isinstance(value, str):
-        return value
-    raise PromptrunInvalidMessageError(f"is of type {type(value).__name__}, not a string", path=f".{key}")
+def string(block: Block, *keys: str) -> str:
+    """Return the first text that a block has under one of the keys; an empty one where it has none."""
+    for key in keys:
+        if (value := block.get(key)) is not None and not isinstance(value, str):
+            raise PromptrunInvalidMessageError(f"is of type {type(value).__name__}, not a string", path=f".{key}")
+        if value:
+            return value
+    return ""
 
 
-def text_parts(text: object) -> list[Part]:
+def text_parts(text: str) -> list[Part]:
     """Return the wire part of a text, none for an empty text."""
-    if not text:
-        return []
-    if not isinstance(text, str):
-        raise PromptrunInvalidMessageError(f"has a text of type {type(text).__name__}")
-    return [{"type": "text", "text": text}]
+    return [{"type": "text", "text": text}] if text else []
 
 
 def json_parts(data: object) -> list[Part]:
@@ -132,166 +162,54 @@ def markers_of(block: Block) -> dict[str, Any]:
     return markers
 
 
-def mark(parts: list[Part], markers: dict[str, Any]) -> None:
-    """Put cache markers on the last part, replaced by a copy: the part may be the caller's own."""
-    if markers and parts:
+def mark(parts: list[Part], block: Block) -> None:
+    """Put a block's cache markers on the last part, replaced by a copy: the part may be the caller's own."""
+    if parts and (markers := markers_of(block)):
         parts[-1] = {**parts[-1], **markers}
 
 
-def _text(block: Block) -> list[Part]:
-    return text_parts(block.get("text"))
+def _titled(block: Block, text: str) -> list[Part]:
+    return text_parts("\n".join([line for line in (string(block, "title"), string(block, "context"), text) if line]))
 
 
-def _document_text(block: Block) -> list[Part]:
+def _plain_text(block: Block) -> list[Part]:
     """Read LangChain's `text-plain`: a text document, or a file of that type."""
     if "text" not in block:
-        return _media("file")({"mime_type": "text/plain", **block})
-    return _titled(block, block["text"])
+        return _media("file", {"mime_type": "text/plain", **block})
+    return _titled(block, string(block, "text"))
 
 
-def _titled(block: Block, text: object) -> list[Part]:
-    if text is not None and not isinstance(text, str):
-        return text_parts(text)
-    lines = [string(block, "title"), string(block, "context"), text]
-    return text_parts("\n".join([line for line in lines if line]))
+def _media(kind: str, block: Block) -> list[Part]:
+    """Read a medium in any dialect; the mime type tells the kind where that is empty.
 
-
-def _media(kind: str) -> Callable[[Block], list[Part]]:
-    """Return a reader for LangChain's media blocks, v0 and v1, and Anthropic's with a `source`."""
-
-    def read(block: Block) -> list[Part]:
-        if isinstance(block.get("source"), dict):
-            return _from_source(kind, block)
+    LangChain's v0 and v1, MCP's (`mimeType`), Gemini's (`file_uri`) and the Responses API's (`file_url`) have their
+    keys in the block; Anthropic's and the Converse API's in its `source`, the latter with a format instead of a type.
+    """
+    if isinstance(inner := block.get(block_type(block)), dict):
+        block = inner
+    source = block.get("source")
+    if not isinstance(source, dict):
+        source = block
         if block.get("source_type") == "text":
-            return _titled(block, block.get("text") or block.get("url"))
-        media = Media(
-            kind=kind,
-            data=_data(block, "base64") or _data(block, "data"),
-            url=string(block, "url"),
-            # The id of a v0 block, and of LangChain's reading of Anthropic's, is the file's.
-            file_id=string(block, "file_id") or string(block, "id"),
-            # MCP servers write the second spelling.
-            mime_type=string(block, "mime_type") or string(block, "mimeType"),
-            name=_name(block),
-            detail=_detail(block),
-        )
-        return [media_part(media)]
-
-    return read
-
-
-def _from_source(kind: str, block: Block) -> list[Part]:
-    """Read Anthropic's `image` and `document`, and the Converse API's, which give a format instead of a type."""
-    source = block["source"]
-    if source.get("type") == "content" or "content" in source:
-        return content_parts(indexed(source.get("content")))
-    if source.get("type") == "text" or "text" in source:
-        return _titled(block, source.get("data") or source.get("text"))
-    media = Media(
-        kind=kind,
-        data=_data(source, "data") or _data(source, "bytes"),
-        url=string(source, "url"),
-        file_id=string(source, "file_id"),
-        mime_type=string(source, "media_type") or mime_type_of(str(block.get("format"))),
+            return _titled(block, string(block, "text", "url"))
+    elif source.get("type") == "content" or "content" in source:
+        return content_parts(source.get("content"))
+    elif source.get("type") == "text" or "text" in source:
+        return _titled(block, string(source, "data", "text"))
+    extras = block.get("extras")
+    mime_type = string(source, "mime_type", "mimeType", "media_type") or FORMATS.get(str(block.get("format")))
+    # The id of a v0 block, and of LangChain's reading of Anthropic's, is the file's.
+    part = media_part(
+        kind or kind_of_mime(mime_type),
+        data=next((source[key] for key in _DATA_KEYS if isinstance(source.get(key), bytes)), None)
+        or string(source, *_DATA_KEYS),
+        url=string(source, "url", "file_uri", "file_url"),
+        file_id=string(source, "file_id", "id"),
+        mime_type=mime_type,
         name=_name(block),
+        detail=string(block, "detail") or string(extras if isinstance(extras, dict) else {}, "detail"),
     )
-    return [media_part(media)]
-
-
-def _converse(kind: str) -> Callable[[Block], list[Part]]:
-    """Return a reader for the Converse API's `{"image": {"format", "source"}}`, and for Anthropic's typed block."""
-
-    def read(block: Block) -> list[Part]:
-        inner = block.get(kind)
-        return _media("file" if kind == "document" else kind)(inner if isinstance(inner, dict) else block)
-
-    return read
-
-
-def _gemini_media(block: Block) -> list[Part]:
-    """Read Gemini's `media` and `file_data`: the kind follows from the mime type."""
-    return _media(kind_of_mime(string(block, "mime_type") or ""))({**block, "url": block.get("file_uri")})
-
-
-def _image_url(block: Block) -> list[Part]:
-    """Read OpenAI's part; many users give the bare URL."""
-    image = block.get("image_url")
-    if isinstance(image, str):
-        image = {"url": image}
-    if not isinstance(image, dict) or not isinstance(image.get("url"), str):
-        raise PromptrunInvalidMessageError('is an image_url block without {"image_url": {"url": "..."}}')
-    if block.get("detail") and "detail" not in image:
-        image = {**image, "detail": block["detail"]}
-    checked_url(image["url"])
-    return [{"type": "image_url", "image_url": image}]
-
-
-def _verbatim(key: str) -> Callable[[Block], list[Part]]:
-    """Return a reader for a part that is already the wire's: `{"type": key, key: {...}}`."""
-
-    def read(block: Block) -> list[Part]:
-        value = block.get(key)
-        if isinstance(value, str):
-            value = {"url": value}
-        if not isinstance(value, dict):
-            raise PromptrunInvalidMessageError(f'is a block of type {key!r} without {{"{key}": {{...}}}}')
-        return [{"type": key, key: value}]
-
-    return read
-
-
-def _file(block: Block) -> list[Part]:
-    """Read OpenAI's file part, which needs a name beside its data, or LangChain's block of the same type."""
-    file = block.get("file")
-    if not isinstance(file, dict):
-        return _media("file")(block)
-    if "file_data" not in file and "file_id" not in file:
-        raise PromptrunInvalidMessageError("is a file block without `file_data` and without `file_id`")
-    address = file.get("file_data")
-    if isinstance(address, str) and not file.get("filename"):
-        file = {"filename": file_name(address), **file}
-    return [{"type": "file", "file": file}]
-
-
-def _responses_image(block: Block) -> list[Part]:
-    if string(block, "image_url") is None:
-        return _media("image")(block)
-    return _image_url(block)
-
-
-def _responses_file(block: Block) -> list[Part]:
-    return _media("file")({**block, "base64": block.get("file_data"), "url": block.get("file_url")})
-
-
-def _search_result(block: Block) -> list[Part]:
-    parts = text_parts("\n".join([str(block[key]) for key in ("title", "source") if block.get(key)]))
-    return parts + content_parts(indexed(block.get("content")))
-
-
-def _resource(block: Block) -> list[Part]:
-    """Read MCP's embedded resource: a text, or data of some type."""
-    resource = block.get("resource")
-    if not isinstance(resource, dict):
-        raise PromptrunInvalidMessageError("is a resource block without a `resource`")
-    if "blob" not in resource:
-        return _text(resource)
-    mime_type = string(resource, "mimeType") or ""
-    return _media(kind_of_mime(mime_type))({"base64": resource["blob"], "mime_type": mime_type or None})
-
-
-def _tool_output(block: Block) -> list[Part]:
-    return content_parts(indexed(block.get("output")))
-
-
-def _non_standard(block: Block) -> list[Part]:
-    if not isinstance(block.get("value"), dict):
-        raise PromptrunInvalidMessageError("is a non_standard block whose value is not a dictionary")
-    return [block["value"]]
-
-
-def _data(block: Block, key: str) -> str | bytes | None:
-    value = block.get(key)
-    return value if isinstance(value, bytes) else string(block, key)
+    return [part]
 
 
 def _name(block: Block) -> str | None:
@@ -301,36 +219,85 @@ def _name(block: Block) -> str | None:
     return next((name for name in names if name and isinstance(name, str)), None)
 
 
-def _detail(block: Block) -> str | None:
-    extras = block.get("extras")
-    return string(block, "detail") or (string(extras, "detail") if isinstance(extras, dict) else None)
+def _wire_part(key: str, block: Block) -> list[Part]:
+    """Read a part that is the wire's, `{"type": key, key: {...}}`; many users give a bare URL, as `input_image` has."""
+    value = block.get(key)
+    if not value and block.get("type") == "input_image":
+        return _media("image", block)
+    if isinstance(value, str):
+        value = {"url": value}
+    is_url = key.endswith("_url")
+    if not isinstance(value, dict) or (is_url and not isinstance(value.get("url"), str)):
+        needed = '{"url": "..."}' if is_url else "{...}"
+        raise PromptrunInvalidMessageError(f'is a block of type {key!r} without {{"{key}": {needed}}}')
+    if is_url:
+        checked_url(value["url"])
+        if block.get("detail") and "detail" not in value:
+            value = {**value, "detail": block["detail"]}
+    return [{"type": key, key: value}]
 
 
-_ADDRESSES = frozenset({"base64", "url", "file_id", "source_type", "source"})
-_FILE_KEYS = _ADDRESSES | {"file", "file_uri", "file_data", "file_url", "mime_type", "mimeType"}
-_TEXT = BlockType(_text, needs=frozenset({"text"}))
+def _file(block: Block) -> list[Part]:
+    """Read OpenAI's file part, which needs a name beside its data, or LangChain's block of the same type."""
+    file = block.get("file")
+    if not isinstance(file, dict):
+        return _media("file", block)
+    if "file_data" not in file and "file_id" not in file:
+        raise PromptrunInvalidMessageError("is a file block without `file_data` and without `file_id`")
+    address = file.get("file_data")
+    if isinstance(address, str) and not file.get("filename"):
+        file = {"filename": file_name(address), **file}
+    return [{"type": "file", "file": file}]
+
+
+def _search_result(block: Block) -> list[Part]:
+    parts = text_parts("\n".join([str(block[key]) for key in ("title", "source") if block.get(key)]))
+    return parts + content_parts(block.get("content"))
+
+
+def _resource(block: Block) -> list[Part]:
+    """Read MCP's embedded resource: a text, or data of some type."""
+    resource = block.get("resource")
+    if not isinstance(resource, dict):
+        raise PromptrunInvalidMessageError("is a resource block without a `resource`")
+    if "blob" not in resource:
+        return text_parts(string(resource, "text"))
+    return _media("", {"data": resource["blob"], "mimeType": resource.get("mimeType")})
+
+
+def _non_standard(block: Block) -> list[Part]:
+    if not isinstance(block.get("value"), dict):
+        raise PromptrunInvalidMessageError("is a non_standard block whose value is not a dictionary")
+    return [block["value"]]
+
+
+_DATA_KEYS = ("base64", "data", "bytes", "file_data")
+_ADDRESSES = ("base64", "url", "file_id", "source_type", "source")
+_FILE_KEYS = (*_ADDRESSES, "file", "file_uri", "file_data", "file_url", "mime_type", "mimeType")
 BLOCK_TYPES: dict[str, BlockType] = {
-    **dict.fromkeys(("text", "input_text", "output_text"), _TEXT),
-    "text-plain": BlockType(_document_text, needs=_ADDRESSES | {"text"}),
-    "refusal": BlockType(lambda block: text_parts(block.get("refusal")), needs=frozenset({"refusal"})),
-    "image": BlockType(_converse("image"), is_media=True),
-    "audio": BlockType(_media("audio"), is_media=True),
-    "video": BlockType(_converse("video"), is_media=True),
+    **dict.fromkeys(
+        ("text", "input_text", "output_text"),
+        BlockType(lambda block: text_parts(string(block, "text")), needs=("text",)),
+    ),
+    "text-plain": BlockType(_plain_text, needs=(*_ADDRESSES, "text")),
+    "refusal": BlockType(lambda block: text_parts(string(block, "refusal")), needs=("refusal",)),
+    "image": BlockType(partial(_media, "image"), is_media=True),
+    "audio": BlockType(partial(_media, "audio"), is_media=True),
+    "video": BlockType(partial(_media, "video"), is_media=True),
     "file": BlockType(_file, is_media=True, needs=_FILE_KEYS),
-    "document": BlockType(_converse("document"), is_media=True, needs=frozenset({"source", "document", "base64"})),
-    "image_url": BlockType(_image_url, is_media=True),
-    "input_audio": BlockType(_verbatim("input_audio"), is_media=True),
-    "video_url": BlockType(_verbatim("video_url"), is_media=True),
-    "input_video": BlockType(_verbatim("input_video"), is_media=True),
-    "media": BlockType(_gemini_media, is_media=True, needs=_FILE_KEYS),
-    "file_data": BlockType(_gemini_media, is_media=True, needs=_FILE_KEYS),
-    "input_image": BlockType(_responses_image, is_media=True),
-    "input_file": BlockType(_responses_file, is_media=True, needs=_FILE_KEYS),
-    "search_result": BlockType(_search_result, needs=frozenset({"content"})),
-    "json": BlockType(lambda block: json_parts(block.get("json")), needs=frozenset({"json"})),
+    "document": BlockType(partial(_media, "file"), is_media=True, needs=("source", "document", "base64")),
+    "image_url": BlockType(partial(_wire_part, "image_url"), is_media=True),
+    "input_audio": BlockType(partial(_wire_part, "input_audio"), is_media=True),
+    "video_url": BlockType(partial(_wire_part, "video_url"), is_media=True),
+    "input_video": BlockType(partial(_wire_part, "input_video"), is_media=True),
+    **dict.fromkeys(("media", "file_data"), BlockType(partial(_media, ""), is_media=True, needs=_FILE_KEYS)),
+    "input_image": BlockType(partial(_wire_part, "image_url"), is_media=True),
+    "input_file": BlockType(partial(_media, "file"), is_media=True, needs=_FILE_KEYS),
+    "search_result": BlockType(_search_result, needs=("content",)),
+    "json": BlockType(lambda block: json_parts(block.get("json")), needs=("json",)),
     "resource": BlockType(_resource),
     "resource_link": BlockType(json_parts),
-    "custom_tool_call_output": BlockType(_tool_output, needs=frozenset({"output"})),
+    "custom_tool_call_output": BlockType(lambda block: content_parts(block.get("output")), needs=("output",)),
     "cachePoint": BlockType(lambda _block: []),
     "non_standard": BlockType(_non_standard),
 }
@@ -341,13 +308,13 @@ CALL_TYPES = frozenset(
 )
 """Blocks that are tool calls; the same calls mostly stand in a message's `tool_calls`."""
 
-# Blocks that only the provider that wrote them can read back.
+# Blocks that only the provider that wrote them can read back; a user's results of tools become messages of their own.
 _PROVIDERS_OWN = frozenset(
     {
         *("additional_tools", "code_execution_result", "compaction", "container_upload", "executable_code"),
         *("function_call_signature", "input_json_delta", "mcp_approval_request", "mcp_list_tools", "reasoning"),
         *("reasoning_content", "redacted_thinking", "reference", "server_tool_call", "server_tool_call_chunk"),
-        *("server_tool_result", "thinking"),
+        *("server_tool_result", "thinking", "tool_result"),
     }
 )
 _PROVIDERS_OWN_ENDINGS = ("_tool_use", "_tool_result", "_call", "_call_output", "_search_output")

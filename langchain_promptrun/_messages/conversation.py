@@ -6,6 +6,7 @@ of their own after the run of tool messages.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import (
@@ -18,31 +19,34 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_promptrun._messages.assistant import ATTACHED, Policy, assistant_turn, plain_turn
+from langchain_promptrun._messages.assistant import ATTACHED, assistant_turn, listed_calls, name_of
 from langchain_promptrun._messages.content import (
     content_parts,
-    indexed,
     json_parts,
     mark,
-    markers_of,
+    read_blocks,
+    result_parts,
     stays_here,
     string,
     text_parts,
 )
 from langchain_promptrun._messages.media import MEDIA_PARTS
-from langchain_promptrun._messages.tool_results import ToolCallLedger, result_parts
 from langchain_promptrun._wire.names import is_legal, wire_name
 from langchain_promptrun.errors import PromptrunInvalidMessageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from langchain_promptrun._messages.assistant import TurnCall, WireCall
     from langchain_promptrun._messages.content import Block
     from langchain_promptrun._messages.media import Part
 
+    # A call without a result so far, whether it is invalid, its turn, the position of its message, its own in there.
+    _Open = tuple[WireCall, bool, dict[str, Any], int, int]
+
 # DeepSeek and Mistral, Moonshot and DashScope: the answer goes on where this message ends.
 _PREFILL_KEYS = ("prefix", "partial")
-_EXTRA_FIELDS = "extra_fields"
+_SHOWN_IDS = 10
 
 
 def wire_messages(
@@ -50,19 +54,23 @@ def wire_messages(
 ) -> list[dict[str, Any]]:
     """Convert a conversation; histories written by other providers become valid requests.
 
-    A tool call must be answered: when messages other than results follow it and none of them has its id, the
-    conversation is refused. A call at the end may stay open, and results may come late and in any order. An invalid
-    call goes out only where it has a result. Calls without an id get one from their place; their results, which cannot
-    name it, are matched by tool name, then by order.
+    A tool call that other messages follow must have a result, be it late; an invalid one goes out only with a result.
+    Calls without an id get one from their place; their results are matched by tool name, then by order.
     """
-    conversation = _Conversation(Policy(model, send_reasoning), send_names=send_names)
+    conversation = _Conversation(model, send_reasoning, send_names)
     wire = conversation.wire
     for position, message in enumerate(messages):
         role = _PLAIN_ROLES.get(type(message))
+        fields = vars(message)
         # In a long plain conversation the attributes of pydantic models would cost more than all the rest.
-        if role is not None and _is_plain(fields := vars(message)):
+        if (
+            role is not None
+            and type(fields["content"]) is str
+            and not (fields["additional_kwargs"] or fields["name"])
+            and not (fields.get("tool_calls") or fields.get("invalid_tool_calls"))
+        ):
             if conversation.unsettled:
-                conversation.settle()
+                conversation.settle(position)
             wire.append({"role": role, "content": fields["content"]})
             continue
         conversation.position = position
@@ -73,18 +81,76 @@ def wire_messages(
     return conversation.end()
 
 
+class _Ledger:
+    """The tool calls of a conversation, and which of them have a result."""
+
+    __slots__ = ("_any", "_known", "_nameless", "_open", "settled")
+
+    def __init__(self) -> None:
+        self._open: dict[str, list[_Open]] = {}
+        self._known: dict[str, None] = {}
+        self._nameless: list[WireCall] = []
+        self._any = False
+        self.settled = 0
+        """The position of the last message that was no result: the calls before it are overdue."""
+
+    def open(self, turn: dict[str, Any], calls: Sequence[TurnCall], position: int) -> None:
+        """Note the calls of an assistant turn, and give an id to those without."""
+        self._any = self._any or "function_call" in turn
+        for index, (call, kind) in enumerate(calls):
+            call_id = call["id"]
+            if not call_id:
+                call_id = call["id"] = f"call_{position}_{index}"
+                self._nameless.append(call)
+            self._known[call_id] = None
+            if overdue := self._open.pop(call_id, None):
+                self._open[call_id] = [old for old in overdue if old[3] == position or not _leave_out(old)]
+            if kind != "server's":
+                opened = (call, kind == "invalid", turn, position, index)
+                self._open.setdefault(call_id, []).append(opened)
+
+    def answer(self, call_id: str, name: str | None) -> str:
+        """Note a result, and return the id that the result goes out under."""
+        if self._nameless and call_id not in self._open:
+            names = {name, wire_name(name)} if name else set()
+            call = next((call for call in self._nameless if name_of(call) in names), self._nameless[0])
+            self._nameless.remove(call)
+            call_id = str(call["id"])
+        if not call_id and (self._known or self._any):
+            raise PromptrunInvalidMessageError("is a tool's result without a tool_call_id, and each tool call has one")
+        if call_id not in self._known and not self._any:
+            ids = ", ".join(map(repr, [*self._known][-_SHOWN_IDS:]))
+            before = f"the assistant messages before it call tools with the ids {ids}"
+            before = before if ids else "no assistant message before it calls a tool"
+            raise PromptrunInvalidMessageError(f"is the result of tool call {call_id!r}, but {before}")
+        self._open.pop(call_id, None)
+        return call_id
+
+    def end(self) -> None:
+        """Leave out invalid calls without a result; refuse a conversation that goes on after a valid one."""
+        for opened in chain.from_iterable(self._open.values()):
+            call, _, _, position, index = opened
+            if not _leave_out(opened) and position < self.settled:
+                raise PromptrunInvalidMessageError(
+                    f"calls tool {name_of(call)!r} with id {call['id']!r}, and no later message has the result of that "
+                    "id: add its ToolMessage, or leave out the call",
+                    path=f"messages[{position}].tool_calls[{index}]",
+                )
+
+
 class _Conversation:
     """The wire messages so far, and whether a run of tool results is still to be settled."""
 
-    __slots__ = ("_attachments", "_calls", "_policy", "_send_names", "position", "unsettled", "wire")
+    __slots__ = ("_attachments", "_calls", "_model", "_send_names", "_send_reasoning", "position", "unsettled", "wire")
 
-    def __init__(self, policy: Policy, *, send_names: bool) -> None:
-        self.position = 0
-        self._policy = policy
+    def __init__(self, model: str, send_reasoning: bool | str, send_names: bool) -> None:
+        self._model = model
+        self._send_reasoning = send_reasoning
         self._send_names = send_names
-        self.wire: list[dict[str, Any]] = []
-        self._calls = ToolCallLedger()
+        self._calls = _Ledger()
         self._attachments: list[Part] = []
+        self.wire: list[dict[str, Any]] = []
+        self.position = 0
         self.unsettled = False
 
     def system(self, message: SystemMessage) -> None:
@@ -96,36 +162,34 @@ class _Conversation:
         """Add a user message; Anthropic's histories carry tool results in them."""
         content = message.content
         results = [] if isinstance(content, str) else [block for block in content if _is_result(block)]
-        if not results:
-            self._say("user", message)
-            return
-        for index, block in indexed(content):
-            if _is_result(block):
-                self._result_block(index, block)
-        if len(results) < len(content):
+        if results:
+            read_blocks(content, self._read_result)
+        if not results or len(results) < len(content):
             self._say("user", message)
 
     def ai(self, message: AIMessage) -> None:
-        """Add an assistant turn."""
         fields = vars(message)
         if type(fields["content"]) is not str or fields["additional_kwargs"]:
-            turn = assistant_turn(message, self._policy)
+            wire, media, calls = assistant_turn(message, self._model, self._send_reasoning)
         elif fields["tool_calls"] or fields["invalid_tool_calls"]:
-            turn = plain_turn(message)
+            calls, media = listed_calls(message), []
+            wire = {"role": "assistant", "content": message.content or None, "tool_calls": [call for call, _ in calls]}
         else:
             self._say("assistant", message)
             return
         if self.unsettled:
-            self.settle()
-        self._add(turn.message, fields)
-        self._calls.open(turn, self.position)
-        if turn.attachments:
-            self._attach("Attached to the assistant's message:", turn.attachments)
+            self.settle(self.position)
+        self._add(wire, fields)
+        self._calls.open(wire, calls, self.position)
+        if media:
+            self._attachments += [*text_parts("Attached to the assistant's message:"), *media]
         self.unsettled = True
 
     def tool(self, message: ToolMessage) -> None:
-        """Add a tool's result; its artifact stays here, and its content says whether it failed."""
-        self._result(message.tool_call_id, message, message.name)
+        artifact = message.artifact
+        # LangChain's MCP adapters keep the structured content there.
+        structured = artifact.get("structured_content") if isinstance(artifact, dict) else None
+        self._result(message.tool_call_id, message.content, message.additional_kwargs, message.name, structured)
 
     def function(self, message: FunctionMessage) -> None:
         """Add the result of OpenAI's deprecated kind of call, which names the function instead of an id."""
@@ -133,32 +197,25 @@ class _Conversation:
         self.wire[-1]["name"] = wire_name(message.name)
 
     def chat(self, message: ChatMessage) -> None:
-        """Add a message of any role."""
+        kwargs = message.additional_kwargs
         if message.role == "tool":
-            self._result(string(message.additional_kwargs, "tool_call_id") or "", message, message.name)
+            self._result(string(kwargs, "tool_call_id"), message.content, kwargs, message.name)
         else:
             self._say(message.role, message)
 
     def end(self) -> list[dict[str, Any]]:
-        """Return the whole conversation."""
-        if self._attachments:
-            self._flush()
+        self.settle(self._calls.settled)
         self._calls.end()
         return self.wire
 
     def _say(self, role: str, message: BaseMessage) -> None:
-        """Add a message that answers no tool call."""
         if self.unsettled:
-            self.settle()
+            self.settle(self.position)
         fields = vars(message)
         content, kwargs = fields["content"], fields["additional_kwargs"]
-        if type(content) is str and not kwargs and not fields["name"]:
-            self.wire.append({"role": role, "content": content})
-            return
         # What one agent said may be handed to another: its reasoning and its calls stay here.
-        said = [(index, block) for index, block in indexed(content) if not (_is_result(block) or stays_here(block))]
-        parts = content_parts(said)
-        mark(parts, markers_of(kwargs))
+        parts = content_parts(content, skip=stays_here)
+        mark(parts, kwargs)
         self._add({"role": role, "content": _content(parts)}, fields)
 
     def _add(self, wire: dict[str, Any], fields: Mapping[str, Any]) -> None:
@@ -170,79 +227,66 @@ class _Conversation:
             _add_extra_fields(wire, kwargs)
         self.wire.append(wire)
 
-    def _result(self, call_id: str, message: BaseMessage, name: str | None) -> None:
-        content, kwargs = message.content, message.additional_kwargs
-        if type(content) is str and content and not kwargs:
+    def _result(
+        self, call_id: str, content: object, facts: dict[str, Any], name: str | None = None, structured: object = None
+    ) -> None:
+        """Add the result of a tool; its `facts` may hold cache markers and further keys."""
+        if type(content) is str and content and not facts:
             call_id = self._calls.answer(call_id, name)
             self.wire.append({"role": "tool", "tool_call_id": call_id, "content": content})
             return
-        self._add_result(call_id, name, result_parts(content) or _structured_parts(message), kwargs)
-
-    def _result_block(self, index: int, block: Block) -> None:
-        try:
-            parts = result_parts(block.get("content"))
-            self._add_result(string(block, "tool_use_id") or "", None, parts, block)
-        except PromptrunInvalidMessageError as error:
-            raise error.within(f".content[{index}]") from error.__cause__
-
-    def _add_result(self, call_id: str, name: str | None, parts: list[Part], facts: Mapping[str, Any]) -> None:
+        parts = result_parts(content) or (json_parts(structured) if structured else [])
         call_id = self._calls.answer(call_id, name)
-        mark(parts, markers_of(dict(facts)))
+        mark(parts, facts)
         media = [part for part in parts if part.get("type") in MEDIA_PARTS]
-        content = _content([part for part in parts if part.get("type") not in MEDIA_PARTS])
+        said = _content([part for part in parts if part.get("type") not in MEDIA_PARTS])
         if media:
-            content = content or ATTACHED
-            self._attach(f"Attached to the result of tool call {call_id}:", media)
-        wire = {"role": "tool", "tool_call_id": call_id, "content": content}
+            self._attachments += [*text_parts(f"Attached to the result of tool call {call_id}:"), *media]
+            self.unsettled = True
+        wire = {"role": "tool", "tool_call_id": call_id, "content": said or (ATTACHED if media else "")}
         _add_extra_fields(wire, facts)
         self.wire.append(wire)
 
-    def _attach(self, label: str, media: list[Part]) -> None:
-        self._attachments += [*text_parts(label), *media]
-        self.unsettled = True
+    def _read_result(self, block: Block) -> None:
+        if _is_result(block):
+            self._result(string(block, "tool_use_id"), block.get("content"), block)
 
-    def settle(self) -> None:
-        """End the run of tool results."""
+    def settle(self, position: int) -> None:
+        """End the run of tool results at the message of this position."""
         if self._attachments:
-            self._flush()
-        self._calls.close_turn()
+            self.wire.append({"role": "user", "content": self._attachments})
+            self._attachments = []
+        self._calls.settled = position
         self.unsettled = False
 
-    def _flush(self) -> None:
-        self.wire.append({"role": "user", "content": self._attachments})
-        self._attachments = []
 
-
-def _is_plain(fields: Mapping[str, Any]) -> bool:
-    return type(fields["content"]) is str and not (
-        fields["additional_kwargs"] or fields["name"] or fields.get("tool_calls") or fields.get("invalid_tool_calls")
-    )
+def _leave_out(opened: _Open) -> bool:
+    """Take an invalid call out of its turn; what else the turn says stays."""
+    call, is_invalid, turn, *_ = opened
+    if is_invalid:
+        turn["tool_calls"] = [known for known in turn["tool_calls"] if known is not call]
+        if not turn["tool_calls"]:
+            del turn["tool_calls"]
+            if "refusal" not in turn:
+                turn["content"] = turn["content"] or ""
+    return is_invalid
 
 
 def _is_result(block: object) -> bool:
     return isinstance(block, dict) and block.get("type") == "tool_result"
 
 
-def _structured_parts(message: BaseMessage) -> list[Part]:
-    """Return the structured content of an MCP tool that gave no other, as LangChain's adapters keep it."""
-    artifact = getattr(message, "artifact", None)
-    structured = artifact.get("structured_content") if isinstance(artifact, dict) else None
-    return json_parts(structured) if structured else []
-
-
 def _add_extra_fields(wire: dict[str, Any], kwargs: Mapping[str, Any]) -> None:
     wire |= {key: kwargs[key] for key in _PREFILL_KEYS if isinstance(kwargs.get(key), bool)}
-    if isinstance(extra := kwargs.get(_EXTRA_FIELDS), dict):
+    if isinstance(extra := kwargs.get("extra_fields"), dict):
         wire |= extra
 
 
 def _content(parts: list[Part]) -> str | list[Part]:
     """Return one plain text as a string, the form that every gateway takes."""
-    if not parts:
-        return ""
     if len(parts) == 1 and parts[0].keys() == {"type", "text"}:
         return str(parts[0]["text"])
-    return parts
+    return parts or ""
 
 
 def _inherited(message: BaseMessage) -> Callable[[_Conversation, Any], None]:

@@ -1,4 +1,4 @@
-"""Describe images, audio, videos and files in one form, and make their wire parts.
+"""Make the wire parts of images, audio, videos and files.
 
 The parts `image_url`, `input_audio` and `file` are those of OpenAI's Chat Completions reference; `video_url`, and an
 address in a file's `file_data`, are those of OpenRouter's API reference.
@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import base64
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from langchain_promptrun.errors import PromptrunInvalidMessageError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 Part = dict[str, Any]
 """One part of a wire message's content."""
@@ -58,8 +55,7 @@ _EXTENSIONS = {
     **{f"application/{extension}": extension for extension in ("json", "pdf", "rtf", "xml", "zip")},
     **{f"text/{extension}": extension for extension in ("csv", "html")},
 }
-# Bedrock's Converse API names formats, not mime types.
-_FORMATS = {extension: mime for mime, extension in _EXTENSIONS.items()} | {
+FORMATS = {extension: mime for mime, extension in _EXTENSIONS.items()} | {
     **{extension: f"image/{extension}" for extension in ("jpeg", "png", "gif", "webp")},
     **{extension: f"video/{extension}" for extension in ("mp4", "webm")},
     "mov": "video/quicktime",
@@ -67,88 +63,58 @@ _FORMATS = {extension: mime for mime, extension in _EXTENSIONS.items()} | {
     "mp3": "audio/mpeg",
     "wav": "audio/wav",
 }
-
-
+"""Mime types of formats: Bedrock's Converse API names the latter."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # two letters at least, for C: begins a path
+_ARTICLES = {"image": "an image", "audio": "audio", "video": "a video", "file": "a file"}
 
 
-class Media(NamedTuple):
-    """An image, audio, a video or a file, in whatever dialect it was described; base64 text or raw bytes."""
-
-    kind: str
-    data: str | bytes | None = None
-    url: str | None = None
-    file_id: str | None = None
-    mime_type: str | None = None
-    name: str | None = None
-    detail: str | None = None
-
-
-def media_part(media: Media) -> Part:
-    """Make a part of one of the types in `MEDIA_PARTS`."""
-    return _PARTS[media.kind](media)
-
-
-def mime_type_of(extension: str) -> str | None:
-    """Return the mime type of a file name's extension, without its dot; None for an unknown one."""
-    return _FORMATS.get(extension)
-
-
-def kind_of_mime(mime_type: str) -> str:
-    """Return the kind of media that a mime type stands for: "image", "audio", "video" or else "file"."""
-    kind = mime_type.partition("/")[0]
-    return kind if kind in _PARTS else "file"
-
-
-def _image(media: Media) -> Part:
-    image: Part = {"url": _address(media)}
-    if media.detail:
-        image["detail"] = media.detail
-    return {"type": "image_url", "image_url": image}
-
-
-def _audio(media: Media) -> Part:
-    mime_type, _, data = _address(media).removeprefix("data:").partition(";base64,")
-    if not data:
+def media_part(
+    kind: str,
+    *,
+    data: str | bytes | None = None,
+    url: str | None = None,
+    file_id: str | None = None,
+    mime_type: str | None = None,
+    name: str | None = None,
+    detail: str | None = None,
+) -> Part:
+    """Make a part of one of the types in `MEDIA_PARTS`; `data` is base64 text or raw bytes."""
+    if data:
+        address = _data_url(kind, data, mime_type)
+    elif url:
+        address = checked_url(url)
+    elif file_id and kind == "file":
+        return {"type": "file", "file": {"file_id": file_id}}
+    else:
+        problem = "cannot be sent by file id: send base64 or a URL" if file_id else "has no data and no URL"
+        raise PromptrunInvalidMessageError(f"is {_ARTICLES[kind]} that {problem}")
+    if kind == "image":
+        return {"type": "image_url", "image_url": {"url": address} | ({"detail": detail} if detail else {})}
+    if kind == "video":
+        return {"type": "video_url", "video_url": {"url": address}}
+    if kind == "file":
+        return {"type": "file", "file": {"filename": name or file_name(address), "file_data": address}}
+    mime_type, is_data, base64_text = _split(address)
+    if not is_data:
         raise PromptrunInvalidMessageError("is audio by URL, for which the wire has no part: send it as base64")
-    mime_type = _without_parameters(mime_type)
     audio_format = _AUDIO_FORMATS.get(mime_type) or mime_type.partition("/")[2].removeprefix("x-")
-    return {"type": "input_audio", "input_audio": {"data": data, "format": audio_format}}
+    return {"type": "input_audio", "input_audio": {"data": base64_text, "format": audio_format}}
 
 
-def _video(media: Media) -> Part:
-    return {"type": "video_url", "video_url": {"url": _address(media)}}
-
-
-def _file(media: Media) -> Part:
-    if media.file_id and not media.data and not media.url:
-        return {"type": "file", "file": {"file_id": media.file_id}}
-    address = _address(media)
-    return {"type": "file", "file": {"filename": media.name or file_name(address), "file_data": address}}
+def kind_of_mime(mime_type: str | None) -> str:
+    """Return the kind of media that a mime type stands for: "image", "audio", "video" or else "file"."""
+    kind = (mime_type or "").partition("/")[0]
+    return kind if kind in _ARTICLES else "file"
 
 
 def file_name(address: str) -> str:
     """Name a file without a name: by its URL's path, else "file" with its mime type's extension."""
-    mime_type, found, _ = address.removeprefix("data:").partition(";base64,")
-    if not found:
+    mime_type, is_data, _ = _split(address)
+    if not is_data:
         last = address.partition("?")[0].partition("#")[0].rpartition("/")[2]
         return last if "." in last else "file"
-    mime_type = _without_parameters(mime_type)
     extension = _EXTENSIONS.get(mime_type) or mime_type.partition("/")[2]
     return f"file.{extension}" if extension.isalnum() else "file"
-
-
-def _address(media: Media) -> str:
-    if media.data:
-        data = media.data if isinstance(media.data, str) else base64.b64encode(media.data).decode()
-        if data.startswith("data:"):
-            return data
-        mime_type = media.mime_type or _guess(media.kind, data)
-        return f"data:{mime_type if media.kind == 'file' else _without_parameters(mime_type)};base64,{data}"
-    if media.url:
-        return checked_url(media.url)
-    problem = "cannot be sent by file id: send base64 or a URL" if media.file_id else "has no data and no URL"
-    raise PromptrunInvalidMessageError(f"is {_ARTICLES[media.kind]} that {problem}")
 
 
 def checked_url(url: str) -> str:
@@ -158,21 +124,26 @@ def checked_url(url: str) -> str:
     return url
 
 
-def _without_parameters(mime_type: str) -> str:
-    """Return the bare type of `audio/L16; rate=24000`."""
+def _split(address: str) -> tuple[str, bool, str]:
+    """Split a data URL into its bare mime type, as of `audio/L16; rate=24000`, True and its base64."""
+    mime_type, found, data = address.removeprefix("data:").partition(";base64,")
+    return _bare(mime_type), bool(found), data
+
+
+def _bare(mime_type: str) -> str:
     return mime_type.partition(";")[0].strip().lower()
 
 
-def _guess(kind: str, data: str) -> str:
-    if data.startswith(_RIFF) and kind in _RIFF_TYPES:
-        return _RIFF_TYPES[kind]
-    for start, mime_type in _SIGNATURES.items():
-        if data.startswith(start):
-            return mime_type
-    if kind in _DEFAULT_TYPES:
-        return _DEFAULT_TYPES[kind]
-    raise PromptrunInvalidMessageError(f"is {_ARTICLES[kind]} in base64 without a mime_type")
-
-
-_ARTICLES = {"image": "an image", "audio": "audio", "video": "a video", "file": "a file"}
-_PARTS: dict[str, Callable[[Media], Part]] = {"image": _image, "audio": _audio, "video": _video, "file": _file}
+def _data_url(kind: str, data: str | bytes, mime_type: str | None) -> str:
+    if isinstance(data, bytes):
+        data = base64.b64encode(data).decode()
+    elif data.startswith("data:"):
+        return data
+    if not mime_type and data.startswith(_RIFF):
+        mime_type = _RIFF_TYPES.get(kind)
+    if not mime_type:
+        guesses = (known for start, known in _SIGNATURES.items() if data.startswith(start))
+        mime_type = next(guesses, _DEFAULT_TYPES.get(kind))
+    if not mime_type:
+        raise PromptrunInvalidMessageError(f"is {_ARTICLES[kind]} in base64 without a mime_type")
+    return f"data:{mime_type if kind == 'file' else _bare(mime_type)};base64,{data}"
