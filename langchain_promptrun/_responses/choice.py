@@ -189,7 +189,7 @@ class Choice:
         if self._refusal:
             return "refusal"
         reason = _NORMALIZED.get(str(self.finish_reason).lower(), "other")
-        has_calls = any(call.args is not None for call in self.tool_calls.whole())
+        has_calls = any(call.args is not None for call in self.tool_calls.announced)
         return "tool_call" if has_calls and reason == "stop" else reason
 
     def _whole_extras(self) -> dict[str, Any]:

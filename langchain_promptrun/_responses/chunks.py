@@ -13,9 +13,9 @@ from langchain_core.messages import AIMessageChunk, InvalidToolCall
 from langchain_core.outputs import ChatGenerationChunk
 from pydantic import BaseModel
 
-from langchain_promptrun._responses.arguments import parse_arguments
 from langchain_promptrun._responses.choice import LOGPROBS, PROVIDER, REASONING, REFUSAL, TEXT, TOOL, Part
 from langchain_promptrun._responses.parser import ResponseParser
+from langchain_promptrun._responses.partial_call import parse_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import ToolCallChunk
     from langchain_protocol.protocol import MessagesData
 
-    from langchain_promptrun._responses.partial_call import ToolPiece
+    from langchain_promptrun._responses.tool_calls import ToolPiece
 
 T = TypeVar("T", bound=BaseModel)
 

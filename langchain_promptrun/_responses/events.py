@@ -23,7 +23,8 @@ from langchain_promptrun._responses.content_blocks import HAS_REFUSAL_BLOCKS, Bl
 from langchain_promptrun._responses.parser import ResponseParser
 
 if TYPE_CHECKING:
-    from langchain_promptrun._responses.partial_call import ToolPiece, WholeCall
+    from langchain_promptrun._responses.partial_call import PartialCall
+    from langchain_promptrun._responses.tool_calls import ToolPiece
 
 _KEYS = {TEXT: "text", REASONING: "reasoning"}
 _HEAVY = frozenset({"base64", "refusal"})
@@ -86,7 +87,7 @@ class EventParser(ResponseParser[Any]):
         self._emit(final.parts, items, 0)
         extras, metadata = final.additional_kwargs, final.response_metadata
         self._finish_text(items, citations(extras, metadata))
-        for call in choice.tool_calls.whole():
+        for call in choice.tool_calls.announced:
             self._finish(self._calls[call.slot], _finished_call(call), items)
         refusals = [{"type": "refusal", "refusal": "".join(self._refusal)}] if self._refusal else []
         refusals = refusals or withheld(choice.finish_reason)
@@ -142,7 +143,7 @@ class EventParser(ResponseParser[Any]):
         self._open, self._text = None, bytearray()
 
 
-def _finished_call(call: WholeCall) -> Block:
+def _finished_call(call: PartialCall) -> Block:
     if call.args is None:
-        return {"type": "invalid_tool_call", "id": call.id, "name": call.name, "args": call.text, "error": None}
+        return {"type": "invalid_tool_call", "id": call.id, "name": call.name or None, "args": call.text, "error": None}
     return {"type": "tool_call", "id": call.id, "name": call.name, "args": call.args}

@@ -93,15 +93,15 @@ class ResultParser(ResponseParser[ChatResult]):
             metadata["logprobs"] = logprobs
         calls: list[ToolCall] = []
         invalid: list[InvalidToolCall] = []
-        for call in choice.tool_calls.whole():
+        for call in choice.tool_calls.announced:
             if call.args is None:
                 # Summed chunks cannot have an error, so no style has one; `tool_call_errors` tells it.
-                entry = InvalidToolCall(
-                    type="invalid_tool_call", id=call.id, name=call.name, args=call.text, error=None
+                name = call.name or None
+                invalid.append(
+                    InvalidToolCall(type="invalid_tool_call", id=call.id, name=name, args=call.text, error=None)
                 )
-                invalid.append(entry)
             else:
-                calls.append(ToolCall(type="tool_call", id=call.id, name=call.name or "", args=call.args))
+                calls.append(ToolCall(type="tool_call", id=call.id, name=call.name, args=call.args))
         return _MESSAGE.restore(
             content="".join(payloads[TEXT]),
             name=final.name,

@@ -14,10 +14,10 @@ come once, `arguments` come in pieces. Gateways leave out, repeat and change eac
    under a new id at a new index beside a complete call.
 4. A call that says the same as one that stands, in any spelling, under the same id and name, is that one.
 5. A piece of arguments continues the JSON so far where it can. Else, where it begins an object anew, it repeats what
-   came so far: only what is new counts, and a placeholder such as `{}` is replaced. Anything else is no JSON.
-6. A call with a name whose arguments are a JSON object is executable. Any other is invalid: no name, no JSON, another
-   name inside its arguments, or, where the answer did not end by a stop or by its calls, the last call if it is one of
-   a custom tool or has no arguments.
+   came so far: only what is new counts, and a placeholder such as `{}` is replaced. Anything else breaks the JSON.
+6. A call with a name whose arguments are a JSON object is executable. Any other is invalid: no name, broken JSON,
+   another name inside its arguments, or, where the answer did not end by a stop or by its calls, the last call if it is
+   one of a custom tool or has no arguments.
 7. So is a call of two readings: arguments under an id that returns after another, or whose id and index say nothing
    where two calls have none yet; a custom call's name again with a new id at its index, or with all its text; whole
    arguments that may be the grown ones of the call before, with the same id and index (then both are invalid).
@@ -25,25 +25,40 @@ come once, `arguments` come in pieces. Gateways leave out, repeat and change eac
 
 from __future__ import annotations
 
+import json
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_promptrun._responses.body import SizeLimit
 from langchain_promptrun._responses.metadata import Entries, Facts
-from langchain_promptrun._responses.partial_call import FUNCTION, TWO_CALLS, PartialCall, ToolPiece, WholeCall
-from langchain_promptrun._responses.tool_call_entry import KNOWN, Entry, inner_of, read_entry
-from langchain_promptrun._wire.json import SurrogateJoiner
+from langchain_promptrun._responses.partial_call import FUNCTION, TWO_CALLS, Entry, PartialCall
+from langchain_promptrun._wire import json as _json
+from langchain_promptrun._wire.json import SurrogateJoiner, without_surrogates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
+# Keys of an entry in OpenAI's format, and of its function or custom tool.
+_KNOWN = frozenset({"index", "id", "type", "custom", FUNCTION})
 _KNOWN_INNER = frozenset({"name", "arguments", "input"})
+_LONGEST_INDEX = 9
+# Anthropic's ids of calls that its own servers run; gateways pass them on as functions.
+_SERVER_ID = "srvtoolu_"
+# Bytes that an open call counts, beside its name and its arguments.
 _CALL = 64
-"""Bytes that an open call counts, beside its name and its arguments."""
+
+
+class ToolPiece(NamedTuple):
+    """What one delta adds to one tool call; `id` and `name` come with a call's first piece."""
+
+    slot: int
+    id: str | None
+    name: str | None
+    args: str
 
 
 class ToolCalls:
-    """The tool calls of one message."""
+    """The tool calls of one message; `announced` has them in the order in which they went out."""
 
     def __init__(
         self, seed: str = "", limit: SizeLimit | None = None, tool_names: Mapping[str, str] | None = None
@@ -58,7 +73,7 @@ class ToolCalls:
         self._newest: dict[object, PartialCall] = {}
         self._positions = 0
         self._flowing: PartialCall | None = None
-        self._announced: list[PartialCall] = []
+        self.announced: list[PartialCall] = []
         self._server_calls = Entries(self._limit, text_pieces=True)
         # Names by index, id and position.
         self._server_names: dict[object, str] = {}
@@ -82,22 +97,18 @@ class ToolCalls:
         calls = [call for call in self._calls if not call.is_repetition()]
         pieces = []
         for call in calls:
-            call.finish(self._surrogates.end(call.slot), cut_off=cut_off and call is calls[-1])
-            if call.stands and (piece := self._piece(call, *call.release_all())) is not None:
+            rest = call.finish(self._surrogates.end(call.slot), cut_off=cut_off and call is calls[-1])
+            if rest is not None and (piece := self._piece(call, *rest)) is not None:
                 pieces.append(piece)
+            call.name = self._tool_names.get(call.name, call.name)
         return pieces
-
-    def whole(self) -> Iterator[WholeCall]:
-        """Yield each call at the end of the message, in the order in which they went out."""
-        for call in self._announced:
-            yield call.whole(self._own_name(call.name))
 
     def facts(self) -> dict[str, Any]:
         """Return what `additional_kwargs` keep of the calls beside their ids, names and arguments."""
-        calls = self._announced
+        calls = self.announced
         facts = {
             "tool_call_extras": {call.id: extras for call in calls if (extras := call.kept_extras())},
-            "tool_call_errors": {call.id: call.problem() for call in calls if call.error},
+            "tool_call_errors": {call.id: {"error": call.error, "guard": call.guard} for call in calls if call.error},
             "server_tool_calls": self._server_calls.whole(),
         }
         return {key: value for key, value in facts.items() if value}
@@ -105,7 +116,7 @@ class ToolCalls:
     def _feed_fast_path(self, entry: dict[str, Any]) -> ToolPiece | None:
         """Take an entry that only brings more arguments of the newest call, as most entries of a stream do."""
         call = self._flowing
-        if call is None or not KNOWN.issuperset(entry) or entry.get("id"):
+        if call is None or not _KNOWN.issuperset(entry) or entry.get("id"):
             return None
         function = entry.get("function")
         if not call.is_flowing or entry.get("index") != call.index or type(function) is not dict or len(function) != 1:
@@ -117,43 +128,37 @@ class ToolCalls:
         return ToolPiece(call.slot, None, None, args)
 
     def _feed_entry(self, wire: dict[str, Any], position: int | None) -> ToolPiece | None:
-        entry = read_entry(wire, position)
+        entry = _read_entry(wire, position)
         call = self._open_call(entry)
         if self._is_server_call(wire, entry, call):
             self._keep_server_call(wire, entry)
             return None
+        args = entry.args
         if call is None or self._opens(entry, call):
             call = self._open(entry, call)
         elif entry.name and call.name:
-            call.error = call.error or _error_of_name(entry, call)
-        elif entry.has_args and self._is_new(entry) and call.is_blank:
-            self._judge_owner()
-        if entry.wire_index is not None:
-            self._newest.setdefault(entry.wire_index, call)
-        self._note_id(call, entry)
-        self._keep_extras(call, wire)
-        return self._add(call, entry)
-
-    def _add(self, call: PartialCall, entry: Entry) -> ToolPiece | None:
-        args = entry.args
+            call.note_name(entry)
+        elif args[0].strip() and call.is_blank and self._is_new(entry):
+            # The arguments may be those of more than one call.
+            self._without_args = [other for other in self._without_args if other.is_blank]
+            if len(self._without_args) > 1:
+                for other in self._without_args:
+                    other.error = other.error or TWO_CALLS
+                self._without_args.clear()
+        self._note_keys(call, entry)
+        call.extras.update(entry.extras)
         if not self._surrogates.lets_pass(args[0]):
             args = (self._surrogates.join(call.slot, args[0]),)
         self._limit.add(len(entry.name) + len(args[0]))
-        size = len(call.bytes)
-        out = call.add(entry.name, args)
-        if entry.id and len(call.bytes) != size:
-            call.note_speaker(entry.id)
-        return None if out is None else self._piece(call, *out)
+        new = call.add(entry, args)
+        return None if new is None else self._piece(call, *new)
 
     def _piece(self, call: PartialCall, name: str, args: str) -> ToolPiece | None:
         if call.is_announced:
             return ToolPiece(call.slot, None, name or None, args) if name or args else None
         call.is_announced = True
-        self._announced.append(call)
-        return ToolPiece(call.slot, call.id, self._own_name(name) or None, args)
-
-    def _own_name(self, name: str) -> str:
-        return self._tool_names.get(name, name)
+        self.announced.append(call)
+        return ToolPiece(call.slot, call.id, self._tool_names.get(name, name) or None, args)
 
     def _is_server_call(self, wire: dict[str, Any], entry: Entry, call: PartialCall | None) -> bool:
         """Decide by point 1 of the rule, and keep an entry that says nothing of a call where there is none."""
@@ -167,7 +172,7 @@ class ToolCalls:
             return False
         if self._server_call_is_newest and entry.place is None:
             return True
-        return call is None and not entry.has_args and not KNOWN.issuperset(wire)
+        return call is None and not entry.args[0].strip() and not _KNOWN.issuperset(wire)
 
     def _keep_server_call(self, wire: dict[str, Any], entry: Entry) -> None:
         self._server_calls.add([wire])
@@ -182,60 +187,46 @@ class ToolCalls:
 
     def _open_call(self, entry: Entry) -> PartialCall | None:
         """Find the call that an entry continues, should it open none."""
-        keys: list[object] = [(entry.id, entry.wire_index)] if entry.id else []
-        keys += [] if entry.wire_index is None else [entry.wire_index]
-        keys += [entry.id, entry.place]
+        keys = ((entry.id, entry.wire_index), entry.wire_index, entry.id, entry.place)
         found = (self._newest.get(key) for key in keys if key is not None)
         return next((call for call in found if call is not None), self._calls[-1] if self._calls else None)
 
     def _is_new(self, entry: Entry) -> bool:
         """Return whether an entry has an index or an id, and neither is known."""
-        keys = [key for key in (entry.wire_index, entry.id or None) if key is not None]
-        return bool(keys) and not any(key in self._newest for key in keys)
-
-    def _judge_owner(self) -> None:
-        """Tell of arguments that may be those of more than one call."""
-        self._without_args = [call for call in self._without_args if call.is_blank]
-        if len(self._without_args) > 1:
-            for call in self._without_args:
-                call.error = call.error or TWO_CALLS
-            self._without_args.clear()
+        keys = {entry.wire_index, entry.id} - {None, ""}
+        return bool(keys) and keys.isdisjoint(self._newest)
 
     def _opens(self, entry: Entry, call: PartialCall) -> bool:
         """Decide by points 2 and 3 of the rule whether an entry opens a call beside the open one."""
-        new_id = bool(entry.id) and entry.id not in self._newest
-        new_place = entry.place is not None and entry.place not in self._newest
-        if not entry.name or not call.name:
-            return new_id and new_place and (bool(entry.name) or call.is_complete)
+        has_new_id = entry.id != "" and entry.id not in self._newest
+        has_new_place = entry.place is not None and entry.place not in self._newest
+        if not (entry.name and call.name):
+            return has_new_id and has_new_place and (entry.name != "" or call.is_complete)
         if entry.name != call.name:
-            return new_id or new_place or call.is_complete
-        if new_place:
-            return new_id or not call.is_blank
-        if call.is_custom:
-            return new_id and entry.wire_index is None
-        return call.is_complete and (new_id or (entry.begins_object and not call.is_placeholder))
+            return has_new_id or has_new_place or call.is_complete
+        if has_new_place:
+            return has_new_id or not call.is_blank
+        return call.ends_before(entry, has_new_id=has_new_id)
 
     def _open(self, entry: Entry, beside: PartialCall | None) -> PartialCall:
         self._limit.add(_CALL)
-        call_id = entry.id if entry.id and entry.id not in self._ids else self._made_id()
-        call = PartialCall(len(self._calls), call_id, entry.wire_index, kind=entry.kind, is_custom=entry.is_custom)
+        call_id = entry.id
+        if not call_id or call_id in self._ids:
+            seed = f"{self._seed}:{len(self._calls)}"
+            call_id = f"call_{(uuid.uuid5(uuid.NAMESPACE_OID, seed) if self._seed else uuid.uuid4()).hex}"
+        self._ids.add(call_id)
+        call = PartialCall(len(self._calls), call_id, entry, Facts(self._limit, text_pieces=True))
+        self._calls.append(call)
+        self._without_args.append(call)
         # A name in pieces is known as one of ours only when it is whole.
         call.holds_name = bool(self._tool_names)
         if beside is not None and beside.name == entry.name:
-            if entry.id not in self._newest and entry.place in self._newest:
-                # A new id with the same name and nothing else may pad a call that is complete.
-                call.may_be_padding = True
-            if entry.id in self._newest or (not entry.id and entry.place in self._newest):
+            has_known_id, has_known_place = entry.id in self._newest, entry.place in self._newest
+            # A new id with the same name and nothing else may pad a call that is complete.
+            call.may_be_padding = has_known_place and not has_known_id
+            if has_known_id or (has_known_place and not entry.id):
                 call.twin = self._newest.get(entry.id, beside)
                 call.may_be_grown = self._newest.get((entry.id, entry.wire_index)) is call.twin
-        self._calls.append(call)
-        self._without_args.append(call)
-        self._ids.add(call_id)
-        self._note_place(call, entry)
-        return call
-
-    def _note_place(self, call: PartialCall, entry: Entry) -> None:
-        """Let a call be found by its index and by its position, and be the newest."""
         self._flowing, self._server_call_is_newest = None if call.is_custom else call, False
         self._server_names.pop(entry.place, None)
         position = entry.place[1] if isinstance(entry.place, tuple) else None
@@ -247,13 +238,16 @@ class ToolCalls:
         if call.twin is None:
             self._newest[None, self._positions if position is None else position] = call
             self._positions += 1
+        return call
 
-    def _note_id(self, call: PartialCall, entry: Entry) -> None:
-        """Let a call be found by the wire's id; a newer one with the same id stays before it."""
+    def _note_keys(self, call: PartialCall, entry: Entry) -> None:
+        """Let a call be found by an entry's index and id; a newer one with the same id stays before it."""
+        if entry.wire_index is not None:
+            self._newest.setdefault(entry.wire_index, call)
         if not entry.id:
             return
         if not call.wire_id:
-            call.wire_id = entry.id
+            call.wire_id = call.speaker = entry.id
             if not call.is_announced and entry.id not in self._ids:
                 call.id = entry.id
                 self._ids.add(entry.id)
@@ -262,26 +256,51 @@ class ToolCalls:
             if known is None or known.slot < call.slot:
                 self._newest[key] = call
 
-    def _made_id(self) -> str:
-        if not self._seed:
-            return f"call_{uuid.uuid4().hex}"
-        return f"call_{uuid.uuid5(uuid.NAMESPACE_OID, f'{self._seed}:{len(self._calls)}').hex}"
 
-    def _keep_extras(self, call: PartialCall, wire: dict[str, Any]) -> None:
-        extras = {key: value for key, value in wire.items() if key not in KNOWN and value is not None}
-        inner = inner_of(wire)
-        if inner and (unknown := {k: v for k, v in inner.items() if k not in _KNOWN_INNER and v is not None}):
-            extras["custom" if call.is_custom else FUNCTION] = unknown
-        if extras:
-            call.extras = call.extras or Facts(self._limit, text_pieces=True)
-            call.extras.update(extras)
+def _read_entry(wire: dict[str, Any], position: int | None) -> Entry:
+    """Read an entry whose index may be missing or a string."""
+    is_custom = isinstance(wire.get("custom"), dict)
+    inner_key = "custom" if is_custom else FUNCTION
+    inner = inner if isinstance(inner := wire.get(inner_key), dict) else {}
+    call_id, kind = _text(wire.get("id")), _text(wire.get("type"))
+    if call_id.startswith(_SERVER_ID) or "server" in kind.lower():
+        kind = ""
+    elif not kind:
+        kind = inner_key
+    elif not is_custom and FUNCTION not in kind.lower():
+        kind = ""
+    index = wire.get("index")
+    if isinstance(index, str):
+        index = int(index) if index.isdecimal() and len(index) <= _LONGEST_INDEX else None
+    elif not isinstance(index, int):
+        index = int(index) if isinstance(index, float) and index.is_integer() else None
+    extras = {key: value for key, value in wire.items() if key not in _KNOWN and value is not None}
+    if unknown := {key: value for key, value in inner.items() if key not in _KNOWN_INNER and value is not None}:
+        extras[inner_key] = unknown
+    return Entry(
+        wire_index=index,
+        place=(None, position) if index is None and position is not None else index,
+        id=call_id,
+        name=_text(inner.get("name")),
+        args=_spellings(inner["input"] if is_custom and "input" in inner else inner.get("arguments")),
+        kind=kind,
+        is_custom=is_custom,
+        extras=extras,
+    )
 
 
-def _error_of_name(entry: Entry, call: PartialCall) -> str:
-    """Tell what is wrong where a name came inside a call."""
-    if entry.name != call.name and not call.is_blank:
-        return f'The name "{entry.name}" came before the arguments were complete.'
-    if not call.is_custom or not entry.has_args or call.is_blank:
-        return ""
-    new_id = entry.id and entry.id != call.wire_id
-    return TWO_CALLS if new_id or call.repeats_text(entry.args[0]) else ""
+def _text(value: object) -> str:
+    return without_surrogates(value) if isinstance(value, str) else ""
+
+
+def _spellings(value: object) -> tuple[str, ...]:
+    """Write arguments that came as an object, as the two usual spellings of JSON text; a text stays as it is."""
+    if isinstance(value, str):
+        return (value,)
+    if value is None or value == []:
+        return ("",)
+    try:
+        compact = _json.dumps(value).decode()
+    except ValueError:
+        return ("[",)  # makes the call invalid
+    return (compact, json.dumps(value, ensure_ascii=False)) if isinstance(value, dict) else (compact,)

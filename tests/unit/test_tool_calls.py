@@ -11,8 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessageChunk
 
-from langchain_promptrun._responses.arguments import JsonScanner
-from langchain_promptrun._responses.partial_call import PartialCall
+from langchain_promptrun._responses.partial_call import JsonScanner, PartialCall
 from langchain_promptrun._responses.tool_calls import ToolCalls
 
 from .wire import ChunkParser, agreed, answer, by_chunks, call, document, read, sse, stream
@@ -206,7 +205,7 @@ def as_core_sums_it(text):
     entries = [{"name": piece.name, "args": piece.args, "id": piece.id, "index": 0} for piece in pieces]
     chunks = [AIMessageChunk(content="", tool_call_chunks=[entry]) for entry in entries]
     message = chunks[0] + chunks[1:]
-    return message, next(calls.whole())
+    return message, calls.announced[0]
 
 
 json_objects = st.dictionaries(
@@ -353,7 +352,7 @@ def test_arguments_in_pieces_take_linear_time(monkeypatch, name, piece):
         calls.feed([call(piece, name=name)])
     calls.feed([call('"}', call_id="a")])
     calls.end()
-    assert next(calls.whole()).args is not None
+    assert calls.announced[0].args is not None
     assert sum(scanned) <= 4_009
     assert len(texts) < 20
 
@@ -391,7 +390,7 @@ def test_many_calls_take_time_by_their_number(_told_apart_by, entry):
         calls = ToolCalls("seed")
         for position in range(number):
             calls.feed([entry(position)])
-        assert len({whole.id for whole in calls.whole()}) == number
+        assert len({whole.id for whole in calls.announced}) == number
 
     assert steps(lambda: feed(800)) < 5 * steps(lambda: feed(200))
 
@@ -401,7 +400,7 @@ def test_blanks_before_the_arguments_are_not_held_back_for_ever():
     pieces = [piece for _ in range(100) for piece in calls.feed([call(" ", call_id="a", name="f")])]
     assert sum(len(piece.args) for piece in pieces) > 90
     calls.end()
-    assert [whole.args for whole in calls.whole()] == [{}]
+    assert [whole.args for whole in calls.announced] == [{}]
 
 
 def test_a_call_that_gets_its_id_late_stays_behind_a_newer_one_with_the_same_id():
@@ -412,6 +411,6 @@ def test_a_call_that_gets_its_id_late_stays_behind_a_newer_one_with_the_same_id(
     calls.feed([call("", index=..., call_id="x", late=1)])
     calls.feed([call("}", index=0, call_id="x")])
     calls.end()
-    assert [(whole.name, whole.args) for whole in calls.whole()] == [("f", {"a": 1}), ("g", {})]
+    assert [(whole.name, whole.args) for whole in calls.announced] == [("f", {"a": 1}), ("g", {})]
     [(owner, extras)] = calls.facts()["tool_call_extras"].items()
     assert (owner, extras) == ("x", {"late": 1})

@@ -40,6 +40,7 @@ VALID = {
         [("f", {"a": 1}, "A")],
     ),
     "call repeated": ([T(0, "A", "f", A1), T(0, "A", "f", A1)], [("f", {"a": 1}, "A")]),
+    "id and name last": ([T(0, "-", "-", '{"a"'), T(0, "A", "f", ":1}")], [("f", {"a": 1}, "A")]),
     "placeholder first": ([T(0, "A", "f", "{}"), T(0, "-", "-", A1)], [("f", {"a": 1}, "A")]),
     "placeholder first, named again": ([T(0, "A", "f", "{}"), T(0, "A", "f", A1)], [("f", {"a": 1}, "A")]),
     "placeholder with a blank": ([T(0, "A", "f", "{ }"), T(0, "-", "-", A1)], [("f", {"a": 1}, "A")]),
@@ -253,6 +254,7 @@ LISTS = {
         [],
         1,
     ),
+    "brackets that do not match": ([[T(0, "A", "f", '{"a":[1}')], [T(0, "-", "f", "{}")]], [], 1),
     "other spacing": ([[T(0, "A", "f", A1)], [T(0, "A", "f", '{"a": 1}')]], [("f", {"a": 1})], 0),
     "other spacing, no name": ([[T(0, "A", "f", A1)], [T(0, "-", "-", '{"a": 1}')]], [("f", {"a": 1})], 0),
     "other spacing in pieces": (
