@@ -37,22 +37,13 @@ class EnvironmentKey(SecretStr, Defaulted):
     """An API key from the environment."""
 
 
-class DefaultUrl(str, Defaulted):
-    """A base URL from the environment, or Promptrun's own."""
+class DefaultText(str, Defaulted):
+    """A base URL, a project or a tag from the environment, or a default one."""
 
     __slots__ = ()
 
 
-class DefaultProject(str, Defaulted):
-    """A project of the environment."""
-
-    __slots__ = ()
-
-
-class DefaultTag(str, Defaulted):
-    """A prompt's default tag."""
-
-    __slots__ = ()
+DefaultUrl = DefaultProject = DefaultTag = DefaultText  # names that pickles hold
 
 
 class DefaultSeconds(float, Defaulted):
@@ -63,21 +54,23 @@ class DefaultProfile(dict[str, Any], Defaulted):
     """A model profile that was looked up."""
 
 
+def _variable(name: str) -> str:
+    return os.environ.get(name, "").strip()
+
+
 def environment_key() -> EnvironmentKey | None:
-    """Read the API key from `PROMPTRUN_API_KEY`; None where it is unset or empty."""
-    key = os.environ.get(API_KEY_VARIABLE, "").strip()
-    return EnvironmentKey(key) if key else None
+    """Read the API key from the environment; None where it is unset or empty."""
+    return EnvironmentKey(key) if (key := _variable(API_KEY_VARIABLE)) else None
 
 
-def environment_project() -> DefaultProject | None:
-    """Read the id of a project from `PROMPTRUN_PROJECT_ID`; None when it is not set or empty."""
-    project = os.environ.get(PROJECT_VARIABLE, "").strip()
-    return DefaultProject(project) if project else None
+def environment_project() -> DefaultText | None:
+    """Read the id of a project from the environment; None where it is unset or empty."""
+    return DefaultText(project) if (project := _variable(PROJECT_VARIABLE)) else None
 
 
-def environment_url() -> DefaultUrl:
-    """Read the base URL from `PROMPTRUN_BASE_URL`, or return Promptrun's own."""
-    return DefaultUrl(os.environ.get(BASE_URL_VARIABLE, "").strip() or BASE_URL)
+def environment_url() -> DefaultText:
+    """Read the base URL from the environment, or return Promptrun's own."""
+    return DefaultText(_variable(BASE_URL_VARIABLE) or BASE_URL)
 
 
 def needs_key(base_url: str) -> bool:

@@ -14,7 +14,16 @@ from langchain_promptrun._config import defaults
 from langchain_promptrun._config.call_options import check_model_kwargs
 from langchain_promptrun._config.copying import CopiedFields
 from langchain_promptrun._config.defaults import chosen
-from langchain_promptrun._config.roles import PARAMETER, SETTING, Setting, roles_of
+from langchain_promptrun._config.roles import (
+    OF_THE_ANSWER,
+    OF_THE_POOL,
+    PARAMETER,
+    SECRET,
+    SETTING,
+    SHARED,
+    UNTRACED,
+    roles_of,
+)
 from langchain_promptrun._config.validators import (
     BaseUrl,
     FourTimeouts,
@@ -42,10 +51,7 @@ M = TypeVar("M", bound="ConnectionFields")
 
 logger = logging.getLogger("langchain_promptrun")
 
-_SECRET = Setting(secret=True)
-_CLIENT = Setting(traced=False, pool=True, shared=True)
-_POOL = Setting(pool=True)
-_OF_THE_ANSWER = Setting(in_cache_key=True)
+_CLIENT = UNTRACED | OF_THE_POOL | SHARED
 
 
 class ConnectionFields(CopiedFields):
@@ -59,7 +65,7 @@ class ConnectionFields(CopiedFields):
     api_key: Key = Field(
         default_factory=defaults.environment_key,
         validate_default=True,
-        json_schema_extra=Setting(secret=True, shared=True),
+        json_schema_extra=SECRET | SHARED,
     )
     """Key, or a function (sync or async) that returns one and is asked before each attempt.
 
@@ -67,17 +73,17 @@ class ConnectionFields(CopiedFields):
     """
 
     base_url: BaseUrl = Field(
-        default_factory=defaults.environment_url, validate_default=True, json_schema_extra=_OF_THE_ANSWER
+        default_factory=defaults.environment_url, validate_default=True, json_schema_extra=OF_THE_ANSWER
     )
     """Root of the API. Default: `PROMPTRUN_BASE_URL`, else `https://api.promptrun.ai/v1`."""
 
-    default_headers: Headers = Field(default=None, exclude=True, repr=False, json_schema_extra=_SECRET)
+    default_headers: Headers = Field(default=None, exclude=True, repr=False, json_schema_extra=SECRET)
     """Headers of each request. They may hold secrets: they are never printed, traced or serialised."""
 
-    default_query: Query = Field(default=None, exclude=True, repr=False, json_schema_extra=_SECRET)
+    default_query: Query = Field(default=None, exclude=True, repr=False, json_schema_extra=SECRET)
     """Query parameters of each request; treated like `default_headers`."""
 
-    timeout: Timeout = Field(default=(10.0, 600.0, 600.0, 600.0), json_schema_extra=Setting(traced=False))
+    timeout: Timeout = Field(default=(10.0, 600.0, 600.0, 600.0), json_schema_extra=UNTRACED)
     """Seconds for all phases, or an `httpx.Timeout`; None for no limit.
 
     Kept as four numbers: connect, read, write, pool. Default: 10 to connect, 600 for the others, since models think
@@ -98,10 +104,10 @@ class ConnectionFields(CopiedFields):
     )
     """Your own client for async calls. It is used as it is and never closed."""
 
-    max_connections: int | None = Field(default=None, ge=1, json_schema_extra=_POOL)
+    max_connections: int | None = Field(default=None, ge=1, json_schema_extra=OF_THE_POOL)
     """Most connections at once of the shared pool. None: no limit."""
 
-    async_transport: Literal["auto", "httpx", "aiohttp"] = Field(default="auto", json_schema_extra=_POOL)
+    async_transport: Literal["auto", "httpx", "aiohttp"] = Field(default="auto", json_schema_extra=OF_THE_POOL)
     """What carries async calls; `auto` is aiohttp where the extra `aiohttp` is installed, else httpx."""
 
     max_event_bytes: int = Field(default=64 * 1024 * 1024, ge=1, json_schema_extra=SETTING)
@@ -281,7 +287,7 @@ class ModelFields(ConnectionFields, PromptedModel):
     stream_usage: bool = Field(default=True, json_schema_extra=SETTING)
     """Whether a stream asks for token usage (`stream_options`)."""
 
-    include_response_headers: bool = Field(default=False, json_schema_extra=_OF_THE_ANSWER)
+    include_response_headers: bool = Field(default=False, json_schema_extra=OF_THE_ANSWER)
     """Whether `response_metadata["headers"]` holds the answer's headers, without cookies and credentials."""
 
     prompt_cache_id: PromptId | None = Field(default=None, json_schema_extra=SETTING)
@@ -307,16 +313,16 @@ class ModelFields(ConnectionFields, PromptedModel):
     structured_output_method: Method = Field(default="function_calling", json_schema_extra=SETTING)
     """Default method of `with_structured_output`."""
 
-    send_reasoning: bool | Literal["always"] = Field(default=True, json_schema_extra=_OF_THE_ANSWER)
+    send_reasoning: bool | Literal["always"] = Field(default=True, json_schema_extra=OF_THE_ANSWER)
     """Whether the reasoning of earlier answers is sent back as it came; some models demand it in a tool loop.
 
     True: to the model that wrote it, or one of its vendor and family. "always": to whichever model is asked.
     """
 
-    think_tags: bool = Field(default=False, json_schema_extra=_OF_THE_ANSWER)
+    think_tags: bool = Field(default=False, json_schema_extra=OF_THE_ANSWER)
     """Whether text between `<think>` and `</think>` is read as reasoning."""
 
-    send_names: bool = Field(default=True, json_schema_extra=_OF_THE_ANSWER)
+    send_names: bool = Field(default=True, json_schema_extra=OF_THE_ANSWER)
     """Whether the names of messages are sent, where they are legal names."""
 
     @model_validator(mode="after")
@@ -325,10 +331,6 @@ class ModelFields(ConnectionFields, PromptedModel):
         if self.max_tokens is not None and self.max_completion_tokens is not None:
             raise ValueError("`max_tokens` and `max_completion_tokens` are both set; set the one your model accepts.")
         check_model_kwargs(type(self), self.model_kwargs)
-        return self
-
-    @model_validator(mode="after")
-    def _set_promptrun_version(self) -> Self:
         self._add_version("langchain-promptrun", __version__)
         return self
 

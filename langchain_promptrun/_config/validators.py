@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from langchain_promptrun._config.call_options import plain_values
-from langchain_promptrun._config.defaults import API_KEY_VARIABLE, BASE_URL_VARIABLE, DefaultUrl, chosen
+from langchain_promptrun._config.defaults import API_KEY_VARIABLE, BASE_URL_VARIABLE, DefaultText, chosen
 from langchain_promptrun._config.hints import MORE_PARAMETERS, advice_for
 from langchain_promptrun._http.request import check_headers
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pydantic import ValidatorFunctionWrapHandler
-    from pydantic_core import ErrorDetails
 
 FourTimeouts = tuple[float | None, float | None, float | None, float | None]
 KeySource = Callable[[], str | SecretStr | Awaitable[str | SecretStr]]
@@ -36,7 +35,10 @@ def four_timeouts(value: Any) -> FourTimeouts:
     if isinstance(value, httpx.Timeout):
         value = (value.connect, value.read, value.write, value.pool)
     limits = tuple(value) if isinstance(value, list | tuple) else (value,) * _PHASES
-    if len(limits) != _PHASES or not all(map(_is_limit, limits)):
+    if len(limits) != _PHASES or not all(
+        limit is None or (isinstance(limit, int | float) and not isinstance(limit, bool) and 0 < limit < inf)
+        for limit in limits
+    ):
         raise ValueError(
             "must be seconds greater than 0, an httpx.Timeout, four such numbers (connect, read, write, pool), or None"
         )
@@ -44,14 +46,9 @@ def four_timeouts(value: Any) -> FourTimeouts:
     return connect, read, write, pool
 
 
-def _is_limit(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < inf)
-
-
 def _url(value: Any, handler: ValidatorFunctionWrapHandler) -> str:
-    """Check a base URL; a default stays a default."""
     url = _checked_url(handler(value))
-    return url if chosen(value) else DefaultUrl(url)
+    return url if chosen(value) else DefaultText(url)
 
 
 @lru_cache(maxsize=64)
@@ -79,17 +76,15 @@ def _checked_key(value: Any) -> Any:
     if not isinstance(key, str):
         raise _refusal("must be a string, or a function that returns one, not {type}", type=type(key).__name__)
     key = key.strip()
-    _check_key_text(key)
-    return SecretStr(key) if chosen(value) else value
-
-
-def _check_key_text(key: str) -> None:
     if not key:
-        raise _refusal("must not be empty; leave it out to use {variable}", variable=API_KEY_VARIABLE)
-    if key[0] in _QUOTES or key[-1] in _QUOTES:
-        raise _refusal("has quotation marks around it: remove them (also in {variable})", variable=API_KEY_VARIABLE)
-    if key.lower().startswith("bearer "):
-        raise _refusal("begins with `Bearer`: pass the key alone (also in {variable})", variable=API_KEY_VARIABLE)
+        problem = "must not be empty; leave it out to use {variable}"
+    elif key[0] in _QUOTES or key[-1] in _QUOTES:
+        problem = "has quotation marks around it: remove them (also in {variable})"
+    elif key.lower().startswith("bearer "):
+        problem = "begins with `Bearer`: pass the key alone (also in {variable})"
+    else:
+        return SecretStr(key) if chosen(value) else value
+    raise _refusal(problem, variable=API_KEY_VARIABLE)
 
 
 def _checked_headers(headers: dict[str, str] | None) -> dict[str, str] | None:
@@ -125,21 +120,17 @@ def unknown_keyword(title: str, name: str, known: Iterable[str], advice: str = M
 
 def without_secrets(error: ValidationError, secrets: frozenset[str]) -> ValidationError:
     """Return the same error without the values of secret fields."""
-    lines = [_shown(line, secrets) for line in error.errors(include_url=False)]
+    lines = []
+    for line in error.errors(include_url=False):
+        location, shown = line["loc"], line["input"]
+        if isinstance(shown, Mapping):
+            shown = {name: _HIDDEN if name in secrets else value for name, value in shown.items()}
+        if location and (location[0] in secrets or (location[0] == "base_url" and "@" in str(shown))):
+            shown = _HIDDEN
+        # the type as it was, with its text made already
+        problem = PydanticCustomError(line["type"], "{message}", {**line.get("ctx", {}), "message": line["msg"]})
+        lines.append(InitErrorDetails(type=problem, loc=location, input=shown))
     return ValidationError.from_exception_data(error.title, lines)
-
-
-def _shown(line: ErrorDetails, secrets: frozenset[str]) -> InitErrorDetails:
-    facts = {**line.get("ctx", {}), "message": line["msg"]}
-    location = line["loc"]
-    shown = line["input"]
-    if isinstance(shown, Mapping):
-        shown = {name: _HIDDEN if name in secrets else value for name, value in shown.items()}
-    if location and (location[0] in secrets or (location[0] == "base_url" and "@" in str(shown))):
-        shown = _HIDDEN
-    # the type as it was, with its text made already
-    problem = PydanticCustomError(line["type"], "{message}", facts)
-    return InitErrorDetails(type=problem, loc=location, input=shown)
 
 
 def _refusal(template: str, **facts: str) -> PydanticCustomError:

@@ -27,7 +27,7 @@ from langchain_promptrun._config.defaults import (
 )
 from langchain_promptrun._config.fields import ConnectionFields, checked_fields, new_transport
 from langchain_promptrun._config.request import BASE_HEADERS, caller_headers, key_of
-from langchain_promptrun._config.roles import Setting
+from langchain_promptrun._config.roles import SHARED
 from langchain_promptrun._config.validators import FourTimeouts, four_timeouts
 from langchain_promptrun._http.request import Request, Timeouts
 from langchain_promptrun._http.transport import Transport, TransportSettings
@@ -156,7 +156,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     fallback: str | None = None
     """Text of last resort, where nothing was ever fetched, for the same cases as `cache_dir`; its version is 0."""
 
-    on_change: _Listener | None = Field(default=None, exclude=True, repr=False, json_schema_extra=Setting(shared=True))
+    on_change: _Listener | None = Field(default=None, exclude=True, repr=False, json_schema_extra=SHARED)
     """Called as `on_change(old, new)` in a background thread, for one change after the other. Errors are logged."""
 
     timeout: Annotated[FourTimeouts | float | httpx.Timeout | None, BeforeValidator(four_timeouts)] = (10.0,) * 4
