@@ -51,14 +51,7 @@ class CallOptions:
         self._keywords = keywords
         self.settings: dict[str, Any] = {}
         self.options: dict[str, Any] = {}
-        given = self._sorted(type(model), keywords) if keywords else {}
-        if stop is not None:
-            given["stop"] = stop
-        given = _checked(type(model), given) if given else given
-        self.parameters = _merged(vars(model), roles_of(type(model)), self.options, given)
-
-    def _sorted(self, kind: type[BaseModel], keywords: Mapping[str, Any]) -> dict[str, Any]:
-        """Sort the keywords into settings, options and parameters, and return the parameters."""
+        kind = type(model)
         roles = roles_of(kind)
         given: dict[str, Any] = {}
         for key, value in keywords.items():
@@ -68,10 +61,32 @@ class CallOptions:
             elif name in _OPTIONS:
                 self.options[name] = value
             elif name not in _DROPPED and not name.startswith(_DROPPED_PREFIXES):
-                given[name] = value
                 _check_name(name, roles)
-        check_model_kwargs(kind, self.options.get("model_kwargs") or {}, of_call=True)
-        return given
+                given[name] = value
+        if stop is not None:
+            given["stop"] = stop
+        if given.get("model") is not None:
+            warn_if_retired(str(given["model"]))
+        extra = _mapping("extra_body", self.options.get("extra_body"))
+        more = check_model_kwargs(kind, self.options.get("model_kwargs"), of_call=True)
+        values = vars(model)
+        self.parameters = {name: value for name in roles.parameters if (value := values[name]) is not None}
+        for layer in (values["model_kwargs"], values["extra_body"], more, _checked(kind, given), extra):
+            if layer:
+                self._overlay(layer)
+        _make_sendable(self.parameters)
+
+    def _overlay(self, layer: Mapping[str, Any]) -> None:
+        """Merge parameters over those that came before; one limit replaces the other."""
+        merged = self.parameters
+        if any(layer.get(name) is not None for name in _LIMITS):
+            merged |= dict.fromkeys(_LIMITS)
+        merged |= layer
+        self.parameters = {name: value for name, value in merged.items() if value is not None}
+        if all(name in self.parameters for name in _LIMITS):
+            raise ValueError(
+                "`max_tokens` and `max_completion_tokens` are both given; give the one your model accepts."
+            )
 
     def is_for(self, model: BaseModel, stop: list[str] | None, keywords: Mapping[str, Any]) -> bool:
         """Return whether these are the keywords of the same call: the same objects."""
@@ -103,18 +118,17 @@ def options_of_call(
     return options
 
 
-def check_model_kwargs(kind: type[BaseModel], model_kwargs: Mapping[str, Any], *, of_call: bool = False) -> None:
+def check_model_kwargs(kind: type[BaseModel], model_kwargs: Any, *, of_call: bool = False) -> Mapping[str, Any]:
     """Refuse names in `model_kwargs` that have a place of their own."""
-    if not model_kwargs:
-        return
+    names = _mapping("model_kwargs", model_kwargs)
     roles = roles_of(kind)
-    fields = roles.settings if of_call else roles.settings.union(roles.parameters, roles.aliases)
-    for name in _mapping("model_kwargs", model_kwargs):
-        if name in fields:
+    for name in names:
+        if name in roles.settings or (not of_call and (name in roles.parameters or name in roles.aliases)):
             raise ValueError(f"`model_kwargs` holds `{name}`, which is a field: set the field.")
         if name in _OPTIONS:
             field = {"extra_headers": "default_headers", "extra_query": "default_query"}.get(name, name)
             raise ValueError(f"`model_kwargs` holds `{name}`: set the field `{field}`, or pass `{name}` to the call.")
+    return names
 
 
 def _check_name(name: str, roles: Roles) -> None:
@@ -128,6 +142,7 @@ def _check_name(name: str, roles: Roles) -> None:
 
 
 def _checked(kind: type[BaseModel], given: dict[str, Any]) -> dict[str, Any]:
+    """Check the values of parameters that are fields like fields."""
     fields = {name: given[name] for name in roles_of(kind).parameters if given.get(name) is not None}
     if not fields:
         return given
@@ -143,36 +158,21 @@ def _checker(kind: type[BaseModel]) -> type[BaseModel]:
     return create_model(kind.__name__, __config__=ConfigDict(protected_namespaces=()), **fields)
 
 
-def _merged(
-    values: Mapping[str, Any], roles: Roles, options: Mapping[str, Any], given: Mapping[str, Any]
-) -> dict[str, Any]:
-    parameters = {name: value for name in roles.parameters if (value := values[name]) is not None}
-    extra = _mapping("extra_body", options.get("extra_body"))
-    layers = (values["model_kwargs"], values["extra_body"], options.get("model_kwargs"), given, extra)
-    if any(layers):
-        parameters = _overlaid(parameters, [layer for layer in layers if layer])
-    if given.get("model") is not None:
-        warn_if_retired(str(given["model"]))
+def _make_sendable(parameters: dict[str, Any]) -> None:
+    """Convert tools and formats to the wire's form, and drop what means nothing without tools."""
     if "model" not in parameters:
         raise ValueError("`model` is None; a request needs a model.")
-    return _sendable(parameters)
-
-
-def _overlaid(parameters: dict[str, Any], layers: list[Mapping[str, Any]]) -> dict[str, Any]:
-    for layer in layers:
-        if any(layer.get(name) is not None for name in _LIMITS):
-            parameters |= dict.fromkeys(_LIMITS)
-        parameters |= layer
-    parameters = {name: value for name, value in parameters.items() if value is not None}
-    if all(name in parameters for name in _LIMITS):
-        raise ValueError("`max_tokens` and `max_completion_tokens` are both given; give the one your model accepts.")
-    return parameters
-
-
-def _sendable(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Convert tools and formats to the wire's form, and drop what means nothing without tools."""
-    if parameters.get("tools"):
-        _convert_tools(parameters)
+    if tools := parameters.get("tools"):
+        if not all(isinstance(tool, dict) for tool in tools):
+            parameters["tools"] = tools = wire_tools(tools)
+        choice = parameters.pop("tool_choice", None)
+        if forbids_parallel_calls(choice):
+            parameters.setdefault("parallel_tool_calls", False)
+        # a choice in the wire's own notation holds its body under its type
+        if not (isinstance(choice, Mapping) and choice.get("type") in choice):
+            choice = wire_tool_choice(choice, tools)
+        if choice is not None:
+            parameters["tool_choice"] = choice
     else:
         for name in _TOOL_PARAMETERS:
             parameters.pop(name, None)
@@ -180,21 +180,6 @@ def _sendable(parameters: dict[str, Any]) -> dict[str, Any]:
         parameters["response_format"] = wire_response_format(parameters["response_format"])
     if not parameters.get("stop", True):
         del parameters["stop"]
-    return parameters
-
-
-def _convert_tools(parameters: dict[str, Any]) -> None:
-    tools = parameters["tools"]
-    if not all(isinstance(tool, dict) for tool in tools):
-        parameters["tools"] = tools = wire_tools(tools)
-    choice = parameters.get("tool_choice")
-    # A choice in the wire's own notation holds its body under its type.
-    if not (isinstance(choice, Mapping) and choice.get("type") in choice):
-        if forbids_parallel_calls(choice):
-            parameters.setdefault("parallel_tool_calls", False)
-        parameters["tool_choice"] = wire_tool_choice(choice, tools)
-        if parameters["tool_choice"] is None:
-            del parameters["tool_choice"]
 
 
 def merged_mapping(name: str, first: Mapping[str, Any] | None, second: Any) -> dict[str, Any]:
@@ -202,25 +187,22 @@ def merged_mapping(name: str, first: Mapping[str, Any] | None, second: Any) -> d
     return {**(first or {}), **plain_values(_mapping(name, second))}
 
 
-def plain_values(mapping: Any) -> Any:
-    """Unwrap the secrets among the values of a mapping."""
-    return {name: _plain(value) for name, value in mapping.items()} if isinstance(mapping, Mapping) else mapping
-
-
-def _plain(value: Any) -> Any:
+def plain_values(value: Any) -> Any:
+    """Unwrap a secret, or the secrets among the values of a mapping."""
+    if isinstance(value, Mapping):
+        return {name: plain_values(inner) for name, inner in value.items()}
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 def bindable(kind: type[BaseModel], keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Wrap the secrets among keywords that are bound, since a binding is printed and serialised."""
-    wrapped = dict(keywords)
-    for name in wrapped.keys() & (_SECRET_OPTIONS | roles_of(kind).secret):
-        value = wrapped[name]
-        wrapped[name] = {k: _wrapped(v) for k, v in value.items()} if isinstance(value, Mapping) else _wrapped(value)
-    return wrapped
+    secret = _SECRET_OPTIONS | roles_of(kind).secret
+    return {name: _wrapped(value) if name in secret else value for name, value in keywords.items()}
 
 
 def _wrapped(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _wrapped(inner) for name, inner in value.items()}
     return SecretStr(value) if isinstance(value, str) else value
 
 

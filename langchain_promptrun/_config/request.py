@@ -29,10 +29,23 @@ PROMPT_ID = "http-prompt-id"  # Promptrun's Node SDK: the header HTTP-Prompt-Id
 def build_request(fields: Any, messages: list[BaseMessage], call: CallOptions, *, stream: bool) -> Request:
     """Build the request of one call; `fields` are the model's with the settings of the call."""
     parameters = with_wire_names(dict(call.parameters))
-    body = {"model": parameters.pop("model"), "messages": _messages(fields, messages, call), **parameters}
+    model = parameters.pop("model")
+    _check_messages(messages, fields.prompt_cache_id, use_cached=call.options.get("use_cached_prompt"))
+    said = wire_messages(messages, model=str(model), send_reasoning=fields.send_reasoning, send_names=fields.send_names)
+    body = {"model": model, "messages": said, **parameters}
     if fields.prompt_caching is not None:
         mark_prompt(body, fields.prompt_caching)
-    _ask_to_stream(body, fields, stream=stream)
+    options = body.pop("stream_options", None)
+    if stream:
+        if (body.get("n") or 1) > 1:
+            raise ValueError(
+                f"`n={body['n']}`: several answers cannot be streamed; use `invoke` or `generate` unstreamed."
+            )
+        body["stream"] = True
+        if fields.stream_usage:
+            options = {"include_usage": True, **(options or {})}
+        if options is not None:
+            body["stream_options"] = options
     headers = caller_headers(fields, call.options.get("extra_headers"))
     if fields.prompt_cache_id is not None:
         headers[PROMPT_ID] = fields.prompt_cache_id
@@ -49,10 +62,22 @@ def build_request(fields: Any, messages: list[BaseMessage], call: CallOptions, *
         stall_before_first=chosen(fields.stream_chunk_timeout),
         max_retries=fields.max_retries,
         max_retry_after=fields.max_retry_after,
-        model=str(body["model"]),
+        model=str(model),
         deadline=fields.deadline,
         pacer=getattr(fields.rate_limiter, "pacer", None),
     )
+
+
+def _check_messages(messages: list[BaseMessage], prompt_id: str | None, *, use_cached: Any) -> None:
+    if not use_cached:
+        if not messages:
+            raise ValueError("The list of messages is empty; a call without messages needs `use_cached_prompt=True`.")
+    elif prompt_id is None:
+        raise ValueError("`use_cached_prompt=True` needs `prompt_cache_id`, the id under which the prompt was stored.")
+    elif messages:
+        raise ValueError(
+            f"`use_cached_prompt=True` uses the stored messages and takes none; {len(messages)} came. Pass [] instead."
+        )
 
 
 def caller_headers(fields: Any, extra: Any = None) -> dict[str, str]:
@@ -72,35 +97,3 @@ def key_of(fields: Any, headers: dict[str, str]) -> ApiKey | None:
     if fields.api_key is None and needs_key(fields.base_url):
         raise ValueError(NO_KEY)
     return cast("ApiKey | None", fields.api_key)
-
-
-def _messages(fields: Any, messages: list[BaseMessage], call: CallOptions) -> list[dict[str, Any]]:
-    if not call.options.get("use_cached_prompt"):
-        if not messages:
-            raise ValueError("The list of messages is empty; a call without messages needs `use_cached_prompt=True`.")
-        return wire_messages(
-            messages,
-            model=str(call.parameters["model"]),
-            send_reasoning=fields.send_reasoning,
-            send_names=fields.send_names,
-        )
-    if fields.prompt_cache_id is None:
-        raise ValueError("`use_cached_prompt=True` needs `prompt_cache_id`, the id under which the prompt was stored.")
-    if messages:
-        raise ValueError(
-            f"`use_cached_prompt=True` uses the stored messages and takes none; {len(messages)} came. Pass [] instead."
-        )
-    return []
-
-
-def _ask_to_stream(body: dict[str, Any], fields: Any, *, stream: bool) -> None:
-    options = body.pop("stream_options", None)
-    if not stream:
-        return
-    if (body.get("n") or 1) > 1:
-        raise ValueError(f"`n={body['n']}`: several answers cannot be streamed; use `invoke` or `generate` unstreamed.")
-    body["stream"] = True
-    if fields.stream_usage:
-        options = {"include_usage": True, **(options or {})}
-    if options is not None:
-        body["stream_options"] = options
