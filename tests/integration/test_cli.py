@@ -8,26 +8,20 @@ import signal
 import subprocess
 import sys
 import threading
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from langchain_promptrun import __version__
 from langchain_promptrun.data.models import SMALL
-from langchain_promptrun.testing import Fault, PromptrunServer, Reply
+from langchain_promptrun.testing import Fault, Reply
 
 TESTS = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "langchain_promptrun"]
 WAIT = 60
 """Seconds after which a test gives up; nothing here is slow unless it hangs."""
-BARE = {name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE_", "PROMPTRUN_"))}
-
-
-@pytest.fixture
-def server():
-    with PromptrunServer() as server:
-        yield server
+PIECES = Reply("One two.", pieces=["One ", "two."])
 
 
 @pytest.fixture
@@ -46,15 +40,9 @@ def cli(monkeypatch, capsys):
 
 
 @pytest.fixture
-def ask(cli, server, monkeypatch):
-    """Runs the command line with the server's key and address."""
-    monkeypatch.setenv("PROMPTRUN_API_KEY", server.api_key)
-    return lambda *argv: cli(*argv, "--base-url", server.base_url)
-
-
-@pytest.fixture
-def no_key(monkeypatch):
-    monkeypatch.delenv("PROMPTRUN_API_KEY", raising=False)
+def ask(cli, promptrun_server):
+    """Runs the command line where the environment has the server's key and address."""
+    return cli
 
 
 class Terminal(io.StringIO):
@@ -67,68 +55,58 @@ def facts(stderr):
     return dict(line.split(": ", 1) for line in stderr.splitlines())
 
 
-def messages(server):
-    return [(message["role"], message["content"]) for message in server.requests[0].body["messages"]]
+def assert_one_line(result, *words):
+    """Check that a run failed, and said why in one line with these words."""
+    status, out, err = result
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith("error: ")
+    assert [word for word in words if word not in err] == []
 
 
 @pytest.mark.parametrize(
-    ("argv", "sent"),
+    ("argv", "sent", "fields"),
     [
-        (["Hi!"], "Hi!"),
-        (["chat", "Hi!"], "Hi!"),
-        (["Tell", "me", "more."], "Tell me more."),
-        (["Tell", "--model", "openai/gpt-4o", "me", "more."], "Tell me more."),
-        (["--model", "openai/gpt-4o", "chat"], "chat"),
-        (["chat", "chat"], "chat"),
+        *((["Hi!"], "Hi!", {}), (["chat", "Hi!"], "Hi!", {}), (["chat", "chat"], "chat", {})),
+        (["Tell", "me", "more."], "Tell me more.", {}),
+        (["Tell", "--model", "openai/gpt-4o", "me", "more."], "Tell me more.", {"model": "openai/gpt-4o"}),
+        (["--model", "openai/gpt-4o", "chat"], "chat", {"model": "openai/gpt-4o"}),
+        (["--temperature", "0.5", "-"], "Two\nlines\n", {"temperature": 0.5}),
     ],
 )
-def test_cli_text_is_sent_with_its_words_joined(ask, server, argv, sent):
-    server.queue(Reply("Hello."))
-    status, out, _ = ask(*argv)
-    assert (status, out) == (0, "Hello.\n")
-    assert messages(server) == [("user", sent)]
-
-
-def test_cli_without_options_sends_only_what_was_asked_for(ask, server):
-    ask("Hi!")
-    assert server.requests[0].body == {
-        "model": SMALL,
-        "messages": [{"role": "user", "content": "Hi!"}],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-
-
-def test_cli_options_reach_the_wire(ask, server):
-    ask("--model", "openai/gpt-4o", "--system", "Be brief.", "--temperature", "0.5", "--no-stream", "Hi!")
-    body = server.requests[0].body
-    assert (body["model"], body["temperature"], body.get("stream", False)) == ("openai/gpt-4o", 0.5, False)
-    assert messages(server) == [("system", "Be brief."), ("user", "Hi!")]
-
-
-def test_cli_dash_reads_the_text_from_stdin(ask, server, monkeypatch):
+def test_cli_text_of_words_or_stdin_is_sent_with_what_was_asked_for(
+    ask, promptrun_server, monkeypatch, argv, sent, fields
+):
     monkeypatch.setattr(sys, "stdin", io.StringIO("Two\nlines\n"))
-    assert ask("-")[0] == 0
-    assert messages(server) == [("user", "Two\nlines\n")]
+    promptrun_server.queue(Reply("Hello."))
+    assert ask(*argv)[:2] == (0, "Hello.\n")
+    messages = [{"role": "user", "content": sent}]
+    streams = {"stream": True, "stream_options": {"include_usage": True}}
+    assert promptrun_server.requests[0].body == {"model": SMALL, "messages": messages, **streams, **fields}
 
 
-def test_cli_facts_follow_on_stderr(ask, server):
+def test_cli_system_and_no_stream_reach_the_wire(ask, promptrun_server):
+    ask("--system", "Be brief.", "--no-stream", "Hi!")
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi!"}]
+    assert promptrun_server.requests[0].body == {"model": SMALL, "messages": messages}
+
+
+def test_cli_facts_follow_on_stderr(ask, promptrun_server):
     usage = {"prompt_tokens": 15, "completion_tokens": 20, "cost": 0.000012}
-    server.queue(Reply("Hello.", usage=usage, model="openai/gpt-4o-2024-08-06"))
+    promptrun_server.queue(Reply("Hello.", usage=usage, model="openai/gpt-4o-2024-08-06"))
     shown = facts(ask("Hi!")[2])
     assert float(shown.pop("time to first token").removesuffix(" s")) < WAIT
     assert shown == {"model": "openai/gpt-4o-2024-08-06", "tokens": "15 in, 20 out", "cost": "0.000012"}
 
 
-def test_cli_unknown_facts_have_no_line(ask, server):
-    server.queue(Reply("", usage=None))
+def test_cli_unknown_facts_have_no_line(ask, promptrun_server):
+    promptrun_server.queue(Reply("", usage=None))
     status, out, err = ask("Hi!")
     assert (status, out, list(facts(err))) == (0, "", ["model"])
 
 
 @pytest.mark.parametrize("text", ["Hello.", "Hello.\n"])
-def test_cli_without_streaming_prints_the_whole_answer_with_one_line_end(ask, server, text):
-    server.queue(Reply(text))
+def test_cli_without_streaming_prints_the_whole_answer_with_one_line_end(ask, promptrun_server, text):
+    promptrun_server.queue(Reply(text))
     status, out, err = ask("--no-stream", "Hi!")
     assert (status, out) == (0, "Hello.\n")
     assert "time to answer" in facts(err)
@@ -143,70 +121,63 @@ def test_cli_without_streaming_prints_the_whole_answer_with_one_line_end(ask, se
     ],
 )
 @pytest.mark.parametrize("text", ["Hello.", ""])
-def test_cli_reasoning_is_dimmed_on_a_terminal_with_colours(ask, server, monkeypatch, variables, shown, text):
+def test_cli_reasoning_is_dimmed_on_a_terminal_with_colours(ask, promptrun_server, monkeypatch, variables, shown, text):
     monkeypatch.delenv("NO_COLOR", raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    server.queue(Reply(text, reasoning="Greet."))
+    promptrun_server.queue(Reply(text, reasoning="Greet."))
     monkeypatch.setattr(sys, "stderr", Terminal())
     assert ask("--no-stream", "Hi!")[:2] == (0, f"{text}\n" if text else "")
     assert sys.stderr.getvalue().startswith(f"{shown}model: ")
 
 
-def test_cli_reasoning_in_a_pipe_is_not_printed_but_counts_as_first_token(ask, server):
-    server.queue(Reply("", reasoning="Greet."))
+def test_cli_reasoning_in_a_pipe_is_not_printed_but_counts_as_first_token(ask, promptrun_server):
+    promptrun_server.queue(Reply("", reasoning="Greet."))
     _, out, err = ask("Hi!")
     assert (out, "Greet" in err, "time to first token" in facts(err)) == ("", False, True)
 
 
-def test_cli_offline_answers_the_demo_question_like_a_model(cli, no_key, monkeypatch):
+def test_cli_offline_answers_the_demo_question_like_a_model(cli, monkeypatch):
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     status, out, err = cli("--offline", "Tell me a fun fact about space.")
-    assert status == 0
-    assert "You said" not in out
+    assert (status, "You said" in out, facts(err)["model"]) == (0, False, SMALL)
     assert err.startswith("offline: a stand-in server at http://127.0.0.1:")
-    assert facts(err)["model"] == SMALL
     assert cli("--offline", "Are you there?")[1] == "Hello! You said: Are you there?\n"
 
 
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        ([], "required: TEXT"),
-        (["chat"], "required: TEXT"),
-        (["--nonsense", "a"], "--nonsense"),
-        (["--temperature", "warm", "a"], "--temperature"),
-        (["--temperature", "nan", "a"], "temperature"),
-        (["--temperature", "9", "a"], "temperature"),
+        *(([], "required: TEXT"), (["chat"], "required: TEXT"), ([" "], "empty"), (["--nonsense", "a"], "--nonsense")),
+        *((["--temperature", wrong, "a"], "temperature") for wrong in ("warm", "nan", "9")),
         (["--offline", "--base-url", "http://127.0.0.1:9", "a"], "--base-url"),
         (["--base-url", "nowhere", "a"], "base_url"),
-        ([" "], "empty"),
     ],
 )
-def test_cli_bad_argument_is_one_line_that_names_it(cli, argv, words, monkeypatch):
-    monkeypatch.setenv("PROMPTRUN_API_KEY", "k")
-    status, out, err = cli(*argv)
-    assert (status, out, err.count("\n")) == (1, "", 1)
-    assert err.startswith("error: ")
-    assert words in err
+def test_cli_bad_argument_is_one_line_that_names_it(ask, argv, words):
+    assert_one_line(ask(*argv), words)
 
 
-def test_cli_without_a_key_names_both_ways(cli, no_key):
-    status, out, err = cli("Hi!")
-    assert (status, out, err.count("\n")) == (1, "", 1)
-    assert "PROMPTRUN_API_KEY" in err
-    assert "--offline" in err
+def test_cli_without_a_key_names_both_ways(cli):
+    assert_one_line(cli("Hi!"), "PROMPTRUN_API_KEY", "--offline")
+
+
+def test_cli_refused_key_is_one_line_without_the_key(ask, monkeypatch):
+    monkeypatch.setenv("PROMPTRUN_API_KEY", "wrong-secret")
+    result = ask("Hi!")
+    assert_one_line(result, "PROMPTRUN_API_KEY")
+    assert "wrong-secret" not in result[2]
 
 
 @pytest.mark.parametrize("option", [True, False], ids=["by option", "by environment"])
-def test_cli_server_without_keys_needs_none(cli, no_key, monkeypatch, option):
-    with PromptrunServer(api_key=None) as server:
-        server.queue("Hello.")
-        if not option:
-            monkeypatch.setenv("PROMPTRUN_BASE_URL", server.base_url)
-        assert cli("Hi!", *(["--base-url", server.base_url] if option else []))[:2] == (0, "Hello.\n")
-        assert "authorization" not in server.requests[0].headers
+def test_cli_server_without_keys_needs_none(ask, promptrun_server, monkeypatch, option):
+    promptrun_server.api_key = None
+    for name in ("PROMPTRUN_API_KEY", *(["PROMPTRUN_BASE_URL"] if option else [])):
+        monkeypatch.delenv(name)
+    promptrun_server.queue("Hello.")
+    assert ask("Hi!", *(["--base-url", promptrun_server.base_url] if option else []))[:2] == (0, "Hello.\n")
+    assert "authorization" not in promptrun_server.requests[0].headers
 
 
 @pytest.mark.parametrize(
@@ -214,9 +185,7 @@ def test_cli_server_without_keys_needs_none(cli, no_key, monkeypatch, option):
 )
 def test_cli_stdin_that_cannot_be_read_is_one_line(ask, monkeypatch, stdin, words):
     monkeypatch.setattr(sys, "stdin", stdin and io.TextIOWrapper(stdin, encoding="utf-8"))
-    status, _, err = ask("-")
-    assert (status, err.count("\n")) == (1, 1)
-    assert words in err
+    assert_one_line(ask("-"), words)
 
 
 @pytest.mark.parametrize(("stream", "status"), [("stdout", 1), ("stderr", 0)])
@@ -230,20 +199,16 @@ def test_cli_socks_proxy_without_its_package_is_one_line(ask, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
     monkeypatch.setitem(sys.modules, "socksio", None)
-    status, out, err = ask("Hi!")
-    assert (status, out, err.count("\n")) == (1, "", 1)
-    assert "socks" in err
+    assert_one_line(ask("Hi!"), "socks")
 
 
-def test_cli_error_of_the_server_is_one_line_that_does_not_steer_the_terminal(ask, server):
-    server.queue(Fault(status=404, body={"error": "no such\nmodel \x1b[31m"}))
-    status, out, err = ask("Hi!")
-    assert (status, out, err.count("\n")) == (1, "", 1)
-    assert err.startswith("error: no such model [31m")
+def test_cli_error_of_the_server_is_one_line_that_does_not_steer_the_terminal(ask, promptrun_server):
+    promptrun_server.queue(Fault(status=404, body={"error": "no such\nmodel \x1b[31m"}))
+    assert_one_line(ask("Hi!"), "error: no such model [31m")
 
 
-def test_cli_text_before_an_error_keeps_a_line_of_its_own(ask, server):
-    server.queue(Fault(reply=Reply("Hello, you."), after=2, error={"error": {"message": "overloaded"}}))
+def test_cli_text_before_an_error_keeps_a_line_of_its_own(ask, promptrun_server):
+    promptrun_server.queue(Fault(reply=Reply("Hello, you."), after=2, error={"error": {"message": "overloaded"}}))
     status, out, err = ask("Hi!")
     assert (status, out[:6], out[-1]) == (1, "Hello,", "\n")
     assert err.startswith("error: overloaded")
@@ -258,16 +223,16 @@ def test_cli_reader_that_has_gone_ends_the_run_quietly(ask, monkeypatch):
     assert (status, err) == (0, "")
 
 
-def test_cli_character_that_the_terminal_lacks_is_replaced(ask, server, monkeypatch):
-    server.queue(Reply("Grüße \N{ROCKET}"))
+def test_cli_character_that_the_terminal_lacks_is_replaced(ask, promptrun_server, monkeypatch):
+    promptrun_server.queue(Reply("Grüße \N{ROCKET}"))
     stdout = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
     monkeypatch.setattr(sys, "stdout", stdout)
     assert ask("Hi!")[0] == 0
     assert stdout.buffer.getvalue() == "Grüße ?\n".encode("latin-1")
 
 
-def test_cli_stdout_may_be_any_object_that_takes_text(ask, server, monkeypatch):
-    server.queue("Hello.")
+def test_cli_stdout_may_be_any_object_that_takes_text(ask, promptrun_server, monkeypatch):
+    promptrun_server.queue("Hello.")
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     assert ask("Hi!")[0] == 0
     assert sys.stdout.getvalue() == "Hello.\n"
@@ -275,19 +240,18 @@ def test_cli_stdout_may_be_any_object_that_takes_text(ask, server, monkeypatch):
 
 def test_cli_help_shows_options_and_subcommands(cli):
     status, out, _ = cli("--help")
-    options = ("--model", "--system", "--temperature", "--base-url", "--no-stream", "--offline", "--version")
-    assert status == 0
-    assert [word for word in (*options, "chat", "prompt", SMALL) if word not in out] == []
+    words = "--model --system --temperature --base-url --no-stream --offline --version chat prompt"
+    assert (status, [word for word in [*words.split(), SMALL] if word not in out]) == (0, [])
 
 
 def test_cli_version_is_the_packages(cli):
-    assert cli("--version") == (0, f"langchain-promptrun {__version__}\n", "")
+    assert cli("--version") == (0, f"langchain-promptrun {version('langchain-promptrun')}\n", "")
 
 
 @pytest.mark.parametrize(
     ("before", "after"), [(signal.default_int_handler, signal.SIG_DFL), (signal.SIG_IGN, signal.SIG_IGN)]
 )
-def test_cli_late_ctrl_c_prints_nothing_and_stays_off_where_the_parent_shut_it_off(cli, no_key, before, after):
+def test_cli_late_ctrl_c_prints_nothing_and_stays_off_where_the_parent_shut_it_off(cli, before, after):
     """At its end Python would print where the signal struck."""
     signal.signal(signal.SIGINT, before)
     cli("Hi!")
@@ -303,67 +267,50 @@ def test_cli_ctrl_c_ends_with_130(ask, monkeypatch):
     assert ask("-") == (130, "", "")
 
 
-class Pipe(io.RawIOBase):
-    """A stdout that sets an event when its reader gets a text."""
-
-    def __init__(self, awaited, event):
-        self.got, self._awaited, self._event = b"", awaited, event
-
-    def writable(self):
-        return True
-
-    def write(self, data):
-        self.got += data
-        if self.got == self._awaited:
-            self._event.set()
-        return len(data)
-
-
-def test_cli_answer_streams_token_by_token(ask, server, monkeypatch):
+def test_cli_answer_streams_token_by_token(ask, promptrun_server, monkeypatch):
     """The server keeps the second word back until the first is read."""
     release = threading.Event()
-    pipe = Pipe(b"One ", release)
+
+    class Pipe(io.BytesIO):
+        def write(self, data):
+            super().write(data)
+            if self.getvalue() == b"One ":
+                release.set()
+            return len(data)
+
+    pipe = Pipe()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(pipe)))
-    server.queue(Fault(reply=Reply("One two.", pieces=["One ", "two."]), after=1, pause=release))
+    promptrun_server.queue(Fault(reply=PIECES, after=1, pause=release))
     assert ask("Count.")[0] == 0
-    assert pipe.got == b"One two.\n"
-
-
-def test_cli_refused_key_is_one_line_without_the_key(ask, monkeypatch):
-    monkeypatch.setenv("PROMPTRUN_API_KEY", "wrong-secret")
-    status, out, err = ask("Hi!")
-    assert (status, out, err.count("\n")) == (1, "", 1)
-    assert "PROMPTRUN_API_KEY" in err
-    assert "wrong-secret" not in err
+    assert pipe.getvalue() == b"One two.\n"
 
 
 # as a process of its own
 
 
-@pytest.fixture
-def environment(server):
-    return BARE | {"PROMPTRUN_API_KEY": server.api_key, "PROMPTRUN_BASE_URL": server.base_url}
+def environment():
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 
 
-def run(command, env):
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=WAIT, check=False)
+def run(command):
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=WAIT, check=False)
 
 
 @pytest.mark.parametrize(
     ("fault", "printed"),
     [
         (Fault(delay=threading.Event()), b""),
-        (Fault(reply=Reply("One two.", pieces=["One ", "two."]), after=1, pause=threading.Event()), b"One \n"),
+        (Fault(reply=PIECES, after=1, pause=threading.Event()), b"One \n"),
         (Fault(status=503, headers={"retry-after": "50"}), b""),
     ],
     ids=["before the first byte", "in the middle", "between two tries"],
 )
-def test_cli_ctrl_c_ends_at_once(server, environment, press_ctrl_c, fault, printed):
-    server.queue(fault)
+def test_cli_ctrl_c_ends_at_once(promptrun_server, press_ctrl_c, fault, printed):
+    promptrun_server.queue(fault)
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([*COMMAND, "Hi!"], env=environment, **pipes) as process:
+    with subprocess.Popen([*COMMAND, "Hi!"], env=environment(), **pipes) as process:
         try:
-            server.wait_for_requests(timeout=WAIT)
+            promptrun_server.wait_for_requests(timeout=WAIT)
             first = process.stdout.read(len(printed) - 1) if printed else b""
             press_ctrl_c(process)
             out, err = process.communicate(timeout=30)
@@ -372,10 +319,9 @@ def test_cli_ctrl_c_ends_at_once(server, environment, press_ctrl_c, fault, print
     assert (process.returncode, first + out, err) == (130, printed, b"")
 
 
-def test_cli_reader_that_stops_early_ends_the_run_quietly(server, environment):
-    server.queue(Reply("One\n" + "more\n" * 10_000, pieces=["One\n", *["more\n"] * 10_000]))
-    line = shlex.join([*COMMAND, "Count."]) + " | head -1"
-    result = run(["bash", "-o", "pipefail", "-c", line], environment)
+def test_cli_reader_that_stops_early_ends_the_run_quietly(promptrun_server):
+    promptrun_server.queue(Reply("One\n" + "more\n" * 10_000, pieces=["One\n", *["more\n"] * 10_000]))
+    result = run(["bash", "-o", "pipefail", "-c", shlex.join([*COMMAND, "Count."]) + " | head -1"])
     assert (result.returncode, result.stdout, result.stderr) == (0, "One\n", "")
 
 
@@ -385,12 +331,12 @@ def test_cli_help_imports_no_subcommand():
         "try: runpy.run_module('langchain_promptrun', run_name='__main__')\n"
         "except SystemExit: print([name for name in sys.modules if name.endswith('_cli.chat')], file=sys.stderr)"
     )
-    assert run([sys.executable, "-c", program, "--help"], BARE).stderr == "[]\n"
+    assert run([sys.executable, "-c", program, "--help"]).stderr == "[]\n"
 
 
 @pytest.mark.live
 def test_live_promptrun_answers():
-    result = run([*COMMAND, "Say hello."], dict(os.environ))
+    result = run([*COMMAND, "Say hello."])
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip()
 

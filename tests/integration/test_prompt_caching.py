@@ -13,7 +13,7 @@ from langchain_promptrun.testing import RateLimit, Reply
 HAIKU = "anthropic/claude-haiku-4.5"
 TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}
 MARK = {"type": "ephemeral"}
-STYLES = ("invoke", "ainvoke", "stream", "astream", "events", "aevents")
+HOUR = {**MARK, "ttl": "1h"}
 
 
 def calls(ident):
@@ -30,6 +30,26 @@ TURNS = [
 ]
 
 
+def answered(cached, **facts):
+    """An answer to 1,000 tokens, of which the cache held some."""
+    usage = {"input_tokens": 1_000, "output_tokens": 1, "total_tokens": 1_001}
+    return AIMessage(
+        "Hi", response_metadata=facts, usage_metadata={**usage, "input_token_details": {"cache_read": cached}}
+    )
+
+
+def marked(mark, times=1):
+    return [{"type": "text", "text": f"mine {i}", "cache_control": mark} for i in range(times)]
+
+
+def turns(*content):
+    """The turns, where some have content of their own, by index."""
+    changed = copy.deepcopy(TURNS)
+    for index, parts in content:
+        changed[index].content = parts
+    return changed
+
+
 @pytest.fixture
 def marks(promptrun_server):
     """Call a model, and tell which messages (by index) and tools ("tool 1") of the request are marked."""
@@ -38,81 +58,52 @@ def marks(promptrun_server):
         promptrun_server.queue("Hi")
         ChatPromptrun(model=model, prompt_caching=caching).invoke(messages, tools=list(tools), **keywords)
         body = promptrun_server.requests[-1].body
-        found = {f"tool {i}": tool["cache_control"] for i, tool in enumerate(body["tools"]) if "cache_control" in tool}
-        for index, message in enumerate(body["messages"]):
-            for part in message["content"] if isinstance(message["content"], list) else ():
-                if "cache_control" in part:
-                    found[index] = part["cache_control"]
-        return found
+        parts = [(f"tool {i}", tool) for i, tool in enumerate(body["tools"])]
+        for i, message in enumerate(body["messages"]):
+            parts += [(i, part) for part in message["content"] or () if isinstance(part, dict)]
+        return {name: part["cache_control"] for name, part in parts if "cache_control" in part}
 
     return of
-
-
-def test_prompt_caching_marks_system_tools_and_the_ends_of_requests(marks):
-    assert marks(TURNS, "auto") == {0: MARK, 3: MARK, 5: MARK, "tool 1": MARK}
 
 
 @pytest.mark.parametrize(
     ("caching", "expected"),
     [
         (None, set()),
-        ({}, {0, 3, 5, "tool 1"}),
-        ({"messages": 1}, {0, 5, "tool 1"}),
-        ({"messages": 0}, {0, "tool 1"}),
-        ({"messages": 4}, {0, 3, 5, "tool 1"}),
-        ({"messages": 4, "system": False, "tools": False}, {1, 3, 5}),
-        ({"system": False, "messages": 0}, {"tool 1"}),
-        ({"tools": False, "messages": 0}, {0}),
+        *(("auto", {0, 3, 5, "tool 1"}), ({}, {0, 3, 5, "tool 1"})),
+        *(({"messages": 1}, {0, 5, "tool 1"}), ({"messages": 0}, {0, "tool 1"})),
+        *(({"messages": 4}, {0, 3, 5, "tool 1"}), ({"messages": 4, "system": False, "tools": False}, {1, 3, 5})),
+        *(({"system": False, "messages": 0}, {"tool 1"}), ({"tools": False, "messages": 0}, {0})),
     ],
 )
-def test_prompt_caching_marks_at_most_four_parts_as_chosen(marks, caching, expected):
-    assert marks(TURNS, caching).keys() == expected
+def test_prompt_caching_marks_at_most_four_parts_as_chosen_for_the_model_or_the_call(marks, caching, expected):
+    assert marks(TURNS, caching) == dict.fromkeys(expected, MARK)
+    assert marks(TURNS, None, prompt_caching=caching) == dict.fromkeys(expected, MARK)
 
 
-@pytest.mark.parametrize(("ttl", "mark"), [("1h", {**MARK, "ttl": "1h"}), ("5m", MARK)])
-def test_prompt_caching_marks_with_a_time_to_live(marks, ttl, mark):
-    assert set(map(str, marks(TURNS, {"ttl": ttl}).values())) == {str(mark)}
-
-
-def test_prompt_caching_never_marks_what_the_caller_marked_and_counts_it(marks):
-    mine = {"type": "ephemeral", "ttl": "1h"}
-    system = SystemMessage([{"type": "text", "text": "Be brief.", "cache_control": mine}])
-    assert marks([system, *TURNS[1:]], "auto", tools=[TOOL | {"cache_control": mine}]) == {
-        0: mine,
-        "tool 0": mine,
-        5: MARK,
-        3: MARK,
-    }
-
-
-def test_prompt_caching_marks_nothing_where_the_caller_marked_four_parts(marks):
-    mine = {"type": "ephemeral", "ttl": "1h"}
-    parts = [{"type": "text", "text": f"part {i}", "cache_control": mine} for i in range(4)]
-    assert marks([*TURNS, HumanMessage(parts)], "auto") == {6: mine}
+@pytest.mark.parametrize(
+    ("messages", "caching", "tools", "expected"),
+    [
+        (TURNS, {"ttl": "1h"}, [TOOL], {0: HOUR, 3: HOUR, 5: HOUR, "tool 0": HOUR}),
+        (TURNS, {"ttl": "5m"}, [TOOL], {0: MARK, 3: MARK, 5: MARK, "tool 0": MARK}),
+        # what the caller marked counts, and keeps its mark
+        (turns((0, marked(HOUR))), {}, [TOOL | {"cache_control": HOUR}], {0: HOUR, "tool 0": HOUR, 5: MARK, 3: MARK}),
+        ([*TURNS, HumanMessage(marked(HOUR, 4))], {}, [TOOL], {6: HOUR}),
+        # longer times to live come before shorter ones
+        (turns((0, marked(MARK))), {"ttl": "1h"}, [TOOL], {0: MARK, 3: MARK, 5: MARK, "tool 0": HOUR}),
+        (turns((0, marked(HOUR))), {"ttl": "5m"}, [TOOL], {0: HOUR, 3: MARK, 5: MARK, "tool 0": HOUR}),
+        (turns((5, marked(HOUR))), {"ttl": "5m"}, [TOOL], {0: HOUR, 3: HOUR, 5: HOUR, "tool 0": HOUR}),
+        (turns((5, marked(MARK))), {"ttl": "1h"}, [TOOL], {0: HOUR, 3: HOUR, 5: MARK, "tool 0": HOUR}),
+        (turns((3, marked(MARK))), {"ttl": "1h"}, [TOOL], {0: HOUR, 3: MARK, 5: MARK, "tool 0": HOUR}),
+    ],
+)
+def test_prompt_caching_marks_with_a_time_to_live_beside_marks_of_the_caller(marks, messages, caching, tools, expected):
+    assert marks(messages, caching, tools=tools) == expected
 
 
 def test_prompt_caching_marks_nothing_where_the_whole_request_is_marked(marks, promptrun_server):
     assert marks(TURNS, "auto", cache_control=MARK) == {}
     assert promptrun_server.requests[-1].body["cache_control"] == MARK
-
-
-HOUR = {**MARK, "ttl": "1h"}
-
-
-@pytest.mark.parametrize(
-    ("marked", "mine", "ttl", "expected"),
-    [
-        (0, MARK, "1h", {0: MARK, 3: MARK, 5: MARK, "tool 1": HOUR}),
-        (0, HOUR, "5m", {0: HOUR, 3: MARK, 5: MARK, "tool 1": HOUR}),
-        (5, HOUR, "5m", {0: HOUR, 3: HOUR, 5: HOUR, "tool 1": HOUR}),
-        (5, MARK, "1h", {0: HOUR, 3: HOUR, 5: MARK, "tool 1": HOUR}),
-        (3, MARK, "1h", {0: HOUR, 3: MARK, 5: MARK, "tool 1": HOUR}),
-    ],
-)
-def test_prompt_caching_puts_longer_times_to_live_before_shorter_ones(marks, marked, mine, ttl, expected):
-    turns = copy.deepcopy(TURNS)
-    turns[marked].content = [{"type": "text", "text": "mine", "cache_control": mine}]
-    assert marks(turns, {"ttl": ttl}) == expected
 
 
 @pytest.mark.parametrize("ttl", ["5m", "1h"])
@@ -121,25 +112,28 @@ def test_prompt_caching_makes_no_request_that_the_vendor_refuses(marks, promptru
     promptrun_server.prompt_cache = True
     whole = {"cache_control": MARK} if request_wide else {}
     for mine in itertools.product([None, MARK, HOUR], repeat=3):
-        turns = copy.deepcopy(TURNS)
-        for index, mark in zip((0, 3, 5), mine, strict=True):
-            if mark is not None:
-                turns[index].content = [{"type": "text", "text": "mine", "cache_control": mark}]
-        if (MARK, HOUR) not in itertools.combinations([mark for mark in mine if mark is not None], 2):
-            assert len(marks(turns, {"ttl": ttl}, **whole)) <= 4
+        own = [(index, mark) for index, mark in zip((0, 3, 5), mine, strict=True) if mark is not None]
+        if (MARK, HOUR) not in itertools.combinations([mark for _, mark in own], 2):
+            messages = turns(*((index, marked(mark)) for index, mark in own))
+            assert len(marks(messages, {"ttl": ttl}, **whole)) <= 4
 
 
 @pytest.mark.parametrize(("given", "message"), [([MARK] * 5, "maximum of 4"), ([MARK, HOUR], "must not come after")])
 def test_prompt_cache_of_the_stand_in_server_refuses_marks_as_the_vendor_does(promptrun_server, given, message):
     promptrun_server.prompt_cache = True
-    content = [{"type": "text", "text": "Hi", "cache_control": mark} for mark in given]
     with pytest.raises(PromptrunInvalidRequestError, match=message):
-        ChatPromptrun(model=HAIKU).invoke([HumanMessage(content)])
+        ChatPromptrun(model=HAIKU).invoke([HumanMessage([*itertools.chain(*map(marked, given))])])
 
 
-@pytest.mark.parametrize("model", ["~anthropic/claude-new", "openrouter/anthropic/claude-new", "Anthropic/Claude-New"])
-def test_prompt_caching_knows_the_vendor_in_other_spellings(marks, model):
-    assert len(marks(TURNS, "auto", model=model)) == 4
+@pytest.mark.parametrize(
+    ("model", "number"),
+    [
+        *(("~anthropic/claude-new", 4), ("openrouter/anthropic/claude-new", 4), ("Anthropic/Claude-New", 4)),
+        *(("openai/gpt-4o", 0), ("nobody/knows", 0)),  # models that cache by themselves
+    ],
+)
+def test_prompt_caching_marks_for_a_vendor_that_wants_marks_in_any_spelling(marks, model, number):
+    assert len(marks(TURNS, "auto", model=model)) == number
 
 
 def test_prompt_caching_skips_empty_text_and_keeps_the_given_messages(marks):
@@ -151,30 +145,18 @@ def test_prompt_caching_skips_empty_text_and_keeps_the_given_messages(marks):
     assert tool == TOOL
 
 
-@pytest.mark.parametrize("model", ["openai/gpt-4o", "nobody/knows"])
-def test_prompt_caching_sends_no_marks_to_models_that_cache_by_themselves(marks, model):
-    assert marks(TURNS, "auto", model=model) == {}
-
-
-def test_prompt_caching_can_be_set_for_a_call(marks):
-    assert marks(TURNS, None, prompt_caching={"messages": 0, "tools": False}).keys() == {0}
-
-
 @pytest.mark.parametrize("wrong", [{"ttl": "2h"}, {"messages": 5}, {"more": True}, "yes"])
 def test_prompt_caching_refuses_other_values(wrong):
     with pytest.raises(ValueError, match="prompt_caching"):
         ChatPromptrun(model=HAIKU, api_key="k", prompt_caching=wrong)
 
 
-@pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize(("before", "now", "lost"), [(900, 0, True), (900, 800, None), (0, 0, None)])
-async def test_prompt_caching_reports_a_lost_cache(promptrun_server, talk, caplog, style, before, now, lost):
-    usage = {"input_tokens": 1_000, "output_tokens": 1, "total_tokens": 1_001}
-    answer = AIMessage("Hi", usage_metadata={**usage, "input_token_details": {"cache_read": before}})
+async def test_prompt_caching_reports_a_lost_cache(promptrun_server, call, caplog, before, now, lost):
     promptrun_server.queue(Reply("Hi there", cached_tokens=now))
     model = ChatPromptrun(model=HAIKU, prompt_caching="auto")
     with caplog.at_level(logging.WARNING, "langchain_promptrun"):
-        message = await talk.call(style, model, [HumanMessage("One"), answer, HumanMessage("Two " * 900)])
+        message = await call(model, [HumanMessage("One"), answered(before), HumanMessage("Two " * 900)])
     assert message.response_metadata.get("prompt_cache_lost") is lost
     assert bool(caplog.records) is bool(lost)
 
@@ -190,23 +172,12 @@ async def test_prompt_caching_reports_a_lost_cache(promptrun_server, talk, caplo
     ],
 )
 def test_prompt_caching_reports_a_loss_only_to_a_model_that_could_read(promptrun_server, facts, now, lost):
-    usage = {"input_tokens": 1_000, "output_tokens": 1, "total_tokens": 1_001}
-    answer = AIMessage(
-        "Hi", response_metadata=facts, usage_metadata={**usage, "input_token_details": {"cache_read": 900}}
-    )
     model = ChatPromptrun(model=HAIKU, prompt_caching="auto")
-    message = model.invoke([HumanMessage("One"), answer, HumanMessage("Two")], **now)
+    message = model.invoke([HumanMessage("One"), answered(900, **facts), HumanMessage("Two")], **now)
     assert message.response_metadata.get("prompt_cache_lost") is lost
 
 
 # Against the stand-in server's cache
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture
@@ -218,22 +189,18 @@ def agent_reads(promptrun_server):
         for i in range(30)
     ]
 
-    def run(caching, *, model=HAIKU, turns=6, before=lambda turn: None):
+    def run(caching, *, model=HAIKU, before=lambda turn: None):
         bound = ChatPromptrun(model=model, prompt_caching=caching).bind(tools=tools)
         messages = [SystemMessage("You are careful. " * 50), HumanMessage("Begin.")]
-        reads, total, answers = 0, 0, []
-        for turn in range(turns):
+        for turn in range(6):
             before(turn)
             promptrun_server.queue(
                 Reply(tool_calls=[{"name": f"tool_{turn}", "args": {"n": turn}, "id": f"call_{turn}"}])
             )
-            answer = bound.invoke(messages)
-            answers.append(answer)
-            details = answer.usage_metadata.get("input_token_details", {})
-            reads += details.get("cache_read", 0)
-            total += answer.usage_metadata["input_tokens"]
-            messages += [answer, ToolMessage("A long result. " * 30, tool_call_id=f"call_{turn}")]
-        return reads / total, answers
+            messages += [bound.invoke(messages), ToolMessage("A long result. " * 30, tool_call_id=f"call_{turn}")]
+        answers = messages[2::2]
+        read = sum(answer.usage_metadata.get("input_token_details", {}).get("cache_read", 0) for answer in answers)
+        return read / sum(answer.usage_metadata["input_tokens"] for answer in answers), answers
 
     return run
 
@@ -252,10 +219,11 @@ def test_prompt_caching_without_marks_is_the_other_models_own(agent_reads):
 
 @pytest.mark.parametrize(("ttl", "seconds", "lost"), [("5m", 301, True), ("1h", 301, None), ("1h", 3_601, True)])
 def test_prompt_cache_of_the_stand_in_server_forgets_in_time(promptrun_server, agent_reads, ttl, seconds, lost):
-    clock = promptrun_server._routes._prompt_cache._clock = Clock()
+    passed = [0.0]
+    promptrun_server._routes._prompt_cache._clock = lambda: passed[0]
 
     def pass_time(turn):
-        clock.now += seconds * (turn == 3)
+        passed[0] += seconds * (turn == 3)
 
     _, answers = agent_reads({"ttl": ttl}, before=pass_time)
     assert answers[3].response_metadata.get("prompt_cache_lost") is lost

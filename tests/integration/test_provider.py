@@ -1,13 +1,10 @@
 """`register_provider` makes LangChain's strings mean ChatPromptrun."""
 
-from __future__ import annotations
-
 import sys
 from types import ModuleType
 
 import pytest
 
-import langchain_promptrun
 from langchain_promptrun import ChatPromptrun, register_provider
 from langchain_promptrun.testing import Reply
 
@@ -23,14 +20,11 @@ def registered(monkeypatch):
     return base
 
 
-def test_a_string_makes_a_model(registered):
-    model = registered.init_chat_model(f"promptrun:{MODEL}", temperature=0, api_key="k")
+@pytest.mark.parametrize("name", [MODEL, f"{MODEL}:thinking"])
+def test_a_string_makes_a_model(registered, name):
+    model = registered.init_chat_model(f"promptrun:{name}", temperature=0, api_key="k")
     assert isinstance(model, ChatPromptrun)
-    assert (model.model, model.temperature) == (MODEL, 0)
-
-
-def test_a_string_with_a_suffix_keeps_it(registered):
-    assert registered.init_chat_model(f"promptrun:{MODEL}:thinking", api_key="k").model == f"{MODEL}:thinking"
+    assert (model.model, model.temperature) == (name, 0)
 
 
 def test_a_configurable_model_may_be_of_promptrun(registered, promptrun_server):
@@ -40,10 +34,11 @@ def test_a_configurable_model_may_be_of_promptrun(registered, promptrun_server):
     assert promptrun_server.requests[0].body["model"] == MODEL
 
 
-@pytest.mark.parametrize("package", ["langchain.agents", "deepagents"])
-def test_an_agent_takes_the_string(registered, promptrun_server, package):
-    agents = pytest.importorskip(package)
-    make = agents.create_agent if package == "langchain.agents" else agents.create_deep_agent
+@pytest.mark.parametrize(
+    ("package", "name"), [("langchain.agents", "create_agent"), ("deepagents", "create_deep_agent")]
+)
+def test_an_agent_takes_the_string(registered, promptrun_server, package, name):
+    make = getattr(pytest.importorskip(package), name)
     promptrun_server.queue(Reply("Hello."))
     state = make(f"promptrun:{MODEL}").invoke({"messages": [("user", "Hello")]})
     assert state["messages"][-1].text == "Hello."
@@ -62,4 +57,4 @@ def test_a_langchain_without_the_table_is_named(monkeypatch, table):
 def test_a_missing_langchain_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "langchain.chat_models.base", None)
     with pytest.raises(ImportError, match="needs langchain"):
-        langchain_promptrun.register_provider()
+        register_provider()

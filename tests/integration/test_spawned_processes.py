@@ -1,7 +1,5 @@
 """A used model goes to a spawned process and works there, over real sockets."""
 
-from __future__ import annotations
-
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -41,16 +39,12 @@ def test_without_its_variable_the_other_process_says_so(promptrun_server, elsewh
         elsewhere(model.invoke, "Hello")
 
 
-def test_a_model_with_bound_tools_works_in_a_spawned_process(promptrun_server, elsewhere):
+def test_tools_and_errors_travel_to_a_spawned_process_and_back(promptrun_server, elsewhere):
     bound = ChatPromptrun(model=MODEL, api_key="test-key", base_url=promptrun_server.base_url).bind_tools([TOOL])
-    promptrun_server.queue(Reply(tool_calls=[{"name": "weather", "args": {}, "id": "call_a"}]))
+    call = Reply(tool_calls=[{"name": "weather", "args": {}, "id": "call_a"}])
+    promptrun_server.queue(call, Fault(status=401, body={"error": "No such key."}))
     assert elsewhere(bound.invoke, "Hello").tool_calls[0]["name"] == "weather"
     assert promptrun_server.requests[0].body["tools"] == [TOOL]
-
-
-def test_an_error_comes_back_from_a_spawned_process(promptrun_server, elsewhere):
-    model = ChatPromptrun(model=MODEL, api_key="test-key", base_url=promptrun_server.base_url)
-    promptrun_server.queue(Fault(status=401, body={"error": "No such key."}))
     with pytest.raises(PromptrunAuthenticationError, match="No such key") as caught:
-        elsewhere(model.invoke, "Hello")
+        elsewhere(bound.invoke, "Hello")
     assert caught.value.status_code == 401
