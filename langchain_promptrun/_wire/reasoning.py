@@ -18,26 +18,42 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_TEXTS = ("reasoning_content", "reasoning", "reasoning_text", "cot_summary", "thinking")
+THOUGHT = "thought"
+THINK_TAGS = "think_tags"
+_PARTS = "reasoning_parts"
+_OPAQUE = "reasoning_opaque"  # Copilot's signature of `reasoning_text`
+# The spellings by their keys: `thinking` alone means Mistral's content parts.
+_TEXTS = {
+    **{key: key for key in ("reasoning_content", "reasoning", "reasoning_text", "cot_summary")},
+    "thinking": "message.thinking",
+}
 _LISTS = ("reasoning_details", "thinking_blocks")
-_IN_DELTAS = (*_TEXTS, *_LISTS)
+_IN_DELTAS = _TEXTS | {key: key for key in _LISTS}
 # A text, or an object or a list that holds one.
 _OBJECTS = ("reasoning", "thinking")
-_OPAQUE = "reasoning_opaque"  # Copilot's signature of `reasoning_text`
-_PARTS = "reasoning_parts"
-_KEPT = frozenset({*_LISTS, *_OBJECTS, _OPAQUE})
-FIELDS = frozenset({*_TEXTS, *_LISTS, _OPAQUE})
+# How the text of a message is written: under a key, or as a part of the content.
+_KEYS = {name: key for key, name in _TEXTS.items()}
+_AS_PART: dict[str, Callable[[str], dict[str, Any]]] = {
+    "thinking": lambda text: {"type": "thinking", "thinking": [{"type": "text", "text": text}]},
+    THOUGHT: lambda text: {
+        "type": "text",
+        "text": f"<thought>{text}</thought>",
+        "extra_content": {"google": {"thought": True}},
+    },
+    THINK_TAGS: lambda text: {"type": "text", "text": f"<think>{text}</think>"},
+}
+
+FIELDS = frozenset({*_IN_DELTAS, _OPAQUE})
 """The keys of a delta that `Reasoning.take` reads."""
 
 PART_TYPES = frozenset({"thinking", "redacted_thinking", "reasoning", "reasoning_text", "reasoning_content"})
 """The types of content parts that `Reasoning.take_part` reads."""
 
-THOUGHT = "thought"
-THINK_TAGS = "think_tags"
-IN_CONTENT = frozenset({"thinking", _PARTS, THOUGHT, THINK_TAGS})
+IN_CONTENT = frozenset({_PARTS, *_AS_PART})
 """The spellings that stand in the content."""
-# Signatures beside the text: xAI's, gateways', LiteLLM's.
-_SIGNATURES = ("encrypted_content", "reasoning_signature", "thought_signature", "reasoning_items")
+# Entries, and signatures beside the text: Copilot's, xAI's, gateways', LiteLLM's.
+_SIGNATURES = (_OPAQUE, "encrypted_content", "reasoning_signature", "thought_signature", "reasoning_items")
+_KEPT = (*_LISTS, *_OBJECTS, *_SIGNATURES)
 _LITELLM = "provider_specific_fields"
 _LITELLM_SIGNATURES = ("thought_signatures", "thought_signature", "signature")
 # `format` of entries that hold all so far, or may.
@@ -48,39 +64,35 @@ _LABELS = frozenset({"type", "index", *_TEXT_KEYS})
 _CONTINUING = frozenset({"signature", *_TEXT_KEYS})
 
 
-def _uncounted(_size: int) -> None:
-    pass
-
-
 class Reasoning:
     """The reasoning of one message; `reads_text` says whether its text has to pass through `split`."""
 
-    __slots__ = ("_count", "_fields", "_kept", "_opaque", "_plain", "_single", "_tagged", "_tags", "reads_text")
-
-    def __init__(self, count: Callable[[int], None] = _uncounted, *, think_tags: bool = False) -> None:
+    def __init__(self, count: Callable[[int], None], *, think_tags: bool = False) -> None:
         self._count = count
-        self._tags = THINK_TAGS if think_tags else THOUGHT
-        self._tagged = TaggedText("think" if think_tags else "thought")
         self.reads_text = think_tags
+        self._tags = ("<think>", "</think>") if think_tags else ("<thought>", "</thought>")
+        self._tags_name = THINK_TAGS if think_tags else THOUGHT
+        self._inside = False
+        self._held = ""
         self._fields: dict[str, None] = {}
         self._kept: dict[str, _Entries] = {}
-        self._single: set[str] = set()
         self._opaque: list[str] = []
         self._plain = False
 
     def take(self, delta: Mapping[str, Any], *, whole: bool = False) -> str:
         """Take a delta, or a whole message; return the text that it adds, once."""
         text = derived = ""
-        for key in _IN_DELTAS:
+        for key, name in _IN_DELTAS.items():
             value = delta.get(key)
             if not value:
                 continue
             if key in _LISTS:
                 derived = self._keep(key, value, whole=whole, beside=text) or derived
             elif key in _OBJECTS and _holds_entries(value):
-                derived = self._take_object(key, value, whole=whole) or derived
+                self._fields[name] = None
+                derived = self._keep(key, value, whole=whole) or derived
             elif piece := _text_in(value):
-                self._fields[_name(key)] = None
+                self._fields[name] = None
                 self._plain = True
                 text = text or piece
         if isinstance(opaque := delta.get(_OPAQUE), str):
@@ -96,104 +108,106 @@ class Reasoning:
         return "" if self._plain else text
 
     def split(self, text: str, *, marked: bool = False) -> list[tuple[bool, str]]:
-        """Tell reasoning (True) from text in a piece of the content; Gemini marks thoughts."""
-        if marked:
-            self.reads_text = True
+        """Tell reasoning (True) from text in a piece of the content, however tags are cut.
+
+        Gemini marks thoughts; of a marked piece only what follows a closing tag is text.
+        """
+        self.reads_text = self.reads_text or marked
         if not self.reads_text:
             return [(False, text)]
-        return self._noted(self._tagged.take(text, marked=marked))
+        text, self._held = self._held + text, ""
+        parts: list[tuple[bool, str]] = []
+        while text:
+            tag = self._tags[self._inside]
+            before, found, after = text.partition(tag)
+            if not found:
+                sizes = range(min(len(tag) - 1, len(text)), 0, -1)
+                before = text[: len(text) - next((size for size in sizes if text.endswith(tag[:size])), 0)]
+                self._held = text[len(before) :]
+            if before:
+                parts.append(self._told(before, is_reasoning=self._inside or marked))
+            if found:
+                marked = marked and not self._inside
+                self._inside = not self._inside
+            text = after
+        return parts
 
     def end_of_text(self) -> list[tuple[bool, str]]:
-        """Return what `split` held back."""
-        return self._noted(self._tagged.end())
+        """Return what `split` held back as half a tag."""
+        held, self._held = self._held, ""
+        return [self._told(held, is_reasoning=self._inside)] if held else []
 
-    def _noted(self, parts: list[tuple[bool, str]]) -> list[tuple[bool, str]]:
-        if any(is_reasoning for is_reasoning, _ in parts):
-            self._fields[self._tags] = None
-        return parts
+    def _told(self, text: str, *, is_reasoning: bool) -> tuple[bool, str]:
+        if is_reasoning:
+            self._fields[self._tags_name] = None
+        return is_reasoning, text
 
     @property
     def field(self) -> str | list[str] | None:
         """The wire's spelling; a list when several came; None when there was no reasoning."""
-        names = list(self._fields) or [key for key in self._kept if self._whole(key)]
-        if not names:
-            return None
-        return names[0] if len(names) == 1 else names
+        names = list(self._fields) or list(self._entries())
+        return (names[0] if len(names) == 1 else names) if names else None
 
     def extras(self) -> dict[str, Any]:
         """Return what `additional_kwargs` keep beside the text: all that came in entries, and signatures."""
-        extras: dict[str, Any] = {}
-        for key in self._kept:
-            if whole := self._whole(key):
-                extras[key] = whole[0] if key in self._single and len(whole) == 1 else whole
-        if opaque := "".join(self._opaque):
-            extras[_OPAQUE] = opaque
-        return extras
+        opaque = "".join(self._opaque)
+        return self._entries() | ({_OPAQUE: opaque} if opaque else {})
 
-    def _take_object(self, key: str, value: object, *, whole: bool) -> str:
-        if isinstance(value, dict):
-            self._single.add(key)
-        self._fields[_name(key)] = None
-        return self._keep(key, value, whole=whole)
-
-    def _keep(self, key: str, value: object, *, whole: bool, beside: str = "") -> str:
+    def _keep(self, key: str, value: Any, *, whole: bool, beside: str = "") -> str:
         entries = self._kept.get(key)
         if entries is None:
             entries = self._kept[key] = _Entries(self._count, may_grow=key == "reasoning_details")
-        return entries.take(value if isinstance(value, list) else [value], whole=whole, beside=beside)
+        return entries.take(value, whole=whole, beside=beside)
 
-    def _whole(self, key: str) -> list[dict[str, Any]]:
-        whole = self._kept[key].whole()
-        return [entry for entry in whole if _says_something(entry)] if key == _PARTS else whole
+    def _entries(self) -> dict[str, Any]:
+        kept = {key: entries.whole() for key, entries in self._kept.items()}
+        if _PARTS in kept:
+            kept[_PARTS] = [part for part in kept[_PARTS] if _says_something(part)]
+        return {key: whole for key, whole in kept.items() if whole}
 
 
 class _Entries:
-    """A list of entries, fragments of one entry put together."""
-
-    __slots__ = ("_count", "_entries", "_may_grow", "_open")
+    """A list of entries, or one alone, fragments of one entry put together."""
 
     def __init__(self, count: Callable[[int], None], *, may_grow: bool = False) -> None:
         self._count = count
         self._may_grow = may_grow
+        self._is_list = True
         self._entries: list[_Entry] = []
         self._open: dict[tuple[int, str | None], _Entry] = {}
 
-    def take(self, details: list[Any], *, whole: bool, beside: str = "") -> str:
+    def take(self, value: Any, *, whole: bool, beside: str = "") -> str:
         """Take entries, or fragments of entries, and the same text as it stands beside; return what they add."""
-        items = [item for item in details if isinstance(item, dict)]
+        self._is_list = not isinstance(value, dict)
+        items = [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, dict)]
         return "".join([self._entry(item, whole=whole).take(item, whole=whole, beside=beside) for item in items])
 
-    def whole(self) -> list[dict[str, Any]]:
-        return [entry.whole() for entry in self._entries]
+    def whole(self) -> Any:
+        whole = [entry.whole() for entry in self._entries]
+        return whole if self._is_list or len(whole) != 1 else whole[0]
 
     def _entry(self, detail: dict[str, Any], *, whole: bool) -> _Entry:
         """Find the entry that a fragment continues, or open one; what is encrypted is never a fragment."""
         if whole or "data" in detail:
             return self._new()
-        index = detail.get("index")
+        index, kind = detail.get("index"), detail.get("type")
         if isinstance(index, int):
-            return self._indexed(index, detail)
+            kind = kind if isinstance(kind, str) else None
+            entry = self._open.get((index, kind))
+            if entry is None or not entry.may_have_id(detail.get("id")):
+                entry = self._open[index, kind] = self._open[index, None] = self._new()
+            return entry
         last = self._entries[-1] if self._entries else None
         return last if last is not None and index is None and last.may_continue(detail) else self._new()
 
-    def _indexed(self, index: int, detail: dict[str, Any]) -> _Entry:
-        kind = detail.get("type") if isinstance(detail.get("type"), str) else None
-        entry = self._open.get((index, kind))
-        if entry is None or not entry.may_have_id(detail.get("id")):
-            entry = self._open[index, kind] = self._open[index, None] = self._new()
-        return entry
-
     def _new(self) -> _Entry:
         self._count(len("{}"))
-        entry = _Entry(self._count, may_grow=self._may_grow)
-        self._entries.append(entry)
-        return entry
+        self._entries.append(_Entry(self._count, may_grow=self._may_grow))
+        return self._entries[-1]
 
 
 class _Entry:
     """One entry: facts, of which the last value that says something counts, and texts in pieces."""
-
-    __slots__ = ("_count", "_facts", "_may_grow", "_nested", "_texts")
 
     def __init__(self, count: Callable[[int], None], *, may_grow: bool) -> None:
         self._count = count
@@ -204,31 +218,29 @@ class _Entry:
 
     def take(self, detail: dict[str, Any], *, whole: bool, beside: str) -> str:
         text = ""
-        named = str(detail.get("format") or self._facts.get("format") or "").partition("-")[0].lower()
-        may_repeat = named in _GROWING
         for key, value in detail.items():
             if key in _TEXT_KEYS and isinstance(value, str):
-                self._count(len(value))
-                self._facts[key] = ""
-                # The text beside it is in pieces.
-                may_repeat = may_repeat and not (beside and value in beside)
-                known = self._texts.setdefault(key, _Text())
-                text += known.take(value, may_repeat=may_repeat, may_grow=may_repeat and self._may_grow)
+                text += self._take_text(key, value, detail, beside)
             elif key in _TEXT_KEYS and value and _holds_entries(value):
-                self._facts[key] = type(value)()
-                entries = self._nested.setdefault(key, _Entries(self._count))
-                text += entries.take(value if isinstance(value, list) else [value], whole=whole)
+                self._facts[key] = ""
+                text += self._nested.setdefault(key, _Entries(self._count)).take(value, whole=whole)
             elif (value or key not in self._facts) and value != self._facts.get(key, ...):
                 self._count(len(key) + len(value if isinstance(value, str) else repr(value)))
                 self._facts[key] = value
         return text
 
+    def _take_text(self, key: str, value: str, detail: dict[str, Any], beside: str) -> str:
+        """Take a text, which is a piece where it stands beside, too, and may repeat all so far elsewhere."""
+        self._count(len(value))
+        self._facts[key] = ""
+        vendor = str(detail.get("format") or self._facts.get("format") or "").partition("-")[0].lower()
+        may_repeat = vendor in _GROWING and not (beside and value in beside)
+        text = self._texts.setdefault(key, _Text())
+        return text.take(value, may_repeat=may_repeat, may_grow=may_repeat and self._may_grow)
+
     def whole(self) -> dict[str, Any]:
-        whole = self._facts | {key: text.whole() for key, text in self._texts.items()}
-        for key, entries in self._nested.items():
-            nested = entries.whole()
-            whole[key] = nested[0] if isinstance(self._facts[key], dict) else nested
-        return whole
+        pieces: dict[str, _Text | _Entries] = {**self._texts, **self._nested}
+        return self._facts | {key: piece.whole() for key, piece in pieces.items()}
 
     def may_have_id(self, entry_id: object) -> bool:
         known = self._facts.get("id")
@@ -248,8 +260,6 @@ class _Text:
     What is left out as a repetition is put in again where a later piece shows that it was none.
     """
 
-    __slots__ = ("_grows", "_left_out", "_pieces", "_size")
-
     def __init__(self) -> None:
         self._pieces: list[str] = []
         self._size = 0
@@ -260,7 +270,7 @@ class _Text:
         """Take a piece; return what is new in it."""
         if not piece:
             return ""
-        if may_grow and self._grows is not False and self._pieces and self._begins(piece):
+        if may_grow and self._pieces and self._is_repeated_in(piece):
             # The second piece hints, the third tells.
             self._left_out = None if self._grows else (1, self._pieces[0])
             self._grows = True
@@ -270,74 +280,31 @@ class _Text:
             return ""
         if self._pieces:
             self._grows = False
-        return self._append(piece) if self._left_out is None else self._put_in_again(*self._left_out, piece)
+        if self._left_out is None:
+            return self._append(piece)
+        shown, (place, left_out), self._left_out = self.whole(), self._left_out, None
+        self._pieces.insert(place, left_out)
+        self._size += len(left_out)
+        self._append(piece)
+        whole = self.whole()
+        return whole[len(shown) :] if whole.startswith(shown) else piece
 
     def whole(self) -> str:
         return "".join(self._pieces)
 
-    def _begins(self, piece: str) -> bool:
+    def _is_repeated_in(self, piece: str) -> bool:
         is_long_enough = len(piece) >= self._size if self._grows else len(piece) > self._size
-        return is_long_enough and piece.startswith(self.whole())
+        return self._grows is not False and is_long_enough and piece.startswith(self.whole())
 
     def _append(self, piece: str) -> str:
         self._pieces.append(piece)
         self._size += len(piece)
         return piece
 
-    def _put_in_again(self, place: int, left_out: str, piece: str) -> str:
-        shown = self.whole()
-        self._pieces.insert(place, left_out)
-        self._pieces.append(piece)
-        self._left_out = None
-        whole = self.whole()
-        self._size = len(whole)
-        return whole[len(shown) :] if whole.startswith(shown) else piece
-
-
-class TaggedText:
-    """Tells reasoning between tags from text, however the text is cut."""
-
-    __slots__ = ("_closing", "_held", "_opening", "inside")
-
-    def __init__(self, name: str) -> None:
-        self._opening, self._closing = f"<{name}>", f"</{name}>"
-        self._held = ""
-        self.inside = False
-
-    def take(self, text: str, *, marked: bool = False) -> list[tuple[bool, str]]:
-        """Split a piece; of a piece that the vendor marks, only what follows a closing tag is text."""
-        text, self._held = self._held + text, ""
-        parts: list[tuple[bool, str]] = []
-        while text:
-            before, tag, after = text.partition(self._closing if self.inside else self._opening)
-            if not tag:
-                before, self._held = self._without_half_a_tag(text)
-            if before:
-                parts.append((self.inside or marked, before))
-            if tag:
-                marked = marked and not self.inside
-                self.inside = not self.inside
-            text = after
-        return parts
-
-    def end(self) -> list[tuple[bool, str]]:
-        """Return what was held back as half a tag."""
-        held, self._held = self._held, ""
-        return [(self.inside, held)] if held else []
-
-    def _without_half_a_tag(self, text: str) -> tuple[str, str]:
-        tag = self._closing if self.inside else self._opening
-        for size in range(min(len(tag) - 1, len(text)), 0, -1):
-            if text.endswith(tag[:size]):
-                return text[:-size], text[-size:]
-        return text, ""
-
 
 def is_thought(source: Mapping[str, Any]) -> bool:
     """Whether Gemini marks a delta, a message or a part of a content as thought."""
-    extra = source.get("extra_content")
-    google = extra.get("google") if isinstance(extra, dict) else None
-    return isinstance(google, dict) and google.get("thought") is True
+    return _dict_at("google", _dict_at("extra_content", source)).get("thought") is True
 
 
 def without_thought(extra: Any) -> Any:
@@ -348,69 +315,41 @@ def without_thought(extra: Any) -> Any:
     return {key: value for key, value in (extra | {"google": google}).items() if value}
 
 
-def _write_signatures(wire: dict[str, Any], kwargs: Mapping[str, Any]) -> None:
-    """Write signatures that stand beside the text where they stood."""
-    for key in _SIGNATURES:
-        if value := kwargs.get(key):
-            wire[key] = _without_stored_ids(value)
-    extra = kwargs.get("extra_content")
-    google = extra.get("google") if isinstance(extra, dict) else None
-    if isinstance(google, dict) and (signature := google.get("thought_signature")):
-        wire["extra_content"] = {"google": {"thought_signature": signature}}
-    fields = kwargs.get(_LITELLM)
-    if isinstance(fields, dict) and (kept := {key: fields[key] for key in _LITELLM_SIGNATURES if fields.get(key)}):
-        wire[_LITELLM] = kept
+def _dict_at(key: str, source: Mapping[str, Any]) -> dict[str, Any]:
+    value = source.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 def write_reasoning(
     wire: dict[str, Any], parts: list[dict[str, Any]], kwargs: Mapping[str, Any], field: object, text: str
 ) -> None:
     """Write reasoning to a message and its parts, as `reasoning_field` and `Reasoning.extras` tell that it came."""
-    names = [field] if isinstance(field, str) else field if isinstance(field, list) else []
-    for key in _KEPT.intersection(kwargs):
-        if kwargs[key] and (key not in _OBJECTS or _name(key) in names):
+    names = [name for name in (field if isinstance(field, list) else [field]) if isinstance(name, str)]
+    for key in _KEPT:
+        if kwargs.get(key) and (key not in _OBJECTS or _TEXTS[key] in names):
             wire[key] = _without_stored_ids(kwargs[key])
-    _write_signatures(wire, kwargs)
-    own_parts = kwargs.get(_PARTS)
-    if isinstance(own_parts, list):
+    if signature := _dict_at("google", _dict_at("extra_content", kwargs)).get("thought_signature"):
+        wire["extra_content"] = {"google": {"thought_signature": signature}}
+    litellms = _dict_at(_LITELLM, kwargs)
+    if kept := {key: litellms[key] for key in _LITELLM_SIGNATURES if litellms.get(key)}:
+        wire[_LITELLM] = kept
+    if isinstance(own_parts := kwargs.get(_PARTS), list):
         parts[:0] = _without_stored_ids(own_parts)
         names = [name for name in names if name != "thinking"] or [_PARTS]
     if text:
-        for name in _spellings(names):
-            _SPELL[name](wire, parts, text)
+        _write_text(wire, parts, names, text)
 
 
-def _spellings(names: list[Any]) -> list[str]:
-    """Return the spellings of the text itself; none where it was only derived from entries."""
-    known = [name for name in names if isinstance(name, str) and name in _SPELL]
-    if known or any(name in names for name in (*_LISTS, _PARTS)):
-        return known
-    return [_TEXTS[0]]
-
-
-def _spell_key(key: str) -> Callable[[dict[str, Any], list[dict[str, Any]], str], None]:
-    def spell(wire: dict[str, Any], _parts: list[dict[str, Any]], text: str) -> None:
-        wire.setdefault(key, text)
-
-    return spell
-
-
-def _spell_thinking(_wire: dict[str, Any], parts: list[dict[str, Any]], text: str) -> None:
-    parts.insert(0, {"type": "thinking", "thinking": [{"type": "text", "text": text}]})
-
-
-def _spell_thought(_wire: dict[str, Any], parts: list[dict[str, Any]], text: str) -> None:
-    mark = {"extra_content": {"google": {"thought": True}}}
-    parts.insert(0, {"type": "text", "text": f"<thought>{text}</thought>", **mark})
-
-
-def _spell_think_tags(_wire: dict[str, Any], parts: list[dict[str, Any]], text: str) -> None:
-    parts.insert(0, {"type": "text", "text": f"<think>{text}</think>"})
-
-
-def _name(key: str) -> str:
-    """Return the spelling of a key; `thinking` alone means Mistral's content parts."""
-    return "message.thinking" if key == "thinking" else key
+def _write_text(wire: dict[str, Any], parts: list[dict[str, Any]], names: list[str], text: str) -> None:
+    """Write the text in its spellings, or in the usual one, unless it was only derived from entries."""
+    spelled = [name for name in names if name in _KEYS or name in _AS_PART]
+    if not spelled and not {*_LISTS, _PARTS}.intersection(names):
+        spelled = ["reasoning_content"]
+    for name in spelled:
+        if name in _KEYS:
+            wire.setdefault(_KEYS[name], text)
+        else:
+            parts.insert(0, _AS_PART[name](text))
 
 
 def _text_in(value: object) -> str:
@@ -427,30 +366,13 @@ def _holds_entries(value: object) -> bool:
 
 
 def _says_something(part: dict[str, Any]) -> bool:
-    return any(value for key, value in part.items() if key not in _LABELS) or bool(
-        _Entries(_uncounted).take([part], whole=True)
-    )
+    return any(value for key, value in part.items() if key not in _LABELS) or bool(_text_in(part))
 
 
 def _without_stored_ids(value: Any) -> Any:
     """Leave out ids that only name an entry in OpenAI's own storage: other servers answer 404 to them."""
-    entries = value if isinstance(value, list) else [value]
-    if not any(_has_stored_id(entry) for entry in entries):
-        return value
-    cleaned = [
-        {key: item for key, item in entry.items() if key != "id"} if _has_stored_id(entry) else entry
-        for entry in entries
-    ]
-    return cleaned if isinstance(value, list) else cleaned[0]
-
-
-def _has_stored_id(entry: object) -> bool:
-    return isinstance(entry, dict) and str(entry.get("id")).startswith("rs_")
-
-
-_SPELL: dict[str, Callable[[dict[str, Any], list[dict[str, Any]], str], None]] = {
-    **{_name(key): _spell_key(key) for key in _TEXTS},
-    "thinking": _spell_thinking,
-    THOUGHT: _spell_thought,
-    THINK_TAGS: _spell_think_tags,
-}
+    if isinstance(value, list):
+        return [_without_stored_ids(entry) for entry in value]
+    if isinstance(value, dict) and str(value.get("id")).startswith("rs_"):
+        return {key: item for key, item in value.items() if key != "id"}
+    return value
