@@ -113,7 +113,7 @@ class Worker(threading.Thread):
         self._world.prepare(fault)
         if fault.first is not None:
             self._call(fault, style, fault.first)
-        seen = self._call(fault, style, fault.settings)
+        seen = self._call(fault, style, fault.model_settings)
         return ("call that hangs", f"{PATIENCE} s") if seen is None else wire_faults.outcome(fault, seen)
 
     def _call(self, fault: Any, style: str, settings: Any) -> Any:

@@ -49,7 +49,7 @@ def run(world, fault, style, carrier):
         if fault.first is not None:
             wire_faults.call(stack.enter_context(model_for(world, fault, style, carrier, fault.first)), style, fault)
         before = len(world.server.requests)
-        model = stack.enter_context(model_for(world, fault, style, carrier, fault.settings))
+        model = stack.enter_context(model_for(world, fault, style, carrier, fault.model_settings))
         return wire_faults.call(model, style, fault), before
 
 
@@ -59,7 +59,7 @@ async def arun(world, fault, style, carrier):
             first = await stack.enter_async_context(model_for(world, fault, style, carrier, fault.first))
             await wire_faults.acall(first, style, fault)
         before = len(world.server.requests)
-        model = await stack.enter_async_context(model_for(world, fault, style, carrier, fault.settings))
+        model = await stack.enter_async_context(model_for(world, fault, style, carrier, fault.model_settings))
         return await wire_faults.acall(model, style, fault), before
 
 

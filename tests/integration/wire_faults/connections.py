@@ -1,91 +1,142 @@
-"""Connections that do not come about, break, or bring something that is not HTTP."""
+"""Connections that fail or bring something that is not HTTP, what is sent again, and what a server must not get."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any
 
-from langchain_promptrun.errors import (
-    PromptrunConnectionError,
-    PromptrunError,
-    PromptrunStreamTruncatedError,
-    PromptrunTimeoutError,
-)
 from langchain_promptrun.testing import Fault
 from wire_faults.calls import ASYNC
-from wire_faults.fault import PLAIN, SOME, SOME_STREAMED, STREAMED, Failure, WireFault
+from wire_faults.fault import PLAIN, SOME, SOME_STREAMED, STREAMED, Answer, Failure, WireFault, failure
 from wire_faults.wire import (
+    AT_ONCE,
     BEGINNING,
     BEGUN,
     BEGUN_EVENTS,
     BODY,
     CHUNKED,
     ENDED,
+    KEY,
     LAST_CHUNK,
     REPLY,
     dumps,
     framed,
     head,
+    nothing,
     raw,
     sse,
+    streamed,
     whole,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from langchain_promptrun.testing import RecordedRequest
+
+_LATER = format_datetime(datetime(2100, 1, 1, tzinfo=UTC), usegmt=True)
+_BEFORE = format_datetime(datetime(2020, 1, 1, tzinfo=UTC), usegmt=True)
+_BUSY = {"error": {"message": "Busy.", "code": 503}}
+
+
+def _recovers(name: str, *faults: Fault, **more: Any) -> WireFault:
+    """Faults, and then the answer."""
+    return WireFault(f"retry-{name}", [*faults, REPLY], retries=len(faults), requests=len(faults) + 1, **more)
+
+
+def _fails(name: str, fault: Fault, sees: Failure, requests: int, **more: Any) -> WireFault:
+    return WireFault(f"retry-{name}", [fault] * (requests + 1), sees, requests=requests, **more)
+
+
+def _limit(**headers: str) -> Fault:
+    return Fault(status=429, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+
+RETRIES = [
+    _recovers("429-503-then-the-answer", Fault(status=429, headers=AT_ONCE), Fault(status=503, headers=AT_ONCE)),
+    _recovers("after-a-date-that-has-passed", _limit(retry_after=_BEFORE)),
+    _recovers("after-milliseconds", _limit(retry_after_ms="120"), at_least=0.12, styles=SOME),
+    _recovers("after-part-of-a-second", _limit(retry_after="0.12"), at_least=0.12, styles=SOME),
+    _recovers("milliseconds-before-seconds", _limit(retry_after_ms="1", retry_after="30")),
+    _recovers("after-a-second", _limit(retry_after="1"), at_least=1.0, styles=("invoke", "astream")),
+    _recovers("after-an-illegible-time", _limit(retry_after="soon"), styles=("invoke", "astream")),
+    _recovers("after-a-negative-time", _limit(retry_after="-5"), styles=("stream", "ainvoke")),
+    _recovers("code-in-a-200-body", Fault(body=_BUSY, headers=AT_ONCE), styles=PLAIN),
+    _recovers(
+        "code-in-the-first-event", streamed(b'data: {"error": {"code": 503}}\n\n', headers=AT_ONCE), styles=STREAMED
+    ),
+    _recovers("truncated-document", Fault(body=dumps(whole())[:99]), styles=PLAIN),
+    _recovers("empty-answer", nothing(), styles=("invoke", "astream")),
+    _recovers("connection-reset", Fault(reset=True), styles=("invoke", "av3", "ainvoke")),
+    _recovers("connection-closed", Fault(cut=True), styles=("v3", "astream")),
+    _fails("exactly-one-more", Fault(status=500, headers=AT_ONCE), failure("API"), 2, retries=1),
+    _fails("exactly-two-more", Fault(status=429, headers=AT_ONCE), failure("RateLimit"), 3, retries=2),
+    _fails("none-when-none-is-allowed", Fault(status=503, headers=AT_ONCE), failure("API"), 1),
+    _fails(
+        "no-quota",
+        Fault(status=429, headers=AT_ONCE, body={"error": {"message": "Pay.", "code": "insufficient_quota"}}),
+        failure("RateLimit", is_retryable=False),
+        1,
+        retries=2,
+    ),
+    _fails("not-after-an-hour", _limit(retry_after="3600"), failure("RateLimit", retry_after=3600.0), 1, retries=2),
+    _fails("not-in-the-next-century", _limit(retry_after=_LATER), failure("RateLimit"), 1, retries=2),
+    _fails(
+        "not-after-more-than-the-caller-allows",
+        _limit(retry_after_ms="300"),
+        failure("RateLimit", retry_after=0.3),
+        1,
+        retries=2,
+        settings={"max_retry_after": 0.2},
+    ),
+]
+
 
 _DOCUMENT = dumps(whole())
 _LENGTH = f"content-length: {len(_DOCUMENT)}"
 _NOT_HTTP = "The server's response is not valid HTTP: "
-_ONE_RETRY = {"settings": {"max_retries": 1}}
+
 # without its empty line a head is either broken or broken off, as the HTTP client takes it
-_NO_HEAD = {"sees": Failure(kind=PromptrunConnectionError), "settings": {}}
+_NO_HEAD = {"sees": failure("Connection"), "retries": 0}
 _JSON_HEAD = head(_LENGTH, kind="application/json")
 
 
-def _lost(
-    name: str, fault: Fault, *says: str, kind: type[PromptrunError] = PromptrunConnectionError, **more: Any
-) -> WireFault:
-    return WireFault(name=f"connection-{name}", items=[fault], sees=Failure(kind=kind, says=says), **more)
+def _lost(name: str, fault: Fault, *says: str, kind: str = "Connection", **more: Any) -> WireFault:
+    return WireFault(f"connection-{name}", fault, failure(kind, *says), **more)
 
 
-def _lost_later(name: str, fault: Fault, kind: type[PromptrunError] = PromptrunConnectionError) -> WireFault:
+def _lost_later(name: str, fault: Fault, kind: str = "Connection") -> WireFault:
     """Lost after something was said; nothing is tried again."""
-    return WireFault(
-        name=f"connection-{name}",
-        items=[fault],
-        styles=STREAMED,
-        settings={"max_retries": 2},
-        sees=Failure(kind=kind, after=BEGUN),
-    )
+    return WireFault(f"connection-{name}", fault, failure(kind, after=BEGUN), styles=STREAMED, retries=2)
 
 
 def _misframed(name: str, chunk: bytes) -> WireFault:
     """A broken chunk."""
     return WireFault(
-        name=f"connection-{name}",
-        items=[raw(CHUNKED, framed(sse(*BEGINNING)), 0.05, chunk, LAST_CHUNK)],
+        f"connection-{name}",
+        raw(CHUNKED, framed(sse(*BEGINNING)), 0.05, chunk, LAST_CHUNK),
+        failure("Connection", _NOT_HTTP, after=BEGUN),
         styles=SOME_STREAMED,
-        settings={"max_retries": 2},
-        sees=Failure(kind=PromptrunConnectionError, says=[_NOT_HTTP], after=BEGUN),
+        retries=2,
     )
 
 
 def _unreachable(name: str, target: str, says: str) -> WireFault:
-    return WireFault(
-        name=name,
-        target=target,
-        requests=0,
-        sees=Failure(kind=PromptrunConnectionError, says=["Cannot connect to http", says]),
-    )
+    return WireFault(name, target=target, requests=0, sees=failure("Connection", "Cannot connect to http", says))
 
 
 def _odd(name: str, fault: Fault, **more: Any) -> WireFault:
     """Odd, and yet a right answer."""
-    return WireFault(name=f"http-{name}", items=[fault], **{"styles": STREAMED, **more})
+    return WireFault(f"http-{name}", fault, **{"styles": STREAMED, **more})
 
 
 def _broken(name: str, *slices: Any, **more: Any) -> WireFault:
     """Bytes that are no HTTP: none is asked again."""
-    failure = Failure(kind=PromptrunConnectionError, says=[_NOT_HTTP], facts={"is_retryable": False})
-    return WireFault(name=f"http-{name}", items=[raw(*slices)], **{"sees": failure, **_ONE_RETRY, **more})
+    sees = failure("Connection", _NOT_HTTP, is_retryable=False)
+    return WireFault(f"http-{name}", raw(*slices), **{"sees": sees, "retries": 1, **more})
 
 
 UNREACHABLE = [
@@ -93,21 +144,21 @@ UNREACHABLE = [
     _unreachable("name-unknown", "unknown", "nowhere.invalid"),
     _unreachable("tls-where-none-is-spoken", "greeter", "127.0.0.1"),
     WireFault(
-        name="tls-handshake-never-ends",
+        "tls-handshake-never-ends",
         target="tls",
         requests=0,
         styles=SOME,
         settings={"timeout": 0.2},
-        sees=Failure(kind=PromptrunTimeoutError, facts={"phase": "connect"}),
+        sees=failure("Timeout", phase="connect"),
         at_least=0.15,
     ),
     WireFault(
-        name="connect-time-out",
+        "connect-time-out",
         target="full",
         requests=0,
         styles=SOME,
         settings={"timeout": 0.2},
-        sees=Failure(kind=PromptrunTimeoutError, says=["connection", "0.2 s"], facts={"phase": "connect"}),
+        sees=failure("Timeout", "connection", "0.2 s", phase="connect"),
         at_least=0.15,
     ),
 ]
@@ -127,9 +178,9 @@ LOST = [
         styles=PLAIN,
     ),
     WireFault(
-        name="connection-body-longer-than-its-length",
-        items=[Fault(body=_DOCUMENT, headers={"content-length": "99"})],
-        sees=Failure(kind=PromptrunConnectionError, exact=False),
+        "connection-body-longer-than-its-length",
+        Fault(body=_DOCUMENT, headers={"content-length": "99"}),
+        failure("Connection", exact=False),
     ),
     _lost(
         "body-ends-without-its-last-chunk",
@@ -146,15 +197,9 @@ LOST = [
     _misframed("size-of-a-chunk-is-negative", b"-5\r\ndata: x\n\n\r\n"),
     _misframed("size-of-a-chunk-is-beyond-all-numbers", b"f" * 40 + b"\r\ndata: x\n\n\r\n"),
     _misframed("chunk-longer-than-its-size", b"4\r\ndata: {}\n\n\r\n"),
-    _lost_later(
-        "stream-closed-without-framing", raw(head("connection: close"), sse(*BEGINNING)), PromptrunStreamTruncatedError
-    ),
+    _lost_later("stream-closed-without-framing", raw(head("connection: close"), sse(*BEGINNING)), "StreamTruncated"),
     WireFault(
-        name="connection-closed-between-two-calls",
-        items=[raw(_JSON_HEAD + _DOCUMENT), REPLY],
-        first={},
-        settings={"max_retries": 1},
-        styles=PLAIN,
+        "connection-closed-between-two-calls", [raw(_JSON_HEAD + _DOCUMENT), REPLY], first={}, retries=1, styles=PLAIN
     ),
 ]
 
@@ -180,25 +225,25 @@ BROKEN = [
     _broken("huge-header", head("x-huge: " + "x" * 400_000), BODY),
     _broken("endless-headers", b"HTTP/1.1 200 OK\r\n", *[b"x-more: " + b"y" * 1000 + b"\r\n"] * 600, **_NO_HEAD),
     WireFault(
-        name="http-head-never-ends",
-        items=[raw(b"HTTP/1.1 200 OK\r\nx-more: yes\r\n", math.inf)],
+        "http-head-never-ends",
+        raw(b"HTTP/1.1 200 OK\r\nx-more: yes\r\n", math.inf),
+        failure("Timeout", phase="read"),
         styles=SOME,
         settings={"timeout": 0.5},
-        sees=Failure(kind=PromptrunTimeoutError, facts={"phase": "read"}),
     ),
     WireFault(
-        name="http-head-drips-for-ever",
-        items=[raw(b"HTTP/1.1 200 OK\r\n", *[b"x-more: yes\r\n", 0.02] * 300)],
+        "http-head-drips-for-ever",
+        raw(b"HTTP/1.1 200 OK\r\n", *[b"x-more: yes\r\n", 0.02] * 300),
+        failure("Timeout"),
         settings={"timeout": 0.1},
         styles=tuple(ASYNC),
-        sees=Failure(kind=PromptrunTimeoutError),
     ),
     WireFault(
-        name="http-early-hints-for-ever",
-        items=[raw(*[b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n", 0.02] * 300)],
+        "http-early-hints-for-ever",
+        raw(*[b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n", 0.02] * 300),
+        failure("Timeout"),
         settings={"timeout": 0.1},
         styles=tuple(ASYNC),
-        sees=Failure(kind=PromptrunTimeoutError),
     ),
 ]
 
@@ -217,4 +262,66 @@ ODD = [
     _odd("bytes-after-the-answer", raw(_JSON_HEAD + _DOCUMENT, 0.05, b"garbage"), styles=PLAIN),
 ]
 
-FAULTS = [*UNREACHABLE, *LOST, *BROKEN, *ODD]
+
+_OTHER = "sk-of-somebody-else"
+_COOKIE = {"set-cookie": "session=stolen; Path=/"}
+
+
+def _rotating() -> Callable[[], str]:
+    """A source of keys: another one each time."""
+    numbers = iter(range(1, 1_000_000))
+    return lambda: f"sk-{next(numbers)}"
+
+
+def _keys_differ(requests: Sequence[RecordedRequest]) -> bool:
+    return len({request.key_digest for request in requests}) == len(requests)
+
+
+def _no_cookies(requests: Sequence[RecordedRequest]) -> bool:
+    return not any("cookie" in request.headers for request in requests)
+
+
+ABUSES = [
+    WireFault(
+        "cookie-of-another-key", [replace(REPLY, headers=_COOKIE), REPLY], first={"api_key": _OTHER}, look=_no_cookies
+    ),
+    WireFault(
+        "cookie-of-another-keys-error",
+        [Fault(status=401, headers=_COOKIE), REPLY],
+        first={"api_key": _OTHER},
+        look=_no_cookies,
+    ),
+    WireFault(
+        "cookie-before-a-retry",
+        [Fault(status=503, headers={**_COOKIE, **AT_ONCE}), REPLY],
+        retries=1,
+        requests=2,
+        look=_no_cookies,
+    ),
+    WireFault("cookie-in-an-error", Fault(status=429, headers=_COOKIE), failure("RateLimit", hides=["stolen"])),
+    WireFault(
+        "key-asked-for-at-each-attempt",
+        [Fault(status=503, headers=AT_ONCE, times=2), REPLY],
+        retries=2,
+        settings={"api_key": _rotating()},
+        requests=3,
+        look=_keys_differ,
+    ),
+    WireFault(
+        "cookies-among-the-headers-asked-for",
+        replace(REPLY, headers=_COOKIE),
+        Answer(),
+        settings={"include_response_headers": True},
+    ),
+    WireFault(
+        "advice-in-a-401-without-the-key",
+        Fault(status=401, body={"error": "Incorrect API key provided."}),
+        failure("Authentication", "Incorrect API key", "PROMPTRUN_API_KEY", hides=[KEY]),
+    ),
+    WireFault("hop-by-hop-headers", replace(REPLY, headers={"connection": "close", "upgrade": "h2c"})),
+    WireFault(
+        "alternative-service", replace(REPLY, headers={"alt-svc": 'h3="evil.example:443"', "refresh": "0; url=/x"})
+    ),
+]
+
+FAULTS = [*RETRIES, *UNREACHABLE, *LOST, *BROKEN, *ODD, *ABUSES]

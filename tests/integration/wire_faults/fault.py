@@ -5,18 +5,18 @@ Owns the description alone; what is done with it is in `calls` and `checks`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from langchain_core import exceptions as core
 
+from langchain_promptrun import errors
 from langchain_promptrun.testing import Fault, Reply
 from wire_faults.wire import COUNTS, TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from langchain_promptrun.errors import PromptrunError
     from langchain_promptrun.testing import RecordedRequest
     from wire_faults.world import World
 
@@ -59,7 +59,7 @@ class Failure:
     """An error.
 
     Attributes:
-        kind: The error's class; several, where it depends on the HTTP client.
+        kinds: The error's class; several, where it depends on the HTTP client.
         says: What its text must hold.
         hides: What neither its text nor its attributes may hold.
         after: The text that came before it in a stream; None: nothing at all was handed out.
@@ -69,11 +69,11 @@ class Failure:
             is as retryable will do for the peers.
     """
 
-    kind: type[PromptrunError] | tuple[type[PromptrunError], ...]
+    kinds: tuple[type[errors.PromptrunError], ...]
     says: Sequence[str] = ()
     hides: Sequence[str] = ()
     after: str | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any]
     exact: bool = True
     named: bool = True
 
@@ -84,24 +84,35 @@ class Failure:
             return (core.ModelError,)
         return tuple(next(base for base in kind.__mro__ if base.__module__ == core.__name__) for kind in self.kinds)
 
-    @property
-    def kinds(self) -> tuple[type[PromptrunError], ...]:
-        """The classes, any of which will do."""
-        return self.kind if isinstance(self.kind, tuple) else (self.kind,)
+
+def failure(
+    kind: str | tuple[str, ...],
+    *says: str,
+    hides: Sequence[str] = (),
+    after: str | None = None,
+    exact: bool = True,
+    named: bool = True,
+    **facts: Any,
+) -> Failure:
+    """An error by the name of its class without `Promptrun` and `Error`, what it says, and its attributes."""
+    names = (kind,) if isinstance(kind, str) else kind
+    kinds = tuple(getattr(errors, f"Promptrun{name}Error") for name in names)
+    return Failure(kinds=kinds, says=says, hides=hides, after=after, facts=facts, exact=exact, named=named)
 
 
 Item = Reply | Fault | str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class WireFault:
     """One fault.
 
     Attributes:
         name: Tells it from all others.
-        items: What the server sends, one item a request; or what makes the items of a world.
+        items: What the server sends: one item, or one for each request; or what makes the items of a world.
         sees: What the caller must see.
-        settings: The model's, beside a key, an address, a time-out of two seconds and no retries.
+        settings: The model's, beside a key, an address and a time-out.
+        retries: The model's `max_retries`.
         styles: The styles of calls in which it can occur.
         clients: The HTTP clients in which it is tried, of those that carry the style.
         requests: How many requests the server must see.
@@ -114,9 +125,11 @@ class WireFault:
     """
 
     name: str
-    items: Sequence[Item] | Callable[[World], Sequence[Item]] = ()
+    items: Item | Sequence[Item] | Callable[[World], Sequence[Item]] = ()
     sees: Answer | Failure = field(default_factory=Answer)
+    _: KW_ONLY
     settings: Mapping[str, Any] = field(default_factory=dict)
+    retries: int = 0
     styles: Sequence[str] = ALL
     clients: Sequence[str] = ("httpx", "aiohttp")
     requests: int = 1
@@ -126,3 +139,7 @@ class WireFault:
     prompt_bytes: int = 0
     first: Mapping[str, Any] | None = None
     look: Callable[[Sequence[RecordedRequest]], bool] | None = None
+
+    @property
+    def model_settings(self) -> dict[str, Any]:
+        return {"max_retries": self.retries, **self.settings}

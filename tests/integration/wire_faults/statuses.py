@@ -1,36 +1,29 @@
-"""Every status but success, in every style of call; what a redirect must not lead to."""
+"""Error statuses, the bodies of errors in all shapes, and inputs too long for the model in many vendors' words."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import gzip
+import json
+import math
+from typing import TYPE_CHECKING, Any
 
-from langchain_promptrun.errors import (
-    PromptrunAPIError,
-    PromptrunAuthenticationError,
-    PromptrunInvalidRequestError,
-    PromptrunNotFoundError,
-    PromptrunPaymentRequiredError,
-    PromptrunPermissionDeniedError,
-    PromptrunRateLimitError,
-    PromptrunTimeoutError,
-)
 from langchain_promptrun.testing import Fault
-from wire_faults.fault import PLAIN, Failure, WireFault
-from wire_faults.wire import AT_ONCE, KEY, nothing
+from wire_faults.fault import PLAIN, SOME, STREAMED, WireFault, failure
+from wire_faults.wire import AT_ONCE, BEGINNING, BEGUN, KEY, events, nothing, streamed
 
 if TYPE_CHECKING:
     from wire_faults.world import World
 
 _WORDS = "The words of the server."
 _CLASSES = {
-    PromptrunInvalidRequestError: (400, 405, 406, 410, 413, 415, 418, 422, 431, 499),
-    PromptrunAuthenticationError: (401,),
-    PromptrunPaymentRequiredError: (402,),
-    PromptrunPermissionDeniedError: (403, 451),
-    PromptrunNotFoundError: (404,),
-    PromptrunTimeoutError: (408, 504),
-    PromptrunRateLimitError: (429,),
-    PromptrunAPIError: (409, 500, 501, 502, 503, 505, 529, 599),
+    "InvalidRequest": (400, 405, 406, 410, 413, 415, 418, 422, 431, 499),
+    "Authentication": (401,),
+    "PaymentRequired": (402,),
+    "PermissionDenied": (403, 451),
+    "NotFound": (404,),
+    "Timeout": (408, 504),
+    "RateLimit": (429,),
+    "API": (409, 500, 501, 502, 503, 505, 529, 599),
 }
 _RETRIED = {408, 409, 429, 500, 502, 503, 504, 529, 599}
 _ADVICE = {401: "PROMPTRUN_API_KEY", 402: "credits", 404: "openai/gpt-4o"}
@@ -42,30 +35,20 @@ def _status(status: int, kind: type) -> WireFault:
     error = {"message": _WORDS, "type": "the_type", "code": "the_code", "param": "the_param"}
     facts = {"status_code": status, "type": "the_type", "code": "the_code", "param": "the_param"}
     return WireFault(
-        name=f"status-{status}",
-        items=[Fault(status=status, headers=AT_ONCE, body={"error": error}, times=3)],
-        settings={"max_retries": 1},
-        sees=Failure(
-            kind=kind,
-            says=[_WORDS, _ADVICE.get(status, ""), "request id: req-"],
-            facts=facts,
-            named=status not in _UNNAMED,
-        ),
+        f"status-{status}",
+        Fault(status=status, headers=AT_ONCE, body={"error": error}, times=3),
+        failure(kind, _WORDS, _ADVICE.get(status, ""), "request id: req-", named=status not in _UNNAMED, **facts),
+        retries=1,
         requests=2 if status in _RETRIED else 1,
     )
 
 
 def _redirect(status: int) -> WireFault:
     return WireFault(
-        name=f"redirect-{status}-is-not-followed",
-        items=[nothing(status, {"location": "/v1/elsewhere"})],
-        settings={"max_retries": 1},
-        sees=Failure(
-            kind=PromptrunInvalidRequestError,
-            says=["Redirects are not followed"],
-            facts={"status_code": status},
-            named=False,
-        ),
+        f"redirect-{status}-is-not-followed",
+        nothing(status, {"location": "/v1/elsewhere"}),
+        failure("InvalidRequest", "Redirects are not followed", named=False, status_code=status),
+        retries=1,
     )
 
 
@@ -77,9 +60,7 @@ def _to_another_host(world: World) -> list[Fault]:
 def _without_body(status: int) -> WireFault:
     kind = next(kind for kind, statuses in _CLASSES.items() if status in statuses)
     return WireFault(
-        name=f"status-{status}-without-a-body",
-        items=[nothing(status)],
-        sees=Failure(kind=kind, says=[str(status)], facts={"status_code": status, "body": ""}),
+        f"status-{status}-without-a-body", nothing(status), failure(kind, str(status), status_code=status, body="")
     )
 
 
@@ -88,37 +69,242 @@ def _misnamed(encoding: str) -> WireFault:
     body = b'{"error": {"message": "Slow down, try again in 9s."}}'
     headers = {"content-encoding": encoding, "content-type": "application/json"}
     return WireFault(
-        name=f"status-429-plain-under-{encoding}",
-        items=[Fault(status=429, slices=[body[:20], body[20:]], framing="length", headers=headers)],
+        f"status-429-plain-under-{encoding}",
+        Fault(status=429, slices=[body[:20], body[20:]], framing="length", headers=headers),
+        failure("RateLimit", "Slow down, try again in 9s.", retry_after=9.0),
         styles=PLAIN,
-        sees=Failure(kind=PromptrunRateLimitError, says=["Slow down, try again in 9s."], facts={"retry_after": 9.0}),
     )
 
 
-FAULTS = [
+STATUSES = [
     *map(_misnamed, ("gzip", "deflate", "br")),
     WireFault(
-        name="status-400-gzip-that-is-corrupt",
-        items=[Fault(status=400, slices=[b"\x1f\x8b\x08\xff{}"], headers={"content-encoding": "gzip"})],
+        "status-400-gzip-that-is-corrupt",
+        Fault(status=400, slices=[b"\x1f\x8b\x08\xff{}"], headers={"content-encoding": "gzip"}),
+        failure("InvalidRequest", "without saying why", status_code=400),
         styles=PLAIN,
-        sees=Failure(kind=PromptrunInvalidRequestError, says=["without saying why"], facts={"status_code": 400}),
     ),
     *(_status(status, kind) for kind, statuses in _CLASSES.items() for status in statuses),
     *map(_redirect, (301, 302, 303, 307, 308)),
     *map(_without_body, (400, 401, 429, 500)),
     WireFault(
-        name="redirect-to-another-host-never-gets-the-key",
-        items=_to_another_host,
-        sees=Failure(kind=PromptrunInvalidRequestError, facts={"status_code": 307}, named=False),
+        "redirect-to-another-host-never-gets-the-key",
+        _to_another_host,
+        failure("InvalidRequest", named=False, status_code=307),
     ),
     WireFault(
-        name="status-401-that-asks-for-a-password",
-        items=[Fault(status=401, headers={"www-authenticate": 'Basic realm="proxy"'}, body={"error": "No."})],
-        sees=Failure(kind=PromptrunAuthenticationError, says=["No."], hides=[KEY], facts={"status_code": 401}),
+        "status-401-that-asks-for-a-password",
+        Fault(status=401, headers={"www-authenticate": 'Basic realm="proxy"'}, body={"error": "No."}),
+        failure("Authentication", "No.", hides=[KEY], status_code=401),
     ),
     WireFault(
-        name="status-300-without-a-location",
-        items=[Fault(status=300, body={"error": "Choose."})],
-        sees=Failure(kind=PromptrunInvalidRequestError, says=["Choose."], facts={"status_code": 300}, named=False),
+        "status-300-without-a-location",
+        Fault(status=300, body={"error": "Choose."}),
+        failure("InvalidRequest", "Choose.", named=False, status_code=300),
     ),
 ]
+
+
+_BODY_LIMIT = 65_536
+_HTML = "<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head><body><h1>nginx</h1></body></html>"
+_OPENROUTER = {
+    "error": {
+        "message": "Provider returned error",
+        "code": 429,
+        "metadata": {
+            "raw": json.dumps({"error": {"message": "Overloaded, slow down.", "type": "rate_limit_error"}}),
+            "provider_name": "Anthropic",
+        },
+    },
+    "user_id": "org_1",
+}
+
+
+def _body(
+    name: str, status: int, sent: object, kind: str, *says: str, headers: object = (), **facts: object
+) -> WireFault:
+    return WireFault(
+        f"error-body-{name}",
+        Fault(status=status, body=sent, headers=headers or {}),
+        failure(kind, *says, named=status != 402, status_code=status, **facts),
+    )
+
+
+def _bad(name: str, sent: object, *says: str, **facts: object) -> WireFault:
+    return _body(name, 400, sent, "InvalidRequest", *says, **facts)
+
+
+def _failed(name: str, sent: object, *says: str, **facts: object) -> WireFault:
+    return _body(name, 502, sent, "API", *says, **facts)
+
+
+BODIES = [
+    _bad("string", {"error": "You must provide either `version` or `tag`, but not both."}, "`version` or `tag`"),
+    _bad("object", {"error": {"message": "Bad n.", "param": "n", "code": None}}, "Bad n.", param="n", code=None),
+    _bad("without-error", {"message": "Unexpected role", "request_id": "abc"}, "Unexpected role"),
+    _bad("list", [{"error": {"code": 400, "message": "Bad key.", "status": "INVALID_ARGUMENT"}}], "Bad key."),
+    _bad("list-of-texts", {"error": ["First this.", "Then that."]}, "First this.", "Then that."),
+    _bad("json-in-a-string", json.dumps(json.dumps({"error": {"message": "Quoted."}})), "Quoted."),
+    _bad("plain-text", "Something is wrong with it.", "Something is wrong with it."),
+    _bad("true", {"error": True}, "400"),
+    _bad("empty-object", {}, "400"),
+    _bad("null", "null", "400"),
+    _bad("cut-json", '{"error": {"message": "It broke off here.", "type": "inv', "It broke off here."),
+    _bad("nested-too-deep", "[" * 50_000, "400"),
+    _bad("long-message", {"error": {"message": "very " * 10_000}}, "very very"),
+    _bad("control-characters", {"error": "Tab\tbell\x07 and\r\nlines\u2028end"}, "Tab bell and lines end"),
+    _body(
+        "fastapi",
+        422,
+        {"detail": [{"loc": ["body", "messages", 0, "content"], "msg": "Field required", "type": "missing"}]},
+        "InvalidRequest",
+        "messages.0.content: Field required",
+        param="messages.0.content",
+    ),
+    _body(
+        "nested",
+        429,
+        _OPENROUTER,
+        "RateLimit",
+        "Provider returned error",
+        "Overloaded, slow down.",
+        "Anthropic",
+        provider="Anthropic",
+    ),
+    _body("credits", 402, {"error": {"message": "Empty.", "code": 402}}, "PaymentRequired", "Empty."),
+    _failed("html", _HTML, "502 Bad Gateway", body=_HTML, headers={"content-type": "text/html"}),
+    _failed("html-declared-as-json", _HTML, "502 Bad Gateway", headers={"content-type": "application/json"}),
+    _failed("json-declared-as-html", '{"error": "Down."}', "Down.", headers={"content-type": "text/html"}),
+    _failed("xml", "<?xml version='1.0'?><Error><Message>Denied.</Message></Error>", "Denied."),
+    _failed("binary", bytes(range(256)) * 4, "status 502"),
+    _failed("latin-1", "Zu spät.".encode("latin-1"), "Zu sp"),
+    _failed("huge", b"x" * 3_000_000, "status 502", body="x" * _BODY_LIMIT),
+    _failed("huge-json", {"error": {"message": "Too much.", "trace": "x" * 3_000_000}}, "Too much."),
+    _failed(
+        "event-stream", 'data: {"error": {"message": "Told as an event."}}\n\ndata: [DONE]\n\n', "Told as an event."
+    ),
+    _failed("request-id-of-another-vendor", {"error": "No."}, "req-", headers={"request-id": "other"}),
+    WireFault(
+        "error-body-gzip",
+        Fault(status=400, body={"error": "It was packed."}, encoding="gzip"),
+        failure("InvalidRequest", "It was packed."),
+    ),
+    WireFault(
+        "error-body-broken-gzip",
+        Fault(status=429, body=b"\x1f\x8bnonsense", headers={"content-encoding": "gzip"}),
+        failure("RateLimit", status_code=429),
+    ),
+    WireFault(
+        "error-body-unknown-encoding",
+        Fault(status=400, body=b"????", headers={"content-encoding": "rot13"}),
+        failure("InvalidRequest", status_code=400),
+    ),
+    WireFault(
+        "error-body-bomb",
+        Fault(
+            status=400,
+            body=gzip.compress(b'{"error": "' + b"x" * 20_000_000, 1),
+            headers={"content-encoding": "gzip", "content-type": "application/json"},
+        ),
+        failure("InvalidRequest", status_code=400),
+    ),
+    WireFault(
+        "error-body-shorter-than-its-length",
+        Fault(status=400, body={"error": "It ends early."}, headers={"content-length": "5000"}),
+        failure("InvalidRequest", "It ends early.", status_code=400),
+    ),
+    WireFault(
+        "error-body-that-never-ends",
+        streamed(b'{"error": "It goes on."}', math.inf, status=503),
+        failure("API", "It goes on.", status_code=503),
+        styles=SOME,
+        settings={"timeout": 1.0},
+    ),
+    WireFault(
+        "error-body-that-never-comes",
+        streamed(math.inf, status=401),
+        failure("Authentication", "PROMPTRUN_API_KEY", status_code=401),
+        styles=SOME,
+        settings={"timeout": 1.0},
+    ),
+    WireFault(
+        "error-body-reset-in-the-middle",
+        Fault(status=429, body={"error": "It was torn."}, after_bytes=20, pause=0.05, reset=True),
+        failure("RateLimit", status_code=429),
+    ),
+]
+
+
+_OPENAI = {
+    "error": {
+        "message": "This model's maximum context length is 128000 tokens. However, your messages resulted in 130456 "
+        "tokens. Please reduce the length of the messages.",
+        "type": "invalid_request_error",
+        "param": "messages",
+        "code": "context_length_exceeded",
+    }
+}
+_PER_MINUTE = (
+    "Request too large for gpt-4o in organization org-1 on tokens per min (TPM): Limit 30000, Requested 45250. The "
+    "input or output tokens must be reduced in order to run successfully."
+)
+
+
+def _long(name: str, status: int, body: Any, kind: str = "ContextOverflow", requests: int = 1) -> WireFault:
+    return WireFault(
+        name,
+        Fault(status=status, body=body, headers=AT_ONCE, times=2),
+        failure(kind, status_code=status),
+        retries=1,
+        requests=requests,
+    )
+
+
+def _overflow(name: str, status: int, message: str, **error: Any) -> WireFault:
+    return _long(f"overflow-{name}", status, {"error": {"message": message, **error}})
+
+
+OVERFLOW = [
+    _long("overflow-400", 400, _OPENAI),
+    _overflow("413", 413, "Please reduce the length of the messages or completion.", code="context_length_exceeded"),
+    _overflow("422", 422, "Prompt contains 40000 tokens, too large for model with 32768 maximum context length"),
+    _overflow("429", 429, _PER_MINUTE, type="tokens", code="rate_limit_exceeded"),
+    _overflow("500", 500, "the request exceeds the available context size, try increasing it", type="server_error"),
+    _overflow("anthropic", 400, "prompt is too long: 215478 tokens > 200000 maximum", type="invalid_request_error"),
+    _overflow("google", 400, "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."),
+    _long("overflow-bedrock", 400, {"message": "Input is too long for requested model."}),
+    WireFault("overflow-in-200-body", Fault(body=_OPENAI), failure("ContextOverflow", code="context_length_exceeded")),
+    WireFault(
+        "overflow-in-the-first-event",
+        events({"error": {"message": "Your input exceeds the context window of this model."}}),
+        failure("ContextOverflow"),
+        styles=STREAMED,
+    ),
+    WireFault(
+        "overflow-in-a-later-event",
+        events(*BEGINNING, _OPENAI),
+        failure("ContextOverflow", after=BEGUN),
+        styles=STREAMED,
+    ),
+    _long(
+        "no-overflow-tokens-per-minute",
+        429,
+        {"error": {"message": "Rate limit reached for gpt-4o on tokens per min (TPM): Limit 30000, Used 29800."}},
+        "RateLimit",
+        requests=2,
+    ),
+    _long(
+        "no-overflow-output-too-long",
+        400,
+        {"error": {"message": "max_tokens is too large: 200000. This model supports at most 16384 completion tokens."}},
+        "InvalidRequest",
+    ),
+    _long(
+        "no-overflow-image-too-large",
+        413,
+        {"error": {"message": "The image is too large: 21 MB exceeds the limit of 20 MB."}},
+        "InvalidRequest",
+    ),
+]
+
+FAULTS = [*STATUSES, *BODIES, *OVERFLOW]

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import socketserver
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from langchain_promptrun.testing import PromptrunServer
@@ -99,7 +100,8 @@ class World:
             self._in_loop(lambda: None)
         self.close_connections()
         self.server.clear()
-        self.server.queue(*(fault.items(self) if callable(fault.items) else fault.items))
+        items = fault.items(self) if callable(fault.items) else fault.items
+        self.server.queue(*(items if isinstance(items, Sequence) else [items]))
 
     def _abort(self) -> None:
         for transport in tuple(self.server._routes.transports):
