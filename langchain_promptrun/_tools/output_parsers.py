@@ -56,17 +56,14 @@ class ObjectParser(BaseTransformOutputParser[Any]):
     @property
     @override
     def OutputType(self) -> Any:
-        """The pydantic class, or anything."""
         return self.target or Any
 
     @override
     def parse(self, text: str) -> Any:
-        """Read the object from an answer that is only text."""
         return self.read(AIMessage(text))
 
     @override
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        """Read the object from the first of the answers; with `partial` None means "not yet"."""
         message = getattr(result[0], "message", None)
         if not isinstance(message, AIMessage):
             message = AIMessage(result[0].text)
@@ -79,7 +76,12 @@ class ObjectParser(BaseTransformOutputParser[Any]):
         if self.may_call_tools and message.tool_calls:
             return None
         try:
-            return self._object(message)
+            value = self._value(message)
+            try:
+                return self._build(value)
+            except ValueError as error:
+                reason = f"The answer does not fit {self.target.__name__}: {error}"
+                raise _failure(message, reason, json.dumps(value, ensure_ascii=False)) from error
         except OutputParserException as error:
             if message.response_metadata.get("finish_reason") == _FILTERED:
                 raise PromptrunRefusalError(str(error), raw_message=message) from error
@@ -92,14 +94,6 @@ class ObjectParser(BaseTransformOutputParser[Any]):
             value = self._partial_value(message)
             return None if value is None else self._build(value)
         return None
-
-    def _object(self, message: AIMessage) -> Any:
-        value = self._value(message)
-        try:
-            return self._build(value)
-        except ValueError as error:
-            reason = f"The answer does not fit {self.target.__name__}: {error}"
-            raise _failure(message, reason, json.dumps(value, ensure_ascii=False)) from error
 
     @abstractmethod
     def _value(self, message: AIMessage) -> Any:
@@ -119,18 +113,26 @@ class ObjectParser(BaseTransformOutputParser[Any]):
 
     @override
     def _transform(self, chunks: Iterator[str | BaseMessage]) -> Iterator[Any]:
-        progress = _Progress(self)
+        message = last = None
         for chunk in chunks:
-            yield from progress.add(chunk)
-        yield from progress.end()
+            message = _sum(message, chunk)
+            value = self.glimpse(message)
+            if value is not None and value != last:
+                yield (last := value)
+        value = self.read(message or AIMessage(""))
+        if value is not None and value != last:
+            yield value
 
     @override
     async def _atransform(self, chunks: AsyncIterator[str | BaseMessage]) -> AsyncIterator[Any]:
-        progress = _Progress(self)
+        message = last = None
         async for chunk in chunks:
-            for value in progress.add(chunk):
-                yield value
-        for value in progress.end():
+            message = _sum(message, chunk)
+            value = self.glimpse(message)
+            if value is not None and value != last:
+                yield (last := value)
+        value = self.read(message or AIMessage(""))
+        if value is not None and value != last:
             yield value
 
 
@@ -180,26 +182,9 @@ class JsonParser(ObjectParser):
         return value if isinstance(value, _ROOTS[self.root]) else None
 
 
-class _Progress:
-    """Sums the pieces of a streamed answer and tells what is new in it."""
-
-    def __init__(self, parser: ObjectParser) -> None:
-        self._parser = parser
-        self._message: Any = None
-        self._last: Any = None
-
-    def add(self, chunk: str | BaseMessage) -> Iterator[Any]:
-        piece = AIMessageChunk(content=chunk) if isinstance(chunk, str) else chunk
-        self._message = piece if self._message is None else self._message + piece
-        return self._news(self._parser.glimpse(self._message))
-
-    def end(self) -> Iterator[Any]:
-        return self._news(self._parser.read(self._message or AIMessage("")))
-
-    def _news(self, value: Any) -> Iterator[Any]:
-        if value is not None and value != self._last:
-            self._last = value
-            yield value
+def _sum(message: Any, chunk: str | BaseMessage) -> Any:
+    piece = AIMessageChunk(content=chunk) if isinstance(chunk, str) else chunk
+    return piece if message is None else message + piece
 
 
 def _failure(message: AIMessage, reason: str, output: str | None = None) -> OutputParserException:

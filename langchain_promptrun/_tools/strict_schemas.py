@@ -41,7 +41,10 @@ def is_recursive(schema: Mapping[str, Any]) -> bool:
     if not isinstance(definitions, Mapping):
         return False
     refers = {f"#/$defs/{name}": _refs(definition) for name, definition in definitions.items()}
-    return any(start in _reached(refs, refers) for start, refs in refers.items())
+    while ends := [ref for ref, others in refers.items() if refers.keys().isdisjoint(others)]:
+        for ref in ends:
+            del refers[ref]
+    return bool(refers)
 
 
 def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,8 +65,6 @@ def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
 class _Copy:
     """The copying of one schema, whose definitions are looked up in its root."""
 
-    __slots__ = ("_root", "_seen")
-
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root
         self._seen: set[str] = set()
@@ -75,20 +76,31 @@ class _Copy:
         if schema.get("nullable") is True:  # OpenAPI 3.0's word
             rest = {key: value for key, value in schema.items() if key != "nullable"}
             return self.of({"anyOf": [rest, {"type": "null"}]}, inside, place)
-        own = _in_known_words(schema, place)
+        own = _in_known_words(schema, f"field `{place}`" if place else "the schema")
         if "$ref" in own:
             return self._of_reference(own, inside, place)
+        copied = dict(own)
         # Definitions last, so that an error names the field that uses them.
-        copied = {key: self._part(key, own[key], inside, place) for key in sorted(own, key=_DEFINITIONS.__contains__)}
-        return {key: copied[key] for key in own}
+        for key in sorted(own, key=_DEFINITIONS.__contains__):
+            part = own[key]
+            if key in _NAMED and isinstance(part, Mapping):
+                start = f"{place}." if place and key == "properties" else ""
+                copied[key] = {
+                    name: self.of(schema, inside | {f"#/{key}/{name}"}, start + name) for name, schema in part.items()
+                }
+            elif key == "anyOf" and isinstance(part, list):
+                copied[key] = [self.of(schema, inside, place) for schema in part]
+            elif key == "items":
+                copied[key] = self.of(part, inside, f"{place}[]")
+        return copied
 
     def _of_reference(self, own: dict[str, Any], inside: frozenset[str], place: str) -> Any:
         ref = own.pop("$ref")
         definition = self._root if ref == "#" else _resolve(self._root, ref)
         if definition is None:
             raise ValueError(
-                f"strict mode needs references within the schema, and {_where(place)} refers to {ref!r}: put that "
-                "under `$defs`, or drop `strict`."
+                f"strict mode needs references within the schema, and {f'field `{place}`' if place else 'the schema'} "
+                f"refers to {ref!r}: put that under `$defs`, or drop `strict`."
             )
         if own and (ref == "#" or ref in inside):
             return {"anyOf": [{"$ref": ref}], **own}
@@ -99,34 +111,12 @@ class _Copy:
             self.of(definition, inside | {ref}, place)
         return {"$ref": ref}
 
-    def _part(self, key: str, part: Any, inside: frozenset[str], place: str) -> Any:
-        if key in _NAMED and isinstance(part, Mapping):
-            start = f"{place}." if place and key == "properties" else ""
-            return {name: self.of(schema, inside | {f"#/{key}/{name}"}, start + name) for name, schema in part.items()}
-        if key == "anyOf" and isinstance(part, list):
-            return [self.of(schema, inside, place) for schema in part]
-        return self.of(part, inside, f"{place}[]") if key == "items" else part
 
-
-def _where(place: str) -> str:
-    return f"field `{place}`" if place else "the schema"
-
-
-def _in_known_words(schema: Mapping[str, Any], place: str) -> dict[str, Any]:
+def _in_known_words(schema: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Copy a schema in the words that strict mode knows; refuse what it does not take."""
     own = _unwrapped(schema)
-    where = _where(place)
-    _check(own, where)
-    if "oneOf" in own:
-        own["anyOf"] = own["oneOf"]
-    told = [f"{key}: {own[key]}" for key in _TOLD if key in own and not _is_known_format(key, own[key])]
-    known = {key: value for key, value in own.items() if key in _KEPT or _is_known_format(key, value)}
-    if told:
-        known["description"] = f"{known.get('description', '')} ({', '.join(told)})".strip()
-    return _closed(known, own, where) if _is_object(own) else known
-
-
-def _check(own: Mapping[str, Any], where: str) -> None:
-    """Refuse what strict mode does not take."""
+    kinds = own["type"] if isinstance(own.get("type"), list) else [own.get("type")]
+    is_object = "object" in kinds or isinstance(own.get("properties"), Mapping)
     if "oneOf" in own and "anyOf" in own:
         raise ValueError(f"strict mode takes one union, and {where} has `oneOf` beside `anyOf`: keep one of them.")
     for keyword in _REFUSED:
@@ -134,30 +124,20 @@ def _check(own: Mapping[str, Any], where: str) -> None:
             raise ValueError(f"strict mode does not know `{keyword}`, which {where} uses: change it, or drop `strict`.")
     if _TYPES.isdisjoint(own):
         raise ValueError(f"strict mode needs a type, and {where} takes any value: give it one, or drop `strict`.")
-    if "items" not in own and _is_of("array", own):
+    if "array" in kinds and "items" not in own:
         raise ValueError(f"strict mode needs `items` of an array, and {where} has none: say them, or drop `strict`.")
-
-
-def _closed(known: dict[str, Any], own: Mapping[str, Any], where: str) -> dict[str, Any]:
-    if any(own.get(key) not in (None, False) for key in _OPEN) or "properties" not in own:
+    if is_object and (any(own.get(key) not in (None, False) for key in _OPEN) or "properties" not in own):
         raise ValueError(
             f"strict mode needs all keys of an object by name, and {where} allows any: make it a class with these "
             "fields or a list of key and value, or drop `strict`."
         )
-    return known | {"required": list(own["properties"]), "additionalProperties": False}
-
-
-def _is_of(kind: str, schema: Mapping[str, Any]) -> bool:
-    kinds = schema.get("type")
-    return kinds == kind or (isinstance(kinds, list) and kind in kinds)
-
-
-def _is_object(schema: Mapping[str, Any]) -> bool:
-    return _is_of("object", schema) or isinstance(schema.get("properties"), Mapping)
-
-
-def _is_known_format(key: str, value: object) -> bool:
-    return key == "format" and value in _FORMATS
+    kept = _KEPT | {"format"} if own.get("format") in _FORMATS else _KEPT
+    known = {key: value for key, value in own.items() if key in kept}
+    if "oneOf" in own:
+        known["anyOf"] = own["oneOf"]
+    if told := [f"{key}: {own[key]}" for key in _TOLD if key in own and key not in kept]:
+        known["description"] = f"{known.get('description', '')} ({', '.join(told)})".strip()
+    return known | {"required": list(own["properties"]), "additionalProperties": False} if is_object else known
 
 
 def _unwrapped(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,17 +158,8 @@ def _resolve(root: Mapping[str, Any], ref: object) -> Mapping[str, Any] | None:
     return found if isinstance(found, Mapping) else None
 
 
-def _reached(refs: set[str], refers: Mapping[str, set[str]]) -> set[str]:
-    reached: set[str] = set()
-    while new := refs - reached:
-        reached |= new
-        refs = set().union(*[refers.get(ref, set()) for ref in new])
-    return reached
-
-
 def _refs(schema: Any) -> set[str]:
     if isinstance(schema, Mapping):
         ref = schema.get("$ref")
-        found = {ref} if isinstance(ref, str) else set()
-        return found.union(*map(_refs, schema.values()))
+        return set().union({ref} if isinstance(ref, str) else (), *map(_refs, schema.values()))
     return set().union(*map(_refs, schema)) if isinstance(schema, list) else set()

@@ -22,8 +22,7 @@ ToolChoice: TypeAlias = str | bool | Mapping[str, Any]
 _WORDS = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
 # A dict with one of these is a function in some notation, or a JSON Schema; without, its `type` says what it is.
 _FUNCTION_KEYS = frozenset({"input_schema", "toolSpec", "properties", "title"})
-# Bedrock's Converse API names a choice by its key; Anthropic's may say more beside its type.
-_CONVERSE_CHOICES = frozenset({"auto", "any", "tool"})
+# Anthropic's choices may say more beside their type.
 _ONE_AT_A_TIME = "disable_parallel_tool_use"
 # A response format of type "json_schema" holds one of these.
 _SCHEMA_KEYS = frozenset({"json_schema", "schema"})
@@ -45,7 +44,16 @@ def wire_tool_choice(choice: ToolChoice | None, tools: Sequence[Mapping[str, Any
     """Convert a choice in any notation to the wire's `tool_choice`, None for nothing to send."""
     if choice is None or choice is False or not tools:
         return None
-    choices = _choices(tools)
+    choices: dict[str, dict[str, Any]] = {}
+    for tool in tools:
+        kind = str(tool.get("type"))
+        body = tool.get(kind)
+        if isinstance(body, Mapping) and "name" in body:
+            choices[body["name"]] = {"type": kind, kind: {"name": body["name"]}}
+        elif "name" in tool:
+            choices[tool["name"]] = {"type": "function", "function": {"name": tool["name"]}}
+        else:  # a server tool goes by its type
+            choices[kind] = {"type": kind}
     if choice is True:
         return next(iter(choices.values())) if len(tools) == 1 else "required"
     if isinstance(choice, str):
@@ -121,10 +129,8 @@ def with_wire_names(parameters: dict[str, Any]) -> dict[str, Any]:
         renamed["tool_choice"] = _renamed(choice)
         allowed = choice.get("allowed_tools")
         if isinstance(allowed, Mapping) and isinstance(allowed.get("tools"), list):
-            renamed["tool_choice"] = {
-                **choice,
-                "allowed_tools": {**allowed, "tools": list(map(_renamed, allowed["tools"]))},
-            }
+            tools = [_renamed(tool) for tool in allowed["tools"]]
+            renamed["tool_choice"] = {**choice, "allowed_tools": {**allowed, "tools": tools}}
     return renamed
 
 
@@ -152,18 +158,23 @@ def _wire_tool(tool: Any, strict: bool | None) -> dict[str, Any]:
         # langchain-core writes it flat, as OpenAI's Responses API does; Chat Completions nests it.
         wire = {"type": wire.pop("type"), "custom": wire}
     # The attribute, not isinstance: `import langchain_promptrun` need not import langchain_core.tools.
-    wire = _with_lost_parameters(wire, getattr(tool, "tool_call_schema", tool))
-    return _finished(wire, strict) | _cache_control(getattr(tool, "extras", None))
+    return _finished(wire, strict, getattr(tool, "tool_call_schema", tool)) | _cache_control(
+        getattr(tool, "extras", None)
+    )
 
 
 def _wire_dict_tool(tool: Mapping[str, Any], strict: bool | None) -> dict[str, Any]:
     if _passes_unchanged(tool):
-        return _nested_custom(tool)
+        if tool["type"] != "custom" or "custom" in tool:
+            return dict(tool)
+        # The Responses API writes the body flat.
+        body = {key: value for key, value in tool.items() if key not in {"type", "cache_control"}}
+        return {"type": "custom", "custom": body} | _cache_control(tool)
     strict = own if isinstance(own := tool.get("strict"), bool) else strict
     if tool.get("type") != "function":
         schema = with_root(tool)
-        wire = _with_lost_parameters({"type": "function", "function": convert_to_openai_function(schema)}, schema)
-        return _finished(wire, strict) | _cache_control(tool)
+        wire = {"type": "function", "function": convert_to_openai_function(schema)}
+        return _finished(wire, strict, schema) | _cache_control(tool)
     if "function" in tool:
         return _finished(dict(tool), strict)
     # OpenAI's newer Responses API writes the function's keys beside `type`.
@@ -178,39 +189,25 @@ def _passes_unchanged(value: Mapping[str, Any]) -> bool:
     return isinstance(kind, str) and kind not in {"function", "object"} and value.keys().isdisjoint(_FUNCTION_KEYS)
 
 
-def _nested_custom(tool: Mapping[str, Any]) -> dict[str, Any]:
-    """Nest the body of a custom tool, which the Responses API writes flat."""
-    if tool["type"] != "custom" or "custom" in tool:
-        return dict(tool)
-    body = {key: value for key, value in tool.items() if key not in {"type", "cache_control"}}
-    return {"type": "custom", "custom": body} | _cache_control(tool)
+def _cache_control(source: Any) -> dict[str, Any]:
+    has_marker = isinstance(source, Mapping) and "cache_control" in source
+    return {"cache_control": source["cache_control"]} if has_marker else {}
 
 
-def _cache_control(source: object) -> dict[str, Any]:
-    if isinstance(source, Mapping) and "cache_control" in source:
-        return {"cache_control": source["cache_control"]}
-    return {}
-
-
-def _with_lost_parameters(wire: dict[str, Any], source: Any) -> dict[str, Any]:
-    """Give a function the parameters that langchain-core loses: those that refer to themselves, or are a union."""
-    if isinstance(source, type) and issubclass(source, BaseModel):
-        source = source.model_json_schema()
-    if "function" not in wire or not isinstance(source, Mapping):
-        return wire
-    is_lost = "parameters" not in wire["function"] and not _UNIONS.isdisjoint(source)
-    if not is_lost and not is_recursive(source):
-        return wire
-    parameters = {key: value for key, value in with_root(source).items() if key not in {"title", "description"}}
-    return {**wire, "function": {**wire["function"], "parameters": parameters}}
-
-
-def _finished(tool: dict[str, Any], strict: bool | None) -> dict[str, Any]:
+def _finished(tool: dict[str, Any], strict: bool | None, source: Any = None) -> dict[str, Any]:
     """Copy a function with parameters that every vendor takes, and that strict mode takes where it is asked for."""
     if "function" not in tool:
         return tool
     function = dict(tool["function"])
     strict = function.get("strict", strict)
+    if isinstance(source, type) and issubclass(source, BaseModel):
+        source = source.model_json_schema()
+    if isinstance(source, Mapping):
+        # langchain-core loses parameters that refer to themselves, or are a union.
+        is_lost = "parameters" not in function and not _UNIONS.isdisjoint(source)
+        if is_lost or is_recursive(source):
+            parameters = with_root(source)
+            function["parameters"] = {k: v for k, v in parameters.items() if k not in {"title", "description"}}
     if isinstance(function.get("parameters"), Mapping):
         parameters = with_root(function["parameters"])
         # OpenAI refuses an object without `properties`, as MCP servers describe a tool without arguments.
@@ -223,21 +220,6 @@ def _finished(tool: dict[str, Any], strict: bool | None) -> dict[str, Any]:
     return {**tool, "function": function}
 
 
-def _choices(tools: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Map each tool's name to the wire's way of choosing it; a server tool without a name goes by its type."""
-    choices: dict[str, dict[str, Any]] = {}
-    for tool in tools:
-        kind = str(tool.get("type"))
-        body = tool.get(kind)
-        if isinstance(body, Mapping) and "name" in body:
-            choices[body["name"]] = {"type": kind, kind: {"name": body["name"]}}
-        elif "name" in tool:
-            choices[tool["name"]] = {"type": "function", "function": {"name": tool["name"]}}
-        else:
-            choices[kind] = {"type": kind}
-    return choices
-
-
 def _named(name: object, choices: dict[str, dict[str, Any]]) -> dict[str, Any]:
     if name not in choices:
         known = ", ".join(repr(known) for known in choices)
@@ -246,11 +228,12 @@ def _named(name: object, choices: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return choices[str(name)]
 
 
-def _choice_from_dict(choice: Mapping[str, Any], choices: dict[str, dict[str, Any]]) -> str | dict[str, Any]:
+def _choice_from_dict(given: Mapping[str, Any], choices: dict[str, dict[str, Any]]) -> str | dict[str, Any]:
     """Translate Anthropic's, Bedrock's and the Responses API's notations; check the name in OpenAI's own."""
+    choice = given
+    if len(given) == 1 and isinstance(body := next(iter(given.values())), Mapping):
+        choice = {**body, "type": next(iter(given))}  # Converse: {"auto": {}}, {"any": {}} and {"tool": {"name": ...}}
     kind = choice.get("type")
-    if kind is None:
-        return _converse_choice(choice, choices)
     if kind in _WORDS and choice.keys() <= {"type", _ONE_AT_A_TIME}:
         return _WORDS[kind]
     if kind in {"tool", "function", "custom"} and "name" in choice:
@@ -258,64 +241,39 @@ def _choice_from_dict(choice: Mapping[str, Any], choices: dict[str, dict[str, An
     if kind in {"function", "custom"}:
         body = choice.get(kind)
         _named(body.get("name") if isinstance(body, Mapping) else None, choices)
-    elif kind in _WORDS or kind == "tool":
-        raise _unknown_choice(choice)
-    return _nested_allowed(choice, choices) if kind == "allowed_tools" else dict(choice)
+    elif kind == "allowed_tools":
+        # The Responses API writes the tools and their names flat.
+        body = choice.get("allowed_tools", {key: value for key, value in choice.items() if key != "type"})
+        if isinstance(body, Mapping) and isinstance(body.get("tools"), list):
+            tools = [_named(tool["name"], choices) if _is_flat(tool) else tool for tool in body["tools"]]
+            return {"type": kind, kind: {**body, "tools": tools}}
+        kind = None
+    if kind in {None, "tool", *_WORDS} or choice is not given:
+        raise ValueError(
+            f"`tool_choice` {dict(given)!r} is in no known notation; give a tool's name, "
+            '"auto", "none", "required", or {"type": "function", "function": {"name": ...}}.'
+        )
+    return dict(choice)
 
 
-def _nested_allowed(choice: Mapping[str, Any], choices: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Nest the allowed tools and their names, which the Responses API writes flat."""
-    body = choice.get("allowed_tools", {key: value for key, value in choice.items() if key != "type"})
-    if not isinstance(body, Mapping) or not isinstance(body.get("tools"), list):
-        raise _unknown_choice(choice)
-    tools = [
-        _named(tool["name"], choices) if tool.get("type") in {"function", "custom"} and "name" in tool else tool
-        for tool in body["tools"]
-    ]
-    return {"type": "allowed_tools", "allowed_tools": {**body, "tools": tools}}
-
-
-def _converse_choice(choice: Mapping[str, Any], choices: dict[str, dict[str, Any]]) -> str | dict[str, Any]:
-    """Translate `{"auto": {}}`, `{"any": {}}` and `{"tool": {"name": ...}}`."""
-    if len(choice) != 1 or not _CONVERSE_CHOICES.issuperset(choice):
-        raise _unknown_choice(choice)
-    ((kind, body),) = choice.items()
-    if kind != "tool":
-        return _WORDS[kind]
-    return _named(body.get("name") if isinstance(body, Mapping) else None, choices)
-
-
-def _unknown_choice(choice: Mapping[str, Any]) -> ValueError:
-    return ValueError(
-        f"`tool_choice` {dict(choice)!r} is in no known notation; give a tool's name, "
-        '"auto", "none", "required", or {"type": "function", "function": {"name": ...}}.'
-    )
+def _is_flat(tool: Mapping[str, Any]) -> bool:
+    return tool.get("type") in {"function", "custom"} and "name" in tool
 
 
 def _format_spec(value: Any) -> dict[str, Any]:
     """Return `name`, `schema` and what else belongs into `response_format.json_schema`."""
+    schema = None
     if isinstance(value, Mapping):
-        return _format_spec_from_dict(value)
-    if isinstance(value, type) and issubclass(value, BaseModel):
+        if "json_schema" in value:
+            return dict(value["json_schema"])
+        if {"name", "schema"} <= value.keys():
+            return {key: item for key, item in value.items() if key != "type"}
+        schema = with_root(value) if "name" not in value else None
+    elif isinstance(value, type) and issubclass(value, BaseModel):
         # The class's own schema, not langchain-core's conversion: that one loses recursive references.
-        schema = with_root(value.model_json_schema())
-        return {"name": legal_name(schema.get("title", value.__name__)), "schema": schema}
-    return _format_spec_from_tool(value)
-
-
-def _format_spec_from_dict(value: Mapping[str, Any]) -> dict[str, Any]:
-    if "json_schema" in value:
-        return dict(value["json_schema"])
-    if {"name", "schema"} <= value.keys():
-        return {key: item for key, item in value.items() if key != "type"}
-    schema = with_root(value)
-    if "title" in schema and "name" not in value:
+        schema = {"title": value.__name__, **with_root(value.model_json_schema())}
+    if schema and "title" in schema:
         return {"name": legal_name(schema["title"]), "schema": schema}
-    return _format_spec_from_tool(value)
-
-
-def _format_spec_from_tool(value: Any) -> dict[str, Any]:
     function = wire_tools([value])[0]["function"]
     spec = {key: item for key, item in function.items() if key != "parameters"}
-    spec["name"] = legal_name(function["name"])
-    return spec | {"schema": function.get("parameters", _NO_PARAMETERS)}
+    return {**spec, "name": legal_name(spec["name"]), "schema": function.get("parameters", _NO_PARAMETERS)}
