@@ -10,14 +10,13 @@ from functools import lru_cache
 from hashlib import sha256
 
 _LONGEST = 64
-_LEGAL = re.compile(rf"[A-Za-z0-9_-]{{1,{_LONGEST}}}")
-_ILLEGAL_CHARACTER = re.compile(r"[^A-Za-z0-9_-]")
 _DIGEST = 8
+_ILLEGAL_CHARACTER = re.compile(r"[^A-Za-z0-9_-]")
 
 
 def is_legal(name: str) -> bool:
     """Whether the wire accepts a name."""
-    return _LEGAL.fullmatch(name) is not None
+    return name != "" and legal_name(name) == name
 
 
 def legal_name(name: str) -> str:
