@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import wraps
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 from langchain_core.language_models.base import LanguageModelInput
 from langchain_core.messages import AIMessage
-from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
+from langchain_core.runnables import Runnable, RunnableBinding, RunnableSerializable
 from pydantic import BaseModel, ConfigDict
 
 from langchain_promptrun._config.call_options import bindable
@@ -28,44 +29,34 @@ _WRAPPERS = "langchain_promptrun._config.wrappers"
 _STRUCTURED = "langchain_promptrun._tools.structured_output"
 
 
+def _wrapping(name: str) -> Any:
+    """Return a method of Runnable's that gives one of the wrappers of this package."""
+
+    @wraps(getattr(RunnableSerializable, name))
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return _wrapped(getattr(super(Wrappable, self), name)(*args, **kwargs))
+
+    return method
+
+
 class Wrappable:
     """Makes LangChain's wrappers around models such on which keywords, tools and schemas can be bound."""
 
-    def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """Bind a config."""
-        return _wrapped(cast("Any", super()).with_config(config, **kwargs))
+    if TYPE_CHECKING:  # langchain-core's types of the others are exact
+        with_config: Any
+        configurable_fields: Any
+        configurable_alternatives: Any
 
-    def with_retry(self, **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
-        """Call again after errors; `max_retries` does so for single requests, with their waits."""
-        return cast("ModelBinding", _wrapped(cast("Any", super()).with_retry(**kwargs)))
-
-    def configurable_fields(self, **kwargs: Any) -> Any:
-        """Name fields that the config of a call may set."""
-        return _wrapped(cast("Any", super()).configurable_fields(**kwargs))
-
-    def configurable_alternatives(self, *args: Any, **kwargs: Any) -> Any:
-        """Name Runnables that the config of a call may choose instead."""
-        return _wrapped(cast("Any", super()).configurable_alternatives(*args, **kwargs))
-
-    if TYPE_CHECKING:
-        ...  # langchain-core's types are exact
+        def with_retry(self, **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]: ...
     else:
-
-        def with_fallbacks(self, *args: Any, **kwargs: Any) -> Runnable:
-            """Call other Runnables after errors."""
-            return _wrapped(super().with_fallbacks(*args, **kwargs))
-
-        def with_types(self, **kwargs: Any) -> Runnable:
-            """Name the types of input and output."""
-            return _wrapped(super().with_types(**kwargs))
-
-        def with_listeners(self, **kwargs: Any) -> Runnable:
-            """Bind listeners to each call."""
-            return _wrapped(super().with_listeners(**kwargs))
-
-        def with_alisteners(self, **kwargs: Any) -> Runnable:
-            """Bind asynchronous listeners to each call."""
-            return _wrapped(super().with_alisteners(**kwargs))
+        with_config = _wrapping("with_config")
+        with_retry = _wrapping("with_retry")
+        with_fallbacks = _wrapping("with_fallbacks")
+        with_types = _wrapping("with_types")
+        with_listeners = _wrapping("with_listeners")
+        with_alisteners = _wrapping("with_alisteners")
+        configurable_fields = _wrapping("configurable_fields")
+        configurable_alternatives = _wrapping("configurable_alternatives")
 
 
 class Models(Wrappable):
@@ -92,9 +83,10 @@ class ModelRunnable(Wrappable):
 
     def bind(self, **kwargs: Any) -> ModelBinding:
         """Bind keywords of a call; secrets among them are hidden, since a binding is printed and serialised."""
-        if _is_around_parts(self):
+        model: Any = _model_in(self)
+        if model is None:
             return cast("ModelBinding", _inside(self, "bind", **kwargs))
-        return _binding(cast("Any", super()).bind(**bindable(type(model_in(self)), kwargs)))
+        return cast("ModelBinding", _wrapped(cast("Any", super()).bind(**bindable(type(model), kwargs))))
 
     def bind_tools(
         self,
@@ -129,7 +121,7 @@ class ModelRunnable(Wrappable):
             "parallel_tool_calls": parallel_tool_calls,
             "response_format": response_format,
         }
-        if _is_around_parts(self):
+        if _model_in(self) is None:
             given = {name: value for name, value in kwargs.items() if value is not None}
             return cast("ModelBinding", _inside(self, "bind_tools", tools, **given))
         return self.bind(**bind_arguments(tools, **kwargs))
@@ -194,11 +186,12 @@ class ModelRunnable(Wrappable):
             ValueError: An unknown method or a schema that cannot be converted.
         """
         kwargs |= {"method": method, "strict": strict, "include_raw": include_raw}
-        if _is_around_parts(self):
+        model: Any = _model_in(self)
+        if model is None:
             given = {name: value for name, value in kwargs.items() if value is not None}
             return cast("ModelBinding", _inside(self, "with_structured_output", schema, **given))
         structured: Any = import_module(_STRUCTURED)
-        kwargs["method"] = method or model_in(self).structured_output_method
+        kwargs["method"] = method or model.structured_output_method
         planned = structured.plan(schema, **kwargs)
         return cast("ModelBinding", _wrapped(structured.assemble(self.bind(**planned.arguments), planned)))
 
@@ -219,34 +212,24 @@ class ModelBinding(Wrapper, ModelRunnable, _Binding):
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
-def _binding(runnable: Any) -> ModelBinding:
-    return runnable if isinstance(runnable, ModelBinding) else ModelBinding(**vars(runnable))
-
-
 def _wrapped(runnable: Any) -> Any:
     """Return one of LangChain's wrappers of a model as one on which tools can be bound."""
     if isinstance(runnable, RunnableBinding):
-        return _binding(runnable)
+        return runnable if isinstance(runnable, ModelBinding) else ModelBinding(**vars(runnable))
     return cast("Any", import_module(_WRAPPERS)).wrapped(runnable)
 
 
-def model_in(runnable: Any) -> Any:
-    """Return the model that wrappers hold, or what they hold of several parts."""
-    while not _has_parts(runnable) and "structured_output_method" not in type(runnable).model_fields:
+def _model_in(runnable: Any) -> Any:
+    """Return the model that wrappers hold; None where they hold several parts."""
+    while "structured_output_method" not in type(runnable).model_fields:
+        if not isinstance(runnable, ModelRunnable):
+            return None
         runnable = vars(runnable)[_held(runnable)]
     return runnable
 
 
-def _has_parts(runnable: Any) -> bool:
-    return isinstance(runnable, Wrappable) and not isinstance(runnable, ModelRunnable)
-
-
 def _held(runnable: Any) -> str:
     return "bound" if "bound" in vars(runnable) else "default"
-
-
-def _is_around_parts(runnable: Any) -> bool:
-    return _has_parts(model_in(runnable))
 
 
 def _inside(runnable: Any, method: str, /, *args: Any, **kwargs: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import Runnable, RunnableParallel, RunnableSequence
@@ -43,7 +44,7 @@ class AlternativeModels(Wrapper, Models, _Alternatives):
 
     @override
     def with_each(self, method: str, /, *args: Any, **kwargs: Any) -> AlternativeModels:
-        apply = partial(_apply, method, args, kwargs)
+        apply = methodcaller(method, *args, **kwargs)
         alternatives = {
             key: apply(value) if isinstance(value, Runnable) else partial(_apply_later, value, apply)
             for key, value in self.alternatives.items()
@@ -56,7 +57,7 @@ class ModelsInTurn(Wrapper, Models, _Fallbacks):
 
     @override
     def with_each(self, method: str, /, *args: Any, **kwargs: Any) -> ModelsInTurn:
-        first, *others = [_apply(method, args, kwargs, runnable) for runnable in self.runnables]
+        first, *others = map(methodcaller(method, *args, **kwargs), self.runnables)
         return type(self)(**{**vars(self), "runnable": first, "fallbacks": others})
 
 
@@ -88,10 +89,6 @@ def wrapped(runnable: Any) -> Any:
     """Return a wrapper of LangChain's as one of these; anything else as it is."""
     kind = _KINDS.get(type(runnable))
     return runnable if kind is None else kind(**vars(runnable))
-
-
-def _apply(method: str, args: tuple[Any, ...], kwargs: dict[str, Any], runnable: Any) -> Any:
-    return getattr(runnable, method)(*args, **kwargs)
 
 
 def _apply_later(make: Any, apply: Any) -> Any:
