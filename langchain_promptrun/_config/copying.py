@@ -43,7 +43,6 @@ class CopiedFields(Serializable):
         self.__pydantic_private__ = _private(self.__pydantic_private__, ended)
 
     def __copy__(self) -> Self:
-        """Copy the fields, without derived values and connections."""
         copied = super().__copy__()
         _forget_derived(copied)
         copied.__pydantic_private__ = _private(copied.__pydantic_private__)
@@ -52,8 +51,7 @@ class CopiedFields(Serializable):
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """Copy the fields deeply; clients, functions and rate limiters are shared."""
         memo = {} if memo is None else memo
-        for value in self._shared().values():
-            memo[id(value)] = value
+        memo |= {id(value): value for value in self._shared().values()}
         return super(CopiedFields, copy.copy(self)).__deepcopy__(memo)
 
     @override
