@@ -49,9 +49,9 @@ class SizeLimit:
             raise _too_large(f"The server's answer holds more than {self.limit} bytes that are kept until its end")
 
     def add_value(self, value: Any, *, instead_of: Any = None) -> None:
-        """Count the bytes that a value takes as JSON, at the least, beyond those of the one that it replaces."""
+        """Count the bytes that a value takes, beyond those of the one that it replaces."""
         if self.limit is not None:
-            self.add(max(0, _weight(value) - (0 if instead_of is None else _weight(instead_of))))
+            self.add(max(0, len(repr(value)) - (0 if instead_of is None else len(repr(instead_of)))))
 
 
 class Body:
@@ -166,8 +166,7 @@ class EventDecoder:
         rest = lines.pop()
         if lines and self._tail:
             lines[0] = b"".join((*self._tail, lines[0]))
-            self._tail = []
-            self._tail_size = 0
+            self._tail, self._tail_size = [], 0
         if rest:
             self._tail.append(rest)
             self._tail_size += len(rest)
@@ -179,7 +178,10 @@ class EventDecoder:
             self._first = False
             line = line.removeprefix(_BOM)
         if not line:
-            self._dispatch(events)
+            if self._data:
+                events.append((self._name, b"\n".join(self._data)))
+                self._data, self._data_size = [], 0
+            self._name = b""
         elif line.startswith(_PLAIN):
             self._add_data(line[6:])
         else:
@@ -214,13 +216,6 @@ class EventDecoder:
         self._data_size += len(_PLAIN) + len(value)
         self._check(self._data_size)
 
-    def _dispatch(self, events: list[Event]) -> None:
-        if self._data:
-            events.append((self._name, b"\n".join(self._data)))
-            self._data = []
-            self._data_size = 0
-        self._name = b""
-
     def _check(self, size: int) -> None:
         if size > self._limit:
             raise _too_large(f"The server sent a stream event of more than {self._limit} bytes")
@@ -231,14 +226,3 @@ def _too_large(problem: str) -> PromptrunResponseError:
     # The next answer would be as large.
     error.is_retryable = False
     return error
-
-
-def _weight(value: Any) -> int:
-    kind = type(value)
-    if kind is str:
-        return len(value) + 2
-    if kind is list:
-        return 2 + sum(map(_weight, value))
-    if kind is dict:
-        return 2 + sum(map(_weight, value)) + sum(map(_weight, value.values()))
-    return 1

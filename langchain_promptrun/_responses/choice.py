@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode, b64encode
 from importlib.util import find_spec
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from langchain_promptrun._responses.metadata import (
@@ -39,26 +40,26 @@ _MAX_PARTIAL = 64 * 1024
 _PIECES_OF_AUDIO = frozenset({"data", "transcript"})
 _PADDED = re.compile("[^=]+=*")
 _REASON_KEYS = ("type", "reason", "name", "value")
-_LENGTH_REASONS = frozenset({"length", "max_tokens", "max_output_tokens", "model_length", "max_length"})
 _NO_LETTERS = re.compile("[^a-z]+")
+# Finish reasons of answers that were not cut off, without case and spelling.
+_STOPS = ("stop", "endturn", "stopsequence", "eos")
+_CALLS = ("toolcalls", "toolcall", "tooluse", "functioncall")
 _REGULAR_ENDS = frozenset(
     {
-        *("stop", "stopsequence", "stoptoken", "endturn", "pauseturn", "eos", "eostoken", "endoftext"),
-        *("toolcall", "toolcalls", "tooluse", "functioncall", "functioncalls"),
+        *(*_STOPS, *_CALLS, "functioncalls", "stoptoken", "pauseturn", "eostoken", "endoftext"),
         *("complete", "completed", "done", "finish", "finished", "success"),
     }
 )
-"""Finish reasons of answers that were not cut off, without case and spelling."""
-
 REFUSED_REASONS = frozenset({"content_filter", "refusal", "safety"})
 """Finish reasons of answers that were withheld."""
 KNOWS_FINISH_REASONS = find_spec("langchain_core.language_models._finish_reason") is not None
 """langchain-core reads `normalized_finish_reason` from 1.8.4 on."""
+_LENGTHS = ("length", "maxtokens", "maxoutputtokens", "modellength", "maxlength")
 _NORMALIZED = {
-    **dict.fromkeys(("stop", "end_turn", "stop_sequence", "eos"), "stop"),
-    **dict.fromkeys(_LENGTH_REASONS, "length"),
-    **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call"), "tool_call"),
-    **dict.fromkeys(REFUSED_REASONS, "refusal"),
+    **dict.fromkeys(_STOPS, "stop"),
+    **dict.fromkeys(_CALLS, "tool_call"),
+    **dict.fromkeys(_LENGTHS, "length"),
+    **dict.fromkeys(("contentfilter", "refusal", "safety"), "refusal"),
 }
 
 REASONING, TEXT, REFUSAL, TOOL, LOGPROBS = range(5)
@@ -93,7 +94,7 @@ class Choice:
         self._metadata = metadata
         self.tool_calls = ToolCalls(metadata.id_seed, limit, tool_names)
         self._limit = limit
-        self._reasoning = Reasoning(limit.add, think_tags=think_tags)
+        self.reasoning = Reasoning(limit.add, think_tags=think_tags)
         self._refusal: list[str] = []
         self._extras = Facts(limit, text_pieces=True)
         self._listed: dict[str, Entries] = {}
@@ -130,7 +131,7 @@ class Choice:
         if isinstance(delta, dict) and delta:
             self._streamed = True
             parts = self.feed_delta(delta)
-        if isinstance(message, dict) and not (isinstance(delta, dict) and _says_more_than_a_role(delta)):
+        if isinstance(message, dict) and not (isinstance(delta, dict) and says_more_than_a_role(delta)):
             parts += self.feed_delta(self._unsaid(message), whole=True)
         elif not isinstance(delta, dict) and isinstance(text := choice.get("text"), str):
             self._add_text(parts, text)
@@ -145,7 +146,7 @@ class Choice:
         if "function_call" in delta and delta.get("tool_calls"):
             # Both name the same call.
             delta = delta | {"function_call": None}
-        if not REASONING_FIELDS.isdisjoint(delta) and (text := self._reasoning.take(delta, whole=whole)):
+        if not REASONING_FIELDS.isdisjoint(delta) and (text := self.reasoning.take(delta, whole=whole)):
             self._add(parts, REASONING, text)
         self._is_thought = "extra_content" in delta and is_thought(delta)
         for key, value in delta.items():
@@ -153,17 +154,18 @@ class Choice:
             if value or value == 0:
                 self._delta_keys.get(key, Choice._take_extra)(self, key, value, parts)
         if len(parts) > 1:
-            parts.sort(key=_kind)
+            parts.sort(key=itemgetter(0))
         return parts
 
     def end(self, *, with_usage: bool = True) -> FinalFacts:
         """Take the end of the answer; return the last parts, and the facts of the whole message."""
         parts: list[Part] = []
-        for is_reasoning, piece in self._reasoning.end_of_text():
+        for is_reasoning, piece in self.reasoning.end_of_text():
             self._add(parts, REASONING if is_reasoning else TEXT, piece)
         for kind in (REASONING, TEXT, REFUSAL):
             self._add(parts, kind, self._surrogates.end(kind))
-        parts += [(TOOL, piece) for piece in self.tool_calls.end(cut_off=self._is_cut_off())]
+        is_cut_off = self._streamed if self.finish_reason is None else self._spelled_reason() not in _REGULAR_ENDS
+        parts += [(TOOL, piece) for piece in self.tool_calls.end(cut_off=is_cut_off)]
         facts, extras = self._facts.whole(), self._whole_extras()
         metadata = self._metadata.whole(with_usage=with_usage, places_of_cost=(facts, extras))
         metadata = {key: value for key, value in facts.items() if key not in OWN_NAMES} | metadata
@@ -172,23 +174,21 @@ class Choice:
             metadata["finish_reason"] = self.finish_reason
             if KNOWS_FINISH_REASONS:
                 metadata["normalized_finish_reason"] = self._normalized_reason()
-        if (field := self._reasoning.field) is not None:
+        if (field := self.reasoning.field) is not None:
             metadata["reasoning_field"] = field
         usage = usage_metadata(metadata.get("token_usage", {}))
         name = extras.get("name")
         return FinalFacts(parts, name if isinstance(name, str) else None, cleaned(extras), cleaned(metadata), usage)
 
-    def _is_cut_off(self) -> bool:
-        """Return whether nothing tells that the model wrote all that it wanted to."""
-        if self.finish_reason is None:
-            return self._streamed
-        return _NO_LETTERS.sub("", self.finish_reason.lower()).removeprefix("finishreason") not in _REGULAR_ENDS
+    def _spelled_reason(self) -> str:
+        """Return the finish reason without case, marks and Google's prefix."""
+        return _NO_LETTERS.sub("", (self.finish_reason or "").lower()).removeprefix("finishreason")
 
     def _normalized_reason(self) -> str:
         """Return the finish reason in langchain-core's words, and what the answer holds before what it says."""
         if self._refusal:
             return "refusal"
-        reason = _NORMALIZED.get(str(self.finish_reason).lower(), "other")
+        reason = _NORMALIZED.get(self._spelled_reason(), "other")
         has_calls = any(call.args is not None for call in self.tool_calls.announced)
         return "tool_call" if has_calls and reason == "stop" else reason
 
@@ -201,19 +201,24 @@ class Choice:
             extras["audio"] = extras.get("audio", {}) | pieces
         if self._refusal:
             extras["refusal"] = "".join(self._refusal)
-        return extras | self._reasoning.extras() | self.tool_calls.facts()
+        return extras | self.reasoning.extras() | self.tool_calls.facts()
 
     def _unsaid(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Return a message without what deltas or earlier messages said."""
+        """Return a message without what deltas said, and without the texts that an earlier message began with."""
         if self._streamed:
-            if self._said is None:
-                self._said = self._said_so_far()
+            self._said = self._said_so_far() if self._said is None else self._said
             self._streamed = bool(self._said)
-            message = {key: value for key, value in message.items() if key not in self._said}
-        return self._new_of(message)
+        said = self._said or ()
+        unsaid = {key: value for key, value in message.items() if key not in said}
+        for key in _CUMULATIVE & unsaid.keys():
+            if isinstance(text := unsaid[key], str):
+                known = self._message_texts.get(key, "")
+                unsaid[key] = text.removeprefix(known)
+                self._message_texts[key] = text if text.startswith(known) else known + text
+        return unsaid
 
     def _said_so_far(self) -> frozenset[str]:
-        field = self._reasoning.field
+        field = self.reasoning.field
         fields = [field] if isinstance(field, str) else field or []
         tests = {
             "content": self._partial or not IN_CONTENT.isdisjoint(fields),
@@ -225,16 +230,6 @@ class Choice:
         }
         return frozenset(key for key, said in tests.items() if said)
 
-    def _new_of(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Return a message without the texts that an earlier one of the stream began with."""
-        new = dict(message)
-        for key, value in message.items():
-            if isinstance(value, str) and key in _CUMULATIVE:
-                known = self._message_texts.get(key, "")
-                new[key] = value.removeprefix(known)
-                self._message_texts[key] = value if value.startswith(known) else known + value
-        return new
-
     def _add(self, parts: list[Part], kind: int, text: str) -> None:
         text = self._surrogates.join(kind, text)
         if text:
@@ -244,13 +239,8 @@ class Choice:
 
     def _add_text(self, parts: list[Part], text: str, *, marked: bool = False) -> None:
         """Add a piece of the content, of which vendors and tags may say that it is reasoning."""
-        for is_reasoning, piece in self._reasoning.split(text, marked=marked or self._is_thought):
+        for is_reasoning, piece in self.reasoning.split(text, marked=marked or self._is_thought):
             self._add(parts, REASONING if is_reasoning else TEXT, piece)
-
-    @property
-    def reads_text(self) -> bool:
-        """Whether each piece of text has to be looked at."""
-        return self._reasoning.reads_text
 
     def _take_content(self, _key: str, value: Any, parts: list[Part]) -> None:
         if isinstance(value, str):
@@ -258,41 +248,34 @@ class Choice:
             return
         for part in value if isinstance(value, list) else [value]:
             if isinstance(part, dict):
-                kind = part.get("type", "text")
-                self._content_parts.get(str(kind), Choice._take_unknown_part)(self, part, parts)
+                self._take_content_part(part, parts)
             elif part is not None:
                 self._add_text(parts, str(part))
 
-    def _take_text_part(self, part: dict[str, Any], parts: list[Part]) -> None:
-        text = part.get("text")
-        if not isinstance(text, str):
-            self._keep_part(part)
-            return
-        self._add_text(parts, text, marked="extra_content" in part and is_thought(part))
+    def _take_content_part(self, part: dict[str, Any], parts: list[Part]) -> None:
+        """Read a part; one of an unknown type is kept, and its text, as of Mistral's references, is the answer's."""
+        kind, text = str(part.get("type", "text")), part.get("text")
+        if kind in REASONING_PARTS:
+            if thought := self.reasoning.take_part(part, whole=not self._streamed):
+                self._add(parts, REASONING, thought)
+        elif kind == "refusal":
+            self._take_refusal(kind, part.get(kind), parts)
+        elif kind == "image_url":
+            self._take_list("images", [part], parts)
+        else:
+            if isinstance(text, str):
+                self._add_text(parts, text, marked="extra_content" in part and is_thought(part))
+            if isinstance(text, str) and kind in _TEXT_PARTS:
+                self._take_facts_of_text(part, parts)
+            else:
+                self._take_list("content_parts", [part], parts)
+
+    def _take_facts_of_text(self, part: dict[str, Any], parts: list[Part]) -> None:
         if annotations := part.get("annotations"):
             self._take_list("annotations", annotations, parts)
         for key in part.keys() - _KNOWN_OF_A_TEXT:
             if not says_nothing(fact := without_thought(part[key]) if key == "extra_content" else part[key]):
                 self._take_extra(key, fact, parts)
-
-    def _take_reasoning_part(self, part: dict[str, Any], parts: list[Part]) -> None:
-        if text := self._reasoning.take_part(part, whole=not self._streamed):
-            self._add(parts, REASONING, text)
-
-    def _take_refusal_part(self, part: dict[str, Any], parts: list[Part]) -> None:
-        self._take_refusal("refusal", part.get("refusal"), parts)
-
-    def _take_image_part(self, part: dict[str, Any], parts: list[Part]) -> None:
-        self._take_list("images", [part], parts)
-
-    def _take_unknown_part(self, part: dict[str, Any], parts: list[Part]) -> None:
-        """Keep a part; its text, such as that of Mistral's references, is text of the answer."""
-        if isinstance(text := part.get("text"), str):
-            self._add_text(parts, text)
-        self._keep_part(part)
-
-    def _keep_part(self, part: dict[str, Any]) -> None:
-        self._take_list("content_parts", [part], [])
 
     def _take_tool_calls(self, _key: str, value: Any, parts: list[Part]) -> None:
         self._has_calls = True
@@ -338,8 +321,11 @@ class Choice:
         self._facts.add(key, value)
 
     def _take_finish_reason(self, _key: str, value: Any, _parts: list[Part]) -> None:
+        """Keep a finish reason; some servers send a list, or an object with its type."""
+        if isinstance(value, dict):
+            value = next((text for key in _REASON_KEYS if isinstance(text := value.get(key), str)), value)
         if value:
-            self.finish_reason = _reason(value)
+            self.finish_reason = str(value[0] if isinstance(value, list) else value)
 
     def _take_logprobs(self, _key: str, value: Any, parts: list[Part]) -> None:
         """Read what langchain-core can join: lists, mostly of one entry a token."""
@@ -363,13 +349,6 @@ class Choice:
         "audio": _take_audio,
         "usage": _take_usage,
     }
-    _content_parts: ClassVar[dict[str, Callable[[Choice, dict[str, Any], list[Part]], None]]] = {
-        "text": _take_text_part,
-        "output_text": _take_text_part,
-        **dict.fromkeys(REASONING_PARTS, _take_reasoning_part),
-        "refusal": _take_refusal_part,
-        "image_url": _take_image_part,
-    }
     _choice_keys: ClassVar[dict[str, Callable[[Choice, str, Any, list[Part]], None]]] = {
         **dict.fromkeys(("index", "delta", "message", "text"), _skip),
         "finish_reason": _take_finish_reason,
@@ -379,6 +358,7 @@ class Choice:
 
 
 _CUMULATIVE = frozenset({"content", "refusal", *REASONING_FIELDS})
+_TEXT_PARTS = frozenset({"text", "output_text"})
 _KNOWN_OF_A_TEXT = frozenset({"type", "text", "annotations", "index", "id"})
 
 
@@ -391,19 +371,9 @@ def joined_logprobs(pieces: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return {key: entries or None for key, entries in joined.items()}
 
 
-def _says_more_than_a_role(delta: dict[str, Any]) -> bool:
+def says_more_than_a_role(delta: dict[str, Any]) -> bool:
+    """Return whether a delta brings anything beside the role, which most first deltas bring alone."""
     return any(value for key, value in delta.items() if key != "role")
-
-
-def _kind(part: Part) -> int:
-    return part[0]
-
-
-def _reason(value: Any) -> str:
-    """Return a finish reason as a text; some servers send an object with its type."""
-    if isinstance(value, dict):
-        value = next((text for key in _REASON_KEYS if isinstance(text := value.get(key), str)), value)
-    return str(value[0] if isinstance(value, list) else value)
 
 
 def _joined_base64(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import orjson
 
@@ -19,7 +19,7 @@ from langchain_promptrun._errors.mapping import (
     unfinished,
 )
 from langchain_promptrun._responses.body import Body, EventDecoder, SizeLimit
-from langchain_promptrun._responses.choice import Choice, Part
+from langchain_promptrun._responses.choice import Choice, Part, says_more_than_a_role
 from langchain_promptrun._responses.metadata import ResponseMetadata
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun.errors import PromptrunError, PromptrunResponseError
@@ -32,13 +32,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _TEXT_DELTA = frozenset({"content", "role"})
-_END_MARK = "DONE"
-_KEEP_ALIVES = frozenset({b"ping", b"pong", b"keepalive", b"keep-alive", b"heartbeat", b"null"})
-# Names of events under which no text is a keep-alive.
+_KEEP_ALIVES = frozenset({b"", b"ping", b"pong", b"keepalive", b"keep-alive", b"heartbeat", b"null"})
+# Names of events whose text always says something.
 _CONTENT_EVENTS = frozenset({b"", b"message", b"data"})
 _ERROR_EVENT = re.compile(rb"(?i)(?:.*[._-])?(?:error|exception|fail|failed|failure)(?:[._-].*)?")
 _NOT_BLANK = re.compile(r"\S")
-MOST_CHOICES = 128  # OpenAI's limit for `n`
+_MOST_CHOICES = 128  # OpenAI's limit for `n`
 
 
 class ResponseParser(ABC, Generic[T]):
@@ -48,6 +47,9 @@ class ResponseParser(ABC, Generic[T]):
         finished: `[DONE]` was seen; nothing more is to come.
         content_seen: Grows whenever the model is seen to work: text, reasoning, refusal, tool call, usage, finish.
     """
+
+    # Whether a further choice with a text is kept where one was asked for: a stream has one message.
+    _keeps_further_choices: ClassVar = False
 
     def __init__(
         self,
@@ -61,9 +63,7 @@ class ResponseParser(ABC, Generic[T]):
         n: int = 1,
         tool_names: Mapping[str, str] | None = None,
     ) -> None:
-        self._status = status
-        self._headers = headers
-        self._model = model
+        self._source = status, headers, model
         self._think_tags = think_tags
         self._n = n
         self._tool_names = tool_names
@@ -117,7 +117,7 @@ class ResponseParser(ABC, Generic[T]):
                 raise self._error
             events = self._body.close()
             if self._body.is_document:
-                self._take_whole_document(events[0][1], items)
+                self._take_documents(events[0][1], items)
             else:
                 self._take_end_of_stream(events, items)
             self._emit_ending(items)
@@ -125,7 +125,13 @@ class ResponseParser(ABC, Generic[T]):
             raise self._failure(fault) from None
         return items
 
-    # What a subclass makes of it.
+    def _failure(self, fault: PromptrunError | RecursionError) -> PromptrunError:
+        if not isinstance(fault, PromptrunError):
+            fault = PromptrunResponseError("The server's answer is nested too deeply.")
+        if isinstance(fault, PromptrunResponseError) and fault.status_code is None:
+            fault.status_code = self._source[0]
+        fault.partial = self.partial or None
+        return fault
 
     @abstractmethod
     def _emit(self, parts: list[Part], items: list[T], index: int) -> None:
@@ -139,61 +145,45 @@ class ResponseParser(ABC, Generic[T]):
     def _emit_ending(self, items: list[T]) -> None:
         """Make items of the ends of all choices."""
 
-    def _choice_index(self, position: int, index: object, *, is_further: bool) -> int | None:
-        """Return which message a choice belongs to, None for one to leave out.
-
-        A streamed answer has one message, whatever index a vendor gives its choices.
-        """
-        del position, index
-        return None if is_further else 0
-
-    # Documents.
-
-    def _take_whole_document(self, body: bytes, items: list[T]) -> None:
+    def _take_documents(self, body: bytes, items: list[T]) -> None:
+        """Take a body of one document, or of several, or of one before an end mark."""
         self._limit.limit = None
         try:
-            document = _parsed(body)
+            documents, rest = [_json.loads(body)], b""
         except ValueError:
-            self._take_lines(body, items)
-            return
-        self._take_document(document, b"", items)
-        if not self._choices:
-            raise self._no_answer(document, NO_CHOICES)
-
-    def _take_lines(self, body: bytes, items: list[T]) -> None:
-        """Take a body of several documents, or of one before an end mark."""
-        documents, rest = _split_documents(body)
-        if not documents or (len(documents) > 1 and any(map(_is_whole_answer, documents))):
-            raise self._not_json(body)
+            documents, rest = _split_documents(body)
+        is_single = len(documents) == 1
+        if not documents or (not is_single and any(map(_is_whole_answer, documents))):
+            raise not_json(body, *self._source[:2], whole=True)
         for document in documents:
             self._take_document(document, b"", items)
-        decoder = EventDecoder(len(body))
-        self._body.decoder = decoder
-        self._take_end_of_stream([*decoder.decode(rest), *decoder.flush()], items)
+        if rest or not is_single:
+            decoder = self._body.decoder = EventDecoder(len(body))
+            self._take_end_of_stream([*decoder.decode(rest), *decoder.flush()], items)
+        elif not self._choices:
+            raise no_answer(documents[0], NO_CHOICES, *self._source)
 
     def _take_end_of_stream(self, events: list[Event], items: list[T]) -> None:
         for name, payload in events:
             self._take_event(name, payload, items, at_end=True)
-        whole = self._is_whole()
-        stray = self._body.decoder.stray if self._body.decoder is not None else b""
-        if stray and not self._aside:
-            self._aside = stray.decode("utf-8", "replace")
-        if not (whole or self.finished):
-            raise unfinished(self._aside, self._status, self._headers, self._model)
+        is_whole, decoder = self._is_whole(), self._body.decoder
+        if decoder is not None and decoder.stray and not self._aside:
+            self._aside = decoder.stray.decode("utf-8", "replace")
+        if not (is_whole or self.finished):
+            raise unfinished(self._aside, *self._source)
         if not self._choices:
-            raise self._no_answer(self._aside, NO_EVENT_HAD_CHOICES)
-        if not whole and (error := self._said_at_the_end()) is not None:
+            raise no_answer(self._aside, NO_EVENT_HAD_CHOICES, *self._source)
+        if is_whole:
+            return
+        # An error may follow all of the answer in a document or in lines of their own.
+        aside = self._aside
+        if not isinstance(aside, dict) or self._seen_before_aside != self.content_seen:
+            aside = decoder.late_words() if decoder is not None else ""
+        if (error := said_in_place_of_an_end(aside, *self._source)) is not None:
             raise error
 
     def _is_whole(self) -> bool:
         return bool(self._choices) and all(choice.finish_reason for choice in self._choices.values())
-
-    def _said_at_the_end(self) -> PromptrunError | None:
-        """Return the error that follows all of the answer in a document or in lines of their own."""
-        aside: Any = self._aside if isinstance(self._aside, dict) else None
-        if aside is None or self._seen_before_aside != self.content_seen:
-            aside = self._body.decoder.late_words() if self._body.decoder is not None else ""
-        return said_in_place_of_an_end(aside, self._status, self._headers, self._model)
 
     def _take_event(self, name: bytes, payload: bytes, items: list[T], *, at_end: bool = False) -> None:
         if self.finished:
@@ -207,16 +197,13 @@ class ResponseParser(ABC, Generic[T]):
             self._take_document(document, name, items)
 
     def _take_odd_event(self, name: bytes, payload: bytes, items: list[T], *, at_end: bool) -> None:
-        """Take what is not one plain JSON document: end marks, keep-alives, several documents, NaN and the like."""
-        if _is_end_mark(payload.decode("utf-8", "replace")):
-            self.finished = True
-            return
-        is_error = name != b"" and _ERROR_EVENT.fullmatch(name) is not None
-        if not is_error and (not payload or payload.startswith(b":") or _is_keep_alive(name, payload)):
+        """Take what orjson refuses: end marks, keep-alives, several documents, NaN, halves of characters."""
+        is_error = _ERROR_EVENT.fullmatch(name) is not None
+        self.finished = _is_end_mark(payload.decode("utf-8", "replace"))
+        if self.finished or (not is_error and _is_keep_alive(name, payload)):
             return
         # Halves of characters can come from now on.
-        self._odd = True
-        self._quiet_choice = None
+        self._odd, self._quiet_choice = True, None
         documents, rest = _split_documents(payload)
         for document in documents:
             self._take_document(document, name, items)
@@ -225,7 +212,7 @@ class ResponseParser(ABC, Generic[T]):
         elif is_error and not documents:
             self._take_document(payload.decode("utf-8", "replace"), name, items)
         elif rest and not (documents or at_end or self._is_whole()):
-            raise self._not_json(payload)
+            raise not_json(payload, *self._source[:2], whole=False)
 
     def _feed_fast_path(self, document: Any, items: list[T]) -> bool:
         """Take a document that says nothing new beside its delta, as most documents do; return whether it did."""
@@ -249,13 +236,13 @@ class ResponseParser(ABC, Generic[T]):
             self._emit_text(text, items)
         else:
             self._take_parts(self._choices[0].feed_delta(delta), delta, items)
-            if self._choices[0].reads_text:
+            if self._choices[0].reasoning.reads_text:
                 self._quiet_choice = None
         return True
 
     def _take_parts(self, parts: list[Part], delta: Any, items: list[T], index: int = 0) -> None:
         # A delta may bring only what no part is made of before the end, such as audio.
-        if parts or (isinstance(delta, dict) and any(value for key, value in delta.items() if key != "role")):
+        if parts or (isinstance(delta, dict) and says_more_than_a_role(delta)):
             self.content_seen += 1
         if parts:
             self._emit(parts, items, index)
@@ -264,85 +251,60 @@ class ResponseParser(ABC, Generic[T]):
         if isinstance(document, str) and _is_end_mark(document):
             self.finished = True
             return
-        event = "error" if name and _ERROR_EVENT.fullmatch(name) else None
-        error = error_from_document(
-            document, status=self._status, headers=self._headers, model=self._model, event=event
-        )
+        status, headers, model = self._source
+        event = "error" if _ERROR_EVENT.fullmatch(name) else None
+        error = error_from_document(document, status=status, headers=headers, model=model, event=event)
         if error is not None:
             raise error
         if document == []:
             return
         if not isinstance(document, dict):
-            raise self._no_answer(document, NO_CHOICES)
+            raise no_answer(document, NO_CHOICES, *self._source)
         self._metadata.feed(document)
-        choices = document.get("choices")
-        self._note(document, has_choices=bool(choices), has_usage=bool(document.get("usage")))
-        entries = choices if isinstance(choices, list) else []
-        self._take_choices([choice for choice in entries if isinstance(choice, dict)], items)
-
-    def _note(self, document: dict[str, Any], *, has_choices: bool, has_usage: bool) -> None:
-        """Remember a document without choices: it may be why the answer ends early; counts may follow it."""
+        choices, has_usage = document.get("choices"), bool(document.get("usage"))
         self.content_seen += has_usage
-        if has_choices:
-            return
-        if has_usage and self._aside:
-            self._seen_before_aside += 1
-        else:
-            self._aside, self._seen_before_aside = document, self.content_seen
+        if not choices:
+            # It may be why the answer ends early; counts may follow it.
+            if has_usage and self._aside:
+                self._seen_before_aside += 1
+            else:
+                self._aside, self._seen_before_aside = document, self.content_seen
+        elif isinstance(choices, list):
+            self._take_choices([choice for choice in choices if isinstance(choice, dict)], items)
 
     def _take_choices(self, choices: list[dict[str, Any]], items: list[T]) -> None:
-        texts = [bool(_text_of(choice)) for choice in choices]
         indexes = [choice.get("index") for choice in choices]
+        has_text = False
         for position, choice in enumerate(choices):
-            is_further = texts[position] and any(texts[:position])
-            index = indexes[position] if indexes.count(indexes[position]) == 1 else None
-            index = self._choice_index(position, index, is_further=is_further)
-            if index is not None:
-                self._take_choice(choice, index, items)
+            index = 0  # whatever index a vendor gives its only choice
+            if self._n > 1:
+                index, given = position, indexes[position]
+                if isinstance(given, int) and 0 <= given < _MOST_CHOICES and indexes.count(given) == 1:
+                    index = given
+            elif isinstance(message := choice.get("message"), dict) and message.get("content"):
+                if has_text and not self._keeps_further_choices:
+                    continue
+                index = position if has_text else 0
+                has_text = True
+            self._take_choice(choice, index, items)
 
     def _take_choice(self, choice: dict[str, Any], index: int, items: list[T]) -> None:
         known = self._choices.get(index)
         if known is None:
             if not _is_answer(choice):
                 return
-            known = self._choices[index] = Choice(
-                self._metadata, self._limit, self._tool_names, think_tags=self._think_tags
-            )
+            known = Choice(self._metadata, self._limit, self._tool_names, think_tags=self._think_tags)
+            self._choices[index] = known
             if self._body.decoder is not None:
                 self._body.decoder.has_answer = True
         parts = known.feed(choice)
         if choice.get("finish_reason"):
             self.content_seen += 1
         delta = choice.pop("delta", None)
-        if index == 0 and not (
-            self._odd or known.reads_text or any(value for key, value in choice.items() if key != "index")
-        ):
+        says_more = any(value for key, value in choice.items() if key != "index")
+        if index == 0 and not (self._odd or known.reasoning.reads_text or says_more):
             self._quiet_choice = choice
         self._take_parts(parts, delta, items, index)
-
-    # Errors.
-
-    def _failure(self, fault: PromptrunError | RecursionError) -> PromptrunError:
-        if not isinstance(fault, PromptrunError):
-            fault = PromptrunResponseError("The server's answer is nested too deeply.")
-        if isinstance(fault, PromptrunResponseError) and fault.status_code is None:
-            fault.status_code = self._status
-        fault.partial = self.partial or None
-        return fault
-
-    def _not_json(self, data: bytes) -> PromptrunError:
-        return not_json(data, self._status, self._headers, whole=self._body.is_document)
-
-    def _no_answer(self, document: Any, problem: str) -> PromptrunError:
-        return no_answer(document, problem, self._status, self._headers, self._model)
-
-
-def _parsed(data: bytes) -> Any:
-    """Read JSON; a broken character does not make an answer unreadable."""
-    try:
-        return _json.loads(data)
-    except UnicodeDecodeError:
-        return _json.loads(data.decode("utf-8", "replace"))
 
 
 def _split_documents(data: bytes) -> tuple[list[Any], bytes]:
@@ -360,12 +322,14 @@ def _split_documents(data: bytes) -> tuple[list[Any], bytes]:
 
 
 def _is_end_mark(text: str) -> bool:
-    return text.strip('[]" \r\n').upper() == _END_MARK
+    return text.strip('[]" \r\n').upper() == "DONE"
 
 
 def _is_keep_alive(name: bytes, payload: bytes) -> bool:
-    """Return whether data that is no JSON stands for nothing, such as `ping` in an event named `ping`."""
-    return payload.lower() in _KEEP_ALIVES or (name not in _CONTENT_EVENTS and b"{" not in payload)
+    """Return whether data beside JSON stands for nothing, such as `ping`, or any text in an event named `ping`."""
+    if payload.startswith(b":") or payload.lower() in _KEEP_ALIVES:
+        return True
+    return name not in _CONTENT_EVENTS and b"{" not in payload
 
 
 def _is_whole_answer(document: Any) -> bool:
@@ -373,15 +337,6 @@ def _is_whole_answer(document: Any) -> bool:
     return isinstance(choices, list) and any(isinstance(choice, dict) and "message" in choice for choice in choices)
 
 
-def _text_of(choice: dict[str, Any]) -> Any:
-    message = choice.get("message")
-    return message.get("content") if isinstance(message, dict) else None
-
-
 def _is_answer(choice: dict[str, Any]) -> bool:
-    return bool(
-        isinstance(choice.get("delta"), dict)
-        or isinstance(choice.get("message"), dict)
-        or isinstance(choice.get("text"), str)
-        or choice.get("finish_reason")
-    )
+    is_object = isinstance(choice.get("delta"), dict) or isinstance(choice.get("message"), dict)
+    return bool(is_object or isinstance(choice.get("text"), str) or choice.get("finish_reason"))

@@ -20,7 +20,7 @@ from langchain_promptrun._responses.choice import (
     joined_logprobs,
 )
 from langchain_promptrun._responses.chunks import Template, generation_info
-from langchain_promptrun._responses.parser import MOST_CHOICES, ResponseParser
+from langchain_promptrun._responses.parser import ResponseParser
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,6 +51,8 @@ class ResultParser(ResponseParser[ChatResult]):
     A stream that answers is collected, so all of it together may be as large as one document.
     """
 
+    _keeps_further_choices = True
+
     def __init__(self, *args: Any, max_event_bytes: int, **kwargs: Any) -> None:
         super().__init__(*args, max_event_bytes=max_event_bytes, **kwargs)
         self._parts: dict[int, list[Part]] = {}
@@ -59,11 +61,6 @@ class ResultParser(ResponseParser[ChatResult]):
     def _take_event(self, name: bytes, payload: bytes, items: list[ChatResult], *, at_end: bool = False) -> None:
         self._collected.add(len(payload))
         super()._take_event(name, payload, items, at_end=at_end)
-
-    def _choice_index(self, position: int, index: object, *, is_further: bool) -> int | None:
-        if self._n == 1:
-            return position if is_further else 0
-        return index if isinstance(index, int) and 0 <= index < MOST_CHOICES else position
 
     def _emit(self, parts: list[Part], items: list[ChatResult], index: int) -> None:
         del items
