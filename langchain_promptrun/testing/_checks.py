@@ -8,11 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 _MEDIA = {"image_url", "input_audio", "file"}
-_PARTS = {
-    "user": {"text", "video_url", *_MEDIA},
-    "assistant": {"text", "refusal"},
-    "tool": {"text", *_MEDIA},
-}
+_PARTS = {"user": {"text", "video_url", *_MEDIA}, "assistant": {"text", "refusal"}, "tool": {"text", *_MEDIA}}
 """The content parts that a role may hold, others text alone; for `tool` and `video_url` what gateways take."""
 
 _NEEDS = {

@@ -7,19 +7,15 @@ import socket
 import struct
 import threading
 from collections import deque
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import h11
 
-from langchain_promptrun.testing._http import Hangup, Pause, Request, Step
+from langchain_promptrun.testing._http import Hangup, Pause, RecordedRequest, Request, Step
+from langchain_promptrun.testing._items import Wait
 from langchain_promptrun.testing._routes import Routes
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
-    from langchain_promptrun.testing._http import RecordedRequest
-    from langchain_promptrun.testing._items import Wait
 
 _LONGEST_HEAD = 65_536
 _POLL = 0.002

@@ -6,17 +6,14 @@ is OpenAI's reference.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langchain_promptrun.testing._http import encode
+from langchain_promptrun.testing._items import Reply, Settings
 from langchain_promptrun.testing._model.texts import tokens
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from langchain_promptrun.testing._items import Reply, Settings
-    from langchain_promptrun.testing._model.usage import PromptUse
+from langchain_promptrun.testing._model.usage import PromptUse
 
 FIRST_SECOND = 1715325600
 """The `created` of the documented example; later answers count on from it, so that a run can be repeated exactly."""
@@ -157,11 +154,7 @@ class Documents:
         called = [str(call.get("args")) for reply in self.replies for call in reply.tool_calls]
         completion = reasoning + sum(len(tokens(text)) for text in said + called)
         total = prompt.tokens + completion
-        usage: dict[str, Any] = {
-            "prompt_tokens": prompt.tokens,
-            "completion_tokens": completion,
-            "total_tokens": total,
-        }
+        usage: dict[str, Any] = {"prompt_tokens": prompt.tokens, "completion_tokens": completion, "total_tokens": total}
         cached = min(prompt.tokens, prompt.read or first.cached_tokens)
         read = {"cached_tokens": cached, "cache_write_tokens": prompt.written, "audio_tokens": prompt.audio}
         usage["prompt_tokens_details"] = {name: count for name, count in read.items() if count}

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from langchain_promptrun.testing import _http
 from langchain_promptrun.testing._checks import RefusedError, check
@@ -19,9 +19,6 @@ from langchain_promptrun.testing._model.answers import UnanswerableError, load_v
 from langchain_promptrun.testing._model.replies import replies
 from langchain_promptrun.testing._model.usage import PromptCache, count
 from langchain_promptrun.testing._prompts import ManagedPrompts
-
-if TYPE_CHECKING:
-    import asyncio
 
 T = TypeVar("T")
 Item = Reply | Fault
@@ -35,6 +32,7 @@ class Routes:
 
     follows = True
     """Whether streams of prompts go on as the dashboard changes."""
+    checks_keys = True
     records = False
 
     def __init__(self, settings: Settings) -> None:
@@ -42,7 +40,7 @@ class Routes:
         self.prompts = ManagedPrompts()
         self.requests: list[RecordedRequest] = []
         self.missing: list[str] = []
-        self.transports: set[asyncio.Transport] = set()
+        self.transports: set[Any] = set()
         self.accepted = 0
         self.failure: BaseException | None = None
         self._settings = settings
@@ -88,7 +86,9 @@ class Routes:
         method, answer = self._paths[record.path]
         if record.method != method:
             raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, f"Use {method} for {record.path}.")
-        self.check_key(record)
+        keys = self._settings.keys if self.checks_keys else ()
+        if keys and not any(map(record.has_key, keys)):
+            raise RefusedError(HTTPStatus.UNAUTHORIZED, "Invalid or missing API key.", code="invalid_api_key")
         return answer(record)
 
     def play(self, record: RecordedRequest, request: Request, response: Response, fault: Fault) -> AsyncGenerator[Step]:
@@ -109,11 +109,6 @@ class Routes:
             kind = "server_error" if refused.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
             error = {"message": refused.message, "type": kind, "param": refused.param, "code": refused.code}
         return _http.json_response({"error": error}, refused.status)
-
-    def check_key(self, record: RecordedRequest) -> None:
-        keys = self._settings.keys
-        if keys and not any(map(record.has_key, keys)):
-            raise RefusedError(HTTPStatus.UNAUTHORIZED, "Invalid or missing API key.", code="invalid_api_key")
 
     def _prompt(self, record: RecordedRequest) -> tuple[Response, Fault]:
         fault = _next(self.prompts.faults) or Fault()

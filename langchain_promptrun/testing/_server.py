@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,14 +16,12 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from langchain_promptrun.testing._cassettes.cassette import Cassette, CassetteOptions
 from langchain_promptrun.testing._cassettes.routes import CassetteRoutes, Replaying, Slices, brings_its_own
 from langchain_promptrun.testing._connection import Connection
+from langchain_promptrun.testing._http import RecordedRequest
 from langchain_promptrun.testing._items import Fault, Reply, Settings
 from langchain_promptrun.testing._routes import Routes
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
-
-    from langchain_promptrun.testing._http import RecordedRequest
 
 _PROMPTRUN = "https://api.promptrun.ai/v1"
 _HOST = "127.0.0.1"
@@ -169,9 +168,13 @@ class PromptrunServer(Settings):
         listener = socket.create_server((_HOST, self.port), backlog=_BACKLOG)
         self.port = listener.getsockname()[1]
         self._stop = asyncio.Event()
-        self._loop = asyncio.new_event_loop()
-        arguments = self._loop, listener
-        self._thread = threading.Thread(None, self._run, "promptrun-stand-in", arguments, daemon=True)
+        loop = self._loop = asyncio.new_event_loop()
+
+        def run() -> None:
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                runner.run(self._serve(listener))
+
+        self._thread = threading.Thread(None, run, "promptrun-stand-in", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -231,8 +234,8 @@ class PromptrunServer(Settings):
     def clear(self) -> None:
         """Forget the requests that came in and what is queued."""
         self._routes.queue.clear()
-        self._routes.prompts.faults.clear()
-        self._routes.requests.clear()
+        self.prompts.faults.clear()
+        self.requests.clear()
 
     def wait_until(self, condition: Callable[[], object], timeout: float = 5.0, *, what: str = "the condition") -> None:
         """Wait until a condition, named by `what`, holds, or raise TimeoutError.
@@ -258,10 +261,6 @@ class PromptrunServer(Settings):
 
         self.wait_until(lambda: len(left()) >= count, timeout, what=f"disconnect {count}")
         return left()
-
-    def _run(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(self._serve(listener))
 
     async def _serve(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()

@@ -9,19 +9,16 @@ import hashlib
 import os
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from langchain_promptrun.testing._cassettes.cassette import is_unreachable, read
 from langchain_promptrun.testing._server import PromptrunServer
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 API_KEY = "test-key"
-_MODES = ("none", "once", "new", "all")
 _LONGEST_NAME = 120
 
 
@@ -29,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option `--promptrun-record`."""
     parser.getgroup("promptrun").addoption(
         "--promptrun-record",
-        choices=_MODES,
+        choices=("none", "once", "new", "all"),
         default="none" if os.environ.get("CI") else "once",
         help="what to record of tests with promptrun_cassette: nothing, tests without a cassette, new requests, or all "
         "(default: %(default)s; none where CI is set)",
@@ -63,19 +60,19 @@ def promptrun_cassette(
     A request that the cassette lacks fails the test.
     """
     mode, path = request.config.getoption("promptrun_record"), cassette_path(request.node)
-    recorded = _is_recorded(path)
-    replays = mode == "none" or (mode == "once" and recorded)
+    exchanges = read(path) if path.exists() else []
+    recorded = path.exists() and not (exchanges and all(map(is_unreachable, exchanges)))
     command = f"pytest {shlex.quote(request.node.nodeid)} --promptrun-record {'new' if recorded else 'once'}"
-    if replays and not recorded:
+    key = os.environ.get("PROMPTRUN_API_KEY")
+    if mode == "none" and not recorded:
         problem = "holds failed connections alone" if path.exists() else "does not exist"
         pytest.fail(f"{path} {problem}. Record it: {command}", pytrace=False)
-    if replays:
+    if mode == "none" or (mode == "once" and recorded):
         server = PromptrunServer.replay(path, api_key=API_KEY, **promptrun_cassette_options)
-    else:
-        key = os.environ.get("PROMPTRUN_API_KEY")
-        if not (key or os.environ.get("PROMPTRUN_BASE_URL")):
-            pytest.fail(f"Set PROMPTRUN_API_KEY to record {path}, and run: {command}", pytrace=False)
+    elif key or os.environ.get("PROMPTRUN_BASE_URL"):
         server = PromptrunServer.record(path, keep=mode == "new", api_key=key, **promptrun_cassette_options)
+    else:
+        pytest.fail(f"Set PROMPTRUN_API_KEY to record {path}, and run: {command}", pytrace=False)
     with server:
         _point_to(server, monkeypatch)
         yield server
@@ -90,11 +87,6 @@ def cassette_path(node: pytest.Item) -> Path:
     if name != test:
         name += f"-{hashlib.sha256(test.encode()).hexdigest()[:8]}"
     return Path(node.path).parent / "cassettes" / Path(node.path).stem / f"{name}.jsonl"
-
-
-def _is_recorded(path: Path) -> bool:
-    exchanges = read(path) if path.exists() else []
-    return path.exists() and not (exchanges and all(map(is_unreachable, exchanges)))
 
 
 def _point_to(server: PromptrunServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langchain_promptrun.testing._http import encode
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 _HIDDEN = "[redacted]"
 _PATTERN = (
@@ -43,7 +41,6 @@ Text = tuple[Any, Any, tuple[Any, ...]]
 
 
 def is_secret_header(name: str) -> bool:
-    """Tell whether a header holds a key, a cookie, or the name of an account or organisation."""
     return _SECRET_HEADERS.search(name) is not None
 
 
@@ -89,7 +86,7 @@ class Redaction:
         return value
 
     def body(self, body: bytes) -> bytes:
-        """Return a body without secrets: JSON, server-sent events, or anything else. Lines stay lines."""
+        """Return JSON, server-sent events, or anything else without secrets. Lines stay lines."""
         try:
             text = body.decode()
         except UnicodeDecodeError:
@@ -116,10 +113,9 @@ class Redaction:
         for texts in streams.values():
             self._hide_in_all(texts)
         for number, line in enumerate(lines):
-            clean = self.document(events[number]) if number in events else None
-            if clean is None:
+            if number not in events:
                 lines[number] = self._text(line)
-            elif clean != _data(line):
+            elif (clean := self.document(events[number])) != _data(line):
                 start = "data: " * line.startswith("data:")
                 lines[number] = f"{start}{encode(clean).decode()}" + "\r" * line.endswith("\r")
         return "\n".join(lines)
@@ -129,16 +125,14 @@ class Redaction:
         whole = "".join(container[key] for container, key, _ in texts)
         if not any(sign in whole for sign in self._signs):
             return
-        spans = [
-            (match.end("member") if match["member"] else match.start(), match.end())
-            for match in self._pattern.finditer(whole)
-        ]
-        characters = list(whole) if spans else []
-        for start, end in spans:
-            characters[start:end] = [_HIDDEN, *[""] * (end - start - 1)]
-        ends = accumulate((len(container[key]) for container, key, _ in texts), initial=0)
-        for (container, key, _), (start, end) in zip(texts if spans else (), pairwise(ends), strict=False):
-            container[key] = "".join(characters[start:end])
+        characters = list(whole)
+        for match in self._pattern.finditer(whole):
+            start = match.end("member") if match["member"] else match.start()
+            characters[start : match.end()] = [_HIDDEN, *[""] * (match.end() - start - 1)]
+        position = 0
+        for container, key, _ in texts:
+            start, position = position, position + len(container[key])
+            container[key] = "".join(characters[start:position])
 
 
 def _texts(document: Any, path: tuple[Any, ...]) -> Iterator[Text]:

@@ -7,12 +7,12 @@ import math
 import sys
 import time
 import zlib
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import httpx
@@ -24,9 +24,6 @@ from langchain_promptrun.testing._http import Hangup, RecordedRequest, Request, 
 from langchain_promptrun.testing._items import Fault, Reply, Settings
 from langchain_promptrun.testing._routes import Routes
 
-if TYPE_CHECKING:
-    from collections import deque
-
 Slices = int | Callable[[bytes], Sequence[bytes]]
 """How a replayed body is cut: into pieces of so many bytes, or by a function."""
 
@@ -36,14 +33,9 @@ _KEPT_HEADERS = (
 )
 _HOP_BY_HOP = {"connection", "keep-alive", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"}
 _NOT_PASSED = _HOP_BY_HOP | {"accept-encoding", "content-length", "expect", "host", "proxy-connection"}
-_ENDS: dict[str, dict[str, Any]] = {
-    "cut": {"cut": True},
-    "reset": {"reset": True},
-    "silence": {"pause": math.inf},
-    "unreachable": {"cut": True},
-}
-_SILENCE = 0.25
-"""Seconds after which a client that leaves was tired of waiting; one that leaves earlier had what it wanted."""
+_CUT = {"cut": True}
+_ENDS: dict[str, Any] = {"cut": _CUT, "unreachable": _CUT, "reset": {"reset": True}, "silence": {"pause": math.inf}}
+_SILENCE = 0.25  # seconds after which a client that leaves was tired of waiting
 _INFLATED = {"gzip", "x-gzip", "deflate"}
 _GZIP_OR_ZLIB = 47
 _logger = logging.getLogger("langchain_promptrun.testing")
@@ -62,21 +54,20 @@ class Replaying:
         if self.speed is None:  # a client that retries would wait as long as it had to when this was recorded
             headers |= dict.fromkeys((name for name in headers if name.startswith("retry-after")), "0")
         kind = headers.pop("content-type", "application/octet-stream")
-        pieces = [item for piece in self._cut(recorded) for item in piece]
+        pieces: list[bytes | float] = []
+        for pause, piece in self._recut(pieces_of(recorded)):
+            pieces += [pause / self.speed, piece] if self.speed and pause else [piece]
         return Response(recorded["status"] or HTTPStatus.OK, kind, pieces, headers)
 
-    def _cut(self, recorded: dict[str, Any]) -> Iterator[Sequence[bytes | float]]:
-        pieces = pieces_of(recorded)
-        if self.slices is not None:
-            body = b"".join(piece for _, piece in pieces)
-            size = self.slices
-            cut = [body[at : at + size] for at in range(0, len(body), size)] if isinstance(size, int) else size(body)
-            if b"".join(cut) != body:
-                raise ValueError("`slices` must give the pieces of the whole body.")
-            pause = sum(pause for pause, _ in pieces) / max(1, len(cut))
-            pieces = [(pause, piece) for piece in cut]
-        for pause, piece in pieces:
-            yield [pause / self.speed, piece] if self.speed and pause else [piece]
+    def _recut(self, pieces: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
+        if self.slices is None:
+            return pieces
+        body, size = b"".join(piece for _, piece in pieces), self.slices
+        cut = [body[at : at + size] for at in range(0, len(body), size)] if isinstance(size, int) else size(body)
+        if b"".join(cut) != body:
+            raise ValueError("`slices` must give the pieces of the whole body.")
+        pause = sum(pause for pause, _ in pieces) / max(1, len(cut))
+        return [(pause, piece) for piece in cut]
 
     def fault(self, recorded: dict[str, Any], fault: Fault) -> Fault:
         """Return a fault with the delay and the end that were recorded, where it has none of its own."""
@@ -93,6 +84,7 @@ class CassetteRoutes(Routes):
     """Answers from a cassette; with an upstream, requests that it lacks are forwarded and recorded."""
 
     follows = False
+    checks_keys = False
 
     def __init__(self, settings: Settings, cassette: Cassette, upstream: str | None, replaying: Replaying) -> None:
         super().__init__(settings)
@@ -124,7 +116,7 @@ class CassetteRoutes(Routes):
     async def handle(self, request: Request, connection: int) -> tuple[RecordedRequest, AsyncGenerator[Step]]:
         secrets = secrets_of(request.headers.items(), parse_qsl(urlsplit(request.target).query))
         record = self.record(request, connection)
-        queue: deque[Any] = self.prompts.faults if record.path == "/v1/prompt" else self.queue
+        queue: Any = self.prompts.faults if record.path == "/v1/prompt" else self.queue
         if queue and brings_its_own(queue[0]):
             return record, self.answer(record, request)
         try:
@@ -140,11 +132,8 @@ class CassetteRoutes(Routes):
         refused = {"message": self.missing[-1], "type": "invalid_request_error", "param": None, "code": "not_recorded"}
         return record, self.play(record, request, _http.json_response({"error": refused}, 400), Fault())
 
-    def check_key(self, record: RecordedRequest) -> None:
-        """Let any key in."""
-
     def _replayed(
-        self, record: RecordedRequest, request: Request, recorded: dict[str, Any], queue: deque[Any]
+        self, record: RecordedRequest, request: Request, recorded: dict[str, Any], queue: Any
     ) -> AsyncGenerator[Step]:
         response = self._replaying.response(recorded)
         fault = self._replaying.fault(recorded, queue.popleft() if queue else Fault())
@@ -155,14 +144,12 @@ class CassetteRoutes(Routes):
     async def _forwarded(
         self, client: httpx.AsyncClient, record: RecordedRequest, request: Request, secrets: list[str]
     ) -> AsyncGenerator[Step]:
-        recording = _Recording(record)
-        parts = urlsplit(request.target)
-        target = urlunsplit(("", "", parts.path.removeprefix("/v1"), parts.query, ""))
-        fields = [(name, value) for name, value in request.headers.items() if name not in _NOT_PASSED]
-        fields.append(("accept-encoding", "identity"))  # what is written is to be text, whatever the client takes
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
+        recording, parts = _Recording(record), urlsplit(request.target)
+        url = self._upstream + urlunsplit(("", "", parts.path.removeprefix("/v1"), parts.query, ""))
+        fields = {name: value for name, value in request.headers.items() if name not in _NOT_PASSED}
+        fields["accept-encoding"] = "identity"  # what is written is to be text, whatever the client takes
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
         try:
-            url = f"{self._upstream}{target}"
             async with client.stream(request.method, url, headers=headers, content=request.body) as response:
                 yield recording.head(response)
                 async for piece in response.aiter_raw():
