@@ -5,11 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import select
-import socket
-import struct
-import sys
 import weakref
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +15,13 @@ import httpx_aiohttp
 from aiohttp.client_proto import ResponseHandler
 
 from langchain_promptrun._http.connection_pool import KEEP_ALIVE_SECONDS, on_connected
-from langchain_promptrun._http.private_api import receive_rest
+from langchain_promptrun._http.private_api import is_unacknowledged, receive_rest
 
 if TYPE_CHECKING:
     import ssl
 
 _HEADER_BYTES = 64 << 10  # aiohttp takes 8 KiB of its own accord, httpx 100
 _HEADERS = 1_000  # aiohttp takes 128 of its own accord, from 3.14 on
-_HAS_TCP_INFO = sys.platform == "linux"  # others lay it out in another way
 _UNSEEN = "The server had closed the connection before the request came"
 
 
@@ -49,14 +44,18 @@ class _Protocol(ResponseHandler):
     _is_unseen = False
 
     def eof_received(self) -> None:
-        # before TLS says goodbye itself
-        self._is_unseen = self.is_used and _is_unacknowledged(self.transport)
+        self._note_end()  # before TLS says goodbye itself
         super().eof_received()
+
+    def _note_end(self) -> None:
+        self._is_unseen = self.is_used and is_unacknowledged(self.transport.get_extra_info("socket"))
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if exc is not None:
             receive_rest(self.transport, self.data_received)
-        elif self._is_unseen:
+        if isinstance(exc, BrokenPipeError):  # the end came before
+            self._note_end()
+        if self._is_unseen:
             exc = ConnectionResetError(_UNSEEN)
         payload = self._payload
         super().connection_lost(exc)
@@ -66,6 +65,10 @@ class _Protocol(ResponseHandler):
     def set_exception(self, exc: Any, *args: Any) -> None:
         if self.transport is not None and isinstance(exc, (aiohttp.ClientOSError, ConnectionError)):
             receive_rest(self.transport, self.data_received)
+            if self.transport.is_closing() and not self._is_unseen:
+                # `connection_lost` comes first, and knows more
+                self._loop.call_soon(super().set_exception, exc, *args)
+                return
         super().set_exception(exc, *args)
 
     def has_more(self) -> bool:
@@ -103,7 +106,7 @@ class Connector(aiohttp.TCPConnector):
                 break
             connection.close()
         protocol.is_used = True
-        on_connected.get()()
+        on_connected.get()(None)
         return connection
 
     def _release(self, key: Any, protocol: Any, **options: Any) -> None:
@@ -142,16 +145,3 @@ def _is_readable(transport: Any) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(0))
-
-
-def _is_unacknowledged(transport: Any) -> bool:
-    """Tell whether a server ended the connection without what was sent; its FIN acknowledges all that had come.
-
-    By Linux's `struct tcp_info`, in whose `bytes_acked` the SYN counts.
-    """
-    with suppress(OSError, struct.error):
-        if _HAS_TCP_INFO:
-            info = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 208)
-            acknowledged, sent = struct.unpack_from("=Q72xQ", info, 120)
-            return bool(acknowledged - 1 < sent)
-    return False

@@ -10,6 +10,7 @@ import httpx
 
 from langchain_promptrun._http import response as shared
 from langchain_promptrun._http.connection_pool import on_connected
+from langchain_promptrun._http.private_api import ErrorWatch
 from langchain_promptrun._http.response import BaseResponse, client_exceptions
 from langchain_promptrun.errors import PromptrunError
 
@@ -39,7 +40,7 @@ class HeadTimeout:
     Neither client limits a head that drips, and aiohttp does not limit sending. Connecting has limits of its own.
     """
 
-    __slots__ = ("_is_large", "_is_sent", "_limit", "_loop", "_timeouts")
+    __slots__ = ("_is_large", "_is_sent", "_limit", "_loop", "_timeouts", "_watch")
 
     def __init__(self, timeouts: Timeouts, *, is_large: bool) -> None:
         self._timeouts = timeouts
@@ -47,6 +48,7 @@ class HeadTimeout:
         self._is_sent = False
         self._loop = asyncio.get_running_loop()
         self._limit: asyncio.Timeout | None = None
+        self._watch: ErrorWatch | None = None
 
     async def send(self, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response:
         """Send a request; raises httpx.WriteTimeout or httpx.ReadTimeout where time runs out."""
@@ -65,16 +67,20 @@ class HeadTimeout:
     def _failure(self) -> Exception:
         return httpx.ReadTimeout("no response came") if self._is_sent else httpx.WriteTimeout("not sent")
 
-    def connected(self) -> None:
+    def connected(self, stream: object) -> None:
         """Note that the call has its connection, which takes a body at once unless it is large."""
         if not self._is_large:
             self.sent()
+        elif stream is not None:
+            self._watch = ErrorWatch(stream)
 
     def sending(self) -> None:
         self._restart(self._timeouts.write)
 
     def sent(self) -> None:
         self._is_sent = True
+        if self._watch is not None:
+            self._watch.stop()
         self._restart(self._timeouts.read)
 
     def _restart(self, seconds: float | None) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import httpx
 
-from langchain_promptrun._http.private_api import AsyncTransport, SyncTransport, read_while_sending
+from langchain_promptrun._http.private_api import AsyncTransport, SyncTransport, note_end, read_while_sending, watch_sync
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 KEEP_ALIVE_SECONDS = 45.0
 """How long an idle connection is kept."""
 
-on_connected: ContextVar[Callable[[], object]] = ContextVar("on_connected", default=lambda: None)
-"""Called when an async call has got its connection."""
+on_connected: ContextVar[Callable[[Any], object]] = ContextVar("on_connected", default=lambda _: None)
+"""Called when an async call has got its connection, with httpcore's network stream or None."""
 
 Origin = tuple[str, str, int | None]
 TransportT = TypeVar("TransportT", bound=SyncTransport | AsyncTransport)
@@ -41,6 +41,10 @@ class _Connection(Generic[TransportT]):
         self.stream: Any = None
         self.is_new = True
         self.idle_since = 0.0
+
+    def had_ended(self, error: BaseException) -> bool:
+        """Tell whether the server had closed the connection, which was idle, before a request came."""
+        return not self.is_new and isinstance(error, httpx.RemoteProtocolError) and self.stream.is_unseen
 
 
 class _Connections(Generic[TransportT]):
@@ -113,14 +117,19 @@ class SyncPool(httpx.BaseTransport):
         if self._free is not None and not self._free.acquire(timeout=timeouts["pool"]):
             raise httpx.PoolTimeout("no connection became free")
         connection = self._connections.take(request.url)
+        if connection.is_new:
+            request.extensions["trace"] = partial(_trace_sync, connection)
         try:
             _close_all(self._connections.surplus())
             response = connection.transport.handle_request(request)
-        except BaseException:
+        except BaseException as error:
             self._end_call(connection, keep=False)
-            raise
-        response.stream = Body(response.stream, partial(self._end_call, connection))
-        return response
+            if not connection.had_ended(error):
+                raise
+        else:
+            response.stream = Body(response.stream, partial(self._end_call, connection))
+            return response
+        return self.handle_request(request)
 
     def _end_call(self, connection: _Connection[SyncTransport], *, keep: bool = True) -> None:
         try:
@@ -150,15 +159,18 @@ class AsyncPool(httpx.AsyncBaseTransport):
         try:
             await close_all(self._connections.surplus())
             response = await connection.transport.handle_async_request(request)
-        except (Exception, asyncio.CancelledError):
+        except (Exception, asyncio.CancelledError) as error:
             self._connections.drop(connection)
             await close_all([connection.transport])
             if connection.is_new and connection.stream is not None:
                 # httpcore forgets it where the task is cancelled during the TLS handshake
                 await close_all([connection.stream])
-            raise
-        response.stream = Body(response.stream, partial(self._end_call, connection))
-        return response
+            if not connection.had_ended(error):
+                raise
+        else:
+            response.stream = Body(response.stream, partial(self._end_call, connection))
+            return response
+        return await self.handle_async_request(request)
 
     async def _end_call(self, connection: _Connection[AsyncTransport]) -> None:
         if not self._connections.give_back(connection):
@@ -168,17 +180,27 @@ class AsyncPool(httpx.AsyncBaseTransport):
         await close_all(self._connections.close())
 
 
-async def _trace(connection: _Connection[AsyncTransport], event: str, info: Mapping[str, Any]) -> None:
+_CONNECTED = ("connect_tcp.complete", "start_tls.complete")
+
+
+def _trace_sync(connection: _Connection[SyncTransport], event: str, info: Mapping[str, Any]) -> None:
     """Take note of a new connection's network stream, as httpcore's extension `trace` tells of it."""
-    if event.endswith("connect_tcp.complete"):
+    if event.endswith(_CONNECTED):
         connection.stream = info["return_value"]
+        watch_sync(connection.stream)
+
+
+async def _trace(connection: _Connection[AsyncTransport], event: str, info: Mapping[str, Any]) -> None:
+    if event.endswith(_CONNECTED):
+        connection.stream = info["return_value"]
+        note_end(connection.stream, "aclose")
     elif event.endswith("send_request_headers.started"):
         _begin_to_send(connection)
 
 
 def _begin_to_send(connection: _Connection[AsyncTransport]) -> None:
-    on_connected.get()()
     read_while_sending(connection.stream)
+    on_connected.get()(connection.stream)
 
 
 class ConcurrencyLimit(httpx.AsyncBaseTransport):

@@ -5,10 +5,16 @@ Checked on httpx 0.28.1, httpcore 1.0.9, h11 0.16.0 and anyio 4.16.0 by `tests/i
 
 from __future__ import annotations
 
+import re
 import socket
+import ssl
+import struct
+import sys
 import weakref
 from contextlib import suppress
 from functools import partial
+from importlib import import_module
+from selectors import EVENT_WRITE, DefaultSelector
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
@@ -17,6 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _RECEIVE_BYTES = 64 << 10
+_LOOK_SECONDS = 0.05
+_ERROR_RESPONSE = re.compile(rb"(?m)^HTTP/1\.[01] [3-5]")
+_EARLY = "the server answered, and took no more of the request"
+_HAS_TCP_INFO = sys.platform == "linux"  # others lay it out in another way
 
 
 class SyncTransport(httpx.HTTPTransport):
@@ -71,23 +81,167 @@ def limit_reads(stream: Any, response: ReadLimit) -> Callable[[], None] | None:
     return partial(delattr, stream, "read")
 
 
+def watch_sync(stream: Any) -> None:
+    """Have a new sync network stream note how it ends, and end a write that waits where an error response has come.
+
+    That is as RFC 9112, 9.5 says. httpcore (1.0.9) reads the response after a failure to write, not after a time-out.
+    """
+    note_end(stream, "close")
+    if type(stream).__name__ != "SyncStream":  # TLS within TLS
+        return
+    sock, early = stream.get_extra_info("socket"), _EarlyData(stream)
+    httpcore: Any = import_module("httpcore")
+
+    def is_answered() -> bool:
+        with suppress(BlockingIOError, ssl.SSLWantReadError):
+            data = sock.recv(_RECEIVE_BYTES)
+            return not data or early.is_error(data, early.read)
+        return False
+
+    def write(buffer: bytes, timeout: float | None = None) -> None:
+        rest, waited = memoryview(buffer), 0.0
+        try:
+            sock.settimeout(0)
+            while rest:
+                try:
+                    rest, waited = rest[sock.send(rest) :], 0.0
+                except (BlockingIOError, ssl.SSLWantWriteError):
+                    if _is_writable(sock):
+                        continue
+                    if is_answered():
+                        raise httpcore.WriteError(_EARLY) from None
+                    waited += _LOOK_SECONDS
+                    if timeout is not None and waited >= timeout:
+                        raise httpcore.WriteTimeout("timed out") from None
+        except TimeoutError as error:  # a signal handler's
+            raise httpcore.WriteTimeout(error) from error
+        except OSError as error:
+            raise httpcore.WriteError(error) from error
+
+    stream.write = write
+
+
+def _is_writable(sock: socket.socket) -> bool:
+    with DefaultSelector() as selector:
+        selector.register(sock, EVENT_WRITE)
+        return bool(selector.select(_LOOK_SECONDS))
+
+
+class _EarlyData:
+    """What was read of a network stream while a request goes out; its next read gets that."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = weakref.ref(stream)
+        self._data = b""
+
+    def is_error(self, data: bytes, read: Callable[..., Any]) -> bool:
+        """Take data, for which the stream is given a way to read; tell whether an error response has begun."""
+        self._data += data
+        self._stream().read = read
+        return _ERROR_RESPONSE.search(self._data) is not None
+
+    def read(self, *_: object, **__: object) -> bytes:
+        data, self._data = self._data, b""
+        del self._stream().read
+        return data
+
+    async def aread(self, *_: object, **__: object) -> bytes:
+        return self.read()
+
+
+def note_end(stream: Any, close: str) -> None:
+    """Have a network stream note, as it is closed, whether the server ended it without what was sent."""
+    watched = weakref.ref(stream)
+
+    def closing() -> Any:
+        found: Any = watched()
+        found.is_unseen = found.is_unseen or is_unacknowledged(found.get_extra_info("socket"))
+        return getattr(type(found), close)(found)
+
+    stream.is_unseen = False
+    setattr(stream, close, closing)
+
+
+def is_unacknowledged(sock: Any) -> bool:
+    """Tell whether a server that ended a connection never had what was sent; its FIN acknowledges all that had come.
+
+    By Linux's `struct tcp_info`, in whose `bytes_acked` the SYN counts.
+    """
+    with suppress(OSError, struct.error):
+        if _HAS_TCP_INFO:
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 216)
+            acknowledged, sent, sent_again = struct.unpack_from("=Q72xQQ", info, 120)
+            return bool(acknowledged - 1 < sent - sent_again)
+    return False
+
+
 def read_while_sending(stream: Any) -> None:
     """Have an async network stream take what comes while a body goes out.
 
     anyio (4.16.0) pauses reading until the response is asked for. A server that answers early and closes resets the
     connection, and what was not read by then is lost.
     """
-    inner = getattr(stream, "_stream", None)
-    transport, protocol = getattr(inner, "_transport", None), getattr(inner, "_protocol", None)
+    transport, protocol = _asyncio_parts(stream)
     if transport is not None and protocol is not None:
         transport.resume_reading()
-        protocol.connection_lost = partial(_receive_and_lose, transport, protocol)
+        protocol.connection_lost = partial(_receive_and_lose, weakref.ref(stream), transport, protocol)
 
 
-def _receive_and_lose(transport: Any, protocol: Any, error: Exception | None) -> None:
+class ErrorWatch:
+    """Has an async network stream end sending where an error response comes (RFC 9112, 9.5), until `stop`.
+
+    It takes what asyncio tells of the connection in place of anyio's protocol, which has the response wait.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        inner = stream._stream
+        self._tls = inner if hasattr(inner, "transport_stream") else None
+        self._transport, self._protocol = _asyncio_parts(stream)
+        self._early = _EarlyData(stream)
+        self._transport.set_protocol(self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._protocol, name)
+
+    def data_received(self, data: bytes) -> None:
+        protocol = self._protocol
+        protocol.data_received(data)
+        data = b"".join(protocol.read_queue)
+        protocol.read_queue.clear()
+        protocol.read_event.clear()
+        data = data if self._tls is None else self._decrypted(self._tls, data)
+        if data and self._early.is_error(data, self._early.aread):
+            self.stop()
+            anyio: Any = import_module("anyio")
+            protocol.exception = anyio.BrokenResourceError(_EARLY)
+            protocol.write_event.set()
+
+    def _decrypted(self, tls: Any, data: bytes) -> bytes:
+        tls._read_bio.write(data)
+        data = b""
+        with suppress(ssl.SSLError):  # the rest of a record is to come
+            while piece := tls._ssl_object.read(_RECEIVE_BYTES):
+                data += piece
+        return data
+
+    def stop(self) -> None:
+        self._transport.set_protocol(self._protocol)
+
+
+def _asyncio_parts(stream: Any) -> tuple[Any, Any]:
+    inner = getattr(stream, "_stream", None)
+    while (carrier := getattr(inner, "transport_stream", None)) is not None:
+        inner = carrier
+    return getattr(inner, "_transport", None), getattr(inner, "_protocol", None)
+
+
+def _receive_and_lose(stream: Any, transport: Any, protocol: Any, error: Exception | None) -> None:
     del protocol.connection_lost
     if error is not None:
         receive_rest(transport, protocol.data_received)
+    if isinstance(error, BrokenPipeError):  # the end came before
+        stream().is_unseen = is_unacknowledged(transport.get_extra_info("socket"))
+        error = None
     protocol.connection_lost(error)
 
 

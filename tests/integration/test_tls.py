@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import trustme
 
-from langchain_promptrun import ChatPromptrun, PromptrunConnectionError
+from langchain_promptrun import ChatPromptrun, PromptrunConnectionError, PromptrunInvalidRequestError
 from langchain_promptrun.testing import PromptrunServer, Reply
 
 KEY = "sk-sentinel-key"
@@ -107,12 +107,12 @@ def proxy(monkeypatch):
     proxy.close()
 
 
-async def ask(server, carrier):
+async def ask(server, carrier, prompt=PROMPT):
     """Ask over one of the three ways to the server; the model is closed again."""
     transport = "auto" if carrier == "sync" else carrier
     settings = {"api_key": KEY, "base_url": server.base_url, "max_retries": 0, "async_transport": transport}
-    async with ChatPromptrun(model="openai/gpt-4o", **settings) as model:
-        return model.invoke(PROMPT) if carrier == "sync" else await model.ainvoke(PROMPT)
+    async with ChatPromptrun(model="openai/gpt-4o", timeout=(5, 5, 60, 5), **settings) as model:
+        return model.invoke(prompt) if carrier == "sync" else await model.ainvoke(prompt)
 
 
 carriers = pytest.mark.parametrize("carrier", ["sync", "httpx", "aiohttp"])
@@ -168,3 +168,28 @@ async def test_error_of_a_proxy_that_refuses_names_it_without_its_credentials(mo
             await ask(server, carrier)
     assert "secret" not in str(caught.value)
     assert caught.value.is_retryable
+
+
+@carriers
+@pytest.mark.usefixtures("trusted")
+async def test_early_response_of_a_server_that_reads_no_more_is_the_response(authority, carrier):
+    """The server keeps the connection open; TLS sends session tickets of its own before."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    over = threading.Event()
+
+    def serve():
+        with context.wrap_socket(listener.accept()[0], server_side=True) as connection:
+            connection.recv(1024)
+            over.wait(0.2)
+            connection.sendall(b"HTTP/1.1 413 X\r\ncontent-length: 29\r\n\r\n" + b'{"error":{"message":"early"}}')
+            over.wait(20)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(PromptrunInvalidRequestError, match="early"):
+            await ask(SimpleNamespace(base_url=url), carrier, "x" * (20 << 20))
+        over.set()
+        thread.join(10)

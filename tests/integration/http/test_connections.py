@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpcore
 import pytest
 
-from langchain_promptrun.errors import PromptrunConnectionError, PromptrunInvalidRequestError
+from langchain_promptrun.errors import PromptrunConnectionError, PromptrunInvalidRequestError, PromptrunTimeoutError
 
 from .exchanges import (
     LAST,
@@ -96,22 +96,44 @@ def test_connection_that_ends_after_the_request_is_an_attempt(single, raw_server
     assert len(raw_server.requests) == 2
 
 
-def test_connection_that_had_ended_before_the_request_came_costs_no_attempt(raw_server, monkeypatch):
+IS_READABLE = {
+    Sync: "httpcore._backends.sync.is_socket_readable",
+    OverHttpx: "httpcore._backends.anyio.is_socket_readable",
+    OverAiohttp: "langchain_promptrun._http.aiohttp_connector._is_readable",
+}
+
+
+@pytest.fixture
+def ending(raw_server, monkeypatch, colour):
     """The end is under way as the connection is taken; the server's kernel has never acknowledged the request."""
-    calls = OverAiohttp()
     ending = threading.Event()
     raw_server.answer(whole(b"one\n"), ending, raw_server.CLOSE)
-    raw_server.answer(whole(b"two\n"))
-    assert calls.all(to(raw_server)) == ["one", "end"]
 
     def look(_):
-        ending.set()
-        return not gone(raw_server)
+        if not ending.is_set():
+            ending.set()
+            assert gone(raw_server)
+        return False
 
-    monkeypatch.setattr("langchain_promptrun._http.aiohttp_connector._is_readable", look)
-    assert calls.all(to(raw_server)) == ["two", "end"]
+    monkeypatch.setattr(IS_READABLE[colour], look)
+
+
+@pytest.mark.usefixtures("ending")
+@pytest.mark.parametrize("size", [1, 3 << 20])
+def test_connection_that_had_ended_before_the_request_came_costs_no_attempt(calls, raw_server, size):
+    raw_server.answer(whole(b"two\n"))
+    assert calls.all(to(raw_server)) == ["one", "end"]
+    assert calls.all(to(raw_server, body=b"x" * size)) == ["two", "end"]
     assert len(raw_server.requests) == raw_server.connections == 2
-    calls.close()
+
+
+@pytest.mark.usefixtures("ending")
+def test_connection_that_had_ended_is_an_attempt_where_the_system_does_not_tell(calls, raw_server, monkeypatch):
+    monkeypatch.setattr("langchain_promptrun._http.private_api._HAS_TCP_INFO", False)
+    assert calls.all(to(raw_server)) == ["one", "end"]
+    with pytest.raises(PromptrunConnectionError):
+        calls.all(to(raw_server))
+    assert raw_server.connections == 1
 
 
 def test_connections_of_twenty_sync_streams_in_a_row_are_one(raw_server):
@@ -149,23 +171,40 @@ def test_connections_of_many_threads_are_not_searched_through(raw_server, monkey
 
 
 @pytest.mark.parametrize("then", ["closes", "holds"])
-def test_early_response_to_a_large_body_is_the_response_and_asked_once(calls, raw_server, then):
-    """The server reads no more than the head, and either closes or waits."""
-    if then == "holds" and type(calls) is not OverAiohttp:
-        pytest.skip("httpcore sends the whole body before it looks for the response")
+@pytest.mark.parametrize("pieces", [[], [9], [len(head(102))], [len(head(102)) + 10]], ids=str)
+def test_early_response_to_a_large_body_is_the_response_and_asked_once(calls, raw_server, then, pieces):
+    """The server reads no more than the head, and either closes or waits; its response may come in two pieces."""
+    response = head(102) * len(pieces) + whole(b'{"error": "too large"}', status=413)
 
     def answer(connection, number):
         assert b"\r\n\r\n" in connection.recv(1024)
         raw_server.came.release()
-        connection.sendall(whole(b'{"error": "too large"}', status=413))
+        for end in pieces:
+            connection.sendall(response[:end])
+            raw_server._over.wait(0.15)
+        connection.sendall(response[sum(pieces) :])
         return then == "holds" and raw_server._over.wait(10) and False
 
     raw_server._serve_one = answer
+    began = time.monotonic()
     with pytest.raises(PromptrunInvalidRequestError, match="too large") as caught:
-        calls.all(to(raw_server, body=b"x" * (20 << 20), max_retries=2))
+        calls.all(to(raw_server, body=b"x" * (20 << 20), max_retries=2, timeouts=Timeouts(5, 5, 20, 5)))
+    assert time.monotonic() - began < 10
     assert caught.value.status_code == 413
     assert raw_server.came.acquire(timeout=1)
     assert not raw_server.came.acquire(blocking=False)
+
+
+def test_early_information_is_no_response(calls, raw_server):
+    def answer(connection, number):
+        connection.recv(1024)
+        connection.sendall(head(102))
+        return raw_server._over.wait(10) and False
+
+    raw_server._serve_one = answer
+    with pytest.raises(PromptrunTimeoutError) as caught:
+        calls.all(to(raw_server, body=b"x" * (20 << 20), timeouts=Timeouts(5, 5, 0.2, 5)))
+    assert caught.value.phase == "write"
 
 
 def test_early_response_is_taken_while_the_body_goes_on(async_single, raw_server):
@@ -213,7 +252,6 @@ def test_connection_is_looked_at_where_the_system_has_no_poll(raw_server, monkey
     calls.all(to(raw_server))
     assert gone(raw_server)
     monkeypatch.delattr("select.poll")
-    monkeypatch.setattr("langchain_promptrun._http.aiohttp_connector._HAS_TCP_INFO", False)
     calls.runner.run(in_a_row())
     calls.close()
 
