@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from langchain_promptrun._http.attempt import CallState
-    from langchain_promptrun._http.decompression import Decoder
+    from langchain_promptrun._http.decompression import Decoder, Latin1Decoder
     from langchain_promptrun._http.request import Parser, Timeouts
 
 T = TypeVar("T")
@@ -140,9 +140,8 @@ class AsyncResponse(BaseResponse[T]):
 
     def body(self) -> AsyncIterator[bytes]:
         response = self._response
-        if response.is_stream_consumed:
-            return _pieces((response.content,))
-        self._raw = aiter(cast("httpx.AsyncByteStream", response.stream))
+        is_read = response.is_stream_consumed
+        self._raw = _pieces((response.content,)) if is_read else aiter(cast("httpx.AsyncByteStream", response.stream))
         return self._raw if self._decoder is None else _decoded(self._raw, self._decoder)
 
     async def _read_error(self) -> PromptrunError:
@@ -171,11 +170,12 @@ async def _pieces(pieces: tuple[bytes, ...]) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def _decoded(raw: AsyncIterator[bytes], decoder: Decoder) -> AsyncIterator[bytes]:
+async def _decoded(raw: AsyncIterator[bytes], decoder: Decoder | Latin1Decoder) -> AsyncIterator[bytes]:
     async for data in raw:
         for piece in decoder.decode(data):
             yield piece
-    decoder.close()
+    if last := decoder.close():
+        yield last
 
 
 class StallWatchdog:

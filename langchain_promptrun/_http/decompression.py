@@ -1,14 +1,16 @@
-"""Decode a body's Content-Encoding, gzip or deflate (RFC 9110, 8.4.1), in pieces of bounded size."""
+"""Decode a body's Content-Encoding, gzip or deflate (RFC 9110, 8.4.1), in pieces of bounded size, and Latin-1."""
 
 from __future__ import annotations
 
+import codecs
+import re
 import zlib
 from typing import TYPE_CHECKING, Any
 
 from langchain_promptrun.errors import PromptrunResponseError, PromptrunStreamTruncatedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 ACCEPT_ENCODING = "gzip, deflate"
 PIECE_BYTES = 1 << 20
@@ -20,10 +22,16 @@ _CODINGS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": zlib.MAX_WBITS}
 _NO_COMPRESSION = frozenset({"", "identity", "none", "chunked", "aws-chunked", "utf-8", "utf8", "binary", "8bit"})
 _MEMBER = b"\x1f"  # RFC 1952, ID1; other bytes after a gzip member are padding
 _DEFLATED = 8  # RFC 1950, CM: the low half of a zlib stream's first byte
+_LATIN_1 = r"""(?i)charset\s*=\s*['"]?(?:iso[-_]?8859-1|latin-?1)\b"""
 
 
-def new_decoder(content_encoding: str) -> Decoder | None:
-    """Return the decoder for a Content-Encoding; None where it names no compression."""
+def new_decoder(headers: Mapping[str, str], *, is_compressed: bool = True) -> Decoder | Latin1Decoder | None:
+    """Return the decoder for a body of these headers; None where its bytes are taken as they are."""
+    decoder = _decompressor(headers.get("content-encoding", "")) if is_compressed else None
+    return Latin1Decoder(decoder) if re.search(_LATIN_1, headers.get("content-type", "")) else decoder
+
+
+def _decompressor(content_encoding: str) -> Decoder | None:
     names = [name.strip().lower() for name in content_encoding.split(",")]
     names = [name for name in names if name not in _NO_COMPRESSION]
     if not names:
@@ -58,10 +66,11 @@ class Decoder:
             if piece:
                 yield piece
 
-    def close(self) -> None:
-        """Raise PromptrunStreamTruncatedError where the compressed data goes on."""
+    def close(self) -> bytes:
+        """Return the last bytes; raise PromptrunStreamTruncatedError where the compressed data goes on."""
         if self._stream is not None and not self._stream.eof:
             raise PromptrunStreamTruncatedError(f"The response's {self._name} data ended early.")
+        return b""
 
     def _is_padding(self, data: bytes) -> bool:
         return self._stream is not None and (self._name == "deflate" or not data.startswith(_MEMBER))
@@ -77,3 +86,31 @@ class Decoder:
         except zlib.error as error:
             reason = str(error)
         raise PromptrunResponseError(f"The response's {self._name} data is corrupt: {reason}.")
+
+
+class Latin1Decoder:
+    """Makes UTF-8 of a body that is declared to be Latin-1; from its first byte on that cannot be UTF-8, it is."""
+
+    def __init__(self, decompressor: Decoder | None) -> None:
+        self._decompressor = decompressor
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        """Yield the UTF-8 of the next part of a body."""
+        for piece in (data,) if self._decompressor is None else self._decompressor.decode(data):
+            if text := self._read(piece):
+                yield text
+
+    def close(self) -> bytes:
+        """Return the last bytes; raise PromptrunStreamTruncatedError where compressed data goes on."""
+        if self._decompressor is not None:
+            self._decompressor.close()
+        return self._read(b"", final=True)
+
+    def _read(self, data: bytes, *, final: bool = False) -> bytes:
+        waiting = self._decoder.getstate()[0]
+        try:
+            return self._decoder.decode(data, final).encode()
+        except UnicodeDecodeError:
+            self._decoder = codecs.getincrementaldecoder("latin-1")()
+            return (waiting + data).decode("latin-1").encode()

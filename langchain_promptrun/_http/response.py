@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from langchain_promptrun._http.attempt import CallState
-    from langchain_promptrun._http.decompression import Decoder
+    from langchain_promptrun._http.decompression import Decoder, Latin1Decoder
     from langchain_promptrun._http.request import Parser
     from langchain_promptrun._pace.pace import Pace
 
@@ -101,7 +101,7 @@ class BaseResponse(Generic[T]):
         self._call = call
         self._response = response
         self._holder = holder
-        self._decoder: Decoder | None = None
+        self._decoder: Decoder | Latin1Decoder | None = None
 
     def _is_error(self) -> bool:
         return self._response.status_code not in _SUCCESS
@@ -119,9 +119,8 @@ class BaseResponse(Generic[T]):
         return self._call.begin_response(self._response.status_code, headers)
 
     def _choose_decoder(self, headers: dict[str, str]) -> None:
-        # a hook of the caller's client may have read, and so decoded, the body
-        if "content-encoding" in headers and not self._response.is_stream_consumed:
-            self._decoder = new_decoder(headers["content-encoding"])
+        # a hook of the caller's client may have read, and so decompressed, the body
+        self._decoder = new_decoder(headers, is_compressed=not self._response.is_stream_consumed)
 
     def _decode_error(self, headers: dict[str, str], begun: bytes) -> bytes:
         """Return the body of an error; proxies send plain text whatever encoding the header names."""
@@ -129,9 +128,11 @@ class BaseResponse(Generic[T]):
             self._choose_decoder(headers)
         if self._decoder is None or _is_text(begun):
             return begun
+        body = b""
         with suppress(PromptrunError):
-            return b"".join(islice(self._decoder.decode(begun), _ERROR_PIECES))[:ERROR_BODY_BYTES]
-        return b""
+            body = b"".join(islice(self._decoder.decode(begun), _ERROR_PIECES))
+            body += self._decoder.close()
+        return body[:ERROR_BODY_BYTES]
 
     def _is_over(self) -> bool:
         return self._call.parser is not None and self._call.parser.finished

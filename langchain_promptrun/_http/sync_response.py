@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import httpx
 
     from langchain_promptrun._http.attempt import CallState
-    from langchain_promptrun._http.decompression import Decoder
+    from langchain_promptrun._http.decompression import Decoder, Latin1Decoder
     from langchain_promptrun._http.request import Parser
 
 T = TypeVar("T")
@@ -122,7 +122,8 @@ def _inside_client() -> bool:
     return False
 
 
-def _decoded(raw: Iterator[bytes], decoder: Decoder) -> Iterator[bytes]:
+def _decoded(raw: Iterator[bytes], decoder: Decoder | Latin1Decoder) -> Iterator[bytes]:
     for data in raw:
         yield from decoder.decode(data)
-    decoder.close()
+    if last := decoder.close():
+        yield last

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import time
 
 import pytest
+
+from langchain_promptrun.errors import PromptrunInvalidRequestError
 
 from .exchanges import (
     LAST,
@@ -13,6 +16,7 @@ from .exchanges import (
     Lines,
     Transport,
     TransportSettings,
+    Whole,
     chunk,
     gone,
     head,
@@ -21,6 +25,27 @@ from .exchanges import (
     to,
     whole,
 )
+
+TEXTS = {"Latin-1": "Grüße Ã¼ é".encode("latin-1"), "UTF-8": "Grüße Ã¼ é".encode()}
+
+
+@pytest.mark.parametrize("declared", ["ISO-8859-1", '"latin1"', "latin-1"])
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("sent", ["whole", "in bytes", "compressed", "as an error"])
+def test_body_that_declares_latin_1_is_read_as_what_it_is(calls, raw_server, declared, text, sent):
+    headers = [f"content-type: application/json; charset={declared}"]
+    body = gzip.compress(TEXTS[text]) if sent == "compressed" else TEXTS[text]
+    headers += ["content-encoding: gzip"] * (sent == "compressed")
+    if sent == "in bytes":
+        raw_server.answer(head(200, *headers, SSE[1]), *(chunk(bytes([byte])) for byte in body), LAST)
+    else:
+        raw_server.answer(whole(body, *headers, status=400 if sent == "as an error" else 200))
+    if sent == "as an error":
+        with pytest.raises(PromptrunInvalidRequestError, match="^Grüße Ã¼ é "):
+            calls.all(to(raw_server))
+    else:
+        assert calls.all(to(raw_server), Whole) == ["Grüße Ã¼ é".encode()]
+
 
 # The end, and leaving before it.
 
