@@ -76,6 +76,13 @@ class _Protocol(ResponseHandler):
         return self.should_close or (self._parser is not None and self._parser.feed_eof() is not None)
 
 
+class _Connection(aiohttp.connector.Connection):
+    def __del__(self, *_: object) -> None:
+        """Report a connection that is left open, unless its event loop is gone."""
+        if not self._connector.closed:
+            super().__del__()
+
+
 class Connector(aiohttp.TCPConnector):
     """Opens connections of one event loop, without a limit of their number.
 
@@ -106,6 +113,8 @@ class Connector(aiohttp.TCPConnector):
                 break
             connection.close()
         protocol.is_used = True
+        # its constructor is called deep within aiohttp
+        connection.__class__ = _Connection
         on_connected.get()(None)
         return connection
 

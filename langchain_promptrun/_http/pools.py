@@ -139,23 +139,32 @@ class _Loops:
 
 async def _close_with_loop(client: AsyncClient, loops: _Loops) -> AsyncGenerator[None, None]:
     """Wait to be closed by asyncio, as the loop or the pool ends; close the client then, in its own loop."""
-    own = weakref.ref(asyncio.get_running_loop())
-    # none in loops of nest_asyncio: the collector closes the generator there, which must not wait
-    is_hooked = sys.get_asyncgen_hooks().finalizer is not None
     try:
         yield
     finally:
-        loop = own()
+        loops.pop(asyncio.get_running_loop())
+        await client.aclose()
+
+
+class _GeneratorEnd:
+    """Closes async generators that nobody holds any more in their event loop; those of a loop that is gone just end."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = weakref.ref(loop)
+
+    def __call__(self, generator: AsyncGenerator[object, object]) -> None:
+        loop = self.loop()
         if loop is not None and not loop.is_closed():
-            loops.pop(loop)
-            if is_hooked and loop is asyncio.get_running_loop():
-                await client.aclose()
-            else:
-                loop.call_soon_threadsafe(_begin_to_close, client)
+            loop.call_soon_threadsafe(loop.create_task, generator.aclose())
 
 
-def _begin_to_close(client: AsyncClient) -> asyncio.Task[None]:
-    return asyncio.get_running_loop().create_task(client.aclose())
+def watch_generators() -> None:
+    """Have async generators closed in the running loop where it does not see to it itself, as nest_asyncio's."""
+    hook = sys.get_asyncgen_hooks().finalizer
+    if hook is None or isinstance(hook, _GeneratorEnd):
+        loop = asyncio.get_running_loop()
+        if hook is None or hook.loop() is not loop:
+            sys.set_asyncgen_hooks(finalizer=_GeneratorEnd(loop))
 
 
 class _LazyFactory:

@@ -22,7 +22,7 @@ from langchain_promptrun._http.async_response import (
 from langchain_promptrun._http.attempt import CallState, ShrinkingTimeouts
 from langchain_promptrun._http.credentials import current_key, current_key_async
 from langchain_promptrun._http.decompression import ACCEPT_ENCODING
-from langchain_promptrun._http.pools import TransportSettings, get_pool
+from langchain_promptrun._http.pools import TransportSettings, get_pool, watch_generators
 from langchain_promptrun._http.request import Parser, ParserFactory, Request, Timeouts, check_headers, target_of
 from langchain_promptrun._http.response import AttemptGuard
 from langchain_promptrun._http.sync_response import SyncResponse
@@ -112,6 +112,7 @@ class Transport:
 
     def aexchange(self, request: Request, new_parser: ParserFactory[T]) -> AsyncGenerator[T]:
         """Async version of `exchange`. Cancelling the task ends the call at once, also while it waits for a retry."""
+        watch_generators()
         target = target_of(request)
         call = CallState(request, new_parser, target.origin, self._clock)
         items = self._attempts(call, target)

@@ -364,6 +364,21 @@ DROPPED = {
         del stream
         gc.collect()
     """,
+    "with open streams of nest_asyncio": """
+        nest_asyncio = importlib.import_module("nest_asyncio")
+        for _ in range(4):
+            loop = asyncio.new_event_loop()
+            nest_asyncio.apply(loop)
+            stream = loop.run_until_complete(begin_stream())
+            loop = stream = None
+        gc.collect()
+    """,
+    "with open streams": """
+        for _ in range(4):
+            stream = asyncio.new_event_loop().run_until_complete(begin_stream())
+        del stream
+        gc.collect()
+    """,
     "with an open stream and closed": """
         loop = asyncio.new_event_loop()
         stream = loop.run_until_complete(begin_stream())

@@ -43,23 +43,30 @@ def sentry():
 
 
 @pytest.fixture
-def interrupt_later():
-    """Return a function that raises EndedError in this thread after some seconds."""
+def interrupt_later(raw_server):
+    """Return a function that raises EndedError in this thread some seconds after the server has a connection."""
 
     def handler(number, frame):
         raise EndedError
 
+    def wait_and_kill(seconds):
+        while not raw_server.connections and not over.wait(0.01):
+            pass
+        if not over.wait(seconds):
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    over = threading.Event()
     before = signal.signal(signal.SIGUSR1, handler)
-    timers = []
+    threads = []
 
     def interrupt(seconds):
-        timers.append(threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGUSR1)))
-        timers[-1].start()
+        threads.append(threading.Thread(target=wait_and_kill, args=[seconds]))
+        threads[-1].start()
 
     yield interrupt
-    for timer in timers:
-        timer.cancel()
-        timer.join()
+    over.set()
+    for thread in threads:
+        thread.join()
     signal.signal(signal.SIGUSR1, before)
 
 
