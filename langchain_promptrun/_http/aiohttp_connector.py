@@ -48,7 +48,8 @@ class _Protocol(ResponseHandler):
         super().eof_received()
 
     def _note_end(self) -> None:
-        self._is_unseen = self.is_used and is_unacknowledged(self.transport.get_extra_info("socket"))
+        transport: Any = self.transport
+        self._is_unseen = self.is_used and is_unacknowledged(transport.get_extra_info("socket"))
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if exc is not None:

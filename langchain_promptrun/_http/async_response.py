@@ -10,7 +10,7 @@ import httpx
 
 from langchain_promptrun._http import response as shared
 from langchain_promptrun._http.connection_pool import on_connected
-from langchain_promptrun._http.private_api import ErrorWatch
+from langchain_promptrun._http.private_api import watch_errors
 from langchain_promptrun._http.response import BaseResponse, client_exceptions
 from langchain_promptrun.errors import PromptrunError
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from langchain_promptrun._http.attempt import CallState
     from langchain_promptrun._http.decompression import Decoder, Latin1Decoder
+    from langchain_promptrun._http.private_api import ErrorWatch
     from langchain_promptrun._http.request import Parser, Timeouts
 
 T = TypeVar("T")
@@ -71,8 +72,8 @@ class HeadTimeout:
         """Note that the call has its connection, which takes a body at once unless it is large."""
         if not self._is_large:
             self.sent()
-        elif stream is not None:
-            self._watch = ErrorWatch(stream)
+        else:
+            self._watch = watch_errors(stream)
 
     def sending(self) -> None:
         self._restart(self._timeouts.write)

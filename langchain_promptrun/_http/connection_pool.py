@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import httpx
 
-from langchain_promptrun._http.private_api import AsyncTransport, SyncTransport, note_end, read_while_sending, watch_sync
+from langchain_promptrun._http.private_api import (
+    AsyncTransport,
+    SyncTransport,
+    note_end,
+    read_while_sending,
+    watch_sync,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping

@@ -93,7 +93,7 @@ class Latin1Decoder:
 
     def __init__(self, decompressor: Decoder | None) -> None:
         self._decompressor = decompressor
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._decoder: codecs.IncrementalDecoder = codecs.getincrementaldecoder("utf-8")()
 
     def decode(self, data: bytes) -> Iterator[bytes]:
         """Yield the UTF-8 of the next part of a body."""

@@ -14,6 +14,7 @@ import weakref
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
+from operator import attrgetter
 from selectors import EVENT_WRITE, DefaultSelector
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,6 +27,7 @@ _RECEIVE_BYTES = 64 << 10
 _LOOK_SECONDS = 0.05
 _ERROR_RESPONSE = re.compile(rb"(?m)^HTTP/1\.[01] [3-5]")
 _EARLY = "the server answered, and took no more of the request"
+_TLS_PARTS = attrgetter("_read_bio", "_ssl_object")
 _HAS_TCP_INFO = sys.platform == "linux"  # others lay it out in another way
 
 
@@ -131,7 +133,7 @@ class _EarlyData:
     """What was read of a network stream while a request goes out; its next read gets that."""
 
     def __init__(self, stream: Any) -> None:
-        self._stream = weakref.ref(stream)
+        self._stream: Callable[[], Any] = weakref.ref(stream)
         self._data = b""
 
     def is_error(self, data: bytes, read: Callable[..., Any]) -> bool:
@@ -193,12 +195,12 @@ class ErrorWatch:
     It takes what asyncio tells of the connection in place of anyio's protocol, which has the response wait.
     """
 
-    def __init__(self, stream: Any) -> None:
-        inner = stream._stream
-        self._tls = inner if hasattr(inner, "transport_stream") else None
-        self._transport, self._protocol = _asyncio_parts(stream)
+    def __init__(self, stream: Any, transport: Any, protocol: Any) -> None:
+        self._transport, self._protocol = transport, protocol
+        inner = getattr(stream, "_stream", None)
+        self._tls = _TLS_PARTS(inner) if hasattr(inner, "transport_stream") else None
         self._early = _EarlyData(stream)
-        self._transport.set_protocol(self)
+        transport.set_protocol(self)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._protocol, name)
@@ -209,23 +211,30 @@ class ErrorWatch:
         data = b"".join(protocol.read_queue)
         protocol.read_queue.clear()
         protocol.read_event.clear()
-        data = data if self._tls is None else self._decrypted(self._tls, data)
+        data = data if self._tls is None else _decrypted(*self._tls, data)
         if data and self._early.is_error(data, self._early.aread):
             self.stop()
             anyio: Any = import_module("anyio")
             protocol.exception = anyio.BrokenResourceError(_EARLY)
             protocol.write_event.set()
 
-    def _decrypted(self, tls: Any, data: bytes) -> bytes:
-        tls._read_bio.write(data)
-        data = b""
-        with suppress(ssl.SSLError):  # the rest of a record is to come
-            while piece := tls._ssl_object.read(_RECEIVE_BYTES):
-                data += piece
-        return data
-
     def stop(self) -> None:
         self._transport.set_protocol(self._protocol)
+
+
+def watch_errors(stream: Any) -> ErrorWatch | None:
+    """Return the watch over an async network stream; None for a stream of another kind."""
+    transport, protocol = _asyncio_parts(stream)
+    return None if transport is None or protocol is None else ErrorWatch(stream, transport, protocol)
+
+
+def _decrypted(bio: ssl.MemoryBIO, tls: ssl.SSLObject, data: bytes) -> bytes:
+    bio.write(data)
+    data = b""
+    with suppress(ssl.SSLError):  # the rest of a record is to come
+        while piece := tls.read(_RECEIVE_BYTES):
+            data += piece
+    return data
 
 
 def _asyncio_parts(stream: Any) -> tuple[Any, Any]:

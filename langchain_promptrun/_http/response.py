@@ -115,23 +115,20 @@ class BaseResponse(Generic[T]):
 
     def _begin(self) -> Parser[T]:
         headers = self._headers()
-        self._choose_decoder(headers)
-        return self._call.begin_response(self._response.status_code, headers)
-
-    def _choose_decoder(self, headers: dict[str, str]) -> None:
         # a hook of the caller's client may have read, and so decompressed, the body
         self._decoder = new_decoder(headers, is_compressed=not self._response.is_stream_consumed)
+        return self._call.begin_response(self._response.status_code, headers)
 
     def _decode_error(self, headers: dict[str, str], begun: bytes) -> bytes:
         """Return the body of an error; proxies send plain text whatever encoding the header names."""
-        with suppress(PromptrunError):
-            self._choose_decoder(headers)
-        if self._decoder is None or _is_text(begun):
-            return begun
         body = b""
         with suppress(PromptrunError):
-            body = b"".join(islice(self._decoder.decode(begun), _ERROR_PIECES))
-            body += self._decoder.close()
+            is_plain = self._response.is_stream_consumed or _is_text(begun)
+            decoder = new_decoder(headers, is_compressed=not is_plain)
+            if decoder is None:
+                return begun
+            body = b"".join(islice(decoder.decode(begun), _ERROR_PIECES))
+            body += decoder.close()
         return body[:ERROR_BODY_BYTES]
 
     def _is_over(self) -> bool:

@@ -474,10 +474,17 @@ def test_client_of_a_loop_without_hooks_for_generators_is_closed_in_its_loop(pro
         del transport
         assert await asyncio.to_thread(gone, raw_server)
 
+    async def leave_open():
+        sys.set_asyncgen_hooks(None, None)
+        stream = kept.aexchange(request(raw_server), Body)
+        await anext(stream)
+        return stream
+
     asyncio.run(let_go())
     asyncio.new_event_loop().run_until_complete(main(kept))
+    asyncio.new_event_loop().run_until_complete(leave_open())
     assert noises() == []
-    assert gone(raw_server)
+    assert all(gone(raw_server) for _ in range(2))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from langchain_promptrun._http.private_api import read_while_sending, receive_rest
+from langchain_promptrun._http.private_api import read_while_sending, receive_rest, watch_errors, watch_sync
 
 from .exchanges import LAST, SSE, Lines, Transport, chunk, head, to, whole
 
@@ -44,9 +44,17 @@ def test_private_api_lets_a_live_stream_have_another_read_limit(raw_server):
         assert "read" not in vars(seen[0])
 
 
+class Other:
+    close = None
+
+
 def test_private_api_leaves_streams_of_another_kind_alone():
-    stream = SimpleNamespace(_stream=SimpleNamespace())
+    stream = Other()
+    stream._stream = SimpleNamespace()
     read_while_sending(stream)
+    watch_sync(stream)
+    assert watch_errors(stream) is None
+    del stream.close, stream.is_unseen
     assert vars(stream) == {"_stream": SimpleNamespace()}
 
 

@@ -26,7 +26,11 @@ from .exchanges import (
     whole,
 )
 
-TEXTS = {"Latin-1": "Grüße Ã¼ é".encode("latin-1"), "UTF-8": "Grüße Ã¼ é".encode()}
+TEXTS = {
+    "Latin-1": ("Grüße Ã¼", "latin-1"),
+    "Latin-1 at the end": ("caf\xe9", "latin-1"),
+    "UTF-8": ("Grüße Ã¼", "utf-8"),
+}
 
 
 @pytest.mark.parametrize("declared", ["ISO-8859-1", '"latin1"', "latin-1"])
@@ -34,17 +38,18 @@ TEXTS = {"Latin-1": "Grüße Ã¼ é".encode("latin-1"), "UTF-8": "Grüße Ã¼ 
 @pytest.mark.parametrize("sent", ["whole", "in bytes", "compressed", "as an error"])
 def test_body_that_declares_latin_1_is_read_as_what_it_is(calls, raw_server, declared, text, sent):
     headers = [f"content-type: application/json; charset={declared}"]
-    body = gzip.compress(TEXTS[text]) if sent == "compressed" else TEXTS[text]
+    text, charset = TEXTS[text]
+    body = gzip.compress(text.encode(charset)) if sent == "compressed" else text.encode(charset)
     headers += ["content-encoding: gzip"] * (sent == "compressed")
     if sent == "in bytes":
         raw_server.answer(head(200, *headers, SSE[1]), *(chunk(bytes([byte])) for byte in body), LAST)
     else:
         raw_server.answer(whole(body, *headers, status=400 if sent == "as an error" else 200))
     if sent == "as an error":
-        with pytest.raises(PromptrunInvalidRequestError, match="^Grüße Ã¼ é "):
+        with pytest.raises(PromptrunInvalidRequestError, match=f"^{text} "):
             calls.all(to(raw_server))
     else:
-        assert calls.all(to(raw_server), Whole) == ["Grüße Ã¼ é".encode()]
+        assert calls.all(to(raw_server), Whole) == [text.encode()]
 
 
 # The end, and leaving before it.
