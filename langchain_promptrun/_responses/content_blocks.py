@@ -24,12 +24,11 @@ Block = dict[str, Any]
 HAS_REFUSAL_BLOCKS = hasattr(exceptions, "ModelRefusalError")
 """langchain-core has blocks for refusals from 1.7.5 on; before it they are text."""
 
-# The first bytes of images, which some models send as audio (JPEG, PNG, GIF, WebP).
+# The first bytes of images, which some models send as audio.
 _IMAGE_STARTS = {b"\xff\xd8\xff": "jpeg", b"\x89PNG": "png", b"GIF8": "gif"}
 _CITATION_KEYS = {
-    **{key: key for key in ("url", "title", "start_index", "end_index")},
+    **{key: key for key in ("url", "title", "start_index", "end_index", "cited_text")},
     "content": "cited_text",
-    "cited_text": "cited_text",
 }
 
 
@@ -43,18 +42,24 @@ def content_blocks(message: AIMessage) -> list[ContentBlock]:
 
     They are its reasoning, text with citations, refusal, tool calls, invalid ones included, images and audio.
     """
-    unnamed = {key: value for key, value in message.response_metadata.items() if key != "model_provider"}
+    extras, metadata = message.additional_kwargs, message.response_metadata
+    unnamed = {key: value for key, value in metadata.items() if key != "model_provider"}
     blocks = cast("list[Block]", message.model_copy(update={"response_metadata": unnamed}).content_blocks)
-    extras = message.additional_kwargs
     if HAS_REFUSAL_BLOCKS and isinstance(refusal := extras.get("refusal"), str) and refusal:
         blocks = _with_refusal(blocks, refusal)
     else:
-        blocks = [*blocks, *withheld(message.response_metadata.get("finish_reason"))]
-    if isinstance(message, AIMessageChunk) and message.chunk_position != "last":
-        blocks = [_with_own_index(block) for block in blocks]
+        blocks = [*blocks, *withheld(metadata.get("finish_reason"))]
+    if getattr(message, "chunk_position", "last") != "last":
+        # A call's index is not the place of a text among the blocks: both start at 0.
+        blocks = [
+            block | {"index": f"lc_tc_{block.get('index', 0)}"} if block["type"] == "tool_call_chunk" else block
+            for block in blocks
+        ]
     else:
-        blocks = [*blocks, *_invalid_calls(message, blocks)]
-    if annotations := citations(extras, message.response_metadata):
+        # langchain-core leaves these out, unless the content holds them.
+        known = {block.get("id") for block in blocks}
+        blocks += [cast("Block", call) for call in message.invalid_tool_calls if call["id"] not in known]
+    if annotations := citations(extras, metadata):
         blocks = _annotated(blocks, annotations)
     media = [*images(extras.get("images")), *audio(extras.get("audio"))]
     if isinstance(message, AIMessageChunk):
@@ -68,25 +73,47 @@ def citations(extras: dict[str, Any], metadata: dict[str, Any]) -> list[Block]:
     They are its `annotations` (OpenAI Chat Completions reference, "message.annotations") and the sources that
     Perplexity and others list as `citations` beside the choices or in the message.
     """
-    annotations = extras.get("annotations")
-    found = [_citation(e) for e in annotations if isinstance(e, dict)] if isinstance(annotations, list) else []
+    found = [_citation(entry) for entry in _items(extras.get("annotations")) if isinstance(entry, dict)]
     known = {citation.get("url") for citation in found}
-    for place in (extras, metadata):
-        sources = place.get("citations")
-        for source in sources if isinstance(sources, list) else ():
-            citation = _citation(source if isinstance(source, dict) else {"type": "url_citation", "url": source})
-            if citation["type"] == "citation" and citation["url"] not in known:
-                known.add(citation["url"])
-                found.append(citation)
+    for source in (*_items(extras.get("citations")), *_items(metadata.get("citations"))):
+        citation = _citation(source if isinstance(source, dict) else {"url": source})
+        if citation["type"] == "citation" and citation["url"] not in known:
+            known.add(citation["url"])
+            found.append(citation)
     return found
+
+
+def _citation(entry: Block) -> Block:
+    """Translate an entry; some servers leave out the object within."""
+    cited = entry.get("url_citation", entry) if entry.get("type", "url_citation") == "url_citation" else None
+    if not isinstance(cited, dict) or not isinstance(cited.get("url"), str):
+        return {"type": "non_standard_annotation", "value": entry}
+    known = {_CITATION_KEYS[key]: value for key, value in cited.items() if key in _CITATION_KEYS and value is not None}
+    return {"type": "citation"} | known
+
+
+def _annotated(blocks: list[Block], annotations: list[Block]) -> list[Block]:
+    """Hang citations on the last text."""
+    for position in reversed(range(len(blocks))):
+        if blocks[position]["type"] == "text":
+            known = blocks[position].get("annotations") or annotations
+            return [*blocks[:position], blocks[position] | {"annotations": known}, *blocks[position + 1 :]]
+    return [*blocks, {"type": "text", "text": "", "annotations": annotations}]
 
 
 def images(images: object) -> list[Block]:
     """Return the `images` of an answer: a list of `image_url` parts, mostly data URLs."""
-    if not isinstance(images, list):
-        return []
-    urls = [_url(image) for image in images]
-    return [_image(url) for url in urls if url]
+    found: list[Block] = []
+    for image in _items(images):
+        target = image.get("image_url") if isinstance(image, dict) else None
+        url = target.get("url") if isinstance(target, dict) else target
+        if isinstance(url, str) and url:
+            head, _, data = url.partition(";base64,")
+            kind = head.removeprefix("data:").partition(";")[0]
+            is_data = head.startswith("data:") and data
+            source = {"base64": data, "mime_type": kind} if is_data else {"url": url}
+            found.append({"type": "image", **source})
+    return found
 
 
 def audio(audio: object) -> list[Block]:
@@ -95,7 +122,7 @@ def audio(audio: object) -> list[Block]:
         return []
     block: Block = {"type": "audio", "base64": audio["data"]}
     if image := _image_type(audio["data"]):
-        block = {"type": "image", "base64": audio["data"], "mime_type": f"image/{image}"}
+        block |= {"type": "image", "mime_type": f"image/{image}"}
     if isinstance(audio.get("id"), str):
         block["id"] = audio["id"]
     if extras := {key: value for key, value in audio.items() if key not in {"data", "id"}}:
@@ -116,17 +143,16 @@ def _image_type(base64: str) -> str:
 
 def _with_refusal(blocks: list[Block], refusal: str) -> list[Block]:
     """Move the refusal out of the text, which it ends."""
+    own = {"type": "refusal", "refusal": refusal}
     found: list[Block] = []
     for block in blocks:
         text = block.get("text")
         if block["type"] == "text" and isinstance(text, str) and text.endswith(refusal):
-            if rest := text.removesuffix(refusal):
-                found.append(block | {"text": rest})
-            found.append({"type": "refusal", "refusal": refusal})
+            rest = text.removesuffix(refusal)
+            found += [block | {"text": rest}, own] if rest else [own]
         else:
             found.append(block)
-    known = any(block["type"] == "refusal" for block in found)
-    return found if known else [*found, {"type": "refusal", "refusal": refusal}]
+    return found if any(block["type"] == "refusal" for block in found) else [*found, own]
 
 
 def withheld(finish_reason: object) -> list[Block]:
@@ -136,45 +162,5 @@ def withheld(finish_reason: object) -> list[Block]:
     return [{"type": "refusal", "refusal": "", "extras": {"finish_reason": finish_reason}}]
 
 
-def _invalid_calls(message: AIMessage, blocks: list[Block]) -> list[Block]:
-    """Return the calls that langchain-core leaves out, unless the content holds them."""
-    known = {block.get("id") for block in blocks}
-    return [cast("Block", call) for call in message.invalid_tool_calls if call["id"] not in known]
-
-
-def _with_own_index(block: Block) -> Block:
-    """Keep a call's index apart from the place of a text among the blocks: both start at 0."""
-    if block["type"] != "tool_call_chunk":
-        return block
-    return block | {"index": f"lc_tc_{block.get('index', 0)}"}
-
-
-def _annotated(blocks: list[Block], annotations: list[Block]) -> list[Block]:
-    """Hang citations on the last text."""
-    for position in reversed(range(len(blocks))):
-        if blocks[position]["type"] == "text":
-            known = blocks[position].get("annotations") or annotations
-            return [*blocks[:position], blocks[position] | {"annotations": known}, *blocks[position + 1 :]]
-    return [*blocks, {"type": "text", "text": "", "annotations": annotations}]
-
-
-def _citation(entry: Block) -> Block:
-    """Translate an entry; some servers leave out the object within."""
-    cited = entry.get("url_citation", entry) if entry.get("type", "url_citation") == "url_citation" else None
-    if not isinstance(cited, dict) or not isinstance(cited.get("url"), str):
-        return {"type": "non_standard_annotation", "value": entry}
-    known = {_CITATION_KEYS[key]: value for key, value in cited.items() if key in _CITATION_KEYS and value is not None}
-    return {"type": "citation"} | known
-
-
-def _url(image: object) -> str:
-    target = image.get("image_url") if isinstance(image, dict) else None
-    url = target.get("url") if isinstance(target, dict) else target
-    return url if isinstance(url, str) else ""
-
-
-def _image(url: str) -> Block:
-    head, _, data = url.partition(";base64,")
-    if head.startswith("data:") and data:
-        return {"type": "image", "base64": data, "mime_type": head.removeprefix("data:").partition(";")[0]}
-    return {"type": "image", "url": url}
+def _items(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

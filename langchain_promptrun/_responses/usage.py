@@ -18,44 +18,39 @@ _TOTAL = ("total_tokens",)
 _TOTALS = frozenset({*_INPUT, *_OUTPUT, *_TOTAL})
 # Anthropic's counts, which are not part of its `input_tokens` (Messages API reference, "usage").
 _BESIDE_INPUT = ("cache_read_input_tokens", "cache_creation_input_tokens")
-_Names = tuple[str, ...]
-_AUDIO: tuple[_Names, _Names] = (("audio_tokens",), ())
-_CACHE_CREATION = (
-    "cache_write_tokens",
-    "cache_creation_tokens",
-    "cache_creation_input_tokens",
-    "cache_write_input_tokens",
-)
-_REASONING = ("reasoning_tokens", "thinking_tokens")
-# For each kind of details: where they are nested, and how they are spelled there and beside the totals. Where the same
-# fact is spelled twice, the first spelling counts, so nothing is counted twice.
-_DETAILS: dict[str, tuple[_Names, dict[str, tuple[_Names, _Names]]]] = {
-    "input_token_details": (
-        ("prompt_tokens_details", "input_tokens_details"),
-        {
-            "audio": _AUDIO,
-            "cache_read": (
-                ("cached_tokens", "cache_read_tokens", "cache_read_input_tokens"),
-                ("cache_read_input_tokens", "prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens"),
-            ),
-            "cache_creation": (_CACHE_CREATION, _CACHE_CREATION),
-        },
-    ),
-    "output_token_details": (
-        ("completion_tokens_details", "output_tokens_details"),
-        {"audio": _AUDIO, "reasoning": (_REASONING, _REASONING)},
-    ),
+_NESTED = {
+    "input_token_details": ("prompt_tokens_details", "input_tokens_details"),
+    "output_token_details": ("completion_tokens_details", "output_tokens_details"),
+}
+# Where the same fact is spelled twice, the first spelling counts, so nothing is counted twice.
+_DETAILS = {
+    "input_token_details": {
+        "audio": ("audio_tokens",),
+        "cache_read": (
+            *("cache_read_input_tokens", "prompt_cache_hit_tokens"),
+            *("cached_tokens", "cache_read_tokens", "num_cached_tokens"),
+        ),
+        "cache_creation": (
+            *("cache_write_tokens", "cache_creation_tokens"),
+            *("cache_creation_input_tokens", "cache_write_input_tokens"),
+        ),
+    },
+    "output_token_details": {"audio": ("audio_tokens",), "reasoning": ("reasoning_tokens", "thinking_tokens")},
 }
 # Every count that is not larger is one, whatever its type makes of it.
 _USUAL = 1 << 53
 
-# Perplexity has an object with a total, DeepInfra an estimate.
-_COSTS = ("cost", "total_cost", "cost_usd", "estimated_cost", "response_cost", "cost_details")
-_COST_TOTALS = ("total_cost", "total", "amount", "usd")
 # xAI's REST reference, "cost_in_usd_ticks".
 _TICKS, _TICKS_PER_USD = "cost_in_usd_ticks", 10_000_000_000
-_GATEWAYS = ("provider_metadata", "providerMetadata")
-_COST_KEYS = frozenset({*_COSTS, _TICKS, *_GATEWAYS})
+# Vercel's AI Gateway has objects.
+_GATEWAYS = {"provider_metadata": ("gateway",), "providerMetadata": ("gateway",), "gateway": ("cost",)}
+# Perplexity has an object with a total, DeepInfra an estimate.
+_COSTS = (
+    *("cost", "total_cost", "cost_usd", "estimated_cost", "response_cost", "cost_details"),
+    *(_TICKS, "provider_metadata", "providerMetadata"),
+)
+_COST_TOTALS = ("total_cost", "total", "amount", "usd")
+_COST_KEYS = frozenset(_COSTS)
 
 
 def usage_metadata(usage: dict[str, Any]) -> UsageMetadata | None:
@@ -63,11 +58,11 @@ def usage_metadata(usage: dict[str, Any]) -> UsageMetadata | None:
     tokens_in, tokens_out, total = (_first(usage, names) for names in (_INPUT, _OUTPUT, _TOTAL))
     if tokens_in is tokens_out is total is None:
         return None
-    # A total of zero beside counts is none.
+    # Some servers send a total of zero beside counts.
     tokens_in, tokens_out, total = tokens_in or 0, tokens_out or 0, total or None
     details: dict[str, dict[str, int]] = {}
     if not _TOTALS.issuperset(usage):
-        details = {key: found for key in _DETAILS if (found := _details(usage, *_DETAILS[key]))}
+        details = {kind: found for kind in _DETAILS if (found := _details(usage, kind))}
         cached = _uncounted_cache(usage, tokens_in, tokens_out, total)
         tokens_in += cached
         if total is not None and cached:
@@ -80,37 +75,16 @@ def usage_metadata(usage: dict[str, Any]) -> UsageMetadata | None:
     return cast("UsageMetadata", counts | details)
 
 
-def has_counts(usage: dict[str, Any]) -> bool:
-    """Return whether a usage object holds a number that is not zero, however deep."""
-    return any(has_counts(value) if isinstance(value, dict) else _number(value) for value in usage.values())
-
-
-def find_cost(usage: dict[str, Any], places: Iterable[dict[str, Any]], headers: Mapping[str, str]) -> float | None:
-    """Find the cost of an answer: in its usage, in further places, last in a header `cost` or `...-cost`."""
-    costs = [cost for place in (usage, *places) if not _COST_KEYS.isdisjoint(place) for cost in _costs_in(place)]
-    costs += [value for name, value in headers.items() if name == "cost" or name.endswith("-cost")]
-    return next((number for cost in costs if (number := _number(cost)) is not None), None)
-
-
-def _costs_in(place: dict[str, Any]) -> Iterator[Any]:
-    for name in _COSTS:
-        yield from _totals(place.get(name))
-    if (ticks := _number(place.get(_TICKS))) is not None:
-        yield ticks / _TICKS_PER_USD
-    # Vercel's AI Gateway.
-    for name in _GATEWAYS:
-        metadata = place.get(name)
-        gateway = metadata.get("gateway") if isinstance(metadata, dict) else None
-        if isinstance(gateway, dict):
-            yield gateway.get("cost")
-
-
-def _totals(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        for name in _COST_TOTALS:
-            yield from _totals(value.get(name))
-    else:
-        yield value
+def _details(usage: dict[str, Any], kind: str) -> dict[str, int]:
+    nested = next((value for name in _NESTED[kind] if isinstance(value := usage.get(name), dict)), {})
+    counts: dict[str, int] = {}
+    for key, names in _DETAILS[kind].items():
+        count = _first(nested, names)
+        if count is None and key != "audio":
+            count = _first(usage, names)
+        if count is not None:
+            counts[key] = count
+    return counts
 
 
 def _uncounted_cache(usage: dict[str, Any], tokens_in: int, tokens_out: int, total: int | None) -> int:
@@ -121,15 +95,6 @@ def _uncounted_cache(usage: dict[str, Any], tokens_in: int, tokens_out: int, tot
     if total is not None and total in {tokens_in + tokens_out, tokens_in + tokens_out + cached}:
         return total - tokens_in - tokens_out
     return 0 if "prompt_tokens" in usage else cached
-
-
-def _details(usage: dict[str, Any], places: _Names, spellings: dict[str, tuple[_Names, _Names]]) -> dict[str, int]:
-    nested = next((value for name in places if isinstance(value := usage.get(name), dict)), {})
-    counts = {
-        key: _first(usage, top) if (count := _first(nested, names)) is None else count
-        for key, (names, top) in spellings.items()
-    }
-    return {key: count for key, count in counts.items() if count is not None}
 
 
 def _first(counts: dict[str, Any], names: Iterable[str]) -> int | None:
@@ -151,3 +116,26 @@ def _number(value: object) -> float | None:
     except (ValueError, OverflowError):
         return None
     return number if 0 <= number < float("inf") else None
+
+
+def has_counts(usage: dict[str, Any]) -> bool:
+    """Return whether a usage object holds a number that is not zero, however deep."""
+    return any(has_counts(value) if isinstance(value, dict) else _number(value) for value in usage.values())
+
+
+def find_cost(usage: dict[str, Any], places: Iterable[dict[str, Any]], headers: Mapping[str, str]) -> float | None:
+    """Find the cost of an answer: in its usage, in further places, last in a header `cost` or `...-cost`."""
+    costs = [cost for place in (usage, *places) if not _COST_KEYS.isdisjoint(place) for cost in _costs_in(place)]
+    costs += [value for name, value in headers.items() if name == "cost" or name.endswith("-cost")]
+    return next((number for cost in costs if (number := _number(cost)) is not None), None)
+
+
+def _costs_in(place: dict[str, Any], names: Iterable[str] = _COSTS) -> Iterator[Any]:
+    for name in names:
+        value = place.get(name)
+        if isinstance(value, dict):
+            yield from _costs_in(value, _GATEWAYS.get(name, _COST_TOTALS))
+        elif name == _TICKS:
+            yield None if (ticks := _number(value)) is None else ticks / _TICKS_PER_USD
+        elif name not in _GATEWAYS:
+            yield value
