@@ -1,11 +1,11 @@
 """What is bound to a model, in whatever order and around whichever wrapper, is kept, and its secrets are hidden."""
 
-from __future__ import annotations
-
 import contextlib
 import inspect
 import pickle
+from functools import reduce
 from typing import get_type_hints
+from unittest.mock import Mock
 
 import pytest
 from langchain_core.exceptions import OutputParserException
@@ -21,34 +21,31 @@ SECRET = "s3cret"
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
 TEMPERATURE = ConfigurableField(id="temperature")
 
-WRAPPERS = {
-    "bare": lambda model: model,
+STEPS = {
     "bind": lambda model: model.bind(top_p=0.5),
+    "bind_tools": lambda model: model.bind_tools([TOOL]),
     "with_config": lambda model: model.with_config(tags=["a"]),
     "with_retry": lambda model: model.with_retry(stop_after_attempt=1),
-    "bind, with_retry": lambda model: model.bind(top_p=0.5).with_retry(stop_after_attempt=1),
     "configurable_fields": lambda model: model.configurable_fields(temperature=TEMPERATURE),
     "configurable_alternatives": lambda model: model.configurable_alternatives(ConfigurableField(id="m"), other=model),
-    "configurable_alternatives, with_retry": lambda model: model.configurable_alternatives(
-        ConfigurableField(id="m"), other=model
-    ).with_retry(stop_after_attempt=1),
-    "configurable_alternatives, with_fallbacks": lambda model: model.configurable_alternatives(
-        ConfigurableField(id="m"), other=model
-    ).with_fallbacks([model]),
     "with_fallbacks": lambda model: model.with_fallbacks([model]),
-    "bind_tools, with_fallbacks": lambda model: model.bind_tools([TOOL]).with_fallbacks([model]),
-    "with_fallbacks, with_config": lambda model: model.with_fallbacks([model]).with_config(tags=["a"]),
-    "with_fallbacks, configurable_fields": lambda model: model.with_fallbacks([model]).configurable_fields(
-        exception_key=ConfigurableField(id="key")
-    ),
-    "configurable_fields, with_fallbacks": lambda model: model.configurable_fields(
-        temperature=TEMPERATURE
-    ).with_fallbacks([model]),
+    "configurable_key": lambda model: model.configurable_fields(exception_key=ConfigurableField(id="key")),
     "with_types": lambda model: model.with_types(input_type=str),
     "with_listeners": lambda model: model.with_listeners(on_start=print),
     "with_alisteners": lambda model: model.with_alisteners(on_start=print),
 }
-wrappers = pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+WRAPPERS = [
+    *("", "bind", "with_config", "with_retry", "with_types", "with_listeners", "with_alisteners", "with_fallbacks"),
+    *("configurable_fields", "configurable_alternatives", "bind with_retry", "bind_tools with_fallbacks"),
+    *("configurable_fields with_fallbacks", "with_fallbacks with_config", "with_fallbacks configurable_key"),
+    *("configurable_alternatives with_retry", "configurable_alternatives with_fallbacks"),
+]
+
+
+@pytest.fixture(params=WRAPPERS)
+def wrap(request):
+    """Wrap a model in each way, or in those that a test names."""
+    return lambda model: reduce(lambda wrapped, step: STEPS[step](wrapped), request.param.split(), model)
 
 
 class Weather(BaseModel):
@@ -57,7 +54,6 @@ class Weather(BaseModel):
     city: str
 
 
-@wrappers
 @pytest.mark.parametrize("bind", [lambda it: it, lambda it: it.bind(stop=["a"]), lambda it: it.bind_tools([TOOL])])
 def test_a_bound_secret_is_hidden_and_used(wire, make, wrap, bind):
     bound = bind(wrap(make())).bind(
@@ -71,7 +67,6 @@ def test_a_bound_secret_is_hidden_and_used(wire, make, wrap, bind):
 
 
 @pytest.mark.parametrize("include_raw", [False, True])
-@wrappers
 def test_a_secret_bound_behind_a_schema_is_hidden_and_used(wire, make, wrap, include_raw):
     structured = wrap(make()).with_structured_output(Weather, method="json_mode", include_raw=include_raw)
     bound = structured.with_config(tags=["b"]).bind(api_key=SECRET, extra_headers={"x-a": SECRET}, seed=7)
@@ -84,7 +79,6 @@ def test_a_secret_bound_behind_a_schema_is_hidden_and_used(wire, make, wrap, inc
 
 
 @pytest.mark.parametrize("name", ["bind_tools", "with_structured_output"])
-@wrappers
 def test_langchains_fallbacks_around_a_wrapper_hand_on_tools(wire, make, wrap, name):
     arguments = ([TOOL],) if name == "bind_tools" else (Weather,)
     chain = RunnableWithFallbacks(runnable=wrap(make()), fallbacks=[make()])
@@ -102,7 +96,6 @@ def test_a_foreign_fallback_gets_what_is_bound_as_it_is(make):
     assert got == [{"extra_headers": {"x-a": "b"}}] * 2
 
 
-@wrappers
 def test_wrappers_are_serialised_as_langchains_own(make, wrap):
     wrapped = wrap(make())
     if not isinstance(wrapped, ChatPromptrun):
@@ -114,22 +107,14 @@ def test_wrappers_are_serialised_as_langchains_own(make, wrap):
     assert dumps(pickle.loads(pickle.dumps(ours))) == dumps(ours)
 
 
-@wrappers
-def test_keywords_are_kept_by_tools_and_schemas(wire, make, wrap):
-    bound = wrap(make()).bind(seed=7)
+def test_keywords_and_the_models_own_method_are_kept_by_tools_and_schemas(wire, make, wrap):
+    bound = wrap(make(structured_output_method="json_mode")).bind(seed=7)
     bound.bind_tools([TOOL], tool_choice="any").invoke("Hello")
-    bound.with_structured_output(Weather, include_raw=True).invoke("Hello")
-    bound.with_structured_output(Weather, method="json_schema", include_raw=True).invoke("Hello")
-    assert [body["seed"] for body in wire.bodies] == [7, 7, 7]
+    for method in ("function_calling", "json_schema", None):
+        bound.with_structured_output(Weather, include_raw=True, method=method).invoke("Hello")
+    assert [body["seed"] for body in wire.bodies] == [7] * 4
     assert [body["tools"][0]["function"]["name"] for body in wire.bodies[:2]] == ["weather", "Weather"]
-    assert wire.bodies[2]["response_format"]["type"] == "json_schema"
-
-
-@wrappers
-def test_the_models_own_method_counts_around_it(wire, make, wrap):
-    model = wrap(make(structured_output_method="json_mode"))
-    model.with_structured_output(Weather, include_raw=True).invoke("Hello")
-    assert wire.body["response_format"] == {"type": "json_object"}
+    assert [body["response_format"]["type"] for body in wire.bodies[2:]] == ["json_schema", "json_object"]
 
 
 @pytest.mark.parametrize(
@@ -154,16 +139,11 @@ def test_alternatives_stay_selectable_behind_tools_each_in_its_own_way(wire, mak
         def bind_tools(self, tools, **_):
             return self.bind(tools=[{"type": "foreign"}])
 
-    made = []
-
-    def later():
-        made.append(1)
-        return make(model="later/one")
-
     foreign = Foreign(**{**dict(make(model="foreign/one")), "metadata": None})
+    later = Mock(return_value=make(model="later/one"))
     either = make().configurable_alternatives(ConfigurableField(id="m"), foreign=foreign, later=later)
     bound = either.bind_tools([TOOL])
-    assert made == []
+    assert not later.called
     for choice in ("default", "foreign", "later"):
         bound.invoke("Hello", {"configurable": {"m": choice}})
         either.with_structured_output(Weather, include_raw=True).invoke("Hello", {"configurable": {"m": choice}})
@@ -202,7 +182,7 @@ def test_hints_of_a_public_method_can_be_read(method):
     assert "return" in get_type_hints(method)
 
 
-@pytest.mark.parametrize("name", ["bind_tools", "with_structured_output"])
-def test_methods_that_give_runnables_say_so(name):
+def test_methods_that_give_runnables_say_so():
     """`with_fallbacks` hands on each method whose hint is a Runnable."""
-    assert issubclass(get_type_hints(getattr(ChatPromptrun, name))["return"].__origin__, Runnable)
+    for method in (ChatPromptrun.bind_tools, ChatPromptrun.with_structured_output):
+        assert issubclass(get_type_hints(method)["return"].__origin__, Runnable)

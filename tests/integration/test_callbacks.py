@@ -1,7 +1,5 @@
 """Tokens reach callbacks on every path, each once, as langchain-core's own bridge from chunks to events tells them."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from functools import reduce
@@ -14,6 +12,7 @@ from langchain_core.messages import HumanMessage
 
 from langchain_promptrun import ChatPromptrun
 
+STREAM = {"content-type": "text/event-stream"}
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 NOTE = {"type": "url_citation", "url_citation": {"url": "https://a.example", "title": "A", "start_index": 0}}
 PIXEL = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
@@ -54,106 +53,75 @@ class Tokens(BaseCallbackHandler):
     run_inline = True
 
     def __init__(self):
-        self.chunks = []
-        self.tokens = []
+        self.told = []
         self.events = []
-        self.ends = []
-        self.ended = asyncio.Event()
+        self.ended = asyncio.get_running_loop().create_future()
 
     def on_llm_new_token(self, token, *, chunk=None, run_id=None, **_):
-        self.tokens.append(token)
-        self.chunks.append((run_id, chunk))
+        self.told.append((run_id, token, chunk.message))
+        self.events.append({"event": "token"})
 
     def on_stream_event(self, event, **_):
         self.events.append(event)
 
     def on_llm_end(self, response, **_):
-        self.ends.append(response.generations[0][0].message)
-        self.ended.set()
-
-    @property
-    def message(self):
-        """The message that the chunks add up to."""
-        return reduce(add, [chunk.message for _, chunk in self.chunks])
-
-
-def answering(kind):
-    head = {"id": "chatcmpl-1", "created": 1715325600, "model": "vendor/name"}
-    deltas = [{"index": 0, "delta": delta, "finish_reason": None} for delta in STREAMS[kind]]
-    reason = "content_filter" if "withheld" in kind else "stop"
-    ending = {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}], "usage": USAGE}
-    documents = [{**head, "choices": [choice]} for choice in deltas] + [ending]
-    body = "".join(f"data: {json.dumps(document)}\n\n" for document in documents) + "data: [DONE]\n\n"
-    return lambda _: httpx.Response(200, headers={"content-type": "text/event-stream"}, content=body)
+        self.ended.set_result(response.generations[0][0].message)
 
 
 @pytest.fixture
-def make():
+def make(over):
     def make(kind, cls=ChatPromptrun):
-        transport = httpx.MockTransport(answering(kind))
-        clients = {"http_client": httpx.Client(transport=transport)}
-        clients["http_async_client"] = httpx.AsyncClient(transport=transport)
-        return cls(model="vendor/name", api_key="k", **clients)
+        head = {"id": "chatcmpl-1", "created": 1715325600, "model": "vendor/name"}
+        reason = "content_filter" if "withheld" in kind else "stop"
+        choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in STREAMS[kind]]
+        documents = [{**head, "choices": [choice]} for choice in choices]
+        documents.append({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}], "usage": USAGE})
+        body = "".join(f"data: {json.dumps(document)}\n\n" for document in documents) + "data: [DONE]\n\n"
+        return over(lambda _: httpx.Response(200, headers=STREAM, content=body), cls)
 
     return make
 
 
-async def told(model, style):
-    """What a handler is told while the events of a model are read."""
-    handler = Tokens()
-    config = {"callbacks": [handler]}
-    if style == "sync":
-        _ = model.stream_events("Hello", config, version="v3").output
-    else:
-        _ = await (await model.astream_events("Hello", config, version="v3")).output
-        await asyncio.wait_for(handler.ended.wait(), 10)  # told in a task of langchain-core's
-    return handler
+@pytest.fixture
+def told(make, call):
+    """What a handler is told while a model is read: tokens, events, the message at the end."""
+
+    async def told(kind, cls=ChatPromptrun):
+        handler = Tokens()
+        await call(make(kind, cls), config={"callbacks": [handler]})
+        return handler.told, handler.events, await asyncio.wait_for(handler.ended, 10)  # in a task of langchain-core's
+
+    return told
 
 
-def facts(message):
-    return {
-        "text": message.text,
-        "reasoning": "".join(b["reasoning"] for b in message.content_blocks if b["type"] == "reasoning"),
-        "tool_calls": message.tool_calls,
-        "invalid": [(entry["id"], entry["name"], entry["args"]) for entry in message.invalid_tool_calls],
-        "usage": message.usage_metadata,
-        "metadata": {k: v for k, v in message.response_metadata.items() if k != "output_version"},
-        "extras": message.additional_kwargs,
-    }
-
-
-@pytest.mark.parametrize("style", ["sync", "async"])
+@pytest.mark.parametrize("style", ["events", "aevents"])
 @pytest.mark.parametrize("kind", STREAMS)
-async def test_callback_chunks_of_native_events_say_what_those_of_the_bridge_say(make, kind, style):
-    native, bridged = await told(make(kind), style), await told(make(kind, Bridged), style)
-    assert "".join(native.tokens) == "".join(bridged.tokens)
-    assert facts(native.message) == facts(bridged.message)
-    assert native.message.usage_metadata["total_tokens"] == 5
-    assert facts(native.ends[0]) == facts(bridged.ends[0])
-    for run_id, chunk in native.chunks:
-        assert chunk.message.id == native.message.id == f"lc_run--{run_id}"
+async def test_native_events_and_their_tokens_say_what_those_of_the_bridge_say(told, talk, kind):
+    (native, events, end), (bridged, bridge_events, bridge_end) = await told(kind), await told(kind, Bridged)
+    message, bridge_message = (reduce(add, [chunk for *_, chunk in tokens]) for tokens in (native, bridged))
+    assert "".join(token for _, token, _ in native) == "".join(token for _, token, _ in bridged)
+    assert talk.facts(message) == talk.facts(bridge_message)
+    assert talk.facts(end) == talk.facts(bridge_end)
+    assert message.usage_metadata["total_tokens"] == 5
+    assert {chunk.id for *_, chunk in native} == {f"lc_run--{run_id}" for run_id, *_ in native} == {message.id}
+    for name in {event["event"] for event in bridge_events}:
+        keys, bridge_keys = (
+            set().union(*(event for event in told if event["event"] == name)) for told in (events, bridge_events)
+        )
+        assert keys >= bridge_keys, name
 
 
-@pytest.mark.parametrize("kind", STREAMS)
-async def test_native_events_have_all_that_the_events_of_the_bridge_have(make, kind):
-    native, bridged = await told(make(kind), "sync"), await told(make(kind, Bridged), "sync")
-    for name in {event["event"] for event in bridged.events}:
-        keys = [set().union(*(event for event in told.events if event["event"] == name)) for told in (native, bridged)]
-        assert keys[0] >= keys[1], name
-
-
+@pytest.mark.parametrize("style", ["events"])
 @pytest.mark.parametrize("kind", ["text", "reasoning", "tool calls"])
-async def test_each_delta_is_told_before_its_event(make, kind):
-    class Order(Tokens):
-        def on_llm_new_token(self, token, **_):
-            self.events.append("token")
+async def test_each_delta_is_told_before_its_event(told, kind):
+    names = [event["event"] for event in (await told(kind))[1]]
+    before = {names[i - 1] for i, name in enumerate(names) if name == "content-block-delta"}
+    assert before == {"token"}
 
-    handler = Order()
-    _ = make(kind).stream_events("Hello", {"callbacks": [handler]}, version="v3").output
-    names = [event if event == "token" else event["event"] for event in handler.events]
-    deltas = [i for i, name in enumerate(names) if name == "content-block-delta"]
-    assert deltas
-    assert all(names[i - 1] == "token" for i in deltas)
+
+class Listening(BaseCallbackHandler):
+    def on_llm_new_token(self, token, **_):
+        """A handler with this method asks for tokens."""
 
 
 class Run:
@@ -169,7 +137,7 @@ class Run:
         self.tokens.append((token, chunk.message.id))
 
     def on_llm_error(self, error, *, response):
-        self.left_at = response.generations[0][0].text
+        """Told of a stream that is left."""
 
 
 class AsyncRun(Run):
@@ -195,7 +163,7 @@ async def test_no_chunk_is_made_where_no_handler_listens_to_tokens(make, handler
     assert sync.tokens == other.tokens == []
 
 
-def test_a_stream_that_is_left_ends_its_request():
+def test_a_stream_that_is_left_ends_its_request(over):
     closed = []
 
     class Watched(httpx.SyncByteStream):
@@ -205,13 +173,9 @@ def test_a_stream_that_is_left_ends_its_request():
         def close(self):
             closed.append(self)
 
-    def respond(_):
-        return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=Watched())
-
-    client = httpx.Client(transport=httpx.MockTransport(respond))
-    model = ChatPromptrun(model="a/b", api_key="k", http_client=client)
+    model = over(lambda _: httpx.Response(200, headers=STREAM, stream=Watched()))
     for hook in (model._stream, model._stream_chat_model_events):
-        items = hook([HumanMessage("Hello")], run_manager=Run([Tokens()]))
+        items = hook([HumanMessage("Hello")], run_manager=Run([Listening()]))
         next(items)
         items.close()
     assert len(closed) == 2
@@ -230,7 +194,7 @@ def test_each_message_of_a_graph_comes_once(make):
     assert len({message.id for message in seen}) == 1
 
 
-async def test_a_living_stream_is_no_idle_node_of_a_graph():
+async def test_a_living_stream_is_no_idle_node_of_a_graph(over):
     """LangGraph ends a node in which no callback fires for some time; a stream in it lasts longer here."""
     graphs, types = pytest.importorskip("langgraph.graph"), pytest.importorskip("langgraph.types")
 
@@ -241,9 +205,7 @@ async def test_a_living_stream_is_no_idle_node_of_a_graph():
                 yield b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n'
             yield b"data: [DONE]\n\n"
 
-    headers = {"content-type": "text/event-stream"}
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, headers=headers, stream=Slow()))
-    model = ChatPromptrun(model="a/b", api_key="k", http_async_client=httpx.AsyncClient(transport=transport))
+    model = over(lambda _: httpx.Response(200, headers=STREAM, stream=Slow()))
 
     async def by_events(state):
         return {"messages": [await (await model.astream_events(state["messages"], version="v3")).output]}

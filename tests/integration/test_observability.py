@@ -3,8 +3,6 @@
 The tools are those of the dependency group `observability`; each test skips where its package is missing.
 """
 
-from __future__ import annotations
-
 import gzip
 import json
 from importlib import import_module
@@ -17,11 +15,8 @@ from langchain_promptrun import ChatPromptrun, PromptrunRateLimitError, message_
 from langchain_promptrun.testing import Fault, Reply
 from langchain_promptrun.tracing import CostTracer, OpenTelemetryHandler
 
-USAGE = {
-    "prompt_tokens": 10,
-    "completion_tokens": 5,
-    "total_tokens": 15,
-    "cost": 0.25,
+USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+DETAILS = {
     "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 1},
     "completion_tokens_details": {"reasoning_tokens": 2},
 }
@@ -45,7 +40,7 @@ def spans():
 
 
 def ask(server, way, *callbacks):
-    server.queue(Reply("Vega.", usage=USAGE))
+    server.queue(Reply("Vega.", usage=USAGE | DETAILS | {"cost": 0.25}))
     WAYS[way](ChatPromptrun(model="openai/gpt-4o", temperature=0.5, stop=["."]), {"callbacks": list(callbacks)})
 
 
@@ -164,10 +159,10 @@ def test_mlflow_has_model_provider_usage_and_errors(promptrun_server, tmp_path, 
     try:
         ask(promptrun_server, "stream")
         span = mlflow.get_trace(mlflow.get_last_active_trace_id(), flush=True).data.spans[0]
-        assert (span.attributes["mlflow.llm.model"], span.attributes["mlflow.llm.provider"]) == (
+        assert [span.attributes[f"mlflow.llm.{name}"] for name in ("model", "provider")] == [
             "openai/gpt-4o",
             "promptrun",
-        )
+        ]
         assert span.attributes["mlflow.chat.tokenUsage"]["total_tokens"] == 15
         assert "new_token" in [event.name for event in span.events]
         fail(promptrun_server)
@@ -207,8 +202,7 @@ def test_langsmith_has_usage_and_the_cost_where_the_gateway_names_one(promptrun_
     pytest.importorskip("requests")
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "examples")
     client, shelf = import_module("tracing_langsmith").client_and_shelf()
-    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-    promptrun_server.queue(Reply("Vega.", usage=usage | cost))
+    promptrun_server.queue(Reply("Vega.", usage=USAGE | cost))
     ChatPromptrun(model="openai/gpt-4o").invoke("Name a star.", {"callbacks": [CostTracer(client=client)]})
     told = shelf.run()["extra"]["metadata"]["usage_metadata"]
     assert (told["total_tokens"], told.get("total_cost")) == (15, cost.get("cost"))

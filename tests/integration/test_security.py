@@ -19,34 +19,23 @@ KEY = "sk-sentinel-key"
 HEADER = "sentinel-in-default-header"
 CALL_HEADER = "sentinel-in-call-header"
 PROMPT = "sentinel-in-prompt"
-SECRETS = (KEY, HEADER, CALL_HEADER)
+OF_A_CALL = {"extra_headers": {"X-Call": CALL_HEADER}}
 
 
 @pytest.fixture
-def server():
-    with PromptrunServer(api_key=KEY) as server:
-        yield server
+def server(promptrun_server):
+    promptrun_server.api_key = KEY
+    return promptrun_server
 
 
 @pytest.fixture
 def model(server):
-    return ChatPromptrun(
-        model=MODEL,
-        api_key=KEY,
-        base_url=server.base_url,
-        default_headers={"X-Secret": HEADER},
-        include_response_headers=True,
-        max_retries=1,
-    )
+    fields = {"default_headers": {"X-Secret": HEADER}, "include_response_headers": True, "max_retries": 1}
+    return ChatPromptrun(model=MODEL, api_key=KEY, **fields)
 
 
-def call(model, **options):
-    return model.invoke("Hello", extra_headers={"X-Call": CALL_HEADER}, **options)
-
-
-def assert_clean(text):
-    for secret in SECRETS:
-        assert secret not in text
+def assert_clean(*texts):
+    assert [secret for secret in (KEY, HEADER, CALL_HEADER, PROMPT) if secret in "".join(texts)] == []
 
 
 class Recorder(BaseCallbackHandler):
@@ -55,42 +44,34 @@ class Recorder(BaseCallbackHandler):
     def __init__(self):
         self.told = []
 
-    def on_chat_model_start(self, *args, **kwargs):
-        self.told.append(repr((args, kwargs)))
+    def record(self, *told, **more):
+        self.told.append(repr((told, [vars(it) for it in told if isinstance(it, Exception)], more)))
 
-    def on_llm_end(self, *args, **kwargs):
-        self.told.append(repr((args, kwargs)))
-
-    def on_llm_error(self, error, **kwargs):
-        self.told.append(repr((error, vars(error), kwargs)))
+    on_chat_model_start = on_llm_end = on_llm_error = record
 
 
-def test_secrets_reach_the_server(model, server):
-    call(model)
+def test_secrets_reach_the_server_and_are_in_no_view_of_the_model_and_no_log(model, server, caplog):
+    caplog.set_level(logging.DEBUG)
+    model.invoke("Hello", **OF_A_CALL)
+    list(model.stream("Hello"))
     request = server.requests[0]
     assert request.has_key(KEY)
     assert (request.headers["x-secret"], request.headers["x-call"]) == (HEADER, CALL_HEADER)
-
-
-def test_secrets_are_in_no_view_of_the_model(model):
-    call(model)
-    for view in (repr(model), str(model), repr(model.model_dump()), dumps(model), repr(model._identifying_params)):
-        assert_clean(view)
-    assert_clean(repr(model._get_invocation_params(extra_headers={"X-Call": CALL_HEADER}, api_key=KEY)))
-    assert_clean(model._get_llm_string(extra_headers={"X-Call": CALL_HEADER}, api_key=KEY))
+    assert_clean(repr(model), str(model), repr(model.model_dump()), dumps(model), repr(model._identifying_params))
+    assert_clean(repr(model._get_invocation_params(**OF_A_CALL, api_key=KEY)))
+    assert_clean(model._get_llm_string(**OF_A_CALL, api_key=KEY), caplog.text)
 
 
 def test_secrets_are_in_no_trace_and_no_callback(model, server):
     recorder, collector = Recorder(), RunCollectorCallbackHandler()
     config = {"callbacks": [recorder, collector]}
-    model.invoke("Hello", config, extra_headers={"X-Call": CALL_HEADER})
-    list(model.stream("Hello", config, extra_headers={"X-Call": CALL_HEADER}))
+    model.invoke("Hello", config, **OF_A_CALL)
+    list(model.stream("Hello", config, **OF_A_CALL))
     server.queue(Fault(status=400, body={"error": {"message": "Bad."}}))
     with pytest.raises(PromptrunError):
-        model.invoke("Hello", config, extra_headers={"X-Call": CALL_HEADER})
+        model.invoke("Hello", config, **OF_A_CALL)
     assert len(recorder.told) == 6
-    assert_clean("".join(recorder.told))
-    assert_clean("".join(run.model_dump_json() for run in collector.traced_runs))
+    assert_clean(*recorder.told, *(run.model_dump_json() for run in collector.traced_runs))
 
 
 FAULTS = {
@@ -102,31 +83,21 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_secrets_and_prompt_are_in_no_part_of_an_error(model, server, name, caplog):
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_secrets_and_prompt_are_in_no_part_of_an_error(model, server, fault, caplog):
     caplog.set_level(logging.DEBUG)
-    server.queue(FAULTS[name])
+    server.queue(fault)
     with pytest.raises(PromptrunError) as caught:
-        model.invoke(PROMPT, extra_headers={"X-Call": CALL_HEADER}, timeout=0.3)
+        model.invoke(PROMPT, **OF_A_CALL, timeout=0.3)
     error = caught.value
-    views = [str(error), repr(error), repr(vars(error)), "".join(traceback.format_exception(error))]
-    views += [repr(pickle.dumps(error)), repr(vars(copy.copy(error))), caplog.text]
-    views += [repr(vars(linked)) for linked in (error.__cause__, error.__context__) if linked is not None]
-    for view in views:
-        assert_clean(view)
-        assert PROMPT not in view
-
-
-def test_secrets_are_in_no_log(model, caplog):
-    caplog.set_level(logging.DEBUG)
-    call(model)
-    list(model.stream("Hello"))
-    assert_clean(caplog.text)
+    assert_clean(str(error), repr(error), repr(vars(error)), "".join(traceback.format_exception(error)), caplog.text)
+    assert_clean(repr(pickle.dumps(error)), repr(vars(copy.copy(error))))
+    assert_clean(*(repr(vars(linked)) for linked in (error.__cause__, error.__context__) if linked is not None))
 
 
 def test_response_headers_come_without_cookies_and_credentials(model, server):
     server.queue(Reply("Hi", headers={"set-cookie": "session=1", "x-mark": "kept", "x-api-key": "theirs"}))
-    headers = call(model).response_metadata["headers"]
+    headers = model.invoke("Hello").response_metadata["headers"]
     assert headers["x-mark"] == "kept"
     assert not {"set-cookie", "x-api-key", "authorization"} & headers.keys()
 
@@ -135,22 +106,22 @@ def test_redirect_is_not_followed_so_the_key_stays_with_its_origin(model, server
     with PromptrunServer(api_key=None) as elsewhere:
         server.queue(Fault(status=307, headers={"location": f"{elsewhere.base_url}/chat/completions"}))
         with pytest.raises(PromptrunError) as caught:
-            call(model)
+            model.invoke("Hello")
         assert caught.value.status_code == 307
         assert elsewhere.requests == []
 
 
 @pytest.mark.parametrize("carrier", ["httpx", "aiohttp"])
-async def test_cookie_received_under_one_key_is_not_sent_under_another(carrier):
-    with PromptrunServer(api_key=None) as server:
-        server.queue(Reply("Hi", headers={"set-cookie": "session=one; Path=/"}, times=2))
-        for key in ("key-one", "key-two"):
-            model = ChatPromptrun(model=MODEL, api_key=key, base_url=server.base_url, async_transport=carrier)
-            model.invoke("Hello")
-            await model.ainvoke("Hello")
-        assert len(server.requests) == 4
-        assert all("cookie" not in request.headers for request in server.requests)
-        await model.aclose()
+async def test_cookie_received_under_one_key_is_not_sent_under_another(promptrun_server, carrier):
+    promptrun_server.api_key = None
+    promptrun_server.queue(Reply("Hi", headers={"set-cookie": "session=one; Path=/"}, times=2))
+    for key in ("key-one", "key-two"):
+        model = ChatPromptrun(model=MODEL, api_key=key, async_transport=carrier)
+        model.invoke("Hello")
+        await model.ainvoke("Hello")
+    assert len(promptrun_server.requests) == 4
+    assert all("cookie" not in request.headers for request in promptrun_server.requests)
+    await model.aclose()
 
 
 def test_local_files_and_urls_are_never_read_to_build_a_payload(model, server, tmp_path):
@@ -166,7 +137,6 @@ def test_plain_http_beyond_loopback_warns_once(caplog):
     for _ in range(2):
         with pytest.raises(PromptrunError):
             model.invoke("Hello")
-    warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert len(warnings) == 1
-    assert "elsewhere.invalid" in warnings[0].getMessage()
+    (warning,) = (record for record in caplog.records if record.levelno == logging.WARNING)
+    assert "elsewhere.invalid" in warning.getMessage()
     assert_clean(caplog.text)

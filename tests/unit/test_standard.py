@@ -9,9 +9,7 @@ from langchain_promptrun import ChatPromptrun
 class TestChatPromptrunUnit(ChatModelUnitTests):
     """The suite that every LangChain integration has to pass."""
 
-    @property
-    def chat_model_class(self):
-        return ChatPromptrun
+    chat_model_class = ChatPromptrun
 
     @property
     def chat_model_params(self):
