@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.utils.utils import LC_ID_PREFIX
 
-from langchain_promptrun._guards import final_facts
+from langchain_promptrun._guards import final_message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Mapping
@@ -77,7 +77,7 @@ def exchange_and_report_leaving(
             for item in items:
                 yield item
         except GeneratorExit as left:
-            if final_facts(item) is None:
+            if final_message(item) is None:
                 come = ChatGeneration(message=AIMessage(parsers[-1].partial))
                 run_manager.on_llm_error(left, response=LLMResult(generations=[[come]]))
             raise

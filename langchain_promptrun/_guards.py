@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from contextlib import aclosing, closing
+from contextlib import AbstractContextManager, aclosing, closing, nullcontext
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
+from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Sequence
 
-    from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-    from langchain_core.messages.ai import UsageMetadata
+    from langchain_core.messages import AIMessageChunk, BaseMessage
 
     from langchain_promptrun._http.request import ParserFactory, Request
 
@@ -43,52 +44,67 @@ CALL_GUARDS: ContextVar[tuple[CallGuard, ...]] = ContextVar("langchain_promptrun
 """The guards of the running context, the outermost first."""
 
 
-class FinalFacts(NamedTuple):
-    """What the last item of an answer says of the whole answer."""
-
-    metadata: dict[str, Any]
-    usage: UsageMetadata | None
-
-
-def final_facts(item: object) -> FinalFacts | None:
-    """Return the facts of the whole answer; None where more of it is to come."""
-    if isinstance(item, ChatResult):
-        message = cast("AIMessage", item.generations[0].message)
-        return FinalFacts(message.response_metadata, message.usage_metadata)
-    if isinstance(item, ChatGenerationChunk):
-        chunk = cast("AIMessageChunk", item.message)
-        return FinalFacts(chunk.response_metadata, chunk.usage_metadata) if chunk.chunk_position == "last" else None
-    if isinstance(item, dict) and item["event"] == "message-finish":
-        return FinalFacts(item["metadata"], item.get("usage"))
-    return None
-
-
-class CacheLossReport:
-    """Sends a call whose prompt should be read from the cache, and reports where it was not."""
+class ObservedCall:
+    """Sends a call over a transport; subclasses see it begin, go on and end."""
 
     def __init__(self, transport: CallTransport) -> None:
         self._transport = transport
 
+    def around(self, request: Request) -> AbstractContextManager[None]:
+        """Return what is entered before the request is sent, and left after the last item."""
+        del request
+        return nullcontext()
+
+    def parser(self, new_parser: ParserFactory[T]) -> ParserFactory[T]:
+        """Return the factory of parsers for the answer."""
+        return new_parser
+
+    def note(self, item: object, request: Request) -> None:
+        """See an item before the caller does, who may never ask for what comes after."""
+
     def exchange(self, request: Request, new_parser: ParserFactory[T]) -> Generator[T]:
         """Send a request."""
-        with closing(self._transport.exchange(request, new_parser)) as items:
+        with (
+            self.around(request),
+            closing(self._transport.exchange(request, self.parser(new_parser))) as items,
+        ):
             for item in items:
-                _report_cache_loss(item, request)
+                self.note(item, request)
                 yield item
 
     async def aexchange(self, request: Request, new_parser: ParserFactory[T]) -> AsyncGenerator[T]:
         """Async version of `exchange`."""
-        async with aclosing(self._transport.aexchange(request, new_parser)) as items:
-            async for item in items:
-                _report_cache_loss(item, request)
-                yield item
+        with self.around(request):
+            async with aclosing(self._transport.aexchange(request, self.parser(new_parser))) as items:
+                async for item in items:
+                    self.note(item, request)
+                    yield item
 
 
-def _report_cache_loss(item: object, request: Request) -> None:
-    facts = final_facts(item)
-    if facts is None or facts.usage is None or facts.usage.get("input_token_details", {}).get("cache_read"):
-        return
-    facts.metadata["prompt_cache_lost"] = True
-    logger.warning(
-        "The prompt cache of %s was lost: the last answer was read from it, this one was not.", request.model
-    )
+class CacheLossReport(ObservedCall):
+    """A call whose prompt should be read from the vendor's cache; it reports where it was not."""
+
+    @override
+    def note(self, item: object, request: Request) -> None:
+        message = final_message(item)
+        usage = message.usage_metadata if message else None
+        if message is None or usage is None or usage.get("input_token_details", {}).get("cache_read"):
+            return
+        message.response_metadata["prompt_cache_lost"] = True
+        logger.warning(
+            "The prompt cache of %s was lost: the last answer was read from it, this one was not.", request.model
+        )
+
+
+def final_message(item: object) -> AIMessage | None:
+    """Return the message with the facts of the whole answer; None where more of the answer is to come."""
+    if isinstance(item, ChatResult):
+        return cast("AIMessage", item.generations[0].message)
+    if isinstance(item, ChatGenerationChunk):
+        chunk = cast("AIMessageChunk", item.message)
+        return chunk if chunk.chunk_position == "last" else None
+    if isinstance(item, dict) and item["event"] == "message-finish":
+        # it shares the event's metadata
+        facts = {"response_metadata": item["metadata"], "usage_metadata": item.get("usage")}
+        return AIMessage.model_construct(None, content="", **facts)
+    return None

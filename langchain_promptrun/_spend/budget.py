@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from contextlib import aclosing, closing, contextmanager
+from contextlib import contextmanager
 from math import ceil
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from langchain_core.messages import AIMessage
+from typing_extensions import override
 
-from langchain_promptrun._guards import CALL_GUARDS, final_facts
+from langchain_promptrun._guards import CALL_GUARDS, ObservedCall, final_message
 from langchain_promptrun._messages.media import MEDIA_PARTS
 from langchain_promptrun._profiles import profile_for
 from langchain_promptrun._spend.costs import CostsByModel
@@ -19,12 +19,12 @@ from langchain_promptrun._wire import json as _json
 from langchain_promptrun.errors import PromptrunBudgetExceededError, PromptrunTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
-    from langchain_core.messages import BaseMessage
+    from langchain_core.messages import AIMessage, BaseMessage
 
-    from langchain_promptrun._guards import CallTransport, FinalFacts
+    from langchain_promptrun._guards import CallTransport
     from langchain_promptrun._http.request import Parser, ParserFactory, Request
 
 T = TypeVar("T")
@@ -96,14 +96,25 @@ class Budget(CostsByModel):
 
     def take(self, request: Request, messages: Sequence[BaseMessage]) -> _Amounts:
         """Reserve what a call may cost; raises PromptrunBudgetExceededError where that goes over a limit."""
-        need = self._need(request, messages)
+        model = str(request.model)
+        if "usd" in self._limits and prices_of(model, 0) is None:
+            raise ValueError(
+                f"The price of {model!r} is unknown, so `usd` cannot limit it. Use Budget(tokens=...) or "
+                "Budget(calls=...), or a model that models.dev has a price of."
+            )
+        need = {"usd": 0.0, "tokens": 0.0, "calls": 1.0}
+        if self._reserve and self._limits.keys() != {"calls"}:
+            need = _most_of(model, request, messages)
         with self._lock:
             spent = {"usd": self.total, "tokens": self.tokens, "calls": self.calls}
             for name, limit in self._limits.items():
                 over = round(spent[name] + self._reserved[name] + need[name] - limit, _PLACES)
                 if over > 0 or (spent[name] >= limit and not self._reserve):
-                    facts = (spent[name], self._reserved[name], need[name])
-                    raise PromptrunBudgetExceededError(_refusal(name, limit, request.model, facts))
+                    raise PromptrunBudgetExceededError(
+                        f"The budget of {name}={limit:.6g} does not allow this call of {request.model!r}, and nothing "
+                        f"was sent: {spent[name]:.6g} spent, {self._reserved[name]:.6g} reserved by calls under way, "
+                        f"{need[name]:.6g} needed. Raise `{name}` to go on."
+                    )
             self._reserved = {name: held + need[name] for name, held in self._reserved.items()}
         return need
 
@@ -112,78 +123,50 @@ class Budget(CostsByModel):
         with self._lock:
             self._reserved = {name: held - reserved[name] for name, held in self._reserved.items()}
 
-    def _need(self, request: Request, messages: Sequence[BaseMessage]) -> _Amounts:
-        model = str(request.model)
-        if "usd" in self._limits and prices_of(model, 0) is None:
-            raise ValueError(
-                f"The price of {model!r} is unknown, so `usd` cannot limit it. Use Budget(tokens=...) or "
-                "Budget(calls=...), or a model that models.dev has a price of."
-            )
-        if not self._reserve or self._limits.keys() == {"calls"}:
-            return {"usd": 0.0, "tokens": 0.0, "calls": 1.0}
-        return _most_of(model, request, messages)
 
-
-class _BudgetedCall:
-    """Sends a call if a budget allows it, and tells the budget what it cost."""
+class _BudgetedCall(ObservedCall):
+    """A call that is sent if a budget allows it; it tells the budget what it cost."""
 
     def __init__(self, budget: Budget, transport: CallTransport, messages: Sequence[BaseMessage]) -> None:
+        super().__init__(transport)
         self._budget = budget
-        self._transport = transport
         self._messages = messages
         self._parser: Parser[Any] | None = None
         self._reserved: _Amounts | None = None
 
-    def exchange(self, request: Request, new_parser: ParserFactory[T]) -> Generator[T]:
-        with (
-            self._reservation(request),
-            closing(self._transport.exchange(request, self._kept(new_parser))) as items,
-        ):
-            for item in items:
-                self._note(item, request)
-                yield item
-
-    async def aexchange(self, request: Request, new_parser: ParserFactory[T]) -> AsyncGenerator[T]:
-        with self._reservation(request):
-            async with aclosing(self._transport.aexchange(request, self._kept(new_parser))) as items:
-                async for item in items:
-                    self._note(item, request)
-                    yield item
-
+    @override
     @contextmanager
-    def _reservation(self, request: Request) -> Iterator[None]:
+    def around(self, request: Request) -> Iterator[None]:
         self._reserved = self._budget.take(request, self._messages)
-        error: BaseException | None = None
         try:
             yield
-        except BaseException as raised:
-            error = raised
-            raise
-        finally:
+        except BaseException as error:
             self._settle(request, None, error)
+            raise
+        self._settle(request, None)
 
-    def _kept(self, new_parser: ParserFactory[T]) -> ParserFactory[T]:
+    @override
+    def parser(self, new_parser: ParserFactory[T]) -> ParserFactory[T]:
         def begin_answer(status: int, headers: Mapping[str, str]) -> Parser[T]:
             parser = self._parser = new_parser(status, headers)
             return parser
 
         return begin_answer
 
-    def _note(self, item: object, request: Request) -> None:
-        """End the call at its last item; nobody may ask for what comes after."""
-        if (facts := final_facts(item)) is not None:
-            self._settle(request, facts)
+    @override
+    def note(self, item: object, request: Request) -> None:
+        if (message := final_message(item)) is not None:
+            self._settle(request, message)
 
-    def _settle(self, request: Request, facts: FinalFacts | None, error: BaseException | None = None) -> None:
+    def _settle(self, request: Request, message: AIMessage | None, error: BaseException | None = None) -> None:
         reserved, self._reserved = self._reserved, None
         if reserved is None:
             return
         model = str(request.model)
         try:
-            if facts is not None and (facts.usage or "cost" in facts.metadata):
-                answer = AIMessage("", response_metadata=facts.metadata, usage_metadata=facts.usage)
-                self._budget.record(answer, model)
-            elif facts is not None or self._may_be_billed(error, is_sent=request.under_way):
+            if message is not None and (message.usage_metadata or "cost" in message.response_metadata):
+                self._budget.record(message, model)
+            elif message is not None or self._may_be_billed(error, is_sent=request.under_way):
                 tools = _json.loads(request.body or b"{}").get("tools")
                 self._budget.record_estimate(model, self._messages, tools, self._parser.partial if self._parser else "")
         finally:
@@ -238,11 +221,3 @@ def _known(limit: int | None, model: str, kind: str) -> int:
             "Set `max_tokens`, and pass the messages, or use a Budget without `reserve`."
         )
     return limit
-
-
-def _refusal(name: str, limit: float, model: str | None, facts: tuple[float, float, float]) -> str:
-    spent, reserved, need = (f"{fact:.6g}" for fact in facts)
-    return (
-        f"The budget of {name}={limit:.6g} does not allow this call of {model!r}, and nothing was sent: {spent} spent, "
-        f"{reserved} reserved by calls under way, {need} needed. Raise `{name}` to go on."
-    )

@@ -15,7 +15,7 @@ from langchain_core.outputs import ChatGeneration
 from langchain_core.tracers.context import register_configure_hook
 from typing_extensions import override
 
-from langchain_promptrun._spend.prices import Cost, is_cached, message_cost, usage_cost
+from langchain_promptrun._spend.prices import Cost, is_cached, message_cost
 from langchain_promptrun._tokens import count_messages, count_text
 
 if TYPE_CHECKING:
@@ -72,19 +72,16 @@ class CostsByModel(Costs):
     def record(self, message: AIMessage, model: str | None) -> None:
         """Add the call that a message answers; `model` is the one asked for."""
         name = message.response_metadata.get("model_name") or model or "unknown"
-        usage = message.usage_metadata
-        self._record(str(name), message_cost(message, model), usage["total_tokens"] if usage else 0)
+        usage, cost = message.usage_metadata, message_cost(message, model)
+        with self._lock:
+            for costs in (self, self.by_model.setdefault(str(name), Costs())):
+                costs.add(cost, usage["total_tokens"] if usage else 0)
 
     def record_estimate(self, model: str | None, messages: Sequence[BaseMessage], tools: Any, text: str) -> None:
         """Add a call that no usage came for, counted offline."""
         tokens_in, tokens_out = count_messages(messages, tools), count_text(text)
         usage = UsageMetadata(input_tokens=tokens_in, output_tokens=tokens_out, total_tokens=tokens_in + tokens_out)
-        self._record(model or "unknown", usage_cost(usage, *([model] if model else ())), usage["total_tokens"])
-
-    def _record(self, model: str, cost: Cost, tokens: int) -> None:
-        with self._lock:
-            self.add(cost, tokens)
-            self.by_model.setdefault(model, Costs()).add(cost, tokens)
+        self.record(AIMessage("", usage_metadata=usage), model)
 
 
 @dataclass(eq=False)

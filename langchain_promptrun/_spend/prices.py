@@ -29,9 +29,6 @@ class Cost(NamedTuple):
     source: Literal["gateway", "estimate", "unknown"]
 
 
-UNKNOWN = Cost(None, "unknown")
-
-
 def message_cost(message: AIMessage, model: str | None = None) -> Cost:
     """Return what a message cost.
 
@@ -49,25 +46,18 @@ def message_cost(message: AIMessage, model: str | None = None) -> Cost:
     figure = message.response_metadata.get("cost")
     if isinstance(figure, int | float) and not isinstance(figure, bool):
         return Cost(float(figure), "gateway")
-    if message.usage_metadata is None:
-        return UNKNOWN
-    metadata = message.response_metadata
-    names = (metadata.get("model_name"), model, metadata.get("requested_model"))
-    return usage_cost(message.usage_metadata, *(name for name in names if isinstance(name, str)))
+    if (usage := message.usage_metadata) is not None:
+        metadata = message.response_metadata
+        for name in (metadata.get("model_name"), model, metadata.get("requested_model")):
+            if isinstance(name, str) and (prices := prices_of(name, usage["input_tokens"])) is not None:
+                return Cost(_estimate(usage, prices), "estimate")
+    return Cost(None, "unknown")
 
 
 def is_cached(message: AIMessage) -> bool:
     """Return whether LangChain's cache answered; langchain-core then sets `total_cost` to 0."""
     usage: object = message.usage_metadata
     return isinstance(usage, dict) and usage.get("total_cost") == 0
-
-
-def usage_cost(usage: UsageMetadata, *models: str) -> Cost:
-    """Estimate what tokens cost at the prices of the first model that has a price."""
-    for model in models:
-        if (prices := prices_of(model, usage["input_tokens"])) is not None:
-            return Cost(_estimate(usage, prices), "estimate")
-    return UNKNOWN
 
 
 def prices_of(model: str, input_tokens: int) -> Prices | None:
