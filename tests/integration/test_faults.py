@@ -17,7 +17,7 @@ wire_faults = import_module("wire_faults")
 
 pytestmark = pytest.mark.timeout(60)
 
-SYNC, ASYNC = wire_faults.SYNC, wire_faults.ASYNC
+SYNC, ASYNC = wire_faults.calls.SYNC, wire_faults.calls.ASYNC
 EACH = dict.fromkeys(SYNC, ("httpx",)) | dict.fromkeys(ASYNC, ("httpx", "aiohttp"))
 ONE = EACH | {"ainvoke": ("aiohttp",), "astream": ("aiohttp",), "av3": ("httpx",)}
 CASES = [
@@ -32,14 +32,14 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def world():
-    with wire_faults.World() as world:
+    with wire_faults.world.World() as world:
         yield world
 
 
 def model_for(world, fault, style, carrier, settings):
     # calls of one key wait together where a server asks one of them to wait
-    key = f"{wire_faults.KEY}-{fault.name}-{style}-{carrier}"
-    usual = {"model": wire_faults.MODEL, "api_key": key, "timeout": 5.0, "max_retries": 0}
+    key = f"{wire_faults.wire.KEY}-{fault.name}-{style}-{carrier}"
+    usual = {"model": wire_faults.wire.MODEL, "api_key": key, "timeout": 5.0, "max_retries": 0}
     return ChatPromptrun(**usual | {"base_url": world.url(fault.target), "async_transport": carrier} | settings)
 
 
@@ -47,20 +47,22 @@ def run(world, fault, style, carrier):
     """What the caller sees, and how many requests the server saw before that."""
     with contextlib.ExitStack() as stack:
         if fault.first is not None:
-            wire_faults.call(stack.enter_context(model_for(world, fault, style, carrier, fault.first)), style, fault)
+            wire_faults.calls.call(
+                stack.enter_context(model_for(world, fault, style, carrier, fault.first)), style, fault
+            )
         before = len(world.server.requests)
         model = stack.enter_context(model_for(world, fault, style, carrier, fault.model_settings))
-        return wire_faults.call(model, style, fault), before
+        return wire_faults.calls.call(model, style, fault), before
 
 
 async def arun(world, fault, style, carrier):
     async with contextlib.AsyncExitStack() as stack:
         if fault.first is not None:
             first = await stack.enter_async_context(model_for(world, fault, style, carrier, fault.first))
-            await wire_faults.acall(first, style, fault)
+            await wire_faults.calls.acall(first, style, fault)
         before = len(world.server.requests)
         model = await stack.enter_async_context(model_for(world, fault, style, carrier, fault.model_settings))
-        return await wire_faults.acall(model, style, fault), before
+        return await wire_faults.calls.acall(model, style, fault), before
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,7 @@ def test_a_fault_is_seen_for_what_it_is(world, fault, style, carrier):
     # whatever happened, no request is left hanging
     world.server.wait_until(lambda: not world.server.in_flight, 10.0, what="the end of all requests")
     seen.requests = world.server.requests[before:]
-    assert wire_faults.complaints(fault, style, seen) == []
+    assert wire_faults.checks.complaints(fault, style, seen) == []
 
 
 def test_no_two_faults_have_the_same_name():

@@ -1,4 +1,4 @@
-"""What a caller saw against what it must see: a list of complaints, empty where all is right. Pure."""
+"""What a caller saw against what it must see: a list of complaints, empty where all is right."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _about_answer(answer: Answer, style: str, seen: Seen) -> Iterator[str]:
     if len({*idents, None, ""}) != len(idents) + 2:
         yield f"the calls' ids are {idents}"
     if style not in PLAIN:
-        yield from _unequal("texts handed out", "".join(seen.texts), answer.text)
+        yield from _unequal("texts handed out", seen.text, answer.text)
 
 
 def _about_failure(failure: Failure, style: str, seen: Seen) -> Iterator[str]:
@@ -100,9 +100,9 @@ def _about_failure(failure: Failure, style: str, seen: Seen) -> Iterator[str]:
     yield from _about_text(failure, error)
     yield from _unequal("partial", error.partial, failure.after or None)
     if style not in PLAIN:
-        yield from _unequal("texts handed out", "".join(seen.texts), failure.after or "")
+        yield from _unequal("texts handed out", seen.text, failure.after or "")
         if failure.after is None and seen.items:
-            yield f"{seen.items} items before the error"
+            yield f"{len(seen.items)} items before the error"
 
 
 def _about_text(failure: Failure, error: Any) -> Iterator[str]:

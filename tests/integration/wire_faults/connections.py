@@ -236,14 +236,14 @@ BROKEN = [
         raw(b"HTTP/1.1 200 OK\r\n", *[b"x-more: yes\r\n", 0.02] * 300),
         failure("Timeout"),
         settings={"timeout": 0.1},
-        styles=tuple(ASYNC),
+        styles=ASYNC,
     ),
     WireFault(
         "http-early-hints-for-ever",
         raw(*[b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n", 0.02] * 300),
         failure("Timeout"),
         settings={"timeout": 0.1},
-        styles=tuple(ASYNC),
+        styles=ASYNC,
     ),
 ]
 

@@ -1,7 +1,4 @@
-"""What a wire fault is: what the server does to a call, how the call is set up, and what its caller must see.
-
-Owns the description alone; what is done with it is in `calls` and `checks`.
-"""
+"""What a wire fault is: what the server does to a call, how the call is set up, and what its caller must see."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from langchain_promptrun.testing import Fault
-from wire_faults.fault import PLAIN, SOME, STREAMED, WireFault, failure
+from wire_faults.fault import ALL, PLAIN, SOME, STREAMED, WireFault, failure
 from wire_faults.wire import AT_ONCE, BEGINNING, BEGUN, KEY, events, nothing, streamed
 
 if TYPE_CHECKING:
@@ -25,13 +25,14 @@ _CLASSES = {
     "RateLimit": (429,),
     "API": (409, 500, 501, 502, 503, 505, 529, 599),
 }
+_KINDS = {status: kind for kind, statuses in _CLASSES.items() for status in statuses}
 _RETRIED = {408, 409, 429, 500, 502, 503, 504, 529, 599}
 _ADVICE = {401: "PROMPTRUN_API_KEY", 402: "credits", 404: "openai/gpt-4o"}
 # langchain-core names a class for 400, 401, 403, 404, 429 and 5xx.
 _UNNAMED = {405, 406, 410, 413, 415, 418, 422, 431, 499, 402, 409, 451}
 
 
-def _status(status: int, kind: type) -> WireFault:
+def _status(status: int, kind: str) -> WireFault:
     error = {"message": _WORDS, "type": "the_type", "code": "the_code", "param": "the_param"}
     facts = {"status_code": status, "type": "the_type", "code": "the_code", "param": "the_param"}
     return WireFault(
@@ -58,10 +59,8 @@ def _to_another_host(world: World) -> list[Fault]:
 
 
 def _without_body(status: int) -> WireFault:
-    kind = next(kind for kind, statuses in _CLASSES.items() if status in statuses)
-    return WireFault(
-        f"status-{status}-without-a-body", nothing(status), failure(kind, str(status), status_code=status, body="")
-    )
+    sees = failure(_KINDS[status], str(status), status_code=status, body="")
+    return WireFault(f"status-{status}-without-a-body", nothing(status), sees)
 
 
 def _misnamed(encoding: str) -> WireFault:
@@ -84,7 +83,7 @@ STATUSES = [
         failure("InvalidRequest", "without saying why", status_code=400),
         styles=PLAIN,
     ),
-    *(_status(status, kind) for kind, statuses in _CLASSES.items() for status in statuses),
+    *(_status(status, kind) for status, kind in _KINDS.items()),
     *map(_redirect, (301, 302, 303, 307, 308)),
     *map(_without_body, (400, 401, 429, 500)),
     WireFault(
@@ -120,22 +119,31 @@ _OPENROUTER = {
 }
 
 
+_TORN = {"error": "It was torn."}
+_FASTAPI = {"detail": [{"loc": ["body", "messages", 0, "content"], "msg": "Field required", "type": "missing"}]}
+
+
 def _body(
-    name: str, status: int, sent: object, kind: str, *says: str, headers: object = (), **facts: object
+    name: str, status: int, sent: Any, *says: str, styles: Any = ALL, headers: Any = (), **facts: Any
 ) -> WireFault:
+    """An error whose body is `sent`, or which a whole fault brings."""
+    fault = sent if isinstance(sent, Fault) else Fault(status=status, body=sent, headers=headers)
+    sees = failure(_KINDS[status], *says, named=status != 402, status_code=status, **facts)
     return WireFault(
-        f"error-body-{name}",
-        Fault(status=status, body=sent, headers=headers or {}),
-        failure(kind, *says, named=status != 402, status_code=status, **facts),
+        f"error-body-{name}", fault, sees, styles=styles, settings={"timeout": 1.0} if styles is SOME else {}
     )
 
 
-def _bad(name: str, sent: object, *says: str, **facts: object) -> WireFault:
-    return _body(name, 400, sent, "InvalidRequest", *says, **facts)
+def _bad(name: str, sent: Any, *says: str, **facts: Any) -> WireFault:
+    return _body(name, 400, sent, *says, **facts)
 
 
-def _failed(name: str, sent: object, *says: str, **facts: object) -> WireFault:
-    return _body(name, 502, sent, "API", *says, **facts)
+def _failed(name: str, sent: Any, *says: str, **facts: Any) -> WireFault:
+    return _body(name, 502, sent, *says, **facts)
+
+
+def _packed(status: int, body: bytes, encoding: str = "gzip") -> Fault:
+    return Fault(status=status, body=body, headers={"content-encoding": encoding, "content-type": "application/json"})
 
 
 BODIES = [
@@ -153,25 +161,9 @@ BODIES = [
     _bad("nested-too-deep", "[" * 50_000, "400"),
     _bad("long-message", {"error": {"message": "very " * 10_000}}, "very very"),
     _bad("control-characters", {"error": "Tab\tbell\x07 and\r\nlines\u2028end"}, "Tab bell and lines end"),
-    _body(
-        "fastapi",
-        422,
-        {"detail": [{"loc": ["body", "messages", 0, "content"], "msg": "Field required", "type": "missing"}]},
-        "InvalidRequest",
-        "messages.0.content: Field required",
-        param="messages.0.content",
-    ),
-    _body(
-        "nested",
-        429,
-        _OPENROUTER,
-        "RateLimit",
-        "Provider returned error",
-        "Overloaded, slow down.",
-        "Anthropic",
-        provider="Anthropic",
-    ),
-    _body("credits", 402, {"error": {"message": "Empty.", "code": 402}}, "PaymentRequired", "Empty."),
+    _body("fastapi", 422, _FASTAPI, "messages.0.content: Field required", param="messages.0.content"),
+    _body("nested", 429, _OPENROUTER, "Provider returned error", "slow down.", "Anthropic", provider="Anthropic"),
+    _body("credits", 402, {"error": {"message": "Empty.", "code": 402}}, "Empty."),
     _failed("html", _HTML, "502 Bad Gateway", body=_HTML, headers={"content-type": "text/html"}),
     _failed("html-declared-as-json", _HTML, "502 Bad Gateway", headers={"content-type": "application/json"}),
     _failed("json-declared-as-html", '{"error": "Down."}', "Down.", headers={"content-type": "text/html"}),
@@ -184,54 +176,16 @@ BODIES = [
         "event-stream", 'data: {"error": {"message": "Told as an event."}}\n\ndata: [DONE]\n\n', "Told as an event."
     ),
     _failed("request-id-of-another-vendor", {"error": "No."}, "req-", headers={"request-id": "other"}),
-    WireFault(
-        "error-body-gzip",
-        Fault(status=400, body={"error": "It was packed."}, encoding="gzip"),
-        failure("InvalidRequest", "It was packed."),
+    _bad("gzip", Fault(status=400, body={"error": "It was packed."}, encoding="gzip"), "It was packed."),
+    _body("broken-gzip", 429, _packed(429, b"\x1f\x8bnonsense")),
+    _bad("unknown-encoding", _packed(400, b"????", "rot13")),
+    _bad("bomb", _packed(400, gzip.compress(b'{"error": "' + b"x" * 20_000_000, 1))),
+    _bad("shorter-than-its-length", {"error": "It ends early."}, "It ends early.", headers={"content-length": "5000"}),
+    _body(
+        "that-never-ends", 503, streamed(b'{"error": "It goes on."}', math.inf, status=503), "It goes on.", styles=SOME
     ),
-    WireFault(
-        "error-body-broken-gzip",
-        Fault(status=429, body=b"\x1f\x8bnonsense", headers={"content-encoding": "gzip"}),
-        failure("RateLimit", status_code=429),
-    ),
-    WireFault(
-        "error-body-unknown-encoding",
-        Fault(status=400, body=b"????", headers={"content-encoding": "rot13"}),
-        failure("InvalidRequest", status_code=400),
-    ),
-    WireFault(
-        "error-body-bomb",
-        Fault(
-            status=400,
-            body=gzip.compress(b'{"error": "' + b"x" * 20_000_000, 1),
-            headers={"content-encoding": "gzip", "content-type": "application/json"},
-        ),
-        failure("InvalidRequest", status_code=400),
-    ),
-    WireFault(
-        "error-body-shorter-than-its-length",
-        Fault(status=400, body={"error": "It ends early."}, headers={"content-length": "5000"}),
-        failure("InvalidRequest", "It ends early.", status_code=400),
-    ),
-    WireFault(
-        "error-body-that-never-ends",
-        streamed(b'{"error": "It goes on."}', math.inf, status=503),
-        failure("API", "It goes on.", status_code=503),
-        styles=SOME,
-        settings={"timeout": 1.0},
-    ),
-    WireFault(
-        "error-body-that-never-comes",
-        streamed(math.inf, status=401),
-        failure("Authentication", "PROMPTRUN_API_KEY", status_code=401),
-        styles=SOME,
-        settings={"timeout": 1.0},
-    ),
-    WireFault(
-        "error-body-reset-in-the-middle",
-        Fault(status=429, body={"error": "It was torn."}, after_bytes=20, pause=0.05, reset=True),
-        failure("RateLimit", status_code=429),
-    ),
+    _body("that-never-comes", 401, streamed(math.inf, status=401), "PROMPTRUN_API_KEY", styles=SOME),
+    _body("reset-in-the-middle", 429, Fault(status=429, body=_TORN, after_bytes=20, pause=0.05, reset=True)),
 ]
 
 
@@ -244,24 +198,24 @@ _OPENAI = {
         "code": "context_length_exceeded",
     }
 }
+_WINDOW = {"error": {"message": "Your input exceeds the context window of this model."}}
 _PER_MINUTE = (
     "Request too large for gpt-4o in organization org-1 on tokens per min (TPM): Limit 30000, Requested 45250. The "
     "input or output tokens must be reduced in order to run successfully."
 )
 
 
-def _long(name: str, status: int, body: Any, kind: str = "ContextOverflow", requests: int = 1) -> WireFault:
-    return WireFault(
-        name,
-        Fault(status=status, body=body, headers=AT_ONCE, times=2),
-        failure(kind, status_code=status),
-        retries=1,
-        requests=requests,
-    )
+def _long(name: str, status: int, error: Any, kind: str = "ContextOverflow", requests: int = 1) -> WireFault:
+    fault = Fault(status=status, body=error, headers=AT_ONCE, times=2)
+    return WireFault(name, fault, failure(kind, status_code=status), retries=1, requests=requests)
 
 
 def _overflow(name: str, status: int, message: str, **error: Any) -> WireFault:
     return _long(f"overflow-{name}", status, {"error": {"message": message, **error}})
+
+
+def _other(name: str, status: int, message: str, **more: Any) -> WireFault:
+    return _long(f"no-overflow-{name}", status, {"error": {"message": message}}, _KINDS[status], **more)
 
 
 OVERFLOW = [
@@ -274,37 +228,18 @@ OVERFLOW = [
     _overflow("google", 400, "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."),
     _long("overflow-bedrock", 400, {"message": "Input is too long for requested model."}),
     WireFault("overflow-in-200-body", Fault(body=_OPENAI), failure("ContextOverflow", code="context_length_exceeded")),
-    WireFault(
-        "overflow-in-the-first-event",
-        events({"error": {"message": "Your input exceeds the context window of this model."}}),
-        failure("ContextOverflow"),
-        styles=STREAMED,
-    ),
+    WireFault("overflow-in-the-first-event", events(_WINDOW), failure("ContextOverflow"), styles=STREAMED),
     WireFault(
         "overflow-in-a-later-event",
         events(*BEGINNING, _OPENAI),
         failure("ContextOverflow", after=BEGUN),
         styles=STREAMED,
     ),
-    _long(
-        "no-overflow-tokens-per-minute",
-        429,
-        {"error": {"message": "Rate limit reached for gpt-4o on tokens per min (TPM): Limit 30000, Used 29800."}},
-        "RateLimit",
-        requests=2,
+    _other(
+        "tokens-per-minute", 429, "Rate limit reached on tokens per min (TPM): Limit 30000, Used 29800.", requests=2
     ),
-    _long(
-        "no-overflow-output-too-long",
-        400,
-        {"error": {"message": "max_tokens is too large: 200000. This model supports at most 16384 completion tokens."}},
-        "InvalidRequest",
-    ),
-    _long(
-        "no-overflow-image-too-large",
-        413,
-        {"error": {"message": "The image is too large: 21 MB exceeds the limit of 20 MB."}},
-        "InvalidRequest",
-    ),
+    _other("output-too-long", 400, "max_tokens is too large: 200000. This model supports at most 16384 tokens."),
+    _other("image-too-large", 413, "The image is too large: 21 MB exceeds the limit of 20 MB."),
 ]
 
 FAULTS = [*STATUSES, *BODIES, *OVERFLOW]

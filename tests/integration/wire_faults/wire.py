@@ -1,4 +1,4 @@
-"""The answer that all faults spoil, and the bytes of a stream: documents in, events out. Pure."""
+"""The answer that all faults spoil, and the bytes of a stream."""
 
 from __future__ import annotations
 

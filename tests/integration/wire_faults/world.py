@@ -13,7 +13,6 @@ from langchain_promptrun.testing import PromptrunServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
     from typing import Self
 
     from wire_faults.fault import WireFault
@@ -56,9 +55,7 @@ class World:
         }
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.server.close()
         self._deaf.close()
         self._greeter.shutdown()
@@ -103,11 +100,6 @@ class World:
         items = fault.items(self) if callable(fault.items) else fault.items
         self.server.queue(*(items if isinstance(items, Sequence) else [items]))
 
-    def _abort(self) -> None:
-        for transport in tuple(self.server._routes.transports):
-            if transport.get_protocol()._task is not None:
-                transport.abort()
-
     def _in_loop(self, work: Callable[[], object]) -> None:
         """Have something done by the server's thread, and wait for it."""
         done = threading.Event()
@@ -116,4 +108,10 @@ class World:
 
     def close_connections(self) -> None:
         """End the connections on which an answer is under way."""
-        self._in_loop(self._abort)
+
+        def abort() -> None:
+            for transport in tuple(self.server._routes.transports):
+                if transport.get_protocol()._task is not None:
+                    transport.abort()
+
+        self._in_loop(abort)
