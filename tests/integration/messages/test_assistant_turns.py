@@ -1,7 +1,6 @@
 """What of an AIMessage goes back to a model, and in which shape."""
 
 import json
-import re
 
 import pytest
 from langchain_core.load import dumpd, load
@@ -12,9 +11,23 @@ from langchain_promptrun import PromptrunInvalidMessageError
 from .sending import sent, text
 
 OWN = {"model_provider": "promptrun"}
+OTHER = {"model_provider": "openai"}
 CALL = {"name": "add", "args": {"a": 1}, "id": "call_1", "type": "tool_call"}
-WIRE_CALL = {"id": "call_1", "type": "function", "function": {"name": "add", "arguments": '{"a":1}'}}
+FUNCTION = {"name": "add", "arguments": '{"a":1}'}
+WIRE_CALL = {"id": "call_1", "type": "function", "function": FUNCTION}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+PNG = {"type": "image", "base64": "AAAA", "mime_type": "image/png"}
+WAV = {"type": "audio", "base64": "AAAA", "mime_type": "audio/wav"}
+MARK = {"cache_control": {"type": "ephemeral"}}
+ATTACHED = "(attached to the next message)"
+
+
+def ai(content="", calls=(), metadata=OWN, **kwargs):
+    return AIMessage(content, tool_calls=list(calls), additional_kwargs=kwargs, response_metadata=metadata)
+
+
+def broken(args, **rest):
+    return {"name": "add", "args": args, "id": "call_2", "error": "bad", "type": "invalid_tool_call", **rest}
 
 
 def turn_of(message, **fields):
@@ -28,29 +41,52 @@ def wire(message, **fields):
     return turn_of(message, **fields)[0]
 
 
-def test_assistant_text_goes_out_as_one_string():
-    message = AIMessage([text("Hel"), "lo", {**text(", you"), "annotations": [{"type": "citation"}], "index": 2}])
-    assert wire(message) == {"role": "assistant", "content": "Hello, you"}
+def rows(names, table):
+    return pytest.mark.parametrize(names, table.values(), ids=table)
 
 
-def test_assistant_text_with_a_cache_marker_goes_out_as_parts():
-    marked = {**text("b"), "cache_control": {"type": "ephemeral"}}
-    assert wire(AIMessage([text("a"), marked]))["content"] == [text("a"), marked]
-
-
-def test_assistant_cache_marker_of_the_message_stands_on_its_last_part():
-    message = AIMessage("a", additional_kwargs={"cache_control": {"type": "ephemeral"}})
-    assert wire(message)["content"] == [{**text("a"), "cache_control": {"type": "ephemeral"}}]
-
-
-@pytest.mark.parametrize("content", ["", [], [text("")]])
-def test_assistant_content_is_null_in_a_turn_that_only_calls_tools(content):
-    assert wire(AIMessage(content, tool_calls=[CALL])) == {
-        "role": "assistant",
-        "content": None,
-        "tool_calls": [WIRE_CALL],
-    }
-    assert wire(AIMessage(content)) == {"role": "assistant", "content": ""}
+@rows(
+    "message, turn",
+    {
+        "pieces": (ai([text("He"), "l", {**text("lo"), "annotations": [{}], "index": 2}]), {"content": "Hello"}),
+        "a marked piece": (ai([text("a"), {**text("b"), **MARK}]), {"content": [text("a"), {**text("b"), **MARK}]}),
+        "a marked message": (ai("a", **MARK), {"content": [{**text("a"), **MARK}]}),
+        "nothing": (ai(), {"content": ""}),
+        "an empty list": (ai([]), {"content": ""}),
+        "an empty text": (ai([text("")]), {"content": ""}),
+        "a call alone": (ai("", [CALL]), {"content": None, "tool_calls": [WIRE_CALL]}),
+        "a call and an empty list": (ai([], [CALL]), {"content": None, "tool_calls": [WIRE_CALL]}),
+        "a call and an empty text": (ai([text("")], [CALL]), {"content": None, "tool_calls": [WIRE_CALL]}),
+        "a chunk": (
+            AIMessageChunk("Hi", tool_call_chunks=[{"name": "add", "args": '{"a":1}', "id": "call_1", "index": 0}]),
+            {"content": "Hi", "tool_calls": [WIRE_CALL]},
+        ),
+        "the deprecated call": (ai(function_call=FUNCTION), {"content": None, "function_call": FUNCTION}),
+        "both kinds of call": (ai("", [CALL], function_call=FUNCTION), {"content": None, "tool_calls": [WIRE_CALL]}),
+        "a refusal": (ai(refusal="No."), {"content": None, "refusal": "No."}),
+        "a refusal as text": (ai("No.", refusal="No."), {"content": None, "refusal": "No."}),
+        "a refusal in a list": (ai([text("No.")], refusal="No."), {"content": None, "refusal": "No."}),
+        "a refusal and its block": (
+            ai([{"type": "refusal", "refusal": "No."}], refusal="No."),
+            {"content": None, "refusal": "No."},
+        ),
+        "a refusal in blocks": (
+            ai([{"type": "refusal", "refusal": "N"}, {"type": "refusal", "refusal": "o."}, {"type": "refusal"}]),
+            {"content": None, "refusal": "No."},
+        ),
+        "a refusal after a text": (ai("Sure. No.", refusal="No."), {"content": "Sure. ", "refusal": "No."}),
+        "a refusal before a text": (
+            ai([text("No."), text("Sorry.")], refusal="No."),
+            {"content": "Sorry.", "refusal": "No."},
+        ),
+        "a refusal and a marked text": (
+            ai([{**text("Sure."), **MARK}], refusal="No."),
+            {"content": [{**text("Sure."), **MARK}], "refusal": "No."},
+        ),
+    },
+)
+def test_assistant_turn_says_what_the_message_said(message, turn):
+    assert wire(message) == {"role": "assistant", **turn}
 
 
 # Tool calls
@@ -71,15 +107,18 @@ def test_assistant_content_is_null_in_a_turn_that_only_calls_tools(content):
 def test_tool_call_in_the_content_goes_out_once_whether_listed_or_not(block):
     assert wire(AIMessage([block]))["tool_calls"] == [WIRE_CALL]
     assert wire(AIMessage([block], tool_calls=[CALL]))["tool_calls"] == [WIRE_CALL]
-    other = {**CALL, "id": "call_0"}
-    calls = wire(AIMessage([block], tool_calls=[other]))["tool_calls"]
+    calls = wire(AIMessage([block], tool_calls=[{**CALL, "id": "call_0"}]))["tool_calls"]
     assert [call["id"] for call in calls] == ["call_0", "call_1"]
+    marked = [{**WIRE_CALL, **MARK}]
+    if block["type"] == "tool_use":
+        assert wire(AIMessage([block | MARK]))["tool_calls"] == marked
+        assert wire(AIMessage([block | MARK], tool_calls=[CALL]))["tool_calls"] == marked
 
 
 def test_tool_call_that_equals_another_without_ids_stays():
     blocks = [{"type": "tool_use", "name": "add", "input": {"a": 1}}] * 2
-    message = AIMessage(blocks, tool_calls=[{**CALL, "id": None}])
-    assert [call["function"]["name"] for call in wire(message)["tool_calls"]] == ["add", "add"]
+    calls = wire(AIMessage(blocks, tool_calls=[{**CALL, "id": None}]))["tool_calls"]
+    assert [call["function"]["name"] for call in calls] == ["add", "add"]
 
 
 def test_tool_call_of_a_custom_tool_of_openai_goes_out_as_langchain_lists_it():
@@ -88,106 +127,82 @@ def test_tool_call_of_a_custom_tool_of_openai_goes_out_as_langchain_lists_it():
     assert json.loads(arguments) == {"__arg1": "SELECT 1"}
 
 
-def test_tool_call_with_a_cache_marker_keeps_it():
-    block = {
-        "type": "tool_use",
-        "id": "call_1",
-        "name": "add",
-        "input": {"a": 1},
-        "cache_control": {"type": "ephemeral"},
-    }
-    expected = [{**WIRE_CALL, "cache_control": {"type": "ephemeral"}}]
-    assert wire(AIMessage([block]))["tool_calls"] == expected
-    assert wire(AIMessage([block], tool_calls=[CALL]))["tool_calls"] == expected
-
-
 @pytest.mark.parametrize(
     ("args", "arguments"),
     [
         ('{"a": 1', '{"invalid_arguments":"{\\"a\\": 1"}'),
         ("[1]", '{"invalid_arguments":"[1]"}'),
         ('{"a": NaN}', '{"invalid_arguments":"{\\"a\\": NaN}"}'),
-        ('{"a": 1}', '{"a": 1}'),
-        ("", "{}"),
-        (None, "{}"),
+        *(('{"a": 1}', '{"a": 1}'), ("", "{}"), (None, "{}")),
     ],
 )
 def test_invalid_tool_call_goes_out_with_json_that_holds_its_text(args, arguments):
-    invalid = {"name": "add", "args": args, "id": "call_2", "error": "bad", "type": "invalid_tool_call"}
-    calls = wire(AIMessage("", tool_calls=[CALL], invalid_tool_calls=[invalid]))["tool_calls"]
-    assert calls == [
-        WIRE_CALL,
-        {"id": "call_2", "type": "function", "function": {"name": "add", "arguments": arguments}},
-    ]
-
-
-def test_invalid_tool_call_without_a_name_gets_one():
-    invalid = {"name": None, "args": "{", "id": "call_2", "error": None, "type": "invalid_tool_call"}
-    assert wire(AIMessage("", invalid_tool_calls=[invalid]))["tool_calls"][0]["function"]["name"] == "unknown"
+    calls = wire(AIMessage("", tool_calls=[CALL], invalid_tool_calls=[broken(args)]))["tool_calls"]
+    function = {"name": "add", "arguments": arguments}
+    assert calls == [WIRE_CALL, {"id": "call_2", "type": "function", "function": function}]
+    nameless = wire(AIMessage("", invalid_tool_calls=[broken(args, name=None)]))["tool_calls"][0]
+    assert nameless["function"] == {**function, "name": "unknown"}
 
 
 def test_tool_call_arguments_keep_their_letters():
-    calls = wire(AIMessage("", tool_calls=[{**CALL, "args": {"city": "Tbilisi თბილისი"}}]))["tool_calls"]
+    calls = wire(ai("", [{**CALL, "args": {"city": "Tbilisi თბილისი"}}]))["tool_calls"]
     assert calls[0]["function"]["arguments"] == '{"city":"Tbilisi თბილისი"}'
 
 
 def test_tool_call_arguments_that_json_cannot_carry_name_their_place():
     with pytest.raises(PromptrunInvalidMessageError, match=r"^messages\[0\]\.tool_calls\[1\]\.args\.x is NaN"):
-        wire(AIMessage("", tool_calls=[CALL, {**CALL, "args": {"x": float("nan")}}]))
+        wire(ai("", [CALL, {**CALL, "args": {"x": float("nan")}}]))
 
 
-def test_tool_call_that_is_raw_is_used_when_nothing_else_names_it():
-    message = AIMessage("")
-    raw = {"id": "call_1", "type": "function", "function": {"name": "add", "arguments": '{"a":1}'}, "index": 0}
-    message.additional_kwargs["tool_calls"] = [raw, {"id": "call_2"}, "odd"]
-    calls = wire(message)["tool_calls"]
-    assert calls == [
-        WIRE_CALL,
-        {"id": "call_2", "type": "function", "function": {"name": "unknown", "arguments": "{}"}},
-    ]
+def with_raw(*raw, metadata):
+    """A message whose raw calls LangChain has not read."""
+    message = AIMessage("", response_metadata=metadata)
+    message.additional_kwargs["tool_calls"] = list(raw)
+    return message
 
 
-def test_tool_call_that_is_raw_and_listed_goes_out_once_with_its_unknown_keys():
-    raw = {**WIRE_CALL, "extra_content": {"google": {"thought_signature": "s"}}}
-    assert wire(AIMessage("", additional_kwargs={"tool_calls": [raw]}))["tool_calls"] == [raw]
+SIGNED = {"extra_content": {"google": {"thought_signature": "s"}}}
+RAW_CUSTOM = {"id": "call_1", "type": "custom", "custom": {"name": "add", "input": '{"a":1}'}}
+UNKNOWN_CALL = {"id": "call_2", "type": "function", "function": {"name": "unknown", "arguments": "{}"}}
+SERVER_CALL = {"id": "s1", "type": "web_search", "web_search": {"query": "q"}}
+SERVER_CALLS = [
+    *({**SERVER_CALL, "index": 1}, {"extra_content": {"a": 1}}),
+    *({"id": "s2", "type": "odd"}, {"id": "s3", "odd": {}}, "x"),
+]
+
+
+@rows(
+    "message, calls",
+    {
+        "raw": (with_raw({**WIRE_CALL, "index": 0}, {"id": "call_2"}, "odd", metadata={}), [WIRE_CALL, UNKNOWN_CALL]),
+        "raw and custom": (with_raw(RAW_CUSTOM, metadata=OTHER), [RAW_CUSTOM]),
+        "raw and listed": (ai(tool_calls=[{**WIRE_CALL, **SIGNED}], metadata={}), [{**WIRE_CALL, **SIGNED}]),
+        "raw of another provider": (ai(tool_calls=[{**WIRE_CALL, "secret": 1}], metadata=OTHER), [WIRE_CALL]),
+        "keys that are known": (
+            ai("", [CALL], tool_call_extras={"call_1": {"id": "x", "index": 3, "function": {"name": "x"}}}),
+            [WIRE_CALL],
+        ),
+        "no keys": (ai("", [CALL], tool_call_extras=None), [WIRE_CALL]),
+        "a list of keys": (ai("", [CALL], tool_call_extras=[]), [WIRE_CALL]),
+        "odd keys": (ai("", [CALL], tool_call_extras={"call_1": "odd"}), [WIRE_CALL]),
+        "a server's own": (ai("Hi", server_tool_calls=SERVER_CALLS), [SERVER_CALL]),
+    },
+)
+def test_tool_call_that_is_kept_beside_the_lists_goes_out_once(message, calls):
+    assert wire(message)["tool_calls"] == calls
 
 
 def test_tool_call_unknown_keys_come_back_after_every_round_trip():
-    extras = {"call_1": {"extra_content": {"google": {"thought_signature": "s"}}, "function": {"strict": True}}}
-    message = AIMessage(
-        "",
-        tool_calls=[{**CALL, "id": "call_0"}, CALL],
-        additional_kwargs={"tool_call_extras": extras},
-        response_metadata=OWN,
-    )
-    for copy in (
-        message,
+    extras = {"call_1": {**SIGNED, "function": {"strict": True}}}
+    message = ai("", [{**CALL, "id": "call_0"}, CALL], tool_call_extras=extras)
+    stored, dumped = (
         messages_from_dict(messages_to_dict([message]))[0],
         load(dumpd(message), allowed_objects="messages"),
-    ):
+    )
+    for copy in (message, stored, dumped):
         first, second = wire(copy)["tool_calls"]
         assert first == {**WIRE_CALL, "id": "call_0"}
-        assert second.pop("extra_content") == {"google": {"thought_signature": "s"}}
-        assert second.pop("function") == {**WIRE_CALL["function"], "strict": True}
-        assert second == {"id": "call_1", "type": "function"}
-
-
-def test_tool_call_unknown_keys_never_replace_known_ones():
-    extras = {"call_1": {"id": "x", "index": 3, "function": {"name": "x"}}}
-    message = AIMessage("", tool_calls=[CALL], additional_kwargs={"tool_call_extras": extras})
-    assert wire(message)["tool_calls"] == [WIRE_CALL]
-
-
-@pytest.mark.parametrize("extras", [None, [], {"call_1": "odd"}])
-def test_tool_call_extras_of_another_shape_are_ignored(extras):
-    message = AIMessage("", tool_calls=[CALL], additional_kwargs={"tool_call_extras": extras})
-    assert wire(message)["tool_calls"] == [WIRE_CALL]
-
-
-def test_tool_call_keys_of_another_provider_stay_here():
-    raw = {**WIRE_CALL, "provider_field": "secret"}
-    message = AIMessage("", additional_kwargs={"tool_calls": [raw]}, response_metadata={"model_provider": "openai"})
-    assert wire(message)["tool_calls"] == [WIRE_CALL]
+        assert second == {**WIRE_CALL, **SIGNED, "function": {**FUNCTION, "strict": True}}
 
 
 @pytest.mark.parametrize(
@@ -200,188 +215,84 @@ def test_tool_call_keys_of_another_provider_stay_here():
         ),
         ({"type": "custom"}, {"__arg1": ""}, {"type": "custom", "custom": {"name": "add", "input": ""}}),
         ({"type": "custom"}, {"edited": 1}, {"type": "custom", "custom": {"name": "add", "input": '{"edited":1}'}}),
-        (
-            {"type": "builtin_function", "x": 1},
-            {"a": 1},
-            {"type": "builtin_function", "function": {"name": "add", "arguments": '{"a":1}'}, "x": 1},
-        ),
+        ({"type": "builtin_function", "x": 1}, {"a": 1}, {"type": "builtin_function", "function": FUNCTION, "x": 1}),
         (
             {"arguments": '{"a": 1e999}'},
             {"a": float("inf")},
             {"type": "function", "function": {"name": "add", "arguments": '{"a": 1e999}'}},
         ),
-        ({"arguments": "stale"}, {"a": 1}, {"type": "function", "function": WIRE_CALL["function"]}),
+        ({"arguments": "stale"}, {"a": 1}, {"type": "function", "function": FUNCTION}),
     ],
 )
 @pytest.mark.parametrize("copied", [lambda message: message, lambda message: message.model_copy(deep=True)])
 def test_tool_call_goes_back_as_the_kind_it_came_as(kept, args, wire_call, copied):
-    kwargs = {"tool_call_extras": {"call_1": kept}}
-    message = AIMessage("", tool_calls=[{**CALL, "args": args}], additional_kwargs=kwargs, response_metadata=OWN)
+    message = ai("", [{**CALL, "args": args}], tool_call_extras={"call_1": kept})
     assert wire(copied(message))["tool_calls"] == [{"id": "call_1", **wire_call}]
 
 
 def test_tool_call_of_a_custom_kind_that_broke_off_goes_back_with_its_text():
-    invalid = {"name": "add", "args": "l|", "id": "call_2", "error": None, "type": "invalid_tool_call"}
     kwargs = {"tool_call_extras": {"call_2": {"type": "custom"}}, "tool_call_errors": {"call_2": {"guard": "|"}}}
-    message = AIMessage("", invalid_tool_calls=[invalid], additional_kwargs=kwargs, response_metadata=OWN)
+    message = AIMessage("", invalid_tool_calls=[broken("l|")], additional_kwargs=kwargs, response_metadata=OWN)
     assert wire(message)["tool_calls"][0]["custom"] == {"name": "add", "input": "l"}
 
 
-def test_tool_call_that_is_raw_and_custom_stays_custom():
-    raw = {"id": "call_1", "type": "custom", "custom": {"name": "add", "input": '{"a":1}'}}
-    message = AIMessage("")
-    message.additional_kwargs["tool_calls"] = [raw]
-    message.response_metadata["model_provider"] = "openai"
-    assert wire(message)["tool_calls"] == [raw]
-
-
-SERVER_CALL = {"id": "s1", "type": "web_search", "web_search": {"query": "q"}, "index": 1}
-
-
-def test_tool_call_of_a_servers_own_goes_back_as_it_came_and_needs_no_result():
-    server_calls = [SERVER_CALL, {"extra_content": {"a": 1}}, {"id": "s2", "type": "odd"}, {"id": "s3", "odd": {}}, "x"]
-    message = AIMessage("Hi", additional_kwargs={"server_tool_calls": server_calls}, response_metadata=OWN)
-    kept = {key: value for key, value in SERVER_CALL.items() if key != "index"}
-    assert wire(message)["tool_calls"] == [kept]
-    assert sent(message, ToolMessage("found", tool_call_id="s1"), AIMessage("Bye."))[0]["tool_calls"] == [kept]
-    assert sent(message, AIMessage("Bye."))[0] == {"role": "assistant", "content": "Hi", "tool_calls": [kept]}
+def test_tool_call_of_a_servers_own_needs_no_result_and_may_have_one():
+    message, bye = ai("Hi", server_tool_calls=SERVER_CALLS), AIMessage("Bye.")
+    assert sent(message, ToolMessage("found", tool_call_id="s1"), bye)[0]["tool_calls"] == [SERVER_CALL]
+    assert sent(message, bye)[0] == {"role": "assistant", "content": "Hi", "tool_calls": [SERVER_CALL]}
 
 
 @pytest.mark.parametrize(("metadata", "back"), [({"model_name": "other/model"}, False), ({}, True)])
 def test_tool_call_signatures_of_another_model_stay_here(metadata, back):
-    kwargs = {
-        "tool_call_extras": {"call_1": {"type": "builtin_function", "extra_content": {"s": 1}}},
-        "server_tool_calls": [SERVER_CALL],
-    }
-    message = AIMessage("", tool_calls=[CALL], additional_kwargs=kwargs, response_metadata=OWN | metadata)
+    extras = {"call_1": {"type": "builtin_function", "extra_content": {"s": 1}}}
+    message = ai("", [CALL], OWN | metadata, tool_call_extras=extras, server_tool_calls=SERVER_CALLS)
     first, *others = wire(message)["tool_calls"]
     assert (first["type"], "extra_content" in first, bool(others)) == ("builtin_function", back, back)
 
 
-@pytest.mark.parametrize("name", ["server.tool/v1", "x" * 65, "ünïcode", "with space"])
-def test_tool_call_with_an_illegal_name_goes_out_under_a_legal_one(name):
-    first, second = wire(AIMessage("", tool_calls=[{**CALL, "name": name}, {**CALL, "name": name, "id": "2"}]))[
-        "tool_calls"
-    ]
-    assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", first["function"]["name"])
-    assert first["function"] == second["function"]
-
-
-def test_function_call_of_the_deprecated_kind_goes_out_as_it_is():
-    function = {"name": "add", "arguments": '{"a":1}'}
-    assert wire(AIMessage("", additional_kwargs={"function_call": function})) == {
-        "role": "assistant",
-        "content": None,
-        "function_call": function,
-    }
-
-
-def test_function_call_beside_tool_calls_is_the_same_call():
-    function = {"name": "add", "arguments": '{"a":1}'}
-    message = AIMessage("", additional_kwargs={"function_call": function}, tool_calls=[CALL])
-    assert wire(message) == {"role": "assistant", "content": None, "tool_calls": [WIRE_CALL]}
-
-
-def test_assistant_chunk_is_read_like_a_message():
-    chunk = AIMessageChunk("Hi", tool_call_chunks=[{"name": "add", "args": '{"a":1}', "id": "call_1", "index": 0}])
-    assert wire(chunk) == {"role": "assistant", "content": "Hi", "tool_calls": [WIRE_CALL]}
-
-
-# Refusals, audio, media
-
-
-@pytest.mark.parametrize("content", ["", "No.", [text("No.")], [{"type": "refusal", "refusal": "No."}]])
-def test_refusal_goes_back_once_as_a_refusal(content):
-    message = AIMessage(content, additional_kwargs={"refusal": "No."})
-    assert wire(message) == {"role": "assistant", "content": None, "refusal": "No."}
-
-
-def test_refusal_beside_a_text_leaves_the_text():
-    message = AIMessage("Sure. No.", additional_kwargs={"refusal": "No."})
-    assert wire(message) == {"role": "assistant", "content": "Sure. ", "refusal": "No."}
-    message = AIMessage([text("No."), text("Sorry.")], additional_kwargs={"refusal": "No."})
-    assert wire(message) == {"role": "assistant", "content": "Sorry.", "refusal": "No."}
-    marked = {**text("Sure."), "cache_control": {"type": "ephemeral"}}
-    assert wire(AIMessage([marked], additional_kwargs={"refusal": "No."}))["content"] == [marked]
-
-
-def test_refusal_blocks_become_the_refusal():
-    blocks = [{"type": "refusal", "refusal": "N"}, {"type": "refusal", "refusal": "o."}, {"type": "refusal"}]
-    assert wire(AIMessage(blocks)) == {"role": "assistant", "content": None, "refusal": "No."}
-    assert wire(AIMessage(blocks, additional_kwargs={"refusal": "No."}))["refusal"] == "No."
+# Audio and images
 
 
 AUDIO = {"id": "audio_1", "data": "AAAA", "transcript": "Hello", "expires_at": 1}
+TOLD = {"type": "audio", "base64": "AAAA", "extras": {"transcript": "Hello"}}
+INPUT_AUDIO = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
+MADE = {"type": "image_generation_call", "id": "ig_1"}
+IMAGES = [IMAGE, {"image_url": IMAGE["image_url"]["url"], "index": 1}, {"image_url": {}}, {"image_url": 5}, "odd"]
 
 
-def test_assistant_audio_of_our_own_is_named_by_its_id():
-    expected = {"role": "assistant", "content": "", "audio": {"id": "audio_1"}}
-    assert wire(AIMessage("", additional_kwargs={"audio": AUDIO}, response_metadata=OWN)) == expected
-    block = {"type": "audio", "id": "audio_1", "base64": "AAAA", "mime_type": "audio/wav"}
-    assert wire(AIMessage([block], response_metadata=OWN)) == expected
-
-
-@pytest.mark.parametrize("provider", ["promptrun", "openai"])
-def test_assistant_audio_block_without_a_usable_id_goes_out_as_its_transcript(provider):
-    block = {"type": "audio", "base64": "AAAA", "extras": {"transcript": "Hello"}}
-    block |= {"id": "audio_1"} if provider == "openai" else {}
-    turn = turn_of(AIMessage([block], response_metadata={"model_provider": provider}))
-    assert turn == ({"role": "assistant", "content": "Hello"}, [])
-
-
-def test_assistant_audio_of_another_provider_without_a_transcript_is_attached():
-    block = {"type": "audio", "base64": "AAAA", "mime_type": "audio/wav", "id": "lc_1"}
-    turn = turn_of(AIMessage([block], response_metadata={"model_provider": "google_genai"}))
-    assert turn[1] == [{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}]
-
-
-def test_assistant_audio_block_beside_its_id_is_not_sent_again():
-    block = {"type": "audio", "base64": "AAAA", "mime_type": "audio/wav"}
-    turn = turn_of(AIMessage([block], additional_kwargs={"audio": AUDIO}, response_metadata=OWN))
-    assert (turn[0]["audio"], turn[1]) == ({"id": "audio_1"}, [])
-
-
-def test_assistant_audio_without_an_id_goes_out_as_its_transcript():
-    message = AIMessage("", additional_kwargs={"audio": AUDIO}, response_metadata={"model_provider": "openai"})
-    assert wire(message) == {"role": "assistant", "content": "Hello"}
-    assert wire(AIMessage("", additional_kwargs={"audio": b"RIFF"})) == {"role": "assistant", "content": ""}
-    assert wire(AIMessage("Hi", additional_kwargs={"audio": {"transcript": "Hello"}}))["content"] == "Hi"
-
-
-@pytest.mark.parametrize(
-    "block",
-    [
-        {"type": "image", "base64": "AAAA", "mime_type": "image/png"},
-        IMAGE,
-        {"type": "image_generation_call", "id": "ig_1", "result": "AAAA", "status": "completed"},
-        {"type": "media", "mime_type": "image/png", "data": "AAAA"},
-    ],
+@rows(
+    "message, turn, media",
+    {
+        "our own audio": (ai(audio=AUDIO), {"content": "", "audio": {"id": "audio_1"}}, []),
+        "our own audio's block": (ai([{**WAV, "id": "audio_1"}]), {"content": "", "audio": {"id": "audio_1"}}, []),
+        "our own audio and its block": (ai([WAV], audio=AUDIO), {"content": "", "audio": {"id": "audio_1"}}, []),
+        "audio of another provider": (ai(audio=AUDIO, metadata=OTHER), {"content": "Hello"}, []),
+        "audio without a transcript": (
+            ai([{**WAV, "id": "lc_1"}], metadata=OTHER),
+            {"content": ATTACHED},
+            [INPUT_AUDIO],
+        ),
+        "our own audio without an id": (ai([TOLD]), {"content": "Hello"}, []),
+        "another's audio with an id": (ai([{**TOLD, "id": "audio_1"}], metadata=OTHER), {"content": "Hello"}, []),
+        "audio in bytes": (ai(audio=b"RIFF"), {"content": ""}, []),
+        "audio beside a text": (ai("Hi", audio={"transcript": "Hello"}), {"content": "Hi"}, []),
+        "a standard image": (ai([text("A cat:"), PNG]), {"content": "A cat:"}, [IMAGE]),
+        "an image": (ai([text("A cat:"), IMAGE]), {"content": "A cat:"}, [IMAGE]),
+        "a generated image": (ai([text("A cat:"), {**MADE, "result": "AAAA"}]), {"content": "A cat:"}, [IMAGE]),
+        "Gemini's image": (
+            ai([text("A cat:"), {"type": "media", "mime_type": "image/png", "data": "AAAA"}]),
+            {"content": "A cat:"},
+            [IMAGE],
+        ),
+        "images beside a text": (ai("A cat:", images=IMAGES), {"content": "A cat:"}, [IMAGE, IMAGE]),
+        "images beside their blocks": (ai([text("A cat:"), PNG], images=IMAGES), {"content": "A cat:"}, [IMAGE]),
+        "images of another provider": (ai("A cat:", images=IMAGES, metadata=OTHER), {"content": "A cat:"}, []),
+        "an image alone": (ai([IMAGE]), {"content": ATTACHED}, [IMAGE]),
+        "an image that was not made": (ai([MADE, text("Hi")]), {"content": "Hi"}, []),
+    },
 )
-def test_assistant_images_are_attached(block):
-    turn = turn_of(AIMessage([text("A cat:"), block]))
-    assert turn[0] == {"role": "assistant", "content": "A cat:"}
-    assert turn[1] == [IMAGE]
-
-
-def test_assistant_images_beside_the_text_are_attached_once():
-    url = IMAGE["image_url"]["url"]
-    kwargs = {"images": [IMAGE, {"image_url": url, "index": 1}, {"image_url": {}}, {"image_url": 5}, "odd"]}
-    plain = turn_of(AIMessage("A cat:", additional_kwargs=kwargs, response_metadata=OWN))
-    assert (plain[0]["content"], plain[1]) == ("A cat:", [IMAGE, IMAGE])
-    blocks = [text("A cat:"), {"type": "image", "base64": "AAAA", "mime_type": "image/png"}]
-    assert turn_of(AIMessage(blocks, additional_kwargs=kwargs))[1] == [IMAGE]
-    other = AIMessage("A cat:", additional_kwargs=kwargs, response_metadata={"model_provider": "openrouter"})
-    assert turn_of(other)[1] == []
-
-
-def test_assistant_image_alone_says_where_it_is():
-    turn = turn_of(AIMessage([IMAGE]))
-    assert turn[0] == {"role": "assistant", "content": "(attached to the next message)"}
-
-
-def test_assistant_image_generation_without_a_result_is_nothing():
-    turn = turn_of(AIMessage([{"type": "image_generation_call", "id": "ig_1"}, text("Hi")]))
-    assert (turn[0]["content"], turn[1]) == ("Hi", [])
+def test_assistant_media_are_named_told_or_attached(message, turn, media):
+    assert turn_of(message) == ({"role": "assistant", **turn}, media)
 
 
 # What stays here
@@ -390,35 +301,29 @@ def test_assistant_image_generation_without_a_result_is_nothing():
 @pytest.mark.parametrize(
     "block",
     [
-        {"type": "thinking", "thinking": "secret", "signature": "s"},
-        {"type": "redacted_thinking", "data": "secret"},
+        *(
+            {"type": "thinking", "thinking": "secret", "signature": "s"},
+            {"type": "redacted_thinking", "data": "secret"},
+        ),
         {"type": "reasoning_content", "reasoning_content": {"text": "secret"}},
         {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"q": "secret"}},
-        {"type": "mcp_tool_use", "id": "s", "name": "secret"},
-        {"type": "web_search_tool_result", "content": "secret"},
-        {"type": "bash_code_execution_tool_result", "content": "secret"},
-        {"type": "server_tool_call", "id": "s", "name": "secret", "args": {}},
+        *({"type": kind, "id": "s", "name": "secret"} for kind in ("mcp_tool_use", "server_tool_call")),
+        *({"type": f"{kind}_tool_result", "content": "secret"} for kind in ("web_search", "bash_code_execution")),
         {"type": "server_tool_result", "tool_call_id": "s", "output": "secret"},
-        {"type": "web_search_call", "id": "secret"},
-        {"type": "file_search_call", "id": "secret"},
-        {"type": "code_interpreter_call", "id": "secret"},
-        {"type": "mcp_list_tools", "tools": "secret"},
-        {"type": "tool_search_output", "tools": "secret"},
+        *({"type": f"{kind}_call", "id": "secret"} for kind in ("web_search", "file_search", "code_interpreter")),
+        *({"type": kind, "tools": ["secret"]} for kind in ("mcp_list_tools", "tool_search_output", "additional_tools")),
         {"type": "computer_call_output", "output": "secret"},
-        {"type": "executable_code", "executable_code": "secret"},
-        {"type": "code_execution_result", "code_execution_result": "secret"},
+        *({"type": kind, kind: "secret"} for kind in ("executable_code", "code_execution_result")),
         {"type": "input_json_delta", "partial_json": "secret"},
         {"type": "reference", "reference_ids": ["secret"]},
-        {"type": "additional_tools", "tools": ["secret"]},
-        {"type": "compaction", "content": "secret"},
-        {"type": "container_upload", "file_id": "secret"},
+        *({"type": "compaction", "content": "secret"}, {"type": "container_upload", "file_id": "secret"}),
         {"type": "function_call_signature", "signature": "secret"},
         {"type": "mcp_approval_request", "arguments": "secret"},
         {"type": "server_tool_call_chunk", "args": "secret"},
         {"type": "reasoning", "summary": [{"text": "secret"}]},
+        {"type": "tool_result", "content": "secret"},
         {"type": "non_standard", "value": {"type": "compaction", "content": "secret"}},
-        {"type": "non_standard", "value": {"anything": "secret"}},
-        {"type": "non_standard", "value": "secret"},
+        *({"type": "non_standard", "value": {"anything": "secret"}}, {"type": "non_standard", "value": "secret"}),
     ],
 )
 def test_assistant_block_of_its_provider_stays_here(block):

@@ -232,10 +232,7 @@ def test_bind_tools_refuses_what_is_no_tool():
         ),
         (
             {"type": "allowed_tools", "mode": "required", "tools": [MCP]},
-            {
-                "type": "allowed_tools",
-                "allowed_tools": {"mode": "required", "tools": [MCP]},
-            },
+            {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [MCP]}},
         ),
         (
             {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [CHOOSE_WEATHER]}},
