@@ -133,7 +133,9 @@ def test_tool_call_of_a_custom_tool_of_openai_goes_out_as_langchain_lists_it():
         ('{"a": 1', '{"invalid_arguments":"{\\"a\\": 1"}'),
         ("[1]", '{"invalid_arguments":"[1]"}'),
         ('{"a": NaN}', '{"invalid_arguments":"{\\"a\\": NaN}"}'),
-        *(('{"a": 1}', '{"a": 1}'), ("", "{}"), (None, "{}")),
+        ('{"a": 1}', '{"a": 1}'),
+        ("", "{}"),
+        (None, "{}"),
     ],
 )
 def test_invalid_tool_call_goes_out_with_json_that_holds_its_text(args, arguments):
@@ -166,8 +168,11 @@ RAW_CUSTOM = {"id": "call_1", "type": "custom", "custom": {"name": "add", "input
 UNKNOWN_CALL = {"id": "call_2", "type": "function", "function": {"name": "unknown", "arguments": "{}"}}
 SERVER_CALL = {"id": "s1", "type": "web_search", "web_search": {"query": "q"}}
 SERVER_CALLS = [
-    *({**SERVER_CALL, "index": 1}, {"extra_content": {"a": 1}}),
-    *({"id": "s2", "type": "odd"}, {"id": "s3", "odd": {}}, "x"),
+    {**SERVER_CALL, "index": 1},
+    {"extra_content": {"a": 1}},
+    {"id": "s2", "type": "odd"},
+    {"id": "s3", "odd": {}},
+    "x",
 ]
 
 
@@ -301,10 +306,8 @@ def test_assistant_media_are_named_told_or_attached(message, turn, media):
 @pytest.mark.parametrize(
     "block",
     [
-        *(
-            {"type": "thinking", "thinking": "secret", "signature": "s"},
-            {"type": "redacted_thinking", "data": "secret"},
-        ),
+        {"type": "thinking", "thinking": "secret", "signature": "s"},
+        {"type": "redacted_thinking", "data": "secret"},
         {"type": "reasoning_content", "reasoning_content": {"text": "secret"}},
         {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"q": "secret"}},
         *({"type": kind, "id": "s", "name": "secret"} for kind in ("mcp_tool_use", "server_tool_call")),
@@ -316,14 +319,16 @@ def test_assistant_media_are_named_told_or_attached(message, turn, media):
         *({"type": kind, kind: "secret"} for kind in ("executable_code", "code_execution_result")),
         {"type": "input_json_delta", "partial_json": "secret"},
         {"type": "reference", "reference_ids": ["secret"]},
-        *({"type": "compaction", "content": "secret"}, {"type": "container_upload", "file_id": "secret"}),
+        {"type": "compaction", "content": "secret"},
+        {"type": "container_upload", "file_id": "secret"},
         {"type": "function_call_signature", "signature": "secret"},
         {"type": "mcp_approval_request", "arguments": "secret"},
         {"type": "server_tool_call_chunk", "args": "secret"},
         {"type": "reasoning", "summary": [{"text": "secret"}]},
         {"type": "tool_result", "content": "secret"},
         {"type": "non_standard", "value": {"type": "compaction", "content": "secret"}},
-        *({"type": "non_standard", "value": {"anything": "secret"}}, {"type": "non_standard", "value": "secret"}),
+        {"type": "non_standard", "value": {"anything": "secret"}},
+        {"type": "non_standard", "value": "secret"},
     ],
 )
 def test_assistant_block_of_its_provider_stays_here(block):
