@@ -22,196 +22,115 @@ SECRET = "c2lnbmVk"
 ARGS = {"city": "Tbilisi", "days": 2}
 
 
-def tool_call(call_id):
-    return {"name": "forecast", "args": ARGS, "id": call_id, "type": "tool_call"}
+def answer(provider, call_id, content, metadata=(), **kwargs):
+    """The fields of an AIMessage."""
+    call = {"name": "forecast", "args": ARGS, "id": call_id, "type": "tool_call"}
+    metadata = {"model_provider": provider, **dict(metadata)}
+    return {"content": content, "tool_calls": [call], "response_metadata": metadata, "additional_kwargs": kwargs}
 
 
-ANTHROPIC = {
-    "content": [
-        {"type": "thinking", "thinking": "SECRET thoughts", "signature": SECRET, "index": 0},
-        {"type": "redacted_thinking", "data": SECRET},
-        {"type": "text", "text": "Let me ", "citations": [{"type": "char_location", "cited_text": "SECRET"}]},
-        {"type": "text", "text": "look.", "index": 2},
-        {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "SECRET"}},
-        {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [{"url": "SECRET"}]},
-        {"type": "tool_use", "id": "toolu_1", "name": "forecast", "input": ARGS, "caller": {"type": "direct"}},
-    ],
-    "tool_calls": [tool_call("toolu_1")],
-    "response_metadata": {"model_provider": "anthropic", "stop_reason": "tool_use", "id": "msg_1"},
-}
-ANTHROPIC_STREAMED = {
-    "content": [
-        {"type": "thinking", "thinking": "SECRET", "signature": SECRET, "index": 0},
-        {"type": "text", "text": "Let me look.", "index": 1},
-        {
-            "type": "tool_use",
-            "id": "toolu_1",
-            "name": "forecast",
-            "input": {},
-            "partial_json": '{"city": "Tbilisi", "days": 2}',
-            "index": 2,
-        },
-        {"type": "input_json_delta", "partial_json": "SECRET", "index": 3},
-    ],
-    "tool_calls": [tool_call("toolu_1")],
-    "response_metadata": {"model_provider": "anthropic"},
-}
-RESPONSES = {
-    "content": [
-        {"type": "reasoning", "id": "rs_SECRET", "summary": [{"type": "summary_text", "text": "SECRET"}], "index": 0},
-        {"type": "web_search_call", "id": "ws_SECRET", "status": "completed", "action": {"query": "SECRET"}},
-        {"type": "text", "text": "Let me look.", "annotations": [{"type": "url_citation", "url": "SECRET"}], "id": "m"},
-        {"type": "function_call", "name": "forecast", "arguments": json.dumps(ARGS), "call_id": "call_1", "id": "fc_1"},
-        {"type": "code_interpreter_call", "id": "ci_SECRET", "code": "SECRET", "outputs": []},
-    ],
-    "tool_calls": [tool_call("call_1")],
-    "response_metadata": {"model_provider": "openai", "id": "resp_1"},
-}
+LOOK = {"type": "text", "text": "Let me look."}
+THOUGHT = {"type": "thinking", "thinking": "SECRET thoughts", "signature": SECRET, "index": 0}
+JSON_ARGS = json.dumps(ARGS)
+ANTHROPIC = [
+    THOUGHT,
+    {"type": "redacted_thinking", "data": SECRET},
+    {"type": "text", "text": "Let me ", "citations": [{"type": "char_location", "cited_text": "SECRET"}]},
+    {"type": "text", "text": "look.", "index": 2},
+    {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "SECRET"}},
+    {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [{"url": "SECRET"}]},
+    {"type": "tool_use", "id": "toolu_1", "name": "forecast", "input": ARGS, "caller": {"type": "direct"}},
+]
+ANTHROPIC_STREAMED = [
+    THOUGHT,
+    {**LOOK, "index": 1},
+    {"type": "tool_use", "id": "toolu_1", "name": "forecast", "input": {}, "partial_json": JSON_ARGS, "index": 2},
+    {"type": "input_json_delta", "partial_json": "SECRET", "index": 3},
+]
+RESPONSES = [
+    {"type": "reasoning", "id": "rs_SECRET", "summary": [{"type": "summary_text", "text": "SECRET"}], "index": 0},
+    {"type": "web_search_call", "id": "ws_SECRET", "status": "completed", "action": {"query": "SECRET"}},
+    {**LOOK, "annotations": [{"type": "url_citation", "url": "SECRET"}], "id": "m"},
+    {"type": "function_call", "name": "forecast", "arguments": JSON_ARGS, "call_id": "call_1", "id": "fc_1"},
+    {"type": "code_interpreter_call", "id": "ci_SECRET", "code": "SECRET", "outputs": []},
+]
 RESPONSES_V0 = {
-    "content": [{"type": "text", "text": "Let me look.", "annotations": []}],
-    "additional_kwargs": {
-        "reasoning": {"id": "rs_SECRET", "summary": [], "encrypted_content": SECRET},
-        "tool_outputs": [{"type": "web_search_call", "id": "SECRET"}],
-        "__openai_function_call_ids__": {"call_1": "fc_SECRET"},
-    },
-    "tool_calls": [tool_call("call_1")],
-    "id": "msg_1",
-    "response_metadata": {"id": "resp_1", "model_provider": "openai"},
+    "reasoning": {"id": "rs_SECRET", "summary": [], "encrypted_content": SECRET},
+    "tool_outputs": [{"type": "web_search_call", "id": "SECRET"}],
+    "__openai_function_call_ids__": {"call_1": "fc_SECRET"},
 }
-OPENAI_CHAT = {
-    "content": "Let me look.",
-    "additional_kwargs": {
-        "refusal": None,
-        "tool_calls": [
-            {
-                "id": "call_1",
-                "type": "function",
-                "index": 0,
-                "function": {"name": "forecast", "arguments": json.dumps(ARGS)},
-            }
-        ],
-    },
-    "response_metadata": {"model_provider": "openai", "logprobs": None},
-}
-GEMINI = {
-    "content": [
-        {"type": "thinking", "thinking": "SECRET", "signature": SECRET},
-        {"type": "executable_code", "executable_code": "SECRET", "language": "PYTHON", "id": "x"},
-        {"type": "code_execution_result", "code_execution_result": "SECRET", "outcome": 1},
-        {"type": "text", "text": "Let me look.", "extras": {"signature": SECRET}},
-        {"type": "function_call_signature", "signature": SECRET, "index": 0},
-    ],
-    "additional_kwargs": {
-        "function_call": {"name": "forecast", "arguments": json.dumps(ARGS)},
-        "__gemini_function_call_thought_signatures__": {"b7-1": SECRET},
-    },
-    "tool_calls": [tool_call("b7-1")],
-    "response_metadata": {"model_provider": "google_genai", "safety_ratings": []},
-}
-BEDROCK = {
-    "content": [
-        {"type": "reasoning_content", "reasoning_content": {"text": "SECRET", "signature": SECRET}, "index": 0},
-        {"type": "text", "text": "Let me look.", "index": 1},
-        {"type": "tool_use", "name": "forecast", "input": json.dumps(ARGS), "id": "tooluse_1", "index": 2},
-    ],
-    "tool_calls": [tool_call("tooluse_1")],
-    "response_metadata": {"model_provider": "bedrock_converse"},
-}
-MISTRAL = {
-    "content": [
-        {"type": "thinking", "thinking": [{"type": "text", "text": "SECRET"}]},
-        {"type": "text", "text": "Let me look."},
-        {"type": "reference", "reference_ids": ["SECRET"]},
-    ],
-    "tool_calls": [tool_call("D681PevKs")],
-    "response_metadata": {"model_provider": "mistralai"},
-}
-GROQ = {
-    "content": "Let me look.",
-    "additional_kwargs": {"reasoning_content": "SECRET", "executed_tools": [{"type": "python", "arguments": "{}"}]},
-    "tool_calls": [tool_call("call_1")],
-    "response_metadata": {"model_provider": "groq"},
-}
-DEEPSEEK = {
-    "content": "Let me look.",
-    "additional_kwargs": {"reasoning_content": "SECRET", "refusal": None},
-    "tool_calls": [tool_call("call_1")],
-    "response_metadata": {"model_provider": "deepseek"},
-}
-OPENROUTER = {
-    "content": "Let me look.",
-    "additional_kwargs": {
-        "reasoning_content": "SECRET",
-        "reasoning_details": [{"type": "reasoning.encrypted", "data": SECRET}],
-    },
-    "tool_calls": [tool_call("call_1")],
-    "response_metadata": {"model_provider": "openrouter"},
-}
-STANDARD_V1 = {
-    "content": [
-        {"type": "reasoning", "reasoning": "SECRET", "extras": {"signature": SECRET}},
-        {"type": "server_tool_call", "id": "s", "name": "web_search", "args": {"query": "SECRET"}},
-        {"type": "server_tool_result", "tool_call_id": "s", "status": "success", "output": "SECRET"},
-        {"type": "text", "text": "Let me look.", "annotations": [{"type": "citation", "url": "SECRET"}], "id": "lc_1"},
-        {"type": "tool_call", "id": "call_1", "name": "forecast", "args": ARGS, "extras": {"signature": SECRET}},
-        {"type": "non_standard", "value": {"type": "new_thing", "data": SECRET}},
-    ],
-    "tool_calls": [tool_call("call_1")],
-    "response_metadata": {"model_provider": "anthropic", "output_version": "v1"},
-}
+RAW_FUNCTION = {"name": "forecast", "arguments": JSON_ARGS}
+RAW_CALL = {"id": "call_1", "type": "function", "index": 0, "function": RAW_FUNCTION}
+GEMINI = [
+    THOUGHT,
+    {"type": "executable_code", "executable_code": "SECRET", "language": "PYTHON", "id": "x"},
+    {"type": "code_execution_result", "code_execution_result": "SECRET", "outcome": 1},
+    {**LOOK, "extras": {"signature": SECRET}},
+    {"type": "function_call_signature", "signature": SECRET, "index": 0},
+]
+GEMINI_KWARGS = {"function_call": RAW_FUNCTION, "__gemini_function_call_thought_signatures__": {"b7-1": SECRET}}
+BEDROCK = [
+    {"type": "reasoning_content", "reasoning_content": {"text": "SECRET", "signature": SECRET}, "index": 0},
+    {**LOOK, "index": 1},
+    {"type": "tool_use", "name": "forecast", "input": JSON_ARGS, "id": "tooluse_1", "index": 2},
+]
+MISTRAL = [
+    {"type": "thinking", "thinking": [{"type": "text", "text": "SECRET"}]},
+    LOOK,
+    {"type": "reference", "reference_ids": ["SECRET"]},
+]
+STANDARD_V1 = [
+    {"type": "reasoning", "reasoning": "SECRET", "extras": {"signature": SECRET}},
+    {"type": "server_tool_call", "id": "s", "name": "web_search", "args": {"query": "SECRET"}},
+    {"type": "server_tool_result", "tool_call_id": "s", "status": "success", "output": "SECRET"},
+    {**LOOK, "annotations": [{"type": "citation", "url": "SECRET"}], "id": "lc_1"},
+    {"type": "tool_call", "id": "call_1", "name": "forecast", "args": ARGS, "extras": {"signature": SECRET}},
+    {"type": "non_standard", "value": {"type": "new_thing", "data": SECRET}},
+]
+SAID = LOOK["text"]
+THINKING = {"reasoning_content": "SECRET"}
+ENCRYPTED = [{"type": "reasoning.encrypted", "data": SECRET}]
 PROVIDERS = {
-    "Anthropic": ANTHROPIC,
-    "Anthropic, streamed": ANTHROPIC_STREAMED,
-    "OpenAI Responses": RESPONSES,
-    "OpenAI Responses, v0": RESPONSES_V0,
-    "OpenAI Chat Completions": OPENAI_CHAT,
-    "Gemini": GEMINI,
-    "Bedrock Converse": BEDROCK,
-    "Mistral": MISTRAL,
-    "Groq": GROQ,
-    "DeepSeek": DEEPSEEK,
-    "OpenRouter": OPENROUTER,
-    "standard blocks": STANDARD_V1,
+    "Anthropic": answer("anthropic", "toolu_1", ANTHROPIC, {"stop_reason": "tool_use", "id": "msg_1"}),
+    "Anthropic, streamed": answer("anthropic", "toolu_1", ANTHROPIC_STREAMED),
+    "OpenAI Responses": answer("openai", "call_1", RESPONSES, {"id": "resp_1"}),
+    "OpenAI Responses, v0": answer("openai", "call_1", [{**LOOK, "annotations": []}], {"id": "resp_1"}, **RESPONSES_V0),
+    "OpenAI Chat Completions": answer(
+        "openai", "call_1", SAID, {"logprobs": None}, refusal=None, tool_calls=[RAW_CALL]
+    ),
+    "Gemini": answer("google_genai", "b7-1", GEMINI, {"safety_ratings": []}, **GEMINI_KWARGS),
+    "Bedrock Converse": answer("bedrock_converse", "tooluse_1", BEDROCK),
+    "Mistral": answer("mistralai", "D681PevKs", MISTRAL),
+    "Groq": answer("groq", "call_1", SAID, executed_tools=[{"type": "python", "arguments": "{}"}], **THINKING),
+    "DeepSeek": answer("deepseek", "call_1", SAID, refusal=None, **THINKING),
+    "OpenRouter": answer("openrouter", "call_1", SAID, reasoning_details=ENCRYPTED, **THINKING),
+    "standard blocks": answer("anthropic", "call_1", STANDARD_V1, {"output_version": "v1"}),
 }
 each_provider = pytest.mark.parametrize("fields", PROVIDERS.values(), ids=PROVIDERS)
 
 
 def history(message):
     """A conversation around an assistant's turn with one call."""
-    call_id = message.tool_calls[0]["id"] if message.tool_calls else "call_1"
-    return [
-        SystemMessage("You forecast."),
-        HumanMessage("Tbilisi?"),
-        message,
-        ToolMessage("sunny", tool_call_id=call_id),
-        AIMessage("Sunny."),
-        HumanMessage("Thanks."),
-    ]
+    result = ToolMessage("sunny", tool_call_id=message.tool_calls[0]["id"])
+    before = [SystemMessage("You forecast."), HumanMessage("Tbilisi?")]
+    return [*before, message, result, AIMessage("Sunny."), HumanMessage("Thanks.")]
 
 
 def check(message):
     """The whole request is what Chat Completions documents, and holds what is needed and nothing else."""
+    call_id = message.tool_calls[0]["id"]
     body = sent(*history(message))
-    call_id = body[3]["tool_call_id"]
+    [call] = body[2]["tool_calls"]
+    assert json.loads(call["function"].pop("arguments")) == ARGS
+    call = {"id": call_id, "type": "function", "function": {"name": "forecast"}}
     assert body == [
         {"role": "system", "content": "You forecast."},
         {"role": "user", "content": "Tbilisi?"},
-        {
-            "role": "assistant",
-            "content": "Let me look.",
-            "tool_calls": [
-                {
-                    "id": call_id,
-                    "type": "function",
-                    "function": {"name": "forecast", "arguments": body[2]["tool_calls"][0]["function"]["arguments"]},
-                }
-            ],
-        },
+        {"role": "assistant", "content": "Let me look.", "tool_calls": [call]},
         {"role": "tool", "tool_call_id": call_id, "content": "sunny"},
         {"role": "assistant", "content": "Sunny."},
         {"role": "user", "content": "Thanks."},
     ]
-    assert json.loads(body[2]["tool_calls"][0]["function"]["arguments"]) == ARGS
 
 
 @each_provider
@@ -249,23 +168,16 @@ def test_history_turn_of_thinking_alone_is_an_empty_turn():
     assert sent(message) == [{"role": "assistant", "content": ""}]
 
 
+CAT = {"type": "text", "text": "A cat."}
+
+
 @pytest.mark.parametrize(
     ("content", "provider"),
     [
-        (
-            [
-                {"type": "text", "text": "A cat."},
-                {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}},
-            ],
-            "google_genai",
-        ),
-        (
-            [{"type": "image_generation_call", "id": "ig_1", "result": PNG}, {"type": "text", "text": "A cat."}],
-            "openai",
-        ),
-        ([{"type": "text", "text": "A cat."}, {"type": "image", "base64": PNG, "mime_type": "image/png"}], "promptrun"),
+        ([CAT, {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}], "google_genai"),
+        ([{"type": "image_generation_call", "id": "ig_1", "result": PNG}, CAT], "openai"),
+        ([CAT, {"type": "image", "base64": PNG, "mime_type": "image/png"}], "promptrun"),
     ],
-    ids=["Gemini", "OpenAI Responses", "own"],
 )
 def test_history_with_an_image_that_a_model_made_can_be_talked_about(content, provider):
     answer = AIMessage(content, response_metadata={"model_provider": provider})
@@ -276,36 +188,24 @@ def test_history_with_an_image_that_a_model_made_can_be_talked_about(content, pr
 
 
 def test_history_of_anthropic_with_results_in_user_messages_is_sent():
-    messages = [
-        HumanMessage([{"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}}]),
-        AIMessage(**ANTHROPIC),
-        HumanMessage(
-            [
-                {"type": "tool_result", "tool_use_id": "toolu_1", "content": [{"type": "text", "text": "sunny"}]},
-                {"type": "text", "text": "Well?"},
-            ]
-        ),
+    marked = {"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}}
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": [{"type": "text", "text": "sunny"}]}
+    message = AIMessage(**PROVIDERS["Anthropic"])
+    body = sent(HumanMessage([marked]), message, HumanMessage([result, {"type": "text", "text": "Well?"}]))
+    assert body[0] == {"role": "user", "content": [marked]}
+    assert body[2:] == [
+        {"role": "tool", "tool_call_id": "toolu_1", "content": "sunny"},
+        {"role": "user", "content": "Well?"},
     ]
-    body = sent(*messages)
-    assert [message["role"] for message in body] == ["user", "assistant", "tool", "user"]
-    assert body[0]["content"] == [{"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}}]
-    assert body[2] == {"role": "tool", "tool_call_id": "toolu_1", "content": "sunny"}
-    assert body[3] == {"role": "user", "content": "Well?"}
 
 
 def test_history_of_an_own_tool_loop_goes_back_with_reasoning_and_signatures():
     """The second turn of a tool loop must carry what the first one brought, or vendors refuse it."""
     details = [{"type": "reasoning.text", "text": "hm", "signature": SECRET, "index": 0}]
-    message = AIMessage(
-        "",
-        tool_calls=[tool_call("call_1")],
-        additional_kwargs={
-            "reasoning_content": "hm",
-            "reasoning_details": details,
-            "tool_call_extras": {"call_1": {"extra_content": {"google": {"thought_signature": SECRET}}}},
-        },
-        response_metadata={"model_provider": "promptrun", "reasoning_field": ["reasoning", "reasoning_details"]},
-    )
+    signed = {"extra_content": {"google": {"thought_signature": SECRET}}}
+    kwargs = {"reasoning_content": "hm", "reasoning_details": details, "tool_call_extras": {"call_1": signed}}
+    spelling = {"reasoning_field": ["reasoning", "reasoning_details"]}
+    message = AIMessage(**answer("promptrun", "call_1", "", spelling, **kwargs))
     for copy in (message, messages_from_dict(messages_to_dict([message]))[0]):
         turn = sent(*history(copy))[2]
         assert turn.pop("tool_calls")[0]["extra_content"] == {"google": {"thought_signature": SECRET}}
