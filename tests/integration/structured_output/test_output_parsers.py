@@ -72,6 +72,17 @@ def called(name="Joke", args=None, **rest) -> AIMessage:
     return AIMessage("", tool_calls=[{"name": name, "args": PARSED if args is None else args, "id": "1"}], **rest)
 
 
+def named(name, n):
+    return {"name": name, "args": {"n": n}, "id": str(n)}
+
+
+def text(value):
+    return {"type": "text", "text": value}
+
+
+STRICT = {"day": "2025-01-02", "tags": ["a"]}
+
+
 def pieces(text: str) -> list[AIMessageChunk]:
     return [AIMessageChunk(content=character) for character in text]
 
@@ -88,11 +99,9 @@ def failure(parser, message) -> OutputParserException:
 
 def test_structured_output_text_is_read_like_a_message():
     parser = json_parser(Joke)
-    assert parser.parse(OBJECT) == Joke(**PARSED)
-    assert parser.invoke(OBJECT) == Joke(**PARSED)
-    assert parser.invoke(HumanMessage(OBJECT)) == Joke(**PARSED)
-    assert parser.parse_result([Generation(text=OBJECT)]) == Joke(**PARSED)
-    assert list(parser.transform(iter([OBJECT[:9], OBJECT[9:]]))) == [Joke(**PARSED)]
+    answers = [parser.parse(OBJECT), parser.invoke(OBJECT), parser.invoke(HumanMessage(OBJECT))]
+    answers += [parser.parse_result([Generation(text=OBJECT)]), *parser.transform(iter([OBJECT[:9], OBJECT[9:]]))]
+    assert answers == [Joke(**PARSED)] * 5
 
 
 def test_structured_output_the_output_type_is_the_class():
@@ -100,16 +109,42 @@ def test_structured_output_the_output_type_is_the_class():
     assert json_parser().get_output_jsonschema() == {"title": "JsonParserOutput"}
 
 
-def test_structured_output_the_first_call_of_the_tool_counts_and_others_do_not():
-    message = AIMessage(
-        "text",
-        tool_calls=[{"name": name, "args": {"n": n}, "id": str(n)} for n, name in enumerate(["f", "Joke", "Joke"])],
-    )
-    assert call_parser().invoke(message) == {"n": 1}
-
-
-def test_structured_output_a_call_without_arguments_is_an_empty_object():
-    assert call_parser().invoke(called(args={})) == {}
+@pytest.mark.parametrize(
+    ("parser", "message", "expected"),
+    [
+        (call_parser(), AIMessage("text", tool_calls=[named("f", 0), named("Joke", 1), named("Joke", 2)]), {"n": 1}),
+        (call_parser(), called(args={}), {}),
+        (json_parser(), AIMessage(OBJECT, response_metadata={"finish_reason": "length"}), PARSED),
+        (json_parser(), AIMessage(OBJECT, additional_kwargs={"refusal": ""}), PARSED),
+        (
+            json_parser(),
+            AIMessage([{"type": "reasoning", "reasoning": "{"}, text(OBJECT[:9]), text(OBJECT[9:])]),
+            PARSED,
+        ),
+        (json_parser(root="array"), AIMessage("[]"), []),
+        (json_parser(root="value"), AIMessage("0"), 0),
+        (json_parser(root="value"), AIMessage("false"), False),
+        (json_parser(root="value"), AIMessage('""'), ""),
+        (call_parser(Strict), called("Strict", STRICT), Strict(day=date(2025, 1, 2), tags={"a"})),
+        (json_parser(Strict), AIMessage(json.dumps(STRICT)), Strict(day=date(2025, 1, 2), tags={"a"})),
+    ],
+    ids=[
+        *(
+            "first call",
+            "no arguments",
+            "whole though cut",
+            "no refusal",
+            "reasoning",
+            "array",
+            "zero",
+            "false",
+            "empty",
+        ),
+        *("a strict class's call", "a strict class's JSON"),
+    ],
+)
+def test_structured_output_is_read_from_a_call_or_from_json(parser, message, expected):
+    assert parser.invoke(message) == expected
 
 
 @pytest.mark.parametrize("text", [OBJECT, f"\n {OBJECT}\n", '{"setup": "a",\n"punchline": "b"}'])
@@ -127,11 +162,6 @@ def test_structured_output_a_call_without_arguments_is_an_empty_object():
 )
 def test_structured_output_json_is_found_whole_or_in_a_markdown_fence(frame, text):
     assert json_parser().invoke(AIMessage(frame % text)) == PARSED
-
-
-def test_structured_output_text_in_content_blocks_is_joined_and_reasoning_left_out():
-    blocks = [{"type": "reasoning", "reasoning": "{"}, *({"type": "text", "text": t} for t in (OBJECT[:9], OBJECT[9:]))]
-    assert json_parser().invoke(AIMessage(blocks)) == PARSED
 
 
 @pytest.mark.parametrize(
@@ -163,11 +193,6 @@ def test_structured_output_json_of_another_kind_is_an_error(root, text):
     assert f"The answer is JSON, but no {root}." in str(failure(json_parser(root=root), AIMessage(text)))
 
 
-@pytest.mark.parametrize(("root", "text"), [("array", "[]"), ("value", "0"), ("value", "false"), ("value", '""')])
-def test_structured_output_json_of_the_kind_asked_for_is_returned_also_when_it_is_empty(root, text):
-    assert json_parser(root=root).invoke(AIMessage(text)) == json.loads(text)
-
-
 @pytest.mark.parametrize("target", [Joke, JokeV1])
 def test_structured_output_an_object_that_does_not_fit_the_class_is_an_error_that_names_class_and_field(target):
     for parser, message in (
@@ -181,55 +206,34 @@ def test_structured_output_an_object_that_does_not_fit_the_class_is_an_error_tha
         assert error.__cause__ is not None
 
 
-def test_structured_output_values_are_validated_as_json():
-    value = Strict(day=date(2025, 1, 2), tags={"a"})
-    wire = {"day": "2025-01-02", "tags": ["a"]}
-    assert call_parser(Strict).invoke(called("Strict", wire)) == value
-    assert json_parser(Strict).invoke(AIMessage(json.dumps(wire))) == value
-
-
 INVALID = {"name": "Joke", "args": '{"setup": "a', "id": "1", "error": None}
 
 
+NO_OBJECT = "The arguments of the call of 'Joke' are not a JSON object"
+NO_CALL = "instead of a call of 'Joke'."
+CUT = AIMessage("", invalid_tool_calls=[INVALID])
+UNTOLD = AIMessage("", invalid_tool_calls=[{**INVALID, "error": "cut", "args": None}])
+OTHERS = AIMessage("", invalid_tool_calls=[{**INVALID, "name": "g"}], tool_calls=called("f").tool_calls)
+
+
 @pytest.mark.parametrize(
-    ("message", "reason", "output"),
+    ("parser", "message", "reason", "output"),
     [
-        (
-            AIMessage("", invalid_tool_calls=[INVALID]),
-            "The arguments of the call of 'Joke' are not a JSON object. Answer: '{\"setup\": \"a'",
-            '{"setup": "a',
-        ),
-        (
-            AIMessage("", invalid_tool_calls=[{**INVALID, "error": "cut", "args": None}]),
-            "The arguments of the call of 'Joke' are not a JSON object (cut).",
-            "",
-        ),
-        (
-            AIMessage("", invalid_tool_calls=[{**INVALID, "name": "g"}], tool_calls=called("f").tool_calls),
-            "The model called 'f', 'g' instead of a call of 'Joke'.",
-            "",
-        ),
-        (AIMessage("Hi!"), "The model answered in text instead of a call of 'Joke'. Answer: 'Hi!'", "Hi!"),
-        (AIMessage(" "), "The model answered nothing instead of a call of 'Joke'. Answer: ' '", " "),
-        (AIMessage(""), "The model answered nothing instead of a call of 'Joke'.", ""),
+        (call_parser(Joke), CUT, f'{NO_OBJECT}. Answer: \'{{"setup": "a\'', INVALID["args"]),
+        (call_parser(Joke), UNTOLD, f"{NO_OBJECT} (cut).", ""),
+        (call_parser(Joke), OTHERS, f"The model called 'f', 'g' {NO_CALL}", ""),
+        (call_parser(Joke), AIMessage("Hi!"), f"The model answered in text {NO_CALL} Answer: 'Hi!'", "Hi!"),
+        (call_parser(Joke), AIMessage(" "), f"The model answered nothing {NO_CALL} Answer: ' '", " "),
+        (call_parser(Joke), AIMessage(""), f"The model answered nothing {NO_CALL}", ""),
+        (json_parser(), AIMessage(""), "The model answered nothing instead of JSON.", ""),
+        (json_parser(), called("f"), "The model called 'f' instead of JSON.", ""),
+        (json_parser(), CUT, "The model called 'Joke' instead of JSON.", ""),
     ],
 )
-def test_structured_output_an_answer_without_the_call_is_an_error_that_says_what_came(message, reason, output):
-    error = failure(call_parser(Joke), message)
+def test_structured_output_an_answer_without_an_object_is_an_error_that_says_what_came(parser, message, reason, output):
+    error = failure(parser, message)
     assert str(error).startswith(reason + "\n")
     assert error.llm_output == output
-
-
-@pytest.mark.parametrize(
-    ("message", "reason"),
-    [
-        (AIMessage(""), "The model answered nothing instead of JSON."),
-        (called("f"), "The model called 'f' instead of JSON."),
-        (AIMessage("", invalid_tool_calls=[INVALID]), "The model called 'Joke' instead of JSON."),
-    ],
-)
-def test_structured_output_an_answer_without_text_is_an_error_that_says_what_came(message, reason):
-    assert str(failure(json_parser(), message)).startswith(reason + "\n")
 
 
 @pytest.mark.parametrize(("finish_reason", "hint"), [("length", "cut at max_tokens"), ("stop", None), (None, None)])
@@ -246,27 +250,25 @@ def test_structured_output_an_error_says_that_the_answer_was_cut_where_it_was(fi
         assert "cut" not in text if hint is None else hint in text
 
 
-def test_structured_output_a_whole_object_is_returned_even_if_the_answer_was_cut_after_it():
-    message = AIMessage(OBJECT, response_metadata={"finish_reason": "length"})
-    assert json_parser().invoke(message) == PARSED
-
-
-def test_structured_output_an_empty_refusal_is_none():
-    assert json_parser().invoke(AIMessage(OBJECT, additional_kwargs={"refusal": ""})) == PARSED
-
-
 def test_structured_output_streamed_text_gives_growing_dicts_and_each_state_once():
     states = list(json_parser().transform(iter(pieces('Sure:\n```json\n{"a": "xy", "b": [1]}\n``` done'))))
     assert states == [{}, {"a": ""}, {"a": "x"}, {"a": "xy"}, {"a": "xy", "b": []}, {"a": "xy", "b": [1]}]
 
 
-async def test_structured_output_streamed_text_gives_objects_of_the_class_as_soon_as_they_are_valid():
-    parser = json_parser(Joke)
-    expected = [Joke(setup="a", punchline=p) for p in ("", "b")]
-    assert list(parser.transform(iter(pieces(OBJECT)))) == expected
+@pytest.mark.parametrize(
+    ("parser", "text", "expected"),
+    [
+        (json_parser(Joke), OBJECT, [Joke(setup="a", punchline=punchline) for punchline in ("", "b")]),
+        (json_parser(root="value"), "42", [42]),
+        (json_parser(Fragile), '{"text": "ab"}', [Fragile(text="a"), Fragile(text="ab")]),
+    ],
+    ids=["class", "scalar", "validators that break on half an object"],
+)
+async def test_structured_output_streamed_text_gives_objects_as_soon_as_they_are_valid(parser, text, expected):
+    assert list(parser.transform(iter(pieces(text)))) == expected
 
     async def chunks():
-        for piece in pieces(OBJECT):
+        for piece in pieces(text):
             yield piece
 
     assert [value async for value in parser.atransform(chunks())] == expected
@@ -283,33 +285,10 @@ async def test_structured_output_streamed_text_gives_objects_of_the_class_as_soo
 def test_structured_output_a_streamed_call_gives_what_its_arguments_hold_so_far(target, expected):
     parser = call_parser(target)
     parts = ["", '{"setup": "a"', ', "punchline": "b"}']
-    chunks = [
-        AIMessageChunk(
-            content="",
-            tool_call_chunks=[
-                {
-                    "name": None if n else parser.tool_name,
-                    "args": args,
-                    "id": None if n else "1",
-                    "index": 0,
-                    "type": "tool_call_chunk",
-                }
-            ],
-        )
-        for n, args in enumerate(parts)
-    ]
+    deltas = [{"name": None, "args": args, "id": None, "index": 0, "type": "tool_call_chunk"} for args in parts]
+    deltas[0] |= {"name": parser.tool_name, "id": "1"}
+    chunks = [AIMessageChunk(content="", tool_call_chunks=[delta]) for delta in deltas]
     assert list(parser.transform(iter(chunks))) == expected
-
-
-async def test_structured_output_a_streamed_scalar_is_given_when_it_is_whole():
-    parser = json_parser(root="value")
-    assert list(parser.transform(iter(pieces("42")))) == [42]
-
-    async def chunks():
-        for piece in pieces("42"):
-            yield piece
-
-    assert [value async for value in parser.atransform(chunks())] == [42]
 
 
 def test_structured_output_a_bad_end_of_a_stream_is_raised_after_what_was_good():
@@ -322,13 +301,6 @@ def test_structured_output_a_bad_end_of_a_stream_is_raised_after_what_was_good()
 def test_structured_output_a_stream_of_nothing_is_an_error():
     with pytest.raises(OutputParserException, match="answered nothing"):
         list(json_parser().transform(iter([])))
-
-
-def test_structured_output_a_class_whose_validators_break_on_half_an_object_still_streams():
-    assert list(json_parser(Fragile).transform(iter(pieces('{"text": "ab"}')))) == [
-        Fragile(text="a"),
-        Fragile(text="ab"),
-    ]
 
 
 def test_structured_output_a_partial_result_is_none_and_no_error():
