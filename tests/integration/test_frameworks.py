@@ -19,6 +19,9 @@ import pytest
 from langchain_promptrun import ChatPromptrun
 from langchain_promptrun.testing import Reply
 
+# these packages deprecate parts of each other and of themselves
+pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning")
+
 FIRST, SECOND = "openai/gpt-4o", "anthropic/claude-sonnet-5"
 GRAPH = """
 from langchain.agents import create_agent
