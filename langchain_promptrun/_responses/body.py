@@ -114,13 +114,11 @@ class EventDecoder:
 
     def __init__(self, max_event_bytes: int) -> None:
         self._limit = max_event_bytes
-        self._tail: list[bytes] = []
-        self._tail_size = 0
+        self._tail = bytearray()
         self._data: list[bytes] = []
         self._data_size = 0
         self._name = b""
         self._after_cr = False
-        self._first = True
         self._between = False
         self.has_answer = False
         self.stray = bytearray()
@@ -136,15 +134,15 @@ class EventDecoder:
         events: list[Event] = []
         for line in self._lines(data):
             self._take_line(line, events)
-        self._between = not (self._tail or self._data or self._name or self._first or self._after_cr)
+        self._between = not (self._tail or self._data or self._name or self._after_cr)
         return events
 
     def flush(self) -> list[Event]:
         """Take the end of the stream; return the event that was still open: many servers leave out the last line."""
         events: list[Event] = []
-        for line in (b"".join(self._tail), b""):
+        for line in (bytes(self._tail), b""):
             self._take_line(line, events)
-        self._tail = []
+        self._tail.clear()
         return events
 
     def late_words(self) -> str:
@@ -165,18 +163,14 @@ class EventDecoder:
         lines = data.split(b"\n")
         rest = lines.pop()
         if lines and self._tail:
-            lines[0] = b"".join((*self._tail, lines[0]))
-            self._tail, self._tail_size = [], 0
+            lines[0] = bytes(self._tail + lines[0])
+            self._tail.clear()
         if rest:
-            self._tail.append(rest)
-            self._tail_size += len(rest)
-            self._check(self._tail_size + self._data_size)
+            self._tail += rest
+            self._check(len(self._tail) + self._data_size)
         return lines
 
     def _take_line(self, line: bytes, events: list[Event]) -> None:
-        if self._first:
-            self._first = False
-            line = line.removeprefix(_BOM)
         if not line:
             if self._data:
                 events.append((self._name, b"\n".join(self._data)))
@@ -199,7 +193,7 @@ class EventDecoder:
 
     def _take_stray(self, line: bytes, events: list[Event], *, is_field: bool) -> None:
         """Take a line that is no known field: JSON without `data:`, a further line of a document, an error page."""
-        text = line.strip()
+        text = line.strip(_BLANK)
         if self._data and not is_field:
             self._add_data(line)
         elif text.startswith(_OPENINGS) and text.endswith(_ENDINGS):

@@ -135,9 +135,7 @@ class Choice:
             parts += self.feed_delta(self._unsaid(message), whole=True)
         elif not isinstance(delta, dict) and isinstance(text := choice.get("text"), str):
             self._add_text(parts, text)
-        for key, value in choice.items():
-            if not says_nothing(value):
-                self._choice_keys.get(key, Choice._take_fact)(self, key, value, parts)
+        self._take_facts(choice, parts)
         return parts
 
     def feed_delta(self, delta: dict[str, Any], *, whole: bool = False) -> list[Part]:
@@ -273,9 +271,10 @@ class Choice:
     def _take_facts_of_text(self, part: dict[str, Any], parts: list[Part]) -> None:
         if annotations := part.get("annotations"):
             self._take_list("annotations", annotations, parts)
-        for key in part.keys() - _KNOWN_OF_A_TEXT:
-            if not says_nothing(fact := without_thought(part[key]) if key == "extra_content" else part[key]):
-                self._take_extra(key, fact, parts)
+        for key, value in part.items():
+            fact = without_thought(value) if key == "extra_content" else value
+            if key not in _KNOWN_OF_A_TEXT and not says_nothing(fact):
+                self._extras.add(key, fact)
 
     def _take_tool_calls(self, _key: str, value: Any, parts: list[Part]) -> None:
         self._has_calls = True
@@ -317,22 +316,21 @@ class Choice:
     def _take_extra(self, key: str, value: Any, _parts: list[Part]) -> None:
         self._extras.add(key, value)
 
-    def _take_fact(self, key: str, value: Any, _parts: list[Part]) -> None:
-        self._facts.add(key, value)
-
-    def _take_finish_reason(self, _key: str, value: Any, _parts: list[Part]) -> None:
-        """Keep a finish reason; some servers send a list, or an object with its type."""
-        if isinstance(value, dict):
-            value = next((text for key in _REASON_KEYS if isinstance(text := value.get(key), str)), value)
-        if value:
-            self.finish_reason = str(value[0] if isinstance(value, list) else value)
-
-    def _take_logprobs(self, _key: str, value: Any, parts: list[Part]) -> None:
-        """Read what langchain-core can join: lists, mostly of one entry a token."""
-        if isinstance(value, dict):
-            lists = {key: entry or None for key, entry in value.items() if isinstance(entry, list) or entry is None}
-            if any(lists.values()):
-                parts.append((LOGPROBS, lists))
+    def _take_facts(self, choice: dict[str, Any], parts: list[Part]) -> None:
+        """Keep what stands beside the message of a choice."""
+        for key, value in choice.items():
+            if key in _READ_ELSEWHERE or says_nothing(value):
+                continue
+            if key == "finish_reason":
+                self.finish_reason = _reason(value) or self.finish_reason
+            elif key == "usage":
+                self._metadata.add_usage(value)
+            elif key != "logprobs":
+                self._facts.add(key, value)
+            elif isinstance(value, dict):
+                # langchain-core can join lists, mostly of one entry a token.
+                lists = {name: item or None for name, item in value.items() if isinstance(item, list) or item is None}
+                parts += [(LOGPROBS, lists)] if any(lists.values()) else []
 
     def _skip(self, _key: str, _value: Any, _parts: list[Part]) -> None:
         """Leave out what is read elsewhere, or is padding."""
@@ -349,15 +347,10 @@ class Choice:
         "audio": _take_audio,
         "usage": _take_usage,
     }
-    _choice_keys: ClassVar[dict[str, Callable[[Choice, str, Any, list[Part]], None]]] = {
-        **dict.fromkeys(("index", "delta", "message", "text"), _skip),
-        "finish_reason": _take_finish_reason,
-        "logprobs": _take_logprobs,
-        "usage": _take_usage,
-    }
 
 
 _CUMULATIVE = frozenset({"content", "refusal", *REASONING_FIELDS})
+_READ_ELSEWHERE = frozenset({"index", "delta", "message", "text"})
 _TEXT_PARTS = frozenset({"text", "output_text"})
 _KNOWN_OF_A_TEXT = frozenset({"type", "text", "annotations", "index", "id"})
 
@@ -374,6 +367,15 @@ def joined_logprobs(pieces: Iterable[dict[str, Any]]) -> dict[str, Any]:
 def says_more_than_a_role(delta: dict[str, Any]) -> bool:
     """Return whether a delta brings anything beside the role, which most first deltas bring alone."""
     return any(value for key, value in delta.items() if key != "role")
+
+
+def _reason(value: Any) -> str | None:
+    """Return a finish reason as a text; some servers send a list, or an object with its type."""
+    if isinstance(value, dict):
+        value = next((text for key in _REASON_KEYS if isinstance(text := value.get(key), str)), value)
+    elif isinstance(value, list):
+        value = value[0]
+    return str(value) if value else None
 
 
 def _joined_base64(text: str) -> str:
