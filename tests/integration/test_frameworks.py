@@ -86,7 +86,8 @@ def test_langserve_serves_answers_and_streams(promptrun_server):
     assert client.post("/chat/stream", json={"input": "Hi"}).text.count("event: data") > 2
 
 
-def test_ragas_judges(promptrun_server):
+def test_ragas_judges(promptrun_server, monkeypatch):
+    monkeypatch.setenv("RAGAS_DO_NOT_TRACK", "true")
     ragas = pytest.importorskip("ragas", exc_type=ImportError)
     llms = pytest.importorskip("ragas.llms")
     metrics = pytest.importorskip("ragas.metrics")
