@@ -108,24 +108,30 @@ def _lost(name: str, fault: Fault, *says: str, kind: str = "Connection", **more:
     return WireFault(f"connection-{name}", fault, failure(kind, *says), **more)
 
 
-def _lost_later(name: str, fault: Fault, kind: str = "Connection") -> WireFault:
+def _lost_later(name: str, fault: Fault, kind: str = "Connection", *says: str, **more: Any) -> WireFault:
     """Lost after something was said; nothing is tried again."""
-    return WireFault(f"connection-{name}", fault, failure(kind, after=BEGUN), styles=STREAMED, retries=2)
+    options = {"styles": STREAMED, "retries": 2, **more}
+    return WireFault(f"connection-{name}", fault, failure(kind, *says, after=BEGUN), **options)
 
 
 def _misframed(name: str, chunk: bytes) -> WireFault:
     """A broken chunk."""
-    return WireFault(
-        f"connection-{name}",
-        raw(CHUNKED, framed(sse(*BEGINNING)), 0.05, chunk, LAST_CHUNK),
-        failure("Connection", _NOT_HTTP, after=BEGUN),
-        styles=SOME_STREAMED,
-        retries=2,
-    )
+    fault = raw(CHUNKED, framed(sse(*BEGINNING)), 0.05, chunk, LAST_CHUNK)
+    return _lost_later(name, fault, "Connection", _NOT_HTTP, styles=SOME_STREAMED)
+
+
+def _not_connected(name: str, target: str, *says: str) -> WireFault:
+    more = {"target": target, "requests": 0, "styles": SOME, "settings": {"timeout": 0.2}, "at_least": 0.15}
+    return WireFault(name, sees=failure("Timeout", *says, phase="connect"), **more)
 
 
 def _unreachable(name: str, target: str, says: str) -> WireFault:
     return WireFault(name, target=target, requests=0, sees=failure("Connection", "Cannot connect to http", says))
+
+
+def _endless(name: str, *slices: Any, limit: float = 0.1, styles: Any = ASYNC, **facts: Any) -> WireFault:
+    settings = {"timeout": limit}
+    return WireFault(f"http-{name}", raw(*slices), failure("Timeout", **facts), settings=settings, styles=styles)
 
 
 def _odd(name: str, fault: Fault, **more: Any) -> WireFault:
@@ -143,24 +149,8 @@ UNREACHABLE = [
     _unreachable("refused", "refused", "127.0.0.1"),
     _unreachable("name-unknown", "unknown", "nowhere.invalid"),
     _unreachable("tls-where-none-is-spoken", "greeter", "127.0.0.1"),
-    WireFault(
-        "tls-handshake-never-ends",
-        target="tls",
-        requests=0,
-        styles=SOME,
-        settings={"timeout": 0.2},
-        sees=failure("Timeout", phase="connect"),
-        at_least=0.15,
-    ),
-    WireFault(
-        "connect-time-out",
-        target="full",
-        requests=0,
-        styles=SOME,
-        settings={"timeout": 0.2},
-        sees=failure("Timeout", "connection", "0.2 s", phase="connect"),
-        at_least=0.15,
-    ),
+    _not_connected("tls-handshake-never-ends", "tls"),
+    _not_connected("connect-time-out", "full", "connection", "0.2 s"),
 ]
 
 LOST = [
@@ -224,27 +214,9 @@ BROKEN = [
     _broken("header-without-a-colon", head("this is no header"), b""),
     _broken("huge-header", head("x-huge: " + "x" * 400_000), BODY),
     _broken("endless-headers", b"HTTP/1.1 200 OK\r\n", *[b"x-more: " + b"y" * 1000 + b"\r\n"] * 600, **_NO_HEAD),
-    WireFault(
-        "http-head-never-ends",
-        raw(b"HTTP/1.1 200 OK\r\nx-more: yes\r\n", math.inf),
-        failure("Timeout", phase="read"),
-        styles=SOME,
-        settings={"timeout": 0.5},
-    ),
-    WireFault(
-        "http-head-drips-for-ever",
-        raw(b"HTTP/1.1 200 OK\r\n", *[b"x-more: yes\r\n", 0.02] * 300),
-        failure("Timeout"),
-        settings={"timeout": 0.1},
-        styles=ASYNC,
-    ),
-    WireFault(
-        "http-early-hints-for-ever",
-        raw(*[b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n", 0.02] * 300),
-        failure("Timeout"),
-        settings={"timeout": 0.1},
-        styles=ASYNC,
-    ),
+    _endless("head-never-ends", b"HTTP/1.1 200 OK\r\nx-more: yes\r\n", math.inf, limit=0.5, styles=SOME, phase="read"),
+    _endless("head-drips-for-ever", b"HTTP/1.1 200 OK\r\n", *[b"x-more: yes\r\n", 0.02] * 300),
+    _endless("early-hints-for-ever", *[b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n", 0.02] * 300),
 ]
 
 ODD = [
@@ -263,7 +235,7 @@ ODD = [
 ]
 
 
-_OTHER = "sk-of-somebody-else"
+_FIRST = {"api_key": "sk-of-somebody-else"}
 _COOKIE = {"set-cookie": "session=stolen; Path=/"}
 
 
@@ -282,14 +254,9 @@ def _no_cookies(requests: Sequence[RecordedRequest]) -> bool:
 
 
 ABUSES = [
+    WireFault("cookie-of-another-key", [replace(REPLY, headers=_COOKIE), REPLY], first=_FIRST, look=_no_cookies),
     WireFault(
-        "cookie-of-another-key", [replace(REPLY, headers=_COOKIE), REPLY], first={"api_key": _OTHER}, look=_no_cookies
-    ),
-    WireFault(
-        "cookie-of-another-keys-error",
-        [Fault(status=401, headers=_COOKIE), REPLY],
-        first={"api_key": _OTHER},
-        look=_no_cookies,
+        "cookie-of-another-keys-error", [Fault(status=401, headers=_COOKIE), REPLY], first=_FIRST, look=_no_cookies
     ),
     WireFault(
         "cookie-before-a-retry",

@@ -8,7 +8,7 @@ import zlib
 from typing import Any
 
 from langchain_promptrun.testing import Fault
-from wire_faults.fault import STREAMED, Answer, WireFault, failure
+from wire_faults.fault import PLAIN, STREAMED, Answer, WireFault, failure
 from wire_faults.wire import (
     BEGINNING,
     BEGUN,
@@ -31,20 +31,19 @@ from wire_faults.wire import (
 
 _ODD = "a\u2028b\u2029c\u0085d\x00e é “ü” 🪐 \U0001f468\u200d\U0001f680"
 _ODD_BODY = sse(chunk({"content": _ODD}), STOP, tail()) + DONE
+_HALVES = [b'{"id":"1","choices":[{"delta":{"content":"\\u%b"}}]}' % half for half in (b"d83e", b"de90")]
 _PACKED = gzip.compress(BODY)
 _RAW_DEFLATE = zlib.compressobj(wbits=-15)
 _MANY_LINES = b"".join(b"data: " + line + b"\n" for line in dumps(STOP).replace(b",", b",\n").split(b"\n")) + b"\n"
 
 
-def _same(name: str, *slices: Any, text: str = TEXT, headers: dict[str, str] | None = None, **more: Any) -> WireFault:
+def _same(name: str, *slices: Any, text: str = TEXT, kind: str = SSE["content-type"], coding: str = "") -> WireFault:
     """A stream that says the same in another shape."""
-    return WireFault(
-        f"framing-{name}",
-        streamed(*slices, headers={**SSE, **(headers or {})}),
-        Answer(text=text),
-        styles=STREAMED,
-        **more,
-    )
+    return WireFault(f"framing-{name}", _coded(*slices, kind=kind, coding=coding), Answer(text=text), styles=STREAMED)
+
+
+def _coded(*slices: Any, kind: str = SSE["content-type"], coding: str) -> Fault:
+    return streamed(*slices, headers={"content-type": kind, **({"content-encoding": coding} if coding else {})})
 
 
 def _each(lines: bytes, body: bytes = BODY) -> bytes:
@@ -63,14 +62,7 @@ FRAMINGS = [
     _same("cut-in-the-middle-of-events", *(BODY[start : start + 50] for start in range(0, len(BODY), 50))),
     _same("split-characters", *(bytes([byte]) for byte in _ODD_BODY), text=_ODD),
     _same("line-ends-of-unicode", _ODD_BODY, text=_ODD),
-    _same(
-        "split-surrogate-pair",
-        sse(rb'{"id":"1","choices":[{"delta":{"content":"\ud83e"}}]}'),
-        sse(rb'{"id":"1","choices":[{"delta":{"content":"\ude90"}}]}'),
-        sse(STOP, tail()),
-        DONE,
-        text="🪐",
-    ),
+    _same("split-surrogate-pair", sse(*_HALVES), sse(STOP, tail()), DONE, text="🪐"),
     _same("byte-order-mark", b"\xef\xbb\xbf" + BODY),
     _same("no-space", BODY.replace(b"data: ", b"data:")),
     _same("two-spaces", BODY.replace(b"data: ", b"data:  ")),
@@ -93,62 +85,47 @@ FRAMINGS = [
     _same("done-and-endless-comments", BODY, *[0.01, b": ping\n\n"] * 300),
     _same("text-after-done", BODY + sse(chunk({"content": " Or 96."})) + DONE),
     _same("error-after-done", BODY + sse({"error": {"message": "Too late."}})),
-    _same("no-content-type", BODY, headers={"content-type": ""}),
-    _same("plain-text-content-type", BODY, headers={"content-type": "text/plain"}),
-    _same("json-content-type", BODY, headers={"content-type": "application/json"}),
-    _same("content-type-in-capitals", BODY, headers={"content-type": "Text/Event-Stream;Charset=UTF-8"}),
-    _same("comments-under-a-json-content-type", b": hello\n\n" + BODY, headers={"content-type": "application/json"}),
-    _same("gzip", _PACKED, headers={"content-encoding": "gzip"}),
-    _same("gzip-byte-by-byte", *(bytes([byte]) for byte in _PACKED), headers={"content-encoding": "gzip"}),
-    _same(
-        "gzip-of-two-members",
-        gzip.compress(BODY[:200]) + gzip.compress(BODY[200:]),
-        headers={"content-encoding": "gzip"},
-    ),
-    _same("x-gzip", _PACKED, headers={"content-encoding": "x-gzip"}),
-    _same("deflate", zlib.compress(BODY), headers={"content-encoding": "deflate"}),
-    _same(
-        "deflate-without-its-header",
-        _RAW_DEFLATE.compress(BODY) + _RAW_DEFLATE.flush(),
-        headers={"content-encoding": "deflate"},
-    ),
-    _same("identity", BODY, headers={"content-encoding": "identity"}),
-    _same("content-encoding-in-capitals", _PACKED, headers={"content-encoding": "GZIP"}),
+    _same("no-content-type", BODY, kind=""),
+    _same("plain-text-content-type", BODY, kind="text/plain"),
+    _same("json-content-type", BODY, kind="application/json"),
+    _same("content-type-in-capitals", BODY, kind="Text/Event-Stream;Charset=UTF-8"),
+    _same("comments-under-a-json-content-type", b": hello\n\n" + BODY, kind="application/json"),
+    _same("gzip", _PACKED, coding="gzip"),
+    _same("gzip-byte-by-byte", *(bytes([byte]) for byte in _PACKED), coding="gzip"),
+    _same("gzip-of-two-members", gzip.compress(BODY[:200]) + gzip.compress(BODY[200:]), coding="gzip"),
+    _same("x-gzip", _PACKED, coding="x-gzip"),
+    _same("deflate", zlib.compress(BODY), coding="deflate"),
+    _same("deflate-without-its-header", _RAW_DEFLATE.compress(BODY) + _RAW_DEFLATE.flush(), coding="deflate"),
+    _same("identity", BODY, coding="identity"),
+    _same("content-encoding-in-capitals", _PACKED, coding="GZIP"),
     WireFault(
         "framing-gzip-flushed-at-each-event",
         Fault(slices=[sse(document) for document in ENDED] + [DONE], headers=SSE, encoding="gzip", pace=0.01),
         styles=STREAMED,
     ),
-    WireFault(
-        "encoding-unknown", streamed(BODY, headers={**SSE, "content-encoding": "rot13"}), failure("Response", "rot13")
-    ),
-    WireFault(
-        "encoding-not-what-it-says",
-        streamed(BODY, headers={**SSE, "content-encoding": "gzip"}),
-        failure("Response", "gzip"),
-    ),
+    WireFault("encoding-unknown", _coded(BODY, coding="rot13"), failure("Response", "rot13")),
+    WireFault("encoding-not-what-it-says", _coded(BODY, coding="gzip"), failure("Response", "gzip")),
     WireFault(
         "encoding-cut-short",
-        streamed(gzip.compress(sse(*SPOKEN))[:-30], headers={**SSE, "content-encoding": "gzip"}),
+        _coded(gzip.compress(sse(*SPOKEN))[:-30], coding="gzip"),
         failure("StreamTruncated"),
-        styles=("invoke", "ainvoke"),
+        styles=PLAIN,
     ),
 ]
 
 
 _HALF_CALL = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"city": "Tbil'}}
 
+_BEGUN_CALL = chunk({"role": "assistant", "tool_calls": [_HALF_CALL]})
+_CUT_CALL = Answer(text="", invalid=[("f", '{"city": "Tbil')], finish="length")
+
 
 def _whole(name: str, fault: Fault, answer: Answer | None = None) -> WireFault:
     return WireFault(f"end-{name}", fault, answer or Answer(), styles=STREAMED)
 
 
-def _none(name: str, fault: Fault, kind: str, after: str | None = None) -> WireFault:
+def _cut(name: str, fault: Fault, after: str | None = None, kind: str = "StreamTruncated") -> WireFault:
     return WireFault(f"end-{name}", fault, failure(kind, after=after), styles=STREAMED)
-
-
-def _cut(name: str, fault: Fault, after: str | None = None) -> WireFault:
-    return _none(name, fault, "StreamTruncated", after)
 
 
 def _finish(reason: Any) -> dict[str, Any]:
@@ -168,28 +145,25 @@ ENDINGS = [
     _whole("content-filter", events(ROLE, _finish("content_filter"), tail()), Answer(text="", finish="content_filter")),
     _whole("nothing-but-a-finish", events(_finish("stop"), tail()), Answer(text="")),
     _whole("role-and-done", events(ROLE), Answer(text="", usage=None, finish=None)),
-    _whole(
-        "length-in-a-tool-call",
-        events(chunk({"role": "assistant", "tool_calls": [_HALF_CALL]}), _finish("length"), tail()),
-        Answer(text="", invalid=[("f", '{"city": "Tbil')], finish="length"),
-    ),
+    _whole("length-in-a-tool-call", events(_BEGUN_CALL, _finish("length"), tail()), _CUT_CALL),
     _cut("closed-properly-in-the-text", Fault(reply=REPLY, after=3, cut="clean"), after=BEGUN),
     _cut("without-finish-and-done", events(*SPOKEN, done=False), after=TEXT),
     _cut("without-finish-and-done-but-usage", events(*SPOKEN, tail(), done=False), after=TEXT),
     _cut("in-an-event", streamed(sse(*BEGINNING), sse(SPOKEN[3])[:-30]), after=BEGUN),
     _cut("in-the-end-mark", streamed(sse(*BEGINNING), DONE[:9]), after=BEGUN),
-    _cut("in-a-tool-call", events(chunk({"role": "assistant", "tool_calls": [_HALF_CALL]}), done=False), after=""),
+    _cut("in-a-tool-call", events(_BEGUN_CALL, done=False), after=""),
     _cut("empty", streamed()),
     _cut("only-comments", streamed(b": OPENROUTER PROCESSING\n\n" * 3)),
     _cut("only-a-role", events(ROLE, done=False)),
     _cut("only-half-a-line", streamed(b"data")),
-    _none("only-done", streamed(DONE), "Response"),
-    _none("only-usage", events(tail()), "Response"),
+    _cut("only-done", streamed(DONE), kind="Response"),
+    _cut("only-usage", events(tail()), kind="Response"),
 ]
 
 
 _SAID = "The vendor went away."
 _ERROR = {"error": {"code": 502, "message": _SAID, "metadata": {"provider_name": "Mistral"}}}
+_TOO_LONG = {"error": {"message": "Too long.", "code": "context_length_exceeded"}}
 _FACTS = {"status_code": 502, "provider": "Mistral"}
 
 
@@ -248,29 +222,13 @@ LATER = [
     _later("named-error-in-plain-text", streamed(sse(*BEGINNING), _named(_SAID.encode())), _SAID),
     _later("finish-reason-error", events(*BEGINNING, _in_choice(finish_reason="error")), "error"),
     _later("error-in-the-choice", events(*BEGINNING, _in_choice(**_ERROR, finish_reason="error")), _SAID),
-    _later(
-        "rate-limit", events(*BEGINNING, {"error": {"message": _SAID, "code": 429}}), kind="RateLimit", status_code=429
-    ),
-    _later(
-        "context-overflow",
-        events(*BEGINNING, {"error": {"message": "Too long.", "code": "context_length_exceeded"}}),
-        kind="ContextOverflow",
-    ),
+    _later("rate-limit", events(*BEGINNING, {"error": {"code": 429}}), kind="RateLimit", status_code=429),
+    _later("context-overflow", events(*BEGINNING, _TOO_LONG), kind="ContextOverflow"),
     _later("error-after-the-finish", events(*SPOKEN, STOP, _ERROR), _SAID, after=TEXT),
     _later("not-json", events(*BEGINNING, "<html>504</html>"), "504", kind="Response"),
     _later("text-without-json", events(*BEGINNING, '"stopped"'), kind="Response"),
-    _later(
-        "error-after-half-a-tool-call",
-        events(chunk({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": '{"a'}}]}), _ERROR),
-        _SAID,
-        after="",
-    ),
-    _later(
-        "error-after-reasoning",
-        events(chunk({"role": "assistant", "reasoning_content": "Let me see."}), _ERROR),
-        _SAID,
-        after="",
-    ),
+    _later("error-after-half-a-tool-call", events(_BEGUN_CALL, _ERROR), _SAID, after=""),
+    _later("error-after-reasoning", events(chunk({"reasoning_content": "Let me see."}), _ERROR), _SAID, after=""),
 ]
 
 FAULTS = [*FRAMINGS, *ENDINGS, *FIRST, *LATER]
