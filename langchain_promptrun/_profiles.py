@@ -119,18 +119,19 @@ def family_of(model: str) -> tuple[str, str] | None:
 def known_id(model: str) -> str | None:
     """Return the id in the data that a model's id stands for."""
     rows = _rows()
-    known = next((name for name in _spellings(model) if name in rows), None)
-    return known or _bases().get(base_of(model)) or _known_elsewhere(model)
-
-
-def _known_elsewhere(model: str) -> str | None:
-    """Return the known id behind a bare name or another gateway's spelling, where one vendor alone fits."""
+    for name in _spellings(model):
+        if name in rows:
+            return name
+    if known := _bases().get(base_of(model)):
+        return known
+    # a bare name or another gateway's spelling, where one vendor alone fits
     *prefix, name = model.strip().lower().split("/")
-    if prefix and (with_vendor := _bases().get(base_of(f"{prefix[-1]}/{name}"))):
-        return with_vendor
-    if prefix and prefix[-1] in _names_of_vendors():
+    if prefix and (known := _bases().get(base_of(f"{prefix[-1]}/{name}"))):
+        return known
+    vendors = _names_of_vendors()
+    if prefix and prefix[-1] in vendors:
         return None
-    if (match := _BEDROCK.fullmatch(name)) and match["vendor"] in _names_of_vendors():
+    if (match := _BEDROCK.fullmatch(name)) and match["vendor"] in vendors:
         return _bases().get(base_of(f"{match['vendor']}/{match['name']}"))
     return _bare().get(base_of(name))
 
@@ -190,7 +191,7 @@ def _rows() -> dict[str, Row]:
 
 
 def _unpack(row: Row) -> ModelProfile:
-    """Return a row in LangChain's own fields, as far as the installed langchain-core has them."""
+    """Return a row in LangChain's own fields, as far as the installed langchain-core has them; it warns of others."""
     name, released, input_tokens, output_tokens, letters, _, efforts, status = row
     letters, _, refuted = letters.partition("!")
     known, _, unknown = letters.partition("?")
@@ -207,12 +208,5 @@ def _unpack(row: Row) -> ModelProfile:
     facts = {key: fact for key, fact in facts.items() if fact}
     facts |= {key: letter in known for letter, key in FLAGS.items() if letter not in unknown}
     facts |= {key: letter in known for letter, key in AUGMENTATIONS.items() if letter in known + refuted}
-    declared = _declared()
+    declared = importlib.import_module("langchain_core.language_models.model_profile").ModelProfile.__annotations__
     return cast("ModelProfile", {key: fact for key, fact in facts.items() if key in declared})
-
-
-@cache
-def _declared() -> frozenset[str]:
-    """Return the fields of LangChain's profiles; langchain-core warns of others."""
-    profiles = importlib.import_module("langchain_core.language_models.model_profile")
-    return frozenset(profiles.ModelProfile.__annotations__)

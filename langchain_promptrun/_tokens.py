@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, convert_to_messages
@@ -36,7 +37,7 @@ _LABELS = frozenset({"type", "id", "index", "signature"})
 
 def count_text(text: str) -> int:
     """Estimate the tokens of a text, also of one with lone surrogates; a longer text never has fewer."""
-    return _tokens(_bytes(text))
+    return ceil(_bytes(text) / BYTES_PER_TOKEN)
 
 
 def count_messages(messages: Sequence[MessageLikeRepresentation], tools: Sequence[Any] | None = None) -> int:
@@ -49,42 +50,29 @@ def _message_tokens(message: BaseMessage) -> int:
     size = _bytes(message.content)
     if isinstance(message, AIMessage):
         size += _bytes(message.additional_kwargs.get("reasoning_content") or "")
-        size += sum(_call_bytes(call) for call in [*message.tool_calls, *message.invalid_tool_calls])
+        for call in (*message.tool_calls, *message.invalid_tool_calls):
+            args = call["args"]
+            size += _bytes([call["id"] or "", call["name"] or "", args if isinstance(args, str) else _json_text(args)])
     if isinstance(message, ToolMessage):
         size += _bytes(message.tool_call_id)
     name = count_text(message.name) + _NAME_TOKENS if message.name else 0
-    return _MESSAGE_TOKENS + name + _tokens(size)
-
-
-def _call_bytes(call: Mapping[str, Any]) -> int:
-    args = call["args"]
-    text = args if isinstance(args, str) else _json_text(args)
-    return _bytes([call["id"] or "", call["name"] or "", text])
+    return _MESSAGE_TOKENS + name + ceil(size / BYTES_PER_TOKEN)
 
 
 def _bytes(value: object) -> int:
     """Return the size of the text in a value: UTF-8 bytes of its strings, a constant for a medium."""
     if isinstance(value, str):
         return len(value.encode("utf-8", "surrogatepass"))
-    if isinstance(value, Mapping):
-        return _block_bytes(value)
     if isinstance(value, list | tuple):
         return sum(map(_bytes, value))
-    return len(str(value))
-
-
-def _block_bytes(block: Mapping[Any, Any]) -> int:
-    kind = str(block.get("type"))
+    if not isinstance(value, Mapping):
+        return len(str(value))
+    kind = str(value.get("type"))
     if kind in BLOCK_TYPES and BLOCK_TYPES[kind].is_media:
         return MEDIA_TOKENS * BYTES_PER_TOKEN
-    if kind in CALL_TYPES:
-        # The same calls stand in `tool_calls`, where they are counted.
+    if kind in CALL_TYPES:  # it stands in `tool_calls`, too, where it is counted
         return 0
-    return sum(_bytes(value) for key, value in block.items() if key not in _LABELS)
-
-
-def _tokens(size: int) -> int:
-    return -(-size // BYTES_PER_TOKEN)
+    return sum(_bytes(part) for key, part in value.items() if key not in _LABELS)
 
 
 def _json_text(value: object) -> str:

@@ -65,22 +65,14 @@ class ChatPromptrun(ModelRunnable, ModelFields):
     `base_url`, `timeout`, `max_retries`, `http_client`, ...), then what to ask (`model`, `temperature`, `max_tokens`,
     `stop`, `reasoning_effort`, `model_kwargs`, `extra_body`, ...).
 
-    Instantiate:
+    Instantiate, invoke, stream:
         ```python
         from langchain_promptrun import ChatPromptrun
 
         model = ChatPromptrun(model="anthropic/claude-haiku-4.5", temperature=0)
-        ```
-
-    Invoke:
-        ```python
         messages = [("system", "Answer in one sentence."), ("human", "Tell me a fun fact about space.")]
-        message = model.invoke(messages)
-        print(message.text)
-        ```
+        print(model.invoke(messages).text)
 
-    Stream:
-        ```python
         full = None
         for chunk in model.stream(messages):
             print(chunk.text, end="", flush=True)
@@ -98,7 +90,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
         await model.abatch([messages, "Hello"], {"max_concurrency": 2})
         ```
 
-    Tool calling:
+    Tools and structured output:
         ```python
         from pydantic import BaseModel, Field
 
@@ -111,19 +103,9 @@ class ChatPromptrun(ModelRunnable, ModelFields):
 
         model_with_tools = model.bind_tools([GetWeather])
         print(model_with_tools.invoke("Get the weather in Tbilisi and Batumi.").tool_calls)
-        ```
 
-    Structured output:
-        ```python
-        class Joke(BaseModel):
-            '''A joke.'''
-
-            setup: str
-            punchline: str
-
-
-        joke = model.with_structured_output(Joke).invoke("Tell me a joke about cats.")
-        print(joke.punchline)
+        answer = model.with_structured_output(GetWeather).invoke("The weather in Kutaisi?")
+        print(answer.city)
         ```
 
     Parameters of a call win over fields; the order of precedence is: fields, `model_kwargs`, `extra_body`, keywords of

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run_chat(arguments: argparse.Namespace) -> None:
     """Ask the question of the command line and print the answer."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal's encoding may lack what the model writes
@@ -46,14 +46,13 @@ def _messages(arguments: argparse.Namespace) -> list[BaseMessage]:
 
 @contextmanager
 def _connect(arguments: argparse.Namespace) -> Iterator[ChatPromptrun]:
-    fields: dict[str, Any] = {
-        name: value for name in ("model", "temperature", "base_url") if (value := getattr(arguments, name)) is not None
-    }
+    fields: dict[str, Any] = {name: getattr(arguments, name) for name in ("model", "temperature", "base_url")}
     if arguments.offline:
         # A proxy of the environment could not reach this machine's loopback.
         with PromptrunServer() as server, httpx.Client(trust_env=False) as client:
             tell(f"offline: a stand-in server at {server.base_url} answers\n")
-            yield ChatPromptrun(base_url=server.base_url, api_key=server.api_key, http_client=client, **fields)
+            fields |= {"base_url": server.base_url, "api_key": server.api_key, "http_client": client}
+            yield ChatPromptrun(**fields)
     elif arguments.base_url or os.environ.get("PROMPTRUN_API_KEY") or os.environ.get("PROMPTRUN_BASE_URL"):
         with ChatPromptrun(**fields) as model:
             yield model
@@ -105,19 +104,15 @@ class _Screen:
         if text:
             self._end_reasoning()
             self._in_line = not text.endswith("\n")
-            _write(text)
+            sys.stdout.write(text)
+            sys.stdout.flush()
 
     def end_line(self) -> None:
         self._end_reasoning()
         if self._in_line:
-            _write("\n")
+            self.print_text("\n")
 
     def _end_reasoning(self) -> None:
         if self._in_reasoning:
             tell("\n")
             self._in_reasoning = False
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from langchain_promptrun._cli.command import CommandError, tell
 from langchain_promptrun._version import __version__
@@ -20,9 +19,8 @@ _PROGRAM = "python -m langchain_promptrun"
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
-@dataclass(frozen=True)
-class Command:
-    """A subcommand: its module has ``run(arguments) -> None``, imported when it runs."""
+class Command(NamedTuple):
+    """A subcommand: its module, imported when it runs, has ``run_<name>(arguments) -> None``."""
 
     summary: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
@@ -57,7 +55,8 @@ def _run(name: str, rest: Sequence[str]) -> None:
     arguments.command = rest[end + 1 :]
     if sys.stdout is None:
         raise CommandError("stdout is closed, so the answer cannot be printed")
-    import_module(COMMANDS[name].module).run(arguments)
+    module = import_module(f"langchain_promptrun._cli.{COMMANDS[name].module}")
+    getattr(module, f"run_{name}")(arguments)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -126,8 +125,8 @@ def _add_server_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMANDS = {
-    "chat": Command("ask a model and print its answer", _add_chat_arguments, "langchain_promptrun._cli.chat"),
-    "prompt": Command("show a managed prompt", _add_prompt_arguments, "langchain_promptrun._cli.prompt"),
-    "record": Command("record answers for tests", _add_record_arguments, "langchain_promptrun._cli.record"),
-    "replay": Command("serve recorded answers", _add_replay_arguments, "langchain_promptrun._cli.replay"),
+    "chat": Command("ask a model and print its answer", _add_chat_arguments, "chat"),
+    "prompt": Command("show a managed prompt", _add_prompt_arguments, "prompt"),
+    "record": Command("record answers for tests", _add_record_arguments, "cassettes"),
+    "replay": Command("serve recorded answers", _add_replay_arguments, "cassettes"),
 }

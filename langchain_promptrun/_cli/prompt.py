@@ -32,7 +32,7 @@ _SECONDS_TO_NEXT_EXAMPLE = 1.0
 _NO_NEWLINE = "\\ No newline at end of file"
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run_prompt(arguments: argparse.Namespace) -> None:
     """Show the prompt of the command line."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal's encoding may lack what the text holds

@@ -211,7 +211,7 @@ def test_langchains_augmentations_are_known():
 
 def test_fields_that_the_installed_core_does_not_know_are_left_out(monkeypatch):
     """langchain-core warns of unknown fields; older versions know fewer."""
-    monkeypatch.setattr(_profiles, "_declared", lambda: {"name"})
+    monkeypatch.setattr(ModelProfile, "__annotations__", {"name": str})
     assert _profiles._unpack(PROFILES[HAIKU]) == {"name": "Claude Haiku 3.5"}
 
 

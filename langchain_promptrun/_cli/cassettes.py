@@ -1,9 +1,12 @@
-"""The subcommand `record`: run a command against a server that forwards its requests and records the answers."""
+"""Record answers to a file, and serve them again."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
+import time
 from typing import TYPE_CHECKING
 
 from langchain_promptrun._cli.command import CommandError, tell
@@ -12,9 +15,11 @@ from langchain_promptrun.testing import PromptrunServer
 if TYPE_CHECKING:
     import argparse
 
+_HOUR = 3_600
 
-def run(arguments: argparse.Namespace) -> None:
-    """Run the command and end with its exit status."""
+
+def run_record(arguments: argparse.Namespace) -> None:
+    """Run a command against a server that forwards its requests and records the answers; end with its exit status."""
     if not arguments.command:
         raise CommandError("which command? Write it after `--`, such as: record --out FILE -- pytest tests")
     options = {"keep": arguments.keep, "redact_emails": arguments.redact_emails}
@@ -35,3 +40,22 @@ def run(arguments: argparse.Namespace) -> None:
     # A shell reports a signal as 128 and its number.
     status = done.returncode if done.returncode >= 0 else 128 - done.returncode
     raise SystemExit(status or bool(server.missing))
+
+
+def run_replay(arguments: argparse.Namespace) -> None:
+    """Serve recorded answers to programs in any language, at the URL that is printed, until Ctrl-C or SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        options = {name: getattr(arguments, name) for name in ("speed", "port", "redact_emails")}
+        server = PromptrunServer.replay(arguments.file, **options)
+        server.start()
+    except (OSError, ValueError, KeyError) as error:
+        raise CommandError(f"cannot replay: {error}") from error
+    try:
+        sys.stdout.write(f"{server.base_url}\n")
+        sys.stdout.flush()
+        while True:
+            time.sleep(_HOUR)
+    finally:
+        server.close()
+        tell(f"not asked for: {len(server.unused)} recorded answers; not recorded: {len(server.missing)} requests\n")
