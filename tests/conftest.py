@@ -43,11 +43,11 @@ def press_ctrl_c():
     """
 
     def press(process):
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=8)
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
+        for _ in range(2):
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=8)
 
     return press
 

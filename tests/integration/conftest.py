@@ -3,7 +3,6 @@
 import json
 import uuid
 from functools import partial, reduce
-from http import HTTPStatus
 from operator import add
 
 import httpx
@@ -19,27 +18,21 @@ class Talk:
 
     styles = STYLES
 
-    async def call(self, style, model, prompt="Hello", **keywords):
+    async def call(self, style, model, prompt="Hello", /, **keywords):
         """Call a model; the chunks of a stream are summed."""
-        return await getattr(self, style)(model, prompt, **keywords)
-
-    async def invoke(self, model, prompt, **keywords):
-        return model.invoke(prompt, **keywords)
-
-    async def ainvoke(self, model, prompt, **keywords):
-        return await model.ainvoke(prompt, **keywords)
-
-    async def stream(self, model, prompt, **keywords):
-        return reduce(add, model.stream(prompt, **keywords))
-
-    async def astream(self, model, prompt, **keywords):
-        return reduce(add, [chunk async for chunk in model.astream(prompt, **keywords)])
-
-    async def events(self, model, prompt, **keywords):
-        return model.stream_events(prompt, version="v3", **keywords).output
-
-    async def aevents(self, model, prompt, **keywords):
-        return await (await model.astream_events(prompt, version="v3", **keywords)).output
+        match style:
+            case "invoke":
+                return model.invoke(prompt, **keywords)
+            case "ainvoke":
+                return await model.ainvoke(prompt, **keywords)
+            case "stream":
+                return reduce(add, model.stream(prompt, **keywords))
+            case "astream":
+                return reduce(add, [chunk async for chunk in model.astream(prompt, **keywords)])
+            case "events":
+                return model.stream_events(prompt, version="v3", **keywords).output
+            case "aevents":
+                return await (await model.astream_events(prompt, version="v3", **keywords)).output
 
     def facts(self, message):
         """All that an answer says, in a form that does not depend on the style of the call or on `output_version`."""
@@ -138,7 +131,6 @@ class Wire:
 
     def __init__(self):
         self.requests = []
-        self.status = 200
 
     @property
     def bodies(self):
@@ -153,8 +145,6 @@ class Wire:
     def __call__(self, request):
         self.requests.append(request)
         body = json.loads(request.content)
-        if self.status != HTTPStatus.OK:
-            return httpx.Response(self.status, json={"error": "No."})
         about = {"id": "chatcmpl-1", "created": 1715325600, "model": body["model"], "usage": _USAGE}
         if body.get("stream"):
             return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=self._events(about))

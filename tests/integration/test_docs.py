@@ -119,19 +119,14 @@ def test_docs_modules_that_the_contribution_guide_names_exist():
 
 
 def test_docs_readme_table_names_every_field_with_its_default():
-    own = {name: field for name, field in ChatPromptrun.model_fields.items() if name in own_fields()}
+    fields = ChatPromptrun.model_fields
     rows = {name: default for name, _, default in ROW.findall(README.read_text())}
-    assert rows.keys() == own.keys()
-    for name, field in own.items():
+    assert rows.keys() == fields.keys() - BaseChatModel.model_fields.keys()
+    for name, default in rows.items():
         if name in FROM_ENVIRONMENT:
-            assert rows[name].startswith(FROM_ENVIRONMENT[name])
+            assert default.startswith(FROM_ENVIRONMENT[name])
         else:
-            assert rows[name].strip("`") == repr(field.get_default(call_default_factory=True)), name
-
-
-def own_fields():
-    """Fields that are not LangChain's."""
-    return ChatPromptrun.model_fields.keys() - BaseChatModel.model_fields.keys()
+            assert default.strip("`") == repr(fields[name].get_default(call_default_factory=True)), name
 
 
 def test_docs_readme_figures_are_those_of_the_last_measurement():
