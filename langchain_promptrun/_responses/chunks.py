@@ -18,9 +18,8 @@ from langchain_promptrun._responses.parser import ResponseParser
 from langchain_promptrun._responses.partial_call import parse_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from langchain_core.messages import ToolCallChunk
     from langchain_protocol.protocol import MessagesData
 
     from langchain_promptrun._responses.tool_calls import ToolPiece
@@ -30,7 +29,7 @@ T = TypeVar("T", bound=BaseModel)
 _new, _set = object.__new__, object.__setattr__
 _LONGEST_ARGS = 1024
 # With the provider's name core asks this package's translator for content blocks.
-_NAMED = {"model_provider": PROVIDER}.copy
+_NAME = {"model_provider": PROVIDER}
 
 
 class Template(Generic[T]):
@@ -84,15 +83,8 @@ class ChunkParser(ResponseParser[ChatGenerationChunk]):
         self._emit(final.parts, items, 0)
         # The chunks of the refusal hold it.
         extras = {key: value for key, value in final.additional_kwargs.items() if key != "refusal"}
-        message = AIMessageChunk(
-            content="",
-            name=final.name,
-            additional_kwargs=extras,
-            response_metadata=final.response_metadata,
-            usage_metadata=final.usage_metadata,
-            chunk_position="last",
-        )
-        items.append(ChatGenerationChunk(message=message, generation_info=generation_info(final.response_metadata)))
+        usage, metadata = final.usage_metadata, final.response_metadata
+        items.append(_last_chunk(metadata, name=final.name, additional_kwargs=extras, usage_metadata=usage))
 
 
 def _chunk(text: str, **fields: Any) -> ChatGenerationChunk:
@@ -106,43 +98,42 @@ def text_chunk(text: str, message_id: str | None = None) -> ChatGenerationChunk:
 
 def _tool_chunks(piece: ToolPiece) -> list[ChatGenerationChunk]:
     args = piece.args
-    if piece.id is None and args and not args.lstrip().startswith("{"):
-        return [_continued(piece)]
-    pieces = _cut(piece) if piece.id is None and len(args) > _LONGEST_ARGS else (piece,)
-    return [_made(tool_call_chunks=[_tool_call_chunk(piece)], response_metadata=_NAMED()) for piece in pieces]
+    pieces = [args]
+    if piece.id is None and len(args) > _LONGEST_ARGS and _begins_object(args) and parse_arguments(args) is None:
+        # To find that it is none, langchain-core up to 1.7 takes time by the square of its length.
+        pieces = [args[start : start + _LONGEST_ARGS] for start in range(0, len(args), _LONGEST_ARGS)]
+    return [_tool_chunk(piece.slot, piece.id, piece.name, args) for args in pieces]
 
 
-def _continued(piece: ToolPiece) -> ChatGenerationChunk:
-    """Make the chunk of further arguments.
+def _begins_object(args: str) -> bool:
+    return args.lstrip().startswith("{")
+
+
+def _tool_chunk(index: int, call_id: str | None, name: str | None, args: str, **ids: str) -> ChatGenerationChunk:
+    """Make the chunk of a call or of further arguments.
 
     langchain-core tries to read each piece as JSON that was cut off, one character fewer at a time. What does not
     begin an object is always an invalid call in the end, so it need not be tried.
     """
-    invalid = InvalidToolCall(name=piece.name, args=piece.args, id=None, error=None, type="invalid_tool_call")
-    chunks = [_tool_call_chunk(piece)]
-    return _chunk("", tool_call_chunks=chunks, invalid_tool_calls=[invalid], response_metadata=_NAMED())
+    call = {"name": name, "args": args, "id": call_id, "index": index, "type": "tool_call_chunk"}
+    fields: dict[str, Any] = {"tool_call_chunks": [call], "response_metadata": _NAME.copy(), **ids}
+    if call_id is None and args and not _begins_object(args):
+        invalid = InvalidToolCall(name=name, args=args, id=None, error=None, type="invalid_tool_call")
+        return _chunk("", invalid_tool_calls=[invalid], **fields)
+    return ChatGenerationChunk(message=AIMessageChunk(content="", **fields))
 
 
-def _tool_call_chunk(piece: ToolPiece) -> ToolCallChunk:
-    return {"name": piece.name, "args": piece.args, "id": piece.id, "index": piece.slot, "type": "tool_call_chunk"}
-
-
-def _cut(piece: ToolPiece) -> Iterator[ToolPiece]:
-    """Cut long arguments that begin like an object, unless they are one.
-
-    To find that such a piece is none, langchain-core takes time by the square of its length (up to 1.7).
-    """
-    if parse_arguments(piece.args) is not None:
-        yield piece
-        return
-    for start in range(0, len(piece.args), _LONGEST_ARGS):
-        yield piece._replace(args=piece.args[start : start + _LONGEST_ARGS])
+def _last_chunk(metadata: dict[str, Any], **facts: Any) -> ChatGenerationChunk:
+    message = AIMessageChunk(content="", response_metadata=metadata, chunk_position="last", **facts)
+    return ChatGenerationChunk(message=message, generation_info=generation_info(metadata))
 
 
 _MAKERS: dict[int, Callable[[Any], list[ChatGenerationChunk]]] = {
     REASONING: lambda text: [_chunk("", additional_kwargs={"reasoning_content": text})],
     TEXT: lambda text: [text_chunk(text)],
-    REFUSAL: lambda text: [_chunk(text, content=text, additional_kwargs={"refusal": text}, response_metadata=_NAMED())],
+    REFUSAL: lambda text: [
+        _chunk(text, content=text, additional_kwargs={"refusal": text}, response_metadata=_NAME.copy())
+    ],
     TOOL: _tool_chunks,
     LOGPROBS: lambda logprobs: [_chunk("", response_metadata={"logprobs": logprobs})],
 }
@@ -169,32 +160,19 @@ class EventChunks:
         if "reasoning" in delta:
             return _chunk("", id=self._id, additional_kwargs={"reasoning_content": delta["reasoning"]})
         if fields["event"] == "message-finish":
-            return self._of_finish(fields)
+            extras = {k: v for k, v in fields.get("additional_kwargs", {}).items() if k != "reasoning_content"}
+            usage = fields.get("usage")
+            return _last_chunk(fields["metadata"], id=self._id, additional_kwargs=extras, usage_metadata=usage)
         return self._of_call(fields.get("index", 0), delta or fields.get("content") or {})
 
     def _of_call(self, index: int, block: dict[str, Any]) -> ChatGenerationChunk | None:
         kind = block.get("type")
+        is_end = kind == "invalid_tool_call"
         if kind not in {"tool-call-delta", "tool_call_chunk", "invalid_tool_call"}:
             return None
-        is_end = kind == "invalid_tool_call"
         args = block["args"][self._sent[index] if is_end else 0 :]
         if is_end and not args:
             return None
         self._sent[index] += len(args)
-        named = block if kind == "tool_call_chunk" else {}
-        call = {"type": "tool_call_chunk", "index": index, "id": named.get("id"), "name": named.get("name")}
-        return _made(id=self._id, tool_call_chunks=[call | {"args": args}])
-
-    def _of_finish(self, fields: dict[str, Any]) -> ChatGenerationChunk:
-        extras = fields.get("additional_kwargs", {})
-        return _made(
-            id=self._id,
-            additional_kwargs={key: value for key, value in extras.items() if key != "reasoning_content"},
-            response_metadata=fields["metadata"],
-            usage_metadata=fields.get("usage"),
-            chunk_position="last",
-        )
-
-
-def _made(**fields: Any) -> ChatGenerationChunk:
-    return ChatGenerationChunk(message=AIMessageChunk(content="", **fields))
+        call_id, name = (None, None) if is_end else (block.get("id"), block.get("name"))
+        return _tool_chunk(index, call_id, name, args, id=self._id)
