@@ -482,7 +482,10 @@ def test_client_of_a_loop_without_hooks_for_generators_is_closed_in_its_loop(pro
 
     asyncio.run(let_go())
     asyncio.new_event_loop().run_until_complete(main(kept))
-    asyncio.new_event_loop().run_until_complete(leave_open())
+    loop = asyncio.new_event_loop()
+    stream = loop.run_until_complete(leave_open())
+    loop.close()
+    del stream, loop
     assert noises() == []
     assert all(gone(raw_server) for _ in range(2))
 
