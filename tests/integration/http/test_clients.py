@@ -466,7 +466,8 @@ def test_client_of_a_loop_without_hooks_for_generators_is_closed_in_its_loop(pro
 
     async def main(transport):
         sys.set_asyncgen_hooks(None, None)
-        await acall(transport, raw_server)
+        for _ in range(2):
+            await acall(transport, raw_server)
 
     async def let_go():
         transport = over(kind, max_connections=2)
