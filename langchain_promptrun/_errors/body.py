@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import re
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -72,23 +73,22 @@ _SCALAR_KEYS = {
 _WAIT_KEYS = ("retryDelay", "retry_after", "retryAfter", "retry_after_seconds", "retryAfterSeconds")
 _MILLISECONDS_KEYS = ("retry_after_ms", "retryAfterMs")
 
-# MiniMax's codes (its API reference, "Error code").
-_VENDOR_STATUS = {"1002": 429, "1004": 401, "1008": 402, "1013": 500, "1039": 429, "2013": 400, "2049": 401}
-# Codes and types that stand for a status: OpenAI's, Anthropic's, Google's, AWS's, LiteLLM's and vLLM's names.
-_NAMED_STATUS = {
+# What codes and types stand for: OpenAI's, Anthropic's, Google's, AWS's, LiteLLM's and vLLM's names, and MiniMax's
+# codes (its API reference, "Error code").
+_STATUS_OF = {
     name: status
     for status, names in {
-        400: "invalidrequest badrequest invalidargument invalidparameter validation contextlengthexceeded",
-        401: "authentication unauthenticated unauthorized invalidapikey authfailure",
-        402: "paymentrequired insufficientcredits insufficientbalance billing",
+        400: "2013 invalidrequest badrequest invalidargument invalidparameter validation contextlengthexceeded",
+        401: "1004 2049 authentication unauthenticated unauthorized invalidapikey authfailure",
+        402: "1008 paymentrequired insufficientcredits insufficientbalance billing",
         403: "permission permissiondenied forbidden accessdenied",
         404: "notfound modelnotfound",
         408: "requesttimeout",
         409: "conflict",
         413: "requesttoolarge",
-        429: "ratelimit ratelimited ratelimitexceeded resourceexhausted throttling toomanyrequests insufficientquota "
-        "requestlimitexceeded limitexceeded",
-        500: "server internal internalserver api",
+        429: "1002 1039 ratelimit ratelimited ratelimitexceeded resourceexhausted throttling toomanyrequests "
+        "insufficientquota requestlimitexceeded limitexceeded",
+        500: "1013 server internal internalserver api",
         502: "badgateway",
         503: "serviceunavailable unavailable",
         504: "timeout gatewaytimeout deadlineexceeded",
@@ -99,29 +99,17 @@ _NAMED_STATUS = {
 
 
 class ErrorBody(NamedTuple):
-    """What an error says.
-
-    Attributes:
-        message: The server's words, those of an upstream error included; "" when there are none.
-        code: The first code that is a name, else the first number, as text.
-        type: The first type.
-        param: The parameter at fault.
-        provider: The vendor behind the gateway.
-        request_id: The server's id of the request.
-        status: The HTTP status that a code or a type stands for, None when there is none.
-        names: All codes and types in lower case, without punctuation and without "error" at their end.
-        retry_after: Seconds to wait: a field's value, else what the words say.
-    """
+    """What an error says; the words of an upstream error are part of the message."""
 
     message: str = ""
-    code: str | None = None
+    code: str | None = None  # the first that is a name, else the first number
     type: str | None = None
     param: str | None = None
-    provider: str | None = None
+    provider: str | None = None  # the vendor behind the gateway
     request_id: str | None = None
-    status: int | None = None
-    names: tuple[str, ...] = ()
-    retry_after: float | None = None
+    status: int | None = None  # that a code or a type stands for
+    names: tuple[str, ...] = ()  # all codes and types in lower case, without punctuation and "error" at their end
+    retry_after: float | None = None  # seconds
 
 
 def read_error(value: Any) -> ErrorBody:
@@ -129,17 +117,19 @@ def read_error(value: Any) -> ErrorBody:
     reader = _Reader()
     message = tidy(reader.text(value), _TEXT_LIMIT)
     found = reader.found
+    first = {kind: next(iter(texts), None) for kind, texts in found.items()}
     said = (*found["code"], *found["type"], *found["name"])
     # Of "Throttling.RateQuota" (Alibaba, Tencent) the first part is the kind.
     kinds = (name.partition(".")[0] for name in said if "." in name)
-    names = tuple(filter(None, map(_plain_name, (*said, *kinds))))
+    plain = (re.sub(_SUFFIX, "", re.sub(_NOT_ALNUM, "", name.lower())) for name in (*said, *kinds))
+    names = tuple(filter(None, plain))
     return ErrorBody(
         message=message,
-        code=next((code for code in found["code"] if not code.isdecimal()), _first(found["code"])),
-        type=_first(found["type"]),
-        param=_first(found["param"]),
-        provider=_first(found["provider"]),
-        request_id=_first(found["request_id"]),
+        code=next((code for code in found["code"] if not code.isdecimal()), first["code"]),
+        type=first["type"],
+        param=first["param"],
+        provider=first["provider"],
+        request_id=first["request_id"],
         status=_status(found["status"], names),
         names=names,
         retry_after=_wait(reader.waits, message),
@@ -147,7 +137,7 @@ def read_error(value: Any) -> ErrorBody:
 
 
 def tidy(text: str, limit: int) -> str:
-    """The text on one line, without control characters, cut to `limit` characters."""
+    """Return a text on one line, without control characters, cut to `limit` characters."""
     text = " ".join(re.sub(_UNPRINTABLE, " ", text[: 4 * limit]).split())
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
@@ -158,16 +148,16 @@ class _Reader:
     def __init__(self) -> None:
         self.found: dict[str, list[str]] = {kind: [] for kind in _SCALAR_KEYS}
         self.waits: list[Any] = []
-        self._readers: dict[type, Callable[[Any, int], str]] = {
-            dict: self._object,
-            list: self._array,
-            str: self._string,
-        }
 
     def text(self, value: Any, depth: int = 0) -> str:
-        """The message in `value`; "" when there is none."""
-        reader = self._readers.get(type(value))
-        return "" if reader is None or depth > _DEPTH_LIMIT else reader(value, depth + 1)
+        """Return the message in a value; "" where it has none."""
+        if depth > _DEPTH_LIMIT:
+            return ""
+        if isinstance(value, dict):
+            return self._object(value, depth + 1)
+        if isinstance(value, list):
+            return "; ".join(filter(None, (self.text(item, depth + 1) for item in value[:_ITEMS_LIMIT])))
+        return self._string(value, depth + 1) if isinstance(value, str) else ""
 
     def _object(self, value: dict[str, Any], depth: int) -> str:
         self._keep_scalars(value)
@@ -177,31 +167,32 @@ class _Reader:
             self.found["type"].append(str(name))
             nested.append(value[name])
         own = self._first_text([*nested, *(value.get(key) for key in _MESSAGE_KEYS)], depth)
-        place = _place(value.get("loc"))
-        self.found["param"].extend(filter(None, [place]))
+        # FastAPI's `["body", "messages", 0, "content"]` as `messages.0.content`
+        loc = value.get("loc")
+        steps = [text for step in (loc[:_DEPTH_LIMIT] if isinstance(loc, list) else ()) if (text := _scalar(step))]
+        if steps[:1] == ["body"]:
+            del steps[0]
+        if place := tidy(".".join(steps), _SCALAR_LIMIT):
+            self.found["param"].append(place)
+            own = f"{place}: {own}"
         upstream = self._first_text((value.get(key) for key in _UPSTREAM_KEYS), depth)
-        return _joined(f"{place}: {own}" if place else own, upstream)
+        if own in upstream or upstream in own:
+            return max(own, upstream, key=len)
+        return f"{own.rstrip('.: ')}: {upstream}"
 
-    def _array(self, value: list[Any], depth: int) -> str:
-        texts = (self.text(item, depth) for item in value[:_ITEMS_LIMIT])
-        return "; ".join(text for text in texts if text)
+    def _first_text(self, values: Iterable[Any], depth: int) -> str:
+        return next(filter(None, (self.text(value, depth) for value in values)), "")
 
     def _string(self, value: str, depth: int) -> str:
         value = value[:BODY_LIMIT].strip("\ufeff \t\r\n")
         if value.startswith(("{", "[", '"')):
-            return self._json(value, depth)
+            try:
+                return self.text(loads(value), depth)
+            except ValueError:
+                return _salvaged(value)
         if value.startswith(("data:", "event:", "id:")) and (data := re.search(_EVENT_DATA, value)):
             return self.text(data[1], depth)
         return _page_title(value) if re.match(_MARKUP, value) else tidy(value, _TEXT_LIMIT)
-
-    def _json(self, value: str, depth: int) -> str:
-        try:
-            return self.text(loads(value), depth)
-        except ValueError:
-            return _salvaged(value)
-
-    def _first_text(self, values: Iterable[Any], depth: int) -> str:
-        return next(filter(None, (self.text(value, depth) for value in values)), "")
 
     def _keep_scalars(self, value: dict[str, Any]) -> None:
         for kind, keys in _SCALAR_KEYS.items():
@@ -215,20 +206,16 @@ class _Reader:
         self.waits += [wait / 1_000 for wait in milliseconds if wait is not None]
 
 
-def _is_type(text: str) -> bool:
-    """Whether the text names a type; Anthropic's outer object says only "error", Google's status may be a number."""
-    return text != "error" and not text.isdecimal()
-
-
 _KINDS: dict[str, Callable[[str], object]] = {
-    "type": _is_type,
+    # Anthropic's outer object says only "error", Google's status may be a number
+    "type": lambda text: text != "error" and not text.isdecimal(),
     "status": str.isdecimal,
     "name": partial(re.fullmatch, _IDENTIFIER),
 }
 
 
 def _scalar(value: Any) -> str | None:
-    """A text or a whole number as text; None for anything else."""
+    """Return a text, or a whole number as text; None for anything else."""
     if isinstance(value, str):
         return tidy(value, _SCALAR_LIMIT)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -236,22 +223,8 @@ def _scalar(value: Any) -> str | None:
     return str(int(value)) if abs(value) < _LARGEST and value == int(value) else None
 
 
-def _place(loc: Any) -> str:
-    """FastAPI's `["body", "messages", 0, "content"]` as `messages.0.content`."""
-    steps = loc[:_DEPTH_LIMIT] if isinstance(loc, list) else []
-    texts = [text for step in steps if (text := _scalar(step))]
-    return tidy(".".join(texts[1:] if texts[:1] == ["body"] else texts), _SCALAR_LIMIT)
-
-
-def _joined(own: str, upstream: str) -> str:
-    """Both messages, or the longer one where it holds the other."""
-    if own in upstream or upstream in own:
-        return max(own, upstream, key=len)
-    return f"{own.rstrip('.: ')}: {upstream}"
-
-
 def _page_title(page: str) -> str:
-    """The title of an HTML page, its heading, or the message of an XML answer; else its text."""
+    """Return the title of an HTML page, its heading, or the message of an XML response; else its text."""
     found: dict[str, str] = {}
     for tag in re.finditer(_TAGGED, page):
         found.setdefault(tag[1].lower(), tag[2])
@@ -261,31 +234,21 @@ def _page_title(page: str) -> str:
 
 
 def _salvaged(text: str) -> str:
-    """The message in JSON that was cut off; the text itself where it was no JSON."""
+    """Return the message in JSON that was cut off; the text itself where it was no JSON."""
     found = re.search(_CUT_OFF, text)
-    if found is None:
-        return tidy(text, _TEXT_LIMIT)
-    try:
-        return tidy(str(loads(f'"{found[1]}"')), _TEXT_LIMIT)
-    except ValueError:
-        return tidy(found[1], _TEXT_LIMIT)
-
-
-def _plain_name(name: str) -> str:
-    return re.sub(_SUFFIX, "", re.sub(_NOT_ALNUM, "", name.lower()))
-
-
-def _first(values: list[str]) -> str | None:
-    return values[0] if values else None
+    if found is not None:
+        text = found[1]
+        with suppress(ValueError):
+            text = str(loads(f'"{text}"'))
+    return tidy(text, _TEXT_LIMIT)
 
 
 def _status(numbers: list[str], names: Iterable[str]) -> int | None:
-    """The first number that is an error's status, else the first name that stands for one."""
-    statuses = (int(number) for number in numbers if len(number) == _STATUS_DIGITS)
-    found = (status for status in statuses if _LOWEST_ERROR <= status <= _HIGHEST_ERROR)
-    codes = _VENDOR_STATUS | _NAMED_STATUS
-    named = (codes[name] for name in (*numbers, *names) if name in codes)
-    return next((status for source in (found, named) for status in source), None)
+    """Return the first number that is an error's status, else what the first known name stands for."""
+    for number in numbers:
+        if len(number) == _STATUS_DIGITS and _LOWEST_ERROR <= int(number) <= _HIGHEST_ERROR:
+            return int(number)
+    return next((_STATUS_OF[name] for name in (*numbers, *names) if name in _STATUS_OF), None)
 
 
 def _wait(values: list[Any], message: str) -> float | None:

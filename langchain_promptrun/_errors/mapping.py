@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from http import HTTPStatus
 from json import JSONEncoder
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ from langchain_promptrun.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from langchain_promptrun.errors import ErrorDetails
 
 NO_CHOICES = "The server's answer has no choices; what came: "
 NO_EVENT_HAD_CHOICES = "The stream ended without an answer: no event had choices."
@@ -99,9 +102,9 @@ def error_from_status(
     model: str | None = None,
     now: float | None = None,
 ) -> PromptrunError:
-    """Make the error for an answer whose status is not 2xx; never raises, whatever the server sent."""
+    """Make the error for a response whose status is not 2xx; never raises, whatever the server sent."""
     text = body[:BODY_LIMIT].decode("utf-8", "replace")
-    return _error(status, read_error(text), headers, body=text, model=model, now=now)
+    return _error(status, read_error(text), headers, text, model, now)
 
 
 def error_from_document(
@@ -120,7 +123,7 @@ def error_from_document(
     if part is None and event != "error":
         return None
     facts = read_error(part)
-    return _error(facts.status or status, facts, headers or {}, body=_excerpt(document), model=model)
+    return _error(facts.status or status, facts, headers or {}, _excerpt(document), model)
 
 
 def no_answer(document: Any, problem: str, status: int, headers: Mapping[str, str], model: str) -> PromptrunError:
@@ -132,16 +135,8 @@ def no_answer(document: Any, problem: str, status: int, headers: Mapping[str, st
         shown = sorted(map(str, document)) if isinstance(document, dict) else type(document).__name__
         problem = f"{problem}{shown}"[:_QUOTED]
     facts = read_error(document)
-    return PromptrunResponseError(
-        "\n".join(filter(None, [tidy(facts.message, _SAID), problem])),
-        status_code=status,
-        code=facts.code,
-        type=facts.type,
-        param=facts.param,
-        provider=facts.provider,
-        request_id=request_id(headers) or facts.request_id,
-        body=_excerpt(document),
-    )
+    words = "\n".join(filter(None, [tidy(facts.message, _SAID), problem]))
+    return PromptrunResponseError(words, **_details(status, facts, headers, _excerpt(document)))
 
 
 def unfinished(aside: Any, status: int, headers: Mapping[str, str], model: str) -> PromptrunError:
@@ -154,8 +149,13 @@ def unfinished(aside: Any, status: int, headers: Mapping[str, str], model: str) 
 
 def said_in_place_of_an_end(aside: Any, status: int, headers: Mapping[str, str], model: str) -> PromptrunError | None:
     """Make the error for a stream with `[DONE]` but no finish reason, where words beside the answer tell of one."""
-    if isinstance(aside, dict) and (_is_fine(aside) or not any(_names_error(*item) for item in aside.items())):
-        return None
+    if isinstance(aside, dict):
+        states = (aside.get(key) for key in _STATES)
+        is_fine = any(isinstance(state, str) and re.fullmatch(_GOOD_STATES, state.lower()) for state in states)
+        is_fine = is_fine or _is_success(aside) or aside.get("success") is True or bool(aside.get("usage"))
+        named = (key for key, value in aside.items() if key in _ERROR_KEYS or key.endswith("Exception"))
+        if is_fine or not any(_says(aside[key]) for key in named):
+            return None
     return no_answer(aside, _IN_PLACE_OF_AN_END, status, headers, model) if read_error(aside).message else None
 
 
@@ -177,36 +177,27 @@ def not_json(body: bytes, status: int, headers: Mapping[str, str], *, whole: boo
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:
-    """Return the server's id of a request, from the answer's headers (names in lower case)."""
+    """Return the server's id of a request, from the response's headers (names in lower case)."""
     found = (tidy(headers.get(name, ""), _ID_LIMIT) for name in _REQUEST_ID_HEADERS)
     return next(filter(None, found), None)
 
 
 def _error(
-    status: int,
-    facts: ErrorBody,
-    headers: Mapping[str, str],
-    *,
-    body: str | None,
-    model: str | None,
-    now: float | None = None,
+    status: int, facts: ErrorBody, headers: Mapping[str, str], body: str, model: str | None, now: float | None = None
 ) -> PromptrunError:
     overflow = is_context_overflow(facts.message, facts.names)
-    kind = PromptrunContextOverflowError if overflow else _class_of(status)
+    kind = PromptrunContextOverflowError if overflow else _CLASSES.get(status)
+    if kind is None:
+        is_client = _FIRST_ERROR <= status < _SERVER_ERRORS
+        kind = PromptrunInvalidRequestError if is_client else PromptrunAPIError
     wait = parse_retry_after(headers, time.time() if now is None else now)
     wait = facts.retry_after if wait is None else wait
-    is_empty = not overflow and _is_empty_account(facts, wait)
-    error = kind(
-        "\n".join(filter(None, [_said(status, facts), _advice(kind, status, facts, model, is_empty=is_empty)])),
-        status_code=status,
-        code=facts.code,
-        type=facts.type,
-        param=facts.param,
-        request_id=request_id(headers) or facts.request_id,
-        retry_after=wait,
-        body=body,
-        provider=facts.provider,
-    )
+    # a server that names a wait means a rate, which money does not help
+    is_empty = is_out_of_credit(facts.names) or (wait is None and re.search(_EMPTY_ACCOUNT, facts.message.lower()))
+    is_empty = bool(is_empty and not overflow)
+    advice = _CREDITS if is_empty else _advice(kind, status, facts, model)
+    words = "\n".join(filter(None, [_said(status, facts), advice]))
+    error = kind(words, **_details(status, facts, headers, body, wait))
     advised = {"true": True, "false": False}.get(headers.get("x-should-retry", "").lower())
     if is_empty or advised is False:
         # No class says so: the status is a rate limit's, the condition is not.
@@ -216,33 +207,37 @@ def _error(
     return error
 
 
-def _is_empty_account(facts: ErrorBody, wait: float | None) -> bool:
-    """Return whether only money helps; a server that names a wait means a rate."""
-    if is_out_of_credit(facts.names):
-        return True
-    return wait is None and re.search(_EMPTY_ACCOUNT, facts.message.lower()) is not None
-
-
-def _class_of(status: int) -> type[PromptrunError]:
-    if status in _CLASSES:
-        return _CLASSES[status]
-    return PromptrunInvalidRequestError if _FIRST_ERROR <= status < _SERVER_ERRORS else PromptrunAPIError
+def _details(
+    status: int, facts: ErrorBody, headers: Mapping[str, str], body: str, wait: float | None = None
+) -> ErrorDetails:
+    return {
+        "status_code": status,
+        "code": facts.code,
+        "type": facts.type,
+        "param": facts.param,
+        "provider": facts.provider,
+        "request_id": request_id(headers) or facts.request_id,
+        "retry_after": wait,
+        "body": body,
+    }
 
 
 def _said(status: int, facts: ErrorBody) -> str:
     """Return the server's words and the vendor's name; the status in words where it said nothing."""
     did = "reported an error" if status < _FIRST_ERROR else f"answered {status} {_PHRASES.get(status, '')}".rstrip()
-    silence = f"The server {did} without saying why."
-    text = tidy(facts.message, _SERVER_TEXT_LIMIT) or silence
+    text = tidy(facts.message, _SERVER_TEXT_LIMIT) or f"The server {did} without saying why."
     provider = tidy(facts.provider or "", _ID_LIMIT)
     return text if provider in text else f"{text} (provider: {provider})"
 
 
-def _advice(kind: type[PromptrunError], status: int, facts: ErrorBody, model: str | None, *, is_empty: bool) -> str:
-    if is_empty:
-        return _CREDITS
+def _advice(kind: type[PromptrunError], status: int, facts: ErrorBody, model: str | None) -> str:
     if kind is PromptrunNotFoundError and model:
-        return _check_the_model(model, facts)
+        named = f'the model id "{tidy(model, _ID_LIMIT)}"'
+        said = " ".join((facts.message, facts.param or "", *facts.names)).lower()
+        # an unknown route is answered by a server that says nothing of models
+        if model.lower() in said or re.search(r"model|deployment", re.sub(r"\S*/\S*", "", said)):
+            return f"Check {named}."
+        return f"{_BASE_URL}, and {named}."
     if status == _WRONG_METHOD:
         return f"{_BASE_URL}."
     if _FIRST_ERROR <= status < _CLIENT_ERRORS:
@@ -250,21 +245,12 @@ def _advice(kind: type[PromptrunError], status: int, facts: ErrorBody, model: st
     return _ADVICE.get(kind, "")
 
 
-def _check_the_model(model: str, facts: ErrorBody) -> str:
-    """Advise on a 404: an unknown route is answered by a server that says nothing of models."""
-    said = " ".join((facts.message, facts.param or "", *facts.names)).lower()
-    named = f'the model id "{tidy(model, _ID_LIMIT)}"'
-    if model.lower() in said or re.search(r"model|deployment", re.sub(r"\S*/\S*", "", said)):
-        return f"Check {named}."
-    return f"{_BASE_URL}, and {named}."
-
-
 def _error_part(document: Any) -> Any:
     """Return what of a 200 body or of a stream's event is an error; None where nothing is.
 
     That is: `error` with anything in it, `object` or `type` being "error", MiniMax's `base_resp` with a code, a choice
     with an `error` or with a `finish_reason` of `_FAILED_ENDS`. Beside choices, an `error` that says that all went
-    well is none.
+    well does not count.
     """
     if isinstance(document, list):
         document = document[0] if document else None
@@ -275,11 +261,7 @@ def _error_part(document: Any) -> Any:
     status = document.get("base_resp")
     if isinstance(status, dict) and status.get("status_code") and not _is_success(status, "status_code"):
         return status
-    return _error_beside(document, document.get("choices"))
-
-
-def _error_beside(document: dict[str, Any], choices: Any) -> Any:
-    error = document.get("error")
+    error, choices = document.get("error"), document.get("choices")
     if _says(error) and not (isinstance(choices, list) and _is_success(error)):
         return document
     error = _failure(choices) if isinstance(choices, list) else None
@@ -308,31 +290,17 @@ def _is_success(error: Any, key: str = "code") -> bool:
     return type(code) in {int, str} and code in _SUCCESS_CODES
 
 
-def _names_error(key: str, value: Any) -> bool:
-    return _says(value) and (key in _ERROR_KEYS or key.endswith("Exception"))
-
-
-def _is_fine(document: dict[str, Any]) -> bool:
-    """Return whether a document says that all went well, such as `{"status": "completed", "message": "bye"}`."""
-    states = (document.get(key) for key in _STATES)
-    is_good = any(isinstance(state, str) and re.fullmatch(_GOOD_STATES, state.lower()) for state in states)
-    return is_good or _is_success(document) or document.get("success") is True or bool(document.get("usage"))
-
-
 def _says(error: Any) -> bool:
     """Return whether the value of an `error` field means one: null, "", false and objects of such do not."""
     return any(error.values()) if isinstance(error, dict) else bool(error)
 
 
 def _excerpt(document: Any) -> str:
-    """Write the beginning of a document as JSON, at most `BODY_LIMIT` characters; never raises."""
+    """Write the beginning of a document as JSON, as far as it can be written; never raises."""
     text = ""
-    try:
+    with suppress(RecursionError, TypeError, ValueError):
         for piece in JSONEncoder(ensure_ascii=False, default=str).iterencode(document):
             text += piece[:BODY_LIMIT]
             if len(text) >= BODY_LIMIT:
                 break
-    except (RecursionError, TypeError, ValueError):
-        # As far as it can be written.
-        pass
     return text[:BODY_LIMIT].encode("utf-8", "replace").decode("utf-8")

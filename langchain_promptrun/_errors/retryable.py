@@ -24,7 +24,7 @@ _QUOTA_NAMES = frozenset(
     }
 )
 
-_NUMBER = re.compile(r"\d{1,15}(?:\.\d{0,15})?", re.ASCII)
+_NUMBER = re.compile(r"\s*(\d{1,15}(?:\.\d{0,15})?)\s*", re.ASCII)
 
 
 def is_retried(error: PromptrunError) -> bool:
@@ -38,16 +38,10 @@ def is_retried(error: PromptrunError) -> bool:
         return False
     if isinstance(error, PromptrunTimeoutError) and error.phase is not None:
         return error.phase == "connect"
-    if "is_retryable" in vars(error):
-        # the server said so itself (`x-should-retry`)
+    # the server may have said so itself (`x-should-retry`)
+    if "is_retryable" in vars(error) or isinstance(error, PromptrunConnectionError):
         return True
-    if isinstance(error, PromptrunConnectionError):
-        return True
-    return error.status_code is not None and is_retried_status(error.status_code)
-
-
-def is_retried_status(status: int) -> bool:
-    """Tell whether a request that got this status may pass later."""
+    status = error.status_code
     return status in _CLIENT_STATUSES or (status in _SERVER_STATUSES and status not in _LASTING_STATUSES)
 
 
@@ -62,21 +56,13 @@ def parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:
     `retry-after-ms` (milliseconds, OpenAI and Azure) goes before `retry-after` (seconds or a date, RFC 9110, 10.2.3).
     Names are in lower case; `now` is in seconds since the epoch.
     """
-    milliseconds = _number(headers.get("retry-after-ms", ""))
-    if milliseconds is not None:
-        return milliseconds / 1_000
-    value = headers.get("retry-after", "").strip()
-    seconds = _number(value)
-    return _until(value, now) if seconds is None else seconds
-
-
-def _number(text: str) -> float | None:
-    return float(text) if _NUMBER.fullmatch(text.strip()) else None
-
-
-def _until(date: str, now: float) -> float | None:
+    if milliseconds := _NUMBER.fullmatch(headers.get("retry-after-ms", "")):
+        return float(milliseconds[1]) / 1_000
+    value = headers.get("retry-after", "")
+    if seconds := _NUMBER.fullmatch(value):
+        return float(seconds[1])
     try:
-        moment = parsedate_to_datetime(date)
+        moment = parsedate_to_datetime(value.strip())
     except (ValueError, OverflowError):
         return None
     return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now)

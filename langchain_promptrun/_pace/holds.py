@@ -35,12 +35,15 @@ class Pacer:
 
     def wait(self, ends_at: float, *, is_retry: bool) -> None:
         """Wait for the turn of an attempt; raises TimeoutError at a time."""
-        # langchain-core has asked a limiter for the first attempt's turn
-        self.attempts.wait(partial(self.pace.ask, rate=self.is_shared or is_retry), ends_at)
+        self.attempts.wait(self._ask(is_retry=is_retry), ends_at)
 
     async def async_wait(self, ends_at: float, *, is_retry: bool) -> None:
         """Async version of `wait`."""
-        await self.attempts.async_wait(partial(self.pace.ask, rate=self.is_shared or is_retry), ends_at)
+        await self.attempts.async_wait(self._ask(is_retry=is_retry), ends_at)
+
+    def _ask(self, *, is_retry: bool) -> Callable[[], float]:
+        # langchain-core has asked a limiter for the first attempt's turn
+        return partial(self.pace.ask, rate=self.is_shared or is_retry)
 
 
 _pacers: WeakSet[Pacer] = WeakSet()

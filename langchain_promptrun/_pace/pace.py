@@ -105,15 +105,13 @@ class Pace:
 
     def lend(self, items: Iterable[T]) -> Iterator[T]:
         """Yield items to a reader, who may make other calls before the next."""
-        self._add_lent(1)
+        with self._lock:
+            self._lent += 1
         try:
             yield from items
         finally:
-            self._add_lent(-1)
-
-    def _add_lent(self, number: int) -> None:
-        with self._lock:
-            self._lent += number
+            with self._lock:
+                self._lent -= 1
 
     def is_over(self, seconds: float) -> bool:
         """Return whether nothing was held or under way for so long."""

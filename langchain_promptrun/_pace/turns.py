@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from math import inf
 from threading import Event, Lock
 from typing import TYPE_CHECKING
 
@@ -23,22 +24,25 @@ class TurnQueue:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def wait(self, ask: Callable[[], float], ends_at: float = float("inf")) -> None:
+    def wait(self, ask: Callable[[], float], ends_at: float = inf) -> None:
         """Ask until the answer is 0, when it is one's turn; raises TimeoutError at a time of the monotonic clock."""
         event = Event()
         if not self._enter(event.set):
+            is_woken = False
             try:
-                _wait_for(event, ends_at)
-            except BaseException:
-                self._give_up(event.set)
-                raise
+                is_woken = event.wait(_left(ends_at))
+            finally:
+                if not is_woken:
+                    self._give_up(event.set)
+            if not is_woken:
+                raise TimeoutError
         try:
             while (delay := ask()) > 0:
                 time.sleep(_within(delay, ends_at))
         finally:
             self._leave()
 
-    async def async_wait(self, ask: Callable[[], float], ends_at: float = float("inf")) -> None:
+    async def async_wait(self, ask: Callable[[], float], ends_at: float = inf) -> None:
         """Async version of `wait`."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
@@ -104,13 +108,8 @@ def _finish(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-def _wait_for(event: Event, ends_at: float) -> None:
-    if not event.wait(_left(ends_at)):
-        raise TimeoutError
-
-
 def _left(ends_at: float) -> float | None:
-    return None if ends_at == float("inf") else max(0.0, ends_at - time.monotonic())
+    return None if ends_at == inf else max(0.0, ends_at - time.monotonic())
 
 
 def _within(delay: float, ends_at: float) -> float:
