@@ -86,8 +86,9 @@ def test_langserve_serves_answers_and_streams(promptrun_server):
     assert client.post("/chat/stream", json={"input": "Hi"}).text.count("event: data") > 2
 
 
-def test_ragas_judges(promptrun_server, monkeypatch):
+def test_ragas_judges(promptrun_server, monkeypatch, tmp_path):
     monkeypatch.setenv("RAGAS_DO_NOT_TRACK", "true")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))  # where it keeps a user's name, in a file that it leaves open
     ragas = pytest.importorskip("ragas", exc_type=ImportError)
     llms = pytest.importorskip("ragas.llms")
     metrics = pytest.importorskip("ragas.metrics")
