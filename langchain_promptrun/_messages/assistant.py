@@ -80,17 +80,13 @@ def assistant_turn(
     elif isinstance(function := kwargs.get("function_call"), dict):
         wire["function_call"] = _call("", function.get("name"), function.get("arguments"))["function"]
     said.add_audio(wire, kwargs.get("audio"))
-    if own and not any(part["type"] == "image_url" for part in said.media):
-        # An own answer keeps its images beside a plain text.
-        targets = [image.get("image_url") for image in dictionaries(kwargs.get("images"))]
-        urls = [target.get("url") if isinstance(target, dict) else target for target in targets]
-        said.media += [{"type": "image_url", "image_url": {"url": url}} for url in urls if isinstance(url, str) and url]
+    if own and "images" in kwargs:
+        said.add_images(kwargs["images"])
     if written_here and send_reasoning:
-        text = kwargs.get("reasoning_content")
-        if text is None and metadata.get("model_provider"):
-            text = said.reasoning
-        text = text if isinstance(text, str) else ""
-        write_reasoning(wire, said.parts, kwargs, metadata.get("reasoning_field"), text)
+        text = kwargs.get("reasoning_content", said.reasoning if metadata.get("model_provider") else "")
+        write_reasoning(
+            wire, said.parts, kwargs, metadata.get("reasoning_field"), text if isinstance(text, str) else ""
+        )
     if refusal:
         wire["refusal"] = refusal
     wire["content"] = said.content(wire)
@@ -122,7 +118,7 @@ class _Content:
         kind = block_type(block)
         if kind == "non_standard":
             # LangChain's wrapping for what only the provider knows; its inside is sent when it has a meaning here.
-            block = block["value"] if isinstance(block.get("value"), dict) else {}
+            block = value if isinstance(value := block.get("value"), dict) else {}
             kind = block_type(block)
             if kind not in _WRAPPED:
                 return
@@ -131,18 +127,17 @@ class _Content:
         elif kind == "refusal":
             self.refusal += string(block, "refusal")
         elif kind == "reasoning" and self._own:
-            self.reasoning += str(block.get("reasoning") or "")
-        elif kind == "image_generation_call":
-            if block.get("result"):
-                mime_type = f"image/{block.get('output_format') or 'png'}"
-                self.media += block_parts({"type": "image", "base64": block["result"], "mime_type": mime_type})
+            self.reasoning += string(block, "reasoning")
         elif kind == "audio" and (known := self._known_audio(block)):
             self._audio = known
+        elif kind == "image_generation_call" and block.get("result"):
+            mime_type = f"image/{block.get('output_format', 'png')}"
+            self.media += block_parts({"type": "image", "base64": block["result"], "mime_type": mime_type})
         elif not stays_here(block):
             parts = block_parts(block)
             mark(parts or self.parts, block)
-            for part in parts:
-                (self.media if part.get("type") in MEDIA_PARTS else self.parts).append(part)
+            self.media += [part for part in parts if part.get("type") in MEDIA_PARTS]
+            self.parts += [part for part in parts if part.get("type") not in MEDIA_PARTS]
 
     def _known_audio(self, audio: object) -> dict[str, str]:
         """Return what names or tells an audio answer, so that its data need not go back."""
@@ -161,6 +156,15 @@ class _Content:
             self.media = [part for part in self.media if part["type"] != "input_audio"]
         elif not self.parts:
             self.parts += text_parts(facts.get("transcript", ""))
+
+    def add_images(self, images: object) -> None:
+        """Add the images that an own answer keeps beside a plain text."""
+        if not any(part["type"] == "image_url" for part in self.media):
+            targets = [image.get("image_url") for image in dictionaries(images)]
+            urls = [target.get("url") if isinstance(target, dict) else target for target in targets]
+            self.media += [
+                {"type": "image_url", "image_url": {"url": url}} for url in urls if url and isinstance(url, str)
+            ]
 
     def content(self, wire: Mapping[str, Any]) -> str | list[Part] | None:
         """Return plain text as one string, the form that every model behind a gateway takes."""

@@ -6,7 +6,7 @@ and requires them, unions are `anyOf`, references stand alone, recursion is fine
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # Keywords of JSON Schema under which schemas stand: by name, in a list, one.
@@ -117,6 +117,17 @@ def _in_known_words(schema: Mapping[str, Any], where: str) -> dict[str, Any]:
     own = _unwrapped(schema)
     kinds = own["type"] if isinstance(own.get("type"), list) else [own.get("type")]
     is_object = "object" in kinds or isinstance(own.get("properties"), Mapping)
+    _check(own, kinds, where, is_object=is_object)
+    kept = _KEPT | {"format"} if own.get("format") in _FORMATS else _KEPT
+    known = {key: value for key, value in own.items() if key in kept}
+    if "oneOf" in own:
+        known["anyOf"] = own["oneOf"]
+    if told := [f"{key}: {own[key]}" for key in _TOLD if key in own and key not in kept]:
+        known["description"] = f"{known.get('description', '')} ({', '.join(told)})".strip()
+    return known | {"required": list(own["properties"]), "additionalProperties": False} if is_object else known
+
+
+def _check(own: Mapping[str, Any], kinds: Sequence[Any], where: str, *, is_object: bool) -> None:
     if "oneOf" in own and "anyOf" in own:
         raise ValueError(f"strict mode takes one union, and {where} has `oneOf` beside `anyOf`: keep one of them.")
     for keyword in _REFUSED:
@@ -131,13 +142,6 @@ def _in_known_words(schema: Mapping[str, Any], where: str) -> dict[str, Any]:
             f"strict mode needs all keys of an object by name, and {where} allows any: make it a class with these "
             "fields or a list of key and value, or drop `strict`."
         )
-    kept = _KEPT | {"format"} if own.get("format") in _FORMATS else _KEPT
-    known = {key: value for key, value in own.items() if key in kept}
-    if "oneOf" in own:
-        known["anyOf"] = own["oneOf"]
-    if told := [f"{key}: {own[key]}" for key in _TOLD if key in own and key not in kept]:
-        known["description"] = f"{known.get('description', '')} ({', '.join(told)})".strip()
-    return known | {"required": list(own["properties"]), "additionalProperties": False} if is_object else known
 
 
 def _unwrapped(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda, RunnableMap
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda, RunnableMap, RunnableSerializable
 from langchain_core.utils.pydantic import is_basemodel_subclass
+from pydantic import ConfigDict
+from typing_extensions import override
 
 from langchain_promptrun._tools.output_parsers import JsonParser, ObjectParser, ToolCallParser
 from langchain_promptrun._tools.tools import ToolChoice, bind_arguments, wire_tools
@@ -51,23 +52,15 @@ def plan(
     target = schema if isinstance(schema, type) and is_basemodel_subclass(schema) else None
     parser: ObjectParser
     if method == "function_calling":
-        tool = wire_tools([schema], strict=strict)[0]
-        if "function" not in tool:
-            raise ValueError(f"method 'function_calling' cannot use this schema: {schema!r}")
-        name = legal_name(tool["function"]["name"])
-        tool["function"] = {**tool["function"], "name": name}
-        choice = name if tool_choice is None else tool_choice
-        arguments = bind_arguments([tool], tool_choice=choice, **kwargs)
+        name, tool = _tool_for(schema, strict)
+        arguments = bind_arguments([tool], tool_choice=name if tool_choice is None else tool_choice, **kwargs)
         parser = ToolCallParser(target=target, tool_name=name)
     else:
         asked = schema if method == "json_schema" else {"type": "json_object"}
-        arguments = bind_arguments(tools or (), tool_choice=tool_choice, strict=strict, response_format=asked, **kwargs)
-        described = schema if isinstance(schema, Mapping) else {"type": "object"}
-        if method == "json_schema":
-            described = arguments["response_format"].get("json_schema", {}).get("schema", {})
+        arguments = bind_arguments(tools, tool_choice=tool_choice, strict=strict, response_format=asked, **kwargs)
+        sent = arguments["response_format"].get("json_schema", {}).get("schema", {})
         # A pydantic class checks the root itself.
-        kind = None if target else described.get("type")
-        root = kind if kind in ("object", "array") else "value"
+        root = "value" if target else _root_of(sent if method == "json_schema" else schema)
         parser = JsonParser(target=target, root=root, may_call_tools=bool(tools) and include_raw)
     traced = {"kwargs": {"method": method, "strict": strict}, "schema": None}
     # Core converts what stands here at each call, slowly for a class, and fails on a `type` that is a list.
@@ -76,23 +69,47 @@ def plan(
     return Plan({"ls_structured_output_format": traced, **arguments}, parser, include_raw)
 
 
+def _tool_for(schema: Any, strict: bool | None) -> tuple[str, dict[str, Any]]:
+    [tool] = wire_tools([schema], strict=strict)
+    if "function" not in tool:
+        raise ValueError(f"method 'function_calling' cannot use this schema: {schema!r}")
+    name = legal_name(tool["function"]["name"])
+    return name, {**tool, "function": {**tool["function"], "name": name}}
+
+
+def _root_of(schema: Any) -> str:
+    kind = schema.get("type") if isinstance(schema, Mapping) else "object"
+    return kind if kind in ("object", "array") else "value"
+
+
 def assemble(bound: Runnable[Any, Any], planned: Plan) -> Runnable[Any, Any]:
     """Chain a model, with the plan's arguments bound to it, to the parser of the plan."""
     parser = planned.parser
     if not planned.include_raw:
         return bound | parser
-    # One step, so that nothing is streamed before it failed.
-    parse: Runnable[Any, Any] = RunnableLambda(partial(_parse_raw, parser), partial(_aparse_raw, parser))
-    return RunnableMap(raw=bound) | parse.with_fallbacks([RunnableLambda(_unparsed)], exception_key="parsing_error")
+    parse = _ParseRaw(parser=parser)
+    return RunnableMap(raw=bound) | parse.with_fallbacks(
+        [RunnableLambda(_without_parsed)], exception_key="parsing_error"
+    )
 
 
-def _parse_raw(parser: ObjectParser, state: dict[str, Any], config: RunnableConfig) -> dict[str, Any]:
-    return {**state, "parsed": parser.invoke(state["raw"], config), "parsing_error": None}
+class _ParseRaw(RunnableSerializable[dict[str, Any], dict[str, Any]]):
+    """Adds the object to the dict that holds the message: one step, so that nothing is streamed before it failed."""
+
+    model_config = ConfigDict(defer_build=True)
+
+    parser: ObjectParser
+
+    @override
+    def invoke(self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:
+        return {**input, "parsed": self.parser.invoke(input["raw"], config), "parsing_error": None}
+
+    @override
+    async def ainvoke(
+        self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        return {**input, "parsed": await self.parser.ainvoke(input["raw"], config), "parsing_error": None}
 
 
-async def _aparse_raw(parser: ObjectParser, state: dict[str, Any], config: RunnableConfig) -> dict[str, Any]:
-    return {**state, "parsed": await parser.ainvoke(state["raw"], config), "parsing_error": None}
-
-
-def _unparsed(state: dict[str, Any]) -> dict[str, Any]:
+def _without_parsed(state: dict[str, Any]) -> dict[str, Any]:
     return {**state, "parsed": None}

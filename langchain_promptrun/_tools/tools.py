@@ -86,7 +86,7 @@ def wire_response_format(value: Any, strict: bool | None = None) -> dict[str, An
 
 
 def bind_arguments(
-    tools: Sequence[Any],
+    tools: Sequence[Any] | None,
     *,
     tool_choice: ToolChoice | None = None,
     strict: bool | None = None,
@@ -98,7 +98,7 @@ def bind_arguments(
 
     Without tools, nothing of tools is bound: several servers answer 400 to an empty list or to a choice among nothing.
     """
-    wire = wire_tools(tools, strict=strict)
+    wire = wire_tools([] if tools is None else tools, strict=strict)
     found: dict[str, Any] = {}
     if wire:
         found["tools"] = wire
@@ -230,30 +230,32 @@ def _named(name: object, choices: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 def _choice_from_dict(given: Mapping[str, Any], choices: dict[str, dict[str, Any]]) -> str | dict[str, Any]:
     """Translate Anthropic's, Bedrock's and the Responses API's notations; check the name in OpenAI's own."""
-    choice = given
-    if len(given) == 1 and isinstance(body := next(iter(given.values())), Mapping):
-        choice = {**body, "type": next(iter(given))}  # Converse: {"auto": {}}, {"any": {}} and {"tool": {"name": ...}}
+    choice = _typed(given)
     kind = choice.get("type")
     if kind in _WORDS and choice.keys() <= {"type", _ONE_AT_A_TIME}:
         return _WORDS[kind]
     if kind in {"tool", "function", "custom"} and "name" in choice:
         return _named(choice["name"], choices)
+    # The Responses API writes the allowed tools and their names flat.
+    flat = {key: value for key, value in choice.items() if key != "type"} if kind == "allowed_tools" else None
+    body = choice.get(str(kind), flat)
     if kind in {"function", "custom"}:
-        body = choice.get(kind)
         _named(body.get("name") if isinstance(body, Mapping) else None, choices)
-    elif kind == "allowed_tools":
-        # The Responses API writes the tools and their names flat.
-        body = choice.get("allowed_tools", {key: value for key, value in choice.items() if key != "type"})
-        if isinstance(body, Mapping) and isinstance(body.get("tools"), list):
-            tools = [_named(tool["name"], choices) if _is_flat(tool) else tool for tool in body["tools"]]
-            return {"type": kind, kind: {**body, "tools": tools}}
-        kind = None
-    if kind in {None, "tool", *_WORDS} or choice is not given:
+    elif kind == "allowed_tools" and isinstance(body, Mapping) and isinstance(body.get("tools"), list):
+        tools = [_named(tool["name"], choices) if _is_flat(tool) else tool for tool in body["tools"]]
+        return {"type": kind, kind: {**body, "tools": tools}}
+    elif kind in {None, "tool", "allowed_tools", *_WORDS} or choice is not given:
         raise ValueError(
             f"`tool_choice` {dict(given)!r} is in no known notation; give a tool's name, "
             '"auto", "none", "required", or {"type": "function", "function": {"name": ...}}.'
         )
     return dict(choice)
+
+
+def _typed(choice: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Rewrite Converse's `{"auto": {}}`, `{"any": {}}` and `{"tool": {"name": ...}}` as Anthropic writes them."""
+    kind, body = next(iter(choice.items()), ("", None))
+    return {**body, "type": kind} if len(choice) == 1 and isinstance(body, Mapping) else choice
 
 
 def _is_flat(tool: Mapping[str, Any]) -> bool:
