@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_PROMPTS = "langchain_promptrun.prompts.prompt"  # the room above, which imports this module
+
 _blocks.register()
 
 
@@ -144,12 +146,14 @@ class ChatPromptrun(ModelRunnable, ModelFields):
             ValueError: The prompt names no model.
             PromptrunError: The prompt cannot be had.
         """
-        return cast("Self", _prompts().model_from_prompt(cls, prompt, arguments))
+        prompts: Any = import_module(_PROMPTS)
+        return cast("Self", prompts.model_from_prompt(cls, prompt, arguments))
 
     @classmethod
     async def afrom_prompt(cls, prompt: Runnable[Any, Any] | str | None = None, **arguments: Any) -> Self:
         """Async version of `from_prompt`."""
-        return cast("Self", await _prompts().amodel_from_prompt(cls, prompt, arguments))
+        prompts: Any = import_module(_PROMPTS)
+        return cast("Self", await prompts.amodel_from_prompt(cls, prompt, arguments))
 
     # Calls.
 
@@ -247,20 +251,17 @@ class ChatPromptrun(ModelRunnable, ModelFields):
     def _should_stream(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:
         """Answer several choices unstreamed where only a callback asks for tokens."""
         kwargs = _with_stream(kwargs)
-        if self._asks_for_several(kwargs) and not (kwargs.get("stream") or self.streaming):
+        if (kwargs.get("n", self.n) or 1) > 1 and not (kwargs.get("stream") or self.streaming):
             return False
         return super()._should_stream(async_api=async_api, run_manager=run_manager, **kwargs)
 
     @override
     def _should_use_protocol_streaming(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:
         """Answer several choices unstreamed where only a callback asks for events."""
-        kwargs = _with_stream(kwargs)
-        if self._asks_for_several(kwargs):
+        if (kwargs.get("n", self.n) or 1) > 1:
             return False
+        kwargs = _with_stream(kwargs)
         return super()._should_use_protocol_streaming(async_api=async_api, run_manager=run_manager, **kwargs)
-
-    def _asks_for_several(self, kwargs: Mapping[str, Any]) -> bool:
-        return (kwargs.get("n", self.n) or 1) > 1
 
     # LangChain's cache knows messages, and not the ones that the server has stored.
 
@@ -288,15 +289,9 @@ class ChatPromptrun(ModelRunnable, ModelFields):
     @override
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         call = options_of_call(self, stop, kwargs)
-        facts = {
-            "class": self.lc_id(),
-            "output_version": self.output_version,
-            "parameters": call.parameters,
-            "settings": {
-                name: call.settings.get(name, getattr(self, name)) for name in roles_of(type(self)).in_cache_key
-            },
-        }
-        return json.dumps(facts, default=repr, sort_keys=True)
+        settings = {name: call.settings.get(name, getattr(self, name)) for name in roles_of(type(self)).in_cache_key}
+        facts = {"class": self.lc_id(), "output_version": self.output_version, "settings": settings}
+        return json.dumps(facts | {"parameters": call.parameters}, default=repr, sort_keys=True)
 
     # Tracing.
 
@@ -333,7 +328,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
         """Return the ids of a text's tokens, as your `custom_get_token_ids` gives them.
 
         Raises:
-            NotImplementedError: There is no such function; a gateway's models have many tokenizers.
+            NotImplementedError: The field is unset; a gateway's models have many tokenizers.
         """
         if self.custom_get_token_ids is None:
             raise NotImplementedError("Token ids need custom_get_token_ids; get_num_tokens estimates counts without.")
@@ -351,11 +346,6 @@ class ChatPromptrun(ModelRunnable, ModelFields):
             return count_messages(messages, tools)
         described = [json.dumps(tool, ensure_ascii=False) for tool in wire_tools(tools or [])]
         return super().get_num_tokens_from_messages(messages) + sum(map(self.get_num_tokens, described))
-
-
-def _prompts() -> Any:
-    """Import the room above, which imports this module, at the call."""
-    return import_module("langchain_promptrun.prompts.prompt")
 
 
 def _texts(stop: str | list[str] | None) -> list[str] | None:

@@ -112,7 +112,7 @@ PromptId = Annotated[str, Field(min_length=1), AfterValidator(_checked_prompt_id
 
 
 def unknown_keyword(title: str, name: str, known: Iterable[str], advice: str = MORE_PARAMETERS) -> ValidationError:
-    """Return the error for a keyword that is no field; it says what to write instead."""
+    """Return the error for an unknown keyword; it says what to write instead."""
     problem = _refusal("Unknown keyword `{name}`. {advice}", name=name, advice=advice_for(name, known, advice))
     # a misspelt field may be one that holds a secret
     return ValidationError.from_exception_data(title, [InitErrorDetails(type=problem, loc=(name,), input=_HIDDEN)])

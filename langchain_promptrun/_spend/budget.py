@@ -61,7 +61,7 @@ class Budget(CostsByModel):
                 reached; those under way may go over it.
 
         Raises:
-            ValueError: No limit, or one that is not a number from 0 on; `math.inf` is no limit.
+            ValueError: No limit, or one that is not a number from 0 on; `math.inf` leaves it open.
         """
         super().__init__()
         given = {"usd": usd, "tokens": tokens, "calls": calls}
