@@ -240,7 +240,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
             n=call.parameters.get("n") or 1,
         )
         own_pool = not roles_of(type(self)).pool.isdisjoint(call.settings)
-        transport: CallTransport = new_transport(fields) if own_pool else self._held()
+        transport: CallTransport = new_transport(fields) if own_pool else self._transport or self._held()
         if fields.prompt_caching is not None and expects_cache_read(messages, str(request.model), request.body or b""):
             transport = CacheLossReport(transport)
         for guard in dict.fromkeys(CALL_GUARDS.get()):

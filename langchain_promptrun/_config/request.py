@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import SecretStr
 
 from langchain_promptrun._config.call_options import merged_mapping
-from langchain_promptrun._config.defaults import NO_KEY, chosen, needs_key
+from langchain_promptrun._config.defaults import NO_KEY, Defaulted, needs_key
 from langchain_promptrun._http.request import Request, Timeouts, check_headers
 from langchain_promptrun._messages.cache_control import mark_prompt
 from langchain_promptrun._messages.conversation import wire_messages
@@ -56,10 +56,10 @@ def build_request(fields: Any, messages: list[BaseMessage], call: CallOptions, *
         body=_json.dumps(body),
         headers=BASE_HEADERS | {"accept": _ACCEPT[stream]} | headers,
         query=merged_mapping("extra_query", fields.default_query, call.options.get("extra_query")),
-        timeouts=Timeouts(*fields.timeouts),
+        timeouts=Timeouts(*fields.timeout),
         stream_chunk_timeout=fields.stream_chunk_timeout,
         streamed=stream,
-        stall_before_first=chosen(fields.stream_chunk_timeout),
+        stall_before_first=not isinstance(fields.stream_chunk_timeout, Defaulted),
         max_retries=fields.max_retries,
         max_retry_after=fields.max_retry_after,
         model=str(model),
