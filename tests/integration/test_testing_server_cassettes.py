@@ -47,6 +47,14 @@ def record(path, upstream, **options):
     return PromptrunServer.record(path, upstream.base_url, **options)
 
 
+def both(path, upstream, ask, **options):
+    """What one asks a recorder, and then its cassette."""
+    with record(path, upstream, **options) as server:
+        recorded = ask(server)
+    with PromptrunServer.replay(path, **options) as server:
+        return recorded, ask(server)
+
+
 def model_at(server, key=KEY, **settings):
     return ChatPromptrun(model="a/b", api_key=key, base_url=server.base_url, max_retries=0, **settings)
 
@@ -55,13 +63,14 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def exchange(content, status=200, *, body="{}", pieces=None, **response):
-    messages = [{"role": "user", "content": content}]
-    asked = {"model": "a/b", "messages": messages}
-    request = {"method": "POST", "path": "/chat/completions", "query": {}, "body": asked}
-    pieces = pieces or [[0.0, len(body.encode())]]
-    answer = {"status": status, "headers": {"content-type": "text/event-stream"}, "body": body, "delay": 0.0}
-    return {"request": request, "response": answer | {"pieces": pieces} | response}
+def asking(content, **body):
+    return {"model": "a/b", "messages": [{"role": "user", "content": content}], **body}
+
+
+def exchange(content, *, body="{}", **response):
+    request = {"method": "POST", "path": "/chat/completions", "query": {}, "body": asking(content)}
+    answer = {"status": 200, "headers": {"content-type": "text/event-stream"}, "body": body, "delay": 0.0}
+    return {"request": request, "response": answer | {"pieces": [[0.0, len(body.encode())]]} | response}
 
 
 def written(path, *exchanges):
@@ -70,10 +79,13 @@ def written(path, *exchanges):
     return path
 
 
+def client(**headers):
+    return httpx.Client(timeout=10, trust_env=False, headers={"authorization": f"Bearer {KEY}", **headers})
+
+
 def post(server, content="Hi", **body):
-    body = {"model": "a/b", "messages": [{"role": "user", "content": content}], **body}
-    headers = {"authorization": f"Bearer {KEY}"}
-    return httpx.post(f"{server.base_url}/chat/completions", json=body, headers=headers, trust_env=False)
+    with client() as http:
+        return http.post(f"{server.base_url}/chat/completions", json=asking(content, **body))
 
 
 QUERIES = ("tag=b", "tag=b&tag=a", "tag=a&tag=b")
@@ -83,7 +95,7 @@ class Pieces:
     """A raw client: the head of an answer, and each chunk of its body as it is framed."""
 
     def __init__(self, server, content="Hi"):
-        body = json.dumps({"model": "a/b", "messages": [{"role": "user", "content": content}], "stream": True})
+        body = json.dumps(asking(content, stream=True))
         head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\nconnection: close\r\n"
         self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=10)
         self.socket.sendall(f"{head}content-length: {len(body)}\r\n\r\n{body}".encode())
@@ -124,13 +136,9 @@ def test_recorder_and_cassette_give_the_upstreams_pieces(upstream, path):
     upstream.answer = lambda _body: RICH
     upstream.pace = 0.005
     direct = Pieces(upstream).all()
-    with record(path, upstream) as server:
-        passed = Pieces(server).all()
-    with PromptrunServer.replay(path) as server:
-        replayed = Pieces(server).all()
-    assert [re.sub(rb"chatcmpl-\d|17153256\d\d|call_\d_", b"", piece) for piece in passed] == [
-        re.sub(rb"chatcmpl-\d|17153256\d\d|call_\d_", b"", piece) for piece in direct
-    ]
+    passed, replayed = both(path, upstream, lambda server: Pieces(server).all())
+    numbers = re.compile(rb"chatcmpl-\d|17153256\d\d|call_\d_")
+    assert [numbers.sub(b"", piece) for piece in passed] == [numbers.sub(b"", piece) for piece in direct]
     assert replayed == passed
     assert len(passed) > 5
 
@@ -152,7 +160,6 @@ def test_recorder_passes_each_piece_on_before_the_next_one_comes(upstream, path)
 def test_cassette_gives_other_clients_the_same_bytes(upstream, path):
     openai = pytest.importorskip("openai")
     langchain_openai = pytest.importorskip("langchain_openai")
-    url = "{}/chat/completions"
     node = """
     const body = JSON.stringify({model: "a/b", messages: [{role: "user", content: "From node"}], stream: true});
     const headers = {authorization: "Bearer " + process.argv[2], "content-type": "application/json"};
@@ -160,13 +167,13 @@ def test_cassette_gives_other_clients_the_same_bytes(upstream, path):
     process.stdout.write(await answer.text());
     """
     # More than a megabyte: curl asks first whether to go on, by `Expect: 100-continue`.
-    curl = json.dumps({"model": "a/b", "messages": [{"role": "user", "content": "From curl " * 150_000}]}).encode()
+    curl = json.dumps(asking("From curl " * 150_000)).encode()
 
     def run(*command, text=None):
         return subprocess.run(command, capture_output=True, check=True, timeout=30, input=text).stdout
 
     def ask(server):
-        target = url.format(server.base_url)
+        target = f"{server.base_url}/chat/completions"
         client = openai.OpenAI(api_key=KEY, base_url=server.base_url)
         messages = [{"role": "user", "content": "From openai"}]
         stream = client.chat.completions.create(model="a/b", messages=messages, stream=True)
@@ -182,11 +189,8 @@ def test_cassette_gives_other_clients_the_same_bytes(upstream, path):
             found.append(run("node", "--input-type=module", "-e", node, "--", target, KEY))
         return found
 
-    with record(path, upstream) as server:
-        recorded = ask(server)
-    with PromptrunServer.replay(path) as server:
-        assert ask(server) == recorded
-        assert server.unused == []
+    recorded, replayed = both(path, upstream, ask)
+    assert replayed == recorded
 
 
 def test_cassette_keeps_managed_prompts(upstream, path):
@@ -194,12 +198,10 @@ def test_cassette_keeps_managed_prompts(upstream, path):
     project.publish("Write {{count}} words.", tags=["prod"])
 
     def pull(server):
-        prompt = PromptrunPrompt(project_id=project.id, tag="prod", api_key=KEY, base_url=server.base_url)
-        with prompt:
+        with PromptrunPrompt(project_id=project.id, tag="prod", api_key=KEY, base_url=server.base_url) as prompt:
             return prompt.pull().prompt
 
-    with record(path, upstream) as server:
-        assert pull(server) == "Write {{count}} words."
+    assert both(path, upstream, pull) == ("Write {{count}} words.",) * 2
     with PromptrunServer.replay(path) as server:
         server.prompts.queue(Fault(delay=0.001))
         assert pull(server) == "Write {{count}} words."
@@ -253,17 +255,14 @@ def test_cassette_hides_secrets_wherever_they_stand(upstream, path):
     )
 
     def ask(server):
-        with httpx.Client(trust_env=False, headers={"authorization": f"Bearer {KEY}", **secrets}) as client:
-            bodies = [{"model": "a/b", "messages": [{"role": "user", "content": text}], KEY: text} for text in "abcd"]
-            return [client.post(f"{server.base_url}/chat/completions", json=body).content for body in bodies]
+        with client(**secrets) as http:
+            bodies = [asking(text, **{KEY: text}) for text in "abcd"]
+            return [http.post(f"{server.base_url}/chat/completions", json=body).content for body in bodies]
 
-    with record(path, upstream, redact_emails=True) as server:
-        ask(server)
+    _, (first, second, third, fourth) = both(path, upstream, ask, redact_emails=True)
     text = path.read_text()
     for hidden in (KEY, *secrets.values(), "crumbs-1", "dark-blue", "t1", "t2", "ann@", "ple.com", "half-baked"):
         assert hidden not in text, hidden
-    with PromptrunServer.replay(path, redact_emails=True) as server:
-        first, second, third, fourth = ask(server)
     assert first == "[redacted] of [redacted] with [redacted] and [redacted] in caf\xe9".encode("latin-1")
     assert second.count(b"[redacted]") == 2
     assert json.loads(third) == {"[redacted]": 1, "access_token": ["[redacted]"] * 2, "n": None}
@@ -279,16 +278,13 @@ def test_headers_of_an_answer_do_not_change_the_request(upstream, path):
     headers |= {"x-request-id": KEY, "x-ratelimit-organization": "acme-corporation", "x-ratelimit-account": "acme"}
     question = "What do HttpOnly and SameSite mean on .promptrun.ai? And AbCdEfGh.1234, 10000000?"
     upstream.queue(Fault(body="HttpOnly hides it, 10000000 times: AbCdEfGh.1234", headers=headers))
-    with record(path, upstream) as server:
-        post(server, question)
+    _, replayed = both(path, upstream, lambda server: post(server, question).text)
     (kept,) = lines(path)
     assert kept["request"]["body"]["messages"][0]["content"] == question
-    assert kept["response"]["body"] == "HttpOnly hides it, 10000000 times: [redacted]"
+    assert kept["response"]["body"] == replayed == "HttpOnly hides it, 10000000 times: [redacted]"
     assert kept["response"]["headers"]["x-request-id"] == "[redacted]"
     assert kept["response"]["headers"]["location"] == "/elsewhere"
     assert "acme" not in path.read_text()
-    with PromptrunServer.replay(path) as server:
-        assert post(server, question).text == kept["response"]["body"]
 
 
 @pytest.mark.parametrize(
@@ -305,12 +301,9 @@ def test_headers_of_an_answer_do_not_change_the_request(upstream, path):
 )
 def test_values_named_like_secrets_are_hidden_in_requests_and_answers(upstream, path, body, written):
     upstream.queue(Fault(body=body))
-    with record(path, upstream) as server:
-        post(server, extra=body)
+    _, replayed = both(path, upstream, lambda server: post(server, extra=body).json())
     (kept,) = lines(path)
-    assert (kept["request"]["body"]["extra"], json.loads(kept["response"]["body"])) == (written, written)
-    with PromptrunServer.replay(path) as server:
-        assert post(server, extra=body).json() == written
+    assert kept["request"]["body"]["extra"] == json.loads(kept["response"]["body"]) == replayed == written
 
 
 @pytest.mark.parametrize(
@@ -336,19 +329,17 @@ def test_secrets_are_hidden_in_streams_of_all_vendors(upstream, path, line, cut)
 
 def test_secrets_in_a_query_are_hidden_there_and_in_the_answer(upstream, path):
     upstream.queue(Fault(body="The key abcdefgh12345678 is wrong."))
-    body = {"model": "a/b", "messages": [{"role": "user", "content": "Hi"}]}
+    keys = iter(("abcdefgh12345678", "other"))
 
-    def ask(server, key):
-        url = f"{server.base_url}/chat/completions?key={key}&token=short"
-        return httpx.post(url, json=body, headers={"authorization": f"Bearer {KEY}"}, trust_env=False).text
+    def ask(server):
+        with client() as http:
+            url = f"{server.base_url}/chat/completions?key={next(keys)}&token=short"
+            return http.post(url, json=asking("Hi")).text
 
-    with record(path, upstream) as server:
-        ask(server, "abcdefgh12345678")
+    _, replayed = both(path, upstream, ask)
     (kept,) = lines(path)
     assert kept["request"]["query"] == {"key": "[redacted]", "token": "[redacted]"}
-    assert kept["response"]["body"] == "The key [redacted] is wrong."
-    with PromptrunServer.replay(path) as server:
-        assert ask(server, "other") == "The key [redacted] is wrong."
+    assert kept["response"]["body"] == replayed == "The key [redacted] is wrong."
 
 
 def test_recorder_gives_no_cookie_of_one_caller_to_another(upstream, path):
@@ -493,26 +484,26 @@ def test_line_that_is_no_exchange_is_told_with_its_number(path, line):
         PromptrunServer.replay(path)
 
 
-@pytest.mark.parametrize("options", [{"slices": 0}, {"slices": -1}, {"speed": -1}, {"speed": 0}])
-def test_options_below_one_are_refused(path, options):
-    with pytest.raises(ValueError, match="above 0"):
-        PromptrunServer.replay(written(path), **options)
+@pytest.mark.parametrize(
+    ("make", "kind", "said"),
+    [
+        *(
+            (lambda path, options=options: PromptrunServer.replay(written(path), **options), ValueError, "above 0")
+            for options in ({"slices": 0}, {"slices": -1}, {"speed": -1}, {"speed": 0})
+        ),
+        (lambda path: PromptrunServer.record(path, "127.0.0.1:9/v1"), ValueError, r"'127\.0\.0\.1:9/v1'"),
+        (PromptrunServer.replay, FileNotFoundError, "Record it"),
+    ],
+)
+def test_impossible_options_are_refused(path, make, kind, said):
+    with pytest.raises(kind, match=said):
+        make(path)
 
 
 def test_slices_that_leave_something_out_are_told(path):
     written(path, exchange("Hi", body="whole"))
     with PromptrunServer.replay(path, slices=lambda body: [body[:2]]) as server:
         assert "whole body" in post(server).json()["error"]["message"]
-
-
-def test_upstream_without_a_scheme_is_refused(path):
-    with pytest.raises(ValueError, match=r"'127\.0\.0\.1:9/v1'"):
-        PromptrunServer.record(path, "127.0.0.1:9/v1")
-
-
-def test_missing_file_says_how_to_record_it(path):
-    with pytest.raises(FileNotFoundError, match="Record it"):
-        PromptrunServer.replay(path)
 
 
 def test_speed_keeps_the_recorded_pauses(path):
@@ -547,21 +538,18 @@ def test_speed_keeps_the_recorded_pauses(path):
 )
 def test_broken_answer_is_recorded_and_replayed_as_broken(upstream, path, fault, kind):
     def ask(server):
-        body = {"model": "a/b", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
         got = []
-        client = httpx.Client(timeout=0.5, trust_env=False, headers={"authorization": f"Bearer {KEY}"})
+        stream = {"method": "POST", "url": f"{server.base_url}/chat/completions", "json": asking("Hi", stream=True)}
         try:
-            with client, client.stream("POST", f"{server.base_url}/chat/completions", json=body) as response:
+            with client() as http, http.stream(**stream, timeout=0.5) as response:
                 got.extend(response.iter_raw())
         except httpx.TransportError as error:
             return type(error), b"".join(got)
 
     upstream.queue(fault)
-    with record(path, upstream) as server:
-        recorded = ask(server)
+    recorded, replayed = both(path, upstream, ask)
     assert recorded[0] is kind
-    with PromptrunServer.replay(path) as server:
-        assert ask(server) == recorded
+    assert replayed == recorded
 
 
 def test_recorder_that_closes_writes_what_had_come(upstream, path):
@@ -667,23 +655,19 @@ def test_compressed_binary_and_odd_answers_are_recorded(upstream, path):
     def ask(server):
         found = [post(server, content) for content in "abcde"]
         assert dict(found[3].headers.raw)[b"x-request-id"] == b"caf\xc3\xa9"
-        head = {"authorization": f"Bearer {KEY}", "http-prompt-id": "p1", "connection": "close"}
-        found += [
-            httpx.put(f"{server.base_url}/x?a={n}", content=b"\xfe", headers=head, trust_env=False) for n in range(3)
-        ]
+        with client(**{"http-prompt-id": "p1", "connection": "close"}) as http:
+            found += [http.put(f"{server.base_url}/x?a={number}", content=b"\xfe") for number in range(3)]
         assert [answer.status_code for answer in found] == [200] * 5 + [404] * 3
         return [answer.content for answer in found if b"w\0r\0o\0n\0g" not in answer.content]
 
-    with record(path, upstream) as server:
-        recorded = ask(server)
+    recorded, replayed = both(path, upstream, ask)
+    assert replayed == recorded
     assert recorded[:4] == [b"text " * 100, b"\xff\x00", b"odd", b"abc"]
     _, binary, odd, _, wide, put, *_ = lines(path)
     assert "\0".join(KEY).encode() not in base64.b64decode(wide["response"]["body"]["base64"])
     assert put["request"] | {"query": {"a": "0"}, "body": {"base64": "/g=="}, "prompt_id": "p1"} == put["request"]
     assert binary["response"]["body"] == {"base64": "/wA="}
     assert odd["response"]["headers"]["content-encoding"] == "odd"
-    with PromptrunServer.replay(path) as server:
-        assert ask(server) == recorded
 
 
 def test_compressed_answer_that_ends_early_is_recorded_as_cut(upstream, path):
@@ -699,24 +683,21 @@ def test_compressed_answer_that_ends_early_is_recorded_as_cut(upstream, path):
 
 def test_answers_without_a_body_leave_the_connection_usable(upstream, path):
     def ask(server):
-        body = {"model": "a/b", "messages": [{"role": "user", "content": "Hi"}]}
-        with httpx.Client(trust_env=False, headers={"authorization": f"Bearer {KEY}"}) as client:
-            chat = [client.post(f"{server.base_url}/chat/completions", json=body) for _ in range(2)]
-            answers = [client.head(f"{server.base_url}/x"), *chat, client.get(f"{server.base_url}/prompt")]
+        with client() as http:
+            chat = [http.post(f"{server.base_url}/chat/completions", json=asking("Hi")) for _ in range(2)]
+            answers = [http.head(f"{server.base_url}/x"), *chat, http.get(f"{server.base_url}/prompt")]
         assert [record.connection for record in server.requests] == [1] * 4
         return [(answer.status_code, answer.content) for answer in answers]
 
     upstream.queue(Fault(status=204), Fault(status=304))
-    with record(path, upstream) as server:
-        recorded = ask(server)
+    recorded, replayed = both(path, upstream, ask)
     assert [status for status, _ in recorded] == [404, 204, 304, 400]
-    with PromptrunServer.replay(path) as server:
-        assert ask(server) == recorded
+    assert replayed == recorded
 
 
 def test_odd_requests_pass_the_recorder(upstream, path):
     """A header in Latin-1, a target with the whole address, half of a surrogate pair, and a wait for `100 Continue`."""
-    body = json.dumps({"model": "a/b", "messages": [{"role": "user", "content": "\ud83d"}]}).encode()
+    body = json.dumps(asking("\ud83d")).encode()
     head = f"authorization: Bearer {KEY}\r\nx: caf\xe9\r\nexpect: 100-continue\r\nconnection: close\r\nhost: x"
     lines_of_head = f"POST http://api.example/v1/chat/completions HTTP/1.1\r\n{head}\r\ncontent-length: {len(body)}"
 
@@ -727,13 +708,11 @@ def test_odd_requests_pass_the_recorder(upstream, path):
             client.sendall(body)
             return b"".join(iter(lambda: client.recv(65_536), b"")).partition(b"\r\n\r\n")[2]
 
-    with record(path, upstream) as server:
-        recorded = ask(server)
+    recorded, replayed = both(path, upstream, ask)
+    assert replayed == recorded
     assert b"You said" in recorded
     assert upstream.requests[0].headers["x"] == "caf\xe9"
     assert "expect" not in upstream.requests[0].headers
-    with PromptrunServer.replay(path) as server:
-        assert ask(server) == recorded
 
 
 def test_recorded_wait_is_kept_unless_answers_come_at_once(upstream, path):
@@ -767,11 +746,11 @@ def test_recorder_begins_anew_when_it_starts_and_can_be_started_again(upstream, 
 
 
 def test_concurrent_exchanges_are_all_written(upstream, path):
-    with record(path, upstream) as server:
-        texts = [message.text for message in model_at(server).batch([f"Number {number}" for number in range(40)])]
-    with PromptrunServer.replay(path) as server:
-        model = model_at(server)
-        assert [message.text for message in model.batch([f"Number {number}" for number in range(40)])] == texts
+    def ask(server):
+        return [message.text for message in model_at(server).batch([f"Number {number}" for number in range(40)])]
+
+    recorded, replayed = both(path, upstream, ask)
+    assert replayed == recorded
 
 
 def test_recording_of_another_kind_is_converted(path):
