@@ -28,11 +28,9 @@ class Reply:
     Args:
         text: The answer's text. None: `content` is null, as in a turn that only calls tools.
         reasoning: The model's reasoning, sent before the text.
-        reasoning_field: The reasoning's name on the wire: `reasoning_content`, `reasoning`, both as a tuple, or
-            `reasoning_details`, which sends one signed `reasoning.text` entry.
+        reasoning_field: Its name on the wire, or names as a tuple; `reasoning_details` sends one signed entry.
         reasoning_details: Exact entries of `reasoning_details`; a stream carries one an event.
-        tool_calls: The calls: `name`, `args` (a mapping, or the raw text of the arguments), `id` (made up when
-            missing). Any further key goes onto the wire's tool call.
+        tool_calls: The calls: `name`, `args` (a mapping, or the raw text), `id` (made up when missing), further keys.
         refusal: The model's refusal.
         usage: The token counts as they stand on the wire; `"auto"`: counted from the words; None: left out.
         cached_tokens: With `usage="auto"`: how many of the prompt's tokens came out of a cache.
@@ -82,27 +80,22 @@ class Fault:
 
     Args:
         status: The HTTP status.
-        headers: Header fields, which replace those of the same name. A `content-length` that is not the body's
-            closes the connection after the body.
+        headers: Header fields, which replace those of the same name. A wrong `content-length` closes the connection.
         body: The whole body: bytes, text, or a value to be sent as JSON.
-        events: The events of a stream in place of the model's: a mapping goes out as `data: <JSON>`, a text as
-            `data: <text>`, bytes as they are. Nothing is added, also no `[DONE]`.
+        events: A stream's events, without `[DONE]`: a mapping or a text goes out after `data: `, bytes as they are.
         slices: Raw pieces of the body, each sent in a flush of its own; numbers and events between them are pauses.
         reply: The answer to spoil.
-        framing: How the body's end is told: `chunked`, `length` (a Content-Length), `close` (the connection's end),
-            or `raw` (the slices are the whole response, status line included). None: `length` for a body, else
-            `chunked`.
+        framing: How the body's end is told: `chunked`, `length`, `close` (the connection's end), or `raw` (the slices
+            are the whole response, status line included). None: `length` for a body, else `chunked`.
         encoding: Compresses the body, `gzip` or `deflate`, each piece flushed.
         delay: Wait before the first byte of the response.
-        after: The point as a number of pieces (events, slices; a body is one piece): 0 is after the head. None:
-            before the head, and for `error`, `comments` and `cut="clean"` right after it.
+        after: The point as a number of pieces (events, slices; a body is one): 0 is after the head. None: before the
+            head, and for `error`, `comments` and `cut="clean"` right after it.
         after_bytes: The point as a number of the body's bytes.
         pause: Wait at the point. `math.inf` waits until the client leaves.
         comments: Seconds between keep-alive comments while pausing at the point; without `pause`, for ever.
-        error: At the point, an event with this document as its data, and then the stream's end without `[DONE]`. For
-            a request without `stream` it is the whole body.
-        cut: At the point, closes the connection in the middle of the body; `"clean"` ends the body properly instead,
-            so that only the content shows that something is missing.
+        error: At the point, an event with this document, and then the stream's end; the whole body of a plain answer.
+        cut: At the point, closes the connection in the middle of the body; `"clean"` ends the body properly instead.
         reset: At the point, resets the connection (RST).
         pace: Seconds between two pieces. None: the reply's pace, or the server's.
         times: How many requests in a row meet this fault.

@@ -34,9 +34,8 @@ _LAST_TURNS = 4  # of the loop, in which connections that were just accepted sti
 class PromptrunServer(Settings):
     """A Promptrun on loopback, for tests and demonstrations.
 
-    A small model answers, always the same to the same request, unless a test says what comes next (`Reply`) or how to
-    fail (`Fault`). Use it with `with`, or `start()` and `close()`; it can be started again on the same port. The
-    settings may be changed while it runs.
+    A small model answers equal requests equally, unless a test says what comes next (`Reply`) or how to fail (`Fault`).
+    Use it with `with`, or `start()` and `close()`; it starts again on the same port. Settings may change while it runs.
 
     The model knows a few questions of demonstrations and echoes others. It calls the `tools` that fit the question, or
     that `tool_choice` demands, with arguments made from their JSON schemas and the conversation, and answers in text
@@ -46,19 +45,16 @@ class PromptrunServer(Settings):
     Args:
         api_key: The key, or the keys, that are let in; others get status 401. None: any key, or none.
         models: The ids of the models that exist; others get status 404. None: any id of the form `vendor/name`.
-        dialect: Where the two differ: `"promptrun"` shapes answers, streams (usage and finish reason together on an
-            event without `delta`) and errors as Promptrun's documents and its SDK's test data do; `"openai"` as OpenAI
-            documents it (usage in a last event without choices, when asked for).
+        dialect: `"promptrun"` shapes answers, streams (usage and finish reason on an event without `delta`) and errors
+            as Promptrun's documents and its SDK's test data do; `"openai"` as OpenAI documents it.
         documented_shape: Answers without `finish_reason` and `usage`, exactly as Promptrun's page shows them.
-        strict: Refuses requests that OpenAI's reference rules out, such as a tool result without its call. False:
-            looks only for `model` and `messages`.
-        answer: Called with each request's body for which nothing is queued; what it returns is said, None leaves it
-            to the model. It runs in the server's thread and must not wait.
+        strict: Refuses requests that OpenAI's reference rules out. False: looks only for `model` and `messages`.
+        answer: Called with the body where nothing is queued; what it returns is said, None leaves it to the model.
+            It runs in the server's thread and must not wait.
         pace: Seconds between two events of a stream. None: no pause.
         cost_per_token: US dollars; adds `cost` to the usage.
         rate_limit: Refuses requests that come too fast with status 429.
-        prompt_cache: Counts what of a prompt earlier requests have cached: up to the marked parts for models that
-            need marks, any beginning for others.
+        prompt_cache: Counts what of a prompt earlier requests have cached, for models that need marks up to the marks.
         port: The port. 0: a free one.
         tls: Serves https with this context.
 
@@ -113,7 +109,7 @@ class PromptrunServer(Settings):
             port: The port. 0: a free one.
             **cassette: `redact` sees each exchange before it is written, and each request, without a `response`,
                 before it is compared, and returns it changed; None leaves an exchange out. `redact_emails` hides
-                e-mail addresses as well as keys and tokens. `match` makes of a request what equal ones have in common.
+                e-mail addresses too. `match` makes of a request what equal ones have in common.
 
         Raises:
             ValueError: `upstream` is no URL, or with `keep` a line of the file is no recorded exchange.

@@ -14,9 +14,8 @@ from typing import Any
 
 from langchain_promptrun.testing._items import Reply
 from langchain_promptrun.testing._model import texts
-from langchain_promptrun.testing._model.answers import answer
+from langchain_promptrun.testing._model.answers import Source, answer
 from langchain_promptrun.testing._model.texts import Conversation
-from langchain_promptrun.testing._model.values import Source
 
 Function = Mapping[str, Any]
 _NEARLY_AS_GOOD = 0.75
