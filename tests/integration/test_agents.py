@@ -1,0 +1,376 @@
+"""LangChain's agents, fallbacks and middleware over ChatPromptrun, sync and async, and its strings for models."""
+
+import sys
+from functools import partial
+from types import ModuleType
+
+import pytest
+from langchain_core import exceptions as core
+from langchain_core.tools import tool
+from pydantic import BaseModel
+
+from langchain_promptrun import (
+    ChatPromptrun,
+    PromptrunAuthenticationError,
+    PromptrunContextOverflowError,
+    PromptrunRateLimitError,
+    register_provider,
+)
+from langchain_promptrun.testing import Fault, Reply
+
+agents = pytest.importorskip("langchain.agents")
+middleware = pytest.importorskip("langchain.agents.middleware")
+
+FIRST, SECOND = "anthropic/claude-3.5-haiku", "openai/gpt-4o"  # the second knows schemas
+SUNNY = Reply("It is sunny.")
+CALL = Reply(tool_calls=[{"name": "weather", "args": {"city": "Tbilisi"}, "id": "call_1"}])
+BROKEN_EVENT = Fault(events=[{"error": {"code": 502, "message": "Upstream gone."}}])
+OVERFLOW = Fault(status=400, body={"error": {"message": "The prompt is too long.", "code": "context_length_exceeded"}})
+QUOTA = Fault(status=429, body={"error": {"message": "You have no quota.", "code": "insufficient_quota"}})
+LASTING = {
+    "401": (Fault(status=401), PromptrunAuthenticationError),
+    "quota": (QUOTA, PromptrunRateLimitError),
+    "overflow": (OVERFLOW, PromptrunContextOverflowError),
+}
+
+in_both_colours = pytest.mark.parametrize("style", ["invoke", "ainvoke"])
+lasting = pytest.mark.parametrize(("fault", "kind"), LASTING.values(), ids=LASTING)
+
+
+class Joke(BaseModel):
+    """A joke."""
+
+    setup: str
+
+
+@tool
+def weather(city: str) -> str:
+    """Tell the weather of a city."""
+    return f"Sunny in {city}."
+
+
+@pytest.fixture
+def models(promptrun_server):
+    return [ChatPromptrun(model=name, max_retries=0) for name in (FIRST, SECOND)]
+
+
+@pytest.fixture
+def either(models):
+    return models[0].with_fallbacks(models[1:])
+
+
+@pytest.fixture
+def run(call):
+    """Run an agent."""
+
+    async def run(model, *layers, messages=(("user", "Hi"),), tools=()):
+        agent = agents.create_agent(model, tools, middleware=layers)
+        return (await call(agent, {"messages": list(messages)}))["messages"]
+
+    return run
+
+
+def asked(server):
+    return [request.body["model"] for request in server.requests]
+
+
+@pytest.mark.parametrize(
+    ("style", "fault"),
+    [
+        *((style, BROKEN_EVENT) for style in ("stream", "astream")),
+        *((style, Fault(status=429)) for style in ("invoke", "ainvoke", "stream", "astream")),
+    ],
+)
+async def test_fallbacks_answer_where_the_first_model_fails(promptrun_server, either, call, fault):
+    promptrun_server.queue(fault, SUNNY)
+    assert (await call(either)).text == "It is sunny."
+    assert asked(promptrun_server) == [FIRST, SECOND]
+
+
+@in_both_colours
+async def test_fallbacks_answer_where_a_rate_limit_hides_in_a_successful_answer(promptrun_server, models, call):
+    promptrun_server.queue(Fault(body={"code": 429, "message": "Too many"}), SUNNY)
+    either = models[0].with_fallbacks(models[1:], exceptions_to_handle=(PromptrunRateLimitError,))
+    assert (await call(either)).text == "It is sunny."
+    assert asked(promptrun_server) == [FIRST, SECOND]
+
+
+def test_fallbacks_have_tools_bound_to_all_models(promptrun_server, either):
+    promptrun_server.queue(Fault(status=500), CALL)
+    answer = either.bind_tools([weather]).invoke("How is the weather in Tbilisi?")
+    assert [call["args"] for call in answer.tool_calls] == [{"city": "Tbilisi"}]
+    names = [request.body["tools"][0]["function"]["name"] for request in promptrun_server.requests]
+    assert (names, asked(promptrun_server)) == (["weather"] * 2, [FIRST, SECOND])
+
+
+def test_fallbacks_are_all_asked_for_structured_output(promptrun_server, either):
+    promptrun_server.queue(Fault(status=500), Reply('{"setup": "A comet walks into a bar."}'))
+    joke = either.with_structured_output(Joke, method="json_schema").invoke("Tell me a joke.")
+    assert (joke, asked(promptrun_server)) == (Joke(setup="A comet walks into a bar."), [FIRST, SECOND])
+
+
+@in_both_colours
+async def test_fallbacks_serve_an_agent(promptrun_server, either, run):
+    promptrun_server.queue(Fault(status=500), CALL, Fault(status=500), SUNNY)
+    messages = await run(either, tools=[weather])
+    assert [message.text for message in messages][2:] == ["Sunny in Tbilisi.", "It is sunny."]
+    assert len(promptrun_server.requests) == 4
+
+
+retrying = partial(middleware.ModelRetryMiddleware, max_retries=2, initial_delay=0, jitter=False, on_failure="error")
+
+
+@in_both_colours
+@pytest.mark.parametrize("fault", [Fault(status=503), Fault(status=429), BROKEN_EVENT])
+async def test_retry_middleware_follows_what_may_pass(promptrun_server, models, fault, run):
+    promptrun_server.queue(fault, SUNNY)
+    assert (await run(models[0], retrying()))[-1].text == "It is sunny."
+    assert len(promptrun_server.requests) == 2
+
+
+@in_both_colours
+@lasting
+async def test_retry_middleware_does_not_follow_what_stays(promptrun_server, models, fault, kind, run):
+    promptrun_server.queue(fault)
+    with pytest.raises(kind):
+        await run(models[0], retrying())
+    assert len(promptrun_server.requests) == 1
+
+
+@in_both_colours
+@lasting
+async def test_fallback_middleware_asks_another_model_after_any_error(promptrun_server, models, fault, kind, run):
+    promptrun_server.queue(fault, SUNNY)
+    assert (await run(models[0], middleware.ModelFallbackMiddleware(models[1])))[-1].text == "It is sunny."
+    assert asked(promptrun_server) == [FIRST, SECOND]
+
+
+HISTORY = (("user", "Tell me of storms. " * 50), ("ai", "Long ago. " * 50), ("user", "And then?"))
+summarising = partial(middleware.SummarizationMiddleware, trigger=("messages", 3), keep=("messages", 1))
+
+
+@in_both_colours
+async def test_summary_of_too_long_a_history_is_asked_for_again_with_a_shorter_one(promptrun_server, models, run):
+    promptrun_server.queue(OVERFLOW, Reply("Storms were told of."), Reply("The sun came out."))
+    messages = await run(models[0], summarising(models[1]), messages=HISTORY)
+    assert messages[-1].text == "The sun came out."
+    assert asked(promptrun_server) == [SECOND, SECOND, FIRST]
+    first, second, third = (str(request.body["messages"]) for request in promptrun_server.requests)
+    assert len(second) < len(first)
+    assert "Storms were told of." in third
+
+
+@in_both_colours
+@pytest.mark.parametrize(("fault", "kind"), [LASTING["401"], LASTING["quota"]], ids=["401", "quota"])
+async def test_summary_that_cannot_be_made_raises_at_once(promptrun_server, models, fault, kind, run):
+    promptrun_server.queue(fault)
+    with pytest.raises(kind):
+        await run(models[0], summarising(models[1]), messages=HISTORY)
+    assert asked(promptrun_server) == [SECOND]
+
+
+# Each middleware that LangChain brings along
+
+
+def pick(**answers):
+    """A decision model with these answers."""
+    decisions = pytest.importorskip("langchain_core.decisions")
+
+    class Decider(decisions.BaseDecisionModel):
+        @property
+        def _provider(self):
+            return "made up"
+
+        def _classify(self, state, questions):
+            return decisions.ClassifierResponse.model_validate(
+                {"model": self.model, "answers": dict.fromkeys(questions, answers)}
+            )
+
+    return Decider(model="made/up")
+
+
+SAFE = {"noul": 0.1, "type": "noul"}
+ROUTED = {"choice": "hard", "confidence": 0.9, "probabilities": {"hard": 0.9, "easy": 0.1}, "type": "choice"}
+PICKED = Reply(tool_calls=[{"name": "ToolSelectionResponse", "args": {"tools": ["weather"]}}])
+# ShellToolMiddleware is left out: it leaves the pipes of its shell open.
+PLAIN = ("ModelRefusalMiddleware", "ModelRetryMiddleware", "TodoListMiddleware", "ToolRetryMiddleware")
+LAYERS = {
+    **dict.fromkeys(PLAIN, lambda kind, _: kind()),
+    "AutoModeMiddleware": lambda kind, _: kind(tools=["weather"], classifier=pick(**SAFE)),
+    "ContextEditingMiddleware": lambda kind, _: kind(token_count_method="model"),
+    "FilesystemFileSearchMiddleware": lambda kind, _: kind(root_path="."),
+    "HumanInTheLoopMiddleware": lambda kind, _: kind(interrupt_on={"other": True}),
+    "LLMToolEmulator": lambda kind, other: kind(model=other),
+    "LLMToolSelectorMiddleware": lambda kind, other: kind(model=other),
+    "ModelCallLimitMiddleware": lambda kind, _: kind(run_limit=2),
+    "ModelFallbackMiddleware": lambda kind, other: kind(other),
+    "ModelRouterMiddleware": lambda kind, other: kind(
+        choices={name: middleware.ModelChoice(other, name) for name in ("easy", "hard")},
+        instructions="Choose.",
+        classifier=pick(**ROUTED),
+    ),
+    "PIIMiddleware": lambda kind, _: kind("email"),
+    "SummarizationMiddleware": lambda _, other: summarising(other),
+    "ToolCallLimitMiddleware": lambda kind, _: kind(run_limit=1),
+    "ToolErrorMiddleware": lambda kind, _: kind(on_error=lambda error, _call: str(error)),
+}
+REPLIES = {
+    "LLMToolEmulator": [CALL, Reply("A storm."), SUNNY],
+    "LLMToolSelectorMiddleware": [PICKED, CALL, PICKED, SUNNY],
+    "SummarizationMiddleware": [CALL, Reply("Storms were looked for."), SUNNY],
+}
+
+
+def layer_kind(name):
+    if not hasattr(middleware, name):
+        pytest.skip(f"langchain has no {name}")
+    return getattr(middleware, name)
+
+
+@in_both_colours
+@pytest.mark.parametrize("name", LAYERS)
+async def test_agent_with_a_built_in_middleware_calls_its_tool_and_answers(promptrun_server, models, run, name):
+    replies = REPLIES.get(name, [CALL, SUNNY])
+    promptrun_server.queue(*replies)
+    layer = LAYERS[name](layer_kind(name), models[1])
+    assert (await run(models[0], layer, tools=[weather]))[-1].text == "It is sunny."
+    assert len(promptrun_server.requests) == len(replies)
+    assert any(message["role"] == "tool" for message in promptrun_server.requests[-1].body["messages"])
+
+
+@in_both_colours
+@pytest.mark.parametrize(("refusal", "reason"), [("I'm sorry.", "stop"), (None, "content_filter")])
+async def test_refusal_middleware_raises_and_a_fallback_before_it_answers(
+    promptrun_server, models, run, refusal, reason
+):
+    layer = layer_kind("ModelRefusalMiddleware")()
+    message = {"role": "assistant", "content": None, "refusal": refusal}
+    choice = {"index": 0, "message": message, "finish_reason": reason}
+    promptrun_server.queue(Fault(body={"choices": [choice]}, times=2), SUNNY)
+    with pytest.raises(core.ModelRefusalError) as caught:
+        await run(models[0], layer)
+    assert caught.value.raw_message.response_metadata["model_provider"] == "promptrun"
+    fallback = middleware.ModelFallbackMiddleware(models[1])
+    assert (await run(models[0], fallback, layer))[-1].text == "It is sunny."
+    assert asked(promptrun_server) == [FIRST, FIRST, SECOND]
+
+
+# What is known of a model steers agents
+
+
+class Weather(BaseModel):
+    """The weather."""
+
+    city: str
+    degrees: int
+
+
+class Forecast(Weather):
+    """The weather, and the wind where it is known."""
+
+    wind: str | None = None
+
+
+@pytest.fixture
+def ask(promptrun_server):
+    """Have an agent answer in a format; return the body of its request, and the object."""
+
+    def ask(model, response_format, reply):
+        promptrun_server.queue(reply)
+        agent = agents.create_agent(ChatPromptrun(model=model), response_format=response_format)
+        state = agent.invoke({"messages": [("user", "How is the weather?")]})
+        (request,) = promptrun_server.requests
+        return request.body, state["structured_response"]
+
+    return ask
+
+
+@pytest.mark.parametrize("model", [SECOND, FIRST, "google/gemini-2.5-pro", "mistralai/mistral-large-2411"])
+def test_summarisation_by_a_share_of_the_context_is_built_for_known_models(promptrun_server, model):
+    known = ChatPromptrun(model=model)
+    middleware.SummarizationMiddleware(known, trigger=("fraction", 0.8))
+    assert known.profile["max_input_tokens"] > 4_000
+
+
+def test_summarisation_for_an_unknown_model_takes_ones_own_profile(promptrun_server):
+    with pytest.raises(ValueError, match="profile"):
+        middleware.SummarizationMiddleware(ChatPromptrun(model="no/such"), trigger=("fraction", 0.8))
+    mine = ChatPromptrun(model="no/such", profile={"max_input_tokens": 8_000})
+    middleware.SummarizationMiddleware(mine, trigger=("fraction", 0.8))
+
+
+def test_an_agent_asks_for_a_schema_where_the_model_knows_schemas(ask):
+    body, weather = ask(SECOND, Weather, Reply('{"city": "Tbilisi", "degrees": 21}'))
+    assert ("tools" in body, body["response_format"]["json_schema"]["name"]) == (False, "Weather")
+    assert weather == Weather(city="Tbilisi", degrees=21)
+
+
+def test_a_strict_strategy_asks_for_a_closed_schema(ask):
+    structured_output = pytest.importorskip("langchain.agents.structured_output")
+    strategy = structured_output.ProviderStrategy(Forecast, strict=True)
+    body, forecast = ask(SECOND, strategy, Reply('{"city": "Tbilisi", "degrees": 21}'))
+    spec = body["response_format"]["json_schema"]
+    assert (spec["strict"], spec["schema"]["additionalProperties"]) == (True, False)
+    assert spec["schema"]["required"] == ["city", "degrees", "wind"]
+    assert "default" not in spec["schema"]["properties"]["wind"]
+    assert forecast == Forecast(city="Tbilisi", degrees=21)
+
+
+def test_an_agent_uses_a_tool_where_the_model_does_not(ask):
+    arguments = {"city": "Tbilisi", "degrees": 21}
+    reply = Reply(tool_calls=[{"name": "Weather", "args": arguments, "id": "call_a"}])
+    body, weather = ask(FIRST, Weather, reply)
+    assert (body["tools"][0]["function"]["name"], body["tool_choice"]) == ("Weather", "required")
+    assert weather == Weather(**arguments)
+
+
+# Strings for models
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    base = pytest.importorskip("langchain.chat_models.base")
+    monkeypatch.setattr(base, "_BUILTIN_PROVIDERS", dict(base._BUILTIN_PROVIDERS))
+    register_provider()
+    register_provider()
+    return base
+
+
+@pytest.mark.parametrize("name", [FIRST, f"{FIRST}:thinking"])
+def test_a_string_makes_a_model(registered, name):
+    model = registered.init_chat_model(f"promptrun:{name}", temperature=0, api_key="k")
+    assert isinstance(model, ChatPromptrun)
+    assert (model.model, model.temperature) == (name, 0)
+
+
+def test_a_configurable_model_may_be_of_promptrun(registered, promptrun_server):
+    model = registered.init_chat_model(configurable_fields="any")
+    config = {"configurable": {"model": FIRST, "model_provider": "promptrun"}}
+    assert model.invoke("Hello", config).response_metadata["model_provider"] == "promptrun"
+    assert promptrun_server.requests[0].body["model"] == FIRST
+
+
+@pytest.mark.parametrize(
+    ("package", "name"), [("langchain.agents", "create_agent"), ("deepagents", "create_deep_agent")]
+)
+def test_an_agent_takes_the_string(registered, promptrun_server, package, name):
+    make = getattr(pytest.importorskip(package), name)
+    promptrun_server.queue(Reply("Hello."))
+    state = make(f"promptrun:{FIRST}").invoke({"messages": [("user", "Hello")]})
+    assert state["messages"][-1].text == "Hello."
+    assert promptrun_server.requests[0].body["model"] == FIRST
+
+
+@pytest.mark.parametrize("table", [None, {}, {"openai": "langchain_openai"}])
+def test_a_langchain_without_the_table_is_named(monkeypatch, table):
+    module = ModuleType("langchain.chat_models.base")
+    module._BUILTIN_PROVIDERS = table
+    monkeypatch.setitem(sys.modules, "langchain.chat_models.base", module)
+    with pytest.raises(RuntimeError, match=r"no table of providers.*ChatPromptrun\(model="):
+        register_provider()
+
+
+def test_a_missing_langchain_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "langchain.chat_models.base", None)
+    with pytest.raises(ImportError, match="needs langchain"):
+        register_provider()
