@@ -6,7 +6,7 @@ import pytest
 from langchain_core import exceptions
 
 from langchain_promptrun import ChatPromptrun
-from langchain_promptrun.testing import Fault, PromptrunServer, Reply
+from langchain_promptrun.testing import PromptrunServer, Reply
 
 MODEL = "anthropic/claude-3.5-haiku"
 NO = "I cannot do that."
@@ -31,16 +31,6 @@ IMAGE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXE
 def reply(text=None, /, *, headers=(), **parts):
     document = KNOWN | parts.pop("document", {})
     return Reply(text, **{"usage": COUNTS, "document": document, "headers": headers, **parts})
-
-
-def by_hand(whole, *events):
-    """A reply given as its JSON document and as the documents of its stream."""
-    head = {**KNOWN, "model": MODEL}
-    return head | whole, [head | event for event in events]
-
-
-def choice(**parts):
-    return {"choices": [{"index": 0, **parts}]}
 
 
 CALLS = [
@@ -82,16 +72,6 @@ REPLIES = {
             TEXT, reasoning=THOUGHT, tool_calls=[CALLS[0] | {"extra_content": {"google": {"thought_signature": "s"}}}]
         ),
         {"text": TEXT, "reasoning": THOUGHT, "tool_calls": [("weather", CALLS[0]["args"], "call_a")]},
-    ),
-    "a tool call without an id": (
-        by_hand(
-            choice(
-                message={"tool_calls": [{"function": {"name": "clock", "arguments": ""}}]}, finish_reason="tool_calls"
-            ),
-            choice(delta={"tool_calls": [{"index": 0, "function": {"name": "clock", "arguments": ""}}]}),
-            choice(delta={}, finish_reason="tool_calls"),
-        ),
-        {"finish_reason": "tool_calls"},
     ),
     "a refusal": (reply(None, refusal=NO), {"text": "", "refusal": NO} if HAS_REFUSALS else {"text": NO}),
     "annotations": (
@@ -137,31 +117,6 @@ REPLIES = {
         reply(TEXT, usage={"prompt_tokens": 15, "completion_tokens": 20}),
         {"usage": {"input_tokens": 15, "output_tokens": 20, "total_tokens": 35}},
     ),
-    "usage in Groq's place": (
-        by_hand(
-            choice(message={"content": TEXT}, finish_reason="stop") | {"x_groq": {"id": "r", "usage": COUNTS}},
-            choice(delta={"content": TEXT}),
-            choice(delta={}, finish_reason="stop") | {"x_groq": {"id": "r", "usage": COUNTS}},
-        ),
-        {"text": TEXT, "usage": {"input_tokens": 12, "output_tokens": 7, "total_tokens": 19}},
-    ),
-    "usage in the choice": (
-        by_hand(
-            choice(message={"content": TEXT}, finish_reason="stop", usage=COUNTS),
-            choice(delta={"content": TEXT}),
-            choice(delta={}, finish_reason="stop", usage=COUNTS),
-        ),
-        {"text": TEXT, "usage": {"input_tokens": 12, "output_tokens": 7, "total_tokens": 19}},
-    ),
-    "usage that grows with every event": (
-        by_hand(
-            choice(message={"content": TEXT}, finish_reason="stop") | {"usage": COUNTS},
-            choice(delta={"content": TEXT}) | {"usage": COUNTS | {"completion_tokens": 1, "total_tokens": 13}},
-            choice(delta={}, finish_reason="stop") | {"usage": COUNTS},
-            {"choices": [], "usage": COUNTS},
-        ),
-        {"text": TEXT, "usage": {"input_tokens": 12, "output_tokens": 7, "total_tokens": 19}},
-    ),
     "cost in the usage": (reply(TEXT, usage=COUNTS | {"cost": 0.00125}), {"cost": 0.00125}),
     "cost in a header": (reply(TEXT, headers={"x-promptrun-cost": "0.00125"}), {"cost": 0.00125}),
     "the documented answer, without usage and finish reason": (
@@ -169,14 +124,6 @@ REPLIES = {
         {"text": TEXT, "usage": None, "finish_reason": None},
     ),
 }
-
-
-def queue(server, given, *, streams):
-    if isinstance(given, Reply):
-        server.queue(given)
-    else:
-        document, events = given
-        server.queue(Fault(events=[*events, "[DONE]"]) if streams else Fault(body=document))
 
 
 @pytest.fixture(scope="module", params=["promptrun", "openai"])
@@ -204,7 +151,7 @@ async def test_all_styles_give_the_same_answer(server, make, talk, name, output_
     model = make(output_version=output_version)
     answers = {}
     for style in talk.styles:
-        queue(server, given, streams=not style.endswith("invoke"))
+        server.queue(given)
         answers[style] = talk.facts(await talk.call(style, model))
     for style, facts in answers.items():
         assert facts == answers["invoke"], style
