@@ -55,82 +55,62 @@ def test_token_count_of_a_longer_text_is_never_smaller(text, more):
     assert of(HumanMessage(text)) <= of(HumanMessage(text + more))
 
 
-def test_token_count_four_bytes_are_a_token():
-    assert [count_text("a" * length) for length in (0, 1, 4, 5, 8)] == [0, 1, 1, 2, 2]
+@pytest.mark.parametrize(
+    ("said", "tokens"),
+    [("", 0), ("a", 1), ("a" * 4, 1), ("a" * 5, 2), ("a" * 8, 2), ("天气怎么样" * 100, 375), ("\ud800", 1)],
+)
+def test_token_count_of_a_text_is_a_fourth_of_its_bytes(said, tokens):
+    assert count_text(said) == tokens
 
 
-def test_token_count_chinese_text_costs_about_a_token_a_character():
-    assert count_text("天气怎么样" * 100) == 375
+FRAME, NAME = 4, 1
+CALL = {"name": "n" * 40, "args": {"a": "x" * 40}, "id": "i" * 20}
+CALL_TOKENS = (20 + 40 + len('{"a":""}') + 40) // 4
+IMAGE = {"type": "image", "source": {"data": "A" * 99_999}}
+MEDIA = [
+    {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 99_999}},
+    {"type": "image", "base64": "A" * 99_999, "mime_type": "image/png"},
+    {"type": "audio", "base64": "A" * 99_999},
+    {"type": "input_audio", "input_audio": {"data": "A" * 99_999, "format": "wav"}},
+    {"type": "file", "file": {"file_data": "A" * 99_999}},
+    {"type": "document", "source": {"type": "base64", "data": "A" * 99_999}},
+    {"type": "tool_result", "content": [IMAGE]},
+]
+LISTED = [{"name": "f", "args": {"a": WORDS}, "id": "1"}]
+THREE_TIMES = [{"type": "text", "text": WORDS}, WORDS, {"type": "reasoning", "reasoning": WORDS}]
 
 
-def test_token_count_text_that_utf8_cannot_carry_is_counted():
-    assert count_text("\ud800") == 1
-
-
-def test_token_count_a_message_costs_its_text_and_its_frame():
-    assert of(HumanMessage("12345678")) == 2 + 4
-    assert of(("user", "12345678")) == 2 + 4
+@pytest.mark.parametrize(
+    ("message", "tokens"),
+    [
+        (HumanMessage("12345678"), 2),
+        (("user", "12345678"), 2),
+        (HumanMessage("x", name="Alice"), 1 + 2 + NAME),
+        (AIMessage(THREE_TIMES), count_text(WORDS * 3)),
+        *[(HumanMessage([block]), MEDIA_TOKENS) for block in MEDIA],
+        (HumanMessage([{"type": "other", "index": 0, "signature": "s" * 999, "value": 12}]), 1),
+        (AIMessage("", tool_calls=[CALL]), CALL_TOKENS),
+        (AIMessage("", tool_calls=[{**CALL, "id": None}]), CALL_TOKENS - 5),
+        (
+            AIMessage("", invalid_tool_calls=[{**CALL, "args": '{"a":"' + "x" * 40, "error": None}]),
+            CALL_TOKENS,
+        ),
+        (
+            AIMessage([{"type": "tool_use", "id": "1", "name": "f", "input": {"a": WORDS}}], tool_calls=LISTED),
+            of(AIMessage("", tool_calls=LISTED)) - FRAME,
+        ),
+        (ToolMessage("1234", tool_call_id="abcd", artifact=WORDS), 2),
+        (AIMessage("", additional_kwargs={"reasoning_content": WORDS}), count_text(WORDS)),
+    ],
+)
+def test_token_count_of_a_message_is_that_of_its_texts_media_and_frame(message, tokens):
+    assert of(message) == tokens + FRAME
 
 
 def test_token_count_counts_of_parts_of_a_conversation_add_up():
     messages = [SystemMessage("Be brief."), HumanMessage("Hello!"), AIMessage("Hi.")]
     assert count_messages(messages) == sum(map(of, messages))
     assert count_messages([]) == 0
-
-
-def test_token_count_a_name_counts():
-    assert of(HumanMessage("x", name="Alice")) == of(HumanMessage("x")) + 2 + 1
-
-
-def test_token_count_text_blocks_cost_what_their_text_costs():
-    blocks = [{"type": "text", "text": WORDS}, WORDS, {"type": "reasoning", "reasoning": WORDS}]
-    assert of(AIMessage(blocks)) == of(AIMessage(WORDS * 3))
-
-
-@pytest.mark.parametrize(
-    "block",
-    [
-        {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 99_999}},
-        {"type": "image", "base64": "A" * 99_999, "mime_type": "image/png"},
-        {"type": "audio", "base64": "A" * 99_999},
-        {"type": "input_audio", "input_audio": {"data": "A" * 99_999, "format": "wav"}},
-        {"type": "file", "file": {"file_data": "A" * 99_999}},
-        {"type": "document", "source": {"type": "base64", "data": "A" * 99_999}},
-        {"type": "tool_result", "content": [{"type": "image", "source": {"data": "A" * 99_999}}]},
-    ],
-)
-def test_token_count_a_medium_costs_a_constant_wherever_it_stands(block):
-    assert of(HumanMessage([block])) == MEDIA_TOKENS + 4
-
-
-def test_token_count_numbers_and_labels_of_a_block_cost_little():
-    assert of(HumanMessage([{"type": "other", "index": 0, "signature": "s" * 999, "value": 12}])) == 1 + 4
-
-
-def test_token_count_tool_calls_count_with_name_and_arguments_also_invalid_ones():
-    plain = of(AIMessage(""))
-    call = {"name": "n" * 40, "args": {"a": "x" * 40}, "id": "i" * 20}
-    valid = of(AIMessage("", tool_calls=[call]))
-    invalid = of(AIMessage("", invalid_tool_calls=[{**call, "args": '{"a":"' + "x" * 40, "error": None}]))
-    assert valid - plain == (20 + 40 + len('{"a":""}') + 40) // 4
-    assert invalid - plain == valid - plain
-    assert of(AIMessage("", tool_calls=[{**call, "id": None}])) == valid - 5
-
-
-def test_token_count_a_tool_call_that_also_stands_in_the_content_counts_once():
-    calls = [{"name": "f", "args": {"a": WORDS}, "id": "1"}]
-    block = {"type": "tool_use", "id": "1", "name": "f", "input": {"a": WORDS}}
-    assert of(AIMessage([block], tool_calls=calls)) == of(AIMessage("", tool_calls=calls))
-
-
-def test_token_count_a_tool_result_counts_with_its_call_id_and_without_its_artifact():
-    message = ToolMessage("1234", tool_call_id="abcd", artifact=WORDS)
-    assert of(message) == 2 + 4
-
-
-def test_token_count_reasoning_that_is_sent_back_counts():
-    thinking = AIMessage("", additional_kwargs={"reasoning_content": WORDS})
-    assert of(thinking) == of(AIMessage("")) + count_text(WORDS)
 
 
 @pytest.mark.parametrize(

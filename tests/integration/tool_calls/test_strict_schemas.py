@@ -21,18 +21,7 @@ from langchain_promptrun import ChatPromptrun
 LEG = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 CLOSED_LEG = {**LEG, "additionalProperties": False}
 NODE = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node", "description": "the next"}}}
-UNKNOWN = {
-    "allOf",
-    "oneOf",
-    "not",
-    "if",
-    "discriminator",
-    "default",
-    "minLength",
-    "maxLength",
-    "uniqueItems",
-    "examples",
-}
+UNKNOWN = {"allOf", "oneOf", "not", "if", "discriminator", "default", "minLength", "uniqueItems", "examples"}
 
 
 def as_tool(schema, **options):
@@ -52,6 +41,14 @@ def as_format(schema):
 
 
 both = pytest.mark.parametrize("strictly", [as_tool, as_format])
+
+
+def holding(schema, **definitions):
+    return {"type": "object", "properties": {"a": schema}, "$defs": definitions}
+
+
+def strict_holding(schema, **definitions):
+    return {**holding(schema, **definitions), "required": ["a"], "additionalProperties": False}
 
 
 def schemas_in(value):
@@ -208,22 +205,27 @@ class Holder(BaseModel):
         (Deep, "scores"),
         (Holder, "anything"),
         (OpenClass, "the schema"),
-        ({"type": "object", "properties": {"a": {"type": "object"}}}, "`a`"),
-        ({"type": "object", "properties": {"a": {"items": {"type": ["object", "null"]}}}}, "`a[]`"),
-        ({"type": "object", "properties": {"a": {"allOf": [LEG, LEG]}}}, "`a`"),
-        ({"type": "object", "properties": {"a": {"type": "array", "prefixItems": [LEG]}}}, "`a`"),
-        ({"type": "object", "properties": {"a": {"patternProperties": {"x": LEG}, "type": "object"}}}, "`a`"),
-        ({"type": "object", "properties": {"a": {"not": LEG}}}, "`a`"),
-        ({"type": "object", "properties": {"a": {"title": "A"}}}, "`a`"),
-        ({"type": "object", "properties": {"a": True}}, "`a`"),
-        ({"type": "object", "properties": {"a": {"type": "array"}}}, "`a`"),
-        ({"type": "object", "properties": {"a": {"type": ["array", "null"]}}}, "`a`"),
-        ({"type": "object", "properties": {"a": {"$ref": "#/$defs/Lost"}}}, "'#/$defs/Lost'"),
-        ({"type": "object", "properties": {"a": {"$ref": "https://a.example/", "title": "A"}}}, "`a` refers to"),
-        ({"type": "object", "properties": {"a": {"oneOf": [LEG], "anyOf": [LEG]}}}, "`a` has `oneOf` beside"),
+        *[
+            (holding(part), named)
+            for part, named in [
+                ({"type": "object"}, "`a`"),
+                ({"items": {"type": ["object", "null"]}}, "`a[]`"),
+                ({"allOf": [LEG, LEG]}, "`a`"),
+                ({"type": "array", "prefixItems": [LEG]}, "`a`"),
+                ({"patternProperties": {"x": LEG}, "type": "object"}, "`a`"),
+                ({"not": LEG}, "`a`"),
+                ({"title": "A"}, "`a`"),
+                (True, "`a`"),
+                ({"type": "array"}, "`a`"),
+                ({"type": ["array", "null"]}, "`a`"),
+                ({"$ref": "#/$defs/Lost"}, "'#/$defs/Lost'"),
+                ({"$ref": "https://a.example/", "title": "A"}, "`a` refers to"),
+                ({"oneOf": [LEG], "anyOf": [LEG]}, "`a` has `oneOf` beside"),
+                ({"type": "array", "items": {}}, "`a[]`"),
+            ]
+        ],
         (Deep, "`inner[].scores`"),
         ({"type": "object", "properties": {}, "anyOf": [LEG]}, "an object at the root"),
-        ({"type": "object", "properties": {"a": {"type": "array", "items": {}}}}, "`a[]`"),
     ],
     ids=str,
 )
@@ -246,35 +248,6 @@ def test_strict_schema_whose_root_is_a_union_raises_an_error_by_function_calling
 
 
 @both
-@pytest.mark.parametrize("kind", [{"type": "string"}, {"$ref": "#/$defs/Leg"}, {"type": "string", "enum": ["x"]}])
-def test_strict_schema_that_is_nullable_may_be_null(strictly, kind):
-    schema = holding({**kind, "nullable": True}, Leg=LEG)
-    assert strictly(schema) == strict_holding({"anyOf": [kind, {"type": "null"}]}, Leg=CLOSED_LEG)
-
-
-@both
-def test_strict_schema_tells_the_model_what_strict_mode_does_not_check(strictly):
-    numbers = {"type": "array", "items": {"type": "integer"}, "contains": {"const": 3}, "minContains": 1}
-    told = strictly(holding(numbers))["properties"]["a"]
-    assert told.pop("description") == "(contains: {'const': 3}, minContains: 1)"
-    assert told == {"type": "array", "items": {"type": "integer"}}
-
-
-@both
-def test_strict_schema_described_reference_to_the_root_stands_alone(strictly):
-    parent = strictly(holding({"$ref": "#", "description": "the parent"}))["properties"]["a"]
-    assert parent == {"anyOf": [{"$ref": "#"}], "description": "the parent"}
-
-
-def holding(schema, **definitions):
-    return {"type": "object", "properties": {"a": schema}, "$defs": definitions}
-
-
-def strict_holding(schema, **definitions):
-    return {**holding(schema, **definitions), "required": ["a"], "additionalProperties": False}
-
-
-@both
 @pytest.mark.parametrize("root", [{"$ref": "#/$defs/Leg"}, {"allOf": [{"$ref": "#/$defs/Leg"}]}])
 def test_strict_schema_root_that_only_refers_becomes_its_definition(strictly, root):
     schema = {**root, "$defs": {"Leg": LEG}}
@@ -283,48 +256,49 @@ def test_strict_schema_root_that_only_refers_becomes_its_definition(strictly, ro
     assert schema == before
 
 
+DESCRIBED = {"$ref": "#/$defs/Leg", "description": "d"}
+INLINED = {**CLOSED_LEG, "description": "d"}
+NUMBERS = {"type": "array", "items": {"type": "integer"}}
+OBJECT = {"type": "object", "required": ["$ref", "default"], "additionalProperties": False}
+AS_IT_IS = [
+    {"$ref": "#/$defs/Leg"},
+    {"$ref": "#"},
+    {"anyOf": [{"$ref": "#"}], "description": "d"},
+    {"const": {"$ref": "#/$defs/Leg", "default": None, "x": 1}},
+    {"enum": [{"$ref": "x", "y": 2}]},
+    {"anyOf": True},
+]
+
+
 @both
-@pytest.mark.parametrize("wrapped", [lambda ref: ref, lambda ref: {"allOf": [ref]}])
-def test_strict_schema_reference_with_neighbours_becomes_a_copy_of_its_definition(strictly, wrapped):
-    schema = holding({**wrapped({"$ref": "#/$defs/Leg"}), "description": "the first"}, Leg=LEG)
+@pytest.mark.parametrize(
+    ("part", "strict"),
+    [
+        *[(part, part) for part in AS_IT_IS],
+        *[
+            ({**kind, "nullable": True}, {"anyOf": [kind, {"type": "null"}]})
+            for kind in ({"type": "string"}, {"$ref": "#/$defs/Leg"}, {"type": "string", "enum": ["x"]})
+        ],
+        (DESCRIBED, INLINED),
+        ({"allOf": [{"$ref": "#/$defs/Leg"}], "description": "d"}, INLINED),
+        ({"type": "array", "items": DESCRIBED}, {"type": "array", "items": INLINED}),
+        ({"anyOf": [{"type": "null"}, DESCRIBED]}, {"anyOf": [{"type": "null"}, INLINED]}),
+        (
+            {**OBJECT, "properties": {"$ref": DESCRIBED, "default": DESCRIBED}},
+            {**OBJECT, "properties": {"$ref": INLINED, "default": INLINED}},
+        ),
+        (
+            {**NUMBERS, "contains": {"const": 3}, "minContains": 1},
+            {**NUMBERS, "description": "(contains: {'const': 3}, minContains: 1)"},
+        ),
+        ({"$ref": "#", "description": "d"}, {"anyOf": [{"$ref": "#"}], "description": "d"}),
+    ],
+)
+def test_strict_schema_of_a_part_says_the_same_in_words_that_strict_mode_knows(strictly, part, strict):
+    schema = holding(part, Leg=LEG)
     before = copy.deepcopy(schema)
-    assert strictly(schema) == strict_holding({**CLOSED_LEG, "description": "the first"}, Leg=CLOSED_LEG)
+    assert strictly(schema) == strict_holding(strict, Leg=CLOSED_LEG)
     assert schema == before
-
-
-@both
-@pytest.mark.parametrize(
-    "place",
-    [
-        lambda leg: {"type": "array", "items": leg},
-        lambda leg: {"anyOf": [{"type": "null"}, leg]},
-        lambda leg: {
-            "type": "object",
-            "properties": {"$ref": leg, "default": leg},
-            "required": ["$ref", "default"],
-            "additionalProperties": False,
-        },
-    ],
-)
-def test_strict_schema_reference_is_found_wherever_schemas_stand(strictly, place):
-    schema = holding(place({"$ref": "#/$defs/Leg", "description": "d"}), Leg=LEG)
-    assert strictly(schema) == strict_holding(place({**CLOSED_LEG, "description": "d"}), Leg=CLOSED_LEG)
-
-
-@both
-@pytest.mark.parametrize(
-    "part",
-    [
-        {"$ref": "#/$defs/Leg"},
-        {"$ref": "#"},
-        {"anyOf": [{"$ref": "#"}], "description": "d"},
-        {"const": {"$ref": "#/$defs/Leg", "default": None, "x": 1}},
-        {"enum": [{"$ref": "x", "y": 2}]},
-        {"anyOf": True},
-    ],
-)
-def test_strict_schema_leaves_other_parts_alone(strictly, part):
-    assert strictly(holding(part, Leg=LEG)) == strict_holding(part, Leg=CLOSED_LEG)
 
 
 @both
