@@ -195,7 +195,9 @@ def rate(calls: int = 2_000) -> None:
         limit = RateLimit(100, burst=100, retry_after=1.0)
         with PromptrunServer(rate_limit=limit, answer=lambda _: Fault(delay=0.05, reply=Reply("Hi"))) as server:
             alone = "by itself" in name
-            with patch("langchain_promptrun._http.transport._hold", lambda *_: False) if alone else nullcontext():
+            with (
+                patch("langchain_promptrun._http.attempt.CallState._hold", lambda *_: False) if alone else nullcontext()
+            ):
                 seconds, waits, failed = asyncio.run(rate_run(make(server), calls))
         print(
             f"{name}: {seconds:.1f} s, {seconds / ideal:.2f} x the ideal, "

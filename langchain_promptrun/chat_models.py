@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from langchain_protocol.protocol import MessagesData
 
     from langchain_promptrun._guards import CallTransport
-    from langchain_promptrun._http.transport import Request
+    from langchain_promptrun._http.request import Request
     from langchain_promptrun._responses.parser import ResponseParser
 
     Run = CallbackManagerForLLMRun | None

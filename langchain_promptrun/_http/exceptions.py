@@ -1,15 +1,18 @@
 """Convert the HTTP client's exceptions to errors of this package: one table of class and message.
 
-httpx's and aiohttp's exceptions are known by the names of their classes, so neither is imported. Their words are taken
-over only where they quote neither the request nor the URL.
+httpx's and aiohttp's exceptions are known by the names of their classes. Their words are taken over only where they
+quote neither the request nor the URL.
 """
 
 from __future__ import annotations
 
 import re
 import signal
+import sys
 import traceback
 from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import httpx
 
 from langchain_promptrun._errors.body import tidy
 from langchain_promptrun.errors import (
@@ -103,7 +106,7 @@ _ENDED = "closed connection|disconnected|ConnectionTerminated|StreamReset|enough
 
 
 def convert_exception(
-    exception: Exception, before: BaseException | None, origin: str, timeouts: Timeouts, proxy: str | None
+    exception: BaseException, before: BaseException | None, origin: str, timeouts: Timeouts, proxy: str | None
 ) -> PromptrunError | None:
     """Return the error for an exception of the HTTP client; None for a read time-out, whose limit the caller knows."""
     via = "" if proxy is None else f" through the proxy {proxy}"
@@ -140,6 +143,13 @@ def not_http(reason: str) -> PromptrunConnectionError:
     error = PromptrunConnectionError(_NOT_HTTP.message.format(reason=reason))
     error.is_retryable = False
     return error
+
+
+def client_exceptions() -> tuple[type[Exception], ...]:
+    """Return what HTTP clients raise when a connection fails, aiohttp too where it is loaded."""
+    found: tuple[type[Exception], ...] = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
+    aiohttp = sys.modules.get("aiohttp")
+    return found if aiohttp is None else (*found, aiohttp.ClientError)
 
 
 def linked_exceptions(exception: BaseException, before: BaseException | None) -> Iterator[BaseException]:

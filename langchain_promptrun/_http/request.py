@@ -1,17 +1,22 @@
-"""Describe a request and where it goes."""
+"""Describe a request, where it goes, and the key of one attempt."""
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import ipaddress
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, cast
 
 import httpx
 from pydantic import SecretStr
+
+from langchain_promptrun.errors import PromptrunAuthenticationError
 
 if TYPE_CHECKING:
     from langchain_promptrun._pace.holds import Pacer
@@ -26,6 +31,7 @@ logger = logging.getLogger("langchain_promptrun")
 # RFC 9110, 5.1 and 5.5, without obs-text: what one client sends as Latin-1, the other sends as UTF-8
 _HEADER_NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _HEADER_VALUE = r"(?:[!-~](?:[\t -~]*[!-~])?)?"
+_KEY = r"(?!['\"])[!-~]+(?<!['\"])"
 _FRAMING_HEADERS = frozenset({"content-length", "transfer-encoding"})
 
 
@@ -153,3 +159,51 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def current_key(source: ApiKey | None) -> SecretStr | None:
+    """Return the key for a sync call; None for a server that needs none. What a caller's function raises passes."""
+    if source is None or isinstance(source, (SecretStr, str)):
+        return None if source is None else _checked(source)
+    given = source()
+    return _checked(_run(given) if inspect.isawaitable(given) else given)
+
+
+async def current_key_async(source: ApiKey | None) -> SecretStr | None:
+    """Async version of `current_key`; a plain function runs in a thread."""
+    if source is None or isinstance(source, (SecretStr, str)):
+        return None if source is None else _checked(source)
+    if inspect.iscoroutinefunction(source) or inspect.iscoroutinefunction(type(source).__call__):
+        given = source()
+    else:
+        given = await asyncio.to_thread(source)
+    return _checked(await given if inspect.isawaitable(given) else given)
+
+
+def _run(given: Awaitable[object]) -> object:
+    """Wait for an async function in a loop of its own; in a thread, where this one has a running loop."""
+
+    async def wait() -> object:
+        return await given
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(wait())
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(lambda: asyncio.run(wait())).result()
+
+
+def _checked(key: object) -> SecretStr:
+    secret = SecretStr(key) if isinstance(key, str) else key
+    if not isinstance(secret, SecretStr):
+        raise TypeError(f"`api_key` must give a string, not {type(key).__name__}.")
+    if not secret:
+        raise PromptrunAuthenticationError("The API key is empty. Set PROMPTRUN_API_KEY or `api_key`.")
+    if not re.fullmatch(_KEY, secret.get_secret_value()):
+        raise PromptrunAuthenticationError(
+            "The API key has characters that a key cannot have: spaces, line breaks, quotation marks around it or "
+            "letters outside ASCII. "
+            "Check PROMPTRUN_API_KEY or the field `api_key`."
+        )
+    return secret

@@ -1,29 +1,33 @@
-"""What sync and async responses share."""
+"""Read the response of a call: its body, within the time-outs, and its end."""
 
 from __future__ import annotations
 
+import asyncio
 import codecs
-import sys
-import traceback
+import inspect
+import threading
 from contextlib import suppress
 from http import HTTPStatus
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from time import monotonic
+from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
 import httpx
 
 from langchain_promptrun._errors.mapping import error_from_status
 from langchain_promptrun._http.decompression import new_decoder
-from langchain_promptrun._http.exceptions import linked_exceptions, not_http, raised_by_signal_handler
+from langchain_promptrun._http.exceptions import client_exceptions, not_http
+from langchain_promptrun._http.private_api import limit_reads
+from langchain_promptrun._http.timers import StallWatchdog
 from langchain_promptrun.errors import PromptrunError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
     from types import TracebackType
 
     from langchain_promptrun._http.attempt import CallState
     from langchain_promptrun._http.decompression import Decoder, Latin1Decoder
     from langchain_promptrun._http.request import Parser
-    from langchain_promptrun._pace.pace import Pace
 
 T = TypeVar("T")
 
@@ -38,60 +42,9 @@ _SUCCESS = range(200, 300)
 _ERROR_PIECES = 4
 _CONTROLS = bytes(range(9)) + bytes(range(14, 32))
 _UNSHOWN_HEADERS = frozenset({b"set-cookie", b"content-encoding", b"content-length", b"transfer-encoding"})
-
-
-def client_exceptions() -> tuple[type[Exception], ...]:
-    """Return what HTTP clients raise when a connection fails, aiohttp too where it is loaded."""
-    found: tuple[type[Exception], ...] = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
-    aiohttp = sys.modules.get("aiohttp")
-    return found if aiohttp is None else (*found, aiohttp.ClientError)
-
-
-class AttemptGuard:
-    """Notes what an attempt fails with, and ends the exception there.
-
-    Outside of any `except` the error is raised again without a trace of the HTTP client's exception, which holds the
-    request and the key. An exception that is not of the connection goes on, without the locals of the frames below.
-    """
-
-    __slots__ = ("_before", "_began_at", "_call", "_pace")
-
-    def __init__(self, call: CallState[Any], pace: Pace | None = None) -> None:
-        self._call = call
-        self._pace = pace
-
-    def __enter__(self) -> None:
-        self._before = sys.exception()
-        self._call.request.under_way = True
-        self._began_at = None if self._pace is None else self._pace.now()
-
-    def __exit__(self, _: object, error: BaseException | None, trace: TracebackType | None) -> bool:
-        if self._pace is not None and self._began_at is not None:
-            status, wait = getattr(error, "status_code", None), getattr(error, "retry_after", None)
-            is_refused = status == HTTPStatus.TOO_MANY_REQUESTS and getattr(error, "is_retryable", True)
-            self._pace.end(self._began_at, refused=is_refused, wait=wait, headers=self._call.headers)
-        is_ended = error is not None and self._ends(error)
-        self._call.request.under_way = error is not None and not is_ended
-        return is_ended
-
-    def _ends(self, error: BaseException) -> bool:
-        if isinstance(error, PromptrunError):
-            self._call.record_error(error)
-            return True
-        if not isinstance(error, client_exceptions()):
-            self._clear_frames(error)
-            return False
-        if (interruption := raised_by_signal_handler(error, self._before)) is None:
-            self._call.record_exception(error, self._before)
-        else:
-            self._clear_frames(error)
-            self._call.record_interruption(interruption)
-        return True
-
-    def _clear_frames(self, error: BaseException) -> None:
-        """Forget the locals below: tools that show tracebacks would show the key and the prompt in them."""
-        for linked in linked_exceptions(error, self._before):
-            traceback.clear_frames(linked.__traceback__)
+_SHORTEST_WAIT = 0.001
+_PIECES_AT_A_TIME = 64
+_CLIENT_PACKAGES = ("httpcore", "httpx", "langchain_promptrun._http.connection_pool")
 
 
 class BaseResponse(Generic[T]):
@@ -144,6 +97,180 @@ class BaseResponse(Generic[T]):
         shown = [pair for pair in response.headers.raw if pair[0].lower() not in _UNSHOWN_HEADERS]
         error.response = httpx.Response(response.status_code, headers=shown, content=body)
         return error
+
+
+class SyncResponse(BaseResponse[T]):
+    """The response of a sync call.
+
+    The socket's own time-out is the only timer. Where the response's network stream, an extension of httpx's, does not
+    allow a limit for each read, the shortest limit counts throughout.
+    """
+
+    __slots__ = ("__weakref__", "_deadline", "_raw", "_timeouts", "_unlimit")
+
+    def __init__(
+        self, call: CallState[T], response: httpx.Response, holder: object, timeouts: dict[str, float | None]
+    ) -> None:
+        super().__init__(call, response, holder)
+        self._timeouts = timeouts
+        self._deadline: float | None = None
+        self._raw: Iterator[bytes] = iter(())
+        self._unlimit: Callable[[], None] | None = None
+        # HTTP/2's is shared by all requests on the connection
+        if response.extensions.get("http_version") != b"HTTP/2":
+            self._unlimit = limit_reads(response.extensions.get("network_stream"), self)
+
+    def read_limit(self) -> float | None:
+        timeout = self._call.read_timeout()
+        if self._deadline is None:
+            return timeout
+        left = max(self._deadline - monotonic(), _SHORTEST_WAIT)
+        return left if timeout is None else min(left, timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """End the response. Its connection is kept when the body is complete, or nearly so, and dropped otherwise."""
+        if kind is GeneratorExit and _inside_client():
+            # a collection in the middle of the client, whose lock this thread may hold
+            threading.Thread(target=self._close, daemon=True).start()
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        with suppress(*client_exceptions()):
+            try:
+                if self._is_over() and self._unlimit is not None:
+                    self._read_end()
+            finally:
+                if self._unlimit is not None:
+                    self._unlimit()
+                self._response.close()
+        self._holder = None
+        _open_bodies.pop(id(self), None)
+
+    def begin(self) -> Parser[T]:
+        if self._is_error():
+            raise self._read_error()
+        return self._begin()
+
+    def body(self) -> Iterator[bytes]:
+        response = self._response
+        stream = (response.content,) if response.is_stream_consumed else cast("httpx.SyncByteStream", response.stream)
+        self._raw = _open_bodies[id(self)] = iter(stream)
+        self._timeouts["read"] = self._call.shortest_read_timeout()
+        return self._raw if self._decoder is None else _decoded(self._raw, self._decoder)
+
+    def _read_error(self) -> PromptrunError:
+        body = bytearray()
+        self._deadline = monotonic() + ERROR_BODY_SECONDS
+        with suppress(PromptrunError, *client_exceptions()):
+            for data in self.body():
+                body += data
+                if len(body) >= ERROR_BODY_BYTES or monotonic() >= self._deadline:
+                    break
+        return self._status_error(self._headers(), body)
+
+    def _read_end(self) -> None:
+        self._deadline = monotonic() + LAST_CHUNK_SECONDS
+        for _ in self._raw:
+            if monotonic() >= self._deadline:
+                break
+
+
+_open_bodies: dict[int, Iterator[bytes]] = {}
+"""Keeps bodies from the garbage collector, which would close them by itself, wherever it runs."""
+
+
+def _inside_client() -> bool:
+    """Tell whether this runs in the middle of the HTTP client's work, as only the garbage collector does."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if str(frame.f_globals.get("__name__")).startswith(_CLIENT_PACKAGES):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _decoded(raw: Iterator[bytes], decoder: Decoder | Latin1Decoder) -> Iterator[bytes]:
+    for data in raw:
+        yield from decoder.decode(data)
+    if last := decoder.close():
+        yield last
+
+
+class AsyncResponse(BaseResponse[T]):
+    __slots__ = ("_raw", "watchdog")
+
+    def __init__(self, call: CallState[T], response: httpx.Response, holder: object) -> None:
+        super().__init__(call, response, holder)
+        self.watchdog = StallWatchdog(call)
+        self._raw: AsyncIterator[bytes] = _pieces(())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, _: object, error: BaseException | None, trace: TracebackType | None) -> bool:
+        """End the response. Its connection is kept when the body is complete, or nearly so, and dropped otherwise."""
+        self._holder = None
+        self.watchdog.stop()
+        with suppress(*client_exceptions()):
+            try:
+                if self._is_over():
+                    await self._read_end()
+            finally:
+                await self._response.aclose()
+        if isinstance(error, asyncio.CancelledError) and self.watchdog.has_fired():
+            self._call.record_error(self._call.silence_error())
+            return True
+        return False
+
+    async def begin(self) -> Parser[T]:
+        if self._is_error():
+            raise await self._read_error()
+        parser = self._begin()
+        self.watchdog.start()
+        return parser
+
+    def body(self) -> AsyncIterator[bytes]:
+        response = self._response
+        is_read = response.is_stream_consumed
+        self._raw = _pieces((response.content,)) if is_read else aiter(cast("httpx.AsyncByteStream", response.stream))
+        return self._raw if self._decoder is None else _decoded_async(self._raw, self._decoder)
+
+    async def _read_error(self) -> PromptrunError:
+        body = bytearray()
+        pieces = 0
+        with suppress(PromptrunError, *client_exceptions()):
+            async with asyncio.timeout(ERROR_BODY_SECONDS):
+                async for data in self.body():
+                    body += data
+                    if len(body) >= ERROR_BODY_BYTES:
+                        break
+                    pieces += 1
+                    if pieces % _PIECES_AT_A_TIME == 0:
+                        # what has come already is read without giving way, and the limit would not count
+                        await asyncio.sleep(0)
+        return self._status_error(self._headers(), body)
+
+    async def _read_end(self) -> None:
+        async with asyncio.timeout(LAST_CHUNK_SECONDS):
+            async for _ in self._raw:
+                pass
+
+
+async def _pieces(pieces: tuple[bytes, ...]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+
+
+async def _decoded_async(raw: AsyncIterator[bytes], decoder: Decoder | Latin1Decoder) -> AsyncIterator[bytes]:
+    async for data in raw:
+        for piece in decoder.decode(data):
+            yield piece
+    if last := decoder.close():
+        yield last
 
 
 def _is_text(data: bytes) -> bool:

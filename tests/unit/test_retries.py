@@ -180,13 +180,16 @@ class Clock:
 
 
 def started(clock=None, headers=None, **options):
-    call = CallState(request(**options), Echo, "http://host", clock or Clock())
+    call = CallState(request(**options), Echo, clock or Clock())
     call.begin_response(200, {"x-request-id": "r1"} | (headers or {}))
     return call
 
 
 def ended(call):
-    return call.end_attempt(lambda: 1.0)[0]
+    call.delivered = True
+    with pytest.raises(PromptrunError) as caught:
+        call.end_attempt(lambda: 1.0)
+    return caught.value
 
 
 def request(read=60.0, **options):

@@ -20,11 +20,13 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from langchain_promptrun._http import pools, response, sync_response
-from langchain_promptrun._http.transport import Request, Timeouts, Transport, TransportSettings
+from langchain_promptrun._http import pools, response
+from langchain_promptrun._http.pools import TransportSettings
+from langchain_promptrun._http.request import Request, Timeouts
+from langchain_promptrun._http.transport import Transport
 from langchain_promptrun.errors import PromptrunAPIError, PromptrunStreamTruncatedError
 
-__all__ = ["Request", "Timeouts", "Transport", "TransportSettings", "pools", "response", "sync_response"]
+__all__ = ["Request", "Timeouts", "Transport", "TransportSettings", "pools", "response"]
 
 HOLD = object()
 """A step of a script: wait until the client goes."""
@@ -302,7 +304,8 @@ HALF = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n"
 FIRST_LINES = """
 import asyncio, os, sys
 from langchain_promptrun._http.request import Request, Timeouts
-from langchain_promptrun._http.transport import Transport, TransportSettings
+from langchain_promptrun._http.pools import TransportSettings
+from langchain_promptrun._http.transport import Transport
 
 class Body:
     finished = False

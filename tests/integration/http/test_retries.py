@@ -114,7 +114,7 @@ def test_traceback_of_an_error_holds_no_answer(calls, raw_server):
     with pytest.raises(PromptrunError) as caught:
         calls.all(to(raw_server))
     ours = [entry.name for entry in caught.traceback if "langchain_promptrun" in str(entry.path)]
-    assert ours[-2:] in (["exchange", "_pause"], ["_attempts", "_pause"])
+    assert ours[-2:] in (["exchange", "end_attempt"], ["_attempts", "end_attempt"])
 
 
 @pytest.mark.parametrize("how", ["refused", "reset", "status", "silent"])

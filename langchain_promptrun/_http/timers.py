@@ -1,28 +1,22 @@
-"""Send the request of an async call and read its response, within the event loop's timers."""
+"""Limit the phases of an async call by the event loop's timers."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
-from langchain_promptrun._http import response as shared
 from langchain_promptrun._http.connection_pool import on_connected
 from langchain_promptrun._http.private_api import watch_errors
-from langchain_promptrun._http.response import BaseResponse, client_exceptions
-from langchain_promptrun.errors import PromptrunError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
-    from types import TracebackType
-    from typing import Self
 
     from langchain_promptrun._http.attempt import CallState
-    from langchain_promptrun._http.decompression import Decoder, Latin1Decoder
     from langchain_promptrun._http.private_api import ErrorWatch
-    from langchain_promptrun._http.request import Parser, Timeouts
+    from langchain_promptrun._http.request import Timeouts
 
 T = TypeVar("T")
 
@@ -32,7 +26,6 @@ LARGE_BODY_BYTES = 48 << 10
 _GRACE = 0.02
 """Seconds after the deadline for the time-outs of the phases, which say more than the timer."""
 _SLICE_BYTES = 256 << 10
-_PIECES_AT_A_TIME = 64
 
 
 class HeadTimeout:
@@ -93,90 +86,15 @@ class HeadTimeout:
 class SlicedBody(httpx.AsyncByteStream):
     """A body that is sent slice by slice; sent at once, a large one would hold the event loop up."""
 
-    def __init__(self, body: bytes, timeout: HeadTimeout | None) -> None:
+    def __init__(self, body: bytes, timeout: HeadTimeout) -> None:
         self._body = body
         self._timeout = timeout
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for start in range(0, len(self._body), _SLICE_BYTES):
-            if self._timeout is not None:
-                self._timeout.sending()
+            self._timeout.sending()
             yield self._body[start : start + _SLICE_BYTES]
-        if self._timeout is not None:
-            self._timeout.sent()
-
-
-class AsyncResponse(BaseResponse[T]):
-    __slots__ = ("_raw", "watchdog")
-
-    def __init__(self, call: CallState[T], response: httpx.Response, holder: object) -> None:
-        super().__init__(call, response, holder)
-        self.watchdog = StallWatchdog(call)
-        self._raw: AsyncIterator[bytes] = _pieces(())
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, _: object, error: BaseException | None, trace: TracebackType | None) -> bool:
-        """End the response. Its connection is kept when the body is complete, or nearly so, and dropped otherwise."""
-        self._holder = None
-        self.watchdog.stop()
-        with suppress(*client_exceptions()):
-            try:
-                if self._is_over():
-                    await self._read_end()
-            finally:
-                await self._response.aclose()
-        if isinstance(error, asyncio.CancelledError) and self.watchdog.has_fired():
-            self._call.record_error(self._call.silence_error())
-            return True
-        return False
-
-    async def begin(self) -> Parser[T]:
-        if self._is_error():
-            raise await self._read_error()
-        parser = self._begin()
-        self.watchdog.start()
-        return parser
-
-    def body(self) -> AsyncIterator[bytes]:
-        response = self._response
-        is_read = response.is_stream_consumed
-        self._raw = _pieces((response.content,)) if is_read else aiter(cast("httpx.AsyncByteStream", response.stream))
-        return self._raw if self._decoder is None else _decoded(self._raw, self._decoder)
-
-    async def _read_error(self) -> PromptrunError:
-        body = bytearray()
-        pieces = 0
-        with suppress(PromptrunError, *client_exceptions()):
-            async with asyncio.timeout(shared.ERROR_BODY_SECONDS):
-                async for data in self.body():
-                    body += data
-                    if len(body) >= shared.ERROR_BODY_BYTES:
-                        break
-                    pieces += 1
-                    if pieces % _PIECES_AT_A_TIME == 0:
-                        # what has come already is read without giving way, and the limit would not count
-                        await asyncio.sleep(0)
-        return self._status_error(self._headers(), body)
-
-    async def _read_end(self) -> None:
-        async with asyncio.timeout(shared.LAST_CHUNK_SECONDS):
-            async for _ in self._raw:
-                pass
-
-
-async def _pieces(pieces: tuple[bytes, ...]) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        yield piece
-
-
-async def _decoded(raw: AsyncIterator[bytes], decoder: Decoder | Latin1Decoder) -> AsyncIterator[bytes]:
-    async for data in raw:
-        for piece in decoder.decode(data):
-            yield piece
-    if last := decoder.close():
-        yield last
+        self._timeout.sent()
 
 
 class StallWatchdog:
