@@ -35,10 +35,9 @@ def traced(config: RunnableConfig | None, facts: dict[str, Any]) -> RunnableConf
 
 
 def name_ancestors(manager: BaseRunManager, facts: dict[str, Any]) -> None:
-    """Add metadata to the runs above, which began before the prompt's version was known.
+    """Add metadata to the runs above, which began before the prompt's version was known; the first prompt counts.
 
-    LangChain's tracers keep their unfinished runs in `run_map`, and report the metadata as it is at a run's end. Of
-    several prompts below one run, the first gives the name.
+    LangChain's tracers keep their unfinished runs in `run_map`, and report the metadata as it is at a run's end.
     """
     for handler in manager.handlers:
         runs = getattr(handler, "run_map", None)

@@ -30,18 +30,14 @@ def run_chat(arguments: argparse.Namespace) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal's encoding may lack what the model writes
     with plain_errors():
-        messages = _messages(arguments)
+        if arguments.text == ["-"] and sys.stdin is None:
+            raise CommandError("stdin is closed, so the text cannot be read from it")
+        text = sys.stdin.read() if arguments.text == ["-"] else " ".join(arguments.text)
+        if not text.strip():
+            raise CommandError("there is nothing to ask: the text is empty")
+        instructions = [SystemMessage(arguments.system)] if arguments.system else []
         with _connect(arguments) as model:
-            _ask(model, messages, stream=not arguments.no_stream)
-
-
-def _messages(arguments: argparse.Namespace) -> list[BaseMessage]:
-    if arguments.text == ["-"] and sys.stdin is None:
-        raise CommandError("stdin is closed, so the text cannot be read from it")
-    text = sys.stdin.read() if arguments.text == ["-"] else " ".join(arguments.text)
-    if not text.strip():
-        raise CommandError("there is nothing to ask: the text is empty")
-    return [*([SystemMessage(arguments.system)] if arguments.system else []), HumanMessage(text)]
+            _ask(model, [*instructions, HumanMessage(text)], stream=not arguments.no_stream)
 
 
 @contextmanager

@@ -21,13 +21,9 @@ def plain_errors() -> Iterator[None]:
         yield
     except BrokenPipeError:
         raise
-    except ValidationError as error:
-        faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise CommandError(_one_line("; ".join(faults))) from error
     # An ImportError names a package that is missing, such as the one for SOCKS proxies.
     except (PromptrunError, ValueError, OSError, ImportError) as error:
-        raise CommandError(_one_line(str(error)) or type(error).__name__) from error
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+        said = str(error)
+        if isinstance(error, ValidationError):
+            said = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise CommandError(" ".join(said.split()) or type(error).__name__) from error

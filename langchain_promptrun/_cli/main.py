@@ -49,22 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(name: str, rest: Sequence[str]) -> None:
-    end = rest.index("--") if name == "record" and "--" in rest else len(rest)
-    arguments = _parser(name).parse_intermixed_args(rest[:end])
-    arguments.command = rest[end + 1 :]
-    if sys.stdout is None:
-        raise CommandError("stdout is closed, so the answer cannot be printed")
-    module = import_module(f"langchain_promptrun._cli.{COMMANDS[name].module}")
-    getattr(module, f"run_{name}")(arguments)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise CommandError(f"{message} (--help shows the usage)")
-
-
-def _parser(name: str) -> argparse.ArgumentParser:
+def _run(name: str, words: Sequence[str]) -> None:
     command = COMMANDS[name]
     parser = _Parser(
         prog=f"{_PROGRAM} {'[chat]' if name == 'chat' else name}",
@@ -74,7 +59,18 @@ def _parser(name: str) -> argparse.ArgumentParser:
     )
     command.add_arguments(parser)
     parser.add_argument("--version", action="version", version=f"langchain-promptrun {__version__}")
-    return parser
+    end = words.index("--") if name == "record" and "--" in words else len(words)
+    arguments = parser.parse_intermixed_args(words[:end])
+    arguments.command = words[end + 1 :]
+    if sys.stdout is None:
+        raise CommandError("stdout is closed, so the answer cannot be printed")
+    module = import_module(f"langchain_promptrun._cli.{command.module}")
+    getattr(module, f"run_{name}")(arguments)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise CommandError(f"{message} (--help shows the usage)")
 
 
 def _add_chat_arguments(parser: argparse.ArgumentParser) -> None:

@@ -58,24 +58,27 @@ class Wrappable:
         configurable_fields = _wrapping("configurable_fields")
         configurable_alternatives = _wrapping("configurable_alternatives")
 
+    def _with_each(self, method: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a method of what a wrapper holds, and put the result in its place."""
+        held = _held(self)
+        inner = getattr(vars(self)[held], method)(*args, **kwargs)
+        return type(self)(**{**vars(self), held: inner})
+
 
 class Models(Wrappable):
     """Several Runnables; keywords, tools and schemas are bound to each in its own way."""
 
     def bind(self, **kwargs: Any) -> Any:
         """Bind keywords to each."""
-        return self.with_each("bind", **kwargs)
+        return self._with_each("bind", **kwargs)
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
         """Bind tools to each."""
-        return cast("ModelBinding", self.with_each("bind_tools", tools, **kwargs))
+        return cast("ModelBinding", self._with_each("bind_tools", tools, **kwargs))
 
     def with_structured_output(self, schema: Any = None, **kwargs: Any) -> Runnable[LanguageModelInput, Any]:
         """Have each answer with an object."""
-        return cast("ModelBinding", self.with_each("with_structured_output", schema, **kwargs))
-
-    def with_each(self, method: str, /, *args: Any, **kwargs: Any) -> Any:
-        """Call a method of each, and return the results in their place."""
+        return cast("ModelBinding", self._with_each("with_structured_output", schema, **kwargs))
 
 
 class ModelRunnable(Wrappable):
@@ -85,7 +88,7 @@ class ModelRunnable(Wrappable):
         """Bind keywords of a call; secrets among them are hidden, since a binding is printed and serialised."""
         model: Any = _model_in(self)
         if model is None:
-            return cast("ModelBinding", _inside(self, "bind", **kwargs))
+            return cast("ModelBinding", self._with_each("bind", **kwargs))
         return cast("ModelBinding", _wrapped(cast("Any", super()).bind(**bindable(type(model), kwargs))))
 
     def bind_tools(
@@ -123,7 +126,7 @@ class ModelRunnable(Wrappable):
         }
         if _model_in(self) is None:
             given = {name: value for name, value in kwargs.items() if value is not None}
-            return cast("ModelBinding", _inside(self, "bind_tools", tools, **given))
+            return cast("ModelBinding", self._with_each("bind_tools", tools, **given))
         return self.bind(**bind_arguments(tools, **kwargs))
 
     @overload
@@ -189,7 +192,7 @@ class ModelRunnable(Wrappable):
         model: Any = _model_in(self)
         if model is None:
             given = {name: value for name, value in kwargs.items() if value is not None}
-            return cast("ModelBinding", _inside(self, "with_structured_output", schema, **given))
+            return cast("ModelBinding", self._with_each("with_structured_output", schema, **given))
         structured: Any = import_module(_STRUCTURED)
         kwargs["method"] = method or model.structured_output_method
         planned = structured.plan(schema, **kwargs)
@@ -230,10 +233,3 @@ def _model_in(runnable: Any) -> Any:
 
 def _held(runnable: Any) -> str:
     return "bound" if "bound" in vars(runnable) else "default"
-
-
-def _inside(runnable: Any, method: str, /, *args: Any, **kwargs: Any) -> Any:
-    """Call a method of what a wrapper holds, and put the result in its place."""
-    held = _held(runnable)
-    inner = getattr(vars(runnable)[held], method)(*args, **kwargs)
-    return type(runnable)(**{**vars(runnable), held: inner})

@@ -43,7 +43,7 @@ class AlternativeModels(Wrapper, Models, _Alternatives):
     """Models among which the config of a call chooses."""
 
     @override
-    def with_each(self, method: str, /, *args: Any, **kwargs: Any) -> AlternativeModels:
+    def _with_each(self, method: str, /, *args: Any, **kwargs: Any) -> AlternativeModels:
         apply = methodcaller(method, *args, **kwargs)
         alternatives = {
             key: apply(value) if isinstance(value, Runnable) else partial(_apply_later, value, apply)
@@ -56,7 +56,7 @@ class ModelsInTurn(Wrapper, Models, _Fallbacks):
     """Models of which each is called after an error of the one before."""
 
     @override
-    def with_each(self, method: str, /, *args: Any, **kwargs: Any) -> ModelsInTurn:
+    def _with_each(self, method: str, /, *args: Any, **kwargs: Any) -> ModelsInTurn:
         first, *others = map(methodcaller(method, *args, **kwargs), self.runnables)
         return type(self)(**{**vars(self), "runnable": first, "fallbacks": others})
 
