@@ -1,6 +1,9 @@
 """What the tests over real sockets share: the six ways to call a model, and what an answer says."""
 
 import json
+import runpy
+import signal
+import sys
 import uuid
 from functools import partial, reduce
 from operator import add
@@ -124,6 +127,21 @@ def server_free_model(over):
         return over(lambda _: httpx.Response(200, headers={"content-type": "application/json"}, content=body), **fields)
 
     return make
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys):
+    """Runs the command line in this process; returns its exit status and what it printed."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def run(*argv):
+        monkeypatch.setattr(sys, "argv", ["langchain_promptrun", *argv])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_module("langchain_promptrun", run_name="__main__")
+        return ended.value.code, *capsys.readouterr()
+
+    yield run
+    signal.signal(signal.SIGINT, before)
 
 
 class Wire:

@@ -3,12 +3,11 @@
 import io
 import os
 import re
-import runpy
 import shlex
-import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,18 +30,9 @@ def commands(page):
 
 
 @pytest.fixture
-def cli(monkeypatch, capsys):
-    """Runs the command line in this process; returns its exit status and what it printed."""
-    before = signal.getsignal(signal.SIGINT)
-
-    def run(*argv):
-        monkeypatch.setattr(sys, "argv", ["langchain_promptrun", "prompt", *argv])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_module("langchain_promptrun", run_name="__main__")
-        return ended.value.code, *capsys.readouterr()
-
-    yield run
-    signal.signal(signal.SIGINT, before)
+def cli(cli):
+    """Runs the subcommand."""
+    return partial(cli, "prompt")
 
 
 @pytest.fixture
