@@ -65,49 +65,35 @@ IDS = {"null": None, "blank": "", "absent": ..., "the same for both": "same", "n
 
 
 @pytest.mark.parametrize("wire_id", IDS.values(), ids=IDS)
-class TestIds:
-    """Every call has an id of its own, whatever the wire gives."""
-
-    @pytest.mark.parametrize("index", [(0, 1), (..., ...), (0, 0)], ids=["index", "no index", "index 0"])
-    def test_of_two_calls_are_unique(self, wire_id, index):
-        facts = streamed(
-            [call(LONDON_TEXT, index=index[0], call_id=wire_id, name="weather")],
-            [call(PARIS_TEXT, index=index[1], call_id=wire_id, name="weather")],
-        )
-        ids = [entry["id"] for entry in facts["tool_calls"]]
-        assert named(facts) == [("weather", LONDON), ("weather", PARIS)]
-        assert len(set(ids)) == 2
-        assert all(ids)
-
-    def test_go_out_once_for_each_call(self, wire_id):
-        body = stream(
-            {"tool_calls": [call('{"a"', call_id=wire_id, name="f")]},
-            {"tool_calls": [call("", call_id=wire_id)]},
-            {"tool_calls": [call(": 1}", call_id=wire_id)]},
-        )
-        pieces = [piece for item in read(ChunkParser, body) for piece in item.message.tool_call_chunks]
-        assert [bool(piece["id"]) for piece in pieces] == [True, False]
+@pytest.mark.parametrize("index", [(0, 1), (..., ...), (0, 0)], ids=["index", "no index", "index 0"])
+def test_ids_of_two_calls_are_unique_and_go_out_once_whatever_the_wire_gives(wire_id, index):
+    deltas = [
+        [call(LONDON_TEXT[:9], index=index[0], call_id=wire_id, name="weather")],
+        [call(LONDON_TEXT[9:], index=index[0], call_id=wire_id)],
+        [call(PARIS_TEXT, index=index[1], call_id=wire_id, name="weather")],
+    ]
+    facts = streamed(*deltas)
+    ids = [entry["id"] for entry in facts["tool_calls"]]
+    assert named(facts) == [("weather", LONDON), ("weather", PARIS)]
+    assert len(set(ids)) == 2
+    chunks = read(ChunkParser, stream(*({"tool_calls": entries} for entries in deltas)))
+    pieces = [piece for item in chunks for piece in item.message.tool_call_chunks]
+    assert [piece["id"] for piece in pieces if piece["id"]] == ids
 
 
-def test_an_id_that_comes_late_does_not_replace_the_one_that_went_out():
-    facts = streamed([call("{", name="weather")], [call("}", call_id="late")])
-    [entry] = facts["tool_calls"]
-    assert entry["id"].startswith("call_")
-    assert entry["args"] == {}
+def test_id_that_comes_late_does_not_replace_the_one_that_went_out():
+    [entry] = streamed([call("{", name="weather")], [call("}", call_id="late")])["tool_calls"]
+    assert (entry["id"][:5], entry["args"]) == ("call_", {})
 
 
 def test_ids_that_are_missing_differ_from_answer_to_answer():
     entries = [call("{}", name="f")]
-    by_id = [agreed(stream({"tool_calls": entries}, id=name)) for name in ("chatcmpl-1", "chatcmpl-2")]
-    by_time = [agreed(stream({"tool_calls": entries}, created=time)) for time in (1, 2)]
-    ids = {facts["tool_calls"][0]["id"] for facts in [*by_id, *by_time]}
+    answers = [{"id": "chatcmpl-1"}, {"id": "chatcmpl-2"}, {"created": 1}, {"created": 2}]
+    ids = {agreed(stream({"tool_calls": entries}, **facts))["tool_calls"][0]["id"] for facts in answers}
     assert len(ids) == 4
-
-
-def test_ids_are_random_where_the_answer_has_none_itself():
-    body = stream({"tool_calls": [call("{}", name="f")]}, id="")
-    ids = {by_chunks(body).tool_calls[0]["id"] for _ in range(3)}
-    assert len(ids) == 3
+    # They are random where the answer itself has none.
+    body = stream({"tool_calls": entries}, id="")
+    assert len({by_chunks(body).tool_calls[0]["id"] for _ in range(3)}) == 3
 
 
 def test_ids_are_made_from_the_answers_id_though_the_first_document_has_none():
@@ -140,45 +126,24 @@ def test_a_name_is_right_however_it_is_repeated(names, call_id):
     assert named(facts) == [("weather", LONDON)]
 
 
-def test_a_name_after_the_first_arguments_is_taken_when_there_was_none():
-    facts = streamed([call('{"a"', call_id="a", name="")], [call(": 1}", call_id="a", name="weather")])
-    assert named(facts) == [("weather", {"a": 1})]
-
-
-NO_ARGUMENTS = [None, "", "null", "{}", ..., {}, [], "  ", " null ", "\n"]
-
-
-@pytest.mark.parametrize("args", NO_ARGUMENTS)
-class TestNoArguments:
-    def test_streamed_are_an_empty_object(self, args):
-        facts = streamed([call(args, call_id="a", name="now")])
-        assert (named(facts), facts["invalid_tool_calls"]) == ([("now", {})], [])
-
-    def test_whole_are_an_empty_object(self, args):
-        facts = agreed(answer({"tool_calls": [call(args, call_id="a", name="now")]}))
+@pytest.mark.parametrize("args", [None, "", "null", "{}", ..., {}, [], "  ", " null ", "\n"])
+def test_arguments_that_are_missing_are_an_empty_object(args):
+    entries = [call(args, call_id="a", name="now")]
+    for facts in (streamed(entries), agreed(answer({"tool_calls": entries}))):
         assert (named(facts), facts["invalid_tool_calls"]) == ([("now", {})], [])
 
 
-def test_null_in_pieces_is_no_arguments():
-    facts = streamed(*[[call(piece, call_id="a", name="now")] for piece in ("n", "ul", "l")])
-    assert named(facts) == [("now", {})]
-
-
-def test_what_only_begins_like_null_is_kept():
-    facts = streamed(*[[call(piece, call_id="a", name="now")] for piece in ("nul", "led")])
-    assert facts["invalid_tool_calls"] == [("a", "now")]
-    [entry] = by_chunks(stream({"tool_calls": [call("nu", call_id="a", name="now")]})).invalid_tool_calls
-    assert entry["args"] == "nu"
+@pytest.mark.parametrize("pieces", [("nul", "led"), ("nu",)])
+def test_arguments_that_only_begin_like_null_are_kept(pieces):
+    deltas = [{"tool_calls": [call(piece, call_id="a", name="now")]} for piece in pieces]
+    [entry] = by_chunks(stream(*deltas)).invalid_tool_calls
+    assert (entry["id"], entry["args"]) == ("a", "".join(pieces))
 
 
 @pytest.mark.parametrize("args", [7, True, [1], "[1]", '"text"', "x", '{"a": 1} trailing', '{"a": 1,}', "{'a': 1}"])
 def test_arguments_that_are_no_json_object_make_the_call_invalid(args):
     facts = streamed([call(args, call_id="a", name="weather")])
     assert (facts["tool_calls"], facts["invalid_tool_calls"]) == ([], [("a", "weather")])
-
-
-def test_arguments_with_raw_line_breaks_are_read():
-    assert named(streamed([call('{"a": "x\ny"}', call_id="a", name="f")])) == [("f", {"a": "x\ny"})]
 
 
 @pytest.mark.parametrize(
@@ -253,89 +218,46 @@ def test_arguments_nested_too_deeply_make_the_call_invalid():
     assert facts["invalid_tool_calls"] == [("a", "f")]
 
 
-def test_arguments_keep_long_integers():
-    text = '{"a": 123456789012345678901234567890}'
-    assert named(streamed([call(text, call_id="a", name="f")])) == [("f", {"a": 123456789012345678901234567890})]
-
-
-def test_a_character_cut_in_two_between_pieces_is_joined():
-    facts = streamed([call('{"a": "', call_id="a", name="f")], [call("\ud83d")], [call("")], [call('\ude80"}')])
-    assert named(facts) == [("f", {"a": "🚀"})]
-
-
 def test_half_a_character_at_the_end_is_replaced():
     body = stream({"tool_calls": [call('{"a": "\ud83d', call_id="a", name="f")]})
     assert by_chunks(body).invalid_tool_calls[0]["args"].startswith('{"a": "\ufffd')
 
 
 SIGNATURE = {"google": {"thought_signature": "CiQB/+=="}}
-
-
-class TestUnknownKeys:
-    def test_of_a_call_are_kept_under_its_id(self):
-        facts = streamed(
+IN_FUNCTION = {"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}", "signature": "x", "strict": None}}
+KEYS = {
+    "of calls": (
+        [
             [call("", call_id="a", name="f", extra_content=SIGNATURE)],
             [call("{}", note=None)],
             [call("{}", index=1, call_id="b", name="g", vertex=1)],
-        )
-        assert facts["extras"] == {"tool_call_extras": {"a": {"extra_content": SIGNATURE}, "b": {"vertex": 1}}}
-
-    def test_inside_the_function_are_kept(self):
-        entry = call("{}", call_id="a", name="f")
-        entry["function"] |= {"thought_signature": "x", "strict": None}
-        assert streamed([entry])["extras"] == {"tool_call_extras": {"a": {"function": {"thought_signature": "x"}}}}
-
-    def test_that_come_late_are_kept(self):
-        entry = call("1}", call_id=None)
-        entry["function"]["signature"] = "late"
-        facts = streamed([call('{"a":', call_id="a", name="f")], [entry], [call("", extra_content=SIGNATURE)])
-        assert named(facts) == [("f", {"a": 1})]
-        extras = {"function": {"signature": "late"}, "extra_content": SIGNATURE}
-        assert facts["extras"] == {"tool_call_extras": {"a": extras}}
-
-    def test_of_a_call_without_an_id_are_kept_under_the_made_one(self):
-        facts = streamed([call("{}", name="f", extra_content=SIGNATURE)])
-        assert facts["extras"] == {"tool_call_extras": {facts["tool_calls"][0]["id"]: {"extra_content": SIGNATURE}}}
+        ],
+        {"a": {"extra_content": SIGNATURE}, "b": {"vertex": 1}},
+    ),
+    "inside the function": ([[IN_FUNCTION]], {"a": {"function": {"signature": "x"}}}),
+    "that come late": (
+        [[call("{", call_id="a", name="f")], [IN_FUNCTION | {"function": {"arguments": "}", "signature": "x"}}]],
+        {"a": {"function": {"signature": "x"}}},
+    ),
+}
 
 
-def test_a_whole_call_followed_by_empty_pieces_is_one_call():
-    facts = streamed([call(LONDON_TEXT, call_id="a", name="weather")], [call("", name="weather")], [call("")])
-    assert named(facts) == [("weather", LONDON)]
+@pytest.mark.parametrize(("lists", "extras"), KEYS.values(), ids=KEYS)
+def test_unknown_keys_of_a_call_are_kept_under_its_id(lists, extras):
+    assert streamed(*lists)["extras"] == {"tool_call_extras": extras}
 
 
-def test_two_calls_with_neither_index_nor_id_are_told_apart_by_the_first_being_whole():
-    facts = streamed(
-        [call('{"a": {}', index=..., name="f")],
-        [call("}", index=..., name="f")],
-        [call("{}", index=..., name="f")],
-        [call("", index=..., name="g")],
-    )
-    assert named(facts) == [("f", {"a": {}}), ("f", {}), ("g", {})]
+def test_unknown_keys_of_a_call_without_an_id_are_kept_under_the_made_one():
+    facts = streamed([call("{}", name="f", extra_content=SIGNATURE)])
+    assert facts["extras"] == {"tool_call_extras": {facts["tool_calls"][0]["id"]: {"extra_content": SIGNATURE}}}
 
 
-@pytest.mark.parametrize("entries", [[], [None, 5, "x", []], [{}], [{"index": 0}], [{"id": "a", "function": None}]])
-def test_entries_that_say_nothing_are_no_calls(entries):
-    facts = streamed(entries)
-    assert (facts["tool_calls"], facts["invalid_tool_calls"]) == ([], [])
-
-
-def test_a_call_that_has_only_a_name_goes_out_at_once():
-    calls = ToolCalls()
-    assert calls.feed([call("", call_id="a", name="f")]) == [(0, "a", "f", "")]
-    assert calls.end() == [(0, None, None, "{}")]
-
-
-def test_calls_stand_in_the_order_in_which_they_went_out():
-    """`agreed` has compared the order of the chunks with that of the events."""
-    facts = streamed([call("", call_id="a", extra=1), call("{}", index=1, call_id="b", name="g")])
-    assert [entry["id"] for entry in facts["tool_calls"]] == ["b"]
-    assert facts["invalid_tool_calls"] == [("a", None)]
-
-
-def test_a_call_that_never_got_a_name_goes_out_at_the_end():
+def test_call_with_only_a_name_goes_out_at_once_and_one_without_at_the_end():
     calls = ToolCalls()
     assert calls.feed([call("", call_id="a", extra=1)]) == []
-    assert calls.end() == [(0, "a", None, "]")]
+    assert calls.feed([call("", index=1, call_id="b", name="f")]) == [(1, "b", "f", "")]
+    assert calls.end() == [(0, "a", None, "]"), (1, None, None, "{}")]
+    assert [whole.id for whole in calls.announced] == ["b", "a"]
 
 
 @pytest.mark.parametrize("name", ["f", ...], ids=["name on each", "name once"])

@@ -291,6 +291,29 @@ LISTS = {
     "list encoded twice, in pieces": ([[T(0, "A", "f", '"[')], [T(0, "-", "-", ']"')]], [("f", {})], 0),
     "byte order mark": ([[T(0, "A", "f", "\ufeff" + A1)]], [("f", {"a": 1})], 0),
     "byte order mark, encoded twice": ([[T(0, "A", "f", json.dumps("\ufeff" + A1))]], [("f", {"a": 1})], 0),
+    "null in pieces": ([[T(0, "A", "f", piece)] for piece in ("n", "ul", "l")], [("f", {})], 0),
+    "raw line break": ([[T(0, "A", "f", '{"a": "x\ny"}')]], [("f", {"a": "x\ny"})], 0),
+    "long integer": ([[T(0, "A", "f", f'{{"a": 1{"0" * 30}}}')]], [("f", {"a": 10**30})], 0),
+    "character cut in two": (
+        [[T(0, "A", "f", '{"a": "')], [T(0, "-", "-", "\ud83d")], [T(0, "-", "-", "")], [T(0, "-", "-", '\ude80"}')]],
+        [("f", {"a": "🚀"})],
+        0,
+    ),
+    "empty pieces after the end": (
+        [[T(0, "A", "f", A1)], [T(0, None, "f", "")], [T(0, None, "-", "")]],
+        [("f", {"a": 1})],
+        0,
+    ),
+    "no index and no id": (
+        [[T("-", None, "f", '{"a": {}')], [T("-", None, "f", "}")], [T("-", None, "f", "{}")], [T("-", None, "g", "")]],
+        [("f", {"a": {}}), ("f", {}), ("g", {})],
+        0,
+    ),
+    "entries that say nothing": (
+        [[], [None, 5, "x", []], [{}], [{"index": 0}], [{"id": "a", "function": None}]],
+        [],
+        0,
+    ),
     "two byte order marks": ([[T(0, "A", "f", "\ufeff\ufeff" + A1)]], [], 1),
 }
 
