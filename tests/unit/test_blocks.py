@@ -8,33 +8,15 @@ import pytest
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
 
-from .wire import ChunkParser, EventParser, ResultParser, answer, call, read, stream, summed
+from .wire import ChunkParser, EventParser, ResultParser, call, read, stream, summed
 
 PROVIDER = {"model_provider": "promptrun"}
 
 
-def blocks_of(**extras):
-    """The blocks of a message without a text that holds these facts."""
-    return AIMessage("", additional_kwargs=extras, response_metadata=PROVIDER).content_blocks
-
-
-def citations(annotations):
-    return [note for block in blocks_of(annotations=annotations) for note in block["annotations"]]
-
-
 PIXEL = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
-CITED = {
-    "type": "url_citation",
-    "url_citation": {"url": "https://a.example", "title": "A", "start_index": 0, "end_index": 2, "content": "q"},
-}
-CITATION = {
-    "type": "citation",
-    "url": "https://a.example",
-    "title": "A",
-    "start_index": 0,
-    "end_index": 2,
-    "cited_text": "q",
-}
+PLACE = {"url": "https://a.example", "title": "A", "start_index": 0, "end_index": 2}
+CITED = {"type": "url_citation", "url_citation": {**PLACE, "content": "q"}}
+CITATION = {"type": "citation", **PLACE, "cited_text": "q"}
 
 
 class Replay(BaseChatModel):
@@ -100,40 +82,11 @@ def without_index(blocks):
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("version", ["v0", "v1"])
-class TestOutputVersions:
-    def test_show_the_same_blocks(self, version, way):
-        message = way(Replay(body=stream(*EVERYTHING), output_version=version))
-        assert without_index(message.content_blocks) == BLOCKS
-
-    def test_hold_the_text_or_the_blocks(self, version, way):
-        message = way(Replay(body=stream(*EVERYTHING), output_version=version))
-        if version == "v0" and way is not streamed_events:
-            assert message.content == "abcd"
-        else:
-            assert without_index(message.content) == BLOCKS
-        assert message.text == "abcd"
-
-    def test_show_citations_on_the_text_once(self, version, way):
-        message = way(Replay(body=stream({"content": "ab"}, {"annotations": [CITED]}), output_version=version))
-        assert without_index(message.content_blocks) == [{"type": "text", "text": "ab", "annotations": [CITATION]}]
-
-    def test_have_the_same_facts(self, version, way):
-        message = way(Replay(body=stream(*EVERYTHING, usage={"prompt_tokens": 1}), output_version=version))
-        assert [(entry["id"], entry["name"], entry["args"]) for entry in message.tool_calls] == [
-            ("1", "f", {"a": 1}),
-            ("2", "g", {}),
-        ]
-        assert message.usage_metadata == {"input_tokens": 1, "output_tokens": 0, "total_tokens": 1}
-        assert message.response_metadata["finish_reason"] == "stop"
-        assert message.response_metadata["model_provider"] == "promptrun"
-        assert message.additional_kwargs.keys() == {"reasoning_content", "images", "audio"}
-        assert message.id.startswith("lc_run--")
-
-    def test_of_a_document_are_those_of_a_stream(self, version, way):
-        whole = {"content": "abcd", "reasoning": "Let me think.", "images": [PIXEL], "audio": EVERYTHING[-1]["audio"]}
-        whole["tool_calls"] = [call('{"a": 1}', call_id="1", name="f"), call("{}", index=1, call_id="2", name="g")]
-        message = way(Replay(body=answer(whole), output_version=version))
-        assert without_index(message.content_blocks) == BLOCKS
+def test_each_output_version_shows_the_same_blocks_in_every_style(version, way):
+    message = way(Replay(body=stream(*EVERYTHING), output_version=version))
+    assert without_index(message.content_blocks) == BLOCKS
+    if version == "v1" or way is streamed_events:
+        assert without_index(message.content) == BLOCKS
 
 
 URL = {"type": "image_url", "image_url": {"url": "https://a.example/a.png"}}
@@ -203,76 +156,66 @@ class TestChunks:
         assert (piece["type"], piece["args"]) == ("tool_call_chunk", '{"a"')
 
 
-class TestOfAMessage:
-    def test_leave_it_unchanged(self):
-        message = AIMessage("ab", response_metadata=PROVIDER, additional_kwargs={"annotations": [CITED]})
-        before = message.model_dump()
-        assert message.content_blocks == [{"type": "text", "text": "ab", "annotations": [CITATION]}]
-        assert message.model_dump() == before
-
-    def test_whose_content_is_blocks_already_are_they(self):
-        calls = [{"type": "invalid_tool_call", "id": "1", "name": "f", "args": "{", "error": None}]
-        content = [{"type": "text", "text": "ab"}, *calls]
-        message = AIMessage(content, invalid_tool_calls=calls, response_metadata=PROVIDER | {"output_version": "v1"})
-        assert message.content_blocks == content
-        assert message.content == content
-
-    def test_add_citations_to_the_last_text_without_any(self):
-        content = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}, {"type": "image", "url": "u"}]
-        message = AIMessage(content, response_metadata=PROVIDER, additional_kwargs={"annotations": [CITED]})
-        texts = [content[0], content[1] | {"annotations": [CITATION]}]
-        assert message.content_blocks == [*texts, content[2]]
-
-    def test_keep_citations_that_are_there(self):
-        content = [{"type": "text", "text": "a", "annotations": [{"type": "citation", "url": "u"}]}]
-        message = AIMessage(content, response_metadata=PROVIDER, additional_kwargs={"annotations": [CITED]})
-        assert message.content_blocks == content
-
-    def test_without_text_show_citations_all_the_same(self):
-        message = AIMessageChunk("", response_metadata=PROVIDER, additional_kwargs={"annotations": [CITED]})
-        assert message.content_blocks == [{"type": "text", "text": "", "annotations": [CITATION]}]
+TEXTS = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}, {"type": "image", "url": "u"}]
+KNOWN = [{"type": "text", "text": "a", "annotations": [{"type": "citation", "url": "u"}]}]
+INVALID = [{"type": "invalid_tool_call", "id": "1", "name": "f", "args": "{", "error": None}]
 
 
-class TestCitations:
-    def test_of_a_url_become_langchains(self):
-        assert citations([CITED]) == [CITATION]
-
-    def test_leave_out_what_is_not_known(self):
-        cited = {"url": "u", "title": None, "color": "red"}
-        assert citations([{"type": "url_citation", "url_citation": cited}]) == [{"type": "citation", "url": "u"}]
-
-    @pytest.mark.parametrize("entry", [{"type": "file_citation", "file_id": "f"}, {"type": "url_citation"}, {}])
-    def test_of_other_kinds_are_kept(self, entry):
-        assert citations([entry]) == [{"type": "non_standard_annotation", "value": entry}]
-
-    @pytest.mark.parametrize("nothing", [None, [], {}, "x", [None, 5]])
-    def test_that_are_none_are_none(self, nothing):
-        assert citations(nothing) == []
-
-
-class TestImages:
-    @pytest.mark.parametrize("image", [PIXEL, {"image_url": PIXEL["image_url"]["url"]}])
-    def test_in_data_urls_become_base64(self, image):
-        assert blocks_of(images=[image]) == [{"type": "image", "base64": "AAAA", "mime_type": "image/png"}]
-
-    @pytest.mark.parametrize("url", ["https://a.example/a.png", "data:image/svg+xml,<svg/>", "data:;base64,"])
-    def test_at_other_urls_keep_them(self, url):
-        assert blocks_of(images=[{"image_url": {"url": url}}]) == [{"type": "image", "url": url}]
-
-    @pytest.mark.parametrize(
-        "nothing", [None, {}, "x", [None], [{}], [{"image_url": None}], [{"image_url": {"url": 5}}]]
-    )
-    def test_that_are_none_are_none(self, nothing):
-        assert blocks_of(images=nothing) == []
+@pytest.mark.parametrize("kind", [AIMessage, AIMessageChunk])
+@pytest.mark.parametrize(
+    ("content", "blocks"),
+    [
+        ("ab", [{"type": "text", "text": "ab", "annotations": [CITATION]}]),
+        ("", [{"type": "text", "text": "", "annotations": [CITATION]}]),
+        (TEXTS, [TEXTS[0], TEXTS[1] | {"annotations": [CITATION]}, TEXTS[2]]),
+        (KNOWN, KNOWN),
+    ],
+)
+def test_citations_hang_on_the_last_text_unless_it_has_some(kind, content, blocks):
+    message = kind(content, response_metadata=PROVIDER, additional_kwargs={"annotations": [CITED]})
+    before = message.model_dump()
+    assert message.content_blocks == blocks
+    assert message.model_dump() == before
 
 
-class TestAudio:
-    def test_has_its_data_and_the_rest_as_extras(self):
-        whole = {"id": "audio_1", "data": "AAAA", "transcript": "hi", "expires_at": 5}
-        extras = {"transcript": "hi", "expires_at": 5}
-        assert blocks_of(audio=whole) == [{"type": "audio", "base64": "AAAA", "id": "audio_1", "extras": extras}]
-        assert blocks_of(audio={"id": None, "data": "AAAA"}) == [{"type": "audio", "base64": "AAAA"}]
+def test_blocks_of_a_message_whose_content_is_blocks_already_are_they():
+    content = [{"type": "text", "text": "ab"}, *INVALID]
+    message = AIMessage(content, invalid_tool_calls=INVALID, response_metadata=PROVIDER | {"output_version": "v1"})
+    assert message.content_blocks == message.content == content
 
-    @pytest.mark.parametrize("nothing", [None, {}, [], "x", {"data": None}, {"transcript": "hi"}])
-    def test_that_is_none_is_none(self, nothing):
-        assert blocks_of(audio=nothing) == []
+
+def cited(entry):
+    return {"annotations": [entry]}, [{"type": "text", "text": "", "annotations": [{"type": "citation", "url": "u"}]}]
+
+
+def uncited(entry):
+    value = {"type": "non_standard_annotation", "value": entry}
+    return {"annotations": [entry]}, [{"type": "text", "text": "", "annotations": [value]}]
+
+
+HEARD = {"id": "audio_1", "data": "AAAA", "transcript": "hi", "expires_at": 5}
+FACTS = {key: HEARD[key] for key in ("transcript", "expires_at")}
+
+
+@pytest.mark.parametrize(
+    ("extras", "blocks"),
+    [
+        cited({"type": "url_citation", "url_citation": {"url": "u", "title": None, "color": "red"}}),
+        *map(uncited, [{"type": "file_citation", "file_id": "f"}, {"type": "url_citation"}, {}]),
+        *(({"annotations": nothing}, []) for nothing in (None, [], {}, "x", [None, 5])),
+        *(({"images": [image]}, [IMAGE_OF_PIXEL]) for image in (PIXEL, {"image_url": PIXEL["image_url"]["url"]})),
+        *(
+            ({"images": [{"image_url": {"url": url}}]}, [{"type": "image", "url": url}])
+            for url in ("https://a.example/a.png", "data:image/svg+xml,<svg/>", "data:;base64,")
+        ),
+        *(
+            ({"images": nothing}, [])
+            for nothing in (None, {}, "x", [None], [{}], [{"image_url": None}], [{"image_url": {"url": 5}}])
+        ),
+        ({"audio": HEARD}, [{"type": "audio", "base64": "AAAA", "id": "audio_1", "extras": FACTS}]),
+        ({"audio": {"id": None, "data": "AAAA"}}, [{"type": "audio", "base64": "AAAA"}]),
+        *(({"audio": nothing}, []) for nothing in (None, {}, [], "x", {"data": None}, {"transcript": "hi"})),
+    ],
+)
+def test_citations_and_media_become_langchains_blocks(extras, blocks):
+    assert AIMessage("", additional_kwargs=extras, response_metadata=PROVIDER).content_blocks == blocks

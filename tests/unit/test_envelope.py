@@ -75,15 +75,22 @@ def test_a_fact_that_comes_late_is_told():
     assert (metadata["service_tier"], metadata["sla_metrics"]) == ("flex", {"ttft": 0.1})
 
 
-def test_empty_values_do_not_replace_what_was_told():
-    empty = dict.fromkeys(FACTS, "") | {"created": None}
-    assert agreed(sse(document({"content": "x"}, "stop", **FACTS), document({}, **empty)))["metadata"] == METADATA
+EMPTY = dict.fromkeys(FACTS, "") | {"created": None}
+AZURES = {"choices": [], "created": 0, "id": "", "model": "", "object": "", "prompt_filter_results": [{"index": 0}]}
 
 
-def test_azures_first_document_tells_about_the_prompt_and_nothing_else():
-    first = {"choices": [], "created": 0, "id": "", "model": "", "object": "", "prompt_filter_results": [{"index": 0}]}
-    facts = agreed(sse(first, document({"content": "x"}, **FACTS), document({}, "stop", **FACTS)))
-    assert facts["metadata"] == METADATA | {"prompt_filter_results": [{"index": 0}]}
+@pytest.mark.parametrize(
+    ("documents", "more"),
+    [
+        ([document({"content": "x"}, "stop", **FACTS), document({}, **EMPTY)], {}),
+        (
+            [AZURES, document({"content": "x"}, **FACTS), document({}, "stop", **FACTS)],
+            {"prompt_filter_results": [{"index": 0}]},
+        ),
+    ],
+)
+def test_empty_values_replace_nothing(documents, more):
+    assert agreed(sse(*documents))["metadata"] == METADATA | more
 
 
 def test_names_of_langchains_and_of_this_package_are_not_overwritten_by_the_wire():
@@ -93,10 +100,6 @@ def test_names_of_langchains_and_of_this_package_are_not_overwritten_by_the_wire
     assert "theirs" not in agreed(body)["metadata"].values()
     choice = {"index": 0, "message": {"content": "x"}} | wire | {"finish_reason": "stop"}
     assert "theirs" not in agreed(answer({}, choices=[choice]))["metadata"].values()
-
-
-def test_a_model_that_is_no_text_is_told_as_text():
-    assert agreed(answer({"content": "x"}, model={"name": "m"}))["metadata"]["model_name"] == "{'name': 'm'}"
 
 
 def test_keep_alive_documents_tell_nothing():
@@ -158,19 +161,18 @@ def test_padding_is_not_kept():
     assert "object" not in by_chunks(stream({"content": "x"}, object="chat.completion.chunk")).response_metadata
 
 
-class TestFactsThatChange:
+@pytest.mark.parametrize("model", ["vendor/other", "vendor/name"])
+def test_facts_that_change_have_their_last_value(model):
     """Documents that bring nothing new are not looked at closely; any other is."""
+    texts = [document({"content": text}) for text in "abc"]
+    body = sse(*texts, document({"content": "d"}, model=model, provider="P"), *texts, document({}, "stop"))
+    assert agreed(body)["metadata"]["provider"] == "P"
+    last = sse(*texts, document({"content": "d"}, "stop", model=model))
+    assert agreed(last)["metadata"]["model_name"] == model
 
-    @pytest.mark.parametrize("model", ["vendor/other", "vendor/name"])
-    def test_in_the_middle_of_a_stream_have_their_last_value(self, model):
-        texts = [document({"content": text}) for text in "abc"]
-        body = sse(*texts, document({"content": "d"}, model=model, provider="P"), *texts, document({}, "stop"))
-        metadata = agreed(body)["metadata"]
-        assert metadata["provider"] == "P"
-        last = sse(*texts, document({"content": "d"}, "stop", model=model))
-        assert agreed(last)["metadata"]["model_name"] == model
 
-    def test_may_be_the_first_id_and_model(self):
-        first = document({"role": "assistant"}, id="", model=None)
-        metadata = agreed(sse(first, document({"content": "x"}), document({}, "stop")))["metadata"]
-        assert (metadata["id"], metadata["model_name"]) == ("chatcmpl-1", "vendor/name")
+def test_facts_may_come_after_the_first_document_and_be_odd():
+    first = document({"role": "assistant"}, id="", model=None)
+    metadata = agreed(sse(first, document({"content": "x"}), document({}, "stop")))["metadata"]
+    assert (metadata["id"], metadata["model_name"]) == ("chatcmpl-1", "vendor/name")
+    assert agreed(answer({"content": "x"}, model={"name": "m"}))["metadata"]["model_name"] == "{'name': 'm'}"

@@ -142,38 +142,35 @@ def test_what_json_cannot_carry_is_an_error_that_names_its_place(value, problem,
     assert str(caught.value).startswith(f"list[1]['odd key']{'' if problem.startswith('.') else ' '}{problem}")
 
 
-def test_a_value_that_cannot_be_sent_by_itself_is_called_so():
-    with pytest.raises(PromptrunInvalidMessageError, match=r"^The value is NaN, which JSON cannot carry$"):
-        dumps(math.nan)
+ENDLESS: list[object] = []
+ENDLESS.append(ENDLESS)
+NULL = {"role": "assistant", "content": None}
 
 
-def test_nan_is_found_also_where_an_assistants_content_is_null():
-    body = {"messages": [{"role": "assistant", "content": None}, {"role": "user", "content": math.nan}]}
-    with pytest.raises(PromptrunInvalidMessageError, match=r"^messages\[1\]\.content is NaN"):
-        dumps(body)
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (math.nan, r"^The value is NaN, which JSON cannot carry$"),
+        ({"messages": [NULL, {"role": "user", "content": math.nan}]}, r"^messages\[1\]\.content is NaN"),
+        (ENDLESS, "nested too deeply"),
+    ],
+)
+def test_what_json_cannot_carry_is_found_wherever_it_stands(value, problem):
+    with pytest.raises(PromptrunInvalidMessageError, match=problem):
+        dumps(value)
 
 
-def test_null_is_sent_where_the_caller_says_none():
-    assert dumps({"stop": None, "messages": [{"role": "assistant", "content": None}]}) == (
-        b'{"stop":null,"messages":[{"role":"assistant","content":null}]}'
-    )
-
-
-def test_output_is_compact_and_readable():
-    assert dumps({"a": ["é", "日本", "😀"], "b": True}) == '{"a":["é","日本","😀"],"b":true}'.encode()
-    assert dumps({"a": ["é", BIG]}) == f'{{"a":["é",{BIG}]}}'.encode()
-
-
-def test_lone_surrogates_become_escapes_and_the_rest_stays_readable():
-    assert dumps({"t": "é\ud800\n"}) == '{"t":"é\\ud800\\n"}'.encode()
-    assert loads(dumps("\udc00")) == "\udc00"
-
-
-def test_a_value_that_holds_itself_is_an_error():
-    endless: list[object] = []
-    endless.append(endless)
-    with pytest.raises(PromptrunInvalidMessageError, match="nested too deeply"):
-        dumps(endless)
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"stop": None, "messages": [NULL]}, '{"stop":null,"messages":[{"role":"assistant","content":null}]}'),
+        ({"a": ["é", "日本", "😀"], "b": True}, '{"a":["é","日本","😀"],"b":true}'),
+        ({"a": ["é", BIG]}, f'{{"a":["é",{BIG}]}}'),
+        ({"t": "é\ud800\n"}, '{"t":"é\\ud800\\n"}'),
+    ],
+)
+def test_output_is_compact_and_readable(value, text):
+    assert dumps(value) == text.encode()
 
 
 def test_nesting_beyond_orjsons_limit_is_written():
@@ -194,13 +191,7 @@ def test_the_error_survives_pickling():
 @settings(max_examples=50)
 @given(json_values)
 def test_json_values_come_back_equal(value):
-    assert joined(loads(dumps(value))) == joined(value)
-
-
-@settings(max_examples=50)
-@given(json_values)
-def test_output_is_what_the_standard_library_reads(value):
-    assert joined(json.loads(dumps(value))) == joined(value)
+    assert joined(loads(dumps(value))) == joined(json.loads(dumps(value))) == joined(value)
 
 
 @given(
@@ -228,30 +219,19 @@ def test_integers_of_any_length_are_read_exactly(digits, kind):
     assert loads(kind(f'{{"n":[{number},-{number}]}}')) == {"n": [number, -number]}
 
 
-def test_long_runs_of_digits_in_texts_change_nothing():
-    document = {"id": "chatcmpl-12345678901234567890", "n": 1.5, "t": "😀"}
-    assert loads(json.dumps(document)) == document
-
-
 def test_what_gateways_write_beside_the_standard_is_read():
     document = loads(b'{"a":NaN,"b":-Infinity,"c":1e999,"d":"\\ud800x"}')
     assert math.isnan(document.pop("a"))
     assert document == {"b": -math.inf, "c": math.inf, "d": "\ud800x"}
-
-
-def test_a_text_with_raw_lone_surrogates_is_read():
     assert loads('["\ud800"]') == ["\ud800"]
+    document = {"id": "chatcmpl-12345678901234567890", "n": 1.5, "t": "😀"}
+    assert loads(json.dumps(document)) == document
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"<html>", b'{"a":1}}', b"\xff\xfe\xff", b"nope"])
 def test_text_that_is_not_json_is_a_value_error(data):
-    with pytest.raises(ValueError, match=r"."):
+    with pytest.raises(UnicodeDecodeError if b"\xff" in data else json.JSONDecodeError):
         loads(data)
-
-
-def test_broken_json_is_a_json_decode_error():
-    with pytest.raises(json.JSONDecodeError):
-        loads('{"a": ')
 
 
 def test_json_nested_too_deeply_is_a_value_error():
@@ -262,54 +242,52 @@ def test_json_nested_too_deeply_is_a_value_error():
 ROCKET = "\ud83d\ude80"
 
 
-def test_a_pair_becomes_its_character():
-    assert without_surrogates(f"a{ROCKET}b") == "a🚀b"
-
-
-@pytest.mark.parametrize("half", [0xD83D, 0xDE80])
-def test_a_lone_half_becomes_the_replacement_character(half):
-    half = chr(half)
-    for before in ("", "é", "🚀"):
-        for after in ("", "é", "🚀", "a"):
-            assert without_surrogates(f"{before}{half}{after}") == f"{before}\ufffd{after}"
-
-
-def test_halves_in_the_wrong_order_are_two_lone_ones():
-    assert without_surrogates("\ude80\ud83d") == "\ufffd\ufffd"
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"a{ROCKET}b", "a🚀b"),
+        ("\ude80\ud83d", "\ufffd\ufffd"),
+        *(
+            (f"{before}{half}{after}", f"{before}\ufffd{after}")
+            for half in (ROCKET[0], ROCKET[1])
+            for before in ("", "é", "🚀")
+            for after in ("", "é", "🚀", "a")
+        ),
+    ],
+)
+def test_surrogate_pairs_are_joined_and_lone_halves_replaced(text, expected):
+    assert without_surrogates(text) == expected
 
 
 @given(any_text)
-def test_any_text_can_be_encoded_afterwards(text):
+def test_any_text_can_be_encoded_without_its_surrogates(text):
     assert without_surrogates(text).encode().decode() == without_surrogates(text)
 
 
-def test_all_texts_of_a_value_are_cleaned():
+def test_surrogates_of_all_texts_of_a_value_are_cleaned():
     value = {"\ud83d": [ROCKET, 1, None, 0.5, True, {"a": "\ude80"}]}
     assert cleaned(value) == {"\ufffd": ["🚀", 1, None, 0.5, True, {"a": "\ufffd"}]}
 
 
-class TestPieces:
-    @given(any_text, st.lists(st.integers(0, 20), max_size=5))
-    def test_say_the_same_as_the_whole_text(self, text, cuts):
-        bounds = [0, *sorted(cuts), len(text)]
-        joiner = SurrogateJoiner()
-        pieces = [joiner.join("x", text[start:end]) for start, end in pairwise(bounds)]
-        assert "".join([*pieces, joiner.end("x")]) == without_surrogates(text)
+@given(any_text, st.lists(st.integers(0, 20), max_size=5))
+def test_surrogates_in_pieces_say_the_same_as_the_whole_text(text, cuts):
+    bounds = [0, *sorted(cuts), len(text)]
+    joiner = SurrogateJoiner()
+    pieces = [joiner.join("x", text[start:end]) for start, end in pairwise(bounds)]
+    assert "".join([*pieces, joiner.end("x")]) == without_surrogates(text)
 
-    def test_wait_for_the_second_half(self):
-        joiner = SurrogateJoiner()
-        assert [joiner.join("x", "a\ud83d"), joiner.join("x", ""), joiner.join("x", "\ude80b")] == ["a", "", "🚀b"]
 
-    def test_of_different_channels_are_not_joined(self):
-        joiner = SurrogateJoiner()
-        assert [joiner.join("x", "\ud83d"), joiner.join("y", "\ude80"), joiner.end("x")] == ["", "\ufffd", "\ufffd"]
-
-    def test_say_beforehand_whether_they_go_out_as_they_are(self):
-        joiner = SurrogateJoiner()
-        assert joiner.lets_pass("é")
-        assert not joiner.lets_pass("\ud83d")
-        joiner.join("x", "\ud83d")
-        assert not joiner.lets_pass("a")
+def test_surrogate_half_waits_for_its_second_one_of_the_same_channel():
+    joiner = SurrogateJoiner()
+    assert joiner.lets_pass("é")
+    assert not joiner.lets_pass("\ud83d")
+    assert [joiner.join("x", "a\ud83d"), joiner.lets_pass("a"), joiner.join("x", "")] == ["a", False, ""]
+    assert [joiner.join("x", "\ude80b"), joiner.join("x", "\ud83d"), joiner.join("y", "\ude80")] == [
+        "🚀b",
+        "",
+        "\ufffd",
+    ]
+    assert joiner.end("x") == "\ufffd"
 
 
 @pytest.mark.parametrize(
@@ -325,15 +303,11 @@ class TestPieces:
         ('{"a": "x\\"', ('"', "}")),
         ('{"a": "x\\\n', ('"', "}")),
         ("{}{", ("", "}")),
+        *((text, None) for text in ("}", "{]", "[}", "{}]", '{"a": 1}}')),
     ],
 )
-def test_open_ends_are_found(text, ends):
-    assert open_ends(text) == tuple(ends)
-
-
-@pytest.mark.parametrize("text", ["}", "{]", "[}", "{}]", '{"a": 1}}'])
-def test_a_bracket_that_closes_nothing_leaves_no_ends(text):
-    assert open_ends(text) is None
+def test_open_ends_are_found_unless_a_bracket_closes_nothing(text, ends):
+    assert open_ends(text) == ends
 
 
 @settings(max_examples=50)

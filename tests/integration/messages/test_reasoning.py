@@ -28,30 +28,34 @@ def key(name):
 
 def part(block, *fragments):
     """A part of the content."""
-    return {"content": [block]}, [{"content": [fragment]} for fragment in fragments], {"content": [block]}
+    return under("content", [block], *([fragment] for fragment in fragments))
+
+
+def under(name, whole, *pieces):
+    """Entries or an object beside the content, or its parts, which go back as they came."""
+    return {name: whole}, [{name: piece} for piece in pieces], {name: whole}
+
+
+def growing(*texts, whole="hmm", **facts):
+    """An entry without a format, whose texts hold all so far, or may."""
+    pieces = [[{"type": "reasoning.text", "text": text, **facts}] for text in texts]
+    return under("reasoning_details", [{"type": "reasoning.text", "text": whole, **facts}], *pieces)
 
 
 def repeating(facts, *pieces, beside=False):
     """Entries in pieces, each of which may look like a repetition; with the plain text beside them."""
+    told = [("".join(pieces)), *pieces]
     entry = {"type": "reasoning.text", "index": 0, "signature": "S", **facts}
-    plain = {"reasoning": "".join(pieces)} if beside else {}
-    deltas = [
-        {"reasoning_details": [{**entry, "text": piece}]} | ({"reasoning": piece} if beside else {}) for piece in pieces
+    message, *deltas = [
+        {"reasoning_details": [{**entry, "text": text}]} | ({"reasoning": text} if beside else {}) for text in told
     ]
-    message = {"reasoning_details": [{**entry, "text": "".join(pieces)}], **plain}
     return message, deltas, message
 
 
 def beside_text(carrier):
     """A signature of its own beside plain reasoning."""
-    return (
-        {"reasoning_content": "hm", **carrier},
-        [{"reasoning_content": "hm"}, carrier],
-        {
-            "reasoning_content": "hm",
-            **carrier,
-        },
-    )
+    message = {"reasoning_content": "hm", **carrier}
+    return message, [{"reasoning_content": "hm"}, carrier], message
 
 
 def said_in(message):
@@ -61,100 +65,63 @@ def said_in(message):
     return said or "hm"
 
 
+def thinking(text, **facts):
+    return {"type": "thinking", "thinking": text, **facts}
+
+
+END = {"text": "m", "signature": "S"}
+BEDROCK = {"type": "reasoning_content", "reasoning_content": {"text": "hm", "signature": "S"}}
+TWO_KEYS = {"reasoning_content": "hm", "reasoning": "hm"}
+COPILOT = {"reasoning_text": "hm", "reasoning_opaque": "OPAQUE"}
+LITELLM = {"reasoning_content": "hm", "thinking_blocks": [SIGNED, REDACTED]}
+OPENROUTER = {"reasoning": "hm", "reasoning_details": [DETAIL]}
 CARRIERS = {
-    "reasoning_content": key("reasoning_content"),
-    "reasoning": key("reasoning"),
-    "reasoning_text": key("reasoning_text"),
-    "cot_summary": key("cot_summary"),
-    "thinking": key("thinking"),
-    "two keys": (
-        {"reasoning_content": "hm", "reasoning": "hm"},
-        [{"reasoning_content": piece, "reasoning": piece} for piece in "hm"],
-        {"reasoning_content": "hm", "reasoning": "hm"},
-    ),
+    **{name: key(name) for name in ("reasoning_content", "reasoning", "reasoning_text", "cot_summary", "thinking")},
+    "two keys": (TWO_KEYS, [dict.fromkeys(TWO_KEYS, piece) for piece in "hm"], TWO_KEYS),
     "Copilot": (
-        {"reasoning_text": "hm", "reasoning_opaque": "OPAQUE"},
+        COPILOT,
         [{"reasoning_text": "h", "reasoning_opaque": "OPA"}, {"reasoning_text": "m"}, {"reasoning_opaque": "QUE"}],
-        {"reasoning_text": "hm", "reasoning_opaque": "OPAQUE"},
+        COPILOT,
     ),
-    "Anthropic's part": part(
-        SIGNED,
-        {"type": "thinking", "thinking": "h"},
-        {"type": "thinking", "thinking": "m"},
-        {"type": "thinking", "thinking": "", "signature": "S"},
-    ),
+    "Anthropic's part": part(SIGNED, thinking("h"), thinking("m"), thinking("", signature="S")),
     "Mistral's part": part(MISTRAL, *[{**MISTRAL, "thinking": [text(piece)]} for piece in "hm"]),
     "Databricks' part": part(
         SUMMARY, *[{**SUMMARY, "summary": [{"type": "summary_text", "text": piece}]} for piece in "hm"]
     ),
-    "Bedrock's part": part(
-        {"type": "reasoning_content", "reasoning_content": {"text": "hm", "signature": "S"}},
-        {"type": "reasoning_content", "reasoning_content": {"text": "h"}},
-        {"type": "reasoning_content", "reasoning_content": {"text": "m", "signature": "S"}},
-    ),
-    "two parts, one redacted": (
-        {"content": [SIGNED, REDACTED]},
-        [{"content": [SIGNED]}, {"content": [REDACTED]}],
-        {"content": [SIGNED, REDACTED]},
-    ),
+    "Bedrock's part": part(BEDROCK, *[{**BEDROCK, "reasoning_content": piece} for piece in ({"text": "h"}, END)]),
+    "two parts, one redacted": under("content", [SIGNED, REDACTED], [SIGNED], [REDACTED]),
     "LiteLLM": (
-        {"reasoning_content": "hm", "thinking_blocks": [SIGNED, REDACTED]},
+        LITELLM,
         [
-            {"reasoning_content": "h", "thinking_blocks": [{"type": "thinking", "thinking": "h"}]},
-            {"reasoning_content": "m", "thinking_blocks": [{"type": "thinking", "thinking": "m", "signature": None}]},
-            {"thinking_blocks": [{"type": "thinking", "thinking": "", "signature": "S"}]},
+            {"reasoning_content": "h", "thinking_blocks": [thinking("h")]},
+            {"reasoning_content": "m", "thinking_blocks": [thinking("m", signature=None)]},
+            {"thinking_blocks": [thinking("", signature="S")]},
             {"thinking_blocks": [REDACTED]},
         ],
-        {"reasoning_content": "hm", "thinking_blocks": [SIGNED, REDACTED]},
+        LITELLM,
     ),
-    "LiteLLM, blocks alone": (
-        {"thinking_blocks": [SIGNED]},
-        [
-            {"thinking_blocks": [{"type": "thinking", "thinking": "h"}]},
-            {"thinking_blocks": [{**SIGNED, "thinking": "m"}]},
-        ],
-        {"thinking_blocks": [SIGNED]},
-    ),
+    "LiteLLM, blocks alone": under("thinking_blocks", [SIGNED], [thinking("h")], [{**SIGNED, "thinking": "m"}]),
     "OpenRouter": (
-        {"reasoning": "hm", "reasoning_details": [DETAIL]},
+        OPENROUTER,
         [
             {"reasoning": "h", "reasoning_details": [{**DETAIL, "text": "h", "signature": None}]},
             {"reasoning": "m", "reasoning_details": [{**DETAIL, "text": "m"}]},
         ],
-        {"reasoning": "hm", "reasoning_details": [DETAIL]},
+        OPENROUTER,
     ),
-    "MiniMax, all so far": (
-        {"reasoning_details": [{"type": "reasoning.text", "text": "hmm"}]},
-        [{"reasoning_details": [{"type": "reasoning.text", "text": so_far}]} for so_far in ("h", "hm", "hmm", "hmm")],
-        {"reasoning_details": [{"type": "reasoning.text", "text": "hmm"}]},
-    ),
-    "MiniMax, all so far, with an index": (
-        {"reasoning_details": [{"type": "reasoning.text", "text": "hmm", "index": 0}]},
-        [
-            {"reasoning_details": [{"type": "reasoning.text", "text": so_far, "index": 0}]}
-            for so_far in ("h", "hm", "hmm")
-        ],
-        {"reasoning_details": [{"type": "reasoning.text", "text": "hmm", "index": 0}]},
-    ),
-    "all again at the end": (
-        {"reasoning_details": [{"type": "reasoning.text", "text": "hmm", "index": 0}]},
-        [
-            {"reasoning_details": [{"type": "reasoning.text", "text": piece, "index": 0}]}
-            for piece in ("h", "mm", "hmm")
-        ],
-        {"reasoning_details": [{"type": "reasoning.text", "text": "hmm", "index": 0}]},
-    ),
+    "MiniMax, all so far": growing("h", "hm", "hmm", "hmm"),
+    "MiniMax, all so far, with an index": growing("h", "hm", "hmm", index=0),
+    "all again at the end": growing("h", "mm", "hmm", index=0),
     "OpenRouter, pieces that begin alike": repeating({"format": "anthropic-claude-v1"}, "h", "hm", "hmm", "hmmhmm"),
     "pieces that begin alike, with the text beside": repeating({}, "h", "hm", beside=True),
     "pieces that begin alike and go on": repeating({}, "h", "hh", "m"),
     "pieces that begin with a blank line and go on": repeating({}, "\n", "\n\nO", " K", beside=True),
     "a piece that equals all before and goes on": repeating({}, "h", "m", "hm", "!"),
     "a piece that equals all before, with the text beside": repeating({}, "h", "m", "hm", beside=True),
-    "LiteLLM, pieces that begin alike": (
-        {"thinking_blocks": [{**SIGNED, "thinking": "hhmhmm"}]},
-        [{"thinking_blocks": [{"type": "thinking", "thinking": piece}]} for piece in ("h", "hm")]
-        + [{"thinking_blocks": [{**SIGNED, "thinking": "hmm"}]}],
-        {"thinking_blocks": [{**SIGNED, "thinking": "hhmhmm"}]},
+    "LiteLLM, pieces that begin alike": under(
+        "thinking_blocks",
+        [{**SIGNED, "thinking": "hhmhmm"}],
+        *([block] for block in (thinking("h"), thinking("hm"), {**SIGNED, "thinking": "hmm"})),
     ),
     "Gemini's signature of a text": beside_text({"extra_content": {"google": {"thought_signature": "SIG"}}}),
     "LiteLLM's signatures of a text": beside_text({"provider_specific_fields": {"thought_signatures": ["S1", "S2"]}}),
@@ -166,32 +133,20 @@ CARRIERS = {
         [{"reasoning_details": [{**DETAIL, "id": "rs_1"}]}],
         {"reasoning_details": [DETAIL]},
     ),
-    "an object": (
-        {"reasoning": {"content": "hm", "signature": "S"}},
-        [{"reasoning": {"content": "h"}}, {"reasoning": {"content": "m", "signature": "S"}}],
-        {"reasoning": {"content": "hm", "signature": "S"}},
-    ),
-    "a list": (
-        {"reasoning": [{"type": "summary_text", "text": "hm"}]},
-        [{"reasoning": [{"type": "summary_text", "text": piece}]} for piece in "hm"],
-        {"reasoning": [{"type": "summary_text", "text": "hm"}]},
-    ),
-    "thinking as an object": (
-        {"thinking": {"content": "hm", "signature": "S"}},
-        [{"thinking": {"content": "h"}}, {"thinking": {"content": "m", "signature": "S"}}],
-        {"thinking": {"content": "hm", "signature": "S"}},
-    ),
+    **{
+        f"{name} as an object": under(
+            name, {"content": "hm", "signature": "S"}, {"content": "h"}, {"content": "m", "signature": "S"}
+        )
+        for name in ("reasoning", "thinking")
+    },
+    "a list": under("reasoning", *([{"type": "summary_text", "text": piece}] for piece in ("hm", "h", "m"))),
     "a list of texts": ({"reasoning": ["h", "m"]}, [{"reasoning": ["h"]}, {"reasoning": ["m"]}], {"reasoning": "hm"}),
     "an object under a text's name": (
         {"reasoning_content": {"text": "hm"}},
         [{"reasoning_content": {"text": piece}} for piece in "hm"],
         {"reasoning_content": "hm"},
     ),
-    "Gemini's part": (
-        {"content": [THOUGHT]},
-        [{"content": [{**THOUGHT, "text": piece}]} for piece in ("<tho", "ught>h", "m</thought>")],
-        {"content": [THOUGHT]},
-    ),
+    "Gemini's part": part(THOUGHT, *({**THOUGHT, "text": piece} for piece in ("<tho", "ught>h", "m</thought>"))),
     "Gemini's part without tags": (
         {"content": [{**THOUGHT, "text": "hm"}]},
         [{"content": [{**THOUGHT, "text": piece}]} for piece in "hm"],
