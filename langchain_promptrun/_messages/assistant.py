@@ -35,26 +35,22 @@ if TYPE_CHECKING:
 
     from langchain_promptrun._messages.content import Block
 
-WireCall = dict[str, Any]
-"""A tool call of the wire; its id is empty where the message has none."""
-
-TurnCall = tuple[WireCall, Literal["valid", "invalid", "server's"]]
-"""A call of a turn: an invalid one goes out only with its result, one of the server's own tools needs none."""
-
-CallBlock = tuple[str, str, "Block"]
-"""The id and the name of a call in the content, in any dialect, and its block."""
+    # A tool call of the wire; its id is empty where the message has none.
+    WireCall = dict[str, Any]
+    # A call of a turn: an invalid one goes out only with its result, one of the server's own tools needs none.
+    TurnCall = tuple[WireCall, Literal["valid", "invalid", "server's"]]
+    # The id and the name of a call in the content, in any dialect, and its block.
+    CallBlock = tuple[str, str, Block]
 
 # A call that broke off before its name still needs one.
 _NAMELESS = "unknown"
 # langchain-core's key for the one argument of a tool that takes free text.
 _FREE_TEXT = "__arg1"
-_INVALID = "invalid_arguments"
 _NOTHING: dict[str, Any] = {}
 
 ATTACHED = "(attached to the next message)"
 """Stands for the content of a message all of whose parts had to move."""
 
-_OWN = (None, "promptrun")
 _WRAPPED = CALL_TYPES | {"refusal", "image_generation_call"}
 
 
@@ -66,7 +62,7 @@ def assistant_turn(
     Its `content` is null only in a turn that calls tools or refuses.
     """
     metadata, kwargs = message.response_metadata, message.additional_kwargs
-    own = metadata.get("model_provider") in _OWN
+    own = metadata.get("model_provider") in (None, "promptrun")
     written_here = own and (send_reasoning == "always" or _is_same_model(metadata, model))
     said = _Content(message.content, own=own)
     refusal = kwargs.get("refusal") or said.refusal
@@ -84,9 +80,8 @@ def assistant_turn(
         said.add_images(kwargs["images"])
     if written_here and send_reasoning:
         text = kwargs.get("reasoning_content", said.reasoning if metadata.get("model_provider") else "")
-        write_reasoning(
-            wire, said.parts, kwargs, metadata.get("reasoning_field"), text if isinstance(text, str) else ""
-        )
+        text = text if isinstance(text, str) else ""
+        write_reasoning(wire, said.parts, kwargs, metadata.get("reasoning_field"), text)
     if refusal:
         wire["refusal"] = refusal
     wire["content"] = said.content(wire)
@@ -290,7 +285,7 @@ def _arguments(args: object, text: object) -> str:
         with suppress(ValueError):
             if isinstance(orjson.loads(args), dict):
                 return args
-        args = {_INVALID: args}
+        args = {"invalid_arguments": args}
     try:
         return _json.dumps(args).decode()
     except PromptrunInvalidMessageError:

@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     # A call without a result so far, whether it is invalid, its turn, the position of its message, its own in there.
     _Open = tuple[WireCall, bool, dict[str, Any], int, int]
 
-# DeepSeek and Mistral, Moonshot and DashScope: the answer goes on where this message ends.
-_PREFILL_KEYS = ("prefix", "partial")
 _SHOWN_IDS = 10
 
 
@@ -84,8 +82,6 @@ def wire_messages(
 class _Ledger:
     """The tool calls of a conversation, and which of them have a result."""
 
-    __slots__ = ("_any", "_known", "_nameless", "_open", "settled")
-
     def __init__(self) -> None:
         self._open: dict[str, list[_Open]] = {}
         self._known: dict[str, None] = {}
@@ -120,9 +116,9 @@ class _Ledger:
             raise PromptrunInvalidMessageError("is a tool's result without a tool_call_id, and each tool call has one")
         if call_id not in self._known and not self._any:
             ids = ", ".join(map(repr, [*self._known][-_SHOWN_IDS:]))
-            before = f"the assistant messages before it call tools with the ids {ids}"
-            before = before if ids else "no assistant message before it calls a tool"
-            raise PromptrunInvalidMessageError(f"is the result of tool call {call_id!r}, but {before}")
+            known = f"the assistant messages before it call tools with the ids {ids}"
+            known = known if ids else "no assistant message before it calls a tool"
+            raise PromptrunInvalidMessageError(f"is the result of tool call {call_id!r}, but {known}")
         self._open.pop(call_id, None)
         return call_id
 
@@ -140,8 +136,6 @@ class _Ledger:
 
 class _Conversation:
     """The wire messages so far, and whether a run of tool results is still to be settled."""
-
-    __slots__ = ("_attachments", "_calls", "_model", "_send_names", "_send_reasoning", "position", "unsettled", "wire")
 
     def __init__(self, model: str, send_reasoning: bool | str, send_names: bool) -> None:
         self._model = model
@@ -211,12 +205,10 @@ class _Conversation:
     def _say(self, role: str, message: BaseMessage) -> None:
         if self.unsettled:
             self.settle(self.position)
-        fields = vars(message)
-        content, kwargs = fields["content"], fields["additional_kwargs"]
         # What one agent said may be handed to another: its reasoning and its calls stay here.
-        parts = content_parts(content, skip=stays_here)
-        mark(parts, kwargs)
-        self._add({"role": role, "content": _content(parts)}, fields)
+        parts = content_parts(message.content, skip=stays_here)
+        mark(parts, message.additional_kwargs)
+        self._add({"role": role, "content": _content(parts)}, vars(message))
 
     def _add(self, wire: dict[str, Any], fields: Mapping[str, Any]) -> None:
         kwargs = fields["additional_kwargs"]
@@ -277,7 +269,8 @@ def _is_result(block: object) -> bool:
 
 
 def _add_extra_fields(wire: dict[str, Any], kwargs: Mapping[str, Any]) -> None:
-    wire |= {key: kwargs[key] for key in _PREFILL_KEYS if isinstance(kwargs.get(key), bool)}
+    # DeepSeek and Mistral, Moonshot and DashScope: the answer goes on where this message ends.
+    wire |= {key: kwargs[key] for key in ("prefix", "partial") if isinstance(kwargs.get(key), bool)}
     if isinstance(extra := kwargs.get("extra_fields"), dict):
         wire |= extra
 
@@ -294,10 +287,8 @@ def _inherited(message: BaseMessage) -> Callable[[_Conversation, Any], None]:
     for base in type(message).__mro__:
         if base in _CONVERTERS:
             return _CONVERTERS[base]
-    accepted = ", ".join(sorted(kind.__name__ for kind in _CONVERTERS))
-    raise PromptrunInvalidMessageError(
-        f"is a {type(message).__name__}, which cannot be sent; accepted types: {accepted}"
-    )
+    kinds = f"accepted types: {', '.join(sorted(kind.__name__ for kind in _CONVERTERS))}"
+    raise PromptrunInvalidMessageError(f"is a {type(message).__name__}, which cannot be sent; {kinds}")
 
 
 _PLAIN_ROLES: dict[type, str] = {SystemMessage: "system", HumanMessage: "user", AIMessage: "assistant"}

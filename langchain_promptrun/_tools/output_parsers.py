@@ -1,8 +1,4 @@
-"""Parse one object from an answer: from a tool call, or from JSON text.
-
-A parser returns the object or raises an error that says what was wrong; it returns None only for a turn in which the
-model called one of the caller's own tools. From a stream it yields what can be read so far.
-"""
+"""Parse one object from an answer: from a tool call, or from JSON text; from a stream, what can be read so far."""
 
 from __future__ import annotations
 
@@ -33,14 +29,12 @@ _ANY_FENCE = re.compile(r"```\w*\s*")
 # No token of JSON that is not a string is longer: an error farther from the end is one that no further text mends.
 _LONGEST_TOKEN = len("-Infinity")
 _SHOWN_CHARACTERS = 200
-
 _ROOTS: dict[str, type | tuple[type, ...]] = {"object": dict, "array": list, "value": (dict, list, str, int, float)}
 
-_FILTERED = "content_filter"
 # Chat Completions reference, `finish_reason`: the values that explain an answer that cannot be read.
 _ENDINGS = {
     "length": ' It was cut at max_tokens (finish_reason "length"): raise max_tokens or ask for less.',
-    _FILTERED: ' The content filter cut it (finish_reason "content_filter").',
+    "content_filter": ' The content filter cut it (finish_reason "content_filter").',
 }
 
 
@@ -64,9 +58,8 @@ class ObjectParser(BaseTransformOutputParser[Any]):
 
     @override
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        message = getattr(result[0], "message", None)
-        if not isinstance(message, AIMessage):
-            message = AIMessage(result[0].text)
+        given = getattr(result[0], "message", None)
+        message = given if isinstance(given, AIMessage) else AIMessage(result[0].text)
         return self.glimpse(message) if partial else self.read(message)
 
     def read(self, message: AIMessage) -> Any:
@@ -83,7 +76,7 @@ class ObjectParser(BaseTransformOutputParser[Any]):
                 reason = f"The answer does not fit {self.target.__name__}: {error}"
                 raise _failure(message, reason, json.dumps(value, ensure_ascii=False)) from error
         except OutputParserException as error:
-            if message.response_metadata.get("finish_reason") == _FILTERED:
+            if message.response_metadata.get("finish_reason") == "content_filter":
                 raise PromptrunRefusalError(str(error), raw_message=message) from error
             raise
 

@@ -24,9 +24,6 @@ _WORDS = {"auto": "auto", "none": "none", "required": "required", "any": "requir
 _FUNCTION_KEYS = frozenset({"input_schema", "toolSpec", "properties", "title"})
 # Anthropic's choices may say more beside their type.
 _ONE_AT_A_TIME = "disable_parallel_tool_use"
-# A response format of type "json_schema" holds one of these.
-_SCHEMA_KEYS = frozenset({"json_schema", "schema"})
-_FLAT_FUNCTION_KEYS = ("name", "description", "parameters", "strict")
 _UNIONS = frozenset({"anyOf", "oneOf", "allOf"})
 _NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
 
@@ -34,9 +31,8 @@ _NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
 def wire_tools(tools: Sequence[Any], *, strict: bool | None = None) -> list[dict[str, Any]]:
     """Convert tools in any notation to the wire's; a tool's own `strict` wins over the argument."""
     if isinstance(tools, str | Mapping) or not isinstance(tools, Iterable):
-        raise TypeError(
-            f"`tools` must be a list of tools, not {type(tools).__name__}: write `[...]` around a single one."
-        )
+        kind = type(tools).__name__
+        raise TypeError(f"`tools` must be a list of tools, not {kind}: write `[...]` around a single one.")
     return [_wire_tool(tool, strict) for tool in tools]
 
 
@@ -70,7 +66,7 @@ def forbids_parallel_calls(choice: object) -> bool:
 
 def wire_response_format(value: Any, strict: bool | None = None) -> dict[str, Any]:
     """Convert a schema, a tool or a response format in any notation to the wire's `response_format`."""
-    if isinstance(value, Mapping) and _SCHEMA_KEYS.isdisjoint(value) and _passes_unchanged(value):
+    if isinstance(value, Mapping) and value.keys().isdisjoint({"json_schema", "schema"}) and _passes_unchanged(value):
         return dict(value)
     spec = _format_spec(value)
     if strict is None:
@@ -78,9 +74,8 @@ def wire_response_format(value: Any, strict: bool | None = None) -> dict[str, An
     elif spec.get("strict", strict) is not strict:
         raise ValueError(f"strict={strict} contradicts the response format, which says strict={spec['strict']}.")
     schema = with_root(spec.get("schema", _NO_PARAMETERS))
-    format_spec = {**spec, "schema": strict_schema(schema) if strict else schema}
-    if strict is not None:
-        format_spec["strict"] = strict
+    said = {} if strict is None else {"strict": strict}
+    format_spec = {**spec, "schema": strict_schema(schema) if strict else schema, **said}
     around = value if isinstance(value, Mapping) and "json_schema" in value else {}
     return {**around, "type": "json_schema", "json_schema": format_spec}
 
@@ -158,9 +153,8 @@ def _wire_tool(tool: Any, strict: bool | None) -> dict[str, Any]:
         # langchain-core writes it flat, as OpenAI's Responses API does; Chat Completions nests it.
         wire = {"type": wire.pop("type"), "custom": wire}
     # The attribute, not isinstance: `import langchain_promptrun` need not import langchain_core.tools.
-    return _finished(wire, strict, getattr(tool, "tool_call_schema", tool)) | _cache_control(
-        getattr(tool, "extras", None)
-    )
+    finished = _finished(wire, strict, getattr(tool, "tool_call_schema", tool))
+    return finished | _cache_control(getattr(tool, "extras", None))
 
 
 def _wire_dict_tool(tool: Mapping[str, Any], strict: bool | None) -> dict[str, Any]:
@@ -178,7 +172,7 @@ def _wire_dict_tool(tool: Mapping[str, Any], strict: bool | None) -> dict[str, A
     if "function" in tool:
         return _finished(dict(tool), strict)
     # OpenAI's newer Responses API writes the function's keys beside `type`.
-    function = {key: tool[key] for key in _FLAT_FUNCTION_KEYS if key in tool}
+    function = {key: tool[key] for key in ("name", "description", "parameters", "strict") if key in tool}
     around = {key: value for key, value in tool.items() if key not in function}
     return _finished(around | {"function": function}, strict)
 
@@ -222,8 +216,7 @@ def _finished(tool: dict[str, Any], strict: bool | None, source: Any = None) -> 
 
 def _named(name: object, choices: dict[str, dict[str, Any]]) -> dict[str, Any]:
     if name not in choices:
-        known = ", ".join(repr(known) for known in choices)
-        words = ", ".join(repr(word) for word in _WORDS)
+        known, words = ", ".join(map(repr, choices)), ", ".join(map(repr, _WORDS))
         raise ValueError(f"`tool_choice` {name!r} names neither a bound tool ({known}) nor one of {words}.")
     return choices[str(name)]
 
