@@ -19,7 +19,6 @@ from langchain_promptrun.errors import (
     PromptrunRateLimitError,
     PromptrunTimeoutError,
 )
-from langchain_promptrun.prompts.record import PromptChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +29,6 @@ T = TypeVar("T")
 
 SHORTEST_POLL = 5.0
 """Fewest seconds between two polls, as in Promptrun's Node SDK."""
-LONGEST_POLL = 30 * 86_400.0
-"""Most seconds between two polls, which every system's threads can wait for."""
 LONGEST_WAIT = 300.0
 """Most seconds to wait after a failure."""
 
@@ -53,14 +50,17 @@ def clock() -> float:
     return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
 
 
+def may_pass(error: BaseException) -> bool:
+    """Return whether the server or the network is at fault, and not project, tag or key."""
+    return isinstance(error, _PASSING)
+
+
 @dataclass(slots=True)
 class Freshness:
-    """State of one cached record, with a clock handed in."""
+    """State of one cached record; `refresh` is None for a version that never changes."""
 
     refresh: float | None
-    clock: Callable[[], float]
     record: PromptRecord | None = None
-    is_final: bool = False
     is_pushed: bool = False
     _is_good: bool = False
     _asked: float = -math.inf
@@ -69,6 +69,11 @@ class Freshness:
     _failures: int = 0
     _multiplier: float = 1.0
 
+    @property
+    def is_final(self) -> bool:
+        """Whether the record can never change."""
+        return self.refresh is None and self._is_good
+
     def due_in(self, interval: float | None = None) -> float:
         """Return the seconds until the next request; `interval` takes the place of `refresh`."""
         if self.is_final or (self.is_pushed and self._is_good):
@@ -76,27 +81,31 @@ class Freshness:
         wait = self.refresh if interval is None else interval
         if self._failures:
             wait = self._wait_after_failure(_DEFAULT_REFRESH if wait is None else wait)
-        return self._asked + (wait or 0.0) - self.clock()
+        return self._asked + (wait or 0.0) - clock()
+
+    def _wait_after_failure(self, interval: float) -> float:
+        error, asked_for = self._error, None if self._error is None else self._error.retry_after
+        first = interval if self._is_good else min(interval, SHORTEST_POLL)
+        wait = max(first, _SHORTEST_WAIT) * self._multiplier
+        if self.record is None and asked_for is not None and _is_rate_limit(error):
+            # while nothing can be served, a rate limit holds no longer than it says itself
+            wait = _SHORTEST_WAIT
+        return min(max(wait, asked_for or 0.0), LONGEST_WAIT)
 
     def refusal(self) -> PromptrunError | None:
         """Return the error of a rate limit that still holds."""
         error = self._error
         return error if _is_rate_limit(error) and self.due_in() > 0 else None
 
-    def succeed(self, record: PromptRecord) -> PromptChange | None:
-        """Take a record; return the change that it is."""
-        old, self.record, self._is_good = self.record, record, True
-        self._asked = self.clock()
+    def succeed(self, record: PromptRecord) -> None:
+        """Take a record."""
+        self.record, self._is_good = record, True
+        self._asked = clock()
         self._error, self._failures, self._multiplier = None, 0, 1.0
-        self.is_final = self.refresh is None
-        return PromptChange(old, record) if old is not None and old.differs(record) else None
 
-    def fail(self, error: BaseException, substitute: PromptRecord | None = None) -> bool:
-        """Take an error; return whether to warn that an older record is served.
-
-        The substitute is served where there was no good record yet, and the error may pass.
-        """
-        self._asked = self.clock()
+    def fail(self, error: BaseException, substitute: PromptRecord | None = None) -> None:
+        """Take an error; one that may pass puts the substitute in the place of a record that was never there."""
+        self._asked = clock()
         self._error = error if isinstance(error, PromptrunError) else None
         self._failures += 1
         if _is_rate_limit(self._error):
@@ -105,29 +114,14 @@ class Freshness:
             self._multiplier = max(self._multiplier, min(self._multiplier * 1.5, 4))
         if may_pass(error):
             self.record = self.record or substitute
-        return self.record is not None and self.may_warn()
 
     def may_warn(self) -> bool:
         """Return whether the last warning is a minute ago; yes counts as a warning."""
-        now = self.clock()
+        now = clock()
         if now - self._warned < _SECONDS_BETWEEN_WARNINGS:
             return False
         self._warned = now
         return True
-
-    def _wait_after_failure(self, interval: float) -> float:
-        asked_for = self._error.retry_after if self._error is not None else None
-        first = interval if self._is_good else min(interval, SHORTEST_POLL)
-        grown = max(first, _SHORTEST_WAIT) * self._multiplier
-        if self.record is None and asked_for is not None and _is_rate_limit(self._error):
-            # while nothing can be served, a rate limit holds no longer than it says itself
-            grown = _SHORTEST_WAIT
-        return min(max(grown, asked_for or 0.0), LONGEST_WAIT)
-
-
-def may_pass(error: BaseException | None) -> bool:
-    """Return whether the server or the network is at fault, and not project, tag or key."""
-    return isinstance(error, _PASSING)
 
 
 def _is_rate_limit(error: PromptrunError | None) -> bool:
@@ -149,9 +143,9 @@ class IdentityKey:
 
 
 class PromptCache(Generic[T]):
-    """Cache of entries by identity, shared by a prompt and its copies.
+    """Cache of entries by identity, shared by a prompt and its copies. All caches are equal.
 
-    The oldest make room for new ones; a prompt that holds such an entry goes on with it. All caches are equal.
+    The oldest make room for new ones; a prompt that holds such an entry goes on with it.
     """
 
     def __init__(self) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import aclosing
+from functools import partial
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, overload
 
 import httpx
@@ -34,13 +35,12 @@ from langchain_promptrun._http.request import Request, Timeouts
 from langchain_promptrun._http.transport import Transport
 from langchain_promptrun._tracing import PROJECT, TAG, VERSION, name_ancestors, traced
 from langchain_promptrun.chat_models import ChatPromptrun
-from langchain_promptrun.prompts.cache import LONGEST_POLL, SHORTEST_POLL, Freshness, IdentityKey, PromptCache, clock
-from langchain_promptrun.prompts.fetch import PROCESS, BackgroundLoop, Callbacks, Caught, PromptSource, is_async
+from langchain_promptrun.prompts.cache import SHORTEST_POLL, Freshness, IdentityKey, PromptCache
+from langchain_promptrun.prompts.fetch import BackgroundLoop, Caught, Source
 from langchain_promptrun.prompts.model import FollowingModel, M, ManagedPromptValue, Origin, check_overrides, make_model
 from langchain_promptrun.prompts.push import PromptStream
-from langchain_promptrun.prompts.record import FALLBACK_VERSION, PromptChange, PromptProject, PromptRecord
-from langchain_promptrun.prompts.refresh import Entry, Hold, Refresher
-from langchain_promptrun.prompts.storage import RecordFile
+from langchain_promptrun.prompts.record import FALLBACK_VERSION, PromptChange, PromptProject, PromptRecord, RecordFile
+from langchain_promptrun.prompts.refresh import Hold, OnChange, Refresher
 from langchain_promptrun.prompts.template import find_odd_names, read_conversation, refuse_unfilled, render
 
 if TYPE_CHECKING:
@@ -48,10 +48,10 @@ if TYPE_CHECKING:
     from pydantic.functional_validators import ModelWrapValidatorHandler
 
 AnyModel = Runnable[LanguageModelInput, AIMessage]
-OnChange = Callable[[PromptRecord, PromptRecord], object]
 
 _CONVERSATION = "messages"
 _LATEST = DefaultTag("latest")
+_LONGEST_POLL = 30 * 86_400.0  # every system's threads can wait for so many seconds
 _MESSAGES = {"system": SystemMessage, "user": HumanMessage}
 _OF_ONE_COPY = frozenset({"name", "role", "missing", "partial_variables", "prompt_cache"})
 """Fields that do not decide how the record is asked for."""
@@ -64,8 +64,14 @@ def _path_text(value: Any) -> Any:
     return value
 
 
+def _is_async(value: Callable[..., object]) -> bool:
+    while isinstance(value, partial):
+        value = value.func
+    return iscoroutinefunction(value) or iscoroutinefunction(type(value).__call__)
+
+
 def _plain_function(function: OnChange) -> OnChange:
-    if is_async(function):
+    if _is_async(function):
         raise ValueError("must be a plain function: it is called in a thread, where nothing can be awaited")
     return function
 
@@ -75,7 +81,7 @@ _Listener = Annotated[OnChange, AfterValidator(_plain_function)]
 
 def _plain_values(values: dict[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
-        if callable(value) and is_async(value):
+        if callable(value) and _is_async(value):
             raise ValueError(f"the function for `{name}` must be a plain one: sync calls ask it, too")
     return values
 
@@ -163,7 +169,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     timeout: Annotated[FourTimeouts | float | httpx.Timeout | None, BeforeValidator(four_timeouts)] = (10.0,) * 4
     """Seconds for all phases, or an `httpx.Timeout`; None for no limit. Default: 10 in each phase."""
 
-    prompt_cache: PromptCache[Entry] = Field(default_factory=PromptCache, exclude=True, repr=False)
+    prompt_cache: PromptCache[Refresher] = Field(default_factory=PromptCache, exclude=True, repr=False)
     """What was fetched, handed on to copies of this prompt. Not for you to set."""
 
     _hold: Hold = PrivateAttr()
@@ -224,9 +230,9 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     @property
     def known_record(self) -> PromptRecord | None:
         """The record that was fetched last. Sends no request."""
-        hold = self._private().get("_hold")
-        entry = self.prompt_cache.find(self._identity()) if hold is None else hold.entry
-        return None if entry is None else entry.refresher.freshness.record
+        hold = getattr(self, "_hold", None)
+        refresher = self.prompt_cache.find(self._identity()) if hold is None else hold.refresher
+        return None if refresher is None else refresher.freshness.record
 
     @property
     def input_variables(self) -> list[str]:
@@ -240,7 +246,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
 
         Before the first formatting, the odd names of the text that was fetched last. Sends no request.
         """
-        if (unfilled := self._private().get("_unfilled")) is not None:
+        if (unfilled := getattr(self, "_unfilled", None)) is not None:
             return list(unfilled)
         return [] if self.known_record is None else list(find_odd_names(self.known_record.prompt))
 
@@ -273,13 +279,11 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         Raises:
             PromptrunError: The prompt does not exist, or cannot be fetched.
         """
-        hold = self._held_entry()  # kept until the answer is there
-        return hold.entry.refresher.get()
+        return self._held_refresher().refresher.get()
 
     async def apull(self) -> PromptRecord:
         """Async version of `pull`."""
-        hold = self._held_entry()
-        return await hold.entry.refresher.aget()
+        return await self._held_refresher().refresher.aget()
 
     def watch(self, interval: float | None = None) -> Iterator[PromptChange]:
         """Iterate over changes, as `(old, new)`, until `close` is called. A pinned version has no changes.
@@ -290,22 +294,26 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         Raises:
             PromptrunError: The first fetch failed. Later failures are logged, and the prompt is fetched again.
         """
-        seconds = _interval(interval)
-        return self._watch(self._held_entry(), seconds)
+        return self._watch(self._held_refresher(), _interval(interval))
 
     def _watch(self, hold: Hold, interval: float) -> Iterator[PromptChange]:
         # the frame holds the prompt, whose end would be the end of watching
-        yield from hold.entry.refresher.watch(interval, hold)
+        seen = None
+        while (record := hold.refresher.next(hold, seen, interval)) is not None:
+            if seen is not None:
+                yield PromptChange(seen, record)
+            seen = record
 
     def awatch(self, interval: float | None = None) -> AsyncIterator[PromptChange]:
         """Async version of `watch`."""
-        seconds = _interval(interval)
-        return self._awatch(self._held_entry(), seconds)
+        return self._awatch(self._held_refresher(), _interval(interval))
 
     async def _awatch(self, hold: Hold, interval: float) -> AsyncIterator[PromptChange]:
-        async with aclosing(hold.entry.refresher.awatch(interval, hold)) as changes:
-            async for change in changes:
-                yield change
+        seen = None
+        while (record := await hold.refresher.anext(hold, seen, interval)) is not None:
+            if seen is not None:
+                yield PromptChange(seen, record)
+            seen = record
 
     def format_messages(self, /, **values: Any) -> list[BaseMessage]:
         """Return the messages for values of the variables, and of `messages`. Traces do not show it."""
@@ -341,7 +349,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
             PromptrunError: The prompt cannot be fetched.
         """
         record = None
-        with (caught := Caught()):  # raised again within the run, so that the run shows it
+        with (caught := Caught(Exception)):  # raised again within the run, so that the run shows it
             record = self.pull()
         facts = self._facts(record)
 
@@ -355,7 +363,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> PromptValue:
         """Async version of `invoke`."""
         record = None
-        with (caught := Caught()):  # raised again within the run, so that the run shows it
+        with (caught := Caught(Exception)):  # raised again within the run, so that the run shows it
             record = await self.apull()
         facts = self._facts(record)
 
@@ -428,10 +436,9 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     @override
     def close(self) -> None:
         """Release the shared connections, and end all watching and refreshing. The next call starts again."""
-        if (hold := self._private().get("_hold")) is not None:
+        if (hold := getattr(self, "_hold", None)) is not None:
             hold.end()
-            hold.entry.transport.close()
-            self._private().pop("_hold", None)
+            del self._hold
 
     @override
     async def aclose(self) -> None:
@@ -440,7 +447,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a field; watching what was fetched with the old value ends."""
-        hold = self._private().get("_hold")
+        hold = getattr(self, "_hold", None)
         super().__setattr__(name, value)
         if hold is not None and name in type(self).model_fields:
             hold.end()
@@ -458,51 +465,41 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         fields = {name: value for name, value in state["__dict__"].items() if name != "family"}
         super().__setstate__({**state, "__dict__": {**fields, "prompt_cache": PromptCache()}})
 
-    def _private(self) -> dict[str, Any]:
-        return self.__pydantic_private__ or {}
-
     def _identity(self) -> IdentityKey:
         return IdentityKey(tuple(getattr(self, name) for name in type(self).model_fields if name not in _OF_ONE_COPY))
 
-    def _held_entry(self) -> Hold:
+    def _held_refresher(self) -> Hold:
         """Return the hold on what keeps the record current, taken at the first call."""
-        hold: Hold | None = self._private().get("_hold")
+        hold: Hold | None = getattr(self, "_hold", None)
         if hold is None:
-            hold = Hold(self.prompt_cache.find_or_make(self._identity(), self._new_entry))
+            hold = Hold(self.prompt_cache.find_or_make(self._identity(), self._new_refresher))
             # of threads that come first together one wins
-            hold = self._private().setdefault("_hold", hold)
+            hold = (self.__pydantic_private__ or {}).setdefault("_hold", hold)
         return hold
 
-    def _new_entry(self) -> Entry:
-        transport, callbacks = new_transport(self), Callbacks(self.api_key, self.on_change)
+    def _new_refresher(self) -> Refresher:
         fallback = None
         if self.fallback is not None:
             project = PromptProject(id=self.project_id)
             fallback = PromptRecord(prompt=self.fallback, version=FALLBACK_VERSION, tag=self.tag, project=project)
-        refresher = Refresher(
-            self._source(self._new_request(), transport, callbacks),
-            Freshness(self.refresh if self.version is None else None, clock),
-            callbacks,
+        return Refresher(
+            self._source(new_transport(self)),
+            Freshness(self.refresh if self.version is None else None),
+            on_change=self.on_change,
             file=None if self.cache_dir is None else RecordFile(self.cache_dir, self.base_url, self.selector),
             fallback=fallback,
             open_stream=self._stream_opener(),
         )
-        return Entry(refresher, transport, callbacks)
 
-    def _source(self, request: Request, transport: Transport, callbacks: Callbacks) -> PromptSource:
-        client = "sync" if self.http_client is not None else "async" if self.http_async_client is not None else None
-        limit = self.max_event_bytes
-        return PromptSource(request, transport, callbacks, label=self.label, client=client, max_event_bytes=limit)
-
-    def _new_request(self, path: str = "", accept: str = "application/json") -> Request:
+    def _source(self, transport: Transport) -> Source:
         headers = caller_headers(self)
         key = key_of(self, headers)
-        own = {"user-agent": BASE_HEADERS["user-agent"], "accept": accept}
+        own = {"user-agent": BASE_HEADERS["user-agent"], "accept": "application/json"}
         if self.http_async_client is not None:
             own["connection"] = "close"  # the client may be used on another event loop afterwards
-        return Request(
+        request = Request(
             method="GET",
-            url=f"{self.base_url}/prompt{path}",
+            url=f"{self.base_url}/prompt",
             api_key=key,
             body=None,
             headers=own | headers,
@@ -511,25 +508,23 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
             max_retries=self.max_retries,
             max_retry_after=self.max_retry_after,
         )
+        client: Literal["sync", "async"] | None
+        client = "sync" if self.http_client is not None else "async" if self.http_async_client is not None else None
+        return Source(self.label, request, transport, client, self.max_event_bytes)
 
     def _stream_opener(self) -> Callable[[BackgroundLoop], PromptStream] | None:
         if self.updates == "poll" or self.version is not None or self.http_client is not None:
             return None
         names = [*sorted(ConnectionFields.model_fields), "project_id", "tag", "updates"]
         key = IdentityKey(tuple(getattr(self, name) for name in names))
-        callbacks = Callbacks(self.api_key)
         # without a limit of connections, of which the stream would take one for ever
         transport = Transport(TransportSettings(async_transport=self.async_transport), None, self.http_async_client)
-        source = self._source(self._new_request(), transport, callbacks)
-        request = self._new_request("/stream", "text/event-stream")
-        falls_back = self.updates == "auto"
+        source, falls_back = self._source(transport), self.updates == "auto"
 
         def open_stream(background: BackgroundLoop) -> PromptStream:
-            with PROCESS.lock:
-                if (stream := background.streams.get(key)) is None:
-                    stream = PromptStream(background, source, request, callbacks, falls_back=falls_back)
-                    background.streams[key] = stream
-                return stream
+            if (stream := background.streams.get(key)) is None:
+                stream = background.streams[key] = PromptStream(background, source, falls_back=falls_back)
+            return stream
 
         return open_stream
 
@@ -537,11 +532,11 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
 def _interval(seconds: float | None) -> float:
     if seconds is None:
         return SHORTEST_POLL
-    if SHORTEST_POLL <= seconds <= LONGEST_POLL:  # false for nan, too
+    if SHORTEST_POLL <= seconds <= _LONGEST_POLL:  # false for nan, too
         return seconds
     raise ValueError(
-        f"`interval` must be {SHORTEST_POLL:g} s at least, or Promptrun limits the rate, and {LONGEST_POLL / 86_400:g} "
-        f"days at most; it is {seconds!r}."
+        f"`interval` must be {SHORTEST_POLL:g} s at least, or Promptrun limits the rate, and "
+        f"{_LONGEST_POLL / 86_400:g} days at most; it is {seconds!r}."
     )
 
 

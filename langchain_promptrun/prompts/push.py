@@ -7,23 +7,20 @@ events, each a whole record; the SDK opens the stream again 5 s after an error.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import math
 import random
-import threading
 import weakref
 from contextlib import aclosing
-from functools import partial
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from langchain_promptrun.errors import PromptrunConnectionError, PromptrunError, PromptrunTimeoutError
-from langchain_promptrun.prompts.fetch import BackgroundLoop, Callbacks, Caught, PromptSource
 from langchain_promptrun.prompts.record import NotAnEventStreamError
 
 if TYPE_CHECKING:
-    from langchain_promptrun._http.request import Request
+    from langchain_promptrun.prompts.fetch import BackgroundLoop, Source
     from langchain_promptrun.prompts.record import PromptRecord
 
 RECONNECT = 5.0
@@ -42,118 +39,100 @@ logger = logging.getLogger("langchain_promptrun")
 
 
 class PromptStream:
-    """An event stream that is open while an object of this class is held."""
+    """An event stream that is open while an object of this class is held. For the background thread only."""
 
-    def __init__(
-        self,
-        background: BackgroundLoop,
-        source: PromptSource,
-        request: Request,
-        callbacks: Callbacks,
-        *,
-        falls_back: bool,
-    ) -> None:
-        limit = background.limits[source.address]
-        self._reader = _StreamReader(source, request, limit, falls_back=falls_back)
-        self._held = (background, callbacks)
-        self.ending = weakref.finalize(self, background.start(self._reader.run()).cancel)
-        self.ending.atexit = False
+    def __init__(self, background: BackgroundLoop, source: Source, *, falls_back: bool) -> None:
+        self._background = background
+        self._reader = _StreamReader(source.of(self), background.limits[source.request.url], falls_back=falls_back)
+        self.subscribers = self._reader.subscribers
+        background.start(self, self._reader.run())
 
     def subscribe(self, subscriber: Any) -> None:
         """Pass records on to a `Refresher`, and the current one at once where it is known."""
-        with self._reader.lock:
-            self._reader.subscribers.add(subscriber)
-            record = self._reader.record
-        if record is not None:
-            subscriber.receive(record)
-
-    def unsubscribe(self, subscriber: Any) -> None:
-        """Pass on no more records."""
-        with self._reader.lock:
-            self._reader.subscribers.discard(subscriber)
+        self.subscribers.add(subscriber)
+        if self._reader.record is not None:
+            subscriber.receive(self._reader.record)
 
 
 class _StreamReader:
     """Reads a stream, again and again; it does not know who holds the stream."""
 
-    def __init__(self, source: PromptSource, request: Request, limit: asyncio.Semaphore, *, falls_back: bool) -> None:
-        self.lock = threading.RLock()
+    def __init__(self, source: Source, limit: asyncio.Semaphore, *, falls_back: bool) -> None:
         self.subscribers: weakref.WeakSet[Any] = weakref.WeakSet()
         self.record: PromptRecord | None = None
-        connect, read = request.timeouts.connect, request.timeouts.read
+        request = source.request
+        connect, read, _, _ = request.timeouts
         # an idle connection may be half-open, too
         self._opens_within = None if connect is None or read is None else connect + read
         self._source = source
-        self._request = dataclasses.replace(
-            request, timeouts=request.timeouts._replace(read=STALL_LIMIT), max_retries=0
-        )
+        headers = {**request.headers, "accept": "text/event-stream"}
+        timeouts = request.timeouts._replace(read=STALL_LIMIT)
+        request = replace(request, url=f"{request.url}/stream", headers=headers, timeouts=timeouts, max_retries=0)
+        self._events = replace(source, request=request)
         self._limit = limit
         self._falls_back = falls_back
         self._jitter = random.random
         self._failures = 0
         self._opened_at = math.inf
         self._arrived = 0
-        self._catching_up: asyncio.Task[None] | None = None
+        self.is_current = False
 
     async def run(self) -> None:
         """Keep the stream open, with pauses after failures."""
         while True:
-            error = await self._read()
+            self._failures += 1
+            self._opened_at = math.inf
+            (error,) = await asyncio.gather(self._read(), return_exceptions=True)
+            if asyncio.get_running_loop().time() - self._opened_at >= _GOOD_LIFE:
+                self._failures = 0
+            self._lose((error or _SHORT) if self._failures >= _PATIENT_FAILURES else None)
             status = getattr(error, "status_code", None)
             if self._falls_back and (isinstance(error, NotAnEventStreamError) or status in _NO_SUCH_ROUTE):
                 logger.info("%s: the server pushes no changes; polling.", self._source.label)
                 return
             await asyncio.sleep(pause(self._failures, error, self._jitter()))
 
-    async def _read(self) -> BaseException | None:
-        self._failures += 1
-        self._opened_at = math.inf
-        caught = Caught()
-        try:
-            with caught:
-                async with (
-                    asyncio.timeout(self._opens_within) as opening,
-                    aclosing(self._source.stream(self._request, partial(self._opened, opening))) as records,
-                ):
-                    async for record in records:
-                        self._failures = 0
-                        self._publish(record)
-        finally:
-            if asyncio.get_running_loop().time() - self._opened_at >= _GOOD_LIFE:
-                self._failures = 0
-            if self._catching_up is not None:
-                self._catching_up.cancel()
-            for subscriber in self._publish_to(None):
-                subscriber.lose((caught.error or _SHORT) if self._failures >= _PATIENT_FAILURES else None)
-        return caught.error
+    async def _read(self) -> None:
+        loop = asyncio.get_running_loop()
+        catching_up: list[asyncio.Task[None]] = []
 
-    def _opened(self, opening: asyncio.Timeout) -> None:
-        opening.reschedule(None)
-        self._opened_at = asyncio.get_running_loop().time()
-        self._catching_up = asyncio.create_task(self._catch_up())
+        def opened() -> None:
+            opening.reschedule(None)
+            self._opened_at = loop.time()
+            catching_up.append(loop.create_task(self._catch_up()))
+
+        try:
+            async with asyncio.timeout(self._opens_within) as opening, aclosing(self._events.stream(opened)) as records:
+                async for record in records:
+                    self._failures = 0
+                    self._publish(record)
+        finally:
+            for task in catching_up:
+                task.cancel()
 
     async def _catch_up(self) -> None:
         """Fetch what changed before the stream was open, unless the stream tells."""
         failures, arrived = 0, self._arrived
         while self._arrived == arrived:
-            with Caught():
-                async with self._limit:
-                    record = await self._source.fetch()
-                if self._arrived == arrived:
-                    self._publish(record)
-                return
-            failures += 1
-            await asyncio.sleep(pause(failures, None, self._jitter()))
+            async with self._limit:
+                (outcome,) = await asyncio.gather(self._source.fetch(), return_exceptions=True)
+            if isinstance(outcome, BaseException):
+                failures += 1
+                await asyncio.sleep(pause(failures, None, self._jitter()))
+            elif self._arrived == arrived:
+                self._publish(outcome)
+        self.is_current = True
 
     def _publish(self, record: PromptRecord) -> None:
+        self.record = record
         self._arrived += 1
-        for subscriber in self._publish_to(record):
+        for subscriber in tuple(self.subscribers):
             subscriber.receive(record)
 
-    def _publish_to(self, record: PromptRecord | None) -> tuple[Any, ...]:
-        with self.lock:
-            self.record = record
-            return tuple(self.subscribers)
+    def _lose(self, problem: BaseException | None) -> None:
+        self.record, self.is_current = None, False
+        for subscriber in tuple(self.subscribers):
+            subscriber.lose(problem)
 
 
 def pause(failures: int, error: BaseException | None, jitter: float) -> float:

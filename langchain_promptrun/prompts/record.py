@@ -5,8 +5,13 @@ The fields are those of Promptrun's page "Prompt API" and of the types of Prompt
 
 from __future__ import annotations
 
+import hashlib
+import os
+import tempfile
+from contextlib import suppress
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
@@ -15,7 +20,7 @@ from pydantic.alias_generators import to_camel
 from langchain_promptrun._errors.mapping import error_from_document
 from langchain_promptrun._responses.body import Body, EventDecoder
 from langchain_promptrun._wire import json as _json
-from langchain_promptrun.errors import PromptrunResponseError
+from langchain_promptrun.errors import PromptrunError, PromptrunResponseError
 from langchain_promptrun.prompts.template import find_variables
 
 if TYPE_CHECKING:
@@ -220,3 +225,45 @@ class EventStreamReader(_Reader):
     def close(self) -> Sequence[PromptRecord]:
         """Take the end of the stream; an event that was cut off is dropped."""
         return ()
+
+
+class RecordFile:
+    """Keeps the last good record of one prompt on disk, as Promptrun sent it, without key and headers.
+
+    The file's name is a hash of address, project, and tag or version.
+    """
+
+    def __init__(self, folder: str, base_url: str, query: Mapping[str, str | int]) -> None:
+        identity = "\n".join([base_url, *(f"{name}={value}" for name, value in sorted(query.items()))])
+        path = Path(folder) / f"prompt-{hashlib.sha256(identity.encode()).hexdigest()[:40]}.json"
+        with suppress(RuntimeError):  # there is no such user: a name like any other
+            path = path.expanduser()
+        self.path = path
+        self._written: bytes | None = None
+
+    def write(self, record: PromptRecord) -> None:
+        """Replace the file atomically; only its owner may read it."""
+        data = record.to_wire()
+        if data == self._written and self.path.exists():
+            return
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # made with mode 0600, whatever the umask
+        handle, name = tempfile.mkstemp(prefix=".prompt-", dir=self.path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(self.path)
+        except BaseException:
+            with suppress(OSError):
+                Path(name).unlink()
+            raise
+        self._written = data
+
+    def read(self) -> PromptRecord | None:
+        """Return the record, or None where the file is missing or holds something else."""
+        try:
+            return read_record(self.path.read_bytes())
+        except (FileNotFoundError, PromptrunError):
+            return None

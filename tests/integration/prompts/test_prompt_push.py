@@ -28,13 +28,13 @@ def cable(promptrun_server):
 
 
 async def pushed(prompt):
-    await until(lambda: prompt._hold.entry.refresher.freshness.is_pushed)
+    await until(lambda: prompt._hold.refresher.freshness.is_pushed)
 
 
 async def caught_up(prompt):
     """Wait until nothing but the stream can bring a change."""
     await pushed(prompt)
-    await until(prompt._hold.entry.refresher._stream._reader._catching_up.done)
+    await until(lambda: prompt._hold.refresher._stream._reader.is_current)
 
 
 async def live(colour, prompt, wire):
@@ -102,15 +102,6 @@ async def test_push_catching_up_goes_on_until_an_answer_or_an_event(wire, end):
     await asyncio.sleep(0.05)
     assert wire.count == count
     prompt.close()
-
-
-async def test_push_record_that_comes_after_close_is_dropped(wire):
-    prompt = wire.pushing()
-    await live("async", prompt, wire)
-    refresher, record = prompt._hold.entry.refresher, prompt.known_record
-    prompt.close()
-    refresher.receive(record)
-    assert not refresher.freshness.is_pushed
 
 
 async def test_push_stream_is_shared_by_prompts_that_ask_for_the_same(wire, caplog):
@@ -225,7 +216,7 @@ async def test_push_request_that_began_before_an_event_does_not_undo_it(wire):
     wire.record = old
     wire.gate.set()
     assert (await first).version == 2
-    await until(lambda: prompt._hold.entry.refresher._pending is None)
+    await until(lambda: prompt._hold.refresher._request is None)
     assert prompt.known_record.version == 2
     prompt.close()
 
@@ -235,7 +226,7 @@ async def test_push_wakes_those_who_watch(wire, colour):
     await live(colour, prompt, wire)
     changes = prompt.watch(86400) if colour == "sync" else prompt.awatch(86400)
     watching = asyncio.create_task(next_change(colour, changes))
-    await until(lambda: prompt._hold.entry.refresher._wakers)
+    await until(lambda: prompt._hold.refresher._changed)
     wire.publish("Two.")
     wire.push_record()
     assert (await watching).new.version == 2
@@ -334,7 +325,7 @@ class TestServer:
         await prompt.apull()
         await pushed(prompt)
         project.untag("prod")
-        await until(lambda: not prompt._hold.entry.refresher.freshness.is_pushed)
+        await until(lambda: not prompt._hold.refresher.freshness.is_pushed)
         assert (await prompt.apull()).version == 1
 
     async def test_push_half_open_connection_is_replaced_after_the_stall_limit(

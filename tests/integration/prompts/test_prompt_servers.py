@@ -137,7 +137,7 @@ class TestLoopsAndProcesses:
             prompt = make(tag="prod", refresh=0, cache_dir=tmp_path)
             await prompt.ainvoke({"word_count": 1})
             await prompt.ainvoke({"word_count": 1})
-            await until(lambda: asked(promptrun_server) == 2 and prompt._hold.entry.refresher._pending is None)
+            await until(lambda: asked(promptrun_server) == 2 and prompt._hold.refresher._request is None)
             assert await (await prompt.achat_model()).ainvoke("Hi.")
 
     @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")

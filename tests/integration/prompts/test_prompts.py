@@ -247,8 +247,8 @@ class TestWatching:
     def test_prompt_watch_polls_5_seconds_to_30_days_apart(self, wire, name, interval):
         with pytest.raises(ValueError, match=f"must be 5 s at least, .* 30 days at most; it is {interval!r}"):
             getattr(wire.prompt(), name)(interval)
-        assert (prompts.SHORTEST_POLL, prompts.LONGEST_POLL) == (5, 30 * 24 * 3600)
-        assert prompts.LONGEST_POLL < threading.TIMEOUT_MAX
+        assert (prompts.SHORTEST_POLL, prompts._LONGEST_POLL) == (5, 30 * 24 * 3600)
+        assert prompts._LONGEST_POLL < threading.TIMEOUT_MAX
 
     @pytest.mark.parametrize("end", ["close", "field"])
     async def test_prompt_watch_that_has_not_begun_ends_with_close(self, wire, colour, end):
@@ -312,7 +312,7 @@ class TestEnd:
             wire.gate.clear()
             await owner.prompt.apull()
             await until(lambda: wire.count == 2)
-            assert owner.prompt._hold.entry.refresher._pending is not None
+            assert owner.prompt._hold.refresher._request is not None
         del owner
         await collected(seen)
         await until(lambda: asyncio.all_tasks() == tasks)
@@ -389,7 +389,7 @@ class TestCopies:
         copied = asyncio.create_task(call(prompt.model_copy(update={"tag": "first"}), "pull"))
         await until(lambda: wire.count == 1)
         for number in range(8):
-            prompt.model_copy(update={"tag": f"t{number}"})._held_entry()
+            prompt.model_copy(update={"tag": f"t{number}"})._held_refresher()
         gc.collect()
         assert prompt.model_copy(update={"tag": "first"}).known_record is None
         wire.gate.set()
