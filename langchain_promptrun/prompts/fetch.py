@@ -153,7 +153,7 @@ class Process:
 
     def __init__(self) -> None:
         self.refreshers: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._inherited: list[BackgroundLoop] = []
+        self._inherited: list[BackgroundLoop | None] = []
         self._reset()
         # Windows cannot fork
         getattr(os, "register_at_fork", lambda **_: None)(after_in_child=self._forked)
@@ -172,8 +172,7 @@ class Process:
             return found
 
     def _forked(self) -> None:
-        if (inherited := self._loop()) is not None:
-            self._inherited.append(inherited)  # to collect it would close what the parent uses
+        self._inherited.append(self._loop())  # to collect it would close what the parent uses
         self._reset()
         for refresher in tuple(self.refreshers):
             refresher.reset()

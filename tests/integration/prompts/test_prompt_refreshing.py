@@ -2,16 +2,18 @@
 
 import asyncio
 import contextvars
+import gc
 import os
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
 from langchain_promptrun import PromptrunAPIError, PromptrunError, PromptrunRateLimitError
-from langchain_promptrun.prompts import cache, fetch
+from langchain_promptrun.prompts import cache, fetch, refresh
 from langchain_promptrun.prompts import prompt as prompts
 
 from .promptwire import (
@@ -239,6 +241,7 @@ class TestLoops:
             waiting._log_destroy_pending = False
 
         await asyncio.to_thread(leave)
+        gc.collect()
         wire.gate.set()
         assert (await prompt.apull()).version == 1
         assert caplog.text == ""
@@ -345,6 +348,10 @@ class TestFork:
     async def test_prompt_that_was_collected_asks_for_no_key(self):
         with pytest.raises(asyncio.CancelledError):
             await fetch._ask_for_key(lambda: None)
+
+    async def test_prompt_that_was_collected_takes_no_answer(self):
+        source = SimpleNamespace(fetch=lambda: asyncio.sleep(0))
+        assert await refresh._refresh(lambda: None, source, asyncio.Semaphore()) is None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the clock of Windows is another")
