@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from typing_extensions import override
 
-from langchain_promptrun._http.credentials import current_key_async
+from langchain_promptrun._http.request import current_key_async
 from langchain_promptrun.errors import PromptrunError, PromptrunNotFoundError
 from langchain_promptrun.prompts.record import EventStreamReader, RecordReader
 
