@@ -36,11 +36,17 @@ def request(key="test-key", connection="keep-alive", **body):
 
 
 class Client:
-    """A socket that reads to a mark."""
+    """A socket that reads to a mark; its `with` block closes it."""
 
     def __init__(self, server):
         self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=5)
         self.data = b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_error):
+        self.socket.close()
 
     def send(self, **body):
         self.socket.sendall(request(**body))
@@ -76,8 +82,7 @@ def server():
 
 @pytest.fixture
 def client(server):
-    opened = Client(server)
-    with contextlib.closing(opened.socket):
+    with Client(server) as opened:
         yield opened
 
 
@@ -109,33 +114,23 @@ def test_each_event_is_a_flush_of_its_own(server, client):
     events = [threading.Event() for _ in range(3)]
     server.queue(Fault(slices=[b"one", events[0], b"two", events[1], b"three", events[2]], framing="raw"))
     client.send()
-    assert client.socket.recv(100) == b"one"
-    events[0].set()
-    assert client.socket.recv(100) == b"two"
-    events[1].set()
-    assert client.socket.recv(100) == b"three"
-    events[2].set()
+    for piece, event in zip((b"one", b"two", b"three"), events, strict=True):
+        assert client.socket.recv(100) == piece
+        event.set()
     assert client.socket.recv(100) == b""
 
 
 EMPTY = [
-    Fault(body=""),
-    Fault(status=500, body=""),
-    Fault(status=429, body=b""),
-    Fault(body="", framing="chunked"),
-    Fault(status=500, body="", framing="close"),
-    Fault(slices=[b""]),
-    Fault(slices=[b"", b"x"]),
-    Fault(events=[]),
-    Fault(events=[b""]),
-    Fault(body="", encoding="gzip"),
+    *({"body": ""}, {"status": 500, "body": ""}, {"status": 429, "body": b""}, {"body": "", "framing": "chunked"}),
+    *({"status": 500, "body": "", "framing": "close"}, {"body": "", "encoding": "gzip"}),
+    *({"slices": [b""]}, {"slices": [b"", b"x"]}, {"events": []}, {"events": [b""]}),
 ]
 
 
 @pytest.mark.parametrize("style", ["invoke", "ainvoke", "stream", "astream", "events", "aevents"])
 async def test_empty_answer_is_an_error_at_once(talk, server, style):
     model = ChatPromptrun(model="a/b", base_url=server.base_url, api_key=server.api_key, max_retries=0)
-    for fault in EMPTY:
+    for fault in (Fault(**parts) for parts in EMPTY):
         server.queue(fault)
         with pytest.raises(PromptrunError) as caught:
             await talk.call(style, model)
@@ -148,18 +143,12 @@ def test_answer_that_cannot_be_played_ends_the_connection_and_is_raised_when_the
     server.start()
     server.queue(Fault(slices=[b"x", "a text"], times=2))
     for _ in range(2):
-        client = Client(server)
-        with contextlib.closing(client.socket), contextlib.suppress(ConnectionResetError):
+        with Client(server) as client, contextlib.suppress(ConnectionResetError):
             assert not client.send().read_all().endswith(END)
     with pytest.raises(TypeError, match="str"):
         server.close()
     server.start()
     server.close()
-
-
-def test_cut_before_the_head_sends_nothing(server, client):
-    server.queue(Fault(cut=True))
-    assert client.send(stream=True).read_all() == b""
 
 
 @pytest.mark.parametrize("after", [None, 0, 2])
@@ -205,8 +194,7 @@ def test_server_sees_a_client_leave_before_the_first_byte(server, client):
     server.wait_for_requests(1)
     client.socket.close()
     assert server.wait_for_disconnects(1)[0].number == 1
-    other = Client(server)
-    with contextlib.closing(other.socket):
+    with Client(server) as other:
         other.send().socket.settimeout(0.05)
         with pytest.raises(TimeoutError):
             other.socket.recv(1)
@@ -227,8 +215,7 @@ def test_server_waits_for_a_slow_client(server, client):
     """The answer is far larger than the socket's buffers: it is not answered before it is read."""
     server.queue(Reply("x" * 12_000_000))
     client.send(connection="close").read_to(b"\r\n\r\n")
-    other = Client(server)
-    with contextlib.closing(other.socket):
+    with Client(server) as other:
         other.send(connection="close").read_all()
     server.wait_until(lambda: server.requests[1].answered)
     assert not server.requests[0].answered
@@ -245,8 +232,7 @@ def test_client_that_leaves_after_the_answer_has_not_left_early(server, client):
 
 def test_long_stream_does_not_hold_up_others(server, client):
     server.queue(Reply("word " * 3000))
-    other = Client(server)
-    with contextlib.closing(other.socket):
+    with Client(server) as other:
         client.send(stream=True)
         other.send().read_to(b"\r\n\r\n")
     assert [record.connection for record in server.requests] == [1, 2]
@@ -278,11 +264,11 @@ def test_thousand_connections_at_once(server):
 
 def test_deaf_server_accepts_and_never_reads(server):
     server.reading = False
-    client = Client(server).send()
-    server.wait_until(lambda: server.open_connections == 1)
-    client.socket.settimeout(0.05)
-    with contextlib.closing(client.socket), pytest.raises(TimeoutError):
-        client.socket.recv(1)
+    with Client(server) as client:
+        client.send().socket.settimeout(0.05)
+        server.wait_until(lambda: server.open_connections == 1)
+        with pytest.raises(TimeoutError):
+            client.socket.recv(1)
     assert server.requests == []
 
 
@@ -298,7 +284,7 @@ def test_closing_ends_everything_and_leaves_nothing_behind():
         assert threading.active_count() == threads
         assert server.open_connections == 0
         for client in clients:
-            with contextlib.closing(client.socket), contextlib.suppress(ConnectionResetError):
+            with client, contextlib.suppress(ConnectionResetError):
                 client.read_all()
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", server.port), timeout=5)
@@ -311,8 +297,7 @@ def test_server_starts_again_on_the_same_port(server):
     server.close()
     server.close()
     server.start()
-    client = Client(server)
-    with contextlib.closing(client.socket):
+    with Client(server) as client:
         client.send(connection="close").read_all()
     assert server.port == port
     assert server.base_url == f"http://127.0.0.1:{port}/v1"
@@ -352,8 +337,7 @@ def test_changed_key_counts_at_once(server, client):
 
 def test_server_can_be_used_as_a_proxy(server):
     """A client with a proxy sends the whole URL; the record shows it."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
-    with contextlib.closing(connection):
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)) as connection:
         target = "http://api.promptrun.ai/v1/chat/completions"
         body = json.dumps({"model": "a/b", "messages": MESSAGES})
         connection.request("POST", target, body, {"authorization": "Bearer test-key"})
@@ -381,10 +365,9 @@ def test_server_speaks_https_with_a_tls_context(tmp_path):
 
 
 def test_fixture_points_the_environment_to_the_server(promptrun_server):
-    assert os.environ["PROMPTRUN_BASE_URL"] == promptrun_server.base_url
-    assert os.environ["PROMPTRUN_API_KEY"] == promptrun_server.api_key
-    client = Client(promptrun_server)
-    with contextlib.closing(client.socket):
+    found = os.environ["PROMPTRUN_BASE_URL"], os.environ["PROMPTRUN_API_KEY"]
+    assert found == (promptrun_server.base_url, promptrun_server.api_key)
+    with Client(promptrun_server) as client:
         assert client.send().read_to(b"\r\n").startswith(b"HTTP/1.1 200")
 
 
@@ -409,6 +392,7 @@ def played(client, server, fault, **body):
     [
         (STREAM, b"transfer-encoding: chunked", ONE + TWO + THREE + END),
         (WHOLE, b"content-length: 7", b'{"a":1}'),
+        ({"cut": True}, b"", [b"", HUNG_UP]),
         (STREAM | {"after": 0, "cut": True}, b"chunked", [b"", HUNG_UP]),
         (STREAM | {"after": 2, "cut": True}, b"chunked", [ONE + TWO, HUNG_UP]),
         (STREAM | {"after": 9, "cut": True}, b"chunked", [ONE + TWO + THREE, HUNG_UP]),

@@ -227,8 +227,8 @@ def test_batch_file_is_for_one_run_at_a_time(run, batches, file):
         assert run("--count", 3).error == f"error: {file} is in use by another run of this program"
 
 
-OTHERS = ", line 1, is not a line that this program wrote"
-OTHER_PROMPTS = " holds answers to other prompts"
+OTHERS = "{file}, line 1, is not a line that this program wrote: name another file"
+OTHER_PROMPTS = "{file} holds answers to other prompts: name another file"
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ OTHER_PROMPTS = " holds answers to other prompts"
 )
 def test_batch_file_of_something_else_is_left_alone(run, file, promptrun_server, content, problem):
     file.write_bytes(content)
-    assert run("--count", 3).error == f"error: {file}{problem}: name another file"
+    assert run("--count", 3).error == f"error: {problem.format(file=file)}"
     assert file.read_bytes() == content
     assert promptrun_server.requests == []
 
