@@ -7,6 +7,7 @@ import json
 import math
 import time
 import zlib
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -153,13 +154,6 @@ def json_response(document: Any, status: int = 200, headers: Headers = ()) -> Re
     return Response(status, JSON, [encode(document)], headers)
 
 
-def body_response(body: Any) -> Response:
-    """Return a response with a text, bytes, or a JSON document."""
-    if not isinstance(body, bytes | str):
-        return json_response(body)
-    return Response(200, "text/plain; charset=utf-8", [body.encode() if isinstance(body, str) else body])
-
-
 def pairs(headers: Headers) -> list[tuple[str, str]]:
     items = headers if isinstance(headers, Sequence) else headers.items()
     return [(name.lower(), value) for name, value in items]
@@ -236,19 +230,32 @@ def _headers(response: Response, fault: Fault, framing: str, length: str) -> lis
 
 
 def _spoiled(response: Response, fault: Fault, comment: bytes, *, at_point: bool) -> Iterator[Step]:
-    """Yield the body's pieces, and at the fault's point what goes wrong there."""
-    pace = response.pace if fault.pace is None else fault.pace
-    paced: list[bytes | Pause] = []
-    for piece in response.pieces if fault.slices is None else fault.slices:
-        if paced and pace:
-            paced.append(Pause(pace))
-        paced.append(piece if isinstance(piece, bytes) else Pause(piece))
-    before, rest = _split(paced, fault)
-    yield from before
+    """Yield the body's pieces, and at the fault's point what goes wrong there; `after_bytes` may cut a piece in two."""
+    by_bytes = fault.after_bytes is not None
+    left = (fault.after_bytes if by_bytes else fault.after) or 0
+    pieces = deque(_paced(response, fault))
+    while pieces:
+        piece = pieces.popleft()
+        size = 0 if isinstance(piece, Pause) else len(piece) if by_bytes else 1
+        if isinstance(piece, bytes) and size > left:
+            inside = left if by_bytes else 0
+            yield from [piece[:inside]] if inside else []
+            pieces.appendleft(piece[inside:])
+            break
+        left -= size
+        yield piece
     if at_point:
         yield from _trouble(fault, comment)
     if fault.cut != "clean" and fault.error is None:
-        yield from rest
+        yield from pieces
+
+
+def _paced(response: Response, fault: Fault) -> Iterator[bytes | Pause]:
+    pace = response.pace if fault.pace is None else fault.pace
+    for number, piece in enumerate(response.pieces if fault.slices is None else fault.slices):
+        if number and pace:
+            yield Pause(pace)
+        yield piece if isinstance(piece, bytes) else Pause(piece)
 
 
 def _trouble(fault: Fault, comment: bytes) -> Iterator[Step]:
@@ -260,23 +267,6 @@ def _trouble(fault: Fault, comment: bytes) -> Iterator[Step]:
         yield event(fault.error)
     if fault.cut is True or fault.reset:
         yield Hangup(fault.reset)
-
-
-_Pieces = Sequence[bytes | Pause]
-
-
-def _split(pieces: _Pieces, fault: Fault) -> tuple[_Pieces, _Pieces]:
-    """Split the pieces at a fault's point; `after_bytes` may cut a piece in two."""
-    by_bytes = fault.after_bytes is not None
-    left = (fault.after_bytes if by_bytes else fault.after) or 0
-    for position, piece in enumerate(pieces):
-        size = 0 if isinstance(piece, Pause) else len(piece) if by_bytes else 1
-        if size > left and isinstance(piece, bytes):
-            inside = left if by_bytes else 0
-            start = [piece[:inside]] if inside else []
-            return [*pieces[:position], *start], [piece[inside:], *pieces[position + 1 :]]
-        left -= size
-    return pieces, []
 
 
 def _framed(body: Iterable[Step], encoding: str | None, *, is_chunked: bool) -> Iterator[Step]:

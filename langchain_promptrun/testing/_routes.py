@@ -188,8 +188,12 @@ class Routes:
         if fault.slices is not None or fault.events is not None:
             pieces = [event if isinstance(event, bytes) else _http.event(event) for event in fault.events or ()]
             return Response(200, _http.SSE if streams or fault.events else _http.JSON, pieces)
+        if isinstance(fault.body, bytes | str):
+            return Response(
+                200, "text/plain; charset=utf-8", [fault.body if isinstance(fault.body, bytes) else fault.body.encode()]
+            )
         if fault.body is not None:
-            return _http.body_response(fault.body)
+            return _http.json_response(fault.body)
         if fault.status >= HTTPStatus.BAD_REQUEST:
             return self.refusal(RefusedError(fault.status, _http.PHRASES.get(fault.status, "Unknown")))
         return _http.json_response(fault.error) if fault.error is not None and not streams else None
