@@ -12,6 +12,7 @@ import orjson
 
 from langchain_promptrun._messages.content import (
     CALL_TYPES,
+    MADE_ID,
     block_parts,
     block_type,
     mark,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 _NAMELESS = "unknown"
 # langchain-core's key for the one argument of a tool that takes free text.
 _FREE_TEXT = "__arg1"
+_CALL_KEYS = frozenset({"tool_calls", "tool_call_extras", "server_tool_calls"})
 _NOTHING: dict[str, Any] = {}
 
 ATTACHED = "(attached to the next message)"
@@ -141,16 +143,18 @@ class _Content:
         extras = audio.get("extras")
         facts = {**(extras if isinstance(extras, dict) else {}), **audio}
         keys = ("id", "transcript") if self._own else ("transcript",)
-        return {key: facts[key] for key in keys if facts.get(key) and isinstance(facts[key], str)}
+        # The server does not know an id that langchain-core made.
+        told = {key: facts[key] for key in keys if facts.get(key) and isinstance(facts[key], str)}
+        return {key: value for key, value in told.items() if key != "id" or not value.startswith(MADE_ID)}
 
     def add_audio(self, wire: dict[str, Any], audio: object) -> None:
         """Name an audio answer by its id, as OpenAI wants it; where that is unknown, its transcript stands in."""
-        facts = self._audio | self._known_audio(audio)
+        facts = self._audio | self._known_audio(audio) if audio else self._audio
         if "id" in facts:
             wire["audio"] = {"id": facts["id"]}
             self.media = [part for part in self.media if part["type"] != "input_audio"]
-        elif not self.parts:
-            self.parts += text_parts(facts.get("transcript", ""))
+        elif facts and not self.parts:
+            self.parts += text_parts(facts["transcript"])
 
     def add_images(self, images: object) -> None:
         """Add the images that an own answer keeps beside a plain text."""
@@ -186,6 +190,8 @@ def _take_out_refusal(parts: list[Part], refusal: str) -> None:
 def calls_of(message: AIMessage, blocks: Sequence[CallBlock], *, own: bool, signed: bool) -> list[TurnCall]:
     """Collect the calls of a message and its blocks; `signed` ones go back with what only their vendor understands."""
     kwargs = message.additional_kwargs
+    if not blocks and _CALL_KEYS.isdisjoint(kwargs):
+        return listed_calls(message)
     raw = dictionaries(kwargs.get("tool_calls"))
     entries = {str(call.get("id")): call for call in raw} | _by_id(kwargs.get("tool_call_extras")) if own else _NOTHING
     calls = listed_calls(message, entries)
@@ -242,8 +248,8 @@ def _by_id(kept: object) -> dict[str, dict[str, Any]]:
 
 
 def _body(call: Mapping[str, Any]) -> dict[str, Any] | None:
-    body = call.get("function") or call.get(str(call.get("type")))
-    return body if isinstance(body, dict) else None
+    bodies = (call.get("function"), call.get(str(call.get("type"))))
+    return next((body for body in bodies if isinstance(body, dict)), None)
 
 
 def _merge_blocks(calls: list[TurnCall], blocks: Sequence[CallBlock]) -> None:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 Block = dict[str, Any]
 """A content block as it stands in a LangChain message."""
 
+MADE_ID = "lc_"
+"""The beginning of the ids that langchain-core makes for blocks."""
+
 # Anthropic's marker, and OpenAI's: they end the part of a prompt that is to be cached.
 _MARKERS = ("cache_control", "prompt_cache_breakpoint")
 _MARKER_PLACES = frozenset({*_MARKERS, "extras", "cachePoint"})
@@ -34,7 +37,7 @@ def read_blocks(content: Any, read: Callable[[Any], object]) -> None:
     if content and not isinstance(content, (str, list)):
         problem = f"is of type {type(content).__name__}, not a text or a list"
         raise PromptrunInvalidMessageError(problem, path=".content")
-    for index, block in enumerate([content] if isinstance(content, str) else content or ()):
+    for index, block in enumerate([content] if content and isinstance(content, str) else content or ()):
         try:
             read({"type": "text", "text": block} if isinstance(block, str) else block)
         except PromptrunInvalidMessageError as error:
@@ -64,8 +67,7 @@ def result_parts(content: object) -> list[Part]:
             parts.extend(known)
             mark(parts, block)
             return
-        if isinstance(block, dict) and str(block.get("id")).startswith("lc_"):
-            # langchain-core makes ids for blocks
+        if isinstance(block, dict) and str(block.get("id")).startswith(MADE_ID):
             block = {key: value for key, value in block.items() if key != "id"}
         parts.extend(json_parts(block))
 
@@ -308,13 +310,13 @@ CALL_TYPES = frozenset(
 )
 """Blocks that are tool calls; the same calls mostly stand in a message's `tool_calls`."""
 
-# Blocks that only the provider that wrote them can read back; a user's results of tools become messages of their own.
+# Blocks that only the provider that wrote them can read back.
 _PROVIDERS_OWN = frozenset(
     {
         *("additional_tools", "code_execution_result", "compaction", "container_upload", "executable_code"),
         *("function_call_signature", "input_json_delta", "mcp_approval_request", "mcp_list_tools", "reasoning"),
         *("reasoning_content", "redacted_thinking", "reference", "server_tool_call", "server_tool_call_chunk"),
-        *("server_tool_result", "thinking", "tool_result"),
+        *("server_tool_result", "thinking"),
     }
 )
 _PROVIDERS_OWN_ENDINGS = ("_tool_use", "_tool_result", "_call", "_call_output", "_search_output")

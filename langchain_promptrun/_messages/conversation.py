@@ -206,7 +206,7 @@ class _Conversation:
         if self.unsettled:
             self.settle(self.position)
         # What one agent said may be handed to another: its reasoning and its calls stay here.
-        parts = content_parts(message.content, skip=stays_here)
+        parts = content_parts(message.content, skip=lambda block: _is_result(block) or stays_here(block))
         mark(parts, message.additional_kwargs)
         self._add({"role": role, "content": _content(parts)}, vars(message))
 

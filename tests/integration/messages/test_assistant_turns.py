@@ -167,6 +167,7 @@ SIGNED = {"extra_content": {"google": {"thought_signature": "s"}}}
 RAW_CUSTOM = {"id": "call_1", "type": "custom", "custom": {"name": "add", "input": '{"a":1}'}}
 UNKNOWN_CALL = {"id": "call_2", "type": "function", "function": {"name": "unknown", "arguments": "{}"}}
 SERVER_CALL = {"id": "s1", "type": "web_search", "web_search": {"query": "q"}}
+EMPTY_CALL = {"id": "s2", "type": "custom", "function": {}}
 SERVER_CALLS = [
     {**SERVER_CALL, "index": 1},
     {"extra_content": {"a": 1}},
@@ -191,6 +192,7 @@ SERVER_CALLS = [
         "a list of keys": (ai("", [CALL], tool_call_extras=[]), [WIRE_CALL]),
         "odd keys": (ai("", [CALL], tool_call_extras={"call_1": "odd"}), [WIRE_CALL]),
         "a server's own": (ai("Hi", server_tool_calls=SERVER_CALLS), [SERVER_CALL]),
+        "a server's own and empty": (ai("Hi", server_tool_calls=[EMPTY_CALL]), [EMPTY_CALL]),
     },
 )
 def test_tool_call_that_is_kept_beside_the_lists_goes_out_once(message, calls):
@@ -277,6 +279,7 @@ IMAGES = [IMAGE, {"image_url": IMAGE["image_url"]["url"], "index": 1}, {"image_u
             {"content": ATTACHED},
             [INPUT_AUDIO],
         ),
+        "our own audio with LangChain's id": (ai([{**WAV, "id": "lc_1"}]), {"content": ATTACHED}, [INPUT_AUDIO]),
         "our own audio without an id": (ai([TOLD]), {"content": "Hello"}, []),
         "another's audio with an id": (ai([{**TOLD, "id": "audio_1"}], metadata=OTHER), {"content": "Hello"}, []),
         "audio in bytes": (ai(audio=b"RIFF"), {"content": ""}, []),
@@ -325,7 +328,6 @@ def test_assistant_media_are_named_told_or_attached(message, turn, media):
         {"type": "mcp_approval_request", "arguments": "secret"},
         {"type": "server_tool_call_chunk", "args": "secret"},
         {"type": "reasoning", "summary": [{"text": "secret"}]},
-        {"type": "tool_result", "content": "secret"},
         {"type": "non_standard", "value": {"type": "compaction", "content": "secret"}},
         {"type": "non_standard", "value": {"anything": "secret"}},
         {"type": "non_standard", "value": "secret"},
@@ -335,7 +337,7 @@ def test_assistant_block_of_its_provider_stays_here(block):
     assert wire(AIMessage([block, text("Hi")])) == {"role": "assistant", "content": "Hi"}
 
 
-@pytest.mark.parametrize("block", [{"type": "hologram", "data": "x"}, {"odd": 1}])
+@pytest.mark.parametrize("block", [{"type": "hologram"}, {"odd": 1}, {"type": "tool_result", "content": "x"}])
 def test_assistant_block_of_an_unknown_type_raises_an_error_with_its_place(block):
     with pytest.raises(PromptrunInvalidMessageError, match=r"^messages\[0\]\.content\[1\] is a content block"):
         wire(AIMessage([text("Hi"), block]))
