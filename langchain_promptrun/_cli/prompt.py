@@ -40,9 +40,13 @@ def run_prompt(arguments: argparse.Namespace) -> None:
         record = prompt.pull()
         _check_names(prompt.partial_variables, record)
         if arguments.diff is not None:
-            _write(_difference(_at(prompt, arguments.diff), record))
+            _write(
+                _difference(prompt.model_copy(update={"tag": None, "version": _version(arguments.diff)}).pull(), record)
+            )
             return
-        _show(prompt, record)
+        (message,) = prompt.format_messages()
+        _write(message.text.removesuffix("\n") + "\n")
+        _tell(record)
         if arguments.watch:
             for old, new in _changes(prompt, record):
                 _write(_difference(old, new))
@@ -51,8 +55,8 @@ def run_prompt(arguments: argparse.Namespace) -> None:
 
 def _changes(prompt: PromptrunPrompt, shown: PromptRecord) -> Iterator[PromptChange]:
     """Yield changes since a record was shown; one may have been pushed before the watching began."""
-    latest = prompt.known_record
-    if latest is not None and latest.differs(shown):
+    latest = prompt.known_record or shown
+    if latest.differs(shown):
         yield PromptChange(shown, latest)
     yield from prompt.watch()
 
@@ -124,16 +128,6 @@ def _check_names(values: Mapping[str, str], record: PromptRecord) -> None:
         raise CommandError(f"--var: version {record.version} has no variable {', '.join(unknown)}; it has: {known}")
 
 
-def _at(prompt: PromptrunPrompt, version: str) -> PromptRecord:
-    return prompt.model_copy(update={"tag": None, "version": _version(version)}).pull()
-
-
-def _show(prompt: PromptrunPrompt, record: PromptRecord) -> None:
-    (message, *_) = prompt.format_messages()
-    _write(message.text if message.text.endswith("\n") else f"{message.text}\n")
-    _tell(record)
-
-
 def _tell(record: PromptRecord) -> None:
     """Say on stderr what is known of a version."""
     facts = {
@@ -148,14 +142,10 @@ def _tell(record: PromptRecord) -> None:
 
 
 def _difference(old: PromptRecord, new: PromptRecord) -> str:
-    names = f"version {old.version}", f"version {new.version}"
-    lines = difflib.unified_diff(_lines(old.prompt), _lines(new.prompt), *names)
+    # lines as diff counts them: a carriage return is part of its line
+    before, after = (io.StringIO(record.prompt, newline="\n").readlines() for record in (old, new))
+    lines = difflib.unified_diff(before, after, f"version {old.version}", f"version {new.version}")
     return "".join(line if line.endswith("\n") else f"{line}\n{_NO_NEWLINE}\n" for line in lines)
-
-
-def _lines(text: str) -> list[str]:
-    """Lines with their ends, as diff counts them: a carriage return is part of its line."""
-    return io.StringIO(text, newline="\n").readlines()
 
 
 def _write(text: str) -> None:

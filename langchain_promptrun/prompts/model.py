@@ -77,43 +77,39 @@ class FollowingModel(Runnable[LanguageModelInput, AIMessage]):
         self._prompt = prompt
         self._overrides = dict(overrides)
 
-    def _model(self, record: PromptRecord) -> ChatPromptrun:
-        return make_model(ChatPromptrun, self._prompt, record, self._overrides)
-
-    def _record_of(self, input_: LanguageModelInput) -> PromptRecord | None:
+    def _known(self, input_: LanguageModelInput) -> PromptRecord | None:
         origin: Origin | None = getattr(input_, _ORIGIN, None)
         return origin.record if origin is not None and origin.address == self._prompt.address else None
 
-    def _current(self, input_: LanguageModelInput) -> ChatPromptrun:
-        return self._model(self._record_of(input_) or self._prompt.pull())
+    def _model(self, input_: LanguageModelInput) -> ChatPromptrun:
+        return make_model(ChatPromptrun, self._prompt, self._known(input_) or self._prompt.pull(), self._overrides)
 
-    async def _acurrent(self, input_: LanguageModelInput) -> ChatPromptrun:
-        return self._model(self._record_of(input_) or await self._prompt.apull())
+    async def _amodel(self, input_: LanguageModelInput) -> ChatPromptrun:
+        record = self._known(input_) or await self._prompt.apull()
+        return make_model(ChatPromptrun, self._prompt, record, self._overrides)
 
     @override
     def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:
-        return self._current(input).invoke(input, config, **kwargs)
+        return self._model(input).invoke(input, config, **kwargs)
 
     @override
     async def ainvoke(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AIMessage:
-        model = await self._acurrent(input)
-        return await model.ainvoke(input, config, **kwargs)
+        return await (await self._amodel(input)).ainvoke(input, config, **kwargs)
 
     @override
     def stream(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[AIMessage]:
-        yield from self._current(input).stream(input, config, **kwargs)
+        yield from self._model(input).stream(input, config, **kwargs)
 
     @override
     async def astream(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[AIMessage]:
-        model = await self._acurrent(input)
-        answer = cast("AsyncGenerator[AIMessage]", model.astream(input, config, **kwargs))
-        async with aclosing(answer) as chunks:
+        answer = (await self._amodel(input)).astream(input, config, **kwargs)
+        async with aclosing(cast("AsyncGenerator[AIMessage]", answer)) as chunks:
             async for chunk in chunks:
                 yield chunk
 

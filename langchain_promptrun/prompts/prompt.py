@@ -103,8 +103,8 @@ def _project(value: Any) -> Any:
 class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     """A prompt kept at Promptrun: versioned, tagged, edited in its dashboard, and always current here.
 
-    The managed text becomes the system message, or the human message with `role="user"`; the conversation under
-    `messages` follows it. Variables are `{{name}}` and paths such as `{{user.email}}`; all other braces are text.
+    The text becomes the system message, or the human one with `role="user"`; the conversation under `messages` follows.
+    Variables are `{{name}}` and paths such as `{{user.email}}`; all other braces are text.
 
         ```python
         prompt = PromptrunPrompt(project_id="d0d52c6e-85ba-4025-a84c-3c99834fe2ac", tag="prod")
@@ -376,8 +376,8 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     def _value(self, record: PromptRecord | None, given: Any, error: BaseException | None = None) -> PromptValue:
         if record is None:
             raise error or RuntimeError("nothing was fetched")
-        values = given if isinstance(given, Mapping) else self._named(record, given)
-        messages, origin = self._messages(record, values), Origin(self.address, record)
+        messages = self._messages(record, given if isinstance(given, Mapping) else self._named(record, given))
+        origin = Origin(self.address, record)
         return ManagedPromptValue(messages=messages, promptrun_trace=self._facts(record), promptrun_origin=origin)
 
     def _named(self, record: PromptRecord, value: Any) -> dict[str, Any]:
@@ -419,7 +419,9 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
             PromptrunError: The prompt cannot be fetched.
         """
         check_overrides(ChatPromptrun, overrides)
-        return FollowingModel(self, overrides) if follow_model else self._model(self.pull(), overrides)
+        if follow_model:
+            return FollowingModel(self, overrides)
+        return make_model(ChatPromptrun, self, self.pull(), overrides)
 
     @overload
     async def achat_model(self, *, follow_model: Literal[False] = False, **overrides: Any) -> ChatPromptrun: ...
@@ -428,10 +430,9 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     async def achat_model(self, *, follow_model: bool = False, **overrides: Any) -> AnyModel:
         """Async version of `chat_model`."""
         check_overrides(ChatPromptrun, overrides)
-        return FollowingModel(self, overrides) if follow_model else self._model(await self.apull(), overrides)
-
-    def _model(self, record: PromptRecord, overrides: Mapping[str, Any]) -> ChatPromptrun:
-        return make_model(ChatPromptrun, self, record, overrides)
+        if follow_model:
+            return FollowingModel(self, overrides)
+        return make_model(ChatPromptrun, self, await self.apull(), overrides)
 
     @override
     def close(self) -> None:

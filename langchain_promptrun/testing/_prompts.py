@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from langchain_promptrun.testing._items import Fault
 
 _START = datetime(2025, 7, 21, 4, 17, 39, 294_000, tzinfo=UTC)
-_BOTH = "You must provide either `version` or `tag`, but not both."
 
 
 class PromptProject:
@@ -67,13 +66,13 @@ class PromptProject:
 
     def edit(self, version: int, /, **changes: Any) -> None:
         """Change keys of a version's record; raises KeyError for an unknown version."""
-        # A reader in another thread sees the old record or the new one.
+        # replaced, not changed: another thread may be reading
         self._versions[version] = {**self._versions[version], **_wire_model(changes), "updatedAt": self._now()}
         self._changed()
 
     def tag(self, name: str, version: int) -> None:
         """Point a tag to a version; raises KeyError for an unknown version."""
-        self._versions[version] = {**self._versions[version], "updatedAt": self._now()}
+        self.edit(version)
         self._tags[name] = version
         self._changed()
 
@@ -84,15 +83,16 @@ class PromptProject:
 
     def record(self, *, version: int | str | None = None, tag: str | None = None) -> dict[str, Any]:
         """Return the record of a version, of a tag, or else the newest."""
-        records = tuple(self._versions.values())
-        number = self._tags.get(tag, self.newest if tag == "latest" else 0) if tag is not None else self.newest
-        found = self._versions.get(number)
-        if version is not None:
-            found = next((record for record in records if str(record["version"]) == str(version)), None)
-        if found is None:
-            what = f"tag `{tag}`" if tag is not None else f"version {version or 'at all'}"
-            raise RefusedError(HTTPStatus.NOT_FOUND, f"The project has no {what}.")
-        return {**found, **({"tag": tag} if tag is not None else {}), "project": {"id": self.id, "name": self.name}}
+        project = {"id": self.id, "name": self.name}
+        if tag is not None:
+            number = self._tags.get(tag, self.newest if tag == "latest" else 0)
+            if number in self._versions:
+                return {**self._versions[number], "tag": tag, "project": project}
+            raise RefusedError(HTTPStatus.NOT_FOUND, f"The project has no tag `{tag}`.")
+        for record in reversed(tuple(self._versions.values())):
+            if version is None or str(record["version"]) == str(version):
+                return {**record, "project": project}
+        raise RefusedError(HTTPStatus.NOT_FOUND, f"The project has no version {version or 'at all'}.")
 
     def _now(self) -> str:
         self._changes += 1
@@ -151,23 +151,20 @@ class ManagedPrompts:
 
     async def follow(self, query: Mapping[str, str]) -> AsyncGenerator[dict[str, Any] | None]:
         """Yield the record at once and at each change; None where none came for `keep_alive` seconds."""
-        follower = asyncio.get_running_loop(), asyncio.Event()
+        event, last = asyncio.Event(), None
+        follower = asyncio.get_running_loop(), event
         self._followers.add(follower)
-        last = None
         try:
-            while True:
-                follower[1].clear()
-                record = self.find(query)
-                if record != last:
-                    yield record
-                    last = record
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self.keep_alive):
-                        await follower[1].wait()
-                        continue
-                yield None
-        except RefusedError:  # project, version or tag are gone
-            return
+            with suppress(RefusedError):  # project, version or tag are gone
+                while True:
+                    event.clear()
+                    if (record := self.find(query)) != last:
+                        yield record
+                        last = record
+                    try:
+                        await asyncio.wait_for(event.wait(), self.keep_alive)
+                    except TimeoutError:
+                        yield None
         finally:
             self._followers.discard(follower)
 
@@ -178,13 +175,12 @@ class ManagedPrompts:
 
     def find(self, query: Mapping[str, str]) -> dict[str, Any]:
         """Return the record that a query of GET /prompt asks for; raises RefusedError."""
-        version, tag = query.get("version"), query.get("tag")
-        if version is not None and tag is not None:
-            raise RefusedError(HTTPStatus.BAD_REQUEST, _BOTH)
+        if {"version", "tag"} <= query.keys():
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "You must provide either `version` or `tag`, but not both.")
         try:
             project = self._projects.get(str(uuid.UUID(query.get("projectId", ""))))
         except ValueError:
             raise RefusedError(HTTPStatus.BAD_REQUEST, "You must provide `projectId`, a UUID.") from None
         if project is None:
             raise RefusedError(HTTPStatus.NOT_FOUND, "There is no such project.")
-        return project.record(version=version, tag=tag)
+        return project.record(version=query.get("version"), tag=query.get("tag"))
