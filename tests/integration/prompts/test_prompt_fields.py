@@ -49,22 +49,16 @@ def test_prompt_project_of_the_environment_is_the_default(monkeypatch):
 @pytest.mark.parametrize(("fields", "tag"), [({}, "latest"), ({"tag": "prod"}, "prod"), ({"tag": None}, "latest")])
 def test_prompt_tag_is_latest_by_default(fields, tag):
     prompt = make(**fields)
-    assert prompt.selector == {"projectId": "p", "tag": tag}
-    assert prompt.label == f"Promptrun prompt p (tag {tag})"
+    assert (prompt.selector, prompt.label) == ({"projectId": "p", "tag": tag}, f"Promptrun prompt p (tag {tag})")
 
 
 def test_prompt_copy_goes_from_tag_to_version_and_back():
     assert make().model_copy(update={"version": 3}).selector == {"projectId": "p", "version": 3}
     pinned = make(tag="prod").model_copy(update={"tag": None, "version": 3})
-    assert pinned.selector == {"projectId": "p", "version": 3}
     assert pinned.model_copy(update={"version": None, "tag": "dev"}).selector == {"projectId": "p", "tag": "dev"}
     with pytest.raises(ValidationError, match="`tag` and `version` are both set"):
         make(tag="prod").model_copy(update={"version": 3})
-
-
-def test_prompt_version_may_be_configurable():
-    prompt = make().configurable_fields(version=ConfigurableField(id="version"))
-    found, _ = prompt.prepare({"configurable": {"version": 4}})
+    found, _ = make().configurable_fields(version=ConfigurableField("v")).prepare({"configurable": {"v": 4}})
     assert found.selector == {"projectId": "p", "version": 4}
 
 
@@ -95,34 +89,26 @@ def test_prompt_cache_dir_may_be_a_path():
     assert make(cache_dir=Path("/tmp") / "x").cache_dir == str(Path("/tmp") / "x")
 
 
-def test_prompt_on_change_is_a_plain_function():
-    async def tell(old, new):
-        """Nothing could wait for it."""
-
-    class Teller:
-        async def __call__(self, old, new):
-            """Nothing could wait for it, either."""
-
-    for function in (tell, Teller(), partial(tell), partial(Teller())):
-        assert "must be a plain function" in refused(on_change=function)
-    assert make(on_change=print).on_change is print
+async def tell(*_):
+    """Nothing could wait for it."""
 
 
-def test_prompt_function_for_a_variable_is_a_plain_one():
-    async def value():
-        """Sync calls could not wait for it."""
+class Teller:
+    async def __call__(self, *_):
+        """Nothing could wait for it, either."""
 
-    assert "the function for `x` must be a plain one" in refused(partial_variables={"x": value})
+
+@pytest.mark.parametrize("function", [tell, Teller(), partial(tell), partial(Teller())])
+def test_prompt_function_that_nothing_waits_for_is_refused(function):
+    assert "must be a plain function" in refused(on_change=function)
+    assert "the function for `x` must be a plain one" in refused(partial_variables={"x": function})
     with pytest.raises(ValidationError, match="the function for `x`"):
-        make().partial(x=value)
-    assert make(partial_variables={"x": print, "y": 5}).partial_variables == {"x": print, "y": 5}
+        make().partial(x=function)
+    plain = make(on_change=print, partial_variables={"x": print, "y": 5})
+    assert (plain.on_change, plain.partial_variables) == (print, {"x": print, "y": 5})
 
 
-def test_prompt_without_a_key_says_where_keys_come_from(monkeypatch):
+def test_prompt_error_about_keys_says_where_they_come_from_and_shows_none(monkeypatch):
+    assert "sk-secret" not in refused(api_key="sk-secret", tag="prod", version=1)
     monkeypatch.delenv("PROMPTRUN_API_KEY")
     assert "No API key" in refused()
-
-
-def test_prompt_field_refused_is_shown_without_the_key():
-    text = refused(api_key="sk-secret", tag="prod", version=1)
-    assert "sk-secret" not in text

@@ -65,21 +65,17 @@ async def test_prompt_text_becomes_the_first_message_before_the_conversation(wir
     assert await call(wire.prompt(role=role), "format_prompt", **TWO) == value
 
 
-@pytest.mark.parametrize("empty", [{}, {"messages": None}, {"messages": []}])
-async def test_prompt_conversation_may_be_left_out(wire, call, empty):
-    assert await call(wire.prompt(), "format_messages", x="y", **empty) == [SystemMessage("One y.")]
-
-
 @pytest.mark.parametrize(
-    "conversation",
+    ("given", "messages"),
     [
-        *("Hi.", HumanMessage("Hi."), [("human", "Hi.")], [{"role": "user", "content": "Hi."}]),
-        ChatPromptValue(messages=[HumanMessage("Hi.")]),
+        *(({}, []), ({"messages": None}, []), ({"messages": []}, [])),
+        *(({"messages": shape}, [HumanMessage("Hi.")]) for shape in ("Hi.", HumanMessage("Hi."), [("human", "Hi.")])),
+        ({"messages": [{"role": "user", "content": "Hi."}]}, [HumanMessage("Hi.")]),
+        ({"messages": ChatPromptValue(messages=[HumanMessage("Hi.")])}, [HumanMessage("Hi.")]),
     ],
 )
-async def test_prompt_conversation_takes_the_shapes_that_langchain_knows(wire, call, conversation):
-    found = await call(wire.prompt(), "format_messages", x=1, messages=conversation)
-    assert found == [SystemMessage("One 1."), HumanMessage("Hi.")]
+async def test_prompt_conversation_takes_the_shapes_that_langchain_knows_or_none(wire, call, given, messages):
+    assert await call(wire.prompt(), "format_messages", x=1, **given) == [SystemMessage("One 1."), *messages]
 
 
 @pytest.mark.parametrize(
@@ -102,19 +98,16 @@ async def test_prompt_conversation_with_something_else_is_an_error_that_names_it
         await call(wire.prompt(), "format_messages", x=1, messages=[("nobody", "Hi.")])
 
 
-async def test_prompt_variable_may_be_named_messages(wire, call):
-    wire.record["prompt"] = "About {{messages}}."
-    prompt = wire.prompt()
-    assert await call(prompt, "format_messages", messages="stars") == [SystemMessage("About stars.")]
-    assert (prompt.input_variables, prompt.optional_variables) == (["messages"], [])
-
-
 async def test_prompt_variable_may_have_any_name(wire, call):
-    wire.record["prompt"] = "{{self}} {{name}} {{values}} {{stop}}"
-    found = await call(wire.prompt(), "invoke", {"self": 1, "name": 2, "values": 3, "stop": 4})
-    assert found.to_messages() == [SystemMessage("1 2 3 4")]
-    partial = await call(wire.prompt(partial_variables={"name": 2}), "format_messages", self=1, values=3, stop=4)
+    wire.record["prompt"] = "{{self}} {{name}} {{values}} {{messages}}"
+    prompt = wire.prompt()
+    found = await call(prompt, "invoke", {"self": 1, "name": 2, "values": 3, "messages": "stars"})
+    assert found.to_messages() == [SystemMessage("1 2 3 stars")]
+    partial = await call(
+        wire.prompt(partial_variables={"name": 2}), "format_messages", self=1, values=3, messages="stars"
+    )
     assert partial == found.to_messages()
+    assert (prompt.input_variables, prompt.optional_variables) == (["self", "name", "values", "messages"], [])
 
 
 async def test_prompt_variable_missing_is_named_with_project_and_version(wire, call):
@@ -184,21 +177,15 @@ async def test_prompt_is_piped_like_any_runnable(wire, call):
     assert list(chain.stream(8)) == ["System: One 8."]
 
 
-class TestPartial:
-    async def test_prompt_partial_values_need_not_be_given(self, wire, call):
-        wire.record["prompt"] = "{{a}} {{b}} {{c}}"
-        prompt = wire.prompt(partial_variables={"a": 1}).partial(b=lambda: "two")
-        assert await call(prompt, "format_messages", c=3) == [SystemMessage("1 two 3")]
-        assert await call(prompt, "format_messages", c=3, a=9) == [SystemMessage("9 two 3")]
-        assert prompt.input_variables == ["c"]
-
-    async def test_prompt_partial_shares_what_was_fetched(self, wire, call):
-        prompt = wire.prompt()
-        part = prompt.partial(x=1)
-        assert (prompt.partial_variables, part.partial_variables) == ({}, {"x": 1})
-        assert await call(part, "format_messages") == [SystemMessage("One 1.")]
-        assert await call(prompt, "format_messages", x=2) == [SystemMessage("One 2.")]
-        assert wire.count == 1
+async def test_prompt_partial_values_need_not_be_given_and_share_what_was_fetched(wire, call):
+    wire.record["prompt"] = "{{a}} {{b}} {{c}}"
+    first = wire.prompt(partial_variables={"a": 1})
+    prompt = first.partial(b=lambda: "two")
+    assert await call(prompt, "format_messages", c=3) == [SystemMessage("1 two 3")]
+    assert await call(prompt, "format_messages", c=3, a=9) == [SystemMessage("9 two 3")]
+    assert (prompt.input_variables, first.partial_variables) == (["c"], {"a": 1})
+    assert await call(first, "format_messages", b=2, c=3) == [SystemMessage("1 2 3")]
+    assert wire.count == 1
 
 
 async def test_prompt_schema_has_variables_and_conversation(wire, call):
@@ -216,29 +203,28 @@ async def test_prompt_schema_has_variables_and_conversation(wire, call):
     assert "required" not in keeping.get_input_schema().model_json_schema()
 
 
-class TestRecord:
-    async def test_prompt_pinned_version_is_fetched_once(self, wire, call):
-        prompt = wire.prompt(version=1, refresh=0)
-        for _ in range(3):
-            await call(prompt, "pull")
-        assert wire.count == 1
-
-    async def test_prompt_field_that_is_set_later_starts_anew(self, wire, call):
-        prompt = wire.prompt(tag="prod")
+async def test_prompt_pinned_version_is_fetched_once(wire, call):
+    prompt = wire.prompt(version=1, refresh=0)
+    for _ in range(3):
         await call(prompt, "pull")
-        prompt.tag = "dev"
-        await call(prompt, "pull")
-        assert [request.url.params["tag"] for request in wire.requests] == ["prod", "dev"]
+    assert wire.count == 1
 
-    async def test_prompt_fallback_is_a_record_of_version_0(self, wire, call, caplog):
-        wire.status = 503
-        prompt = wire.prompt(tag="prod", fallback="Be {{how}}.")
-        odd = wire.prompt(tag=f"tag-{time.monotonic_ns()}", fallback="Be {{how?}}.", missing="keep")
-        assert (await call(odd, "format_messages"), odd.unfilled) == ([SystemMessage("Be {{how?}}.")], ["how?"])
-        assert "version 0: `{{how?}}` is not a name" in caplog.text
-        record = await call(prompt, "pull")
-        assert (record.version, record.tag, record.project.id, record.is_fallback) == (0, "prod", PROJECT, True)
-        assert await call(prompt, "format_messages", how="brief") == [SystemMessage("Be brief.")]
+
+async def test_prompt_field_that_is_set_later_starts_anew(wire, call):
+    prompt = wire.prompt(tag="prod")
+    await call(prompt, "pull")
+    prompt.tag = "dev"
+    await call(prompt, "pull")
+    assert [request.url.params["tag"] for request in wire.requests] == ["prod", "dev"]
+
+
+async def test_prompt_fallback_is_a_record_of_version_0(wire, call, caplog):
+    wire.status = 503
+    prompt = wire.prompt(tag=f"tag-{time.monotonic_ns()}", fallback="Be {{how?}}.", missing="keep")
+    assert (await call(prompt, "format_messages"), prompt.unfilled) == ([SystemMessage("Be {{how?}}.")], ["how?"])
+    assert "version 0: `{{how?}}` is not a name" in caplog.text
+    record = await call(prompt, "pull")
+    assert (record.version, record.tag, record.project.id, record.is_fallback) == (0, prompt.tag, PROJECT, True)
 
 
 class TestWatching:
@@ -338,27 +324,27 @@ class TestCopies:
         assert wire.count == 1
 
     @pytest.mark.parametrize(
-        "change",
+        ("change", "requests"),
         [
-            *({"tag": "dev"}, {"tag": None, "version": 3}, {"project_id": "other"}, {"base_url": "https://o.example"}),
-            *({"api_key": "other"}, {"api_key": lambda: "secret-key"}, {"refresh": 5}, {"cache_dir": "x"}),
-            *({"default_headers": {"x-a": "b"}}, {"http_client": None}, {"on_change": print}),
+            *(({"tag": "dev"}, 2), ({"tag": None, "version": 3}, 2), ({"project_id": "other"}, 2), ({"refresh": 5}, 2)),
+            *(({"api_key": "other"}, 2), ({"api_key": lambda: "secret-key"}, 2), ({"cache_dir": "x"}, 2)),
+            *(({"default_headers": {"x-a": "b"}}, 2), ({"http_client": None}, 2), ({"on_change": print}, 2)),
+            *(
+                ({"base_url": "https://o.example"}, 2),
+                ({"role": "user"}, 1),
+                ({"missing": "keep"}, 1),
+                ({"name": "m"}, 1),
+            ),
         ],
-        ids="-".join,
     )
-    async def test_prompt_copy_that_asks_in_another_way_sends_a_request(self, wire, change, monkeypatch, tmp_path):
+    async def test_prompt_copy_sends_a_request_where_it_asks_in_another_way(
+        self, wire, change, requests, monkeypatch, tmp_path
+    ):
         monkeypatch.chdir(tmp_path)
         prompt = wire.prompt(tag="prod")
         await prompt.apull()
         await prompt.model_copy(update=change).apull()
-        assert wire.count == 2
-
-    @pytest.mark.parametrize("change", [{"role": "user"}, {"missing": "keep"}, {"name": "mine"}])
-    async def test_prompt_copy_with_another_use_of_the_text_sends_none(self, wire, change):
-        prompt = wire.prompt(tag="prod")
-        await prompt.apull()
-        await prompt.model_copy(update=change).apull()
-        assert wire.count == 1
+        assert wire.count == requests
 
     async def test_prompt_configured_calls_share_what_was_fetched(self, wire, call):
         """For each of them LangChain makes another prompt."""
@@ -483,12 +469,11 @@ class TestSerialisation:
 
     async def test_prompt_value_is_pickled_by_a_public_name(self, wire, call):
         value = await call(wire.prompt(), "invoke", {"x": 1})
-        kind = type(value)
-        assert (kind.__module__, prompts.ManagedPromptValue) == ("langchain_promptrun.prompts", kind)
         data = pickle.dumps(value)
+        assert b"langchain_promptrun.prompts" in data
         assert b"langchain_promptrun._" not in data
         again = pickle.loads(data)
-        assert (type(again), again) == (kind, value)
+        assert (type(again), again) == (type(value), value)
 
     async def test_prompt_value_comes_back_from_a_checkpoint_of_langgraph(self, wire, call):
         serde = pytest.importorskip("langgraph.checkpoint.serde.jsonplus").JsonPlusSerializer()
