@@ -18,7 +18,6 @@ from langchain_promptrun._http.connection_pool import (
     SyncPool,
     close_all,
 )
-from langchain_promptrun._http.private_api import AsyncTransport, SyncTransport
 
 if TYPE_CHECKING:
     import ssl
@@ -79,25 +78,22 @@ class ClientFactory:
         return AsyncClient(self._async_transport, self._proxies)
 
     def _sync_transport(self, proxy: httpx.Proxy | None) -> httpx.BaseTransport:
-        return SyncPool(partial(SyncTransport, **self._options(proxy)), self._max_connections)
+        return SyncPool(partial(httpx.HTTPTransport, **self._options(proxy)), self._max_connections)
 
     def _async_transport(self, proxy: httpx.Proxy | None) -> httpx.AsyncBaseTransport:
         transport: httpx.AsyncBaseTransport
-        if self._aiohttp is not None and _is_for_aiohttp(proxy):
+        # aiohttp takes neither SOCKS nor TLS within TLS, and httpx-aiohttp warns of a password
+        is_simple = proxy is None or (proxy.url.scheme == "http" and not proxy.auth)
+        if self._aiohttp is not None and is_simple:
             session = partial(self._aiohttp.new_session, self._context)
             transport = self._aiohttp.Transport(verify=self._context, proxy=proxy, client=session)
         else:
-            transport = AsyncPool(partial(AsyncTransport, **self._options(proxy)), self._max_connections)
+            transport = AsyncPool(partial(httpx.AsyncHTTPTransport, **self._options(proxy)), self._max_connections)
         return transport if self._max_connections is None else ConcurrencyLimit(transport, self._max_connections)
 
     def _options(self, proxy: httpx.Proxy | None) -> dict[str, Any]:
         limits = httpx.Limits(max_connections=None, keepalive_expiry=KEEP_ALIVE_SECONDS)
         return {"verify": self._context, "limits": limits, "proxy": proxy}
-
-
-def _is_for_aiohttp(proxy: httpx.Proxy | None) -> bool:
-    """Tell whether aiohttp takes a proxy: no SOCKS, no TLS within TLS, no password (httpx-aiohttp warns of it)."""
-    return proxy is None or (proxy.url.scheme == "http" and not proxy.auth)
 
 
 def _aiohttp_module(async_transport: str) -> Any:

@@ -13,13 +13,12 @@ from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from langchain_promptrun._http.private_api import (
-    AsyncTransport,
-    SyncTransport,
+    is_reusable,
     note_end,
     read_while_sending,
     watch_sync,
@@ -35,16 +34,15 @@ on_connected: ContextVar[Callable[[Any], object]] = ContextVar("on_connected", d
 """Called when an async call has got its connection, with httpcore's network stream or None."""
 
 Origin = tuple[str, str, int | None]
-TransportT = TypeVar("TransportT", bound=SyncTransport | AsyncTransport)
 
 
-class _Connection(Generic[TransportT]):
+class _Connection:
     __slots__ = ("idle_since", "is_new", "origin", "stream", "transport")
 
-    def __init__(self, transport: TransportT, origin: Origin) -> None:
+    def __init__(self, transport: Any, origin: Origin) -> None:
         self.transport = transport
         self.origin = origin
-        self.stream: Any = None
+        self.stream: Any = None  # httpcore's
         self.is_new = True
         self.idle_since = 0.0
 
@@ -53,20 +51,20 @@ class _Connection(Generic[TransportT]):
         return not self.is_new and isinstance(error, httpx.RemoteProtocolError) and self.stream.is_unseen
 
 
-class _Connections(Generic[TransportT]):
-    """The connections of a pool.
+class _Pool:
+    """Keeps connections.
 
     Each step is atomic, so threads share it without a lock, which the garbage collector might want in the middle.
     """
 
-    def __init__(self, make: Callable[[], TransportT], limit: int | None) -> None:
+    def __init__(self, make: Callable[[], object], limit: int | None) -> None:
         self._make = make
         self._limit = limit
-        self._busy: set[_Connection[TransportT]] = set()
-        self._idle: dict[Origin, deque[_Connection[TransportT]]] = {}
+        self._busy: set[_Connection] = set()
+        self._idle: dict[Origin, deque[_Connection]] = {}
         self._is_closed = False
 
-    def take(self, url: httpx.URL) -> _Connection[TransportT]:
+    def _take(self, url: httpx.URL) -> _Connection:
         origin = (url.scheme, url.host, url.port)
         try:
             connection = self._idle[origin].pop()
@@ -75,20 +73,17 @@ class _Connections(Generic[TransportT]):
         self._busy.add(connection)
         return connection
 
-    def give_back(self, connection: _Connection[TransportT]) -> bool:
+    def _give_back(self, connection: _Connection, *, keep: bool) -> bool:
         """Keep a connection for the next call; False where it is to be closed instead."""
         self._busy.discard(connection)
-        if self._is_closed or not connection.transport.is_reusable():
+        if not keep or self._is_closed or not is_reusable(connection.transport):
             return False
         connection.is_new = False
         connection.idle_since = monotonic()
         self._idle.setdefault(connection.origin, deque()).append(connection)
         return True
 
-    def drop(self, connection: _Connection[TransportT]) -> None:
-        self._busy.discard(connection)
-
-    def surplus(self) -> list[TransportT]:
+    def _surplus(self) -> list[Any]:
         """Remove the idle connections that are too old, or that must make room for busy ones."""
         found = []
         oldest = monotonic() - KEEP_ALIVE_SECONDS
@@ -103,7 +98,7 @@ class _Connections(Generic[TransportT]):
             return False
         return len(self._busy) + sum(map(len, list(self._idle.values()))) > self._limit
 
-    def close(self) -> list[TransportT]:
+    def _close(self) -> list[Any]:
         """Return all transports, to be closed."""
         self._is_closed = True
         idle = [connection for connections in list(self._idle.values()) for connection in connections]
@@ -111,23 +106,23 @@ class _Connections(Generic[TransportT]):
         return [connection.transport for connection in (*self._busy, *idle)]
 
 
-class SyncPool(httpx.BaseTransport):
+class SyncPool(_Pool, httpx.BaseTransport):
     """Sends each call over a connection of its own; `limit` bounds the calls at once."""
 
-    def __init__(self, make: Callable[[], SyncTransport], limit: int | None) -> None:
-        self._connections: _Connections[SyncTransport] = _Connections(make, limit)
+    def __init__(self, make: Callable[[], httpx.HTTPTransport], limit: int | None) -> None:
+        super().__init__(make, limit)
         self._free = None if limit is None else threading.Semaphore(limit)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         timeouts = request.extensions["timeout"]
         if self._free is not None and not self._free.acquire(timeout=timeouts["pool"]):
             raise httpx.PoolTimeout("no connection became free")
-        connection = self._connections.take(request.url)
+        connection = self._take(request.url)
         if connection.is_new:
             request.extensions["trace"] = partial(_trace_sync, connection)
         try:
-            _close_all(self._connections.surplus())
-            response = connection.transport.handle_request(request)
+            _close_all(self._surplus())
+            response: httpx.Response = connection.transport.handle_request(request)
         except BaseException as error:
             self._end_call(connection, keep=False)
             if not connection.had_ended(error):
@@ -137,37 +132,32 @@ class SyncPool(httpx.BaseTransport):
             return response
         return self.handle_request(request)
 
-    def _end_call(self, connection: _Connection[SyncTransport], *, keep: bool = True) -> None:
+    def _end_call(self, connection: _Connection, *, keep: bool = True) -> None:
         try:
-            if not (keep and self._connections.give_back(connection)):
-                self._connections.drop(connection)
+            if not self._give_back(connection, keep=keep):
                 connection.transport.close()
         finally:
             if self._free is not None:
                 self._free.release()
 
     def close(self) -> None:
-        _close_all(self._connections.close())
+        _close_all(self._close())
 
 
-class AsyncPool(httpx.AsyncBaseTransport):
+class AsyncPool(_Pool, httpx.AsyncBaseTransport):
     """Async version of `SyncPool`; what bounds the calls at once is `ConcurrencyLimit`."""
 
-    def __init__(self, make: Callable[[], AsyncTransport], limit: int | None) -> None:
-        self._connections: _Connections[AsyncTransport] = _Connections(make, limit)
-
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        connection = self._connections.take(request.url)
+        connection = self._take(request.url)
         if connection.is_new:
             request.extensions["trace"] = partial(_trace, connection)
         else:
             _begin_to_send(connection)
         try:
-            await close_all(self._connections.surplus())
-            response = await connection.transport.handle_async_request(request)
+            await close_all(self._surplus())
+            response: httpx.Response = await connection.transport.handle_async_request(request)
         except (Exception, asyncio.CancelledError) as error:
-            self._connections.drop(connection)
-            await close_all([connection.transport])
+            await self._end_call(connection, keep=False)
             if connection.is_new and connection.stream is not None:
                 # httpcore forgets it where the task is cancelled during the TLS handshake
                 await close_all([connection.stream])
@@ -178,25 +168,25 @@ class AsyncPool(httpx.AsyncBaseTransport):
             return response
         return await self.handle_async_request(request)
 
-    async def _end_call(self, connection: _Connection[AsyncTransport]) -> None:
-        if not self._connections.give_back(connection):
+    async def _end_call(self, connection: _Connection, *, keep: bool = True) -> None:
+        if not self._give_back(connection, keep=keep):
             await close_all([connection.transport])
 
     async def aclose(self) -> None:
-        await close_all(self._connections.close())
+        await close_all(self._close())
 
 
 _CONNECTED = ("connect_tcp.complete", "start_tls.complete")
 
 
-def _trace_sync(connection: _Connection[SyncTransport], event: str, info: Mapping[str, Any]) -> None:
+def _trace_sync(connection: _Connection, event: str, info: Mapping[str, Any]) -> None:
     """Take note of a new connection's network stream, as httpcore's extension `trace` tells of it."""
     if event.endswith(_CONNECTED):
         connection.stream = info["return_value"]
         watch_sync(connection.stream)
 
 
-async def _trace(connection: _Connection[AsyncTransport], event: str, info: Mapping[str, Any]) -> None:
+async def _trace(connection: _Connection, event: str, info: Mapping[str, Any]) -> None:
     if event.endswith(_CONNECTED):
         connection.stream = info["return_value"]
         note_end(connection.stream, "aclose")
@@ -204,7 +194,7 @@ async def _trace(connection: _Connection[AsyncTransport], event: str, info: Mapp
         _begin_to_send(connection)
 
 
-def _begin_to_send(connection: _Connection[AsyncTransport]) -> None:
+def _begin_to_send(connection: _Connection) -> None:
     read_while_sending(connection.stream)
     on_connected.get()(connection.stream)
 
@@ -271,17 +261,13 @@ class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
             await self._end_call()
 
 
-def _close_all(transports: Iterable[SyncTransport]) -> None:
+def _close_all(transports: Iterable[Any]) -> None:
     for transport in transports:
         with suppress(Exception):
             transport.close()
 
 
-class _Closable(Protocol):
-    async def aclose(self) -> None: ...
-
-
-async def close_all(transports: Iterable[_Closable]) -> None:
+async def close_all(transports: Iterable[Any]) -> None:
     """Close each transport; where the task ends meanwhile, the rest of them without waiting."""
     waiting = list(transports)
     try:

@@ -180,18 +180,13 @@ def _explain(causes: list[BaseException]) -> tuple[BaseException, _Row]:
     """
     for cause in causes:
         if telling := _TELLING.intersection(_names(cause)):
-            return cause, _row(cause, next(iter(telling)))
-    cause = causes[1] if len(causes) > 1 and "ClientError" in _names(causes[1]) else causes[0]
-    return cause, _row(cause, _known_name(cause))
-
-
-def _row(cause: BaseException, name: str) -> _Row:
+            name = next(iter(telling))
+            break
+    else:
+        cause = causes[1] if len(causes) > 1 and "ClientError" in _names(causes[1]) else causes[0]
+        name = next((name for name in _names(cause) if name in _ROWS), "")
     row = _ROWS.get(name, _LOST)
-    return _LOST if row is _NOT_HTTP and re.search(_ENDED, str(cause)) else row
-
-
-def _known_name(exception: BaseException) -> str:
-    return next((name for name in _names(exception) if name in _ROWS), "")
+    return cause, _LOST if row is _NOT_HTTP and re.search(_ENDED, str(cause)) else row
 
 
 def _names(exception: BaseException) -> list[str]:

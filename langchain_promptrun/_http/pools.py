@@ -14,7 +14,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from langchain_promptrun._http.clients import ClientFactory, ca_variables, network_variables, new_tls_context
+from langchain_promptrun._http.clients import ClientFactory, Variables, ca_variables, network_variables, new_tls_context
 from langchain_promptrun._http.connection_pool import close_without_waiting
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ class TransportSettings(NamedTuple):
     async_transport: Literal["auto", "httpx", "aiohttp"] = "auto"
 
 
+_Key = tuple[TransportSettings, Variables]
+
+
 class LoopClient(NamedTuple):
     """One event loop's client, and the generator that closes it together with the loop."""
 
@@ -47,11 +50,11 @@ class Pool:
     Dropping the last reference closes them, in the event loops that they belong to.
     """
 
-    __slots__ = ("__weakref__", "_client", "_factory", "_finalizers", "_lock", "_loops", "pid")
+    __slots__ = ("__weakref__", "_client", "_finalizers", "_key", "_lock", "_loops", "pid")
 
-    def __init__(self, settings: TransportSettings) -> None:
+    def __init__(self, key: _Key) -> None:
+        self._key = key
         self._lock = threading.Lock()
-        self._factory = _LazyFactory(settings)
         self._client: SyncClient | None = None
         self._loops = _Loops()
         self._finalizers: list[weakref.finalize[..., Pool]] = [weakref.finalize(self, self._loops.release)]
@@ -60,10 +63,9 @@ class Pool:
 
     def client(self) -> SyncClient:
         """Return the client for sync calls; raises ValueError or ImportError for an unusable environment."""
-        return self._client or self._open_client()
-
-    def _open_client(self) -> SyncClient:
-        factory = self._factory.get()
+        if self._client is not None:
+            return self._client
+        factory = _process.factory(self._key)
         with self._lock:
             if self._client is None:
                 self._client = factory.sync_client()
@@ -80,9 +82,10 @@ class Pool:
 
     async def open_loop_client(self, loop: asyncio.AbstractEventLoop) -> LoopClient:
         """Make the running loop's client, unless another task was faster."""
-        factory = self._factory.made
+        factory = _process.factories.get(self._key)
         if factory is None:
-            factory = await asyncio.to_thread(self._factory.get)
+            # the thread does not hold the pool, which it could outlive
+            factory = await asyncio.to_thread(_process.factory, self._key)
         self._loops.clean()
         found = self._loops.get(loop)
         if found is None:
@@ -167,25 +170,8 @@ def watch_generators() -> None:
             sys.set_asyncgen_hooks(finalizer=_GeneratorEnd(loop))
 
 
-class _LazyFactory:
-    """Makes the factory once; a thread that does it does not hold the pool, which could outlive its last holder."""
-
-    def __init__(self, settings: TransportSettings) -> None:
-        self._settings = settings
-        self._lock = threading.Lock()
-        self.made: ClientFactory | None = None
-
-    def get(self) -> ClientFactory:
-        with self._lock:
-            if self.made is None:
-                settings = self._settings
-                context = _process.tls_context()
-                self.made = ClientFactory(settings.max_connections, settings.async_transport, context)
-            return self.made
-
-
 class _Process:
-    """What this process shares: pools, weakly, and one TLS context for each setting of the certificates."""
+    """What this process shares: pools, weakly, what makes their clients, and a TLS context for equal certificates."""
 
     def __init__(self) -> None:
         self._inherited: list[Pool] = []
@@ -193,24 +179,28 @@ class _Process:
 
     def _start(self) -> None:
         self._lock = threading.Lock()
-        self._tls_lock = threading.Lock()
-        self._pools: weakref.WeakValueDictionary[object, Pool] = weakref.WeakValueDictionary()
+        self._factory_lock = threading.Lock()
+        self._pools: weakref.WeakValueDictionary[_Key, Pool] = weakref.WeakValueDictionary()
         self._contexts: dict[object, ssl.SSLContext] = {}
+        self.factories: dict[_Key, ClientFactory] = {}
 
     def pool(self, settings: TransportSettings) -> Pool:
         key = (settings, network_variables())
         with self._lock:
             pool = self._pools.get(key)
             if pool is None:
-                pool = self._pools[key] = Pool(settings)
+                pool = self._pools[key] = Pool(key)
             return pool
 
-    def tls_context(self) -> ssl.SSLContext:
-        key = ca_variables()
-        with self._tls_lock:
-            if key not in self._contexts:
-                self._contexts[key] = new_tls_context()
-            return self._contexts[key]
+    def factory(self, key: _Key) -> ClientFactory:
+        """Return what makes the clients of a pool; reads files the first time."""
+        with self._factory_lock:
+            if key not in self.factories:
+                if (names := ca_variables()) not in self._contexts:
+                    self._contexts[names] = new_tls_context()
+                max_connections, async_transport = key[0]
+                self.factories[key] = ClientFactory(max_connections, async_transport, self._contexts[names])
+            return self.factories[key]
 
     def forked(self) -> None:
         """Start afresh in the child.

@@ -18,34 +18,21 @@ from operator import attrgetter
 from selectors import EVENT_WRITE, DefaultSelector
 from typing import TYPE_CHECKING, Any, Protocol
 
-import httpx
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 _RECEIVE_BYTES = 64 << 10
 _LOOK_SECONDS = 0.05
 _ERROR_RESPONSE = re.compile(rb"(?m)^HTTP/1\.[01] [3-5]")
 _EARLY = "the server answered, and took no more of the request"
+_CONNECTIONS = attrgetter("_pool.connections")
 _TLS_PARTS = attrgetter("_read_bio", "_ssl_object")
 _HAS_TCP_INFO = sys.platform == "linux"  # others lay it out in another way
 
 
-class SyncTransport(httpx.HTTPTransport):
-    """httpx's transport, used for one call at a time."""
-
-    def is_reusable(self) -> bool:
-        return _all_idle(self._pool.connections)
-
-
-class AsyncTransport(httpx.AsyncHTTPTransport):
-    """Async version of `SyncTransport`."""
-
-    def is_reusable(self) -> bool:
-        return _all_idle(self._pool.connections)
-
-
-def _all_idle(connections: Sequence[Any]) -> bool:
+def is_reusable(transport: Any) -> bool:
+    """Tell whether the one connection of an httpx transport can carry another call."""
+    connections = _CONNECTIONS(transport)
     return bool(connections) and all(one.is_idle() and not _left_over(one) for one in connections)
 
 

@@ -136,22 +136,18 @@ def target_of(request: Request) -> Target:
     return replace(target, url=target.url.copy_merge_params(cast("httpx.QueryParams", request.query)))
 
 
-@lru_cache(maxsize=64)
-def _parsed(address: str) -> Target:
-    url = httpx.URL(address)
-    _warn_if_exposed(url)
-    origin = f"{url.scheme}://{url.netloc.decode('ascii')}"
-    return Target(url, origin, origin + url.path)
-
-
 _exposed_hosts: set[str] = set()
 
 
-def _warn_if_exposed(url: httpx.URL) -> None:
-    """Warn once for each host that the key goes over the network in plain text."""
+@lru_cache(maxsize=64)
+def _parsed(address: str) -> Target:
+    """Parse a URL; warn once for each host that the key goes over the network in plain text."""
+    url = httpx.URL(address)
     if url.scheme == "http" and not _is_loopback(url.host) and url.host not in _exposed_hosts:
         _exposed_hosts.add(url.host)
         logger.warning("The API key goes to %s in plain text: use https.", url.host)
+    origin = f"{url.scheme}://{url.netloc.decode('ascii')}"
+    return Target(url, origin, origin + url.path)
 
 
 def _is_loopback(host: str) -> bool:

@@ -48,55 +48,51 @@ _CLIENT_PACKAGES = ("httpcore", "httpx", "langchain_promptrun._http.connection_p
 
 
 class BaseResponse(Generic[T]):
-    __slots__ = ("_call", "_decoder", "_holder", "_response")
+    __slots__ = ("_call", "_decoder", "_headers", "_holder", "_response")
 
     def __init__(self, call: CallState[T], response: httpx.Response, holder: object) -> None:
         self._call = call
         self._response = response
         self._holder = holder
         self._decoder: Decoder | Latin1Decoder | None = None
+        self._headers: dict[str, str] = {}
+        for raw_name, raw_value in response.headers.raw:
+            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+            self._headers[name] = f"{self._headers[name]}, {value}" if name in self._headers else value
 
     def _is_error(self) -> bool:
         return self._response.status_code not in _SUCCESS
 
-    def _headers(self) -> dict[str, str]:
-        headers: dict[str, str] = {}
-        for raw_name, raw_value in self._response.headers.raw:
-            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        return headers
-
     def _begin(self) -> Parser[T]:
-        headers = self._headers()
         # a hook of the caller's client may have read, and so decompressed, the body
-        self._decoder = new_decoder(headers, is_compressed=not self._response.is_stream_consumed)
-        return self._call.begin_response(self._response.status_code, headers)
+        self._decoder = new_decoder(self._headers, is_compressed=not self._response.is_stream_consumed)
+        return self._call.begin_response(self._response.status_code, self._headers)
 
-    def _decode_error(self, headers: dict[str, str], begun: bytes) -> bytes:
+    def _is_over(self) -> bool:
+        return self._call.parser is not None and self._call.parser.finished
+
+    def _status_error(self, begun: bytearray) -> PromptrunError:
+        """Return the error of a status, with a response that holds nothing of the request."""
+        response = self._response
+        if response.status_code < HTTPStatus.OK:
+            return not_http(f"the status {response.status_code}, which was not asked for")
+        body = self._decode_error(bytes(begun[:ERROR_BODY_BYTES]))
+        error = error_from_status(response.status_code, self._headers, body, model=self._call.request.model)
+        shown = [pair for pair in response.headers.raw if pair[0].lower() not in _UNSHOWN_HEADERS]
+        error.response = httpx.Response(response.status_code, headers=shown, content=body)
+        return error
+
+    def _decode_error(self, begun: bytes) -> bytes:
         """Return the body of an error; proxies send plain text whatever encoding the header names."""
         body = b""
         with suppress(PromptrunError):
             is_plain = self._response.is_stream_consumed or _is_text(begun)
-            decoder = new_decoder(headers, is_compressed=not is_plain)
+            decoder = new_decoder(self._headers, is_compressed=not is_plain)
             if decoder is None:
                 return begun
             body = b"".join(islice(decoder.decode(begun), _ERROR_PIECES))
             body += decoder.close()
         return body[:ERROR_BODY_BYTES]
-
-    def _is_over(self) -> bool:
-        return self._call.parser is not None and self._call.parser.finished
-
-    def _status_error(self, headers: dict[str, str], begun: bytearray) -> PromptrunError:
-        """Return the error of a status, with a response that holds nothing of the request."""
-        response = self._response
-        if response.status_code < HTTPStatus.OK:
-            return not_http(f"the status {response.status_code}, which was not asked for")
-        body = self._decode_error(headers, bytes(begun[:ERROR_BODY_BYTES]))
-        error = error_from_status(response.status_code, headers, body, model=self._call.request.model)
-        shown = [pair for pair in response.headers.raw if pair[0].lower() not in _UNSHOWN_HEADERS]
-        error.response = httpx.Response(response.status_code, headers=shown, content=body)
-        return error
 
 
 class SyncResponse(BaseResponse[T]):
@@ -127,6 +123,25 @@ class SyncResponse(BaseResponse[T]):
         left = max(self._deadline - monotonic(), _SHORTEST_WAIT)
         return left if timeout is None else min(left, timeout)
 
+    def begin(self) -> Parser[T]:
+        if not self._is_error():
+            return self._begin()
+        body = bytearray()
+        self._deadline = monotonic() + ERROR_BODY_SECONDS
+        with suppress(PromptrunError, *client_exceptions()):
+            for data in self.body():
+                body += data
+                if len(body) >= ERROR_BODY_BYTES or monotonic() >= self._deadline:
+                    break
+        raise self._status_error(body)
+
+    def body(self) -> Iterator[bytes]:
+        response = self._response
+        stream = (response.content,) if response.is_stream_consumed else cast("httpx.SyncByteStream", response.stream)
+        self._raw = _open_bodies[id(self)] = iter(stream)
+        self._timeouts["read"] = self._call.shortest_read_timeout()
+        return self._raw if self._decoder is None else _decoded(self._raw, self._decoder)
+
     def __enter__(self) -> Self:
         return self
 
@@ -142,41 +157,16 @@ class SyncResponse(BaseResponse[T]):
         with suppress(*client_exceptions()):
             try:
                 if self._is_over() and self._unlimit is not None:
-                    self._read_end()
+                    self._deadline = monotonic() + LAST_CHUNK_SECONDS
+                    for _ in self._raw:
+                        if monotonic() >= self._deadline:
+                            break
             finally:
                 if self._unlimit is not None:
                     self._unlimit()
                 self._response.close()
         self._holder = None
         _open_bodies.pop(id(self), None)
-
-    def begin(self) -> Parser[T]:
-        if self._is_error():
-            raise self._read_error()
-        return self._begin()
-
-    def body(self) -> Iterator[bytes]:
-        response = self._response
-        stream = (response.content,) if response.is_stream_consumed else cast("httpx.SyncByteStream", response.stream)
-        self._raw = _open_bodies[id(self)] = iter(stream)
-        self._timeouts["read"] = self._call.shortest_read_timeout()
-        return self._raw if self._decoder is None else _decoded(self._raw, self._decoder)
-
-    def _read_error(self) -> PromptrunError:
-        body = bytearray()
-        self._deadline = monotonic() + ERROR_BODY_SECONDS
-        with suppress(PromptrunError, *client_exceptions()):
-            for data in self.body():
-                body += data
-                if len(body) >= ERROR_BODY_BYTES or monotonic() >= self._deadline:
-                    break
-        return self._status_error(self._headers(), body)
-
-    def _read_end(self) -> None:
-        self._deadline = monotonic() + LAST_CHUNK_SECONDS
-        for _ in self._raw:
-            if monotonic() >= self._deadline:
-                break
 
 
 _open_bodies: dict[int, Iterator[bytes]] = {}
@@ -193,13 +183,6 @@ def _inside_client() -> bool:
     return False
 
 
-def _decoded(raw: Iterator[bytes], decoder: Decoder | Latin1Decoder) -> Iterator[bytes]:
-    for data in raw:
-        yield from decoder.decode(data)
-    if last := decoder.close():
-        yield last
-
-
 class AsyncResponse(BaseResponse[T]):
     __slots__ = ("_raw", "watchdog")
 
@@ -208,38 +191,11 @@ class AsyncResponse(BaseResponse[T]):
         self.watchdog = StallWatchdog(call)
         self._raw: AsyncIterator[bytes] = _pieces(())
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, _: object, error: BaseException | None, trace: TracebackType | None) -> bool:
-        """End the response. Its connection is kept when the body is complete, or nearly so, and dropped otherwise."""
-        self._holder = None
-        self.watchdog.stop()
-        with suppress(*client_exceptions()):
-            try:
-                if self._is_over():
-                    await self._read_end()
-            finally:
-                await self._response.aclose()
-        if isinstance(error, asyncio.CancelledError) and self.watchdog.has_fired():
-            self._call.record_error(self._call.silence_error())
-            return True
-        return False
-
     async def begin(self) -> Parser[T]:
-        if self._is_error():
-            raise await self._read_error()
-        parser = self._begin()
-        self.watchdog.start()
-        return parser
-
-    def body(self) -> AsyncIterator[bytes]:
-        response = self._response
-        is_read = response.is_stream_consumed
-        self._raw = _pieces((response.content,)) if is_read else aiter(cast("httpx.AsyncByteStream", response.stream))
-        return self._raw if self._decoder is None else _decoded_async(self._raw, self._decoder)
-
-    async def _read_error(self) -> PromptrunError:
+        if not self._is_error():
+            parser = self._begin()
+            self.watchdog.start()
+            return parser
         body = bytearray()
         pieces = 0
         with suppress(PromptrunError, *client_exceptions()):
@@ -252,17 +208,40 @@ class AsyncResponse(BaseResponse[T]):
                     if pieces % _PIECES_AT_A_TIME == 0:
                         # what has come already is read without giving way, and the limit would not count
                         await asyncio.sleep(0)
-        return self._status_error(self._headers(), body)
+        raise self._status_error(body)
 
-    async def _read_end(self) -> None:
-        async with asyncio.timeout(LAST_CHUNK_SECONDS):
-            async for _ in self._raw:
-                pass
+    def body(self) -> AsyncIterator[bytes]:
+        response = self._response
+        is_read = response.is_stream_consumed
+        self._raw = _pieces((response.content,)) if is_read else aiter(cast("httpx.AsyncByteStream", response.stream))
+        return self._raw if self._decoder is None else _decoded_async(self._raw, self._decoder)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, _: object, error: BaseException | None, trace: TracebackType | None) -> bool:
+        """Async version of `SyncResponse.__exit__`; a cancellation by the watchdog ends here."""
+        self._holder = None
+        self.watchdog.stop()
+        with suppress(*client_exceptions()):
+            try:
+                if self._is_over():
+                    async with asyncio.timeout(LAST_CHUNK_SECONDS):
+                        async for _ in self._raw:
+                            pass
+            finally:
+                await self._response.aclose()
+        if isinstance(error, asyncio.CancelledError) and self.watchdog.has_fired():
+            self._call.record_error(self._call.silence_error())
+            return True
+        return False
 
 
-async def _pieces(pieces: tuple[bytes, ...]) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        yield piece
+def _decoded(raw: Iterator[bytes], decoder: Decoder | Latin1Decoder) -> Iterator[bytes]:
+    for data in raw:
+        yield from decoder.decode(data)
+    if last := decoder.close():
+        yield last
 
 
 async def _decoded_async(raw: AsyncIterator[bytes], decoder: Decoder | Latin1Decoder) -> AsyncIterator[bytes]:
@@ -271,6 +250,11 @@ async def _decoded_async(raw: AsyncIterator[bytes], decoder: Decoder | Latin1Dec
             yield piece
     if last := decoder.close():
         yield last
+
+
+async def _pieces(pieces: tuple[bytes, ...]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
 
 
 def _is_text(data: bytes) -> bool:

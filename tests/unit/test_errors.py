@@ -58,34 +58,17 @@ PARENTS = {
 }
 CLASSES = [PromptrunError, *PARENTS]
 
-STATUSES = {
-    300: PromptrunInvalidRequestError,
-    307: PromptrunInvalidRequestError,
-    400: PromptrunInvalidRequestError,
-    401: PromptrunAuthenticationError,
-    402: PromptrunPaymentRequiredError,
-    403: PromptrunPermissionDeniedError,
-    404: PromptrunNotFoundError,
-    405: PromptrunInvalidRequestError,
-    408: PromptrunTimeoutError,
-    409: PromptrunAPIError,
-    413: PromptrunInvalidRequestError,
-    415: PromptrunInvalidRequestError,
-    418: PromptrunInvalidRequestError,
-    422: PromptrunInvalidRequestError,
-    429: PromptrunRateLimitError,
-    451: PromptrunPermissionDeniedError,
-    499: PromptrunInvalidRequestError,
-    500: PromptrunAPIError,
-    501: PromptrunAPIError,
-    502: PromptrunAPIError,
-    503: PromptrunAPIError,
-    504: PromptrunTimeoutError,
-    505: PromptrunAPIError,
-    529: PromptrunAPIError,
-    599: PromptrunAPIError,
-    999: PromptrunAPIError,
+KINDS = {
+    PromptrunInvalidRequestError: (300, 307, 400, 405, 413, 415, 418, 422, 499),
+    PromptrunAuthenticationError: (401,),
+    PromptrunPaymentRequiredError: (402,),
+    PromptrunPermissionDeniedError: (403, 451),
+    PromptrunNotFoundError: (404,),
+    PromptrunTimeoutError: (408, 504),
+    PromptrunRateLimitError: (429,),
+    PromptrunAPIError: (409, 500, 501, 502, 503, 505, 529, 599, 999),
 }
+STATUSES = {status: kind for kind, statuses in KINDS.items() for status in statuses}
 RETRIED = {408, 409, 429, 500, 502, 503, 504, 529, 599}
 
 OVERFLOW = {"message": "This model's maximum context length is 8192 tokens.", "code": "context_length_exceeded"}
@@ -123,27 +106,20 @@ def test_each_class_is_also_cores(kind, parent):
     assert kind.is_retryable is parent.is_retryable
 
 
-def test_the_base_has_no_is_retryable_of_its_own():
-    assert "is_retryable" not in vars(PromptrunError)
-
-
-def test_errors_are_also_of_the_wider_class():
+def test_error_classes_are_also_of_the_wider_class():
     assert issubclass(PromptrunTimeoutError, TimeoutError)
     assert issubclass(PromptrunStreamStalledError, PromptrunTimeoutError)
     assert issubclass(PromptrunStreamTruncatedError, PromptrunConnectionError)
     assert issubclass(PromptrunResponseError, PromptrunAPIError)
+    assert "is_retryable" not in vars(PromptrunError)
 
 
 @pytest.mark.parametrize(("status", "kind"), STATUSES.items())
-def test_each_status_has_its_class(status, kind):
+def test_error_of_a_status_has_its_class_and_is_retried_where_that_may_help(status, kind):
     error = made(status, {"error": {"message": "m"}})
     assert type(error) is kind
     assert error.status_code == status
-
-
-@pytest.mark.parametrize("status", STATUSES)
-def test_what_is_retried_here(status):
-    assert is_retried(made(status)) is (status in RETRIED)
+    assert is_retried(error) is is_retried(made(status)) is (status in RETRIED)
 
 
 @pytest.mark.parametrize("status", [400, 413, 422, 429, 500, 503])
@@ -274,52 +250,29 @@ def test_a_wait_is_read_from_a_field(fields, wait):
 # What an error says.
 
 
-def test_the_servers_words_come_first_and_the_request_id_last():
-    error = made(401, {"error": {"message": "No auth\ncredentials"}}, {"x-request-id": "req_1"})
-    assert str(error) == (
-        "No auth credentials\n"
-        "Check the key: the environment variable PROMPTRUN_API_KEY or the field `api_key`."
-        " (status 401, request id: req_1)"
-    )
+GOOGLE = {"message": "Provider returned error", "code": 429, "metadata": {"provider_name": "Google"}}
+CHECK_KEY = "Check the key: the environment variable PROMPTRUN_API_KEY or the field `api_key`."
+CREDITS = "Add credits to the Promptrun account: https://app.promptrun.ai."
+SAID = [
+    (401, {"error": {"message": "No auth\ncreds"}}, f"No auth creds\n{CHECK_KEY} (status 401, request id: req_1)"),
+    (402, {"error": "m"}, f"m\n{CREDITS} (status 402, request id: req_1)"),
+    (404, {"error": "m"}, "m (status 404, request id: req_1)"),
+    (308, {"error": "m"}, "m\nRedirects are not followed: check `base_url`. (status 308, request id: req_1)"),
+    *((status, {"error": "m"}, f"m (status {status}, request id: req_1)") for status in (400, 403, 429, 500)),
+    (502, b"", "The server answered 502 Bad Gateway without saying why. (status 502, request id: req_1)"),
+    (599, b"", "The server answered 599 without saying why. (status 599, request id: req_1)"),
+    (429, {"error": GOOGLE}, "Provider returned error (provider: Google) (status 429, request id: req_1)"),
+    (500, {"error": GOOGLE | {"message": "Google failed"}}, "Google failed (status 500, request id: req_1)"),
+]
 
 
-@pytest.mark.parametrize(
-    ("status", "advice"),
-    [
-        (401, "PROMPTRUN_API_KEY"),
-        (402, "Add credits"),
-        (404, 'model id "openai/gpt-x"'),
-        (308, "Redirects are not followed: check `base_url`."),
-    ],
-)
-def test_what_to_do_is_said_where_it_is_known(status, advice):
-    first, second = str(made(status, {"error": "m"}, model="openai/gpt-x")).splitlines()
-    assert first == "m"
-    assert advice in second
+@pytest.mark.parametrize(("status", "body", "said"), SAID)
+def test_error_says_the_servers_words_then_what_to_do_then_the_facts(status, body, said):
+    assert str(made(status, body, {"x-request-id": "req_1"})) == said
 
 
-@pytest.mark.parametrize("status", [400, 403, 404, 429, 500])
-def test_nothing_is_advised_where_nothing_is_known(status):
-    assert str(made(status, {"error": "m"})) == f"m (status {status})"
-
-
-@pytest.mark.parametrize(
-    ("status", "said"),
-    [
-        (502, "The server answered 502 Bad Gateway without saying why. (status 502)"),
-        (599, "The server answered 599 without saying why. (status 599)"),
-    ],
-)
-def test_a_silent_server_is_quoted_by_its_status(status, said):
-    assert str(made(status)) == said
-
-
-def test_the_vendor_is_named_once():
-    error = {"message": "Provider returned error", "code": 429, "metadata": {"provider_name": "Google"}}
-    made_error = made(429, {"error": error})
-    assert str(made_error) == "Provider returned error (provider: Google) (status 429)"
-    assert made_error.provider == "Google"
-    assert str(made(500, {"error": {"message": "Google failed", "provider_name": "Google"}})).count("Google") == 1
+def test_error_of_a_404_names_the_model():
+    assert 'model id "openai/gpt-x"' in str(made(404, {"error": "m"}, model="openai/gpt-x")).splitlines()[1]
 
 
 @pytest.mark.parametrize("kind", CLASSES)
@@ -336,17 +289,16 @@ def test_a_servers_message_of_megabytes_leaves_room_for_the_rest():
     assert str(error).endswith("request id: req_1)")
 
 
-def test_a_request_id_set_later_is_told_too():
+def test_error_without_facts_is_its_message_and_a_request_id_set_later_is_told_too():
     """A parser makes the error, the transport knows the headers."""
+    assert [str(PromptrunError("m")), str(PromptrunError("m", status_code=200)), str(PromptrunError())] == [
+        "m",
+        "m",
+        "",
+    ]
     error = PromptrunStreamTruncatedError("cut")
     error.request_id = "req_1"
     assert str(error) == "cut (request id: req_1)"
-
-
-def test_neither_status_nor_request_id_leave_the_message_alone():
-    assert str(PromptrunError("m")) == "m"
-    assert str(PromptrunError("m", status_code=200)) == "m"
-    assert str(PromptrunError()) == ""
 
 
 # What an error carries.
@@ -366,25 +318,18 @@ def test_a_retry_after_date_counts_from_now():
     assert made(503, headers={"retry-after": "Thu, 01 Jan 1970 00:01:40 GMT"}).retry_after == 0
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "x-ms-request-id", "cf-ray"],
-)
-def test_the_request_id_has_many_names(name):
-    assert made(500, headers={name: "id-1"}).request_id == "id-1"
+ID_HEADERS = ["x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "x-ms-request-id", "cf-ray"]
 
 
-def test_the_request_id_of_the_body_is_the_last_resort():
+@pytest.mark.parametrize("name", ID_HEADERS)
+def test_error_takes_the_request_id_from_a_header_before_the_body(name):
     body = {"type": "error", "error": {"message": "m"}, "request_id": "in-body"}
+    assert made(500, body, {"x-request-id": "", name: "id-1"}).request_id == "id-1"
     assert made(500, body).request_id == "in-body"
-    assert made(500, body, {"x-request-id": "", "request-id": "in-header"}).request_id == "in-header"
 
 
-def test_the_body_is_capped():
+def test_error_keeps_the_beginning_of_the_body_and_replaces_what_is_not_utf_8():
     assert made(500, b"x" * 10**6).body == "x" * 65_536
-
-
-def test_a_body_that_is_no_utf8_is_kept_as_far_as_it_goes():
     assert made(500, b"ok \xff\xfe").body == "ok \ufffd\ufffd"
 
 
@@ -393,24 +338,20 @@ def test_an_unknown_keyword_is_refused():
         PromptrunAPIError("m", colour="red")
 
 
-@pytest.mark.parametrize(("phase", "retried"), [("connect", True), ("read", False), ("write", False), ("pool", False)])
-def test_only_a_connect_time_out_is_retried(phase, retried):
-    assert is_retried(PromptrunTimeoutError("m", phase=phase)) is retried
-    assert PromptrunTimeoutError("m", phase=phase).is_retryable is True
+NOTICED = [
+    *((PromptrunTimeoutError("m", phase=phase), phase == "connect") for phase in ("connect", "read", "write", "pool")),
+    (PromptrunConnectionError("m"), True),
+    (PromptrunStreamTruncatedError("m"), True),
+    (PromptrunStreamStalledError("m"), False),
+    (PromptrunResponseError("m"), False),
+    (PromptrunRefusalError("m"), False),
+]
 
 
-@pytest.mark.parametrize(
-    ("kind", "retried"),
-    [
-        (PromptrunConnectionError, True),
-        (PromptrunStreamTruncatedError, True),
-        (PromptrunStreamStalledError, False),
-        (PromptrunResponseError, False),
-        (PromptrunRefusalError, False),
-    ],
-)
-def test_what_is_retried_of_what_the_client_notices(kind, retried):
-    assert is_retried(kind("m")) is retried
+@pytest.mark.parametrize(("error", "retried"), NOTICED)
+def test_error_that_the_client_notices_is_retried_where_nothing_may_be_billed(error, retried):
+    assert is_retried(error) is retried
+    assert error.is_retryable is True or not retried
 
 
 # Copies.
@@ -674,11 +615,8 @@ def test_an_upstream_error_is_told_with_its_vendor():
     )
 
 
-def test_an_upstream_message_is_not_told_twice():
+def test_an_upstream_message_is_told_once():
     assert read_error({"message": "Slow down", "metadata": {"raw": "Slow down, please"}}).message == "Slow down, please"
-
-
-def test_an_upstream_message_alone_is_told():
     assert read_error({"error": {"metadata": {"raw": "only upstream"}}}).message == "only upstream"
 
 
@@ -703,13 +641,6 @@ def test_a_validation_error_names_the_place_and_leaves_out_the_input():
 )
 def test_what_a_server_echoes_of_the_prompt_stays_out_of_the_message(error):
     assert "SECRET" not in read_error({"error": error}).message
-
-
-def test_a_name_goes_before_a_number_as_code():
-    nested = {"code": 400, "metadata": {"raw": {"code": "model_not_found"}}}
-    assert read_error(nested).code == "model_not_found"
-    assert read_error({"code": 20015}).code == "20015"
-    assert read_error({"code": True}).code is None
 
 
 @pytest.mark.parametrize(
@@ -743,28 +674,22 @@ def test_a_code_or_a_type_stands_for_a_status(error, status):
     assert read_error(error).status == status
 
 
-def test_the_type_is_a_name():
-    """Anthropic's outer type is only "error", Google's `status` may be a number."""
+def test_error_body_is_read_for_its_facts():
+    nested = {"code": 400, "metadata": {"raw": {"code": "model_not_found"}}}
+    assert [read_error(value).code for value in (nested, {"code": 20015}, {"code": True})] == [
+        "model_not_found",
+        "20015",
+        None,
+    ]
+    # Anthropic's outer type is only "error", Google's `status` may be a number
     assert read_error({"type": "error", "error": {"type": "overloaded_error"}}).type == "overloaded_error"
     assert read_error({"status": 429}).type is None
+    names = read_error({"code": "Context_Length-exceeded", "type": "BadRequestError"}).names
+    assert names == ("contextlengthexceeded", "badrequest")
 
 
-def test_the_request_id_in_a_body_is_read():
-    assert read_error({"type": "error", "error": {"message": "m"}, "request_id": "req_1"}).request_id == "req_1"
-
-
-def test_names_are_plain():
-    assert read_error({"code": "Context_Length-exceeded", "type": "BadRequestError"}).names == (
-        "contextlengthexceeded",
-        "badrequest",
-    )
-
-
-def test_control_characters_and_surrogates_do_not_survive():
+def test_error_text_is_tidied():
     assert tidy("a\x1b[31m\u2028b\ud800c\u202e\nd", 100) == "a [31m b c d"
-
-
-def test_a_text_is_cut_with_dots():
     assert tidy("x" * 50, 10) == "xxxxxxx..."
 
 
@@ -791,14 +716,11 @@ def test_hostile_bodies_are_read_quickly(body):
     assert time.process_time() - start < 5
 
 
-def test_a_value_deeper_than_any_error_is_ignored():
+def test_error_body_is_read_no_deeper_and_no_further_than_the_limits():
     value = "deep"
     for _ in range(20):
         value = {"error": value}
     assert read_error(value).message == ""
-
-
-def test_no_more_is_read_than_the_limit():
     assert read_error(" " * BODY_LIMIT + "hidden").message == ""
 
 
