@@ -576,7 +576,7 @@ def test_child_process_ends_though_a_thread_of_its_parents_was_closing_connectio
     import threading, time
     call()
     pool = transport._hold().client().transports()[0]
-    lock = next(iter(pool._connections._idle.values()))[0].transport._pool._optional_thread_lock
+    lock = next(iter(pool._idle.values()))[0].transport._pool._optional_thread_lock
     forked = threading.Event()
     held = threading.Event()
     def hold():
