@@ -29,19 +29,11 @@ _FACTS = ("model_name", "model_provider", "id", "system_fingerprint", "service_t
 _NUMBERS = (int, float)
 _USAGE = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens", "total_tokens": "total_tokens"}
 
-
-_MESSAGE = Template(
-    AIMessage(
-        content="",
-        additional_kwargs={},
-        response_metadata={},
-        tool_calls=[],
-        invalid_tool_calls=[],
-        usage_metadata=None,
-        name=None,
-    )
+_EMPTY = AIMessage(
+    "", name=None, additional_kwargs={}, response_metadata={}, tool_calls=[], invalid_tool_calls=[], usage_metadata=None
 )
-_GENERATION = Template(ChatGeneration(message=AIMessage(content=""), generation_info={}))
+_MESSAGE = Template(_EMPTY)
+_GENERATION = Template(ChatGeneration(message=_EMPTY, generation_info={}))
 _RESULT = Template(ChatResult(generations=[], llm_output=None))
 
 
