@@ -92,7 +92,6 @@ def _chunk(text: str, **fields: Any) -> ChatGenerationChunk:
 
 
 def text_chunk(text: str, message_id: str | None = None) -> ChatGenerationChunk:
-    """Make a chunk of text."""
     return _GENERATION.restore(message=_MESSAGE.restore(content=text, id=message_id), text=text)
 
 

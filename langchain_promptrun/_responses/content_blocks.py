@@ -38,10 +38,7 @@ def register() -> None:
 
 
 def content_blocks(message: AIMessage) -> list[ContentBlock]:
-    """Return the blocks of a message or a chunk.
-
-    They are its reasoning, text with citations, refusal, tool calls, invalid ones included, images and audio.
-    """
+    """Return the reasoning, text with citations, refusal, all tool calls, images and audio of a message or a chunk."""
     extras, metadata = message.additional_kwargs, message.response_metadata
     unnamed = {key: value for key, value in metadata.items() if key != "model_provider"}
     blocks = cast("list[Block]", message.model_copy(update={"response_metadata": unnamed}).content_blocks)
@@ -68,11 +65,7 @@ def content_blocks(message: AIMessage) -> list[ContentBlock]:
 
 
 def citations(extras: dict[str, Any], metadata: dict[str, Any]) -> list[Block]:
-    """Return the citations of an answer.
-
-    They are its `annotations` (OpenAI Chat Completions reference, "message.annotations") and the sources that
-    Perplexity and others list as `citations` beside the choices or in the message.
-    """
+    """Return OpenAI's `annotations`, and the `citations` that Perplexity and others list beside or in the message."""
     found = [_citation(entry) for entry in _items(extras.get("annotations")) if isinstance(entry, dict)]
     known = {citation.get("url") for citation in found}
     for source in (*_items(extras.get("citations")), *_items(metadata.get("citations"))):

@@ -1,13 +1,9 @@
 """Collect what an answer says beside its text and calls: id, model, usage, cost, and all keys that no one expects.
 
-One rule holds for every key that this package does not know, in a delta, a choice or a document:
-
-- A string of a delta joins what came before, unless it repeats or continues all of it, which no piece of a sound or a
-  plan does; any other string, number or boolean replaces it, also below `provider_metadata` and the like.
-- Dictionaries merge.
-- Lists join. A dictionary in a list merges with the one of its `index`; it and a string are kept once; numbers of a
-  choice or a delta are pieces (vLLM's `token_ids`).
-- null, "", [] and {} erase nothing.
+One rule holds for every key that this package does not know, in a delta, a choice or a document. Of a delta, a string
+joins what came before, unless it repeats or continues all of it; any other string, number or boolean replaces it.
+Dictionaries merge. Lists join: a dictionary merges with the one of its `index`, it and a string are kept once, and
+numbers of a choice or a delta are pieces (vLLM's `token_ids`). null, "", [] and {} erase nothing.
 """
 
 from __future__ import annotations
@@ -69,7 +65,6 @@ class ResponseMetadata:
         self._last: dict[str, Any] = {}
 
     def feed(self, document: dict[str, Any]) -> None:
-        """Keep the facts of a document."""
         about_answer = not _ABOUT_THE_ANSWER.isdisjoint(document)
         if about_answer:
             self._last = {key: value for key, value in document.items() if key not in _CHANGING}
@@ -101,7 +96,6 @@ class ResponseMetadata:
 
     @property
     def model(self) -> str:
-        """The model that answers, as far as it is known."""
         return str(self._facts.get("model") or self._asked_model)
 
     def whole(self, *, with_usage: bool, places_of_cost: Iterable[dict[str, Any]] = ()) -> dict[str, Any]:
@@ -131,7 +125,6 @@ class Facts:
         self._values: dict[str, Any] = {}
 
     def add(self, key: str, value: Any) -> None:
-        """Take a key's value."""
         known = self._values.get(key)
         if key not in self._values:
             self._limit.add_value(key)
@@ -155,12 +148,10 @@ class Facts:
         self._values[key] = collected
 
     def update(self, values: dict[str, Any]) -> None:
-        """Take several keys."""
         for key, value in values.items():
             self.add(key, value)
 
     def get(self, key: str) -> Any:
-        """Return the value of a key, None where it has none."""
         return _whole(self._values.get(key))
 
     def whole(self) -> dict[str, Any]:
@@ -168,10 +159,7 @@ class Facts:
         return {key: _whole(value) for key, value in self._values.items()}
 
     def is_continued_by(self, values: dict[str, Any]) -> bool:
-        """Return whether a dictionary is a further piece of this one: the same names, and no text once more.
-
-        Groq sends its `executed_tools` before and after they ran, which are two entries of the same index.
-        """
+        """Whether names are equal and no text comes again, as Groq's `executed_tools` do before and after they ran."""
         shared = values.keys() & self._values.keys()
         return all((values[k] == self.get(k)) == (k in _LABELS) for k in shared if isinstance(values[k], str))
 
@@ -215,7 +203,6 @@ class Entries:
         self._by_index |= opened
 
     def whole(self) -> list[Any]:
-        """Return the list."""
         return [_whole(item) for item in self._items]
 
 
@@ -235,7 +222,6 @@ class TextPieces:
         self._size += len(piece)
 
     def whole(self) -> str:
-        """Return the string."""
         self._pieces = ["".join(self._pieces)]
         return self._pieces[0]
 

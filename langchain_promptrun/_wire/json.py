@@ -163,10 +163,7 @@ class SurrogateJoiner:
         self._held: dict[Hashable, str] = {}
 
     def join(self, channel: Hashable, text: str) -> str:
-        """Return what of a text may go out: all but a first half at its end, which waits for its second one.
-
-        Pieces of different channels are never joined.
-        """
+        """Return what of a text may go out: all but a first half at its end, which waits for the second."""
         if self.lets_pass(text):
             return text
         text = self._held.pop(channel, "") + text
@@ -185,10 +182,7 @@ class SurrogateJoiner:
 
 
 def open_ends(text: str) -> tuple[str, str] | None:
-    """Return what would close a JSON text: the end of its last string, and its brackets, outermost first.
-
-    None where a bracket closes what is not open; only quotes and brackets are looked at.
-    """
+    """Return what ends the last string and closes the brackets of a text; None where a bracket closes nothing."""
     brackets: list[str] = []
     string = ""
     for token in _TOKEN.finditer(text):

@@ -108,10 +108,7 @@ class Reasoning:
         return "" if self._plain else text
 
     def split(self, text: str, *, marked: bool = False) -> list[tuple[bool, str]]:
-        """Tell reasoning (True) from text in a piece of the content, however tags are cut.
-
-        Gemini marks thoughts; of a marked piece only what follows a closing tag is text.
-        """
+        """Tell reasoning (True) from text; of a piece that Gemini marks only what follows a closing tag is text."""
         self.reads_text = self.reads_text or marked
         if not self.reads_text:
             return [(False, text)]
@@ -133,7 +130,6 @@ class Reasoning:
         return parts
 
     def end_of_text(self) -> list[tuple[bool, str]]:
-        """Return what `split` held back as half a tag."""
         held, self._held = self._held, ""
         return [self._told(held, is_reasoning=self._inside)] if held else []
 
@@ -267,7 +263,6 @@ class _Text:
         self._left_out: tuple[int, str] | None = None
 
     def take(self, piece: str, *, may_repeat: bool, may_grow: bool) -> str:
-        """Take a piece; return what is new in it."""
         if not piece:
             return ""
         if may_grow and self._pieces and self._is_repeated_in(piece):
