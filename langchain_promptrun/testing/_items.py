@@ -162,12 +162,13 @@ class RateLimit:
         self._left = self._size = max(1.0, self.per_second if self.burst is None else self.burst)
         self._since = time.monotonic()
 
-    def admits(self, in_flight: int) -> bool:
-        """Take a request out of the bucket, if it may come now beside those under way."""
+    def admits(self, requests: Sequence[Any]) -> bool:
+        """Take a request out of the bucket, if it may come now beside earlier ones."""
         now = time.monotonic()
         self._left = min(self._size, self._left + (now - self._since) * self.per_second)
         self._since = now
-        if self._left < 1 or (self.concurrent is not None and in_flight >= self.concurrent):
+        full = self.concurrent is not None and sum(request.in_flight for request in requests) >= self.concurrent
+        if self._left < 1 or full:
             self.refused += 1
             return False
         self._left -= 1

@@ -125,7 +125,7 @@ class Routes:
         limit = self._settings.rate_limit
         if limit is None:
             return self._chat(record)
-        if limit.admits(sum(request.in_flight for request in self.requests)):
+        if limit.admits(self.requests):
             response, fault = self._chat(record)
         else:
             response, fault = self.refusal(RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "Slow down.")), Fault()

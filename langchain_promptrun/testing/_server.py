@@ -18,6 +18,7 @@ from langchain_promptrun.testing._cassettes.routes import CassetteRoutes, Replay
 from langchain_promptrun.testing._connection import Connection
 from langchain_promptrun.testing._http import RecordedRequest
 from langchain_promptrun.testing._items import Fault, Reply, Settings
+from langchain_promptrun.testing._prompts import ManagedPrompts
 from langchain_promptrun.testing._routes import Routes
 
 if TYPE_CHECKING:
@@ -78,7 +79,9 @@ class PromptrunServer(Settings):
     def _use(self, routes: Routes, cassette: Cassette | None = None) -> Self:
         self._routes = routes
         self._cassette = cassette
-        self.prompts, self.requests, self.missing = routes.prompts, routes.requests, routes.missing
+        self.prompts: ManagedPrompts = routes.prompts
+        self.requests: list[RecordedRequest] = routes.requests
+        self.missing: list[str] = routes.missing
         return self
 
     def __enter__(self) -> Self:
