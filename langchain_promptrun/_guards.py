@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from contextlib import AbstractContextManager, aclosing, closing, nullcontext
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar, cast
 
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 
     from langchain_core.messages import AIMessageChunk, BaseMessage
 
@@ -33,12 +33,8 @@ class CallTransport(Protocol):
         """Async version of `exchange`."""
 
 
-class CallGuard(Protocol):
-    """Decides whether a call is sent, and learns how it ended."""
-
-    def guard(self, transport: CallTransport, messages: Sequence[BaseMessage]) -> CallTransport:
-        """Return a transport that sends a call with these messages through the guard."""
-
+CallGuard: TypeAlias = "Callable[[CallTransport, Sequence[BaseMessage]], CallTransport]"
+"""Returns a transport that sends a call with these messages if the guard allows it."""
 
 CALL_GUARDS: ContextVar[tuple[CallGuard, ...]] = ContextVar("langchain_promptrun_call_guards", default=())
 """The guards of the running context, the outermost first."""

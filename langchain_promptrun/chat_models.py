@@ -244,7 +244,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
         if fields.prompt_caching is not None and expects_cache_read(messages, str(request.model), request.body or b""):
             transport = CacheLossReport(transport)
         for guard in dict.fromkeys(CALL_GUARDS.get()):
-            transport = guard.guard(transport, messages)
+            transport = guard(transport, messages)
         return transport, request, reader
 
     @override

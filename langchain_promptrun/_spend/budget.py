@@ -20,7 +20,6 @@ from langchain_promptrun.errors import PromptrunBudgetExceededError, PromptrunTi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from types import TracebackType
 
     from langchain_core.messages import AIMessage, BaseMessage
 
@@ -78,20 +77,17 @@ class Budget(CostsByModel):
         return f"Budget({self._limits}, reserve={self._reserve})"
 
     def __enter__(self) -> Self:
-        CALL_GUARDS.set((*CALL_GUARDS.get(), self))
+        CALL_GUARDS.set((*CALL_GUARDS.get(), self._guard))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         guards = list(CALL_GUARDS.get())[::-1]
         # another context may end the block, such as that of a fixture's or a dependency's clean-up
-        if self in guards:
-            guards.remove(self)
+        if self._guard in guards:
+            guards.remove(self._guard)
             CALL_GUARDS.set(tuple(guards[::-1]))
 
-    def guard(self, transport: CallTransport, messages: Sequence[BaseMessage]) -> CallTransport:
-        """Return a transport that asks this budget before it sends."""
+    def _guard(self, transport: CallTransport, messages: Sequence[BaseMessage]) -> CallTransport:
         return _BudgetedCall(self, transport, messages)
 
     def take(self, request: Request, messages: Sequence[BaseMessage]) -> _Amounts:
