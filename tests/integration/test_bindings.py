@@ -167,22 +167,11 @@ def test_a_binding_is_langchains(make):
     assert bound.profile == make().profile
 
 
-METHODS = [
-    pytest.param(getattr(kind, name), id=f"{kind.__name__}.{name}")
-    for kind in (ChatPromptrun, PromptrunPrompt)
-    for name in dir(kind)
-    if not name.startswith("_")
-    and inspect.isfunction(getattr(kind, name))
-    and getattr(kind, name).__module__.startswith("langchain_promptrun")
-]
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_hints_of_a_public_method_can_be_read(method):
-    assert "return" in get_type_hints(method)
-
-
-def test_methods_that_give_runnables_say_so():
+def test_hints_of_public_methods_can_be_read_and_name_runnables():
     """`with_fallbacks` hands on each method whose hint is a Runnable."""
+    for kind in (ChatPromptrun, PromptrunPrompt):
+        for name, method in inspect.getmembers(kind, inspect.isfunction):
+            if method.__module__.startswith("langchain_promptrun") and not name.startswith("_"):
+                assert "return" in get_type_hints(method), name
     for method in (ChatPromptrun.bind_tools, ChatPromptrun.with_structured_output):
         assert issubclass(get_type_hints(method)["return"].__origin__, Runnable)
