@@ -26,6 +26,8 @@ WAYS = {
     "events": lambda model, config: model.stream_events("Name a star.", config, version="v3").output,
 }
 ways = pytest.mark.parametrize("way", WAYS)
+# MLflow and Opik warn of themselves
+warns = pytest.mark.filterwarnings("default::UserWarning", "default::DeprecationWarning")
 
 
 @pytest.fixture
@@ -151,6 +153,7 @@ class TestOpenInference:
         assert [event.name for event in spans[1]()[-1].events] == ["exception"]
 
 
+@warns
 def test_mlflow_has_model_provider_usage_and_errors(promptrun_server, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     mlflow = pytest.importorskip("mlflow")
@@ -172,6 +175,7 @@ def test_mlflow_has_model_provider_usage_and_errors(promptrun_server, tmp_path, 
         mlflow.langchain.autolog(disable=True)
 
 
+@warns
 def test_opik_has_model_and_provider_in_the_metadata_usage_in_the_output_and_errors(promptrun_server):
     opik = pytest.importorskip("opik")
     hooks = pytest.importorskip("opik.hooks")
