@@ -136,21 +136,27 @@ class PartialCall:
     def add(self, entry: Entry, args: tuple[str, ...]) -> tuple[str, str] | None:
         """Take an entry's name and its arguments, in one or more spellings; return what may go out now."""
         size = len(self.bytes)
-        if entry.name and entry.name != self.name and (self.is_blank or not self.name):
+        if self.is_blank or not self.name:
             # A name may be repeated, cumulative or a further part.
             self.name += entry.name.removeprefix(self.name)
         if len(args) > 1 and self.bytes and not self.is_placeholder:
             self._complete(args)
         elif args[0]:
             self._add_args(args[0])
-        if entry.id not in {"", self.speaker} and len(self.bytes) != size:
-            if entry.id in self._earlier_speakers:
-                self.error = self.error or TWO_CALLS
-            self._earlier_speakers.add(self.speaker)
-            self.speaker = entry.id
+        if len(self.bytes) != size:
+            self._note_speaker(entry.id)
         if not self.name or self.twin is not None or (self.is_blank and (self.may_be_padding or self.holds_name)):
             return None
         return self._release()
+
+    def _note_speaker(self, wire_id: str) -> None:
+        """Take the id under which arguments came: one that returns after another tells of two calls."""
+        if wire_id in {"", self.speaker}:
+            return
+        if wire_id in self._earlier_speakers:
+            self.error = self.error or TWO_CALLS
+        self._earlier_speakers.add(self.speaker)
+        self.speaker = wire_id
 
     def is_repetition(self) -> bool:
         """Return whether the call says only what an earlier one says, under the same id and name."""

@@ -210,10 +210,7 @@ class ToolCalls:
 
     def _open(self, entry: Entry, beside: PartialCall | None) -> PartialCall:
         self._limit.add(_CALL)
-        call_id = entry.id
-        if not call_id or call_id in self._ids:
-            seed = f"{self._seed}:{len(self._calls)}"
-            call_id = f"call_{(uuid.uuid5(uuid.NAMESPACE_OID, seed) if self._seed else uuid.uuid4()).hex}"
+        call_id = self._unused_id(entry.id)
         self._ids.add(call_id)
         call = PartialCall(len(self._calls), call_id, entry, Facts(self._limit, text_pieces=True))
         self._calls.append(call)
@@ -240,6 +237,12 @@ class ToolCalls:
             self._positions += 1
         return call
 
+    def _unused_id(self, wire_id: str) -> str:
+        if wire_id and wire_id not in self._ids:
+            return wire_id
+        seed = f"{self._seed}:{len(self._calls)}"
+        return f"call_{(uuid.uuid5(uuid.NAMESPACE_OID, seed) if self._seed else uuid.uuid4()).hex}"
+
     def _note_keys(self, call: PartialCall, entry: Entry) -> None:
         """Let a call be found by an entry's index and id; a newer one with the same id stays before it."""
         if entry.wire_index is not None:
@@ -262,18 +265,7 @@ def _read_entry(wire: dict[str, Any], position: int | None) -> Entry:
     is_custom = isinstance(wire.get("custom"), dict)
     inner_key = "custom" if is_custom else FUNCTION
     inner = inner if isinstance(inner := wire.get(inner_key), dict) else {}
-    call_id, kind = _text(wire.get("id")), _text(wire.get("type"))
-    if call_id.startswith(_SERVER_ID) or "server" in kind.lower():
-        kind = ""
-    elif not kind:
-        kind = inner_key
-    elif not is_custom and FUNCTION not in kind.lower():
-        kind = ""
-    index = wire.get("index")
-    if isinstance(index, str):
-        index = int(index) if index.isdecimal() and len(index) <= _LONGEST_INDEX else None
-    elif not isinstance(index, int):
-        index = int(index) if isinstance(index, float) and index.is_integer() else None
+    call_id, index = _text(wire.get("id")), _wire_index(wire.get("index"))
     extras = {key: value for key, value in wire.items() if key not in _KNOWN and value is not None}
     if unknown := {key: value for key, value in inner.items() if key not in _KNOWN_INNER and value is not None}:
         extras[inner_key] = unknown
@@ -283,10 +275,27 @@ def _read_entry(wire: dict[str, Any], position: int | None) -> Entry:
         id=call_id,
         name=_text(inner.get("name")),
         args=_spellings(inner["input"] if is_custom and "input" in inner else inner.get("arguments")),
-        kind=kind,
+        kind="" if call_id.startswith(_SERVER_ID) else _kind(_text(wire.get("type")), inner_key),
         is_custom=is_custom,
         extras=extras,
     )
+
+
+def _kind(said: str, inner_key: str) -> str:
+    """Return the type of a call that a client runs, an empty string for a server's own or an unknown one."""
+    if not said:
+        return inner_key
+    if "server" in said.lower():
+        return ""
+    return said if inner_key == "custom" or FUNCTION in said.lower() else ""
+
+
+def _wire_index(value: object) -> int | None:
+    if isinstance(value, str):
+        return int(value) if value.isdecimal() and len(value) <= _LONGEST_INDEX else None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    return value if isinstance(value, int) else None
 
 
 def _text(value: object) -> str:

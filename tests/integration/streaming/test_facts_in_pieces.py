@@ -158,6 +158,10 @@ EQUAL = {
         stream(choice(TEXT), choice({}, finish_reason={"type": "stop"})),
         whole(TEXT),
     ),
+    "a finish reason in a list": (
+        stream(choice(TEXT), choice({}, finish_reason=["stop"])),
+        whole(TEXT),
+    ),
     "another model in the middle": (
         stream(choice(TEXT), choice(TEXT) | {"model": "n"}, head={"id": "1"}),
         whole({"content": "xx"}, {"id": "1", "model": "n"}),
