@@ -134,35 +134,24 @@ def test_replay_of_any_accepted_answer_is_what_a_strict_server_takes(style, part
     check_turn(body[1], answer, parts, body[2:-1])
 
 
+def called(arguments, **extra):
+    return {"id": "c", **function("f", arguments), **extra}
+
+
+CUSTOM = {"id": "c", "type": "custom", "custom": {"name": "shell", "input": "ls"}}
+SERVERS = {"id": "c", "type": "web_search", "web_search": {"query": "q"}}
+BUILTIN = {"id": "c", "type": "builtin_function", "function": {"name": "$web_search", "arguments": '{"a":1}'}}
 CALLS_AND_TURNS = {
-    "custom": (
-        {"id": "c", "type": "custom", "custom": {"name": "shell", "input": "ls"}},
-        {"id": "c", "type": "custom", "custom": {"name": "shell", "input": "ls"}},
-    ),
-    "infinite": (
-        {"id": "c", **function("f", '{"limit": Infinity}')},
-        {"id": "c", **function("f", '{"limit": Infinity}')},
-    ),
-    "not a number": ({"id": "c", **function("f", '{"a": NaN}')}, {"id": "c", **function("f", '{"a": NaN}')}),
-    "too large": ({"id": "c", **function("f", '{"a": 1e999}')}, {"id": "c", **function("f", '{"a": 1e999}')}),
-    "an empty list": ({"id": "c", **function("f", "[]")}, {"id": "c", **function("f", "{}")}),
-    "encoded twice": ({"id": "c", **function("f", '"{\\"a\\": 1}"')}, {"id": "c", **function("f", '{"a":1}')}),
-    "broken off": (
-        {"id": "c", **function("f", '{"a": "b')},
-        {"id": "c", **function("f", '{"invalid_arguments":"{\\"a\\": \\"b"}')},
-    ),
-    "server-side": (
-        {"id": "c", "type": "web_search", "web_search": {"query": "q"}},
-        {"id": "c", "type": "web_search", "web_search": {"query": "q"}},
-    ),
-    "builtin": (
-        {"id": "c", "type": "builtin_function", "function": {"name": "$web_search", "arguments": '{"a":1}'}},
-        {"id": "c", "type": "builtin_function", "function": {"name": "$web_search", "arguments": '{"a":1}'}},
-    ),
-    "signed": (
-        {"id": "c", **function("f", "{}"), "extra_content": {"google": {"thought_signature": "s"}}},
-        {"id": "c", **function("f", "{}"), "extra_content": {"google": {"thought_signature": "s"}}},
-    ),
+    "custom": (CUSTOM, CUSTOM),
+    "infinite": (called('{"limit": Infinity}'), called('{"limit": Infinity}')),
+    "not a number": (called('{"a": NaN}'), called('{"a": NaN}')),
+    "too large": (called('{"a": 1e999}'), called('{"a": 1e999}')),
+    "an empty list": (called("[]"), called("{}")),
+    "encoded twice": (called('"{\\"a\\": 1}"'), called('{"a":1}')),
+    "broken off": (called('{"a": "b'), called('{"invalid_arguments":"{\\"a\\": \\"b"}')),
+    "server-side": (SERVERS, SERVERS),
+    "builtin": (BUILTIN, BUILTIN),
+    "signed": (called("{}", extra_content={"s": 1}), called("{}", extra_content={"s": 1})),
 }
 
 

@@ -11,7 +11,7 @@ from langchain_core import exceptions as core
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage
-from langchain_core.utils.function_calling import convert_to_json_schema
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from pydantic import BaseModel, RootModel
 from typing_extensions import TypedDict
 
@@ -127,6 +127,18 @@ def answering(method: str, text: str = TEXT, **extra) -> Server:
     return Server(text=text, **extra)
 
 
+async def raises_in_every_style(kind, structured):
+    with pytest.raises(kind):
+        await structured.ainvoke("x")
+    with pytest.raises(kind):
+        list(structured.stream("x"))
+    with pytest.raises(kind):
+        [value async for value in structured.astream("x")]
+    with pytest.raises(kind) as caught:
+        structured.invoke("x")
+    return caught.value
+
+
 def expected(schema: Any) -> Any:
     return schema(**PARSED) if schema in (Joke, JokeV1) else PARSED
 
@@ -167,15 +179,7 @@ async def test_structured_output_with_raw_gives_message_object_and_no_error(meth
 @pytest.mark.parametrize("text", [WRONG, "[]", "{"])
 async def test_structured_output_of_a_bad_answer_raises_or_is_the_parsing_error(method, text):
     model = answering(method, text)
-    structured = chain(model, Joke, method=method)
-    with pytest.raises(OutputParserException):
-        structured.invoke("x")
-    with pytest.raises(OutputParserException):
-        await structured.ainvoke("x")
-    with pytest.raises(OutputParserException):
-        list(structured.stream("x"))
-    with pytest.raises(OutputParserException):
-        [value async for value in structured.astream("x")]
+    await raises_in_every_style(OutputParserException, chain(model, Joke, method=method))
     raw = chain(model, Joke, method=method, include_raw=True)
     for result in (raw.invoke("x"), await raw.ainvoke("x"), *raw.stream("x"), *[v async for v in raw.astream("x")]):
         assert isinstance(result["parsing_error"], OutputParserException)
@@ -193,15 +197,9 @@ REFUSED = {
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("refused", REFUSED.values(), ids=REFUSED)
 async def test_structured_output_refusal_is_raised_with_the_message_or_is_the_parsing_error(method, refused):
-    structured = chain(refused(method), Joke, method=method)
-    with pytest.raises(PromptrunRefusalError) as caught:
-        structured.invoke("x")
-    assert isinstance(caught.value, getattr(core, "ModelRefusalError", core.ModelError))
-    assert isinstance(caught.value.raw_message, AIMessage)
-    with pytest.raises(PromptrunRefusalError):
-        await structured.ainvoke("x")
-    with pytest.raises(PromptrunRefusalError):
-        list(structured.stream("x"))
+    error = await raises_in_every_style(PromptrunRefusalError, chain(refused(method), Joke, method=method))
+    assert isinstance(error, getattr(core, "ModelRefusalError", core.ModelError))
+    assert isinstance(error.raw_message, AIMessage)
     result = chain(refused(method), Joke, method=method, include_raw=True).invoke("x")
     assert isinstance(result["parsing_error"], PromptrunRefusalError)
 
@@ -222,21 +220,30 @@ def test_structured_output_chain_survives_pickling(promptrun_server, method, inc
     assert (result["parsed"] if include_raw else result) == Joke(**PARSED)
 
 
-def test_structured_output_by_function_calling_binds_one_tool_and_forces_it():
-    arguments = bound(Joke, temperature=0)
-    assert arguments.pop("ls_structured_output_format")["kwargs"] == {"method": "function_calling", "strict": None}
-    tool = arguments["tools"][0]["function"]
-    assert arguments == {
-        "tools": [{"type": "function", "function": tool}],
-        "tool_choice": {"type": "function", "function": {"name": "Joke"}},
-        "temperature": 0,
-    }
-    assert tool["parameters"]["required"] == ["setup", "punchline"]
+TOOLS = {"tools": [convert_to_openai_tool(Joke)]}
+FORCED = {"type": "function", "function": {"name": "Joke"}}
+FORMAT = {"type": "json_schema", "json_schema": {"name": "Joke", "schema": SCHEMA}}
+JSON = {"response_format": {"type": "json_object"}}
 
 
-@pytest.mark.parametrize(("choice", "wire"), [("auto", "auto"), ("any", "required"), (False, None)])
-def test_structured_output_tool_choice_of_the_caller_replaces_the_forced_one(choice, wire):
-    assert bound(Joke, tool_choice=choice).get("tool_choice") == wire
+@pytest.mark.parametrize(
+    ("arguments", "wire"),
+    [
+        ({"schema": Joke, "temperature": 0}, {**TOOLS, "tool_choice": FORCED, "temperature": 0}),
+        ({"schema": Joke, "tool_choice": "auto"}, {**TOOLS, "tool_choice": "auto"}),
+        ({"schema": Joke, "tool_choice": "any"}, {**TOOLS, "tool_choice": "required"}),
+        ({"schema": Joke, "tool_choice": False}, TOOLS),
+        ({"schema": SCHEMA, "method": "json_schema", "seed": 0}, {"response_format": FORMAT, "seed": 0}),
+        ({"schema": None, "method": "json_mode"}, JSON),
+        ({"schema": Joke, "method": "json_mode"}, JSON),
+        ({"schema": SCHEMA, "method": "json_mode"}, JSON),
+    ],
+)
+def test_structured_output_binds_a_tool_or_a_format(arguments, wire):
+    kwargs = bound(**arguments)
+    told = {"method": arguments.get("method", "function_calling"), "strict": None}
+    assert kwargs.pop("ls_structured_output_format")["kwargs"] == told
+    assert kwargs == wire
 
 
 def test_structured_output_without_the_call_raises_when_the_choice_was_auto():
@@ -251,20 +258,6 @@ def test_structured_output_title_becomes_a_legal_name_and_its_call_is_found():
     assert server.requests[0]["tools"][0]["function"]["name"] == "A_joke_"
     assert server.requests[0]["tool_choice"]["function"]["name"] == "A_joke_"
     assert schema["title"] == "A joke!"
-
-
-def test_structured_output_by_json_schema_binds_a_response_format():
-    arguments = bound(SCHEMA, method="json_schema", temperature=0)
-    del arguments["ls_structured_output_format"]
-    spec = {"name": "Joke", "schema": SCHEMA}
-    assert arguments == {"response_format": {"type": "json_schema", "json_schema": spec}, "temperature": 0}
-
-
-@pytest.mark.parametrize("schema", [None, Joke, SCHEMA])
-def test_structured_output_by_json_mode_binds_only_the_type(schema):
-    arguments = bound(schema, method="json_mode")
-    assert arguments.pop("ls_structured_output_format")["kwargs"]["method"] == "json_mode"
-    assert arguments == {"response_format": {"type": "json_object"}}
 
 
 def test_structured_output_by_json_mode_without_a_schema_gives_any_object():
