@@ -85,28 +85,32 @@ def test_documented_examples_run(name):
 # The small model.
 
 
+HISTORY = [USER, CALLING, RESULT, {"role": "assistant", "content": "ok"}]
+MEDIA = [{"type": "text", "text": "Look:"}, IMAGE, IMAGE, AUDIO]
+ODD = [{"role": "user", "content": ["?", {"x": 1}]}, {"role": "tool", "content": 3}, {"tool_calls": [{}]}]
+
+
+def asks(content):
+    return {"role": "user", "content": content}
+
+
 @pytest.mark.parametrize(
-    ("question", "answer"),
+    ("messages", "answer"),
     [
-        ("Hi you", "Hello! You said: Hi you"),
-        ("", "Hello! You said nothing."),
-        ([{"type": "text", "text": "Look:"}, IMAGE, IMAGE, AUDIO], "said: Look: I received 2 images and 1 audio clip."),
-        ("Tell me a fun fact about space.", "A day on Venus is longer than its year"),
-        ("why is the sky blue?", "Air scatters blue light"),
+        ([asks("Hi you")], "Hello! You said: Hi you"),
+        ([asks("")], "Hello! You said nothing."),
+        ([asks(MEDIA)], "said: Look: I received 2 images and 1 audio clip."),
+        ([asks("Tell me a fun fact about space.")], "A day on Venus is longer than its year"),
+        ([asks("why is the sky blue?")], "Air scatters blue light"),
+        ([{"role": "system", "content": "Be kind."}], "Hello! You said: Be kind."),
+        ([*HISTORY, asks("And now?")], "Hello! You said: And now?"),
+        (HISTORY[:3], "The tool f says: done"),
+        (ODD, "The tool tool says: "),
     ],
 )
-def test_model_echoes_questions_and_knows_those_of_demonstrations(server, question, answer):
-    assert answer in text(server.ask(messages=[{"role": "user", "content": question}]))
-
-
-def test_model_reads_the_last_turn_of_a_conversation(server):
-    assert text(server.ask(messages=[{"role": "system", "content": "Be kind."}])) == "Hello! You said: Be kind."
-    history = [USER, CALLING, RESULT, {"role": "assistant", "content": "ok"}, {"role": "user", "content": "And now?"}]
-    assert text(server.ask(messages=history)) == "Hello! You said: And now?"
-    assert text(server.ask(messages=[USER, CALLING, RESULT])) == "The tool f says: done"
-    odd = [{"role": "user", "content": ["?", {"x": 1}]}, {"role": "tool", "content": 3}, {"tool_calls": [{}]}]
-    server.strict = False
-    assert text(server.ask(messages=odd)) == "The tool tool says: "
+def test_model_echoes_the_last_turn_and_knows_questions_of_demonstrations(server, messages, answer):
+    server.strict = messages is not ODD
+    assert answer in text(server.ask(messages=messages))
 
 
 def test_model_keeps_to_seed_n_stop_and_token_limits(server):
@@ -189,13 +193,11 @@ TIME_CHOSEN = {"tool_choice": {"type": "function", "function": {"name": "get_tim
     ],
 )
 def test_model_calls_the_tools_that_fit(server, question, tools, results, more, calls):
-    messages = [{"role": "user", "content": question}]
+    messages = [asks(question)]
     for name, said in results:
         call = {"id": name, "function": {"name": name, "arguments": "{}"}}
-        messages += [
-            {"role": "assistant", "tool_calls": [call]},
-            {"role": "tool", "tool_call_id": name, "content": said},
-        ]
+        messages.append({"role": "assistant", "tool_calls": [call]})
+        messages.append({"role": "tool", "tool_call_id": name, "content": said})
     message = server.ask(messages=messages, tools=tools, **more).json()["choices"][0]["message"]
     made = [call["function"] for call in message.get("tool_calls", ())]
     assert [(call["name"], json.loads(call["arguments"])) for call in made] == calls
@@ -204,8 +206,10 @@ def test_model_calls_the_tools_that_fit(server, question, tools, results, more, 
 def test_model_fills_in_a_schema_or_says_why_not(server):
     schema = {"type": "object", "properties": {"setup": TEXT, "score": NUMBER}, "required": ["setup"]}
     wanted = {"type": "json_schema", "json_schema": {"schema": schema}}
-    joke = [{"role": "user", "content": "A joke, 3"}]
-    assert json.loads(text(server.ask(messages=joke, response_format=wanted))) == {"setup": "A joke, 3", "score": 3}
+    assert json.loads(text(server.ask(messages=[asks("A joke, 3")], response_format=wanted))) == {
+        "setup": "A joke, 3",
+        "score": 3,
+    }
     wanted = {"type": "json_schema", "json_schema": {"schema": {"type": "string", "pattern": "^x$"}}}
     refused = server.ask(response_format=wanted)
     assert refused.status_code == 400
@@ -213,10 +217,8 @@ def test_model_fills_in_a_schema_or_says_why_not(server):
 
 
 def test_model_makes_a_json_object_of_the_keys_that_are_quoted(server):
-    quoting = [
-        {"role": "user", "content": "A joke with 'setup', \"score\", “mood” and `punch_line`, 'not a key'. Don't."}
-    ]
-    answers = server.ask(messages=quoting, response_format={"type": "json_object"}, n=2).json()["choices"]
+    quoting = asks("A joke with 'setup', \"score\", “mood” and `punch_line`, 'not a key'. Don't.")
+    answers = server.ask(messages=[quoting], response_format={"type": "json_object"}, n=2).json()["choices"]
     assert list(json.loads(answers[0]["message"]["content"])) == ["setup", "score", "mood", "punch_line"]
     assert answers[0]["message"] == answers[1]["message"]
     plain = text(server.ask(response_format={"type": "json_object"}))
@@ -301,12 +303,7 @@ def test_tool_calls_go_out_whole_and_in_pieces(server):
     assert (whole["message"]["content"], whole["finish_reason"]) == (None, "tool_calls")
     made, given = whole["message"]["tool_calls"]
     assert (made["id"], json.loads(made["function"]["arguments"])) == ("call_1_0_0", CALLS[0]["args"])
-    assert given == {
-        "id": "c9",
-        "type": "function",
-        "function": {"name": "g", "arguments": '{"half'},
-        "more": {"s": 1},
-    }
+    assert given == {"id": "c9", "type": "function", "function": {"name": "g", "arguments": '{"half'}, "more": {"s": 1}}
     parts = [delta["tool_calls"][0] for delta in deltas(queued(server, Reply(tool_calls=CALLS), stream=True))]
     assert parts[0]["function"] == {"name": "f", "arguments": ""}
     pieces = [part["function"]["arguments"] for part in parts if part["index"] == 0]
