@@ -57,6 +57,12 @@ def wire_result(call_id, content="3"):
 # Types and roles
 
 
+class Question(HumanMessage):
+    """A user's own kind of message."""
+
+    urgent: bool = True
+
+
 @pytest.mark.parametrize(
     ("message", "role"),
     [
@@ -66,6 +72,7 @@ def wire_result(call_id, content="3"):
         (SystemMessage("x", additional_kwargs={"__openai_role__": "odd"}), "system"),
         (HumanMessage("x"), "user"),
         (HumanMessageChunk("x"), "user"),
+        (Question("x"), "user"),
         (AIMessage("x"), "assistant"),
         (AIMessageChunk("x"), "assistant"),
         (ChatMessage("x", role="critic"), "critic"),
@@ -76,27 +83,30 @@ def test_message_of_each_type_has_its_role(message, role):
     assert sent(message) == [{"role": role, "content": "x"}]
 
 
-@pytest.mark.parametrize("kind", [ToolMessage, ToolMessageChunk])
-def test_tool_message_names_its_call(kind):
-    assert sent(calls("c1"), kind("3", tool_call_id="c1", name="add"))[1] == wire_result("c1")
+CALLED = AIMessage("", additional_kwargs={"function_call": {"name": "add", "arguments": "{}"}})
+
+
+@pytest.mark.parametrize(
+    ("turn", "message"),
+    [
+        (calls("c1"), ToolMessage("3", tool_call_id="c1", name="add")),
+        (calls("c1"), ToolMessageChunk("3", tool_call_id="c1", name="add")),
+        (calls("c1"), result("c1", status="error", artifact={"big": object()}, name="add")),
+        (calls("c1"), ChatMessage("3", role="tool", additional_kwargs={"tool_call_id": "c1"})),
+        (calls("c1"), HumanMessage([{"type": "tool_result", "tool_use_id": "c1", "content": "3"}])),
+        (CALLED, result("c1")),
+    ],
+    ids=["message", "chunk", "error and artifact", "role tool", "user's alone", "deprecated call of any id"],
+)
+@pytest.mark.parametrize("rest", [[], [HumanMessage("go on")]], ids=len)
+def test_tool_result_of_each_kind_names_its_call(turn, message, rest):
+    assert sent(turn, message, *rest)[1:] == [wire_result("c1"), *({"role": "user", "content": "go on"} for _ in rest)]
 
 
 @pytest.mark.parametrize("kind", [FunctionMessage, FunctionMessageChunk])
 def test_function_message_is_named_even_when_names_are_not_sent(kind):
     expected = [{"role": "function", "content": "3", "name": "add"}]
     assert sent(kind("3", name="add")) == sent(kind("3", name="add"), send_names=False) == expected
-
-
-def test_chat_message_of_role_tool_is_a_tool_result():
-    message = ChatMessage("3", role="tool", additional_kwargs={"tool_call_id": "c1"})
-    assert sent(calls("c1"), message, HumanMessage("go on"))[1] == wire_result("c1")
-
-
-def test_message_of_a_users_own_subclass_is_sent_as_its_base():
-    class Question(HumanMessage):
-        urgent: bool = True
-
-    assert sent(Question("x")) == [{"role": "user", "content": "x"}]
 
 
 # Names
@@ -182,11 +192,6 @@ def test_message_keys_of_langchain_stay_here():
 
 
 # Results of tools
-
-
-def test_tool_result_keeps_artifact_status_and_name_here():
-    message = result("c1", "Error: no b", status="error", artifact={"big": object()}, name="add")
-    assert sent(calls("c1"), message)[1] == wire_result("c1", "Error: no b")
 
 
 @pytest.mark.parametrize(
@@ -336,11 +341,6 @@ def test_conversation_that_cannot_be_sent_raises_an_error_that_names_place_and_i
         sent(*messages)
     assert isinstance(caught.value, PromptrunError)
     assert isinstance(caught.value, ValueError)
-
-
-def test_tool_result_answers_the_deprecated_function_call_whatever_its_id():
-    function = AIMessage("", additional_kwargs={"function_call": {"name": "add", "arguments": "{}"}})
-    assert sent(function, result("c9"))[1] == wire_result("c9")
 
 
 BROKEN = {"id": "c2", "type": "function", "function": {"name": "add", "arguments": '{"invalid_arguments":"{"}'}}
