@@ -57,28 +57,18 @@ class Decoder:
         """Yield the plain bytes of the next part of a body; take all before the next call."""
         piece = b""
         while data or len(piece) >= PIECE_BYTES:
-            if data and (self._stream is None or self._stream.eof):
-                if self._is_padding(data):
-                    return
-                self._stream = zlib.decompressobj(self._window_bits(data[0]))
+            if data and self._stream is None:
+                # the RFC means zlib streams by `deflate`; some servers send raw ones
+                is_raw = self._name == "deflate" and data[0] & 0x0F != _DEFLATED
+                self._stream = zlib.decompressobj(-zlib.MAX_WBITS if is_raw else _CODINGS[self._name])
+            elif data and self._stream.eof:
+                if self._name == "deflate" or not data.startswith(_MEMBER):
+                    return  # padding
+                self._stream = zlib.decompressobj(_GZIP)
             piece = self._decompress(data)
             data = self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
             if piece:
                 yield piece
-
-    def close(self) -> bytes:
-        """Return the last bytes; raise PromptrunStreamTruncatedError where the compressed data goes on."""
-        if self._stream is not None and not self._stream.eof:
-            raise PromptrunStreamTruncatedError(f"The response's {self._name} data ended early.")
-        return b""
-
-    def _is_padding(self, data: bytes) -> bool:
-        return self._stream is not None and (self._name == "deflate" or not data.startswith(_MEMBER))
-
-    def _window_bits(self, first_byte: int) -> int:
-        """Tell zlib streams, which the RFC means by `deflate`, from the raw ones that some servers send."""
-        is_raw = self._name == "deflate" and first_byte & 0x0F != _DEFLATED
-        return -zlib.MAX_WBITS if is_raw else _CODINGS[self._name]
 
     def _decompress(self, data: bytes) -> bytes:
         try:
@@ -86,6 +76,12 @@ class Decoder:
         except zlib.error as error:
             reason = str(error)
         raise PromptrunResponseError(f"The response's {self._name} data is corrupt: {reason}.")
+
+    def close(self) -> bytes:
+        """Return the last bytes; raise PromptrunStreamTruncatedError where the compressed data goes on."""
+        if self._stream is not None and not self._stream.eof:
+            raise PromptrunStreamTruncatedError(f"The response's {self._name} data ended early.")
+        return b""
 
 
 class Latin1Decoder:

@@ -9,7 +9,7 @@ import tracemalloc
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from langchain_promptrun._http.decompression import PIECE_BYTES, new_decoder
@@ -22,7 +22,6 @@ def raw_deflate(data):
 
 
 PACKERS = {"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress}
-MEMBERS = [("gzip", gzip.compress)]
 CASES = [*PACKERS.items(), ("deflate", raw_deflate)]
 cases = pytest.mark.parametrize(("coding", "pack"), CASES, ids=[f"{name}-{pack.__name__}" for name, pack in CASES])
 
@@ -94,9 +93,6 @@ def test_truncated_body_is_said_to_be_truncated(coding, pack):
 def test_empty_body_is_no_truncated_one(coding, pack):
     del pack
     assert unpack(coding, b"", 1) == b""
-    decoder = new_decoder({"content-encoding": coding})
-    assert list(decoder.decode(b"")) == []
-    decoder.close()
 
 
 @pytest.mark.parametrize("coding", PACKERS)
@@ -114,16 +110,10 @@ def test_any_bytes_give_bytes_or_our_error(coding, data, step):
         unpack(coding, data, step)
 
 
-@pytest.mark.parametrize(("coding", "pack"), MEMBERS)
-@pytest.mark.parametrize("step", [1, 5, 1000])
-def test_members_one_after_the_other_are_one_body(coding, pack, step):
-    assert unpack(coding, pack(b"one ") + pack(b"two ") + pack(b"three"), step) == b"one two three"
-
-
-@pytest.mark.parametrize(("coding", "pack"), MEMBERS)
 @given(texts=st.lists(st.just(b"") | st.binary(max_size=3_000)), step=st.integers(1, 3_000))
-def test_any_members_are_one_body(coding, pack, texts, step):
-    assert unpack(coding, b"".join(map(pack, texts)), step) == b"".join(texts)
+@example([b"one ", b"two ", b"three"], 1)
+def test_members_of_gzip_one_after_the_other_are_one_body(texts, step):
+    assert unpack("gzip", b"".join(map(gzip.compress, texts)), step) == b"".join(texts)
 
 
 @pytest.mark.parametrize("step", [1, 1000])

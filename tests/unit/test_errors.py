@@ -338,22 +338,6 @@ def test_an_unknown_keyword_is_refused():
         PromptrunAPIError("m", colour="red")
 
 
-NOTICED = [
-    *((PromptrunTimeoutError("m", phase=phase), phase == "connect") for phase in ("connect", "read", "write", "pool")),
-    (PromptrunConnectionError("m"), True),
-    (PromptrunStreamTruncatedError("m"), True),
-    (PromptrunStreamStalledError("m"), False),
-    (PromptrunResponseError("m"), False),
-    (PromptrunRefusalError("m"), False),
-]
-
-
-@pytest.mark.parametrize(("error", "retried"), NOTICED)
-def test_error_that_the_client_notices_is_retried_where_nothing_may_be_billed(error, retried):
-    assert is_retried(error) is retried
-    assert error.is_retryable is True or not retried
-
-
 # Copies.
 
 DETAILS = {

@@ -18,6 +18,7 @@ from langchain_promptrun.errors import (
     PromptrunConnectionError,
     PromptrunError,
     PromptrunRateLimitError,
+    PromptrunRefusalError,
     PromptrunResponseError,
     PromptrunStreamStalledError,
     PromptrunStreamTruncatedError,
@@ -59,6 +60,7 @@ def test_retry_is_made_after_an_error_that_may_pass(error):
         PromptrunError("any"),
         PromptrunResponseError("illegible"),
         PromptrunStreamStalledError("silent"),
+        PromptrunRefusalError("no"),
         *(PromptrunTimeoutError("slow", phase=phase) for phase in ("read", "write", "pool")),
         *(failed(status) for status in (300, 307, 400, 401, 402, 403, 404, 405, 413, 415, 422, 451, 501, 505)),
         error_from_status(429, {}, b'{"error": {"code": "insufficient_quota"}}'),
@@ -71,6 +73,11 @@ def test_retry_is_made_after_an_error_that_may_pass(error):
 )
 def test_retry_is_not_made_after_a_lasting_error(error):
     assert delay(error) is None
+
+
+@pytest.mark.parametrize("phase", ["connect", "read", "write", "pool"])
+def test_retry_by_layers_above_may_help_after_a_time_out(phase):
+    assert PromptrunTimeoutError("m", phase=phase).is_retryable is True
 
 
 @pytest.mark.parametrize("retries", [0, 1, 2, 5])
@@ -89,17 +96,11 @@ def test_retry_pause_is_a_random_share_of_the_longest():
     assert delay(failed(), 1, share=0) == 0
 
 
-def test_retry_after_is_obeyed_to_the_second_and_without_chance():
+def test_retry_after_is_obeyed_to_the_second_up_to_its_limit_where_a_retry_may_help():
     assert delay(failed(retry_after="2"), 2, share=0.3) == 2
-
-
-def test_retry_after_past_the_limit_gives_up_at_once():
     assert delay(failed(retry_after="10"), longest=10) == 10
     assert delay(failed(retry_after="11"), longest=10) is None
     assert failed(retry_after="11").retry_after == 11
-
-
-def test_retry_after_makes_nothing_retried_that_is_not():
     assert delay(failed(400, retry_after="1")) is None
     assert delay(PromptrunAPIError("m", retry_after=1.0)) is None
     assert delay(PromptrunRateLimitError("m", status_code=429, retry_after=1.0)) == 1
