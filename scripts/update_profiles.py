@@ -25,7 +25,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langchain_promptrun._profiles import AUGMENTATIONS, FLAGS, RETIRED, Row, base_of
+from langchain_promptrun._profiles import base_of
+from langchain_promptrun.data._rows import AUGMENTATIONS, FLAGS, RETIRED, Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -42,7 +43,7 @@ HEADER = '''"""Facts on models, by id. Written by scripts/update_profiles.py: do
 
 Taken from the data of models.dev (https://models.dev, MIT licence); the newest model in it is of {newest}.
 What goes beyond it comes from the profiles in LangChain's packages (MIT licence). A row is ``Row`` in
-langchain_promptrun/_profiles.py: name, release date, input and output tokens, letters, family, efforts, status.
+langchain_promptrun/data/_rows.py: name, release date, input and output tokens, letters, family, efforts, status.
 """
 
 PROFILES: dict[str, tuple[str, str, int, int, str, str, str, str]] = {{

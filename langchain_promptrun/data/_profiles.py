@@ -2,7 +2,7 @@
 
 Taken from the data of models.dev (https://models.dev, MIT licence); the newest model in it is of 2026-10-26.
 What goes beyond it comes from the profiles in LangChain's packages (MIT licence). A row is ``Row`` in
-langchain_promptrun/_profiles.py: name, release date, input and output tokens, letters, family, efforts, status.
+langchain_promptrun/data/_rows.py: name, release date, input and output tokens, letters, family, efforts, status.
 """
 
 PROFILES: dict[str, tuple[str, str, int, int, str, str, str, str]] = {
