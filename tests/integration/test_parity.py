@@ -20,10 +20,9 @@ DETAILS = {
 }
 THOUGHT = "The user greets me."
 TEXT = "Hello, how are you?"
-NOTE = {
-    "type": "url_citation",
-    "url_citation": {"url": "https://a.example", "title": "A", "start_index": 0, "end_index": 5},
-}
+SOURCE = {"url": "https://a.example", "title": "A", "start_index": 0, "end_index": 5}
+NOTE = {"type": "url_citation", "url_citation": SOURCE}
+CITATION = {"type": "citation", **SOURCE}
 PIXEL = "iVBORw0KGgo="
 IMAGE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
 
@@ -46,20 +45,16 @@ REPLIES = {
         {"text": '\U0001f600 გამარჯობა \u2028 \x85 "\\" ende'},
     ),
     "nothing": (reply(""), {"text": ""}),
-    "reasoning_content": (reply(TEXT, reasoning=THOUGHT), {"text": TEXT, "reasoning": THOUGHT}),
-    "reasoning": (reply(TEXT, reasoning=THOUGHT, reasoning_field="reasoning"), {"text": TEXT, "reasoning": THOUGHT}),
-    "both reasonings": (
-        reply(TEXT, reasoning=THOUGHT, reasoning_field=("reasoning", "reasoning_content")),
-        {"text": TEXT, "reasoning": THOUGHT},
-    ),
-    "reasoning_details": (
-        reply(TEXT, reasoning=THOUGHT, reasoning_field="reasoning_details"),
-        {"text": TEXT, "reasoning": THOUGHT},
-    ),
-    "all reasonings": (
-        reply(TEXT, reasoning=THOUGHT, reasoning_field=("reasoning", "reasoning_details")),
-        {"text": TEXT, "reasoning": THOUGHT},
-    ),
+    **{
+        f"reasoning in {' and '.join(fields)}": (
+            reply(TEXT, reasoning=THOUGHT, reasoning_field=fields),
+            {"text": TEXT, "reasoning": THOUGHT},
+        )
+        for fields in (
+            *(("reasoning_content",), ("reasoning",), ("reasoning_details",)),
+            *(("reasoning", "reasoning_content"), ("reasoning", "reasoning_details")),
+        )
+    },
     "parallel tool calls": (
         reply(tool_calls=CALLS),
         {
@@ -74,24 +69,10 @@ REPLIES = {
         {"text": TEXT, "reasoning": THOUGHT, "tool_calls": [("weather", CALLS[0]["args"], "call_a")]},
     ),
     "a refusal": (reply(None, refusal=NO), {"text": "", "refusal": NO} if HAS_REFUSALS else {"text": NO}),
-    "annotations": (
-        reply(TEXT, message={"annotations": [NOTE]}),
-        {
-            "text": TEXT,
-            "annotations": [
-                {"type": "citation", "url": "https://a.example", "title": "A", "start_index": 0, "end_index": 5}
-            ],
-        },
-    ),
+    "annotations": (reply(TEXT, message={"annotations": [NOTE]}), {"text": TEXT, "annotations": [CITATION]}),
     "annotations beside a tool call": (
         reply(TEXT, tool_calls=[CALLS[0]], message={"annotations": [NOTE]}),
-        {
-            "text": TEXT,
-            "tool_calls": [("weather", CALLS[0]["args"], "call_a")],
-            "annotations": [
-                {"type": "citation", "url": "https://a.example", "title": "A", "start_index": 0, "end_index": 5}
-            ],
-        },
+        {"text": TEXT, "tool_calls": [("weather", CALLS[0]["args"], "call_a")], "annotations": [CITATION]},
     ),
     "an image": (
         reply(TEXT, message={"images": [IMAGE]}),

@@ -276,13 +276,6 @@ def test_reasoning_field_of_another_value_is_an_error(reasoning):
         sent(AIMessage("Hi"), **reasoning)
 
 
-def test_reasoning_of_a_fallback_model_stays_with_its_model():
-    first, second = Conversation(REASONED), Conversation({"content": "Ho"})
-    history = [first.ask("invoke", model="anthropic/claude-sonnet-4")]
-    second.ask("invoke", *history, model="mistralai/mistral-large")
-    assert json.loads(second.requests[0])["messages"] == [{"role": "assistant", "content": "Hi"}]
-
-
 # Tags in the text
 
 
