@@ -10,6 +10,7 @@ from pydantic import BaseModel, SecretStr
 from langchain_promptrun import ChatPromptrun
 
 WEATHER = {"type": "function", "function": {"name": "weather"}}
+ALLOWED = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
 SET = {
     "model": "other/name",
@@ -161,7 +162,10 @@ class TestTools:
 
     @pytest.mark.parametrize(
         ("choice", "wire_choice"),
-        [("any", "required"), (True, WEATHER), (False, None), ({"type": "tool", "name": "weather"}, WEATHER)],
+        [
+            *(("any", "required"), (True, WEATHER), (False, None), ({"type": "tool", "name": "weather"}, WEATHER)),
+            *((ALLOWED, ALLOWED), ({"type": "web_search"}, {"type": "web_search"})),
+        ],
     )
     def test_a_choice_is_brought_into_the_wires_form(self, sent, choice, wire_choice):
         assert sent(tools=[TOOL], tool_choice=choice).get("tool_choice") == wire_choice
