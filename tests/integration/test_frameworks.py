@@ -4,8 +4,6 @@ The packages are those of the dependency group `frameworks`, and langgraph-cli[i
 own; each test skips where its package is missing.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import signal

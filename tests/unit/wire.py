@@ -1,7 +1,5 @@
 """Answers as bytes, and what the three readers make of them."""
 
-from __future__ import annotations
-
 import json
 from copy import deepcopy
 from functools import reduce
