@@ -139,12 +139,7 @@ class ToolCalls:
         elif entry.name and call.name:
             call.note_name(entry)
         elif args[0].strip() and call.is_blank and self._is_new(entry):
-            # The arguments may be those of more than one call.
-            self._without_args = [other for other in self._without_args if other.is_blank]
-            if len(self._without_args) > 1:
-                for other in self._without_args:
-                    other.error = other.error or TWO_CALLS
-                self._without_args.clear()
+            self._judge_owner()
         self._note_keys(call, entry)
         call.extras.update(entry.extras)
         if not self._surrogates.lets_pass(args[0]):
@@ -152,6 +147,14 @@ class ToolCalls:
         self._limit.add(len(entry.name) + len(args[0]))
         new = call.add(entry, args)
         return None if new is None else self._piece(call, *new)
+
+    def _judge_owner(self) -> None:
+        """Tell of arguments that may be those of more than one call."""
+        self._without_args = [call for call in self._without_args if call.is_blank]
+        if len(self._without_args) > 1:
+            for call in self._without_args:
+                call.error = call.error or TWO_CALLS
+            self._without_args.clear()
 
     def _piece(self, call: PartialCall, name: str, args: str) -> ToolPiece | None:
         if call.is_announced:

@@ -38,19 +38,14 @@ def choice(text, **more):
 
 
 class TestResult:
-    def test_is_one_message_and_a_summary(self):
+    def test_is_one_message_and_a_summary_and_leaves_its_id_to_langchain(self):
         [result] = read(ResultParser, answer({"content": "x"}, usage=USAGE))
-        assert isinstance(result, ChatResult)
         [generation] = result.generations
-        assert type(generation) is ChatGeneration
-        assert type(generation.message) is AIMessage
-        assert generation.text == "x"
-        assert generation.generation_info == {"finish_reason": "stop"}
+        assert (type(result), type(generation), type(generation.message)) == (ChatResult, ChatGeneration, AIMessage)
+        assert (generation.text, generation.generation_info) == ("x", {"finish_reason": "stop"})
         facts = {"model_name": "vendor/name", "model_provider": "promptrun", "id": "chatcmpl-1"}
         assert result.llm_output == facts | {"token_usage": USAGE}
-
-    def test_leaves_the_id_of_the_message_to_langchain(self):
-        assert by_result(answer({"content": "x"})).id is None
+        assert generation.message.id is None
         assert all(item.message.id is None for item in read(ChunkParser, stream({"content": "x"})))
 
     def test_of_several_choices_has_a_generation_for_each_in_order(self):
@@ -74,16 +69,17 @@ class TestResult:
         [result] = read(ResultParser, several(choice("a", index=index), choice("b", index=index)))
         assert [generation.text for generation in result.generations] == ["a", "b"]
 
-    def test_of_a_stream_has_one_generation_though_no_event_has_an_index(self):
-        body = sse(*[document(choices=[{"delta": {"content": text}}]) for text in "abc"])
-        [result] = read(ResultParser, body)
-        assert [generation.text for generation in result.generations] == ["abc"]
-
-    def test_of_a_stream_of_several_choices_has_a_generation_for_each(self):
-        deltas = [(0, "a"), (1, "b"), (0, "c"), (0, "d"), (1, "e")]
+    @pytest.mark.parametrize(
+        ("n", "deltas", "texts"),
+        [
+            (1, [(None, "a"), (None, "b"), (None, "c")], ["abc"]),
+            (2, [(0, "a"), (1, "b"), (0, "c"), (0, "d"), (1, "e")], ["acd", "be"]),
+        ],
+    )
+    def test_of_a_stream_has_a_generation_for_each_choice(self, n, deltas, texts):
         body = sse(*[document(choices=[{"index": index, "delta": {"content": text}}]) for index, text in deltas])
-        [result] = read(ResultParser, body, n=2)
-        assert [generation.text for generation in result.generations] == ["acd", "be"]
+        [result] = read(ResultParser, body, n=n)
+        assert [generation.text for generation in result.generations] == texts
 
     def test_tells_invalid_calls_from_valid_ones(self):
         calls = [call("{}", index=0, call_id="a", name="f"), call("{", index=1, call_id="b", name="g")]
@@ -136,14 +132,19 @@ class TestChunks:
         assert last.usage_metadata == {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
         assert [item.generation_info for item in items] == [None] * 4 + [{"finish_reason": "stop"}]
 
-    def test_do_not_begin_with_an_empty_one(self):
-        """So what fails before the first content fails before any chunk."""
-        parser_items = read(ChunkParser, stream({"role": "assistant", "content": ""}, {"content": "x"}))
-        assert [item.text for item in parser_items] == ["x", ""]
-
-    def test_of_an_empty_answer_are_the_last_one(self):
-        [item] = read(ChunkParser, stream({"role": "assistant", "content": ""}))
-        assert (item.text, item.message.chunk_position) == ("", "last")
+    @pytest.mark.parametrize(
+        ("body", "texts"),
+        [
+            # What fails before the first content fails before any chunk.
+            (stream({"role": "assistant", "content": ""}, {"content": "x"}), ["x", ""]),
+            (stream({"role": "assistant", "content": ""}), [""]),
+            (answer({"content": "x", "reasoning": "r"}), ["", "x", ""]),
+        ],
+    )
+    def test_end_with_the_last_one_and_never_begin_with_an_empty_one(self, body, texts):
+        items = read(ChunkParser, body)
+        assert [item.text for item in items] == texts
+        assert [item.message.chunk_position for item in items] == [None] * (len(texts) - 1) + ["last"]
 
     def test_can_be_summed_in_any_grouping(self):
         body = stream({"content": "a"}, {"reasoning": "r"}, {"content": "b"}, usage=USAGE)
@@ -161,10 +162,6 @@ class TestChunks:
         )
         [found] = summed(read(ChunkParser, body)).tool_calls
         assert found == {"type": "tool_call", "id": "a", "name": "f", "args": {"x": [long, {"y": long}, long]}}
-
-    def test_of_a_document_are_those_of_its_message(self):
-        items = read(ChunkParser, answer({"content": "x", "reasoning": "r"}))
-        assert [item.text for item in items] == ["", "x", ""]
 
 
 def test_a_whole_answer_and_its_stream_say_the_same():
@@ -184,7 +181,11 @@ def test_a_whole_answer_and_its_stream_say_the_same():
 CALL = {"tool_calls": [call("{}", call_id="a", name="f")]}
 REASONS = [
     ({"refusal": "Sorry."}, "stop", "refusal"),
+    ({"content": "x"}, "stop", "stop"),
+    ({"content": "x"}, "length", "length"),
     ({"content": "x"}, "max_tokens", "length"),
+    ({"content": "x"}, "FINISH_REASON_STOP", "stop"),
+    ({"content": "x"}, "content_filter", "refusal"),
     ({"content": "x"}, "whatever", "other"),
     (CALL, "stop", "tool_call"),
     (CALL, "tool_calls", "tool_call"),
@@ -203,7 +204,7 @@ def test_finish_reason_is_normalized_and_refusal_a_block_where_core_knows_them(
         assert (told["finish_reason"], told.get("normalized_finish_reason")) == (reason, normalized if knows else None)
     assert last.get("normalized_finish_reason") == (normalized if knows else None)
     kinds = [block["type"] for block in by_result(body).content_blocks]
-    assert ("refusal" in kinds) == (knows and "refusal" in delta)
+    assert ("refusal" in kinds) == (knows and normalized == "refusal")
 
 
 def test_a_stream_that_answers_with_several_choices_keeps_the_first_text():

@@ -202,61 +202,56 @@ async def test_stream_of_facts_equals_the_whole_answer(ask_in_every_style, talk,
     assert talk.facts(answered["invoke"])["text"]
 
 
+def used(**usage):
+    return choice({}) | {"usage": usage}
+
+
 COUNTS = {"prompt_tokens": 4, "completion_tokens": 2}
-TOLD = {"input_tokens": 4, "output_tokens": 2, "total_tokens": 6}
-REASONED = {"completion_tokens_details": {"reasoning_tokens": 94}}
+TOLD = (4, 2, 6)
+THOUGHT = {"completion_tokens_details": {"reasoning_tokens": 94}}
+REASONING, READ = {"output_token_details": {"reasoning": 94}}, {"input_token_details": {"cache_read": 1000}}
+CACHED = {"input_token_details": {"cache_read": 1000, "cache_creation": 200}}
+BESIDE = {"input_tokens": 3, "cache_read_input_tokens": 1000}
 USAGE = {
     "reasoning beside the output": (
-        choice({}) | {"usage": {"prompt_tokens": 32, "completion_tokens": 9, "total_tokens": 135} | REASONED},
-        {"input_tokens": 32, "output_tokens": 103, "total_tokens": 135, "output_token_details": {"reasoning": 94}},
+        used(prompt_tokens=32, completion_tokens=9, total_tokens=135, **THOUGHT),
+        (32, 103, 135),
+        REASONING,
     ),
     "reasoning in the output": (
-        choice({}) | {"usage": {"prompt_tokens": 32, "completion_tokens": 103, "total_tokens": 135} | REASONED},
-        {"input_tokens": 32, "output_tokens": 103, "total_tokens": 135, "output_token_details": {"reasoning": 94}},
+        used(prompt_tokens=32, completion_tokens=103, total_tokens=135, **THOUGHT),
+        (32, 103, 135),
+        REASONING,
     ),
-    "caches beside the input": (
-        choice({})
-        | {"usage": {"input_tokens": 3, "cache_read_input_tokens": 1000, "cache_creation_input_tokens": 200}},
-        {
-            "input_tokens": 1203,
-            "output_tokens": 0,
-            "total_tokens": 1203,
-            "input_token_details": {"cache_read": 1000, "cache_creation": 200},
-        },
-    ),
-    "caches beside the input and the total": (
-        choice({}) | {"usage": {"input_tokens": 3, "total_tokens": 4, "cache_read_input_tokens": 1000}},
-        {"input_tokens": 1003, "output_tokens": 0, "total_tokens": 1003, "input_token_details": {"cache_read": 1000}},
-    ),
-    "caches in the input": (
-        choice({}) | {"usage": {"prompt_tokens": 1203, "cache_read_input_tokens": 1000}},
-        {"input_tokens": 1203, "output_tokens": 0, "total_tokens": 1203, "input_token_details": {"cache_read": 1000}},
-    ),
-    "a total of zero": (choice({}) | {"usage": COUNTS | {"total_tokens": 0}}, TOLD),
-    "in the delta": (choice({"usage": COUNTS}), TOLD),
-    "in the choice": (choice({}, usage=COUNTS), TOLD),
-    "in Groq's place": (choice({}) | {"x_groq": {"usage": COUNTS}}, TOLD),
-    "in the message": ({"choices": [{"message": {"content": "x", "usage": COUNTS}}]}, TOLD),
-    "in the message after a delta": ({"choices": [{"delta": TEXT}, {"message": TEXT | {"usage": COUNTS}}]}, TOLD),
+    "caches beside the input": (used(**BESIDE, cache_creation_input_tokens=200), (1203, 0, 1203), CACHED),
+    "caches beside the input and the total": (used(**BESIDE, total_tokens=4), (1003, 0, 1003), READ),
+    "caches in the input": (used(prompt_tokens=1203, cache_read_input_tokens=1000), (1203, 0, 1203), READ),
+    "a total of zero": (used(**COUNTS, total_tokens=0), TOLD, {}),
+    "in the delta": (choice({"usage": COUNTS}), TOLD, {}),
+    "in the choice": (choice({}, usage=COUNTS), TOLD, {}),
+    "in Groq's place": (choice({}) | {"x_groq": {"usage": COUNTS}}, TOLD, {}),
+    "in the message": ({"choices": [{"message": {"content": "x", "usage": COUNTS}}]}, TOLD, {}),
+    "in the message after a delta": ({"choices": [{"delta": TEXT}, {"message": TEXT | {"usage": COUNTS}}]}, TOLD, {}),
 }
 
 
-@pytest.mark.parametrize(("document", "counts"), USAGE.values(), ids=USAGE)
+@pytest.mark.parametrize(("document", "counts", "details"), USAGE.values(), ids=USAGE)
 @pytest.mark.parametrize("zeros", [{}, {"usage": {"prompt_tokens": 0, "completion_tokens": 0}}])
-async def test_stream_usage_has_every_token_once(ask_in_every_style, document, counts, zeros):
+async def test_stream_usage_has_every_token_once(ask_in_every_style, document, counts, details, zeros):
     answers, _ = await ask_in_every_style(stream(document, choice({}) | zeros))
-    assert all(message.usage_metadata == counts for message in answers.values())
+    usage = dict(zip(("input_tokens", "output_tokens", "total_tokens"), counts, strict=True)) | details
+    assert all(message.usage_metadata == usage for message in answers.values())
 
 
 COSTS = {
     "at the top": choice({}) | {"cost": 0.25},
-    "in the usage": choice({}) | {"usage": COUNTS | {"cost": 0.25}},
-    "as a text": choice({}) | {"usage": COUNTS | {"cost": "0.25"}},
-    "as an object with a total": choice({}) | {"usage": COUNTS | {"cost": {"input": 0.2, "total_cost": 0.25}}},
-    "as a total": choice({}) | {"usage": COUNTS | {"total_cost": 0.25}},
-    "as an estimate": choice({}) | {"usage": COUNTS | {"estimated_cost": 0.25}},
-    "in ticks": choice({}) | {"usage": COUNTS | {"cost_in_usd_ticks": 2_500_000_000}},
-    "in its details": choice({}) | {"usage": COUNTS | {"cost_details": {"input": 0.2, "total": {"usd": 0.25}}}},
+    "in the usage": used(**COUNTS, cost=0.25),
+    "as a text": used(**COUNTS, cost="0.25"),
+    "as an object with a total": used(**COUNTS, cost={"input": 0.2, "total_cost": 0.25}),
+    "as a total": used(**COUNTS, total_cost=0.25),
+    "as an estimate": used(**COUNTS, estimated_cost=0.25),
+    "in ticks": used(**COUNTS, cost_in_usd_ticks=2_500_000_000),
+    "in its details": used(**COUNTS, cost_details={"input": 0.2, "total": {"usd": 0.25}}),
     "in a gateway's metadata, in camel case": choice({}) | {"providerMetadata": {"gateway": {"cost": 0.25}}},
     "in a gateway's metadata": choice({"provider_metadata": {"gateway": {"cost": "0.25"}}}),
 }
@@ -264,8 +259,7 @@ COSTS = {
 
 @pytest.mark.parametrize("document", COSTS.values(), ids=COSTS)
 async def test_stream_cost_is_found_in_every_spelling(ask_in_every_style, document):
-    later = choice({}) | {"usage": COUNTS | {"cost": None}}
-    answers, _ = await ask_in_every_style(stream(document, later))
+    answers, _ = await ask_in_every_style(stream(document, used(**COUNTS, cost=None)))
     assert [message.response_metadata["cost"] for message in answers.values()] == [0.25] * 6
 
 

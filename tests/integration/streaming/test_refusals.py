@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 
 import pytest
 from langchain_core import exceptions as core
 from langchain_core.output_parsers import JsonOutputParser
 
 pytestmark = pytest.mark.skipif(not hasattr(core, "ModelRefusalError"), reason="langchain-core has no refusal blocks")
-CORE_NORMALIZES = find_spec("langchain_core.language_models._finish_reason") is not None
 SORRY = "I'm sorry."
 
 
@@ -72,24 +70,3 @@ async def test_withheld_answer_ends_in_a_refusal_without_words(ask_in_every_styl
         with pytest.raises(core.ModelRefusalError) as caught:
             JsonOutputParser().invoke(message)
         assert caught.value.raw_message is message
-
-
-CALL = {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}]}
-REASONS = {
-    "stop": ({"content": "x"}, "stop", "stop"),
-    "length": ({"content": "x"}, "length", "length"),
-    "another length": ({"content": "x"}, "max_tokens", "length"),
-    "calls": (CALL, "tool_calls", "tool_call"),
-    "calls that stop": (CALL, "stop", "tool_call"),
-    "filter": ({"content": "x"}, "content_filter", "refusal"),
-    "refusal": ({"refusal": SORRY}, "stop", "refusal"),
-    "unknown": ({"content": "x"}, "whatever", "other"),
-}
-
-
-@pytest.mark.parametrize(("delta", "reason", "normalized"), REASONS.values(), ids=REASONS)
-async def test_finish_reason_is_normalized_where_core_knows(ask_in_every_style, delta, reason, normalized):
-    answers, _ = await ask_in_every_style(stream(delta, finish_reason=reason))
-    for message in answers.values():
-        told = message.response_metadata.get("normalized_finish_reason")
-        assert (message.response_metadata["finish_reason"], told) == (reason, normalized if CORE_NORMALIZES else None)
