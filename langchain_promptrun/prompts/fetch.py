@@ -110,14 +110,13 @@ class BackgroundLoop:
         task.add_done_callback(lambda _: ending.detach())
         return task
 
-    def result(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine from another thread, in a copy of the context there, and wait for it."""
+    def result(self, function: Callable[..., Coroutine[Any, Any, T]], *args: object) -> T:
+        """Run a function of this object and the arguments from another thread, in a copy of the context there."""
         if threading.current_thread() is self._thread:
-            work.close()
             raise RuntimeError(_ON_THE_LOOP)
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+        return asyncio.run_coroutine_threadsafe(function(self, *args), self.loop).result()
 
-    async def aresult(self, work: Coroutine[Any, Any, T]) -> T:
+    async def aresult(self, function: Callable[..., Coroutine[Any, Any, T]], *args: object) -> T:
         """Async version of `result`, for any event loop; it may be closed or dropped meanwhile."""
         loop, done = asyncio.get_running_loop(), asyncio.Event()
         wake = weakref.WeakMethod(done.set)
@@ -127,7 +126,7 @@ class BackgroundLoop:
                 if (found := wake()) is not None:
                     loop.call_soon_threadsafe(found)
 
-        future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        future = asyncio.run_coroutine_threadsafe(function(self, *args), self.loop)
         future.add_done_callback(finish)
         try:
             await done.wait()

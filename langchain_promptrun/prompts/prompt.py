@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, overload
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast, overload
 
 import httpx
 from langchain_core.language_models.base import LanguageModelInput
@@ -76,14 +76,14 @@ def _plain_function(function: OnChange) -> OnChange:
     return function
 
 
-_Listener = Annotated[OnChange, AfterValidator(_plain_function)]
-
-
 def _plain_values(values: dict[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if callable(value) and _is_async(value):
             raise ValueError(f"the function for `{name}` must be a plain one: sync calls ask it, too")
     return values
+
+
+_Listener = Annotated[OnChange, AfterValidator(_plain_function)]
 
 
 def _version(value: Any) -> Any:
@@ -437,9 +437,8 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     @override
     def close(self) -> None:
         """Release the shared connections, and end all watching and refreshing. The next call starts again."""
-        if (hold := getattr(self, "_hold", None)) is not None:
+        if (hold := (self.__pydantic_private__ or {}).pop("_hold", None)) is not None:
             hold.end()
-            del self._hold
 
     @override
     async def aclose(self) -> None:
@@ -471,12 +470,10 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
 
     def _held_refresher(self) -> Hold:
         """Return the hold on what keeps the record current, taken at the first call."""
-        hold: Hold | None = getattr(self, "_hold", None)
-        if hold is None:
+        if (hold := getattr(self, "_hold", None)) is None:
             hold = Hold(self.prompt_cache.find_or_make(self._identity(), self._new_refresher))
-            # of threads that come first together one wins
-            hold = (self.__pydantic_private__ or {}).setdefault("_hold", hold)
-        return hold
+        # of threads that come first together one wins
+        return cast("Hold", (self.__pydantic_private__ or {}).setdefault("_hold", hold))
 
     def _new_refresher(self) -> Refresher:
         fallback = None

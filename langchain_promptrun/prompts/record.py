@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 FALLBACK_VERSION = 0
 """Version of a record that holds the text of last resort; Promptrun's own count from 1."""
 
-
 _LENIENT = object()
 """Context of a validation that takes a field which is not needed, and is not what it should be, as unknown."""
 
@@ -82,6 +81,9 @@ class PromptModel(_Wire):
     name: str | None = None
     provider: str | None = None
     icon: str | None = None
+
+
+_CHANGING = {name: to_camel(name) for name in ("version", "prompt", "tag", "temperature", "model", "updated_at")}
 
 
 class PromptRecord(_Wire):
@@ -135,7 +137,11 @@ class PromptRecord(_Wire):
 
     def differs(self, other: PromptRecord) -> bool:
         """Whether something that matters changed: version, text, tag, temperature, model or time of the update."""
-        return _facts(self) != _facts(other)
+        mine, others = self.model_extra or {}, other.model_extra or {}
+        return any(
+            getattr(self, name) != getattr(other, name) or mine.get(wire_name) != others.get(wire_name)
+            for name, wire_name in _CHANGING.items()
+        )
 
     def to_wire(self) -> bytes:
         """The record as JSON, in Promptrun's spelling."""
@@ -147,13 +153,6 @@ class PromptChange(NamedTuple):
 
     old: PromptRecord
     new: PromptRecord
-
-
-def _facts(record: PromptRecord) -> tuple[object, ...]:
-    extra = record.model_extra or {}
-    unknown = (extra.get(name) for name in ("tag", "temperature", "model", "updatedAt"))
-    known = (record.version, record.prompt, record.tag, record.temperature, record.model, record.updated_at)
-    return (*known, *unknown)
 
 
 def read_record(body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> PromptRecord:
@@ -236,7 +235,7 @@ class RecordFile:
     def __init__(self, folder: str, base_url: str, query: Mapping[str, str | int]) -> None:
         identity = "\n".join([base_url, *(f"{name}={value}" for name, value in sorted(query.items()))])
         path = Path(folder) / f"prompt-{hashlib.sha256(identity.encode()).hexdigest()[:40]}.json"
-        with suppress(RuntimeError):  # there is no such user: a name like any other
+        with suppress(RuntimeError):  # an unknown user's home is a name like any other
             path = path.expanduser()
         self.path = path
         self._written: bytes | None = None

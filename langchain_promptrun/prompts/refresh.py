@@ -77,11 +77,11 @@ class Refresher:
 
     def get(self) -> PromptRecord:
         """Return the record; wait for it where there is none."""
-        return self._serve() or cast("PromptRecord", self._hold().result(self._next()))
+        return self._serve() or cast("PromptRecord", self._hold().result(self._next))
 
     async def aget(self) -> PromptRecord:
         """Async version of `get`."""
-        return self._serve() or cast("PromptRecord", await self._hold().aresult(self._next()))
+        return self._serve() or cast("PromptRecord", await self._hold().aresult(self._next))
 
     def next(self, hold: Hold, seen: PromptRecord | None, interval: float) -> PromptRecord | None:
         """Wait for a record other than the one seen; None at the end of the hold, or of changes.
@@ -91,11 +91,11 @@ class Refresher:
             seen: The last record; None for the first.
             interval: Seconds between two requests.
         """
-        return None if hold.is_over else self._hold().result(self._next(seen, interval, hold))
+        return None if hold.is_over else self._hold().result(self._next, seen, interval, hold)
 
     async def anext(self, hold: Hold, seen: PromptRecord | None, interval: float) -> PromptRecord | None:
         """Async version of `next`."""
-        return None if hold.is_over else await self._hold().aresult(self._next(seen, interval, hold))
+        return None if hold.is_over else await self._hold().aresult(self._next, seen, interval, hold)
 
     def close(self) -> None:
         """End what is under way, and release the connections; the next call begins again."""
@@ -105,8 +105,8 @@ class Refresher:
         self._source.transport.close()
 
     def _hold(self) -> BackgroundLoop:
-        self._background = self._background or PROCESS.loop()
-        return self._background
+        self._background = background = self._background or PROCESS.loop()
+        return background
 
     def _serve(self) -> PromptRecord | None:
         record = self.freshness.record
@@ -117,13 +117,18 @@ class Refresher:
                 raise copy.copy(refusal)
         elif is_due or is_cut_off:
             with suppress(RuntimeError):  # too many threads run, or the interpreter ends
-                self._hold().loop.call_soon_threadsafe(self._look, context=Context())
+                background = self._hold()
+                background.loop.call_soon_threadsafe(self._look, background, context=Context())
         return record
 
-    # On the background thread.
+    # On the background thread, which is held by what is called there: else another one could begin meanwhile.
 
     async def _next(
-        self, seen: PromptRecord | None = None, interval: float | None = None, hold: Hold | None = None
+        self,
+        background: BackgroundLoop,
+        seen: PromptRecord | None = None,
+        interval: float | None = None,
+        hold: Hold | None = None,
     ) -> PromptRecord | None:
         while hold is None or not hold.is_over:
             record = self.freshness.record
@@ -131,7 +136,7 @@ class Refresher:
                 return record
             if record is not None and self.freshness.is_final:
                 break
-            request = self._look(interval)
+            request = self._look(background, interval)
             if self.freshness.record is not record:  # the stream knew it
                 continue
             if request in _within.get():
@@ -147,9 +152,9 @@ class Refresher:
                 raise copy.copy(error) if isinstance(error, PromptrunError) else error
         return None
 
-    def _look(self, interval: float | None = None) -> asyncio.Task[None] | None:
+    def _look(self, background: BackgroundLoop, interval: float | None = None) -> asyncio.Task[None] | None:
         """Return the request on its way, or begin one where the record is due."""
-        background = self._hold()
+        self._background = background
         if self._open_stream and not self._stream:
             self._stream = self._open_stream(background)
             self._stream.subscribe(self)
@@ -160,7 +165,6 @@ class Refresher:
         return self._request
 
     def _stop(self, _: BackgroundLoop) -> None:
-        """End what is under way, on the loop that is held until then: what comes next runs there, too."""
         if self._stream is not None:
             self._stream.subscribers.discard(self)
         if self._request is not None:
@@ -212,9 +216,10 @@ class Refresher:
             self._untold.append(PromptChange(old, record))
             if not self._is_telling:
                 self._is_telling = True
-                self._hold().start(self, self._tell(self._on_change))
+                background = self._hold()
+                background.start(self, self._tell(background, self._on_change))
 
-    async def _tell(self, on_change: OnChange) -> None:
+    async def _tell(self, _: BackgroundLoop, on_change: OnChange) -> None:
         """Call `on_change` in a thread, for one change after the other."""
         while self._untold:
             with suppress(RuntimeError):  # the interpreter ends, and starts no thread

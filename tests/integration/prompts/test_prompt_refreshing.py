@@ -157,6 +157,18 @@ class TestOnChange:
         await until(lambda: len(told) == 3)
         assert [(old, new) for old, new, _ in told] == [(1, 2), (2, 3), (3, 4)]
 
+    async def test_prompt_on_change_under_way_at_close_is_followed_by_the_next(self, wire, colour):
+        told, hold = [], threading.Event()
+        prompt = wire.prompt(refresh=0, on_change=lambda _, new: hold.wait(60) and told.append(new.version))
+        for version in (1, 2, 3):
+            if version > 1:
+                wire.publish("More.")
+            await pull(colour, prompt)
+            await until(lambda version=version: prompt.known_record.version == version)
+            prompt.close()
+        hold.set()
+        await until(lambda: told == [2, 3])
+
     async def test_prompt_on_change_that_raises_is_logged(self, wire, colour, caplog):
         prompt = wire.prompt(refresh=0, on_change=lambda _old, _new: 1 / 0)
         await pull(colour, prompt)
