@@ -34,7 +34,7 @@ Event = tuple[bytes, bytes]
 
 
 class SizeLimit:
-    """Counts the bytes that are kept of an answer until its end; `limit` is None for any number."""
+    """Counts the bytes that are kept of an answer until its end; a `limit` of None allows any number."""
 
     __slots__ = ("_used", "limit")
 
@@ -192,7 +192,7 @@ class EventDecoder:
                 self._take_stray(line, events, is_field=_FIELD_NAME.fullmatch(field) is not None)
 
     def _take_stray(self, line: bytes, events: list[Event], *, is_field: bool) -> None:
-        """Take a line that is no known field: JSON without `data:`, a further line of a document, an error page."""
+        """Take a line outside the standard: JSON without `data:`, a further line of a document, an error page."""
         text = line.strip(_BLANK)
         if self._data and not is_field:
             self._add_data(line)

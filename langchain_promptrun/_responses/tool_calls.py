@@ -164,7 +164,7 @@ class ToolCalls:
         return ToolPiece(call.slot, call.id, self._tool_names.get(name, name) or None, args)
 
     def _is_server_call(self, wire: dict[str, Any], entry: Entry, call: PartialCall | None) -> bool:
-        """Decide by point 1 of the rule, and keep an entry that says nothing of a call where there is none."""
+        """Decide by point 1 of the rule, and keep an entry that says nothing of a call before the first call."""
         if not entry.kind:
             return True
         if entry.id and (entry.id in self._server_names or entry.id in self._newest):
