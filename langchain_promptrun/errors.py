@@ -103,7 +103,7 @@ class PromptrunPermissionDeniedError(PromptrunError, core.ModelPermissionDeniedE
 
 
 class PromptrunNotFoundError(PromptrunError, core.ModelNotFoundError):
-    """There is no such model, prompt or address (404)."""
+    """The server knows no such model, prompt or address (404)."""
 
 
 class PromptrunInvalidRequestError(PromptrunError, core.ModelInvalidRequestError):

@@ -1,4 +1,4 @@
-"""Map what a server reports to exceptions: by status, by a document of a 200 answer, by an answer that is none."""
+"""Map what a server reports to exceptions: by status, by a document of a 200 answer, by what cannot be an answer."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def error_from_document(
     model: str | None = None,
     event: str | None = None,
 ) -> PromptrunError | None:
-    """Make the error that hides in a 200 body or in a stream's event; None where there is none.
+    """Make the error that hides in a 200 body or in a stream's event; None where nothing does.
 
     A code in it counts as that status, a known name such as "rate_limit_exceeded" as the status it stands for.
     """

@@ -136,7 +136,7 @@ class Pace:
             return 0.0
 
     def _is_full(self) -> bool:
-        """Return whether there is no place; what was learned binds only while a request goes on by itself."""
+        """Return whether all places are taken; what was learned binds only while a request goes on by itself."""
         return self.in_flight >= self._most or (self.in_flight >= self.concurrency and self.in_flight > self._lent)
 
     def _take_turn(self, now: float) -> float:

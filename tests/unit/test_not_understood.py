@@ -1,4 +1,4 @@
-"""A successful answer that is none: typed by its code, in the server's words, with all that came."""
+"""A successful response without an answer: typed by its code, in the server's words, with all that came."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ WAITS = {
     "a field as text": ({"message": "slow down", "retry_after": "12"}, 12.0),
     "a field": ({"message": "slow down", "retry_after": 12.5}, 12.5),
     "no wait": ({"message": "slow down, try again later"}, None),
-    "a duration that is none": ({"message": "context of 128k tokens used within 60s"}, None),
+    "a duration of something else": ({"message": "context of 128k tokens used within 60s"}, None),
 }
 
 
