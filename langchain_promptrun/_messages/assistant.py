@@ -195,8 +195,7 @@ def calls_of(message: AIMessage, blocks: Sequence[CallBlock], *, own: bool, sign
     raw = dictionaries(kwargs.get("tool_calls"))
     entries = {str(call.get("id")): call for call in raw} | _by_id(kwargs.get("tool_call_extras")) if own else _NOTHING
     calls = listed_calls(message, entries)
-    if blocks:
-        _merge_blocks(calls, blocks)
+    _merge_blocks(calls, blocks)
     if not calls:
         for call in raw:
             body = _body(call) or _NOTHING

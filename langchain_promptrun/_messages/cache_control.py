@@ -52,7 +52,10 @@ def mark_prompt(body: Wire, wanted: PromptCaching | Literal["auto"]) -> None:
         end = entry if place == "tools" else _last_part(entry)
         if end is None or _MARKER in end:
             continue
-        is_long = _is_long_at(_position(place, index, entry), given, wanted=caching.get("ttl") == "1h")
+        # Markers for an hour must come first (Anthropic's docs, "Mixing different TTLs").
+        position = _position(place, index, entry)
+        is_long = caching.get("ttl") == "1h" and not any(not long and other < position for other, long in given)
+        is_long = is_long or any(long and other > position for other, long in given)
         end[_MARKER] = {"type": "ephemeral"} | ({"ttl": "1h"} if is_long else {})
         body[place] = [*body[place][:index], entry, *body[place][index + 1 :]]
         left -= 1
@@ -73,20 +76,13 @@ def _last_part(message: Wire) -> Wire | None:
     return end
 
 
-def _is_long_at(position: _Position, given: Sequence[tuple[_Position, bool]], *, wanted: bool) -> bool:
-    """Return whether a marker is for an hour; those must come first (Anthropic's docs, "Mixing different TTLs")."""
-    if any(is_long and other > position for other, is_long in given):
-        return True
-    return wanted and not any(not is_long and other < position for other, is_long in given)
-
-
 def _position(place: str, index: int, entry: Wire, part: float = inf) -> _Position:
     """Return the place in the prompt, in which tools come first, then the system's messages."""
     return (0 if place == "tools" else 1 if entry.get("role") in _SYSTEM else 2), index, part
 
 
-def _places(body: Wire, caching: PromptCaching) -> Iterator[tuple[Literal["messages", "tools"], int]]:
-    """Give what is to be marked: first the last message, up to which all before it is cached, too.
+def _places(body: Wire, caching: PromptCaching) -> list[tuple[str, int]]:
+    """Return what is to be marked: first the last message, up to which all before it is cached, too.
 
     The ends of this request and of the ones before it are marked: their caches are found there.
     """
@@ -94,13 +90,11 @@ def _places(body: Wire, caching: PromptCaching) -> Iterator[tuple[Literal["messa
     last = len(body["messages"]) - 1
     turns = [index - 1 for index in range(last, 0, -1) if body["messages"][index].get("role") == "assistant"]
     ends = [index for index in dict.fromkeys([last, *turns]) if index >= 0 and index not in system]
-    ends = ends[: caching.get("messages", 2)]
-    yield from (("messages", index) for index in ends[:1])
-    if system and caching.get("system", True):
-        yield "messages", system[-1]
+    marked = [("messages", index) for index in ends[: caching.get("messages", 2)]]
+    parts = [("messages", system[-1])] if system and caching.get("system", True) else []
     if body.get("tools") and caching.get("tools", True):
-        yield "tools", len(body["tools"]) - 1
-    yield from (("messages", index) for index in ends[1:])
+        parts.append(("tools", len(body["tools"]) - 1))
+    return [*marked[:1], *parts, *marked[1:]]
 
 
 def _given_marks(body: Wire) -> Iterator[tuple[_Position, bool]]:

@@ -283,15 +283,13 @@ BLOCK_TYPES: dict[str, BlockType] = {
     ),
     "text-plain": BlockType(_plain_text, needs=(*_ADDRESSES, "text")),
     "refusal": BlockType(lambda block: text_parts(string(block, "refusal")), needs=("refusal",)),
-    "image": BlockType(partial(_media, "image"), is_media=True),
-    "audio": BlockType(partial(_media, "audio"), is_media=True),
-    "video": BlockType(partial(_media, "video"), is_media=True),
+    **{kind: BlockType(partial(_media, kind), is_media=True) for kind in ("image", "audio", "video")},
     "file": BlockType(_file, is_media=True, needs=_FILE_KEYS),
     "document": BlockType(partial(_media, "file"), is_media=True, needs=("source", "document", "base64")),
-    "image_url": BlockType(partial(_wire_part, "image_url"), is_media=True),
-    "input_audio": BlockType(partial(_wire_part, "input_audio"), is_media=True),
-    "video_url": BlockType(partial(_wire_part, "video_url"), is_media=True),
-    "input_video": BlockType(partial(_wire_part, "input_video"), is_media=True),
+    **{
+        kind: BlockType(partial(_wire_part, kind), is_media=True)
+        for kind in ("image_url", "input_audio", "video_url", "input_video")
+    },
     **dict.fromkeys(("media", "file_data"), BlockType(partial(_media, ""), is_media=True, needs=_FILE_KEYS)),
     "input_image": BlockType(partial(_wire_part, "image_url"), is_media=True),
     "input_file": BlockType(partial(_media, "file"), is_media=True, needs=_FILE_KEYS),
