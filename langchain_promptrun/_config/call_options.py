@@ -67,13 +67,16 @@ class CallOptions:
             given["stop"] = stop
         if given.get("model") is not None:
             warn_if_retired(str(given["model"]))
-        extra = _mapping("extra_body", self.options.get("extra_body"))
-        more = check_model_kwargs(kind, self.options.get("model_kwargs"), of_call=True)
         values = vars(model)
+        layers = [values["model_kwargs"], values["extra_body"]]
+        if self.options:
+            layers.append(check_model_kwargs(kind, self.options.get("model_kwargs"), of_call=True))
+        if given:
+            layers.append(_checked(kind, given))
+        layers.append(_mapping("extra_body", self.options.get("extra_body")))
         self.parameters = {name: value for name in roles.parameters if (value := values[name]) is not None}
-        for layer in (values["model_kwargs"], values["extra_body"], more, _checked(kind, given), extra):
-            if layer:
-                self._overlay(layer)
+        for layer in filter(None, layers):
+            self._overlay(layer)
         _make_sendable(self.parameters)
 
     def _overlay(self, layer: Mapping[str, Any]) -> None:
