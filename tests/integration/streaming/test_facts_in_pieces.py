@@ -92,10 +92,7 @@ EQUAL = {
         stream(choice({"role": "assistant"}), {"choices": [{"message": TEXT | {"note": "n"}}]}),
         whole(TEXT | {"note": "n"}),
     ),
-    "a message beside a role": (
-        stream(choice({"role": "assistant", "content": ""}, message=TEXT)),
-        whole(TEXT),
-    ),
+    "a message beside a role": (stream(choice({"role": "assistant", "content": ""}, message=TEXT)), whole(TEXT)),
     "messages that hold all so far, after a role": (
         stream(choice({"role": "assistant"}), *({"choices": [{"message": {"content": text}}]} for text in ("x", "xy"))),
         whole({"content": "xy"}),
@@ -158,10 +155,7 @@ EQUAL = {
         stream(choice(TEXT), choice({}, finish_reason={"type": "stop"})),
         whole(TEXT),
     ),
-    "a finish reason in a list": (
-        stream(choice(TEXT), choice({}, finish_reason=["stop"])),
-        whole(TEXT),
-    ),
+    "a finish reason in a list": (stream(choice(TEXT), choice({}, finish_reason=["stop"])), whole(TEXT)),
     "another model in the middle": (
         stream(choice(TEXT), choice(TEXT) | {"model": "n"}, head={"id": "1"}),
         whole({"content": "xx"}, {"id": "1", "model": "n"}),

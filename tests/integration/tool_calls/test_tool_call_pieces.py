@@ -16,6 +16,14 @@ def delta(index, call_id, name, args):
 
 
 T = delta
+
+
+def rest(args):
+    """A delta with more arguments of the call at index 0, and nothing else."""
+    return delta(0, "-", "-", args)
+
+
+R = rest
 A1 = '{"a":1}'
 VALID = {
     "new id and no name": ([T(0, "A", "read", ""), T(0, "B", "-", A1)], [("read", {"a": 1}, "A")]),
@@ -34,16 +42,13 @@ VALID = {
         [T(0, "A", "f", ""), T(1, "-", "-", '{"a"'), T(1, "-", "-", ":1}")],
         [("f", {"a": 1}, "A")],
     ),
-    "arguments repeated": ([T(0, "A", "f", A1), T(0, "-", "-", A1)], [("f", {"a": 1}, "A")]),
-    "arguments repeated in pieces": (
-        [T(0, "A", "f", A1), T(0, "-", "-", '{"a"'), T(0, "-", "-", ":1}")],
-        [("f", {"a": 1}, "A")],
-    ),
+    "arguments repeated": ([T(0, "A", "f", A1), R(A1)], [("f", {"a": 1}, "A")]),
+    "arguments repeated in pieces": ([T(0, "A", "f", A1), R('{"a"'), R(":1}")], [("f", {"a": 1}, "A")]),
     "call repeated": ([T(0, "A", "f", A1), T(0, "A", "f", A1)], [("f", {"a": 1}, "A")]),
-    "id and name last": ([T(0, "-", "-", '{"a"'), T(0, "A", "f", ":1}")], [("f", {"a": 1}, "A")]),
-    "placeholder first": ([T(0, "A", "f", "{}"), T(0, "-", "-", A1)], [("f", {"a": 1}, "A")]),
+    "id and name last": ([R('{"a"'), T(0, "A", "f", ":1}")], [("f", {"a": 1}, "A")]),
+    "placeholder first": ([T(0, "A", "f", "{}"), R(A1)], [("f", {"a": 1}, "A")]),
     "placeholder first, named again": ([T(0, "A", "f", "{}"), T(0, "A", "f", A1)], [("f", {"a": 1}, "A")]),
-    "placeholder with a blank": ([T(0, "A", "f", "{ }"), T(0, "-", "-", A1)], [("f", {"a": 1}, "A")]),
+    "placeholder with a blank": ([T(0, "A", "f", "{ }"), R(A1)], [("f", {"a": 1}, "A")]),
     "name and arguments at new ids, twice": (
         [T(0, "A", "f", ""), T(0, "B", "-", A1), T(1, "C", "g", ""), T(1, "D", "-", A1)],
         [("f", {"a": 1}, "A"), ("g", {"a": 1}, "C")],
@@ -52,11 +57,8 @@ VALID = {
         [T(0, "A", "f", ""), T(1, "-", "-", A1), T(1, "B", "g", ""), T(2, "-", "-", A1)],
         [("f", {"a": 1}, "A"), ("g", {"a": 1}, "B")],
     ),
-    "an object in each piece, repeated": ([T(0, "A", "f", {"a": 1}), T(0, "-", "-", {"a": 1})], [("f", {"a": 1}, "A")]),
-    "cumulative": (
-        [T(0, "A", "f", '{"q"'), T(0, "-", "-", '{"q":"ab'), T(0, "-", "-", '{"q":"abc"}')],
-        [("f", {"q": "abc"}, "A")],
-    ),
+    "an object in each piece, repeated": ([T(0, "A", "f", {"a": 1}), R({"a": 1})], [("f", {"a": 1}, "A")]),
+    "cumulative": ([T(0, "A", "f", '{"q"'), R('{"q":"ab'), R('{"q":"abc"}')], [("f", {"q": "abc"}, "A")]),
     "cumulative, named again": (
         [T(0, "A", "f", "{"), T(0, "A", "f", '{"q":"é'), T(0, "A", "f", '{"q":"éc"}')],
         [("f", {"q": "éc"}, "A")],
@@ -72,37 +74,27 @@ VALID = {
         [("f", {"a": 1}, "A"), ("g", {"a": 2}, "B")],
     ),
     "another name and id": ([T(0, "A", "f", ""), T(0, "B", "g", A1)], [("f", {}, "A"), ("g", {"a": 1}, "B")]),
-    "braces inside a text": (
-        [T(0, "A", "f", '{"a":"'), T(0, "-", "-", "{"), T(0, "-", "-", '}"}')],
-        [("f", {"a": "{}"}, "A")],
-    ),
+    "braces inside a text": ([T(0, "A", "f", '{"a":"'), R("{"), R('}"}')], [("f", {"a": "{}"}, "A")]),
     "a number with blanks, beside another call": (
         [T(0, "A", "f", '{"a": 1 '), T(0, "-", "f", "}"), T(0, "-", "g", "{}")],
         [("f", {"a": 1}, "A"), ("g", {}, "A")],
     ),
     "empty list": ([T(0, "A", "f", "[]")], [("f", {}, "A")]),
     "encoded twice": ([T(0, "A", "f", json.dumps(A1))], [("f", {"a": 1}, "A")]),
-    "encoded twice, in pieces": (
-        [T(0, "A", "f", json.dumps(A1)[:5]), T(0, "-", "-", json.dumps(A1)[5:])],
-        [("f", {"a": 1}, "A")],
-    ),
-    "object last": ([T(0, "A", "f", '{"a"'), T(0, "-", "-", {"a": 1})], [("f", {"a": 1}, "A")]),
-    "object last, spelled with blanks": ([T(0, "A", "f", '{"a": '), T(0, "-", "-", {"a": 1})], [("f", {"a": 1}, "A")]),
-    "object after its text": ([T(0, "A", "f", '{ "a":1}'), T(0, "-", "-", {"a": 1})], [("f", {"a": 1}, "A")]),
+    "encoded twice, in pieces": ([T(0, "A", "f", json.dumps(A1)[:5]), R(json.dumps(A1)[5:])], [("f", {"a": 1}, "A")]),
+    "object last": ([T(0, "A", "f", '{"a"'), R({"a": 1})], [("f", {"a": 1}, "A")]),
+    "object last, spelled with blanks": ([T(0, "A", "f", '{"a": '), R({"a": 1})], [("f", {"a": 1}, "A")]),
+    "object after its text": ([T(0, "A", "f", '{ "a":1}'), R({"a": 1})], [("f", {"a": 1}, "A")]),
 }
 INVALID = {
     "no name": ([T(0, "A", "-", A1)], (None, A1), "no name"),
     "no name and no arguments": ([T(0, "A", "-", "-") | {"extra": 1}], (None, ""), "no name"),
-    "another object": ([T(0, "A", "f", A1), T(0, "-", "-", '{"b":2}')], ("f", A1 + '{"b":2}'), "not a JSON object"),
-    "another object after a half": (
-        [T(0, "A", "f", '{"a"'), T(0, "-", "-", {"b": 2})],
-        ("f", '{"a"{"b":2}'),
-        "not a JSON object",
-    ),
+    "another object": ([T(0, "A", "f", A1), R('{"b":2}')], ("f", A1 + '{"b":2}'), "not a JSON object"),
+    "another object after a half": ([T(0, "A", "f", '{"a"'), R({"b": 2})], ("f", '{"a"{"b":2}'), "not a JSON object"),
     "another name inside": ([T(0, "A", "f", '{"a"'), T(0, "-", "g", ":1}")], ("f", '{"a":1}'), '"g"'),
     "half a text": ([T(0, "A", "f", '{"a": "b')], ("f", '{"a": "b'), "not a JSON object"),
     "a number": ([T(0, "A", "f", "7")], ("f", "7"), "not a JSON object"),
-    "a closing bracket": ([T(0, "A", "f", ":"), T(0, "-", "-", "{")], ("f", ":{"), "not a JSON object"),
+    "a closing bracket": ([T(0, "A", "f", ":"), R("{")], ("f", ":{"), "not a JSON object"),
 }
 
 
@@ -145,7 +137,7 @@ LISTS = {
         0,
     ),
     "server call, then a call at its index": (
-        [[S(0, "s", "search", Q1)], [T(0, "A", "f", "")], [T(0, "-", "-", A1)]],
+        [[S(0, "s", "search", Q1)], [T(0, "A", "f", "")], [R(A1)]],
         [("f", {"a": 1})],
         0,
     ),
@@ -169,18 +161,14 @@ LISTS = {
         [("sh", {"__arg1": "a1"}), ("sh", {"__arg1": "b2"})],
         0,
     ),
-    "custom call at two indexes": (
-        [[C(0, "A", "sh", "ls")], [C(1, "A", "sh", "ls")]],
-        [("sh", {"__arg1": "ls"})],
-        0,
-    ),
+    "custom call at two indexes": ([[C(0, "A", "sh", "ls")], [C(1, "A", "sh", "ls")]], [("sh", {"__arg1": "ls"})], 0),
     "custom call, the same id with another text": (
         [[C(0, "A", "sh", "ls")], [C(1, "A", "sh", "cd")]],
         [("sh", {"__arg1": "ls"}), ("sh", {"__arg1": "cd"})],
         0,
     ),
     "custom call continued as a function": (
-        [[C(0, "A", "sh", "ls")], [T(0, "-", "-", '", "x": "y')]],
+        [[C(0, "A", "sh", "ls")], [R('", "x": "y')]],
         [("sh", {"__arg1": 'ls", "x": "y'})],
         0,
     ),
@@ -205,7 +193,7 @@ LISTS = {
         0,
     ),
     "list by position, then indexes": (
-        [[T("-", "-", "f", ""), T("-", "-", "g", "")], [T(0, "-", "-", '{"x":1}')], [T(1, "-", "-", '{"x":2}')]],
+        [[T("-", "-", "f", ""), T("-", "-", "g", "")], [R('{"x":1}')], [T(1, "-", "-", '{"x":2}')]],
         [("f", {"x": 1}), ("g", {"x": 2})],
         0,
     ),
@@ -244,11 +232,7 @@ LISTS = {
         [],
         2,
     ),
-    "id that returns": (
-        [[T(0, "A", "f", '{"x":[')], [T(0, "B", "f", A1)], [T(0, "A", "-", "]}")]],
-        [],
-        1,
-    ),
+    "id that returns": ([[T(0, "A", "f", '{"x":[')], [T(0, "B", "f", A1)], [T(0, "A", "-", "]}")]], [], 1),
     "id that returns, no index": (
         [[T("-", "A", "f", '{"x":')], [T("-", "B", "f", A1)], [T("-", "A", "-", "}")]],
         [],
@@ -256,17 +240,13 @@ LISTS = {
     ),
     "brackets that do not match": ([[T(0, "A", "f", '{"a":[1}')], [T(0, "-", "f", "{}")]], [], 1),
     "other spacing": ([[T(0, "A", "f", A1)], [T(0, "A", "f", '{"a": 1}')]], [("f", {"a": 1})], 0),
-    "other spacing, no name": ([[T(0, "A", "f", A1)], [T(0, "-", "-", '{"a": 1}')]], [("f", {"a": 1})], 0),
+    "other spacing, no name": ([[T(0, "A", "f", A1)], [R('{"a": 1}')]], [("f", {"a": 1})], 0),
     "other spacing in pieces": (
         [[T(0, "A", "f", A1)], [T(1, "A", "f", "")], [T(1, "-", "-", '{"a":')], [T(1, "-", "-", " 1}")]],
         [("f", {"a": 1})],
         0,
     ),
-    "other spacing in one list": (
-        [[T("-", "A", "f", A1), T("-", "A", "f", '{ "a" : 1 }')]],
-        [("f", {"a": 1})],
-        0,
-    ),
+    "other spacing in one list": ([[T("-", "A", "f", A1), T("-", "A", "f", '{ "a" : 1 }')]], [("f", {"a": 1})], 0),
     "other value, the same id": (
         [[T(0, "A", "f", A1)], [T(1, "A", "f", '{"a":true}')]],
         [("f", {"a": 1}), ("f", {"a": True})],
@@ -282,20 +262,16 @@ LISTS = {
     "grown object": ([[T(0, "A", "f", {"q": "a"})], [T(0, "A", "f", {"q": "ab"})]], [], 2),
     "grown list": ([[T(0, "A", "f", {"q": [1]})], [T(0, "A", "f", {"q": [1, 2]})]], [], 2),
     "rest that is no object, named": ([[T(0, "A", "f", A1)], [T(0, "A", "f", "</tool_call>")]], [], 1),
-    "rest that begins an object": (
-        [[T(0, "A", "f", A1)], [T(0, "A", "f", "{]")]],
-        [("f", {"a": 1})],
-        1,
-    ),
+    "rest that begins an object": ([[T(0, "A", "f", A1)], [T(0, "A", "f", "{]")]], [("f", {"a": 1})], 1),
     "null encoded twice": ([[T(0, "A", "f", '"null"')]], [("f", {})], 0),
-    "list encoded twice, in pieces": ([[T(0, "A", "f", '"[')], [T(0, "-", "-", ']"')]], [("f", {})], 0),
+    "list encoded twice, in pieces": ([[T(0, "A", "f", '"[')], [R(']"')]], [("f", {})], 0),
     "byte order mark": ([[T(0, "A", "f", "\ufeff" + A1)]], [("f", {"a": 1})], 0),
     "byte order mark, encoded twice": ([[T(0, "A", "f", json.dumps("\ufeff" + A1))]], [("f", {"a": 1})], 0),
     "null in pieces": ([[T(0, "A", "f", piece)] for piece in ("n", "ul", "l")], [("f", {})], 0),
     "raw line break": ([[T(0, "A", "f", '{"a": "x\ny"}')]], [("f", {"a": "x\ny"})], 0),
     "long integer": ([[T(0, "A", "f", f'{{"a": 1{"0" * 30}}}')]], [("f", {"a": 10**30})], 0),
     "character cut in two": (
-        [[T(0, "A", "f", '{"a": "')], [T(0, "-", "-", "\ud83d")], [T(0, "-", "-", "")], [T(0, "-", "-", '\ude80"}')]],
+        [[T(0, "A", "f", '{"a": "')], [R("\ud83d")], [R("")], [R('\ude80"}')]],
         [("f", {"a": "🚀"})],
         0,
     ),
@@ -352,7 +328,7 @@ async def test_tool_call_in_odd_pieces_is_one_call(ask_in_every_style, deltas, c
 async def test_tool_call_under_both_names_is_one_call(ask_in_every_style, first):
     """OpenAI's deprecated `function_call` stands beside `tool_calls` at some gateways."""
     both = [{"tool_calls": [T(0, "A", "f", A1)], "function_call": {"name": "f", "arguments": A1}}]
-    both += [{"tool_calls": [T(0, "-", "-", " ")], "function_call": {"arguments": " "}}]
+    both += [{"tool_calls": [R(" ")], "function_call": {"arguments": " "}}]
     deltas = [{key: delta[key] for key in sorted(delta, reverse=first == "tool_calls")} for delta in both]
     answers, _ = await ask_in_every_style(stream_of(*deltas))
     assert [named(message) for message in answers.values()] == [[("f", {"a": 1}, "A")]] * 6
