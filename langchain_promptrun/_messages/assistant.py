@@ -81,7 +81,9 @@ def assistant_turn(
     if own and "images" in kwargs:
         said.add_images(kwargs["images"])
     if written_here and send_reasoning:
-        text = kwargs.get("reasoning_content", said.reasoning if metadata.get("model_provider") else "")
+        text = kwargs.get("reasoning_content")
+        if text is None and metadata.get("model_provider"):
+            text = said.reasoning
         text = text if isinstance(text, str) else ""
         write_reasoning(wire, said.parts, kwargs, metadata.get("reasoning_field"), text)
     if refusal:

@@ -476,6 +476,7 @@ def test_reasoning_blocks_of_an_own_answer_are_its_reasoning():
     assert sent(own(blocks, "reasoning"))[0] == {"role": "assistant", "content": "Hi", "reasoning": "hm"}
     assert sent(own([{"type": "reasoning"}, text("Hi")]))[0] == {"role": "assistant", "content": "Hi"}
     assert sent(own(blocks, "reasoning", reasoning_content="hm"))[0]["reasoning"] == "hm"
+    assert sent(own(blocks, "reasoning", reasoning_content=None))[0]["reasoning"] == "hm"
 
 
 def test_reasoning_blocks_of_an_unknown_author_stay_here():
