@@ -134,7 +134,8 @@ class TestFollowing:
     @pytest.mark.parametrize("style", STYLES)
     async def test_prompt_model_following_is_of_the_version_of_the_text(self, wire, style):
         prompt = wire.prompt(refresh=0)
-        model = prompt.chat_model(follow_model=True, max_tokens=5)
+        fields = {"follow_model": True, "max_tokens": 5}
+        model = await prompt.achat_model(**fields) if style.startswith("a") else prompt.chat_model(**fields)
         value = await prompt.ainvoke({"x": 1})
         wire.publish("Two.", model={"model": "vendor/other"})
         await prompt.apull()
