@@ -194,7 +194,9 @@ def told(way, body, headers):
     known["tool_calls"] = [(entry["name"], entry["args"]) for entry in known["tool_calls"]]
     known["invalid_tool_calls"] = [name for _, name in known["invalid_tool_calls"]]
     known["extras"] = {key: value for key, value in known["extras"].items() if key != "tool_call_extras"}
-    return json.dumps(known, sort_keys=True)
+    # a refusal is a block in events and text in chunks
+    known["text"] = known["text"].replace(known["extras"].get("refusal", ""), "")
+    return MADE_ID.sub("call_", json.dumps(known, sort_keys=True))
 
 
 def holds(body, cuts, headers):
@@ -243,6 +245,7 @@ def test_bent_answers_raise_this_packages_errors_and_tell_all_readers_the_same(v
 @example(DEEPSEEK_STREAM, [])
 @example(AUDIO_STREAM, [])
 @example(SDK_STREAM, [])
+@example(streamed({"content": "Hi", "refusal": True}, {"content": "No"}), [])
 def test_bent_streams_raise_this_packages_errors_and_tell_all_readers_the_same(documents, cuts):
     body = as_stream(documents)
     first = holds(body, cuts, STREAM)
