@@ -28,7 +28,9 @@ PROMPT_ID = "http-prompt-id"  # Promptrun's Node SDK: the header HTTP-Prompt-Id
 
 def build_request(fields: Any, messages: list[BaseMessage], call: CallOptions, *, stream: bool) -> Request:
     """Build the request of one call; `fields` are the model's with the settings of the call."""
-    parameters = with_wire_names(dict(call.parameters))
+    parameters = dict(call.parameters)
+    if parameters.get("tools"):
+        parameters = with_wire_names(parameters)
     model = parameters.pop("model")
     _check_messages(messages, fields.prompt_cache_id, use_cached=call.options.get("use_cached_prompt"))
     said = wire_messages(messages, model=str(model), send_reasoning=fields.send_reasoning, send_names=fields.send_names)

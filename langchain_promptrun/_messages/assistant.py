@@ -81,15 +81,19 @@ def assistant_turn(
     if own and "images" in kwargs:
         said.add_images(kwargs["images"])
     if written_here and send_reasoning:
-        text = kwargs.get("reasoning_content")
-        if text is None and metadata.get("model_provider"):
-            text = said.reasoning
-        text = text if isinstance(text, str) else ""
+        text = _reasoning_text(message, said.reasoning)
         write_reasoning(wire, said.parts, kwargs, metadata.get("reasoning_field"), text)
     if refusal:
         wire["refusal"] = refusal
     wire["content"] = said.content(wire)
     return wire, said.media, calls
+
+
+def _reasoning_text(message: AIMessage, shown: str) -> str:
+    text = message.additional_kwargs.get("reasoning_content")
+    if text is None and message.response_metadata.get("model_provider"):
+        return shown
+    return text if isinstance(text, str) else ""
 
 
 def _is_same_model(metadata: Mapping[str, Any], model: str) -> bool:
