@@ -228,6 +228,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
     ) -> tuple[CallTransport, Request, Callable[[int, Mapping[str, str]], ResponseParser[T]]]:
         """Turn a call into a transport, what it sends, and the factory of parsers for answers."""
         call = options_of_call(self, stop, kwargs, last=True)
+        tools = call.parameters.get("tools")
         fields = self.model_copy(update=call.settings) if call.settings else self
         request = build_request(fields, messages, call, stream=stream)
         reader = partial(
@@ -236,7 +237,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
             max_event_bytes=fields.max_event_bytes,
             include_headers=fields.include_response_headers,
             think_tags=fields.think_tags,
-            tool_names=own_names(call.parameters.get("tools")),
+            tool_names=own_names(tools) if tools else {},
             n=call.parameters.get("n") or 1,
         )
         own_pool = not roles_of(type(self)).pool.isdisjoint(call.settings)

@@ -21,7 +21,7 @@ from langchain_promptrun._http.exceptions import (
     timed_out,
 )
 from langchain_promptrun._http.request import target_of
-from langchain_promptrun._pace.holds import do_nothing, ending_of, hold, hold_of, is_any_held
+from langchain_promptrun._pace.holds import ending_of, held, hold, hold_of
 from langchain_promptrun.errors import PromptrunError, PromptrunRateLimitError, PromptrunTimeoutError
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class CallState(Generic[T]):
     def pacer(self, key: SecretStr | None) -> Pacer | None:
         """Return what makes the next attempt, with this key, wait for its turn: the call's own limiter, else a hold."""
         self.key = key
-        if self.request.pacer is not None or not self.request.max_retries or not is_any_held():
+        if self.request.pacer is not None or not self.request.max_retries or not held:
             return self.request.pacer
         return hold_of(self._hold_name())
 
@@ -244,7 +244,7 @@ class CallState(Generic[T]):
         self._before = sys.exception()
         self.request.under_way = True
         # an answer ends only a hold that began before the request
-        self.end_hold = ending_of(self._hold_name()) if is_any_held() else do_nothing
+        self.end_hold = ending_of(self._hold_name()) if held else None
         self._began_at = 0.0 if self.pace is None else self.pace.now()
 
     def __exit__(self, _: object, error: BaseException | None, trace: TracebackType | None) -> bool:

@@ -145,11 +145,14 @@ def not_http(reason: str) -> PromptrunConnectionError:
     return error
 
 
+HTTPX_EXCEPTIONS: tuple[type[Exception], ...] = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
+"""What httpx raises when a connection fails."""
+
+
 def client_exceptions() -> tuple[type[Exception], ...]:
     """Return what HTTP clients raise when a connection fails, aiohttp too where it is loaded."""
-    found: tuple[type[Exception], ...] = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
     aiohttp = sys.modules.get("aiohttp")
-    return found if aiohttp is None else (*found, aiohttp.ClientError)
+    return HTTPX_EXCEPTIONS if aiohttp is None else (*HTTPX_EXCEPTIONS, aiohttp.ClientError)
 
 
 def linked_exceptions(exception: BaseException, before: BaseException | None) -> Iterator[BaseException]:

@@ -16,7 +16,7 @@ import httpx
 
 from langchain_promptrun._errors.mapping import error_from_status
 from langchain_promptrun._http.decompression import new_decoder
-from langchain_promptrun._http.exceptions import client_exceptions, not_http
+from langchain_promptrun._http.exceptions import HTTPX_EXCEPTIONS, client_exceptions, not_http
 from langchain_promptrun._http.private_api import limit_reads
 from langchain_promptrun._http.timers import StallWatchdog
 from langchain_promptrun.errors import PromptrunError
@@ -128,7 +128,7 @@ class SyncResponse(BaseResponse[T]):
             return self._begin()
         body = bytearray()
         self._deadline = monotonic() + ERROR_BODY_SECONDS
-        with suppress(PromptrunError, *client_exceptions()):
+        with suppress(PromptrunError, *HTTPX_EXCEPTIONS):
             for data in self.body():
                 body += data
                 if len(body) >= ERROR_BODY_BYTES or monotonic() >= self._deadline:
@@ -154,7 +154,7 @@ class SyncResponse(BaseResponse[T]):
             self._close()
 
     def _close(self) -> None:
-        with suppress(*client_exceptions()):
+        with suppress(*HTTPX_EXCEPTIONS):
             try:
                 if self._is_over() and self._unlimit is not None:
                     self._deadline = monotonic() + LAST_CHUNK_SECONDS

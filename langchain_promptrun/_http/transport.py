@@ -70,7 +70,8 @@ class Transport:
             give = call.handing_out()
             with call, self._open(call) as response:
                 parser = response.begin()
-                call.end_hold()
+                if call.end_hold is not None:
+                    call.end_hold()
                 for data in response.body():
                     if items := call.feed(data):
                         call.delivered = True
@@ -104,7 +105,8 @@ class Transport:
             with call:
                 async with await self._open_async(call) as response:
                     parser = await response.begin()
-                    call.end_hold()
+                    if call.end_hold is not None:
+                        call.end_hold()
                     watchdog = response.watchdog
                     async for data in response.body():
                         if items := call.feed(data):

@@ -51,13 +51,13 @@ _pacers: WeakSet[Pacer] = WeakSet()
 HoldName = tuple[str, int, str]
 """Origin, hash of the key, and model."""
 
-_held: dict[HoldName, Pacer] = {}
+held: dict[HoldName, Pacer] = {}
 """What holds calls back at the moment, and for a minute after."""
 
 
 def _forked() -> None:
     """Forget, in a child process, the calls of its parent, whose threads it does not have."""
-    _held.clear()
+    held.clear()
     for pacer in _pacers:
         pacer.begin()
 
@@ -66,30 +66,21 @@ def _forked() -> None:
 getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_forked)
 
 
-def is_any_held() -> bool:
-    """Return whether there is a hold, or was one lately."""
-    return bool(_held)
-
-
 def hold_of(name: HoldName) -> Pacer | None:
     """Return what holds calls back; None where nothing does, or its hold is long over."""
-    pacer = _held.get(name)
+    pacer = held.get(name)
     if pacer is not None and pacer.pace.is_over(_KEPT_SECONDS):
-        _held.pop(name, None)
+        held.pop(name, None)
         return None
     return pacer
 
 
-def ending_of(name: HoldName) -> Callable[[], None]:
+def ending_of(name: HoldName) -> Callable[[], None] | None:
     """Return what ends the hold of now: an answer to a request that is sent after it began."""
-    pacer = _held.get(name)
-    return do_nothing if pacer is None else partial(pacer.pace.release, pacer.pace.holds)
-
-
-def do_nothing() -> None:
-    """End no hold."""
+    pacer = held.get(name)
+    return None if pacer is None else partial(pacer.pace.release, pacer.pace.holds)
 
 
 def hold(name: HoldName, seconds: float) -> None:
     """Hold calls back for so many seconds; then they go on slowly, and in turn."""
-    _held.setdefault(name, Pacer(Pace(_FIRST_RATE, growth=_GROWTH), is_shared=True)).pace.hold(seconds)
+    held.setdefault(name, Pacer(Pace(_FIRST_RATE, growth=_GROWTH), is_shared=True)).pace.hold(seconds)
