@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_promptrun._errors.body import BODY_LIMIT, ErrorBody, read_error, tidy
 from langchain_promptrun._errors.context_overflow import is_context_overflow
-from langchain_promptrun._errors.retryable import is_out_of_credit, parse_retry_after
+from langchain_promptrun._errors.retryable import is_out_of_credit, parse_retry_after, retry_verdict
 from langchain_promptrun._wire.json import open_ends
 from langchain_promptrun.errors import (
     PromptrunAPIError,
@@ -198,12 +198,9 @@ def _error(
     advice = _CREDITS if is_empty else _advice(kind, status, facts, model)
     words = "\n".join(filter(None, [_said(status, facts), advice]))
     error = kind(words, **_details(status, facts, headers, body, wait))
-    advised = {"true": True, "false": False}.get(headers.get("x-should-retry", "").lower())
-    if is_empty or advised is False:
-        # No class says so: the status is a rate limit's, the condition is not.
-        error.is_retryable = False
-    elif advised and not overflow:
-        error.is_retryable = True
+    verdict = retry_verdict(status, facts.names, headers, overflow=overflow, is_empty=is_empty)
+    if verdict is not None:
+        error.is_retryable = verdict
     return error
 
 

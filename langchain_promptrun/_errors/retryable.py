@@ -45,6 +45,17 @@ def is_retried(error: PromptrunError) -> bool:
     return status in _CLIENT_STATUSES or (status in _SERVER_STATUSES and status not in _LASTING_STATUSES)
 
 
+def retry_verdict(
+    status: int, names: Iterable[str], headers: Mapping[str, str], *, overflow: bool, is_empty: bool
+) -> bool | None:
+    """Return what an answer says of trying again whatever its class says; None where the class decides."""
+    advised = {"true": True, "false": False}.get(headers.get("x-should-retry", "").lower())
+    if is_empty or advised is False:
+        # No class says so: the status is a rate limit's, the condition is not.
+        return False
+    return True if advised and not overflow else None
+
+
 def is_out_of_credit(names: Iterable[str]) -> bool:
     """Tell whether an error's codes and types (lower case, without punctuation) mean that the account is empty."""
     return not _QUOTA_NAMES.isdisjoint(names)
