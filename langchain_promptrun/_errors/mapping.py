@@ -198,7 +198,7 @@ def _error(
     advice = _CREDITS if is_empty else _advice(kind, status, facts, model)
     words = "\n".join(filter(None, [_said(status, facts), advice]))
     error = kind(words, **_details(status, facts, headers, body, wait))
-    verdict = retry_verdict(status, facts.names, headers, overflow=overflow, is_empty=is_empty)
+    verdict = retry_verdict(status, headers, overflow=overflow, is_empty=is_empty)
     if verdict is not None:
         error.is_retryable = verdict
     return error

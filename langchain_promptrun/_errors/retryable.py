@@ -45,15 +45,13 @@ def is_retried(error: PromptrunError) -> bool:
     return status in _CLIENT_STATUSES or (status in _SERVER_STATUSES and status not in _LASTING_STATUSES)
 
 
-def retry_verdict(
-    status: int, names: Iterable[str], headers: Mapping[str, str], *, overflow: bool, is_empty: bool
-) -> bool | None:
-    """Return what an answer says of trying again whatever its class says; None where the class decides."""
+def retry_verdict(status: int, headers: Mapping[str, str], *, overflow: bool, is_empty: bool) -> bool | None:
+    """Return whether a request may pass later, as its answer says; None where the class of the error decides."""
     advised = {"true": True, "false": False}.get(headers.get("x-should-retry", "").lower())
     if is_empty or advised is False:
-        # No class says so: the status is a rate limit's, the condition is not.
+        # the status of an empty account is a rate limit's
         return False
-    return True if advised and not overflow else None
+    return True if not overflow and (advised or status in _CLIENT_STATUSES) else None
 
 
 def is_out_of_credit(names: Iterable[str]) -> bool:

@@ -11,23 +11,23 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from langchain_promptrun._http.connection_pool import (
-    KEEP_ALIVE_SECONDS,
-    AsyncPool,
-    ConcurrencyLimit,
-    SyncPool,
-    close_all,
-)
+from langchain_promptrun._http.connection_pool import AsyncPool, ConcurrencyLimit, SyncPool, close_all
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
+
+    from langchain_promptrun._http.pools import TransportSettings
 
 TransportT = TypeVar("TransportT", bound=httpx.BaseTransport | httpx.AsyncBaseTransport)
 Variables = tuple[tuple[str, str], ...]
 
 _PROXY_NAMES = ("http_proxy", "https_proxy", "all_proxy")
 _CA_NAMES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+KEEP_ALIVE_SECONDS = 45.0
+"""How long an idle connection is kept."""
 
 
 class Client(Generic[TransportT]):
@@ -64,11 +64,11 @@ class AsyncClient(Client[httpx.AsyncBaseTransport]):
 class ClientFactory:
     """Makes clients without reading files; raises ValueError or ImportError for an unusable environment."""
 
-    def __init__(self, max_connections: int | None, async_transport: str, context: ssl.SSLContext) -> None:
+    def __init__(self, settings: TransportSettings, context: ssl.SSLContext) -> None:
         self._proxies = _environment_proxies(context)
-        self._max_connections = max_connections
+        self._limits = httpx.Limits(max_connections=settings.max_connections, keepalive_expiry=KEEP_ALIVE_SECONDS)
         self._context = context
-        self._aiohttp = _aiohttp_module(async_transport)
+        self._aiohttp = _aiohttp_module(settings.async_transport)
         import_module("httpcore")  # httpx would import it on the event loop
 
     def sync_client(self) -> SyncClient:
@@ -78,21 +78,22 @@ class ClientFactory:
         return AsyncClient(self._async_transport, self._proxies)
 
     def _sync_transport(self, proxy: httpx.Proxy | None) -> httpx.BaseTransport:
-        return SyncPool(partial(httpx.HTTPTransport, **self._options(proxy)), self._max_connections)
+        return SyncPool(partial(httpx.HTTPTransport, **self._options(proxy)), self._limits)
 
     def _async_transport(self, proxy: httpx.Proxy | None) -> httpx.AsyncBaseTransport:
         transport: httpx.AsyncBaseTransport
         # aiohttp takes neither SOCKS nor TLS within TLS, and httpx-aiohttp warns of a password
         is_simple = proxy is None or (proxy.url.scheme == "http" and not proxy.auth)
         if self._aiohttp is not None and is_simple:
-            session = partial(self._aiohttp.new_session, self._context)
+            session = partial(self._aiohttp.new_session, self._context, self._limits.keepalive_expiry)
             transport = self._aiohttp.Transport(verify=self._context, proxy=proxy, client=session)
         else:
-            transport = AsyncPool(partial(httpx.AsyncHTTPTransport, **self._options(proxy)), self._max_connections)
-        return transport if self._max_connections is None else ConcurrencyLimit(transport, self._max_connections)
+            transport = AsyncPool(partial(httpx.AsyncHTTPTransport, **self._options(proxy)), self._limits)
+        limit = self._limits.max_connections
+        return transport if limit is None else ConcurrencyLimit(transport, limit)
 
     def _options(self, proxy: httpx.Proxy | None) -> dict[str, Any]:
-        limits = httpx.Limits(max_connections=None, keepalive_expiry=KEEP_ALIVE_SECONDS)
+        limits = httpx.Limits(max_connections=None, keepalive_expiry=self._limits.keepalive_expiry)
         return {"verify": self._context, "limits": limits, "proxy": proxy}
 
 

@@ -27,9 +27,6 @@ from langchain_promptrun._http.private_api import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 
-KEEP_ALIVE_SECONDS = 45.0
-"""How long an idle connection is kept."""
-
 on_connected: ContextVar[Callable[[Any], object]] = ContextVar("on_connected", default=lambda _: None)
 """Called when an async call has got its connection, with httpcore's network stream or None."""
 
@@ -57,9 +54,10 @@ class _Pool:
     Each step is atomic, so threads share it without a lock, which the garbage collector might want in the middle.
     """
 
-    def __init__(self, make: Callable[[], object], limit: int | None) -> None:
+    def __init__(self, make: Callable[[], object], limits: httpx.Limits) -> None:
         self._make = make
-        self._limit = limit
+        self._limit = limits.max_connections
+        self._keep_alive = limits.keepalive_expiry or 0.0
         self._busy: set[_Connection] = set()
         self._idle: dict[Origin, deque[_Connection]] = {}
         self._is_closed = False
@@ -86,7 +84,7 @@ class _Pool:
     def _surplus(self) -> list[Any]:
         """Remove the idle connections that are too old, or that must make room for busy ones."""
         found = []
-        oldest = monotonic() - KEEP_ALIVE_SECONDS
+        oldest = monotonic() - self._keep_alive
         for idle in list(self._idle.values()):
             with suppress(IndexError):
                 while idle[0].idle_since < oldest or self._is_over_limit():
@@ -107,11 +105,11 @@ class _Pool:
 
 
 class SyncPool(_Pool, httpx.BaseTransport):
-    """Sends each call over a connection of its own; `limit` bounds the calls at once."""
+    """Sends each call over a connection of its own; `limits` bound the calls at once."""
 
-    def __init__(self, make: Callable[[], httpx.HTTPTransport], limit: int | None) -> None:
-        super().__init__(make, limit)
-        self._free = None if limit is None else threading.Semaphore(limit)
+    def __init__(self, make: Callable[[], httpx.HTTPTransport], limits: httpx.Limits) -> None:
+        super().__init__(make, limits)
+        self._free = None if self._limit is None else threading.Semaphore(self._limit)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         timeouts = request.extensions["timeout"]

@@ -198,8 +198,7 @@ class _Process:
             if key not in self.factories:
                 if (names := ca_variables()) not in self._contexts:
                     self._contexts[names] = new_tls_context()
-                max_connections, async_transport = key[0]
-                self.factories[key] = ClientFactory(max_connections, async_transport, self._contexts[names])
+                self.factories[key] = ClientFactory(key[0], self._contexts[names])
             return self.factories[key]
 
     def forked(self) -> None:

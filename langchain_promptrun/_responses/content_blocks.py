@@ -1,7 +1,7 @@
 """Translate messages of this package to LangChain's standard content blocks.
 
-langchain-core reads text, reasoning and tool calls of any message; citations, refusals, images and audio stand in
-`additional_kwargs` as the wire sent them.
+langchain-core reads text, reasoning and tool calls of any message; citations, refusals, images, audio and parts of
+unknown types (`content_parts`) stand in `additional_kwargs` as the wire sent them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from langchain_core.messages.block_translators import register_translator
 from langchain_promptrun._responses.choice import PROVIDER, REFUSED_REASONS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from langchain_core.messages import AIMessage
     from langchain_core.messages.content import ContentBlock
 
@@ -58,10 +60,10 @@ def content_blocks(message: AIMessage) -> list[ContentBlock]:
         blocks += [cast("Block", call) for call in message.invalid_tool_calls if call["id"] not in known]
     if annotations := citations(extras, metadata):
         blocks = _annotated(blocks, annotations)
-    media = [*images(extras.get("images")), *audio(extras.get("audio"))]
+    shown = media(extras)
     if isinstance(message, AIMessageChunk):
-        media = [block | {"index": f"lc_media_{position}"} for position, block in enumerate(media)]
-    return cast("list[ContentBlock]", [*blocks, *media])
+        shown = [block | {"index": f"lc_media_{position}"} for position, block in enumerate(shown)]
+    return cast("list[ContentBlock]", [*blocks, *shown])
 
 
 def citations(extras: dict[str, Any], metadata: dict[str, Any]) -> list[Block]:
@@ -94,7 +96,12 @@ def _annotated(blocks: list[Block], annotations: list[Block]) -> list[Block]:
     return [*blocks, {"type": "text", "text": "", "annotations": annotations}]
 
 
-def images(images: object) -> list[Block]:
+def media(extras: Mapping[str, Any]) -> list[Block]:
+    """Return the media of an answer, which end its blocks."""
+    return [*_images(extras.get("images")), *_audio(extras.get("audio"))]
+
+
+def _images(images: object) -> list[Block]:
     """Return the `images` of an answer: a list of `image_url` parts, mostly data URLs."""
     found: list[Block] = []
     for image in _items(images):
@@ -109,7 +116,7 @@ def images(images: object) -> list[Block]:
     return found
 
 
-def audio(audio: object) -> list[Block]:
+def _audio(audio: object) -> list[Block]:
     """Return the `audio` of an answer (OpenAI Chat Completions reference, "message.audio")."""
     if not isinstance(audio, dict) or not isinstance(audio.get("data"), str):
         return []

@@ -19,7 +19,7 @@ from langchain_promptrun._responses.choice import (
     Part,
     joined_logprobs,
 )
-from langchain_promptrun._responses.content_blocks import HAS_REFUSAL_BLOCKS, Block, audio, citations, images, withheld
+from langchain_promptrun._responses.content_blocks import HAS_REFUSAL_BLOCKS, Block, citations, media, withheld
 from langchain_promptrun._responses.parser import ResponseParser
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class EventParser(ResponseParser[Any]):
             self._finish(self._calls[call.slot], _finished_call(call), items)
         refusals = [{"type": "refusal", "refusal": "".join(self._refusal)}] if self._refusal else []
         refusals = refusals or withheld(choice.finish_reason)
-        for block in (*images(extras.get("images")), *audio(extras.get("audio")), *refusals):
+        for block in (*media(extras), *refusals):
             self._finish(self._begin({k: v for k, v in block.items() if k not in _HEAVY}, items), block, items)
         if self._reasoning:
             extras = {"reasoning_content": "".join(self._reasoning)} | extras

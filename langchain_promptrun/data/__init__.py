@@ -1,1 +1,1 @@
-"""Generated data of the package: plain Python, no code, imported only when it is first needed."""
+"""Data of the package, partly generated: plain Python, no code, imported only when it is first needed."""
