@@ -6,6 +6,7 @@ and requires them, unions are `anyOf`, references stand alone, recursion is fine
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,9 +20,11 @@ _KEPT = _NAMED | {
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
 # What a model can at least be told.
 _TOLD = (
-    *("format", "minLength", "maxLength", "uniqueItems", "contains", "minContains", "maxContains"),
+    *("format", "pattern", "minLength", "maxLength", "uniqueItems", "contains", "minContains", "maxContains"),
     *("minProperties", "maxProperties", "propertyNames", "contentEncoding", "contentMediaType"),
 )
+# OpenAI's error of them: "regex lookaround is not supported". pydantic writes one for every Decimal.
+_LOOK_AROUND = re.compile(r"\(\?<?[=!]")
 _REFUSED = ("allOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "prefixItems")
 _TYPES = frozenset({"$ref", "anyOf", "const", "enum", "items", "oneOf", "properties", "type"})
 _UNIONS = frozenset({"anyOf", "oneOf"})
@@ -119,6 +122,8 @@ def _in_known_words(schema: Mapping[str, Any], where: str) -> dict[str, Any]:
     is_object = "object" in kinds or isinstance(own.get("properties"), Mapping)
     _check(own, kinds, where, is_object=is_object)
     kept = _KEPT | {"format"} if own.get("format") in _FORMATS else _KEPT
+    if _LOOK_AROUND.search(str(own.get("pattern"))):
+        kept -= {"pattern"}
     known = {key: value for key, value in own.items() if key in kept}
     if "oneOf" in own:
         known["anyOf"] = own["oneOf"]

@@ -292,6 +292,11 @@ AS_IT_IS = [
             {**NUMBERS, "description": "(contains: {'const': 3}, minContains: 1)"},
         ),
         ({"$ref": "#", "description": "d"}, {"anyOf": [{"$ref": "#"}], "description": "d"}),
+        *[
+            ({"type": "string", "pattern": look}, {"type": "string", "description": f"(pattern: {look})"})
+            for look in ("^(?!-).*$", "^(?=.*x)", "(?<=a)b", "(?<!a)b")
+        ],
+        ({"type": "string", "pattern": "^(?:a|b)$"}, {"type": "string", "pattern": "^(?:a|b)$"}),
     ],
 )
 def test_strict_schema_of_a_part_says_the_same_in_words_that_strict_mode_knows(strictly, part, strict):
