@@ -50,8 +50,6 @@ _REGULAR_ENDS = frozenset(
         *("complete", "completed", "done", "finish", "finished", "success"),
     }
 )
-REFUSED_REASONS = frozenset({"content_filter", "refusal", "safety"})
-"""Finish reasons of answers that were withheld."""
 KNOWS_FINISH_REASONS = find_spec("langchain_core.language_models._finish_reason") is not None
 """langchain-core reads `normalized_finish_reason` from 1.8.4 on."""
 _LENGTHS = ("length", "maxtokens", "maxoutputtokens", "modellength", "maxlength")

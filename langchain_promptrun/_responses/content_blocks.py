@@ -13,7 +13,8 @@ from langchain_core import exceptions
 from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.block_translators import register_translator
 
-from langchain_promptrun._responses.choice import PROVIDER, REFUSED_REASONS
+from langchain_promptrun._responses.choice import PROVIDER
+from langchain_promptrun._wire.finish_reasons import is_withheld
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -157,7 +158,7 @@ def _with_refusal(blocks: list[Block], refusal: str) -> list[Block]:
 
 def withheld(finish_reason: object) -> list[Block]:
     """Return the refusal of an answer that was withheld without a word, as langchain-core has it of Gemini's."""
-    if not HAS_REFUSAL_BLOCKS or str(finish_reason).lower() not in REFUSED_REASONS:
+    if not HAS_REFUSAL_BLOCKS or not is_withheld(finish_reason):
         return []
     return [{"type": "refusal", "refusal": "", "extras": {"finish_reason": finish_reason}}]
 

@@ -15,6 +15,7 @@ from langchain_core.utils.json import parse_partial_json
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import override
 
+from langchain_promptrun._wire.finish_reasons import is_withheld
 from langchain_promptrun.errors import PromptrunRefusalError
 
 if TYPE_CHECKING:
@@ -30,12 +31,6 @@ _ANY_FENCE = re.compile(r"```\w*\s*")
 _LONGEST_TOKEN = len("-Infinity")
 _SHOWN_CHARACTERS = 200
 _ROOTS: dict[str, type | tuple[type, ...]] = {"object": dict, "array": list, "value": (dict, list, str, int, float)}
-
-# Chat Completions reference, `finish_reason`: the values that explain an answer that cannot be read.
-_ENDINGS = {
-    "length": ' It was cut at max_tokens (finish_reason "length"): raise max_tokens or ask for less.',
-    "content_filter": ' The content filter cut it (finish_reason "content_filter").',
-}
 
 
 class ObjectParser(BaseTransformOutputParser[Any]):
@@ -76,7 +71,7 @@ class ObjectParser(BaseTransformOutputParser[Any]):
                 reason = f"The answer does not fit {self.target.__name__}: {error}"
                 raise _failure(message, reason, json.dumps(value, ensure_ascii=False)) from error
         except OutputParserException as error:
-            if message.response_metadata.get("finish_reason") == "content_filter":
+            if is_withheld(message.response_metadata.get("finish_reason")):
                 raise PromptrunRefusalError(str(error), raw_message=message) from error
             raise
 
@@ -183,9 +178,15 @@ def _sum(message: Any, chunk: str | BaseMessage) -> Any:
 def _failure(message: AIMessage, reason: str, output: str | None = None) -> OutputParserException:
     """Make the error: the reason, how the answer ended where that explains it, and the beginning of the answer."""
     output = str(message.text) if output is None else output
-    ending = _ENDINGS.get(str(message.response_metadata.get("finish_reason")), "")
+    ending = _ending(message.response_metadata.get("finish_reason"))
     shown = f" Answer: {output[:_SHOWN_CHARACTERS]!r}" if output else ""
     return OutputParserException(f"{reason}{ending}{shown}", llm_output=output)
+
+
+def _ending(finish_reason: object) -> str:
+    if finish_reason == "length":
+        return ' It was cut at max_tokens (finish_reason "length"): raise max_tokens or ask for less.'
+    return f' It was withheld (finish_reason "{finish_reason}").' if is_withheld(finish_reason) else ""
 
 
 def _what_came(message: AIMessage) -> str:

@@ -191,6 +191,8 @@ REFUSED = {
     "a refusal": lambda method: answering(method, "", refusal="No."),
     "a filtered answer": lambda method: answering(method, TEXT[:9], finish_reason="content_filter"),
     "a filtered nothing": lambda _method: Server(finish_reason="content_filter"),
+    "nothing by Claude": lambda _method: Server(finish_reason="refusal"),
+    "nothing by Gemini": lambda _method: Server(finish_reason="SAFETY"),
 }
 
 
@@ -200,6 +202,7 @@ async def test_structured_output_refusal_is_raised_with_the_message_or_is_the_pa
     error = await raises_in_every_style(PromptrunRefusalError, chain(refused(method), Joke, method=method))
     assert isinstance(error, getattr(core, "ModelRefusalError", core.ModelError))
     assert isinstance(error.raw_message, AIMessage)
+    assert str(error) == "No." or "It was withheld (finish_reason " in str(error)
     result = chain(refused(method), Joke, method=method, include_raw=True).invoke("x")
     assert isinstance(result["parsing_error"], PromptrunRefusalError)
 
