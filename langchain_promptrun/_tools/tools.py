@@ -21,10 +21,11 @@ ToolChoice: TypeAlias = str | bool | Mapping[str, Any]
 # Chat Completions reference, `tool_choice`; "any" is what other vendors and LangChain's agents say for "required".
 _WORDS = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
 # A dict with one of these is a function in some notation, or a JSON Schema; without, its `type` says what it is.
-_FUNCTION_KEYS = frozenset({"input_schema", "toolSpec", "properties", "title"})
+_FUNCTION_KEYS = frozenset({"input_schema", "inputSchema", "toolSpec", "properties", "title"})
 # Anthropic's choices may say more beside their type.
 _ONE_AT_A_TIME = "disable_parallel_tool_use"
 _UNIONS = frozenset({"anyOf", "oneOf", "allOf"})
+_SCHEMAS_ELSEWHERE = _UNIONS | {"$ref"}
 _NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
 
 
@@ -166,6 +167,8 @@ def _wire_dict_tool(tool: Mapping[str, Any], strict: bool | None) -> dict[str, A
         return {"type": "custom", "custom": body} | _cache_control(tool)
     strict = own if isinstance(own := tool.get("strict"), bool) else strict
     if tool.get("type") != "function":
+        if "inputSchema" in tool:  # as MCP spells it
+            tool = {"input_schema": tool["inputSchema"], **tool}
         schema = with_root(tool)
         wire = {"type": "function", "function": convert_to_openai_function(schema)}
         return _finished(wire, strict, schema) | _cache_control(tool)
@@ -203,9 +206,11 @@ def _finished(tool: dict[str, Any], strict: bool | None, source: Any = None) -> 
             parameters = with_root(source)
             function["parameters"] = {k: v for k, v in parameters.items() if k not in {"title", "description"}}
     if isinstance(function.get("parameters"), Mapping):
-        parameters = with_root(function["parameters"])
+        parameters = {key: value for key, value in with_root(function["parameters"]).items() if value is not None}
         # OpenAI refuses an object without `properties`, as MCP servers describe a tool without arguments.
-        is_object = parameters.get("type") == "object" or not parameters
+        is_object = (
+            parameters["type"] == "object" if "type" in parameters else _SCHEMAS_ELSEWHERE.isdisjoint(parameters)
+        )
         function["parameters"] = {**_NO_PARAMETERS, **parameters} if is_object else parameters
     if strict is not None:
         function["strict"] = strict

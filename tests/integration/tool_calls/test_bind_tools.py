@@ -135,6 +135,13 @@ UNKNOWN = {**WEATHER, **CACHED, "x": 1, "function": {**WEATHER["function"], "y":
                 {"type": "function", **FLAT},
                 ANTHROPIC,
                 {"type": "custom", **ANTHROPIC},
+                {
+                    "name": "weather",
+                    "title": "Weather",
+                    "description": "d",
+                    "inputSchema": PARAMETERS,
+                    "outputSchema": {},
+                },
                 {"toolSpec": {"name": "weather", "description": "d", "inputSchema": {"json": PARAMETERS}}},
             )
         ],
@@ -142,6 +149,10 @@ UNKNOWN = {**WEATHER, **CACHED, "x": 1, "function": {**WEATHER["function"], "y":
         ({"type": "custom", "name": "shell", "format": {"type": "text"}, **CACHED}, {**CUSTOM_TOOL, **CACHED}),
         (SHELL, {"type": "custom", "custom": {"name": "shell", "description": "Run it."}}),
         *[(tool, tool) for tool in (WEATHER, CLOCK, SERVER_TOOL, UNNAMED_TOOL, CUSTOM_TOOL, BUILTIN_TOOL)],
+        *[
+            (tool, tool)
+            for tool in (with_parameters({"$ref": "https://a.example/"}), with_parameters({"type": "array"}))
+        ],
         *[
             ({"title": "f", "description": "d", union: [PARAMETERS]}, with_parameters({union: [PARAMETERS]}))
             for union in ("anyOf", "oneOf")
@@ -380,13 +391,23 @@ def test_bind_tools_binds_parallel_tool_calls_only_when_said(choice, said, bound
     assert kwargs.get("parallel_tool_calls") is bound
 
 
-@pytest.mark.parametrize("schema", [{"type": "object"}, {}, {"type": "object", "additionalProperties": False}])
+@pytest.mark.parametrize(
+    "schema",
+    [
+        *({"type": "object"}, {}, {"type": "object", "additionalProperties": False}, {"$schema": "x"}),
+        *({"properties": {"a": {}}}, {"type": "object", "properties": None}),
+    ],
+)
 @pytest.mark.parametrize("made", ["tool", "dict", "anthropic"])
-def test_bind_tools_gives_parameters_without_properties_empty_ones(schema, made):
+def test_bind_tools_gives_parameters_without_type_or_properties_empty_ones(schema, made):
     """As MCP servers describe tools without arguments."""
     source: Any = {"type": "function", "function": {"name": "now", "description": "d", "parameters": schema}}
     if made == "tool":
         source = StructuredTool(name="now", description="d", args_schema=schema, func=dict)
     if made == "anthropic":
         source = {"name": "now", "description": "d", "input_schema": schema}
-    assert only(wire_tools([source]))["function"]["parameters"] == {"type": "object", "properties": {}, **schema}
+    assert only(wire_tools([source]))["function"]["parameters"] == {
+        **NOTHING,
+        **schema,
+        "properties": schema.get("properties") or {},
+    }
