@@ -6,12 +6,13 @@ import importlib
 import logging
 import re
 from functools import cache, lru_cache
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_promptrun.data._rows import AUGMENTATIONS, FLAGS, RETIRED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from langchain_core.language_models import ModelProfile
 
@@ -39,13 +40,14 @@ _VENDORS = {
     "deepseek-ai": "deepseek",
     "meta": "meta-llama",
     "mistral": "mistralai",
+    "moonshot": "moonshotai",
     "xai": "x-ai",
     "zai": "z-ai",
 }
 
 # Amazon Bedrock: a region, the vendor, the name, a version (us.anthropic.claude-3-5-haiku-20241022-v1:0)
 _BEDROCK = re.compile(
-    r"(?:(?:us|eu|apac|au|jp|global|us-gov)\.)?(?P<vendor>[a-z0-9]+)\.(?P<name>[a-z].*?)(?:-v\d+(?::\d+)?)?"
+    r"(?:(?:us|eu|apac|au|jp|global|us-gov)\.)?(?P<vendor>[a-z0-9]+)\.(?P<name>[a-z].*?)(?:-v\d+(?::\d+)?|-\d+:\d+)?"
 )
 
 
@@ -83,22 +85,21 @@ def family_of(model: str) -> tuple[str, str] | None:
 @lru_cache(maxsize=1024)
 def known_id(model: str) -> str | None:
     """Return the id in the data that a model's id stands for."""
-    rows = _rows()
-    for name in _spellings(model):
-        if name in rows:
-            return name
-    if known := _bases().get(base_of(model)):
-        return known
-    # a bare name or another gateway's spelling, where one vendor alone fits
     *prefix, name = model.strip().lower().split("/")
-    if prefix and (known := _bases().get(base_of(f"{prefix[-1]}/{name}"))):
-        return known
+    vendor = "".join(prefix[-1:])
+    for whole in (model, f"{vendor}/{name}"):
+        if known := _find(whole, _ids()):
+            return known
+    # a bare name or another gateway's spelling, where one vendor alone fits
     vendors = _names_of_vendors()
-    if prefix and prefix[-1] in vendors:
-        return None
-    if (match := _BEDROCK.fullmatch(name)) and match["vendor"] in vendors:
-        return _bases().get(base_of(f"{match['vendor']}/{match['name']}"))
-    return _bare().get(base_of(name))
+    names = [name]
+    if vendor not in vendors and (match := _BEDROCK.fullmatch(name)) and match["vendor"] in vendors:
+        vendor, name = match.groups()
+        names = [name, f"{vendor}-{name}", re.sub(r"\A[a-z]+(?=\d)", r"\g<0>-", name)]
+    for known in (_find(name, _bare()) for name in names):
+        if known and (vendor not in vendors or _vendor(known) == _VENDORS.get(vendor, vendor)):
+            return known
+    return None
 
 
 @lru_cache(maxsize=1024)
@@ -119,6 +120,10 @@ def _spellings(model: str) -> Iterator[str]:
         yield name
 
 
+def _find(model: str, known: Mapping[str, str]) -> str | None:
+    return next((known[name] for name in (*_spellings(model), base_of(model)) if name in known), None)
+
+
 def base_of(model: str) -> str:
     """Reduce an id to what all variants of its model share; `3.5` and `3-5` are one version."""
     *_, name = _spellings(model)
@@ -126,29 +131,31 @@ def base_of(model: str) -> str:
 
 
 def _vendor(model: str) -> str:
-    vendor = model.partition("/")[0]
+    vendor = model.partition("/")[0].removeprefix("~")
     return _VENDORS.get(vendor, vendor)
 
 
 @cache
-def _bases() -> dict[str, str]:
-    """Map each base to the known id that stands for it: the shortest, and of equally short ones the newest."""
+def _ids() -> dict[str, str]:
+    """Map each known id to itself, and each base to the id that stands for it: the shortest, then the newest."""
     last_is_best = sorted(sorted(_rows()), key=len, reverse=True)
-    return {base_of(name): name for name in last_is_best}
+    return {base_of(name): name for name in last_is_best} | {name: name for name in last_is_best}
 
 
 @cache
 def _bare() -> dict[str, str]:
-    """Map the bases without a vendor to their known ids, where they have one vendor alone."""
+    """Map ids and bases without a vendor to the known ids, where one vendor alone has them; ids come first."""
     found: dict[str, list[str]] = {}
-    for base, known in _bases().items():
-        found.setdefault(base.partition("/")[2], []).append(known)
-    return {name: ids[0] for name, ids in found.items() if len(set(map(_vendor, ids))) == 1}
+    own: dict[str, list[str]] = {}
+    for name, known in _ids().items():
+        (own if name == known else found).setdefault(name.partition("/")[2], []).append(known)
+    plain_first = methodcaller("startswith", "~")
+    return {name: min(ids, key=plain_first) for name, ids in (found | own).items() if len(set(map(_vendor, ids))) == 1}
 
 
 @cache
 def _names_of_vendors() -> frozenset[str]:
-    return frozenset(name.partition("/")[0] for name in _rows())
+    return frozenset(name.partition("/")[0] for name in _rows()) | _VENDORS.keys()
 
 
 def _rows() -> dict[str, Row]:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,7 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         vendor, _, path = file.rpartition("=")
         found = read(Path(path))
         merged = augmented(merged, vendor, found) if vendor else merge([merged, found])
-    profiles = {model: profile for model, profile in with_families(merged).items() if can_chat(model, profile)}
+    complete = with_own_names(with_families(merged))
+    profiles = {model: profile for model, profile in complete.items() if can_chat(model, profile)}
     arguments.output.write_text(render(profiles), encoding="utf-8")
     arguments.output.with_name("_prices.py").write_text(render_prices(profiles), encoding="utf-8")
     sys.stdout.write(f"{len(profiles)} models written to {arguments.output}\n")
@@ -165,6 +167,26 @@ def with_families(profiles: Mapping[str, Profile]) -> dict[str, Profile]:
         fitting = [family for family in families.get(vendor, ()) if set(family.split("-")) <= set(name.split("-"))]
         found[model] = {"family": max(sorted(fitting), key=len)} | profile if fitting else profile
     return found
+
+
+def with_own_names(profiles: Mapping[str, Profile]) -> dict[str, Profile]:
+    """Give a model that bears the name of another version the shortest name, and the date, that its variants have."""
+    own: dict[str, list[Profile]] = {}
+    for model, profile in profiles.items():
+        if has_own_name(model, profile):
+            own.setdefault(base_of(model), []).append(profile)
+    found = {}
+    for model, profile in profiles.items():
+        named = [profile] if has_own_name(model, profile) else own.get(base_of(model), [profile])
+        best = min(named, key=lambda variant: len(variant.get("name", "")))
+        found[model] = profile | {key: best[key] for key in ("name", "release_date") if key in best}
+    return found
+
+
+def has_own_name(model: str, profile: Profile) -> bool:
+    """Tell whether a name has the version of its id, as `Claude Opus 4.1` has that of `claude-opus-4-1`."""
+    version = re.search(r"\d+-\d+", base_of(model))
+    return version is None or version[0] in profile.get("name", "").replace(".", "-")
 
 
 def merge(sources: Iterable[Mapping[str, Profile]]) -> dict[str, Profile]:

@@ -393,7 +393,7 @@ PROFILES: dict[str, tuple[str, str, int, int, str, str, str, str]] = {
         "low medium high xhigh max=high",
         "",
     ),
-    "anthropic/claude-opus-4.1": ("Claude Opus 4", "2025-05-22", 200000, 32000, "tipTrcfhk", "claude-opus", "", ""),
+    "anthropic/claude-opus-4.1": ("Claude Opus 4.1", "2025-08-05", 200000, 32000, "tipTrcfhk", "claude-opus", "", ""),
     "anthropic/claude-opus-4.5": (
         "Claude Opus 4.5",
         "2025-11-24",

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import get_origin, get_type_hints
 
@@ -13,6 +14,7 @@ from langchain_core.language_models import ModelProfile
 
 from langchain_promptrun import _profiles
 from langchain_promptrun._profiles import family_of, profile_for
+from langchain_promptrun._spend.prices import prices_of
 from langchain_promptrun.data._profiles import PROFILES
 
 ROOT = Path(__file__).parents[2]
@@ -126,7 +128,20 @@ def test_of_several_variants_the_least_decorated_stands_for_the_base():
 
 
 @pytest.mark.parametrize(
-    "model", ["", ":free", "-latest", "openai/gpt-99", "gpt-99", "openai/", "meta-llama/gpt-4o", "4", "a.b", "no/such"]
+    "model",
+    [
+        "",
+        ":free",
+        "-latest",
+        "openai/gpt-99",
+        "gpt-99",
+        "openai/",
+        "meta-llama/gpt-4o",
+        "meta.gpt-4o",
+        "4",
+        "a.b",
+        "no/such",
+    ],
 )
 def test_an_unknown_id_has_no_profile(model):
     assert profile_for(model) is None
@@ -164,16 +179,34 @@ def test_a_second_lookup_of_a_variant_does_no_work():
         ("azure/gpt-4o", "openai/gpt-4o"),
         ("models/gemini-2.5-pro", "google/gemini-2.5-pro"),
         ("accounts/fireworks/models/deepseek-v3", "deepseek/deepseek-v3"),
+        ("gemini-flash-latest", "google/gemini-flash-latest"),
+        ("kimi-k2-0905:nitro", "moonshotai/kimi-k2-0905"),
+        ("openrouter/mistralai/mistral-large-2512", "mistralai/mistral-large-2512"),
+        ("mistralai/mistral-large-3", "mistral/mistral-large-3"),
+        ("us.deepseek.r1-v1:0", "deepseek/deepseek-r1"),
+        ("us.meta.llama3-3-70b-instruct-v1:0", "meta-llama/llama-3.3-70b-instruct"),
+        ("mistral.mistral-large-2402-v1:0", "mistralai/mistral-large"),
+        ("moonshot.kimi-k2-thinking", "moonshotai/kimi-k2-thinking"),
+        ("openai.gpt-oss-120b-1:0", "openai/gpt-oss-120b"),
     ],
 )
 def test_another_spelling_is_found_where_one_vendor_alone_has_it(spelling, model):
     assert profile_for(spelling) == profile_for(model)
 
 
+@pytest.mark.parametrize("prefix", ["", "azure/", "a/b/"])
+def test_an_id_of_one_row_has_its_facts_and_prices_without_its_vendor(prefix):
+    names = Counter(model.partition("/")[2] for model in PROFILES)
+    own = {f"{prefix}{name}": model for model in PROFILES if names[name := model.partition("/")[2]] == 1}
+    assert len(own) > 500
+    assert {name: _profiles.known_id(name) for name in own} == own
+    assert all(prices_of(name, 0) == prices_of(model, 0) for name, model in own.items())
+
+
 def test_a_bare_name_of_two_vendors_has_no_profile(monkeypatch):
     row = ("Twin", "2026-01-01", 10, 10, "tT", "", "", "")
     monkeypatch.setattr(_profiles, "_rows", lambda: {"one/twin": row, "two/twin": row, "meta/a-llama": row})
-    for lookup in (_profiles.known_id, _profiles._resolve, _profiles._bases, _profiles._bare):
+    for lookup in (_profiles.known_id, _profiles._resolve, _profiles._ids, _profiles._bare):
         monkeypatch.setattr(_profiles, lookup.__name__, lookup.__wrapped__)
     assert profile_for("twin") is None
     assert _profiles.known_id("a-llama") == "meta/a-llama"
@@ -185,6 +218,7 @@ def test_a_bare_name_of_two_vendors_has_no_profile(monkeypatch):
         (HAIKU, ("anthropic", "claude-haiku")),
         ("claude-sonnet-5", ("anthropic", "claude-sonnet")),
         ("xai/grok-4", ("x-ai", "grok")),
+        ("~anthropic/claude-opus-latest", ("anthropic", "claude-opus")),
         ("no/such", None),
     ],
 )
@@ -245,6 +279,24 @@ def test_script_the_data_module_is_what_it_writes_of_the_same_profiles(script):
     text = (ROOT / "langchain_promptrun" / "data" / "_profiles.py").read_text(encoding="utf-8")
     families = {model: {"family": row[5]} for model, row in PROFILES.items()}
     assert script.render({model: profile_for(model) | families[model] for model in PROFILES}) == text
+
+
+def test_script_gives_no_model_the_name_of_another_version(script, tmp_path):
+    named = {
+        "maker/small-1.5": facts(name="Small 1"),
+        "maker/small-1-5": facts(name="Small 1.5 (latest)", release_date="2026-02-02"),
+        "maker/small-1-5-20260203": facts(name="Small 1.5", release_date="2026-02-03"),
+        "maker/alone-1.5": facts(name="Alone"),
+    }
+    rows = generate(script, tmp_path, write_json(tmp_path / "facts.json", {"models": named}))
+    assert {model: row[:2] for model, row in rows.items()} == {
+        "maker/small-1.5": ("Small 1.5", "2026-02-03"),
+        "maker/small-1-5": ("Small 1.5 (latest)", "2026-02-02"),
+        "maker/small-1-5-20260203": ("Small 1.5", "2026-02-03"),
+        "maker/alone-1.5": ("Alone", "2026-01-02"),
+    }
+    profiles = {model: profile_for(model) for model in PROFILES}
+    assert script.with_own_names(profiles) == profiles
 
 
 def test_script_translates_the_facts_of_models_dev(script, tmp_path):
