@@ -12,6 +12,7 @@ import orjson
 
 from langchain_promptrun._messages.content import (
     CALL_TYPES,
+    GUARDED,
     MADE_ID,
     block_parts,
     block_type,
@@ -53,7 +54,7 @@ _NOTHING: dict[str, Any] = {}
 ATTACHED = "(attached to the next message)"
 """Stands for the content of a message all of whose parts had to move."""
 
-_WRAPPED = CALL_TYPES | {"refusal", "image_generation_call"}
+_WRAPPED = CALL_TYPES | {"refusal", "image_generation_call", *GUARDED}
 
 
 def assistant_turn(

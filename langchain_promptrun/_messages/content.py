@@ -18,6 +18,9 @@ Block = dict[str, Any]
 MADE_ID = "lc_"
 """The beginning of the ids that langchain-core makes for blocks."""
 
+GUARDED = ("guard_content", "guardContent")
+"""The block, in LangChain's and the Converse API's spelling, around a text that Bedrock's guardrail is to check."""
+
 # Anthropic's marker, and OpenAI's: they end the part of a prompt that is to be cached.
 _MARKERS = ("cache_control", "prompt_cache_breakpoint")
 _MARKER_PLACES = frozenset({*_MARKERS, "extras", "cachePoint"})
@@ -58,10 +61,12 @@ def content_parts(content: object, *, skip: Callable[[Any], bool] | None = None)
 
 
 def result_parts(content: object) -> list[Part]:
-    """Convert what a tool returned: content blocks as such, all other data as the text of its JSON."""
+    """Convert what a tool returned: content blocks without reasoning, all other data as the text of its JSON."""
     parts: list[Part] = []
 
     def read(block: Any) -> None:
+        if _stays_out_of_results(block):
+            return
         known = _known_parts(block)
         if known is not None:
             parts.extend(known)
@@ -112,13 +117,24 @@ def block_parts(block: Block) -> list[Part]:
 
 
 def stays_here(block: object) -> bool:
-    """Whether a block is one that only an assistant's turn, or the provider that wrote it, can hold."""
+    """Whether a block is one, wrapped or not, that only an assistant's turn or the provider that wrote it can hold."""
+    if isinstance(block, dict) and block.get("type") == "non_standard":
+        block = block.get("value")
     if not isinstance(block, dict):
         return False
     kind = block_type(block)
     if kind in CALL_TYPES or kind in _PROVIDERS_OWN:
         return True
     return kind not in BLOCK_TYPES and kind.endswith(_PROVIDERS_OWN_ENDINGS)
+
+
+def _stays_out_of_results(block: object) -> bool:
+    """Whether a block is reasoning and no data of that type, or wraps what stays here."""
+    if not isinstance(block, dict):
+        return False
+    if block.get("type") == "non_standard":
+        return stays_here(block)
+    return not block.keys().isdisjoint(_REASONING.get(block_type(block), ()))
 
 
 def block_type(block: Block) -> str:
@@ -270,7 +286,16 @@ def _resource(block: Block) -> list[Part]:
 def _non_standard(block: Block) -> list[Part]:
     if not isinstance(block.get("value"), dict):
         raise PromptrunInvalidMessageError("is a non_standard block whose value is not a dictionary")
-    return [block["value"]]
+    value: Block = block["value"]
+    return _guarded(value) if block_type(value) in GUARDED else [value]
+
+
+def _guarded(block: Block) -> list[Part]:
+    """Read the text within, which stands in the block itself, under the block's type, or one level deeper."""
+    inner = block.get(block_type(block), block)
+    if isinstance(inner, dict) and isinstance(inner.get("text"), dict):
+        inner = inner["text"]
+    return text_parts(string(inner, "text")) if isinstance(inner, dict) else []
 
 
 _DATA_KEYS = ("base64", "data", "bytes", "file_data")
@@ -298,6 +323,7 @@ BLOCK_TYPES: dict[str, BlockType] = {
     "resource": BlockType(_resource),
     "resource_link": BlockType(json_parts),
     "custom_tool_call_output": BlockType(lambda block: content_parts(block.get("output")), needs=("output",)),
+    **dict.fromkeys(GUARDED, BlockType(_guarded, needs=(*GUARDED, "text"))),
     "cachePoint": BlockType(lambda _block: []),
     "non_standard": BlockType(_non_standard),
 }
@@ -318,10 +344,17 @@ _PROVIDERS_OWN = frozenset(
     }
 )
 _PROVIDERS_OWN_ENDINGS = ("_tool_use", "_tool_result", "_call", "_call_output", "_search_output")
+# Blocks of reasoning, with the keys of which each has one.
+_REASONING = {
+    "reasoning": ("reasoning", "summary", "encrypted_content", "extras"),
+    "reasoning_content": ("reasoning_content",),
+    "redacted_thinking": ("data",),
+    "thinking": ("thinking",),
+}
 
 # The Converse API's blocks have one key and no type; a tool's own data may have such a key, too.
 _UNTYPED: dict[str, type] = {
     "text": str,
     "json": object,
-    **dict.fromkeys(("image", "video", "document", "image_url", "cachePoint"), dict),
+    **dict.fromkeys(("image", "video", "document", "image_url", "cachePoint", *GUARDED), dict),
 }

@@ -331,10 +331,18 @@ def test_assistant_media_are_named_told_or_attached(message, turn, media):
         {"type": "non_standard", "value": {"type": "compaction", "content": "secret"}},
         {"type": "non_standard", "value": {"anything": "secret"}},
         {"type": "non_standard", "value": "secret"},
+        {"type": "guard_content", "guard_content": {}},
     ],
 )
 def test_assistant_block_of_its_provider_stays_here(block):
     assert wire(AIMessage([block, text("Hi")])) == {"role": "assistant", "content": "Hi"}
+
+
+@pytest.mark.parametrize("key", ["guard_content", "guardContent"])
+def test_assistant_text_for_a_guardrail_is_sent_wrapped_or_not(key):
+    block = {key: {"text": {"text": "Hi"}}}
+    for content in (block, {"type": "non_standard", "value": block}):
+        assert wire(AIMessage([content])) == {"role": "assistant", "content": "Hi"}
 
 
 @pytest.mark.parametrize("block", [{"type": "hologram"}, {"odd": 1}, {"type": "tool_result", "content": "x"}])

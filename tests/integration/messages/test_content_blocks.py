@@ -3,6 +3,7 @@
 import base64
 
 import pytest
+from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_core.messages import content as v1
 
 from langchain_promptrun import PromptrunInvalidMessageError
@@ -58,6 +59,11 @@ BLOCKS = [
         {"document": {"source": {"content": [{"text": "body"}]}}},
         kind("resource", resource={"uri": "demo://a", "text": "body"}),
         kind("custom_tool_call_output", output="body"),
+        kind("guard_content", text="body"),
+        kind("guard_content", guard_content=text("body")),
+        {"guard_content": {"text": {"text": "body"}}},
+        {"guardContent": {"text": {"text": "body", "qualifiers": ["query"]}}},
+        v1.create_non_standard_block(kind("guard_content", guard_content={"text": {"text": "body"}})),
         kind("custom_tool_call_output", output=[text("body")]),
     ),
     (text("T\nC\nbody"), v1.create_plaintext_block("body", title="T", context="C")),
@@ -181,6 +187,28 @@ def test_search_result_block_becomes_title_source_and_texts():
 def test_empty_text_block_is_left_out():
     empty = ["", text(""), {"type": "text"}, {"type": "text", "text": None}, {"type": "input_text", "text": ""}]
     assert parts(*empty, "a", text(" ")) == [text("a"), text(" ")]
+
+
+@pytest.mark.parametrize("role", [HumanMessage, SystemMessage])
+@pytest.mark.parametrize("block", [kind("guard_content", guard_content={}), kind("guard_content", guard_content=5)])
+def test_guarded_block_without_a_text_is_left_out(block, role):
+    assert parts("a", block, kind("non_standard", value=block), kind=role) == [text("a")]
+
+
+@pytest.mark.parametrize("role", [HumanMessage, SystemMessage])
+@pytest.mark.parametrize(
+    "block",
+    [
+        kind("redacted_thinking", data="secret"),
+        kind("thinking", thinking="secret"),
+        kind("container_upload", file_id="secret"),
+        kind("function_call_signature", signature="secret"),
+        kind("computer_call", id="secret"),
+        kind("tool_use", id="secret", input={}),
+    ],
+)
+def test_block_of_its_provider_stays_here_wrapped_or_not(block, role):
+    assert parts("a", block, kind("non_standard", value=block), kind=role) == [text("a")]
 
 
 @pytest.mark.parametrize("key", ["cache_control", "prompt_cache_breakpoint"])

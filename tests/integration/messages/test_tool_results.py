@@ -139,6 +139,10 @@ DATA = [
     {"type": "search_result", "content": [{"type": "odd"}]},
     {"type": "custom_tool_call_output", "result": "x"},
     {"type": "non_standard", "value": 5},
+    {"type": "thinking", "seconds": 5},
+    {"type": "reasoning", "score": 5},
+    {"type": "guard_content", "name": "x"},
+    {"guard_content": {"a": 1}},
     {"type": "odd"},
     {"type": 5},
     {"type": None, "a": 1},
@@ -197,11 +201,29 @@ def test_tool_result_data_that_is_no_content_block_goes_out_whole_as_its_json(da
         ({"type": "document", "source": SOURCE}, [FILE]),
         ({"document": {"format": "pdf", "source": {"bytes": "AAAA"}}}, [FILE]),
         ({"type": "non_standard", "value": {"type": "own"}}, [{"type": "own"}]),
+        ({"type": "guard_content", "guard_content": {"text": {"text": "hello"}}}, [text("hello")]),
     ],
     ids=str,
 )
 def test_tool_result_block_that_is_readable_is_read(block, parts):
     assert result_parts([block]) == parts
+
+
+THOUGHTS = [
+    {"type": "reasoning", "reasoning": "secret", "extras": {"signature": "s"}},
+    {"type": "reasoning", "id": "lc_rs_1", "extras": {"encrypted_content": "secret"}},
+    {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "secret"},
+    {"type": "reasoning_content", "reasoning_content": {"text": "secret", "signature": "s"}},
+    {"type": "redacted_thinking", "data": "secret"},
+    {"type": "thinking", "thinking": "secret", "signature": "s"},
+    *({"type": "non_standard", "value": {"type": kind}} for kind in ("thinking", "container_upload", "computer_call")),
+]
+
+
+@pytest.mark.parametrize("block", THOUGHTS, ids=str)
+def test_tool_result_of_another_agent_goes_out_without_its_reasoning(block):
+    assert result_parts([block, text("said")]) == [text("said")]
+    assert result_parts([block]) == []
 
 
 def test_tool_result_cache_marker_stays_on_its_block_and_within_data():
