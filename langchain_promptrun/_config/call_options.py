@@ -171,10 +171,7 @@ def _make_sendable(parameters: dict[str, Any]) -> None:
         choice = parameters.pop("tool_choice", None)
         if forbids_parallel_calls(choice):
             parameters.setdefault("parallel_tool_calls", False)
-        # a choice in the wire's own notation holds its body under its type
-        if not (isinstance(choice, Mapping) and choice.get("type") in choice):
-            choice = wire_tool_choice(choice, tools)
-        if choice is not None:
+        if (choice := wire_tool_choice(choice, tools)) is not None:
             parameters["tool_choice"] = choice
     else:
         for name in _TOOL_PARAMETERS:

@@ -220,10 +220,10 @@ def _finished(tool: dict[str, Any], strict: bool | None, source: Any = None) -> 
 
 
 def _named(name: object, choices: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    if name not in choices:
+    if not isinstance(name, str) or name not in choices:
         known, words = ", ".join(map(repr, choices)), ", ".join(map(repr, _WORDS))
         raise ValueError(f"`tool_choice` {name!r} names neither a bound tool ({known}) nor one of {words}.")
-    return choices[str(name)]
+    return choices[name]
 
 
 def _choice_from_dict(given: Mapping[str, Any], choices: dict[str, dict[str, Any]]) -> str | dict[str, Any]:
@@ -240,7 +240,10 @@ def _choice_from_dict(given: Mapping[str, Any], choices: dict[str, dict[str, Any
     if kind in {"function", "custom"}:
         _named(body.get("name") if isinstance(body, Mapping) else None, choices)
     elif kind == "allowed_tools" and isinstance(body, Mapping) and isinstance(body.get("tools"), list):
-        tools = [_named(tool["name"], choices) if _is_flat(tool) else tool for tool in body["tools"]]
+        tools = [
+            _choice_from_dict(tool, choices) if isinstance(tool, Mapping) else _named(tool, choices)
+            for tool in body["tools"]
+        ]
         return {"type": kind, kind: {**body, "tools": tools}}
     elif kind in {None, "tool", "allowed_tools", *_WORDS} or choice is not given:
         raise ValueError(
@@ -254,10 +257,6 @@ def _typed(choice: Mapping[str, Any]) -> Mapping[str, Any]:
     """Rewrite Converse's `{"auto": {}}`, `{"any": {}}` and `{"tool": {"name": ...}}` as Anthropic writes them."""
     kind, body = next(iter(choice.items()), ("", None))
     return {**body, "type": kind} if len(choice) == 1 and isinstance(body, Mapping) else choice
-
-
-def _is_flat(tool: Mapping[str, Any]) -> bool:
-    return tool.get("type") in {"function", "custom"} and "name" in tool
 
 
 def _format_spec(value: Any) -> dict[str, Any]:

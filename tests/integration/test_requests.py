@@ -178,9 +178,18 @@ class TestTools:
         for body in wire.bodies:
             assert (body["tool_choice"], body["parallel_tool_calls"]) == ("required", goes_out)
 
-    def test_a_choice_that_no_tool_has_is_refused(self, sent):
+    @pytest.mark.parametrize(
+        "choice",
+        [
+            "wheather",
+            {"type": "function", "function": {"name": "wheather"}},
+            {"type": "tool", "tool": {"name": "wheather"}},
+            {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": ["wheather"]}},
+        ],
+    )
+    def test_a_choice_that_no_tool_has_is_refused(self, sent, choice):
         with pytest.raises(ValueError, match="'wheather'"):
-            sent(tools=[TOOL], tool_choice="wheather")
+            sent(tools=[TOOL], tool_choice=choice)
 
     def test_a_class_as_response_format_becomes_a_schema(self, sent):
         assert "text" in sent(response_format=Answer)["response_format"]["json_schema"]["schema"]["properties"]

@@ -240,6 +240,7 @@ FLAT_WEATHER = {"type": "function", "name": "weather"}
         (allowed_flat("auto", FLAT_WEATHER), allowed("auto", CHOOSE_WEATHER)),
         (allowed_flat("required", MCP), allowed("required", MCP)),
         (allowed("auto", CHOOSE_WEATHER), allowed("auto", CHOOSE_WEATHER)),
+        (allowed("auto", "weather", {"type": "tool", "name": "shell"}), allowed("auto", CHOOSE_WEATHER, CHOOSE_SHELL)),
     ],
 )
 def test_tool_choice_of_each_notation_becomes_the_wires(choice, wire):
@@ -267,6 +268,13 @@ UNKNOWN_NAME = "'wether' names neither a bound tool ('weather', 'clock')"
         ({"tool": {"name": "wether"}}, ValueError, UNKNOWN_NAME),
         ({"type": "custom", "custom": {"name": "wether"}}, ValueError, UNKNOWN_NAME),
         ({"type": "function", "function": "weather"}, ValueError, "None names neither a bound tool"),
+        ({"type": "tool", "name": ["weather"]}, ValueError, "['weather'] names neither a bound tool"),
+        (allowed("auto", "wether"), ValueError, UNKNOWN_NAME),
+        (allowed("auto", {"type": "function", "function": {"name": "wether"}}), ValueError, UNKNOWN_NAME),
+        (allowed_flat("auto", {"type": "function", "function": {"name": "wether"}}), ValueError, UNKNOWN_NAME),
+        (allowed("auto", 3), ValueError, "3 names neither a bound tool"),
+        (allowed("auto", {"name": "weather"}), ValueError, "no known notation"),
+        ({"type": "tool", "tool": {"name": "weather"}}, ValueError, "no known notation"),
         (3, TypeError, "must be a string, a bool or a dict, not int"),
         ({}, ValueError, "`tool_choice` {} is in no known notation"),
         ({"auto": {}, "any": {}}, ValueError, "no known notation"),
