@@ -40,12 +40,13 @@ def wants_tokens(run_manager: Any) -> bool:
 def report(
     items: Generator[T], run_manager: CallbackManagerForLLMRun, chunk_of: Callable[[T], ChatGenerationChunk | None]
 ) -> Generator[T]:
-    """Tell the handlers of a run of each chunk before its item is handed on."""
+    """Tell the handlers of a run of each chunk before its item, unless it is None, is handed on."""
     with closing(items):
         for item in items:
             if (chunk := chunk_of(item)) is not None:
                 run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-            yield item
+            if item is not None:
+                yield item
 
 
 async def areport(
@@ -58,7 +59,8 @@ async def areport(
         async for item in items:
             if (chunk := chunk_of(item)) is not None:
                 await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-            yield item
+            if item is not None:
+                yield item
 
 
 def exchange_and_report_leaving(

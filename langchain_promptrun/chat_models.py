@@ -197,12 +197,13 @@ class ChatPromptrun(ModelRunnable, ModelFields):
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Run = None, **kwargs: Any
     ) -> Iterator[MessagesData]:
         """Stream langchain-core's protocol events; its `stream_events(version="v3")` asks for them."""
-        reader_type = partial(EventParser, message_id=tokens.message_id(run_manager))
+        is_told = tokens.wants_tokens(run_manager)
+        reader_type = partial(EventParser, message_id=tokens.message_id(run_manager), tokens=is_told)
         transport, request, reader = self._prepare(reader_type, messages, stop, kwargs, stream=True)
         if run_manager is None or not run_manager.handlers:
             return transport.exchange(request, reader)
         events = tokens.exchange_and_report_leaving(transport, request, reader, run_manager)
-        if not tokens.wants_tokens(run_manager):
+        if not is_told:
             return events
         return tokens.report(events, run_manager, EventChunks(tokens.message_id(run_manager)))
 
@@ -210,10 +211,11 @@ class ChatPromptrun(ModelRunnable, ModelFields):
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: AsyncRun = None, **kwargs: Any
     ) -> AsyncIterator[MessagesData]:
         """Stream langchain-core's protocol events; its `astream_events(version="v3")` asks for them."""
-        reader_type = partial(EventParser, message_id=tokens.message_id(run_manager))
+        is_told = tokens.wants_tokens(run_manager)
+        reader_type = partial(EventParser, message_id=tokens.message_id(run_manager), tokens=is_told)
         transport, request, reader = self._prepare(reader_type, messages, stop, kwargs, stream=True)
         events = transport.aexchange(request, reader)
-        if run_manager is None or not tokens.wants_tokens(run_manager):
+        if run_manager is None or not is_told:
             return events
         return tokens.areport(events, run_manager, EventChunks(tokens.message_id(run_manager)))
 

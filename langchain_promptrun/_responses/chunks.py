@@ -78,6 +78,9 @@ class ChunkParser(ResponseParser[ChatGenerationChunk]):
     def _emit_text(self, text: str, items: list[ChatGenerationChunk]) -> None:
         items.append(text_chunk(text))
 
+    def _emit_sign_of_life(self, items: list[ChatGenerationChunk]) -> None:
+        items.append(text_chunk(""))
+
     def _emit_ending(self, items: list[ChatGenerationChunk]) -> None:
         final = self._choices[0].end()
         self._emit(final.parts, items, 0)
@@ -150,8 +153,10 @@ class EventChunks:
         self._id = message_id
         self._sent: Counter[int] = Counter()
 
-    def __call__(self, event: MessagesData) -> ChatGenerationChunk | None:
-        """Return the chunk, None for an event that brings nothing new."""
+    def __call__(self, event: MessagesData | None) -> ChatGenerationChunk | None:
+        """Return the chunk, an empty one where an answer has no event yet, None for an event without anything new."""
+        if event is None:
+            return text_chunk("", self._id)
         fields: Any = event
         delta = fields.get("delta", {})
         if "text" in delta:

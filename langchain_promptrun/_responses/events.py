@@ -34,11 +34,15 @@ _Events = list[Any]
 
 
 class EventParser(ResponseParser[Any]):
-    """Parses an answer into protocol events."""
+    """Parses an answer into protocol events.
 
-    def __init__(self, *args: Any, message_id: str = "", **kwargs: Any) -> None:
+    For `tokens`, there is a None where a document brings something and no event comes of it yet.
+    """
+
+    def __init__(self, *args: Any, message_id: str = "", tokens: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._message_id = message_id
+        self._tokens = tokens
         self._next_index = 0
         # The kind of text that is open, REASONING or TEXT, where it stands and what came of it.
         self._open: int | None = None
@@ -80,6 +84,10 @@ class EventParser(ResponseParser[Any]):
         if piece.args:
             delta = {"type": "tool-call-delta", "args": piece.args}
             items.append({"event": "content-block-delta", "index": index, "delta": delta})
+
+    def _emit_sign_of_life(self, items: _Events) -> None:
+        if self._tokens:
+            items.append(None)
 
     def _emit_ending(self, items: _Events) -> None:
         choice = self._choices[0]

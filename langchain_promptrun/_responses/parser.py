@@ -142,6 +142,10 @@ class ResponseParser(ABC, Generic[T]):
         """Make items of a text, the commonest part, of the first choice."""
 
     @abstractmethod
+    def _emit_sign_of_life(self, items: list[T]) -> None:
+        """Make an item without content of a document that brings only what is told later."""
+
+    @abstractmethod
     def _emit_ending(self, items: list[T]) -> None:
         """Make items of the ends of all choices."""
 
@@ -235,17 +239,23 @@ class ResponseParser(ABC, Generic[T]):
             self._choices[0].note_text(text)
             self._emit_text(text, items)
         else:
+            before = len(items)
             self._take_parts(self._choices[0].feed_delta(delta), delta, items)
+            if text == "" and len(items) == before:
+                self._emit_sign_of_life(items)
             if self._choices[0].reasoning.reads_text:
                 self._quiet_choice = None
         return True
 
     def _take_parts(self, parts: list[Part], delta: Any, items: list[T], index: int = 0) -> None:
         # A delta may bring only what no part is made of before the end, such as audio.
-        if parts or (isinstance(delta, dict) and says_more_than_a_role(delta)):
+        before, says_more = len(items), isinstance(delta, dict) and says_more_than_a_role(delta)
+        if parts or says_more:
             self.content_seen += 1
         if parts:
             self._emit(parts, items, index)
+        if says_more and len(items) == before:
+            self._emit_sign_of_life(items)
 
     def _take_document(self, document: Any, name: bytes, items: list[T]) -> None:
         if isinstance(document, str) and _is_end_mark(document):

@@ -62,6 +62,9 @@ class ResultParser(ResponseParser[ChatResult]):
         del items
         self._parts.setdefault(0, []).append((TEXT, text))
 
+    def _emit_sign_of_life(self, items: list[ChatResult]) -> None:
+        """Make nothing: a result has no time."""
+
     def _emit_ending(self, items: list[ChatResult]) -> None:
         generations = []
         for position, (index, choice) in enumerate(sorted(self._choices.items())):

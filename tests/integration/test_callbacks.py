@@ -37,6 +37,12 @@ STREAMS = {
     "citations": [{"content": "Hello"}, {"annotations": [NOTE]}],
     "image": [{"content": "Look:"}, {"images": [PIXEL]}],
     "refusal": [{"refusal": "I "}, {"refusal": "will not."}],
+    "audio": [{"audio": {"id": "a", "data": "AAAA"}}, {"audio": {"data": "BBBB"}}, {"audio": {"transcript": "Hm"}}],
+    "encrypted reasoning": [
+        {"reasoning_details": [{"type": "reasoning.encrypted", "data": data, "index": 0}]} for data in ("eA==", "eQ==")
+    ],
+    "held text": [{"content": "Hello"}, {"content": "\ud83d"}, {"content": "\ude00"}],
+    "unknown facts": [{"executed_tools": [{"index": 0, "type": "search"}]}, {"executed_tools": [{"output": "x"}]}],
     "withheld": [{}],
     "withheld after text": [{"content": "Hello"}],
 }
@@ -117,6 +123,23 @@ async def test_each_delta_is_told_before_its_event(told, kind):
     names = [event["event"] for event in (await told(kind))[1]]
     before = {names[i - 1] for i, name in enumerate(names) if name == "content-block-delta"}
     assert before == {"token"}
+
+
+@pytest.mark.parametrize("style", ["stream", "astream", "events", "aevents"])
+@pytest.mark.parametrize("kind", STREAMS)
+async def test_each_delta_that_brings_something_is_told_when_it_comes(told, kind):
+    tokens, _, end = await told(kind)
+    brought = sum(any(value for key, value in delta.items() if key != "role") for delta in STREAMS[kind])
+    assert len(tokens) > brought  # one more has the facts of the whole answer
+    assert "".join(token for _, token, _ in tokens) in {end.text, end.additional_kwargs.get("refusal")}
+
+
+@pytest.mark.parametrize("style", ["stream", "astream", "events", "aevents"])
+async def test_empty_texts_of_an_answer_are_told_but_its_beginning(told, monkeypatch):
+    monkeypatch.setitem(STREAMS, "empty", [{"role": "assistant", "content": ""}, {"content": ""}, {"content": ""}])
+    tokens, _, end = await told("empty")
+    assert [token for _, token, _ in tokens] == ["", "", ""]
+    assert end.text == ""
 
 
 class Listening(BaseCallbackHandler):

@@ -62,6 +62,9 @@ def test_chunk_of_a_tool_call_is_as_constructed(pieces):
     deltas += [{"tool_calls": [call(piece)]} for piece in pieces[1:]]
     chunks = chunks_of(*deltas)
     for chunk in chunks:
+        if not chunk.message.tool_call_chunks:
+            assert_same(chunk, constructed())  # of a piece that is held back
+            continue
         assert_same(chunk, constructed(tool_call_chunks=chunk.message.tool_call_chunks, **TOOL))
     assert chunks[0].message.tool_call_chunks[0]["id"] == "a"
 
