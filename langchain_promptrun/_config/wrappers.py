@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.runnables import Runnable, RunnableParallel, RunnableSequence
+from langchain_core.runnables import Runnable, RunnableBinding, RunnableParallel, RunnableSequence
+from langchain_core.runnables.config import merge_configs
 from langchain_core.runnables.configurable import RunnableConfigurableAlternatives, RunnableConfigurableFields
 from langchain_core.runnables.fallbacks import RunnableWithFallbacks
 from langchain_core.runnables.retry import RunnableRetry
@@ -44,7 +44,7 @@ class AlternativeModels(Wrapper, Models, _Alternatives):
 
     @override
     def _with_each(self, method: str, /, *args: Any, **kwargs: Any) -> AlternativeModels:
-        apply = methodcaller(method, *args, **kwargs)
+        apply = partial(_apply, method, args, kwargs)
         alternatives = {
             key: apply(value) if isinstance(value, Runnable) else partial(_apply_later, value, apply)
             for key, value in self.alternatives.items()
@@ -57,7 +57,7 @@ class ModelsInTurn(Wrapper, Models, _Fallbacks):
 
     @override
     def _with_each(self, method: str, /, *args: Any, **kwargs: Any) -> ModelsInTurn:
-        first, *others = map(methodcaller(method, *args, **kwargs), self.runnables)
+        first, *others = (_apply(method, args, kwargs, model) for model in self.runnables)
         return type(self)(**{**vars(self), "runnable": first, "fallbacks": others})
 
 
@@ -89,6 +89,29 @@ def wrapped(runnable: Any) -> Any:
     """Return a wrapper of LangChain's as one of these; anything else as it is."""
     kind = _KINDS.get(type(runnable))
     return runnable if kind is None else kind(**vars(runnable))
+
+
+def _apply(method: str, args: Any, kwargs: Any, model: Any) -> Any:
+    """Call a method of a model; LangChain's binding has none of the model's, and would lose what it binds."""
+    if isinstance(model, RunnableBinding) and not hasattr(type(model), method):
+        return _bound_as(model, getattr(model.bound, method)(*args, **kwargs))
+    return getattr(model, method)(*args, **kwargs)
+
+
+def _bound_as(binding: RunnableBinding[Any, Any], made: Any) -> Any:
+    """Bind what a binding binds to a model, or to the model in a sequence, that was made of its model."""
+    if isinstance(made, RunnableSequence):
+        return type(made)(**{**vars(made), "first": _bound_as(binding, made.first)})
+    if isinstance(made, RunnableParallel):
+        return RunnableParallel({key: _bound_as(binding, step) for key, step in made.steps__.items()})
+    if isinstance(made, RunnableBinding):
+        merged = {
+            "kwargs": {**binding.kwargs, **made.kwargs},
+            "config": merge_configs(binding.config, made.config),
+            "config_factories": [*binding.config_factories, *made.config_factories],
+        }
+        return type(made)(**{**vars(made), **merged})
+    return binding if made is binding.bound else made
 
 
 def _apply_later(make: Any, apply: Any) -> Any:

@@ -151,6 +151,40 @@ def test_alternatives_stay_selectable_behind_tools_each_in_its_own_way(wire, mak
     assert [body["tools"][0]["type"] for body in wire.bodies[::2]] == ["function", "foreign", "function"]
 
 
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda model: model.bind_tools([TOOL]),
+        lambda model: model.with_structured_output(Weather, include_raw=True, method="function_calling"),
+        lambda model: model.with_structured_output(Weather, method="function_calling"),
+        lambda model: model.bind(tools=[TOOL]),
+    ],
+)
+def test_langchains_binding_of_another_model_keeps_what_it_binds(wire, make, step):
+    other = RunnableBinding(
+        bound=make(model="other/one"), kwargs={"seed": 7, "tools": []}, config={"metadata": {"by": "config"}}
+    ).with_listeners(on_end=lambda run: ended.append(run.metadata["by"]))
+    ended = []
+    either = make().configurable_alternatives(ConfigurableField(id="m"), other=other, later=lambda: other)
+    in_turn = step(make().with_fallbacks([other])).fallbacks[0]
+    for model, choice in ((in_turn, ""), (step(either), "other"), (step(either), "later")):
+        with contextlib.suppress(OutputParserException):
+            model.invoke("Hello", {"configurable": {"m": choice}})
+    assert [(body["model"], body["seed"], len(body["tools"])) for body in wire.bodies] == [("other/one", 7, 1)] * 3
+    assert ended == ["config"] * 3
+
+
+def test_langchains_binding_of_a_model_that_binds_no_tools_stays_as_it_is(make):
+    class Bare(ChatPromptrun):
+        def bind_tools(self, tools, **_):
+            return self if not tools else RunnableLambda(str)
+
+    other = RunnableBinding(bound=Bare(**{**dict(make()), "metadata": None}), kwargs={"seed": 7})
+    either = make().with_fallbacks([other])
+    assert either.bind_tools([]).fallbacks[0].kwargs == {"seed": 7}
+    assert isinstance(either.bind_tools([TOOL]).fallbacks[0], RunnableLambda)
+
+
 def test_an_agent_keeps_what_was_bound_to_its_model(promptrun_server):
     agents = pytest.importorskip("langchain.agents")
     promptrun_server.queue(Reply("Hello."))
