@@ -108,11 +108,18 @@ def bind_arguments(
 
 
 def own_names(tools: object) -> dict[str, str]:
-    """Map the wire's name of each function with an illegal name to its own."""
+    """Map the wire's name of each function with an illegal name to its own.
+
+    Raises:
+        ValueError: Another function has such a name of the wire as its own.
+    """
     if not isinstance(tools, list | tuple):
         return {}
-    names = [name for tool in tools if (name := _function_name(tool)) and not is_legal(name)]
-    return {wire_name(name): name for name in names}
+    names = [name for tool in tools if (name := _function_name(tool))]
+    own = {wire_name(name): name for name in names if not is_legal(name)}
+    for name in own.keys() & names:
+        raise ValueError(f"The tools {own[name]!r} and {name!r} would both be sent as {name!r}: rename one of them.")
+    return own
 
 
 def with_wire_names(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -79,6 +79,12 @@ def test_tool_choice_of_an_illegal_name_names_the_same_tool(choice):
     assert '"a.b"' not in json.dumps(sent_choice)
 
 
+def test_tool_name_that_another_tool_has_on_the_wire_is_refused():
+    [taken], _ = names_sent("a.b")
+    with pytest.raises(ValueError, match=f"'a.b' and '{taken}' would both be sent as '{taken}'"):
+        names_sent("a.b", taken)
+
+
 def test_tool_name_of_a_builtin_function_stays():
     tool = {"type": "builtin_function", "function": {"name": "$web_search"}}
     assert request_of(HumanMessage("x"), bound={"tools": [tool]})["tools"] == [tool]
