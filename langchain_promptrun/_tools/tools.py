@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from importlib import import_module
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_core.runnables import Runnable
@@ -156,13 +158,28 @@ def _wire_tool(tool: Any, strict: bool | None) -> dict[str, Any]:
         return _wire_dict_tool(tool, strict)
     if isinstance(tool, Runnable) and not hasattr(tool, "tool_call_schema"):
         tool = tool.as_tool()
-    wire = convert_to_openai_tool(tool)
+    if isinstance(tool, FunctionType | MethodType):
+        tool = _arguments_class(tool)
+    try:
+        wire = convert_to_openai_tool(tool)
+    except RecursionError:
+        name = getattr(tool, "__name__", tool)
+        raise ValueError(
+            f"{name!r} refers to itself, which langchain-core cannot convert: use a pydantic class."
+        ) from None
     if wire["type"] == "custom":
         # langchain-core writes it flat, as OpenAI's Responses API does; Chat Completions nests it.
         wire = {"type": wire.pop("type"), "custom": wire}
     # The attribute, not isinstance: `import langchain_promptrun` need not import langchain_core.tools.
     finished = _finished(wire, strict, getattr(tool, "tool_call_schema", tool))
     return finished | _cache_control(getattr(tool, "extras", None))
+
+
+def _arguments_class(function: Any) -> Any:
+    """Make the class of a function's arguments as langchain-core does, which would lose what refers to itself."""
+    tools = import_module("langchain_core.tools")
+    checks = {"filter_args": (), "error_on_invalid_docstring": False, "include_injected": False}
+    return tools.create_schema_from_function(function.__name__, function, parse_docstring=True, **checks)
 
 
 def _wire_dict_tool(tool: Mapping[str, Any], strict: bool | None) -> dict[str, Any]:

@@ -194,6 +194,17 @@ def test_bind_tools_gives_a_strict_function_without_parameters_a_closed_object()
     assert function["parameters"] == {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 
 
+class Tree(TypedDict):
+    children: list[Tree]
+
+
+@pytest.mark.parametrize("method", ["function_calling", "json_schema"])
+def test_bind_tools_refuses_a_typed_dict_that_refers_to_itself_by_its_name(method):
+    for bind in (lambda: wire_tools([Tree]), lambda: MODEL.with_structured_output(Tree, method=method)):
+        with pytest.raises(ValueError, match="'Tree' refers to itself"):
+            bind()
+
+
 def test_bind_tools_refuses_what_is_no_tool():
     with pytest.raises(ValueError, match="Unsupported function"):
         wire_tools([42])

@@ -168,13 +168,22 @@ def test_recursive_schema_is_kept_by_every_method_of_structured_output(schema, m
     assert '"$ref"' in json.dumps(kept["$defs"])
 
 
-def test_recursive_schema_of_a_langchain_tool_is_kept():
-    @tool
-    def plant(root: Node) -> str:
-        """Plant a tree."""
+def plant(root: Node) -> str:
+    """Plant a tree."""
+    return str(root)
+
+
+class Garden:
+    plant = staticmethod(plant)
+
+    def sow(self, root: Node) -> str:
+        """Sow a tree."""
         return str(root)
 
-    parameters = ChatPromptrun(model="a/b", api_key="key").bind_tools([plant]).kwargs["tools"][0]["function"]
+
+@pytest.mark.parametrize("source", [tool(plant), plant, Garden().plant, Garden().sow])
+def test_recursive_schema_of_a_function_is_kept(source):
+    parameters = ChatPromptrun(model="a/b", api_key="key").bind_tools([source]).kwargs["tools"][0]["function"]
     assert '"$ref": "#/$defs/Node"' in json.dumps(parameters)
     assert parameters["parameters"]["properties"].keys() == {"root"}
 
