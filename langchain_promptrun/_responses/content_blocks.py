@@ -19,7 +19,7 @@ from langchain_promptrun._wire.finish_reasons import is_withheld
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from langchain_core.messages import AIMessage
+    from langchain_core.messages import AIMessage, BaseMessage
     from langchain_core.messages.content import ContentBlock
 
 Block = dict[str, Any]
@@ -161,6 +161,18 @@ def withheld(finish_reason: object) -> list[Block]:
     if not HAS_REFUSAL_BLOCKS or not is_withheld(finish_reason):
         return []
     return [{"type": "refusal", "refusal": "", "extras": {"finish_reason": finish_reason}}]
+
+
+def restore_refusal(message: BaseMessage) -> None:
+    """Add the refusal that langchain-core leaves out of blocks that it puts together from events."""
+    content = message.content
+    if not isinstance(content, list) or "refusal" in [item.get("type") for item in content if isinstance(item, dict)]:
+        return
+    refusal = message.additional_kwargs.get("refusal")
+    if HAS_REFUSAL_BLOCKS and refusal and isinstance(refusal, str):
+        content.append({"type": "refusal", "refusal": refusal})
+    else:
+        content += withheld(message.response_metadata.get("finish_reason"))
 
 
 def _items(value: object) -> list[Any]:

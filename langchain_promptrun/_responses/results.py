@@ -20,6 +20,7 @@ from langchain_promptrun._responses.choice import (
     joined_logprobs,
 )
 from langchain_promptrun._responses.chunks import Template, generation_info
+from langchain_promptrun._responses.content_blocks import restore_refusal
 from langchain_promptrun._responses.parser import ResponseParser
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ def _llm_output(message: Any) -> dict[str, Any]:
 def with_llm_output(result: ChatResult) -> ChatResult:
     """Say of a streamed answer what a whole one says; LangChain's cache marks its answers with a cost of 0."""
     message: Any = result.generations[0].message
+    restore_refusal(message)
     if result.llm_output is None and "total_cost" not in (message.usage_metadata or {}):
         result.llm_output = _llm_output(message)
     return result

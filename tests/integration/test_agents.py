@@ -61,12 +61,15 @@ def either(models):
 
 
 @pytest.fixture
-def run(call):
+def run(call, style):
     """Run an agent."""
 
     async def run(model, *layers, messages=(("user", "Hi"),), tools=()):
         agent = agents.create_agent(model, tools, middleware=layers)
-        return (await call(agent, {"messages": list(messages)}))["messages"]
+        given = {"messages": list(messages)}
+        if style == "aevents":  # of a graph its output is a method
+            return (await (await agent.astream_events(given, version="v3")).output())["messages"]
+        return (await call(agent, given))["messages"]
 
     return run
 
@@ -235,13 +238,14 @@ async def test_agent_with_a_built_in_middleware_calls_its_tool_and_answers(promp
     assert any(message["role"] == "tool" for message in promptrun_server.requests[-1].body["messages"])
 
 
-@in_both_colours
+@pytest.mark.parametrize("style", ["invoke", "ainvoke", "events", "aevents"])
 @pytest.mark.parametrize(("refusal", "reason"), [("I'm sorry.", "stop"), (None, "content_filter")])
+@pytest.mark.parametrize("text", [None, "Well. "])
 async def test_refusal_middleware_raises_and_a_fallback_before_it_answers(
-    promptrun_server, models, run, refusal, reason
+    promptrun_server, models, run, refusal, reason, text
 ):
     layer = layer_kind("ModelRefusalMiddleware")()
-    message = {"role": "assistant", "content": None, "refusal": refusal}
+    message = {"role": "assistant", "content": text, "refusal": refusal}
     choice = {"index": 0, "message": message, "finish_reason": reason}
     promptrun_server.queue(Fault(body={"choices": [choice]}, times=2), SUNNY)
     with pytest.raises(core.ModelRefusalError) as caught:
