@@ -15,7 +15,7 @@ import httpx_aiohttp
 from aiohttp.client_proto import ResponseHandler
 
 from langchain_promptrun._http.connection_pool import on_connected
-from langchain_promptrun._http.private_api import is_unacknowledged, receive_rest
+from langchain_promptrun._http.private_api import is_unacknowledged, receive_rest, socket_of
 
 if TYPE_CHECKING:
     import ssl
@@ -48,18 +48,17 @@ class _Protocol(ResponseHandler):
         super().eof_received()
 
     def _note_end(self) -> None:
-        transport: Any = self.transport
-        self._is_unseen = self.is_used and is_unacknowledged(transport.get_extra_info("socket"))
+        self._is_unseen = self.is_used and is_unacknowledged(socket_of(self.transport))
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        if exc is not None:
-            receive_rest(self.transport, self.data_received)
-        if isinstance(exc, BrokenPipeError):  # the end came before
-            self._note_end()
-        if self._is_unseen:
-            exc = ConnectionResetError(_UNSEEN)
-        payload = self._payload
-        super().connection_lost(exc)
+        try:
+            if exc is not None:
+                receive_rest(self.transport, self.data_received)
+            if isinstance(exc, BrokenPipeError):  # the end came before
+                self._note_end()
+        finally:
+            payload = self._payload
+            super().connection_lost(ConnectionResetError(_UNSEEN) if self._is_unseen else exc)
         if payload is not None and payload.exception() is None and not payload.is_eof():
             payload.set_exception(aiohttp.ClientPayloadError("the framing of the body is broken"))
 
@@ -127,7 +126,8 @@ class Connector(aiohttp.TCPConnector):
         transport, is_gone = protocol.transport, self._is_loop_gone()
         release: Any = _nothing if is_gone else super()._release
         release(key, protocol, **options)
-        if transport is not None and not is_gone and transport.is_closing() and transport.get_write_buffer_size():
+        is_left = not is_gone and socket_of(transport) is not None
+        if is_left and transport.is_closing() and transport.get_write_buffer_size():
             transport.abort()
 
     def __del__(self, *_: object) -> None:

@@ -157,7 +157,7 @@ def is_unacknowledged(sock: Any) -> bool:
     By Linux's `struct tcp_info`, in whose `bytes_acked` the SYN counts.
     """
     with suppress(OSError, struct.error):
-        if _HAS_TCP_INFO:
+        if _HAS_TCP_INFO and sock is not None:
             info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 216)
             acknowledged, sent, sent_again = struct.unpack_from("=Q72xQQ", info, 120)
             return bool(acknowledged - 1 < sent - sent_again)
@@ -241,10 +241,18 @@ def _receive_and_lose(stream: Any, transport: Any, protocol: Any, error: Excepti
     protocol.connection_lost(error)
 
 
+def socket_of(transport: Any) -> Any:
+    """Return the socket of an asyncio transport; None where there is none any more, as after a reset of TLS."""
+    with suppress(AttributeError):
+        return transport.get_extra_info("socket")
+    return None
+
+
 def receive_rest(transport: Any, take: Callable[[bytes], object]) -> None:
     """Take what has come before a failure to send: asyncio drops it, also a server's early response."""
+    if (found := socket_of(transport)) is None:
+        return
     is_plain = transport.get_extra_info("sslcontext") is None
-    found = transport.get_extra_info("socket")
     with suppress(OSError), socket.fromfd(found.fileno(), found.family, found.type) as twin:
         twin.setblocking(False)
         while is_plain and (data := twin.recv(_RECEIVE_BYTES)):

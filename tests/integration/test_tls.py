@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import ssl
+import struct
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -170,26 +173,77 @@ async def test_error_of_a_proxy_that_refuses_names_it_without_its_credentials(mo
     assert caught.value.is_retryable
 
 
-@carriers
-@pytest.mark.usefixtures("trusted")
-async def test_early_response_of_a_server_that_reads_no_more_is_the_response(authority, carrier):
-    """The server keeps the connection open; TLS sends session tickets of its own before."""
+@pytest.fixture
+def raw_tls(authority):
+    """Has a function talk over each connection; gives the server, whose `over` is set at the end."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    over = threading.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+    url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+    server = SimpleNamespace(base_url=url, over=threading.Event(), talk=None)
 
     def serve():
-        with context.wrap_socket(listener.accept()[0], server_side=True) as connection:
-            connection.recv(1024)
-            over.wait(0.2)
-            connection.sendall(b"HTTP/1.1 413 X\r\ncontent-length: 29\r\n\r\n" + b'{"error":{"message":"early"}}')
-            over.wait(20)
+        with contextlib.suppress(OSError):
+            while True:
+                with contextlib.closing(context.wrap_socket(listener.accept()[0], server_side=True)) as connection:
+                    server.talk(connection)
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve)
-        thread.start()
-        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
-        with pytest.raises(PromptrunInvalidRequestError, match="early"):
-            await ask(SimpleNamespace(base_url=url), carrier, "x" * (20 << 20))
-        over.set()
-        thread.join(10)
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield server
+    server.over.set()
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    thread.join(10)
+
+
+@carriers
+@pytest.mark.usefixtures("trusted")
+async def test_early_response_of_a_server_that_reads_no_more_is_the_response(raw_tls, carrier):
+    """The server keeps the connection open; TLS sends session tickets of its own before."""
+
+    def talk(connection):
+        connection.recv(1024)
+        raw_tls.over.wait(0.2)
+        connection.sendall(b"HTTP/1.1 413 X\r\ncontent-length: 29\r\n\r\n" + b'{"error":{"message":"early"}}')
+        raw_tls.over.wait(20)
+
+    raw_tls.talk = talk
+    with pytest.raises(PromptrunInvalidRequestError, match="early"):
+        await ask(raw_tls, carrier, "x" * (20 << 20))
+
+
+ANSWER_BODY = b'{"choices": [{"message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]}'
+WHOLE = (
+    b"HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(ANSWER_BODY) + ANSWER_BODY
+)
+STREAM = b"HTTP/1.1 200 X\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n2\r\n: \r\n"
+
+
+@carriers
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize(
+    ("sent", "size"),
+    [(b"", 1), (WHOLE[:-9], 1), (STREAM, 1), (b"", 20 << 20), (WHOLE, 1)],
+    ids=["in mid-call", "in the body", "in a stream", "while a large body goes out", "while idle"],
+)
+async def test_reset_of_tls_is_told_at_once(raw_tls, carrier, caplog, sent, size):
+    def talk(connection):
+        connection.recv(1 << 16)
+        connection.sendall(sent)
+        raw_tls.over.wait(0.1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    raw_tls.talk = talk
+    transport = "auto" if carrier == "sync" else carrier
+    settings = {"api_key": KEY, "base_url": raw_tls.base_url, "max_retries": 0, "async_transport": transport}
+    began = time.monotonic()
+    async with ChatPromptrun(model="openai/gpt-4o", timeout=20, streaming=sent is STREAM, **settings) as model:
+        for _ in range(2):
+            raised = contextlib.nullcontext() if sent is WHOLE else pytest.raises(PromptrunConnectionError)
+            with raised:
+                answer = model.invoke("x" * size) if carrier == "sync" else await model.ainvoke("x" * size)
+                assert answer.text == "hi"
+            await asyncio.sleep(0.2)
+    assert time.monotonic() - began < 10
+    assert caplog.messages == []
