@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import select
 import weakref
@@ -13,6 +14,7 @@ import aiohttp
 import httpx
 import httpx_aiohttp
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import HttpProcessingError, RawResponseMessage
 
 from langchain_promptrun._http.connection_pool import on_connected
 from langchain_promptrun._http.private_api import is_unacknowledged, receive_rest, socket_of
@@ -63,6 +65,9 @@ class _Protocol(ResponseHandler):
             payload.set_exception(aiohttp.ClientPayloadError("the framing of the body is broken"))
 
     def set_exception(self, exc: Any, *args: Any) -> None:
+        if isinstance(exc, HttpProcessingError) and self.exception() is None:
+            for message in _complete_messages(self._parser):
+                self.feed_data(message, 0)
         if self.transport is not None and isinstance(exc, (aiohttp.ClientOSError, ConnectionError)):
             receive_rest(self.transport, self.data_received)
             if self.transport.is_closing() and not self._is_unseen:
@@ -145,6 +150,13 @@ def new_session(context: ssl.SSLContext, keep_alive: float | None) -> aiohttp.Cl
 
 def _nothing(*_: object, **__: object) -> None:
     """Do nothing."""
+
+
+def _complete_messages(parser: Any) -> list[Any]:
+    """Return the messages that a parser had read whole before it failed, and does not hand out."""
+    lists = [found for found in gc.get_referents(parser) if isinstance(found, list)]
+    pairs = [pair for found in lists for pair in found if isinstance(pair, tuple)]
+    return [pair for pair in pairs if isinstance(pair[0], RawResponseMessage) and pair[1].is_eof()]
 
 
 def _is_readable(transport: Any) -> bool:
