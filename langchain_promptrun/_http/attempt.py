@@ -94,7 +94,7 @@ class CallState(Generic[T]):
         self._reset()
 
     def _reset(self) -> None:
-        self._error: BaseException | None = None
+        self.error: BaseException | None = None
         self.parser = None
         self.headers: Mapping[str, str] = {}
         self._quiet_since: float | None = None
@@ -271,8 +271,11 @@ class CallState(Generic[T]):
         # tools that show tracebacks would show the key and the prompt in the locals below
         for linked in linked_exceptions(error, self._before):
             traceback.clear_frames(linked.__traceback__)
-        self._error = interruption
+        self.error = interruption
         return is_clients
+
+    def is_interrupted(self, error: BaseException) -> bool:
+        return raised_by_signal_handler(error, self._before) is not None
 
     def record_error(self, error: PromptrunError) -> None:
         """Note what the attempt ended with, and add what only the call knows."""
@@ -282,11 +285,11 @@ class CallState(Generic[T]):
             error.request_id = request_id(self.headers)
         if error.partial is None and self.parser is not None:
             error.partial = self.parser.partial or None
-        self._error = error
+        self.error = error
 
     def end_attempt(self, random: Callable[[], float]) -> float:
         """Forget the response; return the delay before the next attempt, or raise what this one ended with."""
-        error = self._error or connection_lost("the attempt ended without a response")
+        error = self.error or connection_lost("the attempt ended without a response")
         self._reset()
         is_last = self.delivered or error is self._late_error
         delay = None if is_last else retry_delay(error, self.attempt, self.request, random)

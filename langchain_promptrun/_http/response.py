@@ -6,7 +6,7 @@ import asyncio
 import codecs
 import inspect
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from itertools import islice
 from time import monotonic
@@ -59,6 +59,15 @@ class BaseResponse(Generic[T]):
         for raw_name, raw_value in response.headers.raw:
             name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
             self._headers[name] = f"{self._headers[name]}, {value}" if name in self._headers else value
+
+    @contextmanager
+    def _suppressing(self, exceptions: tuple[type[Exception], ...]) -> Iterator[None]:
+        """Suppress exceptions, but for those of a signal handler."""
+        try:
+            yield
+        except exceptions as error:
+            if self._call.is_interrupted(error):
+                raise
 
     def _is_error(self) -> bool:
         return self._response.status_code not in _SUCCESS
@@ -128,7 +137,7 @@ class SyncResponse(BaseResponse[T]):
             return self._begin()
         body = bytearray()
         self._deadline = monotonic() + ERROR_BODY_SECONDS
-        with suppress(PromptrunError, *HTTPX_EXCEPTIONS):
+        with self._suppressing((PromptrunError, *HTTPX_EXCEPTIONS)):
             for data in self.body():
                 body += data
                 if len(body) >= ERROR_BODY_BYTES or monotonic() >= self._deadline:
@@ -154,19 +163,24 @@ class SyncResponse(BaseResponse[T]):
             self._close()
 
     def _close(self) -> None:
-        with suppress(*HTTPX_EXCEPTIONS):
-            try:
-                if self._is_over() and self._unlimit is not None:
-                    self._deadline = monotonic() + LAST_CHUNK_SECONDS
-                    for _ in self._raw:
-                        if monotonic() >= self._deadline:
-                            break
-            finally:
-                if self._unlimit is not None:
-                    self._unlimit()
-                self._response.close()
-        self._holder = None
-        _open_bodies.pop(id(self), None)
+        try:
+            with self._suppressing(HTTPX_EXCEPTIONS):
+                self._end()
+        finally:
+            self._holder = None
+            _open_bodies.pop(id(self), None)
+
+    def _end(self) -> None:
+        try:
+            if self._is_over() and self._unlimit is not None:
+                self._deadline = monotonic() + LAST_CHUNK_SECONDS
+                for _ in self._raw:
+                    if monotonic() >= self._deadline:
+                        break
+        finally:
+            if self._unlimit is not None:
+                self._unlimit()
+            self._response.close()
 
 
 _open_bodies: dict[int, Iterator[bytes]] = {}
@@ -198,7 +212,7 @@ class AsyncResponse(BaseResponse[T]):
             return parser
         body = bytearray()
         pieces = 0
-        with suppress(PromptrunError, *client_exceptions()):
+        with self._suppressing((PromptrunError, *client_exceptions())):
             async with asyncio.timeout(ERROR_BODY_SECONDS):
                 async for data in self.body():
                     body += data
@@ -223,7 +237,7 @@ class AsyncResponse(BaseResponse[T]):
         """Async version of `SyncResponse.__exit__`; a cancellation by the watchdog ends here."""
         self._holder = None
         self.watchdog.stop()
-        with suppress(*client_exceptions()):
+        with self._suppressing(client_exceptions()):
             try:
                 if self._is_over():
                     async with asyncio.timeout(LAST_CHUNK_SECONDS):

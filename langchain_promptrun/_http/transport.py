@@ -79,7 +79,7 @@ class Transport:
                     if parser.finished:
                         break
                 last = parser.close()
-            if last is not None:
+            if last is not None and call.error is None:
                 # the connection is free by now, even if nobody takes these to the end
                 yield from call.in_time(last)
                 return
@@ -119,7 +119,7 @@ class Transport:
                             break
                         watchdog.beats += 1
                     last = parser.close()
-            if last is not None:
+            if last is not None and call.error is None:
                 for item in call.in_time(last):
                     yield item
                 return

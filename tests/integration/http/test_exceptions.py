@@ -6,6 +6,7 @@ import errno
 import re
 import signal
 import ssl
+import threading
 
 import aiohttp
 import httpx
@@ -14,9 +15,10 @@ from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.http_exceptions import BadHttpMessage, BadStatusLine, TransferEncodingError
 from yarl import URL
 
+from langchain_promptrun._http import response
 from langchain_promptrun.errors import PromptrunConnectionError, PromptrunError, PromptrunTimeoutError
 
-from .exchanges import Lines, Request, Timeouts, Transport
+from .exchanges import HALF, SSE, Lines, Request, Timeouts, Transport, chunk, head, whole
 
 SECRET_URL = "http://host/path?q=secret"
 KEY = ConnectionKey("host", 80, False, True, None, None, None)
@@ -168,23 +170,41 @@ def alarm():
     signal.signal(signal.SIGALRM, before)
 
 
+INTERRUPTED = {
+    "before the head": b"",
+    "while the body goes out": None,
+    "in the body": HALF,
+    "in the body of an error": whole(b"{}", status=503)[:-1],
+    "behind the last item": head(200, *SSE) + chunk(b"[DONE]\n"),
+}
+
+
+def interrupt():
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+
+
 @pytest.mark.parametrize("kind", [TimeoutError, OSError, KeyError])
-@pytest.mark.parametrize("size", [1, 20 << 20], ids=["before the head", "while the body goes out"])
-def test_exception_of_a_callers_signal_handler_passes_as_it_is(alarm, raw_server, kind, size):
-    if kind is OSError and size > 1:
+@pytest.mark.parametrize("phase", INTERRUPTED)
+def test_exception_of_a_callers_signal_handler_passes_as_it_is(alarm, raw_server, monkeypatch, kind, phase):
+    begun = INTERRUPTED[phase]
+    if kind is OSError and begun is None:
         pytest.skip("httpcore takes it for the end of the connection")
     raised = kind("mine")
 
     def handler(number, frame):
         raise raised
 
-    raw_server.answer(raw_server.HOLD)
-    if size > 1:
-        raw_server.take_nothing()
     alarm(handler)
-    request = Request("POST", raw_server.url, b"x" * size, {}, "sk-1", Timeouts(5, 5, 5, 5), max_retries=2)
-    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    monkeypatch.setattr(response, "LAST_CHUNK_SECONDS", 5.0)
+    if begun is None:
+        raw_server.take_nothing()
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+    else:
+        raw_server.answer(begun, 0.1, interrupt, raw_server.HOLD)
+    body = b"x" * (20 << 20 if begun is None else 1)
+    request = Request("POST", raw_server.url, body, {}, "sk-1", Timeouts(5, 5, 5, 5), max_retries=2)
     with pytest.raises(kind) as caught:
         list(Transport().exchange(request, Lines))
     assert caught.value is raised
     assert raw_server.connections == 1
+    assert response._open_bodies == {}
