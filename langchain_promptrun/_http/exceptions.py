@@ -7,9 +7,9 @@ quote neither the request nor the URL.
 from __future__ import annotations
 
 import re
-import signal
 import sys
 import traceback
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import httpx
@@ -24,6 +24,7 @@ from langchain_promptrun.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from types import FrameType
 
     from langchain_promptrun._http.request import Timeouts
 
@@ -168,12 +169,18 @@ def raised_by_signal_handler(exception: BaseException, before: BaseException | N
 
     httpcore and aiohttp convert every OSError, TimeoutError included, that comes up while they read or write.
     """
-    handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()}
     for linked in linked_exceptions(exception, before):
-        codes = {frame.f_code for frame, _ in traceback.walk_tb(linked.__traceback__)}
-        if isinstance(linked, OSError) and codes & handlers:
+        frames = [frame for frame, _ in traceback.walk_tb(linked.__traceback__)]
+        if any(_is_handler(frame, interrupted) for interrupted, frame in pairwise(frames)):
             return linked
     return None
+
+
+def _is_handler(frame: FrameType, interrupted: FrameType) -> bool:
+    """Tell a signal handler, of any shape, by its argument: the frame that it interrupts."""
+    found = list(frame.f_locals.values())
+    found += [item for value in found if isinstance(value, tuple) for item in value]
+    return any(value is interrupted for value in found)
 
 
 def _explain(causes: list[BaseException]) -> tuple[BaseException, _Row]:

@@ -7,6 +7,7 @@ import re
 import signal
 import ssl
 import threading
+from functools import partial
 
 import aiohttp
 import httpx
@@ -208,3 +209,42 @@ def test_exception_of_a_callers_signal_handler_passes_as_it_is(alarm, raw_server
     assert caught.value is raised
     assert raw_server.connections == 1
     assert response._open_bodies == {}
+
+
+def interruption(number, frame):
+    raise TimeoutError("mine")
+
+
+class Interruption:
+    def __call__(self, number, frame):
+        raise TimeoutError("mine")
+
+
+def interruption_with_any_arguments(*_):
+    raise TimeoutError("mine")
+
+
+def interruption_after_a_reset(number, frame):
+    signal.signal(number, signal.SIG_DFL)
+    raise TimeoutError("mine")
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        partial(lambda _, number, frame: interruption(number, frame), "bound"),
+        Interruption(),
+        Interruption().__call__,
+        interruption_with_any_arguments,
+        interruption_after_a_reset,
+    ],
+    ids=["partial", "object", "method", "any arguments", "reset"],
+)
+def test_exception_of_a_signal_handler_of_any_shape_passes_as_it_is(alarm, raw_server, handler):
+    alarm(handler)
+    raw_server.answer(b"", 0.1, interrupt, raw_server.HOLD)
+    request = Request("POST", raw_server.url, b"x", {}, "sk-1", Timeouts(5, 5, 5, 5), max_retries=2)
+    with pytest.raises(TimeoutError, match=r"^mine$") as caught:
+        list(Transport().exchange(request, Lines))
+    assert type(caught.value) is TimeoutError
+    assert raw_server.connections == 1
