@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
 from inspect import iscoroutinefunction
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast, overload
 
 import httpx
@@ -58,8 +59,9 @@ _OF_ONE_COPY = frozenset({"name", "role", "missing", "partial_variables", "promp
 
 
 def _path_text(value: Any) -> Any:
+    is_unnamed = isinstance(value, PurePath) and not value.parts
     value = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if isinstance(value, str) and not value.strip():
+    if is_unnamed or (isinstance(value, str | bytes) and not value.strip()):
         raise ValueError("must name a folder; leave it out to keep nothing on disk")
     return value
 

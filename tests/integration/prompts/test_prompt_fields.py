@@ -89,6 +89,11 @@ def test_prompt_cache_dir_may_be_a_path():
     assert make(cache_dir=Path("/tmp") / "x").cache_dir == str(Path("/tmp") / "x")
 
 
+@pytest.mark.parametrize("empty", ["", " ", b"", Path()], ids=repr)
+def test_prompt_cache_dir_that_names_no_folder_is_refused(empty):
+    assert "must name a folder" in refused(cache_dir=empty)
+
+
 async def tell(*_):
     """Nothing could wait for it."""
 
