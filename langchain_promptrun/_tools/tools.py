@@ -109,14 +109,12 @@ def bind_arguments(
     return kwargs | {key: value for key, value in found.items() if value is not None}
 
 
-def own_names(tools: object) -> dict[str, str]:
+def own_names(tools: Iterable[object]) -> dict[str, str]:
     """Map the wire's name of each function with an illegal name to its own.
 
     Raises:
         ValueError: Another function has such a name of the wire as its own.
     """
-    if not isinstance(tools, list | tuple):
-        return {}
     names = [name for tool in tools if (name := _function_name(tool))]
     own = {wire_name(name): name for name in names if not is_legal(name)}
     for name in own.keys() & names:
@@ -126,7 +124,7 @@ def own_names(tools: object) -> dict[str, str]:
 
 def with_wire_names(parameters: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters of a request with legal names for its functions."""
-    if not own_names(parameters.get("tools")):
+    if not own_names(parameters["tools"]):
         return parameters
     renamed = {**parameters, "tools": [_renamed(tool) for tool in parameters["tools"]]}
     choice = parameters.get("tool_choice")

@@ -17,6 +17,7 @@ import time
 import warnings
 import zlib
 
+import httpx
 import pytest
 
 from langchain_promptrun import ChatPromptrun, PromptrunError
@@ -463,6 +464,14 @@ def test_compressed_pieces_can_be_read_at_once(server, client, encoding, bits):
     go_on.set()
     rest = [chunk() for _ in range(3)]
     assert b"".join(rest).count(b"\n") >= 1
+
+
+def test_compressed_body_that_ends_with_its_connection_is_whole(server):
+    server.queue(Fault(body="text " * 100, encoding="gzip", framing="close"))
+    headers = {"authorization": f"Bearer {server.api_key}"}
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+    response = httpx.post(f"{server.base_url}/chat/completions", json=body, headers=headers)
+    assert response.text == "text " * 100
 
 
 @pytest.mark.parametrize(("line", "kept"), [(b"HTTP/1.0", False), (b"HTTP/1.0\r\nconnection: keep-alive", True)])

@@ -574,7 +574,7 @@ def test_client_that_leaves_early_is_not_kept_waiting_by_the_replay(upstream, pa
 
     with record(path, upstream) as server:
         assert first(server) == b"data: 1\n\n"
-        upstream.wait_for_disconnects()
+        upstream.wait_for_disconnects(timeout=30)
     with PromptrunServer.replay(path) as server:
         assert first(server) == b"data: 1\n\n"
     with PromptrunServer.replay(path) as server, pytest.raises(httpx.RemoteProtocolError):
