@@ -27,6 +27,7 @@ _ERROR_RESPONSE = re.compile(rb"(?m)^HTTP/1\.[01] [3-5]")
 _EARLY = "the server answered, and took no more of the request"
 _CONNECTIONS = attrgetter("_pool.connections")
 _TLS_PARTS = attrgetter("_read_bio", "_ssl_object")
+_BROKEN = "_broken"
 _HAS_TCP_INFO = sys.platform == "linux"  # others lay it out in another way
 
 
@@ -134,9 +135,6 @@ class _EarlyData:
         del self._stream().read
         return data
 
-    async def aread(self, *_: object, **__: object) -> bytes:
-        return self.read()
-
 
 def note_end(stream: Any, close: str) -> None:
     """Have a network stream note, as it is closed, whether the server ended it without what was sent."""
@@ -184,9 +182,10 @@ class ErrorWatch:
 
     def __init__(self, stream: Any, transport: Any, protocol: Any) -> None:
         self._transport, self._protocol = transport, protocol
-        inner = getattr(stream, "_stream", None)
-        self._tls = _TLS_PARTS(inner) if hasattr(inner, "transport_stream") else None
+        self._inner = getattr(stream, "_stream", None)
+        self._tls = _TLS_PARTS(self._inner) if hasattr(self._inner, "transport_stream") else None
         self._early = _EarlyData(stream)
+        self._end: Exception | None = None
         transport.set_protocol(self)
 
     def __getattr__(self, name: str) -> Any:
@@ -199,11 +198,18 @@ class ErrorWatch:
         protocol.read_queue.clear()
         protocol.read_event.clear()
         data = data if self._tls is None else _decrypted(*self._tls, data)
-        if data and self._early.is_error(data, self._early.aread):
+        if data and self._early.is_error(data, self._read):
             self.stop()
             anyio: Any = import_module("anyio")
-            protocol.exception = anyio.BrokenResourceError(_EARLY)
+            protocol.exception = self._end = anyio.BrokenResourceError(_EARLY)
             protocol.write_event.set()
+
+    async def _read(self, *_: object, **__: object) -> bytes:
+        """Return what came while the request went out; only sending has ended."""
+        setattr(self._inner, _BROKEN, False)  # anyio's TLS reads nothing after a failure to send
+        if self._protocol.exception is self._end:
+            self._protocol.exception = None
+        return self._early.read()
 
     def stop(self) -> None:
         self._transport.set_protocol(self._protocol)

@@ -197,15 +197,21 @@ def raw_tls(authority):
     thread.join(10)
 
 
+EARLY = b"HTTP/1.1 413 X\r\ncontent-length: 29\r\n\r\n" + b'{"error":{"message":"early"}}'
+
+
 @carriers
 @pytest.mark.usefixtures("trusted")
-async def test_early_response_of_a_server_that_reads_no_more_is_the_response(raw_tls, carrier):
+@pytest.mark.parametrize("size", [len(EARLY), 38, 12], ids=["one record", "head and body", "small records"])
+async def test_early_response_of_a_server_that_reads_no_more_is_the_response(raw_tls, carrier, size):
     """The server keeps the connection open; TLS sends session tickets of its own before."""
 
     def talk(connection):
         connection.recv(1024)
         raw_tls.over.wait(0.2)
-        connection.sendall(b"HTTP/1.1 413 X\r\ncontent-length: 29\r\n\r\n" + b'{"error":{"message":"early"}}')
+        for start in range(0, len(EARLY), size):
+            connection.sendall(EARLY[start : start + size])
+            raw_tls.over.wait(0.02)
         raw_tls.over.wait(20)
 
     raw_tls.talk = talk
