@@ -469,7 +469,7 @@ def test_compressed_pieces_can_be_read_at_once(server, client, encoding, bits):
 def test_compressed_body_that_ends_with_its_connection_is_whole(server):
     server.queue(Fault(body="text " * 100, encoding="gzip", framing="close"))
     headers = {"authorization": f"Bearer {server.api_key}"}
-    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+    body = {"model": "openai/gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
     response = httpx.post(f"{server.base_url}/chat/completions", json=body, headers=headers)
     assert response.text == "text " * 100
 
