@@ -173,6 +173,29 @@ async def aleft_by_aclose(model):
         await anext(stream)
 
 
+async def aleft_by_a_client_of_starlette(model):
+    """As `docs/troubleshooting.md` says."""
+    responses = pytest.importorskip("starlette.responses")
+    came = asyncio.Event()
+
+    async def words():
+        async with aclosing(model.astream("Hello")) as stream:
+            async for chunk in stream:
+                yield chunk.text
+
+    async def receive():
+        await came.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        if message.get("body"):
+            came.set()
+
+    scope = {"type": "http", "asgi": {"spec_version": "2.3"}}  # as uvicorn says
+    await responses.StreamingResponse(words())(scope, receive, send)
+    assert came.is_set()
+
+
 async def aleft_by_cancellation_mid_stream(model):
     came = asyncio.Event()
 
@@ -208,6 +231,7 @@ async def aleft_by_v3_aclose(model):
         aleft_by_collection,
         aleft_by_a_break_of_v2_events,
         aleft_by_aclose,
+        aleft_by_a_client_of_starlette,
         aleft_by_cancellation_mid_stream,
         aleft_by_an_exception,
         aleft_by_v3_aclose,
