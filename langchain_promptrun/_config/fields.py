@@ -13,7 +13,7 @@ from langchain_promptrun._config import defaults, roles, validators
 from langchain_promptrun._config.call_options import check_model_kwargs
 from langchain_promptrun._config.copying import CopiedFields
 from langchain_promptrun._config.defaults import chosen
-from langchain_promptrun._http.pools import TransportSettings
+from langchain_promptrun._http.clients import TransportSettings
 from langchain_promptrun._http.transport import Transport
 from langchain_promptrun._messages.cache_control import PromptCaching
 from langchain_promptrun._profiles import profile_for, warn_if_retired

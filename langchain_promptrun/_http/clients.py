@@ -6,7 +6,7 @@ import os
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
 
-    from langchain_promptrun._http.pools import TransportSettings
-
 TransportT = TypeVar("TransportT", bound=httpx.BaseTransport | httpx.AsyncBaseTransport)
 Variables = tuple[tuple[str, str], ...]
 
@@ -28,6 +26,13 @@ _CA_NAMES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 KEEP_ALIVE_SECONDS = 45.0
 """How long an idle connection is kept."""
+
+
+class TransportSettings(NamedTuple):
+    """What two models must have in common to share connections; `auto` is aiohttp where it is installed."""
+
+    max_connections: int | None = None
+    async_transport: Literal["auto", "httpx", "aiohttp"] = "auto"
 
 
 class Client(Generic[TransportT]):

@@ -12,9 +12,16 @@ import os
 import sys
 import threading
 import weakref
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from langchain_promptrun._http.clients import ClientFactory, Variables, ca_variables, network_variables, new_tls_context
+from langchain_promptrun._http.clients import (
+    ClientFactory,
+    TransportSettings,
+    Variables,
+    ca_variables,
+    network_variables,
+    new_tls_context,
+)
 from langchain_promptrun._http.connection_pool import close_without_waiting
 
 if TYPE_CHECKING:
@@ -25,15 +32,6 @@ if TYPE_CHECKING:
 
 _CLIENTS = "_langchain_promptrun_clients"
 _MANY_LOOPS = 16
-
-
-class TransportSettings(NamedTuple):
-    """What two models must have in common to share connections; `auto` is aiohttp where it is installed."""
-
-    max_connections: int | None = None
-    async_transport: Literal["auto", "httpx", "aiohttp"] = "auto"
-
-
 _Key = tuple[TransportSettings, Variables]
 
 

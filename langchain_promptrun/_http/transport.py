@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx
 
 from langchain_promptrun._http.attempt import CallState
+from langchain_promptrun._http.clients import TransportSettings
 from langchain_promptrun._http.decompression import ACCEPT_ENCODING
-from langchain_promptrun._http.pools import TransportSettings, get_pool, watch_generators
+from langchain_promptrun._http.pools import get_pool, watch_generators
 from langchain_promptrun._http.request import current_key, current_key_async
 from langchain_promptrun._http.response import AsyncResponse, SyncResponse
 from langchain_promptrun._http.timers import LARGE_BODY_BYTES, HeadTimeout, SlicedBody, until_deadline

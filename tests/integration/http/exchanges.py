@@ -21,7 +21,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from langchain_promptrun._http import pools, response
-from langchain_promptrun._http.pools import TransportSettings
+from langchain_promptrun._http.clients import TransportSettings
 from langchain_promptrun._http.request import Request, Timeouts
 from langchain_promptrun._http.transport import Transport
 from langchain_promptrun.errors import PromptrunAPIError, PromptrunStreamTruncatedError
@@ -304,7 +304,7 @@ HALF = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n"
 FIRST_LINES = """
 import asyncio, os, sys
 from langchain_promptrun._http.request import Request, Timeouts
-from langchain_promptrun._http.pools import TransportSettings
+from langchain_promptrun._http.clients import TransportSettings
 from langchain_promptrun._http.transport import Transport
 
 class Body:
