@@ -185,7 +185,6 @@ class ErrorWatch:
         self._inner = getattr(stream, "_stream", None)
         self._tls = _TLS_PARTS(self._inner) if hasattr(self._inner, "transport_stream") else None
         self._early = _EarlyData(stream)
-        self._end: Exception | None = None
         transport.set_protocol(self)
 
     def __getattr__(self, name: str) -> Any:
@@ -201,14 +200,13 @@ class ErrorWatch:
         if data and self._early.is_error(data, self._read):
             self.stop()
             anyio: Any = import_module("anyio")
-            protocol.exception = self._end = anyio.BrokenResourceError(_EARLY)
+            protocol.exception = anyio.BrokenResourceError(_EARLY)
             protocol.write_event.set()
 
     async def _read(self, *_: object, **__: object) -> bytes:
         """Return what came while the request went out; only sending has ended."""
         setattr(self._inner, _BROKEN, False)  # anyio's TLS reads nothing after a failure to send
-        if self._protocol.exception is self._end:
-            self._protocol.exception = None
+        self._protocol.exception = None
         return self._early.read()
 
     def stop(self) -> None:
