@@ -95,9 +95,7 @@ _FIRST: dict[str, dict[str, Any]] = {
     "tools": {
         "role": "assistant",
         "content": None,
-        "tool_calls": [
-            {"index": 0, "id": CALL_ID, "type": "function", "function": {"name": TOOL, "arguments": ""}},
-        ],
+        "tool_calls": [{"index": 0, "id": CALL_ID, "type": "function", "function": {"name": TOOL, "arguments": ""}}],
     },
 }
 _DELTAS = {

@@ -20,11 +20,7 @@ class Conversations:
     def __init__(self, most_tokens: int) -> None:
         model = ChatPromptrun(model="anthropic/claude-haiku-4.5")
         trim = trim_messages(
-            token_counter=model,
-            max_tokens=most_tokens,
-            strategy="last",
-            include_system=True,
-            start_on="human",
+            token_counter=model, max_tokens=most_tokens, strategy="last", include_system=True, start_on="human"
         )
         self.histories: dict[str, list[AnyMessage]] = {}
         self.chain = trim | model

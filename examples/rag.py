@@ -32,9 +32,7 @@ LIBRARY = {
     "owls.txt": "Owls turn their heads by 270 degrees, since their eyes cannot move.",
     "octopuses.txt": "Octopuses have three hearts, and two of them stop when they swim.",
 }
-PROMPT = ChatPromptTemplate(
-    [("system", "Answer from these notes alone:\n{notes}"), ("human", "{question}")],
-)
+PROMPT = ChatPromptTemplate([("system", "Answer from these notes alone:\n{notes}"), ("human", "{question}")])
 
 
 class WordCounts(Embeddings):

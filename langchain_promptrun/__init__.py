@@ -35,12 +35,7 @@ if TYPE_CHECKING:
         PromptrunStreamTruncatedError,
         PromptrunTimeoutError,
     )
-    from langchain_promptrun.prompts import (
-        PromptChange,
-        PromptRecord,
-        PromptrunMissingVariableError,
-        PromptrunPrompt,
-    )
+    from langchain_promptrun.prompts import PromptChange, PromptRecord, PromptrunMissingVariableError, PromptrunPrompt
 
 _MODULES = {
     **dict.fromkeys(("PromptChange", "PromptRecord", "PromptrunMissingVariableError", "PromptrunPrompt"), "prompts"),

@@ -60,10 +60,7 @@ class ObservedCall:
 
     def exchange(self, request: Request, new_parser: ParserFactory[T]) -> Generator[T]:
         """Send a request."""
-        with (
-            self.around(request),
-            closing(self._transport.exchange(request, self.parser(new_parser))) as items,
-        ):
+        with self.around(request), closing(self._transport.exchange(request, self.parser(new_parser))) as items:
             for item in items:
                 self.note(item, request)
                 yield item

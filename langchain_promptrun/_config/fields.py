@@ -38,9 +38,7 @@ class ConnectionFields(CopiedFields):
     )
 
     api_key: validators.Key = Field(
-        default_factory=defaults.environment_key,
-        validate_default=True,
-        json_schema_extra=roles.SECRET | roles.SHARED,
+        default_factory=defaults.environment_key, validate_default=True, json_schema_extra=roles.SECRET | roles.SHARED
     )
     """Key, or a function (sync or async) that returns one and is asked before each attempt.
 

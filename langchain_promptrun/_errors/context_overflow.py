@@ -31,10 +31,7 @@ _OUTPUT_ALONE = (
 
 # Sure signs, which outweigh the words of a rate limit beside them. OpenAI and Groq answer a single request
 # above the whole per-minute allowance with a rate-limit error; waiting never helps there, a shorter input does.
-_SURE = _any_of(
-    r"context ?(?:length|window) ?exceeded",
-    r"request too large for .{1,300}?\breduced?\b",
-)
+_SURE = _any_of(r"context ?(?:length|window) ?exceeded", r"request too large for .{1,300}?\breduced?\b")
 
 # A rate, a quota, an empty account or a busy server: the same input may pass later.
 _PASSING = _any_of(

@@ -95,12 +95,7 @@ _WRONG_METHOD = 405  # of the route of a website
 
 
 def error_from_status(
-    status: int,
-    headers: Mapping[str, str],
-    body: bytes,
-    *,
-    model: str | None = None,
-    now: float | None = None,
+    status: int, headers: Mapping[str, str], body: bytes, *, model: str | None = None, now: float | None = None
 ) -> PromptrunError:
     """Make the error for a response whose status is not 2xx; never raises, whatever the server sent."""
     text = body[:BODY_LIMIT].decode("utf-8", "replace")

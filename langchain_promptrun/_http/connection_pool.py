@@ -17,12 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from langchain_promptrun._http.private_api import (
-    is_reusable,
-    note_end,
-    read_while_sending,
-    watch_sync,
-)
+from langchain_promptrun._http.private_api import is_reusable, note_end, read_while_sending, watch_sync
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping

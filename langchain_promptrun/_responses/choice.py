@@ -81,12 +81,7 @@ class Choice:
     """One choice of an answer, repaired and collected."""
 
     def __init__(
-        self,
-        metadata: ResponseMetadata,
-        limit: SizeLimit,
-        tool_names: Mapping[str, str] | None,
-        *,
-        think_tags: bool,
+        self, metadata: ResponseMetadata, limit: SizeLimit, tool_names: Mapping[str, str] | None, *, think_tags: bool
     ) -> None:
         self.finish_reason: str | None = None
         self._metadata = metadata

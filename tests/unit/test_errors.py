@@ -513,9 +513,7 @@ def test_the_document_becomes_the_body():
 
 
 @pytest.mark.parametrize(
-    ("value", "end"),
-    [("x" * 10**6, "x"), (["y"] * 10**5, ('"y", ', "y", '"', ", "))],
-    ids=["long text", "long list"],
+    ("value", "end"), [("x" * 10**6, "x"), (["y"] * 10**5, ('"y", ', "y", '"', ", "))], ids=["long text", "long list"]
 )
 def test_the_body_of_a_document_is_capped(value, end):
     body = error_from_document({"error": "m", "value": value}).body

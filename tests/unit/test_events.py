@@ -9,20 +9,7 @@ from langchain_core.language_models.chat_model_stream import ChatModelStream
 
 from langchain_promptrun import errors
 
-from .wire import (
-    ChunkParser,
-    EventParser,
-    agreed,
-    answer,
-    call,
-    document,
-    facts,
-    read,
-    reader,
-    replayed,
-    sse,
-    stream,
-)
+from .wire import ChunkParser, EventParser, agreed, answer, call, document, facts, read, reader, replayed, sse, stream
 
 KNOWS_FINISH_REASONS = find_spec("langchain_core.language_models._finish_reason") is not None
 USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
@@ -176,10 +163,7 @@ def text(value, **facts):
         ([{"reasoning": "r"}, {"content": "a"}, CALLED, NOTED], [REASONING, text("a", annotations=[CITATION]), CALL]),
         ([{"reasoning": "r"}, CALLED], [REASONING, CALL]),
         ([NOTED], [text("", annotations=[CITATION])]),
-        (
-            [{"content": "a"}, {"reasoning": "r"}, NOTED],
-            [text("a"), REASONING, text("", annotations=[CITATION])],
-        ),
+        ([{"content": "a"}, {"reasoning": "r"}, NOTED], [text("a"), REASONING, text("", annotations=[CITATION])]),
     ],
 )
 def test_citations_hang_on_the_open_text_or_on_one_of_their_own(deltas, blocks):

@@ -18,14 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, HttpUrl, field_serializer
 
-from langchain_promptrun._wire.json import (
-    SurrogateJoiner,
-    cleaned,
-    dumps,
-    loads,
-    open_ends,
-    without_surrogates,
-)
+from langchain_promptrun._wire.json import SurrogateJoiner, cleaned, dumps, loads, open_ends, without_surrogates
 from langchain_promptrun.errors import PromptrunInvalidMessageError
 
 BIG = 2**70

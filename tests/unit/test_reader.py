@@ -177,9 +177,7 @@ def failing(before, error, done):
         "without choices": sse(*before, {"error": error, "choices": None}, done=done),
         "in the choice": sse(*before, document(choices=[{"index": 0, "delta": {}, "error": error}]), done=done),
         "in a choice that ends so": sse(
-            *before,
-            document(choices=[{"index": 0, "delta": {}, "error": error, "finish_reason": "error"}]),
-            done=done,
+            *before, document(choices=[{"index": 0, "delta": {}, "error": error, "finish_reason": "error"}]), done=done
         ),
         "in an event named error": sse(*before, done=False)
         + b"event: error\n"

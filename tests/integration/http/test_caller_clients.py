@@ -9,11 +9,7 @@ import time
 import httpx
 import pytest
 
-from langchain_promptrun.errors import (
-    PromptrunError,
-    PromptrunInvalidRequestError,
-    PromptrunStreamStalledError,
-)
+from langchain_promptrun.errors import PromptrunError, PromptrunInvalidRequestError, PromptrunStreamStalledError
 
 from .exchanges import Request, Timeouts, Transport, Whole, response
 

@@ -14,19 +14,7 @@ from langchain_promptrun.errors import (
     PromptrunStreamTruncatedError,
 )
 
-from .exchanges import (
-    KEY,
-    LAST,
-    SSE,
-    Lines,
-    OverAiohttp,
-    chunk,
-    gone,
-    head,
-    header,
-    to,
-    whole,
-)
+from .exchanges import KEY, LAST, SSE, Lines, OverAiohttp, chunk, gone, head, header, to, whole
 
 # What goes out and what comes in.
 

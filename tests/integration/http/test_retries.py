@@ -8,24 +8,9 @@ import pickle
 
 import pytest
 
-from langchain_promptrun.errors import (
-    PromptrunAPIError,
-    PromptrunConnectionError,
-    PromptrunError,
-)
+from langchain_promptrun.errors import PromptrunAPIError, PromptrunConnectionError, PromptrunError
 
-from .exchanges import (
-    KEY,
-    LAST,
-    SSE,
-    Lines,
-    OverAiohttp,
-    Timeouts,
-    chunk,
-    head,
-    to,
-    whole,
-)
+from .exchanges import KEY, LAST, SSE, Lines, OverAiohttp, Timeouts, chunk, head, to, whole
 
 # Retries.
 

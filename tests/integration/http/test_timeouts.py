@@ -7,21 +7,9 @@ import time
 
 import pytest
 
-from langchain_promptrun.errors import (
-    PromptrunTimeoutError,
-)
+from langchain_promptrun.errors import PromptrunTimeoutError
 
-from .exchanges import (
-    LAST,
-    SSE,
-    Lines,
-    Timeouts,
-    Transport,
-    chunk,
-    head,
-    to,
-    whole,
-)
+from .exchanges import LAST, SSE, Lines, Timeouts, Transport, chunk, head, to, whole
 
 # Time.
 

@@ -91,10 +91,7 @@ THREE_TIMES = [{"type": "text", "text": WORDS}, WORDS, {"type": "reasoning", "re
         (HumanMessage([{"type": "other", "index": 0, "signature": "s" * 999, "value": 12}]), 1),
         (AIMessage("", tool_calls=[CALL]), CALL_TOKENS),
         (AIMessage("", tool_calls=[{**CALL, "id": None}]), CALL_TOKENS - 5),
-        (
-            AIMessage("", invalid_tool_calls=[{**CALL, "args": '{"a":"' + "x" * 40, "error": None}]),
-            CALL_TOKENS,
-        ),
+        (AIMessage("", invalid_tool_calls=[{**CALL, "args": '{"a":"' + "x" * 40, "error": None}]), CALL_TOKENS),
         (
             AIMessage([{"type": "tool_use", "id": "1", "name": "f", "input": {"a": WORDS}}], tool_calls=LISTED),
             of(AIMessage("", tool_calls=LISTED)) - FRAME,

@@ -177,8 +177,7 @@ async def test_push_that_fails_again_and_again_is_a_warning(wire, caplog):
 
 
 @pytest.mark.parametrize(
-    ("event", "error"),
-    [(b'data: {"type": "ping"}\n\n', "PromptrunResponseError"), (None, "PromptrunConnectionError")],
+    ("event", "error"), [(b'data: {"type": "ping"}\n\n', "PromptrunResponseError"), (None, "PromptrunConnectionError")]
 )
 async def test_push_stream_that_opens_and_brings_nothing_is_a_warning_and_opened_ever_more_rarely(
     wire, monkeypatch, caplog, event, error

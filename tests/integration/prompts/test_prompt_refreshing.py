@@ -16,17 +16,7 @@ from langchain_promptrun import PromptrunAPIError, PromptrunError, PromptrunRate
 from langchain_promptrun.prompts import cache, fetch, refresh
 from langchain_promptrun.prompts import prompt as prompts
 
-from .promptwire import (
-    THREAD,
-    PromptWire,
-    all_changes,
-    collected,
-    next_change,
-    pull,
-    run_apart,
-    threads,
-    until,
-)
+from .promptwire import THREAD, PromptWire, all_changes, collected, next_change, pull, run_apart, threads, until
 
 
 @pytest.fixture(params=["http_client", "http_async_client"])

@@ -13,12 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from blockbuster import blockbuster_ctx
 
-from langchain_promptrun import (
-    ChatPromptrun,
-    PromptrunAuthenticationError,
-    PromptrunNotFoundError,
-    PromptrunPrompt,
-)
+from langchain_promptrun import ChatPromptrun, PromptrunAuthenticationError, PromptrunNotFoundError, PromptrunPrompt
 from langchain_promptrun.testing import Fault
 
 from .promptwire import THREAD, WAIT, all_changes, close, collected, pull, threads, until
