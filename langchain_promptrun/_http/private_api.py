@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _RECEIVE_BYTES = 64 << 10
 _LOOK_SECONDS = 0.05
 _ERROR_RESPONSE = re.compile(rb"(?m)^HTTP/1\.[01] [3-5]")
+_HEAD = b"POST "
 _EARLY = "the server answered, and took no more of the request"
 _CONNECTIONS = attrgetter("_pool.connections")
 _TLS_PARTS = attrgetter("_read_bio", "_ssl_object")
@@ -75,11 +76,12 @@ def watch_sync(stream: Any) -> None:
     """Have a new sync network stream note how it ends, and end a write that waits where an error response has come.
 
     That is as RFC 9112, 9.5 says. httpcore (1.0.9) reads the response after a failure to write, not after a time-out.
+    The head goes out with its body: httpcore writes them one after the other, the end of a request with no bytes.
     """
     note_end(stream, "close")
     if type(stream).__name__ != "SyncStream":  # TLS within TLS
         return
-    sock, early = stream.get_extra_info("socket"), _EarlyData(stream)
+    sock, early, head = stream.get_extra_info("socket"), _EarlyData(stream), b""
     httpcore: Any = import_module("httpcore")
 
     def is_answered() -> bool:
@@ -89,7 +91,16 @@ def watch_sync(stream: Any) -> None:
         return False
 
     def write(buffer: bytes, timeout: float | None = None) -> None:
-        rest, waited = memoryview(buffer), 0.0
+        nonlocal head
+        if buffer.startswith(_HEAD):
+            head = buffer
+            return
+        parts, head = (head + buffer,) if len(buffer) < _RECEIVE_BYTES else (head, buffer), b""
+        for part in parts:
+            send(part, timeout)
+
+    def send(part: bytes, timeout: float | None) -> None:
+        rest, waited = memoryview(part), 0.0
         try:
             sock.settimeout(0)
             while rest:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from httpcore._backends.sync import SyncStream
 
 from langchain_promptrun._http.private_api import read_while_sending, receive_rest, watch_errors, watch_sync
 
@@ -56,6 +57,21 @@ def test_private_api_leaves_streams_of_another_kind_alone():
     assert watch_errors(stream) is None
     del stream.close, stream.is_unseen
     assert vars(stream) == {"_stream": SimpleNamespace()}
+
+
+@pytest.mark.parametrize("body", [b"{}", b"", b"x" * 100_000], ids=["small", "none", "large"])
+def test_head_of_a_sync_request_goes_out_with_its_body(body):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.setblocking(False)
+        stream = SyncStream(ours)
+        watch_sync(stream)
+        stream.write(b"POST / HTTP/1.1\r\n\r\n", timeout=1)
+        with pytest.raises(BlockingIOError):
+            theirs.recv(1)
+        stream.write(body, timeout=1)
+        stream.write(b"", timeout=1)
+        assert theirs.recv(200_000) == b"POST / HTTP/1.1\r\n\r\n" + body
 
 
 @pytest.mark.parametrize(("over_tls", "taken"), [(None, b"early"), (object(), b"")], ids=["plain", "TLS"])
