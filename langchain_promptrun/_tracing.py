@@ -10,16 +10,17 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models.base import LanguageModelInput
-from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
-from pydantic import ConfigDict
 from typing_extensions import override
 
 if TYPE_CHECKING:
     from langchain_core.callbacks.manager import BaseRunManager
     from langchain_core.language_models.chat_model_stream import AsyncChatModelStream, ChatModelStream
+    from langchain_core.language_models.chat_models import BaseChatModel as _Model
+else:
+    _Model = object  # what pydantic builds for a further class takes time at import
 
 PROJECT, TAG, VERSION = "promptrun_prompt_project", "promptrun_prompt_tag", "promptrun_prompt_version"
 """Names in the metadata of a run."""
@@ -50,10 +51,8 @@ def name_ancestors(manager: BaseRunManager, facts: dict[str, Any]) -> None:
             run = runs.get(str(run.parent_run_id))
 
 
-class PromptedModel(BaseChatModel):
+class PromptedModel(_Model):
     """A chat model whose runs carry the metadata of the prompt that they come from."""
-
-    model_config = ConfigDict(defer_build=True)
 
     @override
     def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:

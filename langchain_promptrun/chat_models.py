@@ -1,4 +1,4 @@
-"""`ChatPromptrun`: LangChain's hooks, each a few statements."""
+"""`ChatPromptrun`: its fields, and LangChain's hooks, each a few statements."""
 
 from __future__ import annotations
 
@@ -6,23 +6,25 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
 from langchain_core.language_models.base import LangSmithParams
+from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
-from pydantic import ConfigDict
+from pydantic import AliasChoices, ConfigDict, Field, model_validator
 from typing_extensions import override
 
 from langchain_promptrun import _callbacks as tokens
+from langchain_promptrun._config import defaults, roles, validators
 from langchain_promptrun._config.bindings import ModelRunnable
-from langchain_promptrun._config.call_options import CallOptions, options_of_call, start_call
-from langchain_promptrun._config.defaults import API_KEY_VARIABLE
-from langchain_promptrun._config.fields import ModelFields, new_transport
+from langchain_promptrun._config.call_options import CallOptions, check_model_kwargs, options_of_call, start_call
+from langchain_promptrun._config.defaults import chosen
+from langchain_promptrun._config.fields import ConnectionFields, checked_fields, new_transport
 from langchain_promptrun._config.request import build_request
-from langchain_promptrun._config.roles import roles_of
 from langchain_promptrun._guards import CALL_GUARDS, CacheLossReport
-from langchain_promptrun._messages.cache_control import expects_cache_read
+from langchain_promptrun._messages.cache_control import PromptCaching, expects_cache_read
+from langchain_promptrun._profiles import profile_for, warn_if_retired
 from langchain_promptrun._responses import content_blocks as _blocks
 from langchain_promptrun._responses.choice import PROVIDER
 from langchain_promptrun._responses.chunks import ChunkParser, EventChunks
@@ -30,13 +32,17 @@ from langchain_promptrun._responses.events import EventParser
 from langchain_promptrun._responses.results import ResultParser, combined_llm_output, with_llm_output
 from langchain_promptrun._tokens import count_messages, count_text
 from langchain_promptrun._tools.tools import own_names, wire_tools
+from langchain_promptrun._tracing import PromptedModel
+from langchain_promptrun._version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+    from langchain_core.language_models.model_profile import ModelProfile
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
     from langchain_protocol.protocol import MessagesData
+    from pydantic.functional_validators import ModelWrapValidatorHandler
 
     from langchain_promptrun._guards import CallTransport
     from langchain_promptrun._http.request import Request
@@ -52,7 +58,7 @@ _PROMPTS = "langchain_promptrun.prompts.prompt"  # the room above, which imports
 _blocks.register()
 
 
-class ChatPromptrun(ModelRunnable, ModelFields):
+class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatModel):
     """Chat model for Promptrun, the gateway to the models of many vendors.
 
     Setup:
@@ -117,7 +123,173 @@ class ChatPromptrun(ModelRunnable, ModelFields):
     `extra_headers`, `extra_query`, `extra_body` and `use_cached_prompt`. Any other keyword goes on the wire.
     """
 
-    model_config = ConfigDict(defer_build=False)
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True, defer_build=False, extra="forbid", populate_by_name=True, protected_namespaces=()
+    )
+
+    # Type checkers know one name a field: to them an alias is a field of its own.
+    if TYPE_CHECKING:
+        model: str = ""
+        model_name: str = ""
+        stop: str | list[str] | None = None
+        stop_sequences: str | list[str] | None = None
+    else:
+        model: str = Field(
+            min_length=1, validation_alias=AliasChoices("model", "model_name"), json_schema_extra=roles.PARAMETER
+        )
+        """Id of the model, `vendor/name`, such as `anthropic/claude-haiku-4.5`. Alias: `model_name`."""
+
+        stop: str | list[str] | None = Field(
+            default=None, validation_alias=AliasChoices("stop", "stop_sequences"), json_schema_extra=roles.PARAMETER
+        )
+        """Texts at which the model stops. Alias: `stop_sequences`."""
+
+        @property
+        def model_name(self) -> str:
+            """The model's id."""
+            return self.model
+
+        @property
+        def stop_sequences(self) -> str | list[str] | None:
+            """Texts at which the model stops."""
+            return self.stop
+
+    temperature: float | None = Field(default=None, ge=0, le=2, json_schema_extra=roles.PARAMETER)
+    """Randomness, 0 to 2. None: the model's default."""
+
+    top_p: float | None = Field(default=None, ge=0, le=1, json_schema_extra=roles.PARAMETER)
+    """Share of the probability mass to sample from, 0 to 1."""
+
+    max_tokens: int | None = Field(default=None, ge=1, json_schema_extra=roles.PARAMETER)
+    """Most tokens of the answer. Goes out under this name; exclusive with `max_completion_tokens`."""
+
+    max_completion_tokens: int | None = Field(default=None, ge=1, json_schema_extra=roles.PARAMETER)
+    """Most tokens of answer and reasoning together. Goes out under this name; exclusive with `max_tokens`."""
+
+    seed: int | None = Field(default=None, json_schema_extra=roles.PARAMETER)
+    """Asks for the same answer to the same request, as far as the model can."""
+
+    n: int | None = Field(default=None, ge=1, le=128, json_schema_extra=roles.PARAMETER)
+    """Number of answers, 1 to 128. More than one cannot be streamed."""
+
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2, json_schema_extra=roles.PARAMETER)
+    """Penalty on tokens by how often they came, -2 to 2."""
+
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2, json_schema_extra=roles.PARAMETER)
+    """Penalty on tokens that came at all, -2 to 2."""
+
+    logit_bias: validators.LogitBias | None = Field(default=None, json_schema_extra=roles.PARAMETER)
+    """Bias by token id, -100 to 100."""
+
+    logprobs: bool | None = Field(default=None, json_schema_extra=roles.PARAMETER)
+    """Whether the answer comes with log probabilities (`response_metadata["logprobs"]`)."""
+
+    top_logprobs: int | None = Field(default=None, ge=0, le=20, json_schema_extra=roles.PARAMETER)
+    """Number of alternatives with log probabilities a token, 0 to 20."""
+
+    reasoning_effort: str | None = Field(default=None, json_schema_extra=roles.PARAMETER)
+    """How much a reasoning model thinks: `low`, `medium`, `high` or what the model knows."""
+
+    reasoning: dict[str, Any] | None = Field(default=None, json_schema_extra=roles.PARAMETER)
+    """Reasoning options of gateways that know the parameter `reasoning`; goes out as it is."""
+
+    parallel_tool_calls: bool | None = Field(default=None, json_schema_extra=roles.PARAMETER)
+    """Whether the model may call several tools at once. Goes out only together with tools."""
+
+    user: str | None = Field(default=None, json_schema_extra=roles.PARAMETER)
+    """Id of your end user."""
+
+    model_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Further parameters of the request that are not fields."""
+
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """Parameters merged over all others in the request; for what a gateway adds to the format."""
+
+    stream_chunk_timeout: validators.Seconds = Field(
+        default=defaults.DefaultSeconds(120.0), gt=0, allow_inf_nan=False, json_schema_extra=roles.SETTING
+    )
+    """Seconds that a stream may go on without content; keep-alives do not count. None: no limit. Default 120.
+
+    Before the first content the read time-out counts, unless this field was set.
+    """
+
+    streaming: bool | None = Field(default=None, json_schema_extra=roles.SETTING)
+    """Whether `invoke` streams under the hood. None: when a callback wants tokens."""
+
+    stream_usage: bool = Field(default=True, json_schema_extra=roles.SETTING)
+    """Whether a stream asks for token usage (`stream_options`)."""
+
+    include_response_headers: bool = Field(default=False, json_schema_extra=roles.OF_THE_ANSWER)
+    """Whether `response_metadata["headers"]` holds the answer's headers, without cookies and credentials."""
+
+    prompt_cache_id: validators.PromptId | None = Field(default=None, json_schema_extra=roles.SETTING)
+    """Id under which Promptrun stores the conversation's prompt (header `HTTP-Prompt-Id`).
+
+    A call with `use_cached_prompt=True` and no messages uses the stored one.
+    """
+
+    deadline: float | None = Field(default=None, gt=0, allow_inf_nan=False, json_schema_extra=roles.SETTING)
+    """Seconds for a whole call: connecting, all attempts and their waits, the whole stream. None: no limit.
+
+    A retry that cannot end in time is not begun. What had come is in `error.partial`.
+    """
+
+    prompt_caching: Literal["auto"] | PromptCaching | None = Field(default=None, json_schema_extra=roles.SETTING)
+    """Which parts of a prompt are marked for the vendor's cache, where its models need marks.
+
+    `auto` marks the end of the system prompt, the last tool and the ends of the last two requests. A dict chooses:
+    `{"ttl": "5m" or "1h", "system": bool, "tools": bool, "messages": 0 to 4}`. At most four parts are marked. Models
+    that cache by themselves are sent nothing. None: nothing is marked.
+    """
+
+    structured_output_method: validators.Method = Field(default="function_calling", json_schema_extra=roles.SETTING)
+    """Default method of `with_structured_output`."""
+
+    send_reasoning: bool | Literal["always"] = Field(default=True, json_schema_extra=roles.OF_THE_ANSWER)
+    """Whether the reasoning of earlier answers is sent back as it came; some models demand it in a tool loop.
+
+    True: to the model that wrote it, or one of its vendor and family. "always": to whichever model is asked.
+    """
+
+    think_tags: bool = Field(default=False, json_schema_extra=roles.OF_THE_ANSWER)
+    """Whether text between `<think>` and `</think>` is read as reasoning."""
+
+    send_names: bool = Field(default=True, json_schema_extra=roles.OF_THE_ANSWER)
+    """Whether the names of messages are sent, where they are legal names."""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        self._check_key()
+        if self.max_tokens is not None and self.max_completion_tokens is not None:
+            raise ValueError("`max_tokens` and `max_completion_tokens` are both set; set the one your model accepts.")
+        check_model_kwargs(type(self), self.model_kwargs)
+        self._add_version("langchain-promptrun", __version__)
+        return self
+
+    # the last validator is the outermost: the errors of all others pass through it
+    @model_validator(mode="wrap")
+    @classmethod
+    def _take_chosen(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        return checked_fields(cls, values, handler)
+
+    @override
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a field, checked; a looked-up profile is looked up again for another model."""
+        super().__setattr__(name, value)
+        if name in {"model", "model_name"} and not chosen(self.profile):
+            self.profile = looked_up(self.model)
+
+    @override
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        copied = super().model_copy(update=update, deep=deep)
+        names = (update or {}).keys()
+        if names & {"model", "model_name"} and "profile" not in names and not chosen(copied.profile):
+            copied.profile = looked_up(copied.model)
+        return copied
+
+    @override
+    def _resolve_model_profile(self) -> ModelProfile | None:
+        return looked_up(self.model)
 
     @property
     @override
@@ -127,7 +299,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
     @property
     @override
     def lc_secrets(self) -> dict[str, str]:
-        return {"api_key": API_KEY_VARIABLE}
+        return {"api_key": defaults.API_KEY_VARIABLE}
 
     @classmethod
     @override
@@ -242,7 +414,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
             tool_names=own_names(tools) if tools else {},
             n=call.parameters.get("n") or 1,
         )
-        own_pool = not roles_of(type(self)).pool.isdisjoint(call.settings)
+        own_pool = not roles.roles_of(type(self)).pool.isdisjoint(call.settings)
         transport: CallTransport = new_transport(fields) if own_pool else self._transport or self._held()
         if fields.prompt_caching is not None and expects_cache_read(messages, str(request.model), request.body or b""):
             transport = CacheLossReport(transport)
@@ -292,7 +464,8 @@ class ChatPromptrun(ModelRunnable, ModelFields):
     @override
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         call = options_of_call(self, stop, kwargs)
-        settings = {name: call.settings.get(name, getattr(self, name)) for name in roles_of(type(self)).in_cache_key}
+        names = roles.roles_of(type(self)).in_cache_key
+        settings = {name: call.settings.get(name, getattr(self, name)) for name in names}
         facts = {"class": self.lc_id(), "output_version": self.output_version, "settings": settings}
         return json.dumps(facts | {"parameters": call.parameters}, default=repr, sort_keys=True)
 
@@ -306,7 +479,7 @@ class ChatPromptrun(ModelRunnable, ModelFields):
     @override
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
         call = start_call(self, stop, kwargs)
-        untraced = roles_of(type(self)).untraced
+        untraced = roles.roles_of(type(self)).untraced
         facts = {"base_url": self.base_url, "_type": self._llm_type}
         facts |= {name: value for name, value in call.settings.items() if name not in untraced}
         return facts | call.parameters | {"stop": _texts(call.parameters.get("stop"))}
@@ -359,3 +532,12 @@ def _with_stream(keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Let a call's `streaming` do what langchain-core's `stream` does."""
     streaming = keywords.get("streaming")
     return dict(keywords) if streaming is None else {**keywords, "stream": streaming}
+
+
+def looked_up(model: str) -> ModelProfile | None:
+    """Look up a model's profile, marked as a default, and warn once of a retired model."""
+    profile = profile_for(model)
+    if profile is None:
+        return None
+    warn_if_retired(model)
+    return cast("ModelProfile", defaults.DefaultProfile(profile))

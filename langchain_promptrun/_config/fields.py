@@ -1,35 +1,39 @@
-"""Fields of `ChatPromptrun`, and those of its connection, which prompts share. Each declares its role."""
+"""Fields of a connection, which models and prompts share. Each declares its role."""
 
 from __future__ import annotations
 
+import copy
+import pickle
+import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast
 
 import httpx
-from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SerializeAsAny, ValidationError, model_validator
+from langchain_core.load.serializable import Serializable, SerializedConstructor, SerializedNotImplemented
+from pydantic import ConfigDict, Field, PrivateAttr, ValidationError
 from typing_extensions import override
 
 from langchain_promptrun._config import defaults, roles, validators
-from langchain_promptrun._config.call_options import check_model_kwargs
-from langchain_promptrun._config.copying import CopiedFields
-from langchain_promptrun._config.defaults import chosen
+from langchain_promptrun._config.defaults import chosen, environment_key
+from langchain_promptrun._config.hints import MORE_PARAMETERS
+from langchain_promptrun._config.roles import roles_of
+from langchain_promptrun._config.validators import unknown_keyword
 from langchain_promptrun._http.clients import TransportSettings
 from langchain_promptrun._http.transport import Transport
-from langchain_promptrun._messages.cache_control import PromptCaching
-from langchain_promptrun._profiles import profile_for, warn_if_retired
-from langchain_promptrun._tracing import PromptedModel
-from langchain_promptrun._version import __version__
 
 if TYPE_CHECKING:
-    from langchain_core.language_models.model_profile import ModelProfile
     from pydantic.functional_validators import ModelWrapValidatorHandler
 
 M = TypeVar("M", bound="ConnectionFields")
 
+_HOLDS = frozenset({"_transport", "_hold"})
+"""Private attributes that hold connections, and what was fetched over them."""
+
 _CLIENT = roles.UNTRACED | roles.OF_THE_POOL | roles.SHARED
 
 
-class ConnectionFields(CopiedFields):
+class ConnectionFields(Serializable):
     """Fields of everything that talks to Promptrun, all by keyword."""
 
     # what pydantic builds takes time at import, and only classes with instances need it
@@ -37,8 +41,11 @@ class ConnectionFields(CopiedFields):
         arbitrary_types_allowed=True, defer_build=True, extra="forbid", populate_by_name=True, protected_namespaces=()
     )
 
+    keyword_advice: ClassVar[str] = MORE_PARAMETERS
+    """What an error about an unknown keyword advises."""
+
     api_key: validators.Key = Field(
-        default_factory=defaults.environment_key, validate_default=True, json_schema_extra=roles.SECRET | roles.SHARED
+        default_factory=environment_key, validate_default=True, json_schema_extra=roles.SECRET | roles.SHARED
     )
     """Key, or a function (sync or async) that returns one and is asked before each attempt.
 
@@ -130,6 +137,84 @@ class ConnectionFields(CopiedFields):
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
+    # Copies, pickles and JSON.
+
+    @override
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a field, checked as at construction; derived values and the hold on connections are dropped."""
+        roles = roles_of(type(self))
+        name = roles.aliases.get(name, name)
+        if name not in type(self).model_fields or name in roles.foreign:
+            super().__setattr__(name, value)
+            return
+        if value is None and name in roles.none_is_default:
+            self.__dict__[name] = type(self).model_fields[name].get_default(call_default_factory=True)
+        _assign(self, {name: value})
+        _forget_derived(self)
+        ended = _HOLDS if name in roles.pool else _HOLDS - {"_transport"}
+        self.__pydantic_private__ = _private(self.__pydantic_private__, ended)
+
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        _forget_derived(copied)
+        copied.__pydantic_private__ = _private(copied.__pydantic_private__)
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Copy the fields deeply; clients, functions and rate limiters are shared."""
+        memo = {} if memo is None else memo
+        memo |= {id(value): value for value in self._shared().values()}
+        return super(ConnectionFields, copy.copy(self)).__deepcopy__(memo)
+
+    @override
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy the fields.
+
+        Args:
+            update: Fields to change, checked as at construction. A model's profile that was looked up is looked up
+                again for another `model`.
+            deep: Whether the values are copied, too.
+
+        Raises:
+            ValidationError: An unknown name, or a value that a field does not take.
+        """
+        copied = super().model_copy(deep=deep)
+        aliases = roles_of(type(self)).aliases
+        _assign(copied, {aliases.get(name, name): value for name, value in (update or {}).items()})
+        return copied
+
+    def _shared(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in roles_of(type(self)).shared}
+
+    @override
+    def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
+        """Serialise the chosen fields for LangChain's `dumps`."""
+        serialised = super().to_json()
+        if serialised["type"] == "constructor":
+            kwargs, secrets = serialised["kwargs"], self.lc_secrets
+            defaulted = [name for name in kwargs if name not in secrets and not chosen(getattr(self, name, None))]
+            serialised["kwargs"] = {name: value for name, value in kwargs.items() if name not in defaulted}
+        return serialised
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Keep the fields; a key from the environment stays there, an explicit one is part of the pickle."""
+        for name, value in self._shared().items():
+            check_picklable(type(self).__name__, name, value)
+        state = super().__getstate__()
+        fields = {name: value for name, value in state["__dict__"].items() if name in type(self).model_fields}
+        if not chosen(fields["api_key"]):
+            fields["api_key"] = None
+        return {**state, "__dict__": fields, "__pydantic_private__": _private(state["__pydantic_private__"])}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """Read a key that came from the environment again, and give fields of later versions their defaults."""
+        super().__setstate__(state)
+        for name, field in type(self).model_fields.items():
+            if name not in self.__dict__ and not field.is_required():
+                self.__dict__[name] = field.get_default(call_default_factory=True)
+        if self.__dict__["api_key"] is None:
+            self.__dict__["api_key"] = environment_key()
+
 
 def new_transport(fields: ConnectionFields) -> Transport:
     """Take hold of the connections that settings call for."""
@@ -142,10 +227,10 @@ def checked_fields(cls: type[M], values: Any, handler: ModelWrapValidatorHandler
 
     For the last validator of a class, which is the outermost: the errors of all others pass through it.
     """
-    own = roles.roles_of(cls)
+    own = roles_of(cls)
     if isinstance(values, dict):
         if unknown := [name for name in values if name not in own.known]:
-            raise validators.unknown_keyword(cls.__name__, unknown[0], own.known, cls.keyword_advice)
+            raise unknown_keyword(cls.__name__, unknown[0], own.known, cls.keyword_advice)
         values = {
             name: value
             for name, value in values.items()
@@ -158,182 +243,32 @@ def checked_fields(cls: type[M], values: Any, handler: ModelWrapValidatorHandler
     raise validators.without_secrets(problem, own.secret)
 
 
-class ModelFields(ConnectionFields, PromptedModel):
-    """Fields of `ChatPromptrun`, all by keyword."""
-
-    model_config = ConfigDict(
-        arbitrary_types_allowed=True, extra="forbid", populate_by_name=True, protected_namespaces=()
-    )
-
-    # Type checkers know one name a field: to them an alias is a field of its own.
-    if TYPE_CHECKING:
-        model: str = ""
-        model_name: str = ""
-        stop: str | list[str] | None = None
-        stop_sequences: str | list[str] | None = None
-    else:
-        model: str = Field(
-            min_length=1, validation_alias=AliasChoices("model", "model_name"), json_schema_extra=roles.PARAMETER
-        )
-        """Id of the model, `vendor/name`, such as `anthropic/claude-haiku-4.5`. Alias: `model_name`."""
-
-        stop: str | list[str] | None = Field(
-            default=None, validation_alias=AliasChoices("stop", "stop_sequences"), json_schema_extra=roles.PARAMETER
-        )
-        """Texts at which the model stops. Alias: `stop_sequences`."""
-
-        @property
-        def model_name(self) -> str:
-            """The model's id."""
-            return self.model
-
-        @property
-        def stop_sequences(self) -> str | list[str] | None:
-            """Texts at which the model stops."""
-            return self.stop
-
-    temperature: float | None = Field(default=None, ge=0, le=2, json_schema_extra=roles.PARAMETER)
-    """Randomness, 0 to 2. None: the model's default."""
-
-    top_p: float | None = Field(default=None, ge=0, le=1, json_schema_extra=roles.PARAMETER)
-    """Share of the probability mass to sample from, 0 to 1."""
-
-    max_tokens: int | None = Field(default=None, ge=1, json_schema_extra=roles.PARAMETER)
-    """Most tokens of the answer. Goes out under this name; exclusive with `max_completion_tokens`."""
-
-    max_completion_tokens: int | None = Field(default=None, ge=1, json_schema_extra=roles.PARAMETER)
-    """Most tokens of answer and reasoning together. Goes out under this name; exclusive with `max_tokens`."""
-
-    seed: int | None = Field(default=None, json_schema_extra=roles.PARAMETER)
-    """Asks for the same answer to the same request, as far as the model can."""
-
-    n: int | None = Field(default=None, ge=1, le=128, json_schema_extra=roles.PARAMETER)
-    """Number of answers, 1 to 128. More than one cannot be streamed."""
-
-    frequency_penalty: float | None = Field(default=None, ge=-2, le=2, json_schema_extra=roles.PARAMETER)
-    """Penalty on tokens by how often they came, -2 to 2."""
-
-    presence_penalty: float | None = Field(default=None, ge=-2, le=2, json_schema_extra=roles.PARAMETER)
-    """Penalty on tokens that came at all, -2 to 2."""
-
-    logit_bias: validators.LogitBias | None = Field(default=None, json_schema_extra=roles.PARAMETER)
-    """Bias by token id, -100 to 100."""
-
-    logprobs: bool | None = Field(default=None, json_schema_extra=roles.PARAMETER)
-    """Whether the answer comes with log probabilities (`response_metadata["logprobs"]`)."""
-
-    top_logprobs: int | None = Field(default=None, ge=0, le=20, json_schema_extra=roles.PARAMETER)
-    """Number of alternatives with log probabilities a token, 0 to 20."""
-
-    reasoning_effort: str | None = Field(default=None, json_schema_extra=roles.PARAMETER)
-    """How much a reasoning model thinks: `low`, `medium`, `high` or what the model knows."""
-
-    reasoning: dict[str, Any] | None = Field(default=None, json_schema_extra=roles.PARAMETER)
-    """Reasoning options of gateways that know the parameter `reasoning`; goes out as it is."""
-
-    parallel_tool_calls: bool | None = Field(default=None, json_schema_extra=roles.PARAMETER)
-    """Whether the model may call several tools at once. Goes out only together with tools."""
-
-    user: str | None = Field(default=None, json_schema_extra=roles.PARAMETER)
-    """Id of your end user."""
-
-    model_kwargs: dict[str, Any] = Field(default_factory=dict)
-    """Further parameters of the request that are not fields."""
-
-    extra_body: dict[str, Any] = Field(default_factory=dict)
-    """Parameters merged over all others in the request; for what a gateway adds to the format."""
-
-    stream_chunk_timeout: SerializeAsAny[float | None] = Field(  # in a union pydantic dumps no subclass of float
-        default=defaults.DefaultSeconds(120.0), gt=0, allow_inf_nan=False, json_schema_extra=roles.SETTING
-    )
-    """Seconds that a stream may go on without content; keep-alives do not count. None: no limit. Default 120.
-
-    Before the first content the read time-out counts, unless this field was set.
-    """
-
-    streaming: bool | None = Field(default=None, json_schema_extra=roles.SETTING)
-    """Whether `invoke` streams under the hood. None: when a callback wants tokens."""
-
-    stream_usage: bool = Field(default=True, json_schema_extra=roles.SETTING)
-    """Whether a stream asks for token usage (`stream_options`)."""
-
-    include_response_headers: bool = Field(default=False, json_schema_extra=roles.OF_THE_ANSWER)
-    """Whether `response_metadata["headers"]` holds the answer's headers, without cookies and credentials."""
-
-    prompt_cache_id: validators.PromptId | None = Field(default=None, json_schema_extra=roles.SETTING)
-    """Id under which Promptrun stores the conversation's prompt (header `HTTP-Prompt-Id`).
-
-    A call with `use_cached_prompt=True` and no messages uses the stored one.
-    """
-
-    deadline: float | None = Field(default=None, gt=0, allow_inf_nan=False, json_schema_extra=roles.SETTING)
-    """Seconds for a whole call: connecting, all attempts and their waits, the whole stream. None: no limit.
-
-    A retry that cannot end in time is not begun. What had come is in `error.partial`.
-    """
-
-    prompt_caching: Literal["auto"] | PromptCaching | None = Field(default=None, json_schema_extra=roles.SETTING)
-    """Which parts of a prompt are marked for the vendor's cache, where its models need marks.
-
-    `auto` marks the end of the system prompt, the last tool and the ends of the last two requests. A dict chooses:
-    `{"ttl": "5m" or "1h", "system": bool, "tools": bool, "messages": 0 to 4}`. At most four parts are marked. Models
-    that cache by themselves are sent nothing. None: nothing is marked.
-    """
-
-    structured_output_method: validators.Method = Field(default="function_calling", json_schema_extra=roles.SETTING)
-    """Default method of `with_structured_output`."""
-
-    send_reasoning: bool | Literal["always"] = Field(default=True, json_schema_extra=roles.OF_THE_ANSWER)
-    """Whether the reasoning of earlier answers is sent back as it came; some models demand it in a tool loop.
-
-    True: to the model that wrote it, or one of its vendor and family. "always": to whichever model is asked.
-    """
-
-    think_tags: bool = Field(default=False, json_schema_extra=roles.OF_THE_ANSWER)
-    """Whether text between `<think>` and `</think>` is read as reasoning."""
-
-    send_names: bool = Field(default=True, json_schema_extra=roles.OF_THE_ANSWER)
-    """Whether the names of messages are sent, where they are legal names."""
-
-    @model_validator(mode="after")
-    def _check_together(self) -> Self:
-        self._check_key()
-        if self.max_tokens is not None and self.max_completion_tokens is not None:
-            raise ValueError("`max_tokens` and `max_completion_tokens` are both set; set the one your model accepts.")
-        check_model_kwargs(type(self), self.model_kwargs)
-        self._add_version("langchain-promptrun", __version__)
-        return self
-
-    # the last validator is the outermost: the errors of all others pass through it
-    @model_validator(mode="wrap")
-    @classmethod
-    def _take_chosen(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        return checked_fields(cls, values, handler)
-
-    @override
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set a field, checked; a looked-up profile is looked up again for another model."""
-        super().__setattr__(name, value)
-        if name in {"model", "model_name"} and not chosen(self.profile):
-            self.profile = looked_up(self.model)
-
-    @override
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        copied = super().model_copy(update=update, deep=deep)
-        names = (update or {}).keys()
-        if names & {"model", "model_name"} and "profile" not in names and not chosen(copied.profile):
-            copied.profile = looked_up(copied.model)
-        return copied
-
-    @override
-    def _resolve_model_profile(self) -> ModelProfile | None:
-        return looked_up(self.model)
+def check_picklable(owner: str, name: str, value: object) -> None:
+    """Raise a TypeError that names a field whose value no loaded pickler can write."""
+    picklers = [sys.modules[module] for module in ("pickle", "cloudpickle", "dill") if module in sys.modules]
+    for pickler in picklers:
+        with suppress(TypeError, AttributeError, ValueError, RuntimeError, pickle.PicklingError):
+            pickler.dumps(value)
+            return
+    raise TypeError(f"A {owner} whose `{name}` cannot be pickled cannot be pickled: {type(value).__name__}.")
 
 
-def looked_up(model: str) -> ModelProfile | None:
-    """Look up a model's profile, marked as a default, and warn once of a retired model."""
-    profile = profile_for(model)
-    if profile is None:
-        return None
-    warn_if_retired(model)
-    return cast("ModelProfile", defaults.DefaultProfile(profile))
+def _forget_derived(fields: ConnectionFields) -> None:
+    for name in fields.__dict__.keys() - type(fields).model_fields.keys():
+        del fields.__dict__[name]
+
+
+def _private(attributes: dict[str, Any] | None, ended: frozenset[str] = _HOLDS) -> dict[str, Any]:
+    kept = {name: value for name, value in (attributes or {}).items() if name not in ended}
+    return {"_transport": None, **kept}
+
+
+def _assign(fields: ConnectionFields, values: Mapping[str, Any]) -> None:
+    """Set fields, checked as at construction; removals first, so that one limit can replace the other."""
+    kind = type(fields)
+    roles = roles_of(kind)
+    for name, value in sorted(values.items(), key=lambda item: item[1] is not None):
+        if name not in roles.known:
+            raise unknown_keyword(kind.__name__, name, roles.known, kind.keyword_advice)
+        if value is not None or name not in roles.none_is_default:
+            fields.__pydantic_validator__.validate_assignment(fields, name, value)

@@ -107,7 +107,7 @@ def test_a_none_that_says_nothing_is_the_default(name):
 @pytest.mark.parametrize(
     ("fields", "bare"),
     [
-        *((base, []) for base in ChatPromptrun.__mro__ if base.__name__ == "ModelFields"),
+        (ChatPromptrun, []),
         *((base, ["_transport"]) for base in ChatPromptrun.__mro__ if base.__name__ == "ConnectionFields"),
         (PromptrunPrompt, ["keyword_advice", "_hold", "_unfilled"]),
     ],
