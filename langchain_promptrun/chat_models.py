@@ -319,13 +319,15 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
             PromptrunError: The prompt cannot be had.
         """
         prompts: Any = import_module(_PROMPTS)
-        return cast("Self", prompts.model_from_prompt(cls, prompt, arguments))
+        named, overrides = prompts.named_prompt(cls, prompt, arguments)
+        return cast("Self", prompts.make_model(cls, named, named.pull(), overrides))
 
     @classmethod
     async def afrom_prompt(cls, prompt: Runnable[Any, Any] | str | None = None, **arguments: Any) -> Self:
         """Async version of `from_prompt`."""
         prompts: Any = import_module(_PROMPTS)
-        return cast("Self", await prompts.amodel_from_prompt(cls, prompt, arguments))
+        named, overrides = prompts.named_prompt(cls, prompt, arguments)
+        return cast("Self", prompts.make_model(cls, named, await named.apull(), overrides))
 
     # Calls.
 

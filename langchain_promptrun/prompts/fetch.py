@@ -65,20 +65,19 @@ class _DaemonThreads(ThreadPoolExecutor):
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         future: Future[T] = Future()
         future.set_running_or_notify_cancel()
-        job = partial(fn, *args, **kwargs)
-        threading.Thread(target=_work, args=(future, job), name=f"{_THREAD}-helper", daemon=True).start()
+
+        def work() -> None:
+            with (caught := Caught(BaseException)):
+                future.set_result(fn(*args, **kwargs))
+            if caught.error is not None:
+                future.set_exception(caught.error)
+
+        threading.Thread(target=work, name=f"{_THREAD}-helper", daemon=True).start()
         return future
 
     @override
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Return at once."""
-
-
-def _work(future: Future[T], job: Callable[[], T]) -> None:
-    with (caught := Caught(BaseException)):
-        future.set_result(job())
-    if caught.error is not None:
-        future.set_exception(caught.error)
 
 
 class BackgroundLoop:

@@ -37,7 +37,7 @@ from langchain_promptrun._tracing import PROJECT, TAG, VERSION, name_ancestors, 
 from langchain_promptrun.chat_models import ChatPromptrun
 from langchain_promptrun.prompts.cache import SHORTEST_POLL, Freshness, IdentityKey, PromptCache
 from langchain_promptrun.prompts.fetch import BackgroundLoop, Caught, Source
-from langchain_promptrun.prompts.model import FollowingModel, M, ManagedPromptValue, Origin, check_overrides, make_model
+from langchain_promptrun.prompts.model import FollowingModel, ManagedPromptValue, Origin, check_overrides, make_model
 from langchain_promptrun.prompts.push import PromptStream
 from langchain_promptrun.prompts.record import FALLBACK_VERSION, PromptChange, PromptProject, PromptRecord, RecordFile
 from langchain_promptrun.prompts.refresh import Hold, OnChange, Refresher
@@ -170,7 +170,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     timeout: Annotated[FourTimeouts | float | httpx.Timeout | None, BeforeValidator(four_timeouts)] = (10.0,) * 4
     """Seconds for all phases, or an `httpx.Timeout`; None for no limit. Default: 10 in each phase."""
 
-    prompt_cache: PromptCache[Refresher] = Field(default_factory=PromptCache, exclude=True, repr=False)
+    prompt_cache: PromptCache = Field(default_factory=PromptCache, exclude=True, repr=False)
     """What was fetched, handed on to copies of this prompt. Not for you to set."""
 
     _hold: Hold = PrivateAttr()
@@ -539,29 +539,17 @@ def _interval(seconds: float | None) -> float:
     )
 
 
-def model_from_prompt(kind: type[M], prompt: Runnable[Any, Any] | str | None, arguments: Mapping[str, Any]) -> M:
-    """Make the model of a class that a prompt names; `ChatPromptrun.from_prompt` describes the arguments."""
-    named, overrides = _named_prompt(kind, prompt, arguments)
-    return make_model(kind, named, named.pull(), overrides)
-
-
-async def amodel_from_prompt(kind: type[M], prompt: Runnable[Any, Any] | str | None, arguments: Mapping[str, Any]) -> M:
-    """Async version of `model_from_prompt`."""
-    named, overrides = _named_prompt(kind, prompt, arguments)
-    return make_model(kind, named, await named.apull(), overrides)
-
-
-def _named_prompt(
-    model: type[ChatPromptrun], prompt: Runnable[Any, Any] | str | None, arguments: Mapping[str, Any]
+def named_prompt(
+    kind: type[ChatPromptrun], prompt: Runnable[Any, Any] | str | None, arguments: Mapping[str, Any]
 ) -> tuple[PromptrunPrompt, dict[str, Any]]:
     """Sort arguments into those of the prompt and those of the model; both share those of the connection."""
     if isinstance(prompt, PromptrunPrompt):
-        check_overrides(model, arguments)
+        check_overrides(kind, arguments)
         return prompt, dict(arguments)
     connection = ConnectionFields.model_fields.keys()
     own = PromptrunPrompt.model_fields.keys() - connection - {"name"}
     given = {} if prompt is None else {"project_id": prompt}
     named = {name: value for name, value in arguments.items() if name in own or name in connection}
     overrides = {name: value for name, value in arguments.items() if name not in own}
-    check_overrides(model, overrides, frozenset(own))
+    check_overrides(kind, overrides, frozenset(own))
     return PromptrunPrompt(**given | named), overrides

@@ -10,7 +10,7 @@ import os
 import tempfile
 from contextlib import suppress
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
@@ -176,13 +176,15 @@ class _Reader:
     content_seen = 0
     partial = ""
 
+    def __init__(self, status: int, headers: Mapping[str, str]) -> None:
+        self._read = partial(read_record, status=status, headers=headers)
+
 
 class RecordReader(_Reader):
     """Parses the body of GET /prompt."""
 
     def __init__(self, status: int, headers: Mapping[str, str], *, max_event_bytes: int) -> None:
-        self._status = status
-        self._headers = headers
+        super().__init__(status, headers)
         self._body = Body(headers, max_event_bytes)
 
     def feed(self, data: bytes) -> Sequence[PromptRecord]:
@@ -196,7 +198,7 @@ class RecordReader(_Reader):
         if not self._body.is_document:
             raise PromptrunResponseError("The server's answer is a stream of events, not a prompt.")
         ((_, body),) = events
-        return (read_record(body, status=self._status, headers=self._headers),)
+        return (self._read(body),)
 
 
 class NotAnEventStreamError(PromptrunResponseError):
@@ -211,15 +213,13 @@ class EventStreamReader(_Reader):
     ) -> None:
         if "event-stream" not in headers.get("content-type", "").lower():
             raise NotAnEventStreamError("The server's answer is not a stream of events.")
-        self._status = status
-        self._headers = headers
+        super().__init__(status, headers)
         self._decoder = EventDecoder(max_event_bytes)
         opened()
 
     def feed(self, data: bytes) -> Sequence[PromptRecord]:
         """Take the next bytes; return the records that they complete."""
-        events = self._decoder.decode(data)
-        return [read_record(body, status=self._status, headers=self._headers) for name, body in events if not name]
+        return [self._read(body) for name, body in self._decoder.decode(data) if not name]
 
     def close(self) -> Sequence[PromptRecord]:
         """Take the end of the stream; an event that was cut off is dropped."""
