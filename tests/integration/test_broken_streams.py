@@ -10,7 +10,7 @@ import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 
-from langchain_promptrun import ChatPromptrun, PromptrunError, PromptrunStreamTruncatedError
+from langchain_promptrun import ChatPromptrun, PromptrunError
 from langchain_promptrun.testing import Fault, PromptrunServer, Reply
 
 KEY = "sk-sentinel-key"
@@ -89,11 +89,3 @@ async def test_the_key_is_in_no_error_no_trace_and_no_log(server, settings, talk
     for view in views:
         assert KEY not in view
         assert CALL_HEADER not in view
-
-
-@pytest.mark.parametrize(("style", "carrier"), WAYS)
-async def test_a_stream_cut_off_is_said_to_be_truncated_with_what_came(server, settings, talk, style, carrier):
-    server.queue(Fault(reply=Reply(TEXT), after=4, cut="clean"))
-    error = await failed(talk, settings, style, carrier)
-    assert isinstance(error, PromptrunStreamTruncatedError)
-    assert TEXT.startswith(error.partial)

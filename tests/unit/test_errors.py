@@ -172,13 +172,19 @@ EMPTY_ACCOUNTS = [
     "Access denied: overdue payment",
     "账户余额不足",
     "用户额度不足",
+    "余额不足或无可用资源包,请充值。",
+    "Insufficient balance",
+    "Your account balance is not enough, please recharge",
+    "You exceeded your current quota",
+    "Your account has no credits left",
+    "Billing hard limit has been reached",
 ]
 
 
 @pytest.mark.parametrize("words", EMPTY_ACCOUNTS)
 def test_an_empty_account_is_told_by_the_vendors_words(words):
     error = made(429, {"error": {"message": words}})
-    assert not is_retried(error)
+    assert (is_retried(error), error.is_retryable) == (False, False)
     assert "Add credits" in str(error)
 
 
@@ -209,6 +215,15 @@ def test_an_empty_account_is_not_taken_from_other_words(words):
 @pytest.mark.parametrize(
     ("words", "wait"),
     [
+        ("Rate limit reached. Please try again in 7.66s.", 7.66),
+        ("Please try again in 1m30s", 90.0),
+        ("try again in 350ms", 0.35),
+        ("Please retry after 26 seconds.", 26.0),
+        ("Retry your request after 5 seconds.", 5.0),
+        ("Rate limit resets in 11s", 11.0),
+        ("try again in about 1h2m3s", 3723.0),
+        ("slow down, try again later", None),
+        ("context of 128k tokens used within 60s", None),
         ("Retry after: 15", 15.0),
         ("Retry-After: 7", 7.0),
         ("retry_after=2.5", 2.5),
@@ -235,6 +250,9 @@ def test_a_wait_is_read_from_words(words, wait):
 @pytest.mark.parametrize(
     ("fields", "wait"),
     [
+        ({"retryDelay": {"seconds": 3}}, 3.0),
+        ({"retry_after": "12"}, 12.0),
+        ({"retry_after": 12.5}, 12.5),
         ({"retryAfterSeconds": 4}, 4.0),
         ({"retry_after_ms": 1500.5}, 1.5005),
         ({"retry_after_ms": "1500"}, 1.5),
@@ -244,7 +262,9 @@ def test_a_wait_is_read_from_words(words, wait):
     ],
 )
 def test_a_wait_is_read_from_a_field(fields, wait):
-    assert made(429, {"error": {"message": "Slow down.", **fields}}).retry_after == wait
+    body = {"error": {"message": "Try again in 3s." if wait else "Slow down.", **fields}}
+    assert made(429, body).retry_after == wait
+    assert made(429, body, {"retry-after": "5"}).retry_after == 5.0
 
 
 # What an error says.

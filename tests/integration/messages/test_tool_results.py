@@ -9,7 +9,7 @@ from typing import Annotated
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.messages import content as v1
 from langchain_core.tools import InjectedToolCallId
 
@@ -59,23 +59,6 @@ def test_tool_result_media_are_seen_by_the_model(promptrun_server):
     agent_of(promptrun_server, [image]).invoke({"messages": [("user", "Look up a.")]})
     media = promptrun_server.requests[1].body["messages"][3]["content"][1]
     assert media == {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
-
-
-@pytest.mark.parametrize("output_version", ["v0", "v1"])
-@pytest.mark.parametrize("style", ["invoke", "ainvoke", "stream", "astream", "events", "aevents"])
-async def test_invalid_tool_call_does_not_block_the_conversation(promptrun_server, talk, style, output_version):
-    broken = {"name": "look_up", "args": '{"key": "a'}
-    promptrun_server.queue(Reply("Let me", tool_calls=[broken], finish_reason="length"), Reply("Sure."))
-    model = ChatPromptrun(model="a/b", max_retries=0, output_version=output_version)
-    history = [HumanMessage("Look up a.")]
-    history += [await talk.call(style, model, history), HumanMessage("Go on.")]
-    assert len(history[1].invalid_tool_calls) == 1
-    assert (await talk.call(style, model, history)).text == "Sure."
-    assert promptrun_server.requests[1].body["messages"] == [
-        {"role": "user", "content": "Look up a."},
-        {"role": "assistant", "content": "Let me"},
-        {"role": "user", "content": "Go on."},
-    ]
 
 
 def test_invalid_tool_call_beside_another_does_not_block_the_agent(promptrun_server):
