@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, convert_to_messages
 
-from langchain_promptrun._messages.content import BLOCK_TYPES, CALL_TYPES
+from langchain_promptrun._messages.content import CALL_TYPES
+from langchain_promptrun._messages.media import MEDIA_BLOCKS
 from langchain_promptrun._tools.tools import wire_tools
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _bytes(value: object) -> int:
     if not isinstance(value, Mapping):
         return len(str(value))
     kind = str(value.get("type"))
-    if kind in BLOCK_TYPES and BLOCK_TYPES[kind].is_media:
+    if kind in MEDIA_BLOCKS:
         return MEDIA_TOKENS * BYTES_PER_TOKEN
     if kind in CALL_TYPES:  # it stands in `tool_calls`, too, where it is counted
         return 0

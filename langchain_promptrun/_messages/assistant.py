@@ -23,7 +23,7 @@ from langchain_promptrun._messages.content import (
     string,
     text_parts,
 )
-from langchain_promptrun._messages.media import MEDIA_PARTS, Part
+from langchain_promptrun._messages.media import Part, without_media
 from langchain_promptrun._profiles import family_of
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun._wire.names import wire_name
@@ -64,37 +64,40 @@ def assistant_turn(
 
     Its `content` is null only in a turn that calls tools or refuses.
     """
-    metadata, kwargs = message.response_metadata, message.additional_kwargs
+    content, kwargs = message.content, message.additional_kwargs
+    if isinstance(content, str) and not kwargs:
+        calls = _listed_calls(message)
+        if not calls:
+            return {"role": "assistant", "content": content}, [], calls
+        return {"role": "assistant", "content": content or None, "tool_calls": [call for call, _ in calls]}, [], calls
+    metadata = message.response_metadata
     own = metadata.get("model_provider") in (None, "promptrun")
     written_here = own and (send_reasoning == "always" or _is_same_model(metadata, model))
-    said = _Content(message.content, own=own)
+    said = _Content(content, own=own)
     refusal = kwargs.get("refusal") or said.refusal
     if refusal and isinstance(refusal, str):
         _take_out_refusal(said.parts, refusal)
     mark(said.parts, kwargs)
     wire: dict[str, Any] = {"role": "assistant", "content": None}
-    calls = calls_of(message, said.calls, own=own, signed=written_here)
+    calls = _calls(message, said.calls, own=own, signed=written_here)
     if calls:
         wire["tool_calls"] = [call for call, _ in calls]
     elif isinstance(function := kwargs.get("function_call"), dict):
         wire["function_call"] = _call("", function.get("name"), function.get("arguments"))["function"]
     said.add_audio(wire, kwargs.get("audio"))
-    if own and "images" in kwargs:
-        said.add_images(kwargs["images"])
+    # An own answer keeps its images beside a plain text.
+    if own and not any(part["type"] == "image_url" for part in said.media):
+        said.media += _images(kwargs.get("images"))
     if written_here and send_reasoning:
-        text = _reasoning_text(message, said.reasoning)
+        text = kwargs.get("reasoning_content")
+        if text is None and metadata.get("model_provider"):
+            text = said.reasoning
+        text = text if isinstance(text, str) else ""
         write_reasoning(wire, said.parts, kwargs, metadata.get("reasoning_field"), text)
     if refusal:
         wire["refusal"] = refusal
     wire["content"] = said.content(wire)
     return wire, said.media, calls
-
-
-def _reasoning_text(message: AIMessage, shown: str) -> str:
-    text = message.additional_kwargs.get("reasoning_content")
-    if text is None and message.response_metadata.get("model_provider"):
-        return shown
-    return text if isinstance(text, str) else ""
 
 
 def _is_same_model(metadata: Mapping[str, Any], model: str) -> bool:
@@ -140,8 +143,9 @@ class _Content:
         elif not stays_here(block):
             parts = block_parts(block)
             mark(parts or self.parts, block)
-            self.media += [part for part in parts if part.get("type") in MEDIA_PARTS]
-            self.parts += [part for part in parts if part.get("type") not in MEDIA_PARTS]
+            said, media = without_media(parts)
+            self.parts += said
+            self.media += media
 
     def _known_audio(self, audio: object) -> dict[str, str]:
         """Return what names or tells an audio answer, so that its data need not go back."""
@@ -163,15 +167,6 @@ class _Content:
         elif facts and not self.parts:
             self.parts += text_parts(facts["transcript"])
 
-    def add_images(self, images: object) -> None:
-        """Add the images that an own answer keeps beside a plain text."""
-        if not any(part["type"] == "image_url" for part in self.media):
-            targets = [image.get("image_url") for image in dictionaries(images)]
-            urls = [target.get("url") if isinstance(target, dict) else target for target in targets]
-            self.media += [
-                {"type": "image_url", "image_url": {"url": url}} for url in urls if url and isinstance(url, str)
-            ]
-
     def content(self, wire: Mapping[str, Any]) -> str | list[Part] | None:
         """Return plain text as one string, the form that every model behind a gateway takes."""
         if any(part.keys() != {"type", "text"} for part in self.parts):
@@ -180,6 +175,12 @@ class _Content:
         if text or self.media:
             return text or ATTACHED
         return "" if wire.keys().isdisjoint({"tool_calls", "function_call", "refusal"}) else None
+
+
+def _images(images: object) -> list[Part]:
+    targets = [image.get("image_url") for image in _dictionaries(images)]
+    urls = [target.get("url") if isinstance(target, dict) else target for target in targets]
+    return [{"type": "image_url", "image_url": {"url": url}} for url in urls if url and isinstance(url, str)]
 
 
 def _take_out_refusal(parts: list[Part], refusal: str) -> None:
@@ -194,14 +195,14 @@ def _take_out_refusal(parts: list[Part], refusal: str) -> None:
                 return
 
 
-def calls_of(message: AIMessage, blocks: Sequence[CallBlock], *, own: bool, signed: bool) -> list[TurnCall]:
+def _calls(message: AIMessage, blocks: Sequence[CallBlock], *, own: bool, signed: bool) -> list[TurnCall]:
     """Collect the calls of a message and its blocks; `signed` ones go back with what only their vendor understands."""
     kwargs = message.additional_kwargs
     if not blocks and _CALL_KEYS.isdisjoint(kwargs):
-        return listed_calls(message)
-    raw = dictionaries(kwargs.get("tool_calls"))
+        return _listed_calls(message)
+    raw = _dictionaries(kwargs.get("tool_calls"))
     entries = {str(call.get("id")): call for call in raw} | _by_id(kwargs.get("tool_call_extras")) if own else _NOTHING
-    calls = listed_calls(message, entries)
+    calls = _listed_calls(message, entries)
     _merge_blocks(calls, blocks)
     if not calls:
         for call in raw:
@@ -212,14 +213,14 @@ def calls_of(message: AIMessage, blocks: Sequence[CallBlock], *, own: bool, sign
         return calls
     for wire, _ in calls if entries else ():
         _add_signatures(wire, entries.get(wire["id"], _NOTHING))
-    for entry in dictionaries(kwargs.get("server_tool_calls")):
+    for entry in _dictionaries(kwargs.get("server_tool_calls")):
         # Without an id, a type and a body no server takes it.
         if isinstance(entry.get("type"), str) and isinstance(entry.get("id"), str) and _body(entry) is not None:
             calls.append(({key: value for key, value in entry.items() if key != "index"}, "server's"))
     return calls
 
 
-def listed_calls(message: AIMessage, entries: Mapping[str, Any] = _NOTHING) -> list[TurnCall]:
+def _listed_calls(message: AIMessage, entries: Mapping[str, Any] = _NOTHING) -> list[TurnCall]:
     """Return the calls of the message's two lists; `entries` are the calls as they came, by id."""
     calls: list[TurnCall] = []
     for index, call in enumerate(message.tool_calls):
@@ -243,7 +244,7 @@ def name_of(call: WireCall) -> str:
     return str((_body(call) or _NOTHING).get("name", ""))
 
 
-def dictionaries(value: object) -> list[dict[str, Any]]:
+def _dictionaries(value: object) -> list[dict[str, Any]]:
     """Return the dictionaries of a list that others wrote."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langchain_promptrun._messages.media import FORMATS, Part, checked_url, file_name, kind_of_mime, media_part
+from langchain_promptrun._messages.media import (
+    FORMATS,
+    MEDIA_BLOCKS,
+    Part,
+    checked_url,
+    file_name,
+    kind_of_mime,
+    media_part,
+)
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun.errors import PromptrunInvalidMessageError
 
@@ -28,10 +36,9 @@ _FETCHABLE = ("http://", "https://", "data:")
 
 
 class BlockType(NamedTuple):
-    """A converter to wire parts, the media kind that counts tokens, and keys that tell a block from data of a tool."""
+    """A converter to wire parts, and keys that tell a block from data of a tool."""
 
     convert: Callable[[Block], list[Part]]
-    is_media: bool = False
     needs: tuple[str, ...] = ()
 
 
@@ -96,7 +103,11 @@ def _known_parts(block: Any) -> list[Part] | None:
     found = [key for key in known.needs if key not in {"source", "file"} or isinstance(block.get(key), dict)]
     if known.needs and block.keys().isdisjoint(found) and not isinstance(block.get("data"), bytes):
         return None
-    if known.is_media and isinstance(url := block.get("url"), str) and not url.startswith(_FETCHABLE):
+    if (
+        block_type(block) in MEDIA_BLOCKS
+        and isinstance(url := block.get("url"), str)
+        and not url.startswith(_FETCHABLE)
+    ):
         return None
     # Empty text is a block that says nothing; a content of which nothing was readable is data.
     return parts if parts or not any(block.get(key) for key in known.needs) else None
@@ -308,16 +319,13 @@ BLOCK_TYPES: dict[str, BlockType] = {
     ),
     "text-plain": BlockType(_plain_text, needs=(*_ADDRESSES, "text")),
     "refusal": BlockType(lambda block: text_parts(string(block, "refusal")), needs=("refusal",)),
-    **{kind: BlockType(partial(_media, kind), is_media=True) for kind in ("image", "audio", "video")},
-    "file": BlockType(_file, is_media=True, needs=_FILE_KEYS),
-    "document": BlockType(partial(_media, "file"), is_media=True, needs=("source", "document", "base64")),
-    **{
-        kind: BlockType(partial(_wire_part, kind), is_media=True)
-        for kind in ("image_url", "input_audio", "video_url", "input_video")
-    },
-    **dict.fromkeys(("media", "file_data"), BlockType(partial(_media, ""), is_media=True, needs=_FILE_KEYS)),
-    "input_image": BlockType(partial(_wire_part, "image_url"), is_media=True),
-    "input_file": BlockType(partial(_media, "file"), is_media=True, needs=_FILE_KEYS),
+    **{kind: BlockType(partial(_media, kind)) for kind in ("image", "audio", "video")},
+    "file": BlockType(_file, needs=_FILE_KEYS),
+    "document": BlockType(partial(_media, "file"), needs=("source", "document", "base64")),
+    **{kind: BlockType(partial(_wire_part, kind)) for kind in ("image_url", "input_audio", "video_url", "input_video")},
+    **dict.fromkeys(("media", "file_data"), BlockType(partial(_media, ""), needs=_FILE_KEYS)),
+    "input_image": BlockType(partial(_wire_part, "image_url")),
+    "input_file": BlockType(partial(_media, "file"), needs=_FILE_KEYS),
     "search_result": BlockType(_search_result, needs=("content",)),
     "json": BlockType(lambda block: json_parts(block.get("json")), needs=("json",)),
     "resource": BlockType(_resource),
@@ -327,7 +335,7 @@ BLOCK_TYPES: dict[str, BlockType] = {
     "cachePoint": BlockType(lambda _block: []),
     "non_standard": BlockType(_non_standard),
 }
-"""Every block type that can be sent, with its converter, its kind, and what tells it from data of a tool."""
+"""Every block type that can be sent, with its converter, and what tells it from data of a tool."""
 
 CALL_TYPES = frozenset(
     {"tool_call", "tool_call_chunk", "invalid_tool_call", "tool_use", "function_call", "custom_tool_call"}

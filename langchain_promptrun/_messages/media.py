@@ -18,6 +18,11 @@ Part = dict[str, Any]
 MEDIA_PARTS = frozenset({"image_url", "input_audio", "video_url", "input_video", "file"})
 """Types of the parts that OpenAI's format admits in user messages only."""
 
+MEDIA_BLOCKS = MEDIA_PARTS | {
+    *("audio", "document", "file_data", "image", "input_file", "input_image", "media", "video"),
+}
+"""Types of the content blocks that are, or become, such parts."""
+
 # The first characters of well-known formats in base64. The `mimetypes` module would read files of the system.
 _SIGNATURES = {
     "iVBORw0KGgo": "image/png",
@@ -99,6 +104,12 @@ def media_part(
         raise PromptrunInvalidMessageError("is audio by URL, for which the wire has no part: send it as base64")
     audio_format = _AUDIO_FORMATS.get(mime_type) or mime_type.partition("/")[2].removeprefix("x-")
     return {"type": "input_audio", "input_audio": {"data": base64_text, "format": audio_format}}
+
+
+def without_media(parts: list[Part]) -> tuple[list[Part], list[Part]]:
+    """Part a content into what any message may say, and the media that only a user message may hold."""
+    said = [part for part in parts if part.get("type") not in MEDIA_PARTS]
+    return said, [part for part in parts if part.get("type") in MEDIA_PARTS]
 
 
 def kind_of_mime(mime_type: str | None) -> str:
