@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_promptrun._errors.body import BODY_LIMIT, ErrorBody, read_error, tidy
 from langchain_promptrun._errors.context_overflow import is_context_overflow
-from langchain_promptrun._errors.retryable import is_out_of_credit, parse_retry_after, retry_verdict
+from langchain_promptrun._errors.retryable import QUOTA_NAMES, parse_retry_after, retry_verdict
 from langchain_promptrun._wire.json import open_ends
 from langchain_promptrun.errors import (
     PromptrunAPIError,
@@ -188,8 +188,9 @@ def _error(
     wait = parse_retry_after(headers, time.time() if now is None else now)
     wait = facts.retry_after if wait is None else wait
     # a server that names a wait means a rate, which money does not help
-    is_empty = is_out_of_credit(facts.names) or (wait is None and re.search(_EMPTY_ACCOUNT, facts.message.lower()))
-    is_empty = bool(is_empty and not overflow)
+    is_empty = not QUOTA_NAMES.isdisjoint(facts.names)
+    is_empty = is_empty or (wait is None and bool(re.search(_EMPTY_ACCOUNT, facts.message.lower())))
+    is_empty = is_empty and not overflow
     advice = _CREDITS if is_empty else _advice(kind, status, facts, model)
     words = "\n".join(filter(None, [_said(status, facts), advice]))
     error = kind(words, **_details(status, facts, headers, body, wait))

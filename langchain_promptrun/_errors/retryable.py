@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from langchain_promptrun.errors import PromptrunConnectionError, PromptrunError, PromptrunTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 _CLIENT_STATUSES = frozenset({408, 409, 429})
 _SERVER_STATUSES = range(500, 600)
 # not implemented, and the HTTP version not supported: the same request fails again
 _LASTING_STATUSES = frozenset({501, 505})
 # an empty account answers 429 at OpenAI; waiting does not fill it
-_QUOTA_NAMES = frozenset(
+QUOTA_NAMES = frozenset(
     {
         *("insufficientquota", "insufficientcredits", "insufficientbalance", "notenoughbalance", "arrearage"),
         *("billinghardlimitreached", "organizationspendlimitexceeded", "projectspendlimitexceeded", "budgetexceeded"),
@@ -52,11 +52,6 @@ def retry_verdict(status: int, headers: Mapping[str, str], *, overflow: bool, is
         # the status of an empty account is a rate limit's
         return False
     return True if not overflow and (advised or status in _CLIENT_STATUSES) else None
-
-
-def is_out_of_credit(names: Iterable[str]) -> bool:
-    """Tell whether an error's codes and types (lower case, without punctuation) mean that the account is empty."""
-    return not _QUOTA_NAMES.isdisjoint(names)
 
 
 def parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:

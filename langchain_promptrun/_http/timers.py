@@ -53,13 +53,12 @@ class HeadTimeout:
                 return await transport.handle_async_request(request)
         except TimeoutError as error:
             # another's, such as a signal handler's, passes as it is
-            failure = self._failure() if limit.expired() else error
+            failure: Exception = error
+            if limit.expired():
+                failure = httpx.ReadTimeout("no response came") if self._is_sent else httpx.WriteTimeout("not sent")
         finally:
             self._limit = None
         raise failure
-
-    def _failure(self) -> Exception:
-        return httpx.ReadTimeout("no response came") if self._is_sent else httpx.WriteTimeout("not sent")
 
     def connected(self, stream: object) -> None:
         """Note that the call has its connection, which takes a body at once unless it is large."""

@@ -311,11 +311,8 @@ def test_a_servers_message_of_megabytes_leaves_room_for_the_rest():
 
 def test_error_without_facts_is_its_message_and_a_request_id_set_later_is_told_too():
     """A parser makes the error, the transport knows the headers."""
-    assert [str(PromptrunError("m")), str(PromptrunError("m", status_code=200)), str(PromptrunError())] == [
-        "m",
-        "m",
-        "",
-    ]
+    plain = PromptrunError("m"), PromptrunError("m", status_code=200), PromptrunError()
+    assert [str(error) for error in plain] == ["m", "m", ""]
     error = PromptrunStreamTruncatedError("cut")
     error.request_id = "req_1"
     assert str(error) == "cut (request id: req_1)"
@@ -609,12 +606,8 @@ def test_an_upstream_error_is_told_with_its_vendor():
     error = {"message": "Provider returned error", "code": 400, "metadata": {"raw": raw, "provider_name": "OpenAI"}}
     found = read_error({"error": error, "user_id": "user_1"})
     assert found.message == "Provider returned error: Too long."
-    assert (found.provider, found.code, found.type, found.status) == (
-        "OpenAI",
-        "overflow",
-        "invalid_request_error",
-        400,
-    )
+    told = (found.provider, found.code, found.type, found.status)
+    assert told == ("OpenAI", "overflow", "invalid_request_error", 400)
 
 
 def test_an_upstream_message_is_told_once():
@@ -678,11 +671,8 @@ def test_a_code_or_a_type_stands_for_a_status(error, status):
 
 def test_error_body_is_read_for_its_facts():
     nested = {"code": 400, "metadata": {"raw": {"code": "model_not_found"}}}
-    assert [read_error(value).code for value in (nested, {"code": 20015}, {"code": True})] == [
-        "model_not_found",
-        "20015",
-        None,
-    ]
+    codes = [read_error(value).code for value in (nested, {"code": 20015}, {"code": True})]
+    assert codes == ["model_not_found", "20015", None]
     # Anthropic's outer type is only "error", Google's `status` may be a number
     assert read_error({"type": "error", "error": {"type": "overloaded_error"}}).type == "overloaded_error"
     assert read_error({"status": 429}).type is None

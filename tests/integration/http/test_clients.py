@@ -81,7 +81,7 @@ def test_tls_context_is_one_for_each_setting_of_the_certificates(tls_contexts, r
 # Closing.
 
 
-def test_last_holder_closes_the_connections(process, raw_server):
+def test_last_holder_closes_the_connections_and_opens_others_at_its_next_call(process, raw_server):
     raw_server.answer(OK)
     one, other = Transport(), Transport()
     call(one, raw_server)
@@ -90,6 +90,8 @@ def test_last_holder_closes_the_connections(process, raw_server):
     assert not gone(raw_server, 0.1)
     other.close()
     assert gone(raw_server)
+    call(other, raw_server)
+    assert raw_server.connections == 2
 
 
 def test_collected_holder_closes_the_connections(process, raw_server):
@@ -115,33 +117,8 @@ def test_closing_twice_and_closing_what_was_never_open_is_nothing(raw_server):
     assert raw_server.connections == 1
 
 
-def test_closed_transport_opens_again(process, raw_server):
-    raw_server.answer(OK)
-    transport = Transport()
-    call(transport, raw_server)
-    transport.close()
-    call(transport, raw_server)
-    assert raw_server.connections == 2
-
-
 @pytest.mark.parametrize("kind", KINDS)
-def test_aclose_has_closed_the_loops_connections_when_it_returns(process, raw_server, kind):
-    raw_server.answer(OK)
-
-    async def main():
-        transport = over(kind)
-        await acall(transport, raw_server)
-        await transport.aclose()
-        assert await asyncio.to_thread(gone, raw_server)
-        await acall(transport, raw_server)
-        await transport.aclose()
-
-    asyncio.run(main())
-    assert raw_server.connections == 2
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_aclose_leaves_what_others_hold(process, raw_server, kind):
+def test_aclose_leaves_what_others_hold_and_has_closed_what_nobody_does_when_it_returns(process, raw_server, kind):
     raw_server.answer(OK)
 
     async def main():
@@ -150,10 +127,14 @@ def test_aclose_leaves_what_others_hold(process, raw_server, kind):
         await acall(other, raw_server)
         await one.aclose()
         await acall(other, raw_server)
+        assert raw_server.connections == 1
+        await other.aclose()
+        assert await asyncio.to_thread(gone, raw_server)
+        await acall(other, raw_server)
         await other.aclose()
 
     asyncio.run(main())
-    assert raw_server.connections == 1
+    assert raw_server.connections == 2
 
 
 async def test_aclose_in_a_loop_without_a_client_only_lets_go(process, raw_server):
