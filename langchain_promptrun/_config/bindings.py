@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 from langchain_core.language_models.base import LanguageModelInput
 from langchain_core.messages import AIMessage
-from langchain_core.runnables import Runnable, RunnableBinding, RunnableSerializable
+from langchain_core.runnables import (
+    ConfigurableField,
+    Runnable,
+    RunnableBinding,
+    RunnableParallel,
+    RunnableSerializable,
+)
 from pydantic import BaseModel, ConfigDict
 
-from langchain_promptrun._config.call_options import bindable
+from langchain_promptrun._config.call_options import bindable, hidden
+from langchain_promptrun._config.roles import roles_of
 from langchain_promptrun._config.validators import Method
 from langchain_promptrun._tools.tools import ToolChoice, bind_arguments
 
@@ -49,7 +56,17 @@ class Wrappable:
 
         def with_retry(self, **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]: ...
     else:
-        with_config = _wrapping("with_config")
+
+        def with_config(self, config: Any = None, **kwargs: Any) -> Any:
+            config = {**(config or {}), **kwargs}
+            if values := config.get("configurable"):
+                secret = _secret_ids(self)
+                config["configurable"] = {
+                    name: hidden(value) if name.rpartition("/")[2] in secret else value
+                    for name, value in values.items()
+                }
+            return _wrapped(super().with_config(config))
+
         with_retry = _wrapping("with_retry")
         with_fallbacks = _wrapping("with_fallbacks")
         with_types = _wrapping("with_types")
@@ -229,6 +246,20 @@ def _model_in(runnable: Any) -> Any:
             return None
         runnable = vars(runnable)[_held(runnable)]
     return runnable
+
+
+def _secret_ids(held: Any) -> frozenset[str]:
+    """Return the names by which a config sets secret fields of the models in a wrapper."""
+    if isinstance(held, (Wrappable, RunnableParallel)):
+        values = vars(held)
+        fields = values.get("fields", {})
+        model: Any = type(values.get("default"))
+        secret = roles_of(model).secret & fields.keys() if fields else ()
+        ids = frozenset(fields[name].id for name in secret if isinstance(fields[name], ConfigurableField))
+        return ids.union(*map(_secret_ids, values.values()))
+    if isinstance(held, Mapping):
+        held = list(held.values())
+    return frozenset().union(*map(_secret_ids, held)) if isinstance(held, list) else frozenset()
 
 
 def _held(runnable: Any) -> str:

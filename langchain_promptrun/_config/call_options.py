@@ -197,12 +197,13 @@ def plain_values(value: Any) -> Any:
 def bindable(kind: type[BaseModel], keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Wrap the secrets among keywords that are bound, since a binding is printed and serialised."""
     secret = _SECRET_OPTIONS | roles_of(kind).secret
-    return {name: _wrapped(value) if name in secret else value for name, value in keywords.items()}
+    return {name: hidden(value) if name in secret else value for name, value in keywords.items()}
 
 
-def _wrapped(value: Any) -> Any:
+def hidden(value: Any) -> Any:
+    """Wrap the strings in a value as secrets."""
     if isinstance(value, Mapping):
-        return {name: _wrapped(inner) for name, inner in value.items()}
+        return {name: hidden(inner) for name, inner in value.items()}
     return SecretStr(value) if isinstance(value, str) else value
 
 

@@ -66,6 +66,25 @@ def test_a_bound_secret_is_hidden_and_used(wire, make, wrap, bind):
     assert (request.headers["x-a"], request.headers["x-b"], request.url.query) == (SECRET, SECRET, b"q=s3cret")
 
 
+@pytest.mark.parametrize(
+    "wrap",
+    ["", "bind", "with_retry", "with_fallbacks", "bind with_fallbacks", "configurable_alternatives"],
+    indirect=True,
+)
+@pytest.mark.parametrize("schema", [False, True])
+def test_a_secret_of_a_bound_config_is_hidden_and_used(wire, make, wrap, schema):
+    fields = {name: ConfigurableField(id=f"my_{name}") for name in ("api_key", "default_headers", "top_p")}
+    model = wrap(make().configurable_fields(**fields, default_query=ConfigurableField(id="my_query")))
+    bound = model.with_structured_output(Weather, method="json_mode", include_raw=True) if schema else model
+    secrets = {"my_api_key": SECRET, "my_default_headers": {"x-a": SECRET}, "my_query": {"q": SECRET}}
+    bound = bound.with_config({"configurable": {**secrets, "my_top_p": 0.5}}, tags=["a"])
+    assert SECRET not in f"{bound!r} {bound} {dumps(bound)}"
+    bound.invoke("Hello")
+    request = wire.requests[0]
+    assert (request.headers["authorization"], request.headers["x-a"]) == (f"Bearer {SECRET}", SECRET)
+    assert (request.url.query, wire.bodies[0]["top_p"]) == (b"q=s3cret", 0.5)
+
+
 @pytest.mark.parametrize("include_raw", [False, True])
 def test_a_secret_bound_behind_a_schema_is_hidden_and_used(wire, make, wrap, include_raw):
     structured = wrap(make()).with_structured_output(Weather, method="json_mode", include_raw=include_raw)
