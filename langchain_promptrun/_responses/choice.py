@@ -13,12 +13,13 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from langchain_promptrun._responses.metadata import (
+    NUMBERS,
     OWN_NAMES,
     PIECES,
-    Entries,
+    PIECES_OF_AUDIO,
+    TEXTS,
     Facts,
     ResponseMetadata,
-    TextPieces,
     says_nothing,
 )
 from langchain_promptrun._responses.tool_calls import ToolCalls
@@ -33,11 +34,10 @@ if TYPE_CHECKING:
 
     from langchain_core.messages.ai import UsageMetadata
 
-    from langchain_promptrun._responses.body import SizeLimit
+    from langchain_promptrun._responses.metadata import SizeLimit
 
 PROVIDER = "promptrun"
 _MAX_PARTIAL = 64 * 1024
-_PIECES_OF_AUDIO = frozenset({"data", "transcript"})
 _PADDED = re.compile("[^=]+=*")
 _REASON_KEYS = ("type", "reason", "name", "value")
 _NO_LETTERS = re.compile("[^a-z]+")
@@ -89,10 +89,8 @@ class Choice:
         self._limit = limit
         self.reasoning = Reasoning(limit.add, think_tags=think_tags)
         self._refusal: list[str] = []
-        self._extras = Facts(limit, text_pieces=True)
-        self._listed: dict[str, Entries] = {}
-        self._audio: dict[str, TextPieces] = {}
-        self._facts = Facts(limit, number_pieces=True)
+        self._extras = Facts(limit, TEXTS)
+        self._facts = Facts(limit, NUMBERS)
         self._message_texts: dict[str, str] = {}
         self._partial = bytearray()
         self._streamed = False
@@ -184,12 +182,9 @@ class Choice:
         return "tool_call" if has_calls and reason == "stop" else reason
 
     def _whole_extras(self) -> dict[str, Any]:
-        extras = self._extras.whole() | {key: entries.whole() for key, entries in self._listed.items()}
-        if self._audio:
-            pieces = {key: text.whole() for key, text in self._audio.items()}
-            if "data" in pieces:
-                pieces["data"] = _joined_base64(pieces["data"])
-            extras["audio"] = extras.get("audio", {}) | pieces
+        extras = self._extras.whole()
+        if isinstance(data := extras.get("audio", {}).get("data"), str):
+            extras["audio"]["data"] = _joined_base64(data)
         if self._refusal:
             extras["refusal"] = "".join(self._refusal)
         return extras | self.reasoning.extras() | self.tool_calls.facts()
@@ -214,7 +209,7 @@ class Choice:
         tests = {
             "content": self._partial or not IN_CONTENT.isdisjoint(fields),
             "refusal": self._refusal,
-            "audio": self._audio,
+            "audio": not PIECES_OF_AUDIO.isdisjoint(self._extras.get("audio") or ()),
             **dict.fromkeys(REASONING_FIELDS, fields),
             **dict.fromkeys(("tool_calls", "function_call"), self._has_calls),
             **{key: self._extras.get(key) for key in PIECES},
@@ -289,19 +284,11 @@ class Choice:
 
     def _take_list(self, key: str, value: Any, _parts: list[Part]) -> None:
         """Collect entries, each once: some servers send all of them again at the end."""
-        if key not in self._listed:
-            self._listed[key] = Entries(self._limit, merge=False)
-        self._listed[key].add(value if isinstance(value, list) else [value])
+        self._extras.add(key, value if isinstance(value, list) else [value])
 
     def _take_audio(self, key: str, value: Any, _parts: list[Part]) -> None:
-        if not isinstance(value, dict):
-            return
-        for name, piece in value.items():
-            if name in _PIECES_OF_AUDIO and isinstance(piece, str):
-                self._limit.add(len(piece))
-                self._audio.setdefault(name, TextPieces(may_repeat=False)).add(piece)
-            elif piece is not None:
-                self._extras.add(key, {name: piece})
+        if isinstance(value, dict) and (facts := {name: fact for name, fact in value.items() if fact is not None}):
+            self._extras.add(key, facts)
 
     def _take_usage(self, _key: str, value: Any, _parts: list[Part]) -> None:
         self._metadata.add_usage(value)

@@ -11,13 +11,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from langchain_promptrun._responses.body import too_large
 from langchain_promptrun._responses.usage import find_cost, has_counts
 from langchain_promptrun._wire.json import without_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from langchain_promptrun._responses.body import SizeLimit
 
 OWN_NAMES = frozenset(
     {
@@ -44,15 +43,45 @@ _PRIVATE_HEADERS = frozenset(
 )
 # Strings that name something: a further one replaces them, also in a delta.
 _LABELS = frozenset({"channel", "format", "id", "mime_type", "model", "name", "object", "role", "status", "type"})
-PIECES = frozenset({"audio_content", "tool_plan"})
-"""Strings of a delta that are always pieces, also where one equals all before it, as silence does."""
 # Objects of a delta that hold facts, no pieces.
 _FACTS = frozenset({"extra_content", "provider_metadata", "providerMetadata", "provider_specific_fields"})
+# Lists whose dictionaries are whole.
+_WHOLE_ENTRIES = frozenset({"annotations", "images", "content_parts"})
 _NUMBERS = (int, float)
+
+# What is a piece, depending on the place: nothing, numbers in lists, also texts, also the data of audio.
+_NONE, NUMBERS, TEXTS, _AUDIO = range(4)
+PIECES = frozenset({"audio_content", "tool_plan"})
+"""Strings of a delta that are always pieces, also where one equals all before it, as silence does."""
+PIECES_OF_AUDIO = frozenset({"data", "transcript"})
+"""The same in the object `audio`."""
+
+
+class SizeLimit:
+    """Counts the bytes that are kept of an answer until its end; a `limit` of None allows any number."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
+        self._used = 0
+
+    def add(self, size: int) -> None:
+        """Count bytes; raise a PromptrunResponseError where they are too many."""
+        self._used += size
+        if self.limit is not None and self._used > self.limit:
+            raise too_large(f"The server's answer holds more than {self.limit} bytes that are kept until its end")
+
+    def add_value(self, value: Any, *, instead_of: Any = None) -> None:
+        """Count the bytes that a value takes, beyond those of the one that it replaces."""
+        if self.limit is not None:
+            self.add(max(0, len(repr(value)) - (0 if instead_of is None else len(repr(instead_of)))))
 
 
 class ResponseMetadata:
-    """The facts of one answer; a fact has one value, however many documents repeat it."""
+    """The facts of one answer; a fact has one value, however many documents repeat it.
+
+    Attributes:
+        last: The last document, without its choices.
+    """
 
     def __init__(
         self, headers: Mapping[str, str], model: str, limit: SizeLimit, *, include_headers: bool = False
@@ -62,12 +91,12 @@ class ResponseMetadata:
         self._include_headers = include_headers
         self._facts = Facts(limit)
         self._usage = Facts(limit)
-        self._last: dict[str, Any] = {}
+        self.last: dict[str, Any] = {}
 
     def feed(self, document: dict[str, Any]) -> None:
         about_answer = not _ABOUT_THE_ANSWER.isdisjoint(document)
         if about_answer:
-            self._last = {key: value for key, value in document.items() if key not in _CHANGING}
+            self.last = {key: value for key, value in document.items() if key not in _CHANGING}
         elif any(_KEEP_ALIVE.search(str(document.get(key))) for key in _KINDS):
             return
         for key, value in document.items():
@@ -84,10 +113,6 @@ class ResponseMetadata:
         if isinstance(usage, dict) and usage and (has_counts(usage) or not has_counts(self._usage.whole())):
             self._usage.update(usage)
 
-    def is_repeated(self, document: dict[str, Any]) -> bool:
-        """Return whether a document, without its choices, says nothing new."""
-        return document == self._last and not (document.get("usage") or document.get("error"))
-
     @property
     def id_seed(self) -> str:
         """What tells this answer from others, or an empty string; some servers give all answers one id."""
@@ -100,9 +125,9 @@ class ResponseMetadata:
 
     def whole(self, *, with_usage: bool, places_of_cost: Iterable[dict[str, Any]] = ()) -> dict[str, Any]:
         """Return LangChain's `response_metadata`, as far as the whole answer goes."""
-        facts = self._facts.whole()
+        facts, model = self._facts.whole(), self.model
         metadata = {key: value for key, value in facts.items() if key != "model" and key not in OWN_NAMES}
-        metadata["model_name"] = model = self.model
+        metadata["model_name"] = model
         if self._asked_model and self._asked_model != model:
             # reasoning goes back to this model, and its price holds where the other's is unknown
             metadata["requested_model"] = self._asked_model
@@ -117,11 +142,11 @@ class ResponseMetadata:
 
 
 class Facts:
-    """Keys and their values so far; whether strings and lists of numbers are pieces depends on their place."""
+    """Keys and their values so far."""
 
-    def __init__(self, limit: SizeLimit, *, text_pieces: bool = False, number_pieces: bool = False) -> None:
+    def __init__(self, limit: SizeLimit, pieces: int = _NONE) -> None:
         self._limit = limit
-        self._pieces = {"text_pieces": text_pieces, "number_pieces": number_pieces or text_pieces}
+        self._pieces = pieces
         self._values: dict[str, Any] = {}
 
     def add(self, key: str, value: Any) -> None:
@@ -132,15 +157,20 @@ class Facts:
             return
         kind = type(value)
         if kind is dict:
-            pieces = {} if key in _FACTS else self._pieces
-            collected: Any = known if isinstance(known, Facts) else Facts(self._limit, **pieces)
+            pieces = _NONE if key in _FACTS else _AUDIO if key == "audio" and self._pieces else self._pieces
+            collected: Any = known if isinstance(known, Facts) else Facts(self._limit, pieces)
             collected.update(value)
         elif kind is list:
-            collected = known if isinstance(known, Entries) else Entries(self._limit, **self._pieces)
+            merge = key not in _WHOLE_ENTRIES
+            collected = known if isinstance(known, Entries) else Entries(self._limit, self._pieces, merge=merge)
             collected.add(value)
-        elif kind is str and self._pieces["text_pieces"] and key not in _LABELS:
-            collected = known if isinstance(known, TextPieces) else TextPieces(may_repeat=key not in PIECES)
-            collected.add(value)
+        elif kind is str and self._pieces >= TEXTS and key not in _LABELS:
+            collected = known if isinstance(known, bytearray) else bytearray()
+            data = value.encode("utf-8", "surrogatepass")
+            is_piece = key in (PIECES_OF_AUDIO if self._pieces == _AUDIO else PIECES)
+            if not is_piece and data.startswith(collected):
+                collected.clear()  # it holds all so far
+            collected += data
             self._limit.add_value(value)
         else:
             collected = value
@@ -167,17 +197,17 @@ class Facts:
 class Entries:
     """A list in pieces; with `merge`, dictionaries of the same `index` are pieces of one."""
 
-    def __init__(self, limit: SizeLimit, *, merge: bool = True, **pieces: bool) -> None:
+    def __init__(self, limit: SizeLimit, pieces: int, *, merge: bool = True) -> None:
         self._limit = limit
-        self._merge = merge
         self._pieces = pieces
+        self._merge = merge
         self._items: list[Any] = []
         self._by_index: dict[int, Facts] = {}
         self._seen: set[int] = set()
 
     def add(self, entries: list[Any]) -> None:
         """Take a further list; what stands in one list twice is kept twice."""
-        if entries == self._items and not self._pieces.get("number_pieces"):
+        if entries == self._items and not self._pieces:
             return
         seen: set[int] = set()
         opened: dict[int, Facts] = {}
@@ -194,7 +224,7 @@ class Entries:
             index = entry.get("index")
             facts = self._by_index.get(index) if isinstance(index, int) else None
             if facts is None or not facts.is_continued_by(entry):
-                facts = Facts(self._limit, **self._pieces)
+                facts = Facts(self._limit, self._pieces)
                 self._items.append(facts)
                 if isinstance(index, int):
                     opened.setdefault(index, facts)
@@ -206,30 +236,12 @@ class Entries:
         return [_whole(item) for item in self._items]
 
 
-class TextPieces:
-    """A string in pieces, joined in linear time."""
-
-    def __init__(self, *, may_repeat: bool = True) -> None:
-        self._may_repeat = may_repeat
-        self._pieces: list[str] = []
-        self._size = 0
-
-    def add(self, piece: str) -> None:
-        """Take a piece; one that holds all before it replaces them, where pieces may do so."""
-        if self._may_repeat and len(piece) >= self._size and piece.startswith(self.whole()):
-            self._pieces, self._size = [], 0
-        self._pieces.append(piece)
-        self._size += len(piece)
-
-    def whole(self) -> str:
-        self._pieces = ["".join(self._pieces)]
-        return self._pieces[0]
-
-
-_COLLECTED = (Facts, Entries, TextPieces)
+_COLLECTED = (Facts, Entries)
 
 
 def _whole(value: Any) -> Any:
+    if isinstance(value, bytearray):
+        return value.decode("utf-8", "surrogatepass")
     return value.whole() if isinstance(value, _COLLECTED) else value
 
 

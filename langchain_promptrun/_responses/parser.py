@@ -18,9 +18,9 @@ from langchain_promptrun._errors.mapping import (
     said_in_place_of_an_end,
     unfinished,
 )
-from langchain_promptrun._responses.body import Body, EventDecoder, SizeLimit
+from langchain_promptrun._responses.body import Body
 from langchain_promptrun._responses.choice import Choice, Part, says_more_than_a_role
-from langchain_promptrun._responses.metadata import ResponseMetadata
+from langchain_promptrun._responses.metadata import ResponseMetadata, SizeLimit
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun.errors import PromptrunError, PromptrunResponseError
 
@@ -94,8 +94,7 @@ class ResponseParser(ABC, Generic[T]):
         try:
             if self._error is not None:
                 raise self._error
-            decoder = self._body.decoder
-            for name, payload in self._body.feed(data) if decoder is None else decoder.decode(data):
+            for name, payload in self._body.feed(data):
                 self._take_event(name, payload, items)
         except (PromptrunError, RecursionError) as fault:
             error = self._failure(fault)
@@ -162,17 +161,17 @@ class ResponseParser(ABC, Generic[T]):
         for document in documents:
             self._take_document(document, b"", items)
         if rest or not is_single:
-            decoder = self._body.decoder = EventDecoder(len(body))
-            self._take_end_of_stream([*decoder.decode(rest), *decoder.flush()], items)
+            self._body = Body({}, len(body), is_stream=True)
+            self._take_end_of_stream([*self._body.feed(rest), *self._body.close()], items)
         elif not self._choices:
             raise no_answer(documents[0], NO_CHOICES, *self._source)
 
     def _take_end_of_stream(self, events: list[Event], items: list[T]) -> None:
         for name, payload in events:
             self._take_event(name, payload, items, at_end=True)
-        is_whole, decoder = self._is_whole(), self._body.decoder
-        if decoder is not None and decoder.stray and not self._aside:
-            self._aside = decoder.stray.decode("utf-8", "replace")
+        is_whole = self._is_whole()
+        if self._body.stray and not self._aside:
+            self._aside = self._body.stray.decode("utf-8", "replace")
         if not (is_whole or self.finished):
             raise unfinished(self._aside, *self._source)
         if not self._choices:
@@ -182,7 +181,7 @@ class ResponseParser(ABC, Generic[T]):
         # An error may follow all of the answer in a document or in lines of their own.
         aside = self._aside
         if not isinstance(aside, dict) or self._seen_before_aside != self.content_seen:
-            aside = decoder.late_words() if decoder is not None else ""
+            aside = self._body.late_words()
         if (error := said_in_place_of_an_end(aside, *self._source)) is not None:
             raise error
 
@@ -229,7 +228,8 @@ class ResponseParser(ABC, Generic[T]):
             return False
         choices = document.pop("choices")
         document.pop("obfuscation", None)
-        if choice != self._quiet_choice or type(delta) is not dict or not self._metadata.is_repeated(document):
+        is_repeated = document == self._metadata.last and not (document.get("usage") or document.get("error"))
+        if not is_repeated or choice != self._quiet_choice or type(delta) is not dict:
             choice["delta"] = delta
             document["choices"] = choices
             return False
@@ -305,8 +305,7 @@ class ResponseParser(ABC, Generic[T]):
                 return
             known = Choice(self._metadata, self._limit, self._tool_names, think_tags=self._think_tags)
             self._choices[index] = known
-            if self._body.decoder is not None:
-                self._body.decoder.has_answer = True
+            self._body.has_answer = True
         parts = known.feed(choice)
         if choice.get("finish_reason"):
             self.content_seen += 1

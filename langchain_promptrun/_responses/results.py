@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import AIMessage, InvalidToolCall, ToolCall
 from langchain_core.outputs import ChatGeneration, ChatResult
 
-from langchain_promptrun._responses.body import SizeLimit
 from langchain_promptrun._responses.choice import (
     LOGPROBS,
     PROVIDER,
@@ -21,6 +20,7 @@ from langchain_promptrun._responses.choice import (
 )
 from langchain_promptrun._responses.chunks import Template, generation_info
 from langchain_promptrun._responses.content_blocks import restore_refusal
+from langchain_promptrun._responses.metadata import SizeLimit
 from langchain_promptrun._responses.parser import ResponseParser
 
 if TYPE_CHECKING:

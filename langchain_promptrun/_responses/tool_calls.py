@@ -29,8 +29,7 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langchain_promptrun._responses.body import SizeLimit
-from langchain_promptrun._responses.metadata import Entries, Facts
+from langchain_promptrun._responses.metadata import TEXTS, Entries, Facts, SizeLimit
 from langchain_promptrun._responses.partial_call import FUNCTION, TWO_CALLS, Entry, PartialCall
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun._wire.json import SurrogateJoiner, without_surrogates
@@ -74,7 +73,7 @@ class ToolCalls:
         self._positions = 0
         self._flowing: PartialCall | None = None
         self.announced: list[PartialCall] = []
-        self._server_calls = Entries(self._limit, text_pieces=True)
+        self._server_calls = Entries(self._limit, TEXTS)
         # Names by index, id and position.
         self._server_names: dict[object, str] = {}
         self._server_call_is_newest = False
@@ -215,7 +214,7 @@ class ToolCalls:
         self._limit.add(_CALL)
         call_id = self._unused_id(entry.id)
         self._ids.add(call_id)
-        call = PartialCall(len(self._calls), call_id, entry, Facts(self._limit, text_pieces=True))
+        call = PartialCall(len(self._calls), call_id, entry, Facts(self._limit, TEXTS))
         self._calls.append(call)
         self._without_args.append(call)
         # A name in pieces is known as one of ours only when it is whole.

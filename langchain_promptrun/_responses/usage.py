@@ -18,24 +18,26 @@ _TOTAL = ("total_tokens",)
 _TOTALS = frozenset({*_INPUT, *_OUTPUT, *_TOTAL})
 # Anthropic's counts, which are not part of its `input_tokens` (Messages API reference, "usage").
 _BESIDE_INPUT = ("cache_read_input_tokens", "cache_creation_input_tokens")
-_NESTED = {
-    "input_token_details": ("prompt_tokens_details", "input_tokens_details"),
-    "output_token_details": ("completion_tokens_details", "output_tokens_details"),
-}
-# Where the same fact is spelled twice, the first spelling counts, so nothing is counted twice.
+# The objects that hold details, and the spellings of each. The first spelling counts, so nothing is counted twice.
 _DETAILS = {
-    "input_token_details": {
-        "audio": ("audio_tokens",),
-        "cache_read": (
-            *("cache_read_input_tokens", "prompt_cache_hit_tokens"),
-            *("cached_tokens", "cache_read_tokens", "num_cached_tokens"),
-        ),
-        "cache_creation": (
-            *("cache_write_tokens", "cache_creation_tokens"),
-            *("cache_creation_input_tokens", "cache_write_input_tokens"),
-        ),
-    },
-    "output_token_details": {"audio": ("audio_tokens",), "reasoning": ("reasoning_tokens", "thinking_tokens")},
+    "input_token_details": (
+        ("prompt_tokens_details", "input_tokens_details"),
+        {
+            "audio": ("audio_tokens",),
+            "cache_read": (
+                *("cache_read_input_tokens", "prompt_cache_hit_tokens"),
+                *("cached_tokens", "cache_read_tokens", "num_cached_tokens"),
+            ),
+            "cache_creation": (
+                *("cache_write_tokens", "cache_creation_tokens"),
+                *("cache_creation_input_tokens", "cache_write_input_tokens"),
+            ),
+        },
+    ),
+    "output_token_details": (
+        ("completion_tokens_details", "output_tokens_details"),
+        {"audio": ("audio_tokens",), "reasoning": ("reasoning_tokens", "thinking_tokens")},
+    ),
 }
 # Every count that is not larger is one, whatever its type makes of it.
 _USUAL = 1 << 53
@@ -49,8 +51,8 @@ _COSTS = (
     *("cost", "total_cost", "cost_usd", "estimated_cost", "response_cost", "cost_details"),
     *(_TICKS, "provider_metadata", "providerMetadata"),
 )
-_COST_TOTALS = ("total_cost", "total", "amount", "usd")
 _COST_KEYS = frozenset(_COSTS)
+_COST_TOTALS = ("total_cost", "total", "amount", "usd")
 
 
 def usage_metadata(usage: dict[str, Any]) -> UsageMetadata | None:
@@ -76,9 +78,10 @@ def usage_metadata(usage: dict[str, Any]) -> UsageMetadata | None:
 
 
 def _details(usage: dict[str, Any], kind: str) -> dict[str, int]:
-    nested = next((value for name in _NESTED[kind] if isinstance(value := usage.get(name), dict)), {})
+    places, spellings = _DETAILS[kind]
+    nested = next((value for name in places if isinstance(value := usage.get(name), dict)), {})
     counts: dict[str, int] = {}
-    for key, names in _DETAILS[kind].items():
+    for key, names in spellings.items():
         count = _first(nested, names)
         if count is None and key != "audio":
             count = _first(usage, names)

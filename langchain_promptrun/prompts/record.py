@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, fie
 from pydantic.alias_generators import to_camel
 
 from langchain_promptrun._errors.mapping import error_from_document
-from langchain_promptrun._responses.body import Body, EventDecoder
+from langchain_promptrun._responses.body import Body
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun.errors import PromptrunError, PromptrunResponseError
 from langchain_promptrun.prompts.template import find_variables
@@ -214,12 +214,12 @@ class EventStreamReader(_Reader):
         if "event-stream" not in headers.get("content-type", "").lower():
             raise NotAnEventStreamError("The server's answer is not a stream of events.")
         super().__init__(status, headers)
-        self._decoder = EventDecoder(max_event_bytes)
+        self._body = Body(headers, max_event_bytes, is_stream=True)
         opened()
 
     def feed(self, data: bytes) -> Sequence[PromptRecord]:
         """Take the next bytes; return the records that they complete."""
-        return [self._read(body) for name, body in self._decoder.decode(data) if not name]
+        return [self._read(body) for name, body in self._body.feed(data) if not name]
 
     def close(self) -> Sequence[PromptRecord]:
         """Take the end of the stream; an event that was cut off is dropped."""

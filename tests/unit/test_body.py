@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_promptrun._responses.body import Body, EventDecoder
+from langchain_promptrun._responses.body import Body
 from langchain_promptrun.errors import PromptrunResponseError, PromptrunStreamTruncatedError
 
 ROOM = 1 << 20
@@ -47,10 +47,10 @@ CASES = {name: (data, TWO_EVENTS) for name, data in FRAMINGS.items()} | {
 
 
 def decode(data, cuts=(), room=ROOM):
-    decoder = EventDecoder(room)
+    body = Body({}, room, is_stream=True)
     bounds = [0, *cuts, len(data)]
-    events = [event for start, end in pairwise(bounds) for event in decoder.decode(data[start:end])]
-    return events + decoder.flush()
+    events = [event for start, end in pairwise(bounds) for event in body.feed(data[start:end])]
+    return events + body.close()
 
 
 @pytest.mark.parametrize(("data", "events"), CASES.values(), ids=CASES)
@@ -62,10 +62,10 @@ def test_stream_in_each_framing_is_read_however_it_is_cut(data, events):
 @pytest.mark.parametrize("following", [b"data: b\n\n", b"data: b\r\n\r\n", b"data: b\r\r"])
 @pytest.mark.parametrize("first", [b"data: a\n\n", b"data: a\r\n\r\n", b"data: a\r\r"])
 def test_packets_of_one_event_may_change_their_line_ends(first, following):
-    decoder = EventDecoder(ROOM)
+    body = Body({}, ROOM, is_stream=True)
     events = []
     for packet in (first, first, following, b"\n", following):
-        events += decoder.decode(packet)
+        events += body.feed(packet)
     assert events == [(b"", b"a"), (b"", b"a"), (b"", b"b"), (b"", b"b")]
 
 
@@ -132,23 +132,23 @@ class CountedBytes(bytes):
 def test_an_event_of_5_mb_is_looked_at_once_however_small_its_packets_are(size):
     text = b"x" * 5_000_000
     data = b"data: 1\n\ndata: " + text + b"\n\n"
-    decoder = EventDecoder(1 << 26)
+    body = Body({}, 1 << 26, is_stream=True)
     CountedBytes.looked_at = 0
     events = []
     for start in range(0, len(data), size):
-        events += decoder.decode(CountedBytes(data[start : start + size]))
+        events += body.feed(CountedBytes(data[start : start + size]))
     assert events == [(b"", b"1"), (b"", text)]
     assert CountedBytes.looked_at <= 3 * len(data)
 
 
 def test_an_event_is_held_a_few_times_at_most():
     packet = b"x" * 65_536
-    decoder = EventDecoder(1 << 26)
-    decoder.decode(b"data: ")
+    body = Body({}, 1 << 26, is_stream=True)
+    body.feed(b"data: ")
     tracemalloc.start()
     for _ in range(80):
-        decoder.decode(bytearray(packet).decode().encode())
-    [(_, data)] = decoder.decode(b"\n\n")
+        body.feed(bytearray(packet).decode().encode())
+    [(_, data)] = body.feed(b"\n\n")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(data) == 80 * 65_536
@@ -156,14 +156,14 @@ def test_an_event_is_held_a_few_times_at_most():
 
 
 def test_nothing_of_the_past_is_held():
-    decoder = EventDecoder(ROOM)
+    body = Body({}, ROOM, is_stream=True)
     rng = random.Random(1)
     packets = [b"data: " + rng.randbytes(40).hex().encode() + b"\n\n" for _ in range(100)]
     packets += [b": ping\n\n", b"event: x\ndata: a\ndata: b\n\n"]
 
     def run():
         for packet in packets:
-            decoder.decode(packet)
+            body.feed(packet)
 
     run()
     tracemalloc.start()
