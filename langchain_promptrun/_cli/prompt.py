@@ -40,9 +40,8 @@ def run_prompt(arguments: argparse.Namespace) -> None:
         record = prompt.pull()
         _check_names(prompt.partial_variables, record)
         if arguments.diff is not None:
-            _write(
-                _difference(prompt.model_copy(update={"tag": None, "version": _version(arguments.diff)}).pull(), record)
-            )
+            other = prompt.model_copy(update={"tag": None, "version": _version(arguments.diff)})
+            _write(_difference(other.pull(), record))
             return
         (message,) = prompt.format_messages()
         _write(message.text.removesuffix("\n") + "\n")

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from typing_extensions import override
 
@@ -185,13 +185,13 @@ class Source:
 
     Attributes:
         label: Name of the prompt in errors and logs.
-        client: Which kind of client the caller gave, if any.
+        client: Which kind of client the caller gave, `sync` or `async`, if any.
     """
 
     label: str
     request: Request
     transport: Transport
-    client: Literal["sync", "async"] | None
+    client: str | None
     max_event_bytes: int
 
     def of(self, owner: Any) -> Source:

@@ -507,7 +507,6 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
             max_retries=self.max_retries,
             max_retry_after=self.max_retry_after,
         )
-        client: Literal["sync", "async"] | None
         client = "sync" if self.http_client is not None else "async" if self.http_async_client is not None else None
         return Source(self.label, request, transport, client, self.max_event_bytes)
 

@@ -160,13 +160,8 @@ def pairs(headers: Headers) -> list[tuple[str, str]]:
 
 
 def head(status: int, headers: Sequence[tuple[str, str]]) -> bytes:
-    lines = [
-        f"HTTP/1.1 {status} {PHRASES.get(status, 'Unknown')}",
-        *(f"{name}: {value}" for name, value in headers),
-        "",
-        "",
-    ]
-    return "\r\n".join(lines).encode("latin-1", "replace")
+    fields = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    return f"HTTP/1.1 {status} {PHRASES.get(status, 'Unknown')}\r\n{fields}\r\n".encode("latin-1", "replace")
 
 
 def chunk(data: bytes) -> bytes:

@@ -189,9 +189,8 @@ class Routes:
             pieces = [event if isinstance(event, bytes) else _http.event(event) for event in fault.events or ()]
             return Response(200, _http.SSE if streams or fault.events else _http.JSON, pieces)
         if isinstance(fault.body, bytes | str):
-            return Response(
-                200, "text/plain; charset=utf-8", [fault.body if isinstance(fault.body, bytes) else fault.body.encode()]
-            )
+            body = fault.body if isinstance(fault.body, bytes) else fault.body.encode()
+            return Response(200, "text/plain; charset=utf-8", [body])
         if fault.body is not None:
             return _http.json_response(fault.body)
         if fault.status >= HTTPStatus.BAD_REQUEST:

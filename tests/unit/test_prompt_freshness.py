@@ -117,12 +117,6 @@ def test_prompt_freshness_wait_grows_from_5_seconds_while_a_substitute_is_served
     assert fresh.due_in() == (math.inf if refresh is None else refresh)
 
 
-def test_prompt_freshness_substitute_never_replaces_a_record(fresh):
-    fresh.succeed(ONE)
-    fresh.fail(DOWN, substitute=TWO)
-    assert fresh.record is ONE
-
-
 def test_prompt_freshness_warning_comes_once_a_minute(fresh, clock):
     assert [fresh.may_warn(), fresh.may_warn()] == [True, False]
     clock.now += 59
@@ -155,6 +149,9 @@ def test_prompt_freshness_substitute_stands_in_for_a_server_that_fails_only(fres
     assert may_pass(error) is passes
     fresh.fail(error, ONE)
     assert fresh.record is (ONE if passes else None)
+    fresh.succeed(TWO)
+    fresh.fail(error, ONE)
+    assert fresh.record is TWO
 
 
 @pytest.fixture

@@ -68,12 +68,8 @@ def test_prompt_record_goes_out_as_it_came_with_unknown_fields():
 @pytest.mark.parametrize(
     "change",
     [
-        {"version": 28},
-        {"prompt": "x"},
-        {"tag": "prod"},
-        {"temperature": 0.6},
-        {"model": {"model": "v/m"}},
-        {"updatedAt": "2025-07-22T04:17:39.294Z"},
+        *({"version": 28}, {"prompt": "x"}, {"tag": "prod"}, {"temperature": 0.6}),
+        *({"model": {"model": "v/m"}}, {"updatedAt": "2025-07-22T04:17:39.294Z"}),
     ],
     ids=lambda change: next(iter(change)),
 )

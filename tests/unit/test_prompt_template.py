@@ -20,21 +20,9 @@ from langchain_promptrun.prompts.template import (
 )
 
 TEXTS = [
-    "{name}",
-    "{{}}",
-    "{{ }}",
-    '{"a": {"b": {"c": 1}}}',
-    '{{"a": 1}}',
-    r"\frac{{a}+{b}}{2}",
-    "{{name}",
-    "{name}}",
-    "{{#if name}}",
-    "{{name | upper(1)}}",
-    "{{a: 1}}",
-    "{{'a', 'b'}}",
-    "{{[1, 2]}}",
-    "{{a\nb}}",
-    "%(name)s $name",
+    *("{name}", "{{}}", "{{ }}", "{{name}", "{name}}", "%(name)s $name"),
+    *('{"a": {"b": {"c": 1}}}', '{{"a": 1}}', r"\frac{{a}+{b}}{2}"),
+    *("{{#if name}}", "{{name | upper(1)}}", "{{a: 1}}", "{{'a', 'b'}}", "{{[1, 2]}}", "{{a\nb}}"),
 ]
 ODD = {
     "{{first name!}}": "first name!",
@@ -101,14 +89,8 @@ def test_prompt_variables_are_not_made_of_other_braces(text):
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("user.email", "a@b.example"),
-        ("user.age", "9"),
-        ("user.host", "b.example"),
-        ("place.city", "Tbilisi"),
-        ("order.id", "7"),
-        ("order._tag", "t"),
-        ("order.to.user.email", "c@d.example"),
-        ("order.lines", "[1, 2]"),
+        *(("user.email", "a@b.example"), ("user.age", "9"), ("user.host", "b.example"), ("place.city", "Tbilisi")),
+        *(("order.id", "7"), ("order._tag", "t"), ("order.to.user.email", "c@d.example"), ("order.lines", "[1, 2]")),
     ],
 )
 def test_prompt_variable_path_walks_mappings_and_fields(path, value):
