@@ -26,8 +26,6 @@ STALL = Fault(reply=Reply(TEXT), after=4, pause=60)
 WAYS = [("stream", "httpx"), ("astream", "httpx"), ("astream", "aiohttp")]
 EVENT_WAYS = [("events", "httpx"), ("aevents", "httpx"), ("aevents", "aiohttp")]
 
-faults = pytest.mark.parametrize("name", FAULTS)
-
 
 class Watcher(BaseCallbackHandler):
     """Keeps what callbacks are told of an error."""
@@ -74,7 +72,7 @@ async def test_partial_text_stays_in_the_trace_and_in_the_error(server, settings
     assert type(error).__name__ in run.error
 
 
-@faults
+@pytest.mark.parametrize("name", FAULTS)
 @pytest.mark.parametrize(("style", "carrier"), WAYS + EVENT_WAYS)
 async def test_the_key_is_in_no_error_no_trace_and_no_log(server, settings, talk, name, style, carrier, caplog):
     caplog.set_level(logging.DEBUG)

@@ -55,14 +55,10 @@ def test_unstreamed_answer_takes_the_same_way_as_a_streamed_one(calls, raw_serve
     assert parsers[0].headers["x-twice"] == "a, b"
 
 
-def test_long_headers_are_taken(calls, raw_server):
+def test_long_and_many_headers_are_taken(calls, raw_server):
     raw_server.answer(whole(b"one\n", "content-security-policy: " + "x" * 50_000))
-    assert calls.all(to(raw_server)) == ["one", "end"]
-
-
-def test_many_headers_are_taken(calls, raw_server):
     raw_server.answer(whole(b"one\n", *[f"x-header-{number}: yes" for number in range(95)]))
-    assert calls.all(to(raw_server)) == ["one", "end"]
+    assert [calls.all(to(raw_server)) for _ in range(2)] == [["one", "end"]] * 2
 
 
 def test_two_hundred_headers_are_taken_over_aiohttp(raw_server):

@@ -51,14 +51,9 @@ def test_retry_is_not_made_for_what_aiohttp_does_not_take(raw_server, name):
     calls.close()
 
 
-def test_error_told_by_the_parser_is_retried_before_the_first_item(calls, raw_server):
-    raw_server.answer(whole(b"!\n"))
-    raw_server.answer(whole(b"one\n"))
-    assert calls.all(to(raw_server, max_retries=1)) == ["one", "end"]
-
-
-def test_parser_of_an_attempt_is_a_fresh_one(calls, raw_server):
-    raw_server.answer(whole(b"tail without an end"))
+@pytest.mark.parametrize("first", [b"!\n", b"tail without an end"])
+def test_error_told_by_the_parser_is_retried_with_a_fresh_one_before_the_first_item(calls, raw_server, first):
+    raw_server.answer(whole(first))
     raw_server.answer(whole(b"one\n"))
     assert calls.all(to(raw_server, max_retries=1)) == ["one", "end"]
 
