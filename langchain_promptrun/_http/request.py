@@ -9,12 +9,13 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, cast
 
 import httpx
 from pydantic import SecretStr
+from typing_extensions import override
 
 from langchain_promptrun.errors import PromptrunAuthenticationError
 
@@ -44,7 +45,7 @@ class Timeouts(NamedTuple):
     pool: float | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Request:
     """What to send, and how long to wait.
 
@@ -62,11 +63,11 @@ class Request:
 
     method: str
     url: str
-    body: bytes | None = field(repr=False)
-    headers: Mapping[str, str] = field(repr=False)
-    api_key: ApiKey | None = field(repr=False)
+    body: bytes | None
+    headers: Mapping[str, str]
+    api_key: ApiKey | None
     timeouts: Timeouts
-    query: Mapping[str, object] | None = field(default=None, repr=False)
+    query: Mapping[str, object] | None = None
     stream_chunk_timeout: float | None = None
     streamed: bool = True
     stall_before_first: bool = False
@@ -120,20 +121,23 @@ def check_headers(headers: Mapping[str, str]) -> None:
             raise ValueError(f"The header {name!r} follows from the body and cannot be set.")
 
 
-@dataclass(slots=True, frozen=True)
-class Target:
+class Target(NamedTuple):
     """Where a request goes; the label, origin and path, may be logged."""
 
-    url: httpx.URL = field(repr=False)
+    url: httpx.URL
     origin: str
     label: str
+
+    @override
+    def __repr__(self) -> str:
+        return self.label
 
 
 def target_of(request: Request) -> Target:
     target = _parsed(request.url)
     if not request.query:
         return target
-    return replace(target, url=target.url.copy_merge_params(cast("httpx.QueryParams", request.query)))
+    return target._replace(url=target.url.copy_merge_params(cast("httpx.QueryParams", request.query)))
 
 
 _exposed_hosts: set[str] = set()

@@ -196,7 +196,7 @@ def request(read=60.0, **options):
 
 def test_request_shows_neither_prompt_nor_headers_nor_key():
     shown = repr(request(query={"q": "query"}))
-    for secret in ("prompt", "header", "sk-secret", "query="):
+    for secret in ("'prompt'", "header", "sk-secret", "query=", "'query'"):
         assert secret not in shown
 
 
