@@ -134,14 +134,6 @@ def test_connection_that_had_ended_is_an_attempt_where_the_system_does_not_tell(
     assert raw_server.connections == 1
 
 
-def test_connections_of_twenty_sync_streams_in_a_row_are_one(raw_server):
-    raw_server.answer(head(200, *SSE), chunk(b"one\n"), chunk(b"[DONE]\n"), 0.005, LAST)
-    transport = Transport()
-    for _ in range(20):
-        assert list(transport.exchange(to(raw_server), Lines)) == ["one", "end"]
-    assert raw_server.connections == 1
-
-
 def test_connections_of_many_threads_are_not_searched_through(raw_server, monkeypatch):
     """Httpcore looks at all connections of a pool for each request: 500 threads took 95 s for 1,000 calls."""
     sizes = set()

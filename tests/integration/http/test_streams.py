@@ -89,14 +89,6 @@ def test_streams_in_a_row_use_one_connection(single, raw_server, pause):
     assert raw_server.connections == 1
 
 
-def test_leaving_a_stream_drops_its_connection(single, raw_server):
-    raw_server.answer(head(200, *SSE), chunk(b"one\n"), raw_server.HOLD)
-    raw_server.answer(whole(b"two\n"))
-    assert single.leave(to(raw_server)) == "one"
-    assert gone(raw_server)
-    assert single.all(to(raw_server)) == ["two", "end"]
-
-
 @pytest.mark.parametrize("end", [LAST, b""], ids=["body complete", "body left open"])
 def test_connection_is_free_before_the_last_items_are_handed_out(raw_server, end):
     """A consumer may never ask for the end."""
@@ -149,25 +141,6 @@ def test_exception_in_the_consumer_drops_the_connection(single, raw_server):
     with pytest.raises(BoomError):
         single.all(to(raw_server), Bad)
     assert gone(raw_server)
-
-
-@pytest.mark.parametrize("where", ["before the head", "before the first chunk", "in the middle"])
-def test_cancelled_task_drops_its_connection(async_single, raw_server, where):
-    steps = {"before the head": 0, "before the first chunk": 1, "in the middle": 2}[where]
-    raw_server.answer(*[head(200, *SSE), chunk(b"one\n")][:steps], raw_server.HOLD)
-    raw_server.answer(whole(b"two\n"))
-
-    async def main():
-        task = asyncio.create_task(async_single.all_async(to(raw_server, stream_chunk_timeout=5.0)))
-        await asyncio.sleep(0.2)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert task.cancelled()
-        assert await asyncio.to_thread(gone, raw_server)
-        return await async_single.all_async(to(raw_server))
-
-    assert async_single.runner.run(main()) == ["two", "end"]
 
 
 async def test_cancelling_the_wait_for_a_retry_ends_at_once(raw_server):
