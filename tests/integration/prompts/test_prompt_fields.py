@@ -67,7 +67,6 @@ def test_prompt_copy_goes_from_tag_to_version_and_back():
     [
         *(("project_id", ""), ("tag", ""), ("version", 0), ("version", ""), ("version", True), ("role", "assistant")),
         *(("missing", "ignore"), ("refresh", -1), ("refresh", float("inf")), ("max_retries", -1), ("updates", "sse")),
-        *(("cache_dir", ""), ("cache_dir", " ")),
     ],
 )
 def test_prompt_field_out_of_range_is_refused(name, value):

@@ -52,9 +52,13 @@ def streams(server, **state):
     return [request for request in found if all(getattr(request, name) == value for name, value in state.items())]
 
 
-async def test_push_change_is_used_without_a_request_and_told_once(wire, colour):
-    told = []
-    prompt = wire.pushing(tag="prod", on_change=lambda old, new: told.append((old.version, new.version)))
+@pytest.mark.parametrize(
+    ("updates", "kind"), [("push", "text/event-stream"), ("auto", "Text/Event-Stream; charset=utf-8")]
+)
+async def test_push_change_is_used_without_a_request_told_once_and_kept_on_disk(wire, colour, tmp_path, updates, kind):
+    told, wire.stream_type = [], kind
+    tell = {"on_change": lambda old, new: told.append((old.version, new.version))}
+    prompt = wire.pushing(tag="prod", updates=updates, cache_dir=tmp_path, **tell)
     assert (await live(colour, prompt, wire)).version == 1
     requests = wire.count
     wire.publish("Two.")
@@ -62,6 +66,7 @@ async def test_push_change_is_used_without_a_request_and_told_once(wire, colour)
     await until(lambda: prompt.known_record.version == 2)
     assert (await pull(colour, prompt)).prompt == "Two."
     await until(lambda: told == [(1, 2)])
+    await until(lambda: any("Two." in file.read_text() for file in tmp_path.glob("*.json")))
     wire.push_record()
     wire.push(b": keep-alive\n\nevent: other\ndata: {}\n\n")
     await pull(colour, prompt)
@@ -197,13 +202,6 @@ async def test_push_stream_that_opens_and_brings_nothing_is_a_warning_and_opened
     prompt.close()
 
 
-async def test_push_content_type_may_be_in_capitals(wire):
-    wire.stream_type = "Text/Event-Stream; charset=utf-8"
-    prompt = wire.pushing(updates="auto")
-    await live("async", prompt, wire)
-    prompt.close()
-
-
 async def test_push_request_that_began_before_an_event_does_not_undo_it(wire):
     prompt = wire.pushing()
     wire.gate.clear()
@@ -232,15 +230,6 @@ async def test_push_wakes_those_who_watch(wire, colour):
     prompt.close()
 
 
-async def test_push_keeps_the_text_on_disk(wire, tmp_path):
-    prompt = wire.pushing(cache_dir=tmp_path)
-    await live("async", prompt, wire)
-    wire.publish("Two.")
-    wire.push_record()
-    await until(lambda: any("Two." in file.read_text() for file in tmp_path.glob("*.json")))
-    prompt.close()
-
-
 async def test_push_ends_with_the_last_prompt_and_starts_again_after_close(wire, colour):
     prompt = wire.pushing()
     copied = prompt.model_copy()
@@ -254,9 +243,10 @@ async def test_push_ends_with_the_last_prompt_and_starts_again_after_close(wire,
     await collected()
 
 
-def test_push_of_a_pinned_version_opens_no_stream(wire):
-    prompt = wire.pushing(version=1)
-    assert [prompt.pull().version, prompt.pull().version] == [1, 1]
+@pytest.mark.parametrize("updates", ["poll", "push"])
+async def test_push_or_poll_of_a_pinned_version_is_one_request_and_no_stream(wire, colour, updates):
+    prompt = wire.pushing(version=1, updates=updates, refresh=0)
+    assert [(await pull(colour, prompt)).version for _ in range(3)] == [1, 1, 1]
     assert (wire.count, wire.streams) == (1, [])
 
 

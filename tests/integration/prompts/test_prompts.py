@@ -203,13 +203,6 @@ async def test_prompt_schema_has_variables_and_conversation(wire, call):
     assert "required" not in keeping.get_input_schema().model_json_schema()
 
 
-async def test_prompt_pinned_version_is_fetched_once(wire, call):
-    prompt = wire.prompt(version=1, refresh=0)
-    for _ in range(3):
-        await call(prompt, "pull")
-    assert wire.count == 1
-
-
 async def test_prompt_field_that_is_set_later_starts_anew(wire, call):
     prompt = wire.prompt(tag="prod")
     await call(prompt, "pull")
