@@ -20,10 +20,9 @@ from langchain_promptrun._messages.content import (
     markers_of,
     read_blocks,
     stays_here,
-    string,
     text_parts,
 )
-from langchain_promptrun._messages.media import Part, without_media
+from langchain_promptrun._messages.media import Part, string, without_media
 from langchain_promptrun._profiles import family_of
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun._wire.names import wire_name
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import AIMessage
 
-    from langchain_promptrun._messages.content import Block
+    from langchain_promptrun._messages.media import Block
 
     # A tool call of the wire; its id is empty where the message has none.
     WireCall = dict[str, Any]

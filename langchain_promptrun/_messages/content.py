@@ -6,22 +6,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_promptrun._messages.media import (
-    FORMATS,
     MEDIA_BLOCKS,
+    Block,
     Part,
     checked_url,
     file_name,
-    kind_of_mime,
     media_part,
+    string,
 )
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun.errors import PromptrunInvalidMessageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-Block = dict[str, Any]
-"""A content block as it stands in a LangChain message."""
 
 MADE_ID = "lc_"
 """The beginning of the ids that langchain-core makes for blocks."""
@@ -159,16 +156,6 @@ def block_type(block: Block) -> str:
     return ""
 
 
-def string(block: Block, *keys: str) -> str:
-    """Return the first text that a block has under one of the keys; an empty one where it has none."""
-    for key in keys:
-        if (value := block.get(key)) is not None and not isinstance(value, str):
-            raise PromptrunInvalidMessageError(f"is of type {type(value).__name__}, not a string", path=f".{key}")
-        if value:
-            return value
-    return ""
-
-
 def text_parts(text: str) -> list[Part]:
     """Return the wire part of a text, none for an empty text."""
     return [{"type": "text", "text": text}] if text else []
@@ -226,19 +213,9 @@ def _media(kind: str, block: Block) -> list[Part]:
     elif source.get("type") == "text" or "text" in source:
         return _titled(block, string(source, "data", "text"))
     extras = block.get("extras")
-    mime_type = string(source, "mime_type", "mimeType", "media_type") or FORMATS.get(str(block.get("format")))
-    # The id of a v0 block, and of LangChain's reading of Anthropic's, is the file's.
-    part = media_part(
-        kind or kind_of_mime(mime_type),
-        data=next((source[key] for key in _DATA_KEYS if isinstance(source.get(key), bytes)), None)
-        or string(source, *_DATA_KEYS),
-        url=string(source, "url", "file_uri", "file_url"),
-        file_id=string(source, "file_id", "id"),
-        mime_type=mime_type,
-        name=_name(block),
-        detail=string(block, "detail") or string(extras if isinstance(extras, dict) else {}, "detail"),
-    )
-    return [part]
+    detail = string(block, "detail") or string(extras if isinstance(extras, dict) else {}, "detail")
+    # The Converse API's format stands beside its source.
+    return [media_part(kind, {**source, "format": block.get("format")}, name=_name(block), detail=detail)]
 
 
 def _name(block: Block) -> str | None:
@@ -309,7 +286,6 @@ def _guarded(block: Block) -> list[Part]:
     return text_parts(string(inner, "text")) if isinstance(inner, dict) else []
 
 
-_DATA_KEYS = ("base64", "data", "bytes", "file_data")
 _ADDRESSES = ("base64", "url", "file_id", "source_type", "source")
 _FILE_KEYS = (*_ADDRESSES, "file", "file_uri", "file_data", "file_url", "mime_type", "mimeType")
 BLOCK_TYPES: dict[str, BlockType] = {

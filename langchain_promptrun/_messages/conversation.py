@@ -27,10 +27,9 @@ from langchain_promptrun._messages.content import (
     read_blocks,
     result_parts,
     stays_here,
-    string,
     text_parts,
 )
-from langchain_promptrun._messages.media import without_media
+from langchain_promptrun._messages.media import string, without_media
 from langchain_promptrun._wire.names import is_legal, wire_name
 from langchain_promptrun.errors import PromptrunInvalidMessageError
 
@@ -38,8 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from langchain_promptrun._messages.assistant import WireCall
-    from langchain_promptrun._messages.content import Block
-    from langchain_promptrun._messages.media import Part
+    from langchain_promptrun._messages.media import Block, Part
 
     # A call without a result so far, whether it is invalid, its turn, the position of its message, its own in there.
     _Open = tuple[WireCall, bool, dict[str, Any], int, int]

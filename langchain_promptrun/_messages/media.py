@@ -12,6 +12,9 @@ from typing import Any
 
 from langchain_promptrun.errors import PromptrunInvalidMessageError
 
+Block = dict[str, Any]
+"""A content block as it stands in a LangChain message."""
+
 Part = dict[str, Any]
 """One part of a wire message's content."""
 
@@ -60,7 +63,8 @@ _EXTENSIONS = {
     **{f"application/{extension}": extension for extension in ("json", "pdf", "rtf", "xml", "zip")},
     **{f"text/{extension}": extension for extension in ("csv", "html")},
 }
-FORMATS = {extension: mime for mime, extension in _EXTENSIONS.items()} | {
+# Bedrock's Converse API names formats.
+_FORMATS = {extension: mime for mime, extension in _EXTENSIONS.items()} | {
     **{extension: f"image/{extension}" for extension in ("jpeg", "png", "gif", "webp")},
     **{extension: f"video/{extension}" for extension in ("mp4", "webm")},
     "mov": "video/quicktime",
@@ -68,22 +72,25 @@ FORMATS = {extension: mime for mime, extension in _EXTENSIONS.items()} | {
     "mp3": "audio/mpeg",
     "wav": "audio/wav",
 }
-"""Mime types of formats: Bedrock's Converse API names the latter."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # two letters at least, for C: begins a path
+_DATA_KEYS = ("base64", "data", "bytes", "file_data")
 _ARTICLES = {"image": "an image", "audio": "audio", "video": "a video", "file": "a file"}
 
 
-def media_part(
-    kind: str,
-    *,
-    data: str | bytes | None = None,
-    url: str | None = None,
-    file_id: str | None = None,
-    mime_type: str | None = None,
-    name: str | None = None,
-    detail: str | None = None,
-) -> Part:
-    """Make a part of one of the types in `MEDIA_PARTS`; `data` is base64 text or raw bytes."""
+def media_part(kind: str, source: Block, *, name: str | None, detail: str) -> Part:
+    """Make a part of one of the types in `MEDIA_PARTS`; the mime type tells a kind that is empty.
+
+    A source has base64 text or raw bytes, a URL or a file's id, and perhaps a mime type, under any dialect's keys.
+    """
+    mime_type = string(source, "mime_type", "mimeType", "media_type") or _FORMATS.get(str(source.get("format")))
+    if not kind:
+        main = (mime_type or "").partition("/")[0]
+        kind = main if main in _ARTICLES else "file"
+    raw = next((source[key] for key in _DATA_KEYS if isinstance(source.get(key), bytes)), None)
+    data = raw or string(source, *_DATA_KEYS)
+    url = string(source, "url", "file_uri", "file_url")
+    # The id of a v0 block, and of LangChain's reading of Anthropic's, is the file's.
+    file_id = string(source, "file_id", "id")
     if data:
         address = _data_url(kind, data, mime_type)
     elif url:
@@ -106,16 +113,20 @@ def media_part(
     return {"type": "input_audio", "input_audio": {"data": base64_text, "format": audio_format}}
 
 
+def string(block: Block, *keys: str) -> str:
+    """Return the first text that a block has under one of the keys; an empty one where it has none."""
+    for key in keys:
+        if (value := block.get(key)) is not None and not isinstance(value, str):
+            raise PromptrunInvalidMessageError(f"is of type {type(value).__name__}, not a string", path=f".{key}")
+        if value:
+            return value
+    return ""
+
+
 def without_media(parts: list[Part]) -> tuple[list[Part], list[Part]]:
     """Part a content into what any message may say, and the media that only a user message may hold."""
     said = [part for part in parts if part.get("type") not in MEDIA_PARTS]
     return said, [part for part in parts if part.get("type") in MEDIA_PARTS]
-
-
-def kind_of_mime(mime_type: str | None) -> str:
-    """Return the kind of media that a mime type stands for: "image", "audio", "video" or else "file"."""
-    kind = (mime_type or "").partition("/")[0]
-    return kind if kind in _ARTICLES else "file"
 
 
 def file_name(address: str) -> str:
