@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import logging
 import re
 import runpy
 import subprocess
@@ -48,8 +49,11 @@ async def run(text, source, capsys):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-async def test_docs_snippets_run_in_the_order_of_the_page_and_print_what_it_shows(page, promptrun_server, capsys):
+async def test_docs_snippets_run_in_the_order_of_the_page_and_print_what_it_shows(
+    page, promptrun_server, capsys, caplog
+):
     pytest.importorskip("langchain")
+    caplog.set_level(logging.NOTSET, "httpx")  # a page sets it; it is restored
     essays = promptrun_server.prompts.create("Essays", project_id=PROJECT)
     essays.publish("Write {{word_count}} words.", tags=["prod"])
     shown = await run(page.read_text(), page.name, capsys)
