@@ -17,7 +17,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import HttpProcessingError, RawResponseMessage
 
 from langchain_promptrun._http.connection_pool import on_connected
-from langchain_promptrun._http.private_api import is_unacknowledged, receive_rest, socket_of
+from langchain_promptrun._http.private_api import is_unacknowledged, receive_rest, receive_rest_of_tls, socket_of
 
 if TYPE_CHECKING:
     import ssl
@@ -44,6 +44,10 @@ class _Protocol(ResponseHandler):
 
     is_used = False
     _is_unseen = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        receive_rest_of_tls(transport, self.data_received)
 
     def eof_received(self) -> None:
         self._note_end()  # before TLS says goodbye itself

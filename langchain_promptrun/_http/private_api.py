@@ -28,6 +28,7 @@ _HEAD = b"POST "
 _EARLY = "the server answered, and took no more of the request"
 _CONNECTIONS = attrgetter("_pool.connections")
 _TLS_PARTS = attrgetter("_read_bio", "_ssl_object")
+_ASYNCIO_TLS_PARTS = attrgetter("_incoming", "_sslobj")
 _BROKEN = "_broken"
 _HAS_TCP_INFO = sys.platform == "linux"  # others lay it out in another way
 
@@ -249,7 +250,7 @@ def _asyncio_parts(stream: Any) -> tuple[Any, Any]:
 def _receive_and_lose(stream: Any, transport: Any, protocol: Any, error: Exception | None) -> None:
     del protocol.connection_lost
     if error is not None:
-        receive_rest(transport, protocol.data_received)
+        receive_rest(transport, transport.get_protocol().data_received)
     if isinstance(error, BrokenPipeError):  # the end came before
         stream().is_unseen = is_unacknowledged(transport.get_extra_info("socket"))
         error = None
@@ -265,10 +266,28 @@ def socket_of(transport: Any) -> Any:
 
 def receive_rest(transport: Any, take: Callable[[bytes], object]) -> None:
     """Take what has come before a failure to send: asyncio drops it, also a server's early response."""
-    if (found := socket_of(transport)) is None:
+    tls = getattr(transport, "_ssl_protocol", None)
+    if (found := socket_of(transport)) is None or (tls is None and transport.get_extra_info("sslcontext")):
         return
-    is_plain = transport.get_extra_info("sslcontext") is None
+    data = b""
     with suppress(OSError), socket.fromfd(found.fileno(), found.family, found.type) as twin:
         twin.setblocking(False)
-        while is_plain and (data := twin.recv(_RECEIVE_BYTES)):
-            take(data)
+        while piece := twin.recv(_RECEIVE_BYTES):
+            data += piece
+    if tls is not None:
+        data = _decrypted(*_ASYNCIO_TLS_PARTS(tls), data)
+    if data:
+        take(data)
+
+
+def receive_rest_of_tls(transport: Any, take: Callable[[bytes], object]) -> None:
+    """Have `receive_rest` done as asyncio's TLS loses its connection, whose socket it closes then."""
+    if (tls := getattr(transport, "_ssl_protocol", None)) is not None:
+        tls.connection_lost = partial(_receive_and_lose_tls, transport, tls, take)
+
+
+def _receive_and_lose_tls(transport: Any, tls: Any, take: Callable[[bytes], object], error: Exception | None) -> None:
+    del tls.connection_lost
+    if error is not None:
+        receive_rest(transport, take)
+    tls.connection_lost(error)

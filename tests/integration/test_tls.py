@@ -219,6 +219,26 @@ async def test_early_response_of_a_server_that_reads_no_more_is_the_response(raw
         await ask(raw_tls, carrier, "x" * (20 << 20))
 
 
+@carriers
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize("size", [len(EARLY), 38], ids=["one record", "head and body"])
+@pytest.mark.parametrize("reset", [False, True])
+async def test_early_response_of_a_server_that_closes_at_once_is_the_response(raw_tls, carrier, size, reset):
+    def talk(connection):
+        # else the system keeps small records back, and drops them at the end
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.recv(1024)
+        for start in range(0, len(EARLY), size):
+            connection.sendall(EARLY[start : start + size])
+        if reset:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    raw_tls.talk = talk
+    for _ in range(3):
+        with pytest.raises(PromptrunInvalidRequestError, match="early"):
+            await ask(raw_tls, carrier, "x" * (8 << 20))
+
+
 ANSWER_BODY = b'{"choices": [{"message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]}'
 WHOLE = (
     b"HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(ANSWER_BODY) + ANSWER_BODY
