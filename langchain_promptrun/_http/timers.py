@@ -53,9 +53,8 @@ class HeadTimeout:
                 return await transport.handle_async_request(request)
         except TimeoutError as error:
             # another's, such as a signal handler's, passes as it is
-            failure: Exception = error
-            if limit.expired():
-                failure = httpx.ReadTimeout("no response came") if self._is_sent else httpx.WriteTimeout("not sent")
+            kind = httpx.ReadTimeout if self._is_sent else httpx.WriteTimeout
+            failure: Exception = kind("time ran out") if limit.expired() else error
         finally:
             self._limit = None
         raise failure

@@ -24,6 +24,7 @@ from .exchanges import HALF, SSE, Lines, Request, Timeouts, Transport, chunk, he
 SECRET_URL = "http://host/path?q=secret"
 KEY = ConnectionKey("host", 80, False, True, None, None, None)
 REFUSED = OSError(errno.ECONNREFUSED, "refused")
+BAD_CERTIFICATE = ssl.SSLCertVerificationError("bad certificate")
 
 
 def caused(exception, *causes):
@@ -81,16 +82,8 @@ EXCEPTIONS = [
     (over_aiohttp(aiohttp.ClientConnectorError(KEY, REFUSED)), REFUSED_WORDS, True),
     (over_aiohttp(aiohttp.ClientConnectorDNSError(KEY, REFUSED)), REFUSED_WORDS, True),
     (over_aiohttp(aiohttp.ClientProxyConnectionError(KEY, REFUSED)), REFUSED_WORDS, True),
-    (
-        caused(httpx.ConnectError("bad"), Exception("bad"), ssl.SSLCertVerificationError("bad certificate")),
-        UNTRUSTED,
-        False,
-    ),
-    (
-        over_aiohttp(aiohttp.ClientConnectorCertificateError(KEY, ssl.CertificateError("bad certificate"))),
-        UNTRUSTED,
-        False,
-    ),
+    (caused(httpx.ConnectError("bad"), Exception("bad"), BAD_CERTIFICATE), UNTRUSTED, False),
+    (over_aiohttp(aiohttp.ClientConnectorCertificateError(KEY, BAD_CERTIFICATE)), UNTRUSTED, False),
     (httpx.ReadError(""), LOST, True),
     (httpx.WriteError("[Errno 32] Broken pipe"), LOST, True),
     (httpx.RemoteProtocolError("Server disconnected without sending a response."), LOST, True),
