@@ -10,7 +10,7 @@ import re
 from base64 import b64decode, b64encode
 from importlib.util import find_spec
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from langchain_promptrun._responses.metadata import (
     NUMBERS,
@@ -32,12 +32,10 @@ from langchain_promptrun._wire.reasoning import PART_TYPES as REASONING_PARTS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from langchain_core.messages.ai import UsageMetadata
-
     from langchain_promptrun._responses.metadata import SizeLimit
 
 PROVIDER = "promptrun"
-_MAX_PARTIAL = 64 * 1024
+MAX_PARTIAL = 64 * 1024
 _PADDED = re.compile("[^=]+=*")
 _REASON_KEYS = ("type", "reason", "name", "value")
 _NO_LETTERS = re.compile("[^a-z]+")
@@ -67,18 +65,13 @@ Part = tuple[int, Any]
 """A kind and its payload: str, str, str, ToolPiece, dict."""
 
 
-class FinalFacts(NamedTuple):
-    """What is known only once the answer is whole."""
-
-    parts: list[Part]
-    name: str | None
-    additional_kwargs: dict[str, Any]
-    response_metadata: dict[str, Any]
-    usage_metadata: UsageMetadata | None
-
-
 class Choice:
-    """One choice of an answer, repaired and collected."""
+    """One choice of an answer, repaired and collected.
+
+    Attributes:
+        parts: The parts that a result is made of.
+        begun: The text so far, its first 64 KiB at most: what an error in the middle tells.
+    """
 
     def __init__(
         self, metadata: ResponseMetadata, limit: SizeLimit, tool_names: Mapping[str, str] | None, *, think_tags: bool
@@ -92,25 +85,18 @@ class Choice:
         self._extras = Facts(limit, TEXTS)
         self._facts = Facts(limit, NUMBERS)
         self._message_texts: dict[str, str] = {}
-        self._partial = bytearray()
+        self.parts: list[Part] = []
+        self.begun = bytearray()
         self._streamed = False
         self._said: frozenset[str] | None = None
         self._has_calls = False
         self._is_thought = False
         self._surrogates = SurrogateJoiner()
 
-    @property
-    def partial(self) -> str:
-        """The text so far, its first 64 KiB at most: what an error in the middle tells."""
-        return self._partial.decode("utf-8", "ignore")
-
     def note_text(self, text: str) -> None:
         """Remember text that went out."""
-        partial = self._partial
-        if len(partial) < _MAX_PARTIAL:
-            partial += text.encode()
-            if len(partial) > _MAX_PARTIAL:
-                del partial[_MAX_PARTIAL:]
+        self.begun += text[:MAX_PARTIAL].encode()
+        del self.begun[MAX_PARTIAL:]
 
     def feed(self, choice: dict[str, Any]) -> list[Part]:
         """Take one choice of a document, with a delta, a message or a text; return the parts that it adds.
@@ -146,8 +132,8 @@ class Choice:
             parts.sort(key=itemgetter(0))
         return parts
 
-    def end(self, *, with_usage: bool = True) -> FinalFacts:
-        """Take the end of the answer; return the last parts, and the facts of the whole message."""
+    def end(self, *, with_usage: bool = True) -> tuple[list[Part], dict[str, Any]]:
+        """Take the end of the answer; return the last parts, and the further fields of the whole message."""
         parts: list[Part] = []
         for is_reasoning, piece in self.reasoning.end_of_text():
             self._add(parts, REASONING if is_reasoning else TEXT, piece)
@@ -165,9 +151,12 @@ class Choice:
                 metadata["normalized_finish_reason"] = self._normalized_reason()
         if (field := self.reasoning.field) is not None:
             metadata["reasoning_field"] = field
-        usage = usage_metadata(metadata.get("token_usage", {}))
-        name = extras.get("name")
-        return FinalFacts(parts, name if isinstance(name, str) else None, cleaned(extras), cleaned(metadata), usage)
+        return parts, {
+            "name": name if isinstance(name := extras.get("name"), str) else None,
+            "additional_kwargs": cleaned(extras),
+            "response_metadata": cleaned(metadata),
+            "usage_metadata": usage_metadata(metadata.get("token_usage", {})),
+        }
 
     def _spelled_reason(self) -> str:
         """Return the finish reason without case, marks and Google's prefix."""
@@ -207,7 +196,7 @@ class Choice:
         field = self.reasoning.field
         fields = [field] if isinstance(field, str) else field or []
         tests = {
-            "content": self._partial or not IN_CONTENT.isdisjoint(fields),
+            "content": self.begun or not IN_CONTENT.isdisjoint(fields),
             "refusal": self._refusal,
             "audio": not PIECES_OF_AUDIO.isdisjoint(self._extras.get("audio") or ()),
             **dict.fromkeys(REASONING_FIELDS, fields),
@@ -220,7 +209,7 @@ class Choice:
         text = self._surrogates.join(kind, text)
         if text:
             parts.append((kind, text))
-            if kind in {TEXT, REFUSAL}:
+            if kind in {TEXT, REFUSAL} and len(self.begun) < MAX_PARTIAL:
                 self.note_text(text)
 
     def _add_text(self, parts: list[Part], text: str, *, marked: bool = False) -> None:

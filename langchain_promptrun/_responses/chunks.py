@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessageChunk, InvalidToolCall
 from langchain_core.outputs import ChatGenerationChunk
 from pydantic import BaseModel
 
-from langchain_promptrun._responses.choice import LOGPROBS, PROVIDER, REASONING, REFUSAL, TEXT, TOOL, Part
+from langchain_promptrun._responses.choice import LOGPROBS, PROVIDER, REASONING, REFUSAL, TEXT, TOOL, Choice, Part
 from langchain_promptrun._responses.parser import ResponseParser
 from langchain_promptrun._responses.partial_call import parse_arguments
 
@@ -66,28 +66,27 @@ class ChunkParser(ResponseParser[ChatGenerationChunk]):
     whole answer ride on the last one, which says so in `chunk_position`.
     """
 
-    def _emit(self, parts: list[Part], items: list[ChatGenerationChunk], index: int) -> None:
-        del index
+    def _emit(self, parts: list[Part], items: list[ChatGenerationChunk], choice: Choice) -> None:
+        del choice
         before = len(items)
+        if not parts:
+            items.append(text_chunk(""))
         for kind, payload in parts:
-            if kind == LOGPROBS and len(items) > before:
+            if kind == TEXT:
+                items.append(text_chunk(payload))
+            elif kind == LOGPROBS and len(items) > before:
                 items[-1].message.response_metadata["logprobs"] = payload
             else:
                 items += _MAKERS[kind](payload)
 
-    def _emit_text(self, text: str, items: list[ChatGenerationChunk]) -> None:
-        items.append(text_chunk(text))
-
-    def _emit_sign_of_life(self, items: list[ChatGenerationChunk]) -> None:
-        items.append(text_chunk(""))
-
     def _emit_ending(self, items: list[ChatGenerationChunk]) -> None:
-        final = self._choices[0].end()
-        self._emit(final.parts, items, 0)
+        choice = self._choices[0]
+        parts, fields = choice.end()
+        if parts:
+            self._emit(parts, items, choice)
         # The chunks of the refusal hold it.
-        extras = {key: value for key, value in final.additional_kwargs.items() if key != "refusal"}
-        usage, metadata = final.usage_metadata, final.response_metadata
-        items.append(_last_chunk(metadata, name=final.name, additional_kwargs=extras, usage_metadata=usage))
+        fields["additional_kwargs"].pop("refusal", None)
+        items.append(_last_chunk(**fields))
 
 
 def _chunk(text: str, **fields: Any) -> ChatGenerationChunk:
@@ -125,14 +124,13 @@ def _tool_chunk(index: int, call_id: str | None, name: str | None, args: str, **
     return ChatGenerationChunk(message=AIMessageChunk(content="", **fields))
 
 
-def _last_chunk(metadata: dict[str, Any], **facts: Any) -> ChatGenerationChunk:
-    message = AIMessageChunk(content="", response_metadata=metadata, chunk_position="last", **facts)
-    return ChatGenerationChunk(message=message, generation_info=generation_info(metadata))
+def _last_chunk(**fields: Any) -> ChatGenerationChunk:
+    message = AIMessageChunk(content="", chunk_position="last", **fields)
+    return ChatGenerationChunk(message=message, generation_info=generation_info(message.response_metadata))
 
 
 _MAKERS: dict[int, Callable[[Any], list[ChatGenerationChunk]]] = {
     REASONING: lambda text: [_chunk("", additional_kwargs={"reasoning_content": text})],
-    TEXT: lambda text: [text_chunk(text)],
     REFUSAL: lambda text: [
         _chunk(text, content=text, additional_kwargs={"refusal": text}, response_metadata=_NAME.copy())
     ],
@@ -166,7 +164,8 @@ class EventChunks:
         if fields["event"] == "message-finish":
             extras = {k: v for k, v in fields.get("additional_kwargs", {}).items() if k != "reasoning_content"}
             usage = fields.get("usage")
-            return _last_chunk(fields["metadata"], id=self._id, additional_kwargs=extras, usage_metadata=usage)
+            facts = {"id": self._id, "additional_kwargs": extras, "usage_metadata": usage}
+            return _last_chunk(response_metadata=fields["metadata"], **facts)
         return self._of_call(fields.get("index", 0), delta or fields.get("content") or {})
 
     def _of_call(self, index: int, block: dict[str, Any]) -> ChatGenerationChunk | None:

@@ -16,6 +16,7 @@ from langchain_promptrun._responses.choice import (
     REFUSAL,
     TEXT,
     TOOL,
+    Choice,
     Part,
     joined_logprobs,
 )
@@ -53,8 +54,10 @@ class EventParser(ResponseParser[Any]):
         self._calls: dict[int, int] = {}
         self._logprobs: list[dict[str, Any]] = []
 
-    def _emit(self, parts: list[Part], items: _Events, index: int) -> None:
-        del index
+    def _emit(self, parts: list[Part], items: _Events, choice: Choice) -> None:
+        del choice
+        if self._tokens and not parts:
+            items.append(None)
         for kind, payload in parts:
             if kind == TOOL:
                 self._take_tool_piece(payload, items)
@@ -65,9 +68,9 @@ class EventParser(ResponseParser[Any]):
                 # Core has no delta for it.
                 self._refusal.append(payload)
             else:
-                self._emit_text(payload, items, TEXT if kind == REFUSAL else kind)
+                self._take_text(TEXT if kind == REFUSAL else kind, payload, items)
 
-    def _emit_text(self, text: str, items: _Events, kind: int = TEXT) -> None:
+    def _take_text(self, kind: int, text: str, items: _Events) -> None:
         if self._open != kind or self._open_index + 1 != self._next_index:
             self._begin_text(kind, items)
         self._text += text.encode()
@@ -85,15 +88,12 @@ class EventParser(ResponseParser[Any]):
             delta = {"type": "tool-call-delta", "args": piece.args}
             items.append({"event": "content-block-delta", "index": index, "delta": delta})
 
-    def _emit_sign_of_life(self, items: _Events) -> None:
-        if self._tokens:
-            items.append(None)
-
     def _emit_ending(self, items: _Events) -> None:
         choice = self._choices[0]
-        final = choice.end()
-        self._emit(final.parts, items, 0)
-        extras, metadata = final.additional_kwargs, final.response_metadata
+        parts, fields = choice.end()
+        if parts:
+            self._emit(parts, items, choice)
+        extras, metadata = fields["additional_kwargs"], fields["response_metadata"]
         self._finish_text(items, citations(extras, metadata))
         for call in choice.tool_calls.announced:
             self._finish(self._calls[call.slot], _finished_call(call), items)
@@ -108,8 +108,8 @@ class EventParser(ResponseParser[Any]):
         finish: dict[str, Any] = {"event": "message-finish", "metadata": metadata}
         if "normalized_finish_reason" in metadata:
             finish |= {key: metadata[key] for key in _FINISH_KEYS}
-        if final.usage_metadata is not None:
-            finish["usage"] = final.usage_metadata
+        if fields["usage_metadata"] is not None:
+            finish["usage"] = fields["usage_metadata"]
         if extras:
             finish["additional_kwargs"] = extras
         self._start_message(items)

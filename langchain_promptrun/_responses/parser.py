@@ -19,7 +19,7 @@ from langchain_promptrun._errors.mapping import (
     unfinished,
 )
 from langchain_promptrun._responses.body import Body
-from langchain_promptrun._responses.choice import Choice, Part, says_more_than_a_role
+from langchain_promptrun._responses.choice import MAX_PARTIAL, TEXT, Choice, Part, says_more_than_a_role
 from langchain_promptrun._responses.metadata import ResponseMetadata, SizeLimit
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun.errors import PromptrunError, PromptrunResponseError
@@ -48,8 +48,9 @@ class ResponseParser(ABC, Generic[T]):
         content_seen: Grows whenever the model is seen to work: text, reasoning, refusal, tool call, usage, finish.
     """
 
-    # Whether a further choice with a text is kept where one was asked for: a stream has one message.
-    _keeps_further_choices: ClassVar = False
+    # Whether all items are one result: it may be as large as one document, and a further choice with a text is kept
+    # where one was asked for, while a stream has one message.
+    _is_result: ClassVar = False
 
     def __init__(
         self,
@@ -69,6 +70,7 @@ class ResponseParser(ABC, Generic[T]):
         self._tool_names = tool_names
         self._body = Body(headers, max_event_bytes)
         self._limit = SizeLimit(max_event_bytes)
+        self._collected = SizeLimit(max_event_bytes)
         self._metadata = ResponseMetadata(headers, model, self._limit, include_headers=include_headers)
         self._choices: dict[int, Choice] = {}
         self._quiet_choice: dict[str, Any] | None = None
@@ -82,7 +84,7 @@ class ResponseParser(ABC, Generic[T]):
     @property
     def partial(self) -> str:
         """The text so far, its first 64 KiB at most."""
-        return self._choices[0].partial if 0 in self._choices else ""
+        return self._choices[0].begun.decode("utf-8", "ignore") if 0 in self._choices else ""
 
     def feed(self, data: bytes) -> list[T]:
         """Take the next bytes of the body, decoded and cut anywhere; return the items that they complete.
@@ -133,16 +135,8 @@ class ResponseParser(ABC, Generic[T]):
         return fault
 
     @abstractmethod
-    def _emit(self, parts: list[Part], items: list[T], index: int) -> None:
-        """Make items of parts of the choice at `index`."""
-
-    @abstractmethod
-    def _emit_text(self, text: str, items: list[T]) -> None:
-        """Make items of a text, the commonest part, of the first choice."""
-
-    @abstractmethod
-    def _emit_sign_of_life(self, items: list[T]) -> None:
-        """Make an item without content of a document that brings only what is told later."""
+    def _emit(self, parts: list[Part], items: list[T], choice: Choice) -> None:
+        """Make items of parts of a choice; no parts are a sign of life: a document with what is told later."""
 
     @abstractmethod
     def _emit_ending(self, items: list[T]) -> None:
@@ -191,6 +185,8 @@ class ResponseParser(ABC, Generic[T]):
     def _take_event(self, name: bytes, payload: bytes, items: list[T], *, at_end: bool = False) -> None:
         if self.finished:
             return
+        if self._is_result:
+            self._collected.add(len(payload))
         try:
             document = orjson.loads(payload)
         except orjson.JSONDecodeError:
@@ -233,29 +229,30 @@ class ResponseParser(ABC, Generic[T]):
             choice["delta"] = delta
             document["choices"] = choices
             return False
-        text = delta.get("content")
+        text, known = delta.get("content"), self._choices[0]
         if type(text) is str and text and (len(delta) == 1 or _TEXT_DELTA.issuperset(delta)):
             self.content_seen += 1
-            self._choices[0].note_text(text)
-            self._emit_text(text, items)
+            if len(known.begun) < MAX_PARTIAL:
+                known.note_text(text)
+            self._emit([(TEXT, text)], items, known)
         else:
             before = len(items)
-            self._take_parts(self._choices[0].feed_delta(delta), delta, items)
+            self._take_parts(known.feed_delta(delta), delta, items, known)
             if text == "" and len(items) == before:
-                self._emit_sign_of_life(items)
-            if self._choices[0].reasoning.reads_text:
+                self._emit([], items, known)
+            if known.reasoning.reads_text:
                 self._quiet_choice = None
         return True
 
-    def _take_parts(self, parts: list[Part], delta: Any, items: list[T], index: int = 0) -> None:
+    def _take_parts(self, parts: list[Part], delta: Any, items: list[T], choice: Choice) -> None:
         # A delta may bring only what no part is made of before the end, such as audio.
         before, says_more = len(items), isinstance(delta, dict) and says_more_than_a_role(delta)
         if parts or says_more:
             self.content_seen += 1
         if parts:
-            self._emit(parts, items, index)
+            self._emit(parts, items, choice)
         if says_more and len(items) == before:
-            self._emit_sign_of_life(items)
+            self._emit([], items, choice)
 
     def _take_document(self, document: Any, name: bytes, items: list[T]) -> None:
         if isinstance(document, str) and _is_end_mark(document):
@@ -292,7 +289,7 @@ class ResponseParser(ABC, Generic[T]):
                 if isinstance(given, int) and 0 <= given < _MOST_CHOICES and indexes.count(given) == 1:
                     index = given
             elif isinstance(message := choice.get("message"), dict) and message.get("content"):
-                if has_text and not self._keeps_further_choices:
+                if has_text and not self._is_result:
                     continue
                 index = position if has_text else 0
                 has_text = True
@@ -313,7 +310,7 @@ class ResponseParser(ABC, Generic[T]):
         says_more = any(value for key, value in choice.items() if key != "index")
         if index == 0 and not (self._odd or known.reasoning.reads_text or says_more):
             self._quiet_choice = choice
-        self._take_parts(parts, delta, items, index)
+        self._take_parts(parts, delta, items, known)
 
 
 def _split_documents(data: bytes) -> tuple[list[Any], bytes]:

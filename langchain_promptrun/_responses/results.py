@@ -20,7 +20,6 @@ from langchain_promptrun._responses.choice import (
 )
 from langchain_promptrun._responses.chunks import Template, generation_info
 from langchain_promptrun._responses.content_blocks import restore_refusal
-from langchain_promptrun._responses.metadata import SizeLimit
 from langchain_promptrun._responses.parser import ResponseParser
 
 if TYPE_CHECKING:
@@ -39,71 +38,42 @@ _RESULT = Template(ChatResult(generations=[], llm_output=None))
 
 
 class ResultParser(ResponseParser[ChatResult]):
-    """Parses an answer into one result, with a generation for each choice.
+    """Parses an answer into one result, with a generation for each choice."""
 
-    A stream that answers is collected, so all of it together may be as large as one document.
-    """
+    _is_result = True
 
-    _keeps_further_choices = True
-
-    def __init__(self, *args: Any, max_event_bytes: int, **kwargs: Any) -> None:
-        super().__init__(*args, max_event_bytes=max_event_bytes, **kwargs)
-        self._parts: dict[int, list[Part]] = {}
-        self._collected = SizeLimit(max_event_bytes)
-
-    def _take_event(self, name: bytes, payload: bytes, items: list[ChatResult], *, at_end: bool = False) -> None:
-        self._collected.add(len(payload))
-        super()._take_event(name, payload, items, at_end=at_end)
-
-    def _emit(self, parts: list[Part], items: list[ChatResult], index: int) -> None:
+    def _emit(self, parts: list[Part], items: list[ChatResult], choice: Choice) -> None:
         del items
-        self._parts.setdefault(index, []).extend(parts)
-
-    def _emit_text(self, text: str, items: list[ChatResult]) -> None:
-        del items
-        self._parts.setdefault(0, []).append((TEXT, text))
-
-    def _emit_sign_of_life(self, items: list[ChatResult]) -> None:
-        """Make nothing: a result has no time."""
+        choice.parts += parts
 
     def _emit_ending(self, items: list[ChatResult]) -> None:
         generations = []
-        for position, (index, choice) in enumerate(sorted(self._choices.items())):
-            message = self._message(choice, self._parts.get(index, []), first=position == 0)
+        for position, index in enumerate(sorted(self._choices)):
+            message = _message(self._choices[index], first=position == 0)
             info = generation_info(message.response_metadata)
             generations.append(_GENERATION.restore(message=message, text=message.content, generation_info=info))
         items.append(_RESULT.restore(generations=generations, llm_output=_llm_output(generations[0].message)))
 
-    def _message(self, choice: Choice, parts: list[Part], *, first: bool) -> AIMessage:
-        final = choice.end(with_usage=first)
-        metadata, extras = final.response_metadata, final.additional_kwargs
-        payloads: defaultdict[int, list[Any]] = defaultdict(list)
-        for kind, payload in (*parts, *final.parts):
-            payloads[TEXT if kind == REFUSAL else kind].append(payload)
-        if reasoning := "".join(payloads[REASONING]):
-            extras = {"reasoning_content": reasoning} | extras
-        if logprobs := joined_logprobs(payloads[LOGPROBS]):
-            metadata["logprobs"] = logprobs
-        calls: list[ToolCall] = []
-        invalid: list[InvalidToolCall] = []
-        for call in choice.tool_calls.announced:
-            if call.args is None:
-                # Summed chunks cannot have an error, so no style has one; `tool_call_errors` tells it.
-                name = call.name or None
-                invalid.append(
-                    InvalidToolCall(type="invalid_tool_call", id=call.id, name=name, args=call.text, error=None)
-                )
-            else:
-                calls.append(ToolCall(type="tool_call", id=call.id, name=call.name, args=call.args))
-        return _MESSAGE.restore(
-            content="".join(payloads[TEXT]),
-            name=final.name,
-            additional_kwargs=extras,
-            response_metadata=metadata,
-            tool_calls=calls,
-            invalid_tool_calls=invalid,
-            usage_metadata=final.usage_metadata,
-        )
+
+def _message(choice: Choice, *, first: bool) -> AIMessage:
+    last_parts, fields = choice.end(with_usage=first)
+    payloads: defaultdict[int, list[Any]] = defaultdict(list)
+    for kind, payload in (*choice.parts, *last_parts):
+        payloads[TEXT if kind == REFUSAL else kind].append(payload)
+    if reasoning := "".join(payloads[REASONING]):
+        fields["additional_kwargs"] = {"reasoning_content": reasoning} | fields["additional_kwargs"]
+    if logprobs := joined_logprobs(payloads[LOGPROBS]):
+        fields["response_metadata"]["logprobs"] = logprobs
+    calls: list[ToolCall] = []
+    invalid: list[InvalidToolCall] = []
+    for call in choice.tool_calls.announced:
+        if call.args is None:
+            # Summed chunks cannot have an error, so no style has one; `tool_call_errors` tells it.
+            name = call.name or None
+            invalid.append(InvalidToolCall(type="invalid_tool_call", id=call.id, name=name, args=call.text, error=None))
+        else:
+            calls.append(ToolCall(type="tool_call", id=call.id, name=call.name, args=call.args))
+    return _MESSAGE.restore(content="".join(payloads[TEXT]), tool_calls=calls, invalid_tool_calls=invalid, **fields)
 
 
 def _llm_output(message: Any) -> dict[str, Any]:
