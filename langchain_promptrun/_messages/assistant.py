@@ -63,16 +63,23 @@ def assistant_turn(
 
     Its `content` is null only in a turn that calls tools or refuses.
     """
-    content, kwargs = message.content, message.additional_kwargs
-    if isinstance(content, str) and not kwargs:
-        calls = _listed_calls(message)
-        if not calls:
-            return {"role": "assistant", "content": content}, [], calls
-        return {"role": "assistant", "content": content or None, "tool_calls": [call for call, _ in calls]}, [], calls
-    metadata = message.response_metadata
+    content = message.content
+    if not isinstance(content, str) or message.additional_kwargs:
+        return _mixed_turn(message, model, send_reasoning)
+    calls = _listed_calls(message)
+    if not calls:
+        return {"role": "assistant", "content": content}, [], calls
+    return {"role": "assistant", "content": content or None, "tool_calls": [call for call, _ in calls]}, [], calls
+
+
+def _mixed_turn(
+    message: AIMessage, model: str, send_reasoning: bool | str
+) -> tuple[dict[str, Any], list[Part], list[TurnCall]]:
+    """Convert a turn of content blocks, or of a text with more beside it."""
+    metadata, kwargs = message.response_metadata, message.additional_kwargs
     own = metadata.get("model_provider") in (None, "promptrun")
     written_here = own and (send_reasoning == "always" or _is_same_model(metadata, model))
-    said = _Content(content, own=own)
+    said = _Content(message.content, own=own)
     refusal = kwargs.get("refusal") or said.refusal
     if refusal and isinstance(refusal, str):
         _take_out_refusal(said.parts, refusal)
@@ -84,19 +91,22 @@ def assistant_turn(
     elif isinstance(function := kwargs.get("function_call"), dict):
         wire["function_call"] = _call("", function.get("name"), function.get("arguments"))["function"]
     said.add_audio(wire, kwargs.get("audio"))
-    # An own answer keeps its images beside a plain text.
-    if own and not any(part["type"] == "image_url" for part in said.media):
-        said.media += _images(kwargs.get("images"))
+    if own and "images" in kwargs:
+        said.add_images(kwargs["images"])
     if written_here and send_reasoning:
-        text = kwargs.get("reasoning_content")
-        if text is None and metadata.get("model_provider"):
-            text = said.reasoning
-        text = text if isinstance(text, str) else ""
+        text = _reasoning_text(message, said.reasoning)
         write_reasoning(wire, said.parts, kwargs, metadata.get("reasoning_field"), text)
     if refusal:
         wire["refusal"] = refusal
     wire["content"] = said.content(wire)
     return wire, said.media, calls
+
+
+def _reasoning_text(message: AIMessage, shown: str) -> str:
+    text = message.additional_kwargs.get("reasoning_content")
+    if text is None and message.response_metadata.get("model_provider"):
+        return shown
+    return text if isinstance(text, str) else ""
 
 
 def _is_same_model(metadata: Mapping[str, Any], model: str) -> bool:
@@ -166,6 +176,15 @@ class _Content:
         elif facts and not self.parts:
             self.parts += text_parts(facts["transcript"])
 
+    def add_images(self, images: object) -> None:
+        """Add the images that an own answer keeps beside a plain text."""
+        if not any(part["type"] == "image_url" for part in self.media):
+            targets = [image.get("image_url") for image in _dictionaries(images)]
+            urls = [target.get("url") if isinstance(target, dict) else target for target in targets]
+            self.media += [
+                {"type": "image_url", "image_url": {"url": url}} for url in urls if url and isinstance(url, str)
+            ]
+
     def content(self, wire: Mapping[str, Any]) -> str | list[Part] | None:
         """Return plain text as one string, the form that every model behind a gateway takes."""
         if any(part.keys() != {"type", "text"} for part in self.parts):
@@ -174,12 +193,6 @@ class _Content:
         if text or self.media:
             return text or ATTACHED
         return "" if wire.keys().isdisjoint({"tool_calls", "function_call", "refusal"}) else None
-
-
-def _images(images: object) -> list[Part]:
-    targets = [image.get("image_url") for image in _dictionaries(images)]
-    urls = [target.get("url") if isinstance(target, dict) else target for target in targets]
-    return [{"type": "image_url", "image_url": {"url": url}} for url in urls if url and isinstance(url, str)]
 
 
 def _take_out_refusal(parts: list[Part], refusal: str) -> None:
