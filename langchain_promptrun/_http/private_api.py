@@ -85,12 +85,6 @@ def watch_sync(stream: Any) -> None:
     sock, early, head = stream.get_extra_info("socket"), _EarlyData(stream), b""
     httpcore: Any = import_module("httpcore")
 
-    def is_answered() -> bool:
-        with suppress(BlockingIOError, ssl.SSLWantReadError):
-            data = sock.recv(_RECEIVE_BYTES)
-            return not data or early.is_error(data, early.read)
-        return False
-
     def write(buffer: bytes, timeout: float | None = None) -> None:
         nonlocal head
         if buffer.startswith(_HEAD):
@@ -110,7 +104,7 @@ def watch_sync(stream: Any) -> None:
                 except (BlockingIOError, ssl.SSLWantWriteError):
                     if _is_writable(sock):
                         continue
-                    if is_answered():
+                    if early.has_come(sock):
                         raise httpcore.WriteError(_EARLY) from None
                     waited += _LOOK_SECONDS
                     if timeout is not None and waited >= timeout:
@@ -135,6 +129,13 @@ class _EarlyData:
     def __init__(self, stream: Any) -> None:
         self._stream: Callable[[], Any] = weakref.ref(stream)
         self._data = b""
+
+    def has_come(self, sock: socket.socket) -> bool:
+        """Tell whether the server ended the connection or began an error response."""
+        with suppress(BlockingIOError, ssl.SSLWantReadError):
+            data = sock.recv(_RECEIVE_BYTES)
+            return not data or self.is_error(data, self.read)
+        return False
 
     def is_error(self, data: bytes, read: Callable[..., Any]) -> bool:
         """Take data, for which the stream is given a way to read; tell whether an error response has begun."""
