@@ -70,7 +70,7 @@ class Choice:
 
     Attributes:
         parts: The parts that a result is made of.
-        begun: The text so far, its first 64 KiB at most: what an error in the middle tells.
+        begun: The text so far, at least its first 64 KiB: what an error in the middle tells.
     """
 
     def __init__(
@@ -92,11 +92,6 @@ class Choice:
         self._has_calls = False
         self._is_thought = False
         self._surrogates = SurrogateJoiner()
-
-    def note_text(self, text: str) -> None:
-        """Remember text that went out."""
-        self.begun += text[:MAX_PARTIAL].encode()
-        del self.begun[MAX_PARTIAL:]
 
     def feed(self, choice: dict[str, Any]) -> list[Part]:
         """Take one choice of a document, with a delta, a message or a text; return the parts that it adds.
@@ -210,7 +205,7 @@ class Choice:
         if text:
             parts.append((kind, text))
             if kind in {TEXT, REFUSAL} and len(self.begun) < MAX_PARTIAL:
-                self.note_text(text)
+                self.begun += text[:MAX_PARTIAL].encode()
 
     def _add_text(self, parts: list[Part], text: str, *, marked: bool = False) -> None:
         """Add a piece of the content, of which vendors and tags may say that it is reasoning."""

@@ -59,7 +59,9 @@ class EventParser(ResponseParser[Any]):
         if self._tokens and not parts:
             items.append(None)
         for kind, payload in parts:
-            if kind == TOOL:
+            if kind in _KEYS:
+                self._take_text(kind, payload, items)
+            elif kind == TOOL:
                 self._take_tool_piece(payload, items)
             elif kind == LOGPROBS:
                 self._limit.add_value(payload)
@@ -68,7 +70,7 @@ class EventParser(ResponseParser[Any]):
                 # Core has no delta for it.
                 self._refusal.append(payload)
             else:
-                self._take_text(TEXT if kind == REFUSAL else kind, payload, items)
+                self._take_text(TEXT, payload, items)
 
     def _take_text(self, kind: int, text: str, items: _Events) -> None:
         if self._open != kind or self._open_index + 1 != self._next_index:

@@ -84,7 +84,7 @@ class ResponseParser(ABC, Generic[T]):
     @property
     def partial(self) -> str:
         """The text so far, its first 64 KiB at most."""
-        return self._choices[0].begun.decode("utf-8", "ignore") if 0 in self._choices else ""
+        return self._choices[0].begun[:MAX_PARTIAL].decode("utf-8", "ignore") if 0 in self._choices else ""
 
     def feed(self, data: bytes) -> list[T]:
         """Take the next bytes of the body, decoded and cut anywhere; return the items that they complete.
@@ -233,7 +233,7 @@ class ResponseParser(ABC, Generic[T]):
         if type(text) is str and text and (len(delta) == 1 or _TEXT_DELTA.issuperset(delta)):
             self.content_seen += 1
             if len(known.begun) < MAX_PARTIAL:
-                known.note_text(text)
+                known.begun += text[:MAX_PARTIAL].encode()
             self._emit([(TEXT, text)], items, known)
         else:
             before = len(items)
