@@ -1,4 +1,4 @@
-"""Decode a body's Content-Encoding, gzip or deflate (RFC 9110, 8.4.1), in pieces of bounded size, and Latin-1."""
+"""Decode a body's Content-Encoding, gzip or deflate (RFC 9110, 8.4.1), in pieces of bounded size, and charsets."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ _CODINGS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": zlib.MAX_WBITS}
 _NO_COMPRESSION = frozenset({"", "identity", "none", "chunked", "aws-chunked", "utf-8", "utf8", "binary", "8bit"})
 _MEMBER = b"\x1f"  # RFC 1952, ID1; other bytes after a gzip member are padding
 _DEFLATED = 8  # RFC 1950, CM: the low half of a zlib stream's first byte
-_LATIN_1 = r"""(?i)charset\s*=\s*['"]?(?:iso[-_]?8859-1|latin-?1)\b"""
+# of one byte for each character, ASCII among them
+_CHARSET = r"""(?i)charset\s*=\s*['"]?(iso[-_]?8859-(?:[1-9]|1[013-6])|latin-?1|(?:windows-|cp)125[0-8])\b"""
 
 
-def new_decoder(headers: Mapping[str, str], *, is_compressed: bool = True) -> Decoder | Latin1Decoder | None:
+def new_decoder(headers: Mapping[str, str], *, is_compressed: bool = True) -> Decoder | CharsetDecoder | None:
     """Return the decoder for a body of these headers; None where its bytes are taken as they are."""
     decoder = _decompressor(headers.get("content-encoding", "")) if is_compressed else None
-    return Latin1Decoder(decoder) if re.search(_LATIN_1, headers.get("content-type", "")) else decoder
+    declared = re.search(_CHARSET, headers.get("content-type", ""))
+    return CharsetDecoder(decoder, declared[1]) if declared else decoder
 
 
 def _decompressor(content_encoding: str) -> Decoder | None:
@@ -84,11 +86,12 @@ class Decoder:
         return b""
 
 
-class Latin1Decoder:
-    """Makes UTF-8 of a body that is declared to be Latin-1; from its first byte on that cannot be UTF-8, it is."""
+class CharsetDecoder:
+    """Makes UTF-8 of a body with a declared charset, which counts from the first byte on that cannot be UTF-8."""
 
-    def __init__(self, decompressor: Decoder | None) -> None:
+    def __init__(self, decompressor: Decoder | None, charset: str) -> None:
         self._decompressor = decompressor
+        self._charset = charset
         self._decoder: codecs.IncrementalDecoder = codecs.getincrementaldecoder("utf-8")()
 
     def decode(self, data: bytes) -> Iterator[bytes]:
@@ -108,5 +111,5 @@ class Latin1Decoder:
         try:
             return self._decoder.decode(data, final).encode()
         except UnicodeDecodeError:
-            self._decoder = codecs.getincrementaldecoder("latin-1")()
-            return (waiting + data).decode("latin-1").encode()
+            self._decoder = codecs.getincrementaldecoder(self._charset)("replace")
+            return self._decoder.decode(waiting + data).encode()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from langchain_promptrun._http.attempt import CallState
-    from langchain_promptrun._http.decompression import Decoder, Latin1Decoder
+    from langchain_promptrun._http.decompression import CharsetDecoder, Decoder
     from langchain_promptrun._http.request import Parser
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class BaseResponse(Generic[T]):
         self._call = call
         self._response = response
         self._holder = holder
-        self._decoder: Decoder | Latin1Decoder | None = None
+        self._decoder: Decoder | CharsetDecoder | None = None
         self._headers: dict[str, str] = {}
         for raw_name, raw_value in response.headers.raw:
             name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
@@ -251,14 +251,14 @@ class AsyncResponse(BaseResponse[T]):
         return False
 
 
-def _decoded(raw: Iterator[bytes], decoder: Decoder | Latin1Decoder) -> Iterator[bytes]:
+def _decoded(raw: Iterator[bytes], decoder: Decoder | CharsetDecoder) -> Iterator[bytes]:
     for data in raw:
         yield from decoder.decode(data)
     if last := decoder.close():
         yield last
 
 
-async def _decoded_async(raw: AsyncIterator[bytes], decoder: Decoder | Latin1Decoder) -> AsyncIterator[bytes]:
+async def _decoded_async(raw: AsyncIterator[bytes], decoder: Decoder | CharsetDecoder) -> AsyncIterator[bytes]:
     async for data in raw:
         for piece in decoder.decode(data):
             yield piece
