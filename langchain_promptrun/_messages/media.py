@@ -83,9 +83,7 @@ def media_part(kind: str, source: Block, *, name: str | None, detail: str) -> Pa
     A source has base64 text or raw bytes, a URL or a file's id, and perhaps a mime type, under any dialect's keys.
     """
     mime_type = string(source, "mime_type", "mimeType", "media_type") or _FORMATS.get(str(source.get("format")))
-    if not kind:
-        main = (mime_type or "").partition("/")[0]
-        kind = main if main in _ARTICLES else "file"
+    kind = kind or _kind_of_mime(mime_type)
     raw = next((source[key] for key in _DATA_KEYS if isinstance(source.get(key), bytes)), None)
     data = raw or string(source, *_DATA_KEYS)
     url = string(source, "url", "file_uri", "file_url")
@@ -106,6 +104,15 @@ def media_part(kind: str, source: Block, *, name: str | None, detail: str) -> Pa
         return {"type": "video_url", "video_url": {"url": address}}
     if kind == "file":
         return {"type": "file", "file": {"filename": name or file_name(address), "file_data": address}}
+    return _audio_part(address)
+
+
+def _kind_of_mime(mime_type: str | None) -> str:
+    kind = (mime_type or "").partition("/")[0]
+    return kind if kind in _ARTICLES else "file"
+
+
+def _audio_part(address: str) -> Part:
     mime_type, is_data, base64_text = _split(address)
     if not is_data:
         raise PromptrunInvalidMessageError("is audio by URL, for which the wire has no part: send it as base64")
