@@ -80,7 +80,7 @@ class ResponseMetadata:
     """The facts of one answer; a fact has one value, however many documents repeat it.
 
     Attributes:
-        last: The last document, without its choices.
+        repeatable: The last document, without its choices; None where it would say something again.
     """
 
     def __init__(
@@ -91,12 +91,14 @@ class ResponseMetadata:
         self._include_headers = include_headers
         self._facts = Facts(limit)
         self._usage = Facts(limit)
-        self.last: dict[str, Any] = {}
+        self.repeatable: dict[str, Any] | None = None
 
     def feed(self, document: dict[str, Any]) -> None:
         about_answer = not _ABOUT_THE_ANSWER.isdisjoint(document)
         if about_answer:
-            self.last = {key: value for key, value in document.items() if key not in _CHANGING}
+            says_more = document.get("usage") or document.get("error")
+            rest = {key: value for key, value in document.items() if key not in _CHANGING}
+            self.repeatable = None if says_more else rest
         elif any(_KEEP_ALIVE.search(str(document.get(key))) for key in _KINDS):
             return
         for key, value in document.items():

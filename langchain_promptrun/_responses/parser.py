@@ -224,8 +224,7 @@ class ResponseParser(ABC, Generic[T]):
             return False
         choices = document.pop("choices")
         document.pop("obfuscation", None)
-        is_repeated = document == self._metadata.last and not (document.get("usage") or document.get("error"))
-        if not is_repeated or choice != self._quiet_choice or type(delta) is not dict:
+        if document != self._metadata.repeatable or choice != self._quiet_choice or type(delta) is not dict:
             choice["delta"] = delta
             document["choices"] = choices
             return False
