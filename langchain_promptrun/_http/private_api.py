@@ -109,10 +109,10 @@ def watch_sync(stream: Any) -> None:
                     waited += _LOOK_SECONDS
                     if timeout is not None and waited >= timeout:
                         raise httpcore.WriteTimeout("timed out") from None
-        except TimeoutError as error:  # a signal handler's
-            raise httpcore.WriteTimeout(error) from error
         except OSError as error:
-            raise httpcore.WriteError(error) from error
+            # a signal handler's has no number; httpcore reads the response after a WriteError
+            is_end = error.errno is None or isinstance(error, TimeoutError)
+            raise (httpcore.WriteTimeout if is_end else httpcore.WriteError)(error) from error
 
     stream.write = write
 
