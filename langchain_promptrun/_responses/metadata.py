@@ -168,16 +168,19 @@ class Facts:
             collected.add(value)
         elif kind is str and self._pieces >= TEXTS and key not in _LABELS:
             collected = known if isinstance(known, bytearray) else bytearray()
-            data = value.encode("utf-8", "surrogatepass")
-            is_piece = key in (PIECES_OF_AUDIO if self._pieces == _AUDIO else PIECES)
-            if not is_piece and data.startswith(collected):
-                collected.clear()  # it holds all so far
-            collected += data
-            self._limit.add_value(value)
+            self._append(collected, key, value)
         else:
             collected = value
             self._limit.add_value(value, instead_of=known)
         self._values[key] = collected
+
+    def _append(self, text: bytearray, key: str, value: str) -> None:
+        data = value.encode("utf-8", "surrogatepass")
+        is_piece = key in (PIECES_OF_AUDIO if self._pieces == _AUDIO else PIECES)
+        if not is_piece and data.startswith(text):
+            text.clear()  # the value holds all so far
+        text += data
+        self._limit.add_value(value)
 
     def update(self, values: dict[str, Any]) -> None:
         for key, value in values.items():
