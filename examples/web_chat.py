@@ -43,6 +43,8 @@ except ModuleNotFoundError as missing:
         f"error: {missing.name.partition('.')[0]} is not installed: use `uv run examples/web_chat.py`, "
         "or `pip install --group apps --editable .` first (pip 25.1 or newer)"
     ) from missing
+except KeyboardInterrupt:  # the import of Gradio takes seconds
+    raise SystemExit from None
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage

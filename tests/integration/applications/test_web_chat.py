@@ -327,6 +327,15 @@ def test_web_chat_ctrl_c_during_an_answer_ends_it_quietly(page, program, server)
     assert not request.answered
 
 
+def test_web_chat_ctrl_c_during_its_start_ends_it_quietly(monkeypatch, tmp_path):
+    (tmp_path / "gradio.py").write_text("raise KeyboardInterrupt\n")
+    monkeypatch.delitem(sys.modules, "gradio", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(PROGRAM), run_name="__main__")
+    assert ended.value.code is None
+
+
 @pytest.mark.parametrize(
     ("arguments", "variables", "named"),
     [
