@@ -129,7 +129,7 @@ class Connection(asyncio.Protocol):
 
     async def _send(self, data: bytes) -> None:
         if self._transport.is_closing():
-            raise asyncio.CancelledError
+            await asyncio.Event().wait()  # `connection_lost` cancels once; twice would break off what the steps close
         self._transport.write(data)
         await self._writable.wait()
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from langchain_promptrun._errors.mapping import error_from_document, error_from_status
 from langchain_promptrun._errors.retryable import parse_retry_after
 from langchain_promptrun._http.attempt import CallState, retry_delay
-from langchain_promptrun._http.request import Request, Timeouts
+from langchain_promptrun._http.request import Request, Timeouts, target_of
 from langchain_promptrun.errors import (
     PromptrunAPIError,
     PromptrunConnectionError,
@@ -309,3 +309,8 @@ def test_retry_failed_attempt_tells_what_came_and_the_request_id_unless_its_erro
 
 def test_retry_attempt_that_ends_without_an_answer_is_a_lost_connection():
     assert isinstance(ended(started()), PromptrunConnectionError)
+
+
+def test_target_of_a_request_shows_no_query():
+    request = Request("POST", "https://x.test/v1?key=secret", None, {}, None, Timeouts(), {"token": "secret"})
+    assert repr(target_of(request)) == "https://x.test/v1"
