@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import httpx
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, WrapValidator
 from pydantic_core import InitErrorDetails, PydanticCustomError
-from pydantic_core.core_schema import simple_ser_schema
 
 from langchain_promptrun._config.call_options import plain_values
 from langchain_promptrun._config.defaults import API_KEY_VARIABLE, BASE_URL_VARIABLE, DefaultText, chosen
@@ -20,7 +19,7 @@ from langchain_promptrun._http.request import check_headers
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pydantic import GetCoreSchemaHandler, ValidatorFunctionWrapHandler
+    from pydantic import ValidatorFunctionWrapHandler
 
 FourTimeouts = tuple[float | None, float | None, float | None, float | None]
 KeySource = Callable[[], str | SecretStr | Awaitable[str | SecretStr]]
@@ -98,18 +97,10 @@ def _checked_prompt_id(value: str) -> str:
     return value
 
 
-class _AsItIs:
-    """Dumps subclasses as they are, like `SerializeAsAny` of pydantic, whose module takes long to import."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
-        return {**handler(source), "serialization": simple_ser_schema("any")}
-
-
 def _text_keys(value: Any) -> Any:
     return {str(key): bias for key, bias in value.items()} if isinstance(value, Mapping) else value
 
 
-Seconds = Annotated[float | None, _AsItIs()]
 Method = Literal["function_calling", "json_schema", "json_mode"]
 Key = Annotated[SecretStr | str | KeySource | None, BeforeValidator(_checked_key)]
 BaseUrl = Annotated[str, WrapValidator(_url)]
