@@ -142,16 +142,16 @@ class ConnectionFields(Serializable):
     @override
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a field, checked as at construction; derived values and the hold on connections are dropped."""
-        roles = roles_of(type(self))
-        name = roles.aliases.get(name, name)
-        if name not in type(self).model_fields or name in roles.foreign:
+        own = roles_of(type(self))
+        name = own.aliases.get(name, name)
+        if name not in type(self).model_fields or name in own.foreign:
             super().__setattr__(name, value)
             return
-        if value is None and name in roles.none_is_default:
+        if value is None and name in own.none_is_default:
             self.__dict__[name] = type(self).model_fields[name].get_default(call_default_factory=True)
         _assign(self, {name: value})
         _forget_derived(self)
-        ended = _HOLDS if name in roles.pool else _HOLDS - {"_transport"}
+        ended = _HOLDS if name in own.pool else _HOLDS - {"_transport"}
         self.__pydantic_private__ = _private(self.__pydantic_private__, ended)
 
     def __copy__(self) -> Self:

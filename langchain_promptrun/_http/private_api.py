@@ -91,7 +91,7 @@ def watch_sync(stream: Any) -> None:
             head = buffer
             return
         parts, head = (head + buffer,) if len(buffer) < _RECEIVE_BYTES else (head, buffer), b""
-        for part in parts:
+        for part in filter(None, parts):
             send(part, timeout)
 
     def send(part: bytes, timeout: float | None) -> None:

@@ -10,7 +10,7 @@ import math
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from langchain_promptrun.errors import (
     PromptrunAPIError,
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from langchain_promptrun.prompts.record import PromptRecord
+
+T = TypeVar("T")
 
 SHORTEST_POLL = 5.0
 """Fewest seconds between two polls, as in Promptrun's Node SDK."""
@@ -140,21 +142,21 @@ class IdentityKey:
         return isinstance(other, IdentityKey) and self._identity == other._identity
 
 
-class PromptCache:
-    """Cache of refreshers by identity, shared by a prompt and its copies. All caches are equal.
+class PromptCache(Generic[T]):
+    """Cache of entries by identity, shared by a prompt and its copies. All caches are equal.
 
     The oldest make room for new ones; a prompt that holds such an entry goes on with it.
     """
 
     def __init__(self) -> None:
         # without a lock, which a fork could leave locked: each change is one step
-        self._entries: dict[IdentityKey, Any] = {}
+        self._entries: dict[IdentityKey, T] = {}
 
-    def find(self, key: IdentityKey) -> Any:
+    def find(self, key: IdentityKey) -> T | None:
         """Return the entry, if there is one."""
         return self._entries.get(key)
 
-    def find_or_make(self, key: IdentityKey, make: Callable[[], Any]) -> Any:
+    def find_or_make(self, key: IdentityKey, make: Callable[[], T]) -> T:
         """Return the entry, made by the first thread that asks for it."""
         if (found := self._entries.get(key)) is None:
             found = self._entries.setdefault(key, make())

@@ -170,7 +170,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     timeout: Annotated[FourTimeouts | float | httpx.Timeout | None, BeforeValidator(four_timeouts)] = (10.0,) * 4
     """Seconds for all phases, or an `httpx.Timeout`; None for no limit. Default: 10 in each phase."""
 
-    prompt_cache: PromptCache = Field(default_factory=PromptCache, exclude=True, repr=False)
+    prompt_cache: PromptCache[Refresher] = Field(default_factory=PromptCache, exclude=True, repr=False)
     """What was fetched, handed on to copies of this prompt. Not for you to set."""
 
     _hold: Hold = PrivateAttr()
