@@ -56,7 +56,7 @@ Complaints = dict[str, Complaint | None]
 
 def promptrun(url: str, **settings: Any) -> Any:
     """ChatPromptrun, for whose names the set is written."""
-    return ChatPromptrun(model=wire_faults.wire.MODEL, base_url=url, **settings)
+    return ChatPromptrun(model=wire_faults.fault.MODEL, base_url=url, **settings)
 
 
 def openai(url: str, **settings: Any) -> Any:
@@ -64,7 +64,7 @@ def openai(url: str, **settings: Any) -> Any:
     known = {"api_key", "timeout", "max_retries", "stream_chunk_timeout", "include_response_headers"}
     taken = {name: value for name, value in settings.items() if name in known}
     return import_module("langchain_openai").ChatOpenAI(
-        model=wire_faults.wire.MODEL, base_url=url, stream_usage=True, **taken
+        model=wire_faults.fault.MODEL, base_url=url, stream_usage=True, **taken
     )
 
 
@@ -78,7 +78,7 @@ def _openrouter(url: str, key: str, timeout: float, max_retries: int) -> Any:
     """One for equal settings: to make it takes 70 ms. Its time-out is in milliseconds."""
     milliseconds = int(timeout * 1000)
     return import_module("langchain_openrouter").ChatOpenRouter(
-        model=wire_faults.wire.MODEL, base_url=url, api_key=key, timeout=milliseconds, max_retries=max_retries
+        model=wire_faults.fault.MODEL, base_url=url, api_key=key, timeout=milliseconds, max_retries=max_retries
     )
 
 
@@ -114,11 +114,11 @@ class Worker(threading.Thread):
         if fault.first is not None:
             self._call(fault, style, fault.first)
         seen = self._call(fault, style, fault.model_settings)
-        return ("call that hangs", f"{PATIENCE} s") if seen is None else wire_faults.checks.outcome(fault, seen)
+        return ("call that hangs", f"{PATIENCE} s") if seen is None else wire_faults.calls.outcome(fault, seen)
 
     def _call(self, fault: Any, style: str, settings: Any) -> Any:
         """What the caller sees; None where the call hangs."""
-        usual = {"api_key": wire_faults.wire.KEY, "timeout": 2.0, "max_retries": 0}
+        usual = {"api_key": wire_faults.fault.KEY, "timeout": 2.0, "max_retries": 0}
         model = self._make(self._world.url(fault.target), **usual | settings)
         if style in wire_faults.calls.ASYNC:
             return self._runner.run(_in_time(model, style, fault))

@@ -36,33 +36,31 @@ def world():
         yield world
 
 
-def model_for(world, fault, style, carrier, settings):
+def models(world, fault, style, carrier):
+    """The model, and before it one whose call goes first, where the fault asks for it."""
     # calls of one key wait together where a server asks one of them to wait
-    key = f"{wire_faults.wire.KEY}-{fault.name}-{style}-{carrier}"
-    usual = {"model": wire_faults.wire.MODEL, "api_key": key, "timeout": 5.0, "max_retries": 0}
-    return ChatPromptrun(**usual | {"base_url": world.url(fault.target), "async_transport": carrier} | settings)
+    key = f"{wire_faults.fault.KEY}-{fault.name}-{style}-{carrier}"
+    usual = {"model": wire_faults.fault.MODEL, "api_key": key, "timeout": 5.0, "max_retries": 0}
+    usual |= {"base_url": world.url(fault.target), "async_transport": carrier}
+    each = [fault.first, fault.model_settings]
+    return [ChatPromptrun(**usual | settings) for settings in each if settings is not None]
 
 
 def run(world, fault, style, carrier):
     """What the caller sees, and how many requests the server saw before that."""
     with contextlib.ExitStack() as stack:
-        if fault.first is not None:
-            wire_faults.calls.call(
-                stack.enter_context(model_for(world, fault, style, carrier, fault.first)), style, fault
-            )
-        before = len(world.server.requests)
-        model = stack.enter_context(model_for(world, fault, style, carrier, fault.model_settings))
-        return wire_faults.calls.call(model, style, fault), before
+        for model in models(world, fault, style, carrier):
+            before = len(world.server.requests)
+            seen = wire_faults.calls.call(stack.enter_context(model), style, fault)
+    return seen, before
 
 
 async def arun(world, fault, style, carrier):
     async with contextlib.AsyncExitStack() as stack:
-        if fault.first is not None:
-            first = await stack.enter_async_context(model_for(world, fault, style, carrier, fault.first))
-            await wire_faults.calls.acall(first, style, fault)
-        before = len(world.server.requests)
-        model = await stack.enter_async_context(model_for(world, fault, style, carrier, fault.model_settings))
-        return await wire_faults.calls.acall(model, style, fault), before
+        for model in models(world, fault, style, carrier):
+            before = len(world.server.requests)
+            seen = await wire_faults.calls.acall(await stack.enter_async_context(model), style, fault)
+    return seen, before
 
 
 @pytest.mark.parametrize(
@@ -70,14 +68,12 @@ async def arun(world, fault, style, carrier):
 )
 def test_a_fault_is_seen_for_what_it_is(world, fault, style, carrier):
     world.prepare(fault)
-    if style in SYNC:
-        seen, before = run(world, fault, style, carrier)
-    else:
-        seen, before = asyncio.run(arun(world, fault, style, carrier))
+    arguments = world, fault, style, carrier
+    seen, before = run(*arguments) if style in SYNC else asyncio.run(arun(*arguments))
     # whatever happened, no request is left hanging
     world.server.wait_until(lambda: not world.server.in_flight, 10.0, what="the end of all requests")
     seen.requests = world.server.requests[before:]
-    assert wire_faults.checks.complaints(fault, style, seen) == []
+    assert wire_faults.calls.complaints(fault, style, seen) == []
 
 
 def test_no_two_faults_have_the_same_name():

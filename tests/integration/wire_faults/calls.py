@@ -1,48 +1,34 @@
-"""The six styles in which a model is called, and what the caller sees of one call."""
-
-from __future__ import annotations
+"""The six styles in which a model is called, what the caller sees of one call, and how it differs from what it must."""
 
 import time
+import traceback
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
-from wire_faults.wire import QUESTION
+from langchain_core.exceptions import ModelError
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from langchain_core.messages import AIMessage
-
-    from langchain_promptrun.testing import RecordedRequest
-    from wire_faults.fault import WireFault
+from wire_faults.fault import KEY, PLAIN, QUESTION, Answer
 
 SYNC = ("invoke", "stream", "v3")
 ASYNC = ("ainvoke", "astream", "av3")
+_COUNTS = ("input_tokens", "output_tokens", "total_tokens")
 
 
 @dataclass
 class Seen:
-    """What the caller saw of one call, which is made in its `with` block: also what came before an error.
+    """What the caller saw of one call, which is made in its `with` block: also what came before an error."""
 
-    Attributes:
-        message: The answer; None where there was an error.
-        error: The error; None where there was an answer.
-        items: The chunks or events that were handed out.
-        seconds: How long the call took.
-        requests: The requests that the server saw because of it.
-    """
-
-    message: AIMessage | None = None
+    message: Any = None
     error: Exception | None = None
-    items: list[Any] = field(default_factory=list)
+    items: list[Any] = field(default_factory=list)  # the chunks or events that were handed out
     seconds: float = 0.0
-    requests: Sequence[RecordedRequest] = ()
+    requests: Any = ()  # that the server saw because of it
 
-    def __enter__(self) -> Self:
+    def __enter__(self):
         self.seconds = -time.monotonic()
         return self
 
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+    def __exit__(self, _kind, error, _trace):
         self.seconds += time.monotonic()
         if not isinstance(error, Exception):
             return False
@@ -50,20 +36,14 @@ class Seen:
         return True
 
     @property
-    def text(self) -> str:
+    def text(self):
         """The text of the stream, as it was handed out."""
-        return "".join(map(_text, self.items))
+        deltas = [item.get("delta") or {} for item in self.items if isinstance(item, dict)]
+        texts = [delta["text"] for delta in deltas if delta.get("type") == "text-delta"]
+        return "".join([*texts, *(str(item.text) for item in self.items if not isinstance(item, dict))])
 
 
-def _text(item: Any) -> str:
-    if not isinstance(item, dict):
-        return str(item.text)
-    delta = item.get("delta") or {}
-    return delta["text"] if delta.get("type") == "text-delta" else ""
-
-
-def call(model: Any, style: str, fault: WireFault) -> Seen:
-    """Make one sync call."""
+def call(model, style, fault):
     prompt = "word " * (fault.prompt_bytes // 5) or QUESTION
     with Seen() as seen:
         if style == "invoke":
@@ -76,8 +56,7 @@ def call(model: Any, style: str, fault: WireFault) -> Seen:
     return seen
 
 
-async def acall(model: Any, style: str, fault: WireFault) -> Seen:
-    """Make one async call."""
+async def acall(model, style, fault):
     prompt = "word " * (fault.prompt_bytes // 5) or QUESTION
     with Seen() as seen:
         if style == "ainvoke":
@@ -88,3 +67,112 @@ async def acall(model: Any, style: str, fault: WireFault) -> Seen:
             seen.items.append(item)
         seen.message = seen.items[0] + seen.items[1:] if style == "astream" else await stream.output
     return seen
+
+
+def complaints(fault, style, seen):
+    """All that is wrong with what ChatPromptrun made of a fault."""
+    about = _about_answer if isinstance(fault.sees, Answer) else _about_failure
+    found = list(about(fault.sees, style, seen))
+    if seen.seconds > fault.within or seen.seconds < fault.at_least:
+        found.append(f"took {seen.seconds:.2f} s, not {fault.at_least} to {fault.within}")
+    if len(seen.requests) != fault.requests:
+        found.append(f"{len(seen.requests)} requests, not {fault.requests}")
+    elif fault.look is not None and not fault.look(seen.requests):
+        found.append(f"the requests are not right: {seen.requests}")
+    return found
+
+
+def outcome(fault, seen):
+    """What is wrong in langchain-core's terms alone, whatever the package: of what kind it is, and the details."""
+    sees, error = fault.sees, seen.error
+    if isinstance(sees, Answer):
+        if error is not None:
+            return "error instead of the answer", _short(error)
+        differences = ", ".join(_differences(sees, seen.message))
+        return ("wrong answer", differences) if differences else None
+    if error is None:
+        return "error passed over", _short(seen.message)
+    if not isinstance(error, ModelError):
+        return "error without a class of langchain-core", _short(error)
+    alike = sees.named or error.is_retryable == sees.kinds[0].is_retryable
+    if not isinstance(error, sees.cores) or not alike:
+        return "error of another class of langchain-core", f"{_short(error)}, none of {sees.cores}"
+    return None
+
+
+def _differences(answer, message):
+    """Where a message differs in what any chat model tells: text, tool calls, usage, finish reason."""
+    if message is None:
+        yield "no message"
+        return
+    yield from _unequal("text", str(message.text), answer.text)
+    yield from _unequal("tool calls", [(c["name"], c["args"]) for c in message.tool_calls], [*answer.tool_calls])
+    invalid = [(call["name"], str(call["args"])) for call in message.invalid_tool_calls]
+    # in a sum of chunks something may follow that keeps langchain-core from completing the arguments
+    same = [(name, args[: len(come)]) for (name, args), (_, come) in zip(invalid, answer.invalid, strict=False)]
+    yield from _unequal("invalid tool calls", same + invalid[len(same) :], [*answer.invalid])
+    usage = message.usage_metadata
+    yield from _unequal("usage", usage and tuple(usage[name] for name in _COUNTS), answer.usage)
+    yield from _unequal("finish reason", message.response_metadata.get("finish_reason"), answer.finish)
+
+
+def _about_answer(answer, style, seen):
+    message = seen.message
+    if seen.error is not None:
+        yield f"raised {seen.error!r}"
+        return
+    yield from _differences(answer, message)
+    blocks = [block for block in message.content_blocks if block["type"] == "reasoning"]
+    yield from _unequal("reasoning", "".join(str(block.get("reasoning")) for block in blocks), answer.reasoning)
+    metadata = {key: message.response_metadata.get(key) for key in answer.metadata}
+    yield from _unequal("metadata", metadata, {**answer.metadata})
+    idents = [call["id"] for call in [*message.tool_calls, *message.invalid_tool_calls]]
+    if len({*idents, None, ""}) != len(idents) + 2:
+        yield f"the calls' ids are {idents}"
+    if style not in PLAIN:
+        yield from _unequal("texts handed out", seen.text, answer.text)
+
+
+def _about_failure(failure, style, seen):
+    error, text = seen.error, str(seen.error)
+    if error is None:
+        yield f"no error, but {seen.message!r}"
+        return
+    if not isinstance(error, failure.kinds) or (failure.exact and type(error) not in failure.kinds):
+        yield f"raised {error!r}, no {failure.kinds[0].__name__}"
+        return
+    yield from _unequal("facts", {name: getattr(error, name) for name in failure.facts}, {**failure.facts})
+    yield from (f"{said!r} is not in {text!r}" for said in failure.says if said not in text)
+    if len(text) > 1_000 or text.count("\n") > 1:
+        yield f"too long: {text!r}"
+    if error.request_id is not None and not text.endswith(f"request id: {error.request_id})"):
+        yield f"the request id is not at the end of {text!r}"
+    if error.response is not None and not isinstance(error.response.text, str):
+        yield "the response is not read"
+    if not isinstance(error, ModelError):
+        yield f"{type(error).__name__} is no ModelError"
+    told = "".join(traceback.format_exception(error)) + repr(_held(error))
+    yield from (f"{kept!r} can be found from the error" for kept in (KEY, QUESTION, *failure.hides) if kept in told)
+    yield from _unequal("partial", error.partial, failure.after or None)
+    if style not in PLAIN:
+        yield from _unequal("texts handed out", seen.text, failure.after or "")
+        if failure.after is None and seen.items:
+            yield f"{len(seen.items)} items before the error"
+
+
+def _held(error):
+    """What can be reached from an error: its attributes, its response's headers, the errors before it."""
+    held = [error.args, vars(error)]
+    if (response := getattr(error, "response", None)) is not None:
+        held += [response.headers.raw, response.text, vars(response)]
+    return held + [_held(earlier) for earlier in (error.__cause__, error.__context__) if earlier is not None]
+
+
+def _unequal(name, is_, should):
+    if is_ != should:
+        yield f"{name}: {_short(is_)}, not {_short(should)}"
+
+
+def _short(value):
+    text = repr(value)
+    return text if len(text) <= 300 else f"{text[:200]}... ({len(text)} characters)"

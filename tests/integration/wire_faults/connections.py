@@ -1,57 +1,64 @@
-"""Connections that fail or bring something that is not HTTP, what is sent again, and what a server must not get."""
-
-from __future__ import annotations
+"""Connections that fail, bytes that are not HTTP, servers that are silent or say too much, what is sent again."""
 
 import math
+import zlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, Any
+from functools import cache
 
 from langchain_promptrun.testing import Fault
 from wire_faults.calls import ASYNC
-from wire_faults.fault import PLAIN, SOME, SOME_STREAMED, STREAMED, Answer, Failure, WireFault, failure
-from wire_faults.wire import (
+from wire_faults.fault import (
     AT_ONCE,
     BEGINNING,
     BEGUN,
     BEGUN_EVENTS,
     BODY,
     CHUNKED,
+    DONE,
     ENDED,
+    JSON,
     KEY,
     LAST_CHUNK,
+    PLAIN,
     REPLY,
+    SOME,
+    SOME_STREAMED,
+    SSE,
+    STOP,
+    STREAMED,
+    Answer,
+    WireFault,
+    chunk,
     dumps,
+    events,
+    failure,
     framed,
     head,
     nothing,
     raw,
     sse,
     streamed,
+    tail,
     whole,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from langchain_promptrun.testing import RecordedRequest
 
 _LATER = format_datetime(datetime(2100, 1, 1, tzinfo=UTC), usegmt=True)
 _BEFORE = format_datetime(datetime(2020, 1, 1, tzinfo=UTC), usegmt=True)
 _BUSY = {"error": {"message": "Busy.", "code": 503}}
 
 
-def _recovers(name: str, *faults: Fault, **more: Any) -> WireFault:
+def _recovers(name, *faults, **more):
     """Faults, and then the answer."""
     return WireFault(f"retry-{name}", [*faults, REPLY], retries=len(faults), requests=len(faults) + 1, **more)
 
 
-def _fails(name: str, fault: Fault, sees: Failure, requests: int, **more: Any) -> WireFault:
+def _fails(name, fault, sees, requests, **more):
     return WireFault(f"retry-{name}", [fault] * (requests + 1), sees, requests=requests, **more)
 
 
-def _limit(**headers: str) -> Fault:
+def _limit(**headers):
     return Fault(status=429, headers={name.replace("_", "-"): value for name, value in headers.items()})
 
 
@@ -104,42 +111,42 @@ _NO_HEAD = {"sees": failure("Connection"), "retries": 0}
 _JSON_HEAD = head(_LENGTH, kind="application/json")
 
 
-def _lost(name: str, fault: Fault, *says: str, kind: str = "Connection", **more: Any) -> WireFault:
+def _lost(name, fault, *says, kind="Connection", **more):
     return WireFault(f"connection-{name}", fault, failure(kind, *says), **more)
 
 
-def _lost_later(name: str, fault: Fault, kind: str = "Connection", *says: str, **more: Any) -> WireFault:
+def _lost_later(name, fault, kind="Connection", *says, **more):
     """Lost after something was said; nothing is tried again."""
     options = {"styles": STREAMED, "retries": 2, **more}
     return WireFault(f"connection-{name}", fault, failure(kind, *says, after=BEGUN), **options)
 
 
-def _misframed(name: str, chunk: bytes) -> WireFault:
+def _misframed(name, chunk):
     """A broken chunk."""
     fault = raw(CHUNKED, framed(sse(*BEGINNING)), 0.05, chunk, LAST_CHUNK)
     return _lost_later(name, fault, "Connection", _NOT_HTTP, styles=SOME_STREAMED)
 
 
-def _not_connected(name: str, target: str, *says: str) -> WireFault:
+def _not_connected(name, target, *says):
     more = {"target": target, "requests": 0, "styles": SOME, "settings": {"timeout": 0.2}, "at_least": 0.15}
     return WireFault(name, sees=failure("Timeout", *says, phase="connect"), **more)
 
 
-def _unreachable(name: str, target: str, says: str) -> WireFault:
+def _unreachable(name, target, says):
     return WireFault(name, target=target, requests=0, sees=failure("Connection", "Cannot connect to http", says))
 
 
-def _endless(name: str, *slices: Any, limit: float = 0.1, styles: Any = ASYNC, **facts: Any) -> WireFault:
+def _endless(name, *slices, limit=0.1, styles=ASYNC, **facts):
     settings = {"timeout": limit}
     return WireFault(f"http-{name}", raw(*slices), failure("Timeout", **facts), settings=settings, styles=styles)
 
 
-def _odd(name: str, fault: Fault, **more: Any) -> WireFault:
+def _odd(name, fault, **more):
     """Odd, and yet a right answer."""
     return WireFault(f"http-{name}", fault, **{"styles": STREAMED, **more})
 
 
-def _broken(name: str, *slices: Any, **more: Any) -> WireFault:
+def _broken(name, *slices, **more):
     """Bytes that are no HTTP: none is asked again."""
     sees = failure("Connection", _NOT_HTTP, is_retryable=False)
     return WireFault(f"http-{name}", raw(*slices), **{"sees": sees, "retries": 1, **more})
@@ -239,17 +246,17 @@ _FIRST = {"api_key": "sk-of-somebody-else"}
 _COOKIE = {"set-cookie": "session=stolen; Path=/"}
 
 
-def _rotating() -> Callable[[], str]:
+def _rotating():
     """A source of keys: another one each time."""
     numbers = iter(range(1, 1_000_000))
     return lambda: f"sk-{next(numbers)}"
 
 
-def _keys_differ(requests: Sequence[RecordedRequest]) -> bool:
+def _keys_differ(requests):
     return len({request.key_digest for request in requests}) == len(requests)
 
 
-def _no_cookies(requests: Sequence[RecordedRequest]) -> bool:
+def _no_cookies(requests):
     return not any("cookie" in request.headers for request in requests)
 
 
@@ -291,4 +298,180 @@ ABUSES = [
     ),
 ]
 
-FAULTS = [*RETRIES, *UNREACHABLE, *LOST, *BROKEN, *ODD, *ABUSES]
+
+_LIMIT = 0.3
+_READ = {"phase": "read"}
+_STALLED = (f"{_LIMIT} s", "stream_chunk_timeout")
+_PING = 0.03
+_LETTERS = replace(REPLY, pieces=[*"Jupiter has ", "95 moons."])
+_PADDED = dumps(whole(note="x" * 200))
+_DRIPPING = [part for start in range(0, 600, 60) for part in (_PADDED[start : start + 60], 0.08)]
+
+
+def _silent(name, fault, *says, facts=_READ, exact=True, **more):
+    """Nothing comes: the time-out, which is not tried again."""
+    options = {"styles": SOME, "retries": 1, "settings": {"timeout": _LIMIT}, "at_least": 0.25, **more}
+    return WireFault(f"silence-{name}", fault, failure("Timeout", *says, exact=exact, **facts), **options)
+
+
+def _stalled(name, *slices, after=BEGUN):
+    """Nothing comes that is content."""
+    return WireFault(
+        f"stall-{name}",
+        slices[0] if isinstance(slices[0], Fault) else streamed(*slices),
+        failure("StreamStalled", *_STALLED, after=after, **_READ),
+        styles=SOME_STREAMED,
+        retries=1,
+        settings={"stream_chunk_timeout": _LIMIT},
+        at_least=0.25,
+    )
+
+
+def _slow(name, fault, limit=0.7, stall=0.7, **more):
+    """Slow, but live: longer than the limits in all, never between two signs of life."""
+    settings = {"timeout": limit, "stream_chunk_timeout": stall}
+    return WireFault(f"slow-{name}", fault, settings=settings, at_least=0.7, **more)
+
+
+def _unasked(name, *slices, sees, **settings):
+    """A stream that nobody asked for, and nothing in it that is content."""
+    fault = streamed(*slices, *[_PING, b": ping\n\n"] * 200)
+    more = {"styles": PLAIN, "retries": 1, "settings": settings, "at_least": 0.25}
+    return WireFault(f"unasked-stream-{name}", fault, sees, **more)
+
+
+SILENCE = [
+    _silent("before-the-head", Fault(pause=math.inf), f"{_LIMIT} s"),
+    _silent("after-the-head", Fault(reply=REPLY, after=0, pause=math.inf), f"{_LIMIT} s"),
+    _silent("in-the-document", Fault(reply=REPLY, after_bytes=50, pause=math.inf), f"{_LIMIT} s", styles=PLAIN),
+    _silent(
+        "with-comments-before-the-first-content",
+        Fault(reply=REPLY, after=0, comments=_PING),
+        *(f"{_LIMIT} s", "`timeout`"),
+        styles=SOME_STREAMED,
+        exact=False,
+    ),
+    _silent("from-a-server-that-never-reads", (), f"{_LIMIT} s", target="deaf", requests=0),
+    _silent(
+        "while-a-large-prompt-is-sent",
+        (),
+        facts={"phase": "write"},
+        target="deaf",
+        requests=0,
+        prompt_bytes=16_000_000,
+        styles=("invoke", "ainvoke", "astream"),
+        # aiohttp leaves such a connection to the operating system, which holds it as long as the server does
+        clients=("httpx",),
+        retries=0,
+        at_least=0,
+    ),
+    _stalled("without-a-byte", Fault(reply=REPLY, after=BEGUN_EVENTS, pause=math.inf)),
+    _stalled("with-comments", Fault(reply=REPLY, after=BEGUN_EVENTS, comments=_PING)),
+    _stalled("with-comments-before-the-first-content", Fault(reply=REPLY, after=0, comments=_PING), after=None),
+    _stalled("without-a-byte-before-the-head", Fault(pause=math.inf), after=None),
+    _stalled("with-empty-deltas", sse(*BEGINNING), *[_PING, sse(chunk({"content": ""}))] * 60),
+    _stalled("with-keepalive-events", sse(*BEGINNING), *[_PING, b"data: : keepalive\n\n"] * 60),
+    _stalled("with-pings-as-json", sse(*BEGINNING), *[_PING, sse({"type": "ping"})] * 60),
+    _stalled("in-an-event-that-goes-on", sse(*BEGINNING), b"data: ", *[_PING, b"x"] * 60),
+    _stalled("compressed", Fault(reply=REPLY, after=BEGUN_EVENTS, comments=_PING, encoding="gzip")),
+    _unasked("of-comments", sees=failure("Timeout", f"{_LIMIT} s", "`timeout`", **_READ), timeout=_LIMIT),
+    _unasked(
+        "that-ends-in-comments",
+        sse(*BEGINNING),
+        sees=failure("StreamStalled", *_STALLED, after=BEGUN, **_READ),
+        stream_chunk_timeout=_LIMIT,
+    ),
+    _slow("stream", Fault(reply=_LETTERS, pace=0.06), styles=SOME_STREAMED),
+    _slow("first-byte", Fault(reply=REPLY, delay=0.4, after=1, pause=0.4), styles=SOME_STREAMED),
+    _slow("document", Fault(slices=_DRIPPING, headers=JSON), styles=PLAIN),
+    _slow(
+        "with-comments-and-no-stall-limit",
+        Fault(reply=REPLY, after=BEGUN_EVENTS, comments=_PING, pause=0.8),
+        *(0.6, None),
+        styles=SOME_STREAMED,
+    ),
+]
+
+
+_LIMITED = {"max_event_bytes": 65_536}
+_WINDOW_BITS = {"gzip": 31, "deflate": 15}
+_BLOCK = b"x" * 65_536
+_MANY = 100
+_LARGE = "0123456789abcdef" * (5 << 16)
+"""Five MiB of text."""
+
+
+def _too_large(name, *slices, after=None, headers=SSE, **more):
+    sees = failure("Response", "65536", "max_event_bytes", after=after)
+    return _large(f"too-large-{name}", streamed(*slices, headers=headers), sees, settings=_LIMITED, **more)
+
+
+def _large(name, items, sees=None, **more):
+    return WireFault(name, items, sees or Answer(text=_LARGE), **{"styles": STREAMED, **more})
+
+
+@cache
+def _bomb(start, wbits=31):
+    """A hundred megabytes, packed into a hundred kilobytes."""
+    packer = zlib.compressobj(1, wbits=wbits)
+    block = b"x" * (1 << 20)
+    return b"".join([packer.compress(start), *(packer.compress(block) for _ in range(100)), packer.flush()])
+
+
+def _bomb_fault(name, start, coding, headers):
+    def items(_):
+        return streamed(_bomb(start, _WINDOW_BITS[coding]), headers={**headers, "content-encoding": coding})
+
+    return WireFault(f"bomb-{name}", items, failure("Response", "max_event_bytes"), settings=_LIMITED)
+
+
+_PIECES = [_LARGE[start : start + 8192] for start in range(0, 100 * 8192, 8192)]
+_BODY = sse(chunk({"content": _LARGE}), STOP, tail()) + DONE
+_PACKETS = [_BODY[start : start + 16_384] for start in range(0, len(_BODY), 16_384)]
+_ARGUMENTS = [_LARGE[:32_768], _LARGE[:32_768]]
+_CALL = [
+    {"index": 0, "id": "call_1", "type": "function", "function": {"name": "write", "arguments": ""}},
+    *({"index": 0, "function": {"arguments": piece}} for piece in ['{"text": "', *_ARGUMENTS, '"}']),
+]
+
+SIZES = [
+    _too_large("line", b"data: ", *[_BLOCK] * _MANY),
+    _too_large("line-later", sse(*BEGINNING), b"data: ", *[_BLOCK] * _MANY, after=BEGUN),
+    _too_large("line-without-a-name", *[_BLOCK] * _MANY),
+    _too_large("comment", b": ", *[_BLOCK] * _MANY),
+    _too_large("event-of-many-lines", *[b"data: x\n" * 8192] * _MANY),
+    _too_large("event-of-empty-lines", *[b"data\n" * 8192] * _MANY),
+    _too_large("document", b'{"choices": "', *[_BLOCK] * _MANY, headers=JSON, styles=(*PLAIN, *STREAMED)),
+    WireFault(
+        "large-white-space",
+        streamed(*[b" " * 65_536] * _MANY, headers=JSON),
+        failure("StreamTruncated"),
+        styles=("invoke", "astream"),
+        settings=_LIMITED,
+    ),
+    _bomb_fault("line", b"data: ", "gzip", SSE),
+    _bomb_fault("document", b'{"x": "', "gzip", JSON),
+    _bomb_fault("deflate", b"data: ", "deflate", SSE),
+    _large("large-event", events(chunk({"content": _LARGE}), STOP, tail())),
+    _large("large-event-in-small-packets", streamed(*_PACKETS)),
+    _large("large-document", Fault(body=whole({"role": "assistant", "content": _LARGE})), styles=PLAIN),
+    _large(
+        "large-stream-of-small-events",
+        streamed(*(sse(chunk({"content": piece})) for piece in _PIECES), sse(STOP, tail()), DONE),
+        Answer(text="".join(_PIECES)),
+        settings=_LIMITED,
+    ),
+    _large(
+        "large-tool-call",
+        streamed(*(sse(chunk({"tool_calls": [call]})) for call in _CALL), sse(STOP, tail()), DONE),
+        Answer(text="", tool_calls=[("write", {"text": "".join(_ARGUMENTS)})]),
+    ),
+    WireFault(
+        "many-choices",
+        events(*(dict(chunk(), choices=[{"index": 10**9 + n, "delta": {"content": "x"}}]) for n in range(300)), STOP),
+        Answer(text="x" * 300, usage=None),
+        styles=PLAIN,
+    ),
+]
+
+FAULTS = [*RETRIES, *UNREACHABLE, *LOST, *BROKEN, *ODD, *ABUSES, *SILENCE, *SIZES]

@@ -1,54 +1,121 @@
-"""What a wire fault is: what the server does to a call, how the call is set up, and what its caller must see."""
+"""What a wire fault is, what its caller must see, and the answer that all faults spoil."""
 
-from __future__ import annotations
-
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langchain_core import exceptions as core
 
 from langchain_promptrun import errors
 from langchain_promptrun.testing import Fault, Reply
-from wire_faults.wire import COUNTS, TEXT
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+MODEL = "openai/gpt-4o"
+KEY = "sk-not-to-be-seen"
+QUESTION = "How many moons, not to be seen, has Jupiter?"
+PIECES = ("Jupiter", " has", " 95", " moons.")
+TEXT = "".join(PIECES)
+BEGUN = "Jupiter has"
+USAGE = {"prompt_tokens": 7, "completion_tokens": 4, "total_tokens": 11}
+REPLY = Reply(TEXT, pieces=PIECES, usage=USAGE, document={"system_fingerprint": None})
 
-    from langchain_promptrun.testing import RecordedRequest
-    from wire_faults.world import World
+JSON = {"content-type": "application/json"}
+SSE = {"content-type": "text/event-stream; charset=utf-8"}
+AT_ONCE = {"retry-after": "0"}  # makes a retry come without a pause
+
+HEAD = {"id": "chatcmpl-1", "created": 1715325600, "model": MODEL, "system_fingerprint": None}
+DONE = b"data: [DONE]\n\n"
+LAST_CHUNK = b"0\r\n\r\n"
+BEGUN_EVENTS = 3  # of `REPLY`, which bring `BEGUN`
 
 PLAIN = ("invoke", "ainvoke")
 STREAMED = ("stream", "astream", "v3", "av3")
 ALL = (*PLAIN, *STREAMED)
-SOME = ("invoke", "astream", "v3")
-"""One style of each kind, for faults that take time."""
+SOME = ("invoke", "astream", "v3")  # one style of each kind, for faults that take time
 SOME_STREAMED = ("stream", "astream", "v3")
 
-_PATIENCE = 10.0
-"""Seconds that a call may take, on a busy machine, where the fault does not say."""
+
+def dumps(document):
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def chunk(delta=None, finish=None, **more):
+    """The document of one event."""
+    choice = {"index": 0, "delta": {} if delta is None else delta, "finish_reason": finish}
+    return {**HEAD, "object": "chat.completion.chunk", "choices": [choice], **more}
+
+
+def tail(usage=USAGE, **more):
+    """The document that brings the usage, without choices."""
+    return {**chunk(), "choices": [], "usage": usage, **more}
+
+
+def whole(message=None, finish="stop", **more):
+    """The document of an unstreamed answer."""
+    message = {"role": "assistant", "content": TEXT} | (message or {})
+    choice = {"index": 0, "message": message, "finish_reason": finish}
+    return {**HEAD, "object": "chat.completion", "choices": [choice], "usage": USAGE, **more}
+
+
+def sse(*documents):
+    """Events; a text or bytes as they are, anything else as JSON."""
+    data = [
+        doc if isinstance(doc, bytes) else doc.encode() if isinstance(doc, str) else dumps(doc) for doc in documents
+    ]
+    return b"".join(b"data: " + line + b"\n\n" for line in data)
+
+
+ROLE = chunk({"role": "assistant", "content": ""})
+WORDS = [chunk({"content": piece}) for piece in PIECES]
+STOP = chunk(finish="stop")
+SPOKEN = [ROLE, *WORDS]
+ENDED = [*SPOKEN, STOP, tail()]
+BEGINNING = SPOKEN[:BEGUN_EVENTS]
+BODY = sse(*ENDED) + DONE  # a whole stream, as it ought to be
+
+
+def streamed(*slices, headers=SSE, **more):
+    return Fault(slices=slices, headers=headers, **more)
+
+
+def events(*documents, done=True):
+    """A stream of these documents, one packet each, and `[DONE]`."""
+    return streamed(*(sse(document) for document in documents), *([DONE] if done else []))
+
+
+def nothing(status=200, headers=None):
+    """An answer without a body."""
+    return Fault(status=status, slices=(), framing="length", headers=headers or {})
+
+
+def raw(*slices, **more):
+    """A response of these bytes, status line included; then the connection is closed."""
+    return Fault(slices=slices, framing="raw", **more)
+
+
+def head(*lines, status="HTTP/1.1 200 OK", kind="text/event-stream"):
+    return "\r\n".join([status, f"content-type: {kind}", *lines, "", ""]).encode("latin-1")
+
+
+def framed(data):
+    """One chunk of chunked framing."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+CHUNKED = head("transfer-encoding: chunked")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """A right answer.
-
-    Attributes:
-        text: The whole text.
-        tool_calls: Names and arguments of the calls that may be executed.
-        invalid: Names and arguments of the calls that may not, these as far as they came.
-        usage: Input, output and total tokens; None: no counts at all.
-        reasoning: The whole reasoning.
-        finish: The finish reason; None: none.
-        metadata: Further entries that `response_metadata` must have.
-    """
+    """A right answer; `invalid` are the calls that may not be executed, their arguments as far as they came."""
 
     text: str = TEXT
     tool_calls: Sequence[tuple[str, Mapping[str, Any]]] = ()
     invalid: Sequence[tuple[str, str]] = ()
-    usage: tuple[int, int, int] | None = COUNTS
+    usage: tuple[int, int, int] | None = (7, 4, 11)
     reasoning: str = ""
     finish: str | None = "stop"
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # further entries of `response_metadata`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,29 +142,18 @@ class Failure:
     named: bool = True
 
     @property
-    def cores(self) -> tuple[type[core.ModelError], ...]:
+    def cores(self):
         """The classes of langchain-core for the condition."""
         if not self.named:
             return (core.ModelError,)
         return tuple(next(base for base in kind.__mro__ if base.__module__ == core.__name__) for kind in self.kinds)
 
 
-def failure(
-    kind: str | tuple[str, ...],
-    *says: str,
-    hides: Sequence[str] = (),
-    after: str | None = None,
-    exact: bool = True,
-    named: bool = True,
-    **facts: Any,
-) -> Failure:
+def failure(kind, *says, hides=(), after=None, exact=True, named=True, **facts):
     """An error by the name of its class without `Promptrun` and `Error`, what it says, and its attributes."""
     names = (kind,) if isinstance(kind, str) else kind
     kinds = tuple(getattr(errors, f"Promptrun{name}Error") for name in names)
     return Failure(kinds=kinds, says=says, hides=hides, after=after, facts=facts, exact=exact, named=named)
-
-
-Item = Reply | Fault | str
 
 
 @dataclass(frozen=True)
@@ -113,7 +169,7 @@ class WireFault:
         styles: The styles of calls in which it can occur.
         clients: The HTTP clients in which it is tried, of those that carry the style.
         requests: How many requests the server must see.
-        within: Seconds that the call may take at most.
+        within: Seconds that the call may take at most, on a busy machine.
         at_least: Seconds that the call must take.
         target: Whom the call goes to, a name that the world knows.
         prompt_bytes: The size of a prompt in place of the usual question.
@@ -122,7 +178,7 @@ class WireFault:
     """
 
     name: str
-    items: Item | Sequence[Item] | Callable[[World], Sequence[Item]] = ()
+    items: Any = ()
     sees: Answer | Failure = field(default_factory=Answer)
     _: KW_ONLY
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -130,13 +186,13 @@ class WireFault:
     styles: Sequence[str] = ALL
     clients: Sequence[str] = ("httpx", "aiohttp")
     requests: int = 1
-    within: float = _PATIENCE
+    within: float = 10.0
     at_least: float = 0.0
     target: str = "server"
     prompt_bytes: int = 0
     first: Mapping[str, Any] | None = None
-    look: Callable[[Sequence[RecordedRequest]], bool] | None = None
+    look: Callable[..., bool] | None = None
 
     @property
-    def model_settings(self) -> dict[str, Any]:
+    def model_settings(self):
         return {"max_retries": self.retries, **self.settings}

@@ -1,18 +1,25 @@
 """Error statuses, the bodies of errors in all shapes, and inputs too long for the model in many vendors' words."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import math
-from typing import TYPE_CHECKING, Any
 
 from langchain_promptrun.testing import Fault
-from wire_faults.fault import ALL, PLAIN, SOME, STREAMED, WireFault, failure
-from wire_faults.wire import AT_ONCE, BEGINNING, BEGUN, KEY, events, nothing, streamed
-
-if TYPE_CHECKING:
-    from wire_faults.world import World
+from wire_faults.fault import (
+    ALL,
+    AT_ONCE,
+    BEGINNING,
+    BEGUN,
+    KEY,
+    PLAIN,
+    SOME,
+    STREAMED,
+    WireFault,
+    events,
+    failure,
+    nothing,
+    streamed,
+)
 
 _WORDS = "The words of the server."
 _CLASSES = {
@@ -32,7 +39,7 @@ _ADVICE = {401: "PROMPTRUN_API_KEY", 402: "credits", 404: "openai/gpt-4o"}
 _UNNAMED = {405, 406, 410, 413, 415, 418, 422, 431, 499, 402, 409, 451}
 
 
-def _status(status: int, kind: str) -> WireFault:
+def _status(status, kind):
     error = {"message": _WORDS, "type": "the_type", "code": "the_code", "param": "the_param"}
     facts = {"status_code": status, "type": "the_type", "code": "the_code", "param": "the_param"}
     return WireFault(
@@ -44,7 +51,7 @@ def _status(status: int, kind: str) -> WireFault:
     )
 
 
-def _redirect(status: int) -> WireFault:
+def _redirect(status):
     return WireFault(
         f"redirect-{status}-is-not-followed",
         nothing(status, {"location": "/v1/elsewhere"}),
@@ -53,17 +60,17 @@ def _redirect(status: int) -> WireFault:
     )
 
 
-def _to_another_host(world: World) -> list[Fault]:
+def _to_another_host(world):
     url = world.url("server").replace("127.0.0.1", "localhost")
     return [Fault(status=307, headers={"location": f"{url}/chat/completions"}, body="Moved.")]
 
 
-def _without_body(status: int) -> WireFault:
+def _without_body(status):
     sees = failure(_KINDS[status], str(status), status_code=status, body="")
     return WireFault(f"status-{status}-without-a-body", nothing(status), sees)
 
 
-def _misnamed(encoding: str) -> WireFault:
+def _misnamed(encoding):
     """A plain body under a header that names an encoding, as proxies answer that keep the headers of the vendor."""
     body = b'{"error": {"message": "Slow down, try again in 9s."}}'
     headers = {"content-encoding": encoding, "content-type": "application/json"}
@@ -123,9 +130,7 @@ _TORN = {"error": "It was torn."}
 _FASTAPI = {"detail": [{"loc": ["body", "messages", 0, "content"], "msg": "Field required", "type": "missing"}]}
 
 
-def _body(
-    name: str, status: int, sent: Any, *says: str, styles: Any = ALL, headers: Any = (), **facts: Any
-) -> WireFault:
+def _body(name, status, sent, *says, styles=ALL, headers=(), **facts):
     """An error whose body is `sent`, or which a whole fault brings."""
     fault = sent if isinstance(sent, Fault) else Fault(status=status, body=sent, headers=headers)
     sees = failure(_KINDS[status], *says, named=status != 402, status_code=status, **facts)
@@ -134,15 +139,15 @@ def _body(
     )
 
 
-def _bad(name: str, sent: Any, *says: str, **facts: Any) -> WireFault:
+def _bad(name, sent, *says, **facts):
     return _body(name, 400, sent, *says, **facts)
 
 
-def _failed(name: str, sent: Any, *says: str, **facts: Any) -> WireFault:
+def _failed(name, sent, *says, **facts):
     return _body(name, 502, sent, *says, **facts)
 
 
-def _packed(status: int, body: bytes, encoding: str = "gzip") -> Fault:
+def _packed(status, body, encoding="gzip"):
     return Fault(status=status, body=body, headers={"content-encoding": encoding, "content-type": "application/json"})
 
 
@@ -205,16 +210,16 @@ _PER_MINUTE = (
 )
 
 
-def _long(name: str, status: int, error: Any, kind: str = "ContextOverflow", requests: int = 1) -> WireFault:
+def _long(name, status, error, kind="ContextOverflow", requests=1):
     fault = Fault(status=status, body=error, headers=AT_ONCE, times=2)
     return WireFault(name, fault, failure(kind, status_code=status), retries=1, requests=requests)
 
 
-def _overflow(name: str, status: int, message: str, **error: Any) -> WireFault:
+def _overflow(name, status, message, **error):
     return _long(f"overflow-{name}", status, {"error": {"message": message, **error}})
 
 
-def _other(name: str, status: int, message: str, **more: Any) -> WireFault:
+def _other(name, status, message, **more):
     return _long(f"no-overflow-{name}", status, {"error": {"message": message}}, _KINDS[status], **more)
 
 

@@ -1,30 +1,35 @@
-"""Answers with status 200: hidden errors, odd ones that are right, facts in odd places, tool calls by many vendors."""
+"""Answers with status 200 and event streams: hidden errors, odd ones that are right, ends, errors, tool calls."""
 
-from __future__ import annotations
-
+import gzip
+import math
+import zlib
 from dataclasses import replace
-from typing import Any
 
 from langchain_promptrun.testing import Fault
-from wire_faults.fault import PLAIN, STREAMED, Answer, WireFault, failure
-from wire_faults.wire import (
+from wire_faults.fault import (
     BEGINNING,
     BEGUN,
     BODY,
     DONE,
+    ENDED,
     HEAD,
     JSON,
+    PLAIN,
     REPLY,
     ROLE,
     SPOKEN,
     SSE,
     STOP,
+    STREAMED,
     TEXT,
     USAGE,
     WORDS,
+    Answer,
+    WireFault,
     chunk,
     dumps,
     events,
+    failure,
     nothing,
     sse,
     streamed,
@@ -43,11 +48,11 @@ _BARE = Answer(usage=None, finish=None)
 _CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
 
 
-def _hidden(name: str, document: Any, kind: str, *says: str, **facts: Any) -> WireFault:
+def _hidden(name, document, kind, *says, **facts):
     return WireFault(f"error-in-200-{name}", Fault(body=document), failure(kind, *says, **facts))
 
 
-def _sent(body: Any, headers: Any = JSON) -> Fault:
+def _sent(body, headers=JSON):
     return (
         body
         if isinstance(body, Fault)
@@ -55,15 +60,15 @@ def _sent(body: Any, headers: Any = JSON) -> Fault:
     )
 
 
-def _unreadable(name: str, body: Any, kind: str = "Response", *says: str, **headers: Any) -> WireFault:
+def _unreadable(name, body, kind="Response", *says, **headers):
     return WireFault(f"200-{name}", _sent(body, **headers), failure(kind, *says))
 
 
-def _read(name: str, body: Any, answer: Answer | None = None, **headers: Any) -> WireFault:
+def _read(name, body, answer=None, **headers):
     return WireFault(f"200-{name}", _sent(body, **headers), answer or Answer(), styles=PLAIN)
 
 
-def _exchanged(name: str, documents: bytes, sees: Any = None, headers: Any = SSE) -> WireFault:
+def _exchanged(name, documents, sees=None, headers=SSE):
     """A stream that was not asked for."""
     fault = streamed(documents, headers=headers)
     return WireFault(f"stream-for-a-plain-request{name}", fault, sees or Answer(), styles=PLAIN)
@@ -148,31 +153,31 @@ EXCHANGED = [
 ]
 
 
-_SAID = [*SPOKEN, STOP]
+_BASE = [*SPOKEN, STOP]
 _PARTIAL = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
 
 
-def _told(name: str, *documents: Any, answer: Answer | None = None, done: bool = True) -> WireFault:
+def _told(name, *documents, answer=None, done=True):
     return WireFault(name, events(*documents, done=done), answer or Answer(), styles=STREAMED)
 
 
-def _with(*usages: Any) -> list[dict[str, Any]]:
-    return [{**document, "usage": usage} for document, usage in zip(_SAID, usages, strict=True)]
+def _with(*usages):
+    return [{**document, "usage": usage} for document, usage in zip(_BASE, usages, strict=True)]
 
 
-def _changed(document: Any, **delta: Any) -> dict[str, Any]:
+def _changed(document, **delta):
     (choice,) = document["choices"]
     return {**document, "choices": [{**choice, "logprobs": None, "delta": {**choice["delta"], **delta}}]}
 
 
-def _counted(name: str, **keys: Any) -> WireFault:
+def _counted(name, **keys):
     answer = keys.pop("answer", None)
     return WireFault(name, Fault(body=whole(**keys)), answer or Answer(), styles=PLAIN)
 
 
-_PRICED = [{**document, "usage": {**USAGE, "cost": 0.1 * number}} for number, document in enumerate(_SAID)]
+_PRICED = [{**document, "usage": {**USAGE, "cost": 0.1 * number}} for number, document in enumerate(_BASE)]
 _FACTS = {"provider": "Azure", "system_fingerprint": "fp_1", "service_tier": "default"}
-_REPEATED = [{**document, **_FACTS, "cost": 0.1 * number} for number, document in enumerate([*_SAID, tail()])]
+_REPEATED = [{**document, **_FACTS, "cost": 0.1 * number} for number, document in enumerate([*_BASE, tail()])]
 _NULL = {"tool_calls": None, "refusal": None, "function_call": None}
 _NO_DETAILS = {"prompt_tokens_details": {"cached_tokens": None}, "completion_tokens_details": None}
 _REASONED = Answer(reasoning="Let me see.")
@@ -183,29 +188,29 @@ _SHORT = {"prompt_tokens": 7, "completion_tokens": 4}
 FACTS = [
     _told("usage-on-the-finish", *SPOKEN, {**STOP, "usage": USAGE}),
     _told("usage-on-the-finish-and-again", *SPOKEN, {**STOP, "usage": USAGE}, tail()),
-    _told("usage-told-three-times", *_SAID, tail(), tail(), tail()),
+    _told("usage-told-three-times", *_BASE, tail(), tail(), tail()),
     _told("usage-that-grows", *_with(*[_PARTIAL] * 5, USAGE)),
     _told("usage-null-throughout", *_with(*[None] * 6), tail()),
     _told("usage-empty-throughout", *_with(*[{}] * 6), tail()),
     _told("usage-before-the-text", tail(), *SPOKEN, STOP),
-    _told("usage-never", *_SAID, answer=Answer(usage=None)),
-    _told("usage-without-choices-key", *_SAID, {**HEAD, "usage": USAGE}),
-    _told("usage-with-choices-null", *_SAID, {**tail(), "choices": None}),
-    _told("usage-without-done", *_SAID, tail(), done=False),
-    _told("usage-without-total", *_SAID, tail(_SHORT)),
+    _told("usage-never", *_BASE, answer=Answer(usage=None)),
+    _told("usage-without-choices-key", *_BASE, {**HEAD, "usage": USAGE}),
+    _told("usage-with-choices-null", *_BASE, {**tail(), "choices": None}),
+    _told("usage-without-done", *_BASE, tail(), done=False),
+    _told("usage-without-total", *_BASE, tail(_SHORT)),
     _told("usage-in-x-groq", *SPOKEN, {**STOP, "x_groq": {"id": "req_1", "usage": USAGE}}),
     _told("usage-in-the-choice", *SPOKEN, {**STOP, "choices": [{**STOP["choices"][0], "usage": USAGE}]}),
-    _told("usage-with-details-null", *_SAID, tail({**USAGE, "prompt_tokens_details": None})),
+    _told("usage-with-details-null", *_BASE, tail({**USAGE, "prompt_tokens_details": None})),
     _told("usage-with-a-growing-cost", *_PRICED, answer=Answer(metadata={"cost": 0.5})),
     _told("facts-on-each-event", *_REPEATED, answer=Answer(metadata=_FACTS)),
-    _told("facts-never", *({"choices": document["choices"]} for document in _SAID), answer=Answer(usage=None)),
-    _told("ids-that-change", *({**document, "id": f"id-{number}"} for number, document in enumerate([*_SAID, tail()]))),
-    _told("first-event-empty-as-at-azure", {**HEAD, "id": "", "model": "", "choices": [], "x": []}, *_SAID, tail()),
+    _told("facts-never", *({"choices": document["choices"]} for document in _BASE), answer=Answer(usage=None)),
+    _told("ids-that-change", *({**document, "id": f"id-{number}"} for number, document in enumerate([*_BASE, tail()]))),
+    _told("first-event-empty-as-at-azure", {**HEAD, "id": "", "model": "", "choices": [], "x": []}, *_BASE, tail()),
     _told("role-on-each-event", *(_changed(word, role="assistant") for word in WORDS), STOP, tail()),
-    _told("keys-null-on-each-event", *(_changed(document, **_NULL) for document in _SAID), tail()),
+    _told("keys-null-on-each-event", *(_changed(document, **_NULL) for document in _BASE), tail()),
     _told("whole-message-after-the-deltas", *SPOKEN, {**STOP, "choices": whole()["choices"]}, tail()),
     _told("whole-message-as-the-only-event", whole()),
-    _told("padding-in-each-event", *({**document, "obfuscation": "xyz"} for document in _SAID), tail()),
+    _told("padding-in-each-event", *({**document, "obfuscation": "xyz"} for document in _BASE), tail()),
     _told("content-as-parts", *(chunk({"content": [part]}) for part in _PARTS), STOP, tail()),
     _told("reasoning-under-both-names", ROLE, chunk(_BOTH), *WORDS, STOP, tail(), answer=_REASONED),
     _told("reasoning-after-null-content", *map(chunk, _NULL_CONTENT), *WORDS, STOP, tail(), answer=_REASONED),
@@ -227,29 +232,27 @@ _F_TEXT, _G_TEXT = '{"x": 1, "y": "two"}', '{"z": [3]}'
 _END = (chunk(finish="tool_calls"), tail())
 
 
-def _call(
-    index: Any = _ABSENT, ident: Any = _ABSENT, name: Any = _ABSENT, arguments: Any = _ABSENT, **more: Any
-) -> dict[str, Any]:
+def _call(index=_ABSENT, ident=_ABSENT, name=_ABSENT, arguments=_ABSENT, **more):
     """One entry of `tool_calls`; what is absent is left out."""
     function = {key: value for key, value in (("name", name), ("arguments", arguments)) if value is not _ABSENT}
     known = {"index": index, "id": ident, "type": "function", "function": function}
     return {key: value for key, value in known.items() if value is not _ABSENT} | more
 
 
-def _streamed(name: str, *deltas: Any, calls: Any = (_F,), **more: Any) -> WireFault:
+def _streamed(name, *deltas, calls=(_F,), **more):
     """Each delta is one entry, or a list of entries."""
     chunks = [chunk({"tool_calls": delta if isinstance(delta, list) else [delta]}) for delta in deltas]
     answer = Answer(text="", tool_calls=calls, finish="tool_calls", **more)
     return WireFault(f"tools-{name}", events(*chunks, *_END), answer, styles=STREAMED)
 
 
-def _whole_calls(name: str, *entries: Any, calls: Any = (_F,), **more: Any) -> WireFault:
+def _whole_calls(name, *entries, calls=(_F,), **more):
     fault = Fault(body=whole({"content": None, "tool_calls": list(entries)}, "tool_calls"))
     answer = Answer(text="", tool_calls=calls, finish="tool_calls", **more)
     return WireFault(f"tools-whole-{name}", fault, answer, styles=PLAIN)
 
 
-def _matrix(label: str, index: Any) -> list[WireFault]:
+def _matrix(label, index):
     """One call in pieces, two at once, two one after the other, two interleaved by their ids."""
     both = [_F, _G]
     first, second = _call(index, "a", "f", _F_TEXT), _call(index, "b", "g", _G_TEXT)
@@ -264,7 +267,7 @@ def _matrix(label: str, index: Any) -> list[WireFault]:
     ]
 
 
-def _no_arguments(label: str, arguments: Any) -> list[WireFault]:
+def _no_arguments(label, arguments):
     return [
         _streamed(f"no-arguments-as-{label}", _call(0, "a", "f", arguments), calls=[("f", {})]),
         _whole_calls(f"no-arguments-as-{label}", _call(_ABSENT, "a", "f", arguments), calls=[("f", {})]),
@@ -276,7 +279,7 @@ _OPEN = _call(0, "a", "f", "")
 _HALVES = (_call(0, arguments=_F_TEXT[:9]), _call(0, arguments=_F_TEXT[9:]))
 
 
-def _renamed(name: Any, **more: Any) -> list[dict[str, Any]]:
+def _renamed(name, **more):
     return [{**call, **more, "function": {**call["function"], "name": name}} for call in _HALVES]
 
 
@@ -322,4 +325,207 @@ TOOLS = [
     _whole_calls("arguments-broken", _call(_ABSENT, "a", "f", '{"x": '), calls=(), invalid=[("f", '{"x": ')]),
 ]
 
-FAULTS = [*HIDDEN, *UNREADABLE, *READ, *EXCHANGED, *FACTS, *TOOLS]
+
+_ODD = "a\u2028b\u2029c\u0085d\x00e é “ü” 🪐 \U0001f468\u200d\U0001f680"
+_ODD_BODY = sse(chunk({"content": _ODD}), STOP, tail()) + DONE
+_SURROGATES = [b'{"id":"1","choices":[{"delta":{"content":"\\u%b"}}]}' % half for half in (b"d83e", b"de90")]
+_PACKED = gzip.compress(BODY)
+_RAW_DEFLATE = zlib.compressobj(wbits=-15)
+_MANY_LINES = b"".join(b"data: " + line + b"\n" for line in dumps(STOP).replace(b",", b",\n").split(b"\n")) + b"\n"
+
+
+def _same(name, *slices, text=TEXT, kind=SSE["content-type"], coding=""):
+    """A stream that says the same in another shape."""
+    return WireFault(f"framing-{name}", _coded(*slices, kind=kind, coding=coding), Answer(text=text), styles=STREAMED)
+
+
+def _coded(*slices, kind=SSE["content-type"], coding):
+    return streamed(*slices, headers={"content-type": kind, **({"content-encoding": coding} if coding else {})})
+
+
+def _each(lines, body=BODY):
+    """The stream with these bytes before each of its events."""
+    return body.replace(b"data: ", lines + b"data: ")
+
+
+FRAMINGS = [
+    _same("lf", BODY),
+    _same("crlf", BODY.replace(b"\n", b"\r\n")),
+    _same("cr", BODY.replace(b"\n", b"\r")),
+    _same("mixed-line-ends", BODY.replace(b"\n\n", b"\r\n\n", 2).replace(b"\n\n", b"\r\r", 1)),
+    _same("crlf-cut-between", *(part for line in BODY.split(b"\n") for part in (line + b"\r", b"\n"))),
+    _same("byte-by-byte", *(bytes([byte]) for byte in BODY)),
+    _same("all-in-one-packet", BODY),
+    _same("cut-in-the-middle-of-events", *(BODY[start : start + 50] for start in range(0, len(BODY), 50))),
+    _same("split-characters", *(bytes([byte]) for byte in _ODD_BODY), text=_ODD),
+    _same("line-ends-of-unicode", _ODD_BODY, text=_ODD),
+    _same("split-surrogate-pair", sse(*_SURROGATES), sse(STOP, tail()), DONE, text="🪐"),
+    _same("byte-order-mark", b"\xef\xbb\xbf" + BODY),
+    _same("no-space", BODY.replace(b"data: ", b"data:")),
+    _same("two-spaces", BODY.replace(b"data: ", b"data:  ")),
+    _same("comments", _each(b": OPENROUTER PROCESSING\n\n")),
+    _same("comment-inside-an-event", _each(b":\n")),
+    _same("large-comments", b": " + b"x" * 300_000 + b"\n\n" + BODY),
+    _same("id-event-retry", _each(b"id: 7\nevent: message\nretry: 3000\n")),
+    _same("unknown-fields", _each(b"wat: yes\nnocolon\n")),
+    _same("named-events", _each(b"event: completion\n")),
+    _same("field-names-without-colon", b"data\n\n" + BODY),
+    _same("empty-data", _each(b"data:\n\n")),
+    _same("keepalive-data", _each(b"data: : keepalive\n\n")),
+    _same("ping-events", _each(b'event: ping\ndata: {"type": "ping"}\n\n')),
+    _same("blank-lines", b"\n\n\n" + BODY.replace(b"\n\n", b"\n\n\n\n")),
+    _same("data-in-many-lines", sse(*SPOKEN), _MANY_LINES, sse(tail()), DONE),
+    _same("no-blank-line-at-the-end", BODY.rstrip(b"\n")),
+    _same("done-without-space", BODY.replace(b"data: [DONE]", b"data:[DONE]")),
+    _same("done-with-spaces", BODY.replace(b"[DONE]", b" [DONE] ")),
+    _same("done-and-an-open-socket", BODY, math.inf),
+    _same("done-and-endless-comments", BODY, *[0.01, b": ping\n\n"] * 300),
+    _same("text-after-done", BODY + sse(chunk({"content": " Or 96."})) + DONE),
+    _same("error-after-done", BODY + sse({"error": {"message": "Too late."}})),
+    _same("no-content-type", BODY, kind=""),
+    _same("plain-text-content-type", BODY, kind="text/plain"),
+    _same("json-content-type", BODY, kind="application/json"),
+    _same("content-type-in-capitals", BODY, kind="Text/Event-Stream;Charset=UTF-8"),
+    _same("comments-under-a-json-content-type", b": hello\n\n" + BODY, kind="application/json"),
+    _same("gzip", _PACKED, coding="gzip"),
+    _same("gzip-byte-by-byte", *(bytes([byte]) for byte in _PACKED), coding="gzip"),
+    _same("gzip-of-two-members", gzip.compress(BODY[:200]) + gzip.compress(BODY[200:]), coding="gzip"),
+    _same("x-gzip", _PACKED, coding="x-gzip"),
+    _same("deflate", zlib.compress(BODY), coding="deflate"),
+    _same("deflate-without-its-header", _RAW_DEFLATE.compress(BODY) + _RAW_DEFLATE.flush(), coding="deflate"),
+    _same("identity", BODY, coding="identity"),
+    _same("content-encoding-in-capitals", _PACKED, coding="GZIP"),
+    WireFault(
+        "framing-gzip-flushed-at-each-event",
+        Fault(slices=[sse(document) for document in ENDED] + [DONE], headers=SSE, encoding="gzip", pace=0.01),
+        styles=STREAMED,
+    ),
+    WireFault("encoding-unknown", _coded(BODY, coding="rot13"), failure("Response", "rot13")),
+    WireFault("encoding-not-what-it-says", _coded(BODY, coding="gzip"), failure("Response", "gzip")),
+    WireFault(
+        "encoding-cut-short",
+        _coded(gzip.compress(sse(*SPOKEN))[:-30], coding="gzip"),
+        failure("StreamTruncated"),
+        styles=PLAIN,
+    ),
+]
+
+
+_HALF_CALL = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"city": "Tbil'}}
+
+_BEGUN_CALL = chunk({"role": "assistant", "tool_calls": [_HALF_CALL]})
+_CUT_CALL = Answer(text="", invalid=[("f", '{"city": "Tbil')], finish="length")
+
+
+def _whole(name, fault, answer=None):
+    return WireFault(f"end-{name}", fault, answer or Answer(), styles=STREAMED)
+
+
+def _cut(name, fault, after=None, kind="StreamTruncated"):
+    return WireFault(f"end-{name}", fault, failure(kind, after=after), styles=STREAMED)
+
+
+def _finish(reason):
+    return chunk() | {"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}
+
+
+ENDINGS = [
+    _whole("finish-without-done", events(*ENDED, done=False)),
+    _whole("finish-on-the-last-word", events(*SPOKEN[:-1], chunk({"content": " moons."}, finish="stop"), tail())),
+    _whole("done-without-finish", events(*SPOKEN, tail()), Answer(finish=None)),
+    _whole("done-with-finish-null-throughout", events(*SPOKEN, _finish(None), tail()), Answer(finish=None)),
+    _whole("done-with-finish-empty", events(*SPOKEN, _finish(""), tail()), Answer(finish=None)),
+    _whole("finish-without-delta", events(*SPOKEN, {**STOP, "choices": [{"finish_reason": "stop"}]}, tail())),
+    _whole("finish-told-twice", events(*SPOKEN, STOP, STOP, tail())),
+    _whole("text-after-the-finish", events(*SPOKEN[:3], STOP, *SPOKEN[3:], tail())),
+    _whole("length", events(*SPOKEN, _finish("length"), tail()), Answer(finish="length")),
+    _whole("content-filter", events(ROLE, _finish("content_filter"), tail()), Answer(text="", finish="content_filter")),
+    _whole("nothing-but-a-finish", events(_finish("stop"), tail()), Answer(text="")),
+    _whole("role-and-done", events(ROLE), Answer(text="", usage=None, finish=None)),
+    _whole("length-in-a-tool-call", events(_BEGUN_CALL, _finish("length"), tail()), _CUT_CALL),
+    _cut("closed-properly-in-the-text", Fault(reply=REPLY, after=3, cut="clean"), after=BEGUN),
+    _cut("without-finish-and-done", events(*SPOKEN, done=False), after=TEXT),
+    _cut("without-finish-and-done-but-usage", events(*SPOKEN, tail(), done=False), after=TEXT),
+    _cut("in-an-event", streamed(sse(*BEGINNING), sse(SPOKEN[3])[:-30]), after=BEGUN),
+    _cut("in-the-end-mark", streamed(sse(*BEGINNING), DONE[:9]), after=BEGUN),
+    _cut("in-a-tool-call", events(_BEGUN_CALL, done=False), after=""),
+    _cut("empty", streamed()),
+    _cut("only-comments", streamed(b": OPENROUTER PROCESSING\n\n" * 3)),
+    _cut("only-a-role", events(ROLE, done=False)),
+    _cut("only-half-a-line", streamed(b"data")),
+    _cut("only-done", streamed(DONE), kind="Response"),
+    _cut("only-usage", events(tail()), kind="Response"),
+]
+
+
+_SAID = "The vendor went away."
+_ERROR = {"error": {"code": 502, "message": _SAID, "metadata": {"provider_name": "Mistral"}}}
+_TOO_LONG = {"error": {"message": "Too long.", "code": "context_length_exceeded"}}
+_MISTRAL = {"status_code": 502, "provider": "Mistral"}
+
+
+def _first(name, fault, kind="API", *says, **facts):
+    """An error before anything was said: nothing may be handed out."""
+    return WireFault(f"first-event-{name}", fault, failure(kind, *says, **facts), styles=STREAMED)
+
+
+def _later(name, fault, *says, kind="API", after=BEGUN, **facts):
+    """An error after something was said: that stays with the caller, and nothing is tried again."""
+    return WireFault(
+        f"later-event-{name}", fault, failure(kind, *says, after=after, **facts), styles=STREAMED, retries=2
+    )
+
+
+def _in_choice(**choice):
+    return {**chunk(), "choices": [{"index": 0, "delta": {"content": ""}, **choice}]}
+
+
+def _named(data):
+    return b"event: error\ndata: " + data + b"\n\n"
+
+
+FIRST = [
+    _first("error", events(_ERROR, done=False), "API", _SAID, "Mistral", **_MISTRAL),
+    _first("error-then-done", events(_ERROR), "API", _SAID, **_MISTRAL),
+    _first("error-then-text", events(_ERROR, *ENDED), "API", _SAID),
+    _first("error-with-empty-choices", events({**chunk(), "choices": [], **_ERROR}), "API", _SAID),
+    _first("error-string", events({"error": _SAID}), "API", _SAID),
+    _first("error-list", events([{"error": {"code": 429, "message": _SAID}}]), "RateLimit", _SAID),
+    _first("rate-limit-by-name", events({"error": {"message": _SAID, "type": "rate_limit_error"}}), "RateLimit"),
+    _first("invalid-key", events({"error": {"message": _SAID, "code": 401}}), "Authentication", "PROMPTRUN_API_KEY"),
+    _first("gateway-timeout", events({"error": {"message": _SAID, "code": "504"}}), "Timeout", _SAID),
+    _first("named-error", streamed(_named(b'{"message": "' + _SAID.encode() + b'", "code": 429}')), "RateLimit", _SAID),
+    _first("named-error-in-plain-text", streamed(_named(_SAID.encode())), "API", _SAID),
+    _first("named-error-without-data", streamed(_named(b"{}")), "API"),
+    _first("finish-reason-error", events(_in_choice(finish_reason="error")), "API", "error"),
+    _first("error-in-the-choice", events(_in_choice(**_ERROR, finish_reason="error")), "API", _SAID, status_code=502),
+    _first("after-comments", streamed(b": OPENROUTER PROCESSING\n\n" * 3, sse(_ERROR)), "API", _SAID),
+    _first("html", streamed(b"<html><title>Maintenance</title></html>"), "Response"),
+    _first("not-json", streamed(b"data: upstream connect error\n\n"), "Response", "upstream connect error"),
+    _first("number", events(42), "Response"),
+    _first("list", events([]), "Response"),
+    _first("half-a-document", events('{"id": "chatcmpl-1", "choi'), "Response"),
+    _first("after-an-empty-role", events(ROLE, _ERROR), "API", _SAID),
+]
+
+LATER = [
+    _later("error", events(*BEGINNING, _ERROR, done=False), _SAID, **_MISTRAL),
+    _later("error-then-done", events(*BEGINNING, _ERROR), _SAID, **_MISTRAL),
+    _later("error-then-text", events(*BEGINNING, _ERROR, *SPOKEN), _SAID),
+    _later("error-in-the-same-packet", streamed(sse(*BEGINNING, _ERROR)), _SAID),
+    _later("error-with-empty-choices", events(*BEGINNING, {**chunk(), "choices": [], **_ERROR}), _SAID),
+    _later("error-string", events(*BEGINNING, {"error": _SAID}), _SAID),
+    _later("named-error", streamed(sse(*BEGINNING), _named(b'{"detail": "' + _SAID.encode() + b'"}'), DONE), _SAID),
+    _later("named-error-in-plain-text", streamed(sse(*BEGINNING), _named(_SAID.encode())), _SAID),
+    _later("finish-reason-error", events(*BEGINNING, _in_choice(finish_reason="error")), "error"),
+    _later("error-in-the-choice", events(*BEGINNING, _in_choice(**_ERROR, finish_reason="error")), _SAID),
+    _later("rate-limit", events(*BEGINNING, {"error": {"code": 429}}), kind="RateLimit", status_code=429),
+    _later("context-overflow", events(*BEGINNING, _TOO_LONG), kind="ContextOverflow"),
+    _later("error-after-the-finish", events(*SPOKEN, STOP, _ERROR), _SAID, after=TEXT),
+    _later("not-json", events(*BEGINNING, "<html>504</html>"), "504", kind="Response"),
+    _later("text-without-json", events(*BEGINNING, '"stopped"'), kind="Response"),
+    _later("error-after-half-a-tool-call", events(_BEGUN_CALL, _ERROR), _SAID, after=""),
+    _later("error-after-reasoning", events(chunk({"reasoning_content": "Let me see."}), _ERROR), _SAID, after=""),
+]
+
+FAULTS = [*HIDDEN, *UNREADABLE, *READ, *EXCHANGED, *FACTS, *TOOLS, *FRAMINGS, *ENDINGS, *FIRST, *LATER]
