@@ -248,19 +248,3 @@ def test_partial_text_is_at_most_64_kib(text, size):
     parser = reader(ChunkParser)
     parser.feed(sse(*[document({"content": text * size})] * (100_000 // size), done=False))
     assert parser.partial == text * (65_536 // len(text.encode()))
-
-
-def test_answer_of_everything_at_once_agrees():
-    deltas = [
-        {"role": "assistant", "content": "", "refusal": None},
-        {"content": "a", "reasoning": "r", "reasoning_details": [{"index": 0, "text": "r", "signature": "s"}]},
-        {"content": [part("b")], "annotations": [CITATION], "images": [IMAGE]},
-        {"tool_calls": [call('{"a"', call_id="1", name="f", extra=1), call("{", index=1, call_id="2", name="g")]},
-        {"tool_calls": [call(": 1}")]},
-        {"content": "c", "audio": {"data": "QUJD"}, "channel": "final"},
-    ]
-    facts = agreed(stream(*deltas, usage={"prompt_tokens": 1, "cost": 0.5}))
-    told = (facts["text"], facts["reasoning"], len(facts["tool_calls"]), facts["invalid_tool_calls"])
-    assert told == ("abc", "r", 1, [("2", "g")])
-    kept = {"reasoning_content", "reasoning_details", "annotations", "images", "audio", "channel"}
-    assert facts["extras"].keys() == kept | {"tool_call_extras", "tool_call_errors"}

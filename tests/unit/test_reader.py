@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import tracemalloc
 
 import pytest
-from langchain_core import exceptions as core
 
 from langchain_promptrun import errors
 
@@ -40,29 +38,6 @@ LIVELY = stream(
     usage={"prompt_tokens": 1, "completion_tokens": 2},
 )
 LONG = stream(*({"content": f"word {number} "} for number in range(70)), {"reasoning": "r"})
-FRAMINGS = {
-    "CRLF": LIVELY.replace(b"\n", b"\r\n"),
-    "comments": b": OPENROUTER PROCESSING\n\n" + LIVELY.replace(b"\n\n", b"\n\n: ping\n\n"),
-    "keep-alives in data": b"data: : keepalive\n\n" + LIVELY.replace(b"\n\n", b"\n\ndata: : keepalive\n\ndata:\n\n"),
-    "null in data": LIVELY.replace(b"\n\n", b"\n\ndata: null\n\n"),
-    "data on several lines": LIVELY.replace(b', "', b',\ndata: "'),
-    "raw line separators": LIVELY.replace(rb"\u2028", "\u2028".encode()),
-    "an event named message": LIVELY.replace(b"data:", b"event: message\ndata:"),
-    "pings": LIVELY.replace(b"data:", b'event: ping\ndata: {"type": "ping"}\n\ndata:'),
-    "no blank line at the end": LIVELY.rstrip(b"\n"),
-    "the end mark with blanks": LIVELY.replace(b"[DONE]", b" [DONE] "),
-    "no end mark": LIVELY.replace(b"data: [DONE]\n\n", b""),
-    "packets after the end": LIVELY + b'data: {"error": "late"}\n\ndata: {\n\n',
-}
-
-
-@pytest.mark.parametrize("reader_type", READERS)
-@pytest.mark.parametrize("body", FRAMINGS.values(), ids=FRAMINGS)
-def test_stream_in_each_framing_gives_the_same_items(body, reader_type):
-    """test_body.py cuts event streams at every place."""
-    whole = read(reader_type, LIVELY)
-    for cuts in ((), range(1, len(body)), range(1, len(body), 13)):
-        assert read(reader_type, body, cuts=cuts) == whole
 
 
 def test_item_goes_out_with_the_packet_that_completes_it():
@@ -87,58 +62,6 @@ def test_numbers_that_only_python_reads_do_not_break_a_stream():
     assert (facts["text"], facts["usage"]) == ("ab", None)
 
 
-@pytest.mark.parametrize("headers", [STREAM, DOCUMENT, {}], ids=["stream", "document", "undeclared"])
-def test_stream_or_document_answers_any_call_whatever_it_is_called(headers):
-    assert agreed(LIVELY, headers=headers) == agreed(LIVELY)
-    body = answer({"content": "x", "reasoning": "r", "tool_calls": [call("{}", call_id="a", name="f")]})
-    assert agreed(body, headers=headers)["text"] == "x"
-    assert agreed(b"\n\n  " + body, headers=headers) == agreed(body)
-
-
-WHOLE = {
-    "[DONE] and a finish reason": sse(document({"content": "x"}), document({}, "stop")),
-    "[DONE] without a finish reason": sse(document({"content": "x"})),
-    "a finish reason without [DONE]": sse(document({"content": "x"}), document({}, "stop"), done=False),
-    "a finish reason in an event cut short": sse(document({"content": "x"}, "stop"), done=False)[:-2],
-    "junk after the finish reason": sse(document({"content": "x"}, "stop"), done=False) + b'data: {"id": "chatc',
-}
-CUT_SHORT = {
-    "after text": sse(document({"content": "x"}), document({"content": "y"}), done=False),
-    "in an event": sse(document({"content": "x"}), document({"content": "y"}), done=False) + b'data: {"id": "chatc',
-    "after empty finish reasons": sse(document({"content": "x"}, ""), document({"content": "y"}, ""), done=False),
-    "after a keep-alive": sse(document({"content": "x"}), document({"content": "y"}), done=False) + b": ping\n\n",
-    "after usage": sse(document({"content": "xy"}, usage={"prompt_tokens": 1}), done=False),
-    "in a tool call": sse(document({"content": "xy", "tool_calls": [call('{"a', name="f")]}), done=False),
-}
-
-
-@pytest.mark.parametrize("body", WHOLE.values(), ids=WHOLE)
-def test_end_of_a_whole_answer_is_one(body):
-    assert agreed(body)["text"] == "x"
-
-
-@pytest.mark.parametrize("reader_type", READERS)
-@pytest.mark.parametrize("body", CUT_SHORT.values(), ids=CUT_SHORT)
-def test_end_of_a_truncated_answer_raises_with_what_came(reader_type, body):
-    parser = reader(reader_type)
-    parser.feed(body)
-    with pytest.raises(errors.PromptrunStreamTruncatedError) as caught:
-        parser.close()
-    assert isinstance(caught.value, core.ModelConnectionError)
-    assert (caught.value.is_retryable, caught.value.partial) == (True, "xy")
-
-
-@pytest.mark.parametrize("reader_type", READERS)
-def test_end_mark_ends_the_answer_though_the_connection_stays_open(reader_type):
-    parser = reader(reader_type)
-    parser.feed(LIVELY[:-3])
-    assert not parser.finished
-    parser.feed(LIVELY[-3:])
-    assert parser.finished
-    assert parser.feed(b'data: {"error": "late"}\n\n') == []
-    assert parser.close()
-
-
 def test_end_without_a_finish_reason_for_every_choice_raises():
     """A stream that answers a plain call with several choices."""
     choices = [{"index": n, "delta": {"content": str(n)}, "finish_reason": "stop"} for n in range(2)]
@@ -149,98 +72,7 @@ def test_end_without_a_finish_reason_for_every_choice_raises():
         read(ResultParser, sse(both[0], open_ended, done=False), n=2)
 
 
-RATE_LIMIT = {
-    "code": 429,
-    "message": "Provider returned error",
-    "metadata": {"raw": '{"error": {"message": "slow down"}}', "provider_name": "Google"},
-}
-ERRORS = {
-    "a code": (RATE_LIMIT, errors.PromptrunRateLimitError),
-    "a code in a string": ({"message": "no", "code": "402"}, errors.PromptrunPaymentRequiredError),
-    "a known name": ({"message": "no", "type": "rate_limit_exceeded"}, errors.PromptrunRateLimitError),
-    "a bare string": ("it broke", errors.PromptrunAPIError),
-    "a list": ([{"message": "it broke"}], errors.PromptrunAPIError),
-    "true": (True, errors.PromptrunAPIError),
-    "an overflow": (
-        {"message": "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens."},
-        errors.PromptrunContextOverflowError,
-    ),
-}
 TEXT = document({"content": "so far"})
-HALF_A_CALL = document({"content": "so far", "tool_calls": [call('{"a', call_id="a", name="f")]})
-
-
-def failing(before, error, done):
-    return {
-        "beside the choices": sse(*before, document(error=error), done=done),
-        "alone": sse(*before, {"error": error}, done=done),
-        "without choices": sse(*before, {"error": error, "choices": None}, done=done),
-        "in the choice": sse(*before, document(choices=[{"index": 0, "delta": {}, "error": error}]), done=done),
-        "in a choice that ends so": sse(
-            *before, document(choices=[{"index": 0, "delta": {}, "error": error, "finish_reason": "error"}]), done=done
-        ),
-        "in an event named error": sse(*before, done=False)
-        + b"event: error\n"
-        + sse({"error": error} if isinstance(error, bool) else error, done=done),
-    }
-
-
-def fed(reader_type, body, step):
-    """What an answer's error says, and what it left the caller with."""
-    parser = reader(reader_type)
-    try:
-        for start in range(0, len(body), step):
-            parser.feed(body[start : start + step])
-        parser.close()
-    except errors.PromptrunError as error:
-        return error
-    return None
-
-
-@pytest.mark.parametrize("reader_type", READERS)
-@pytest.mark.parametrize(("error", "kind"), ERRORS.values(), ids=ERRORS)
-@pytest.mark.parametrize("place", failing([], "", done=False))
-def test_an_error_in_a_stream_is_raised_typed_by_its_code(reader_type, error, kind, place):
-    for before in ([], [TEXT], [HALF_A_CALL]):
-        for done in (True, False):
-            body = failing(before, error, done)[place]
-            for step in (len(body), 7):
-                raised = fed(reader_type, body, step)
-                assert isinstance(raised, kind)
-                assert isinstance(raised, core.ModelError)
-                assert raised.partial == ("so far" if before else None)
-
-
-@pytest.mark.parametrize("reader_type", [ChunkParser, EventParser])
-def test_what_came_before_an_error_in_the_same_packet_goes_out_first(reader_type):
-    parser = reader(reader_type)
-    items = parser.feed(sse(TEXT, document(error=RATE_LIMIT), document({"content": "late"})))
-    assert "so far" in str(items)
-    assert "late" not in str(items)
-    assert parser.finished
-    for further in (lambda: parser.feed(b""), parser.close):
-        with pytest.raises(errors.PromptrunRateLimitError) as caught:
-            further()
-        assert caught.value.partial == "so far"
-
-
-@pytest.mark.parametrize("reader_type", READERS)
-def test_error_in_the_first_event_raises_before_any_item(reader_type):
-    said = r"Provider returned error: slow down \(provider: Google\)"
-    parser = reader(reader_type)
-    with pytest.raises(core.ModelRateLimitError, match=said) as caught:
-        parser.feed(b": OPENROUTER PROCESSING\n\n" + sse(document({"role": "assistant"}), document(error=RATE_LIMIT)))
-    assert (caught.value.status_code, caught.value.provider, caught.value.partial) == (429, "Google", None)
-
-
-@pytest.mark.parametrize("reader_type", READERS)
-def test_error_at_the_end_is_raised_also_without_words(reader_type):
-    with pytest.raises(errors.PromptrunRateLimitError):
-        read(reader_type, sse(document({"content": "x"}, "stop"), document(error=RATE_LIMIT)))
-    with pytest.raises(errors.PromptrunAPIError, match='finish_reason "error"'):
-        read(reader_type, sse(document({"content": "x"}), document({"content": ""}, "error")))
-
-
 SUCCESS = {"code": 0, "message": "success"}
 
 
@@ -248,48 +80,6 @@ SUCCESS = {"code": 0, "message": "success"}
 def test_an_error_field_that_says_nothing_is_no_error(no_error):
     assert agreed(stream({"content": "a"}, {"content": "b"}, error=no_error))["text"] == "ab"
     assert agreed(answer({"content": "ab"}, error=no_error))["text"] == "ab"
-
-
-def body_of(choices):
-    return json.dumps({"id": "1", "x": 1, "choices": choices}).encode()
-
-
-LIMITED = [{"error": RATE_LIMIT} | more for more in ({}, {"choices": []}, {"choices": None})]
-NO_SUCH_FIELD = [{"error": {"code": 400, "message": "no such field"}}]
-CUT_DOCUMENT = json.dumps({"choices": [{"message": {"content": "x{", "a": {}}, "finish_reason": "stop"}]}).encode()
-NO_ANSWERS = [[], [document()], [{"type": "ping"}], [document(choices=[{}])]]
-NO_CHOICES = [None, [], {}, "x", 5, [None], [5], [{}], [{"index": 0}], [{"message": None}], {"0": {"message": {}}}]
-NO_OBJECTS = {b"null": "NoneType", b"5": "int", b'"x"': "str", b"[]": "list"}
-RAISED = [
-    *((body, errors.PromptrunStreamTruncatedError, ".") for body in (b"", b"\n\n", b": ping\n\n")),
-    *((CUT_DOCUMENT[:cut], errors.PromptrunStreamTruncatedError, "in the middle") for cut in (1, 20, 60, -1, -2, -3)),
-    *((sse(*documents), errors.PromptrunResponseError, "without an answer") for documents in NO_ANSWERS),
-    *((json.dumps(body).encode(), errors.PromptrunRateLimitError, "Google") for body in LIMITED),
-    (json.dumps(NO_SUCH_FIELD).encode(), errors.PromptrunInvalidRequestError, "no such field"),
-    *((body_of(choices), errors.PromptrunResponseError, r"\['choices', 'id', 'x'\]") for choices in NO_CHOICES),
-    *((body, errors.PromptrunResponseError, name) for body, name in NO_OBJECTS.items()),
-]
-
-
-@pytest.mark.parametrize("reader_type", READERS)
-@pytest.mark.parametrize("headers", [None, {}], ids=["declared", "undeclared"])
-@pytest.mark.parametrize(("body", "kind", "problem"), RAISED)
-def test_body_without_an_answer_raises_what_came(reader_type, body, kind, problem, headers):
-    with pytest.raises(kind, match=problem):
-        read(reader_type, body, headers=headers)
-
-
-def test_long_integers_of_a_document_are_kept():
-    body = answer({"content": "x"}).replace(b"1715325600", b"1" * 30)
-    assert agreed(body)["metadata"]["created"] == int("1" * 30)
-
-
-@pytest.mark.parametrize("reader_type", READERS)
-@pytest.mark.parametrize("payload", ["{", "5", '"text"', "{'a': 1}", "<html>", "true"])
-def test_an_event_that_is_no_document_is_not_understood(reader_type, payload):
-    with pytest.raises(errors.PromptrunResponseError) as caught:
-        read(reader_type, sse(TEXT, payload, document({}, "stop")))
-    assert caught.value.partial == "so far"
 
 
 @pytest.mark.parametrize("reader_type", READERS)

@@ -12,7 +12,6 @@ from .wire import (
     ChunkParser,
     EventParser,
     ResultParser,
-    agreed,
     answer,
     by_chunks,
     by_events,
@@ -80,14 +79,6 @@ class TestResult:
         body = sse(*[document(choices=[{"index": index, "delta": {"content": text}}]) for index, text in deltas])
         [result] = read(ResultParser, body, n=n)
         assert [generation.text for generation in result.generations] == texts
-
-    def test_tells_invalid_calls_from_valid_ones(self):
-        calls = [call("{}", index=0, call_id="a", name="f"), call("{", index=1, call_id="b", name="g")]
-        message = by_result(answer({"tool_calls": calls}))
-        assert message.tool_calls == [{"type": "tool_call", "id": "a", "name": "f", "args": {}}]
-        assert message.invalid_tool_calls == [
-            {"type": "invalid_tool_call", "id": "b", "name": "g", "args": "{]", "error": None}
-        ]
 
     def test_shows_logprobs_as_generation_info(self):
         logprobs = {"content": [{"token": "x"}], "refusal": None}
@@ -162,20 +153,6 @@ class TestChunks:
         )
         [found] = summed(read(ChunkParser, body)).tool_calls
         assert found == {"type": "tool_call", "id": "a", "name": "f", "args": {"x": [long, {"y": long}, long]}}
-
-
-def test_a_whole_answer_and_its_stream_say_the_same():
-    message = {"content": "x", "reasoning": "r", "tool_calls": [call('{"a": 1}', call_id="a", name="f")]}
-    assert agreed(answer(message, usage=USAGE)) == agreed(
-        stream(
-            {"role": "assistant"},
-            {"reasoning": "r"},
-            {"content": "x"},
-            {"tool_calls": [call('{"a"', call_id="a", name="f")]},
-            {"tool_calls": [call(": 1}")]},
-            usage=USAGE,
-        )
-    )
 
 
 CALL = {"tool_calls": [call("{}", call_id="a", name="f")]}

@@ -14,7 +14,7 @@ from langchain_core.messages import AIMessageChunk
 from langchain_promptrun._responses.partial_call import JsonScanner, PartialCall
 from langchain_promptrun._responses.tool_calls import ToolCalls
 
-from .wire import ChunkParser, agreed, answer, by_chunks, call, document, read, sse, stream
+from .wire import agreed, answer, by_chunks, call, document, sse, stream
 
 LONDON = {"city": "Löndon", "days": 2}
 PARIS = {"city": "Paris 🚀", "days": 30000000000000000001}
@@ -33,52 +33,6 @@ def named(facts):
 
 def halves(text):
     return text[: len(text) // 2], text[len(text) // 2 :]
-
-
-INDEXES = {
-    "as documented": (0, 1),
-    "missing": (..., ...),
-    "null": (None, None),
-    "a string": ("0", "1"),
-    "0 for all": (0, 0),
-    "a number of the vendor's": (-5, 2**70),
-    "nonsense": ([], "one"),
-}
-
-
-@pytest.mark.parametrize(("first", "second"), INDEXES.values(), ids=INDEXES)
-def test_calls_of_any_index_are_told_apart_by_their_ids(first, second):
-    london, paris = halves(LONDON_TEXT), halves(PARIS_TEXT)
-    deltas = [
-        [call(london[0], index=first, call_id="a", name="weather")],
-        [call(paris[0], index=second, call_id="b", name="time")],
-        [call(london[1], index=first, call_id="a")],
-        [call(paris[1], index=second, call_id="b")],
-    ]
-    assert named(streamed(*deltas)) == [("weather", LONDON), ("time", PARIS)]
-    assert named(streamed(deltas[0], deltas[2], deltas[1], deltas[3])) == [("weather", LONDON), ("time", PARIS)]
-    chunks = read(ChunkParser, stream(*({"tool_calls": entries} for entries in deltas)))
-    assert [piece["index"] for item in chunks for piece in item.message.tool_call_chunks] == [0, 1, 0, 1]
-
-
-IDS = {"null": None, "blank": "", "absent": ..., "the same for both": "same", "no text": 7}
-
-
-@pytest.mark.parametrize("wire_id", IDS.values(), ids=IDS)
-@pytest.mark.parametrize("index", [(0, 1), (..., ...), (0, 0)], ids=["index", "no index", "index 0"])
-def test_ids_of_two_calls_are_unique_and_go_out_once_whatever_the_wire_gives(wire_id, index):
-    deltas = [
-        [call(LONDON_TEXT[:9], index=index[0], call_id=wire_id, name="weather")],
-        [call(LONDON_TEXT[9:], index=index[0], call_id=wire_id)],
-        [call(PARIS_TEXT, index=index[1], call_id=wire_id, name="weather")],
-    ]
-    facts = streamed(*deltas)
-    ids = [entry["id"] for entry in facts["tool_calls"]]
-    assert named(facts) == [("weather", LONDON), ("weather", PARIS)]
-    assert len(set(ids)) == 2
-    chunks = read(ChunkParser, stream(*({"tool_calls": entries} for entries in deltas)))
-    pieces = [piece for item in chunks for piece in item.message.tool_call_chunks]
-    assert [piece["id"] for piece in pieces if piece["id"]] == ids
 
 
 def test_id_that_comes_late_does_not_replace_the_one_that_went_out():
@@ -101,36 +55,6 @@ def test_ids_are_made_from_the_answers_id_though_the_first_document_has_none():
     first = document(id="", model="", created=0, prompt_filter_results=[])
     body = sse(first, document({"tool_calls": [call("{}", name="f")]}), document({}, "tool_calls"))
     assert agreed(body)["tool_calls"][0]["id"].startswith("call_")
-
-
-NAMES = {
-    "on every delta": ("weather", "weather", "weather"),
-    "blank first": ("", "weather", ""),
-    "blank afterwards": ("weather", "", ""),
-    "null afterwards": ("weather", None, None),
-    "absent afterwards": ("weather", ..., ...),
-    "in two parts": ("wea", "ther", ""),
-    "cumulative": ("wea", "weather", "weather"),
-}
-
-
-@pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
-@pytest.mark.parametrize("call_id", ["a", None], ids=["id", "no id"])
-def test_a_name_is_right_however_it_is_repeated(names, call_id):
-    london = halves(LONDON_TEXT)
-    facts = streamed(
-        [call("", call_id=call_id, name=names[0])],
-        [call(london[0], call_id=call_id, name=names[1])],
-        [call(london[1], call_id=call_id, name=names[2])],
-    )
-    assert named(facts) == [("weather", LONDON)]
-
-
-@pytest.mark.parametrize("args", [None, "", "null", "{}", ..., {}, [], "  ", " null ", "\n"])
-def test_arguments_that_are_missing_are_an_empty_object(args):
-    entries = [call(args, call_id="a", name="now")]
-    for facts in (streamed(entries), agreed(answer({"tool_calls": entries}))):
-        assert (named(facts), facts["invalid_tool_calls"]) == ([("now", {})], [])
 
 
 @pytest.mark.parametrize("pieces", [("nul", "led"), ("nu",)])
