@@ -9,8 +9,9 @@ import httpx
 import pytest
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from langchain_core.messages import HumanMessage
+from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 
-from langchain_promptrun import ChatPromptrun
+from langchain_promptrun import ChatPromptrun, PromptrunAPIError
 
 STREAM = {"content-type": "text/event-stream"}
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
@@ -184,6 +185,24 @@ async def test_no_chunk_is_made_where_no_handler_listens_to_tokens(make, handler
     list(make("text")._stream_chat_model_events([HumanMessage("Hello")], run_manager=sync))
     _ = [event async for event in make("text")._astream_chat_model_events([HumanMessage("Hello")], run_manager=other)]
     assert sync.tokens == other.tokens == []
+
+
+class Failed(BaseCallbackHandler):
+    def on_llm_error(self, error, *, response, **_):
+        self.told = error, response.generations[0][0].text
+
+
+@pytest.mark.parametrize("style", ["stream", "astream"])
+async def test_what_came_before_an_error_is_in_the_trace_and_told_to_callbacks(over, call):
+    handlers = failed, collector = Failed(), RunCollectorCallbackHandler()
+    events = [{"choices": [{"delta": {"content": "Once"}}]}, {"error": {"code": 502, "message": "Gone."}}]
+    body = "".join(f"data: {json.dumps(event)}\n\n" for event in events)
+    with pytest.raises(PromptrunAPIError) as caught:
+        await call(over(lambda _: httpx.Response(200, headers=STREAM, content=body)), config={"callbacks": [*handlers]})
+    [run] = collector.traced_runs
+    assert failed.told == (caught.value, "Once")
+    assert caught.value.partial == run.outputs["generations"][0][0]["text"] == "Once"
+    assert "PromptrunAPIError" in run.error
 
 
 def test_a_stream_that_is_left_ends_its_request(over):
