@@ -9,22 +9,19 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from langchain_promptrun._cli.command import CommandError, tell
+from langchain_promptrun._cli.main import CommandError, tell
 from langchain_promptrun.testing import PromptrunServer
 
 if TYPE_CHECKING:
     import argparse
-
-_HOUR = 3_600
 
 
 def run_record(arguments: argparse.Namespace) -> None:
     """Run a command against a server that forwards its requests and records the answers; end with its exit status."""
     if not arguments.command:
         raise CommandError("which command? Write it after `--`, such as: record --out FILE -- pytest tests")
-    options = {"keep": arguments.keep, "redact_emails": arguments.redact_emails}
     try:
-        server = PromptrunServer.record(arguments.out, **options)
+        server = PromptrunServer.record(arguments.out, keep=arguments.keep, redact_emails=arguments.redact_emails)
         server.start()
     except (OSError, ValueError) as error:
         raise CommandError(f"cannot record to {arguments.out}: {error}") from error
@@ -37,7 +34,7 @@ def run_record(arguments: argparse.Namespace) -> None:
             raise CommandError(f"cannot run {arguments.command[0]}: {error.strerror}") from error
     if server.missing:
         tell(f"error: {server.missing[0]}\n")
-    # A shell reports a signal as 128 and its number.
+    # a shell reports a signal as 128 and its number
     status = done.returncode if done.returncode >= 0 else 128 - done.returncode
     raise SystemExit(status or bool(server.missing))
 
@@ -55,7 +52,7 @@ def run_replay(arguments: argparse.Namespace) -> None:
         sys.stdout.write(f"{server.base_url}\n")
         sys.stdout.flush()
         while True:
-            time.sleep(_HOUR)
+            time.sleep(3_600)
     finally:
         server.close()
         tell(f"not asked for: {len(server.unused)} recorded answers; not recorded: {len(server.missing)} requests\n")

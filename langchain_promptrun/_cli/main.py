@@ -8,7 +8,6 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from langchain_promptrun._cli.command import CommandError, tell
 from langchain_promptrun._version import __version__
 from langchain_promptrun.data.models import SMALL
 
@@ -16,15 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _PROGRAM = "python -m langchain_promptrun"
-_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
-class Command(NamedTuple):
-    """A subcommand: its module, imported when it runs, has ``run_<name>(arguments) -> None``."""
+class CommandError(Exception):
+    """Ends the program; its text is the line that the user sees."""
 
-    summary: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    module: str
+
+def tell(text: str) -> None:
+    """Write to stderr, unless it is closed."""
+    if sys.stderr is not None:
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,14 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     A reader of stdout that has gone ends the program with 0.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    name, *rest = words if words and words[0] in COMMANDS else ["chat", *words]
+    name, *rest = words if words and words[0] in _COMMANDS else ["chat", *words]
     try:
         _run(name, rest)
     except CommandError as error:
         tell(f"error: {error}\n")
         return 1
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return 130  # 128 + SIGINT, as shells report it
     except BrokenPipeError:
         # Buffered output goes nowhere, or the interpreter complains about the closed pipe when it ends.
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -50,11 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, words: Sequence[str]) -> None:
-    command = COMMANDS[name]
+    command = _COMMANDS[name]
     parser = _Parser(
         prog=f"{_PROGRAM} {'[chat]' if name == 'chat' else name}",
         description=command.summary,
-        epilog="subcommands: " + "; ".join(f"{key}: {other.summary}" for key, other in COMMANDS.items()),
+        epilog="subcommands: " + "; ".join(f"{key}: {other.summary}" for key, other in _COMMANDS.items()),
         allow_abbrev=False,
     )
     command.add_arguments(parser)
@@ -64,6 +65,7 @@ def _run(name: str, words: Sequence[str]) -> None:
     arguments.command = words[end + 1 :]
     if sys.stdout is None:
         raise CommandError("stdout is closed, so the answer cannot be printed")
+    # imported here, so that `--help` answers at once
     module = import_module(f"langchain_promptrun._cli.{command.module}")
     getattr(module, f"run_{name}")(arguments)
 
@@ -83,35 +85,19 @@ def _add_chat_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "project", metavar="PROJECT", nargs="?", help="id of the project (default: PROMPTRUN_PROJECT_ID)"
-    )
+    parser.add_argument("project", metavar="PROJECT", nargs="?", help="its project (default: PROMPTRUN_PROJECT_ID)")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--tag", help="the version with this tag, such as prod (default: latest)")
-    which.add_argument("--pin", metavar="N", help="version N")
+    which.add_argument("--pin", metavar="N", type=_version, help="version N")
     parser.add_argument("--var", action="append", default=[], metavar="NAME=VALUE", help="value of a variable")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--diff", metavar="N", help="show what is different from version N")
+    what.add_argument("--diff", metavar="N", type=_version, help="show what is different from version N")
     what.add_argument("--watch", action="store_true", help="go on, and show changes as they come")
     _add_server_arguments(parser)
 
 
-def _add_record_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = f"{_PROGRAM} record [-h] --out FILE [--keep] -- COMMAND ..."
-    parser.add_argument("--out", metavar="FILE", required=True, help="where to write the answers, a JSON object a line")
-    parser.add_argument("--keep", action="store_true", help="answer from FILE what it holds; record only the rest")
-    _add_redaction_argument(parser)
-
-
-def _add_replay_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="what `record` wrote")
-    parser.add_argument("--port", type=int, default=0, help="the port (default: a free one)")
-    parser.add_argument("--speed", type=float, help="1: with the recorded pauses; 10: ten times as fast")
-    _add_redaction_argument(parser)
-
-
-def _add_redaction_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--redact-emails", action="store_true", help="hide e-mail addresses, as keys and tokens are")
+def _version(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
 
 
 def _add_server_arguments(parser: argparse.ArgumentParser) -> None:
@@ -120,9 +106,30 @@ def _add_server_arguments(parser: argparse.ArgumentParser) -> None:
     server.add_argument("--offline", action="store_true", help="use a stand-in server on this machine; no key")
 
 
-COMMANDS = {
-    "chat": Command("ask a model and print its answer", _add_chat_arguments, "chat"),
-    "prompt": Command("show a managed prompt", _add_prompt_arguments, "prompt"),
-    "record": Command("record answers for tests", _add_record_arguments, "cassettes"),
-    "replay": Command("serve recorded answers", _add_replay_arguments, "cassettes"),
+def _add_record_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = f"{_PROGRAM} record [-h] --out FILE [--keep] -- COMMAND ..."
+    parser.add_argument("--out", metavar="FILE", required=True, help="where to write the answers, a JSON object a line")
+    parser.add_argument("--keep", action="store_true", help="answer from FILE what it holds; record only the rest")
+    parser.add_argument("--redact-emails", action="store_true", help="hide e-mail addresses, as keys and tokens are")
+
+
+def _add_replay_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="what `record` wrote")
+    parser.add_argument("--port", type=int, default=0, help="the port (default: a free one)")
+    parser.add_argument("--speed", type=float, help="1: with the recorded pauses; 10: ten times as fast")
+    parser.add_argument("--redact-emails", action="store_true", help="hide e-mail addresses, as keys and tokens are")
+
+
+class _Command(NamedTuple):
+    summary: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    module: str
+    """Has `run_<name>(arguments)`."""
+
+
+_COMMANDS = {
+    "chat": _Command("ask a model and print its answer", _add_chat_arguments, "chat"),
+    "prompt": _Command("show a managed prompt", _add_prompt_arguments, "prompt"),
+    "record": _Command("record answers for tests", _add_record_arguments, "cassettes"),
+    "replay": _Command("serve recorded answers", _add_replay_arguments, "cassettes"),
 }

@@ -188,12 +188,13 @@ class TestWatch:
             return shown
 
         def interrupt(prompt):
+            yield from ()
             raise KeyboardInterrupt
 
         monkeypatch.setattr(PromptrunPrompt, "pull", pull_before_a_change)
         monkeypatch.setattr(PromptrunPrompt, "watch", interrupt)
         status, out, _ = ask("--watch")
-        assert (status, out.splitlines()[-2:]) == (130, ["-Three.", "+Four."])
+        assert (status, out.splitlines()[0], out.splitlines()[-2:]) == (130, "Three.", ["-Three.", "+Four."])
 
 
 class TestPages:
