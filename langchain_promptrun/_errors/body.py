@@ -3,6 +3,7 @@
 Known shapes: `{"error": "text"}`, `{"error": {...}}`, errors within errors (OpenRouter's `metadata.raw`, often JSON in
 a string), lists (Google), `{"detail": ...}` (FastAPI), `{"message": ...}`, `{"Response": {"Error": ...}}` (Tencent),
 JSON in a string, server-sent events, HTML and XML pages, plain text. Nothing here raises; what it returns is bounded.
+Patterns are strings here: `re` compiles them when an error needs them, and keeps them.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from __future__ import annotations
 import html
 import re
 from contextlib import suppress
-from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_promptrun._wire.json import loads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
+
+    from langchain_promptrun.errors import ErrorDetails
 
 BODY_LIMIT = 65_536
 """Most characters of a body that are read."""
@@ -26,24 +29,14 @@ _DEPTH_LIMIT = 8
 _ITEMS_LIMIT = 5
 _DETAILS_LIMIT = 50
 _LARGEST = 10**15
-_STATUS_DIGITS = 3
-_LOWEST_ERROR, _HIGHEST_ERROR = 400, 599
 
-# All patterns are strings: `re` compiles them when an error needs them, and keeps them.
 # C0 and C1 controls, line and paragraph separators, direction overrides, halves of surrogate pairs.
 _UNPRINTABLE = "[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
-_MARKUP = r"<[!?a-zA-Z]"
-_TAGGED = r"(?i)<(title|h1|message)\b[^>]{0,200}>([^<]{1,400})"
-_TAG = r"<[^<>]{0,500}>"
-_EVENT_DATA = r"(?m)^data:(.+)$"
-# A JSON body cut off at a limit still shows its message.
-_CUT_OFF = r'"(?:message|msg|detail|error)"\s{0,9}:\s{0,9}"((?:[^"\\]|\\.){1,2000})'
-_IDENTIFIER = r"[A-Za-z][\w.-]{2,63}"
-_NOT_ALNUM = r"[^a-z0-9]+"
-_SUFFIX = r"(?:error|exception)$"
+_MESSAGE_IN_JSON = r'"(?:message|msg|detail|error)"\s{0,9}:\s{0,9}"((?:[^"\\]|\\.){1,2000})'
 _PLAIN_NUMBER = r"\d{1,9}(?:\.\d{1,9})?"
-_UNIT = r"(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?|毫秒|秒|分|小时)"
-_DURATION = rf"(\d{{1,9}}(?:\.\d{{1,9}})?)\s?{_UNIT}(?![a-z])"
+_DURATION = (
+    rf"({_PLAIN_NUMBER})\s?(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?|毫秒|秒|分|小时)(?![a-z])"
+)
 _DURATIONS = rf"((?:{_DURATION}钟?(?:,? ?and |, )?\s?){{1,4}})"
 _ON = r"(?:[ -](?!\d|exceed|limit|elapsed)\w+)"
 _WAITS = (
@@ -61,17 +54,20 @@ _MESSAGE_KEYS = (
     *("description", "reason", "title"),
 )
 _UPSTREAM_KEYS = ("raw", "metadata", "innererror", "upstream_error", "cause")
-_SCALAR_KEYS = {
-    "code": ("code", "error_code", "errorCode", "Code", "status_code"),
-    "type": ("type", "error_type", "errorType", "__type", "status"),
-    "param": ("param",),
-    "provider": ("provider_name", "provider"),
-    "request_id": ("request_id", "requestId", "RequestId"),
-    "name": ("error",),
-    "status": ("code", "status", "status_code", "statusCode", "error_code", "error"),
+# Where a scalar may stand, and the pattern that it fits.
+_SCALARS = {
+    "code": (r".+", ("code", "error_code", "errorCode", "Code", "status_code")),
+    # Anthropic's outer object says only "error", Google's status may be a number
+    "type": (r"(?!error$|\d+$).+", ("type", "error_type", "errorType", "__type", "status")),
+    "param": (r".+", ("param",)),
+    "provider": (r".+", ("provider_name", "provider")),
+    "request_id": (r".+", ("request_id", "requestId", "RequestId")),
+    "name": (r"[A-Za-z][\w.-]{2,63}", ("error",)),
+    "status": (r"\d+", ("code", "status", "status_code", "statusCode", "error_code", "error")),
 }
-_WAIT_KEYS = ("retryDelay", "retry_after", "retryAfter", "retry_after_seconds", "retryAfterSeconds")
-_MILLISECONDS_KEYS = ("retry_after_ms", "retryAfterMs")
+# Where a wait may stand, and the parts of a second in which it counts.
+_WAIT_KEYS = dict.fromkeys(("retryDelay", "retry_after", "retryAfter", "retry_after_seconds", "retryAfterSeconds"), 1)
+_WAIT_KEYS |= {"retry_after_ms": 1_000, "retryAfterMs": 1_000}
 
 # What codes and types stand for: OpenAI's, Anthropic's, Google's, AWS's, LiteLLM's and vLLM's names, and MiniMax's
 # codes (its API reference, "Error code").
@@ -101,15 +97,11 @@ _STATUS_OF = {
 class ErrorBody(NamedTuple):
     """What an error says; the words of an upstream error are part of the message."""
 
-    message: str = ""
-    code: str | None = None  # the first that is a name, else the first number
-    type: str | None = None
-    param: str | None = None
-    provider: str | None = None  # the vendor behind the gateway
-    request_id: str | None = None
-    status: int | None = None  # that a code or a type stands for
-    names: tuple[str, ...] = ()  # all codes and types in lower case, without punctuation and "error" at their end
-    retry_after: float | None = None  # seconds
+    message: str
+    details: ErrorDetails  # `code` is the first that is a name, else the first number
+    status: int | None  # that a code or a type stands for
+    names: tuple[str, ...]  # all codes and types in lower case, without punctuation and "error" at their end
+    retry_after: float | None  # seconds
 
 
 def read_error(value: Any) -> ErrorBody:
@@ -121,18 +113,25 @@ def read_error(value: Any) -> ErrorBody:
     said = (*found["code"], *found["type"], *found["name"])
     # Of "Throttling.RateQuota" (Alibaba, Tencent) the first part is the kind.
     kinds = (name.partition(".")[0] for name in said if "." in name)
-    plain = (re.sub(_SUFFIX, "", re.sub(_NOT_ALNUM, "", name.lower())) for name in (*said, *kinds))
+    plain = (re.sub(r"(?:error|exception)$", "", re.sub("[^a-z0-9]+", "", name.lower())) for name in (*said, *kinds))
     names = tuple(filter(None, plain))
+    # The first number that is an error's status, else what the first known name stands for.
+    statuses = (int(number) for number in found["status"] if re.fullmatch("[45][0-9]{2}", number))
+    meant = (_STATUS_OF[name] for name in (*found["status"], *names) if name in _STATUS_OF)
+    words = (re.search(pattern, message.lower()) for pattern in _WAITS)
+    waits = (*reader.waits, *(_seconds(wait[1]) for wait in words if wait))
     return ErrorBody(
         message=message,
-        code=next((code for code in found["code"] if not code.isdecimal()), first["code"]),
-        type=first["type"],
-        param=first["param"],
-        provider=first["provider"],
-        request_id=first["request_id"],
-        status=_status(found["status"], names),
+        details={
+            "code": next((code for code in found["code"] if not code.isdecimal()), first["code"]),
+            "type": first["type"],
+            "param": first["param"],
+            "provider": first["provider"],
+            "request_id": first["request_id"],
+        },
+        status=next(chain(statuses, meant), None),
         names=names,
-        retry_after=_wait(reader.waits, message),
+        retry_after=next((wait for wait in waits if wait is not None), None),
     )
 
 
@@ -146,21 +145,31 @@ class _Reader:
     """Walks an error from the outside in; `found` keeps the scalars in that order."""
 
     def __init__(self) -> None:
-        self.found: dict[str, list[str]] = {kind: [] for kind in _SCALAR_KEYS}
-        self.waits: list[Any] = []
+        self.found: dict[str, list[str]] = {kind: [] for kind in _SCALARS}
+        self.waits: list[float | None] = []
 
     def text(self, value: Any, depth: int = 0) -> str:
         """Return the message in a value; "" where it has none."""
         if depth > _DEPTH_LIMIT:
             return ""
         if isinstance(value, dict):
+            self._keep_scalars(value)
             return self._object(value, depth + 1)
         if isinstance(value, list):
             return "; ".join(filter(None, (self.text(item, depth + 1) for item in value[:_ITEMS_LIMIT])))
         return self._string(value, depth + 1) if isinstance(value, str) else ""
 
+    def _keep_scalars(self, value: dict[str, Any]) -> None:
+        for kind, (pattern, keys) in _SCALARS.items():
+            texts = (_scalar(value.get(key)) for key in keys)
+            self.found[kind] += [text for text in texts if text and re.fullmatch(pattern, text)]
+        # Google has a list of details, one of them with the wait.
+        details = value.get("details")
+        places = [value, *(details[:_DETAILS_LIMIT] if isinstance(details, list) else ())]
+        for place in [place for place in places if isinstance(place, dict)]:
+            self.waits += [_seconds(place.get(key), parts) for key, parts in _WAIT_KEYS.items()]
+
     def _object(self, value: dict[str, Any], depth: int) -> str:
-        self._keep_scalars(value)
         nested = [value["error"]] if isinstance(value.get("error"), dict | list) else []
         # Bedrock names an event's only key by the kind of error.
         for name in [key for key in list(value)[:_ITEMS_LIMIT] if str(key).endswith("Exception")]:
@@ -170,9 +179,7 @@ class _Reader:
         # FastAPI's `["body", "messages", 0, "content"]` as `messages.0.content`
         loc = value.get("loc")
         steps = [text for step in (loc[:_DEPTH_LIMIT] if isinstance(loc, list) else ()) if (text := _scalar(step))]
-        if steps[:1] == ["body"]:
-            del steps[0]
-        if place := tidy(".".join(steps), _SCALAR_LIMIT):
+        if place := tidy(".".join(steps[1:] if steps[:1] == ["body"] else steps), _SCALAR_LIMIT):
             self.found["param"].append(place)
             own = f"{place}: {own}"
         upstream = self._first_text((value.get(key) for key in _UPSTREAM_KEYS), depth)
@@ -189,29 +196,20 @@ class _Reader:
             try:
                 return self.text(loads(value), depth)
             except ValueError:
-                return _salvaged(value)
-        if value.startswith(("data:", "event:", "id:")) and (data := re.search(_EVENT_DATA, value)):
+                # A JSON body cut off at a limit still shows its message.
+                if found := re.search(_MESSAGE_IN_JSON, value):
+                    value = found[1]
+                    with suppress(ValueError):
+                        value = str(loads(f'"{value}"'))
+        elif value.startswith(("data:", "event:", "id:")) and (data := re.search(r"(?m)^data:(.+)$", value)):
             return self.text(data[1], depth)
-        return _page_title(value) if re.match(_MARKUP, value) else tidy(value, _TEXT_LIMIT)
-
-    def _keep_scalars(self, value: dict[str, Any]) -> None:
-        for kind, keys in _SCALAR_KEYS.items():
-            texts = (_scalar(value.get(key)) for key in keys)
-            self.found[kind].extend(text for text in texts if text and _KINDS.get(kind, bool)(text))
-        # Google has a list of details, one of them with the wait.
-        details = value.get("details")
-        places = [value, *(details[:_DETAILS_LIMIT] if isinstance(details, list) else ())]
-        self.waits += [place.get(key) for place in places if isinstance(place, dict) for key in _WAIT_KEYS]
-        milliseconds = (_seconds(value.get(key)) for key in _MILLISECONDS_KEYS)
-        self.waits += [wait / 1_000 for wait in milliseconds if wait is not None]
-
-
-_KINDS: dict[str, Callable[[str], object]] = {
-    # Anthropic's outer object says only "error", Google's status may be a number
-    "type": lambda text: text != "error" and not text.isdecimal(),
-    "status": str.isdecimal,
-    "name": partial(re.fullmatch, _IDENTIFIER),
-}
+        elif re.match("<[!?a-zA-Z]", value):
+            tags: dict[str, str] = {}
+            for tag in re.finditer(r"(?i)<(title|h1|message)\b[^>]{0,200}>([^<]{1,400})", value):
+                tags.setdefault(tag[1].lower(), tag[2].strip())
+            named = next(filter(None, map(tags.get, ("title", "h1", "message"))), None)
+            value = html.unescape(named or re.sub(r"<[^<>]{0,500}>", " ", value))
+        return tidy(value, _TEXT_LIMIT)
 
 
 def _scalar(value: Any) -> str | None:
@@ -223,50 +221,15 @@ def _scalar(value: Any) -> str | None:
     return str(int(value)) if abs(value) < _LARGEST and value == int(value) else None
 
 
-def _page_title(page: str) -> str:
-    """Return the title of an HTML page, its heading, or the message of an XML response; else its text."""
-    found: dict[str, str] = {}
-    for tag in re.finditer(_TAGGED, page):
-        found.setdefault(tag[1].lower(), tag[2])
-    texts = (found.get(tag, "") for tag in ("title", "h1", "message"))
-    text = next(filter(None, map(str.strip, texts)), re.sub(_TAG, " ", page))
-    return tidy(html.unescape(text), _TEXT_LIMIT)
-
-
-def _salvaged(text: str) -> str:
-    """Return the message in JSON that was cut off; the text itself where it was no JSON."""
-    found = re.search(_CUT_OFF, text)
-    if found is not None:
-        text = found[1]
-        with suppress(ValueError):
-            text = str(loads(f'"{text}"'))
-    return tidy(text, _TEXT_LIMIT)
-
-
-def _status(numbers: list[str], names: Iterable[str]) -> int | None:
-    """Return the first number that is an error's status, else what the first known name stands for."""
-    for number in numbers:
-        if len(number) == _STATUS_DIGITS and _LOWEST_ERROR <= int(number) <= _HIGHEST_ERROR:
-            return int(number)
-    return next((_STATUS_OF[name] for name in (*numbers, *names) if name in _STATUS_OF), None)
-
-
-def _wait(values: list[Any], message: str) -> float | None:
-    """Return the seconds that the first field with a duration says, else the words."""
-    found = (re.search(pattern, message.lower()) for pattern in _WAITS)
-    waits = (_seconds(value) for value in (*values, *(said[1] for said in found if said)))
-    return next((wait for wait in waits if wait is not None), None)
-
-
-def _seconds(value: Any) -> float | None:
-    """Read a number of seconds, or a duration such as `7.66s`, `1m30s`, `350 ms`."""
+def _seconds(value: Any, parts: int = 1) -> float | None:
+    """Read a number of seconds, or of `parts` of one, or a duration such as `7.66s`, `1m30s`, `350 ms`."""
     if isinstance(value, dict):
         value = value.get("seconds")
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value) if 0 <= value < _LARGEST else None
+        return value / parts if 0 <= value < _LARGEST else None
     text = value[:_SCALAR_LIMIT].lower() if isinstance(value, str) else ""
     if re.fullmatch(_PLAIN_NUMBER, text):
-        return float(text)
+        return float(text) / parts
     found = re.findall(_DURATION, text)
     seconds = sum(float(number) * _SECONDS.get(unit[:2], _SECONDS[unit[0]]) for number, unit in found)
     return round(seconds, 3) if found else None

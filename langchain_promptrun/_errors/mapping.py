@@ -1,32 +1,23 @@
-"""Map what a server reports to exceptions: by status, by a document of a 200 answer, by what cannot be an answer."""
+"""Map what a server reports to exceptions: by status, by a document of a 200 answer, by what cannot be an answer.
+
+Patterns are strings here: `re` compiles them when an error needs them, and keeps them.
+"""
 
 from __future__ import annotations
 
 import re
 import time
 from contextlib import suppress
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from json import JSONEncoder
 from typing import TYPE_CHECKING, Any
 
+from langchain_promptrun import errors
 from langchain_promptrun._errors.body import BODY_LIMIT, ErrorBody, read_error, tidy
-from langchain_promptrun._errors.context_overflow import is_context_overflow
-from langchain_promptrun._errors.retryable import QUOTA_NAMES, parse_retry_after, retry_verdict
+from langchain_promptrun._errors.wording import is_account_empty, is_context_overflow
 from langchain_promptrun._wire.json import open_ends
-from langchain_promptrun.errors import (
-    PromptrunAPIError,
-    PromptrunAuthenticationError,
-    PromptrunContextOverflowError,
-    PromptrunError,
-    PromptrunInvalidRequestError,
-    PromptrunNotFoundError,
-    PromptrunPaymentRequiredError,
-    PromptrunPermissionDeniedError,
-    PromptrunRateLimitError,
-    PromptrunResponseError,
-    PromptrunStreamTruncatedError,
-    PromptrunTimeoutError,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,14 +26,9 @@ if TYPE_CHECKING:
 
 NO_CHOICES = "The server's answer has no choices; what came: "
 NO_EVENT_HAD_CHOICES = "The stream ended without an answer: no event had choices."
-_UNFINISHED = "The stream ended before the answer was whole: no finish reason, no [DONE]."
+UNFINISHED = "The stream ended before the answer was whole: no finish reason, no [DONE]."
 _IN_PLACE_OF_AN_END = "The stream ended with these words in place of a finish reason."
-_SERVER_TEXT_LIMIT = 600
 _ID_LIMIT = 100
-_QUOTED = 400
-_PAGE = 200
-_SAID = 500
-_SUCCESS_CODES = (0, 200, "0", "200")
 _FAILED_ENDS = ("error", "network_error")  # OpenRouter's, Zhipu's
 # Keys under which words are an error's in a document without choices; any other may be a fact, such as a title.
 _ERROR_KEYS = (
@@ -51,55 +37,46 @@ _ERROR_KEYS = (
 )
 _STATES = ("status", "code", "message", "msg")
 _GOOD_STATES = r"(?:(?!not )\w+ ){0,3}(?:ok|success(?:ful(?:ly)?)?|succeeded|done|completed?|finished|end(?:ed)?)[.!]?"
-_FIRST_ERROR, _CLIENT_ERRORS, _SERVER_ERRORS = 300, 400, 500
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
+_CLIENT_ERRORS, _SERVER_ERRORS = range(300, 500), range(500, 600)
+_PASSING_CLIENT_ERRORS = frozenset({408, 409, 429})
+# not implemented, and the HTTP version not supported: the same request fails again
+_LASTING_SERVER_ERRORS = frozenset({501, 505})
 
 # OpenAI, Anthropic, AWS, Azure and Cloudflare, in the order of preference.
 _REQUEST_ID_HEADERS = (
     *("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "x-ms-request-id"),
     *("x-correlation-id", "cf-ray"),
 )
-# `re` compiles the pattern when an error needs it, and keeps it.
-_EMPTY_ACCOUNT = (
-    r"(?:insufficient|not enough|\bno remaining) (?:(?:account|api|available|prepaid|wallet) )?"
-    r"(?:balance|credits?|funds?|quota)|(?:balance|credits?)\b.{0,30}?"
-    r"(?:insufficient|not enough|too low|exhausted|depleted|used up)|\bfree (?:credits?|quota|tier)\b.{0,30}?exhausted"
-    r"|\bused (?:all|up)\b.{0,20}?\bcredits|can only afford|requires more credits|monthly included credits"
-    r"|recharge|\btop[ -]?up\b|out of credits?|arrears|add (?:more )?(?:credits?|funds)|no credits"
-    r"|\boverdue (?:balance|bill|invoice|payment|status)|\b(?:account|bill|invoice|payment)s?\b.{0,20}?\boverdue"
-    r"|exceeded your current quota|billing (?:hard )?limit|spend(?:ing)? limit|specified api usage limit"
-    r"|\bkey limit exceeded|payment (?:method )?required|\b(?:add|enter) (?:a|your) (?:valid )?payment method"
-    r"|exceeded ?budget|over budget|(?<!context )(?<!reasoning )(?<!thinking )(?<!time )(?<!token )\bbudget "
-    r"(?:(?:has been|is|was) )?exceeded|余额不足|额度不足|额度已用|欠费|充值"
-)
+_NUMBER = r"(?a)\s*(\d{1,15}(?:\.\d{0,15})?)\s*"
 
-_CLASSES: dict[int, type[PromptrunError]] = {
-    401: PromptrunAuthenticationError,
-    402: PromptrunPaymentRequiredError,
-    403: PromptrunPermissionDeniedError,
-    404: PromptrunNotFoundError,
-    408: PromptrunTimeoutError,
-    409: PromptrunAPIError,
-    429: PromptrunRateLimitError,
-    451: PromptrunPermissionDeniedError,
-    504: PromptrunTimeoutError,
+_CLASSES: dict[int, type[errors.PromptrunError]] = {
+    401: errors.PromptrunAuthenticationError,
+    402: errors.PromptrunPaymentRequiredError,
+    403: errors.PromptrunPermissionDeniedError,
+    404: errors.PromptrunNotFoundError,
+    408: errors.PromptrunTimeoutError,
+    409: errors.PromptrunAPIError,
+    429: errors.PromptrunRateLimitError,
+    451: errors.PromptrunPermissionDeniedError,
+    504: errors.PromptrunTimeoutError,
 }
+_CHECK_KEY = "Check the key: the environment variable PROMPTRUN_API_KEY or the field `api_key`."
 _CREDITS = "Add credits to the Promptrun account: https://app.promptrun.ai."
-_ADVICE: dict[type[PromptrunError], str] = {
-    PromptrunAuthenticationError: "Check the key: the environment variable PROMPTRUN_API_KEY or the field `api_key`.",
-    PromptrunPaymentRequiredError: _CREDITS,
-    PromptrunContextOverflowError: "Send fewer or shorter messages, or choose a model with a larger context.",
+_ADVICE: dict[type[errors.PromptrunError], str] = {
+    errors.PromptrunAuthenticationError: _CHECK_KEY,
+    errors.PromptrunPaymentRequiredError: _CREDITS,
+    errors.PromptrunContextOverflowError: "Send fewer or shorter messages, or choose a model with a larger context.",
 }
 _BASE_URL = "Check `base_url`, the root of the API without /chat/completions"
-_WRONG_METHOD = 405  # of the route of a website
 
 
 def error_from_status(
-    status: int, headers: Mapping[str, str], body: bytes, *, model: str | None = None, now: float | None = None
-) -> PromptrunError:
+    status: int, headers: Mapping[str, str], body: bytes, *, model: str | None = None
+) -> errors.PromptrunError:
     """Make the error for a response whose status is not 2xx; never raises, whatever the server sent."""
     text = body[:BODY_LIMIT].decode("utf-8", "replace")
-    return _error(status, read_error(text), headers, text, model, now)
+    return _error(status, read_error(text), headers, text, model)
 
 
 def error_from_document(
@@ -109,7 +86,7 @@ def error_from_document(
     headers: Mapping[str, str] | None = None,
     model: str | None = None,
     event: str | None = None,
-) -> PromptrunError | None:
+) -> errors.PromptrunError | None:
     """Make the error that hides in a 200 body or in a stream's event; None where nothing does.
 
     A code in it counts as that status, a known name such as "rate_limit_exceeded" as the status it stands for.
@@ -121,28 +98,28 @@ def error_from_document(
     return _error(facts.status or status, facts, headers or {}, _excerpt(document), model)
 
 
-def no_answer(document: Any, problem: str, status: int, headers: Mapping[str, str], model: str) -> PromptrunError:
+def no_answer(
+    document: Any, problem: str, status: int, headers: Mapping[str, str], model: str
+) -> errors.PromptrunError:
     """Make the error for JSON or a text without an answer: the one that it says it is, else one with its words."""
-    coded = error_from_document(document, status=status, headers=headers, model=model, event="error")
-    if coded is not None and not (type(coded) is PromptrunAPIError and coded.status_code == status):
-        return coded
+    facts = read_error(document)
+    error = _error(facts.status or status, facts, headers, _excerpt(document), model)
+    if type(error) is not errors.PromptrunAPIError or error.status_code != status:
+        return error
+    if problem == UNFINISHED and not facts.message:
+        return errors.PromptrunStreamTruncatedError(problem)
     if problem == NO_CHOICES:
         shown = sorted(map(str, document)) if isinstance(document, dict) else type(document).__name__
-        problem = f"{problem}{shown}"[:_QUOTED]
-    facts = read_error(document)
-    words = "\n".join(filter(None, [tidy(facts.message, _SAID), problem]))
-    return PromptrunResponseError(words, **_details(status, facts, headers, _excerpt(document)))
+        problem = f"{problem}{shown}"[:400]
+    words = "\n".join(filter(None, [tidy(facts.message, 500), problem]))
+    answer = errors.PromptrunResponseError(words, **facts.details)
+    answer.status_code, answer.request_id, answer.body = status, error.request_id, error.body
+    return answer
 
 
-def unfinished(aside: Any, status: int, headers: Mapping[str, str], model: str) -> PromptrunError:
-    """Make the error for a stream that ended early: what stood beside the answer may say why."""
-    error = no_answer(aside, _UNFINISHED, status, headers, model)
-    if type(error) is PromptrunResponseError and not read_error(aside).message:
-        return PromptrunStreamTruncatedError(_UNFINISHED)
-    return error
-
-
-def said_in_place_of_an_end(aside: Any, status: int, headers: Mapping[str, str], model: str) -> PromptrunError | None:
+def said_in_place_of_an_end(
+    aside: Any, status: int, headers: Mapping[str, str], model: str
+) -> errors.PromptrunError | None:
     """Make the error for a stream with `[DONE]` but no finish reason, where words beside the answer tell of one."""
     if isinstance(aside, dict):
         states = (aside.get(key) for key in _STATES)
@@ -154,21 +131,17 @@ def said_in_place_of_an_end(aside: Any, status: int, headers: Mapping[str, str],
     return no_answer(aside, _IN_PLACE_OF_AN_END, status, headers, model) if read_error(aside).message else None
 
 
-def not_json(body: bytes, status: int, headers: Mapping[str, str], *, whole: bool) -> PromptrunError:
+def not_json(body: bytes, status: int, headers: Mapping[str, str], *, whole: bool) -> errors.PromptrunError:
     """Make the error for what should be JSON and is not."""
     text = body[:BODY_LIMIT].decode("utf-8", "replace")
     ends = open_ends(body.decode("utf-8", "replace")) if whole and body[:1] in {b"{", b"["} else None
     if ends is not None and any(ends):
-        return PromptrunStreamTruncatedError("The server's answer ends in the middle of its JSON.")
-    said = tidy(read_error(text).message, _PAGE)
+        return errors.PromptrunStreamTruncatedError("The server's answer ends in the middle of its JSON.")
+    said = tidy(read_error(text).message, 200)
     kind = headers.get("content-type", "no content type")
-    advice = f"\n{_BASE_URL}." if "html" in kind.lower() else ""
-    return PromptrunResponseError(
-        f"The server's answer is not JSON ({kind}): {said}{advice}",
-        status_code=status,
-        request_id=request_id(headers),
-        body=text,
-    )
+    words = f"The server's answer is not JSON ({kind}): {said}"
+    words = f"{words}\n{_BASE_URL}." if "html" in kind.lower() else words
+    return errors.PromptrunResponseError(words, status_code=status, request_id=request_id(headers), body=text)
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:
@@ -177,63 +150,84 @@ def request_id(headers: Mapping[str, str]) -> str | None:
     return next(filter(None, found), None)
 
 
+def parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the seconds that a server asks to wait; 0 for a date that has passed, None when it does not say.
+
+    `retry-after-ms` (milliseconds, OpenAI and Azure) goes before `retry-after` (seconds or a date, RFC 9110, 10.2.3).
+    Names are in lower case; `now` is in seconds since the epoch.
+    """
+    value = headers.get("retry-after", "")
+    for text, parts in ((headers.get("retry-after-ms", ""), 1_000), (value, 1)):
+        if number := re.fullmatch(_NUMBER, text):
+            return float(number[1]) / parts
+    try:
+        moment = parsedate_to_datetime(value.strip())
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now)
+
+
+def is_retried(error: errors.PromptrunError) -> bool:
+    """Tell whether this package sends a request again that ended with an error, if nothing was handed out.
+
+    `is_retryable` is what langchain-core's error classes say for the layers above, and an error for which it is false
+    is never retried here. Beyond that, a time-out is retried only before the request was sent, since it may be billed,
+    and a server's error only where its status means that the request may pass later.
+    """
+    if not error.is_retryable:
+        return False
+    if isinstance(error, errors.PromptrunTimeoutError) and error.phase is not None:
+        return error.phase == "connect"
+    # the server may have said so itself (`x-should-retry`)
+    if "is_retryable" in vars(error) or isinstance(error, errors.PromptrunConnectionError):
+        return True
+    status = error.status_code
+    return status in _PASSING_CLIENT_ERRORS or (status in _SERVER_ERRORS and status not in _LASTING_SERVER_ERRORS)
+
+
 def _error(
-    status: int, facts: ErrorBody, headers: Mapping[str, str], body: str, model: str | None, now: float | None = None
-) -> PromptrunError:
+    status: int, facts: ErrorBody, headers: Mapping[str, str], body: str, model: str | None
+) -> errors.PromptrunError:
+    fallback = errors.PromptrunInvalidRequestError if status in _CLIENT_ERRORS else errors.PromptrunAPIError
     overflow = is_context_overflow(facts.message, facts.names)
-    kind = PromptrunContextOverflowError if overflow else _CLASSES.get(status)
-    if kind is None:
-        is_client = _FIRST_ERROR <= status < _SERVER_ERRORS
-        kind = PromptrunInvalidRequestError if is_client else PromptrunAPIError
-    wait = parse_retry_after(headers, time.time() if now is None else now)
+    kind = errors.PromptrunContextOverflowError if overflow else _CLASSES.get(status, fallback)
+    wait = parse_retry_after(headers, time.time())
     wait = facts.retry_after if wait is None else wait
-    # a server that names a wait means a rate, which money does not help
-    is_empty = not QUOTA_NAMES.isdisjoint(facts.names)
-    is_empty = is_empty or (wait is None and bool(re.search(_EMPTY_ACCOUNT, facts.message.lower())))
-    is_empty = is_empty and not overflow
+    is_empty = not overflow and is_account_empty(facts.message, facts.names, has_wait=wait is not None)
     advice = _CREDITS if is_empty else _advice(kind, status, facts, model)
     words = "\n".join(filter(None, [_said(status, facts), advice]))
-    error = kind(words, **_details(status, facts, headers, body, wait))
-    verdict = retry_verdict(status, headers, overflow=overflow, is_empty=is_empty)
-    if verdict is not None:
-        error.is_retryable = verdict
+    details: ErrorDetails = {**facts.details, "status_code": status, "retry_after": wait, "body": body}
+    error = kind(words, **details)
+    error.request_id = request_id(headers) or error.request_id
+    advised = headers.get("x-should-retry", "").lower()
+    if is_empty or advised == "false":
+        # the status of an empty account is a rate limit's
+        error.is_retryable = False
+    elif not overflow and (advised == "true" or status in _PASSING_CLIENT_ERRORS):
+        error.is_retryable = True
     return error
-
-
-def _details(
-    status: int, facts: ErrorBody, headers: Mapping[str, str], body: str, wait: float | None = None
-) -> ErrorDetails:
-    return {
-        "status_code": status,
-        "code": facts.code,
-        "type": facts.type,
-        "param": facts.param,
-        "provider": facts.provider,
-        "request_id": request_id(headers) or facts.request_id,
-        "retry_after": wait,
-        "body": body,
-    }
 
 
 def _said(status: int, facts: ErrorBody) -> str:
     """Return the server's words and the vendor's name; the status in words where it said nothing."""
-    did = "reported an error" if status < _FIRST_ERROR else f"answered {status} {_PHRASES.get(status, '')}".rstrip()
-    text = tidy(facts.message, _SERVER_TEXT_LIMIT) or f"The server {did} without saying why."
-    provider = tidy(facts.provider or "", _ID_LIMIT)
+    phrase = f"answered {status} {_PHRASES.get(status, '')}".rstrip()
+    did = phrase if status >= _CLIENT_ERRORS.start else "reported an error"
+    text = tidy(facts.message, 600) or f"The server {did} without saying why."
+    provider = tidy(facts.details["provider"] or "", _ID_LIMIT)
     return text if provider in text else f"{text} (provider: {provider})"
 
 
-def _advice(kind: type[PromptrunError], status: int, facts: ErrorBody, model: str | None) -> str:
-    if kind is PromptrunNotFoundError and model:
+def _advice(kind: type[errors.PromptrunError], status: int, facts: ErrorBody, model: str | None) -> str:
+    if kind is errors.PromptrunNotFoundError and model:
         named = f'the model id "{tidy(model, _ID_LIMIT)}"'
-        said = " ".join((facts.message, facts.param or "", *facts.names)).lower()
+        said = " ".join((facts.message, facts.details["param"] or "", *facts.names)).lower()
         # an unknown route is answered by a server that says nothing of models
         if model.lower() in said or re.search(r"model|deployment", re.sub(r"\S*/\S*", "", said)):
             return f"Check {named}."
         return f"{_BASE_URL}, and {named}."
-    if status == _WRONG_METHOD:
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:  # of the route of a website
         return f"{_BASE_URL}."
-    if _FIRST_ERROR <= status < _CLIENT_ERRORS:
+    if status in range(300, 400):
         return "Redirects are not followed: check `base_url`."
     return _ADVICE.get(kind, "")
 
@@ -280,7 +274,7 @@ def _failure(choices: list[Any]) -> Any:
 def _is_success(error: Any, key: str = "code") -> bool:
     """Return whether it is the `{"code": 0, "message": "success"}` that some gateways put into every answer."""
     code = error.get(key) if isinstance(error, dict) else None
-    return type(code) in {int, str} and code in _SUCCESS_CODES
+    return type(code) in {int, str} and code in {0, 200, "0", "200"}
 
 
 def _says(error: Any) -> bool:

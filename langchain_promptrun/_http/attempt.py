@@ -9,8 +9,7 @@ from http import HTTPStatus
 from math import inf
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from langchain_promptrun._errors.mapping import request_id
-from langchain_promptrun._errors.retryable import is_retried
+from langchain_promptrun._errors.mapping import is_retried, request_id
 from langchain_promptrun._http.exceptions import (
     client_exceptions,
     connection_lost,

@@ -12,11 +12,11 @@ import orjson
 from langchain_promptrun._errors.mapping import (
     NO_CHOICES,
     NO_EVENT_HAD_CHOICES,
+    UNFINISHED,
     error_from_document,
     no_answer,
     not_json,
     said_in_place_of_an_end,
-    unfinished,
 )
 from langchain_promptrun._responses.body import Body
 from langchain_promptrun._responses.choice import MAX_PARTIAL, TEXT, Choice, Part, says_more_than_a_role
@@ -167,7 +167,7 @@ class ResponseParser(ABC, Generic[T]):
         if self._body.stray and not self._aside:
             self._aside = self._body.stray.decode("utf-8", "replace")
         if not (is_whole or self.finished):
-            raise unfinished(self._aside, *self._source)
+            raise no_answer(self._aside, UNFINISHED, *self._source)
         if not self._choices:
             raise no_answer(self._aside, NO_EVENT_HAD_CHOICES, *self._source)
         if is_whole:

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from langchain_promptrun._errors.mapping import error_from_document, error_from_status
-from langchain_promptrun._errors.retryable import parse_retry_after
+from langchain_promptrun._errors.mapping import error_from_document, error_from_status, parse_retry_after
 from langchain_promptrun._http.attempt import CallState, retry_delay
 from langchain_promptrun._http.request import Request, Timeouts, target_of
 from langchain_promptrun.errors import (
