@@ -103,7 +103,7 @@ class RestoredFromMemory(FromMemory):
 
     def _stream(self, *_: Any, **__: Any) -> Iterator[ChatGenerationChunk]:
         # older trees, which `compare.py` measures too, have it elsewhere
-        text_chunk = import_module("langchain_promptrun._responses.chunks").text_chunk
+        text_chunk = import_module("langchain_promptrun._responses.outputs").text_chunk
         yield from map(text_chunk, self._tokens)
         yield self._last_chunk()
 

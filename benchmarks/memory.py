@@ -10,8 +10,8 @@ import answers
 import clients
 from measures import Bench, Bound, Row
 
-from langchain_promptrun._responses.chunks import ChunkParser
 from langchain_promptrun._responses.events import EventParser
+from langchain_promptrun._responses.outputs import ChunkParser
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -27,9 +27,14 @@ from langchain_promptrun._messages.cache_control import PromptCaching, expects_c
 from langchain_promptrun._profiles import profile_for, warn_if_retired
 from langchain_promptrun._responses import content_blocks as _blocks
 from langchain_promptrun._responses.choice import PROVIDER
-from langchain_promptrun._responses.chunks import ChunkParser, EventChunks
 from langchain_promptrun._responses.events import EventParser
-from langchain_promptrun._responses.results import ResultParser, combined_llm_output, with_llm_output
+from langchain_promptrun._responses.outputs import (
+    ChunkParser,
+    EventChunks,
+    ResultParser,
+    combined_llm_output,
+    with_llm_output,
+)
 from langchain_promptrun._tokens import count_messages, count_text
 from langchain_promptrun._tools.tools import own_names, wire_tools
 from langchain_promptrun._tracing import PromptedModel

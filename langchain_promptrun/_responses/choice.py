@@ -21,9 +21,9 @@ from langchain_promptrun._responses.metadata import (
     Facts,
     ResponseMetadata,
     says_nothing,
+    usage_metadata,
 )
 from langchain_promptrun._responses.tool_calls import ToolCalls
-from langchain_promptrun._responses.usage import usage_metadata
 from langchain_promptrun._wire.json import SurrogateJoiner, cleaned
 from langchain_promptrun._wire.reasoning import FIELDS as REASONING_FIELDS
 from langchain_promptrun._wire.reasoning import IN_CONTENT, Reasoning, is_thought, without_thought

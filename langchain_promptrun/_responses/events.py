@@ -24,14 +24,11 @@ from langchain_promptrun._responses.content_blocks import HAS_REFUSAL_BLOCKS, Bl
 from langchain_promptrun._responses.parser import ResponseParser
 
 if TYPE_CHECKING:
-    from langchain_promptrun._responses.partial_call import PartialCall
     from langchain_promptrun._responses.tool_calls import ToolPiece
 
 _KEYS = {TEXT: "text", REASONING: "reasoning"}
 _HEAVY = frozenset({"base64", "refusal"})
 _FINISH_KEYS = ("finish_reason", "normalized_finish_reason")
-
-_Events = list[Any]
 
 
 class EventParser(ResponseParser[Any]):
@@ -54,15 +51,15 @@ class EventParser(ResponseParser[Any]):
         self._calls: dict[int, int] = {}
         self._logprobs: list[dict[str, Any]] = []
 
-    def _emit(self, parts: list[Part], items: _Events, choice: Choice) -> None:
+    def _emit(self, parts: list[Part], choice: Choice) -> None:
         del choice
         if self._tokens and not parts:
-            items.append(None)
+            self._items.append(None)
         for kind, payload in parts:
             if kind in _KEYS:
-                self._take_text(kind, payload, items)
+                self._take_text(kind, payload)
             elif kind == TOOL:
-                self._take_tool_piece(payload, items)
+                self._take_tool_piece(payload)
             elif kind == LOGPROBS:
                 self._limit.add_value(payload)
                 self._logprobs.append(payload)
@@ -70,39 +67,39 @@ class EventParser(ResponseParser[Any]):
                 # Core has no delta for it.
                 self._refusal.append(payload)
             else:
-                self._take_text(TEXT, payload, items)
+                self._take_text(TEXT, payload)
 
-    def _take_text(self, kind: int, text: str, items: _Events) -> None:
+    def _take_text(self, kind: int, text: str) -> None:
         if self._open != kind or self._open_index + 1 != self._next_index:
-            self._begin_text(kind, items)
+            self._begin_text(kind)
         self._text += text.encode()
         delta = {"type": "text-delta", "text": text} if kind == TEXT else {"type": "reasoning-delta", "reasoning": text}
-        items.append({"event": "content-block-delta", "index": self._open_index, "delta": delta})
+        self._items.append({"event": "content-block-delta", "index": self._open_index, "delta": delta})
 
-    def _take_tool_piece(self, piece: ToolPiece, items: _Events) -> None:
+    def _take_tool_piece(self, piece: ToolPiece) -> None:
         index = self._calls.get(piece.slot)
         if index is None:
             if self._open == REASONING:
-                self._finish_text(items)
+                self._finish_text()
             call = {"type": "tool_call_chunk", "id": piece.id, "name": piece.name, "args": "", "index": piece.slot}
-            index = self._calls[piece.slot] = self._begin(call, items)
+            index = self._calls[piece.slot] = self._begin(call)
         if piece.args:
             delta = {"type": "tool-call-delta", "args": piece.args}
-            items.append({"event": "content-block-delta", "index": index, "delta": delta})
+            self._items.append({"event": "content-block-delta", "index": index, "delta": delta})
 
-    def _emit_ending(self, items: _Events) -> None:
+    def _emit_ending(self) -> None:
         choice = self._choices[0]
         parts, fields = choice.end()
         if parts:
-            self._emit(parts, items, choice)
+            self._emit(parts, choice)
         extras, metadata = fields["additional_kwargs"], fields["response_metadata"]
-        self._finish_text(items, citations(extras, metadata))
+        self._finish_text(citations(extras, metadata))
         for call in choice.tool_calls.announced:
-            self._finish(self._calls[call.slot], _finished_call(call), items)
+            self._finish(self._calls[call.slot], call.finished())
         refusals = [{"type": "refusal", "refusal": "".join(self._refusal)}] if self._refusal else []
         refusals = refusals or withheld(choice.finish_reason)
         for block in (*media(extras), *refusals):
-            self._finish(self._begin({k: v for k, v in block.items() if k not in _HEAVY}, items), block, items)
+            self._finish(self._begin({k: v for k, v in block.items() if k not in _HEAVY}), block)
         if self._reasoning:
             extras = {"reasoning_content": "".join(self._reasoning)} | extras
         if logprobs := joined_logprobs(self._logprobs):
@@ -114,33 +111,33 @@ class EventParser(ResponseParser[Any]):
             finish["usage"] = fields["usage_metadata"]
         if extras:
             finish["additional_kwargs"] = extras
-        self._start_message(items)
-        items.append(finish)
+        self._start_message()
+        self._items.append(finish)
 
-    def _start_message(self, items: _Events) -> None:
+    def _start_message(self) -> None:
         if self._next_index == 0:
             metadata = {"provider": PROVIDER, "model": self._metadata.model}
-            items.append({"event": "message-start", "role": "ai", "id": self._message_id, "metadata": metadata})
+            self._items.append({"event": "message-start", "role": "ai", "id": self._message_id, "metadata": metadata})
 
-    def _begin(self, block: Block, items: _Events) -> int:
-        self._start_message(items)
+    def _begin(self, block: Block) -> int:
+        self._start_message()
         index = self._next_index
         self._next_index += 1
-        items.append({"event": "content-block-start", "index": index, "content": block})
+        self._items.append({"event": "content-block-start", "index": index, "content": block})
         return index
 
-    def _finish(self, index: int, block: Block, items: _Events) -> None:
-        items.append({"event": "content-block-finish", "index": index, "content": block})
+    def _finish(self, index: int, block: Block) -> None:
+        self._items.append({"event": "content-block-finish", "index": index, "content": block})
 
-    def _begin_text(self, kind: int, items: _Events) -> None:
-        self._finish_text(items)
+    def _begin_text(self, kind: int) -> None:
+        self._finish_text()
         self._open = kind
-        self._open_index = self._begin({"type": _KEYS[kind], _KEYS[kind]: ""}, items)
+        self._open_index = self._begin({"type": _KEYS[kind], _KEYS[kind]: ""})
 
-    def _finish_text(self, items: _Events, annotations: list[Block] | None = None) -> None:
+    def _finish_text(self, annotations: list[Block] | None = None) -> None:
         """Finish what is open; citations, which come late, hang on the last text."""
         if annotations and self._open != TEXT:
-            self._begin_text(TEXT, items)
+            self._begin_text(TEXT)
         if self._open is None:
             return
         key, text = _KEYS[self._open], self._text.decode()
@@ -149,11 +146,5 @@ class EventParser(ResponseParser[Any]):
         block: Block = {"type": key, key: text}
         if annotations:
             block["annotations"] = annotations
-        self._finish(self._open_index, block, items)
+        self._finish(self._open_index, block)
         self._open, self._text = None, bytearray()
-
-
-def _finished_call(call: PartialCall) -> Block:
-    if call.args is None:
-        return {"type": "invalid_tool_call", "id": call.id, "name": call.name or None, "args": call.text, "error": None}
-    return {"type": "tool_call", "id": call.id, "name": call.name, "args": call.args}

@@ -1,4 +1,8 @@
-"""Parse the bytes of one answer into parts of messages; subclasses make items of them."""
+"""Parse the bytes of one answer into parts of messages; subclasses make items of them.
+
+Event streams are read as WHATWG HTML, section 9.2 "Server-sent events", says: lines are split on bytes, so line breaks
+that only Unicode knows (U+2028, U+2029, U+0085) stay part of the data.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +22,31 @@ from langchain_promptrun._errors.mapping import (
     not_json,
     said_in_place_of_an_end,
 )
-from langchain_promptrun._responses.body import Body
 from langchain_promptrun._responses.choice import MAX_PARTIAL, TEXT, Choice, Part, says_more_than_a_role
-from langchain_promptrun._responses.metadata import ResponseMetadata, SizeLimit
+from langchain_promptrun._responses.metadata import ResponseMetadata, SizeLimit, too_large
 from langchain_promptrun._wire import json as _json
-from langchain_promptrun.errors import PromptrunError, PromptrunResponseError
+from langchain_promptrun.errors import PromptrunError, PromptrunResponseError, PromptrunStreamTruncatedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from langchain_promptrun._responses.body import Event
-
 T = TypeVar("T")
+
+_BOM = b"\xef\xbb\xbf"
+_PLAIN = b"data: "
+_BLANK_LINE = [b""]
+_BLANK = b" \t\r\n" + _BOM
+_IGNORED = frozenset({b"", b"id", b"retry"})
+_OPENINGS, _ENDINGS = (b"{", b"["), (b"}", b"]")
+_FIELD_NAME = re.compile(rb"[A-Za-z_-]{1,32}")
+_UNKNOWN_FIELD = re.compile(r"(?i)(?!error|exception|fatal)[\w-]{1,32}:")
+_LINE_ENDS = (b"\n", b"\r")
+_MAX_STRAY = 65_536
+# How a body begins that is a stream, or, where a stream is declared, none.
+_STREAM_STARTS = (b"data:", b"event:", b"retry:", b"id:", b":")
+_LONGEST_START = 6
+_NO_STREAM = (b"{", b"[", b"<")
+_JSON_LINES = ("ndjson", "jsonl", "json-lines")
 
 _TEXT_DELTA = frozenset({"content", "role"})
 _KEEP_ALIVES = frozenset({b"", b"ping", b"pong", b"keepalive", b"keep-alive", b"heartbeat", b"null"})
@@ -38,6 +55,137 @@ _CONTENT_EVENTS = frozenset({b"", b"message", b"data"})
 _ERROR_EVENT = re.compile(rb"(?i)(?:.*[._-])?(?:error|exception|fail|failed|failure)(?:[._-].*)?")
 _NOT_BLANK = re.compile(r"\S")
 _MOST_CHOICES = 128  # OpenAI's limit for `n`
+
+Event = tuple[bytes, bytes]
+"""An event's name (empty when it has none) and its data."""
+
+
+class Body:
+    """Push parser for a body: an event stream, or a document.
+
+    A stream may also bring documents on a line of their own; its other lines outside the standard are kept as `stray`.
+    Set `has_answer` once an answer has begun: further stray lines are kept as `late`, too.
+    """
+
+    def __init__(self, headers: Mapping[str, str], max_event_bytes: int, *, is_stream: bool = False) -> None:
+        content_type = headers.get("content-type", "").lower()
+        self._declared = "event-stream" in content_type
+        self._limit = max_event_bytes
+        self.is_stream = is_stream or any(name in content_type for name in _JSON_LINES)
+        self.is_document = self.has_answer = self._after_cr = self._between = False
+        # The rest of a stream's last line, all of a document.
+        self._tail = bytearray()
+        self._data: list[bytes] = []
+        self._data_size = 0
+        self._name = b""
+        self.stray, self.late = bytearray(), bytearray()
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Take the next bytes, cut anywhere; return the events that they complete, in order."""
+        if self._between:
+            # Most servers send exactly one plain event in a packet.
+            lines = data.splitlines()
+            if lines[1:] == _BLANK_LINE and lines[0].startswith(_PLAIN) and len(lines[0]) <= self._limit:
+                return [(b"", lines[0][6:])]
+        if not self.is_stream:
+            self._tail += data
+            data = b"" if self.is_document else self._decide(at_end=False)
+            if len(self._tail) > self._limit:
+                raise too_large(f"The server's answer is larger than {self._limit} bytes")
+            if not self.is_stream:
+                return []
+        events: list[Event] = []
+        for line in self._lines(data):
+            self._take_line(line, events)
+        self._between = not (self._tail or self._data or self._name or self._after_cr)
+        return events
+
+    def close(self) -> list[Event]:
+        """Take the end of the body; return the event that was still open, or the document as a nameless event.
+
+        Many servers leave out a stream's last line. An empty body raises a PromptrunStreamTruncatedError.
+        """
+        events = []
+        if not (self.is_stream or self.is_document) and (head := self._decide(at_end=True)):
+            events = self.feed(head)
+        if self.is_stream:
+            for line in (bytes(self._tail), b""):
+                self._take_line(line, events)
+        elif document := bytes(self._tail.rstrip()):
+            events.append((b"", document))
+        else:
+            raise PromptrunStreamTruncatedError("The server's answer is empty.")
+        return events
+
+    def _decide(self, *, at_end: bool) -> bytes:
+        """Tell a stream from a document by its first bytes, by its declared type in doubt; return a stream's head."""
+        head = self._tail = self._tail.lstrip(_BLANK)
+        if len(head) < _LONGEST_START and not at_end:
+            return b""
+        self.is_stream = not head.startswith(_NO_STREAM) if self._declared else head.startswith(_STREAM_STARTS)
+        self.is_document = not self.is_stream
+        if self.is_document:
+            return b""
+        self._tail = bytearray()
+        return bytes(head)
+
+    def _lines(self, data: bytes) -> list[bytes]:
+        """Split off whole lines (LF, CRLF, CR) and keep the rest."""
+        if not data:
+            return []
+        if self._after_cr:
+            data = data.removeprefix(b"\n")
+        self._after_cr = data.endswith(b"\r")
+        lines = data.splitlines()
+        rest = lines.pop() if lines and not data.endswith(_LINE_ENDS) else b""
+        if lines and self._tail:
+            lines[0] = bytes(self._tail + lines[0])
+            self._tail.clear()
+        if rest:
+            self._tail += rest
+            self._check(len(self._tail) + self._data_size)
+        return lines
+
+    def _take_line(self, line: bytes, events: list[Event]) -> None:
+        if not line:
+            if self._data:
+                events.append((self._name, b"\n".join(self._data)))
+                self._data, self._data_size = [], 0
+            self._name = b""
+            return
+        if line.startswith(_PLAIN):
+            field, value = b"data", line[6:]
+        else:
+            self._check(len(line))
+            field, _, value = line.partition(b":")
+            # The standard ignores a field with a blank or a mark before its name; some servers indent all of them, and
+            # some put one stream behind another.
+            field, value = field.lstrip().removeprefix(_BOM), value.removeprefix(b" ")
+        if field == b"data" or (self._data and not (field in _IGNORED or _FIELD_NAME.fullmatch(field))):
+            # Without a field's name it is a further line of a document.
+            self._data.append(value if field == b"data" else line)
+            # The field's name counts, too: else a server could send empty lines of data for ever.
+            self._data_size += len(_PLAIN) + len(self._data[-1])
+            self._check(self._data_size)
+        elif field == b"event":
+            self._name = value
+        elif field not in _IGNORED:
+            self._take_stray(line, events)
+
+    def _take_stray(self, line: bytes, events: list[Event]) -> None:
+        """Take a line outside the standard: JSON without `data:`, or a part of an error page."""
+        text = line.strip(_BLANK)
+        if text.startswith(_OPENINGS) and text.endswith(_ENDINGS):
+            events.append((self._name, text))
+            self._name = b""
+        elif len(self.stray) < _MAX_STRAY:
+            self.stray += line[:_MAX_STRAY] + b"\n"
+            if self.has_answer or events:
+                self.late += line[:_MAX_STRAY] + b"\n"
+
+    def _check(self, size: int) -> None:
+        if size > self._limit:
+            raise too_large(f"The server sent a stream event of more than {self._limit} bytes")
 
 
 class ResponseParser(ABC, Generic[T]):
@@ -73,6 +221,8 @@ class ResponseParser(ABC, Generic[T]):
         self._collected = SizeLimit(max_event_bytes)
         self._metadata = ResponseMetadata(headers, model, self._limit, include_headers=include_headers)
         self._choices: dict[int, Choice] = {}
+        self._items: list[T] = []
+        # What a choice says beside its delta, as long as the fast path may look for no more.
         self._quiet_choice: dict[str, Any] | None = None
         self._odd = False
         self._aside: Any = None
@@ -92,19 +242,19 @@ class ResponseParser(ABC, Generic[T]):
         An error in the answer is raised by its code. Where items come before it, `finished` is set, and the next call
         raises it.
         """
-        items: list[T] = []
+        self._items = []
         try:
             if self._error is not None:
                 raise self._error
             for name, payload in self._body.feed(data):
-                self._take_event(name, payload, items)
+                self._take_event(name, payload)
         except (PromptrunError, RecursionError) as fault:
             error = self._failure(fault)
-            if not items:
+            if not self._items:
                 raise error from None
             self._error = error
             self.finished = True
-        return items
+        return self._items
 
     def close(self) -> list[T]:
         """Take the end of the body; return the last items.
@@ -112,19 +262,19 @@ class ResponseParser(ABC, Generic[T]):
         An answer that is not whole raises a PromptrunStreamTruncatedError: an event stream without `[DONE]` and
         without a finish reason, a JSON document cut off, an empty body.
         """
-        items: list[T] = []
+        self._items = []
         try:
             if self._error is not None:
                 raise self._error
             events = self._body.close()
             if self._body.is_document:
-                self._take_documents(events[0][1], items)
+                self._take_documents(events[0][1])
             else:
-                self._take_end_of_stream(events, items)
-            self._emit_ending(items)
+                self._take_end_of_stream(events)
+            self._emit_ending()
         except (PromptrunError, RecursionError) as fault:
             raise self._failure(fault) from None
-        return items
+        return self._items
 
     def _failure(self, fault: PromptrunError | RecursionError) -> PromptrunError:
         if not isinstance(fault, PromptrunError):
@@ -135,14 +285,14 @@ class ResponseParser(ABC, Generic[T]):
         return fault
 
     @abstractmethod
-    def _emit(self, parts: list[Part], items: list[T], choice: Choice) -> None:
+    def _emit(self, parts: list[Part], choice: Choice) -> None:
         """Make items of parts of a choice; no parts are a sign of life: a document with what is told later."""
 
     @abstractmethod
-    def _emit_ending(self, items: list[T]) -> None:
+    def _emit_ending(self) -> None:
         """Make items of the ends of all choices."""
 
-    def _take_documents(self, body: bytes, items: list[T]) -> None:
+    def _take_documents(self, body: bytes) -> None:
         """Take a body of one document, or of several, or of one before an end mark."""
         self._limit.limit = None
         try:
@@ -153,16 +303,16 @@ class ResponseParser(ABC, Generic[T]):
         if not documents or (not is_single and any(map(_is_whole_answer, documents))):
             raise not_json(body, *self._source[:2], whole=True)
         for document in documents:
-            self._take_document(document, b"", items)
+            self._take_document(document, b"")
         if rest or not is_single:
             self._body = Body({}, len(body), is_stream=True)
-            self._take_end_of_stream([*self._body.feed(rest), *self._body.close()], items)
+            self._take_end_of_stream([*self._body.feed(rest), *self._body.close()])
         elif not self._choices:
             raise no_answer(documents[0], NO_CHOICES, *self._source)
 
-    def _take_end_of_stream(self, events: list[Event], items: list[T]) -> None:
+    def _take_end_of_stream(self, events: list[Event]) -> None:
         for name, payload in events:
-            self._take_event(name, payload, items, at_end=True)
+            self._take_event(name, payload, at_end=True)
         is_whole = self._is_whole()
         if self._body.stray and not self._aside:
             self._aside = self._body.stray.decode("utf-8", "replace")
@@ -175,14 +325,15 @@ class ResponseParser(ABC, Generic[T]):
         # An error may follow all of the answer in a document or in lines of their own.
         aside = self._aside
         if not isinstance(aside, dict) or self._seen_before_aside != self.content_seen:
-            aside = self._body.late_words()
+            lines = self._body.late.decode("utf-8", "replace").splitlines()
+            aside = "\n".join(line for line in lines if not _UNKNOWN_FIELD.match(line))
         if (error := said_in_place_of_an_end(aside, *self._source)) is not None:
             raise error
 
     def _is_whole(self) -> bool:
         return bool(self._choices) and all(choice.finish_reason for choice in self._choices.values())
 
-    def _take_event(self, name: bytes, payload: bytes, items: list[T], *, at_end: bool = False) -> None:
+    def _take_event(self, name: bytes, payload: bytes, *, at_end: bool = False) -> None:
         if self.finished:
             return
         if self._is_result:
@@ -190,30 +341,33 @@ class ResponseParser(ABC, Generic[T]):
         try:
             document = orjson.loads(payload)
         except orjson.JSONDecodeError:
-            self._take_odd_event(name, payload.strip(), items, at_end=at_end)
+            self._take_odd_event(name, payload.strip(), at_end=at_end)
             return
-        if document is not None and (name or not self._feed_fast_path(document, items)):
-            self._take_document(document, name, items)
+        if document is not None and (name or not self._feed_fast_path(document)):
+            self._take_document(document, name)
 
-    def _take_odd_event(self, name: bytes, payload: bytes, items: list[T], *, at_end: bool) -> None:
+    def _take_odd_event(self, name: bytes, payload: bytes, *, at_end: bool) -> None:
         """Take what orjson refuses: end marks, keep-alives, several documents, NaN, halves of characters."""
+        self.finished = _is_end_mark(payload)
         is_error = _ERROR_EVENT.fullmatch(name) is not None
-        self.finished = _is_end_mark(payload.decode("utf-8", "replace"))
-        if self.finished or (not is_error and _is_keep_alive(name, payload)):
+        is_ping = payload.startswith(b":") or payload.lower() in _KEEP_ALIVES
+        # Any text stands for nothing in an event with a name such as `ping`.
+        is_ping = is_ping or (name not in _CONTENT_EVENTS and b"{" not in payload)
+        if self.finished or (is_ping and not is_error):
             return
         # Halves of characters can come from now on.
         self._odd, self._quiet_choice = True, None
         documents, rest = _split_documents(payload)
         for document in documents:
-            self._take_document(document, name, items)
-        if _is_end_mark(rest.decode("utf-8", "replace")):
+            self._take_document(document, name)
+        if _is_end_mark(rest):
             self.finished = True
         elif is_error and not documents:
-            self._take_document(payload.decode("utf-8", "replace"), name, items)
+            self._take_document(payload.decode("utf-8", "replace"), name)
         elif rest and not (documents or at_end or self._is_whole()):
             raise not_json(payload, *self._source[:2], whole=False)
 
-    def _feed_fast_path(self, document: Any, items: list[T]) -> bool:
+    def _feed_fast_path(self, document: Any) -> bool:
         """Take a document that says nothing new beside its delta, as most documents do; return whether it did."""
         if self._quiet_choice is None:
             return False
@@ -233,28 +387,28 @@ class ResponseParser(ABC, Generic[T]):
             self.content_seen += 1
             if len(known.begun) < MAX_PARTIAL:
                 known.begun += text[:MAX_PARTIAL].encode()
-            self._emit([(TEXT, text)], items, known)
+            self._emit([(TEXT, text)], known)
         else:
-            before = len(items)
-            self._take_parts(known.feed_delta(delta), delta, items, known)
-            if text == "" and len(items) == before:
-                self._emit([], items, known)
+            before = len(self._items)
+            self._take_parts(known.feed_delta(delta), delta, known)
+            if text == "" and len(self._items) == before:
+                self._emit([], known)
             if known.reasoning.reads_text:
                 self._quiet_choice = None
         return True
 
-    def _take_parts(self, parts: list[Part], delta: Any, items: list[T], choice: Choice) -> None:
+    def _take_parts(self, parts: list[Part], delta: Any, choice: Choice) -> None:
         # A delta may bring only what no part is made of before the end, such as audio.
-        before, says_more = len(items), isinstance(delta, dict) and says_more_than_a_role(delta)
+        before, says_more = len(self._items), isinstance(delta, dict) and says_more_than_a_role(delta)
         if parts or says_more:
             self.content_seen += 1
         if parts:
-            self._emit(parts, items, choice)
-        if says_more and len(items) == before:
-            self._emit([], items, choice)
+            self._emit(parts, choice)
+        if says_more and len(self._items) == before:
+            self._emit([], choice)
 
-    def _take_document(self, document: Any, name: bytes, items: list[T]) -> None:
-        if isinstance(document, str) and _is_end_mark(document):
+    def _take_document(self, document: Any, name: bytes) -> None:
+        if isinstance(document, str) and _is_end_mark(document.encode("utf-8", "replace")):
             self.finished = True
             return
         status, headers, model = self._source
@@ -276,9 +430,9 @@ class ResponseParser(ABC, Generic[T]):
             else:
                 self._aside, self._seen_before_aside = document, self.content_seen
         elif isinstance(choices, list):
-            self._take_choices([choice for choice in choices if isinstance(choice, dict)], items)
+            self._take_choices([choice for choice in choices if isinstance(choice, dict)])
 
-    def _take_choices(self, choices: list[dict[str, Any]], items: list[T]) -> None:
+    def _take_choices(self, choices: list[dict[str, Any]]) -> None:
         indexes = [choice.get("index") for choice in choices]
         has_text = False
         for position, choice in enumerate(choices):
@@ -292,12 +446,13 @@ class ResponseParser(ABC, Generic[T]):
                     continue
                 index = position if has_text else 0
                 has_text = True
-            self._take_choice(choice, index, items)
+            self._take_choice(choice, index)
 
-    def _take_choice(self, choice: dict[str, Any], index: int, items: list[T]) -> None:
+    def _take_choice(self, choice: dict[str, Any], index: int) -> None:
         known = self._choices.get(index)
         if known is None:
-            if not _is_answer(choice):
+            has_object = isinstance(choice.get("delta"), dict) or isinstance(choice.get("message"), dict)
+            if not (has_object or isinstance(choice.get("text"), str) or choice.get("finish_reason")):
                 return
             known = Choice(self._metadata, self._limit, self._tool_names, think_tags=self._think_tags)
             self._choices[index] = known
@@ -309,7 +464,7 @@ class ResponseParser(ABC, Generic[T]):
         says_more = any(value for key, value in choice.items() if key != "index")
         if index == 0 and not (self._odd or known.reasoning.reads_text or says_more):
             self._quiet_choice = choice
-        self._take_parts(parts, delta, items, known)
+        self._take_parts(parts, delta, known)
 
 
 def _split_documents(data: bytes) -> tuple[list[Any], bytes]:
@@ -326,22 +481,10 @@ def _split_documents(data: bytes) -> tuple[list[Any], bytes]:
     return documents, text[position:].strip().encode()
 
 
-def _is_end_mark(text: str) -> bool:
-    return text.strip('[]" \r\n').upper() == "DONE"
-
-
-def _is_keep_alive(name: bytes, payload: bytes) -> bool:
-    """Return whether data beside JSON stands for nothing, such as `ping`, or any text in an event named `ping`."""
-    if payload.startswith(b":") or payload.lower() in _KEEP_ALIVES:
-        return True
-    return name not in _CONTENT_EVENTS and b"{" not in payload
+def _is_end_mark(data: bytes) -> bool:
+    return data.strip(b'[]" \r\n').upper() == b"DONE"
 
 
 def _is_whole_answer(document: Any) -> bool:
     choices = document.get("choices") if isinstance(document, dict) else None
     return isinstance(choices, list) and any(isinstance(choice, dict) and "message" in choice for choice in choices)
-
-
-def _is_answer(choice: dict[str, Any]) -> bool:
-    is_object = isinstance(choice.get("delta"), dict) or isinstance(choice.get("message"), dict)
-    return bool(is_object or isinstance(choice.get("text"), str) or choice.get("finish_reason"))

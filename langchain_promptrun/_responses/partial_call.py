@@ -197,6 +197,13 @@ class PartialCall:
         elif self.is_custom or self.is_blank:
             self.bytes = bytearray(text.encode() if self.is_custom else b"{}")
 
+    def finished(self) -> Any:
+        """Return langchain-core's `ToolCall` or `InvalidToolCall`; summed chunks cannot have an error, so none has."""
+        call: dict[str, Any] = {"type": "tool_call", "id": self.id, "name": self.name, "args": self.args}
+        if self.args is None:
+            call |= {"type": "invalid_tool_call", "name": self.name or None, "args": self.text, "error": None}
+        return call
+
     def kept_extras(self) -> dict[str, Any]:
         """Return the call's keys that OpenAI's format does not know, and what its arguments do not tell."""
         extras = self.extras.whole()

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, fie
 from pydantic.alias_generators import to_camel
 
 from langchain_promptrun._errors.mapping import error_from_document
-from langchain_promptrun._responses.body import Body
+from langchain_promptrun._responses.parser import Body
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun.errors import PromptrunError, PromptrunResponseError
 from langchain_promptrun.prompts.template import find_variables

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_promptrun._responses.body import Body
+from langchain_promptrun._responses.parser import Body
 from langchain_promptrun.errors import PromptrunResponseError, PromptrunStreamTruncatedError
 
 ROOM = 1 << 20

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_promptrun._responses.usage import find_cost, usage_metadata
+from langchain_promptrun._responses.metadata import find_cost, usage_metadata
 
 OPENAI = {
     "prompt_tokens": 10,

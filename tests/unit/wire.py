@@ -10,9 +10,8 @@ from langchain_core.language_models.chat_model_stream import ChatModelStream
 from langchain_tests.utils.stream_lifecycle import assert_valid_event_stream
 
 from langchain_promptrun._responses import choice, content_blocks, events
-from langchain_promptrun._responses.chunks import ChunkParser
 from langchain_promptrun._responses.events import EventParser
-from langchain_promptrun._responses.results import ResultParser
+from langchain_promptrun._responses.outputs import ChunkParser, ResultParser
 
 content_blocks.register()
 
