@@ -118,7 +118,11 @@ class _Loops:
     def release(self) -> None:
         """Give all clients up; asyncio closes them in their loops."""
         for loop in self._alive():
-            self.pop(loop)
+            if loop.is_running() or loop.is_closed():
+                self.pop(loop)
+            else:
+                # a step later than the loop begins to end, which waits for what is closed then
+                loop.call_soon_threadsafe(loop.call_soon, self.pop, loop)
 
     def clean(self) -> None:
         """Close what is left of loops that were closed, or dropped, without shutting async generators down."""

@@ -254,6 +254,18 @@ def test_transport_that_goes_as_its_loop_ends_leaves_nothing_open(process, raw_s
     assert noises() == []
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_transport_that_goes_between_two_runs_of_a_loop_leaves_nothing_open(process, raw_server, noises, kind):
+    raw_server.answer(OK)
+    for _ in range(2):  # the second finds what the first read from files, and starts no thread
+        with asyncio.Runner() as runner:
+            transport = over(kind)
+            runner.run(acall(transport, raw_server))
+            del transport
+    assert all(gone(raw_server) for _ in range(2))
+    assert noises() == []
+
+
 async def test_cancelling_aclose_is_not_swallowed(process, raw_server):
     raw_server.answer(OK)
     transport = over("httpx")
