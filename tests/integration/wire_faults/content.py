@@ -105,6 +105,9 @@ UNREADABLE = [
     _unreadable("choices-null", whole(choices=None)),
     _unreadable("choices-empty", whole(choices=[])),
     _unreadable("choices-of-numbers", whole(choices=[1, 2])),
+    _unreadable("choices-of-empty-objects", whole(choices=[{}])),
+    _unreadable("choices-as-an-object", whole(choices={"0": {"message": {}}})),
+    _unreadable("choices-as-text", whole(choices="x")),
     _unreadable("message-null", whole(choices=[{"index": 0, "message": None}])),
     _unreadable("half-a-document", dumps(whole())[:120], "StreamTruncated"),
     _unreadable("two-documents", dumps(whole()) * 2),
@@ -226,7 +229,7 @@ FACTS = [
 
 
 _ABSENT = object()
-_INDEXES = {"index-missing": _ABSENT, "index-null": None, "index-0": 0, "index-as-text": "0"}
+_INDEXES = {"index-missing": _ABSENT, "index-null": None, "index-0": 0, "index-as-text": "0", "index-a-list": []}
 _F, _G = ("f", {"x": 1, "y": "two"}), ("g", {"z": [3]})
 _F_TEXT, _G_TEXT = '{"x": 1, "y": "two"}', '{"z": [3]}'
 _END = (chunk(finish="tool_calls"), tail())
@@ -274,7 +277,7 @@ def _no_arguments(label, arguments):
     ]
 
 
-_EMPTY = {"null": None, "empty-text": "", "null-as-text": "null", "braces": "{}", "nothing": _ABSENT}
+_EMPTY = {"null": None, "empty-text": "", "null-as-text": "null", "braces": "{}", "nothing": _ABSENT, "blanks": " \n"}
 _OPEN = _call(0, "a", "f", "")
 _HALVES = (_call(0, arguments=_F_TEXT[:9]), _call(0, arguments=_F_TEXT[9:]))
 
@@ -297,6 +300,7 @@ TOOLS = [
     _streamed("name-null-in-later-deltas", _OPEN, *_renamed(None)),
     _streamed("name-blank-at-first", _call(0, "a", "", ""), _call(0, name="f"), *_HALVES),
     _streamed("name-in-two-pieces", _call(0, "a", "g", ""), _call(0, name="et"), *_HALVES, calls=[("get", _F[1])]),
+    _streamed("name-that-grows", _call(0, "a", "g", ""), *_renamed("get"), calls=[("get", _F[1])]),
     _streamed("type-missing", {"index": 0, "id": "a", "function": {"name": "f", "arguments": _F_TEXT}}),
     _streamed("unknown-keys", _call(0, "a", "f", _F_TEXT, extra_content={"google": {"thought_signature": "c2ln"}})),
     _streamed("arguments-as-object", _call(0, "a", "f", _F[1])),
@@ -371,6 +375,7 @@ FRAMINGS = [
     _same("named-events", _each(b"event: completion\n")),
     _same("field-names-without-colon", b"data\n\n" + BODY),
     _same("empty-data", _each(b"data:\n\n")),
+    _same("null-data", _each(b"data: null\n\n")),
     _same("keepalive-data", _each(b"data: : keepalive\n\n")),
     _same("ping-events", _each(b'event: ping\ndata: {"type": "ping"}\n\n')),
     _same("blank-lines", b"\n\n\n" + BODY.replace(b"\n\n", b"\n\n\n\n")),
@@ -437,6 +442,8 @@ ENDINGS = [
     _whole("done-with-finish-empty", events(*SPOKEN, _finish(""), tail()), Answer(finish=None)),
     _whole("finish-without-delta", events(*SPOKEN, {**STOP, "choices": [{"finish_reason": "stop"}]}, tail())),
     _whole("finish-told-twice", events(*SPOKEN, STOP, STOP, tail())),
+    _whole("finish-in-an-event-cut-short", streamed(sse(*SPOKEN), sse(STOP)[:-2]), Answer(usage=None)),
+    _whole("finish-before-half-an-event", streamed(sse(*SPOKEN, STOP), b'data: {"id": "chatc'), Answer(usage=None)),
     _whole("text-after-the-finish", events(*SPOKEN[:3], STOP, *SPOKEN[3:], tail())),
     _whole("length", events(*SPOKEN, _finish("length"), tail()), Answer(finish="length")),
     _whole("content-filter", events(ROLE, _finish("content_filter"), tail()), Answer(text="", finish="content_filter")),
@@ -453,6 +460,7 @@ ENDINGS = [
     _cut("only-comments", streamed(b": OPENROUTER PROCESSING\n\n" * 3)),
     _cut("only-a-role", events(ROLE, done=False)),
     _cut("only-half-a-line", streamed(b"data")),
+    _cut("finish-empty-throughout", events(*SPOKEN, _finish(""), done=False), after=TEXT),
     _cut("only-done", streamed(DONE), kind="Response"),
     _cut("only-usage", events(tail()), kind="Response"),
 ]
@@ -490,6 +498,7 @@ FIRST = [
     _first("error-then-text", events(_ERROR, *ENDED), "API", _SAID),
     _first("error-with-empty-choices", events({**chunk(), "choices": [], **_ERROR}), "API", _SAID),
     _first("error-string", events({"error": _SAID}), "API", _SAID),
+    _first("error-true", events({"error": True}), "API"),
     _first("error-list", events([{"error": {"code": 429, "message": _SAID}}]), "RateLimit", _SAID),
     _first("rate-limit-by-name", events({"error": {"message": _SAID, "type": "rate_limit_error"}}), "RateLimit"),
     _first("invalid-key", events({"error": {"message": _SAID, "code": 401}}), "Authentication", "PROMPTRUN_API_KEY"),
@@ -519,6 +528,7 @@ LATER = [
     _later("named-error-in-plain-text", streamed(sse(*BEGINNING), _named(_SAID.encode())), _SAID),
     _later("finish-reason-error", events(*BEGINNING, _in_choice(finish_reason="error")), "error"),
     _later("error-in-the-choice", events(*BEGINNING, _in_choice(**_ERROR, finish_reason="error")), _SAID),
+    _later("error-in-a-choice-that-goes-on", events(*BEGINNING, _in_choice(**_ERROR)), _SAID),
     _later("rate-limit", events(*BEGINNING, {"error": {"code": 429}}), kind="RateLimit", status_code=429),
     _later("context-overflow", events(*BEGINNING, _TOO_LONG), kind="ContextOverflow"),
     _later("error-after-the-finish", events(*SPOKEN, STOP, _ERROR), _SAID, after=TEXT),
