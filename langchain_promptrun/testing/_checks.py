@@ -1,7 +1,5 @@
 """Checks of a chat completion's body by OpenAI's reference; unknown parameters pass."""
 
-from __future__ import annotations
-
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, Self
 
@@ -37,23 +35,21 @@ class _Part(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
 
-class _CalledFunction(_Part):
-    name: str
-    arguments: str
-
-
 class _Call(_Part):
+    class _Function(_Part):
+        name: str
+        arguments: str
+
     id: str
-    function: _CalledFunction
-
-
-class _ToolFunction(_Part):
-    name: Name
+    function: _Function
 
 
 class _Tool(_Part):
+    class _Function(_Part):
+        name: Name
+
     type: str
-    function: _ToolFunction | None = None
+    function: _Function | None = None
 
 
 class _Message(_Part):
@@ -132,16 +128,11 @@ def check(body: Any, *, strict: bool, stored: bool) -> None:
     except ValidationError as error:
         problem = error.errors()[0]
         where = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in problem["loc"]).lstrip(".")
-        message = f"Invalid value for '{where}': {problem['msg'].removeprefix('Value error, ')}."
-        raise RefusedError(HTTPStatus.BAD_REQUEST, message, where) from error
+        text = f"Invalid value for '{where}': {problem['msg'].removeprefix('Value error, ')}."
+        raise RefusedError(HTTPStatus.BAD_REQUEST, text, where) from error
     if not (body["messages"] or stored):
         raise RefusedError(HTTPStatus.BAD_REQUEST, "'messages' must hold at least one message.", "messages")
-    _check_tool_results(messages)
-
-
-def _check_tool_results(messages: list[_Message]) -> None:
-    """Refuse tool calls without their results right after them, and results without their calls."""
-    waiting: set[str | None] = set()
+    waiting: set[str | None] = set()  # tool calls, whose results must come right after them
     for position, message in enumerate([*messages, None]):
         if message is not None and message.role == "tool":
             if message.tool_call_id not in waiting:

@@ -4,10 +4,9 @@ The shapes are those of Promptrun's page "Streaming AI" and of the test data of 
 is OpenAI's reference.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from langchain_promptrun.testing._http import encode
@@ -15,7 +14,7 @@ from langchain_promptrun.testing._items import Reply, Settings
 from langchain_promptrun.testing._model.texts import tokens
 from langchain_promptrun.testing._model.usage import PromptUse
 
-FIRST_SECOND = 1715325600
+_FIRST_SECOND = 1715325600
 """The `created` of the documented example; later answers count on from it, so that a run can be repeated exactly."""
 _ARGUMENTS_PIECE = 12
 _LOGPROB = -0.125
@@ -42,46 +41,36 @@ class Documents:
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Yield the documents of a stream's events, without `[DONE]`."""
-        head, usage, is_openai = self._head("chat.completion.chunk"), self._usage(), self._is_openai
-        filler = {"usage": None} if is_openai and (self.body.get("stream_options") or {}).get("include_usage") else {}
+        head, usage = self._head("chat.completion.chunk"), self._usage()
+        is_openai, options = self.settings.dialect == "openai", self.body.get("stream_options") or {}
+        filler = {"usage": None} if is_openai and options.get("include_usage") else {}
+        nulls = {"logprobs": None, "finish_reason": None} if is_openai else {}
         for index, reply in enumerate(self.replies):
-            for delta in self._deltas(reply, index):
-                yield {**head, "choices": [self._choice(index, delta)], **filler}
-            last = self._last_choices(index, reply)
+            parts = self._parts(reply, index)
+            opening = {"role": "assistant", **({"content": ""} if is_openai else next(parts, {"content": ""}))}
+            for delta in chain([opening], parts):
+                logprobs = self._logprobs([delta["content"]]) if delta.get("content") else {}
+                yield {**head, "choices": [{"index": index, "delta": delta, **nulls, **logprobs}], **filler}
+            last = finish = self._finish(reply)
+            if is_openai:
+                last = {"index": index, "delta": {}, "logprobs": None, **finish}
+            elif len(self.replies) > 1:  # in the SDK's test data the last choice has neither `delta` nor `index`
+                last = {"index": index, **finish}
             ending = usage if index == len(self.replies) - 1 and not is_openai else {}
-            if last or ending:
-                yield {**head, "choices": last, **filler, **ending}
+            if finish or ending:
+                yield {**head, "choices": [last] if finish else [], **filler, **ending}
         if filler and usage:
             yield {**head, "choices": [], **usage}
 
-    def _choice(self, index: int, delta: dict[str, Any]) -> dict[str, Any]:
-        choice: dict[str, Any] = {"index": index, "delta": delta}
-        if self._is_openai:
-            choice |= {"logprobs": None, "finish_reason": None}
-        return choice | (self._logprobs([delta["content"]]) if delta.get("content") else {})
-
-    def _last_choices(self, index: int, reply: Reply) -> list[dict[str, Any]]:
-        finish = self._finish(reply)
-        if finish and self._is_openai:
-            return [{"index": index, "delta": {}, "logprobs": None, **finish}]
-        # In the SDK's test data the last choice has neither `delta` nor `index`.
-        return [finish if len(self.replies) == 1 else {"index": index, **finish}] if finish else []
-
-    @property
-    def _is_openai(self) -> bool:
-        return self.settings.dialect == "openai"
-
     def _head(self, kind: str) -> dict[str, Any]:
         reply = self.replies[0]
-        head = {"id": f"chatcmpl-{self.number}", "object": kind, "created": FIRST_SECOND + self.number}
+        head = {"id": f"chatcmpl-{self.number}", "object": kind, "created": _FIRST_SECOND + self.number}
         return {**head, "model": reply.model or self.body["model"], **reply.document}
 
     def _finish(self, reply: Reply) -> dict[str, Any]:
         reason = reply.finish_reason
-        if reason == "auto" and self.settings.documented_shape:
-            reason = None
-        elif reason == "auto":
-            reason = "tool_calls" if reply.tool_calls else "stop"
+        if reason == "auto":
+            reason = None if self.settings.documented_shape else "tool_calls" if reply.tool_calls else "stop"
         return {} if reason is None else {"finish_reason": reason}
 
     def _message(self, reply: Reply, choice: int) -> dict[str, Any]:
@@ -97,13 +86,12 @@ class Documents:
             message["tool_calls"] = self._calls(reply, choice)
         return {**message, **reply.message}
 
-    def _deltas(self, reply: Reply, choice: int) -> Iterator[dict[str, Any]]:
-        parts = self._parts(reply, choice)
-        yield {"role": "assistant", **({"content": ""} if self._is_openai else next(parts, {"content": ""}))}
-        yield from parts
-
     def _parts(self, reply: Reply, choice: int) -> Iterator[dict[str, Any]]:
-        yield from _reasoning_parts(reply)
+        names = _reasoning_fields(reply)
+        for piece in tokens(reply.reasoning or ""):
+            yield {name: [_detail(text=piece)] if name == _DETAILS else piece for name in names}
+        details = [_detail(signature=_SIGNATURE)] if _DETAILS in names else reply.reasoning_details or ()
+        yield from ({_DETAILS: [detail]} for detail in details)
         yield from ({"content": piece} for piece in reply.pieces or tokens(reply.text or ""))
         yield from ({"refusal": piece} for piece in tokens(reply.refusal or ""))
         for index, call in enumerate(self._calls(reply, choice)):
@@ -142,13 +130,11 @@ class Documents:
         return {"logprobs": {"content": content, "refusal": None}}
 
     def _usage(self) -> dict[str, Any]:
-        told = self.replies[0].usage
-        if told != "auto":
-            return {} if told is None else {"usage": dict(told)}
-        return {} if self.settings.documented_shape else {"usage": self._counted()}
-
-    def _counted(self) -> dict[str, Any]:
         first, prompt, price = self.replies[0], self.prompt, self.settings.cost_per_token
+        if first.usage != "auto":
+            return {} if first.usage is None else {"usage": dict(first.usage)}
+        if self.settings.documented_shape:
+            return {}
         reasoning = sum(len(tokens(reply.reasoning or "")) for reply in self.replies)
         said = [text or "" for reply in self.replies for text in (reply.text, reply.refusal)]
         called = [str(call.get("args")) for reply in self.replies for call in reply.tool_calls]
@@ -160,21 +146,13 @@ class Documents:
         usage["prompt_tokens_details"] = {name: count for name, count in read.items() if count}
         usage["completion_tokens_details"] = {"reasoning_tokens": reasoning} if reasoning else {}
         usage["cost"] = round(total * price, 12) if first.cost is None and price is not None else first.cost
-        return {name: value for name, value in usage.items() if value not in ({}, None)}
+        return {"usage": {name: value for name, value in usage.items() if value not in ({}, None)}}
 
 
 def _reasoning_fields(reply: Reply) -> tuple[str, ...]:
     if reply.reasoning is None:
         return ()
     return (reply.reasoning_field,) if isinstance(reply.reasoning_field, str) else reply.reasoning_field
-
-
-def _reasoning_parts(reply: Reply) -> Iterator[dict[str, Any]]:
-    names = _reasoning_fields(reply)
-    for piece in tokens(reply.reasoning or ""):
-        yield {name: [_detail(text=piece)] if name == _DETAILS else piece for name in names}
-    details = [_detail(signature=_SIGNATURE)] if _DETAILS in names else reply.reasoning_details or ()
-    yield from ({_DETAILS: [detail]} for detail in details)
 
 
 def _detail(**found: Any) -> dict[str, Any]:

@@ -1,19 +1,15 @@
 """Requests as they were read, and the steps in which a response that a fault spoils goes over the connection."""
 
-from __future__ import annotations
-
 import hmac
 import json
 import math
-import time
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from http import HTTPStatus
-from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from typing import Any, NamedTuple
 
 from langchain_promptrun.testing._items import Fault, Headers, Wait
 
@@ -23,12 +19,10 @@ PING = b": ping\n\n"
 LAST_CHUNK = b"0\r\n\r\n"
 BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 PHRASES = {int(status): status.phrase for status in HTTPStatus}
-_HIDDEN = "***"
 _WINDOW_BITS = {"gzip": 31, "deflate": 15}
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """One request as it stood on the wire; header names in lower case, repeated ones joined by a comma."""
 
     method: str
@@ -82,36 +76,7 @@ class RecordedRequest:
         return not (self.answered or self.disconnected)
 
 
-def record(request: Request, number: int, connection: int, keys: Iterable[str]) -> RecordedRequest:
-    parts = urlsplit(request.target)
-    headers = dict(request.headers)
-    scheme, _, key = headers.get("authorization", "").partition(" ")
-    for name, value in headers.items():
-        for known in keys:
-            headers[name] = headers[name].replace(known, _HIDDEN)
-        if name in {"authorization", "proxy-authorization"}:
-            headers[name] = f"{value.partition(' ')[0]} {_HIDDEN}" if " " in value else _HIDDEN
-    try:
-        body = json.loads(request.body)
-    except ValueError:
-        body = None
-    return RecordedRequest(
-        number=number,
-        method=request.method,
-        target=request.target,
-        path=parts.path,
-        query=dict(parse_qsl(parts.query, keep_blank_values=True)),
-        headers=headers,
-        body=body,
-        raw=request.body,
-        time=time.time(),
-        connection=connection,
-        key_digest=sha256(key.strip().encode() if scheme.lower() == "bearer" else b"").digest(),
-    )
-
-
-@dataclass(frozen=True)
-class Pause:
+class Pause(NamedTuple):
     """Wait; send a comment every so many seconds meanwhile."""
 
     until: Wait
@@ -119,8 +84,7 @@ class Pause:
     comment: bytes = b""
 
 
-@dataclass(frozen=True)
-class Hangup:
+class Hangup(NamedTuple):
     reset: bool = False
 
 
@@ -128,8 +92,7 @@ Step = bytes | Pause | Hangup
 """What a connection does next; bytes are sent in one flush."""
 
 
-@dataclass(frozen=True)
-class Response:
+class Response(NamedTuple):
     """A response before a fault; numbers and events between its pieces are pauses."""
 
     status: int
@@ -187,12 +150,18 @@ def steps(response: Response, fault: Fault, request: Request) -> Iterator[Step]:
 
 
 def _sent(response: Response, fault: Fault, request: Request, *, at_point: bool) -> Iterator[Step]:
-    kind = dict(pairs(fault.headers)).get("content-type", response.content_type)
-    streams = kind.startswith("text/event-stream")
+    told = pairs(fault.headers)
+    streams = dict(told).get("content-type", response.content_type).startswith("text/event-stream")
+    is_whole = not streams and fault.slices is None and fault.encoding is None and fault.comments is None
+    framing = fault.framing or ("length" if is_whole else "chunked")
     body = list(_spoiled(response, fault, PING if streams else b"\n", at_point=at_point))
     length = str(sum(len(step) for step in body if isinstance(step, bytes)))
-    framing = fault.framing or _framing(fault, streams=streams)
-    headers = _headers(response, fault, framing, length)
+    framings = {"chunked": ("transfer-encoding", "chunked"), "length": ("content-length", length)}
+    own = [("content-type", response.content_type), *pairs(response.headers)]
+    own.append(framings.get(framing, ("connection", "close")))
+    if fault.encoding is not None:
+        own.append(("content-encoding", fault.encoding))
+    headers = [pair for pair in own if pair[0] not in dict(told)] + told
     status = status_of(response, fault)
     if request.method == "HEAD" or status in BODILESS:
         yield head(status, [pair for pair in headers if pair[0] not in {"content-length", "transfer-encoding"}])
@@ -208,60 +177,35 @@ def _sent(response: Response, fault: Fault, request: Request, *, at_point: bool)
         yield Hangup()
 
 
-def _framing(fault: Fault, *, streams: bool) -> str:
-    is_whole = fault.slices is None and fault.encoding is None and fault.comments is None
-    return "length" if is_whole and not streams else "chunked"
-
-
-def _headers(response: Response, fault: Fault, framing: str, length: str) -> list[tuple[str, str]]:
-    framings = {"chunked": ("transfer-encoding", "chunked"), "length": ("content-length", length)}
-    own = [("content-type", response.content_type), *pairs(response.headers)]
-    own.append(framings.get(framing, ("connection", "close")))
-    if fault.encoding is not None:
-        own.append(("content-encoding", fault.encoding))
-    told = pairs(fault.headers)
-    names = {name for name, _ in told}
-    return [pair for pair in own if pair[0] not in names] + told
-
-
 def _spoiled(response: Response, fault: Fault, comment: bytes, *, at_point: bool) -> Iterator[Step]:
     """Yield the body's pieces, and at the fault's point what goes wrong there; `after_bytes` may cut a piece in two."""
+    pieces: deque[bytes | Pause] = deque()
+    pace = response.pace if fault.pace is None else fault.pace
+    for piece in response.pieces if fault.slices is None else fault.slices:
+        pieces += [Pause(pace)] if pieces and pace else []
+        pieces.append(piece if isinstance(piece, bytes) else Pause(piece))
     by_bytes = fault.after_bytes is not None
     left = (fault.after_bytes if by_bytes else fault.after) or 0
-    pieces = deque(_paced(response, fault))
     while pieces:
-        piece = pieces.popleft()
-        size = 0 if isinstance(piece, Pause) else len(piece) if by_bytes else 1
-        if isinstance(piece, bytes) and size > left:
+        step = pieces.popleft()
+        size = 0 if isinstance(step, Pause) else len(step) if by_bytes else 1
+        if isinstance(step, bytes) and size > left:
             inside = left if by_bytes else 0
-            yield from [piece[:inside]] if inside else []
-            pieces.appendleft(piece[inside:])
+            yield from [step[:inside]] if inside else []
+            pieces.appendleft(step[inside:])
             break
         left -= size
-        yield piece
-    if at_point:
-        yield from _trouble(fault, comment)
-    if fault.cut != "clean" and fault.error is None:
-        yield from pieces
-
-
-def _paced(response: Response, fault: Fault) -> Iterator[bytes | Pause]:
-    pace = response.pace if fault.pace is None else fault.pace
-    for number, piece in enumerate(response.pieces if fault.slices is None else fault.slices):
-        if number and pace:
-            yield Pause(pace)
-        yield piece if isinstance(piece, bytes) else Pause(piece)
-
-
-def _trouble(fault: Fault, comment: bytes) -> Iterator[Step]:
-    if fault.comments is not None:
+        yield step
+    if at_point and fault.comments is not None:
         yield Pause(math.inf if fault.pause is None else fault.pause, fault.comments, comment)
-    elif fault.pause is not None:
+    elif at_point and fault.pause is not None:
         yield Pause(fault.pause)
     if fault.error is not None:
         yield event(fault.error)
-    if fault.cut is True or fault.reset:
+    if at_point and (fault.cut is True or fault.reset):
         yield Hangup(fault.reset)
+    if fault.cut != "clean" and fault.error is None:
+        yield from pieces
 
 
 def _framed(body: Iterable[Step], encoding: str | None, *, is_chunked: bool) -> Iterator[Step]:

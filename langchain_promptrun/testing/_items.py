@@ -1,7 +1,5 @@
 """What a test tells the stand-in server: `Reply`, `Fault`, `RateLimit`, and how it behaves."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -11,12 +9,8 @@ from typing import Any, Literal
 
 Wait = float | threading.Event
 """How long to wait: seconds (`math.inf`: until the client leaves), or an event that the test sets."""
-
 Headers = Mapping[str, str] | Sequence[tuple[str, str]]
 """Header fields; pairs where one name occurs more than once."""
-
-Framing = Literal["chunked", "length", "close", "raw"]
-
 Dialect = Literal["promptrun", "openai"]
 """How answers look where the two differ: as in Promptrun's documents and SDK, or as OpenAI documents it."""
 
@@ -107,7 +101,7 @@ class Fault:
     events: Sequence[Mapping[str, Any] | str | bytes] | None = None
     slices: Sequence[bytes | Wait] | None = None
     reply: Reply | None = None
-    framing: Framing | None = None
+    framing: Literal["chunked", "length", "close", "raw"] | None = None
     encoding: Literal["gzip", "deflate"] | None = None
     delay: Wait | None = None
     after: int | None = None
@@ -175,7 +169,6 @@ class RateLimit:
         return True
 
     def response_headers(self, status: int) -> list[tuple[str, str]]:
-        """Return the headers of a response."""
         refused = status == HTTPStatus.TOO_MANY_REQUESTS and self.retry_after is not None
         found = [("retry-after", f"{self.retry_after:g}")] if refused else []
         if self.headers:

@@ -3,22 +3,17 @@
 The shapes are those of Promptrun's page "Prompt API" and of the types of Promptrun's Node SDK.
 """
 
-from __future__ import annotations
-
 import asyncio
 import uuid
 from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langchain_promptrun.testing._checks import RefusedError
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-
-    from langchain_promptrun.testing._items import Fault
+from langchain_promptrun.testing._items import Fault
 
 _START = datetime(2025, 7, 21, 4, 17, 39, 294_000, tzinfo=UTC)
 
@@ -49,17 +44,10 @@ class PromptProject:
             **more: Further keys of the record, such as `temperature=0.2` or `model="openai/gpt-4o"`, or the text that
                 the record tells as its version: `version="v2"`.
         """
-        version = self.newest + 1
-        now = self._now()
-        self._versions[version] = {
-            "id": str(uuid.uuid5(uuid.UUID(self.id), str(version))),
-            "createdAt": now,
-            "updatedAt": now,
-            "prompt": prompt,
-            "version": version,
-            "versionMessage": message,
-            **_wire_model(more),
-        }
+        version, now = self.newest + 1, self._now()
+        ident = str(uuid.uuid5(uuid.UUID(self.id), str(version)))
+        record = {"id": ident, "createdAt": now, "updatedAt": now, "prompt": prompt, "version": version}
+        self._versions[version] = {**record, "versionMessage": message, **_wire_model(more)}
         self._tags |= dict.fromkeys(tags, version)
         self._changed()
         return version

@@ -1,14 +1,16 @@
 """A request -> the steps of its answer: the key, the path, the queue, the model."""
 
-from __future__ import annotations
-
+import json
 import logging
+import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlsplit
 
 from langchain_promptrun.testing import _http
 from langchain_promptrun.testing._checks import RefusedError, check
@@ -21,22 +23,21 @@ from langchain_promptrun.testing._model.usage import PromptCache, count
 from langchain_promptrun.testing._prompts import ManagedPrompts
 
 T = TypeVar("T")
-Item = Reply | Fault
 
 _STREAM = "/v1/prompt/stream"
+_HIDDEN = "***"
 _logger = logging.getLogger("langchain_promptrun.testing")
 
 
 class Routes:
     """Answers requests one by one, in the server's thread."""
 
-    follows = True
-    """Whether streams of prompts go on as the dashboard changes."""
-    checks_keys = True
+    replays = False
+    """Whether the answers are recorded ones: any key is let in, and streams of prompts do not follow the dashboard."""
     records = False
 
     def __init__(self, settings: Settings) -> None:
-        self.queue: deque[Item] = deque()
+        self.queue: deque[Reply | Fault] = deque()
         self.prompts = ManagedPrompts()
         self.requests: list[RecordedRequest] = []
         self.missing: list[str] = []
@@ -66,43 +67,74 @@ class Routes:
         return record, self.answer(record, request)
 
     def record(self, request: Request, connection: int) -> RecordedRequest:
+        """Return the record of a request, without its keys."""
+        parts, headers = urlsplit(request.target), dict(request.headers)
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        for name, value in headers.items():
+            for known in self._settings.keys:
+                headers[name] = headers[name].replace(known, _HIDDEN)
+            if name in {"authorization", "proxy-authorization"}:
+                headers[name] = f"{value.partition(' ')[0]} {_HIDDEN}" if " " in value else _HIDDEN
+        try:
+            body = json.loads(request.body)
+        except ValueError:
+            body = None
         self._count += 1
-        return _http.record(request, self._count, connection, self._settings.keys)
+        return RecordedRequest(
+            number=self._count,
+            method=request.method,
+            target=request.target,
+            path=parts.path,
+            query=dict(parse_qsl(parts.query, keep_blank_values=True)),
+            headers=headers,
+            body=body,
+            raw=request.body,
+            time=time.time(),
+            connection=connection,
+            key_digest=sha256(key.strip().encode() if scheme.lower() == "bearer" else b"").digest(),
+        )
 
     def answer(self, record: RecordedRequest, request: Request) -> AsyncGenerator[Step]:
         fault = Fault()
         try:
             response, fault = self._routed(record)
         except RefusedError as refused:
-            response = self.refusal(refused)
+            response = self._refusal(refused)
         except Exception:
             _logger.exception("the stand-in server could not answer request %d", record.number)
-            response = self.refusal(RefusedError(500, "The stand-in server failed; its log says why."))
+            response = self._refusal(RefusedError(500, "The stand-in server failed; its log says why."))
         return self.play(record, request, response, fault)
 
     def _routed(self, record: RecordedRequest) -> tuple[Response, Fault]:
-        if record.path not in self._paths:
-            raise _unknown(record)
-        method, answer = self._paths[record.path]
+        method, answer = self._paths.get(record.path, ("", None))
+        if answer is None or (record.path == _STREAM and not self.prompts.pushes):
+            raise RefusedError(HTTPStatus.NOT_FOUND, f"Unknown request URL: {record.method} {record.path}.")
         if record.method != method:
             raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, f"Use {method} for {record.path}.")
-        keys = self._settings.keys if self.checks_keys else ()
+        keys = () if self.replays else self._settings.keys
         if keys and not any(map(record.has_key, keys)):
             raise RefusedError(HTTPStatus.UNAUTHORIZED, "Invalid or missing API key.", code="invalid_api_key")
         return answer(record)
 
-    def play(self, record: RecordedRequest, request: Request, response: Response, fault: Fault) -> AsyncGenerator[Step]:
-        """Take note of a request's status and return the steps of its response."""
+    async def play(
+        self, record: RecordedRequest, request: Request, response: Response, fault: Fault
+    ) -> AsyncGenerator[Step]:
+        """Take note of a request, and yield the steps of its response; to a stream of a prompt it adds the changes."""
         record.status = _http.status_of(response, fault)
         headers = _http.pairs(response.headers)
         if "x-request-id" not in dict(headers):
             headers.insert(0, ("x-request-id", f"req-{record.number}"))
         self.requests.append(record)
-        steps = _http.steps(replace(response, headers=headers), fault, request)
-        follows = self.follows and record.path == _STREAM and record.status == HTTPStatus.OK
-        return _live(steps, self.prompts.follow(record.query)) if follows else _async(steps)
+        *steps, end = _http.steps(response._replace(headers=headers), fault, request)
+        for step in steps:
+            yield step
+        if record.path == _STREAM and record.status == HTTPStatus.OK and not self.replays:
+            async with aclosing(self.prompts.follow(record.query)) as changes:
+                async for change in changes:
+                    yield _http.PING if change is None else _http.event(change)
+        yield end
 
-    def refusal(self, refused: RefusedError) -> Response:
+    def _refusal(self, refused: RefusedError) -> Response:
         """Return an error's document: `{"error": "<text>"}` as Promptrun documents it, or OpenAI's object."""
         error: Any = refused.message
         if self._settings.dialect == "openai":
@@ -112,12 +144,9 @@ class Routes:
 
     def _prompt(self, record: RecordedRequest) -> tuple[Response, Fault]:
         fault = _next(self.prompts.faults) or Fault()
-        own = self._own_response(fault, streams=False)
-        return own or _http.json_response(self.prompts.find(record.query)), fault
+        return self._own_response(fault) or _http.json_response(self.prompts.find(record.query)), fault
 
     def _prompt_stream(self, record: RecordedRequest) -> tuple[Response, Fault]:
-        if not self.prompts.pushes:
-            raise _unknown(record)
         self.prompts.find(record.query)
         return Response(HTTPStatus.OK, _http.SSE, []), Fault(framing="close")
 
@@ -128,26 +157,23 @@ class Routes:
         if limit.admits(self.requests):
             response, fault = self._chat(record)
         else:
-            response, fault = self.refusal(RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "Slow down.")), Fault()
+            response, fault = self._refusal(RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "Slow down.")), Fault()
         headers = [*_http.pairs(response.headers), *limit.response_headers(response.status)]
-        return replace(response, headers=headers), fault
+        return response._replace(headers=headers), fault
 
     def _chat(self, record: RecordedRequest) -> tuple[Response, Fault]:
         body, is_stored = self._with_stored(record)
-        item: Item | str | None = _next(self.queue)
+        item: Reply | Fault | str | None = _next(self.queue)
         if item is None and self._settings.answer is not None:
             item = self._settings.answer(body)
         reply = Reply(item) if isinstance(item, str) else item
         fault = Fault()
-        streams = bool(body.get("stream"))
         if isinstance(reply, Fault):
             fault, reply = reply, reply.reply
+            streams = bool(body.get("stream"))
             own = self._own_response(fault, streams=streams)
             if own is not None:
                 return own, fault if streams else replace(fault, error=None)
-        return self._answered(record.number, body, reply, is_stored=is_stored), fault
-
-    def _answered(self, number: int, body: dict[str, Any], reply: Reply | None, *, is_stored: bool) -> Response:
         try:
             given = replies(body) if reply is None else [reply] * (body.get("n") or 1)
         except UnanswerableError as reason:
@@ -157,13 +183,13 @@ class Routes:
             use = self._prompt_cache.use(body)._replace(audio=use.audio)
         elif is_stored:
             use = use._replace(read=use.tokens)
-        documents, first = Documents(given, number, body, self._settings, use), given[0]
+        documents, first = Documents(given, record.number, body, self._settings, use), given[0]
         if not body.get("stream"):
-            return _http.json_response(documents.whole(), headers=first.headers)
+            return _http.json_response(documents.whole(), headers=first.headers), fault
         is_numbered = self._settings.dialect == "promptrun"
         events = [_http.event(event, n if is_numbered else None) for n, event in enumerate(documents.events(), start=1)]
         pace = self._settings.pace if first.pace is None else first.pace
-        return Response(200, _http.SSE, [*events, _http.event("[DONE]")], first.headers, pace)
+        return Response(200, _http.SSE, [*events, _http.event("[DONE]")], first.headers, pace), fault
 
     def _with_stored(self, record: RecordedRequest) -> tuple[dict[str, Any], bool]:
         """Return the checked body, its messages filled in from the stored prompt where it has none."""
@@ -183,7 +209,7 @@ class Routes:
             raise RefusedError(HTTPStatus.NOT_FOUND, f"No prompt is stored under the id '{prompt_id}'.", "messages")
         return {**body, "messages": self._stored[prompt_id]}, True
 
-    def _own_response(self, fault: Fault, *, streams: bool) -> Response | None:
+    def _own_response(self, fault: Fault, *, streams: bool = False) -> Response | None:
         """Return what a fault sends in place of an answer; None: the answer is wanted."""
         if fault.slices is not None or fault.events is not None:
             pieces = [event if isinstance(event, bytes) else _http.event(event) for event in fault.events or ()]
@@ -194,28 +220,8 @@ class Routes:
         if fault.body is not None:
             return _http.json_response(fault.body)
         if fault.status >= HTTPStatus.BAD_REQUEST:
-            return self.refusal(RefusedError(fault.status, _http.PHRASES.get(fault.status, "Unknown")))
+            return self._refusal(RefusedError(fault.status, _http.PHRASES.get(fault.status, "Unknown")))
         return _http.json_response(fault.error) if fault.error is not None and not streams else None
-
-
-def _unknown(record: RecordedRequest) -> RefusedError:
-    return RefusedError(HTTPStatus.NOT_FOUND, f"Unknown request URL: {record.method} {record.path}.")
-
-
-async def _async(steps: Iterable[Step]) -> AsyncGenerator[Step]:
-    for step in steps:
-        yield step
-
-
-async def _live(steps: Iterable[Step], records: AsyncGenerator[dict[str, Any] | None]) -> AsyncGenerator[Step]:
-    """Yield the head, an event for each record and a comment for None, and the connection's end."""
-    *head, end = steps
-    for step in head:
-        yield step
-    async with aclosing(records):
-        async for record in records:
-            yield _http.PING if record is None else _http.event(record)
-    yield end
 
 
 def _next(queue: deque[T]) -> T | None:

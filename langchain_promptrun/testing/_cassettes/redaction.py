@@ -1,9 +1,8 @@
 """Secrets in recorded exchanges: known ones, those under telling names, and those that a stream spreads over events."""
 
-from __future__ import annotations
-
 import json
 import re
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -161,16 +160,12 @@ def _parsed(text: str) -> Any:
 
 def recut(old: bytes, new: bytes, sizes: list[int]) -> list[int]:
     """Return the sizes of a body's pieces after its lines changed; in lines that stayed the cuts stay."""
-    before, after = old.split(b"\n"), new.split(b"\n")
+    before, after = ([len(line) + 1 for line in body.split(b"\n")] for body in (old, new))
     if len(before) != len(after):
         return [len(new)]
+    starts, new_starts = list(accumulate(before, initial=0)), list(accumulate(after, initial=0))
     cuts = [0]
-    pending = list(accumulate(sizes))[::-1]
-    old_start = new_start = 0
-    for line, changed in zip(before, after, strict=True):
-        while pending and pending[-1] <= old_start + len(line):
-            inside = pending.pop() - old_start
-            cuts.append(new_start + (inside if line == changed else min(inside, len(changed))))
-        old_start += len(line) + 1
-        new_start += len(changed) + 1
+    for cut in accumulate(sizes):
+        line = bisect_right(starts, cut) - 1
+        cuts.append(new_starts[line] + min(cut - starts[line], after[line] - 1))
     return [end - start for start, end in pairwise(cuts)]

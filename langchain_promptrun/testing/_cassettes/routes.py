@@ -1,7 +1,5 @@
 """A request -> its recorded answer, or the upstream's answer, which is recorded as it passes."""
 
-from __future__ import annotations
-
 import logging
 import math
 import sys
@@ -9,7 +7,7 @@ import time
 import zlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
@@ -39,71 +37,39 @@ _SILENCE = 0.25  # seconds after which a client that leaves was tired of waiting
 _INFLATED = {"gzip", "x-gzip", "deflate"}
 _GZIP_OR_ZLIB = 47
 _logger = logging.getLogger("langchain_promptrun.testing")
-_TIMEOUT = httpx.Timeout(None, connect=30.0)
-_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-
-
-@dataclass(frozen=True)
-class Replaying:
-    speed: float | None = None
-    slices: Slices | None = None
-
-    def response(self, recorded: dict[str, Any]) -> Response:
-        """Return the response to replay, its pauses between its pieces."""
-        headers = dict(recorded["headers"])
-        if self.speed is None:  # a client that retries would wait as long as it had to when this was recorded
-            headers |= dict.fromkeys((name for name in headers if name.startswith("retry-after")), "0")
-        kind = headers.pop("content-type", "application/octet-stream")
-        pieces: list[bytes | float] = []
-        for pause, piece in self._recut(pieces_of(recorded)):
-            pieces += [pause / self.speed, piece] if self.speed and pause else [piece]
-        return Response(recorded["status"] or HTTPStatus.OK, kind, pieces, headers)
-
-    def _recut(self, pieces: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
-        if self.slices is None:
-            return pieces
-        body, size = b"".join(piece for _, piece in pieces), self.slices
-        cut = [body[at : at + size] for at in range(0, len(body), size)] if isinstance(size, int) else size(body)
-        if b"".join(cut) != body:
-            raise ValueError("`slices` must give the pieces of the whole body.")
-        pause = sum(pause for pause, _ in pieces) / max(1, len(cut))
-        return [(pause, piece) for piece in cut]
-
-    def fault(self, recorded: dict[str, Any], fault: Fault) -> Fault:
-        """Return a fault with the delay and the end that were recorded, where it has none of its own."""
-        if self.speed and fault.delay is None:
-            fault = replace(fault, delay=recorded["delay"] / self.speed)
-        end = recorded.get("end")
-        if end is None or fault.cut or fault.reset or fault.error is not None:
-            return fault
-        point = None if recorded["status"] is None else sys.maxsize
-        return replace(fault, framing="chunked", after=point, after_bytes=None, **_ENDS[end])
 
 
 class CassetteRoutes(Routes):
     """Answers from a cassette; with an upstream, requests that it lacks are forwarded and recorded."""
 
-    follows = False
-    checks_keys = False
+    replays = True
 
-    def __init__(self, settings: Settings, cassette: Cassette, upstream: str | None, replaying: Replaying) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        cassette: Cassette,
+        upstream: str | None = None,
+        *,
+        speed: float | None = None,
+        slices: Slices | None = None,
+    ) -> None:
         super().__init__(settings)
         self.records = upstream is not None
         self._cassette = cassette
         self._upstream = (upstream or "").rstrip("/")
-        self._replaying = replaying
+        self._speed = speed
+        self._slices = slices
         self._client: httpx.AsyncClient | None = None
-        self._writer: ThreadPoolExecutor
-        self._writes: list[Future[None]] = []
 
     def open(self) -> None:
         """Make the client for the upstream; it keeps no cookies, which one caller's answer would give to another."""
         if self.records:
             self._cassette.begin()
+            timeout, limits = httpx.Timeout(None, connect=30.0), httpx.Limits()
             jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-            self._client = httpx.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS, cookies=jar)
+            self._client = httpx.AsyncClient(timeout=timeout, limits=limits, cookies=jar)
             self._writer = ThreadPoolExecutor(1)
-            self._writes = []
+            self._writes: list[Future[None]] = []
 
     async def close(self) -> None:
         """Close the client and wait until all is written; raises what kept an exchange from the file."""
@@ -122,7 +88,7 @@ class CassetteRoutes(Routes):
         try:
             exchange = self._cassette.take(record, secrets)
             if exchange is not None and not (self._client and is_unreachable(exchange)):
-                return record, self._replayed(record, request, exchange["response"], queue)
+                return record, self.play(record, request, *self._replayed(exchange["response"], queue))
             if self._client is not None:
                 self.requests.append(record)
                 return record, self._forwarded(self._client, record, request, secrets)
@@ -132,19 +98,40 @@ class CassetteRoutes(Routes):
         refused = {"message": self.missing[-1], "type": "invalid_request_error", "param": None, "code": "not_recorded"}
         return record, self.play(record, request, _http.json_response({"error": refused}, 400), Fault())
 
-    def _replayed(
-        self, record: RecordedRequest, request: Request, recorded: dict[str, Any], queue: Any
-    ) -> AsyncGenerator[Step]:
-        response = self._replaying.response(recorded)
-        fault = self._replaying.fault(recorded, queue.popleft() if queue else Fault())
-        if fault.error is not None and not response.content_type.lower().startswith("text/event-stream"):
-            response, fault = _http.json_response(fault.error), replace(fault, error=None)
-        return self.play(record, request, response, fault)
+    def _replayed(self, recorded: dict[str, Any], queue: Any) -> tuple[Response, Fault]:
+        """Return a recorded response, and what is queued for it with the delay and the end that were recorded."""
+        headers = dict(recorded["headers"])
+        if self._speed is None:  # a client that retries would wait as long as it had to when this was recorded
+            headers |= dict.fromkeys((name for name in headers if name.startswith("retry-after")), "0")
+        kind = headers.pop("content-type", "application/octet-stream")
+        pieces: list[bytes | float] = []
+        for pause, piece in self._cut(pieces_of(recorded)):
+            pieces += [pause / self._speed, piece] if self._speed and pause else [piece]
+        response = Response(recorded["status"] or HTTPStatus.OK, kind, pieces, headers)
+        fault = queue.popleft() if queue else Fault()
+        if self._speed and fault.delay is None:
+            fault = replace(fault, delay=recorded["delay"] / self._speed)
+        if "end" in recorded and not (fault.cut or fault.reset or fault.error is not None):
+            point = None if recorded["status"] is None else sys.maxsize
+            fault = replace(fault, framing="chunked", after=point, after_bytes=None, **_ENDS[recorded["end"]])
+        if fault.error is not None and not kind.lower().startswith("text/event-stream"):
+            return _http.json_response(fault.error), replace(fault, error=None)
+        return response, fault
+
+    def _cut(self, pieces: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
+        if self._slices is None:
+            return pieces
+        body, size = b"".join(piece for _, piece in pieces), self._slices
+        cut = [body[at : at + size] for at in range(0, len(body), size)] if isinstance(size, int) else size(body)
+        if b"".join(cut) != body:
+            raise ValueError("`slices` must give the pieces of the whole body.")
+        pause = sum(pause for pause, _ in pieces) / max(1, len(cut))
+        return [(pause, piece) for piece in cut]
 
     async def _forwarded(
         self, client: httpx.AsyncClient, record: RecordedRequest, request: Request, secrets: list[str]
     ) -> AsyncGenerator[Step]:
-        recording, parts = _Recording(record), urlsplit(request.target)
+        recording, parts, end = _Recording(record), urlsplit(request.target), "left"
         url = self._upstream + urlunsplit(("", "", parts.path.removeprefix("/v1"), parts.query, ""))
         fields = {name: value for name, value in request.headers.items() if name not in _NOT_PASSED}
         fields["accept-encoding"] = "identity"  # what is written is to be text, whatever the client takes
@@ -154,19 +141,23 @@ class CassetteRoutes(Routes):
                 yield recording.head(response)
                 async for piece in response.aiter_raw():
                     yield recording.piece(piece)
-                yield recording.finish()
+                last, end = recording.finish(), ""
+                yield last
             if not request.keeps_alive:
                 yield Hangup()
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            recording.end = "unreachable"
+            end = "unreachable"
             self.missing.append(f"The upstream {self._upstream} cannot be reached: {error}.")
             _logger.warning(self.missing[-1])
             yield Hangup()
         except (httpx.HTTPError, zlib.error) as error:
-            recording.end = "reset" if isinstance(error, httpx.ReadError) else "cut"
-            yield Hangup(recording.end == "reset")
+            end = "reset" if isinstance(error, httpx.ReadError) else "cut"
+            yield Hangup(end == "reset")
         finally:
-            done = recording.response(), bytes(recording.body), secrets, recording.secrets
+            if end == "left":
+                end = "cut" if record.status is not None and recording.pause() < _SILENCE else "silence"
+            recorded = recording.response | ({"end": end} if end else {})
+            done = recorded, bytes(recording.body), secrets, recording.secrets
             self._writes.append(self._writer.submit(self._cassette.add, record, *done))
 
 
@@ -177,23 +168,16 @@ def brings_its_own(item: Reply | Fault) -> bool:
 
 
 class _Recording:
+    """The response of the upstream, as far as it has come."""
+
     def __init__(self, record: RecordedRequest) -> None:
+        self.response: dict[str, Any] = {"status": None, "headers": {}, "delay": 0.0, "pieces": []}
         self.body = bytearray()
-        self.end: str | None = "left"
         self.secrets: list[str] = []
         self._record = record
         self._inflater: zlib._Decompress | None = None
         self._is_chunked = False
-        self._pieces: list[tuple[float, int]] = []
         self._last = time.monotonic()
-        self._head: dict[str, Any] = {"status": None, "headers": {}, "delay": 0.0}
-
-    def response(self) -> dict[str, Any]:
-        """Return the response without its body, as far as it has come."""
-        end = self.end
-        if end == "left":
-            end = "cut" if self._record.status is not None and self._pause() < _SILENCE else "silence"
-        return {**self._head, "pieces": self._pieces, **({"end": end} if end else {})}
 
     def head(self, response: httpx.Response) -> bytes:
         """Pass the head on; a body that is compressed all the same goes on inflated."""
@@ -204,7 +188,7 @@ class _Recording:
         fields = [pair for pair in raw if pair[0] not in gone]
         kept = {name: value for name, value in fields if name.startswith(_KEPT_HEADERS) and not is_secret_header(name)}
         status = self._record.status = response.status_code
-        self._head = {"status": status, "headers": kept, "delay": self._pause()}
+        self.response |= {"status": status, "headers": kept, "delay": self.pause()}
         self.secrets = secrets_of(response.headers.multi_items())
         length = response.headers.get("content-length")
         if length is not None and self._inflater is None:
@@ -217,16 +201,16 @@ class _Recording:
     def piece(self, piece: bytes) -> bytes:
         piece = self._inflater.decompress(piece) if self._inflater else piece
         self.body += piece
-        self._pieces.append((self._pause(), len(piece)))
+        self.response["pieces"].append((self.pause(), len(piece)))
         return _http.chunk(piece) if self._is_chunked else piece
 
     def finish(self) -> bytes:
-        if self._inflater is not None and self._pieces and not self._inflater.eof:
+        if self._inflater is not None and self.response["pieces"] and not self._inflater.eof:
             raise zlib.error("the compressed body ends early")
-        self.end = None
         return _http.LAST_CHUNK if self._is_chunked else b""
 
-    def _pause(self) -> float:
+    def pause(self) -> float:
+        """Return the seconds since the last call."""
         now = time.monotonic()
         pause, self._last = now - self._last, now
         return round(pause, 4)

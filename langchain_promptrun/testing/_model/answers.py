@@ -1,7 +1,5 @@
 """JSON schema and conversation -> a value that the schema allows, checked by the package `jsonschema`."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 import operator
@@ -11,13 +9,12 @@ from contextlib import suppress
 from fractions import Fraction
 from functools import cache
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from urllib.parse import unquote
 
 from langchain_promptrun.testing._model import texts
 
-Schema = Any
-"""A JSON schema: a mapping, or True or False."""
+Schema = Any  # a mapping, or True or False
 
 _DEEP = 3
 _NEIGHBOURS = 3
@@ -39,6 +36,30 @@ _TYPES = ("string", "integer", "number", "boolean", "object", "array", "null")
 
 class UnanswerableError(Exception):
     """A schema has no answer that the stand-in can make; the message names the part."""
+
+
+def _rotated(values: list[Any], by: int) -> list[Any]:
+    start = by % len(values) if values else 0
+    return values[start:] + values[:start]
+
+
+class Source:
+    """The numbers and phrases of a conversation, each handed out once from phrase `skip` on, and its text."""
+
+    def __init__(self, text: str, skip: int = 0) -> None:
+        self.text = text.strip()
+        self.numbers = texts.numbers(text)
+        self.phrases: list[str] = _rotated(texts.phrases(text), skip)
+        self._told = False
+
+    def phrase(self, name: str) -> str:
+        """Take the next quotation or name, else the whole text once, else a text about `name`."""
+        if self.phrases:
+            return self.phrases.pop(0)
+        if self.text and not self._told:
+            self._told = True
+            return self.text
+        return f"{name} of: {self.text}" if self.text else name
 
 
 @cache
@@ -71,9 +92,9 @@ class _Place(NamedTuple):
     depth: int
     variant: int
 
-    def inside(self, key: str | int, variant: int) -> _Place:
-        path = f"{self.path}.{key}" if isinstance(key, str) else f"{self.path}[{key}]"
-        return _Place(path, key if isinstance(key, str) else self.name, self.depth + 1, variant)
+    def inside(self, key: str | int, variant: int) -> Self:
+        path, name = (f"{self.path}.{key}", key) if isinstance(key, str) else (f"{self.path}[{key}]", self.name)
+        return self._replace(path=path, name=name, depth=self.depth + 1, variant=variant)
 
 
 class _Maker:
@@ -112,7 +133,13 @@ class _Maker:
             for branch in _rotated(by_weight, place.variant):
                 yield from self._attempt(self._candidates(branch, place))
         else:
-            for kind in _types(schema, place):
+            named = schema.get("type")
+            if named is None:  # those first that the schema's keywords suggest
+                likely = [kind for kind, keys in _SUGGESTED.items() if any(key in schema for key in keys)]
+                kinds = list(dict.fromkeys([*likely, *_TYPES]))
+            else:
+                kinds = sorted([named] if isinstance(named, str) else named, key=lambda kind: _weight(kind, place))
+            for kind in kinds:
                 yield from self._attempt(self._of_type(kind, schema, place))
 
     def _attempt(self, candidates: Iterator[Any]) -> Iterator[Any]:
@@ -170,23 +197,9 @@ class _Maker:
         yield from self._attempt(filled([]))
 
 
-def _rotated(values: list[Any], by: int) -> list[Any]:
-    start = by % len(values) if values else 0
-    return values[start:] + values[:start]
-
-
 def _weight(kind: Any, place: _Place) -> int:
     """Rank an alternative by its type: null last, but deep down what has no parts first."""
     return int(kind == "null" if place.depth < _DEEP else kind in (None, "object", "array"))
-
-
-def _types(schema: Mapping[str, Any], place: _Place) -> list[str]:
-    """Return the types to try; where the schema names none, those that its keywords suggest come first."""
-    named = schema.get("type")
-    if named is None:
-        likely = [name for name, keys in _SUGGESTED.items() if any(key in schema for key in keys)]
-        return list(dict.fromkeys([*likely, *_TYPES]))
-    return sorted([named] if isinstance(named, str) else named, key=lambda name: _weight(name, place))
 
 
 def _merged(schema: Schema, root: Schema, chain: int = 0) -> dict[str, Any]:
@@ -218,29 +231,8 @@ def _resolve(reference: str, root: Schema) -> Schema:
     return found
 
 
-class Source:
-    """The numbers and phrases of a conversation, each handed out once from phrase `skip` on, and its text."""
-
-    def __init__(self, text: str, skip: int = 0) -> None:
-        self.text = text.strip()
-        self.numbers = texts.numbers(text)
-        phrases = texts.phrases(text)
-        start = skip % len(phrases) if phrases else 0
-        self.phrases = phrases[start:] + phrases[:start]
-        self._told = False
-
-    def phrase(self, name: str) -> str:
-        """Take the next quotation or name, else the whole text once, else a text about `name`."""
-        if self.phrases:
-            return self.phrases.pop(0)
-        if self.text and not self._told:
-            self._told = True
-            return self.text
-        return f"{name} of: {self.text}" if self.text else name
-
-
 def number_candidates(schema: Mapping[str, Any], source: Source, variant: int, *, whole: bool) -> Iterator[int | float]:
-    """Yield numbers within a flat schema's bounds, the conversation's first; variants start elsewhere."""
+    """Yield a number of the conversation, multiples of a step from near zero on, the middle between the bounds."""
     step = Fraction(str(schema.get("multipleOf", 1)))
 
     def fits(number: float) -> bool:
@@ -252,23 +244,18 @@ def number_candidates(schema: Mapping[str, Any], source: Source, variant: int, *
     if taken is not None:
         source.numbers.remove(taken)
         yield int(taken) if whole else taken
-    for value in _grid(schema, Fraction(step.numerator) if whole else step, variant):
+    grid = Fraction(step.numerator) if whole else step
+    lows = [Fraction(str(schema[key])) for key in ("minimum", "exclusiveMinimum") if key in schema]
+    highs = [Fraction(str(schema[key])) for key in ("maximum", "exclusiveMaximum") if key in schema]
+    low = max(lows) if lows else min([Fraction(0), *highs]) - _REACH * grid
+    high = min(highs) if highs else max([Fraction(0), *lows]) + _REACH * grid
+    first, last = math.ceil(low / grid), math.floor(high / grid)
+    start, size = min(max(first, 0), last) - first + variant, last - first + 1
+    multiples = [(first + (start + offset) % size) * grid for offset in range(min(_NEIGHBOURS, size))]
+    for value in (*multiples, low + (high - low) * Fraction(variant + 1, variant + 2)):
         number = int(value) if value.denominator == 1 else float(value)
         if fits(number):
             yield number
-
-
-def _grid(schema: Mapping[str, Any], step: Fraction, variant: int) -> Iterator[Fraction]:
-    """Yield multiples of a step from near zero on, then the middle between the bounds."""
-    lows = [Fraction(str(schema[key])) for key in ("minimum", "exclusiveMinimum") if key in schema]
-    highs = [Fraction(str(schema[key])) for key in ("maximum", "exclusiveMaximum") if key in schema]
-    low = max(lows) if lows else min([Fraction(0), *highs]) - _REACH * step
-    high = min(highs) if highs else max([Fraction(0), *lows]) + _REACH * step
-    first, last = math.ceil(low / step), math.floor(high / step)
-    start = min(max(first, 0), last)
-    for offset in range(min(_NEIGHBOURS, last - first + 1)):
-        yield (first + (start - first + variant + offset) % (last - first + 1)) * step
-    yield low + (high - low) * Fraction(variant + 1, variant + 2)
 
 
 def string_candidates(schema: Mapping[str, Any], name: str, source: Source, variant: int) -> Iterator[str]:

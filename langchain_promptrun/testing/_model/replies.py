@@ -4,8 +4,6 @@ A tool fits when the question shares words with its name or description, or has 
 called once a question; a class that stands for the answer is called last.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -43,7 +41,15 @@ _KNOWN_ANSWERS = {
 
 def replies(body: Mapping[str, Any]) -> list[Reply]:
     conversation = texts.read(body["messages"])
-    reply = _reply(body, conversation)
+    tools = [tool["function"] for tool in body.get("tools") or () if tool.get("type") == "function"]
+    chosen = _chosen(tools, body.get("tool_choice") or "auto", conversation)
+    if body.get("parallel_tool_calls") is False:
+        chosen = chosen[:1]
+    calls = [
+        {"name": tool["name"], "args": answer(_parameters(tool), Source(conversation.source, skip))}
+        for skip, tool in enumerate(chosen)
+    ]
+    reply = Reply(tool_calls=calls) if calls else Reply(_said(body, conversation))
     asked = body.get("reasoning_effort") or body.get("reasoning")
     if isinstance(asked, dict):
         asked = asked.get("enabled", True) and asked.get("effort", True)
@@ -56,25 +62,17 @@ def replies(body: Mapping[str, Any]) -> list[Reply]:
     return [_limited(reply, body) for reply in wanted]
 
 
-def _reply(body: Mapping[str, Any], conversation: Conversation) -> Reply:
-    calls = _tool_calls(body, conversation)
-    if calls:
-        return Reply(tool_calls=calls)
+def _said(body: Mapping[str, Any], conversation: Conversation) -> str:
+    """Return JSON that was asked for; else the tools' results, a known answer or the question, and the media."""
     wanted = (body.get("response_format") or {}).get("type")
     if wanted == "json_schema":
         schema = body["response_format"].get("json_schema", {}).get("schema", {})
-        made = answer(schema, Source(conversation.source), optional=True)
-        return Reply(json.dumps(made, ensure_ascii=False))
+        return json.dumps(answer(schema, Source(conversation.source), optional=True), ensure_ascii=False)
     if wanted == "json_object":  # with the keys that the conversation quotes
         asked = "\n".join(texts.text_of(message) for message in body["messages"] if message["role"] != "assistant")
         keys = [word for word in texts.phrases(asked, texts.QUOTED) if _KEY.fullmatch(word)] or ["answer"]
         found = {key: f"The {key} for: {conversation.source.strip()}" for key in keys}
-        return Reply(json.dumps(found, ensure_ascii=False))
-    return Reply(_said(body, conversation))
-
-
-def _said(body: Mapping[str, Any], conversation: Conversation) -> str:
-    """Tell the tools' results, a known answer, or else the question; and what came beside the text."""
+        return json.dumps(found, ensure_ascii=False)
     question = conversation.question
     said = " ".join(f"The tool {name} says: {text}" for name, text in conversation.results)
     said = said or _KNOWN_ANSWERS.get(question.strip().rstrip(".?!").lower(), "")
@@ -98,34 +96,20 @@ def _limited(reply: Reply, body: Mapping[str, Any]) -> Reply:
     return replace(reply, text=text)
 
 
-def _tool_calls(body: Mapping[str, Any], conversation: Conversation) -> list[dict[str, Any]]:
-    """Return the calls that answer a request, as `Reply` takes them; an empty list: answer in text."""
-    tools = [tool["function"] for tool in body.get("tools") or () if tool.get("type") == "function"]
-    chosen = _chosen(tools, body.get("tool_choice") or "auto", conversation)
-    if body.get("parallel_tool_calls") is False:
-        chosen = chosen[:1]
-    return [
-        {"name": tool["name"], "args": answer(_parameters(tool), Source(conversation.source, skip))}
-        for skip, tool in enumerate(chosen)
-    ]
-
-
 def _chosen(tools: Sequence[Function], choice: Any, conversation: Conversation) -> list[Function]:
+    """Return the tools to call; none: answer in text."""
     if not tools or choice == "none":
         return []
     if isinstance(choice, dict) and choice.get("type") == "function":
         return [tool for tool in tools if tool["name"] == choice["function"]["name"]]
-    waiting = [tool for tool in tools if tool["name"] not in conversation.called]
-    fitting = [tool for tool in _fitting(tools, conversation.question) if tool in waiting]
+    scored = sorted(((_score(tool, conversation.question), tool) for tool in tools), key=lambda pair: -pair[0])
+    near = [tool for points, tool in scored if points and points >= _NEARLY_AS_GOOD * scored[0][0]]
+    fitting = [tool for tool in near if tool["name"] not in conversation.called]
     actions = [tool for tool in fitting if not _is_answer(tool)]
     if choice != "required" or actions:
         return actions or fitting[:1]
+    waiting = [tool for tool in tools if tool["name"] not in conversation.called]
     return (sorted(waiting, key=lambda tool: not _is_answer(tool)) or list(tools))[:1]  # a class for the answer first
-
-
-def _fitting(tools: Sequence[Function], question: str) -> list[Function]:
-    scored = sorted(((_score(tool, question), tool) for tool in tools), key=lambda pair: -pair[0])
-    return [tool for points, tool in scored if points and points >= _NEARLY_AS_GOOD * scored[0][0]]
 
 
 def _parameters(tool: Function) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """What the small model reads in a request: its last turn, and the words, numbers, quotations and names in a text."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

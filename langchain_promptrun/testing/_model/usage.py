@@ -5,8 +5,6 @@ Anthropic's documentation, "Prompt caching": a beginning is kept up to each mark
 hour first. OpenAI's, "Prompt caching": every beginning is kept without marks, from 1,024 tokens on, in steps of 128.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import time
@@ -70,7 +68,14 @@ class PromptCache:
         ends = [index for index, part in enumerate(parts) if part.ttl is not None or not is_marked]
         near = parts
         if is_marked:
-            _check_marks([parts[end].ttl == "1h" for end in ends], on_top=_MARKER in body)
+            are_long, problem = [parts[end].ttl == "1h" for end in ends], ""
+            marks = len(ends) + (_MARKER in body)
+            if marks > MOST_MARKERS:
+                problem = f"A maximum of {MOST_MARKERS} blocks with cache_control may be provided. Found {marks}."
+            elif are_long != sorted(are_long, reverse=True):
+                problem = "A cache_control block with ttl '1h' must not come after one with ttl '5m'."
+            if problem:
+                raise RefusedError(HTTPStatus.BAD_REQUEST, problem, _MARKER)
             near = [part for end in ends for part in parts[max(0, end + 1 - _LOOK_BACK) : end + 1]]
         read = max((part.tokens for part in near if self._kept.get(part.digest, 0.0) > now), default=0)
         kept = [parts[end] for end in ends if parts[end].tokens >= _LEAST]
@@ -78,16 +83,6 @@ class PromptCache:
         longest = max([read, *(part.tokens for part in kept)])
         total = parts[-1].tokens
         return PromptUse(total, 0, read, longest - read) if is_marked else PromptUse(total, 0, read - read % _STEP)
-
-
-def _check_marks(are_long: list[bool], *, on_top: bool) -> None:
-    count = len(are_long) + on_top
-    if count > MOST_MARKERS:
-        message = f"A maximum of {MOST_MARKERS} blocks with cache_control may be provided. Found {count}."
-        raise RefusedError(HTTPStatus.BAD_REQUEST, message, _MARKER)
-    if are_long != sorted(are_long, reverse=True):
-        message = "A cache_control block with ttl '1h' must not come after one with ttl '5m'."
-        raise RefusedError(HTTPStatus.BAD_REQUEST, message, _MARKER)
 
 
 def _parts(body: Mapping[str, Any]) -> Iterator[_Part]:
