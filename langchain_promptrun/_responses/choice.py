@@ -130,7 +130,7 @@ class Choice:
     def end(self, *, with_usage: bool = True) -> tuple[list[Part], dict[str, Any]]:
         """Take the end of the answer; return the last parts, and the further fields of the whole message."""
         parts: list[Part] = []
-        for is_reasoning, piece in self.reasoning.end_of_text():
+        for is_reasoning, piece in self.reasoning.split("", at_end=True):
             self._add(parts, REASONING if is_reasoning else TEXT, piece)
         for kind in (REASONING, TEXT, REFUSAL):
             self._add(parts, kind, self._surrogates.end(kind))

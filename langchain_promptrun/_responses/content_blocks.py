@@ -14,7 +14,7 @@ from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.block_translators import register_translator
 
 from langchain_promptrun._responses.choice import PROVIDER
-from langchain_promptrun._wire.finish_reasons import is_withheld
+from langchain_promptrun._wire.names import is_withheld
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

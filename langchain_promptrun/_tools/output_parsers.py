@@ -15,7 +15,7 @@ from langchain_core.utils.json import parse_partial_json
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import override
 
-from langchain_promptrun._wire.finish_reasons import is_withheld
+from langchain_promptrun._wire.names import is_withheld
 from langchain_promptrun.errors import PromptrunRefusalError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Make names that the wire accepts for functions, schemas and messages.
+"""Make names that the wire accepts for functions, schemas and messages, and read those of finish reasons.
 
 OpenAI's reference: letters, digits, underscores and dashes, at most 64 of them.
 """
@@ -11,7 +11,6 @@ from hashlib import sha256
 
 _LONGEST = 64
 _DIGEST = 8
-_ILLEGAL_CHARACTER = re.compile(r"[^A-Za-z0-9_-]")
 
 
 def is_legal(name: str) -> bool:
@@ -21,7 +20,7 @@ def is_legal(name: str) -> bool:
 
 def legal_name(name: str) -> str:
     """Return a name in legal characters; different names may become the same one."""
-    return _ILLEGAL_CHARACTER.sub("_", name)[:_LONGEST]
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:_LONGEST]
 
 
 @lru_cache(maxsize=1024)
@@ -31,3 +30,8 @@ def wire_name(name: str) -> str:
         return name
     digest = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
     return f"{legal_name(name)[: _LONGEST - _DIGEST - 1]}_{digest}"
+
+
+def is_withheld(finish_reason: object) -> bool:
+    """Whether an answer that ended so was withheld."""
+    return str(finish_reason).lower() in {"content_filter", "refusal", "safety"}

@@ -33,35 +33,24 @@ _IN_DELTAS = _TEXTS | {key: key for key in _LISTS}
 _OBJECTS = ("reasoning", "thinking")
 # How the text of a message is written: under a key, or as a part of the content.
 _KEYS = {name: key for key, name in _TEXTS.items()}
+_IS_THOUGHT = {"google": {"thought": True}}
 _AS_PART: dict[str, Callable[[str], dict[str, Any]]] = {
     "thinking": lambda text: {"type": "thinking", "thinking": [{"type": "text", "text": text}]},
-    THOUGHT: lambda text: {
-        "type": "text",
-        "text": f"<thought>{text}</thought>",
-        "extra_content": {"google": {"thought": True}},
-    },
+    THOUGHT: lambda text: {"type": "text", "text": f"<thought>{text}</thought>", "extra_content": _IS_THOUGHT},
     THINK_TAGS: lambda text: {"type": "text", "text": f"<think>{text}</think>"},
 }
 
+# The keys of a delta and the types of content parts that are read here, and the spellings that stand in the content.
 FIELDS = frozenset({*_IN_DELTAS, _OPAQUE})
-"""The keys of a delta that `Reasoning.take` reads."""
-
 PART_TYPES = frozenset({"thinking", "redacted_thinking", "reasoning", "reasoning_text", "reasoning_content"})
-"""The types of content parts that `Reasoning.take_part` reads."""
-
 IN_CONTENT = frozenset({_PARTS, *_AS_PART})
-"""The spellings that stand in the content."""
 # Entries, and signatures beside the text: Copilot's, xAI's, gateways', LiteLLM's.
 _SIGNATURES = (_OPAQUE, "encrypted_content", "reasoning_signature", "thought_signature", "reasoning_items")
 _KEPT = (*_LISTS, *_OBJECTS, *_SIGNATURES)
 _LITELLM = "provider_specific_fields"
-_LITELLM_SIGNATURES = ("thought_signatures", "thought_signature", "signature")
-# `format` of entries that hold all so far, or may.
-_GROWING = ("", "unknown", "minimax")
 # Where an entry has its text, in one piece or in nested entries; fragments of it are joined.
 _TEXT_KEYS = ("text", "summary", "thinking", "content", "reasoning", "reasoning_text", "reasoning_content")
 _LABELS = frozenset({"type", "index", *_TEXT_KEYS})
-_CONTINUING = frozenset({"signature", *_TEXT_KEYS})
 
 
 class Reasoning:
@@ -107,7 +96,7 @@ class Reasoning:
             self._fields["thinking"] = None
         return "" if self._plain else text
 
-    def split(self, text: str, *, marked: bool = False) -> list[tuple[bool, str]]:
+    def split(self, text: str, *, marked: bool = False, at_end: bool = False) -> list[tuple[bool, str]]:
         """Tell reasoning (True) from text; of a piece that Gemini marks only what follows a closing tag is text."""
         self.reads_text = self.reads_text or marked
         if not self.reads_text:
@@ -117,26 +106,18 @@ class Reasoning:
         while text:
             tag = self._tags[self._inside]
             before, found, after = text.partition(tag)
-            if not found:
+            if not (found or at_end):
                 sizes = range(min(len(tag) - 1, len(text)), 0, -1)
                 before = text[: len(text) - next((size for size in sizes if text.endswith(tag[:size])), 0)]
                 self._held = text[len(before) :]
             if before:
-                parts.append(self._told(before, is_reasoning=self._inside or marked))
+                parts.append((self._inside or marked, before))
+                self._fields |= {self._tags_name: None} if self._inside or marked else {}
             if found:
                 marked = marked and not self._inside
                 self._inside = not self._inside
             text = after
         return parts
-
-    def end_of_text(self) -> list[tuple[bool, str]]:
-        held, self._held = self._held, ""
-        return [self._told(held, is_reasoning=self._inside)] if held else []
-
-    def _told(self, text: str, *, is_reasoning: bool) -> tuple[bool, str]:
-        if is_reasoning:
-            self._fields[self._tags_name] = None
-        return is_reasoning, text
 
     @property
     def field(self) -> str | list[str] | None:
@@ -150,33 +131,37 @@ class Reasoning:
         return self._entries() | ({_OPAQUE: opaque} if opaque else {})
 
     def _keep(self, key: str, value: Any, *, whole: bool, beside: str = "") -> str:
+        self._count(len(str(value)))
         entries = self._kept.get(key)
         if entries is None:
-            entries = self._kept[key] = _Entries(self._count, may_grow=key == "reasoning_details")
+            entries = self._kept[key] = _Entries(may_grow=key == "reasoning_details")
         return entries.take(value, whole=whole, beside=beside)
 
     def _entries(self) -> dict[str, Any]:
         kept = {key: entries.whole() for key, entries in self._kept.items()}
         if _PARTS in kept:
-            kept[_PARTS] = [part for part in kept[_PARTS] if _says_something(part)]
+            parts = kept[_PARTS]
+            kept[_PARTS] = [part for part in parts if any(map(part.get, part.keys() - _LABELS)) or _text_in(part)]
         return {key: whole for key, whole in kept.items() if whole}
 
 
 class _Entries:
     """A list of entries, or one alone, fragments of one entry put together."""
 
-    def __init__(self, count: Callable[[int], None], *, may_grow: bool = False) -> None:
-        self._count = count
+    def __init__(self, *, may_grow: bool = False) -> None:
         self._may_grow = may_grow
         self._is_list = True
         self._entries: list[_Entry] = []
-        self._open: dict[tuple[int, str | None], _Entry] = {}
+        # By index and type, and the latest of an index, and of all.
+        self._open: dict[tuple[int | None, str | None], _Entry] = {}
 
     def take(self, value: Any, *, whole: bool, beside: str = "") -> str:
         """Take entries, or fragments of entries, and the same text as it stands beside; return what they add."""
         self._is_list = not isinstance(value, dict)
         items = [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, dict)]
-        return "".join([self._entry(item, whole=whole).take(item, whole=whole, beside=beside) for item in items])
+        return "".join(
+            [self._entry(item, whole=whole).take(item, whole, beside, may_grow=self._may_grow) for item in items]
+        )
 
     def whole(self) -> Any:
         whole = [entry.whole() for entry in self._entries]
@@ -184,70 +169,51 @@ class _Entries:
 
     def _entry(self, detail: dict[str, Any], *, whole: bool) -> _Entry:
         """Find the entry that a fragment continues, or open one; what is encrypted is never a fragment."""
-        if whole or "data" in detail:
-            return self._new()
         index, kind = detail.get("index"), detail.get("type")
-        if isinstance(index, int):
-            kind = kind if isinstance(kind, str) else None
-            entry = self._open.get((index, kind))
-            if entry is None or not entry.may_have_id(detail.get("id")):
-                entry = self._open[index, kind] = self._open[index, None] = self._new()
-            return entry
-        last = self._entries[-1] if self._entries else None
-        return last if last is not None and index is None and last.may_continue(detail) else self._new()
-
-    def _new(self) -> _Entry:
-        self._count(len("{}"))
-        self._entries.append(_Entry(self._count, may_grow=self._may_grow))
-        return self._entries[-1]
+        place = (index, kind if isinstance(kind, str) else None) if isinstance(index, int) else (None, None)
+        is_fragment = not whole and "data" not in detail
+        known = self._open.get(place) if is_fragment and index in (None, place[0]) else None
+        if known is not None and known.goes_on_with(detail):
+            return known
+        entry = self._open[None, None] = _Entry()
+        self._entries.append(entry)
+        if is_fragment:
+            self._open[place] = self._open[place[0], None] = entry
+        return entry
 
 
-class _Entry:
+class _Entry(dict[str, Any]):
     """One entry: facts, of which the last value that says something counts, and texts in pieces."""
 
-    def __init__(self, count: Callable[[int], None], *, may_grow: bool) -> None:
-        self._count = count
-        self._may_grow = may_grow
-        self._facts: dict[str, Any] = {}
-        self._texts: dict[str, _Text] = {}
-        self._nested: dict[str, _Entries] = {}
-
-    def take(self, detail: dict[str, Any], *, whole: bool, beside: str) -> str:
-        text = ""
+    def take(self, detail: dict[str, Any], whole: bool, beside: str, *, may_grow: bool) -> str:
+        """Take a fragment; a text is a piece where it stands beside, too, and may repeat all so far elsewhere."""
+        added = ""
+        vendor = str(detail.get("format") or self.get("format") or "").partition("-")[0].lower()
         for key, value in detail.items():
+            known = self.get(key)
             if key in _TEXT_KEYS and isinstance(value, str):
-                text += self._take_text(key, value, detail, beside)
-            elif key in _TEXT_KEYS and value and _holds_entries(value):
-                self._facts[key] = ""
-                text += self._nested.setdefault(key, _Entries(self._count)).take(value, whole=whole)
-            elif (value or key not in self._facts) and value != self._facts.get(key, ...):
-                self._count(len(key) + len(value if isinstance(value, str) else repr(value)))
-                self._facts[key] = value
-        return text
-
-    def _take_text(self, key: str, value: str, detail: dict[str, Any], beside: str) -> str:
-        """Take a text, which is a piece where it stands beside, too, and may repeat all so far elsewhere."""
-        self._count(len(value))
-        self._facts[key] = ""
-        vendor = str(detail.get("format") or self._facts.get("format") or "").partition("-")[0].lower()
-        may_repeat = vendor in _GROWING and not (beside and value in beside)
-        text = self._texts.setdefault(key, _Text())
-        return text.take(value, may_repeat=may_repeat, may_grow=may_repeat and self._may_grow)
+                may_repeat = vendor in {"", "unknown", "minimax"} and not (beside and value in beside)
+                self[key] = text = known if isinstance(known, _Text) else _Text()
+                added += text.take(value, may_repeat=may_repeat, may_grow=may_repeat and may_grow)
+            elif key in _TEXT_KEYS and _holds_entries(value):
+                self[key] = nested = known if isinstance(known, _Entries) else _Entries()
+                added += nested.take(value, whole=whole)
+            elif value or key not in self:
+                self[key] = value
+        return added
 
     def whole(self) -> dict[str, Any]:
-        pieces: dict[str, _Text | _Entries] = {**self._texts, **self._nested}
-        return self._facts | {key: piece.whole() for key, piece in pieces.items()}
+        return {key: item.whole() if isinstance(item, _Text | _Entries) else item for key, item in self.items()}
 
-    def may_have_id(self, entry_id: object) -> bool:
-        known = self._facts.get("id")
-        return entry_id is None or known is None or known == entry_id
-
-    def may_continue(self, detail: dict[str, Any]) -> bool:
-        """Whether a fragment without an index may belong to this entry: a signature ends one."""
-        facts = self._facts
-        is_alike = "data" not in facts and detail.get("type", facts.get("type")) == facts.get("type")
-        may_join = is_alike and not _CONTINUING.isdisjoint(detail) and self.may_have_id(detail.get("id"))
-        return may_join and facts.get("signature") in (None, "", detail.get("signature"))
+    def goes_on_with(self, detail: dict[str, Any]) -> bool:
+        """Whether a fragment may belong to this entry; one without an index must be alike, and a signature ends it."""
+        if self.get("id") is not None and detail.get("id") not in (None, self["id"]):
+            return False
+        if detail.get("index") is not None:
+            return True
+        is_alike = "data" not in self and detail.get("type", self.get("type")) == self.get("type")
+        is_piece = not detail.keys().isdisjoint({"signature", *_TEXT_KEYS})
+        return is_alike and is_piece and self.get("signature") in (None, "", detail.get("signature"))
 
 
 class _Text:
@@ -263,38 +229,36 @@ class _Text:
         self._left_out: tuple[int, str] | None = None
 
     def take(self, piece: str, *, may_repeat: bool, may_grow: bool) -> str:
+        pieces, size = self._pieces, self._size
+        may_grow = may_grow and bool(pieces) and self._grows is not False
         if not piece:
             return ""
-        if may_grow and self._pieces and self._is_repeated_in(piece):
+        if may_grow and len(piece) >= size + (not self._grows) and piece.startswith(self.whole()):
             # The second piece hints, the third tells.
-            self._left_out = None if self._grows else (1, self._pieces[0])
+            self._left_out = None if self._grows else (1, pieces[0])
             self._grows = True
-            return self._append(piece[self._size :])
-        if may_repeat and len(self._pieces) > 1 and len(piece) == self._size and piece == self.whole():
-            self._left_out = self._left_out or (len(self._pieces), piece)
+            piece = piece[size:]
+        elif may_repeat and len(pieces) > 1 and len(piece) == size and piece == self.whole():
+            self._left_out = self._left_out or (len(pieces), piece)
             return ""
-        if self._pieces:
+        elif pieces:
             self._grows = False
-        if self._left_out is None:
-            return self._append(piece)
-        shown, (place, left_out), self._left_out = self.whole(), self._left_out, None
+            if self._left_out is not None:
+                return self._put_back(*self._left_out, piece)
+        pieces.append(piece)
+        self._size = size + len(piece)
+        return piece
+
+    def _put_back(self, place: int, left_out: str, piece: str) -> str:
+        shown, self._left_out = self.whole(), None
         self._pieces.insert(place, left_out)
-        self._size += len(left_out)
-        self._append(piece)
+        self._pieces.append(piece)
         whole = self.whole()
+        self._size = len(whole)
         return whole[len(shown) :] if whole.startswith(shown) else piece
 
     def whole(self) -> str:
         return "".join(self._pieces)
-
-    def _is_repeated_in(self, piece: str) -> bool:
-        is_long_enough = len(piece) >= self._size if self._grows else len(piece) > self._size
-        return self._grows is not False and is_long_enough and piece.startswith(self.whole())
-
-    def _append(self, piece: str) -> str:
-        self._pieces.append(piece)
-        self._size += len(piece)
-        return piece
 
 
 def is_thought(source: Mapping[str, Any]) -> bool:
@@ -326,7 +290,8 @@ def write_reasoning(
     if signature := _dict_at("google", _dict_at("extra_content", kwargs)).get("thought_signature"):
         wire["extra_content"] = {"google": {"thought_signature": signature}}
     litellms = _dict_at(_LITELLM, kwargs)
-    if kept := {key: litellms[key] for key in _LITELLM_SIGNATURES if litellms.get(key)}:
+    signatures = ("thought_signatures", "thought_signature", "signature")
+    if kept := {key: litellms[key] for key in signatures if litellms.get(key)}:
         wire[_LITELLM] = kept
     if isinstance(own_parts := kwargs.get(_PARTS), list):
         parts[:0] = _without_stored_ids(own_parts)
@@ -336,11 +301,9 @@ def write_reasoning(
 
 
 def _write_text(wire: dict[str, Any], parts: list[dict[str, Any]], names: list[str], text: str) -> None:
-    """Write the text in its spellings, or in the usual one, unless it was only derived from entries."""
-    spelled = [name for name in names if name in _KEYS or name in _AS_PART]
-    if not spelled and not {*_LISTS, _PARTS}.intersection(names):
-        spelled = ["reasoning_content"]
-    for name in spelled:
+    # Unless it was only derived from entries, a text goes back in the usual spelling.
+    usual = ["reasoning_content"] if {*_LISTS, _PARTS}.isdisjoint(names) else []
+    for name in [name for name in names if name in _KEYS or name in _AS_PART] or usual:
         if name in _KEYS:
             wire.setdefault(_KEYS[name], text)
         else:
@@ -357,11 +320,8 @@ def _text_in(value: object) -> str:
 
 
 def _holds_entries(value: object) -> bool:
-    return isinstance(value, dict) or (isinstance(value, list) and all(isinstance(item, dict) for item in value))
-
-
-def _says_something(part: dict[str, Any]) -> bool:
-    return any(value for key, value in part.items() if key not in _LABELS) or bool(_text_in(part))
+    items = value if isinstance(value, list) else [value]
+    return bool(items) and all(isinstance(item, dict) for item in items)
 
 
 def _without_stored_ids(value: Any) -> Any:
