@@ -38,12 +38,6 @@ in_both_colours = pytest.mark.parametrize("style", ["invoke", "ainvoke"])
 lasting = pytest.mark.parametrize(("fault", "kind"), LASTING.values(), ids=LASTING)
 
 
-class Joke(BaseModel):
-    """A joke."""
-
-    setup: str
-
-
 @tool
 def weather(city: str) -> str:
     """Tell the weather of a city."""
@@ -93,20 +87,6 @@ async def test_fallbacks_answer_where_the_first_model_fails(promptrun_server, mo
     promptrun_server.queue(fault, SUNNY)
     assert (await call(models[0].with_fallbacks(models[1:], exceptions_to_handle=(kind,)))).text == "It is sunny."
     assert asked(promptrun_server) == [FIRST, SECOND]
-
-
-def test_fallbacks_have_tools_bound_to_all_models(promptrun_server, either):
-    promptrun_server.queue(Fault(status=500), CALL)
-    answer = either.bind_tools([weather]).invoke("How is the weather in Tbilisi?")
-    assert [call["args"] for call in answer.tool_calls] == [{"city": "Tbilisi"}]
-    names = [request.body["tools"][0]["function"]["name"] for request in promptrun_server.requests]
-    assert (names, asked(promptrun_server)) == (["weather"] * 2, [FIRST, SECOND])
-
-
-def test_fallbacks_are_all_asked_for_structured_output(promptrun_server, either):
-    promptrun_server.queue(Fault(status=500), Reply('{"setup": "A comet walks into a bar."}'))
-    joke = either.with_structured_output(Joke, method="json_schema").invoke("Tell me a joke.")
-    assert (joke, asked(promptrun_server)) == (Joke(setup="A comet walks into a bar."), [FIRST, SECOND])
 
 
 @in_both_colours

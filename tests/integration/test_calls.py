@@ -411,12 +411,6 @@ def weather(city: str) -> str:
 
 
 class TestTokens:
-    def test_they_are_estimated_with_tools(self, model):
-        assert model.get_num_tokens("") == 0
-        assert 0 < model.get_num_tokens("Hello there.") < model.get_num_tokens("Hello there. " * 10)
-        bare = model.get_num_tokens_from_messages(HELLO)
-        assert 0 < bare < model.get_num_tokens_from_messages(HELLO, tools=[weather])
-
     def test_ones_own_tokenizer_is_honoured(self, make):
         """A tokenizer that makes one token of each character."""
         model = make(custom_get_token_ids=lambda text: list(map(ord, text)))

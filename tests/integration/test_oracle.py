@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
-from langchain_core.caches import InMemoryCache
 from langchain_core.messages import AIMessage, ChatMessage, FunctionMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
 from pydantic import BaseModel, Field
@@ -98,48 +96,6 @@ async def test_the_same_reply_is_the_same_answer(server, both, talk, name, style
     server.queue(REPLIES[name], REPLIES[name])
     ours, theirs = [answer(await talk.call(style, model)) for model in both]
     assert ours == theirs
-
-
-def _holds(ours, theirs):
-    """Whether all that the other client says is said here, too; there may be more."""
-    if isinstance(theirs, dict):
-        return isinstance(ours, dict) and all(_holds(ours.get(key), value) for key, value in theirs.items())
-    return ours == theirs
-
-
-OTHER = HumanMessage("Bye")
-GENERATED = {
-    "one": ({}, [[QUESTION]]),
-    "streamed": ({"streaming": True}, [[QUESTION]]),
-    "several answers": ({"n": 2}, [[QUESTION]]),
-    "two prompts": ({}, [[QUESTION], [OTHER]]),
-    "two prompts streamed": ({"streaming": True}, [[QUESTION], [OTHER]]),
-    "cached": ({"cached": True}, [[QUESTION]]),
-    "streamed and cached": ({"cached": True, "streaming": True}, [[QUESTION]]),
-    "one of two cached": ({"cached": True}, [[QUESTION], [OTHER]]),
-}
-
-
-@pytest.mark.filterwarnings("ignore:Unexpected type for token usage:UserWarning")  # the other client's
-@pytest.mark.parametrize("method", ["generate", "agenerate"])
-@pytest.mark.parametrize("name", GENERATED)
-async def test_generate_says_in_llm_output_all_that_the_other_client_says(server, both, name, method):
-    """And more where that says nothing: the tokens of a stream, the id of the only answer."""
-    fields, prompts = GENERATED[name]
-    outputs = []
-    for bare in both:
-        cached = {"cache": InMemoryCache()} if fields.get("cached") else {}
-        model = bare.model_copy(update={key: fields[key] for key in fields if key != "cached"} | cached)
-        server.clear()
-        server.queue(replace(REPLIES["usage with details"], document={"system_fingerprint": "fp"}, times=2))
-        if cached:
-            await model.ainvoke([QUESTION])
-        result = getattr(model, method)(prompts)
-        outputs.append((await result if method == "agenerate" else result).llm_output)
-    ours, theirs = outputs
-    assert _holds(ours, theirs)
-    assert theirs.keys() <= ours.keys()
-    assert ours["token_usage"] or "cached" in name
 
 
 # The same request.
@@ -284,10 +240,6 @@ def sent(server, make):
     return sent
 
 
-def assert_agree(ours, theirs):
-    assert ours == {key: value for key, value in theirs.items() if key in ours or key not in ONLY_THEIRS}
-
-
 BOTH = (ChatPromptrun, langchain_openai.ChatOpenAI)
 
 
@@ -302,58 +254,3 @@ BOTH = (ChatPromptrun, langchain_openai.ChatOpenAI)
 def test_the_same_call_is_the_same_request(sent, given):
     ours, theirs = (sent(kind, **given) for kind in BOTH)
     assert ours == {key: value for key, value in theirs.items() if key in ours or key not in ONLY_THEIRS}
-
-
-BROKEN = {"name": "weather", "args": '{"ci', "id": "c", "error": "x"}
-TEXTS = [v0("text", text="a"), v0("text", text="b")]
-RESULT = [*turn("", tool_calls=[CALL])[:2], ToolMessage(["a", "b"], tool_call_id="call_a")]
-DIFFERENT = {
-    "the text of an invalid call is sent as JSON": (
-        {"history": turn("", invalid_tool_calls=[BROKEN])},
-        lambda body: body["messages"][1]["tool_calls"][0]["function"]["arguments"],
-        ({"invalid_arguments": '{"ci'}, '{"ci'),
-    ),
-    "a default that strict mode does not take is left out": (
-        {"bind": lambda model: model.bind_tools([weather], strict=True)},
-        lambda body: body["tools"][0]["function"]["parameters"]["properties"]["days"],
-        ({"type": "integer"}, {"type": "integer", "default": 1}),
-    ),
-    "a limit keeps its name": ({"fields": {"max_tokens": 5}}, lambda body: body.get("max_tokens"), (5, None)),
-    "a name that the wire forbids is left out": (
-        {"history": [HumanMessage("Hello", name="me too")]},
-        lambda body: body["messages"][0].get("name"),
-        (None, "me too"),
-    ),
-    "a refusal is sent back": (
-        {"history": turn("No.", additional_kwargs={"refusal": "No."})},
-        lambda body: body["messages"][1].get("refusal"),
-        ("No.", None),
-    ),
-    "texts in a list become parts": (
-        {"history": RESULT},
-        lambda body: body["messages"][2]["content"],
-        (TEXTS, ["a", "b"]),
-    ),
-    "an assistant's texts become one": (
-        {"history": turn(TEXTS)},
-        lambda body: body["messages"][1]["content"],
-        ("ab", TEXTS),
-    ),
-    "a schema is strict only when the caller says so": (
-        {"bind": lambda model: model.with_structured_output(Answer, method="json_schema", include_raw=True)},
-        lambda body: body["response_format"]["json_schema"].get("strict"),
-        (None, True),
-    ),
-}
-
-
-@pytest.mark.parametrize(("given", "look", "expected"), DIFFERENT.values(), ids=DIFFERENT)
-def test_what_is_done_for_openais_service_alone_differs(sent, given, look, expected):
-    assert tuple(look(sent(kind, **given)) for kind in BOTH) == expected
-
-
-def test_usage_is_asked_for_wherever_the_server_is(server, make):
-    for kind, expected in zip(BOTH, ({"include_usage": True}, None), strict=True):
-        server.clear()
-        list(make(kind).stream("Hello"))
-        assert server.requests[0].body.get("stream_options") == expected

@@ -68,7 +68,6 @@ def test_names_of_langchains_and_of_this_package_are_not_overwritten_by_the_wire
 
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10, "queue_time": 0.1}
-COUNTS = {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10}
 
 
 @pytest.mark.parametrize("usage", [None, {}, [], "many", 0])

@@ -16,10 +16,7 @@ from langchain_promptrun._responses.tool_calls import ToolCalls
 
 from .wire import agreed, answer, by_chunks, call, document, sse, stream
 
-LONDON = {"city": "Löndon", "days": 2}
-PARIS = {"city": "Paris 🚀", "days": 30000000000000000001}
-LONDON_TEXT = json.dumps(LONDON, ensure_ascii=False)
-PARIS_TEXT = json.dumps(PARIS)
+PARIS_TEXT = json.dumps({"city": "Paris 🚀", "days": 30000000000000000001})
 
 
 def streamed(*entry_lists, finish_reason="tool_calls"):
@@ -29,10 +26,6 @@ def streamed(*entry_lists, finish_reason="tool_calls"):
 
 def named(facts):
     return [(entry["name"], entry["args"]) for entry in facts["tool_calls"]]
-
-
-def halves(text):
-    return text[: len(text) // 2], text[len(text) // 2 :]
 
 
 def test_id_that_comes_late_does_not_replace_the_one_that_went_out():

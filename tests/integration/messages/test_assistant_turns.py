@@ -146,16 +146,6 @@ def test_invalid_tool_call_goes_out_with_json_that_holds_its_text(args, argument
     assert nameless["function"] == {**function, "name": "unknown"}
 
 
-def test_tool_call_arguments_keep_their_letters():
-    calls = wire(ai("", [{**CALL, "args": {"city": "Tbilisi თბილისი"}}]))["tool_calls"]
-    assert calls[0]["function"]["arguments"] == '{"city":"Tbilisi თბილისი"}'
-
-
-def test_tool_call_arguments_that_json_cannot_carry_name_their_place():
-    with pytest.raises(PromptrunInvalidMessageError, match=r"^messages\[0\]\.tool_calls\[1\]\.args\.x is NaN"):
-        wire(ai("", [CALL, {**CALL, "args": {"x": float("nan")}}]))
-
-
 def with_raw(*raw, metadata):
     """A message whose raw calls LangChain has not read."""
     message = AIMessage("", response_metadata=metadata)

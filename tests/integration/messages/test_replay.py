@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage, ToolMessage, messages_from_dict, messages_to_dict
@@ -132,34 +131,3 @@ def test_replay_of_any_accepted_answer_is_what_a_strict_server_takes(style, part
     body = strictly_parsed(conversation.requests[-1])["messages"]
     assert [wire["role"] for wire in body] == ["user", "assistant", *["tool"] * len(results), "user"]
     check_turn(body[1], answer, parts, body[2:-1])
-
-
-def called(arguments, **extra):
-    return {"id": "c", **function("f", arguments), **extra}
-
-
-CUSTOM = {"id": "c", "type": "custom", "custom": {"name": "shell", "input": "ls"}}
-SERVERS = {"id": "c", "type": "web_search", "web_search": {"query": "q"}}
-BUILTIN = {"id": "c", "type": "builtin_function", "function": {"name": "$web_search", "arguments": '{"a":1}'}}
-CALLS_AND_TURNS = {
-    "custom": (CUSTOM, CUSTOM),
-    "infinite": (called('{"limit": Infinity}'), called('{"limit": Infinity}')),
-    "not a number": (called('{"a": NaN}'), called('{"a": NaN}')),
-    "too large": (called('{"a": 1e999}'), called('{"a": 1e999}')),
-    "an empty list": (called("[]"), called("{}")),
-    "encoded twice": (called('"{\\"a\\": 1}"'), called('{"a":1}')),
-    "broken off": (called('{"a": "b'), called('{"invalid_arguments":"{\\"a\\": \\"b"}')),
-    "server-side": (SERVERS, SERVERS),
-    "builtin": (BUILTIN, BUILTIN),
-    "signed": (called("{}", extra_content={"s": 1}), called("{}", extra_content={"s": 1})),
-}
-
-
-@each_style
-@pytest.mark.parametrize(("call", "turn"), CALLS_AND_TURNS.values(), ids=CALLS_AND_TURNS)
-def test_tool_call_of_each_kind_goes_back_as_it_came(style, call, turn):
-    message = {"content": None, "tool_calls": [{"index": 0, **call}]}
-    conversation = Conversation(message, cut(message), finish_reason="tool_calls")
-    answer = conversation.ask(style)
-    for copied in (answer, messages_from_dict(json.loads(json.dumps(messages_to_dict([answer]))))[0]):
-        assert conversation.turn(copied, ToolMessage("!", tool_call_id="c"))["tool_calls"] == [turn]

@@ -53,14 +53,6 @@ def test_tool_result_of_any_data_is_read_whole_by_the_model(promptrun_server, da
     assert state["messages"][-1].text == "Done."
 
 
-def test_tool_result_media_are_seen_by_the_model(promptrun_server):
-    promptrun_server.queue(Reply(tool_calls=[CALL]), Reply("A cat."))
-    image = {"type": "image", "base64": "iVBORw0KGgo=", "mime_type": "image/png"}
-    agent_of(promptrun_server, [image]).invoke({"messages": [("user", "Look up a.")]})
-    media = promptrun_server.requests[1].body["messages"][3]["content"][1]
-    assert media == {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
-
-
 def test_invalid_tool_call_beside_another_does_not_block_the_agent(promptrun_server):
     broken = {"name": "look_up", "args": '{"key": "a', "id": "call_2"}
     promptrun_server.queue(Reply(tool_calls=[CALL, broken], finish_reason="length"), Reply("Done."))

@@ -182,7 +182,6 @@ EQUAL = {
         whole({"content": [{"type": "reference", "reference_ids": [0], "text": "42"}]}),
     ),
 }
-EQUAL_TEXTS = {"texts of a completions server": "Hi", "messages that hold all so far": "Hello"}
 
 
 @pytest.mark.parametrize("name", EQUAL)
