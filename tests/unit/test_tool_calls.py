@@ -24,10 +24,6 @@ def streamed(*entry_lists, finish_reason="tool_calls"):
     return agreed(stream(*[{"tool_calls": entries} for entries in entry_lists], finish_reason=finish_reason))
 
 
-def named(facts):
-    return [(entry["name"], entry["args"]) for entry in facts["tool_calls"]]
-
-
 def test_id_that_comes_late_does_not_replace_the_one_that_went_out():
     [entry] = streamed([call("{", name="weather")], [call("}", call_id="late")])["tool_calls"]
     assert (entry["id"][:5], entry["args"]) == ("call_", {})
