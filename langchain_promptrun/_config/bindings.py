@@ -210,10 +210,9 @@ class ModelRunnable(Wrappable):
         if model is None:
             given = {name: value for name, value in kwargs.items() if value is not None}
             return cast("ModelBinding", self._with_each("with_structured_output", schema, **given))
-        structured: Any = import_module(_STRUCTURED)
         kwargs["method"] = method or model.structured_output_method
-        planned = structured.plan(schema, **kwargs)
-        return cast("ModelBinding", _wrapped(structured.assemble(self.bind(**planned.arguments), planned)))
+        chain = import_module(_STRUCTURED).structured(self.bind, schema, **kwargs)
+        return cast("ModelBinding", _wrapped(chain))
 
 
 class Wrapper:
