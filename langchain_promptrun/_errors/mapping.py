@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_promptrun import errors
 from langchain_promptrun._errors.body import BODY_LIMIT, ErrorBody, read_error, tidy
 from langchain_promptrun._errors.wording import is_account_empty, is_context_overflow
-from langchain_promptrun._wire.json import open_ends
+from langchain_promptrun._wire.json import JsonScanner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -134,7 +134,7 @@ def said_in_place_of_an_end(
 def not_json(body: bytes, status: int, headers: Mapping[str, str], *, whole: bool) -> errors.PromptrunError:
     """Make the error for what should be JSON and is not."""
     text = body[:BODY_LIMIT].decode("utf-8", "replace")
-    ends = open_ends(body.decode("utf-8", "replace")) if whole and body[:1] in {b"{", b"["} else None
+    ends = JsonScanner(body.decode("utf-8", "replace")).ends if whole and body[:1] in {b"{", b"["} else None
     if ends is not None and any(ends):
         return errors.PromptrunStreamTruncatedError("The server's answer ends in the middle of its JSON.")
     said = tidy(read_error(text).message, 200)

@@ -10,7 +10,7 @@ import re
 from base64 import b64decode, b64encode
 from importlib.util import find_spec
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from langchain_promptrun._responses.metadata import (
     NUMBERS,
@@ -24,15 +24,13 @@ from langchain_promptrun._responses.metadata import (
     usage_metadata,
 )
 from langchain_promptrun._responses.tool_calls import ToolCalls
-from langchain_promptrun._wire.json import SurrogateJoiner, cleaned
+from langchain_promptrun._wire.json import HALF, SurrogateJoiner, cleaned
 from langchain_promptrun._wire.reasoning import FIELDS as REASONING_FIELDS
 from langchain_promptrun._wire.reasoning import IN_CONTENT, Reasoning, is_thought, without_thought
 from langchain_promptrun._wire.reasoning import PART_TYPES as REASONING_PARTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from langchain_promptrun._responses.metadata import SizeLimit
+    from collections.abc import Iterable, Mapping
 
 PROVIDER = "promptrun"
 MAX_PARTIAL = 64 * 1024
@@ -58,6 +56,16 @@ _NORMALIZED = {
     **dict.fromkeys(("contentfilter", "refusal", "safety"), "refusal"),
 }
 
+_CUMULATIVE = frozenset({"content", "refusal", *REASONING_FIELDS})
+# Keys of a delta that are read elsewhere, are padding, or are names of this package.
+_SKIPPED = frozenset(
+    {*REASONING_FIELDS, "role", "obfuscation", "tool_call_extras", "tool_call_errors", "server_tool_calls"}
+)
+_READ_ELSEWHERE = frozenset({"index", "delta", "message", "text"})
+_TEXT_PARTS = frozenset({"text", "output_text"})
+_LISTS = frozenset({"annotations", "images"})
+_KNOWN_OF_A_TEXT = frozenset({"type", "text", "annotations", "index", "id"})
+
 REASONING, TEXT, REFUSAL, TOOL, LOGPROBS = range(5)
 """Kinds of parts, in the order in which the parts of one document go out."""
 
@@ -73,17 +81,14 @@ class Choice:
         begun: The text so far, at least its first 64 KiB: what an error in the middle tells.
     """
 
-    def __init__(
-        self, metadata: ResponseMetadata, limit: SizeLimit, tool_names: Mapping[str, str] | None, *, think_tags: bool
-    ) -> None:
+    def __init__(self, metadata: ResponseMetadata, tool_names: Mapping[str, str] | None, *, think_tags: bool) -> None:
         self.finish_reason: str | None = None
         self._metadata = metadata
-        self.tool_calls = ToolCalls(metadata.id_seed, limit, tool_names)
-        self._limit = limit
-        self.reasoning = Reasoning(limit.add, think_tags=think_tags)
+        self.tool_calls = ToolCalls(metadata.id_seed, tool_names)
+        self.reasoning = Reasoning(lambda _size: None, think_tags=think_tags)
         self._refusal: list[str] = []
-        self._extras = Facts(limit, TEXTS)
-        self._facts = Facts(limit, NUMBERS)
+        self._extras = Facts(TEXTS)
+        self._facts = Facts(NUMBERS)
         self._message_texts: dict[str, str] = {}
         self.parts: list[Part] = []
         self.begun = bytearray()
@@ -92,6 +97,12 @@ class Choice:
         self._has_calls = False
         self._is_thought = False
         self._surrogates = SurrogateJoiner()
+
+    @property
+    def size(self) -> int:
+        """About how many bytes are kept."""
+        kept = (self._extras.whole(), self._facts.whole(), self.reasoning.extras(), self._refusal, self.parts)
+        return len(repr((*kept, self._message_texts))) + self.tool_calls.size
 
     def feed(self, choice: dict[str, Any]) -> list[Part]:
         """Take one choice of a document, with a delta, a message or a text; return the parts that it adds.
@@ -113,16 +124,23 @@ class Choice:
     def feed_delta(self, delta: dict[str, Any], *, whole: bool = False) -> list[Part]:
         """Take a delta, or a whole message; return the parts that it adds, in the order of their kinds."""
         parts: list[Part] = []
-        if "function_call" in delta and delta.get("tool_calls"):
-            # Both name the same call.
-            delta = delta | {"function_call": None}
         if not REASONING_FIELDS.isdisjoint(delta) and (text := self.reasoning.take(delta, whole=whole)):
             self._add(parts, REASONING, text)
         self._is_thought = "extra_content" in delta and is_thought(delta)
         for key, value in delta.items():
             # Nothing is said by null, "", [] and {}, but something by 0 and false.
-            if value or value == 0:
-                self._delta_keys.get(key, Choice._take_extra)(self, key, value, parts)
+            if key in _SKIPPED or not (value or value == 0):
+                continue
+            if key == "content":
+                self._take_content(value, parts)
+            elif key == "tool_calls":
+                self._take_tool_calls(value if isinstance(value, list) else [value], parts)
+            elif key == "function_call":
+                self._take_function_call(delta, parts)
+            elif key == "refusal":
+                self._take_refusal(value, parts)
+            else:
+                self._take_fact(key, value)
         if len(parts) > 1:
             parts.sort(key=itemgetter(0))
         return parts
@@ -132,11 +150,15 @@ class Choice:
         parts: list[Part] = []
         for is_reasoning, piece in self.reasoning.split("", at_end=True):
             self._add(parts, REASONING if is_reasoning else TEXT, piece)
-        for kind in (REASONING, TEXT, REFUSAL):
-            self._add(parts, kind, self._surrogates.end(kind))
+        parts += [(kind, HALF) for kind in sorted(self._surrogates.held)]
         is_cut_off = self._streamed if self.finish_reason is None else self._spelled_reason() not in _REGULAR_ENDS
         parts += [(TOOL, piece) for piece in self.tool_calls.end(cut_off=is_cut_off)]
-        facts, extras = self._facts.whole(), self._whole_extras()
+        facts, extras = self._facts.whole(), self._extras.whole()
+        if isinstance(data := extras.get("audio", {}).get("data"), str):
+            extras["audio"]["data"] = _joined_base64(data)
+        if self._refusal:
+            extras["refusal"] = "".join(self._refusal)
+        extras |= self.reasoning.extras() | self.tool_calls.facts()
         metadata = self._metadata.whole(with_usage=with_usage, places_of_cost=(facts, extras))
         metadata = {key: value for key, value in facts.items() if key not in OWN_NAMES} | metadata
         metadata["model_provider"] = PROVIDER
@@ -146,12 +168,9 @@ class Choice:
                 metadata["normalized_finish_reason"] = self._normalized_reason()
         if (field := self.reasoning.field) is not None:
             metadata["reasoning_field"] = field
-        return parts, {
-            "name": name if isinstance(name := extras.get("name"), str) else None,
-            "additional_kwargs": cleaned(extras),
-            "response_metadata": cleaned(metadata),
-            "usage_metadata": usage_metadata(metadata.get("token_usage", {})),
-        }
+        name, usage = extras.get("name"), usage_metadata(metadata.get("token_usage", {}))
+        fields = {"name": name if isinstance(name, str) else None, "usage_metadata": usage}
+        return parts, cleaned(fields | {"additional_kwargs": extras, "response_metadata": metadata})
 
     def _spelled_reason(self) -> str:
         """Return the finish reason without case, marks and Google's prefix."""
@@ -164,14 +183,6 @@ class Choice:
         reason = _NORMALIZED.get(self._spelled_reason(), "other")
         has_calls = any(call.args is not None for call in self.tool_calls.announced)
         return "tool_call" if has_calls and reason == "stop" else reason
-
-    def _whole_extras(self) -> dict[str, Any]:
-        extras = self._extras.whole()
-        if isinstance(data := extras.get("audio", {}).get("data"), str):
-            extras["audio"]["data"] = _joined_base64(data)
-        if self._refusal:
-            extras["refusal"] = "".join(self._refusal)
-        return extras | self.reasoning.extras() | self.tool_calls.facts()
 
     def _unsaid(self, message: dict[str, Any]) -> dict[str, Any]:
         """Return a message without what deltas said, and without the texts that an earlier message began with."""
@@ -201,7 +212,8 @@ class Choice:
         return frozenset(key for key, said in tests.items() if said)
 
     def _add(self, parts: list[Part], kind: int, text: str) -> None:
-        text = self._surrogates.join(kind, text)
+        if self._surrogates.held or not text.isascii():
+            text = self._surrogates.join(kind, text)
         if text:
             parts.append((kind, text))
             if kind in {TEXT, REFUSAL} and len(self.begun) < MAX_PARTIAL:
@@ -212,7 +224,7 @@ class Choice:
         for is_reasoning, piece in self.reasoning.split(text, marked=marked or self._is_thought):
             self._add(parts, REASONING if is_reasoning else TEXT, piece)
 
-    def _take_content(self, _key: str, value: Any, parts: list[Part]) -> None:
+    def _take_content(self, value: Any, parts: list[Part]) -> None:
         if isinstance(value, str):
             self._add_text(parts, value)
             return
@@ -228,57 +240,48 @@ class Choice:
         if kind in REASONING_PARTS:
             if thought := self.reasoning.take_part(part, whole=not self._streamed):
                 self._add(parts, REASONING, thought)
-        elif kind == "refusal":
-            self._take_refusal(kind, part.get(kind), parts)
-        elif kind == "image_url":
-            self._take_list("images", [part], parts)
-        else:
-            if isinstance(text, str):
-                self._add_text(parts, text, marked="extra_content" in part and is_thought(part))
-            if isinstance(text, str) and kind in _TEXT_PARTS:
-                self._take_facts_of_text(part, parts)
-            else:
-                self._take_list("content_parts", [part], parts)
-
-    def _take_facts_of_text(self, part: dict[str, Any], parts: list[Part]) -> None:
+            return
+        if kind == "refusal":
+            self._take_refusal(part.get(kind), parts)
+            return
+        if isinstance(text, str) and kind != "image_url":
+            self._add_text(parts, text, marked="extra_content" in part and is_thought(part))
+        if not isinstance(text, str) or kind not in _TEXT_PARTS:
+            self._extras.add("images" if kind == "image_url" else "content_parts", [part])
+            return
         if annotations := part.get("annotations"):
-            self._take_list("annotations", annotations, parts)
+            self._take_fact("annotations", annotations)
         for key, value in part.items():
             fact = without_thought(value) if key == "extra_content" else value
             if key not in _KNOWN_OF_A_TEXT and not says_nothing(fact):
                 self._extras.add(key, fact)
 
-    def _take_tool_calls(self, _key: str, value: Any, parts: list[Part]) -> None:
+    def _take_tool_calls(self, entries: list[Any], parts: list[Part]) -> None:
         self._has_calls = True
-        entries = value if isinstance(value, list) else [value]
         parts += [(TOOL, piece) for piece in self.tool_calls.feed(entries)]
 
-    def _take_function_call(self, _key: str, value: Any, parts: list[Part]) -> None:
-        """Read OpenAI's deprecated `function_call`; some servers send an empty one with every message."""
-        if isinstance(value, dict) and any(value.values()):
-            self._take_tool_calls("tool_calls", [{"function": value}], parts)
+    def _take_function_call(self, delta: dict[str, Any], parts: list[Part]) -> None:
+        """Read OpenAI's deprecated form of a call; some servers send it beside the other one, or empty."""
+        call = delta["function_call"]
+        if isinstance(call, dict) and any(call.values()) and not delta.get("tool_calls"):
+            self._take_tool_calls([{"function": call}], parts)
 
-    def _take_refusal(self, _key: str, value: Any, parts: list[Part]) -> None:
-        if not value:
-            return
-        refusal = str(value)
-        self._limit.add(len(refusal))
-        self._refusal.append(refusal)
-        self._add(parts, REFUSAL, refusal)
+    def _take_refusal(self, value: Any, parts: list[Part]) -> None:
+        if value:
+            refusal = str(value)
+            self._refusal.append(refusal)
+            self._add(parts, REFUSAL, refusal)
 
-    def _take_list(self, key: str, value: Any, _parts: list[Part]) -> None:
-        """Collect entries, each once: some servers send all of them again at the end."""
-        self._extras.add(key, value if isinstance(value, list) else [value])
-
-    def _take_audio(self, key: str, value: Any, _parts: list[Part]) -> None:
-        if isinstance(value, dict) and (facts := {name: fact for name, fact in value.items() if fact is not None}):
-            self._extras.add(key, facts)
-
-    def _take_usage(self, _key: str, value: Any, _parts: list[Part]) -> None:
-        self._metadata.add_usage(value)
-
-    def _take_extra(self, key: str, value: Any, _parts: list[Part]) -> None:
-        self._extras.add(key, value)
+    def _take_fact(self, key: str, value: Any) -> None:
+        """Keep what no part is made of; some servers send all entries of a list again at the end."""
+        if key == "usage":
+            self._metadata.add_usage(value)
+        elif key == "audio":
+            if isinstance(value, dict) and (facts := {name: fact for name, fact in value.items() if fact is not None}):
+                self._extras.add(key, facts)
+        else:
+            is_entry = key in _LISTS and not isinstance(value, list)
+            self._extras.add(key, [value] if is_entry else value)
 
     def _take_facts(self, choice: dict[str, Any], parts: list[Part]) -> None:
         """Keep what stands beside the message of a choice."""
@@ -295,28 +298,6 @@ class Choice:
                 # langchain-core can join lists, mostly of one entry a token.
                 lists = {name: item or None for name, item in value.items() if isinstance(item, list) or item is None}
                 parts += [(LOGPROBS, lists)] if any(lists.values()) else []
-
-    def _skip(self, _key: str, _value: Any, _parts: list[Part]) -> None:
-        """Leave out what is read elsewhere, or is padding."""
-
-    _delta_keys: ClassVar[dict[str, Callable[[Choice, str, Any, list[Part]], None]]] = {
-        **dict.fromkeys((*REASONING_FIELDS, "role", "obfuscation"), _skip),
-        **dict.fromkeys(("tool_call_extras", "tool_call_errors", "server_tool_calls"), _skip),
-        "content": _take_content,
-        "refusal": _take_refusal,
-        "tool_calls": _take_tool_calls,
-        "function_call": _take_function_call,
-        "annotations": _take_list,
-        "images": _take_list,
-        "audio": _take_audio,
-        "usage": _take_usage,
-    }
-
-
-_CUMULATIVE = frozenset({"content", "refusal", *REASONING_FIELDS})
-_READ_ELSEWHERE = frozenset({"index", "delta", "message", "text"})
-_TEXT_PARTS = frozenset({"text", "output_text"})
-_KNOWN_OF_A_TEXT = frozenset({"type", "text", "annotations", "index", "id"})
 
 
 def joined_logprobs(pieces: Iterable[dict[str, Any]]) -> dict[str, Any]:

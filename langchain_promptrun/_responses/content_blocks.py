@@ -60,7 +60,12 @@ def content_blocks(message: AIMessage) -> list[ContentBlock]:
         known = {block.get("id") for block in blocks}
         blocks += [cast("Block", call) for call in message.invalid_tool_calls if call["id"] not in known]
     if annotations := citations(extras, metadata):
-        blocks = _annotated(blocks, annotations)
+        # They hang on the last text.
+        places = [place for place, block in enumerate(blocks) if block["type"] == "text"]
+        if not places:
+            blocks.append({"type": "text", "text": ""})
+        last = places[-1] if places else -1
+        blocks[last] = blocks[last] | {"annotations": blocks[last].get("annotations") or annotations}
     shown = media(extras)
     if isinstance(message, AIMessageChunk):
         shown = [block | {"index": f"lc_media_{position}"} for position, block in enumerate(shown)]
@@ -88,39 +93,27 @@ def _citation(entry: Block) -> Block:
     return {"type": "citation"} | known
 
 
-def _annotated(blocks: list[Block], annotations: list[Block]) -> list[Block]:
-    """Hang citations on the last text."""
-    for position in reversed(range(len(blocks))):
-        if blocks[position]["type"] == "text":
-            known = blocks[position].get("annotations") or annotations
-            return [*blocks[:position], blocks[position] | {"annotations": known}, *blocks[position + 1 :]]
-    return [*blocks, {"type": "text", "text": "", "annotations": annotations}]
-
-
 def media(extras: Mapping[str, Any]) -> list[Block]:
-    """Return the media of an answer, which end its blocks."""
-    return [*_images(extras.get("images")), *_audio(extras.get("audio"))]
+    """Return the media of an answer, which end its blocks: `images` (`image_url` parts, mostly data URLs) and `audio`.
 
-
-def _images(images: object) -> list[Block]:
-    """Return the `images` of an answer: a list of `image_url` parts, mostly data URLs."""
+    OpenAI's Chat Completions reference has "message.audio".
+    """
     found: list[Block] = []
-    for image in _items(images):
+    for image in _items(extras.get("images")):
         target = image.get("image_url") if isinstance(image, dict) else None
         url = target.get("url") if isinstance(target, dict) else target
         if isinstance(url, str) and url:
             head, _, data = url.partition(";base64,")
             kind = head.removeprefix("data:").partition(";")[0]
             is_data = head.startswith("data:") and data
-            source = {"base64": data, "mime_type": kind} if is_data else {"url": url}
-            found.append({"type": "image", **source})
+            found.append({"type": "image"} | ({"base64": data, "mime_type": kind} if is_data else {"url": url}))
+    audio = extras.get("audio")
+    if isinstance(audio, dict) and isinstance(audio.get("data"), str):
+        found.append(_audio(audio))
     return found
 
 
-def _audio(audio: object) -> list[Block]:
-    """Return the `audio` of an answer (OpenAI Chat Completions reference, "message.audio")."""
-    if not isinstance(audio, dict) or not isinstance(audio.get("data"), str):
-        return []
+def _audio(audio: Block) -> Block:
     block: Block = {"type": "audio", "base64": audio["data"]}
     if image := _image_type(audio["data"]):
         block |= {"type": "image", "mime_type": f"image/{image}"}
@@ -128,7 +121,7 @@ def _audio(audio: object) -> list[Block]:
         block["id"] = audio["id"]
     if extras := {key: value for key, value in audio.items() if key not in {"data", "id"}}:
         block["extras"] = extras
-    return [block]
+    return block
 
 
 def _image_type(base64: str) -> str:

@@ -49,10 +49,8 @@ class EventParser(ResponseParser[Any]):
         self._reasoning: list[str] = []
         self._refusal: list[str] = []
         self._calls: dict[int, int] = {}
-        self._logprobs: list[dict[str, Any]] = []
 
     def _emit(self, parts: list[Part], choice: Choice) -> None:
-        del choice
         if self._tokens and not parts:
             self._items.append(None)
         for kind, payload in parts:
@@ -61,8 +59,7 @@ class EventParser(ResponseParser[Any]):
             elif kind == TOOL:
                 self._take_tool_piece(payload)
             elif kind == LOGPROBS:
-                self._limit.add_value(payload)
-                self._logprobs.append(payload)
+                choice.parts.append((kind, payload))
             elif kind == REFUSAL and HAS_REFUSAL_BLOCKS:
                 # Core has no delta for it.
                 self._refusal.append(payload)
@@ -102,7 +99,7 @@ class EventParser(ResponseParser[Any]):
             self._finish(self._begin({k: v for k, v in block.items() if k not in _HEAVY}), block)
         if self._reasoning:
             extras = {"reasoning_content": "".join(self._reasoning)} | extras
-        if logprobs := joined_logprobs(self._logprobs):
+        if logprobs := joined_logprobs(payload for _, payload in choice.parts):
             metadata["logprobs"] = logprobs
         finish: dict[str, Any] = {"event": "message-finish", "metadata": metadata}
         if "normalized_finish_reason" in metadata:

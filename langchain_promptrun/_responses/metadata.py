@@ -12,7 +12,6 @@ import re
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_promptrun._wire.json import without_surrogates
-from langchain_promptrun.errors import PromptrunResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -101,32 +100,6 @@ _COST_KEYS = frozenset(_COSTS)
 _COST_TOTALS = ("total_cost", "total", "amount", "usd")
 
 
-class SizeLimit:
-    """Counts the bytes that are kept of an answer until its end; a `limit` of None allows any number."""
-
-    def __init__(self, limit: int | None = None) -> None:
-        self.limit = limit
-        self._used = 0
-
-    def add(self, size: int) -> None:
-        """Count bytes; raise a PromptrunResponseError where they are too many."""
-        self._used += size
-        if self.limit is not None and self._used > self.limit:
-            raise too_large(f"The server's answer holds more than {self.limit} bytes that are kept until its end")
-
-    def add_value(self, value: Any, *, instead_of: Any = None) -> None:
-        """Count the bytes that a value takes, beyond those of the one that it replaces."""
-        if self.limit is not None:
-            self.add(max(0, len(repr(value)) - (0 if instead_of is None else len(repr(instead_of)))))
-
-
-def too_large(problem: str) -> PromptrunResponseError:
-    error = PromptrunResponseError(f"{problem} (`max_event_bytes`). Increase it if such answers are expected.")
-    # The next answer would be as large.
-    error.is_retryable = False
-    return error
-
-
 class ResponseMetadata:
     """The facts of one answer; a fact has one value, however many documents repeat it.
 
@@ -134,14 +107,11 @@ class ResponseMetadata:
         repeatable: The last document, without its choices; None where it would say something again.
     """
 
-    def __init__(
-        self, headers: Mapping[str, str], model: str, limit: SizeLimit, *, include_headers: bool = False
-    ) -> None:
+    def __init__(self, headers: Mapping[str, str], model: str, *, include_headers: bool = False) -> None:
         self._headers = headers
         self._asked_model = model
         self._include_headers = include_headers
-        self._facts = Facts(limit)
-        self._usage = Facts(limit)
+        self._facts, self._usage = Facts(), Facts()
         self.repeatable: dict[str, Any] | None = None
 
     def feed(self, document: dict[str, Any]) -> None:
@@ -163,7 +133,7 @@ class ResponseMetadata:
 
     def add_usage(self, usage: Any) -> None:
         """Keep a usage object; one of zeros only says nothing after one with counts."""
-        if isinstance(usage, dict) and usage and (has_counts(usage) or not has_counts(self._usage.whole())):
+        if isinstance(usage, dict) and usage and (_has_counts(usage) or not _has_counts(self._usage.whole())):
             self._usage.update(usage)
 
     @property
@@ -175,6 +145,11 @@ class ResponseMetadata:
     @property
     def model(self) -> str:
         return str(self._facts.get("model") or self._asked_model)
+
+    @property
+    def size(self) -> int:
+        """About how many bytes are kept."""
+        return len(repr((self._facts.whole(), self._usage.whole())))
 
     def whole(self, *, with_usage: bool, places_of_cost: Iterable[dict[str, Any]] = ()) -> dict[str, Any]:
         """Return LangChain's `response_metadata`, as far as the whole answer goes."""
@@ -197,41 +172,32 @@ class ResponseMetadata:
 class Facts:
     """Keys and their values so far."""
 
-    def __init__(self, limit: SizeLimit, pieces: int = _NONE) -> None:
-        self._limit = limit
+    def __init__(self, pieces: int = _NONE) -> None:
         self._pieces = pieces
         self._values: dict[str, Any] = {}
 
     def add(self, key: str, value: Any) -> None:
         known = self._values.get(key)
-        if key not in self._values:
-            self._limit.add_value(key)
-        elif says_nothing(value) or (known == value and type(known) is type(value)):
+        if key in self._values and (says_nothing(value) or (known == value and type(known) is type(value))):
             return
-        kind = type(value)
-        if kind is dict:
+        collected = value
+        if isinstance(value, dict):
             pieces = _NONE if key in _FACTS else _AUDIO if key == "audio" and self._pieces else self._pieces
-            collected: Any = known if isinstance(known, Facts) else Facts(self._limit, pieces)
+            collected = known if isinstance(known, Facts) else Facts(pieces)
             collected.update(value)
-        elif kind is list:
-            merge = key not in _WHOLE_ENTRIES
-            collected = known if isinstance(known, Entries) else Entries(self._limit, self._pieces, merge=merge)
+        elif isinstance(value, list):
+            collected = known if isinstance(known, Entries) else Entries(self._pieces, merge=key not in _WHOLE_ENTRIES)
             collected.add(value)
-        elif kind is str and self._pieces >= TEXTS and key not in _LABELS:
+        elif isinstance(value, str) and self._pieces >= TEXTS and key not in _LABELS:
             collected = known if isinstance(known, bytearray) else bytearray()
-            self._append(collected, key, value)
-        else:
-            collected = value
-            self._limit.add_value(value, instead_of=known)
+            self._append(collected, key, value.encode("utf-8", "surrogatepass"))
         self._values[key] = collected
 
-    def _append(self, text: bytearray, key: str, value: str) -> None:
-        data = value.encode("utf-8", "surrogatepass")
+    def _append(self, text: bytearray, key: str, data: bytes) -> None:
         is_piece = key in (PIECES_OF_AUDIO if self._pieces == _AUDIO else PIECES)
         if not is_piece and data.startswith(text):
             text.clear()  # the value holds all so far
         text += data
-        self._limit.add_value(value)
 
     def update(self, values: dict[str, Any]) -> None:
         for key, value in values.items():
@@ -253,8 +219,7 @@ class Facts:
 class Entries:
     """A list in pieces; with `merge`, dictionaries of the same `index` are pieces of one."""
 
-    def __init__(self, limit: SizeLimit, pieces: int, *, merge: bool = True) -> None:
-        self._limit = limit
+    def __init__(self, pieces: int, *, merge: bool = True) -> None:
         self._pieces = pieces
         self._merge = merge
         self._items: list[Any] = []
@@ -274,13 +239,12 @@ class Entries:
                     continue
                 seen.add(mark)
             if not isinstance(entry, dict) or not self._merge:
-                self._limit.add_value(entry)
                 self._items.append(entry)
                 continue
             index = entry.get("index")
             facts = self._by_index.get(index) if isinstance(index, int) else None
             if facts is None or not facts.is_continued_by(entry):
-                facts = Facts(self._limit, self._pieces)
+                facts = Facts(self._pieces)
                 self._items.append(facts)
                 if isinstance(index, int):
                     opened.setdefault(index, facts)
@@ -292,13 +256,10 @@ class Entries:
         return [_whole(item) for item in self._items]
 
 
-_COLLECTED = (Facts, Entries)
-
-
 def _whole(value: Any) -> Any:
     if isinstance(value, bytearray):
         return value.decode("utf-8", "surrogatepass")
-    return value.whole() if isinstance(value, _COLLECTED) else value
+    return value.whole() if isinstance(value, Facts | Entries) else value
 
 
 def says_nothing(value: Any) -> bool:
@@ -372,9 +333,9 @@ def _number(value: object) -> float | None:
     return number if 0 <= number < float("inf") else None
 
 
-def has_counts(usage: dict[str, Any]) -> bool:
+def _has_counts(usage: dict[str, Any]) -> bool:
     """Return whether a usage object holds a number that is not zero, however deep."""
-    return any(has_counts(value) if isinstance(value, dict) else _number(value) for value in usage.values())
+    return any(_has_counts(value) if isinstance(value, dict) else _number(value) for value in usage.values())
 
 
 def find_cost(usage: dict[str, Any], places: Iterable[dict[str, Any]], headers: Mapping[str, str]) -> float | None:

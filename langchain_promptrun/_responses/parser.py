@@ -23,7 +23,7 @@ from langchain_promptrun._errors.mapping import (
     said_in_place_of_an_end,
 )
 from langchain_promptrun._responses.choice import MAX_PARTIAL, TEXT, Choice, Part, says_more_than_a_role
-from langchain_promptrun._responses.metadata import ResponseMetadata, SizeLimit, too_large
+from langchain_promptrun._responses.metadata import ResponseMetadata
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun.errors import PromptrunError, PromptrunResponseError, PromptrunStreamTruncatedError
 
@@ -91,7 +91,7 @@ class Body:
             self._tail += data
             data = b"" if self.is_document else self._decide(at_end=False)
             if len(self._tail) > self._limit:
-                raise too_large(f"The server's answer is larger than {self._limit} bytes")
+                raise _too_large(f"The server's answer is larger than {self._limit} bytes")
             if not self.is_stream:
                 return []
         events: list[Event] = []
@@ -185,7 +185,7 @@ class Body:
 
     def _check(self, size: int) -> None:
         if size > self._limit:
-            raise too_large(f"The server sent a stream event of more than {self._limit} bytes")
+            raise _too_large(f"The server sent a stream event of more than {self._limit} bytes")
 
 
 class ResponseParser(ABC, Generic[T]):
@@ -217,9 +217,9 @@ class ResponseParser(ABC, Generic[T]):
         self._n = n
         self._tool_names = tool_names
         self._body = Body(headers, max_event_bytes)
-        self._limit = SizeLimit(max_event_bytes)
-        self._collected = SizeLimit(max_event_bytes)
-        self._metadata = ResponseMetadata(headers, model, self._limit, include_headers=include_headers)
+        self._limit = max_event_bytes
+        self._unmeasured = 0
+        self._metadata = ResponseMetadata(headers, model, include_headers=include_headers)
         self._choices: dict[int, Choice] = {}
         self._items: list[T] = []
         # What a choice says beside its delta, as long as the fast path may look for no more.
@@ -294,7 +294,6 @@ class ResponseParser(ABC, Generic[T]):
 
     def _take_documents(self, body: bytes) -> None:
         """Take a body of one document, or of several, or of one before an end mark."""
-        self._limit.limit = None
         try:
             documents, rest = [_json.loads(body)], b""
         except ValueError:
@@ -336,8 +335,9 @@ class ResponseParser(ABC, Generic[T]):
     def _take_event(self, name: bytes, payload: bytes, *, at_end: bool = False) -> None:
         if self.finished:
             return
-        if self._is_result:
-            self._collected.add(len(payload))
+        self._unmeasured += len(payload)
+        if self._unmeasured > self._limit:
+            self._measure()
         try:
             document = orjson.loads(payload)
         except orjson.JSONDecodeError:
@@ -345,6 +345,13 @@ class ResponseParser(ABC, Generic[T]):
             return
         if document is not None and (name or not self._feed_fast_path(document)):
             self._take_document(document, name)
+
+    def _measure(self) -> None:
+        """Raise where too much is kept until the end; it is measured each time that as many bytes have come."""
+        sizes = (self._metadata.size, *(choice.size for choice in self._choices.values()))
+        if self._is_result or sum(sizes) > self._limit:
+            raise _too_large(f"The server's answer holds more than {self._limit} bytes that are kept until its end")
+        self._unmeasured = 0
 
     def _take_odd_event(self, name: bytes, payload: bytes, *, at_end: bool) -> None:
         """Take what orjson refuses: end marks, keep-alives, several documents, NaN, halves of characters."""
@@ -454,7 +461,7 @@ class ResponseParser(ABC, Generic[T]):
             has_object = isinstance(choice.get("delta"), dict) or isinstance(choice.get("message"), dict)
             if not (has_object or isinstance(choice.get("text"), str) or choice.get("finish_reason")):
                 return
-            known = Choice(self._metadata, self._limit, self._tool_names, think_tags=self._think_tags)
+            known = Choice(self._metadata, self._tool_names, think_tags=self._think_tags)
             self._choices[index] = known
             self._body.has_answer = True
         parts = known.feed(choice)
@@ -488,3 +495,10 @@ def _is_end_mark(data: bytes) -> bool:
 def _is_whole_answer(document: Any) -> bool:
     choices = document.get("choices") if isinstance(document, dict) else None
     return isinstance(choices, list) and any(isinstance(choice, dict) and "message" in choice for choice in choices)
+
+
+def _too_large(problem: str) -> PromptrunResponseError:
+    error = PromptrunResponseError(f"{problem} (`max_event_bytes`). Increase it if such answers are expected.")
+    # The next answer would be as large.
+    error.is_retryable = False
+    return error

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
-import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from langchain_promptrun._wire import json as _json
-from langchain_promptrun._wire.json import open_ends
+from langchain_promptrun._wire.json import COMPLETE, ILLEGAL, INCOMPLETE, JsonScanner, without_surrogates
 
 if TYPE_CHECKING:
     from langchain_promptrun._responses.metadata import Facts
 
 FUNCTION = "function"
+# Keys of an entry in OpenAI's format, and of its function or custom tool.
+KNOWN_KEYS = frozenset({"index", "id", "type", "custom", FUNCTION})
+_KNOWN_INNER = frozenset({"name", "arguments", "input"})
+_LONGEST_INDEX = 9
+# Anthropic's ids of calls that its own servers run; gateways pass them on as functions.
+_SERVER_ID = "srvtoolu_"
 # langchain-core's name for the one argument of a tool that takes a text.
 _CUSTOM_START, _CUSTOM_END = '{"__arg1": "', '"}'
 
@@ -30,41 +35,27 @@ NOT_AN_OBJECT = "The arguments are not a JSON object."
 CUT_OFF = "The answer was cut off before the call was complete."
 TWO_CALLS = "The arguments may be those of two calls."
 
-INCOMPLETE, COMPLETE, ILLEGAL = range(3)
-"""What a `JsonScanner` says of a text."""
-# A string as far as it goes and its closing quote, or a backslash whose character is still to come; a mark; a word.
-_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+("|\\|)|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)
-_CLOSING = {"{": "}", "[": "]"}
-# The tokens that may follow a token; "#" stands for a word. A comma in a list counts as a colon: a value must follow.
-_VALUE = '{["#'
-_FOLLOWING = {
-    "": _VALUE,
-    ":": _VALUE,
-    "[": _VALUE + "]",
-    "{": '"}',
-    ",": '"',
-    '"': ":,}]",
-    "#": "#,}]",
-    "}": ",}]",
-    "]": ",}]",
-}
 
-
-class Entry(NamedTuple):
+class Entry:
     """One entry: `place` is its index or position, `args` are spellings of its arguments; a server's has no `kind`."""
 
-    wire_index: int | None
-    place: int | tuple[None, int] | None
-    id: str
-    name: str
-    args: tuple[str, ...]
-    kind: str
-    is_custom: bool
-    extras: dict[str, Any]
+    def __init__(self, wire: dict[str, Any], position: int | None) -> None:
+        self.is_custom = isinstance(wire.get("custom"), dict)
+        inner_key = "custom" if self.is_custom else FUNCTION
+        found = wire.get(inner_key)
+        inner: dict[str, Any] = found if isinstance(found, dict) else {}
+        self.wire_index = _wire_index(wire.get("index"))
+        self.place = (None, position) if self.wire_index is None and position is not None else self.wire_index
+        self.id, self.name = _text(wire.get("id")), _text(inner.get("name"))
+        self.args = _spellings(inner["input"] if self.is_custom and "input" in inner else inner.get("arguments"))
+        self.kind = "" if self.id.startswith(_SERVER_ID) else _kind(_text(wire.get("type")), inner_key)
+        self.extras = {key: value for key, value in wire.items() if key not in KNOWN_KEYS and value is not None}
+        if unknown := {key: value for key, value in inner.items() if key not in _KNOWN_INNER and value is not None}:
+            self.extras[inner_key] = unknown
 
 
 class PartialCall:
-    """One call as far as it has come."""
+    """One call as far as it has come; `args` are known at the end, and None where it must not be executed."""
 
     def __init__(self, slot: int, call_id: str, entry: Entry, extras: Facts) -> None:
         self.slot = slot
@@ -83,10 +74,10 @@ class PartialCall:
         self.bytes = bytearray()
         self._sent = self._name_sent = self._scanned = 0
         self._scanner = JsonScanner()
+        # How much of the arguments has come again, while they are repeated.
         self._repeated: int | None = None
-        # What is known at the end; None where the call must not be executed.
-        self.args: dict[str, Any] | None = None
         self._meaning: bytes | None = None
+        self.args: dict[str, Any] | None = None
 
     @property
     def text(self) -> str:
@@ -106,6 +97,10 @@ class PartialCall:
         """Whether the arguments so far are whole; nothing tells it of a text."""
         return self.is_custom or self._scan() == COMPLETE
 
+    def fail(self, problem: str) -> None:
+        """Make the call invalid; the first problem counts."""
+        self.error = self.error or problem
+
     def append(self, args: str) -> bool:
         """Add a piece of arguments that flow; return False, and add nothing, where it may begin an object anew."""
         if args[0] in _MAY_BEGIN_ANEW or self._repeated is not None:
@@ -123,15 +118,15 @@ class PartialCall:
 
     def note_name(self, entry: Entry) -> None:
         """Take a further entry with a name: it may tell of another call."""
-        problem = ""
-        if entry.name != self.name and not self.is_blank:
-            problem = f'The name "{entry.name}" came before the arguments were complete.'
-        elif self.is_custom and entry.args[0].strip() and not self.is_blank:
+        if self.is_blank:
+            return
+        if entry.name != self.name:
+            self.fail(f'The name "{entry.name}" came before the arguments were complete.')
+        elif self.is_custom and entry.args[0].strip():
             data, start = _escaped(entry.args[0]).encode(), len(_CUSTOM_START)
             repeats_text = start < len(self.bytes) <= len(data) + start and data.startswith(self.bytes[start:])
             if repeats_text or entry.id not in {"", self.wire_id}:
-                problem = TWO_CALLS
-        self.error = self.error or problem
+                self.fail(TWO_CALLS)
 
     def add(self, entry: Entry, args: tuple[str, ...]) -> tuple[str, str] | None:
         """Take an entry's name and its arguments, in one or more spellings; return what may go out now."""
@@ -143,24 +138,13 @@ class PartialCall:
             self._complete(args)
         elif args[0]:
             self._add_args(args[0])
-        if len(self.bytes) != size:
-            self._note_speaker(entry.id)
-        if not self.name or self.twin is not None or (self.is_blank and (self.may_be_padding or self.holds_name)):
-            return None
-        return self._release()
-
-    def _note_speaker(self, wire_id: str) -> None:
-        """Take the id under which arguments came: one that returns after another tells of two calls."""
-        if wire_id in {"", self.speaker}:
-            return
-        if wire_id in self._earlier_speakers:
-            self.error = self.error or TWO_CALLS
-        self._earlier_speakers.add(self.speaker)
-        self.speaker = wire_id
-
-    def is_repetition(self) -> bool:
-        """Return whether the call says only what an earlier one says, under the same id and name."""
-        return self.twin is not None and (self.is_blank or self._says_the_same(self.twin))
+        if len(self.bytes) != size and entry.id not in {"", self.speaker}:
+            if entry.id in self._earlier_speakers:
+                self.fail(TWO_CALLS)
+            self._earlier_speakers.add(self.speaker)
+            self.speaker = entry.id
+        is_held = self.twin is not None or (self.is_blank and (self.may_be_padding or self.holds_name))
+        return self._release() if self.name and not is_held else None
 
     def finish(self, rest: str, *, cut_off: bool) -> tuple[str, str] | None:
         """Take the end of the message, and half a character that was left; judge the call by point 6 of the rule.
@@ -184,16 +168,19 @@ class PartialCall:
     def _judge(self, *, is_cut_off: bool) -> None:
         text = (self.text or _CUSTOM_START) + _CUSTOM_END if self.is_custom else self.text
         self.args = parse_arguments(text)
-        if not self.name:
-            self.error = NO_NAME
-        elif is_cut_off:
-            self.error = CUT_OFF
+        if not self.name or is_cut_off:
+            self.error = CUT_OFF if self.name else NO_NAME
         elif self.args is None:
-            self.error = self.error or NOT_AN_OBJECT
+            self.fail(NOT_AN_OBJECT)
         if self.error:
             self.args = None
-            self.guard = _guard(self.text)
-            self.bytes += self.guard.encode()
+            # langchain-core closes cut-off JSON when it sums chunks, drops what it cannot read at the end, and gives up
+            # only where a bracket closes what is not open.
+            ends = JsonScanner(self.text).ends if self.text.lstrip().startswith("{") or not self.bytes else None
+            if ends is not None:
+                string, brackets = ends
+                self.guard = string + ("}" if brackets.endswith("]") else "]")
+                self.bytes += self.guard.encode()
         elif self.is_custom or self.is_blank:
             self.bytes = bytearray(text.encode() if self.is_custom else b"{}")
 
@@ -227,13 +214,13 @@ class PartialCall:
         if self.is_custom:
             differs = not twin.bytes.startswith(data, len(self.bytes) - len(data))
         else:
-            differs = self._scan() != INCOMPLETE and not self._says_the_same(twin)
+            differs = self._scan() != INCOMPLETE and not self.says_the_same(twin)
         if differs:
             if self.may_be_grown and _grows(twin.text, self.text):
                 self.error = twin.error = TWO_CALLS
             self.twin = None
 
-    def _says_the_same(self, other: PartialCall) -> bool:
+    def says_the_same(self, other: PartialCall) -> bool:
         if self.bytes == other.bytes:
             return True
         mine = self._own_meaning()
@@ -250,9 +237,11 @@ class PartialCall:
         """Take arguments that came as an object, so as a whole, after a text."""
         begun = self.text
         rest = next((text.removeprefix(begun) for text in spellings if text.startswith(begun)), None)
+        if rest is None and (own := _meaning(begun)) and own == _meaning(spellings[0]):
+            return
         if rest is None:
-            rest = "" if (own := _meaning(begun)) and own == _meaning(spellings[0]) else spellings[0]
-            self.error = self.error or (rest and NOT_AN_OBJECT)
+            rest = spellings[0]
+            self.fail(NOT_AN_OBJECT)
         self.bytes += rest.encode()
 
     def _new_part(self, piece: str) -> str:
@@ -304,61 +293,8 @@ class PartialCall:
         return name, args
 
 
-class JsonScanner:
-    """Tells, piece by piece and in linear time, whether a text can still become JSON.
-
-    Numbers and words are not looked into.
-    """
-
-    def __init__(self) -> None:
-        self._last = ""  # the last token
-        self._brackets: list[str] = []
-        self._open_string = ""
-
-    def copy(self) -> JsonScanner:
-        """Return a scanner that stands where this one does."""
-        other = JsonScanner()
-        other._last, other._brackets, other._open_string = self._last, self._brackets.copy(), self._open_string
-        return other
-
-    @property
-    def verdict(self) -> int:
-        """INCOMPLETE, COMPLETE or ILLEGAL."""
-        if self._last not in _FOLLOWING:
-            return ILLEGAL
-        is_open = self._brackets or self._open_string or self._last in {"", "#"}
-        return INCOMPLETE if is_open else COMPLETE
-
-    def feed(self, text: str) -> int:
-        """Take a piece; return the verdict on all pieces."""
-        is_known = bool(self._open_string)
-        for token in _TOKEN.finditer(self._open_string + text):
-            end = token[1]
-            self._open_string = "" if end in {None, '"'} else f'"{end}'
-            if not is_known:
-                self._last = self._stepped(token[0] if end is None else '"')
-            is_known = False
-        return self.verdict
-
-    def _stepped(self, text: str) -> str:
-        kind = text if text in ':,"{}[]' else "#"
-        is_after_all = self._last and not self._brackets and kind != "#"
-        if is_after_all or kind not in _FOLLOWING.get(self._last, ""):
-            return "illegal"
-        if kind in _CLOSING:
-            self._brackets.append(_CLOSING[kind])
-        elif kind in "}]" and self._brackets.pop() != kind:
-            return "illegal"
-        elif kind == "," and self._brackets[-1] == "]":
-            return ":"
-        return kind
-
-
 def parse_arguments(text: str) -> dict[str, Any] | None:
-    """Read arguments that are complete; return None where they are not a JSON object.
-
-    Raw line breaks inside strings are let through, as langchain-core does.
-    """
+    """Read arguments that are complete, raw line breaks in strings too, as langchain-core does; None for no object."""
     if text.strip() in _PLACEHOLDERS:
         return {}
     if text.startswith(_BYTE_ORDER_MARK):
@@ -394,29 +330,47 @@ def _meaning(text: str) -> bytes | None:
 def _grows(text: str, later: str) -> bool:
     """Return whether arguments may be later, longer ones of the same call."""
     first, second = parse_arguments(text), parse_arguments(later)
-    if first is None or second is None:
+    if first is None or second is None or not first.keys() <= second.keys():
         return False
-    return all(key in second and _may_become(value, second[key]) for key, value in first.items())
-
-
-def _may_become(value: object, later: object) -> bool:
-    if isinstance(value, dict | list):
-        return type(value) is type(later)
-    return str(later).startswith(str(value))
-
-
-def _guard(text: str) -> str:
-    """Return what must follow arguments so that langchain-core never completes them to an object.
-
-    langchain-core closes cut-off JSON when it sums chunks, drops what it cannot read at the end, and gives up only
-    where a bracket closes what is not open.
-    """
-    ends = open_ends(text) if not text or text.lstrip().startswith("{") else None
-    if ends is None:
-        return ""
-    string, brackets = ends
-    return string + ("}" if brackets.endswith("]") else "]")
+    pairs = [(value, second[key]) for key, value in first.items()]
+    return all(
+        type(value) is type(new) if isinstance(value, dict | list) else str(new).startswith(str(value))
+        for value, new in pairs
+    )
 
 
 def _escaped(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+def _kind(said: str, inner_key: str) -> str:
+    """Return the type of a call that a client runs, an empty string for a server's own or an unknown one."""
+    is_known = inner_key == "custom" or FUNCTION in said.lower()
+    if not said:
+        return inner_key
+    return said if is_known and "server" not in said.lower() else ""
+
+
+def _wire_index(value: object) -> int | None:
+    if isinstance(value, str):
+        return int(value) if value.isdecimal() and len(value) <= _LONGEST_INDEX else None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    return value if isinstance(value, int) else None
+
+
+def _text(value: object) -> str:
+    return without_surrogates(value) if isinstance(value, str) else ""
+
+
+def _spellings(value: object) -> tuple[str, ...]:
+    """Write arguments that came as an object, as the two usual spellings of JSON text; a text stays as it is."""
+    if isinstance(value, str):
+        return (value,)
+    if value is None or value == []:
+        return ("",)
+    try:
+        compact = _json.dumps(value).decode()
+    except ValueError:
+        return ("[",)  # makes the call invalid
+    return (compact, json.dumps(value, ensure_ascii=False)) if isinstance(value, dict) else (compact,)

@@ -25,26 +25,15 @@ come once, `arguments` come in pieces. Gateways leave out, repeat and change eac
 
 from __future__ import annotations
 
-import json
 import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langchain_promptrun._responses.metadata import TEXTS, Entries, Facts, SizeLimit
-from langchain_promptrun._responses.partial_call import FUNCTION, TWO_CALLS, Entry, PartialCall
-from langchain_promptrun._wire import json as _json
-from langchain_promptrun._wire.json import SurrogateJoiner, without_surrogates
+from langchain_promptrun._responses.metadata import TEXTS, Entries, Facts
+from langchain_promptrun._responses.partial_call import KNOWN_KEYS, TWO_CALLS, Entry, PartialCall
+from langchain_promptrun._wire.json import HALF, SurrogateJoiner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-# Keys of an entry in OpenAI's format, and of its function or custom tool.
-_KNOWN = frozenset({"index", "id", "type", "custom", FUNCTION})
-_KNOWN_INNER = frozenset({"name", "arguments", "input"})
-_LONGEST_INDEX = 9
-# Anthropic's ids of calls that its own servers run; gateways pass them on as functions.
-_SERVER_ID = "srvtoolu_"
-# Bytes that an open call counts, beside its name and its arguments.
-_CALL = 64
 
 
 class ToolPiece(NamedTuple):
@@ -59,11 +48,8 @@ class ToolPiece(NamedTuple):
 class ToolCalls:
     """The tool calls of one message; `announced` has them in the order in which they went out."""
 
-    def __init__(
-        self, seed: str = "", limit: SizeLimit | None = None, tool_names: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, seed: str = "", tool_names: Mapping[str, str] | None = None) -> None:
         self._seed = seed
-        self._limit = limit or SizeLimit()
         self._tool_names = tool_names or {}
         self._calls: list[PartialCall] = []
         self._without_args: list[PartialCall] = []
@@ -73,11 +59,17 @@ class ToolCalls:
         self._positions = 0
         self._flowing: PartialCall | None = None
         self.announced: list[PartialCall] = []
-        self._server_calls = Entries(self._limit, TEXTS)
+        self._server_calls = Entries(TEXTS)
         # Names by index, id and position.
         self._server_names: dict[object, str] = {}
         self._server_call_is_newest = False
         self._surrogates = SurrogateJoiner()
+
+    @property
+    def size(self) -> int:
+        """About how many bytes are kept."""
+        kept = [(call.id, call.name, call.extras.whole()) for call in self._calls]
+        return len(repr((kept, self._server_calls.whole()))) + sum(len(call.bytes) for call in self._calls)
 
     def feed(self, entries: list[Any]) -> list[ToolPiece]:
         """Take the `tool_calls` list of a delta or of a whole message; return the pieces that it adds."""
@@ -93,10 +85,12 @@ class ToolCalls:
 
     def end(self, *, cut_off: bool = False) -> list[ToolPiece]:
         """Take the end of the message; return what was held back, and what keeps invalid calls from being completed."""
-        calls = [call for call in self._calls if not call.is_repetition()]
+        # A call that says only what an earlier one says, under the same id and name, is that one.
+        calls = [call for call in self._calls if not (call.twin and (call.is_blank or call.says_the_same(call.twin)))]
         pieces = []
         for call in calls:
-            rest = call.finish(self._surrogates.end(call.slot), cut_off=cut_off and call is calls[-1])
+            half = HALF if call.slot in self._surrogates.held else ""
+            rest = call.finish(half, cut_off=cut_off and call is calls[-1])
             if rest is not None and (piece := self._piece(call, *rest)) is not None:
                 pieces.append(piece)
             call.name = self._tool_names.get(call.name, call.name)
@@ -115,7 +109,7 @@ class ToolCalls:
     def _feed_fast_path(self, entry: dict[str, Any]) -> ToolPiece | None:
         """Take an entry that only brings more arguments of the newest call, as most entries of a stream do."""
         call = self._flowing
-        if call is None or not _KNOWN.issuperset(entry) or entry.get("id"):
+        if call is None or not KNOWN_KEYS.issuperset(entry) or entry.get("id"):
             return None
         function = entry.get("function")
         if not call.is_flowing or entry.get("index") != call.index or type(function) is not dict or len(function) != 1:
@@ -123,12 +117,14 @@ class ToolCalls:
         args = function.get("arguments")
         if type(args) is not str or not args or not self._surrogates.lets_pass(args) or not call.append(args):
             return None
-        self._limit.add(len(args))
         return ToolPiece(call.slot, None, None, args)
 
     def _feed_entry(self, wire: dict[str, Any], position: int | None) -> ToolPiece | None:
-        entry = _read_entry(wire, position)
-        call = self._open_call(entry)
+        entry = Entry(wire, position)
+        keys = ((entry.id, entry.wire_index), entry.wire_index, entry.id, entry.place)
+        found = (self._newest.get(key) for key in keys if key is not None)
+        # The open call that the entry continues, should it open none.
+        call = next((call for call in found if call is not None), self._calls[-1] if self._calls else None)
         if self._is_server_call(wire, entry, call):
             self._keep_server_call(wire, entry)
             return None
@@ -137,22 +133,24 @@ class ToolCalls:
             call = self._open(entry, call)
         elif entry.name and call.name:
             call.note_name(entry)
-        elif args[0].strip() and call.is_blank and self._is_new(entry):
-            self._judge_owner()
+        elif args[0].strip() and call.is_blank:
+            self._judge_owner(entry)
         self._note_keys(call, entry)
         call.extras.update(entry.extras)
         if not self._surrogates.lets_pass(args[0]):
             args = (self._surrogates.join(call.slot, args[0]),)
-        self._limit.add(len(entry.name) + len(args[0]))
         new = call.add(entry, args)
         return None if new is None else self._piece(call, *new)
 
-    def _judge_owner(self) -> None:
-        """Tell of arguments that may be those of more than one call."""
+    def _judge_owner(self, entry: Entry) -> None:
+        """Tell of arguments that may be those of more than one call: their index and id are unknown."""
+        keys = {entry.wire_index, entry.id} - {None, ""}
+        if not keys or not keys.isdisjoint(self._newest):
+            return
         self._without_args = [call for call in self._without_args if call.is_blank]
         if len(self._without_args) > 1:
             for call in self._without_args:
-                call.error = call.error or TWO_CALLS
+                call.fail(TWO_CALLS)
             self._without_args.clear()
 
     def _piece(self, call: PartialCall, name: str, args: str) -> ToolPiece | None:
@@ -174,29 +172,17 @@ class ToolCalls:
             return False
         if self._server_call_is_newest and entry.place is None:
             return True
-        return call is None and not entry.args[0].strip() and not _KNOWN.issuperset(wire)
+        return call is None and not entry.args[0].strip() and not KNOWN_KEYS.issuperset(wire)
 
     def _keep_server_call(self, wire: dict[str, Any], entry: Entry) -> None:
         self._server_calls.add([wire])
         for key in (entry.place, entry.id):
             if key is not None and key != "":
                 self._server_names[key] = entry.name or self._server_names.get(key, "")
-        if entry.kind:
-            return
-        self._flowing, self._server_call_is_newest = None, True
-        if (call := self._newest.get(entry.id)) is not None:
-            call.error = call.error or "The call is one of the server's own tools."
-
-    def _open_call(self, entry: Entry) -> PartialCall | None:
-        """Find the call that an entry continues, should it open none."""
-        keys = ((entry.id, entry.wire_index), entry.wire_index, entry.id, entry.place)
-        found = (self._newest.get(key) for key in keys if key is not None)
-        return next((call for call in found if call is not None), self._calls[-1] if self._calls else None)
-
-    def _is_new(self, entry: Entry) -> bool:
-        """Return whether an entry has an index or an id, and neither is known."""
-        keys = {entry.wire_index, entry.id} - {None, ""}
-        return bool(keys) and keys.isdisjoint(self._newest)
+        if not entry.kind:
+            self._flowing, self._server_call_is_newest = None, True
+            if (call := self._newest.get(entry.id)) is not None:
+                call.fail("The call is one of the server's own tools.")
 
     def _opens(self, entry: Entry, call: PartialCall) -> bool:
         """Decide by points 2 and 3 of the rule whether an entry opens a call beside the open one."""
@@ -211,10 +197,12 @@ class ToolCalls:
         return call.ends_before(entry, has_new_id=has_new_id)
 
     def _open(self, entry: Entry, beside: PartialCall | None) -> PartialCall:
-        self._limit.add(_CALL)
-        call_id = self._unused_id(entry.id)
+        call_id = entry.id
+        if not call_id or call_id in self._ids:
+            seed = f"{self._seed}:{len(self._calls)}"
+            call_id = f"call_{(uuid.uuid5(uuid.NAMESPACE_OID, seed) if self._seed else uuid.uuid4()).hex}"
         self._ids.add(call_id)
-        call = PartialCall(len(self._calls), call_id, entry, Facts(self._limit, TEXTS))
+        call = PartialCall(len(self._calls), call_id, entry, Facts(TEXTS))
         self._calls.append(call)
         self._without_args.append(call)
         # A name in pieces is known as one of ours only when it is whole.
@@ -239,12 +227,6 @@ class ToolCalls:
             self._positions += 1
         return call
 
-    def _unused_id(self, wire_id: str) -> str:
-        if wire_id and wire_id not in self._ids:
-            return wire_id
-        seed = f"{self._seed}:{len(self._calls)}"
-        return f"call_{(uuid.uuid5(uuid.NAMESPACE_OID, seed) if self._seed else uuid.uuid4()).hex}"
-
     def _note_keys(self, call: PartialCall, entry: Entry) -> None:
         """Let a call be found by an entry's index and id; a newer one with the same id stays before it."""
         if entry.wire_index is not None:
@@ -260,58 +242,3 @@ class ToolCalls:
             known = self._newest.get(key)
             if known is None or known.slot < call.slot:
                 self._newest[key] = call
-
-
-def _read_entry(wire: dict[str, Any], position: int | None) -> Entry:
-    """Read an entry whose index may be missing or a string."""
-    is_custom = isinstance(wire.get("custom"), dict)
-    inner_key = "custom" if is_custom else FUNCTION
-    inner = inner if isinstance(inner := wire.get(inner_key), dict) else {}
-    call_id, index = _text(wire.get("id")), _wire_index(wire.get("index"))
-    extras = {key: value for key, value in wire.items() if key not in _KNOWN and value is not None}
-    if unknown := {key: value for key, value in inner.items() if key not in _KNOWN_INNER and value is not None}:
-        extras[inner_key] = unknown
-    return Entry(
-        wire_index=index,
-        place=(None, position) if index is None and position is not None else index,
-        id=call_id,
-        name=_text(inner.get("name")),
-        args=_spellings(inner["input"] if is_custom and "input" in inner else inner.get("arguments")),
-        kind="" if call_id.startswith(_SERVER_ID) else _kind(_text(wire.get("type")), inner_key),
-        is_custom=is_custom,
-        extras=extras,
-    )
-
-
-def _kind(said: str, inner_key: str) -> str:
-    """Return the type of a call that a client runs, an empty string for a server's own or an unknown one."""
-    if not said:
-        return inner_key
-    if "server" in said.lower():
-        return ""
-    return said if inner_key == "custom" or FUNCTION in said.lower() else ""
-
-
-def _wire_index(value: object) -> int | None:
-    if isinstance(value, str):
-        return int(value) if value.isdecimal() and len(value) <= _LONGEST_INDEX else None
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
-    return value if isinstance(value, int) else None
-
-
-def _text(value: object) -> str:
-    return without_surrogates(value) if isinstance(value, str) else ""
-
-
-def _spellings(value: object) -> tuple[str, ...]:
-    """Write arguments that came as an object, as the two usual spellings of JSON text; a text stays as it is."""
-    if isinstance(value, str):
-        return (value,)
-    if value is None or value == []:
-        return ("",)
-    try:
-        compact = _json.dumps(value).decode()
-    except ValueError:
-        return ("[",)  # makes the call invalid
-    return (compact, json.dumps(value, ensure_ascii=False)) if isinstance(value, dict) else (compact,)

@@ -11,15 +11,12 @@ import math
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from pydantic_core import to_jsonable_python
 
 from langchain_promptrun.errors import PromptrunInvalidMessageError
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable
 
 # pydantic converts for both encoders, so what a value becomes does not depend on its neighbours.
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -33,9 +30,26 @@ _MAX_INT_BITS = 14_000
 _NUMBERS = (int, float)
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# A string with its closing quote, or without one at the end of the text; or a bracket.
-_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+("?)|[{}\[\]]', re.DOTALL)
+HALF = "\ufffd"
+"""What is left at the end of a text of half a character."""
+INCOMPLETE, COMPLETE, ILLEGAL = range(3)
+"""What a `JsonScanner` says of a text."""
+# A string as far as it goes and its closing quote, or a backslash whose character is still to come; a mark; a word.
+_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+("|\\|)|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)
 _CLOSING = {"{": "}", "[": "]"}
+# The tokens that may follow a token; "#" stands for a word. A comma in a list counts as a colon: a value must follow.
+_VALUE = '{["#'
+_FOLLOWING = {
+    "": _VALUE,
+    ":": _VALUE,
+    "[": _VALUE + "]",
+    "{": '"}',
+    ",": '"',
+    '"': ":,}]",
+    "#": "#,}]",
+    "}": ",}]",
+    "]": ",}]",
+}
 
 
 def dumps(value: object) -> bytes:
@@ -157,41 +171,84 @@ def _cleaned(value: Any) -> Any:
 
 
 class SurrogateJoiner:
-    """Joins characters that a server cut in two at the border of two deltas, each written as a JSON escape."""
+    """Joins characters that a server cut in two at the border of two deltas, each written as a JSON escape.
+
+    Attributes:
+        held: First halves that wait for the second, by channel.
+    """
 
     def __init__(self) -> None:
-        self._held: dict[Hashable, str] = {}
+        self.held: dict[int, str] = {}
 
-    def join(self, channel: Hashable, text: str) -> str:
+    def join(self, channel: int, text: str) -> str:
         """Return what of a text may go out: all but a first half at its end, which waits for the second."""
         if self.lets_pass(text):
             return text
-        text = self._held.pop(channel, "") + text
+        text = self.held.pop(channel, "") + text
         if text and "\ud800" <= text[-1] <= "\udbff":
-            self._held[channel] = text[-1]
+            self.held[channel] = text[-1]
             text = text[:-1]
         return without_surrogates(text)
 
     def lets_pass(self, text: str) -> bool:
         """Return whether `join` would return the text as it is."""
-        return not self._held and (text.isascii() or not _SURROGATE.search(text))
-
-    def end(self, channel: Hashable) -> str:
-        """Return what is left of a channel at its end: nothing, or U+FFFD for half a character."""
-        return "\ufffd" if self._held.pop(channel, "") else ""
+        return not self.held and (text.isascii() or not _SURROGATE.search(text))
 
 
-def open_ends(text: str) -> tuple[str, str] | None:
-    """Return what ends the last string and closes the brackets of a text; None where a bracket closes nothing."""
-    brackets: list[str] = []
-    string = ""
-    for token in _TOKEN.finditer(text):
-        bracket = token[0]
-        if bracket in _CLOSING:
-            brackets.append(_CLOSING[bracket])
-        elif token[1] is not None:
-            # A lone backslash at the end is not part of the token; it would make of a quote a character.
-            string = "" if token[1] else '\\"' if token.end() < len(text) else '"'
-        elif not brackets or brackets.pop() != bracket:
+class JsonScanner:
+    """Tells, piece by piece and in linear time, whether a text can still become JSON.
+
+    Numbers and words are not looked into. Brackets are counted, and strings closed, also in a text that is illegal.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        self._last = ""  # the last token
+        self._brackets: list[str] = []
+        self._open_string = ""
+        self._closes_nothing = False
+        self.feed(text)
+
+    def copy(self) -> JsonScanner:
+        """Return a scanner that stands where this one does."""
+        other = JsonScanner()
+        other._last, other._brackets, other._open_string = self._last, self._brackets.copy(), self._open_string
+        return other
+
+    @property
+    def verdict(self) -> int:
+        """INCOMPLETE, COMPLETE or ILLEGAL."""
+        if self._last not in _FOLLOWING:
+            return ILLEGAL
+        is_open = self._brackets or self._open_string or self._last in {"", "#"}
+        return INCOMPLETE if is_open else COMPLETE
+
+    @property
+    def ends(self) -> tuple[str, str] | None:
+        """What ends the last string and what closes the brackets; None where a bracket closes nothing."""
+        if self._closes_nothing:
             return None
-    return string, "".join(brackets)
+        # After a lone backslash a quote would be a character.
+        return self._open_string and self._open_string[1:] + '"', "".join(self._brackets)
+
+    def feed(self, text: str) -> int:
+        """Take a piece; return the verdict on all pieces."""
+        is_known = bool(self._open_string)
+        for token in _TOKEN.finditer(self._open_string + text):
+            end = token[1]
+            self._open_string = "" if end in {None, '"'} else f'"{end}'
+            if not is_known:
+                self._last = self._stepped(token[0] if end is None else '"')
+            is_known = False
+        return self.verdict
+
+    def _stepped(self, text: str) -> str:
+        kind = text if text in ':,"{}[]' else "#"
+        is_after_all = self._last and not self._brackets and kind != "#"
+        is_illegal = is_after_all or kind not in _FOLLOWING.get(self._last, "")
+        if kind in _CLOSING:
+            self._brackets.append(_CLOSING[kind])
+        elif kind in "}]" and (not self._brackets or self._brackets.pop() != kind):
+            self._closes_nothing = is_illegal = True
+        elif kind == "," and self._brackets[-1:] == ["]"]:
+            kind = ":"
+        return "illegal" if is_illegal else kind

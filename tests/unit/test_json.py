@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, HttpUrl, field_serializer
 
-from langchain_promptrun._wire.json import SurrogateJoiner, cleaned, dumps, loads, open_ends, without_surrogates
+from langchain_promptrun._wire.json import HALF, JsonScanner, SurrogateJoiner, cleaned, dumps, loads, without_surrogates
 from langchain_promptrun.errors import PromptrunInvalidMessageError
 
 BIG = 2**70
@@ -266,21 +266,17 @@ def test_surrogates_of_all_texts_of_a_value_are_cleaned():
 def test_surrogates_in_pieces_say_the_same_as_the_whole_text(text, cuts):
     bounds = [0, *sorted(cuts), len(text)]
     joiner = SurrogateJoiner()
-    pieces = [joiner.join("x", text[start:end]) for start, end in pairwise(bounds)]
-    assert "".join([*pieces, joiner.end("x")]) == without_surrogates(text)
+    pieces = [joiner.join(1, text[start:end]) for start, end in pairwise(bounds)]
+    assert "".join([*pieces, HALF * len(joiner.held)]) == without_surrogates(text)
 
 
 def test_surrogate_half_waits_for_its_second_one_of_the_same_channel():
     joiner = SurrogateJoiner()
     assert joiner.lets_pass("é")
     assert not joiner.lets_pass("\ud83d")
-    assert [joiner.join("x", "a\ud83d"), joiner.lets_pass("a"), joiner.join("x", "")] == ["a", False, ""]
-    assert [joiner.join("x", "\ude80b"), joiner.join("x", "\ud83d"), joiner.join("y", "\ude80")] == [
-        "🚀b",
-        "",
-        "\ufffd",
-    ]
-    assert joiner.end("x") == "\ufffd"
+    assert [joiner.join(1, "a\ud83d"), joiner.lets_pass("a"), joiner.join(1, "")] == ["a", False, ""]
+    assert [joiner.join(1, "\ude80b"), joiner.join(1, "\ud83d"), joiner.join(2, "\ude80")] == ["🚀b", "", HALF]
+    assert joiner.held == {1: "\ud83d"}
 
 
 @pytest.mark.parametrize(
@@ -300,14 +296,14 @@ def test_surrogate_half_waits_for_its_second_one_of_the_same_channel():
     ],
 )
 def test_open_ends_are_found_unless_a_bracket_closes_nothing(text, ends):
-    assert open_ends(text) == ends
+    assert JsonScanner(text).ends == ends
 
 
 @settings(max_examples=50)
 @given(json_values, st.data())
 def test_only_cut_off_json_has_open_ends(value, data):
     text = json.dumps(value, ensure_ascii=data.draw(st.booleans()))
-    assert open_ends(text) == ("", "")
+    assert JsonScanner(text).ends == ("", "")
     if text[0] in "{[":
         cut = data.draw(st.integers(1, len(text) - 1))
-        assert any(open_ends(text[:cut]))
+        assert any(JsonScanner(text[:cut]).ends)
