@@ -85,7 +85,7 @@ class Choice:
         self.finish_reason: str | None = None
         self._metadata = metadata
         self.tool_calls = ToolCalls(metadata.id_seed, tool_names)
-        self.reasoning = Reasoning(lambda _size: None, think_tags=think_tags)
+        self.reasoning = Reasoning(think_tags=think_tags)
         self._refusal: list[str] = []
         self._extras = Facts(TEXTS)
         self._facts = Facts(NUMBERS)
@@ -301,7 +301,6 @@ class Choice:
 
 
 def joined_logprobs(pieces: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Join the log probabilities of the pieces of an answer, as summing chunks does."""
     joined: dict[str, list[Any]] = {}
     for piece in pieces:
         for key, entries in piece.items():
@@ -310,7 +309,6 @@ def joined_logprobs(pieces: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def says_more_than_a_role(delta: dict[str, Any]) -> bool:
-    """Return whether a delta brings anything beside the role, which most first deltas bring alone."""
     return any(value for key, value in delta.items() if key != "role")
 
 

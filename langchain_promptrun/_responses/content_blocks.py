@@ -125,7 +125,6 @@ def _audio(audio: Block) -> Block:
 
 
 def _image_type(base64: str) -> str:
-    """Return the kind of image that base64 holds, empty for anything else."""
     try:
         start = b64decode(base64[:16])
     except ValueError:

@@ -148,11 +148,9 @@ class ResponseMetadata:
 
     @property
     def size(self) -> int:
-        """About how many bytes are kept."""
         return len(repr((self._facts.whole(), self._usage.whole())))
 
     def whole(self, *, with_usage: bool, places_of_cost: Iterable[dict[str, Any]] = ()) -> dict[str, Any]:
-        """Return LangChain's `response_metadata`, as far as the whole answer goes."""
         facts, model = self._facts.whole(), self.model
         metadata = {key: value for key, value in facts.items() if key != "model" and key not in OWN_NAMES}
         metadata["model_name"] = model
@@ -170,8 +168,6 @@ class ResponseMetadata:
 
 
 class Facts:
-    """Keys and their values so far."""
-
     def __init__(self, pieces: int = _NONE) -> None:
         self._pieces = pieces
         self._values: dict[str, Any] = {}

@@ -159,7 +159,6 @@ def _last_chunk(**fields: Any) -> ChatGenerationChunk:
 
 
 def _generation_info(message: AIMessage) -> dict[str, Any]:
-    """Return what LangChain repeats beside a message."""
     metadata = message.response_metadata
     return {key: metadata[key] for key in ("finish_reason", "logprobs") if key in metadata}
 
@@ -197,8 +196,6 @@ class EventChunks:
 
 
 class ResultParser(ResponseParser[ChatResult]):
-    """Parses an answer into one result, with a generation for each choice."""
-
     _is_result = True
 
     def _emit(self, parts: list[Part], choice: Choice) -> None:

@@ -81,7 +81,6 @@ class Body:
         self.stray, self.late = bytearray(), bytearray()
 
     def feed(self, data: bytes) -> list[Event]:
-        """Take the next bytes, cut anywhere; return the events that they complete, in order."""
         if self._between:
             # Most servers send exactly one plain event in a packet.
             lines = data.splitlines()
@@ -101,10 +100,7 @@ class Body:
         return events
 
     def close(self) -> list[Event]:
-        """Take the end of the body; return the event that was still open, or the document as a nameless event.
-
-        Many servers leave out a stream's last line. An empty body raises a PromptrunStreamTruncatedError.
-        """
+        """Return the event that was still open (many servers leave out the last line), or the document as an event."""
         events = []
         if not (self.is_stream or self.is_document) and (head := self._decide(at_end=True)):
             events = self.feed(head)
@@ -239,8 +235,7 @@ class ResponseParser(ABC, Generic[T]):
     def feed(self, data: bytes) -> list[T]:
         """Take the next bytes of the body, decoded and cut anywhere; return the items that they complete.
 
-        An error in the answer is raised by its code. Where items come before it, `finished` is set, and the next call
-        raises it.
+        Where items come before an error, `finished` is set, and the next call raises the error.
         """
         self._items = []
         try:
@@ -257,11 +252,7 @@ class ResponseParser(ABC, Generic[T]):
         return self._items
 
     def close(self) -> list[T]:
-        """Take the end of the body; return the last items.
-
-        An answer that is not whole raises a PromptrunStreamTruncatedError: an event stream without `[DONE]` and
-        without a finish reason, a JSON document cut off, an empty body.
-        """
+        """Take the end of the body; return the last items. An answer that is cut off raises an error that says so."""
         self._items = []
         try:
             if self._error is not None:
@@ -475,7 +466,6 @@ class ResponseParser(ABC, Generic[T]):
 
 
 def _split_documents(data: bytes) -> tuple[list[Any], bytes]:
-    """Read the JSON documents at the beginning of data; return them and what follows."""
     text, position, documents = data.decode("utf-8", "replace"), 0, []
     decoder = json.JSONDecoder()
     while (start := _NOT_BLANK.search(text, position)) is not None:

@@ -28,6 +28,7 @@ _PLACEHOLDERS = frozenset({"", "{}", "{ }", "[]", "[ ]", "null", '""'})
 _PLACEHOLDER_STARTS = frozenset(text[:size] for text in _PLACEHOLDERS for size in range(len(text) + 1))
 _LONGEST_PLACEHOLDER = 64  # with blanks around it
 _BYTE_ORDER_MARK = "\ufeff"
+_BROKEN = "["  # makes a call invalid
 _MAY_BEGIN_ANEW = frozenset("{ \t\r\n")
 
 NO_NAME = "The call has no name."
@@ -37,7 +38,7 @@ TWO_CALLS = "The arguments may be those of two calls."
 
 
 class Entry:
-    """One entry: `place` is its index or position, `args` are spellings of its arguments; a server's has no `kind`."""
+    """One entry: `place` is its index or position; arguments are whole where they came as an object."""
 
     def __init__(self, wire: dict[str, Any], position: int | None) -> None:
         self.is_custom = isinstance(wire.get("custom"), dict)
@@ -47,7 +48,9 @@ class Entry:
         self.wire_index = _wire_index(wire.get("index"))
         self.place = (None, position) if self.wire_index is None and position is not None else self.wire_index
         self.id, self.name = _text(wire.get("id")), _text(inner.get("name"))
-        self.args = _spellings(inner["input"] if self.is_custom and "input" in inner else inner.get("arguments"))
+        args = inner["input"] if self.is_custom and "input" in inner else inner.get("arguments")
+        self.args = _args(args)
+        self.is_whole = isinstance(args, dict) and self.args != _BROKEN
         self.kind = "" if self.id.startswith(_SERVER_ID) else _kind(_text(wire.get("type")), inner_key)
         self.extras = {key: value for key, value in wire.items() if key not in KNOWN_KEYS and value is not None}
         if unknown := {key: value for key, value in inner.items() if key not in _KNOWN_INNER and value is not None}:
@@ -110,34 +113,32 @@ class PartialCall:
         return True
 
     def ends_before(self, entry: Entry, *, has_new_id: bool) -> bool:
-        """Return whether an entry with the same name, at no new place, is another call's."""
         if self.is_custom:
             return has_new_id and entry.wire_index is None
-        begins_object = entry.args[0].lstrip().startswith(("{", '"'))
+        begins_object = entry.args.lstrip().startswith(("{", '"'))
         return self.is_complete and (has_new_id or (begins_object and not self.is_placeholder))
 
     def note_name(self, entry: Entry) -> None:
-        """Take a further entry with a name: it may tell of another call."""
         if self.is_blank:
             return
         if entry.name != self.name:
             self.fail(f'The name "{entry.name}" came before the arguments were complete.')
-        elif self.is_custom and entry.args[0].strip():
-            data, start = _escaped(entry.args[0]).encode(), len(_CUSTOM_START)
+        elif self.is_custom and entry.args.strip():
+            data, start = _escaped(entry.args).encode(), len(_CUSTOM_START)
             repeats_text = start < len(self.bytes) <= len(data) + start and data.startswith(self.bytes[start:])
             if repeats_text or entry.id not in {"", self.wire_id}:
                 self.fail(TWO_CALLS)
 
-    def add(self, entry: Entry, args: tuple[str, ...]) -> tuple[str, str] | None:
-        """Take an entry's name and its arguments, in one or more spellings; return what may go out now."""
+    def add(self, entry: Entry, args: str) -> tuple[str, str] | None:
+        """Take an entry's name, and its arguments as far as they are whole characters; return what may go out now."""
         size = len(self.bytes)
         if self.is_blank or not self.name:
             # A name may be repeated, cumulative or a further part.
             self.name += entry.name.removeprefix(self.name)
-        if len(args) > 1 and self.bytes and not self.is_placeholder:
+        if entry.is_whole and self.bytes and not self.is_placeholder:
             self._complete(args)
-        elif args[0]:
-            self._add_args(args[0])
+        elif args:
+            self._add_args(args)
         if len(self.bytes) != size and entry.id not in {"", self.speaker}:
             if entry.id in self._earlier_speakers:
                 self.fail(TWO_CALLS)
@@ -147,10 +148,7 @@ class PartialCall:
         return self._release() if self.name and not is_held else None
 
     def finish(self, rest: str, *, cut_off: bool) -> tuple[str, str] | None:
-        """Take the end of the message, and half a character that was left; judge the call by point 6 of the rule.
-
-        Return what was held back, and after it what keeps an invalid call from being completed; None for no call.
-        """
+        """Judge the call by point 6 of the rule; return what is left of it, None for no call."""
         self.bytes += rest.encode()
         if not (self.name or self.bytes or self.extras.whole()) or (self.may_be_padding and self.is_blank):
             return None
@@ -233,14 +231,15 @@ class PartialCall:
         self._meaning = self._meaning or _meaning(self.text)
         return self._meaning
 
-    def _complete(self, spellings: tuple[str, ...]) -> None:
-        """Take arguments that came as an object, so as a whole, after a text."""
+    def _complete(self, args: str) -> None:
+        """Take arguments that came as an object, so as a whole, after a text: its rest, in either usual spelling."""
         begun = self.text
+        spellings = (args, json.dumps(_json.loads(args), ensure_ascii=False))
         rest = next((text.removeprefix(begun) for text in spellings if text.startswith(begun)), None)
-        if rest is None and (own := _meaning(begun)) and own == _meaning(spellings[0]):
+        if rest is None and (own := _meaning(begun)) and own == _meaning(args):
             return
         if rest is None:
-            rest = spellings[0]
+            rest = args
             self.fail(NOT_AN_OBJECT)
         self.bytes += rest.encode()
 
@@ -265,7 +264,6 @@ class PartialCall:
         return piece
 
     def _continues(self, piece: str) -> bool:
-        """Return whether the arguments so far can go on with a piece."""
         self._scan()
         scanner = self._scanner.copy()
         if scanner.feed(piece) == ILLEGAL:
@@ -363,14 +361,11 @@ def _text(value: object) -> str:
     return without_surrogates(value) if isinstance(value, str) else ""
 
 
-def _spellings(value: object) -> tuple[str, ...]:
-    """Write arguments that came as an object, as the two usual spellings of JSON text; a text stays as it is."""
+def _args(value: object) -> str:
+    """Write arguments that came as a JSON value as a text; a text stays as it is."""
     if isinstance(value, str):
-        return (value,)
-    if value is None or value == []:
-        return ("",)
+        return value
     try:
-        compact = _json.dumps(value).decode()
+        return "" if value is None or value == [] else _json.dumps(value).decode()
     except ValueError:
-        return ("[",)  # makes the call invalid
-    return (compact, json.dumps(value, ensure_ascii=False)) if isinstance(value, dict) else (compact,)
+        return _BROKEN

@@ -67,12 +67,10 @@ class ToolCalls:
 
     @property
     def size(self) -> int:
-        """About how many bytes are kept."""
         kept = [(call.id, call.name, call.extras.whole()) for call in self._calls]
         return len(repr((kept, self._server_calls.whole()))) + sum(len(call.bytes) for call in self._calls)
 
     def feed(self, entries: list[Any]) -> list[ToolPiece]:
-        """Take the `tool_calls` list of a delta or of a whole message; return the pieces that it adds."""
         several = len(entries) > 1
         pieces = []
         for position, entry in enumerate(entries):
@@ -97,7 +95,6 @@ class ToolCalls:
         return pieces
 
     def facts(self) -> dict[str, Any]:
-        """Return what `additional_kwargs` keep of the calls beside their ids, names and arguments."""
         calls = self.announced
         facts = {
             "tool_call_extras": {call.id: extras for call in calls if (extras := call.kept_extras())},
@@ -133,13 +130,11 @@ class ToolCalls:
             call = self._open(entry, call)
         elif entry.name and call.name:
             call.note_name(entry)
-        elif args[0].strip() and call.is_blank:
+        elif args.strip() and call.is_blank:
             self._judge_owner(entry)
         self._note_keys(call, entry)
         call.extras.update(entry.extras)
-        if not self._surrogates.lets_pass(args[0]):
-            args = (self._surrogates.join(call.slot, args[0]),)
-        new = call.add(entry, args)
+        new = call.add(entry, self._surrogates.join(call.slot, args))
         return None if new is None else self._piece(call, *new)
 
     def _judge_owner(self, entry: Entry) -> None:
@@ -172,7 +167,7 @@ class ToolCalls:
             return False
         if self._server_call_is_newest and entry.place is None:
             return True
-        return call is None and not entry.args[0].strip() and not KNOWN_KEYS.issuperset(wire)
+        return call is None and not entry.args.strip() and not KNOWN_KEYS.issuperset(wire)
 
     def _keep_server_call(self, wire: dict[str, Any], entry: Entry) -> None:
         self._server_calls.add([wire])

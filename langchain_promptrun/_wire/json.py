@@ -86,7 +86,6 @@ def loads(data: bytes | str) -> Any:
 
 
 def _plain_whole(value: object) -> object:
-    """Return the value in the types the standard library writes; raise at what JSON cannot carry."""
     try:
         return _plain(value)
     except RecursionError:
@@ -130,7 +129,6 @@ def _plain_at(place: int | str, value: object) -> object:
 
 
 def _simpler(value: object) -> object:
-    """Return the value in types nearer to JSON's."""
     if isinstance(value, bytes | bytearray | memoryview):
         raise PromptrunInvalidMessageError(f"is of type {type(value).__name__}; JSON carries text: send base64")
     if isinstance(value, set | frozenset):
@@ -209,7 +207,6 @@ class JsonScanner:
         self.feed(text)
 
     def copy(self) -> JsonScanner:
-        """Return a scanner that stands where this one does."""
         other = JsonScanner()
         other._last, other._brackets, other._open_string = self._last, self._brackets.copy(), self._open_string
         return other
@@ -231,7 +228,6 @@ class JsonScanner:
         return self._open_string and self._open_string[1:] + '"', "".join(self._brackets)
 
     def feed(self, text: str) -> int:
-        """Take a piece; return the verdict on all pieces."""
         is_known = bool(self._open_string)
         for token in _TOKEN.finditer(self._open_string + text):
             end = token[1]

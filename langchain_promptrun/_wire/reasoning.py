@@ -56,8 +56,7 @@ _LABELS = frozenset({"type", "index", *_TEXT_KEYS})
 class Reasoning:
     """The reasoning of one message; `reads_text` says whether its text has to pass through `split`."""
 
-    def __init__(self, count: Callable[[int], None], *, think_tags: bool = False) -> None:
-        self._count = count
+    def __init__(self, *, think_tags: bool = False) -> None:
         self.reads_text = think_tags
         self._tags = ("<think>", "</think>") if think_tags else ("<thought>", "</thought>")
         self._tags_name = THINK_TAGS if think_tags else THOUGHT
@@ -85,7 +84,6 @@ class Reasoning:
                 self._plain = True
                 text = text or piece
         if isinstance(opaque := delta.get(_OPAQUE), str):
-            self._count(len(opaque))
             self._opaque.append(opaque)
         return text if self._plain else derived
 
@@ -131,7 +129,6 @@ class Reasoning:
         return self._entries() | ({_OPAQUE: opaque} if opaque else {})
 
     def _keep(self, key: str, value: Any, *, whole: bool, beside: str = "") -> str:
-        self._count(len(str(value)))
         entries = self._kept.get(key)
         if entries is None:
             entries = self._kept[key] = _Entries(may_grow=key == "reasoning_details")

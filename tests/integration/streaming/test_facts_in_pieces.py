@@ -8,21 +8,39 @@ from base64 import b64decode, b64encode
 import pytest
 from langchain_core.messages import HumanMessage
 
+HEAD = {"id": "1", "model": "m"}
+TEXT = {"content": "x"}
+
 
 def choice(delta, **more):
     return {"choices": [{"index": 0, "delta": delta, "finish_reason": None} | more]}
 
 
-def stream(*documents, head=None):
-    head = {"id": "1", "model": "m"} if head is None else head
+def stream(*documents, head=HEAD):
     events = [json.dumps(head | document) for document in (*documents, choice({}, finish_reason="stop"))]
     return "".join(f"data: {event}\n\n" for event in [*events, "[DONE]"]).encode()
 
 
-def whole(message, head=None, **more):
-    head = {"id": "1", "model": "m"} if head is None else head
+def whole(message, head=HEAD, **more):
     choices = [{"index": 0, "message": {"role": "assistant"} | message, "finish_reason": "stop"} | more]
     return json.dumps(head | {"choices": choices}).encode()
+
+
+def in_deltas(key, pieces, joined):
+    """A stream whose deltas bring a fact beside a text, and the whole answer."""
+    return stream(*(choice(TEXT | {key: piece}) for piece in pieces)), whole(
+        {"content": "x" * len(pieces), key: joined}
+    )
+
+
+def in_choices(key, pieces, joined):
+    text = {"content": "x" * len(pieces)}
+    return stream(*(choice(TEXT, **{key: piece}) for piece in pieces)), whole(text, **{key: joined})
+
+
+def in_documents(key, pieces, joined):
+    text = {"content": "x" * len(pieces)}
+    return stream(*(choice(TEXT) | {key: piece} for piece in pieces)), whole(text, HEAD | {key: joined})
 
 
 def base64(data):
@@ -30,47 +48,42 @@ def base64(data):
 
 
 HATE, HARM = ({name: {"filtered": False, "severity": "safe"}} for name in ("hate", "self_harm"))
-TEXT = {"content": "x"}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
 SIGNED = {"extra_content": {"google": {"thought_signature": "SIG"}}}
+SAFE, LOW = ({"hate": {"severity": severity}} for severity in ("safe", "low"))
+LAUGHS = [{"transcript": piece} for piece in ("ha", "ha", "haha", "!")]
+SILENCE = [{"data": piece} for piece in ("AAAA", "AAAA", "AAAAAAAA", "////")]
+PRICES = [{"gateway": {"cost": cost}} for cost in ("0.01", "0.02")]
+REPEATED = {"content": "xx", "reasoning_content": "r", "tool_calls": [CALL]}
+REFERENCE = {"content": [{"type": "reference", "reference_ids": [0], "text": "42"}]}
+IMAGE = TEXT | {"images": [{"image_url": {"url": "data:image/png;charset=utf-8;base64,AAAA"}}]}
+NOTED = TEXT | {"note": "n"}
 EQUAL = {
-    "Azure's filters": (
-        stream(choice(TEXT, content_filter_results=HATE), choice({}, content_filter_results=HARM), choice({})),
-        whole(TEXT, content_filter_results=HATE | HARM),
+    "Azure's filters": in_choices("content_filter_results", [HATE, HARM, {}], HATE | HARM),
+    "a filter that becomes stricter": in_choices("content_filter_results", [SAFE, LOW], LOW),
+    "vLLM's token ids": in_choices("token_ids", [[5], [5], [6, 6]], [5, 5, 6, 6]),
+    "MiniMax's audio": in_deltas("audio_content", ["00ff", "01", ""], "00ff01"),
+    "MiniMax's audio that begins with silence": in_deltas("audio_content", ["00", "00", "0000", "ff"], "00000000ff"),
+    "audio that begins with silence": in_deltas("audio", SILENCE, {"data": "AAAAAAAAAAAAAAAA////"}),
+    "audio that is no base64": in_deltas("audio", [{"data": "a="}, {"data": "b"}], {"data": "a=b"}),
+    "a transcript that laughs": in_deltas("audio", LAUGHS, {"transcript": "hahahaha!"}),
+    "Cohere's plan that repeats a word": in_deltas("tool_plan", ["ha", "ha"], "haha"),
+    "a gateway's metadata that changes": in_deltas("provider_metadata", PRICES, PRICES[1]),
+    "Groq's channel": in_deltas("channel", ["analysis", "final"], "final"),
+    "a text of a vendor's, repeated at the end": in_deltas("note", ["ab", "c", "abc"], "abc"),
+    "entries by index": in_deltas(
+        "steps", [[{"index": 0, "text": piece}] for piece in "ab"], [{"index": 0, "text": "ab"}]
     ),
-    "a filter that becomes stricter": (
-        stream(*(choice(TEXT, content_filter_results={"hate": {"severity": level}}) for level in ("safe", "low"))),
-        whole({"content": "xx"}, content_filter_results={"hate": {"severity": "low"}}),
-    ),
-    "vLLM's token ids": (
-        stream(choice(TEXT, token_ids=[5]), choice(TEXT, token_ids=[5]), choice({}, token_ids=[6, 6])),
-        whole({"content": "xx"}, token_ids=[5, 5, 6, 6]),
-    ),
-    "MiniMax's audio": (
-        stream(
-            choice(TEXT | {"audio_content": "00ff"}), choice({"audio_content": "01"}), choice({"audio_content": ""})
-        ),
-        whole(TEXT | {"audio_content": "00ff01"}),
-    ),
-    "MiniMax's audio that begins with silence": (
-        stream(*(choice(TEXT | {"audio_content": piece}) for piece in ("00", "00", "0000", "ff"))),
-        whole({"content": "xxxx"} | {"audio_content": "00000000ff"}),
-    ),
-    "audio that begins with silence": (
-        stream(*(choice(TEXT | {"audio": {"data": piece}}) for piece in ("AAAA", "AAAA", "AAAAAAAA", "////"))),
-        whole({"content": "xxxx"} | {"audio": {"data": "AAAAAAAAAAAAAAAA////"}}),
-    ),
-    "a transcript that laughs": (
-        stream(*(choice(TEXT | {"audio": {"transcript": piece}}) for piece in ("ha", "ha", "haha", "!"))),
-        whole({"content": "xxxx"} | {"audio": {"transcript": "hahahaha!"}}),
-    ),
-    "Cohere's plan that repeats a word": (
-        stream(choice(TEXT | {"tool_plan": "ha"}), choice({"tool_plan": "ha"})),
-        whole(TEXT | {"tool_plan": "haha"}),
-    ),
-    "a gateway's metadata that changes": (
-        stream(*(choice(TEXT | {"provider_metadata": {"gateway": {"cost": cost}}}) for cost in ("0.01", "0.02"))),
-        whole({"content": "xx"} | {"provider_metadata": {"gateway": {"cost": "0.02"}}}),
+    "an empty list": in_deltas("a", [[1], []], [1]),
+    "an empty object": in_deltas("a", [{"c": 1}, {}], {"c": 1}),
+    "null and zero": in_deltas("a", [1, None, 0], 0),
+    "sources in every document": in_documents("search_results", [[{"url": "a"}]] * 2, [{"url": "a"}]),
+    "addresses in every document": in_documents("citations", [["a", "b"]] * 2, ["a", "b"]),
+    "addresses that become more": in_documents("citations", [["a"], ["a", "b"]], ["a", "b"]),
+    "sources that are none": in_documents("citations", [[5]], [5]),
+    "another model in the middle": (
+        stream(choice(TEXT), choice({}) | {"model": "n"}, head={"id": "1"}),
+        whole(TEXT, {"id": "1", "model": "n"}),
     ),
     "facts in documents of their own": (
         stream(choice(TEXT)).replace(
@@ -78,109 +91,55 @@ EQUAL = {
             b'data: {"citations": ["u"]}\n\ndata: {"timings": {"prompt_n": 5}, "type": "timings"}\n\n'
             b'data: {"type": "ping", "sent": 1}\n\ndata: [DONE]',
         ),
-        whole(TEXT, {"id": "1", "model": "m", "citations": ["u"], "timings": {"prompt_n": 5}}),
+        whole(TEXT, HEAD | {"citations": ["u"], "timings": {"prompt_n": 5}}),
     ),
     "facts of a part": (
         stream(choice({"content": [{"type": "text", "text": "x", "citations": ["u"], **SIGNED}]})),
-        whole(TEXT | {"citations": ["u"], "extra_content": {"google": {"thought_signature": "SIG"}}}),
+        whole(TEXT | {"citations": ["u"]} | SIGNED),
     ),
     "a vendor's facts of a part": (
         stream(choice({"content": [{"type": "text", "text": "x", "extra_content": {"vendor": {"a": 1}}}]})),
         whole(TEXT | {"extra_content": {"vendor": {"a": 1}}}),
     ),
-    "a message after a role": (
-        stream(choice({"role": "assistant"}), {"choices": [{"message": TEXT | {"note": "n"}}]}),
-        whole(TEXT | {"note": "n"}),
-    ),
+    "a message after a role": (stream(choice({"role": "assistant"}), {"choices": [{"message": NOTED}]}), whole(NOTED)),
     "a message beside a role": (stream(choice({"role": "assistant", "content": ""}, message=TEXT)), whole(TEXT)),
+    "messages that hold all so far": (
+        stream(*({"choices": [{"index": 0, "message": {"content": text}}]} for text in ("He", "Hello", "Hello"))),
+        whole({"content": "Hello"}),
+    ),
     "messages that hold all so far, after a role": (
         stream(choice({"role": "assistant"}), *({"choices": [{"message": {"content": text}}]} for text in ("x", "xy"))),
         whole({"content": "xy"}),
     ),
     "a message that repeats a text and brings the rest": (
-        stream(
-            choice(TEXT),
-            choice(TEXT),
-            *[{"choices": [{"message": {"content": "xx", "reasoning_content": "r", "tool_calls": [CALL]}}]}] * 2,
-        ),
-        whole({"content": "xx", "reasoning_content": "r", "tool_calls": [CALL]}),
+        stream(*[choice(TEXT)] * 2, *[{"choices": [{"message": REPEATED}]}] * 2),
+        whole(REPEATED),
     ),
     "a message that repeats reasoning and calls": (
         stream(
             choice({"reasoning_content": "r"}),
             choice({"tool_calls": [{"index": 0, **CALL}]}),
-            {"choices": [{"message": {"content": "x", "reasoning_content": "r", "tool_calls": [CALL]}}]},
+            {"choices": [{"message": REPEATED}]},
         ),
-        whole({"content": "x", "reasoning_content": "r", "tool_calls": [CALL]}),
+        whole(REPEATED),
     ),
-    "Groq's channel": (
-        stream(choice({"channel": "analysis"}), choice(TEXT | {"channel": "final"})),
-        whole(TEXT | {"channel": "final"}),
+    "a message after the deltas": (
+        stream(choice(TEXT), {"choices": [{"message": NOTED | {"annotations": [{"type": "file"}]}}]}),
+        whole(NOTED | {"annotations": [{"type": "file"}]}),
     ),
-    "a text of a vendor's, repeated at the end": (
-        stream(choice(TEXT | {"note": "ab"}), choice({"note": "c"}), choice({"note": "abc"})),
-        whole(TEXT | {"note": "abc"}),
-    ),
-    "sources in every document": (
-        stream(*[choice(TEXT) | {"search_results": [{"url": "a"}], "citations": ["a", "b"]}] * 2),
-        whole({"content": "xx"}, {"id": "1", "model": "m", "search_results": [{"url": "a"}], "citations": ["a", "b"]}),
-    ),
-    "sources that become more": (
-        stream(*(choice(TEXT) | {"citations": urls} for urls in (["a"], ["a", "b"]))),
-        whole({"content": "xx"}, {"id": "1", "model": "m", "citations": ["a", "b"]}),
-    ),
-    "a transcript without its audio": (
-        stream(choice(TEXT | {"audio": {"transcript": "a"}}), choice({"audio": {"transcript": "b"}})),
-        whole(TEXT | {"audio": {"transcript": "ab"}}),
-    ),
-    "audio that is no base64": (
-        stream(choice(TEXT | {"audio": {"data": "a="}}), choice({"audio": {"data": "b"}})),
-        whole(TEXT | {"audio": {"data": "a=b"}}),
-    ),
-    "a refusal that is none, sources that are none": (
-        stream(choice(TEXT | {"refusal": False}) | {"citations": [5]}),
-        whole(TEXT | {"refusal": None}, {"id": "1", "model": "m", "citations": [5]}),
-    ),
-    "entries by index": (
-        stream(choice(TEXT | {"steps": [{"index": 0, "text": "a"}]}), choice({"steps": [{"index": 0, "text": "b"}]})),
-        whole(TEXT | {"steps": [{"index": 0, "text": "ab"}]}),
-    ),
-    "null, empty and zero": (
-        stream(
-            choice(TEXT | {"a": [1], "b": {"c": 1}, "d": 1}), choice({"a": [], "b": {}, "d": None}), choice({"d": 0})
-        ),
-        whole(TEXT | {"a": [1], "b": {"c": 1}, "d": 0}),
-    ),
+    "a refusal that is none": (stream(choice(TEXT | {"refusal": False})), whole(TEXT | {"refusal": None})),
     "a finish reason that is an object": (
         stream(choice(TEXT), choice({}, finish_reason={"type": "stop"})),
         whole(TEXT),
     ),
     "a finish reason in a list": (stream(choice(TEXT), choice({}, finish_reason=["stop"])), whole(TEXT)),
-    "another model in the middle": (
-        stream(choice(TEXT), choice(TEXT) | {"model": "n"}, head={"id": "1"}),
-        whole({"content": "xx"}, {"id": "1", "model": "n"}),
-    ),
     "texts of a completions server": (
-        stream({"choices": [{"index": 0, "text": "H"}]}, {"choices": [{"index": 0, "text": "i"}]}),
-        json.dumps({"id": "1", "model": "m", "choices": [{"text": "Hi", "finish_reason": "stop"}]}).encode(),
+        stream(*({"choices": [{"index": 0, "text": text}]} for text in "Hi")),
+        json.dumps(HEAD | {"choices": [{"text": "Hi", "finish_reason": "stop"}]}).encode(),
     ),
     "a text beside its delta": (stream(choice(TEXT, text="x")), whole(TEXT, text="x")),
-    "messages that hold all so far": (
-        stream(*({"choices": [{"index": 0, "message": {"content": text}}]} for text in ("He", "Hello", "Hello"))),
-        whole({"content": "Hello"}),
-    ),
-    "a message after the deltas": (
-        stream(choice(TEXT), {"choices": [{"message": TEXT | {"note": "n", "annotations": [{"type": "file"}]}}]}),
-        whole(TEXT | {"note": "n", "annotations": [{"type": "file"}]}),
-    ),
-    "an image with parameters": (
-        stream(choice(TEXT | {"images": [{"image_url": {"url": "data:image/png;charset=utf-8;base64,AAAA"}}]})),
-        whole(TEXT | {"images": [{"image_url": {"url": "data:image/png;charset=utf-8;base64,AAAA"}}]}),
-    ),
-    "a part of another kind with a text": (
-        stream(choice({"content": [{"type": "reference", "reference_ids": [0], "text": "42"}]})),
-        whole({"content": [{"type": "reference", "reference_ids": [0], "text": "42"}]}),
-    ),
+    "an image with parameters": (stream(choice(IMAGE)), whole(IMAGE)),
+    "a part of another kind with a text": (stream(choice(REFERENCE)), whole(REFERENCE)),
 }
 
 
