@@ -16,7 +16,7 @@ Example:
     2
 """
 
-from langchain_promptrun.testing._cassettes.cassette import convert_recording
+from langchain_promptrun.testing._cassette import convert_recording
 from langchain_promptrun.testing._http import RecordedRequest
 from langchain_promptrun.testing._items import Dialect, Fault, RateLimit, Reply
 from langchain_promptrun.testing._prompts import ManagedPrompts, PromptProject

@@ -13,13 +13,12 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from langchain_promptrun.testing import _http
+from langchain_promptrun.testing._answers import UnanswerableError, load_validator
 from langchain_promptrun.testing._checks import RefusedError, check
-from langchain_promptrun.testing._documents import Documents
+from langchain_promptrun.testing._documents import Documents, PromptCache, count
 from langchain_promptrun.testing._http import RecordedRequest, Request, Response, Step
 from langchain_promptrun.testing._items import Fault, Reply, Settings
-from langchain_promptrun.testing._model.answers import UnanswerableError, load_validator
-from langchain_promptrun.testing._model.replies import replies
-from langchain_promptrun.testing._model.usage import PromptCache, count
+from langchain_promptrun.testing._model import replies
 from langchain_promptrun.testing._prompts import ManagedPrompts
 
 T = TypeVar("T")

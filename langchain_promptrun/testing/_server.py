@@ -16,11 +16,11 @@ from typing import Any, Self, Unpack, cast
 
 import h11
 
-from langchain_promptrun.testing._cassettes.cassette import Cassette, CassetteOptions
-from langchain_promptrun.testing._cassettes.routes import CassetteRoutes, Slices, brings_its_own
+from langchain_promptrun.testing._cassette import Cassette, CassetteOptions
 from langchain_promptrun.testing._http import Hangup, Pause, RecordedRequest, Request, Step
 from langchain_promptrun.testing._items import Fault, Reply, Settings, Wait
 from langchain_promptrun.testing._prompts import ManagedPrompts
+from langchain_promptrun.testing._recorder import CassetteRoutes, Slices, brings_its_own
 from langchain_promptrun.testing._routes import Routes
 
 _PROMPTRUN = "https://api.promptrun.ai/v1"

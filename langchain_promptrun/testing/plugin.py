@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from langchain_promptrun.testing._cassettes.cassette import is_unreachable, read
+from langchain_promptrun.testing._cassette import is_unreachable, read
 from langchain_promptrun.testing._server import PromptrunServer
 
 API_KEY = "test-key"
@@ -59,10 +59,15 @@ def promptrun_cassette(
     While recording, `server.api_key` is the real key and the upstream is `PROMPTRUN_BASE_URL`, else Promptrun.
     A request that the cassette lacks fails the test.
     """
-    mode, path = request.config.getoption("promptrun_record"), cassette_path(request.node)
+    mode, node = request.config.getoption("promptrun_record"), request.node
+    test = node.nodeid.partition("::")[2].replace("::", ".")
+    name = re.sub(r"[^\w.\-\[\]]+", "_", test)[:_LONGEST_NAME]
+    if name != test:  # a file system would refuse it
+        name += f"-{hashlib.sha256(test.encode()).hexdigest()[:8]}"
+    path = Path(node.path).parent / "cassettes" / Path(node.path).stem / f"{name}.jsonl"
     exchanges = read(path) if path.exists() else []
     recorded = path.exists() and not (exchanges and all(map(is_unreachable, exchanges)))
-    command = f"pytest {shlex.quote(request.node.nodeid)} --promptrun-record {'new' if recorded else 'once'}"
+    command = f"pytest {shlex.quote(node.nodeid)} --promptrun-record {'new' if recorded else 'once'}"
     key = os.environ.get("PROMPTRUN_API_KEY")
     if mode == "none" and not recorded:
         problem = "holds failed connections alone" if path.exists() else "does not exist"
@@ -78,15 +83,6 @@ def promptrun_cassette(
         yield server
     if server.missing:
         pytest.fail(f"{server.missing[0]} Record it: {command}", pytrace=False)
-
-
-def cassette_path(node: pytest.Item) -> Path:
-    """Return the path of a test's cassette; names that a file system refuses are changed and get a hash."""
-    test = node.nodeid.partition("::")[2].replace("::", ".")
-    name = re.sub(r"[^\w.\-\[\]]+", "_", test)[:_LONGEST_NAME]
-    if name != test:
-        name += f"-{hashlib.sha256(test.encode()).hexdigest()[:8]}"
-    return Path(node.path).parent / "cassettes" / Path(node.path).stem / f"{name}.jsonl"
 
 
 def _point_to(server: PromptrunServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from langchain_promptrun.testing._model import answers
-from langchain_promptrun.testing._model.answers import Source, UnanswerableError, answer
+from langchain_promptrun.testing import _answers as answers
+from langchain_promptrun.testing._answers import Source, UnanswerableError, answer
 
 TEXTS = st.sampled_from(["", "Add 3 and -4.5 in Paris for 'Ann Lee'.", "no numbers here", "1 2 3 4 5 6 7 8 9"])
 CHECKER = jsonschema.Draft202012Validator

@@ -6,8 +6,6 @@ An exchange is `{"request": {"method", "path", "query", "body"}, "response": {"s
 left, or `unreachable`; `status` is null where nothing had come.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import os
@@ -20,8 +18,8 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 from urllib.parse import parse_qs, urlsplit
 
-from langchain_promptrun.testing._cassettes.redaction import Redaction, is_secret_parameter, recut
 from langchain_promptrun.testing._http import RecordedRequest, encode
+from langchain_promptrun.testing._redaction import Redaction, is_secret_parameter, recut
 
 Exchange = dict[str, Any]
 
@@ -98,7 +96,12 @@ class Cassette:
         recorded = [dict(_leaves(self._matched(exchange["request"]), "")) for exchange in self.exchanges]
         shared = [len(asked.items() & leaves.items()) / len(asked.keys() | leaves.keys()) for leaves in recorded]
         line = max(range(len(shared)), key=shared.__getitem__)
-        return f"{what}. The nearest is line {line + 1}: {_differences(recorded[line], asked)}."
+        was = recorded[line]
+        paths = [path for path in {**was, **asked} if was.get(path) != asked.get(path)]
+        shown = [_difference(path, was.get(path), asked.get(path)) for path in paths[:_MOST_DIFFERENCES]]
+        shown += [f"and {len(paths) - len(shown)} more"] if len(paths) > len(shown) else []
+        differs = "; ".join(shown) or "only what `match` or `redact` see differs"
+        return f"{what}. The nearest is line {line + 1}: {differs}."
 
     def _compared(self, record: RecordedRequest, secrets: Iterable[str]) -> dict[str, Any]:
         request = Redaction(secrets, emails=self._emails).document(_request(record))
@@ -151,13 +154,6 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
             yield from _leaves(item, f"{path}[{index}]")
     else:
         yield path, json.dumps(_plain(value), ensure_ascii=False)
-
-
-def _differences(recorded: Mapping[str, str], asked: Mapping[str, str]) -> str:
-    paths = [path for path in {**recorded, **asked} if recorded.get(path) != asked.get(path)]
-    shown = [_difference(path, recorded.get(path), asked.get(path)) for path in paths[:_MOST_DIFFERENCES]]
-    more = [f"and {len(paths) - len(shown)} more"] if len(paths) > len(shown) else []
-    return "; ".join(shown + more) or "only what `match` or `redact` see differs"
 
 
 def _difference(path: str, recorded: str | None, asked: str | None) -> str:

@@ -12,20 +12,17 @@ from importlib import import_module
 from typing import Any, NamedTuple, Self
 from urllib.parse import unquote
 
-from langchain_promptrun.testing._model import texts
-
 Schema = Any  # a mapping, or True or False
 
+_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w%]*[A-Za-z_])")  # a minus sign counts only without a word before
+QUOTED = r"(?<!\w)'(?P<single>[^'\n]+)'(?!\w)|\"(?P<double>[^\"\n]+)\"|“(?P<curly>[^”\n]+)”|`(?P<tick>[^`\n]+)`"
+_NAME = r"(?<=[a-z,] )(?P<name>(?:[A-Z][\w-]*)(?:,? [A-Z][\w-]*)*)"
 _DEEP = 3
 _NEIGHBOURS = 3
 _REACH = 1000
 _DAYS = 28
-_BOUNDS: dict[str, Callable[[Any, Any], bool]] = {
-    "minimum": operator.ge,
-    "maximum": operator.le,
-    "exclusiveMinimum": operator.gt,
-    "exclusiveMaximum": operator.lt,
-}
+_LOWER: dict[str, Callable[[Any, Any], bool]] = {"minimum": operator.ge, "exclusiveMinimum": operator.gt}
+_UPPER: dict[str, Callable[[Any, Any], bool]] = {"maximum": operator.le, "exclusiveMaximum": operator.lt}
 _DEEPEST = 32
 _MOST_PARTS = 20_000
 _LONGEST_CHAIN = 100
@@ -38,6 +35,15 @@ class UnanswerableError(Exception):
     """A schema has no answer that the stand-in can make; the message names the part."""
 
 
+def numbers(text: str) -> list[int | float]:
+    return [float(found) if "." in found else int(found) for found in _NUMBER.findall(text)]
+
+
+def phrases(text: str, pattern: str = f"{QUOTED}|{_NAME}") -> list[str]:
+    """Return the quotations and names in a text."""
+    return [next(filter(None, match.groups())) for match in re.finditer(pattern, text)]
+
+
 def _rotated(values: list[Any], by: int) -> list[Any]:
     start = by % len(values) if values else 0
     return values[start:] + values[:start]
@@ -48,8 +54,8 @@ class Source:
 
     def __init__(self, text: str, skip: int = 0) -> None:
         self.text = text.strip()
-        self.numbers = texts.numbers(text)
-        self.phrases: list[str] = _rotated(texts.phrases(text), skip)
+        self.numbers = numbers(text)
+        self.phrases: list[str] = _rotated(phrases(text), skip)
         self._told = False
 
     def phrase(self, name: str) -> str:
@@ -167,8 +173,8 @@ class _Maker:
         prefix, items, low = schema.get("prefixItems", []), schema.get("items", True), schema.get("minItems", 0)
         liked = len(prefix)
         if not prefix and place.depth < _DEEP and items is not False:
-            kind, numbers = str(_merged(items, self._root).get("type")), len(self._source.numbers)
-            liked = {"string": len(self._source.phrases), "integer": numbers, "number": numbers}.get(kind, 1) or 1
+            kind, many = str(_merged(items, self._root).get("type")), len(self._source.numbers)
+            liked = {"string": len(self._source.phrases), "integer": many, "number": many}.get(kind, 1) or 1
         step = int(bool(schema.get("uniqueItems")))
 
         def members(count: int) -> Iterator[list[Any]]:
@@ -236,7 +242,7 @@ def number_candidates(schema: Mapping[str, Any], source: Source, variant: int, *
     step = Fraction(str(schema.get("multipleOf", 1)))
 
     def fits(number: float) -> bool:
-        in_bounds = all(holds(number, schema[key]) for key, holds in _BOUNDS.items() if key in schema)
+        in_bounds = all(holds(number, schema[key]) for key, holds in (_LOWER | _UPPER).items() if key in schema)
         on_grid = "multipleOf" not in schema or (Fraction(str(number)) / step).denominator == 1
         return in_bounds and on_grid and (not whole or float(number).is_integer())
 
@@ -245,8 +251,8 @@ def number_candidates(schema: Mapping[str, Any], source: Source, variant: int, *
         source.numbers.remove(taken)
         yield int(taken) if whole else taken
     grid = Fraction(step.numerator) if whole else step
-    lows = [Fraction(str(schema[key])) for key in ("minimum", "exclusiveMinimum") if key in schema]
-    highs = [Fraction(str(schema[key])) for key in ("maximum", "exclusiveMaximum") if key in schema]
+    lows = [Fraction(str(schema[key])) for key in _LOWER if key in schema]
+    highs = [Fraction(str(schema[key])) for key in _UPPER if key in schema]
     low = max(lows) if lows else min([Fraction(0), *highs]) - _REACH * grid
     high = min(highs) if highs else max([Fraction(0), *lows]) + _REACH * grid
     first, last = math.ceil(low / grid), math.floor(high / grid)

@@ -69,9 +69,9 @@ def secrets_of(headers: Iterable[tuple[str, str]], query: Iterable[tuple[str, st
 class Redaction:
     def __init__(self, secrets: Iterable[str], *, emails: bool) -> None:
         known = sorted(secrets, key=len, reverse=True)
-        literals = [re.escape(form) for secret in known for form in (secret, "\0".join(secret))]  # UTF-8 and UTF-16
-        self._signs = (*_SIGNS, *known, *(["@"] if emails else []), *("\0".join(secret) for secret in known))
-        self._pattern = re.compile("|".join([_MEMBER, *literals, _PATTERN, *([_EMAIL] if emails else [])]))
+        known = [form for secret in known for form in (secret, "\0".join(secret))]  # UTF-8 and UTF-16
+        self._signs = (*_SIGNS, *known, *(["@"] if emails else []))
+        self._pattern = re.compile("|".join([_MEMBER, *map(re.escape, known), _PATTERN, *([_EMAIL] if emails else [])]))
 
     def document(self, value: Any, name: str = "") -> Any:
         """Return a JSON document, found under a name, without secrets."""
@@ -109,29 +109,24 @@ class Redaction:
             for found in _texts(document, ()):
                 if not _TEXT_KEYS.isdisjoint(found[2]):
                     streams[found[2]].append(found)
-        for texts in streams.values():
-            self._hide_in_all(texts)
+        for texts in streams.values():  # may spell a secret together, which is hidden where it begins
+            whole = "".join(container[key] for container, key, _ in texts)
+            if not any(sign in whole for sign in self._signs):
+                continue
+            characters, position = list(whole), 0
+            for match in self._pattern.finditer(whole):
+                start = match.end("member") if match["member"] else match.start()
+                characters[start : match.end()] = [_HIDDEN, *[""] * (match.end() - start - 1)]
+            for container, key, _ in texts:
+                start, position = position, position + len(container[key])
+                container[key] = "".join(characters[start:position])
         for number, line in enumerate(lines):
             if number not in events:
                 lines[number] = self._text(line)
             elif (clean := self.document(events[number])) != _data(line):
-                start = "data: " * line.startswith("data:")
-                lines[number] = f"{start}{encode(clean).decode()}" + "\r" * line.endswith("\r")
+                name, end = "data: " * line.startswith("data:"), "\r" * line.endswith("\r")
+                lines[number] = f"{name}{encode(clean).decode()}{end}"
         return "\n".join(lines)
-
-    def _hide_in_all(self, texts: list[Text]) -> None:
-        """Hide the secrets that texts spell together, each where it begins."""
-        whole = "".join(container[key] for container, key, _ in texts)
-        if not any(sign in whole for sign in self._signs):
-            return
-        characters = list(whole)
-        for match in self._pattern.finditer(whole):
-            start = match.end("member") if match["member"] else match.start()
-            characters[start : match.end()] = [_HIDDEN, *[""] * (match.end() - start - 1)]
-        position = 0
-        for container, key, _ in texts:
-            start, position = position, position + len(container[key])
-            container[key] = "".join(characters[start:position])
 
 
 def _texts(document: Any, path: tuple[Any, ...]) -> Iterator[Text]:

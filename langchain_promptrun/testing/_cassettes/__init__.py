@@ -1,1 +1,0 @@
-"""Recorded exchanges: the file, the secrets in it, recording and replaying."""
