@@ -12,7 +12,7 @@ from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
-from pydantic import AliasChoices, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, Field, model_validator
 from typing_extensions import override
 
 from langchain_promptrun import _callbacks as tokens
@@ -128,9 +128,7 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
     `extra_headers`, `extra_query`, `extra_body` and `use_cached_prompt`. Any other keyword goes on the wire.
     """
 
-    model_config = ConfigDict(
-        arbitrary_types_allowed=True, defer_build=False, extra="forbid", populate_by_name=True, protected_namespaces=()
-    )
+    model_config = ConnectionFields.model_config
 
     # Type checkers know one name a field: to them an alias is a field of its own.
     if TYPE_CHECKING:
@@ -529,6 +527,9 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
             return count_messages(messages, tools)
         described = [json.dumps(tool, ensure_ascii=False) for tool in wire_tools(tools or [])]
         return super().get_num_tokens_from_messages(messages) + sum(map(self.get_num_tokens, described))
+
+
+ChatPromptrun.model_config["defer_build"] = False  # for subclasses
 
 
 def _texts(stop: str | list[str] | None) -> list[str] | None:

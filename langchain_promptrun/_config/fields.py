@@ -7,6 +7,7 @@ import pickle
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast
 
 import httpx
@@ -23,14 +24,27 @@ from langchain_promptrun._http.clients import TransportSettings
 from langchain_promptrun._http.transport import Transport
 
 if TYPE_CHECKING:
+    from inspect import Signature
+
+    from pydantic import BaseModel
     from pydantic.functional_validators import ModelWrapValidatorHandler
 
 M = TypeVar("M", bound="ConnectionFields")
+
+_BUILDING = Lock()
 
 _HOLDS = frozenset({"_transport", "_hold"})
 """Private attributes that hold connections, and what was fetched over them."""
 
 _CLIENT = roles.UNTRACED | roles.OF_THE_POOL | roles.SHARED
+
+
+class _Signature:
+    """Has a class built where its signature is asked for; until then it would have that of its base."""
+
+    def __get__(self, instance: object, owner: type[BaseModel]) -> Signature:
+        _build(owner)
+        return owner.__signature__
 
 
 class ConnectionFields(Serializable):
@@ -40,6 +54,8 @@ class ConnectionFields(Serializable):
     model_config = ConfigDict(
         arbitrary_types_allowed=True, defer_build=True, extra="forbid", populate_by_name=True, protected_namespaces=()
     )
+
+    __signature__ = _Signature()
 
     keyword_advice: ClassVar[str] = MORE_PARAMETERS
     """What an error about an unknown keyword advises."""
@@ -94,6 +110,11 @@ class ConnectionFields(Serializable):
     """Largest event, line or body, in bytes after decompression, that is read of an answer. Default 64 MiB."""
 
     _transport: Transport | None = PrivateAttr(default=None)
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        if not cls.__pydantic_complete__:
+            _build(cls)
+        return super().__new__(cls)
 
     @override
     def model_post_init(self, context: Any, /) -> None:
@@ -214,6 +235,12 @@ class ConnectionFields(Serializable):
                 self.__dict__[name] = field.get_default(call_default_factory=True)
         if self.__dict__["api_key"] is None:
             self.__dict__["api_key"] = environment_key()
+
+
+def _build(kind: type[BaseModel]) -> None:
+    """Build what pydantic deferred; its own way is not safe among threads."""
+    with _BUILDING:
+        kind.model_rebuild()
 
 
 def new_transport(fields: ConnectionFields) -> Transport:

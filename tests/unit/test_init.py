@@ -30,14 +30,41 @@ def test_an_unknown_name_is_an_attribute_error():
         _ = langchain_promptrun.ChatPromptRun
 
 
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+
 def test_the_import_alone_loads_neither_core_nor_httpx():
-    code = "import sys, langchain_promptrun; print({'langchain_core', 'httpx', 'pydantic'} & set(sys.modules))"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout == "set()\n"
+    loaded = run("import sys, langchain_promptrun; print(*sys.modules)")
+    assert not {"langchain_core", "httpx", "pydantic"} & set(loaded)
 
 
 def test_the_model_loads_no_peer_no_tokenizer_and_no_sums_of_costs():
-    code = "import sys; from langchain_promptrun import ChatPromptrun; print(*sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    unused = {"openai", "tiktoken", "transformers", "litellm", "langchain_promptrun._spend"}
-    assert not unused & set(run.stdout.split())
+    loaded = run("import sys; from langchain_promptrun import ChatPromptrun; print(*sys.modules)")
+    assert not {"openai", "tiktoken", "transformers", "litellm", "langchain_promptrun._spend"} & set(loaded)
+
+
+def test_the_first_models_may_be_made_by_threads_at_once():
+    code = """
+import sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from langchain_promptrun import ChatPromptrun
+
+sys.setswitchinterval(1e-6)
+barrier = threading.Barrier(8)
+
+def make(number):
+    barrier.wait()
+    return ChatPromptrun(model="a/b", api_key="k", seed=number).seed
+
+with ThreadPoolExecutor(8) as pool:
+    print(*pool.map(make, range(8)))
+"""
+    assert run(code) == list("01234567")
+
+
+def test_the_signature_has_all_fields_before_the_first_model():
+    code = (
+        "import inspect, langchain_promptrun; print(*inspect.signature(langchain_promptrun.ChatPromptrun).parameters)"
+    )
+    assert {"model", "temperature", "api_key", "metadata"} <= set(run(code))
