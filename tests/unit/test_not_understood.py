@@ -53,11 +53,6 @@ class TestDocuments:
         assert (error.status_code, error.request_id) == (200, "r1")
         assert json.loads(error.body) == wrong
 
-    def test_that_tell_of_an_overflow_are_one(self, reader_type):
-        wrong = {"detail": "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens."}
-        error = raised(reader_type, json.dumps(wrong).encode(), DOCUMENT)
-        assert type(error) is errors.PromptrunContextOverflowError
-
     def test_tell_what_else_they_say_of_the_error(self, reader_type):
         wrong = {"message": "no", "type": "odd", "code": "e17", "param": "p", "request_id": "r2", "provider": "v"}
         error = raised(reader_type, json.dumps(wrong).encode(), DOCUMENT)
@@ -84,20 +79,6 @@ class TestDocuments:
 
 @pytest.mark.parametrize("reader_type", READERS)
 class TestStreams:
-    @pytest.mark.parametrize("wrong", TOO_MANY.values(), ids=TOO_MANY)
-    @pytest.mark.parametrize(("before", "done"), [([], True), ([], False), ([document({"content": "so far"})], False)])
-    def test_that_end_with_an_errors_code_are_that_error(self, reader_type, wrong, done, before):
-        error = raised(reader_type, sse(*before, wrong, done=done), STREAM)
-        assert type(error) is errors.PromptrunRateLimitError
-        assert error.partial == ("so far" if before else None)
-
-    @pytest.mark.parametrize("wrong", [WORDS["a detail"], WORDS["a code of success"]])
-    def test_without_an_answer_begin_with_the_servers_words(self, reader_type, wrong):
-        error = raised(reader_type, sse(wrong), STREAM)
-        assert type(error) is errors.PromptrunResponseError
-        assert str(error).startswith("Cluster is asleep\nThe stream ended without an answer")
-        assert json.loads(error.body) == wrong
-
     @pytest.mark.parametrize("aside", [{"type": "ping"}, {"status": "queued"}, document(usage={"prompt_tokens": 1})])
     def test_cut_off_after_what_is_no_error_are_truncated(self, reader_type, aside):
         assert type(raised(reader_type, sse(aside, done=False), STREAM)) is errors.PromptrunStreamTruncatedError

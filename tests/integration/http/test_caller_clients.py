@@ -178,12 +178,6 @@ def test_time_for_an_error_body_runs_though_its_pieces_come_without_a_pause(colo
     assert stream.taken < 1000
 
 
-def test_answer_whose_compression_is_unknown_is_not_worth_another_call(colour):
-    with pytest.raises(PromptrunError, match="compress") as caught:
-        colour(lambda sent: httpx.Response(200, headers={"content-encoding": "compress"}, stream=Stream(b"x"))).all()
-    assert not caught.value.is_retryable
-
-
 def test_transport_without_a_network_stream_gets_the_shortest_limit():
     """There is nothing to set a time-out on but what httpcore would read as the body begins."""
     limits = {}

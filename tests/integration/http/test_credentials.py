@@ -60,15 +60,6 @@ async def test_key_of_any_source_reaches_the_server(raw_server, source):
     await transport.aclose()
 
 
-async def test_key_of_none_sends_no_authorization(raw_server):
-    raw_server.answer(OK)
-    transport = Transport()
-    await acall(transport, raw_server, api_key=None)
-    await asyncio.to_thread(call, transport, raw_server, api_key=None)
-    assert all(b"authorization" not in sent.head.lower() for sent in raw_server.requests)
-    await transport.aclose()
-
-
 async def test_key_function_that_is_plain_does_not_run_on_the_loop(raw_server):
     threads = []
 

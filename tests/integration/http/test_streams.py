@@ -57,24 +57,6 @@ def test_body_that_declares_a_charset_is_read_as_what_it_is(calls, raw_server, d
 # The end, and leaving before it.
 
 
-def test_end_mark_ends_the_stream_though_the_socket_stays_open(single, raw_server):
-    raw_server.answer(head(200, *SSE), chunk(b"one\n[DONE]\n"), raw_server.HOLD)
-    raw_server.answer(whole(b"two\n"))
-    started = time.monotonic()
-    assert single.all(to(raw_server)) == ["one", "end"]
-    assert time.monotonic() - started < 4
-    assert gone(raw_server)
-    assert single.all(to(raw_server)) == ["two", "end"]
-
-
-def test_endless_bytes_after_the_end_mark_are_not_read(calls, raw_server):
-    raw_server.answer(head(200, *SSE), chunk(b"one\n[DONE]\n"), *[chunk(b"#\n"), 0.02] * 500)
-    started = time.monotonic()
-    assert calls.all(to(raw_server)) == ["one", "end"]
-    assert time.monotonic() - started < 4
-    assert gone(raw_server)
-
-
 def test_server_that_goes_on_after_the_end_mark_is_left(single, raw_server, monkeypatch):
     monkeypatch.setattr(response, "LAST_CHUNK_SECONDS", 0.0)
     raw_server.answer(head(200, *SSE) + chunk(b"one\n[DONE]\n") + chunk(b"# ping\n") * 3, raw_server.HOLD)
