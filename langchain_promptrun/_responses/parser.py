@@ -235,12 +235,10 @@ class ResponseParser(ABC, Generic[T]):
     def feed(self, data: bytes) -> list[T]:
         """Take the next bytes of the body, decoded and cut anywhere; return the items that they complete.
 
-        Where items come before an error, `finished` is set, and the next call raises the error.
+        Where items come before an error, `finished` is set, and `close` raises the error.
         """
         self._items = []
         try:
-            if self._error is not None:
-                raise self._error
             for name, payload in self._body.feed(data):
                 self._take_event(name, payload)
         except (PromptrunError, RecursionError) as fault:
