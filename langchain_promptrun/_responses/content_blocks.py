@@ -7,6 +7,7 @@ unknown types (`content_parts`) stand in `additional_kwargs` as the wire sent th
 from __future__ import annotations
 
 from base64 import b64decode
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core import exceptions
@@ -28,7 +29,7 @@ HAS_REFUSAL_BLOCKS = hasattr(exceptions, "ModelRefusalError")
 """langchain-core has blocks for refusals from 1.7.5 on; before it they are text."""
 
 # The first bytes of images, which some models send as audio.
-_IMAGE_STARTS = {b"\xff\xd8\xff": "jpeg", b"\x89PNG": "png", b"GIF8": "gif"}
+_IMAGE_STARTS = {b"\xff\xd8\xff": "jpeg", b"\x89PNG": "png", b"GIF8": "gif", b"WEBP": "webp"}
 _CITATION_KEYS = {
     **{key: key for key in ("url", "title", "start_index", "end_index", "cited_text")},
     "content": "cited_text",
@@ -60,12 +61,7 @@ def content_blocks(message: AIMessage) -> list[ContentBlock]:
         known = {block.get("id") for block in blocks}
         blocks += [cast("Block", call) for call in message.invalid_tool_calls if call["id"] not in known]
     if annotations := citations(extras, metadata):
-        # They hang on the last text.
-        places = [place for place, block in enumerate(blocks) if block["type"] == "text"]
-        if not places:
-            blocks.append({"type": "text", "text": ""})
-        last = places[-1] if places else -1
-        blocks[last] = blocks[last] | {"annotations": blocks[last].get("annotations") or annotations}
+        blocks = _annotated(blocks, annotations)
     shown = media(extras)
     if isinstance(message, AIMessageChunk):
         shown = [block | {"index": f"lc_media_{position}"} for position, block in enumerate(shown)]
@@ -93,6 +89,16 @@ def _citation(entry: Block) -> Block:
     return {"type": "citation"} | known
 
 
+def _annotated(blocks: list[Block], annotations: list[Block]) -> list[Block]:
+    """Hang citations on the last text."""
+    places = [place for place, block in enumerate(blocks) if block["type"] == "text"]
+    if not places:
+        return [*blocks, {"type": "text", "text": "", "annotations": annotations}]
+    block = blocks[places[-1]]
+    blocks[places[-1]] = block | {"annotations": block.get("annotations") or annotations}
+    return blocks
+
+
 def media(extras: Mapping[str, Any]) -> list[Block]:
     """Return the media of an answer, which end its blocks: `images` (`image_url` parts, mostly data URLs) and `audio`.
 
@@ -115,23 +121,16 @@ def media(extras: Mapping[str, Any]) -> list[Block]:
 
 def _audio(audio: Block) -> Block:
     block: Block = {"type": "audio", "base64": audio["data"]}
-    if image := _image_type(audio["data"]):
-        block |= {"type": "image", "mime_type": f"image/{image}"}
+    with suppress(ValueError):
+        start = b64decode(audio["data"][:16])
+        for magic, kind in _IMAGE_STARTS.items():
+            if start.startswith(magic) or start[8:] == magic:
+                block |= {"type": "image", "mime_type": f"image/{kind}"}
     if isinstance(audio.get("id"), str):
         block["id"] = audio["id"]
     if extras := {key: value for key, value in audio.items() if key not in {"data", "id"}}:
         block["extras"] = extras
     return block
-
-
-def _image_type(base64: str) -> str:
-    try:
-        start = b64decode(base64[:16])
-    except ValueError:
-        return ""
-    if start[8:] == b"WEBP":
-        return "webp"
-    return next((kind for magic, kind in _IMAGE_STARTS.items() if start.startswith(magic)), "")
 
 
 def _with_refusal(blocks: list[Block], refusal: str) -> list[Block]:

@@ -64,20 +64,18 @@ _TOTALS = frozenset({*_INPUT, *_OUTPUT, *_TOTAL})
 # Anthropic's counts, which are not part of its `input_tokens` (Messages API reference, "usage").
 _BESIDE_INPUT = ("cache_read_input_tokens", "cache_creation_input_tokens")
 # The objects that hold details, and the spellings of each. The first spelling counts, so nothing is counted twice.
-_DETAILS = {
+_READ = (
+    "cache_read_input_tokens",
+    "prompt_cache_hit_tokens",
+    "cached_tokens",
+    "cache_read_tokens",
+    "num_cached_tokens",
+)
+_WRITTEN = ("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens", "cache_write_input_tokens")
+_DETAILS: dict[str, tuple[tuple[str, ...], dict[str, tuple[str, ...]]]] = {
     "input_token_details": (
         ("prompt_tokens_details", "input_tokens_details"),
-        {
-            "audio": ("audio_tokens",),
-            "cache_read": (
-                *("cache_read_input_tokens", "prompt_cache_hit_tokens"),
-                *("cached_tokens", "cache_read_tokens", "num_cached_tokens"),
-            ),
-            "cache_creation": (
-                *("cache_write_tokens", "cache_creation_tokens"),
-                *("cache_creation_input_tokens", "cache_write_input_tokens"),
-            ),
-        },
+        {"audio": ("audio_tokens",), "cache_read": _READ, "cache_creation": _WRITTEN},
     ),
     "output_token_details": (
         ("completion_tokens_details", "output_tokens_details"),

@@ -129,14 +129,11 @@ def text_chunk(text: str, message_id: str | None = None) -> ChatGenerationChunk:
 def _tool_chunks(piece: ToolPiece) -> list[ChatGenerationChunk]:
     args = piece.args
     pieces = [args]
-    if piece.id is None and len(args) > _LONGEST_ARGS and _begins_object(args) and parse_arguments(args) is None:
+    is_long = piece.id is None and len(args) > _LONGEST_ARGS and args.lstrip().startswith("{")
+    if is_long and parse_arguments(args) is None:
         # To find that it is none, langchain-core up to 1.7 takes time by the square of its length.
         pieces = [args[start : start + _LONGEST_ARGS] for start in range(0, len(args), _LONGEST_ARGS)]
     return [_tool_chunk(piece.slot, piece.id, piece.name, args) for args in pieces]
-
-
-def _begins_object(args: str) -> bool:
-    return args.lstrip().startswith("{")
 
 
 def _tool_chunk(index: int, call_id: str | None, name: str | None, args: str, **ids: str) -> ChatGenerationChunk:
@@ -147,7 +144,7 @@ def _tool_chunk(index: int, call_id: str | None, name: str | None, args: str, **
     """
     call = {"name": name, "args": args, "id": call_id, "index": index, "type": "tool_call_chunk"}
     fields: dict[str, Any] = {"tool_call_chunks": [call], "response_metadata": _NAME.copy(), **ids}
-    if call_id is None and args and not _begins_object(args):
+    if call_id is None and args and not args.lstrip().startswith("{"):
         invalid = InvalidToolCall(name=name, args=args, id=None, error=None, type="invalid_tool_call")
         return _chunk("", invalid_tool_calls=[invalid], **fields)
     return ChatGenerationChunk(message=AIMessageChunk(content="", **fields))
@@ -204,24 +201,21 @@ class ResultParser(ResponseParser[ChatResult]):
     def _emit_ending(self) -> None:
         generations: list[ChatGeneration] = []
         for _, choice in sorted(self._choices.items()):
-            message = _message(choice, with_usage=not generations)
+            last_parts, fields = choice.end(with_usage=not generations)
+            payloads: defaultdict[int, list[Any]] = defaultdict(list)
+            for kind, payload in (*choice.parts, *last_parts):
+                payloads[TEXT if kind == REFUSAL else kind].append(payload)
+            if reasoning := "".join(payloads[REASONING]):
+                fields["additional_kwargs"] = {"reasoning_content": reasoning} | fields["additional_kwargs"]
+            if logprobs := joined_logprobs(payloads[LOGPROBS]):
+                fields["response_metadata"]["logprobs"] = logprobs
+            text, calls = "".join(payloads[TEXT]), choice.tool_calls.announced
+            fields["tool_calls"] = [call.finished() for call in calls if call.args is not None]
+            fields["invalid_tool_calls"] = [call.finished() for call in calls if call.args is None]
+            message = _MESSAGE.restore(content=text, **fields)
             info = _generation_info(message)
-            generations.append(_GENERATION.restore(message=message, text=message.content, generation_info=info))
+            generations.append(_GENERATION.restore(message=message, text=text, generation_info=info))
         self._items.append(_RESULT.restore(generations=generations, llm_output=_llm_output(generations[0].message)))
-
-
-def _message(choice: Choice, *, with_usage: bool) -> AIMessage:
-    last_parts, fields = choice.end(with_usage=with_usage)
-    payloads: defaultdict[int, list[Any]] = defaultdict(list)
-    for kind, payload in (*choice.parts, *last_parts):
-        payloads[TEXT if kind == REFUSAL else kind].append(payload)
-    if reasoning := "".join(payloads[REASONING]):
-        fields["additional_kwargs"] = {"reasoning_content": reasoning} | fields["additional_kwargs"]
-    if logprobs := joined_logprobs(payloads[LOGPROBS]):
-        fields["response_metadata"]["logprobs"] = logprobs
-    calls = [call.finished() for call in choice.tool_calls.announced if call.args is not None]
-    invalid = [call.finished() for call in choice.tool_calls.announced if call.args is None]
-    return _MESSAGE.restore(content="".join(payloads[TEXT]), tool_calls=calls, invalid_tool_calls=invalid, **fields)
 
 
 def _llm_output(message: Any) -> dict[str, Any]:

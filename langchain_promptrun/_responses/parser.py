@@ -54,7 +54,6 @@ _KEEP_ALIVES = frozenset({b"", b"ping", b"pong", b"keepalive", b"keep-alive", b"
 _CONTENT_EVENTS = frozenset({b"", b"message", b"data"})
 _ERROR_EVENT = re.compile(rb"(?i)(?:.*[._-])?(?:error|exception|fail|failed|failure)(?:[._-].*)?")
 _NOT_BLANK = re.compile(r"\S")
-_MOST_CHOICES = 128  # OpenAI's limit for `n`
 
 Event = tuple[bytes, bytes]
 """An event's name (empty when it has none) and its data."""
@@ -288,7 +287,9 @@ class ResponseParser(ABC, Generic[T]):
         except ValueError:
             documents, rest = _split_documents(body)
         is_single = len(documents) == 1
-        if not documents or (not is_single and any(map(_is_whole_answer, documents))):
+        lists = [found for one in documents if isinstance(one, dict) and isinstance(found := one.get("choices"), list)]
+        is_whole = any(isinstance(choice, dict) and "message" in choice for choices in lists for choice in choices)
+        if not documents or (is_whole and not is_single):
             raise not_json(body, *self._source[:2], whole=True)
         for document in documents:
             self._take_document(document, b"")
@@ -435,7 +436,7 @@ class ResponseParser(ABC, Generic[T]):
             index = 0  # whatever index a vendor gives its only choice
             if self._n > 1:
                 index, given = position, indexes[position]
-                if isinstance(given, int) and 0 <= given < _MOST_CHOICES and indexes.count(given) == 1:
+                if isinstance(given, int) and given >= 0 and indexes.count(given) == 1:
                     index = given
             elif isinstance(message := choice.get("message"), dict) and message.get("content"):
                 if has_text and not self._is_result:
@@ -478,11 +479,6 @@ def _split_documents(data: bytes) -> tuple[list[Any], bytes]:
 
 def _is_end_mark(data: bytes) -> bool:
     return data.strip(b'[]" \r\n').upper() == b"DONE"
-
-
-def _is_whole_answer(document: Any) -> bool:
-    choices = document.get("choices") if isinstance(document, dict) else None
-    return isinstance(choices, list) and any(isinstance(choice, dict) and "message" in choice for choice in choices)
 
 
 def _too_large(problem: str) -> PromptrunResponseError:

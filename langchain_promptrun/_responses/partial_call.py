@@ -264,12 +264,12 @@ class PartialCall:
         return piece
 
     def _continues(self, piece: str) -> bool:
-        self._scan()
-        scanner = self._scanner.copy()
-        if scanner.feed(piece) == ILLEGAL:
+        if self._scan() == ILLEGAL:
             return False
-        self._scanner = scanner
         self._scanned += len(piece.encode())
+        if self._scanner.feed(piece) == ILLEGAL:
+            self._scanner, self._scanned = JsonScanner(), 0  # all is read again
+            return False
         return True
 
     def _scan(self) -> int:

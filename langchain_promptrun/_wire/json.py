@@ -206,11 +206,6 @@ class JsonScanner:
         self._closes_nothing = False
         self.feed(text)
 
-    def copy(self) -> JsonScanner:
-        other = JsonScanner()
-        other._last, other._brackets, other._open_string = self._last, self._brackets.copy(), self._open_string
-        return other
-
     @property
     def verdict(self) -> int:
         """INCOMPLETE, COMPLETE or ILLEGAL."""

@@ -16,6 +16,10 @@ def choice(delta, **more):
     return {"choices": [{"index": 0, "delta": delta, "finish_reason": None} | more]}
 
 
+def message(text):
+    return {"choices": [{"index": 0, "message": {"content": text}}]}
+
+
 def stream(*documents, head=HEAD):
     events = [json.dumps(head | document) for document in (*documents, choice({}, finish_reason="stop"))]
     return "".join(f"data: {event}\n\n" for event in [*events, "[DONE]"]).encode()
@@ -103,12 +107,10 @@ EQUAL = {
     ),
     "a message after a role": (stream(choice({"role": "assistant"}), {"choices": [{"message": NOTED}]}), whole(NOTED)),
     "a message beside a role": (stream(choice({"role": "assistant", "content": ""}, message=TEXT)), whole(TEXT)),
-    "messages that hold all so far": (
-        stream(*({"choices": [{"index": 0, "message": {"content": text}}]} for text in ("He", "Hello", "Hello"))),
-        whole({"content": "Hello"}),
-    ),
+    "messages that hold all so far": (stream(*map(message, ("He", "Hello", "Hello"))), whole({"content": "Hello"})),
+    "messages that hold a piece each": (stream(*map(message, "ab")), whole({"content": "ab"})),
     "messages that hold all so far, after a role": (
-        stream(choice({"role": "assistant"}), *({"choices": [{"message": {"content": text}}]} for text in ("x", "xy"))),
+        stream(choice({"role": "assistant"}), *map(message, ("x", "xy"))),
         whole({"content": "xy"}),
     ),
     "a message that repeats a text and brings the rest": (

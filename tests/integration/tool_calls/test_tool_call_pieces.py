@@ -57,6 +57,7 @@ ROWS = {
     "arguments repeated": ([T(0, "A", "f", A1), R(A1)], "A.f(a=1)"),
     "arguments repeated in pieces": ([T(0, "A", "f", A1), R('{"a"'), R(":1}")], "A.f(a=1)"),
     "call repeated": ([T(0, "A", "f", A1), T(0, "A", "f", A1)], "A.f(a=1)"),
+    "id last": ([T(0, "-", "f", '{"a"'), T(0, "late", "-", ":1}")], "f(a=1)"),
     "id and name last": ([R('{"a"'), T(0, "A", "f", ":1}")], "A.f(a=1)"),
     "placeholder first": ([T(0, "A", "f", "{}"), R(A1)], "A.f(a=1)"),
     "placeholder first, named again": ([T(0, "A", "f", "{}"), T(0, "A", "f", A1)], "A.f(a=1)"),
@@ -216,6 +217,10 @@ ROWS = {
     ),
     "entries that say nothing": ([[], [None, 5, "x", []], {}, {"index": 0}, {"id": "a", "function": None}], ""),
     "two byte order marks": ([T(0, "A", "f", "\ufeff\ufeff" + A1)], "1 invalid"),
+    **{
+        f"arguments that are {args!r}": ([T(0, "A", "f", args)], "1 invalid")
+        for args in (7, True, [1], "[1]", '"text"', "x", '{"a": 1} trailing', '{"a": 1,}', "{'a': 1}")
+    },
 }
 # The deltas; name and text of the one call, and why it is invalid.
 INVALID = {
@@ -226,6 +231,9 @@ INVALID = {
     "another name inside": ([T(0, "A", "f", '{"a"'), T(0, "-", "g", ":1}")], ("f", '{"a":1}'), '"g"'),
     "half a text": ([T(0, "A", "f", '{"a": "b')], ("f", '{"a": "b'), "not a JSON object"),
     "a number": ([T(0, "A", "f", "7")], ("f", "7"), "not a JSON object"),
+    "half a character": ([T(0, "A", "f", '{"a": "\ud83d')], ("f", '{"a": "\ufffd'), "not a JSON object"),
+    "a beginning of null": ([T(0, "A", "f", "nu")], ("f", "nu"), "not a JSON object"),
+    "a word like null": ([T(0, "A", "f", "nul"), R("led")], ("f", "nulled"), "not a JSON object"),
     "a closing bracket": ([T(0, "A", "f", ":"), R("{")], ("f", ":{"), "not a JSON object"),
 }
 
@@ -297,12 +305,13 @@ CUT_OFF += ["network_error", "MALFORMED_FUNCTION_CALL", None]
 
 
 @pytest.mark.parametrize("reason", CUT_OFF)
-@pytest.mark.parametrize("entry", [C(0, "A", "sh", "rm -rf /"), T(0, "A", "f", ""), T(0, "A", "f", "{}")])
+@pytest.mark.parametrize(
+    "entry", [C(0, "A", "sh", "rm -rf /"), *(T(0, "A", "f", args) for args in ("", "{}", '{"a": "b', None))]
+)
 async def test_tool_call_of_an_answer_that_was_cut_off_is_invalid(ask_in_every_style, entry, reason):
-    answers, _ = await ask_in_every_style(stream([entry], reason))
-    for style, message in answers.items():
-        if not isinstance(message, Exception):
-            assert (message.tool_calls, len(message.invalid_tool_calls)) == ([], 1), style
+    for body in (stream([entry], reason), *([whole([entry], reason)] if reason else [])):
+        answers, _ = await ask_in_every_style(body)
+        assert {told(message) for message in answers.values() if not isinstance(message, Exception)} <= {"1 invalid"}
 
 
 @pytest.mark.parametrize("reason", ["STOP", "tool-calls", "FINISH_REASON_STOP", "TOOL_CALL", "eos_token"])
@@ -311,73 +320,46 @@ async def test_tool_call_of_an_answer_that_ended_is_executable(ask_in_every_styl
     assert [named(message) for message in answers.values()] == [[("f", {}, "A")]] * 6
 
 
-@pytest.mark.parametrize("args", ["", '{"a": "b', None])
-async def test_tool_call_at_the_length_limit_is_invalid(ask_in_every_style, args):
-    entries = [T(0, "A", "f", args)]
-    for body in (stream(entries, "length"), whole(entries, "length")):
-        answers, _ = await ask_in_every_style(body)
-        for message in answers.values():
-            assert (message.tool_calls, len(message.invalid_tool_calls)) == ([], 1)
-
-
-CUSTOM = {"index": 0, "id": "c", "type": "custom", "custom": {"name": "shell", "input": 'ls "a"\n'}}
+SHELL = {"index": 0, "id": "c", "type": "custom", "custom": {"name": "sh", "input": "ls "}}
 BUILTIN = {"index": 0, "id": "c", "type": "builtin_function", "function": {"name": "$web_search", "arguments": "{}"}}
+SEARCH = {"index": 0, "id": "c", "type": "web_search", "query": "a"}
+SERVERS = [
+    {"id": "c", "type": "web_search", "web_search": {"query": "x"}},
+    {"id": "c", "type": "mystery", "function": {"name": "f", "arguments": "{}"}},
+    {"extra_content": {"google": {"thought_signature": "s"}}},
+]
+# Entries in pieces, and whole; the calls that may be executed, and what is kept beside them.
+KEPT = [
+    (
+        [SHELL, {"index": 0, "custom": {"input": "-l"}}],
+        SHELL | {"custom": {"name": "sh", "input": "ls -l"}},
+        "c.sh(__arg1='ls -l')",
+        {"tool_call_extras": {"c": {"type": "custom"}}},
+    ),
+    ([BUILTIN], BUILTIN, "c.$web_search()", {"tool_call_extras": {"c": {"type": "builtin_function"}}}),
+    *(([entry], entry, "", {"server_tool_calls": [entry]}) for entry in SERVERS),
+    (
+        [SEARCH, {"index": 0, "query": "b"}],
+        SEARCH | {"query": "ab"},
+        "",
+        {"server_tool_calls": [SEARCH | {"query": "ab"}]},
+    ),
+    *(
+        ([entry], entry, f"c.f(a={spelled})", {"tool_call_extras": {"c": {"arguments": f'{{"a": {number}}}'}}})
+        for number, spelled in (("Infinity", "inf"), ("NaN", "nan"), ("1e999", "inf"))
+        for entry in (T(0, "c", "f", f'{{"a": {number}}}'),)
+    ),
+]
 
 
-async def test_tool_call_of_a_custom_tool_has_its_text(ask_in_every_style):
-    pieces = [CUSTOM, {"index": 0, "custom": {"input": "-l"}}]
-    joined = CUSTOM | {"custom": {"name": "shell", "input": 'ls "a"\n-l'}}
-    for body in (stream(pieces), whole([joined])):
+@pytest.mark.parametrize(("pieces", "entry", "calls", "kept"), KEPT)
+async def test_tool_call_keeps_its_type_and_what_langchain_has_no_place_for(
+    ask_in_every_style, pieces, entry, calls, kept
+):
+    for body in (stream(pieces), whole([entry])):
         answers, _ = await ask_in_every_style(body)
-        for message in answers.values():
-            assert named(message) == [("shell", {"__arg1": 'ls "a"\n-l'}, "c")]
-            assert message.additional_kwargs["tool_call_extras"] == {"c": {"type": "custom"}}
-
-
-async def test_tool_call_of_a_custom_tool_at_the_length_limit_is_invalid(ask_in_every_style):
-    answers, _ = await ask_in_every_style(stream([CUSTOM], "length"))
-    for message in answers.values():
-        assert (message.tool_calls, message.invalid_tool_calls[0]["name"]) == ([], "shell")
-
-
-async def test_tool_call_of_a_vendors_type_keeps_it(ask_in_every_style):
-    for body in (stream([BUILTIN]), whole([BUILTIN])):
-        answers, _ = await ask_in_every_style(body)
-        for message in answers.values():
-            assert named(message) == [("$web_search", {}, "c")]
-            assert message.additional_kwargs["tool_call_extras"] == {"c": {"type": "builtin_function"}}
-
-
-@pytest.mark.parametrize(
-    "entry",
-    [
-        {"id": "c", "type": "web_search", "web_search": {"query": "x"}},
-        {"id": "c", "type": "mystery", "function": {"name": "f", "arguments": "{}"}},
-        {"extra_content": {"google": {"thought_signature": "s"}}},
-    ],
-)
-async def test_tool_call_of_the_server_is_kept_and_not_executable(ask_in_every_style, entry):
-    for body in (stream([entry]), whole([entry])):
-        answers, _ = await ask_in_every_style(body)
-        for message in answers.values():
-            assert (message.tool_calls, message.invalid_tool_calls) == ([], [])
-            assert message.additional_kwargs["server_tool_calls"] == [entry]
-
-
-async def test_tool_call_of_the_server_in_pieces_is_joined(ask_in_every_style):
-    pieces = [{"index": 0, "id": "c", "type": "web_search", "query": "a"}, {"index": 0, "query": "b"}]
-    answers, _ = await ask_in_every_style(stream(pieces))
-    for message in answers.values():
-        assert message.additional_kwargs["server_tool_calls"] == [pieces[0] | {"query": "ab"}]
-
-
-@pytest.mark.parametrize("number", ["Infinity", "NaN", "1e999"])
-async def test_tool_call_with_a_number_that_json_lacks_keeps_its_text(ask_in_every_style, number):
-    text = f'{{"limit": {number}}}'
-    answers, _ = await ask_in_every_style(stream([T(0, "c", "f", text)]))
-    for message in answers.values():
-        assert message.tool_calls[0]["args"].keys() == {"limit"}
-        assert message.additional_kwargs["tool_call_extras"] == {"c": {"arguments": text}}
+        for style, message in answers.items():
+            assert (told(message), message.additional_kwargs) == (calls, kept), style
 
 
 async def test_tool_call_without_an_id_after_half_a_character_in_the_answers_id(ask_in_every_style):
