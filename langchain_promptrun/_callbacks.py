@@ -27,12 +27,10 @@ _IGNORING = (BaseCallbackHandler.on_llm_new_token, AsyncCallbackHandler.on_llm_n
 
 
 def message_id(run_manager: Any) -> str:
-    """Return the id that langchain-core gives the message of a run."""
     return "" if run_manager is None else f"{LC_ID_PREFIX}-{run_manager.run_id}"
 
 
 def wants_tokens(run_manager: Any) -> bool:
-    """Return whether a handler of the run listens to tokens."""
     handlers = () if run_manager is None else run_manager.handlers
     return any(type(handler).on_llm_new_token not in _IGNORING for handler in handlers)
 
@@ -54,7 +52,6 @@ async def areport(
     run_manager: AsyncCallbackManagerForLLMRun,
     chunk_of: Callable[[T], ChatGenerationChunk | None],
 ) -> AsyncGenerator[T]:
-    """Async version of `report`."""
     async with aclosing(items):
         async for item in items:
             if (chunk := chunk_of(item)) is not None:
@@ -92,6 +89,5 @@ class NamedChunks:
         self._id = message_id(run_manager)
 
     def __call__(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
-        """Return the chunk."""
         chunk.message.id = self._id
         return chunk

@@ -59,14 +59,12 @@ class ObservedCall:
         """See an item before the caller does, who may never ask for what comes after."""
 
     def exchange(self, request: Request, new_parser: ParserFactory[T]) -> Generator[T]:
-        """Send a request."""
         with self.around(request), closing(self._transport.exchange(request, self.parser(new_parser))) as items:
             for item in items:
                 self.note(item, request)
                 yield item
 
     async def aexchange(self, request: Request, new_parser: ParserFactory[T]) -> AsyncGenerator[T]:
-        """Async version of `exchange`."""
         with self.around(request):
             async with aclosing(self._transport.aexchange(request, self.parser(new_parser))) as items:
                 async for item in items:

@@ -32,7 +32,6 @@ class _MovedModule(ModuleType):
 
 
 def register() -> None:
-    """Make the old names importable."""
     for old, new in _MODULES.items():
         module = _MovedModule(old, new)
         sys.modules.setdefault(module.__name__, module)

@@ -53,7 +53,6 @@ _BEDROCK = re.compile(
 
 @lru_cache(maxsize=256)
 def warn_if_retired(model: str) -> None:
-    """Log one warning about a model that its vendor has retired."""
     if (profile_for(model) or {}).get("status") == RETIRED:
         logger.warning("The model %r was retired by its vendor: calls may fail. Choose a current one.", model)
 
@@ -84,7 +83,6 @@ def family_of(model: str) -> tuple[str, str] | None:
 
 @lru_cache(maxsize=1024)
 def known_id(model: str) -> str | None:
-    """Return the id in the data that a model's id stands for."""
     *prefix, name = model.strip().lower().split("/")
     vendor = "".join(prefix[-1:])
     for whole in (model, f"{vendor}/{name}"):
@@ -104,7 +102,6 @@ def known_id(model: str) -> str | None:
 
 @lru_cache(maxsize=1024)
 def _resolve(model: str) -> ModelProfile | None:
-    """Return the shared profile of a model; callers of this module get copies."""
     known = known_id(model)
     return None if known is None else _unpack(_rows()[known])
 

@@ -29,7 +29,6 @@ TRACE = "promptrun_trace"
 
 
 def traced(config: RunnableConfig | None, facts: dict[str, Any]) -> RunnableConfig:
-    """Add metadata to the config of a run."""
     config = ensure_config(config)
     config["metadata"] = {**config.get("metadata", {}), **facts}
     return config

@@ -18,10 +18,15 @@ from typing_extensions import override
 from langchain_promptrun import _callbacks as tokens
 from langchain_promptrun._config import defaults, roles, validators
 from langchain_promptrun._config.bindings import ModelRunnable
-from langchain_promptrun._config.call_options import CallOptions, check_model_kwargs, options_of_call, start_call
 from langchain_promptrun._config.defaults import chosen
 from langchain_promptrun._config.fields import ConnectionFields, checked_fields, new_transport
-from langchain_promptrun._config.request import build_request
+from langchain_promptrun._config.request import (
+    CallOptions,
+    build_request,
+    check_model_kwargs,
+    options_of_call,
+    start_call,
+)
 from langchain_promptrun._guards import CALL_GUARDS, CacheLossReport
 from langchain_promptrun._messages.cache_control import PromptCaching, expects_cache_read
 from langchain_promptrun._profiles import profile_for, warn_if_retired

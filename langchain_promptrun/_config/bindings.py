@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import wraps
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast, overload
 
 from langchain_core.language_models.base import LanguageModelInput
 from langchain_core.messages import AIMessage
@@ -18,16 +18,14 @@ from langchain_core.runnables import (
 )
 from pydantic import BaseModel, ConfigDict
 
-from langchain_promptrun._config.call_options import bindable, hidden
+from langchain_promptrun._config.request import bindable, hidden
 from langchain_promptrun._config.roles import roles_of
 from langchain_promptrun._config.validators import Method
 from langchain_promptrun._tools.tools import ToolChoice, bind_arguments
 
 if TYPE_CHECKING:
     # to type checkers BaseChatModel.bind returns this private class; it is never imported
-    from langchain_core.language_models.chat_models import _ChatModelBinding as _Binding
-else:
-    _Binding = RunnableBinding[LanguageModelInput, AIMessage]
+    from langchain_core.language_models.chat_models import _ChatModelBinding
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -37,8 +35,6 @@ _STRUCTURED = "langchain_promptrun._tools.structured_output"
 
 
 def _wrapping(name: str) -> Any:
-    """Return a method of Runnable's that gives one of the wrappers of this package."""
-
     @wraps(getattr(RunnableSerializable, name))
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         return _wrapped(getattr(super(Wrappable, self), name)(*args, **kwargs))
@@ -48,6 +44,9 @@ def _wrapping(name: str) -> Any:
 
 class Wrappable:
     """Makes LangChain's wrappers around models such on which keywords, tools and schemas can be bound."""
+
+    held: ClassVar[str] = ""
+    """Attribute of a wrapper with the model in it; empty where there are several."""
 
     if TYPE_CHECKING:  # langchain-core's types of the others are exact
         with_config: Any
@@ -77,25 +76,8 @@ class Wrappable:
 
     def _with_each(self, method: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call a method of what a wrapper holds, and put the result in its place."""
-        held = _held(self)
-        inner = getattr(vars(self)[held], method)(*args, **kwargs)
-        return type(self)(**{**vars(self), held: inner})
-
-
-class Models(Wrappable):
-    """Several Runnables; keywords, tools and schemas are bound to each in its own way."""
-
-    def bind(self, **kwargs: Any) -> Any:
-        """Bind keywords to each."""
-        return self._with_each("bind", **kwargs)
-
-    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
-        """Bind tools to each."""
-        return cast("ModelBinding", self._with_each("bind_tools", tools, **kwargs))
-
-    def with_structured_output(self, schema: Any = None, **kwargs: Any) -> Runnable[LanguageModelInput, Any]:
-        """Have each answer with an object."""
-        return cast("ModelBinding", self._with_each("with_structured_output", schema, **kwargs))
+        inner = getattr(vars(self)[self.held], method)(*args, **kwargs)
+        return type(self)(**{**vars(self), self.held: inner})
 
 
 class ModelRunnable(Wrappable):
@@ -215,35 +197,24 @@ class ModelRunnable(Wrappable):
         return cast("ModelBinding", _wrapped(chain))
 
 
-class Wrapper:
-    """Serialises a wrapper as the class of LangChain's that it extends."""
+if TYPE_CHECKING:
 
-    @classmethod
-    def lc_id(cls) -> list[str]:
-        """Return the id in LangChain's serialised form."""
-        plain: Any = next(base for base in cls.__mro__ if base.__module__.startswith("langchain_core"))
-        return cast("list[str]", plain.lc_id())
-
-
-class ModelBinding(Wrapper, ModelRunnable, _Binding):
-    """A model with keywords or a config bound to it."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
+    class ModelBinding(ModelRunnable, _ChatModelBinding):
+        model_config = ConfigDict(extra="forbid")
+else:  # for those who read the hints of `bind`
+    ModelBinding = RunnableBinding
 
 
 def _wrapped(runnable: Any) -> Any:
-    """Return one of LangChain's wrappers of a model as one on which tools can be bound."""
-    if isinstance(runnable, RunnableBinding):
-        return runnable if isinstance(runnable, ModelBinding) else ModelBinding(**vars(runnable))
-    return cast("Any", import_module(_WRAPPERS)).wrapped(runnable)
+    return import_module(_WRAPPERS).wrapped(runnable)
 
 
 def _model_in(runnable: Any) -> Any:
     """Return the model that wrappers hold; None where they hold several parts."""
     while "structured_output_method" not in type(runnable).model_fields:
-        if not isinstance(runnable, ModelRunnable):
+        if not (held := getattr(type(runnable), "held", "")):
             return None
-        runnable = vars(runnable)[_held(runnable)]
+        runnable = vars(runnable)[held]
     return runnable
 
 
@@ -259,7 +230,3 @@ def _secret_ids(held: Any) -> frozenset[str]:
     if isinstance(held, Mapping):
         held = list(held.values())
     return frozenset().union(*map(_secret_ids, held)) if isinstance(held, list) else frozenset()
-
-
-def _held(runnable: Any) -> str:
-    return "bound" if "bound" in vars(runnable) else "default"

@@ -29,7 +29,6 @@ class Defaulted:
 
 
 def chosen(value: object) -> bool:
-    """Return whether the caller chose a value."""
     return not isinstance(value, Defaulted)
 
 
@@ -59,21 +58,17 @@ def _variable(name: str) -> str:
 
 
 def environment_key() -> EnvironmentKey | None:
-    """Read the API key from the environment; None where it is unset or empty."""
     return EnvironmentKey(key) if (key := _variable(API_KEY_VARIABLE)) else None
 
 
 def environment_project() -> DefaultText | None:
-    """Read the id of a project from the environment; None where it is unset or empty."""
     return DefaultText(project) if (project := _variable(PROJECT_VARIABLE)) else None
 
 
 def environment_url() -> DefaultText:
-    """Read the base URL from the environment, or return Promptrun's own."""
     return DefaultText(_variable(BASE_URL_VARIABLE) or BASE_URL)
 
 
 def needs_key(base_url: str) -> bool:
-    """Return whether an address is Promptrun's own, which answers only with a key."""
     host = urlsplit(base_url).hostname or ""
     return host == _OWN_DOMAIN or host.endswith(f".{_OWN_DOMAIN}")

@@ -131,7 +131,6 @@ class ConnectionFields(Serializable):
             raise ValueError(defaults.NO_KEY)
 
     def _held(self) -> Transport:
-        """Return the hold on the shared connections, taken at the first call."""
         if (transport := self._transport) is None:
             transport = self._transport = new_transport(self)
         return transport
@@ -244,7 +243,6 @@ def _build(kind: type[BaseModel]) -> None:
 
 
 def new_transport(fields: ConnectionFields) -> Transport:
-    """Take hold of the connections that settings call for."""
     settings = TransportSettings(**{name: getattr(fields, name) for name in TransportSettings._fields})
     return Transport(settings, fields.http_client, fields.http_async_client)
 

@@ -26,7 +26,6 @@ _NEAR, _NEAR_A_FIELD = 0.7, 0.85  # `temprature` is at 0.95
 
 
 def advice_for(name: str, known: Iterable[str], advice: str) -> str:
-    """Return what to write instead of a keyword that is unknown to a model or prompt."""
     if advice == MORE_PARAMETERS and (place := _INSTEAD.get(_squeezed(name))):
         return place if place.endswith(".") else f"Use {place}."
     if advice == MORE_PARAMETERS and name in GATEWAY_PARAMETERS:
@@ -37,7 +36,6 @@ def advice_for(name: str, known: Iterable[str], advice: str) -> str:
 
 @lru_cache(maxsize=1024)
 def misspelt(name: str, known: frozenset[str]) -> str | None:
-    """Return the field that a call keyword nearly spells, None for a parameter of its own."""
     return None if name in GATEWAY_PARAMETERS else _nearest(name, known, _NEAR_A_FIELD)
 
 

@@ -11,9 +11,9 @@ import httpx
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, WrapValidator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from langchain_promptrun._config.call_options import plain_values
 from langchain_promptrun._config.defaults import API_KEY_VARIABLE, BASE_URL_VARIABLE, DefaultText, chosen
 from langchain_promptrun._config.hints import MORE_PARAMETERS, advice_for
+from langchain_promptrun._config.request import plain_values
 from langchain_promptrun._http.request import check_headers
 
 if TYPE_CHECKING:
@@ -112,14 +112,12 @@ PromptId = Annotated[str, Field(min_length=1), AfterValidator(_checked_prompt_id
 
 
 def unknown_keyword(title: str, name: str, known: Iterable[str], advice: str = MORE_PARAMETERS) -> ValidationError:
-    """Return the error for an unknown keyword; it says what to write instead."""
     problem = _refusal("Unknown keyword `{name}`. {advice}", name=name, advice=advice_for(name, known, advice))
     # a misspelt field may be one that holds a secret
     return ValidationError.from_exception_data(title, [InitErrorDetails(type=problem, loc=(name,), input=_HIDDEN)])
 
 
 def without_secrets(error: ValidationError, secrets: frozenset[str]) -> ValidationError:
-    """Return the same error without the values of secret fields."""
     lines = []
     for line in error.errors(include_url=False):
         location, shown = line["loc"], line["input"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from langchain_core.language_models.base import LanguageModelInput
+from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableParallel, RunnableSequence
 from langchain_core.runnables.config import merge_configs
 from langchain_core.runnables.configurable import RunnableConfigurableAlternatives, RunnableConfigurableFields
@@ -13,12 +15,9 @@ from langchain_core.runnables.retry import RunnableRetry
 from pydantic import ConfigDict
 from typing_extensions import override
 
-from langchain_promptrun._config.bindings import ModelRunnable, Models, Wrappable, Wrapper
+from langchain_promptrun._config.bindings import ModelRunnable, Wrappable
 
 if TYPE_CHECKING:
-    from langchain_core.language_models.base import LanguageModelInput
-    from langchain_core.messages import AIMessage
-
     _Retry = RunnableRetry[LanguageModelInput, AIMessage]
     _Fields = RunnableConfigurableFields[LanguageModelInput, AIMessage]
     _Alternatives = RunnableConfigurableAlternatives[LanguageModelInput, AIMessage]
@@ -29,17 +28,36 @@ else:  # with type arguments pydantic would check the class of the model
     _Fallbacks, _Sequence = RunnableWithFallbacks, RunnableSequence
 
 
-class RetryingModel(Wrapper, ModelRunnable, _Retry):
+class _Wrapper:
+    """Serialises a wrapper as the class of LangChain's that it extends."""
+
+    @classmethod
+    def lc_id(cls) -> list[str]:
+        plain: Any = next(base for base in cls.__mro__ if base.__module__.startswith("langchain_core"))
+        return cast("list[str]", plain.lc_id())
+
+
+class ModelBinding(_Wrapper, ModelRunnable, RunnableBinding[LanguageModelInput, AIMessage]):
+    """A model with keywords or a config bound to it."""
+
+    model_config = ConfigDict(extra="forbid", defer_build=True)
+    held: ClassVar[str] = "bound"
+
+
+class RetryingModel(_Wrapper, ModelRunnable, _Retry):
     """A model that is called again after errors."""
 
     model_config = ConfigDict(extra="forbid")
+    held: ClassVar[str] = "bound"
 
 
-class ConfigurableModel(Wrapper, ModelRunnable, _Fields):
+class ConfigurableModel(_Wrapper, ModelRunnable, _Fields):
     """A model with fields that the config of a call may set."""
 
+    held: ClassVar[str] = "default"
 
-class AlternativeModels(Wrapper, Models, _Alternatives):
+
+class AlternativeModels(_Wrapper, ModelRunnable, _Alternatives):
     """Models among which the config of a call chooses."""
 
     @override
@@ -52,7 +70,7 @@ class AlternativeModels(Wrapper, Models, _Alternatives):
         return type(self)(**{**vars(self), "default": apply(self.default), "alternatives": alternatives})
 
 
-class ModelsInTurn(Wrapper, Models, _Fallbacks):
+class ModelsInTurn(_Wrapper, ModelRunnable, _Fallbacks):
     """Models of which each is called after an error of the one before."""
 
     @override
@@ -61,7 +79,7 @@ class ModelsInTurn(Wrapper, Models, _Fallbacks):
         return type(self)(**{**vars(self), "runnable": first, "fallbacks": others})
 
 
-class StructuredModel(Wrapper, Wrappable, _Sequence):
+class StructuredModel(_Wrapper, Wrappable, _Sequence):
     """A model and the parser of its answers; keywords go to the model."""
 
     model_config = ConfigDict(defer_build=True)
@@ -87,8 +105,8 @@ _KINDS: dict[type, type] = {
 
 def wrapped(runnable: Any) -> Any:
     """Return a wrapper of LangChain's as one of these; anything else as it is."""
-    kind = _KINDS.get(type(runnable))
-    return runnable if kind is None else kind(**vars(runnable))
+    kind = ModelBinding if isinstance(runnable, RunnableBinding) else _KINDS.get(type(runnable))
+    return runnable if kind in {None, type(runnable)} else kind(**vars(runnable))
 
 
 def _apply(method: str, args: Any, kwargs: Any, model: Any) -> Any:

@@ -177,7 +177,6 @@ class _BudgetedCall(ObservedCall):
 
 
 def _most_of(model: str, request: Request, messages: Sequence[BaseMessage]) -> _Amounts:
-    """Return the most that a call can cost, its retries included."""
     body = _json.loads(request.body or b"{}")
     limits = profile_for(model) or {}
     if messages:

@@ -18,7 +18,6 @@ from langchain_core.utils.pydantic import create_model_v2
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 from typing_extensions import override
 
-from langchain_promptrun._config.call_options import plain_values
 from langchain_promptrun._config.defaults import (
     API_KEY_VARIABLE,
     DefaultProject,
@@ -27,7 +26,7 @@ from langchain_promptrun._config.defaults import (
     environment_project,
 )
 from langchain_promptrun._config.fields import ConnectionFields, check_picklable, checked_fields, new_transport
-from langchain_promptrun._config.request import BASE_HEADERS, caller_headers, key_of
+from langchain_promptrun._config.request import BASE_HEADERS, caller_headers, key_of, plain_values
 from langchain_promptrun._config.roles import SHARED
 from langchain_promptrun._config.validators import FourTimeouts, four_timeouts
 from langchain_promptrun._http.clients import TransportSettings
