@@ -244,11 +244,7 @@ SAID = [
     (401, {"error": {"message": "No auth\ncreds"}}, f"No auth creds\n{CHECK_KEY} (status 401, request id: req_1)"),
     (402, {"error": "m"}, f"m\n{CREDITS} (status 402, request id: req_1)"),
     (404, {"error": "m"}, "m (status 404, request id: req_1)"),
-    (
-        400,
-        {"error": {"message": "prompt is too long"}},
-        "prompt is too long\nSend fewer or shorter messages. (status 400, request id: req_1)",
-    ),
+    (400, {"error": "prompt is too long"}, f"prompt is too long\n{SHORTEN} (status 400, request id: req_1)"),
     (308, {"error": "m"}, "m\nRedirects are not followed: check `base_url`. (status 308, request id: req_1)"),
     *((status, {"error": "m"}, f"m (status {status}, request id: req_1)") for status in (400, 403, 429, 500)),
     (502, b"", "The server answered 502 Bad Gateway without saying why. (status 502, request id: req_1)"),
