@@ -184,7 +184,10 @@ async def _trace(connection: _Connection, event: str, info: Mapping[str, Any]) -
         connection.stream = info["return_value"]
         note_end(connection.stream, "aclose")
     elif event.endswith("send_request_headers.started"):
-        _begin_to_send(connection)
+        if info["request"].method == b"CONNECT":  # which a proxy answers, before the request goes out
+            on_connected.get()(None)
+        else:
+            _begin_to_send(connection)
 
 
 def _begin_to_send(connection: _Connection) -> None:

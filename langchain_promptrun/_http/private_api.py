@@ -227,9 +227,12 @@ class ErrorWatch:
 
 
 def watch_errors(stream: Any) -> ErrorWatch | None:
-    """Return the watch over an async network stream; None for a stream of another kind."""
+    """Return the watch over an async network stream; None for a stream of another kind, such as TLS within TLS."""
     transport, protocol = _asyncio_parts(stream)
-    return None if transport is None or protocol is None else ErrorWatch(stream, transport, protocol)
+    carrier = getattr(getattr(stream, "_stream", None), "transport_stream", None)
+    if transport is None or protocol is None or hasattr(carrier, "transport_stream"):
+        return None
+    return ErrorWatch(stream, transport, protocol)
 
 
 def _decrypted(bio: ssl.MemoryBIO, tls: ssl.SSLObject, data: bytes) -> bytes:

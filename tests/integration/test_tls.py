@@ -27,10 +27,15 @@ def authority():
     return trustme.CA()
 
 
-@pytest.fixture
-def server(authority):
+@pytest.fixture(scope="module")
+def context(authority):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def server(context):
     with PromptrunServer(api_key=KEY, tls=context) as server:
         yield server
 
@@ -53,13 +58,14 @@ def trusted(authority, monkeypatch, tmp_path):
 class Proxy:
     """Tunnels whatever it is asked to CONNECT to, and writes down all that it sees of it."""
 
-    def __init__(self):
+    def __init__(self, tls: ssl.SSLContext | None = None):
+        self._tls = tls
         self.seen: list[bytes] = []
         self.asked: list[bytes] = []
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._listener.getsockname()[1]}"
         self._spawn(self._serve)
 
     def close(self):
@@ -79,6 +85,8 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 client = self._listener.accept()[0]
+                if self._tls is not None:
+                    client = self._tls.wrap_socket(client, server_side=True)
                 self._open.append(client)
                 self._spawn(self._tunnel, client)
 
@@ -148,6 +156,19 @@ async def test_a_proxy_that_tunnels_sees_neither_key_nor_prompt_nor_answer(serve
     assert len(seen) > 1_000
     for secret in (KEY, PROMPT, ANSWER):
         assert secret.encode() not in seen
+
+
+@carriers
+@pytest.mark.parametrize("is_secure", [False, True], ids=["plain proxy", "proxy over TLS"])
+@pytest.mark.usefixtures("trusted")
+async def test_a_large_body_goes_through_a_proxy_that_tunnels(server, context, monkeypatch, carrier, is_secure):
+    proxy = Proxy(context if is_secure else None)
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    server.queue(Reply(ANSWER))
+    assert (await ask(server, carrier, PROMPT * 20_000)).text == ANSWER
+    assert server.requests[0].body["messages"][0]["content"] == PROMPT * 20_000
+    assert len(proxy.asked) == 1
+    proxy.close()
 
 
 @carriers
