@@ -24,7 +24,7 @@ _TOLD = (
     *("minProperties", "maxProperties", "propertyNames", "contentEncoding", "contentMediaType"),
 )
 # OpenAI's error of them: "regex lookaround is not supported". pydantic writes one for every Decimal.
-_LOOK_AROUND = re.compile(r"\(\?<?[=!]")
+_LOOK_AROUND = r"\(\?<?[=!]"
 _REFUSED = ("allOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "prefixItems")
 _TYPES = frozenset({"$ref", "anyOf", "const", "enum", "items", "oneOf", "properties", "type"})
 _UNIONS = frozenset({"anyOf", "oneOf"})
@@ -51,18 +51,13 @@ def is_recursive(schema: Mapping[str, Any]) -> bool:
 
 
 def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schema for strict mode.
-
-    Raises:
-        ValueError: The schema describes what strict mode cannot: the error names the field.
-    """
+    """Return a schema for strict mode; a ValueError names the field that describes what strict mode cannot."""
     root = with_root(schema)
     if root.get("type") != "object" or not _UNIONS.isdisjoint(root):
         kind = root.get("type", "a schema without a type") if _UNIONS.isdisjoint(root) else "a union"
         raise ValueError(f"strict mode needs an object at the root of a schema, not {kind!r}.")
     root.setdefault("properties", {})
-    copied: dict[str, Any] = _Copy(root).of(root, frozenset(), "")
-    return copied
+    return _Copy(root).of(root, frozenset(), "")
 
 
 class _Copy:
@@ -72,7 +67,7 @@ class _Copy:
         self._root = root
         self._seen: set[str] = set()
 
-    def of(self, schema: Any, inside: frozenset[str], place: str) -> Any:
+    def of(self, schema: Any, inside: frozenset[str], place: str) -> dict[str, Any]:
         """Copy a schema; `inside` are the references whose definitions it is part of."""
         if not isinstance(schema, Mapping):  # true and false
             schema = {}
@@ -97,7 +92,7 @@ class _Copy:
                 copied[key] = self.of(part, inside, f"{place}[]")
         return copied
 
-    def _of_reference(self, own: dict[str, Any], inside: frozenset[str], place: str) -> Any:
+    def _of_reference(self, own: dict[str, Any], inside: frozenset[str], place: str) -> dict[str, Any]:
         ref = own.pop("$ref")
         definition = self._root if ref == "#" else _resolve(self._root, ref)
         if definition is None:
@@ -122,7 +117,7 @@ def _in_known_words(schema: Mapping[str, Any], where: str) -> dict[str, Any]:
     is_object = "object" in kinds or isinstance(own.get("properties"), Mapping)
     _check(own, kinds, where, is_object=is_object)
     kept = _KEPT | {"format"} if own.get("format") in _FORMATS else _KEPT
-    if _LOOK_AROUND.search(str(own.get("pattern"))):
+    if re.search(_LOOK_AROUND, str(own.get("pattern"))):
         kept -= {"pattern"}
     known = {key: value for key, value in own.items() if key in kept}
     if "oneOf" in own:
@@ -133,20 +128,20 @@ def _in_known_words(schema: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def _check(own: Mapping[str, Any], kinds: Sequence[Any], where: str, *, is_object: bool) -> None:
-    if "oneOf" in own and "anyOf" in own:
-        raise ValueError(f"strict mode takes one union, and {where} has `oneOf` beside `anyOf`: keep one of them.")
-    for keyword in _REFUSED:
-        if keyword in own:
-            raise ValueError(f"strict mode does not know `{keyword}`, which {where} uses: change it, or drop `strict`.")
-    if _TYPES.isdisjoint(own):
-        raise ValueError(f"strict mode needs a type, and {where} takes any value: give it one, or drop `strict`.")
-    if "array" in kinds and "items" not in own:
-        raise ValueError(f"strict mode needs `items` of an array, and {where} has none: say them, or drop `strict`.")
-    if is_object and (any(own.get(key) not in (None, False) for key in _OPEN) or "properties" not in own):
-        raise ValueError(
-            f"strict mode needs all keys of an object by name, and {where} allows any: make it a class with these "
-            "fields or a list of key and value, or drop `strict`."
-        )
+    is_open = any(own.get(key) not in (None, False) for key in _OPEN) or "properties" not in own
+    faults = {
+        f"takes one union, and {where} has `oneOf` beside `anyOf`: keep one of them": {"oneOf", "anyOf"} <= own.keys(),
+        **{f"does not know `{key}`, which {where} uses: change it, or drop `strict`": key in own for key in _REFUSED},
+        f"needs a type, and {where} takes any value: give it one, or drop `strict`": _TYPES.isdisjoint(own),
+        f"needs `items` of an array, and {where} has none: say them, or drop `strict`": (
+            "array" in kinds and "items" not in own
+        ),
+        f"needs all keys of an object by name, and {where} allows any: make it a class with these fields or a list of "
+        "key and value, or drop `strict`": is_object and is_open,
+    }
+    for fault, is_found in faults.items():
+        if is_found:
+            raise ValueError(f"strict mode {fault}.")
 
 
 def _unwrapped(schema: Mapping[str, Any]) -> dict[str, Any]:

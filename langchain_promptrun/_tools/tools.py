@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ToolChoice: TypeAlias = str | bool | Mapping[str, Any]
-"""What `tool_choice` may be."""
 
 # Chat Completions reference, `tool_choice`; "any" is what other vendors and LangChain's agents say for "required".
 _WORDS = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
@@ -99,11 +98,9 @@ def bind_arguments(
     wire = wire_tools([] if tools is None else tools, strict=strict)
     found: dict[str, Any] = {}
     if wire:
-        found["tools"] = wire
-        found["tool_choice"] = wire_tool_choice(tool_choice, wire)
-        if parallel_tool_calls is None and forbids_parallel_calls(tool_choice):
-            parallel_tool_calls = False
-        found["parallel_tool_calls"] = parallel_tool_calls
+        is_single = parallel_tool_calls is None and forbids_parallel_calls(tool_choice)
+        found = {"tools": wire, "tool_choice": wire_tool_choice(tool_choice, wire)}
+        found["parallel_tool_calls"] = False if is_single else parallel_tool_calls
     if response_format is not None:
         found["response_format"] = wire_response_format(response_format, strict)
     return kwargs | {key: value for key, value in found.items() if value is not None}
@@ -126,15 +123,7 @@ def with_wire_names(parameters: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters of a request with legal names for its functions."""
     if not own_names(parameters["tools"]):
         return parameters
-    renamed = {**parameters, "tools": [_renamed(tool) for tool in parameters["tools"]]}
-    choice = parameters.get("tool_choice")
-    if isinstance(choice, Mapping):
-        renamed["tool_choice"] = _renamed(choice)
-        allowed = choice.get("allowed_tools")
-        if isinstance(allowed, Mapping) and isinstance(allowed.get("tools"), list):
-            tools = [_renamed(tool) for tool in allowed["tools"]]
-            renamed["tool_choice"] = {**choice, "allowed_tools": {**allowed, "tools": tools}}
-    return renamed
+    return parameters | {key: _renamed(parameters[key]) for key in ("tools", "tool_choice") if key in parameters}
 
 
 def _function_name(tool: object) -> str:
@@ -146,9 +135,13 @@ def _function_name(tool: object) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _renamed(tool: Any) -> Any:
-    name = _function_name(tool)
-    return {**tool, "function": {**tool["function"], "name": wire_name(name)}} if name else tool
+def _renamed(value: Any) -> Any:
+    """Rename functions wherever they stand, as in OpenAI's allowed tools."""
+    if name := _function_name(value):
+        return {**value, "function": {**value["function"], "name": wire_name(name)}}
+    if isinstance(value, Mapping):
+        return {key: _renamed(item) for key, item in value.items()}
+    return [_renamed(item) for item in value] if isinstance(value, list) else value
 
 
 def _wire_tool(tool: Any, strict: bool | None) -> dict[str, Any]:
@@ -157,7 +150,10 @@ def _wire_tool(tool: Any, strict: bool | None) -> dict[str, Any]:
     if isinstance(tool, Runnable) and not hasattr(tool, "tool_call_schema"):
         tool = tool.as_tool()
     if isinstance(tool, FunctionType | MethodType):
-        tool = _arguments_class(tool)
+        # The class of its arguments as langchain-core makes it, whose conversion would lose what refers to itself.
+        make_class = import_module("langchain_core.tools").create_schema_from_function
+        checks = {"filter_args": (), "error_on_invalid_docstring": False, "include_injected": False}
+        tool = make_class(tool.__name__, tool, parse_docstring=True, **checks)
     try:
         wire = convert_to_openai_tool(tool)
     except RecursionError:
@@ -171,13 +167,6 @@ def _wire_tool(tool: Any, strict: bool | None) -> dict[str, Any]:
     # The attribute, not isinstance: `import langchain_promptrun` need not import langchain_core.tools.
     finished = _finished(wire, strict, getattr(tool, "tool_call_schema", tool))
     return finished | _cache_control(getattr(tool, "extras", None))
-
-
-def _arguments_class(function: Any) -> Any:
-    """Make the class of a function's arguments as langchain-core does, which would lose what refers to itself."""
-    tools = import_module("langchain_core.tools")
-    checks = {"filter_args": (), "error_on_invalid_docstring": False, "include_injected": False}
-    return tools.create_schema_from_function(function.__name__, function, parse_docstring=True, **checks)
 
 
 def _wire_dict_tool(tool: Mapping[str, Any], strict: bool | None) -> dict[str, Any]:
