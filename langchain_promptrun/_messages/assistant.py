@@ -14,15 +14,17 @@ from langchain_promptrun._messages.content import (
     CALL_TYPES,
     GUARDED,
     MADE_ID,
+    Part,
     block_parts,
     block_type,
     mark,
     markers_of,
     read_blocks,
     stays_here,
+    string,
     text_parts,
+    without_media,
 )
-from langchain_promptrun._messages.media import Part, string, without_media
 from langchain_promptrun._profiles import family_of
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun._wire.names import wire_name
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import AIMessage
 
-    from langchain_promptrun._messages.media import Block
+    from langchain_promptrun._messages.content import Block
 
     # A tool call of the wire; its id is empty where the message has none.
     WireCall = dict[str, Any]
@@ -53,8 +55,6 @@ _NOTHING: dict[str, Any] = {}
 ATTACHED = "(attached to the next message)"
 """Stands for the content of a message all of whose parts had to move."""
 
-_WRAPPED = CALL_TYPES | {"refusal", "image_generation_call", *GUARDED}
-
 
 def assistant_turn(
     message: AIMessage, model: str, send_reasoning: bool | str
@@ -67,15 +67,13 @@ def assistant_turn(
     if not isinstance(content, str) or message.additional_kwargs:
         return _mixed_turn(message, model, send_reasoning)
     calls = _listed_calls(message)
-    if not calls:
-        return {"role": "assistant", "content": content}, [], calls
-    return {"role": "assistant", "content": content or None, "tool_calls": [call for call, _ in calls]}, [], calls
+    listed = {"content": content or None, "tool_calls": [call for call, _ in calls]} if calls else {"content": content}
+    return {"role": "assistant", **listed}, [], calls
 
 
 def _mixed_turn(
     message: AIMessage, model: str, send_reasoning: bool | str
 ) -> tuple[dict[str, Any], list[Part], list[TurnCall]]:
-    """Convert a turn of content blocks, or of a text with more beside it."""
     metadata, kwargs = message.response_metadata, message.additional_kwargs
     own = metadata.get("model_provider") in (None, "promptrun")
     written_here = own and (send_reasoning == "always" or _is_same_model(metadata, model))
@@ -94,19 +92,13 @@ def _mixed_turn(
     if own and "images" in kwargs:
         said.add_images(kwargs["images"])
     if written_here and send_reasoning:
-        text = _reasoning_text(message, said.reasoning)
+        text = kwargs.get("reasoning_content")
+        text = said.reasoning if text is None and metadata.get("model_provider") else text
         write_reasoning(wire, said.parts, kwargs, metadata.get("reasoning_field"), text)
     if refusal:
         wire["refusal"] = refusal
     wire["content"] = said.content(wire)
     return wire, said.media, calls
-
-
-def _reasoning_text(message: AIMessage, shown: str) -> str:
-    text = message.additional_kwargs.get("reasoning_content")
-    if text is None and message.response_metadata.get("model_provider"):
-        return shown
-    return text if isinstance(text, str) else ""
 
 
 def _is_same_model(metadata: Mapping[str, Any], model: str) -> bool:
@@ -136,7 +128,7 @@ class _Content:
             # LangChain's wrapping for what only the provider knows; its inside is sent when it has a meaning here.
             block = value if isinstance(value := block.get("value"), dict) else {}
             kind = block_type(block)
-            if kind not in _WRAPPED:
+            if kind not in CALL_TYPES and kind not in {"refusal", "image_generation_call", *GUARDED}:
                 return
         if kind in CALL_TYPES:
             self.calls.append((string(block, "call_id", "id"), string(block, "name"), block))
@@ -257,12 +249,10 @@ def name_of(call: WireCall) -> str:
 
 
 def _dictionaries(value: object) -> list[dict[str, Any]]:
-    """Return the dictionaries of a list that others wrote."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _by_id(kept: object) -> dict[str, dict[str, Any]]:
-    """Return what is kept of the wire's calls beside their ids, names and arguments."""
     return {name: entry for name, entry in kept.items() if isinstance(entry, dict)} if isinstance(kept, dict) else {}
 
 
@@ -291,6 +281,7 @@ def _merge_blocks(calls: list[TurnCall], blocks: Sequence[CallBlock]) -> None:
 
 
 def _call(call_id: object, name: str | None, args: object, entry: Mapping[str, Any] = _NOTHING) -> WireCall:
+    """Make a call of the type of its `entry`; arguments that JSON cannot carry go back as the text that came."""
     kind = entry.get("type") or "function"
     name = name or _NAMELESS
     if kind == "custom":
@@ -303,7 +294,6 @@ def _call(call_id: object, name: str | None, args: object, entry: Mapping[str, A
 
 
 def _arguments(args: object, text: object) -> str:
-    """Write arguments as JSON text; what JSON cannot carry goes back as the text that came."""
     if not args:
         return "{}"
     if isinstance(args, str):

@@ -1,24 +1,24 @@
-"""Convert content blocks of all dialects to parts of a wire message, by one table of block types."""
+"""Convert content blocks of all dialects to parts of a wire message, by one table of block types.
+
+The parts `image_url`, `input_audio` and `file` are those of OpenAI's Chat Completions reference; `video_url`, and an
+address in a file's `file_data`, are those of OpenRouter's API reference.
+"""
 
 from __future__ import annotations
 
+import base64
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langchain_promptrun._messages.media import (
-    MEDIA_BLOCKS,
-    Block,
-    Part,
-    checked_url,
-    file_name,
-    media_part,
-    string,
-)
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun.errors import PromptrunInvalidMessageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+Block = dict[str, Any]  # a content block as it stands in a LangChain message
+Part = dict[str, Any]  # one part of a wire message's content
 
 MADE_ID = "lc_"
 """The beginning of the ids that langchain-core makes for blocks."""
@@ -26,10 +26,63 @@ MADE_ID = "lc_"
 GUARDED = ("guard_content", "guardContent")
 """The block, in LangChain's and the Converse API's spelling, around a text that Bedrock's guardrail is to check."""
 
+MEDIA_PARTS = frozenset({"image_url", "input_audio", "video_url", "input_video", "file"})
+"""Types of the parts that OpenAI's format admits in user messages only."""
+
+MEDIA_BLOCKS = MEDIA_PARTS | {
+    *("audio", "document", "file_data", "image", "input_file", "input_image", "media", "video"),
+}
+"""Types of the content blocks that are, or become, such parts."""
+
 # Anthropic's marker, and OpenAI's: they end the part of a prompt that is to be cached.
 _MARKERS = ("cache_control", "prompt_cache_breakpoint")
 _MARKER_PLACES = frozenset({*_MARKERS, "extras", "cachePoint"})
-_FETCHABLE = ("http://", "https://", "data:")
+
+# The first characters of well-known formats in base64. The `mimetypes` module would read files of the system.
+_SIGNATURES = {
+    "iVBORw0KGgo": "image/png",
+    "/9j/": "image/jpeg",
+    "R0lGOD": "image/gif",
+    "JVBERi0": "application/pdf",
+    "SUQz": "audio/mpeg",
+    "T2dnUw": "audio/ogg",
+    "ZkxhQw": "audio/flac",
+}
+_RIFF_TYPES = {"image": "image/webp", "audio": "audio/wav", "video": "video/x-msvideo"}
+# What most gateways take a video or an unknown file for.
+_DEFAULT_TYPES = {"video": "video/mp4", "file": "application/octet-stream"}
+_AUDIO_FORMATS = {
+    **dict.fromkeys(("audio/mpeg", "audio/mpga"), "mp3"),
+    **dict.fromkeys(("audio/wave", "audio/vnd.wave"), "wav"),
+    **dict.fromkeys(("audio/l16", "audio/pcm"), "pcm16"),
+    "audio/mp4": "m4a",
+}
+_OFFICE = "application/vnd.openxmlformats-officedocument."
+# By the ends of files' names, which Bedrock's Converse API uses for types.
+_MIME_TYPES = {
+    **{end: f"image/{end}" for end in ("gif", "jpeg", "png", "webp")},
+    **{end: f"video/{end}" for end in ("mp4", "webm")},
+    "bin": "application/octet-stream",
+    "doc": "application/msword",
+    "docx": f"{_OFFICE}wordprocessingml.document",
+    "jpg": "image/jpeg",
+    "md": "text/markdown",
+    "mkv": "video/x-matroska",
+    "mov": "video/quicktime",
+    "mp3": "audio/mpeg",
+    "ppt": "application/vnd.ms-powerpoint",
+    "pptx": f"{_OFFICE}presentationml.presentation",
+    "svg": "image/svg+xml",
+    "txt": "text/plain",
+    "wav": "audio/wav",
+    "xls": "application/vnd.ms-excel",
+    "xlsx": f"{_OFFICE}spreadsheetml.sheet",
+    **{end: f"application/{end}" for end in ("json", "pdf", "rtf", "xml", "zip")},
+    **{end: f"text/{end}" for end in ("csv", "html")},
+}
+_EXTENSIONS = {mime_type: end for end, mime_type in _MIME_TYPES.items()}
+_DATA_KEYS = ("base64", "data", "bytes", "file_data")
+_ARTICLES = {"image": "an image", "audio": "audio", "video": "a video", "file": "a file"}
 
 
 class BlockType(NamedTuple):
@@ -69,9 +122,13 @@ def result_parts(content: object) -> list[Part]:
     parts: list[Part] = []
 
     def read(block: Any) -> None:
-        if _stays_out_of_results(block):
-            return
-        known = _known_parts(block)
+        known = None
+        if isinstance(block, dict):
+            kind = block_type(block)
+            is_reasoning = not block.keys().isdisjoint(_REASONING.get(kind, ()))
+            if is_reasoning or (kind == "non_standard" and stays_here(block)):
+                return
+            known = _known_parts(kind, block)
         if known is not None:
             parts.extend(known)
             mark(parts, block)
@@ -89,25 +146,22 @@ def result_parts(content: object) -> list[Part]:
         raise error.within(".content") from error.__cause__
 
 
-def _known_parts(block: Any) -> list[Part] | None:
+def _known_parts(kind: str, block: Block) -> list[Part] | None:
     """Return the parts of a content block; None for data that only has a `type`, and for links to elsewhere."""
     try:
         parts = block_parts(block)
     except PromptrunInvalidMessageError:
         return None
-    known = BLOCK_TYPES[block_type(block)]
+    needs = BLOCK_TYPES[kind].needs
     # `source` and `file` must hold more than a name.
-    found = [key for key in known.needs if key not in {"source", "file"} or isinstance(block.get(key), dict)]
-    if known.needs and block.keys().isdisjoint(found) and not isinstance(block.get("data"), bytes):
+    found = [key for key in needs if key not in {"source", "file"} or isinstance(block.get(key), dict)]
+    if needs and block.keys().isdisjoint(found) and not isinstance(block.get("data"), bytes):
         return None
-    if (
-        block_type(block) in MEDIA_BLOCKS
-        and isinstance(url := block.get("url"), str)
-        and not url.startswith(_FETCHABLE)
-    ):
+    url = block.get("url") if kind in MEDIA_BLOCKS else None
+    if isinstance(url, str) and not url.startswith(("http://", "https://", "data:")):
         return None
     # Empty text is a block that says nothing; a content of which nothing was readable is data.
-    return parts if parts or not any(block.get(key) for key in known.needs) else None
+    return parts if parts or not any(map(block.get, needs)) else None
 
 
 def block_parts(block: Block) -> list[Part]:
@@ -136,15 +190,6 @@ def stays_here(block: object) -> bool:
     return kind not in BLOCK_TYPES and kind.endswith(_PROVIDERS_OWN_ENDINGS)
 
 
-def _stays_out_of_results(block: object) -> bool:
-    """Whether a block is reasoning and no data of that type, or wraps what stays here."""
-    if not isinstance(block, dict):
-        return False
-    if block.get("type") == "non_standard":
-        return stays_here(block)
-    return not block.keys().isdisjoint(_REASONING.get(block_type(block), ()))
-
-
 def block_type(block: Block) -> str:
     """Return the block's type; for an untyped block of the Converse API the key that stands for it; else empty."""
     kind = block.get("type")
@@ -157,12 +202,10 @@ def block_type(block: Block) -> str:
 
 
 def text_parts(text: str) -> list[Part]:
-    """Return the wire part of a text, none for an empty text."""
     return [{"type": "text", "text": text}] if text else []
 
 
 def json_parts(data: object) -> list[Part]:
-    """Return the wire part of data: the text of its JSON."""
     return text_parts(_json.dumps(data).decode())
 
 
@@ -215,7 +258,7 @@ def _media(kind: str, block: Block) -> list[Part]:
     extras = block.get("extras")
     detail = string(block, "detail") or string(extras if isinstance(extras, dict) else {}, "detail")
     # The Converse API's format stands beside its source.
-    return [media_part(kind, {**source, "format": block.get("format")}, name=_name(block), detail=detail)]
+    return [_media_part(kind, {**source, "format": block.get("format")}, name=_name(block), detail=detail)]
 
 
 def _name(block: Block) -> str | None:
@@ -284,6 +327,100 @@ def _guarded(block: Block) -> list[Part]:
     if isinstance(inner, dict) and isinstance(inner.get("text"), dict):
         inner = inner["text"]
     return text_parts(string(inner, "text")) if isinstance(inner, dict) else []
+
+
+def _media_part(kind: str, source: Block, *, name: str | None, detail: str) -> Part:
+    """Make a part of one of the types in `MEDIA_PARTS`; the mime type tells a kind that is empty.
+
+    A source has base64 text or raw bytes, a URL or a file's id, and perhaps a mime type, under any dialect's keys.
+    """
+    mime_type = string(source, "mime_type", "mimeType", "media_type") or _MIME_TYPES.get(str(source.get("format")), "")
+    kind = kind or next((known for known in _ARTICLES if mime_type.startswith(f"{known}/")), "file")
+    raw = next((source[key] for key in _DATA_KEYS if isinstance(source.get(key), bytes)), None)
+    # The id of a v0 block, and of LangChain's reading of Anthropic's, is the file's.
+    file_id = string(source, "file_id", "id")
+    if data := raw or string(source, *_DATA_KEYS):
+        address = _data_url(kind, data, mime_type)
+    elif url := string(source, "url", "file_uri", "file_url"):
+        address = checked_url(url)
+    elif file_id and kind == "file":
+        return {"type": "file", "file": {"file_id": file_id}}
+    else:
+        problem = "cannot be sent by file id: send base64 or a URL" if file_id else "has no data and no URL"
+        raise PromptrunInvalidMessageError(f"is {_ARTICLES[kind]} that {problem}")
+    if kind == "image":
+        return {"type": "image_url", "image_url": {"url": address} | ({"detail": detail} if detail else {})}
+    if kind == "video":
+        return {"type": "video_url", "video_url": {"url": address}}
+    if kind == "file":
+        return {"type": "file", "file": {"filename": name or file_name(address), "file_data": address}}
+    return _audio_part(address)
+
+
+def _audio_part(address: str) -> Part:
+    mime_type, is_data, base64_text = _split(address)
+    if not is_data:
+        raise PromptrunInvalidMessageError("is audio by URL, for which the wire has no part: send it as base64")
+    audio_format = _AUDIO_FORMATS.get(mime_type) or mime_type.partition("/")[2].removeprefix("x-")
+    return {"type": "input_audio", "input_audio": {"data": base64_text, "format": audio_format}}
+
+
+def string(block: Block, *keys: str) -> str:
+    """Return the first text that a block has under one of the keys; an empty one where it has none."""
+    for key in keys:
+        if (value := block.get(key)) is not None and not isinstance(value, str):
+            raise PromptrunInvalidMessageError(f"is of type {type(value).__name__}, not a string", path=f".{key}")
+        if value:
+            return value
+    return ""
+
+
+def without_media(parts: list[Part]) -> tuple[list[Part], list[Part]]:
+    """Part a content into what any message may say, and the media that only a user message may hold."""
+    said = [part for part in parts if part.get("type") not in MEDIA_PARTS]
+    return said, [part for part in parts if part.get("type") in MEDIA_PARTS]
+
+
+def file_name(address: str) -> str:
+    """Name a file without a name: by its URL's path, else "file" with its mime type's extension."""
+    mime_type, is_data, _ = _split(address)
+    if not is_data:
+        last = address.partition("?")[0].partition("#")[0].rpartition("/")[2]
+        return last if "." in last else "file"
+    extension = _EXTENSIONS.get(mime_type) or mime_type.partition("/")[2]
+    return f"file.{extension}" if extension.isalnum() else "file"
+
+
+def checked_url(url: str) -> str:
+    """Return a URL; a path of a file on this machine is refused, since the server cannot read it."""
+    if not re.match("[A-Za-z][A-Za-z0-9+.-]+:", url):  # two letters at least, for C: begins a path
+        raise PromptrunInvalidMessageError(f"has the path {url!r} for a URL: send the file's content as base64 instead")
+    return url
+
+
+def _split(address: str) -> tuple[str, bool, str]:
+    """Split a data URL into its bare mime type, as of `audio/L16; rate=24000`, True and its base64."""
+    mime_type, found, data = address.removeprefix("data:").partition(";base64,")
+    return _bare(mime_type), bool(found), data
+
+
+def _bare(mime_type: str) -> str:
+    return mime_type.partition(";")[0].strip().lower()
+
+
+def _data_url(kind: str, data: str | bytes, mime_type: str) -> str:
+    if isinstance(data, bytes):
+        data = base64.b64encode(data).decode()
+    elif data.startswith("data:"):
+        return data
+    if not mime_type:
+        # A RIFF container holds pictures, sound or video.
+        signatures = _SIGNATURES | {"UklGR": _RIFF_TYPES[kind]} if kind in _RIFF_TYPES else _SIGNATURES
+        guesses = (known for start, known in signatures.items() if data.startswith(start))
+        mime_type = next(guesses, _DEFAULT_TYPES.get(kind, ""))
+    if not mime_type:
+        raise PromptrunInvalidMessageError(f"is {_ARTICLES[kind]} in base64 without a mime_type")
+    return f"data:{mime_type if kind == 'file' else _bare(mime_type)};base64,{data}"
 
 
 _ADDRESSES = ("base64", "url", "file_id", "source_type", "source")

@@ -27,9 +27,10 @@ from langchain_promptrun._messages.content import (
     read_blocks,
     result_parts,
     stays_here,
+    string,
     text_parts,
+    without_media,
 )
-from langchain_promptrun._messages.media import string, without_media
 from langchain_promptrun._wire.names import is_legal, wire_name
 from langchain_promptrun.errors import PromptrunInvalidMessageError
 
@@ -37,12 +38,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from langchain_promptrun._messages.assistant import WireCall
-    from langchain_promptrun._messages.media import Block, Part
+    from langchain_promptrun._messages.content import Block, Part
 
     # A call without a result so far, whether it is invalid, its turn, the position of its message, its own in there.
     _Open = tuple[WireCall, bool, dict[str, Any], int, int]
 
-_SHOWN_IDS = 10
 _PLAIN_ROLES: dict[type, str] = {SystemMessage: "system", HumanMessage: "user", AIMessage: "assistant"}
 _ACCEPTED = "AIMessage, ChatMessage, FunctionMessage, HumanMessage, SystemMessage, ToolMessage"
 
@@ -102,7 +102,13 @@ class _Conversation:
             structured = artifact.get("structured_content") if isinstance(artifact, dict) else None
             self._add_result(message.tool_call_id, message.content, kwargs, message.name, structured)
         elif isinstance(message, HumanMessage):
-            self._add_human(message, position)
+            # Anthropic's histories carry tool results in user messages.
+            content = message.content
+            results = 0 if isinstance(content, str) else sum(map(_is_result, content))
+            if results:
+                read_blocks(content, self._read_result)
+            if not results or results < len(content):
+                self._say("user", message, position)
         elif isinstance(message, SystemMessage):
             # LangChain's mark of OpenAI's developer messages
             is_developer = kwargs.get("__openai_role__") == "developer"
@@ -151,15 +157,6 @@ class _Conversation:
             if self._send_names and isinstance(name, str) and is_legal(name):
                 wire["name"] = name
             _add_extra_fields(wire, kwargs)
-
-    def _add_human(self, message: HumanMessage, position: int) -> None:
-        """Add a user message; Anthropic's histories carry tool results in them."""
-        content = message.content
-        results = 0 if isinstance(content, str) else sum(map(_is_result, content))
-        if results:
-            read_blocks(content, self._read_result)
-        if not results or results < len(content):
-            self._say("user", message, position)
 
     def _add_turn(self, message: AIMessage, position: int) -> None:
         """Add an assistant turn, note its calls, and give an id to those without."""
@@ -211,7 +208,7 @@ class _Conversation:
         if not call_id and (self._known or self._calls_by_name):
             raise PromptrunInvalidMessageError("is a tool's result without a tool_call_id, and each tool call has one")
         if call_id not in self._known and not self._calls_by_name:
-            ids = ", ".join(map(repr, [*self._known][-_SHOWN_IDS:]))
+            ids = ", ".join(map(repr, [*self._known][-10:]))
             known = f"the assistant messages before it call tools with the ids {ids}"
             known = known if ids else "no assistant message before it calls a tool"
             raise PromptrunInvalidMessageError(f"is the result of tool call {call_id!r}, but {known}")

@@ -277,7 +277,7 @@ def _dict_at(key: str, source: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_reasoning(
-    wire: dict[str, Any], parts: list[dict[str, Any]], kwargs: Mapping[str, Any], field: object, text: str
+    wire: dict[str, Any], parts: list[dict[str, Any]], kwargs: Mapping[str, Any], field: object, text: object
 ) -> None:
     """Write reasoning to a message and its parts, as `reasoning_field` and `Reasoning.extras` tell that it came."""
     names = [name for name in (field if isinstance(field, list) else [field]) if isinstance(name, str)]
@@ -293,7 +293,7 @@ def write_reasoning(
     if isinstance(own_parts := kwargs.get(_PARTS), list):
         parts[:0] = _without_stored_ids(own_parts)
         names = [name for name in names if name != "thinking"] or [_PARTS]
-    if text:
+    if text and isinstance(text, str):
         _write_text(wire, parts, names, text)
 
 
