@@ -160,6 +160,10 @@ class _Entries:
             [self._entry(item, whole=whole).take(item, whole, beside, may_grow=self._may_grow) for item in items]
         )
 
+    def add_text(self, text: str) -> str:
+        piece = {"text": text}
+        return self._entry(piece, whole=False).take(piece, False, "", may_grow=False) if text else ""
+
     def whole(self) -> Any:
         whole = [entry.whole() for entry in self._entries]
         return whole if self._is_list or len(whole) != 1 else whole[0]
@@ -187,16 +191,16 @@ class _Entry(dict[str, Any]):
         added = ""
         vendor = str(detail.get("format") or self.get("format") or "").partition("-")[0].lower()
         for key, value in detail.items():
-            known = self.get(key)
-            if key in _TEXT_KEYS and isinstance(value, str):
+            if key not in _TEXT_KEYS or not (isinstance(value, str) or _holds_entries(value)):
+                if value or key not in self:
+                    self[key] = value
+                continue
+            self[key] = known = _holder(self.get(key), value)
+            if isinstance(known, _Entries):
+                added += known.add_text(value) if isinstance(value, str) else known.take(value, whole=whole)
+            else:
                 may_repeat = vendor in {"", "unknown", "minimax"} and not (beside and value in beside)
-                self[key] = text = known if isinstance(known, _Text) else _Text()
-                added += text.take(value, may_repeat=may_repeat, may_grow=may_repeat and may_grow)
-            elif key in _TEXT_KEYS and _holds_entries(value):
-                self[key] = nested = known if isinstance(known, _Entries) else _Entries()
-                added += nested.take(value, whole=whole)
-            elif value or key not in self:
-                self[key] = value
+                added += known.take(value, may_repeat=may_repeat, may_grow=may_repeat and may_grow)
         return added
 
     def whole(self) -> dict[str, Any]:
@@ -256,6 +260,18 @@ class _Text:
 
     def whole(self) -> str:
         return "".join(self._pieces)
+
+
+def _holder(known: object, value: str | dict[str, Any] | list[Any]) -> _Text | _Entries:
+    """Return what takes a text or entries; entries also take the text before or after them."""
+    if isinstance(known, _Entries) or (isinstance(known, _Text) and isinstance(value, str)):
+        return known
+    if isinstance(value, str):
+        return _Text()
+    entries = _Entries()
+    if isinstance(known, _Text) and (said := known.whole()):
+        entries.take([{"type": "text", "text": said}], whole=False)
+    return entries
 
 
 def is_thought(source: Mapping[str, Any]) -> bool:

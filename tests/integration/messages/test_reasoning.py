@@ -85,6 +85,9 @@ CARRIERS = {
     ),
     "Anthropic's part": part(SIGNED, thinking("h"), thinking("m"), thinking("", signature="S")),
     "Mistral's part": part(MISTRAL, *[{**MISTRAL, "thinking": [text(piece)]} for piece in "hm"]),
+    "Mistral's part, then its signature": part({**MISTRAL, "signature": "S"}, MISTRAL, thinking("", signature="S")),
+    "Mistral's part that goes on as a text": part(MISTRAL, {**MISTRAL, "thinking": [text("h")]}, thinking("m")),
+    "Mistral's part that begins as a text": part(MISTRAL, thinking("h"), {**MISTRAL, "thinking": [text("m")]}),
     "Databricks' part": part(
         SUMMARY, *[{**SUMMARY, "summary": [{"type": "summary_text", "text": piece}]} for piece in "hm"]
     ),
