@@ -317,6 +317,7 @@ UNANSWERED = (
             [calls("c1"), HumanMessage([anthropic_result(5, content="x")])],
             r"messages\[1\]\.content\[0\]\.tool_use_id is of type int, not a string",
         ),
+        ([AIMessage("", tool_calls=[call("c1", a=float("nan"))])], r"messages\[0\]\.tool_calls\[0\]\.args\.a is NaN"),
         ([calls("c1"), result("")], r"messages\[1\] is a tool's result without a tool_call_id"),
         ([HumanMessage("x"), result("c1")], r"messages\[1\] is the result of tool call 'c1', but no assistant message"),
         ([calls("c1", "c2"), result("c9")], r"messages\[1\] is the result of tool call 'c9', .* the ids 'c1', 'c2'"),
