@@ -8,7 +8,7 @@ from typing import Any
 _MODULES = {
     "_defaults": "_config.defaults",
     "_object_parsers": "_tools.structured_output",
-    "_prompt_family": "prompts.cache",
+    "_prompt_family": "prompts.refresh",
     "_prompt_following": "prompts.model",
     "_prompt_record": "prompts.record",
     "_prompt_text": "prompts.template",

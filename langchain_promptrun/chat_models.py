@@ -304,16 +304,6 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
     def _llm_type(self) -> str:
         return "promptrun"
 
-    @property
-    @override
-    def lc_secrets(self) -> dict[str, str]:
-        return {"api_key": defaults.API_KEY_VARIABLE}
-
-    @classmethod
-    @override
-    def is_lc_serializable(cls) -> bool:
-        return True
-
     @classmethod
     def from_prompt(cls, prompt: Runnable[Any, Any] | str | None = None, **arguments: Any) -> Self:
         """Make the model that a managed prompt names, with its temperature.

@@ -6,13 +6,13 @@ import argparse
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from langchain_promptrun._version import __version__
 from langchain_promptrun.data.models import SMALL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 _PROGRAM = "python -m langchain_promptrun"
 
@@ -51,14 +51,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, words: Sequence[str]) -> None:
-    command = _COMMANDS[name]
+    summary, add_arguments, module = _COMMANDS[name]
     parser = _Parser(
         prog=f"{_PROGRAM} {'[chat]' if name == 'chat' else name}",
-        description=command.summary,
-        epilog="subcommands: " + "; ".join(f"{key}: {other.summary}" for key, other in _COMMANDS.items()),
+        description=summary,
+        epilog="subcommands: " + "; ".join(f"{key}: {told}" for key, (told, *_) in _COMMANDS.items()),
         allow_abbrev=False,
     )
-    command.add_arguments(parser)
+    add_arguments(parser)
     parser.add_argument("--version", action="version", version=f"langchain-promptrun {__version__}")
     end = words.index("--") if name == "record" and "--" in words else len(words)
     arguments = parser.parse_intermixed_args(words[:end])
@@ -66,8 +66,7 @@ def _run(name: str, words: Sequence[str]) -> None:
     if sys.stdout is None:
         raise CommandError("stdout is closed, so the answer cannot be printed")
     # imported here, so that `--help` answers at once
-    module = import_module(f"langchain_promptrun._cli.{command.module}")
-    getattr(module, f"run_{name}")(arguments)
+    getattr(import_module(f"langchain_promptrun._cli.{module}"), f"run_{name}")(arguments)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -120,16 +119,10 @@ def _add_replay_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--redact-emails", action="store_true", help="hide e-mail addresses, as keys and tokens are")
 
 
-class _Command(NamedTuple):
-    summary: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    module: str
-    """Has `run_<name>(arguments)`."""
-
-
+# summary, arguments, and the module with `run_<name>(arguments)`
 _COMMANDS = {
-    "chat": _Command("ask a model and print its answer", _add_chat_arguments, "chat"),
-    "prompt": _Command("show a managed prompt", _add_prompt_arguments, "prompt"),
-    "record": _Command("record answers for tests", _add_record_arguments, "cassettes"),
-    "replay": _Command("serve recorded answers", _add_replay_arguments, "cassettes"),
+    "chat": ("ask a model and print its answer", _add_chat_arguments, "chat"),
+    "prompt": ("show a managed prompt", _add_prompt_arguments, "prompt"),
+    "record": ("record answers for tests", _add_record_arguments, "cassettes"),
+    "replay": ("serve recorded answers", _add_replay_arguments, "cassettes"),
 }

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from langchain_promptrun.prompts.record import PromptRecord
     from langchain_promptrun.testing import PromptrunServer
 
-_EXAMPLES = ("Answer in one sentence.", "Answer in one sentence, in {{language}}.")
-_NEXT_EXAMPLE = "Answer in one short sentence, in {{language}}, for {{ reader.name }}."
-
 
 def run_prompt(arguments: argparse.Namespace) -> None:
     values = {}
@@ -72,13 +69,13 @@ def _demo(server: PromptrunServer, arguments: argparse.Namespace) -> str:
         ident = str(uuid.UUID(name))
     project = server.prompts.create(name, project_id=ident)
     tags = [arguments.tag] if arguments.tag else []
-    for text in _EXAMPLES:
+    for text in ("Answer in one sentence.", "Answer in one sentence, in {{language}}."):
         project.publish(text, tags=tags)
 
     def publish_next() -> None:
         server.wait_for_requests(1, timeout=60)
         time.sleep(1)
-        project.publish(_NEXT_EXAMPLE, tags=tags)
+        project.publish("Answer in one short sentence, in {{language}}, for {{ reader.name }}.", tags=tags)
 
     if arguments.watch:
         threading.Thread(target=publish_next, daemon=True).start()

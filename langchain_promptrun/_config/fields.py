@@ -159,6 +159,16 @@ class ConnectionFields(Serializable):
 
     # Copies, pickles and JSON.
 
+    @property
+    @override
+    def lc_secrets(self) -> dict[str, str]:
+        return {"api_key": defaults.API_KEY_VARIABLE}
+
+    @classmethod
+    @override
+    def is_lc_serializable(cls) -> bool:
+        return True
+
     @override
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a field, checked as at construction; derived values and the hold on connections are dropped."""

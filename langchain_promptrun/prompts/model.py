@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from langchain_core.language_models.base import LanguageModelInput
 from langchain_core.messages import AIMessage
 from langchain_core.prompt_values import ChatPromptValue
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import Runnable
 from pydantic import Field
 from typing_extensions import override
 
@@ -22,15 +22,13 @@ from langchain_promptrun.prompts.record import PromptRecord
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
 
-
 M = TypeVar("M", bound=ChatPromptrun)
 
-_MODEL_NAMES = frozenset({"model", "model_name"})
 _ORIGIN = "promptrun_origin"
 
 
 class Origin(NamedTuple):
-    """The prompt and the version that messages were made of."""
+    """The address of a prompt, and the version that messages were made of."""
 
     address: dict[str, Any]
     record: PromptRecord
@@ -40,10 +38,7 @@ class ManagedPromptValue(ChatPromptValue):
     """Messages of a managed prompt, with metadata for traces. In all else a `ChatPromptValue`."""
 
     promptrun_trace: dict[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
-    """Metadata for the run that these messages go into."""
-
     promptrun_origin: Any = Field(default=None, exclude=True, repr=False)
-    """An `Origin`, for a model that follows the prompt."""
 
     def __getstate__(self) -> dict[Any, Any]:
         """Leave the origin out of a pickle, which is to hold public names only."""
@@ -77,38 +72,32 @@ class FollowingModel(Runnable[LanguageModelInput, AIMessage]):
         self._prompt = prompt
         self._overrides = dict(overrides)
 
-    def _known(self, input_: LanguageModelInput) -> PromptRecord | None:
-        origin: Origin | None = getattr(input_, _ORIGIN, None)
+    def _known(self, messages: LanguageModelInput) -> PromptRecord | None:
+        origin: Origin | None = getattr(messages, _ORIGIN, None)
         return origin.record if origin is not None and origin.address == self._prompt.address else None
 
-    def _model(self, input_: LanguageModelInput) -> ChatPromptrun:
-        return make_model(ChatPromptrun, self._prompt, self._known(input_) or self._prompt.pull(), self._overrides)
+    def _model(self, messages: LanguageModelInput) -> ChatPromptrun:
+        return make_model(ChatPromptrun, self._prompt, self._known(messages) or self._prompt.pull(), self._overrides)
 
-    async def _amodel(self, input_: LanguageModelInput) -> ChatPromptrun:
-        record = self._known(input_) or await self._prompt.apull()
+    async def _amodel(self, messages: LanguageModelInput) -> ChatPromptrun:
+        record = self._known(messages) or await self._prompt.apull()
         return make_model(ChatPromptrun, self._prompt, record, self._overrides)
 
     @override
-    def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:
-        return self._model(input).invoke(input, config, **kwargs)
+    def invoke(self, input: LanguageModelInput, *args: Any, **kwargs: Any) -> AIMessage:
+        return self._model(input).invoke(input, *args, **kwargs)
 
     @override
-    async def ainvoke(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AIMessage:
-        return await (await self._amodel(input)).ainvoke(input, config, **kwargs)
+    async def ainvoke(self, input: LanguageModelInput, *args: Any, **kwargs: Any) -> AIMessage:
+        return await (await self._amodel(input)).ainvoke(input, *args, **kwargs)
 
     @override
-    def stream(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Iterator[AIMessage]:
-        yield from self._model(input).stream(input, config, **kwargs)
+    def stream(self, input: LanguageModelInput, *args: Any, **kwargs: Any) -> Iterator[AIMessage]:
+        yield from self._model(input).stream(input, *args, **kwargs)
 
     @override
-    async def astream(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AsyncIterator[AIMessage]:
-        answer = (await self._amodel(input)).astream(input, config, **kwargs)
+    async def astream(self, input: LanguageModelInput, *args: Any, **kwargs: Any) -> AsyncIterator[AIMessage]:
+        answer = (await self._amodel(input)).astream(input, *args, **kwargs)
         async with aclosing(cast("AsyncGenerator[AIMessage]", answer)) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -120,7 +109,7 @@ def make_model(kind: type[M], prompt: Any, record: PromptRecord, overrides: Mapp
     fields: dict[str, Any] = {name: getattr(prompt, name) for name in connection}
     if record.temperature is not None:
         fields["temperature"] = record.temperature
-    if not _MODEL_NAMES & overrides.keys():
+    if not {"model", "model_name"} & overrides.keys():
         if record.model is None or not record.model.model:
             raise ValueError(
                 f"{prompt.label} names no model in version {record.version}: choose one in Promptrun's dashboard, or "

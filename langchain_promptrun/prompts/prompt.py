@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from inspect import iscoroutinefunction
 from pathlib import PurePath
@@ -12,14 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast,
 import httpx
 from langchain_core.language_models.base import LanguageModelInput
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
-from langchain_core.prompt_values import ChatPromptValue, PromptValue
+from langchain_core.prompt_values import ChatPromptValue
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableSerializable
 from langchain_core.utils.pydantic import create_model_v2
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 from typing_extensions import override
 
 from langchain_promptrun._config.defaults import (
-    API_KEY_VARIABLE,
     DefaultProject,
     DefaultTag,
     chosen,
@@ -34,16 +34,22 @@ from langchain_promptrun._http.request import Request, Timeouts
 from langchain_promptrun._http.transport import Transport
 from langchain_promptrun._tracing import PROJECT, TAG, VERSION, name_ancestors, traced
 from langchain_promptrun.chat_models import ChatPromptrun
-from langchain_promptrun.prompts.cache import SHORTEST_POLL, Freshness, IdentityKey, PromptCache
-from langchain_promptrun.prompts.fetch import BackgroundLoop, Caught, Source
+from langchain_promptrun.prompts.fetch import BackgroundLoop, Caught, PromptStream, Source
 from langchain_promptrun.prompts.model import FollowingModel, ManagedPromptValue, Origin, check_overrides, make_model
-from langchain_promptrun.prompts.push import PromptStream
 from langchain_promptrun.prompts.record import FALLBACK_VERSION, PromptChange, PromptProject, PromptRecord, RecordFile
-from langchain_promptrun.prompts.refresh import Hold, OnChange, Refresher
+from langchain_promptrun.prompts.refresh import (
+    SHORTEST_POLL,
+    Freshness,
+    Hold,
+    IdentityKey,
+    OnChange,
+    PromptCache,
+    Refresher,
+)
 from langchain_promptrun.prompts.template import find_odd_names, read_conversation, refuse_unfilled, render
 
 if TYPE_CHECKING:
-    from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
+    from langchain_core.callbacks.manager import BaseRunManager
     from pydantic.functional_validators import ModelWrapValidatorHandler
 
 AnyModel = Runnable[LanguageModelInput, AIMessage]
@@ -57,11 +63,9 @@ _OF_ONE_COPY = frozenset({"name", "role", "missing", "partial_variables", "promp
 
 
 def _path_text(value: Any) -> Any:
-    is_unnamed = isinstance(value, PurePath) and not value.parts
-    value = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if is_unnamed or (isinstance(value, str | bytes) and not value.strip()):
+    if (isinstance(value, PurePath) and not value.parts) or (isinstance(value, str | bytes) and not value.strip()):
         raise ValueError("must name a folder; leave it out to keep nothing on disk")
-    return value
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _is_async(value: Callable[..., object]) -> bool:
@@ -83,24 +87,13 @@ def _plain_values(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-_Listener = Annotated[OnChange, AfterValidator(_plain_function)]
-
-
-def _version(value: Any) -> Any:
-    if type(value) is bool:  # a number for Python
-        raise ValueError("must be a version, not True or False")
-    if value == "" or (isinstance(value, int | float) and value < 1):
-        raise ValueError("must be a version: a number from 1 on, or text such as `v2`")
-    return value
-
-
 def _project(value: Any) -> Any:
     if value is None:
         raise ValueError("is missing: pass `project_id`, or set the environment variable PROMPTRUN_PROJECT_ID")
     return value
 
 
-class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
+class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], ChatPromptValue]):
     """A prompt kept at Promptrun: versioned, tagged, edited in its dashboard, and always current here.
 
     The text becomes the system message, or the human one with `role="user"`; the conversation under `messages` follows.
@@ -136,7 +129,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     tag: Annotated[str, Field(min_length=1)] | None = None
     """Tag to follow, such as `prod`. Exclusive with `version`; with neither of the two it is `latest`."""
 
-    version: Annotated[int | str | None, BeforeValidator(_version)] = None
+    version: Annotated[int, Field(strict=True, ge=1)] | Annotated[str, Field(min_length=1)] | None = None
     """A version, number or text. It never changes, so it is fetched once. Exclusive with `tag`."""
 
     role: Literal["system", "user"] = "system"
@@ -163,13 +156,15 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     fallback: str | None = None
     """Text of last resort, where nothing was ever fetched, for the same cases as `cache_dir`; its version is 0."""
 
-    on_change: _Listener | None = Field(default=None, exclude=True, repr=False, json_schema_extra=SHARED)
+    on_change: Annotated[OnChange, AfterValidator(_plain_function)] | None = Field(
+        default=None, exclude=True, repr=False, json_schema_extra=SHARED
+    )
     """Called as `on_change(old, new)` in a background thread, for one change after the other. Errors are logged."""
 
     timeout: Annotated[FourTimeouts | float | httpx.Timeout | None, BeforeValidator(four_timeouts)] = (10.0,) * 4
     """Seconds for all phases, or an `httpx.Timeout`; None for no limit. Default: 10 in each phase."""
 
-    prompt_cache: PromptCache[Refresher] = Field(default_factory=PromptCache, exclude=True, repr=False)
+    prompt_cache: PromptCache = Field(default_factory=PromptCache, exclude=True, repr=False)
     """What was fetched, handed on to copies of this prompt. Not for you to set."""
 
     _hold: Hold = PrivateAttr()
@@ -177,18 +172,8 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
 
     @classmethod
     @override
-    def is_lc_serializable(cls) -> bool:
-        return True
-
-    @classmethod
-    @override
     def get_lc_namespace(cls) -> list[str]:
         return ["langchain_promptrun", "prompts"]
-
-    @property
-    @override
-    def lc_secrets(self) -> dict[str, str]:
-        return {"api_key": API_KEY_VARIABLE}
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -231,7 +216,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     def known_record(self) -> PromptRecord | None:
         """The record that was fetched last. Sends no request."""
         hold = getattr(self, "_hold", None)
-        refresher = self.prompt_cache.find(self._identity()) if hold is None else hold.refresher
+        refresher = self.prompt_cache.entries.get(self._identity()) if hold is None else hold.refresher
         return None if refresher is None else refresher.freshness.record
 
     @property
@@ -263,27 +248,19 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         conversation: dict[str, Any] = {name: (list[AnyMessage], []) for name in self.optional_variables}
         return create_model_v2("PromptInput", field_definitions=fields | conversation)
 
-    @property
-    @override
-    def InputType(self) -> Any:
-        return dict[str, Any]
-
-    @property
-    @override
-    def OutputType(self) -> Any:
-        return ChatPromptValue
-
     def pull(self) -> PromptRecord:
         """Return the current record, fetched as for a call: at most once in `refresh` seconds.
 
         Raises:
             PromptrunError: The prompt does not exist, or cannot be fetched.
         """
-        return self._held_refresher().refresher.get()
+        refresher = self._held_refresher().refresher
+        return refresher.serve() or cast("PromptRecord", refresher.hold().result(refresher.next))
 
     async def apull(self) -> PromptRecord:
         """Async version of `pull`."""
-        return await self._held_refresher().refresher.aget()
+        refresher = self._held_refresher().refresher
+        return refresher.serve() or cast("PromptRecord", await refresher.hold().aresult(refresher.next))
 
     def watch(self, interval: float | None = None) -> Iterator[PromptChange]:
         """Iterate over changes, as `(old, new)`, until `close` is called. A pinned version has no changes.
@@ -298,8 +275,8 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
 
     def _watch(self, hold: Hold, interval: float) -> Iterator[PromptChange]:
         # the frame holds the prompt, whose end would be the end of watching
-        seen = None
-        while (record := hold.refresher.next(hold, seen, interval)) is not None:
+        seen, refresher = None, hold.refresher
+        while not hold.is_over and (record := refresher.hold().result(refresher.next, seen, interval, hold)):
             if seen is not None:
                 yield PromptChange(seen, record)
             seen = record
@@ -309,8 +286,8 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         return self._awatch(self._held_refresher(), _interval(interval))
 
     async def _awatch(self, hold: Hold, interval: float) -> AsyncIterator[PromptChange]:
-        seen = None
-        while (record := await hold.refresher.anext(hold, seen, interval)) is not None:
+        seen, refresher = None, hold.refresher
+        while not hold.is_over and (record := await refresher.hold().aresult(refresher.next, seen, interval, hold)):
             if seen is not None:
                 yield PromptChange(seen, record)
             seen = record
@@ -323,20 +300,20 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         """Async version of `format_messages`."""
         return self._messages(await self.apull(), values)
 
-    def format_prompt(self, /, **values: Any) -> PromptValue:
+    def format_prompt(self, /, **values: Any) -> ChatPromptValue:
         """Return what `invoke` returns. Traces do not show it."""
-        return self._value(self.pull(), values)
+        return self._value(self.pull(), None, values)
 
-    async def aformat_prompt(self, /, **values: Any) -> PromptValue:
+    async def aformat_prompt(self, /, **values: Any) -> ChatPromptValue:
         """Async version of `format_prompt`."""
-        return self._value(await self.apull(), values)
+        return self._value(await self.apull(), None, values)
 
     def partial(self, /, **values: Any) -> Self:
         """Return a copy that has these values already; a function among them is called each time."""
         return self.model_copy(update={"partial_variables": {**self.partial_variables, **values}})
 
     @override
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> PromptValue:
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> ChatPromptValue:
         """Return the messages.
 
         Args:
@@ -351,34 +328,38 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         record = None
         with (caught := Caught(Exception)):  # raised again within the run, so that the run shows it
             record = self.pull()
-        facts = self._facts(record)
-
-        def run(value: Any, run_manager: CallbackManagerForChainRun) -> PromptValue:
-            name_ancestors(run_manager, facts)
-            return self._value(record, value, caught.error)
-
-        return self._call_with_config(run, input, traced(config, facts), run_type="prompt")
+        run = partial(self._value, record, caught.error)
+        return self._call_with_config(run, input, traced(config, self._facts(record)), run_type="prompt")
 
     @override
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> PromptValue:
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> ChatPromptValue:
         """Async version of `invoke`."""
         record = None
-        with (caught := Caught(Exception)):  # raised again within the run, so that the run shows it
+        with (caught := Caught(Exception)):
             record = await self.apull()
+        run = partial(self._avalue, record, caught.error)
+        return await self._acall_with_config(run, input, traced(config, self._facts(record)), run_type="prompt")
+
+    def _value(
+        self,
+        record: PromptRecord | None,
+        error: BaseException | None,
+        given: Any,
+        run_manager: BaseRunManager | None = None,
+    ) -> ChatPromptValue:
         facts = self._facts(record)
-
-        async def run(value: Any, run_manager: AsyncCallbackManagerForChainRun) -> PromptValue:
+        if run_manager is not None:
             name_ancestors(run_manager, facts)
-            return self._value(record, value, caught.error)
-
-        return await self._acall_with_config(run, input, traced(config, facts), run_type="prompt")
-
-    def _value(self, record: PromptRecord | None, given: Any, error: BaseException | None = None) -> PromptValue:
         if record is None:
             raise error or RuntimeError("nothing was fetched")
         messages = self._messages(record, given if isinstance(given, Mapping) else self._named(record, given))
         origin = Origin(self.address, record)
-        return ManagedPromptValue(messages=messages, promptrun_trace=self._facts(record), promptrun_origin=origin)
+        return ManagedPromptValue(messages=messages, promptrun_trace=facts, promptrun_origin=origin)
+
+    async def _avalue(
+        self, record: PromptRecord | None, error: BaseException | None, given: Any, run_manager: BaseRunManager
+    ) -> ChatPromptValue:
+        return self._value(record, error, given, run_manager)
 
     def _named(self, record: PromptRecord, value: Any) -> dict[str, Any]:
         """Name a bare value after the only variable, or the conversation."""
@@ -458,15 +439,16 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         for name, value in self.partial_variables.items():
             check_picklable(type(self).__name__, f"partial_variables[{name!r}]", value)
         state = super().__getstate__()
-        return {**state, "__dict__": {k: value for k, value in state["__dict__"].items() if k != "prompt_cache"}}
+        del state["__dict__"]["prompt_cache"]
+        return state
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
-        """Start with an empty cache; version 0.1.0 kept it as `family`."""
-        fields = {name: value for name, value in state["__dict__"].items() if name != "family"}
-        super().__setstate__({**state, "__dict__": {**fields, "prompt_cache": PromptCache()}})
+        """Read what version 0.1.0 wrote, too, which kept the cache as `family`."""
+        state["__dict__"].pop("family", None)
+        super().__setstate__(state)
 
     def _identity(self) -> IdentityKey:
-        return IdentityKey(tuple(getattr(self, name) for name in type(self).model_fields if name not in _OF_ONE_COPY))
+        return IdentityKey(getattr(self, name) for name in type(self).model_fields if name not in _OF_ONE_COPY)
 
     def _held_refresher(self) -> Hold:
         """Return the hold on what keeps the record current, taken at the first call."""
@@ -476,47 +458,45 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         return cast("Hold", (self.__pydantic_private__ or {}).setdefault("_hold", hold))
 
     def _new_refresher(self) -> Refresher:
-        fallback = None
-        if self.fallback is not None:
-            project = PromptProject(id=self.project_id)
-            fallback = PromptRecord(prompt=self.fallback, version=FALLBACK_VERSION, tag=self.tag, project=project)
-        return Refresher(
-            self._source(new_transport(self)),
-            Freshness(self.refresh if self.version is None else None),
-            on_change=self.on_change,
-            file=None if self.cache_dir is None else RecordFile(self.cache_dir, self.base_url, self.selector),
-            fallback=fallback,
-            open_stream=self._stream_opener(),
-        )
-
-    def _source(self, transport: Transport) -> Source:
-        headers = caller_headers(self)
-        key = key_of(self, headers)
-        own = {"user-agent": BASE_HEADERS["user-agent"], "accept": "application/json"}
+        headers = {"user-agent": BASE_HEADERS["user-agent"], "accept": "application/json"} | caller_headers(self)
         if self.http_async_client is not None:
-            own["connection"] = "close"  # the client may be used on another event loop afterwards
+            headers.setdefault("connection", "close")  # the client may be used on another event loop afterwards
         request = Request(
             method="GET",
             url=f"{self.base_url}/prompt",
-            api_key=key,
+            api_key=key_of(self, headers),
             body=None,
-            headers=own | headers,
+            headers=headers,
             query={**(plain_values(self.default_query) or {}), **self.selector},
             timeouts=Timeouts(*self.timeouts),
             max_retries=self.max_retries,
             max_retry_after=self.max_retry_after,
         )
-        client = "sync" if self.http_client is not None else "async" if self.http_async_client is not None else None
-        return Source(self.label, request, transport, client, self.max_event_bytes)
+        client: Any = (
+            "sync" if self.http_client is not None else "async" if self.http_async_client is not None else None
+        )
+        source = Source(self.label, request, new_transport(self), client, self.max_event_bytes)
+        fallback = None
+        if self.fallback is not None:
+            project = PromptProject(id=self.project_id)
+            fallback = PromptRecord(prompt=self.fallback, version=FALLBACK_VERSION, tag=self.tag, project=project)
+        return Refresher(
+            source,
+            Freshness(self.refresh if self.version is None else None),
+            on_change=self.on_change,
+            file=None if self.cache_dir is None else RecordFile(self.cache_dir, self.base_url, self.selector),
+            fallback=fallback,
+            open_stream=self._stream_opener(source),
+        )
 
-    def _stream_opener(self) -> Callable[[BackgroundLoop], PromptStream] | None:
+    def _stream_opener(self, source: Source) -> Callable[[BackgroundLoop], PromptStream] | None:
         if self.updates == "poll" or self.version is not None or self.http_client is not None:
             return None
         names = [*sorted(ConnectionFields.model_fields), "project_id", "tag", "updates"]
-        key = IdentityKey(tuple(getattr(self, name) for name in names))
+        key = IdentityKey(getattr(self, name) for name in names)
         # without a limit of connections, of which the stream would take one for ever
         transport = Transport(TransportSettings(async_transport=self.async_transport), None, self.http_async_client)
-        source, falls_back = self._source(transport), self.updates == "auto"
+        source, falls_back = replace(source, transport=transport), self.updates == "auto"
 
         def open_stream(background: BackgroundLoop) -> PromptStream:
             if (stream := background.streams.get(key)) is None:

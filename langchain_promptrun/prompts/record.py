@@ -10,11 +10,11 @@ import os
 import tempfile
 from contextlib import suppress
 from datetime import datetime
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
 from langchain_promptrun._errors.mapping import error_from_document
@@ -28,11 +28,7 @@ if TYPE_CHECKING:
 
     from pydantic.functional_validators import ModelWrapValidatorHandler
 
-FALLBACK_VERSION = 0
-"""Version of a record that holds the text of last resort; Promptrun's own count from 1."""
-
-_LENIENT = object()
-"""Context of a validation that takes a field which is not needed, and is not what it should be, as unknown."""
+FALLBACK_VERSION = 0  # Promptrun's own count from 1
 
 
 class _Wire(BaseModel):
@@ -42,22 +38,18 @@ class _Wire(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _take_what_is_known(cls, values: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+    def _take_what_is_known(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         """Keep what a field cannot take among the unknown fields, under the name that it came with."""
         try:
             return handler(values)
         except ValidationError as error:
             odd = {str(place) for fault in error.errors() for place in fault["loc"][:1]}
-            if info.context is not _LENIENT or not odd or not odd <= _optional(cls):
+            optional = {to_camel(name) for name, field in cls.model_fields.items() if not field.is_required()}
+            if not odd or not odd <= optional:
                 raise
         read = handler({name: value for name, value in values.items() if name not in odd})
         cast("dict[str, Any]", read.model_extra).update({name: raw for name, raw in values.items() if name in odd})
         return read
-
-
-@cache
-def _optional(kind: type[_Wire]) -> frozenset[str]:
-    return frozenset(to_camel(name) for name, field in kind.model_fields.items() if not field.is_required())
 
 
 class PromptProject(_Wire):
@@ -68,14 +60,7 @@ class PromptProject(_Wire):
 
 
 class PromptModel(_Wire):
-    """The model that a prompt was written for.
-
-    Attributes:
-        model: Id to call, `vendor/name`.
-        name: Name in the dashboard.
-        provider: Vendor.
-        icon: Icon in the dashboard.
-    """
+    """The model that a prompt was written for; `model` is the id to call, and the others are the dashboard's."""
 
     model: str | None = None
     name: str | None = None
@@ -96,13 +81,7 @@ class PromptRecord(_Wire):
         prompt: The text, with `{{name}}` for variables.
         version: Version as the server tells it, number or text; 0 is the `fallback` text.
         version_message: What the author said about the version.
-        updated_at: When the version was last changed.
-        created_at: When the version was made.
         tag: Tag under which the version was found.
-        project: The project.
-        model: The model that the prompt was written for.
-        temperature: Temperature to call the model with.
-        id: Id of the version.
         user: Who made the version.
         inputs: Variables that the playground defined.
     """
@@ -164,36 +143,49 @@ def read_record(body: bytes, *, status: int = 200, headers: Mapping[str, str] | 
     if (reported := error_from_document(document, status=status, headers=headers)) is not None:
         raise reported
     try:
-        return PromptRecord.model_validate(document, context=_LENIENT)
+        return PromptRecord.model_validate(document)
     except ValidationError as error:
         faults = {".".join(map(str, fault["loc"])): fault["msg"] for fault in error.errors()}
     problems = "; ".join(f"{place}: {problem}" if place else problem for place, problem in faults.items())
     raise PromptrunResponseError(f"The server's answer is not a prompt: {problems}.")
 
 
-class _Reader:
+class NotAnEventStreamError(PromptrunResponseError):
+    """Reports that GET /prompt/stream was answered with something else than an event stream."""
+
+
+class RecordReader:
+    """Parses the body of GET /prompt; with `opened`, that of GET /prompt/stream: each unnamed event is a record."""
+
     finished = False
     content_seen = 0
     partial = ""
 
-    def __init__(self, status: int, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        *,
+        max_event_bytes: int,
+        opened: Callable[[], object] | None = None,
+    ) -> None:
         self._read = partial(read_record, status=status, headers=headers)
-
-
-class RecordReader(_Reader):
-    """Parses the body of GET /prompt."""
-
-    def __init__(self, status: int, headers: Mapping[str, str], *, max_event_bytes: int) -> None:
-        super().__init__(status, headers)
-        self._body = Body(headers, max_event_bytes)
+        self._is_stream = opened is not None
+        self._body = Body(headers, max_event_bytes, is_stream=self._is_stream)
+        if opened is not None:
+            if "event-stream" not in headers.get("content-type", "").lower():
+                raise NotAnEventStreamError("The server's answer is not a stream of events.")
+            opened()
 
     def feed(self, data: bytes) -> Sequence[PromptRecord]:
-        """Take the next bytes of the body."""
-        self._body.feed(data)
-        return ()
+        """Take the next bytes; return the records of a stream that they complete."""
+        events = self._body.feed(data)
+        return [self._read(body) for name, body in events if not name] if self._is_stream else ()
 
     def close(self) -> Sequence[PromptRecord]:
-        """Take the end of the body; return the record."""
+        """Take the end; return the record of a document. A stream's event that was cut off is dropped."""
+        if self._is_stream:
+            return ()
         events = self._body.close()
         if not self._body.is_document:
             raise PromptrunResponseError("The server's answer is a stream of events, not a prompt.")
@@ -201,36 +193,8 @@ class RecordReader(_Reader):
         return (self._read(body),)
 
 
-class NotAnEventStreamError(PromptrunResponseError):
-    """Reports that GET /prompt/stream was answered with something else than an event stream."""
-
-
-class EventStreamReader(_Reader):
-    """Parses the event stream of GET /prompt/stream: each event without a name is a record."""
-
-    def __init__(
-        self, status: int, headers: Mapping[str, str], *, opened: Callable[[], object], max_event_bytes: int
-    ) -> None:
-        if "event-stream" not in headers.get("content-type", "").lower():
-            raise NotAnEventStreamError("The server's answer is not a stream of events.")
-        super().__init__(status, headers)
-        self._body = Body(headers, max_event_bytes, is_stream=True)
-        opened()
-
-    def feed(self, data: bytes) -> Sequence[PromptRecord]:
-        """Take the next bytes; return the records that they complete."""
-        return [self._read(body) for name, body in self._body.feed(data) if not name]
-
-    def close(self) -> Sequence[PromptRecord]:
-        """Take the end of the stream; an event that was cut off is dropped."""
-        return ()
-
-
 class RecordFile:
-    """Keeps the last good record of one prompt on disk, as Promptrun sent it, without key and headers.
-
-    The file's name is a hash of address, project, and tag or version.
-    """
+    """Keeps the last good record on disk, in a file whose name is a hash of address, project, and tag or version."""
 
     def __init__(self, folder: str, base_url: str, query: Mapping[str, str | int]) -> None:
         identity = "\n".join([base_url, *(f"{name}={value}" for name, value in sorted(query.items()))])

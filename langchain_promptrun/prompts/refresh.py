@@ -1,40 +1,157 @@
-"""Refreshing of managed prompts, on one background thread for all threads and event loops of a process."""
+"""Refreshing of managed prompts: when a record is stale, who fetches it, and who is told of changes.
+
+The waits after failures are those of Promptrun's Node SDK: a 429 doubles the wait, up to 16 times; from the third
+failure in a row on, other errors stretch it by half, up to 4 times; 5 minutes is the longest.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import copy
 import logging
+import math
 import threading
+import time
 import weakref
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from contextvars import Context, ContextVar
+from contextvars import Context
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, cast
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Self
 
+from langchain_promptrun import errors
 from langchain_promptrun.errors import PromptrunError
-from langchain_promptrun.prompts.cache import may_pass
 from langchain_promptrun.prompts.fetch import PROCESS
 from langchain_promptrun.prompts.record import PromptChange, PromptRecord
 from langchain_promptrun.prompts.template import find_odd_names
 
 if TYPE_CHECKING:
-    from langchain_promptrun.prompts.cache import Freshness
-    from langchain_promptrun.prompts.fetch import BackgroundLoop, Source
-    from langchain_promptrun.prompts.push import PromptStream
+    from langchain_promptrun.prompts.fetch import BackgroundLoop, PromptStream, Source
     from langchain_promptrun.prompts.record import RecordFile
 
 OnChange = Callable[[PromptRecord, PromptRecord], object]
 
+SHORTEST_POLL = 5.0  # seconds, as in Promptrun's Node SDK
+
+_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+_LONGEST_WAIT, _SHORTEST_WAIT = 300.0, 1.0
+_DEFAULT_REFRESH = _SECONDS_BETWEEN_WARNINGS = 60.0
+_PATIENT_FAILURES = 3
+_MOST_ENTRIES = 1024
+_PASSING = (
+    *(errors.PromptrunConnectionError, errors.PromptrunTimeoutError),
+    *(errors.PromptrunRateLimitError, errors.PromptrunAPIError),
+    *(ConnectionError, TimeoutError),  # what a key function may raise
+)
+
 logger = logging.getLogger("langchain_promptrun")
 
-_within: ContextVar[tuple[object, ...]] = ContextVar("promptrun_within", default=())
-"""Requests that the code which runs here is a part of."""
+
+def clock() -> float:
+    """Return seconds that go on while the machine sleeps; `time.monotonic` stops then on Linux and macOS."""
+    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
 
 
+def may_pass(error: BaseException) -> bool:
+    """Return whether the server or the network is at fault, and not project, tag or key."""
+    return isinstance(error, _PASSING)
+
+
+@dataclass(slots=True)
+class Freshness:
+    """State of one cached record; `refresh` is None for a version that never changes."""
+
+    refresh: float | None
+    record: PromptRecord | None = None
+    is_pushed: bool = False
+    _is_good: bool = False
+    _asked: float = -math.inf
+    _limit: BaseException | None = None
+    _asked_for: float | None = None
+    _failures: int = 0
+    _multiplier: float = 1.0
+
+    @property
+    def is_final(self) -> bool:
+        return self.refresh is None and self._is_good
+
+    def due_in(self, interval: float | None = None) -> float:
+        """Return the seconds until the next request; `interval` takes the place of `refresh`."""
+        if self.is_final or (self.is_pushed and self._is_good):
+            return math.inf
+        wait = self.refresh if interval is None else interval
+        if self._failures:
+            wait = _DEFAULT_REFRESH if wait is None else wait
+            wait = max(wait if self._is_good else min(wait, SHORTEST_POLL), _SHORTEST_WAIT) * self._multiplier
+            if self.record is None and self._limit is not None and self._asked_for is not None:
+                # while nothing can be served, a rate limit holds no longer than it says itself
+                wait = _SHORTEST_WAIT
+            wait = min(max(wait, self._asked_for or 0.0), _LONGEST_WAIT)
+        return self._asked + (wait or 0.0) - clock()
+
+    def refusal(self) -> BaseException | None:
+        """Return the error of a rate limit that still holds."""
+        return self._limit if self.due_in() > 0 else None
+
+    def succeed(self, record: PromptRecord) -> None:
+        self.record, self._is_good, self._asked = record, True, clock()
+        self._limit, self._asked_for, self._failures, self._multiplier = None, None, 0, 1.0
+
+    def fail(self, error: BaseException, substitute: PromptRecord | None = None) -> None:
+        """Take an error; one that may pass puts the substitute in the place of a record that was never there."""
+        self._asked = clock()
+        self._asked_for = error.retry_after if isinstance(error, PromptrunError) else None
+        is_limit = getattr(error, "status_code", None) == HTTPStatus.TOO_MANY_REQUESTS
+        self._limit = error if is_limit else None
+        self._failures += 1
+        if is_limit:
+            self._multiplier = min(self._multiplier * 2, 16)
+        elif self._failures >= _PATIENT_FAILURES:
+            self._multiplier = max(self._multiplier, min(self._multiplier * 1.5, 4))
+        if may_pass(error):
+            self.record = self.record or substitute
+
+
+class IdentityKey(tuple[object, ...]):
+    """Values of the fields that decide how a record is asked for; some of them may have no hash."""
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:
+        return hash(tuple(part for part in self if isinstance(part, str | int | float)))
+
+
+class PromptCache:
+    """What was fetched, shared by a prompt and its copies. All caches are equal.
+
+    The oldest entries make room for new ones; a prompt that holds such an entry goes on with it.
+    """
+
+    def __init__(self) -> None:
+        # without a lock, which a fork could leave locked: each change is one step
+        self.entries: dict[IdentityKey, Refresher] = {}
+
+    def find_or_make(self, key: IdentityKey, make: Callable[[], Refresher]) -> Refresher:
+        """Return the entry, made by the first thread that asks for it."""
+        if (found := self.entries.get(key)) is None:
+            found = self.entries.setdefault(key, make())
+            for oldest in tuple(self.entries)[:-_MOST_ENTRIES]:
+                self.entries.pop(oldest, None)
+        return found
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PromptCache)
+
+    def __hash__(self) -> int:
+        return hash(PromptCache)
+
+
+@dataclass(eq=False)
 class Refresher:
     """Keeps one record current: one request at a time for all callers, and none waits who can be served.
 
@@ -42,22 +159,17 @@ class Refresher:
     prompt that uses the refresher.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        freshness: Freshness,
-        *,
-        on_change: OnChange | None = None,
-        file: RecordFile | None = None,
-        fallback: PromptRecord | None = None,
-        open_stream: Callable[[BackgroundLoop], PromptStream] | None = None,
-    ) -> None:
-        self.freshness = freshness
-        self._source = source.of(self)
-        self._on_change = on_change
-        self._file = file
-        self._fallback = fallback
-        self._open_stream = open_stream
+    source: Source
+    freshness: Freshness
+    on_change: OnChange | None = None
+    file: RecordFile | None = None
+    fallback: PromptRecord | None = None
+    open_stream: Callable[[BackgroundLoop], PromptStream] | None = None
+
+    def __post_init__(self) -> None:
+        self.source = self.source.of(self)
+        self._telling: asyncio.Task[None] | None = None
+        self._warned = -math.inf
         self.reset()
         PROCESS.refreshers.add(self)
 
@@ -65,71 +177,49 @@ class Refresher:
         """Forget what is under way; after a fork the thread is the parent's."""
         self._background: BackgroundLoop | None = None
         self._request: asyncio.Task[None] | None = None
-        self._was_pushed = False
         self._stream: PromptStream | None = None
-        self._writing = asyncio.Lock()
         self._changed: asyncio.Future[BaseException | None] | None = None
-        self._untold: deque[PromptChange] = deque()
-        self._is_telling = False
+        self._writing = asyncio.Lock()
         self.freshness.is_pushed = False
 
     # On any thread.
 
-    def get(self) -> PromptRecord:
-        """Return the record; wait for it where there is none."""
-        return self._serve() or cast("PromptRecord", self._hold().result(self._next))
+    def hold(self) -> BackgroundLoop:
+        self._background = background = self._background or PROCESS.loop()
+        return background
 
-    async def aget(self) -> PromptRecord:
-        """Async version of `get`."""
-        return self._serve() or cast("PromptRecord", await self._hold().aresult(self._next))
-
-    def next(self, hold: Hold, seen: PromptRecord | None, interval: float) -> PromptRecord | None:
-        """Wait for a record other than the one seen; None at the end of the hold, or of changes.
-
-        Args:
-            hold: What may end meanwhile.
-            seen: The last record; None for the first.
-            interval: Seconds between two requests.
-        """
-        return None if hold.is_over else self._hold().result(self._next, seen, interval, hold)
-
-    async def anext(self, hold: Hold, seen: PromptRecord | None, interval: float) -> PromptRecord | None:
-        """Async version of `next`."""
-        return None if hold.is_over else await self._hold().aresult(self._next, seen, interval, hold)
+    def serve(self) -> PromptRecord | None:
+        """Return the record where there is one; have it refreshed where it is due."""
+        record = self.freshness.record
+        if record is None:
+            if (refusal := self.freshness.refusal()) is not None:
+                raise copy.copy(refusal)
+            return None
+        is_due = self._request is None and self.freshness.due_in() <= 0
+        is_cut_off = self.open_stream is not None and (self._stream is None or self._background is None)
+        if is_due or is_cut_off:
+            with suppress(RuntimeError):  # too many threads run, or the interpreter ends
+                background = self.hold()
+                background.loop.call_soon_threadsafe(self._look, background, context=Context())
+        return record
 
     def close(self) -> None:
         """End what is under way, and release the connections; the next call begins again."""
         background, self._background = self._background, None
         if background is not None:
             background.loop.call_soon_threadsafe(self._stop, background)
-        self._source.transport.close()
-
-    def _hold(self) -> BackgroundLoop:
-        self._background = background = self._background or PROCESS.loop()
-        return background
-
-    def _serve(self) -> PromptRecord | None:
-        record = self.freshness.record
-        is_due = self._request is None and self.freshness.due_in() <= 0
-        is_cut_off = self._open_stream is not None and (self._stream is None or self._background is None)
-        if record is None:
-            if (refusal := self.freshness.refusal()) is not None:
-                raise copy.copy(refusal)
-        elif is_due or is_cut_off:
-            with suppress(RuntimeError):  # too many threads run, or the interpreter ends
-                background = self._hold()
-                background.loop.call_soon_threadsafe(self._look, background, context=Context())
-        return record
+        self.source.transport.close()
 
     # On the background thread, which is held by what is called there: else another one could begin meanwhile.
 
-    async def _next(
+    async def next(
         self,
         background: BackgroundLoop,
         seen: PromptRecord | None = None,
         interval: float | None = None,
         hold: Hold | None = None,
     ) -> PromptRecord | None:
+        """Wait for a record other than the one seen; None at the end of the hold, or of changes."""
         while hold is None or not hold.is_over:
             record = self.freshness.record
             if record is not None and (seen is None or record.differs(seen)):
@@ -139,29 +229,23 @@ class Refresher:
             request = self._look(background, interval)
             if self.freshness.record is not record:  # the stream knew it
                 continue
-            if request in _within.get():
-                raise RuntimeError(
-                    f"{self._source.label} is asked for within its own first request (by the function for its key, or "
-                    "a hook of its client), which would wait for itself."
-                )
             changed = self._changed = self._changed or asyncio.get_running_loop().create_future()
             await asyncio.wait([changed], timeout=self.freshness.due_in(interval) if request is None else None)
             error = changed.result() if changed.done() else None
-            if error is not None and self.freshness.record is None:
-                # one error is raised by all that waited for it
+            if error is not None and self.freshness.record is None:  # all that waited for it raise it
                 raise copy.copy(error) if isinstance(error, PromptrunError) else error
         return None
 
     def _look(self, background: BackgroundLoop, interval: float | None = None) -> asyncio.Task[None] | None:
         """Return the request on its way, or begin one where the record is due."""
         self._background = background
-        if self._open_stream and not self._stream:
-            self._stream = self._open_stream(background)
+        if self.open_stream and not self._stream:
+            self._stream = self.open_stream(background)
             self._stream.subscribe(self)
-        if self._request is None and (self.freshness.record is None or self.freshness.due_in(interval) <= 0):
-            self._was_pushed = False
-            limit = background.limits[self._source.request.url]
-            self._request = background.start(self, _refresh(weakref.ref(self), self._source, limit))
+        record = self.freshness.record
+        if self._request is None and (record is None or self.freshness.due_in(interval) <= 0):
+            limit = background.limits[self.source.request.url]
+            self._request = background.start(self, _refresh(weakref.ref(self), self.source, limit, record))
         return self._request
 
     def _stop(self, _: BackgroundLoop) -> None:
@@ -169,10 +253,8 @@ class Refresher:
             self._stream.subscribers.discard(self)
         if self._request is not None:
             self._request.cancel()
-        self._background = self._request = self._stream = None
-        self._writing = asyncio.Lock()
-        self.freshness.is_pushed = False
         self._wake()
+        self.reset()
 
     def _wake(self, error: BaseException | None = None) -> None:
         """Make all that wait look again."""
@@ -180,25 +262,25 @@ class Refresher:
         if changed is not None:
             changed.set_result(error)
 
-    async def take(self, outcome: PromptRecord | BaseException) -> None:
-        """Take what a request brought."""
-        stored = None if self._was_pushed else await self._use_file(outcome)
+    async def take(self, outcome: PromptRecord | BaseException, known: PromptRecord | None) -> None:
+        """Take what a request brought; what was pushed since it began is newer."""
+        stored = await self._use_file(outcome) if self.freshness.record is known else None
         self._request = None
         if not isinstance(outcome, PromptRecord):
-            self.freshness.fail(outcome, stored or self._fallback)
+            self.freshness.fail(outcome, stored or self.fallback)
             if (served := self.freshness.record) is not None:
-                _warn_of_odd_names(self._source.label, served)
+                _warn_of_odd_names(self.source.label, served.version, find_odd_names(served.prompt))
                 what = "the fallback text" if served.is_fallback else f"version {served.version}"
                 self._warn(f"could not be refreshed ({_describe(outcome)}); {what} is served.")
             self._wake(outcome)
-        elif not self._was_pushed:  # what was pushed meanwhile is newer
+        elif self.freshness.record is known:
             self._succeed(outcome)
 
     def receive(self, record: PromptRecord) -> None:
         """Take a record that the server pushed."""
-        self._was_pushed = self.freshness.is_pushed = True
+        self.freshness.is_pushed = True
         self._succeed(record)
-        self._hold().start(self, self._use_file(record))
+        self.hold().start(self, self._use_file(record))
 
     def lose(self, problem: BaseException | None) -> None:
         """Take note that the server pushes no longer."""
@@ -210,67 +292,61 @@ class Refresher:
     def _succeed(self, record: PromptRecord) -> None:
         old = self.freshness.record
         self.freshness.succeed(record)
-        _warn_of_odd_names(self._source.label, record)
+        _warn_of_odd_names(self.source.label, record.version, find_odd_names(record.prompt))
         self._wake()
-        if self._on_change is not None and old is not None and record.differs(old):
-            self._untold.append(PromptChange(old, record))
-            if not self._is_telling:
-                self._is_telling = True
-                background = self._hold()
-                background.start(self, self._tell(background, self._on_change))
+        if self.on_change is not None and old is not None and record.differs(old):
+            background = self.hold()
+            telling = self._tell(background, self.on_change, PromptChange(old, record), after=self._telling)
+            self._telling = background.start(self, telling)
 
-    async def _tell(self, _: BackgroundLoop, on_change: OnChange) -> None:
+    async def _tell(
+        self, background: BackgroundLoop, on_change: OnChange, change: PromptChange, after: asyncio.Task[None] | None
+    ) -> None:
         """Call `on_change` in a thread, for one change after the other."""
-        while self._untold:
-            with suppress(RuntimeError):  # the interpreter ends, and starts no thread
-                telling = asyncio.get_running_loop().run_in_executor(None, on_change, *self._untold.popleft())
-                await asyncio.wait([telling])
-                if (error := telling.exception()) is not None:
-                    logger.error("`on_change` of %s failed", self._source.label, exc_info=error)
-        self._is_telling = False
+        if after is not None and after.get_loop() is background.loop:
+            await asyncio.wait([after])
+        with suppress(RuntimeError):  # the interpreter ends, and starts no thread
+            telling = background.loop.run_in_executor(None, on_change, *change)
+            await asyncio.wait([telling])
+            if (error := telling.exception()) is not None:
+                logger.error("`on_change` of %s failed", self.source.label, exc_info=error)
 
     async def _use_file(self, outcome: PromptRecord | BaseException) -> PromptRecord | None:
         """Write a record that came; read one where none came and none is known."""
-        if self._file is None:
+        if self.file is None:
             return None
         try:
             if isinstance(outcome, PromptRecord):
                 async with self._writing:  # the newest comes last
-                    await asyncio.to_thread(self._file.write, outcome)
+                    await asyncio.to_thread(self.file.write, outcome)
             elif self.freshness.record is None and may_pass(outcome):
-                return await asyncio.to_thread(self._file.read)
+                return await asyncio.to_thread(self.file.read)
         # ValueError: JSON cannot hold the record; RuntimeError: the interpreter ends, and starts no thread
         except (OSError, ValueError, RuntimeError) as error:
             self._warn(f"cannot be kept in `cache_dir`: {error}")
         return None
 
     def _warn(self, text: str) -> None:
+        now = clock()
         # at the end of the interpreter all requests fail
-        if self.freshness.may_warn() and threading.main_thread().is_alive():
-            logger.warning("%s %s", self._source.label, text)
+        if now - self._warned >= _SECONDS_BETWEEN_WARNINGS and threading.main_thread().is_alive():
+            self._warned = now
+            logger.warning("%s %s", self.source.label, text)
 
 
-async def _refresh(owner: weakref.ref[Refresher], source: Source, limit: asyncio.Semaphore) -> None:
+async def _refresh(
+    owner: weakref.ref[Refresher], source: Source, limit: asyncio.Semaphore, known: PromptRecord | None
+) -> None:
     """Fetch the record for a refresher, which may be collected meanwhile."""
-    _within.set((*_within.get(), asyncio.current_task()))
-    async with limit:
-        (outcome,) = await asyncio.gather(source.fetch(), return_exceptions=True)
-    if isinstance(outcome, asyncio.CancelledError):
-        outcome = RuntimeError(f"{source.label}: the request was cancelled by a key function or a hook.")
-    if isinstance(outcome, PromptrunError):
-        outcome = outcome.with_traceback(None)  # the frames of a request hold the key
+    outcome = await source.fetch(limit)
     if (refresher := owner()) is not None:
-        await refresher.take(outcome)
-
-
-def _warn_of_odd_names(label: str, record: PromptRecord) -> None:
-    for name in find_odd_names(record.prompt):
-        _warn_once(label, record.version, name)
+        await refresher.take(outcome, known)
 
 
 @cache
-def _warn_once(label: str, version: int | str, name: str) -> None:
-    logger.warning("%s, version %s: `{{%s}}` is not a name.", label, version, name)
+def _warn_of_odd_names(label: str, version: int | str, names: tuple[str, ...]) -> None:
+    for name in names:
+        logger.warning("%s, version %s: `{{%s}}` is not a name.", label, version, name)
 
 
 def _describe(error: BaseException) -> str:

@@ -17,9 +17,9 @@ from langchain_promptrun import (
     PromptrunResponseError,
     PromptrunTimeoutError,
 )
-from langchain_promptrun.prompts import cache
-from langchain_promptrun.prompts.cache import Freshness, PromptCache, may_pass
+from langchain_promptrun.prompts import refresh
 from langchain_promptrun.prompts.record import PromptRecord, RecordFile
+from langchain_promptrun.prompts.refresh import Freshness, PromptCache, may_pass
 
 URL, QUERY = "https://h.example/v1", {"projectId": "p", "tag": "prod"}
 ONE = PromptRecord(prompt="One.", version=1)
@@ -38,7 +38,7 @@ class Clock:
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(cache, "clock", clock)
+    monkeypatch.setattr(refresh, "clock", clock)
     return clock
 
 
@@ -115,14 +115,6 @@ def test_prompt_freshness_wait_grows_from_5_seconds_while_a_substitute_is_served
     assert (fresh.due_in(), fresh.record) == (10, ONE)
     fresh.succeed(TWO)
     assert fresh.due_in() == (math.inf if refresh is None else refresh)
-
-
-def test_prompt_freshness_warning_comes_once_a_minute(fresh, clock):
-    assert [fresh.may_warn(), fresh.may_warn()] == [True, False]
-    clock.now += 59
-    assert not fresh.may_warn()
-    clock.now += 1
-    assert fresh.may_warn()
 
 
 def test_prompt_freshness_rate_limit_holds_and_other_errors_do_not(fresh, clock):

@@ -12,8 +12,6 @@ from langchain_promptrun import ChatPromptrun
 
 from .promptwire import PROJECT, PromptWire, model_reply, run_apart, until
 
-STYLES = ["invoke", "ainvoke", "stream", "astream"]
-
 
 class Wire(PromptWire):
     """Answers as a model, too."""
@@ -116,23 +114,17 @@ class TestFromPrompt:
                 model.from_prompt(first, verison=1, **more)
             with pytest.raises(ValidationError, match="Unknown keyword `verison`"):
                 await model.afrom_prompt(first, verison=1, **more)
-        with pytest.raises(ValidationError, match=r"Unknown keyword `modle`\. Did you mean `model`"):
+        said = r"Unknown keyword `modle`\. Did you mean `model`"
+        with pytest.raises(ValidationError, match=said):
             prompt.chat_model(modle="v/m")
-        with pytest.raises(ValidationError, match=r"Unknown keyword `modle`\. Did you mean `model`"):
+        with pytest.raises(ValidationError, match=said):
             await prompt.achat_model(follow_model=True, modle="v/m")
         assert wire.count == 0
 
 
 class TestFollowing:
-    async def text(self, style, chain):
-        if style == "stream":
-            return "".join(chunk.text for chunk in chain.stream({"x": 1}))
-        if style == "astream":
-            return "".join([chunk.text async for chunk in chain.astream({"x": 1})])
-        return (chain.invoke({"x": 1}) if style == "invoke" else await chain.ainvoke({"x": 1})).text
-
-    @pytest.mark.parametrize("style", STYLES)
-    async def test_prompt_model_following_is_of_the_version_of_the_text(self, wire, style):
+    @pytest.mark.parametrize("style", ["invoke", "ainvoke", "stream", "astream"])
+    async def test_prompt_model_following_is_of_the_version_of_the_text(self, wire, talk, style):
         prompt = wire.prompt(refresh=0)
         fields = {"follow_model": True, "max_tokens": 5}
         model = await prompt.achat_model(**fields) if style.startswith("a") else prompt.chat_model(**fields)
@@ -141,7 +133,7 @@ class TestFollowing:
         await prompt.apull()
         await until(lambda: prompt.known_record.version == 2)
         for made in (RunnableLambda(lambda _: value), RunnableLambda(lambda _: "Hi"), prompt):
-            assert await self.text(style, made | model) == "Hi you."
+            assert (await talk.call(style, made | model, {"x": 1})).text == "Hi you."
         asked = [(body["model"], body["max_tokens"]) for body in wire.bodies]
         assert asked == [("openai/gpt-4o", 5), ("vendor/other", 5), ("vendor/other", 5)]
 

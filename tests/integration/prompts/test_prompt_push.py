@@ -10,14 +10,14 @@ import httpx
 import pytest
 
 from langchain_promptrun import PromptrunConnectionError, PromptrunRateLimitError, PromptrunTimeoutError
-from langchain_promptrun.prompts import push
+from langchain_promptrun.prompts import fetch
 
 from .promptwire import WAIT, Cable, close, collected, next_change, pull, threads, until
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(push, "RECONNECT", 0.01)
+    monkeypatch.setattr(fetch, "RECONNECT", 0.01)
 
 
 @pytest.fixture
@@ -34,7 +34,8 @@ async def pushed(prompt):
 async def caught_up(prompt):
     """Wait until nothing but the stream can bring a change."""
     await pushed(prompt)
-    await until(lambda: prompt._hold.refresher._stream._reader.is_current)
+    loop = prompt._hold.refresher._background.loop
+    await until(lambda: "_catch_up" not in str([task.get_coro() for task in asyncio.all_tasks(loop)]))
 
 
 async def live(colour, prompt, wire):
@@ -130,7 +131,7 @@ async def test_push_stream_is_shared_by_prompts_that_ask_for_the_same(wire, capl
     "end", [None, httpx.ReadError("reset"), httpx.ReadTimeout("silence"), b'data: {"error": "x"}\n\n']
 )
 async def test_push_stream_that_ends_is_opened_again_and_polled_meanwhile(wire, monkeypatch, end):
-    monkeypatch.setattr(push, "random", SimpleNamespace(random=lambda: 0.01))
+    monkeypatch.setattr(fetch, "random", SimpleNamespace(random=lambda: 0.01))
     prompt = wire.pushing(refresh=0)
     await live("async", prompt, wire)
     wire.stream_status = 503
@@ -193,7 +194,7 @@ async def test_push_stream_that_opens_and_brings_nothing_is_a_warning_and_opened
         pauses.append(failures)
         return 0.01
 
-    monkeypatch.setattr(push, "pause", pause)
+    monkeypatch.setattr(fetch, "pause", pause)
     wire.first_events = [event]
     prompt = wire.pushing()
     await prompt.apull()
@@ -272,8 +273,8 @@ def test_push_over_a_sync_client_is_refused_and_auto_polls(wire):
     ],
 )
 def test_push_pause_grows_with_failures_and_obeys_the_server(monkeypatch, failures, error, jitter, seconds):
-    monkeypatch.setattr(push, "RECONNECT", 5.0)
-    assert push.pause(failures, error, jitter) == seconds
+    monkeypatch.setattr(fetch, "RECONNECT", 5.0)
+    assert fetch.pause(failures, error, jitter) == seconds
 
 
 class TestServer:
@@ -320,7 +321,7 @@ class TestServer:
     async def test_push_half_open_connection_is_replaced_after_the_stall_limit(
         self, promptrun_server, project, make, cable, monkeypatch
     ):
-        monkeypatch.setattr(push, "STALL_LIMIT", 0.5)
+        monkeypatch.setattr(fetch, "STALL_LIMIT", 0.5)
         prompt = make(tag="prod", updates="push", base_url=cable.base_url, refresh=3600)
         await prompt.apull()
         await caught_up(prompt)

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from langchain_promptrun import PromptrunAPIError, PromptrunAuthenticationError, PromptrunError, PromptrunRateLimitError
-from langchain_promptrun.prompts import cache, fetch, refresh
+from langchain_promptrun.prompts import fetch, refresh
 from langchain_promptrun.prompts import prompt as prompts
 
 from .promptwire import THREAD, PromptWire, all_changes, collected, next_change, pull, run_apart, threads, until
@@ -78,14 +78,21 @@ async def test_prompt_exit_of_a_key_function_leaves_the_thread_alive(wire, colou
 
 class TestServerDown:
     @pytest.mark.parametrize(("status", "kind"), [(503, PromptrunAPIError), (401, PromptrunAuthenticationError)])
-    async def test_prompt_last_good_text_is_served_with_one_warning(self, wire, prompt, colour, caplog, status, kind):
+    async def test_prompt_last_good_text_is_served_with_one_warning_a_minute(
+        self, wire, prompt, colour, caplog, monkeypatch, status, kind
+    ):
         await pull(colour, prompt)
         wire.status = status
         assert (await pull(colour, prompt)).version == 1
         said = f"could not be refreshed ({kind.__name__}, status {status}); version 1 is served"
         await until(lambda: said in caplog.text)
-        assert (await pull(colour, prompt)).version == 1
-        assert len(caplog.records) == 1
+        now = refresh.clock()
+        for seconds, warnings in [(59, 1), (61, 2)]:
+            monkeypatch.setattr(refresh, "clock", lambda later=now + seconds: later)
+            count = wire.count
+            assert (await pull(colour, prompt)).version == 1
+            await until(lambda count=count: wire.count > count and prompt._hold.refresher._request is None)
+            assert len(caplog.records) == warnings
 
     @pytest.mark.parametrize("status", [408, 429, 500, 529, httpx.ReadTimeout, httpx.ConnectError])
     async def test_prompt_starts_from_disk_where_the_server_fails(self, wire, colour, tmp_path, status, caplog):
@@ -102,7 +109,7 @@ class TestServerDown:
         with pytest.raises(PromptrunError):
             await pull(colour, wire.prompt(cache_dir=tmp_path, fallback="Last resort."))
 
-    async def test_prompt_folder_that_fails_is_a_warning(self, wire, colour, tmp_path, caplog):
+    async def test_prompt_folder_or_record_that_fails_is_a_warning(self, wire, colour, tmp_path, caplog):
         (tmp_path / "file").write_text("")
         prompt = wire.prompt(cache_dir=tmp_path / "file", refresh=0)
         assert (await pull(colour, prompt)).version == 1
@@ -110,9 +117,7 @@ class TestServerDown:
         assert (await pull(colour, prompt)).version == 1
         await until(lambda: prompt.known_record.version == 2)
         assert caplog.text.count("cannot be kept in `cache_dir`") == 1
-
-    async def test_prompt_record_beyond_json_is_served_and_kept_off_the_disk(self, wire, colour, tmp_path):
-        wire.raw = b'{"prompt": "x", "version": 1, "more": 1e999}'
+        wire.raw = b'{"prompt": "x", "version": 1, "more": 1e999}'  # beyond JSON
         assert (await pull(colour, wire.prompt(cache_dir=tmp_path))).prompt == "x"
 
 
@@ -159,51 +164,16 @@ class TestOnChange:
         assert (await pull(colour, prompt)).version == 2
 
 
-class TestWithin:
-    said = "is asked for within its own first request"
+async def test_prompt_may_ask_for_another_in_its_key_function_but_not_sync_on_the_fetching_loop(wire, colour):
+    wire.record["prompt"] = "a-key"
+    other = wire.prompt(http_client=None)
 
-    @pytest.mark.parametrize("kind", ["plain", "async"])
-    async def test_prompt_asked_for_by_its_key_function_is_an_error(self, wire, colour, kind):
-        asks = iter([True, False])
+    async def key():
+        return other.pull().prompt
 
-        def key():
-            return prompt.pull().prompt if next(asks) else "secret-key"
-
-        async def akey():
-            return (await prompt.apull()).prompt if next(asks) else "secret-key"
-
-        prompt = wire.prompt(api_key=key if kind == "plain" else akey)
-        with pytest.raises(RuntimeError, match=self.said):
-            await pull(colour, prompt)
-        assert (await pull(colour, prompt)).version == 1
-
-    async def test_prompts_that_ask_for_each_other_are_an_error(self, wire, colour):
-        first = wire.prompt(api_key=lambda: second.pull().prompt)
-        second = wire.prompt(api_key=lambda: first.pull().prompt)
-        with pytest.raises(RuntimeError, match=self.said):
-            await pull(colour, first)
-
-    async def test_prompt_may_ask_for_another_in_its_key_function(self, wire, colour):
-        wire.record["prompt"] = "a-key"
-        other = wire.prompt()
-        assert (await pull(colour, wire.prompt(api_key=lambda: other.pull().prompt))).version == 1
-
-    async def test_prompt_sync_call_on_the_fetching_loop_is_an_error(self, wire, colour):
-        other = wire.prompt(http_client=None)
-
-        async def key():
-            return other.pull().prompt
-
-        with pytest.raises(RuntimeError, match="Use `apull` there"):
-            await pull(colour, wire.prompt(api_key=key))
-
-    async def test_prompt_cancelled_by_a_hook_is_an_error(self, wire, colour):
-        async def key():
-            asyncio.current_task().cancel()
-            await asyncio.sleep(0)
-
-        with pytest.raises(RuntimeError, match="was cancelled by a key function or a hook"):
-            await pull(colour, wire.prompt(api_key=key))
+    with pytest.raises(RuntimeError, match="Use `apull` there"):
+        await pull(colour, wire.prompt(api_key=key))
+    assert (await pull(colour, wire.prompt(api_key=lambda: other.pull().prompt))).version == 1
 
 
 class TestLoops:
@@ -328,7 +298,7 @@ class TestFork:
         before = set(threads())
         with monkeypatch.context() as patched:
             patched.setattr(os, "getpid", lambda: 0)  # what the parent uses stays as it is
-            fetch.PROCESS._forked()
+            fetch.PROCESS._begin()
         try:
             assert (await pull(colour, prompt)).version == 1
             await until(lambda: len(wire.streams) == 2)
@@ -338,13 +308,10 @@ class TestFork:
             prompt.close()
             fetch.PROCESS._inherited.clear()
 
-    async def test_prompt_that_was_collected_asks_for_no_key(self):
+    async def test_prompt_that_was_collected_asks_for_no_key_and_takes_no_answer(self):
         with pytest.raises(asyncio.CancelledError):
             await fetch._ask_for_key(lambda: None)
-
-    async def test_prompt_that_was_collected_takes_no_answer(self):
-        source = SimpleNamespace(fetch=lambda: asyncio.sleep(0))
-        assert await refresh._refresh(lambda: None, source, asyncio.Semaphore()) is None
+        assert await refresh._refresh(lambda: None, SimpleNamespace(fetch=asyncio.sleep), 0, None) is None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the clock of Windows is another")
@@ -355,7 +322,7 @@ async def test_prompt_machine_that_was_suspended_asks_again_at_the_first_call(wi
     wire.publish("Two.")
     assert (await pull(colour, prompt)).version == 1
     assert wire.count == 1
-    now = cache.clock()
+    now = refresh.clock()
     monkeypatch.setattr(time, "clock_gettime", lambda _: now + 8 * 3600)
     assert (await pull(colour, prompt)).version == 1
     await until(lambda: prompt.known_record.version == 2)
@@ -390,7 +357,7 @@ class TestWatch:
             await self.change(colour, wire.prompt())
 
     async def test_prompt_watch_goes_on_while_the_server_is_down(self, wire, colour, caplog, monkeypatch):
-        monkeypatch.setattr(cache, "_SHORTEST_WAIT", 0.01)
+        monkeypatch.setattr(refresh, "_SHORTEST_WAIT", 0.01)
         prompt = wire.prompt()
         await pull(colour, prompt)
         watching = asyncio.create_task(self.change(colour, prompt))
@@ -402,8 +369,7 @@ class TestWatch:
 
     async def test_prompt_watch_of_a_pinned_version_ends(self, wire, colour):
         prompt = wire.prompt(version=1)
-        changes = await all_changes(colour, prompt.watch() if colour == "sync" else prompt.awatch())
-        assert changes == []
+        assert await all_changes(colour, prompt.watch() if colour == "sync" else prompt.awatch()) == []
         assert wire.count == 1
 
     async def test_prompt_watch_left_early_leaves_nothing(self, wire, colour):

@@ -14,7 +14,6 @@ from .promptwire import PROJECT, PromptWire, model_reply
 
 FACTS = {"promptrun_prompt_project": PROJECT, "promptrun_prompt_tag": "prod", "promptrun_prompt_version": 1}
 REQUESTED = {"promptrun_prompt_project": PROJECT, "promptrun_prompt_tag": "prod"}
-STYLES = ["invoke", "ainvoke", "stream", "astream", "events", "aevents"]
 
 
 class Handler(BaseCallbackHandler):
@@ -36,33 +35,25 @@ class Handler(BaseCallbackHandler):
 
 @pytest.fixture
 def model():
-    transport = httpx.MockTransport(model_reply)
-    clients = {"http_client": httpx.Client(transport=transport)}
-    clients["http_async_client"] = httpx.AsyncClient(transport=transport)
+    wire = httpx.MockTransport(model_reply)
+    clients = {"http_client": httpx.Client(transport=wire), "http_async_client": httpx.AsyncClient(transport=wire)}
     return ChatPromptrun(model="v/m", api_key="k", base_url="https://h.example/v1", **clients)
 
 
-async def run(style, chain, value, **config):
-    if style == "invoke":
-        chain.invoke(value, config)
-    elif style == "ainvoke":
-        await chain.ainvoke(value, config)
-    elif style == "stream":
-        list(chain.stream(value, config))
-    elif style == "astream":
-        _ = [chunk async for chunk in chain.astream(value, config)]
-    elif style == "events":
-        _ = chain.stream_events(value, config, version="v3").output
-    else:
-        await (await chain.astream_events(value, config, version="v3")).output
+@pytest.fixture
+def run(talk):
+    def run(style, chain, value, **config):
+        return talk.call(style, chain, value, config=config)
+
+    return run
 
 
 def facts_of(metadata):
     return {name: fact for name, fact in (metadata or {}).items() if name.startswith("promptrun_prompt_")}
 
 
-@pytest.mark.parametrize("style", STYLES[:4])
-async def test_prompt_trace_of_a_chain_names_the_prompt(wire, model, style):
+@pytest.mark.parametrize("style", ["invoke", "ainvoke", "stream", "astream"])
+async def test_prompt_trace_of_a_chain_names_the_prompt(run, wire, model, style):
     handler, collector = Handler(), RunCollectorCallbackHandler()
     chain = wire.prompt(tag="prod") | model
     await run(style, chain, {"x": 1}, callbacks=[handler, collector], metadata={"mine": 1})
@@ -75,24 +66,18 @@ async def test_prompt_trace_of_a_chain_names_the_prompt(wire, model, style):
     assert root.extra["metadata"]["mine"] == 1
 
 
-@pytest.mark.parametrize("style", STYLES)
-async def test_prompt_trace_of_a_model_names_the_prompt_of_its_messages(wire, model, style):
+async def test_prompt_trace_of_a_model_names_the_prompt_of_its_messages(run, wire, model, style):
     handler = Handler()
     value = wire.prompt(tag="prod").invoke({"x": 1})
     await run(style, model, value, callbacks=[handler], metadata={"mine": 1})
     assert [facts_of(metadata) for metadata in handler.models] == [FACTS]
     assert handler.models[0]["mine"] == 1
     assert handler.models[0]["ls_provider"] == "promptrun"
+    await run(style, model, value.to_messages(), callbacks=[handler])
+    assert facts_of(handler.models[1]) == {}
 
 
-async def test_prompt_trace_of_other_messages_names_none(wire, model):
-    handler = Handler()
-    messages = wire.prompt(tag="prod").invoke({"x": 1}).to_messages()
-    await run("invoke", model, messages, callbacks=[handler])
-    assert [facts_of(metadata) for metadata in handler.models] == [{}]
-
-
-async def test_prompt_trace_within_a_step_keeps_the_metadata_of_the_chain(wire, model):
+async def test_prompt_trace_within_a_step_keeps_the_metadata_of_the_chain(run, wire, model):
     """Called without a config, it takes that of its surroundings."""
     handler = Handler()
     prompt = wire.prompt(tag="prod")
@@ -103,7 +88,7 @@ async def test_prompt_trace_within_a_step_keeps_the_metadata_of_the_chain(wire, 
 
 
 @pytest.mark.parametrize("style", ["invoke", "ainvoke"])
-async def test_prompt_trace_names_a_pinned_version_and_the_tag_of_its_record(wire, style):
+async def test_prompt_trace_names_a_pinned_version_and_the_tag_of_its_record(run, wire, style):
     handler = Handler()
     await run(style, wire.prompt(version=1), {"x": 1}, callbacks=[handler])
     del wire.record["tag"]
@@ -113,7 +98,7 @@ async def test_prompt_trace_names_a_pinned_version_and_the_tag_of_its_record(wir
 
 
 @pytest.mark.parametrize("style", ["invoke", "ainvoke"])
-async def test_prompt_trace_has_the_error_in_the_run_of_the_prompt(wire, style):
+async def test_prompt_trace_has_the_error_in_the_run_of_the_prompt(run, wire, style):
     handler, collector = Handler(), RunCollectorCallbackHandler()
     wire.status = 404
     chain = wire.prompt(tag="prod") | RunnableLambda(str)
@@ -135,14 +120,10 @@ async def test_prompt_trace_of_a_chain_names_the_first_of_two_prompts(wire):
 
 async def test_prompt_trace_stays_off_the_wire(wire, model):
     seen = []
-
-    def keep(request):
-        seen.append(request.content)
-        return model_reply(request)
-
-    own = httpx.Client(transport=httpx.MockTransport(keep))
-    chain = wire.prompt(tag="prod") | model.model_copy(update={"http_client": own})
-    chain.invoke({"x": 1})
+    own = httpx.Client(
+        transport=httpx.MockTransport(lambda request: seen.append(request.content) or model_reply(request))
+    )
+    (wire.prompt(tag="prod") | model.model_copy(update={"http_client": own})).invoke({"x": 1})
     assert b"promptrun_prompt" not in seen[0]
 
 
