@@ -196,7 +196,9 @@ def rate(calls: int = 2_000) -> None:
         with PromptrunServer(rate_limit=limit, answer=lambda _: Fault(delay=0.05, reply=Reply("Hi"))) as server:
             alone = "by itself" in name
             with (
-                patch("langchain_promptrun._http.attempt.CallState._hold", lambda *_: False) if alone else nullcontext()
+                patch("langchain_promptrun._http.transport.CallState._hold", lambda *_: False)
+                if alone
+                else nullcontext()
             ):
                 seconds, waits, failed = asyncio.run(rate_run(make(server), calls))
         print(

@@ -20,7 +20,7 @@ from langchain_promptrun._config.defaults import chosen, environment_key
 from langchain_promptrun._config.hints import MORE_PARAMETERS
 from langchain_promptrun._config.roles import roles_of
 from langchain_promptrun._config.validators import unknown_keyword
-from langchain_promptrun._http.clients import TransportSettings
+from langchain_promptrun._http.pools import TransportSettings
 from langchain_promptrun._http.transport import Transport
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import httpx_aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import HttpProcessingError, RawResponseMessage
 
-from langchain_promptrun._http.connection_pool import on_connected
+from langchain_promptrun._http.connection_pool import KEEP_ALIVE_SECONDS, on_connected
 from langchain_promptrun._http.private_api import is_unacknowledged, receive_rest, receive_rest_of_tls, socket_of
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ class Connector(aiohttp.TCPConnector):
     Unlike aiohttp's it neither reports what is open of an event loop that is gone, nor calls that loop.
     """
 
-    def __init__(self, context: ssl.SSLContext, keep_alive: float | None) -> None:
-        super().__init__(limit=0, ssl=context, keepalive_timeout=keep_alive)
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__(limit=0, ssl=context, keepalive_timeout=KEEP_ALIVE_SECONDS)
         factory: Any = partial(_Protocol, loop=asyncio.get_running_loop())
         self._factory = factory
         # a callback of the loop's end comes before any `__del__`, in whichever order the collector finds the objects
@@ -143,9 +143,9 @@ class Connector(aiohttp.TCPConnector):
         """Report nothing: `Pool` closes what is open, except of loops that are gone."""
 
 
-def new_session(context: ssl.SSLContext, keep_alive: float | None) -> aiohttp.ClientSession:
+def new_session(context: ssl.SSLContext) -> aiohttp.ClientSession:
     """Return a session of the running loop that keeps no cookies."""
-    options: dict[str, Any] = {"connector": Connector(context, keep_alive), "cookie_jar": aiohttp.DummyCookieJar()}
+    options: dict[str, Any] = {"connector": Connector(context), "cookie_jar": aiohttp.DummyCookieJar()}
     limits = {"max_field_size": _HEADER_BYTES, "max_headers": _HEADERS}
     known = inspect.signature(aiohttp.ClientSession).parameters
     options |= {name: limit for name, limit in limits.items() if name in known}
@@ -153,7 +153,7 @@ def new_session(context: ssl.SSLContext, keep_alive: float | None) -> aiohttp.Cl
 
 
 def _nothing(*_: object, **__: object) -> None:
-    """Do nothing."""
+    pass
 
 
 def _complete_messages(parser: Any) -> list[Any]:

@@ -22,16 +22,19 @@ from langchain_promptrun._http.private_api import is_reusable, note_end, read_wh
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 
+KEEP_ALIVE_SECONDS = 45.0
+_CONNECTED = ("connect_tcp.complete", "start_tls.complete")
+
 on_connected: ContextVar[Callable[[Any], object]] = ContextVar("on_connected", default=lambda _: None)
 """Called when an async call has got its connection, with httpcore's network stream or None."""
 
-Origin = tuple[str, str, int | None]
+_Origin = tuple[str, str, int | None]
 
 
 class _Connection:
     __slots__ = ("idle_since", "is_new", "origin", "stream", "transport")
 
-    def __init__(self, transport: Any, origin: Origin) -> None:
+    def __init__(self, transport: Any, origin: _Origin) -> None:
         self.transport = transport
         self.origin = origin
         self.stream: Any = None  # httpcore's
@@ -42,6 +45,26 @@ class _Connection:
         """Tell whether the server had closed the connection, which was idle, before a request came."""
         return not self.is_new and isinstance(error, httpx.RemoteProtocolError) and self.stream.is_unseen
 
+    def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Take note of a new connection's network stream, as httpcore's extension `trace` tells of it."""
+        if event.endswith(_CONNECTED):
+            self.stream = info["return_value"]
+            watch_sync(self.stream)
+
+    async def trace_async(self, event: str, info: Mapping[str, Any]) -> None:
+        if event.endswith(_CONNECTED):
+            self.stream = info["return_value"]
+            note_end(self.stream, "aclose")
+        elif event.endswith("send_request_headers.started"):
+            if info["request"].method == b"CONNECT":  # which a proxy answers, before the request goes out
+                on_connected.get()(None)
+            else:
+                self.begin_to_send()
+
+    def begin_to_send(self) -> None:
+        read_while_sending(self.stream)
+        on_connected.get()(self.stream)
+
 
 class _Pool:
     """Keeps connections.
@@ -49,12 +72,11 @@ class _Pool:
     Each step is atomic, so threads share it without a lock, which the garbage collector might want in the middle.
     """
 
-    def __init__(self, make: Callable[[], object], limits: httpx.Limits) -> None:
+    def __init__(self, make: Callable[[], object], limit: int | None) -> None:
         self._make = make
-        self._limit = limits.max_connections
-        self._keep_alive = limits.keepalive_expiry or 0.0
+        self._limit = limit
         self._busy: set[_Connection] = set()
-        self._idle: dict[Origin, deque[_Connection]] = {}
+        self._idle: dict[_Origin, deque[_Connection]] = {}
         self._is_closed = False
 
     def _take(self, url: httpx.URL) -> _Connection:
@@ -79,7 +101,7 @@ class _Pool:
     def _surplus(self) -> list[Any]:
         """Remove the idle connections that are too old, or that must make room for busy ones."""
         found = []
-        oldest = monotonic() - self._keep_alive
+        oldest = monotonic() - KEEP_ALIVE_SECONDS
         for idle in list(self._idle.values()):
             with suppress(IndexError):
                 while idle[0].idle_since < oldest or self._is_over_limit():
@@ -87,12 +109,9 @@ class _Pool:
         return found
 
     def _is_over_limit(self) -> bool:
-        if self._limit is None:
-            return False
-        return len(self._busy) + sum(map(len, list(self._idle.values()))) > self._limit
+        return self._limit is not None and len(self._busy) + sum(map(len, list(self._idle.values()))) > self._limit
 
     def _close(self) -> list[Any]:
-        """Return all transports, to be closed."""
         self._is_closed = True
         idle = [connection for connections in list(self._idle.values()) for connection in connections]
         self._idle = {}
@@ -100,11 +119,11 @@ class _Pool:
 
 
 class SyncPool(_Pool, httpx.BaseTransport):
-    """Sends each call over a connection of its own; `limits` bound the calls at once."""
+    """Sends each call over a connection of its own; `limit` bounds the calls at once."""
 
-    def __init__(self, make: Callable[[], httpx.HTTPTransport], limits: httpx.Limits) -> None:
-        super().__init__(make, limits)
-        self._free = None if self._limit is None else threading.Semaphore(self._limit)
+    def __init__(self, make: Callable[[], httpx.HTTPTransport], limit: int | None) -> None:
+        super().__init__(make, limit)
+        self._free = None if limit is None else threading.Semaphore(limit)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         timeouts = request.extensions["timeout"]
@@ -112,9 +131,9 @@ class SyncPool(_Pool, httpx.BaseTransport):
             raise httpx.PoolTimeout("no connection became free")
         connection = self._take(request.url)
         if connection.is_new:
-            request.extensions["trace"] = partial(_trace_sync, connection)
+            request.extensions["trace"] = connection.trace
         try:
-            _close_all(self._surplus())
+            close_all(self._surplus())
             response: httpx.Response = connection.transport.handle_request(request)
         except BaseException as error:
             self._end_call(connection, keep=False)
@@ -134,7 +153,7 @@ class SyncPool(_Pool, httpx.BaseTransport):
                 self._free.release()
 
     def close(self) -> None:
-        _close_all(self._close())
+        close_all(self._close())
 
 
 class AsyncPool(_Pool, httpx.AsyncBaseTransport):
@@ -143,17 +162,17 @@ class AsyncPool(_Pool, httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         connection = self._take(request.url)
         if connection.is_new:
-            request.extensions["trace"] = partial(_trace, connection)
+            request.extensions["trace"] = connection.trace_async
         else:
-            _begin_to_send(connection)
+            connection.begin_to_send()
         try:
-            await close_all(self._surplus())
+            await aclose_all(self._surplus())
             response: httpx.Response = await connection.transport.handle_async_request(request)
         except (Exception, asyncio.CancelledError) as error:
             await self._end_call(connection, keep=False)
             if connection.is_new and connection.stream is not None:
                 # httpcore forgets it where the task is cancelled during the TLS handshake
-                await close_all([connection.stream])
+                await aclose_all([connection.stream])
             if not connection.had_ended(error):
                 raise
         else:
@@ -163,36 +182,10 @@ class AsyncPool(_Pool, httpx.AsyncBaseTransport):
 
     async def _end_call(self, connection: _Connection, *, keep: bool = True) -> None:
         if not self._give_back(connection, keep=keep):
-            await close_all([connection.transport])
+            await aclose_all([connection.transport])
 
     async def aclose(self) -> None:
-        await close_all(self._close())
-
-
-_CONNECTED = ("connect_tcp.complete", "start_tls.complete")
-
-
-def _trace_sync(connection: _Connection, event: str, info: Mapping[str, Any]) -> None:
-    """Take note of a new connection's network stream, as httpcore's extension `trace` tells of it."""
-    if event.endswith(_CONNECTED):
-        connection.stream = info["return_value"]
-        watch_sync(connection.stream)
-
-
-async def _trace(connection: _Connection, event: str, info: Mapping[str, Any]) -> None:
-    if event.endswith(_CONNECTED):
-        connection.stream = info["return_value"]
-        note_end(connection.stream, "aclose")
-    elif event.endswith("send_request_headers.started"):
-        if info["request"].method == b"CONNECT":  # which a proxy answers, before the request goes out
-            on_connected.get()(None)
-        else:
-            _begin_to_send(connection)
-
-
-def _begin_to_send(connection: _Connection) -> None:
-    read_while_sending(connection.stream)
-    on_connected.get()(connection.stream)
+        await aclose_all(self._close())
 
 
 class ConcurrencyLimit(httpx.AsyncBaseTransport):
@@ -257,13 +250,13 @@ class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
             await self._end_call()
 
 
-def _close_all(transports: Iterable[Any]) -> None:
+def close_all(transports: Iterable[Any]) -> None:
     for transport in transports:
         with suppress(Exception):
             transport.close()
 
 
-async def close_all(transports: Iterable[Any]) -> None:
+async def aclose_all(transports: Iterable[Any]) -> None:
     """Close each transport; where the task ends meanwhile, the rest of them without waiting."""
     waiting = list(transports)
     try:

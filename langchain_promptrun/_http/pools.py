@@ -1,4 +1,4 @@
-"""Share clients: one pool for equal settings in an equal environment, one client for each event loop.
+"""Make and share clients: one pool for equal settings in an equal environment, one client for each event loop.
 
 A pool lives as long as a holder. Each event loop holds its own clients, and pools refer to loops weakly, so a loop that
 is dropped unclosed is collected together with its connections.
@@ -12,33 +12,69 @@ import os
 import sys
 import threading
 import weakref
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
+from urllib.request import getproxies, proxy_bypass
 
-from langchain_promptrun._http.clients import (
-    ClientFactory,
-    TransportSettings,
-    Variables,
-    ca_variables,
-    network_variables,
-    new_tls_context,
+import httpx
+
+from langchain_promptrun._http.connection_pool import (
+    KEEP_ALIVE_SECONDS,
+    AsyncPool,
+    ConcurrencyLimit,
+    SyncPool,
+    aclose_all,
+    close_all,
+    close_without_waiting,
 )
-from langchain_promptrun._http.connection_pool import close_without_waiting
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
-    from langchain_promptrun._http.clients import AsyncClient, SyncClient
+TransportT = TypeVar("TransportT", bound=httpx.BaseTransport | httpx.AsyncBaseTransport)
+Variables = tuple[tuple[str, str], ...]
 
+_PROXY_NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_CA_NAMES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _CLIENTS = "_langchain_promptrun_clients"
 _MANY_LOOPS = 16
+
+
+class TransportSettings(NamedTuple):
+    """What two models must have in common to share connections; `auto` is aiohttp where it is installed."""
+
+    max_connections: int | None = None
+    async_transport: Literal["auto", "httpx", "aiohttp"] = "auto"
+
+
 _Key = tuple[TransportSettings, Variables]
+
+
+class Client(Generic[TransportT]):
+    """Chooses the transport for a URL: the direct one, or a proxy's; `proxies` names these without credentials."""
+
+    def __init__(self, make: Callable[[httpx.Proxy | None], TransportT], proxies: Mapping[str, httpx.Proxy]) -> None:
+        self._direct = make(None)
+        self._proxied = {scheme: make(proxy) for scheme, proxy in proxies.items()}
+        self.proxies = {self._proxied[scheme]: str(proxy.url) for scheme, proxy in proxies.items()}
+        self.transports = [self._direct, *self.proxies]
+
+    def transport_for(self, url: httpx.URL) -> TransportT:
+        if not self._proxied:
+            return self._direct
+        transport = self._proxied.get(url.scheme) or self._proxied.get("all")
+        if transport is None or proxy_bypass(url.host) or proxy_bypass(url.netloc.decode("ascii")):
+            return self._direct
+        return transport
 
 
 class LoopClient(NamedTuple):
     """One event loop's client, and the generator that closes it together with the loop."""
 
-    client: AsyncClient
+    client: Client[httpx.AsyncBaseTransport]
     guard: AsyncGenerator[None, None]
 
 
@@ -48,35 +84,30 @@ class Pool:
     Dropping the last reference closes them, in the event loops that they belong to.
     """
 
-    __slots__ = ("__weakref__", "_client", "_finalizers", "_key", "_lock", "_loops", "pid")
+    __slots__ = ("__weakref__", "_client", "_key", "_lock", "_loops", "finalizers", "pid")
 
     def __init__(self, key: _Key) -> None:
         self._key = key
         self._lock = threading.Lock()
-        self._client: SyncClient | None = None
+        self._client: Client[httpx.BaseTransport] | None = None
         self._loops = _Loops()
-        self._finalizers: list[weakref.finalize[..., Pool]] = [weakref.finalize(self, self._loops.release)]
-        self._finalizers[0].atexit = False
+        self.finalizers: list[weakref.finalize[..., Pool]] = [weakref.finalize(self, self._loops.release)]
+        self.finalizers[0].atexit = False
         self.pid = os.getpid()
 
-    def client(self) -> SyncClient:
+    def client(self) -> Client[httpx.BaseTransport]:
         """Return the client for sync calls; raises ValueError or ImportError for an unusable environment."""
         if self._client is not None:
             return self._client
         factory = _process.factory(self._key)
         with self._lock:
             if self._client is None:
-                self._client = factory.sync_client()
-                self._finalizers.append(weakref.finalize(self, self._client.close))
+                self._client = Client(factory.sync_transport, factory.proxies)
+                self.finalizers.append(weakref.finalize(self, close_all, self._client.transports))
             return self._client
 
-    def detach_after_fork(self) -> None:
-        """Never close the clients, which are the parent process's."""
-        for finalizer in self._finalizers:
-            finalizer.detach()
-
     def loop_client(self, loop: asyncio.AbstractEventLoop) -> LoopClient | None:
-        return self._loops.get(loop)
+        return _clients_of(loop).get(self._loops)
 
     async def open_loop_client(self, loop: asyncio.AbstractEventLoop) -> LoopClient:
         """Make the running loop's client, unless another task was faster."""
@@ -85,35 +116,29 @@ class Pool:
             # the thread does not hold the pool, which it could outlive
             factory = await asyncio.to_thread(_process.factory, self._key)
         self._loops.clean()
-        found = self._loops.get(loop)
+        found = self.loop_client(loop)
         if found is None:
-            client = factory.async_client()
-            found = LoopClient(client, _close_with_loop(client, self._loops))
-            self._loops.add(loop, found)
+            client = Client(factory.async_transport, factory.proxies)
+            found = _clients_of(loop)[self._loops] = LoopClient(client, _close_with_loop(client, self._loops))
+            self._loops.add(loop)
             # runs to its yield without giving way; asyncio closes it as the loop shuts down
             await anext(found.guard)
         return found
 
 
 class _Loops:
-    """The clients of a pool by event loop, which the loops hold."""
+    """The event loops that hold clients of a pool."""
 
     def __init__(self) -> None:
-        self._loops: dict[weakref.ref[asyncio.AbstractEventLoop], None] = {}
+        self._loops: set[weakref.ref[asyncio.AbstractEventLoop]] = set()
         self._many = _MANY_LOOPS
 
-    def get(self, loop: asyncio.AbstractEventLoop) -> LoopClient | None:
-        clients: dict[_Loops, LoopClient] = vars(loop).get(_CLIENTS, {})
-        return clients.get(self)
-
-    def add(self, loop: asyncio.AbstractEventLoop, client: LoopClient) -> None:
-        vars(loop).setdefault(_CLIENTS, {})[self] = client
-        self._loops[weakref.ref(loop)] = None
+    def add(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loops.add(weakref.ref(loop, self._loops.discard))
 
     def pop(self, loop: asyncio.AbstractEventLoop) -> LoopClient | None:
-        self._loops.pop(weakref.ref(loop), None)
-        clients: dict[_Loops, LoopClient] = vars(loop).get(_CLIENTS, {})
-        return clients.pop(self, None)
+        self._loops.discard(weakref.ref(loop))
+        return _clients_of(loop).pop(self, None)
 
     def release(self) -> None:
         """Give all clients up; asyncio closes them in their loops."""
@@ -128,27 +153,29 @@ class _Loops:
         """Close what is left of loops that were closed, or dropped, without shutting async generators down."""
         closed = [client for loop in self._alive() if loop.is_closed() and (client := self.pop(loop)) is not None]
         for client in closed:
-            close_without_waiting(client.client.aclose())
+            close_without_waiting(aclose_all(client.client.transports))
         del closed
-        if len(self._alive()) >= self._many:
+        if len(self._loops) >= self._many:
             # asyncio's loops and transports refer to themselves, and the collector may come late
             gc.collect()
-            self._many = max(_MANY_LOOPS, 2 * len(self._alive()))
+            self._many = max(_MANY_LOOPS, 2 * len(self._loops))
 
     def _alive(self) -> list[asyncio.AbstractEventLoop]:
-        found = {reference: reference() for reference in list(self._loops)}
-        for reference in [reference for reference, loop in found.items() if loop is None]:
-            self._loops.pop(reference, None)
-        return [loop for loop in found.values() if loop is not None]
+        return [loop for reference in list(self._loops) if (loop := reference()) is not None]
 
 
-async def _close_with_loop(client: AsyncClient, loops: _Loops) -> AsyncGenerator[None, None]:
+def _clients_of(loop: asyncio.AbstractEventLoop) -> dict[_Loops, LoopClient]:
+    clients: dict[_Loops, LoopClient] = vars(loop).setdefault(_CLIENTS, {})
+    return clients
+
+
+async def _close_with_loop(client: Client[httpx.AsyncBaseTransport], loops: _Loops) -> AsyncGenerator[None, None]:
     """Wait to be closed by asyncio, as the loop or the pool ends; close the client then, in its own loop."""
     try:
         yield
     finally:
         loops.pop(asyncio.get_running_loop())
-        await client.aclose()
+        await aclose_all(client.transports)
 
 
 class _GeneratorEnd:
@@ -184,23 +211,24 @@ class _Process:
         self._factory_lock = threading.Lock()
         self._pools: weakref.WeakValueDictionary[_Key, Pool] = weakref.WeakValueDictionary()
         self._contexts: dict[object, ssl.SSLContext] = {}
-        self.factories: dict[_Key, ClientFactory] = {}
+        self.factories: dict[_Key, _ClientFactory] = {}
 
     def pool(self, settings: TransportSettings) -> Pool:
-        key = (settings, network_variables())
+        shaping = [(name, value) for name, value in os.environ.items() if name.lower() in _PROXY_NAMES]
+        key = (settings, (*_ca_variables(), *sorted(shaping)))
         with self._lock:
             pool = self._pools.get(key)
             if pool is None:
                 pool = self._pools[key] = Pool(key)
             return pool
 
-    def factory(self, key: _Key) -> ClientFactory:
+    def factory(self, key: _Key) -> _ClientFactory:
         """Return what makes the clients of a pool; reads files the first time."""
         with self._factory_lock:
             if key not in self.factories:
-                if (names := ca_variables()) not in self._contexts:
-                    self._contexts[names] = new_tls_context()
-                self.factories[key] = ClientFactory(key[0], self._contexts[names])
+                if (names := _ca_variables()) not in self._contexts:
+                    self._contexts[names] = _new_tls_context()
+                self.factories[key] = _ClientFactory(key[0], self._contexts[names])
             return self.factories[key]
 
     def forked(self) -> None:
@@ -211,7 +239,8 @@ class _Process:
         """
         inherited = list(self._pools.values())
         for pool in inherited:
-            pool.detach_after_fork()
+            for finalizer in pool.finalizers:
+                finalizer.detach()
         self._inherited += inherited
         self._start()
 
@@ -224,3 +253,85 @@ getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_process.forked
 def get_pool(settings: TransportSettings) -> Pool:
     """Return the pool for these settings in the environment of now, to be held while its connections are wanted."""
     return _process.pool(settings)
+
+
+def _ca_variables() -> Variables:
+    return tuple((name, os.environ[name]) for name in _CA_NAMES if name in os.environ)
+
+
+def _new_tls_context() -> ssl.SSLContext:
+    """Return a TLS context that trusts what `SSL_CERT_FILE` or `SSL_CERT_DIR` names, else what certifi has."""
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        reason = str(error)
+    names = " and ".join(name for name, _ in _ca_variables())
+    raise ValueError(f"The environment variable {names} does not name certificates that can be read: {reason}")
+
+
+class _ClientFactory:
+    """Makes the transports of clients without reading files.
+
+    Raises ValueError or ImportError for an unusable environment.
+    """
+
+    def __init__(self, settings: TransportSettings, context: ssl.SSLContext) -> None:
+        found = getproxies()
+        schemes = [scheme for scheme in ("http", "https", "all") if found.get(scheme)]
+        self.proxies = {scheme: _proxy(f"{scheme.upper()}_PROXY", found[scheme], context) for scheme in schemes}
+        self._limit = settings.max_connections
+        self._context = context
+        self._aiohttp = _aiohttp_module(settings.async_transport)
+        import_module("httpcore")  # httpx would import it on the event loop
+
+    def sync_transport(self, proxy: httpx.Proxy | None) -> httpx.BaseTransport:
+        return SyncPool(partial(httpx.HTTPTransport, **self._options(proxy)), self._limit)
+
+    def async_transport(self, proxy: httpx.Proxy | None) -> httpx.AsyncBaseTransport:
+        transport: httpx.AsyncBaseTransport
+        # aiohttp takes neither SOCKS nor TLS within TLS, and httpx-aiohttp warns of a password
+        if self._aiohttp is not None and (proxy is None or (proxy.url.scheme == "http" and not proxy.auth)):
+            session = partial(self._aiohttp.new_session, self._context)
+            transport = self._aiohttp.Transport(verify=self._context, proxy=proxy, client=session)
+        else:
+            transport = AsyncPool(partial(httpx.AsyncHTTPTransport, **self._options(proxy)), self._limit)
+        return transport if self._limit is None else ConcurrencyLimit(transport, self._limit)
+
+    def _options(self, proxy: httpx.Proxy | None) -> dict[str, Any]:
+        limits = httpx.Limits(max_connections=None, keepalive_expiry=KEEP_ALIVE_SECONDS)
+        return {"verify": self._context, "limits": limits, "proxy": proxy}
+
+
+def _aiohttp_module(async_transport: str) -> Any:
+    if async_transport == "httpx":
+        return None
+    try:
+        import_module("httpx_aiohttp")
+        return import_module("langchain_promptrun._http.aiohttp_connector")
+    except ImportError:
+        if async_transport == "auto":
+            return None
+    raise ImportError(
+        "async_transport='aiohttp' needs an extra that is not installed: pip install 'langchain-promptrun[aiohttp]'"
+    )
+
+
+def _proxy(name: str, value: str, context: ssl.SSLContext) -> httpx.Proxy:
+    """Make a proxy; an unusable one is blamed by its variable and not by its value, a secret."""
+    try:
+        proxy = httpx.Proxy(value if "://" in value else f"http://{value}")
+        host = proxy.url.host
+    except (ValueError, httpx.InvalidURL):
+        host = ""
+    if not host:
+        raise ValueError(
+            f"The environment variable {name} does not hold the URL of a proxy "
+            "(http://, https://, socks5:// or socks5h://)."
+        )
+    if proxy.url.scheme.startswith("socks") and find_spec("socksio") is None:
+        raise ImportError(
+            f"The environment variable {name} names a SOCKS proxy, which needs: pip install 'httpx[socks]'"
+        )
+    if proxy.url.scheme == "https":
+        proxy.ssl_context = context  # httpcore would read the certificates on the event loop
+    return proxy

@@ -16,7 +16,7 @@ from functools import partial
 from importlib import import_module
 from operator import attrgetter
 from selectors import EVENT_WRITE, DefaultSelector
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,15 +47,8 @@ def _left_over(connection: Any) -> bytes:
     return b"" if state is None else bytes(state.trailing_data[0])
 
 
-class ReadLimit(Protocol):
-    """Limits the reads of a response's body."""
-
-    def read_limit(self) -> float | None:
-        """Return the seconds that the next read may take; None for no limit."""
-
-
-def limit_reads(stream: Any, response: ReadLimit) -> Callable[[], None] | None:
-    """Have each read of a network stream take its limit from a response, which the stream does not keep alive.
+def limit_reads(stream: Any, response: Any) -> Callable[[], None] | None:
+    """Have each read of a network stream ask a response's `read_limit`; the stream does not keep the response alive.
 
     httpcore takes one limit for all reads of a body. Returns what undoes it; None where the stream does not allow it.
     """
@@ -102,8 +95,10 @@ def watch_sync(stream: Any) -> None:
                 try:
                     rest, waited = rest[sock.send(rest) :], 0.0
                 except (BlockingIOError, ssl.SSLWantWriteError):
-                    if _is_writable(sock):
-                        continue
+                    with DefaultSelector() as selector:
+                        selector.register(sock, EVENT_WRITE)
+                        if selector.select(_LOOK_SECONDS):
+                            continue
                     if early.has_come(sock):
                         raise httpcore.WriteError(_EARLY) from None
                     waited += _LOOK_SECONDS
@@ -115,12 +110,6 @@ def watch_sync(stream: Any) -> None:
             raise (httpcore.WriteTimeout if is_end else httpcore.WriteError)(error) from error
 
     stream.write = write
-
-
-def _is_writable(sock: socket.socket) -> bool:
-    with DefaultSelector() as selector:
-        selector.register(sock, EVENT_WRITE)
-        return bool(selector.select(_LOOK_SECONDS))
 
 
 class _EarlyData:
@@ -184,7 +173,9 @@ def read_while_sending(stream: Any) -> None:
     transport, protocol = _asyncio_parts(stream)
     if transport is not None and protocol is not None:
         transport.resume_reading()
-        protocol.connection_lost = partial(_receive_and_lose, weakref.ref(stream), transport, protocol)
+        _receive_before_loss(
+            protocol, transport, lambda data: transport.get_protocol().data_received(data), weakref.ref(stream)
+        )
 
 
 class ErrorWatch:
@@ -251,16 +242,6 @@ def _asyncio_parts(stream: Any) -> tuple[Any, Any]:
     return getattr(inner, "_transport", None), getattr(inner, "_protocol", None)
 
 
-def _receive_and_lose(stream: Any, transport: Any, protocol: Any, error: Exception | None) -> None:
-    del protocol.connection_lost
-    if error is not None:
-        receive_rest(transport, transport.get_protocol().data_received)
-    if isinstance(error, BrokenPipeError):  # the end came before
-        stream().is_unseen = is_unacknowledged(transport.get_extra_info("socket"))
-        error = None
-    protocol.connection_lost(error)
-
-
 def socket_of(transport: Any) -> Any:
     """Return the socket of an asyncio transport; None where there is none any more, as after a reset of TLS."""
     with suppress(AttributeError):
@@ -287,11 +268,17 @@ def receive_rest(transport: Any, take: Callable[[bytes], object]) -> None:
 def receive_rest_of_tls(transport: Any, take: Callable[[bytes], object]) -> None:
     """Have `receive_rest` done as asyncio's TLS loses its connection, whose socket it closes then."""
     if (tls := getattr(transport, "_ssl_protocol", None)) is not None:
-        tls.connection_lost = partial(_receive_and_lose_tls, transport, tls, take)
+        _receive_before_loss(tls, transport, take)
 
 
-def _receive_and_lose_tls(transport: Any, tls: Any, take: Callable[[bytes], object], error: Exception | None) -> None:
-    del tls.connection_lost
-    if error is not None:
-        receive_rest(transport, take)
-    tls.connection_lost(error)
+def _receive_before_loss(protocol: Any, transport: Any, take: Callable[[bytes], object], stream: Any = None) -> None:
+    def lose(error: Exception | None) -> None:
+        del protocol.connection_lost
+        if error is not None:
+            receive_rest(transport, take)
+        if stream is not None and isinstance(error, BrokenPipeError):  # the end came before
+            stream().is_unseen = is_unacknowledged(transport.get_extra_info("socket"))
+            error = None
+        protocol.connection_lost(error)
+
+    protocol.connection_lost = lose

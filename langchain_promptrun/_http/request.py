@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, cast
 
 import httpx
 from pydantic import SecretStr
-from typing_extensions import override
 
 from langchain_promptrun.errors import PromptrunAuthenticationError
 
@@ -121,37 +120,23 @@ def check_headers(headers: Mapping[str, str]) -> None:
             raise ValueError(f"The header {name!r} follows from the body and cannot be set.")
 
 
-class Target(NamedTuple):
-    """Where a request goes; the label, origin and path, may be logged."""
-
-    url: httpx.URL
-    origin: str
-    label: str
-
-    @override
-    def __repr__(self) -> str:
-        return self.label
-
-
-def target_of(request: Request) -> Target:
-    target = _parsed(request.url)
-    if not request.query:
-        return target
-    return target._replace(url=target.url.copy_merge_params(cast("httpx.QueryParams", request.query)))
-
-
 _exposed_hosts: set[str] = set()
 
 
+def target_of(request: Request) -> tuple[httpx.URL, str]:
+    """Return the URL of a request, and its origin."""
+    url, origin = _parsed(request.url)
+    return (url.copy_merge_params(cast("httpx.QueryParams", request.query)) if request.query else url), origin
+
+
 @lru_cache(maxsize=64)
-def _parsed(address: str) -> Target:
+def _parsed(address: str) -> tuple[httpx.URL, str]:
     """Parse a URL; warn once for each host that the key goes over the network in plain text."""
     url = httpx.URL(address)
     if url.scheme == "http" and not _is_loopback(url.host) and url.host not in _exposed_hosts:
         _exposed_hosts.add(url.host)
         logger.warning("The API key goes to %s in plain text: use https.", url.host)
-    origin = f"{url.scheme}://{url.netloc.decode('ascii')}"
-    return Target(url, origin, origin + url.path)
+    return url, f"{url.scheme}://{url.netloc.decode('ascii')}"
 
 
 def _is_loopback(host: str) -> bool:
@@ -162,11 +147,25 @@ def _is_loopback(host: str) -> bool:
 
 
 def current_key(source: ApiKey | None) -> SecretStr | None:
-    """Return the key for a sync call; None for a server that needs none. What a caller's function raises passes."""
+    """Return the key for a sync call; None for a server that needs none.
+
+    An async function runs in an event loop of its own; in a thread, where this one has a running loop.
+    """
     if source is None or isinstance(source, (SecretStr, str)):
         return None if source is None else _checked(source)
     given = source()
-    return _checked(_run(given) if inspect.isawaitable(given) else given)
+    if inspect.isawaitable(given):
+
+        async def wait() -> object:
+            return await given
+
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return _checked(asyncio.run(wait()))
+        with ThreadPoolExecutor(1) as threads:
+            return _checked(threads.submit(lambda: asyncio.run(wait())).result())
+    return _checked(given)
 
 
 async def current_key_async(source: ApiKey | None) -> SecretStr | None:
@@ -178,20 +177,6 @@ async def current_key_async(source: ApiKey | None) -> SecretStr | None:
     else:
         given = await asyncio.to_thread(source)
     return _checked(await given if inspect.isawaitable(given) else given)
-
-
-def _run(given: Awaitable[object]) -> object:
-    """Wait for an async function in a loop of its own; in a thread, where this one has a running loop."""
-
-    async def wait() -> object:
-        return await given
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(wait())
-    with ThreadPoolExecutor(1) as threads:
-        return threads.submit(lambda: asyncio.run(wait())).result()
 
 
 def _checked(key: object) -> SecretStr:

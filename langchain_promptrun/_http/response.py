@@ -1,60 +1,77 @@
-"""Read the response of a call: its body, within the time-outs, and its end."""
+"""Read the response of a call: its body, within the time-outs and decoded, and its end."""
 
 from __future__ import annotations
 
 import asyncio
 import codecs
 import inspect
+import re
+import sys
 import threading
-from contextlib import contextmanager, suppress
+import zlib
+from contextlib import closing, contextmanager, suppress
 from http import HTTPStatus
 from itertools import islice
 from time import monotonic
-from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import httpx
 
 from langchain_promptrun._errors.mapping import error_from_status
-from langchain_promptrun._http.decompression import new_decoder
-from langchain_promptrun._http.exceptions import HTTPX_EXCEPTIONS, client_exceptions, not_http
+from langchain_promptrun._http.exceptions import (
+    HTTPX_EXCEPTIONS,
+    NOT_HTTP,
+    client_exceptions,
+    connection_error,
+    raised_by_signal_handler,
+)
 from langchain_promptrun._http.private_api import limit_reads
 from langchain_promptrun._http.timers import StallWatchdog
-from langchain_promptrun.errors import PromptrunError
+from langchain_promptrun.errors import PromptrunError, PromptrunResponseError, PromptrunStreamTruncatedError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
     from types import TracebackType
 
-    from langchain_promptrun._http.attempt import CallState
-    from langchain_promptrun._http.decompression import CharsetDecoder, Decoder
-    from langchain_promptrun._http.request import Parser
+    from langchain_promptrun._http.request import Parser, ParserFactory
 
 T = TypeVar("T")
 
-ERROR_BODY_BYTES = 64 << 10
-"""How much is read of an error's body."""
+ACCEPT_ENCODING = "gzip, deflate"
+PIECE_BYTES = 1 << 20  # the largest piece of a decoded body
+ERROR_BODY_BYTES = 64 << 10  # what is read of an error's body at most
 ERROR_BODY_SECONDS = 5.0
-"""How long an error's body is waited for."""
-LAST_CHUNK_SECONDS = 0.05
-"""How long the end of a body is waited for after its last item, so that its connection can be used again."""
-
+LAST_CHUNK_SECONDS = 0.05  # for the end of a body after its last item, so that its connection can be used again
 _SUCCESS = range(200, 300)
 _ERROR_PIECES = 4
 _CONTROLS = bytes(range(9)) + bytes(range(14, 32))
 _UNSHOWN_HEADERS = frozenset({b"set-cookie", b"content-encoding", b"content-length", b"transfer-encoding"})
 _SHORTEST_WAIT = 0.001
 _PIECES_AT_A_TIME = 64
+_GZIP = 16 + zlib.MAX_WBITS
+_WINDOW_BITS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": zlib.MAX_WBITS}
+# servers put these into the header although they name no compression
+_NO_COMPRESSION = frozenset({"", "identity", "none", "chunked", "aws-chunked", "utf-8", "utf8", "binary", "8bit"})
+_MEMBER = b"\x1f"  # RFC 1952, ID1; other bytes after a gzip member are padding
+_DEFLATED = 8  # RFC 1950, CM: the low half of a zlib stream's first byte
+# of one byte for each character, ASCII among them
+_CHARSET = r"""(?i)charset\s*=\s*['"]?(iso[-_]?8859-(?:[1-9]|1[013-6])|latin-?1|(?:windows-|cp)125[0-8])\b"""
 _CLIENT_PACKAGES = ("httpcore", "httpx", "langchain_promptrun._http.connection_pool")
 
 
-class BaseResponse(Generic[T]):
-    __slots__ = ("_call", "_decoder", "_headers", "_holder", "_response")
+class BaseResponse:
+    __slots__ = ("_before", "_decoder", "_headers", "_holder", "_model", "_parser", "_read_timeout", "_response")
 
-    def __init__(self, call: CallState[T], response: httpx.Response, holder: object) -> None:
-        self._call = call
+    def __init__(
+        self, response: httpx.Response, holder: object, model: str | None, read_timeout: Callable[[], float | None]
+    ) -> None:
         self._response = response
         self._holder = holder
-        self._decoder: Decoder | CharsetDecoder | None = None
+        self._model = model
+        self._read_timeout = read_timeout
+        self._before = sys.exception()
+        self._decoder: Decoder | None = None
+        self._parser: Parser[Any] | None = None
         self._headers: dict[str, str] = {}
         for raw_name, raw_value in response.headers.raw:
             name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
@@ -66,45 +83,40 @@ class BaseResponse(Generic[T]):
         try:
             yield
         except exceptions as error:
-            if self._call.is_interrupted(error):
+            if raised_by_signal_handler(error, self._before) is not None:
                 raise
 
-    def _is_error(self) -> bool:
-        return self._response.status_code not in _SUCCESS
-
-    def _begin(self) -> Parser[T]:
+    def _begin(self, new_parser: ParserFactory[T]) -> Parser[T] | None:
+        """Return the parser of a success."""
+        if self._response.status_code not in _SUCCESS:
+            return None
         # a hook of the caller's client may have read, and so decompressed, the body
         self._decoder = new_decoder(self._headers, is_compressed=not self._response.is_stream_consumed)
-        return self._call.begin_response(self._response.status_code, self._headers)
+        parser = self._parser = new_parser(self._response.status_code, self._headers)
+        return parser
 
     def _is_over(self) -> bool:
-        return self._call.parser is not None and self._call.parser.finished
+        return self._parser is not None and self._parser.finished
 
     def _status_error(self, begun: bytearray) -> PromptrunError:
         """Return the error of a status, with a response that holds nothing of the request."""
-        response = self._response
+        response, data, body = self._response, bytes(begun[:ERROR_BODY_BYTES]), b""
         if response.status_code < HTTPStatus.OK:
-            return not_http(f"the status {response.status_code}, which was not asked for")
-        body = self._decode_error(bytes(begun[:ERROR_BODY_BYTES]))
-        error = error_from_status(response.status_code, self._headers, body, model=self._call.request.model)
+            return connection_error(NOT_HTTP, f"the status {response.status_code}, which was not asked for")
+        with suppress(PromptrunError):
+            # proxies send plain text whatever encoding the header names
+            is_plain = response.is_stream_consumed or _is_text(data)
+            decoder = new_decoder(self._headers, is_compressed=not is_plain)
+            body = data if decoder is None else b"".join(islice(decoder.decode(data), _ERROR_PIECES))
+            body += b"" if decoder is None else decoder.close()
+        body = body[:ERROR_BODY_BYTES]
+        error = error_from_status(response.status_code, self._headers, body, model=self._model)
         shown = [pair for pair in response.headers.raw if pair[0].lower() not in _UNSHOWN_HEADERS]
         error.response = httpx.Response(response.status_code, headers=shown, content=body)
         return error
 
-    def _decode_error(self, begun: bytes) -> bytes:
-        """Return the body of an error; proxies send plain text whatever encoding the header names."""
-        body = b""
-        with suppress(PromptrunError):
-            is_plain = self._response.is_stream_consumed or _is_text(begun)
-            decoder = new_decoder(self._headers, is_compressed=not is_plain)
-            if decoder is None:
-                return begun
-            body = b"".join(islice(decoder.decode(begun), _ERROR_PIECES))
-            body += decoder.close()
-        return body[:ERROR_BODY_BYTES]
 
-
-class SyncResponse(BaseResponse[T]):
+class SyncResponse(BaseResponse):
     """The response of a sync call.
 
     The socket's own time-out is the only timer. Where the response's network stream, an extension of httpx's, does not
@@ -112,43 +124,48 @@ class SyncResponse(BaseResponse[T]):
     """
 
     __slots__ = ("__weakref__", "_deadline", "_raw", "_timeouts", "_unlimit")
+    _raw: Iterator[bytes]
 
     def __init__(
-        self, call: CallState[T], response: httpx.Response, holder: object, timeouts: dict[str, float | None]
+        self,
+        response: httpx.Response,
+        holder: object,
+        model: str | None,
+        read_timeout: Callable[[], float | None],
+        timeouts: dict[str, float | None],
     ) -> None:
-        super().__init__(call, response, holder)
+        super().__init__(response, holder, model, read_timeout)
         self._timeouts = timeouts
         self._deadline: float | None = None
-        self._raw: Iterator[bytes] = iter(())
         self._unlimit: Callable[[], None] | None = None
         # HTTP/2's is shared by all requests on the connection
         if response.extensions.get("http_version") != b"HTTP/2":
             self._unlimit = limit_reads(response.extensions.get("network_stream"), self)
 
     def read_limit(self) -> float | None:
-        timeout = self._call.read_timeout()
+        timeout = self._read_timeout()
         if self._deadline is None:
             return timeout
         left = max(self._deadline - monotonic(), _SHORTEST_WAIT)
         return left if timeout is None else min(left, timeout)
 
-    def begin(self) -> Parser[T]:
-        if not self._is_error():
-            return self._begin()
+    def begin(self, new_parser: ParserFactory[T]) -> Parser[T]:
+        if (parser := self._begin(new_parser)) is not None:
+            return parser
         body = bytearray()
         self._deadline = monotonic() + ERROR_BODY_SECONDS
         with self._suppressing((PromptrunError, *HTTPX_EXCEPTIONS)):
-            for data in self.body():
+            for data in self.body(ERROR_BODY_SECONDS):
                 body += data
                 if len(body) >= ERROR_BODY_BYTES or monotonic() >= self._deadline:
                     break
         raise self._status_error(body)
 
-    def body(self) -> Iterator[bytes]:
+    def body(self, read_timeout: float | None) -> Iterator[bytes]:
         response = self._response
         stream = (response.content,) if response.is_stream_consumed else cast("httpx.SyncByteStream", response.stream)
         self._raw = _open_bodies[id(self)] = iter(stream)
-        self._timeouts["read"] = self._call.shortest_read_timeout()
+        self._timeouts["read"] = read_timeout
         return self._raw if self._decoder is None else _decoded(self._raw, self._decoder)
 
     def __enter__(self) -> Self:
@@ -164,23 +181,19 @@ class SyncResponse(BaseResponse[T]):
 
     def _close(self) -> None:
         try:
-            with self._suppressing(HTTPX_EXCEPTIONS):
-                self._end()
+            with self._suppressing(HTTPX_EXCEPTIONS), closing(self._response):
+                try:
+                    if self._is_over() and self._unlimit is not None:
+                        self._deadline = monotonic() + LAST_CHUNK_SECONDS
+                        for _ in self._raw:
+                            if monotonic() >= self._deadline:
+                                break
+                finally:
+                    if self._unlimit is not None:
+                        self._unlimit()
         finally:
             self._holder = None
             _open_bodies.pop(id(self), None)
-
-    def _end(self) -> None:
-        try:
-            if self._is_over() and self._unlimit is not None:
-                self._deadline = monotonic() + LAST_CHUNK_SECONDS
-                for _ in self._raw:
-                    if monotonic() >= self._deadline:
-                        break
-        finally:
-            if self._unlimit is not None:
-                self._unlimit()
-            self._response.close()
 
 
 _open_bodies: dict[int, Iterator[bytes]] = {}
@@ -197,24 +210,24 @@ def _inside_client() -> bool:
     return False
 
 
-class AsyncResponse(BaseResponse[T]):
+class AsyncResponse(BaseResponse):
     __slots__ = ("_raw", "watchdog")
+    _raw: AsyncIterator[bytes]
 
-    def __init__(self, call: CallState[T], response: httpx.Response, holder: object) -> None:
-        super().__init__(call, response, holder)
-        self.watchdog = StallWatchdog(call)
-        self._raw: AsyncIterator[bytes] = _pieces(())
+    def __init__(
+        self, response: httpx.Response, holder: object, model: str | None, read_timeout: Callable[[], float | None]
+    ) -> None:
+        super().__init__(response, holder, model, read_timeout)
+        self.watchdog = StallWatchdog(read_timeout)
 
-    async def begin(self) -> Parser[T]:
-        if not self._is_error():
-            parser = self._begin()
-            self.watchdog.start()
+    async def begin(self, new_parser: ParserFactory[T]) -> Parser[T]:
+        if (parser := self._begin(new_parser)) is not None:
             return parser
         body = bytearray()
         pieces = 0
         with self._suppressing((PromptrunError, *client_exceptions())):
             async with asyncio.timeout(ERROR_BODY_SECONDS):
-                async for data in self.body():
+                async for data in self.body(None):
                     body += data
                     if len(body) >= ERROR_BODY_BYTES:
                         break
@@ -224,7 +237,8 @@ class AsyncResponse(BaseResponse[T]):
                         await asyncio.sleep(0)
         raise self._status_error(body)
 
-    def body(self) -> AsyncIterator[bytes]:
+    def body(self, read_timeout: float | None) -> AsyncIterator[bytes]:
+        self.watchdog.start(read_timeout)
         response = self._response
         is_read = response.is_stream_consumed
         self._raw = _pieces((response.content,)) if is_read else aiter(cast("httpx.AsyncByteStream", response.stream))
@@ -233,8 +247,8 @@ class AsyncResponse(BaseResponse[T]):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, _: object, error: BaseException | None, trace: TracebackType | None) -> bool:
-        """Async version of `SyncResponse.__exit__`; a cancellation by the watchdog ends here."""
+    async def __aexit__(self, _: object, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Async version of `SyncResponse.__exit__`; a cancellation by the watchdog is a time-out."""
         self._holder = None
         self.watchdog.stop()
         with self._suppressing(client_exceptions()):
@@ -246,19 +260,17 @@ class AsyncResponse(BaseResponse[T]):
             finally:
                 await self._response.aclose()
         if isinstance(error, asyncio.CancelledError) and self.watchdog.has_fired():
-            self._call.record_error(self._call.silence_error())
-            return True
-        return False
+            raise httpx.ReadTimeout("no content came")
 
 
-def _decoded(raw: Iterator[bytes], decoder: Decoder | CharsetDecoder) -> Iterator[bytes]:
+def _decoded(raw: Iterator[bytes], decoder: Decoder) -> Iterator[bytes]:
     for data in raw:
         yield from decoder.decode(data)
     if last := decoder.close():
         yield last
 
 
-async def _decoded_async(raw: AsyncIterator[bytes], decoder: Decoder | CharsetDecoder) -> AsyncIterator[bytes]:
+async def _decoded_async(raw: AsyncIterator[bytes], decoder: Decoder) -> AsyncIterator[bytes]:
     async for data in raw:
         for piece in decoder.decode(data):
             yield piece
@@ -278,3 +290,73 @@ def _is_text(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return data.translate(None, _CONTROLS) == data
+
+
+def new_decoder(headers: Mapping[str, str], *, is_compressed: bool = True) -> Decoder | None:
+    """Return the decoder for a body of these headers; None where its bytes are taken as they are."""
+    encoding = headers.get("content-encoding", "") if is_compressed else ""
+    names = [name for part in encoding.split(",") if (name := part.strip().lower()) not in _NO_COMPRESSION]
+    if len(names) > 1 or not _WINDOW_BITS.keys() >= set(names):
+        error = PromptrunResponseError(
+            f"The response has the Content-Encoding {encoding[:100]!r}, which is not supported. "
+            f"Have the server send one of: {ACCEPT_ENCODING}."
+        )
+        error.is_retryable = False
+        raise error
+    charset = re.search(_CHARSET, headers.get("content-type", ""))
+    return Decoder("".join(names), charset[1] if charset else "") if names or charset else None
+
+
+class Decoder:
+    """Decodes a body, in pieces of bounded size, by its Content-Encoding (RFC 9110, 8.4.1) and its charset.
+
+    A charset counts from the first byte on that cannot be UTF-8.
+    """
+
+    __slots__ = ("_charset", "_coding", "_stream", "_text")
+
+    def __init__(self, coding: str, charset: str) -> None:
+        self._coding = coding
+        self._charset = charset
+        self._stream: Any = None
+        self._text: codecs.IncrementalDecoder = codecs.getincrementaldecoder("utf-8")()
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        """Yield the plain bytes of the next part of a body; take all before the next call."""
+        for piece in self._decompressed(data) if self._coding else (data,):
+            if plain := self._as_utf8(piece) if self._charset else piece:
+                yield plain
+
+    def _decompressed(self, data: bytes) -> Iterator[bytes]:
+        piece, corrupt = b"", ""
+        while data or len(piece) >= PIECE_BYTES:
+            if data and self._stream is None:
+                # the RFC means zlib streams by `deflate`; some servers send raw ones
+                is_raw = self._coding == "deflate" and data[0] & 0x0F != _DEFLATED
+                self._stream = zlib.decompressobj(-zlib.MAX_WBITS if is_raw else _WINDOW_BITS[self._coding])
+            elif data and self._stream.eof:
+                if self._coding == "deflate" or not data.startswith(_MEMBER):
+                    return  # padding
+                self._stream = zlib.decompressobj(_GZIP)
+            try:
+                piece = self._stream.decompress(data, PIECE_BYTES)
+            except zlib.error as error:
+                corrupt = str(error)
+            if corrupt:
+                raise PromptrunResponseError(f"The response's {self._coding} data is corrupt: {corrupt}.")
+            data = self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
+            yield piece
+
+    def close(self) -> bytes:
+        """Return the last bytes; raise PromptrunStreamTruncatedError where the compressed data goes on."""
+        if self._stream is not None and not self._stream.eof:
+            raise PromptrunStreamTruncatedError(f"The response's {self._coding} data ended early.")
+        return self._as_utf8(b"", final=True) if self._charset else b""
+
+    def _as_utf8(self, data: bytes, *, final: bool = False) -> bytes:
+        waiting = self._text.getstate()[0]
+        try:
+            return self._text.decode(data, final).encode()
+        except UnicodeDecodeError:
+            self._text = codecs.getincrementaldecoder(self._charset)("replace")
+            return self._text.decode(waiting + data).encode()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -12,19 +11,11 @@ from langchain_promptrun._http.connection_pool import on_connected
 from langchain_promptrun._http.private_api import watch_errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Mapping
 
-    from langchain_promptrun._http.attempt import CallState
     from langchain_promptrun._http.private_api import ErrorWatch
-    from langchain_promptrun._http.request import Timeouts
 
-T = TypeVar("T")
-
-LARGE_BODY_BYTES = 48 << 10
-"""A larger body is sent in slices. Up to it aiohttp takes a body at once (it waits from 64 KiB on)."""
-
-_GRACE = 0.02
-"""Seconds after the deadline for the time-outs of the phases, which say more than the timer."""
+LARGE_BODY_BYTES = 48 << 10  # a larger body is sent in slices; aiohttp takes less than 64 KiB at once
 _SLICE_BYTES = 256 << 10
 
 
@@ -36,7 +27,7 @@ class HeadTimeout:
 
     __slots__ = ("_is_large", "_is_sent", "_limit", "_loop", "_timeouts", "_watch")
 
-    def __init__(self, timeouts: Timeouts, *, is_large: bool) -> None:
+    def __init__(self, timeouts: Mapping[str, float | None], *, is_large: bool) -> None:
         self._timeouts = timeouts
         self._is_large = is_large
         self._is_sent = False
@@ -67,17 +58,18 @@ class HeadTimeout:
             self._watch = watch_errors(stream)
 
     def sending(self) -> None:
-        self._restart(self._timeouts.write)
+        self._restart("write")
 
     def sent(self) -> None:
         self._is_sent = True
         if self._watch is not None:
             self._watch.stop()
-        self._restart(self._timeouts.read)
+        self._restart("read")
 
-    def _restart(self, seconds: float | None) -> None:
+    def _restart(self, phase: str) -> None:
         # the server may answer while the body goes out
         if self._limit is not None:
+            seconds = self._timeouts.get(phase)
             self._limit.reschedule(None if seconds is None else self._loop.time() + seconds)
 
 
@@ -103,10 +95,12 @@ class StallWatchdog:
     another during the wait goes first. `task` is the one that waits, and `beats` grows as each wait begins.
     """
 
-    __slots__ = ("_beats_before", "_call", "_cancelled", "_cancelled_before", "_handle", "_quiet", "beats", "task")
+    __slots__ = (
+        *("_beats_before", "_cancelled", "_cancelled_before", "_handle", "_quiet", "_read_timeout", "beats", "task"),
+    )
 
-    def __init__(self, call: CallState[Any]) -> None:
-        self._call = call
+    def __init__(self, read_timeout: Callable[[], float | None]) -> None:
+        self._read_timeout = read_timeout
         self.task: asyncio.Task[Any] | None = None
         self.beats = 0
         self._beats_before = 0
@@ -115,32 +109,28 @@ class StallWatchdog:
         self._cancelled: asyncio.Task[Any] | None = None
         self._handle: asyncio.TimerHandle | None = None
 
-    def start(self) -> None:
-        self.task = asyncio.current_task()
-        self._begin_wait()
-        self._schedule()
+    def start(self, step: float | None) -> None:
+        """Watch the running task's wait from now on, at steps; None for no watch."""
+        if step is not None:
+            self.task = asyncio.current_task()
+            self._begin_wait(step)
 
-    def _begin_wait(self) -> None:
+    def _begin_wait(self, step: float) -> None:
         self._quiet = 0.0
         self._beats_before = self.beats
         self._cancelled_before = 0 if self.task is None else self.task.cancelling()
-
-    def _schedule(self) -> None:
-        step = self._call.shortest_read_timeout()
-        if step is not None:
-            self._handle = asyncio.get_running_loop().call_later(step, self._check, step)
+        self._handle = asyncio.get_running_loop().call_later(step, self._check, step)
 
     def _check(self, step: float) -> None:
-        limit = self._call.read_timeout()
+        limit = self._read_timeout()
+        self._quiet += step
         if self.task is None or self.beats != self._beats_before:
-            self._begin_wait()
-        else:
-            self._quiet += step
-        if self.task is not None and limit is not None and self._quiet >= limit:
+            self._begin_wait(step)
+        elif limit is not None and self._quiet >= limit:
             self._cancelled = self.task
             self.task.cancel()
         else:
-            self._schedule()
+            self._handle = asyncio.get_running_loop().call_later(step, self._check, step)
 
     def has_fired(self) -> bool:
         """Tell whether a cancellation that arrived is this watchdog's alone."""
@@ -150,19 +140,3 @@ class StallWatchdog:
         self.task = None
         if self._handle is not None:
             self._handle.cancel()
-
-
-async def until_deadline(items: AsyncGenerator[T], call: CallState[T]) -> AsyncGenerator[T]:
-    """Yield what an async call yields, and end it at its deadline."""
-    async with aclosing(items):
-        while True:
-            try:
-                async with asyncio.timeout(max(call.time_left(), 0.0) + _GRACE) as limit:
-                    item = await anext(items)
-            except StopAsyncIteration:
-                return
-            except TimeoutError:
-                if not limit.expired():
-                    raise
-                raise call.deadline_error("read") from None
-            yield item

@@ -3,29 +3,69 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
+import sys
 import time
+import traceback
 import weakref
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import aclosing
+from functools import partial
+from http import HTTPStatus
+from math import inf
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import httpx
 
-from langchain_promptrun._http.attempt import CallState
-from langchain_promptrun._http.clients import TransportSettings
-from langchain_promptrun._http.decompression import ACCEPT_ENCODING
-from langchain_promptrun._http.pools import get_pool, watch_generators
-from langchain_promptrun._http.request import current_key, current_key_async
-from langchain_promptrun._http.response import AsyncResponse, SyncResponse
-from langchain_promptrun._http.timers import LARGE_BODY_BYTES, HeadTimeout, SlicedBody, until_deadline
+from langchain_promptrun._errors.mapping import is_retried, request_id
+from langchain_promptrun._http.exceptions import (
+    LOST,
+    client_exceptions,
+    connection_error,
+    convert_exception,
+    linked_exceptions,
+    raised_by_signal_handler,
+    stalled,
+    timed_out,
+)
+from langchain_promptrun._http.pools import TransportSettings, get_pool, watch_generators
+from langchain_promptrun._http.request import current_key, current_key_async, target_of
+from langchain_promptrun._http.response import ACCEPT_ENCODING, AsyncResponse, SyncResponse
+from langchain_promptrun._http.timers import LARGE_BODY_BYTES, HeadTimeout, SlicedBody
+from langchain_promptrun._pace.holds import held, hold, hold_of
+from langchain_promptrun.errors import PromptrunError, PromptrunRateLimitError, PromptrunTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+    from types import TracebackType
+
+    from pydantic import SecretStr
 
     from langchain_promptrun._http.pools import Pool
-    from langchain_promptrun._http.request import ParserFactory, Request
+    from langchain_promptrun._http.request import Parser, ParserFactory, Request
+    from langchain_promptrun._pace.holds import HoldName, Pacer
+    from langchain_promptrun._pace.pace import Pace
 
 T = TypeVar("T")
+Passed = TypeVar("Passed")
+
+logger = logging.getLogger("langchain_promptrun")
+
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 8.0
+_DOUBLINGS = 4  # 0.5 s doubled four times is the longest pause
+_SHORTEST_TIMEOUT = 0.001
+_TOLERANCE = 0.005  # by which a time-out may come before the deadline that it was made of
+_GRACE = 0.02  # after the deadline for the time-outs of the phases, which say more than the timer
+_DOING = {
+    "connect": "connecting",
+    "pool": "waiting for a connection of the pool",
+    "write": "sending the request",
+    "read": "waiting for the response",
+    "retry": "going to wait for a retry",
+    "turn": "waiting for its turn",
+}
 
 
 class Transport:
@@ -40,7 +80,6 @@ class Transport:
         http_client: httpx.Client | None = None,
         http_async_client: httpx.AsyncClient | None = None,
         *,
-        clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
         async_sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
@@ -48,7 +87,6 @@ class Transport:
         self._settings = settings or TransportSettings()
         self._http_client = http_client
         self._http_async_client = http_async_client
-        self._clock = clock
         self._sleep = sleep
         self._async_sleep = async_sleep
         self._jitter = jitter
@@ -59,69 +97,58 @@ class Transport:
 
         Failed attempts are repeated as long as no item was handed out. Closing the generator closes the response.
         """
-        call = CallState(request, new_parser, self._clock)
+        call = CallState(request, new_parser)
         while True:
             if (pacer := call.pacer(current_key(request.api_key))) is not None:
-                ends_at = call.limit_of_wait(pacer)
                 try:
-                    pacer.wait(ends_at, is_retry=call.attempt > 0)
+                    pacer.attempts.wait(pacer.asking(is_retry=call.attempt > 0), call.ends_at)
                 except TimeoutError:
                     raise call.deadline_error("turn") from None
-            last: Sequence[T] | None = None
-            give = call.handing_out()
+            last: Sequence[T] = ()
             with call, self._open(call) as response:
-                parser = response.begin()
-                if call.end_hold is not None:
-                    call.end_hold()
-                for data in response.body():
-                    if items := call.feed(data):
-                        call.delivered = True
-                        yield from items if give is None else give(items)
+                parser = response.begin(call.begin_response)
+                for data in response.body(call.shortest_read_timeout()):
+                    yield from call.feed(parser, data)
                     if parser.finished:
                         break
                 last = parser.close()
-            if last is not None and call.error is None:
+            if call.error is None:
                 # the connection is free by now, even if nobody takes these to the end
-                yield from call.in_time(last)
+                yield from call.handed_out(last)
                 return
             self._sleep(call.end_attempt(self._jitter))
 
     def aexchange(self, request: Request, new_parser: ParserFactory[T]) -> AsyncGenerator[T]:
         """Async version of `exchange`. Cancelling the task ends the call at once, also while it waits for a retry."""
         watch_generators()
-        call = CallState(request, new_parser, self._clock)
+        call = CallState(request, new_parser)
         items = self._attempts(call)
-        return items if request.deadline is None else until_deadline(items, call)
+        return items if request.deadline is None else _until_deadline(items, call)
 
     async def _attempts(self, call: CallState[T]) -> AsyncGenerator[T]:
         while True:
             if (pacer := call.pacer(await current_key_async(call.request.api_key))) is not None:
-                ends_at = call.limit_of_wait(pacer)
                 try:
-                    await pacer.async_wait(ends_at, is_retry=call.attempt > 0)
+                    await pacer.attempts.async_wait(pacer.asking(is_retry=call.attempt > 0), call.ends_at)
                 except TimeoutError:
                     raise call.deadline_error("turn") from None
-            last: Sequence[T] | None = None
-            give = call.handing_out()
+            last: Sequence[T] = ()
             with call:
                 async with await self._open_async(call) as response:
-                    parser = await response.begin()
-                    if call.end_hold is not None:
-                        call.end_hold()
+                    parser = await response.begin(call.begin_response)
                     watchdog = response.watchdog
-                    async for data in response.body():
-                        if items := call.feed(data):
-                            call.delivered = True
+                    async for data in response.body(call.shortest_read_timeout()):
+                        if items := call.feed(parser, data):
                             watchdog.task = None
-                            for item in items if give is None else give(items):
+                            for item in items:
                                 yield item
                             watchdog.task = asyncio.current_task()
                         if parser.finished:
                             break
                         watchdog.beats += 1
                     last = parser.close()
-            if last is not None and call.error is None:
-                for item in call.in_time(last):
+            if call.error is None:
+                for item in call.handed_out(last):
                     yield item
                 return
             await self._async_sleep(call.end_attempt(self._jitter))
@@ -148,51 +175,319 @@ class Transport:
             pool = self._pool = get_pool(self._settings)
         return pool
 
-    def _open(self, call: CallState[T]) -> SyncResponse[T]:
-        timeouts = call.timeout_extension()
+    def _open(self, call: CallState[Any]) -> SyncResponse:
+        timeouts = call.timeouts()
         client = self._http_client
         if client is not None:
-            request = client.build_request(**_parts(call, timeouts))
-            return SyncResponse(call, client.send(request, stream=True, follow_redirects=False), client, timeouts)
+            request = client.build_request(**call.request_parts(timeouts))
+            response = client.send(request, stream=True, follow_redirects=False)
+            return SyncResponse(response, client, call.request.model, call.read_timeout, timeouts)
         pool = self._hold()
         shared = pool.client()
-        transport = shared.transport_for(call.target.url)
+        transport = shared.transport_for(call.url)
         call.proxy = shared.proxies.get(transport)
-        response = transport.handle_request(httpx.Request(**_parts(call, timeouts)))
-        return SyncResponse(call, response, pool, timeouts)
+        response = transport.handle_request(httpx.Request(**call.request_parts(timeouts)))
+        return SyncResponse(response, pool, call.request.model, call.read_timeout, timeouts)
 
-    async def _open_async(self, call: CallState[T]) -> AsyncResponse[T]:
-        parts = _parts(call, call.timeout_extension())
+    async def _open_async(self, call: CallState[Any]) -> AsyncResponse:
+        timeouts = call.timeouts()
+        parts = call.request_parts(timeouts)
         body = call.request.body
         is_large = body is not None and len(body) > LARGE_BODY_BYTES
-        head = HeadTimeout(call.timeouts(), is_large=is_large)
+        head = HeadTimeout(timeouts, is_large=is_large)
         if body is not None and is_large:
             parts["headers"]["Content-Length"] = str(len(body))
             parts["content"] = SlicedBody(body, head)
         client = self._http_async_client
         if client is not None:
             response = await client.send(client.build_request(**parts), stream=True, follow_redirects=False)
-            return AsyncResponse(call, response, client)
+            return AsyncResponse(response, client, call.request.model, call.read_timeout)
         pool = self._hold()
         loop = asyncio.get_running_loop()
         own = pool.loop_client(loop) or await pool.open_loop_client(loop)
-        transport = own.client.transport_for(call.target.url)
+        transport = own.client.transport_for(call.url)
         call.proxy = own.client.proxies.get(transport)
-        return AsyncResponse(call, await head.send(transport, httpx.Request(**parts)), pool)
+        response = await head.send(transport, httpx.Request(**parts))
+        return AsyncResponse(response, pool, call.request.model, call.read_timeout)
 
 
-def _parts(call: CallState[Any], timeouts: dict[str, float | None]) -> dict[str, Any]:
-    """Return what httpx builds a request from."""
-    request = call.request
-    headers = dict(request.headers)
-    if call.key is not None:
-        headers["Authorization"] = f"Bearer {call.key.get_secret_value()}"
-    if not any(name.lower() == "accept-encoding" for name in headers):
-        headers["Accept-Encoding"] = ACCEPT_ENCODING
-    return {
-        "method": request.method,
-        "url": call.target.url,
-        "headers": headers,
-        "content": request.body,
-        "extensions": {"timeout": timeouts},
-    }
+async def _until_deadline(items: AsyncGenerator[T], call: CallState[T]) -> AsyncGenerator[T]:
+    async with aclosing(items):
+        while True:
+            try:
+                async with asyncio.timeout(max(call.time_left(), 0.0) + _GRACE) as limit:
+                    item = await anext(items)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                raise call.deadline_error("read") from None
+            yield item
+
+
+class CallState(Generic[T]):
+    """The state of one call; nothing is retried once an item was `delivered`.
+
+    As a context it is an attempt, and notes what that fails with. Outside of any `except` the error is raised again
+    without a trace of the HTTP client's exception, which holds the request and the key. An exception that is not of
+    the connection goes on, without the locals of the frames below.
+    """
+
+    def __init__(
+        self, request: Request, new_parser: ParserFactory[T], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.request = request
+        self.url, self._origin = target_of(request)
+        self.attempt = 0
+        self.delivered = False
+        self.proxy: str | None = None
+        self.ends_at = inf if request.deadline is None else clock() + request.deadline
+        self._key: SecretStr | None = None
+        self._pace: Pace | None = None
+        self._new_parser = new_parser
+        self._clock = clock
+        self._late_error: PromptrunTimeoutError | None = None
+        self._end_hold: Callable[[], None] | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self.error: BaseException | None = None
+        self._parser: Parser[T] | None = None
+        self._headers: Mapping[str, str] = {}
+        self._seen = 0
+        self._quiet_since: float | None = None
+        self._set_limits(stream=self.request.streamed)
+
+    def _set_limits(self, *, stream: bool) -> None:
+        request = self.request
+        self._stall = request.stream_chunk_timeout if stream else None
+        self._limit = self._stall
+        if self._stall is not None and not request.stall_before_first:
+            self._limit = request.timeouts.read
+
+    # The turn of an attempt.
+
+    def pacer(self, key: SecretStr | None) -> Pacer | None:
+        """Return what makes the next attempt, with this key, wait for its turn: the call's own limiter, else a hold."""
+        self._key = key
+        pacer, longest = self.request.pacer, self.request.max_retry_after
+        if pacer is None and held and self.request.max_retries:
+            pacer = hold_of(self._hold_name())
+        if pacer is None:
+            return None
+        if (left := pacer.pace.hold_left()) > longest:
+            instead = ", or set `max_retries=0` to send at once" if pacer.is_shared else ""
+            raise PromptrunRateLimitError(
+                "Nothing was sent: the server refused an earlier call of this process with status 429 and a wait. "
+                f"{left:.1f} s are left, more than `max_retry_after` = {longest:g}. Increase it to wait{instead}.",
+                retry_after=left,
+            )
+        if left >= self.time_left():
+            raise self.deadline_error("turn")
+        self._pace = pacer.pace
+        return pacer
+
+    def _hold_name(self) -> HoldName:
+        secret = None if self._key is None else self._key.get_secret_value()
+        return self._origin, hash(secret), str(self.request.model)
+
+    # What goes out, and what comes.
+
+    def request_parts(self, timeouts: dict[str, float | None]) -> dict[str, Any]:
+        """Return what httpx builds a request from."""
+        headers = dict(self.request.headers)
+        if self._key is not None:
+            headers["Authorization"] = f"Bearer {self._key.get_secret_value()}"
+        if not any(name.lower() == "accept-encoding" for name in headers):
+            headers["Accept-Encoding"] = ACCEPT_ENCODING
+        return {
+            "method": self.request.method,
+            "url": self.url,
+            "headers": headers,
+            "content": self.request.body,
+            "extensions": {"timeout": timeouts},
+        }
+
+    def begin_response(self, status: int, headers: Mapping[str, str]) -> Parser[T]:
+        self._headers = headers
+        self._parser = self._new_parser(status, headers)
+        if "event-stream" in headers.get("content-type", ""):
+            self._set_limits(stream=True)
+        self._quiet_since = self._clock()
+        if self._end_hold is not None:
+            self._end_hold()
+        return self._parser
+
+    def feed(self, parser: Parser[T], data: bytes) -> Iterable[T]:
+        """Feed the parser; raise at the deadline, and when bytes keep coming without content in them."""
+        if self.ends_at != inf:
+            self._in_time(data)
+        items = parser.feed(data)
+        if parser.content_seen != self._seen:
+            self._seen = parser.content_seen
+            self._quiet_since = None
+            self._limit = self._stall
+        elif (limit := self._limit) is not None:
+            # the clock starts at the first bytes without content, so that it is not read while content comes
+            now = self._clock()
+            if self._quiet_since is None:
+                self._quiet_since = now
+            elif now - self._quiet_since >= limit:
+                raise stalled(limit) if limit == self._stall else timed_out("read", limit)
+        if items:
+            self.delivered = True
+        return items if self._pace is None and self.ends_at == inf else self.handed_out(items)
+
+    def handed_out(self, items: Sequence[T]) -> Iterable[T]:
+        """Return items, which come one by one within the deadline, and as lent by a pace."""
+        in_time = items if self.ends_at == inf else map(self._in_time, items)
+        return in_time if self._pace is None else self._pace.lend(in_time)
+
+    def _in_time(self, passed: Passed) -> Passed:
+        if self.time_left() <= 0:
+            raise self.deadline_error("read")
+        return passed
+
+    # Time.
+
+    def time_left(self) -> float:
+        return self.ends_at - self._clock()
+
+    def within_deadline(self, timeout: float | None) -> float | None:
+        return timeout if self.ends_at == inf else _least(timeout, max(self.time_left(), _SHORTEST_TIMEOUT))
+
+    def timeouts(self) -> dict[str, float | None]:
+        # httpcore waits for the headers, and aiohttp for every byte, as long as for reading
+        timeouts = self.request.timeouts._asdict() | {"read": self.read_timeout()}
+        return timeouts if self.ends_at == inf else ShrinkingTimeouts(timeouts, self.within_deadline)
+
+    def read_timeout(self) -> float | None:
+        """Return the seconds without a byte that end the attempt now; None for no limit."""
+        return self.within_deadline(_least(self.request.timeouts.read, self._limit))
+
+    def shortest_read_timeout(self) -> float | None:
+        return _least(self.request.timeouts.read, self._stall)
+
+    def deadline_error(self, phase: str) -> PromptrunTimeoutError:
+        doing = "reading the response" if phase == "read" and self._parser is not None else _DOING[phase]
+        self._late_error = PromptrunTimeoutError(
+            f"The call did not end within its deadline of {self.request.deadline:g} s. It was {doing}, in attempt "
+            f"{self.attempt + 1} of {self.request.max_retries + 1}. Increase `deadline` if it needs longer.",
+            phase=phase,
+            partial=None if self._parser is None else self._parser.partial or None,
+        )
+        return self._late_error
+
+    # The end of an attempt.
+
+    def __enter__(self) -> None:
+        self._before = sys.exception()
+        self.request.under_way = True
+        # an answer ends only a hold that began before the request
+        pacer = held.get(self._hold_name()) if held else None
+        self._end_hold = None if pacer is None else partial(pacer.pace.release, pacer.pace.holds)
+        self._began_at = 0.0 if self._pace is None else self._pace.clock()
+
+    def __exit__(self, _: object, error: BaseException | None, trace: TracebackType | None) -> bool:
+        if self._pace is not None:
+            status, wait = getattr(error, "status_code", None), getattr(error, "retry_after", None)
+            is_refused = status == HTTPStatus.TOO_MANY_REQUESTS and getattr(error, "is_retryable", True)
+            self._pace.end(self._began_at, refused=is_refused, wait=wait, headers=self._headers)
+            self._pace = None
+        self.request.under_way = False
+        if error is None:
+            return False
+        if not isinstance(error, PromptrunError):
+            is_clients = isinstance(error, client_exceptions())
+            interruption = raised_by_signal_handler(error, self._before) if is_clients else None
+            if interruption is not None or not is_clients:
+                # tools that show tracebacks would show the key and the prompt in the locals below
+                for linked in linked_exceptions(error, self._before):
+                    traceback.clear_frames(linked.__traceback__)
+                self.error = interruption
+                self.request.under_way = not is_clients
+                return is_clients
+            timeouts, limit = self.request.timeouts, self._limit
+            converted = convert_exception(error, self._before, self._origin, timeouts, self.proxy)
+            if converted is None and limit is not None and (timeouts.read is None or limit < timeouts.read):
+                converted = stalled(limit)
+            error = converted or timed_out("read", timeouts.read)
+        self.record_error(error)
+        return True
+
+    def record_error(self, error: PromptrunError) -> None:
+        """Note what the attempt ended with, and add what only the call knows."""
+        if isinstance(error, PromptrunTimeoutError) and error.status_code is None and self.time_left() < _TOLERANCE:
+            error = self._late_error or self.deadline_error(error.phase or "read")
+        if error.request_id is None:
+            error.request_id = request_id(self._headers)
+        if error.partial is None and self._parser is not None:
+            error.partial = self._parser.partial or None
+        self.error = error
+
+    def end_attempt(self, random: Callable[[], float]) -> float:
+        """Forget the response; return the delay before the next attempt, or raise what this one ended with."""
+        error = self.error or connection_error(LOST, "the attempt ended without a response")
+        self._reset()
+        request = self.request
+        is_last = self.delivered or error is self._late_error
+        delay = None if is_last else retry_delay(error, self.attempt, request, random)
+        is_held = self._hold(error)
+        if delay is not None and delay >= self.time_left():
+            late = self.deadline_error("retry")
+            late.__cause__ = error.with_traceback(None)
+            error, delay = late, None
+        if delay is None:
+            try:
+                # the frames below hold the response
+                raise error.with_traceback(None)
+            finally:
+                del error
+        self.attempt += 1
+        # without the server's words, which may quote the request
+        status = getattr(error, "status_code", None)
+        name = type(error).__name__ if status is None else f"{type(error).__name__} ({status})"
+        where, attempts = self._origin + self.url.path, (self.attempt + 1, request.max_retries + 1)
+        logger.info("Retrying %s %s in %.2f s (attempt %d of %d): %s", request.method, where, delay, *attempts, name)
+        # the hold makes it wait, in its turn
+        return 0.0 if is_held else delay
+
+    def _hold(self, error: BaseException) -> bool:
+        """Hold calls back after a refusal with a wait; return whether it was one."""
+        wait = error.retry_after if isinstance(error, PromptrunRateLimitError) and error.is_retryable else None
+        if not wait or self.request.model is None:
+            return False
+        hold(self._hold_name(), wait)
+        return True
+
+
+def retry_delay(error: BaseException, attempt: int, request: Request, random: Callable[[], float]) -> float | None:
+    """Return the seconds to wait before the next attempt; None to give up.
+
+    A server's `Retry-After` is obeyed to the second. Without one the pause is random between 0 and 0.5 s, doubled
+    with each attempt up to 8 s (exponential backoff with full jitter), so that many callers do not come back together.
+    """
+    if attempt >= request.max_retries or not isinstance(error, PromptrunError) or not is_retried(error):
+        return None
+    if error.retry_after is not None:
+        return error.retry_after if error.retry_after <= request.max_retry_after else None
+    longest: float = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt, _DOUBLINGS))
+    return random() * longest
+
+
+class ShrinkingTimeouts(dict[str, float | None]):
+    """Time-outs of a request; httpcore asks for each as its phase begins."""
+
+    def __init__(self, timeouts: dict[str, float | None], limit: Callable[[float | None], float | None]) -> None:
+        super().__init__(timeouts)
+        self._limit = limit
+
+    def get(self, phase: str, default: Any = None) -> Any:
+        return self._limit(super().get(phase, default))
+
+
+def _least(one: float | None, other: float | None) -> float | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)

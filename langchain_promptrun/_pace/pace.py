@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
-from math import sqrt
-from threading import Lock
+from math import inf, sqrt
+from threading import RLock
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LONGEST_HOLD = 600.0
-"""Seconds for which one refusal holds calls back at most; then the server is asked again."""
-
+_LONGEST_HOLD = 600.0  # seconds for which one refusal holds calls back; then the server is asked again
 _SEARCH_SECONDS = 0.5  # in which the rate doubles, until the first refusal
 _GROWTH = 0.03  # of the rate a second, after it
 _BACKOFF = 0.95  # of what the server took
@@ -39,8 +37,7 @@ class _Refusal:
     rate: float
     sent: int  # since the refusal before
     in_flight: int
-    seconds: float  # since the refusal before
-    seconds_sending: float  # without the wait that the server asked for
+    seconds: float  # since the refusal before: the geometric mean of those with and without the wait asked for
     refused: int = 0
 
 
@@ -49,11 +46,11 @@ class Pace:
 
     def __init__(
         self,
-        rate: float = float("inf"),
+        rate: float = inf,
         *,
         lowest: float = 0.1,
-        highest: float = float("inf"),
-        concurrency: float = float("inf"),
+        highest: float = inf,
+        concurrency: float = inf,
         growth: float = _GROWTH,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -63,45 +60,37 @@ class Pace:
         self.refused = 0
         self._lowest, self._highest, self._most = lowest, highest, concurrency
         self._growth = growth
-        self._clock = clock
+        self.clock = clock
         self.begin()
         self._held_until = 0.0
         self.holds = 0
-        self._last_at = -float("inf")
+        self._last_at = -inf
         self._is_awaited = False
         self._grown_at = self._epoch = clock()
         self._searching = rate < highest
         self._epoch_sent = 0
-        self._refusal = _Refusal(-float("inf"), rate, 0, 0, 1.0, 1.0)
+        self._refusal = _Refusal(-inf, rate, 0, 0, 1.0)
 
     def begin(self) -> None:
         """Begin with nothing under way; what was learned stays."""
-        self._lock = Lock()
+        self._lock = RLock()
         self.in_flight = 0
         self._lent = 0
 
-    def now(self) -> float:
-        """Return the time of the clock."""
-        return self._clock()
-
     def hold_left(self) -> float:
         """Return the seconds for which the server asked not to send."""
-        return max(0.0, self._held_until - self._clock())
+        return max(0.0, self._held_until - self.clock())
 
     def hold(self, seconds: float) -> None:
-        """Let nothing be sent for so many seconds."""
         with self._lock:
-            self._hold(seconds)
+            self.holds += 1
+            self._held_until = max(self._held_until, self.clock() + min(seconds, _LONGEST_HOLD))
 
     def release(self, holds: int) -> None:
         """End the hold unless the server asked for another since there were so many."""
         with self._lock:
             if self.holds == holds:
-                self._held_until = min(self._held_until, self._clock())
-
-    def _hold(self, seconds: float) -> None:
-        self.holds += 1
-        self._held_until = max(self._held_until, self._clock() + min(seconds, LONGEST_HOLD))
+                self._held_until = min(self._held_until, self.clock())
 
     def lend(self, items: Iterable[T]) -> Iterator[T]:
         """Yield items to a reader, who may make other calls before the next."""
@@ -115,18 +104,29 @@ class Pace:
 
     def is_over(self, seconds: float) -> bool:
         """Return whether nothing was held or under way for so long."""
-        return self._clock() > self._held_until + seconds and not self.in_flight
+        return self.clock() > self._held_until + seconds and not self.in_flight
 
     def ask(self, *, rate: bool = True, place: bool = True) -> float:
         """Take a turn, a place among the requests under way, or both; return the seconds to wait, 0 if all is taken."""
         with self._lock:
-            now = self._clock()
+            now = self.clock()
             if now < self._held_until:
                 return min(self._held_until - now, _HOLD_POLL)
-            if place and self._is_full():
+            # what was learned binds only while a request goes on by itself
+            is_full = self.in_flight >= self.concurrency and self.in_flight > self._lent
+            if place and (is_full or self.in_flight >= self._most):
                 return _POLL
-            if rate and (wait := self._take_turn(now)) > 0:
-                return wait
+            if rate:
+                growing, self._grown_at = min(now - self._grown_at, _LONGEST_STEP), now
+                # a rate that keeps nobody waiting teaches nothing
+                if self._is_awaited and self.rate < self._highest:
+                    factor = 2 ** (growing / _SEARCH_SECONDS) if self._searching else 1 + self._growth * growing
+                    self.rate = min(self._highest, self.rate * factor)
+                at = max(self._last_at + 1 / self.rate, now - _CATCH_UP)
+                self._is_awaited = at > now
+                if at > now:
+                    return min(at - now, _CATCH_UP)
+                self._last_at = at
             if place:
                 if not self.sent:
                     self._epoch = now
@@ -134,19 +134,6 @@ class Pace:
                 self.sent += 1
                 self._epoch_sent += 1
             return 0.0
-
-    def _is_full(self) -> bool:
-        """Return whether all places are taken; what was learned binds only while a request goes on by itself."""
-        return self.in_flight >= self._most or (self.in_flight >= self.concurrency and self.in_flight > self._lent)
-
-    def _take_turn(self, now: float) -> float:
-        self._grow(now)
-        at = max(self._last_at + 1 / self.rate, now - _CATCH_UP)
-        self._is_awaited = at > now
-        if at > now:
-            return min(at - now, _CATCH_UP)
-        self._last_at = at
-        return 0.0
 
     def end(self, began_at: float, *, refused: bool, wait: float | None, headers: Mapping[str, str]) -> None:
         """Note how a request ended that had begun at a time of the clock."""
@@ -159,51 +146,38 @@ class Pace:
                 self.concurrency = min(self._most, self.concurrency + _MORE / self.concurrency)
             self._note_headers(headers)
 
-    def _grow(self, now: float) -> None:
-        """Grow while the rate keeps somebody waiting; a rate that is not used up teaches nothing."""
-        seconds, self._grown_at = min(now - self._grown_at, _LONGEST_STEP), now
-        if self._is_awaited and self.rate < self._highest:
-            factor = 2 ** (seconds / _SEARCH_SECONDS) if self._searching else 1 + self._growth * seconds
-            self.rate = min(self._highest, self.rate * factor)
-
     def _note_refusal(self, began_at: float, wait: float | None) -> None:
-        now = self._clock()
+        now = self.clock()
         self.refused += 1
         if began_at > self._refusal.at:
-            self._begin_epoch(now)
+            seconds = max(now - self._epoch, _CATCH_UP)
+            sending = max(now - max(self._epoch, self._held_until), _CATCH_UP)
+            if self._searching:
+                sending = max(self._epoch_sent, 1) / self.rate
+            # a server that makes up for a rest takes the lower rate, one that does not the higher
+            self._refusal = _Refusal(now, self.rate, self._epoch_sent, self.in_flight, sqrt(seconds * sending))
+            self._epoch, self._epoch_sent = now, 0
+            self._searching = False
         refusal = self._refusal
         refusal.refused += 1
         # what was under way may be refused, too; twice the rest, since the rate may have been the reason
         self.concurrency = max(1.0, min(self.concurrency, 2.0 * (refusal.in_flight - refusal.refused + 1)))
         taken = max(refusal.sent - refusal.refused, 0)
-        # a server that makes up for a rest takes the lower rate, one that does not the higher
-        rate = _BACKOFF * sqrt(taken / refusal.seconds * taken / refusal.seconds_sending)
-        self.rate = min(self.rate, max(self._lowest, rate, _LEAST_SHARE * refusal.rate))
+        rate = max(self._lowest, _BACKOFF * taken / refusal.seconds, _LEAST_SHARE * refusal.rate)
+        self.rate = min(self.rate, rate)
         if wait is not None:
-            self._hold(wait)
-
-    def _begin_epoch(self, now: float) -> None:
-        seconds = max(now - self._epoch, _CATCH_UP)
-        sending = max(now - max(self._epoch, self._held_until), _CATCH_UP)
-        if self._searching:
-            sending = max(self._epoch_sent, 1) / self.rate
-        self._refusal = _Refusal(now, self.rate, self._epoch_sent, self.in_flight, seconds, sending)
-        self._epoch, self._epoch_sent = now, 0
-        self._searching = False
+            self.hold(wait)
 
     def _note_headers(self, headers: Mapping[str, str]) -> None:
         """Keep to the rate at which the allowance fills, once half of it is used (OpenAI's guide "Rate limits")."""
         try:
             limit, left = (float(headers[f"x-ratelimit-{name}-requests"]) for name in ("limit", "remaining"))
-            reset = _seconds(headers["x-ratelimit-reset-requests"])
+            text = headers["x-ratelimit-reset-requests"]
+            # such as `6m0s`, `250ms` or `1.5`
+            parts = [float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text)]
+            reset = sum(parts) if parts else float(text)
         except (KeyError, ValueError):
             return
         if left <= limit / 2 and 0 < reset <= _LONGEST_RESET:
             self._searching = False
             self.rate = max(self._lowest, min(self.rate, (limit - left) / reset))
-
-
-def _seconds(text: str) -> float:
-    """Read `6m0s`, `250ms` or `1.5`."""
-    found = _DURATION.findall(text)
-    return sum(float(number) * _UNITS[unit] for number, unit in found) if found else float(text)

@@ -29,7 +29,7 @@ from langchain_promptrun._config.fields import ConnectionFields, check_picklable
 from langchain_promptrun._config.request import BASE_HEADERS, caller_headers, key_of, plain_values
 from langchain_promptrun._config.roles import SHARED
 from langchain_promptrun._config.validators import FourTimeouts, four_timeouts
-from langchain_promptrun._http.clients import TransportSettings
+from langchain_promptrun._http.pools import TransportSettings
 from langchain_promptrun._http.request import Request, Timeouts
 from langchain_promptrun._http.transport import Transport
 from langchain_promptrun._tracing import PROJECT, TAG, VERSION, name_ancestors, traced

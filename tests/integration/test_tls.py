@@ -224,40 +224,26 @@ EARLY = b"HTTP/1.1 413 X\r\ncontent-length: 29\r\n\r\n" + b'{"error":{"message":
 @carriers
 @pytest.mark.usefixtures("trusted")
 @pytest.mark.parametrize("size", [len(EARLY), 38, 12], ids=["one record", "head and body", "small records"])
-async def test_early_response_of_a_server_that_reads_no_more_is_the_response(raw_tls, carrier, size):
-    """The server keeps the connection open; TLS sends session tickets of its own before."""
+@pytest.mark.parametrize("then", ["holds", "closes", "resets"])
+async def test_early_response_of_a_server_that_reads_no_more_is_the_response(raw_tls, carrier, size, then):
+    """TLS sends session tickets of its own before."""
 
-    def talk(connection):
-        connection.recv(1024)
-        raw_tls.over.wait(0.2)
-        for start in range(0, len(EARLY), size):
-            connection.sendall(EARLY[start : start + size])
-            raw_tls.over.wait(0.02)
-        raw_tls.over.wait(20)
-
-    raw_tls.talk = talk
-    with pytest.raises(PromptrunInvalidRequestError, match="early"):
-        await ask(raw_tls, carrier, "x" * (20 << 20))
-
-
-@carriers
-@pytest.mark.usefixtures("trusted")
-@pytest.mark.parametrize("size", [len(EARLY), 38], ids=["one record", "head and body"])
-@pytest.mark.parametrize("reset", [False, True])
-async def test_early_response_of_a_server_that_closes_at_once_is_the_response(raw_tls, carrier, size, reset):
     def talk(connection):
         # else the system keeps small records back, and drops them at the end
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.recv(1024)
+        raw_tls.over.wait(0.2 if then == "holds" else 0)
         for start in range(0, len(EARLY), size):
             connection.sendall(EARLY[start : start + size])
-        if reset:
+            raw_tls.over.wait(0.02 if then == "holds" else 0)
+        raw_tls.over.wait(20 if then == "holds" else 0)
+        if then == "resets":
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     raw_tls.talk = talk
-    for _ in range(3):
+    for _ in range(1 if then == "holds" else 3):
         with pytest.raises(PromptrunInvalidRequestError, match="early"):
-            await ask(raw_tls, carrier, "x" * (8 << 20))
+            await ask(raw_tls, carrier, "x" * (20 << 20))
 
 
 ANSWER_BODY = b'{"choices": [{"message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]}'

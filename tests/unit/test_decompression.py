@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from langchain_promptrun._http.decompression import PIECE_BYTES, new_decoder
+from langchain_promptrun._http.response import PIECE_BYTES, new_decoder
 from langchain_promptrun.errors import PromptrunError, PromptrunResponseError, PromptrunStreamTruncatedError
 
 

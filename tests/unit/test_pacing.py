@@ -7,9 +7,8 @@ from math import inf
 
 import pytest
 
-from langchain_promptrun._pace.holds import Pacer, _forked, hold, hold_of
+from langchain_promptrun._pace.holds import Pacer, TurnQueue, _forked, hold, hold_of
 from langchain_promptrun._pace.pace import Pace
-from langchain_promptrun._pace.turns import TurnQueue
 
 LATENCY = 0.05
 
@@ -166,11 +165,12 @@ def test_turn_queue_raises_when_time_runs_out_in_the_turn():
 
 async def test_pacer_begins_without_its_parents_calls_in_a_forked_child():
     pacer = Pacer(Pace(0.001, concurrency=1))
-    await pacer.async_wait(inf, is_retry=False)
-    of_the_parent = asyncio.create_task(pacer.async_wait(inf, is_retry=False))
+    ask = pacer.asking(is_retry=False)
+    await pacer.attempts.async_wait(ask)
+    of_the_parent = asyncio.create_task(pacer.attempts.async_wait(ask))
     await asyncio.sleep(0)
     _forked()
-    await pacer.async_wait(inf, is_retry=False)
+    await pacer.attempts.async_wait(ask)
     assert pacer.pace.in_flight == 1
     of_the_parent.cancel()
 
@@ -179,7 +179,7 @@ def test_hold_is_forgotten_a_minute_after_its_end():
     name = ("https://host", 1, "vendor/name")
     hold(name, 0)
     held = hold_of(name)
-    held.pace._clock = lambda: time.monotonic() + 59
+    held.pace.clock = lambda: time.monotonic() + 59
     assert hold_of(name) is held
-    held.pace._clock = lambda: time.monotonic() + 61
+    held.pace.clock = lambda: time.monotonic() + 61
     assert hold_of(name) is None

@@ -21,7 +21,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from langchain_promptrun._http import pools, response
-from langchain_promptrun._http.clients import TransportSettings
+from langchain_promptrun._http.pools import TransportSettings
 from langchain_promptrun._http.request import Request, Timeouts
 from langchain_promptrun._http.transport import Transport
 from langchain_promptrun.errors import PromptrunAPIError, PromptrunStreamTruncatedError
@@ -220,12 +220,10 @@ class Sync:
     def all(self, request, parser=Lines):
         return list(self.transport.exchange(request, parser))
 
-    def leave(self, request, parser=Lines):
-        """Take the first item and go."""
+    def begin(self, request, parser=Lines):
+        """Take the first item; return it, and what leaves the rest."""
         items = self.transport.exchange(request, parser)
-        first = next(items)
-        items.close()
-        return first
+        return next(items), items.close
 
     def close(self):
         self.transport.close()
@@ -252,12 +250,16 @@ class Async(Sync):
     async def all_async(self, request, parser=Lines):
         return [item async for item in self.transport.aexchange(request, parser)]
 
-    def leave(self, request, parser=Lines):
-        return self.runner.run(self.leave_async(request, parser))
+    def begin(self, request, parser=Lines):
+        async def take():
+            items = self.transport.aexchange(request, parser)
+            return await anext(items), items
 
-    async def leave_async(self, request, parser=Lines):
-        async with contextlib.aclosing(self.transport.aexchange(request, parser)) as items:
-            return await anext(items)
+        async def leave():
+            await items.aclose()
+
+        first, items = self.runner.run(take())
+        return first, lambda: self.runner.run(leave())
 
     def close(self):
         super().close()
@@ -303,31 +305,17 @@ HALF = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n"
 
 FIRST_LINES = """
 import asyncio, os, sys
-from langchain_promptrun._http.request import Request, Timeouts
-from langchain_promptrun._http.clients import TransportSettings
-from langchain_promptrun._http.transport import Transport
-
-class Body:
-    finished = False
-    content_seen = 0
-    partial = ""
-    def __init__(self, status, headers):
-        self.data = []
-    def feed(self, data):
-        self.data.append(data)
-        return []
-    def close(self):
-        return [b"".join(self.data)]
+from exchanges import Body, Transport, TransportSettings, Whole, to
 
 url, kind = sys.argv[1:]
 transport = Transport(TransportSettings(async_transport=kind))
-request = Request("POST", url, b"{}", {}, "sk-1", Timeouts(5, 5, 5, 5), max_retries=0)
+request = to(None, url=url)
 
 def call():
-    assert list(transport.exchange(request, Body)) == [b"ok"]
+    assert list(transport.exchange(request, Whole)) == [b"ok"]
 
 async def acall():
-    assert [item async for item in transport.aexchange(request, Body)] == [b"ok"]
+    assert [item async for item in transport.aexchange(request, Whole)] == [b"ok"]
 """
 
 
@@ -339,7 +327,7 @@ class Body:
     partial = ""
 
     def __init__(self, status, headers):
-        pass
+        self._data = b""
 
     def feed(self, data):
         return [data]
@@ -348,17 +336,24 @@ class Body:
         return []
 
 
-def request(server, **options):
-    options = {"timeouts": Timeouts(5, 5, 5, 5), "max_retries": 0, "api_key": "sk-1"} | options
-    return Request(method="POST", url=server.url, body=b"{}", headers={}, **options)
+class Whole(Body):
+    """A parser whose only item is the whole body."""
+
+    def feed(self, data):
+        self._data += data
+        self.finished = b"[DONE]" in data
+        return []
+
+    def close(self):
+        return [self._data]
 
 
 def call(transport, server, **options):
-    assert list(transport.exchange(request(server, **options), Body)) == [b"ok"]
+    assert list(transport.exchange(to(server, **options), Body)) == [b"ok"]
 
 
 async def acall(transport, server, **options):
-    assert [item async for item in transport.aexchange(request(server, **options), Body)] == [b"ok"]
+    assert [item async for item in transport.aexchange(to(server, **options), Body)] == [b"ok"]
 
 
 def over(kind, **options):
@@ -369,13 +364,14 @@ def run_script(server, script, kind="httpx", *, debug=True):
     """Run a script in a fresh process, in which every warning is an error, and check that it says nothing."""
     code = FIRST_LINES + textwrap.dedent(script)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    path = [str(Path(__file__).parent), *filter(None, [environment.get("PYTHONPATH")])]
     done = subprocess.run(
         [sys.executable, *(("-X", "dev") if debug else ()), "-W", "error", "-c", code, server.url, kind],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
-        env=environment,
+        env=environment | {"PYTHONPATH": os.pathsep.join(path)},
     )
     # asyncio's debug mode, which -X dev switches on, reports slow steps of a busy machine
     said = [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]
@@ -385,22 +381,3 @@ def run_script(server, script, kind="httpx", *, debug=True):
 
 def open_files():
     return len(list(Path("/proc/self/fd").iterdir()))
-
-
-class Whole:
-    """A parser whose only item is the whole body."""
-
-    finished = False
-    partial = ""
-    content_seen = 0
-
-    def __init__(self, status, headers):
-        self._data = b""
-
-    def feed(self, data):
-        self._data += data
-        self.finished = b"[DONE]" in data
-        return []
-
-    def close(self):
-        return [self._data]

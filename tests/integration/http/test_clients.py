@@ -22,7 +22,6 @@ from .exchanges import (
     KINDS,
     OK,
     Body,
-    Request,
     Timeouts,
     Transport,
     TransportSettings,
@@ -32,8 +31,8 @@ from .exchanges import (
     open_files,
     over,
     pools,
-    request,
     run_script,
+    to,
 )
 
 # Sharing.
@@ -158,7 +157,7 @@ def test_stream_goes_on_though_its_transport_was_closed(process, raw_server):
     more = threading.Event()
     raw_server.answer(HALF, more, b"2\r\nok\r\n0\r\n\r\n")
     transport = Transport()
-    items = transport.exchange(request(raw_server), Body)
+    items = transport.exchange(to(raw_server), Body)
     assert next(items) == b"ok"
     transport.close()
     del transport
@@ -186,30 +185,13 @@ def test_files_are_flat_after_many_abandoned_transports(process, raw_server):
 # Limits.
 
 
-@pytest.mark.parametrize("kind", ["sync", *KINDS])
-def test_full_pool_is_waited_for_as_long_as_said(raw_server, kind):
+def test_full_pool_is_waited_for_as_long_as_said(single, raw_server):
     raw_server.answer(HALF, raw_server.HOLD)
-    limits = Timeouts(5, 5, 5, 0.1)
-    transport = over("auto" if kind == "sync" else kind, max_connections=1)
-
-    async def main():
-        first = transport.aexchange(request(raw_server), Body)
-        await anext(first)
-        with pytest.raises(PromptrunTimeoutError) as caught:
-            await acall(transport, raw_server, timeouts=limits, max_retries=2)
-        await first.aclose()
-        return caught.value.phase
-
-    if kind == "sync":
-        first = transport.exchange(request(raw_server), Body)
-        next(first)
-        with pytest.raises(PromptrunTimeoutError) as caught:
-            call(transport, raw_server, timeouts=limits, max_retries=2)
-        first.close()
-        phase = caught.value.phase
-    else:
-        phase = asyncio.run(main())
-    assert phase == "pool"
+    _, leave = single.begin(to(raw_server), Body)
+    with pytest.raises(PromptrunTimeoutError) as caught:
+        single.all(to(raw_server, timeouts=Timeouts(5, 5, 5, 0.1), max_retries=2), Body)
+    leave()
+    assert caught.value.phase == "pool"
     assert len(raw_server.requests) == 1
 
 
@@ -300,7 +282,7 @@ def test_stream_left_open_as_the_loop_ends_makes_no_noise(process, raw_server, n
     kept = []
 
     async def main():
-        stream = transport.aexchange(request(raw_server), Body)
+        stream = transport.aexchange(to(raw_server), Body)
         assert await anext(stream) == b"ok"
         kept.append(stream)
 
@@ -428,17 +410,13 @@ warnings.simplefilter("ignore", ResourceWarning)
 warnings.simplefilter("ignore", DeprecationWarning)
 
 async def begin_stream():
-    items = transport.aexchange(request, Items)
+    items = transport.aexchange(request, Body)
     await anext(items)
     return items
 
 async def wait_for_ever():
-    async for _ in transport.aexchange(request, Items):
+    async for _ in transport.aexchange(request, Body):
         pass
-
-class Items(Body):
-    def feed(self, data):
-        return [data]
 """
 
 
@@ -470,7 +448,7 @@ def test_client_of_a_loop_without_hooks_for_generators_is_closed_in_its_loop(pro
 
     async def leave_open():
         sys.set_asyncgen_hooks(None, None)
-        stream = kept.aexchange(request(raw_server), Body)
+        stream = kept.aexchange(to(raw_server), Body)
         await anext(stream)
         return stream
 
@@ -568,7 +546,7 @@ def test_child_process_ends_though_a_thread_of_its_parents_was_closing_connectio
     script = """
     import threading, time
     call()
-    pool = transport._hold().client().transports()[0]
+    pool = transport._hold().client().transports[0]
     lock = next(iter(pool._idle.values()))[0].transport._pool._optional_thread_lock
     forked = threading.Event()
     held = threading.Event()
@@ -608,7 +586,8 @@ def test_fork_starts_afresh_and_leaves_the_parents_connections_alone(process, ra
     gc.collect()
     assert not gone(raw_server, 0.2)
     for pool in process._inherited:
-        pool.client().close()
+        for transport in pool.client().transports:
+            transport.close()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -647,20 +626,10 @@ def test_threads_that_start_together_share_the_client(tls_contexts):
 
 
 @pytest.mark.parametrize("user", ["", "user:word@"])
-@pytest.mark.parametrize("kind", ["sync", *KINDS])
-def test_proxy_of_the_environment_carries_the_call(process, raw_server, monkeypatch, kind, user):
+def test_proxy_of_the_environment_carries_the_call(environment, raw_server, calls, user):
     raw_server.answer(OK)
-    for name in ("NO_PROXY", "no_proxy", "http_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HTTP_PROXY", raw_server.url.replace("//", f"//{user}"))
-    transport = over("auto" if kind == "sync" else kind)
-    far = Request("POST", "http://nowhere.invalid/v1", b"{}", {}, "sk-1", Timeouts(5, 5, 5, 5), max_retries=0)
-
-    async def main():
-        return [item async for item in transport.aexchange(far, Body)]
-
-    items = list(transport.exchange(far, Body)) if kind == "sync" else asyncio.run(main())
-    assert items == [b"ok"]
+    environment.setenv("HTTP_PROXY", raw_server.url.replace("//", f"//{user}"))
+    assert calls.all(to(None, url="http://nowhere.invalid/v1"), Body) == [b"ok"]
     (sent,) = raw_server.requests
     assert sent.head.startswith(b"POST http://nowhere.invalid/v1 HTTP/1.1")
     assert (b"proxy-authorization: basic " in sent.head.lower()) == bool(user)
@@ -668,6 +637,7 @@ def test_proxy_of_the_environment_carries_the_call(process, raw_server, monkeypa
 
 # The environment.
 
+NOWHERE = "http://nowhere.invalid:3128"
 PROXIES = [name for base in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") for name in (base, base.lower())]
 
 
@@ -694,23 +664,22 @@ def test_client_with_a_socks_proxy_without_its_package_blames_its_variable(envir
         call(Transport(), raw_server)
 
 
-@pytest.mark.parametrize("kind", ["sync", *KINDS])
-@pytest.mark.parametrize("hosts", ["127.0.0.1", "other.example, 127.0.0.1", "*"])
-def test_client_goes_around_the_proxy_for_hosts_of_no_proxy(environment, raw_server, kind, hosts):
+@pytest.mark.parametrize(
+    "variables",
+    [
+        *(
+            {"HTTP_PROXY": "http://nowhere.invalid:3128", "NO_PROXY": hosts}
+            for hosts in ("other.example, 127.0.0.1", "*")
+        ),
+        # of others, and for other URLs
+        {"OPENAI_PROXY": "ftp://nonsense", "HTTPS_PROXY": NOWHERE},
+    ],
+)
+def test_client_goes_around_the_proxy_where_it_is_not_for_the_host(environment, raw_server, calls, variables):
     raw_server.answer(OK)
-    environment.setenv("HTTP_PROXY", "http://nowhere.invalid:3128")
-    environment.setenv("NO_PROXY", hosts)
-    transport = over("auto" if kind == "sync" else kind)
-    call(transport, raw_server) if kind == "sync" else asyncio.run(acall(transport, raw_server))
-    assert len(raw_server.requests) == 1
-
-
-def test_client_ignores_variables_of_others(environment, raw_server):
-    raw_server.answer(OK)
-    environment.setenv("OPENAI_PROXY", "ftp://nonsense")
-    environment.setenv("HTTPS_PROXY", "https://nowhere.invalid:3128")  # for other URLs than this one
-    call(Transport(), raw_server)
-    assert len(raw_server.requests) == 1
+    for name, value in variables.items():
+        environment.setenv(name, value)
+    assert calls.all(to(raw_server), Body) == [b"ok"]
 
 
 def test_client_with_certificates_that_cannot_be_read_blames_the_variable(environment, raw_server):

@@ -39,10 +39,11 @@ LEFT_OVER = {"a response": EVIL, "half a head": EVIL[:20], "a byte": b"x", "a pa
 def test_connection_with_more_than_its_response_is_not_used_again(single, raw_server, kind, pause, framing):
     begun = whole(b"one\n") if framing == "length" else head(200, *SSE) + chunk(b"one\n[DONE]\n") + LAST
     steps = [begun, pause, LEFT_OVER[kind]] if pause else [begun + LEFT_OVER[kind]]
-    raw_server.answer(*steps, raw_server.HOLD)
+    sent = threading.Event()
+    raw_server.answer(*steps, sent.set, raw_server.HOLD)
     raw_server.answer(whole(b"two\n"))
     assert single.all(to(raw_server)) == ["one", "end"]
-    time.sleep(3 * pause)
+    assert sent.wait(5)
     assert single.all(to(raw_server)) == ["two", "end"]
     assert raw_server.connections == 2
 

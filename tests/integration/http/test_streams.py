@@ -109,23 +109,10 @@ def test_leaving_after_the_whole_body_keeps_the_connection(single, raw_server):
             return self.kept
 
     for _ in range(3):
-        assert single.leave(to(raw_server), Late) == "one"
+        first, leave = single.begin(to(raw_server), Late)
+        leave()
+        assert first == "one"
     assert raw_server.connections == 1
-
-
-def test_exception_in_the_consumer_drops_the_connection(single, raw_server):
-    raw_server.answer(head(200, *SSE), chunk(b"one\n"), raw_server.HOLD)
-
-    class BoomError(Exception):
-        pass
-
-    class Bad(Lines):
-        def feed(self, data):
-            raise BoomError
-
-    with pytest.raises(BoomError):
-        single.all(to(raw_server), Bad)
-    assert gone(raw_server)
 
 
 async def test_cancelling_the_wait_for_a_retry_ends_at_once(raw_server):
