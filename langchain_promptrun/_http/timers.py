@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
     from langchain_promptrun._http.private_api import ErrorWatch
 
-LARGE_BODY_BYTES = 48 << 10  # a larger body is sent in slices; aiohttp takes less than 64 KiB at once
+_LARGE_BODY_BYTES = 48 << 10  # aiohttp takes less than 64 KiB at once
 _SLICE_BYTES = 256 << 10
 
 
-class HeadTimeout:
-    """Limits the time until a response begins, by what the call waits for.
+class Sender(httpx.AsyncByteStream):
+    """Sends a request, and limits the time until its response begins by what the call waits for.
 
-    Neither client limits a head that drips, and aiohttp does not limit sending. Connecting has limits of its own.
+    Neither client limits a head that drips, and aiohttp does not limit sending. Connecting has limits of its own. As a
+    stream it is a large body in slices: sent at once, that would hold the event loop up.
     """
 
-    __slots__ = ("_is_large", "_is_sent", "_limit", "_loop", "_timeouts", "_watch")
-
-    def __init__(self, timeouts: Mapping[str, float | None], *, is_large: bool) -> None:
+    def __init__(self, timeouts: Mapping[str, float | None], body: bytes | None) -> None:
+        self.is_large = body is not None and len(body) > _LARGE_BODY_BYTES
+        self._body = body or b""
         self._timeouts = timeouts
-        self._is_large = is_large
         self._is_sent = False
         self._loop = asyncio.get_running_loop()
         self._limit: asyncio.Timeout | None = None
@@ -37,7 +37,7 @@ class HeadTimeout:
 
     async def send(self, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response:
         """Send a request; raises httpx.WriteTimeout or httpx.ReadTimeout where time runs out."""
-        on_connected.set(self.connected)
+        on_connected.set(self._connected)
         try:
             async with asyncio.timeout(None) as limit:
                 self._limit = limit
@@ -50,17 +50,19 @@ class HeadTimeout:
             self._limit = None
         raise failure
 
-    def connected(self, stream: object) -> None:
-        """Note that the call has its connection, which takes a body at once unless it is large."""
-        if not self._is_large:
-            self.sent()
-        else:
+    def _connected(self, stream: object) -> None:
+        if self.is_large:
             self._watch = watch_errors(stream)
+        else:
+            self._sent()  # it is taken at once
 
-    def sending(self) -> None:
-        self._restart("write")
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._body), _SLICE_BYTES):
+            self._restart("write")
+            yield self._body[start : start + _SLICE_BYTES]
+        self._sent()
 
-    def sent(self) -> None:
+    def _sent(self) -> None:
         self._is_sent = True
         if self._watch is not None:
             self._watch.stop()
@@ -71,20 +73,6 @@ class HeadTimeout:
         if self._limit is not None:
             seconds = self._timeouts.get(phase)
             self._limit.reschedule(None if seconds is None else self._loop.time() + seconds)
-
-
-class SlicedBody(httpx.AsyncByteStream):
-    """A body that is sent slice by slice; sent at once, a large one would hold the event loop up."""
-
-    def __init__(self, body: bytes, timeout: HeadTimeout) -> None:
-        self._body = body
-        self._timeout = timeout
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for start in range(0, len(self._body), _SLICE_BYTES):
-            self._timeout.sending()
-            yield self._body[start : start + _SLICE_BYTES]
-        self._timeout.sent()
 
 
 class StallWatchdog:

@@ -32,7 +32,7 @@ from langchain_promptrun._http.exceptions import (
 from langchain_promptrun._http.pools import TransportSettings, get_pool, watch_generators
 from langchain_promptrun._http.request import current_key, current_key_async, target_of
 from langchain_promptrun._http.response import ACCEPT_ENCODING, AsyncResponse, SyncResponse
-from langchain_promptrun._http.timers import LARGE_BODY_BYTES, HeadTimeout, SlicedBody
+from langchain_promptrun._http.timers import Sender
 from langchain_promptrun._pace.holds import held, hold, hold_of
 from langchain_promptrun.errors import PromptrunError, PromptrunRateLimitError, PromptrunTimeoutError
 
@@ -177,29 +177,25 @@ class Transport:
 
     def _open(self, call: CallState[Any]) -> SyncResponse:
         timeouts = call.timeouts()
-        client = self._http_client
-        if client is not None:
-            request = client.build_request(**call.request_parts(timeouts))
-            response = client.send(request, stream=True, follow_redirects=False)
+        parts = call.request_parts(timeouts)
+        if (client := self._http_client) is not None:
+            response = client.send(client.build_request(**parts), stream=True, follow_redirects=False)
             return SyncResponse(response, client, call.request.model, call.read_timeout, timeouts)
         pool = self._hold()
         shared = pool.client()
         transport = shared.transport_for(call.url)
         call.proxy = shared.proxies.get(transport)
-        response = transport.handle_request(httpx.Request(**call.request_parts(timeouts)))
+        response = transport.handle_request(httpx.Request(**parts))
         return SyncResponse(response, pool, call.request.model, call.read_timeout, timeouts)
 
     async def _open_async(self, call: CallState[Any]) -> AsyncResponse:
         timeouts = call.timeouts()
         parts = call.request_parts(timeouts)
-        body = call.request.body
-        is_large = body is not None and len(body) > LARGE_BODY_BYTES
-        head = HeadTimeout(timeouts, is_large=is_large)
-        if body is not None and is_large:
-            parts["headers"]["Content-Length"] = str(len(body))
-            parts["content"] = SlicedBody(body, head)
-        client = self._http_async_client
-        if client is not None:
+        sender = Sender(timeouts, call.request.body)
+        if sender.is_large:
+            parts["headers"]["Content-Length"] = str(len(parts["content"]))
+            parts["content"] = sender
+        if (client := self._http_async_client) is not None:
             response = await client.send(client.build_request(**parts), stream=True, follow_redirects=False)
             return AsyncResponse(response, client, call.request.model, call.read_timeout)
         pool = self._hold()
@@ -207,7 +203,7 @@ class Transport:
         own = pool.loop_client(loop) or await pool.open_loop_client(loop)
         transport = own.client.transport_for(call.url)
         call.proxy = own.client.proxies.get(transport)
-        response = await head.send(transport, httpx.Request(**parts))
+        response = await sender.send(transport, httpx.Request(**parts))
         return AsyncResponse(response, pool, call.request.model, call.read_timeout)
 
 
