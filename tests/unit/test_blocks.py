@@ -130,19 +130,6 @@ def test_a_message_that_was_stored_shows_the_same_blocks():
 
 
 class TestChunks:
-    def test_show_what_they_bring(self):
-        args = '{"a": 1}'
-        calls = [call(args, call_id="1", name="f")], [call(args, index=1, call_id="2", name="g")]
-        deltas = [{"reasoning": "r"}, {"content": "ab"}, *({"tool_calls": entries} for entries in calls)]
-        items = read(ChunkParser, stream(*deltas))
-        assert [item.message.content_blocks for item in items] == [
-            [{"type": "reasoning", "reasoning": "r"}],
-            [{"type": "text", "text": "ab"}],
-            [{"type": "tool_call_chunk", "id": "1", "name": "f", "args": args, "index": "lc_tc_0"}],
-            [{"type": "tool_call_chunk", "id": "2", "name": "g", "args": args, "index": "lc_tc_1"}],
-            [],
-        ]
-
     def test_of_calls_and_of_text_are_not_merged_by_index(self):
         """langchain-core numbers the blocks of a stream from 0, as the wire numbers its calls."""
         chunks = list(Replay(body=stream(*EVERYTHING), output_version="v1").stream("x"))

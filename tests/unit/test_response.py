@@ -1,10 +1,13 @@
-"""Results and chunks: what LangChain is handed."""
+"""Results and chunks: what LangChain is handed, no different from what langchain-core's constructors make."""
 
 from __future__ import annotations
 
 import json
+import pickle
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
@@ -21,7 +24,6 @@ from .wire import (
     read,
     sse,
     stream,
-    summed,
     with_core,
 )
 
@@ -37,16 +39,6 @@ def choice(text, **more):
 
 
 class TestResult:
-    def test_is_one_message_and_a_summary_and_leaves_its_id_to_langchain(self):
-        [result] = read(ResultParser, answer({"content": "x"}, usage=USAGE))
-        [generation] = result.generations
-        assert (type(result), type(generation), type(generation.message)) == (ChatResult, ChatGeneration, AIMessage)
-        assert (generation.text, generation.generation_info) == ("x", {"finish_reason": "stop"})
-        facts = {"model_name": "vendor/name", "model_provider": "promptrun", "id": "chatcmpl-1"}
-        assert result.llm_output == facts | {"token_usage": USAGE}
-        assert generation.message.id is None
-        assert all(item.message.id is None for item in read(ChunkParser, stream({"content": "x"})))
-
     def test_of_several_choices_has_a_generation_for_each_in_order(self):
         calls = {"content": None, "tool_calls": [call("{}", call_id="a", name="f")]}
         body = several(choice("b", index=1), choice("a"), choice("", index=2, message=calls), usage=USAGE)
@@ -98,63 +90,6 @@ class TestResult:
         assert result == ChatResult(generations=[made], llm_output=result.llm_output)
 
 
-class TestChunks:
-    def test_bring_one_fact_each_and_the_last_one_the_rest(self):
-        body = stream(
-            {"role": "assistant", "content": ""},
-            {"reasoning": "r"},
-            {"content": "x"},
-            {"tool_calls": [call('{"a"', call_id="a", name="f")]},
-            {"tool_calls": [call(": 1}")]},
-            usage=USAGE,
-        )
-        items = read(ChunkParser, body)
-        assert all(type(item) is ChatGenerationChunk and type(item.message) is AIMessageChunk for item in items)
-        reasoning, text, first, second, last = (item.message for item in items)
-        assert (reasoning.content, reasoning.additional_kwargs) == ("", {"reasoning_content": "r"})
-        assert (text.content, text.additional_kwargs, text.response_metadata) == ("x", {}, {})
-        assert first.tool_call_chunks == [
-            {"type": "tool_call_chunk", "id": "a", "name": "f", "args": '{"a"', "index": 0}
-        ]
-        assert second.tool_call_chunks == [
-            {"type": "tool_call_chunk", "id": None, "name": None, "args": ": 1}", "index": 0}
-        ]
-        assert (last.content, last.chunk_position) == ("", "last")
-        assert last.usage_metadata == {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
-        assert [item.generation_info for item in items] == [None] * 4 + [{"finish_reason": "stop"}]
-
-    @pytest.mark.parametrize(
-        ("body", "texts"),
-        [
-            # What fails before the first content fails before any chunk.
-            (stream({"role": "assistant", "content": ""}, {"content": "x"}), ["x", ""]),
-            (stream({"role": "assistant", "content": ""}), [""]),
-            (answer({"content": "x", "reasoning": "r"}), ["", "x", ""]),
-        ],
-    )
-    def test_end_with_the_last_one_and_never_begin_with_an_empty_one(self, body, texts):
-        items = read(ChunkParser, body)
-        assert [item.text for item in items] == texts
-        assert [item.message.chunk_position for item in items] == [None] * (len(texts) - 1) + ["last"]
-
-    def test_can_be_summed_in_any_grouping(self):
-        body = stream({"content": "a"}, {"reasoning": "r"}, {"content": "b"}, usage=USAGE)
-        items = read(ChunkParser, body)
-        messages = [item.message for item in items]
-        assert summed(items) == messages[0] + (messages[1] + messages[2]) + messages[3]
-
-    def test_bring_long_arguments(self):
-        long = "0123456789" * 1000
-        body = stream(
-            {"tool_calls": [call('{"x": ["' + long + '", ', call_id="a", name="f")]},
-            {"tool_calls": [call('{"y": "' + long + '"}, ')]},
-            {"tool_calls": [call('"' + long)]},
-            {"tool_calls": [call('"]}')]},
-        )
-        [found] = summed(read(ChunkParser, body)).tool_calls
-        assert found == {"type": "tool_call", "id": "a", "name": "f", "args": {"x": [long, {"y": long}, long]}}
-
-
 CALL = {"tool_calls": [call("{}", call_id="a", name="f")]}
 REASONS = [
     ({"refusal": "Sorry."}, "stop", "refusal"),
@@ -187,3 +122,109 @@ def test_finish_reason_is_normalized_and_refusal_a_block_where_core_knows_them(
 def test_a_stream_that_answers_with_several_choices_keeps_the_first_text():
     body = several(choice("a"), choice("b", index=1))
     assert (by_chunks(body).text, by_events(body).text) == ("a", "a")
+
+
+LONG = "0123456789" * 1000
+LOGPROBS = {"content": [{"token": "a", "logprob": -0.1}]}
+TOOL = {"response_metadata": {"model_provider": "promptrun"}}
+
+
+def chunks_of(*deltas, **choice):
+    """The chunks of deltas, without the last one, which tells the facts."""
+    body = stream(*deltas)
+    if choice:
+        body = sse(*[document(choices=[{"index": 0, "delta": delta, **choice}]) for delta in deltas])
+    return read(ChunkParser, body)[:-1]
+
+
+def constructed(text="", **fields):
+    return ChatGenerationChunk(message=AIMessageChunk(content=text, **fields))
+
+
+def assert_same(restored, made):
+    """Restoring a model from pydantic's state was checked on pydantic 2.7, 2.12 and 2.13."""
+    assert restored == made
+    assert repr(restored) == repr(made)
+    assert restored.text == made.text
+    assert restored.model_dump() == made.model_dump()
+    assert vars(restored.message) == vars(made.message)
+    assert list(vars(restored.message)) == list(vars(made.message))
+    assert restored.message.model_fields_set <= made.message.model_fields_set | {"invalid_tool_calls"}
+
+
+@settings(max_examples=30)
+@given(st.text(st.characters(codec="utf-8"), min_size=1))
+def test_chunk_of_text_or_reasoning_is_as_constructed(text):
+    [chunk] = chunks_of({"content": text})
+    assert_same(chunk, constructed(text))
+    [chunk] = chunks_of({"reasoning": text})
+    assert_same(chunk, constructed(additional_kwargs={"reasoning_content": text}))
+
+
+def test_chunk_of_log_probabilities_is_as_constructed():
+    [chunk] = chunks_of({"role": "assistant"}, logprobs=LOGPROBS)
+    assert_same(chunk, constructed(response_metadata={"logprobs": LOGPROBS}))
+
+
+@settings(max_examples=30)
+@given(st.lists(st.text(alphabet='{}[]":,\\ \t\nan01é', min_size=1), min_size=2))
+def test_chunk_of_a_tool_call_is_as_constructed(pieces):
+    deltas = [{"tool_calls": [call(pieces[0], call_id="a", name="f")]}]
+    deltas += [{"tool_calls": [call(piece)]} for piece in pieces[1:]]
+    chunks = chunks_of(*deltas)
+    for chunk in chunks:
+        if not chunk.message.tool_call_chunks:
+            assert_same(chunk, constructed())  # of a piece that is held back
+            continue
+        assert_same(chunk, constructed(tool_call_chunks=chunk.message.tool_call_chunks, **TOOL))
+    assert chunks[0].message.tool_call_chunks[0]["id"] == "a"
+
+
+def test_chunks_share_nothing_that_can_be_changed():
+    one, other = chunks_of({"content": "a"}, {"content": "b"})
+    message = one.message
+    message.additional_kwargs["x"] = message.response_metadata["x"] = 1
+    for names in (message.tool_calls, message.invalid_tool_calls, message.tool_call_chunks):
+        names.append({})
+    message.id = "run-1"
+    message.unheard_of = True
+    one.generation_info = {"x": 1}
+    assert_same(other, constructed("b"))
+    assert_same(chunks_of({"content": "c"})[0], constructed("c"))
+    assert other.message.model_fields_set == {"content"}
+    assert not other.message.model_extra
+
+
+@pytest.mark.parametrize("delta", [{"content": "a"}, {"reasoning": "a"}])
+def test_chunk_can_be_changed_copied_pickled_and_summed(delta):
+    [chunk] = chunks_of(delta)
+    chunk.message.id = "run-1"
+    assert_same(pickle.loads(pickle.dumps(chunk)), chunk)
+    assert_same(chunk.model_copy(deep=True), chunk)
+    assert (chunk + chunk).message == chunk.message + chunk.message
+    assert (chunk + chunk).message.id == "run-1"
+
+
+def test_long_tool_call_in_its_second_piece_is_one_chunk():
+    args = json.dumps({"x": LONG})
+    chunks = chunks_of(*({"tool_calls": [entry]} for entry in (call("", call_id="a", name="f"), call(args))))
+    assert [chunk.message.tool_call_chunks[0]["args"] for chunk in chunks] == ["", args]
+
+
+@pytest.mark.parametrize("args", [json.dumps({"x": LONG}), '{"x": "' + LONG])
+def test_long_tool_call_in_its_first_piece_is_one_chunk(args):
+    assert chunks_of({"tool_calls": [call(args, call_id="a", name="f")]})[0].message.tool_calls[0]["args"] == {
+        "x": LONG
+    }
+
+
+def test_long_piece_of_a_tool_call_that_begins_like_an_object_is_cut():
+    """langchain-core up to 1.7 takes time by the square of its length to find that it is none."""
+    inside = '{"x": 1}, ' * 1000
+    deltas = [call('{"a": [', call_id="a", name="f"), call(inside), call(LONG)]
+    chunks = chunks_of(*({"tool_calls": [entry]} for entry in deltas))[1:]
+    pieces = [piece for chunk in chunks for piece in chunk.message.tool_call_chunks]
+    assert "".join(piece["args"] for piece in pieces).startswith(inside + LONG)
+    assert [len(piece["args"]) for piece in pieces][:9] == [1024] * 9
+    assert LONG in [piece["args"] for piece in pieces]
+    assert {(piece["index"], piece["id"], piece["name"]) for piece in pieces} == {(0, None, None)}
