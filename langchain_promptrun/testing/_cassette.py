@@ -72,10 +72,9 @@ class Cassette:
         """Write an exchange without the secrets of its request; `more` are those of its response."""
         redaction = Redaction(secrets + more, emails=self._emails)
         clean = redaction.body(body)
-        response |= {"headers": redaction.document(response["headers"]), "body": _packed(clean)}
-        if clean != body:
-            sizes = recut(body, clean, [size for _, size in response["pieces"]])
-            response["pieces"] = [(pause, size) for (pause, _), size in zip(response["pieces"], sizes, strict=False)]
+        sizes = recut(body, clean, [size for _, size in response["pieces"]])
+        pieces = [(pause, size) for (pause, _), size in zip(response["pieces"], sizes, strict=False)]
+        response |= {"headers": redaction.document(response["headers"]), "body": _packed(clean), "pieces": pieces}
         request = Redaction(secrets, emails=self._emails).document(_request(record))
         kept = self._redact({"request": request, "response": response})
         if kept is not None:
@@ -95,7 +94,7 @@ class Cassette:
         asked = dict(_leaves(self._matched(wanted), ""))
         recorded = [dict(_leaves(self._matched(exchange["request"]), "")) for exchange in self.exchanges]
         shared = [len(asked.items() & leaves.items()) / len(asked.keys() | leaves.keys()) for leaves in recorded]
-        line = max(range(len(shared)), key=shared.__getitem__)
+        line = shared.index(max(shared))
         was = recorded[line]
         paths = [path for path in {**was, **asked} if was.get(path) != asked.get(path)]
         shown = [_difference(path, was.get(path), asked.get(path)) for path in paths[:_MOST_DIFFERENCES]]

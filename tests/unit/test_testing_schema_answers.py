@@ -32,12 +32,8 @@ def numeric(draw):
     number = draw(st.integers(-1000, 1000)) if whole else draw(st.floats(-1e6, 1e6))
     below, above = draw(st.integers(1, 50)), draw(st.integers(1, 50))
     schema = {"type": "integer" if whole else "number"}
-    bounds = {
-        "minimum": number,
-        "exclusiveMinimum": number - below,
-        "maximum": number,
-        "exclusiveMaximum": number + above,
-    }
+    bounds = {"minimum": number, "exclusiveMinimum": number - below}
+    bounds |= {"maximum": number, "exclusiveMaximum": number + above}
     schema |= {key: bounds[key] for key in draw(st.sets(st.sampled_from(sorted(bounds))))}
     if not {"minimum", "maximum"} & schema.keys() and below + above > 10:
         schema["multipleOf"] = draw(st.sampled_from([1, 2, 5]))
@@ -151,9 +147,14 @@ def test_recursive_pydantic_class_is_filled_in(optional):
     assert (value["name"], value["colour"], value["kind"]) == ("Root", "blue", "leaf")
 
 
-STRING, NULL, PATTERN = {"type": "string"}, {"type": "null"}, {"type": "string", "pattern": "^x$"}
+STRING, INTEGER, NULL = {"type": "string"}, {"type": "integer"}, {"type": "null"}
+PATTERN = STRING | {"pattern": "^x$"}
 WRITE = "Write to ann@example.org by 2024-05-17 about https://example.org/a/b."
 CLOSED = {"properties": {"a": NULL}, "required": ["a"], "additionalProperties": NULL}
+
+
+def several(items, count=1):
+    return {"type": "array", "items": items, "minItems": count}
 
 
 def needs(**properties):
@@ -164,7 +165,7 @@ def needs(**properties):
     ("schema", "text", "expected"),
     [
         (
-            needs(a={"type": "integer", "maximum": 5}, b={"type": "number"}, c={"type": "integer"}),
+            needs(a=INTEGER | {"maximum": 5}, b={"type": "number"}, c=INTEGER),
             "7 and 3 and 4.5",
             {"a": 3, "b": 7, "c": 0},
         ),
@@ -181,15 +182,12 @@ def needs(**properties):
         (needs(city=STRING, to=STRING), "", {"city": "city", "to": "to"}),
         (STRING | {"maxLength": 4}, "Some text", "Some"),
         (STRING | {"minLength": 6}, "abc", "abc..."),
+        ({"type": "integer"}, "It is 4.0.", 4),
     ],
     ids=str,
 )
 def test_schema_answer_is_taken_from_the_conversation(schema, text, expected):
-    assert made(schema, text) == expected
-
-
-def test_whole_float_of_the_conversation_is_an_integer():
-    assert repr(made({"type": "integer"}, "It is 4.0.")) == "4"
+    assert repr(made(schema, text)) == repr(expected)
 
 
 @pytest.mark.parametrize(
@@ -209,13 +207,10 @@ def test_optional_properties_are_given_when_asked_where_they_fit(schema, without
 @pytest.mark.parametrize(
     ("schema", "reason"),
     [
-        ({"type": "string", "pattern": "^a$"}, r"^\$: .*`pattern`"),
-        (
-            {"type": "array", "items": {"type": "array", "items": {"pattern": "x", "type": "string"}, "minItems": 1}}
-            | {"minItems": 1},
-            r"^\$\[0\]\[0\]: .*`pattern`",
-        ),
-        ({"anyOf": [{"type": "string", "pattern": "^a$"}, {"type": "string", "pattern": "^b$"}]}, "`pattern`"),
+        (PATTERN, r"^\$: .*`pattern`"),
+        (several(several(PATTERN)), r"^\$\[0\]\[0\]: .*`pattern`"),
+        ({"anyOf": [PATTERN, PATTERN | {"minLength": 1}]}, "`pattern`"),
+        (several(several(NULL, 1000), 40), "nested without an end"),
         ({"type": "array", "contains": {}, "maxItems": 0}, "no value"),
         (False, "no value"),
         ({"enum": []}, "no value"),
@@ -262,9 +257,3 @@ def test_answer_is_right_without_jsonschema_for_pydantic_classes(without_jsonsch
     Node.model_validate(value)
     jsonschema.validate(value, Node.model_json_schema(), CHECKER)
     assert answer({"type": "number", "exclusiveMinimum": 0, "maximum": 0.5}, Source("")) == 0.25
-
-
-def test_schema_that_grows_without_bounds_is_given_up():
-    wide = {"type": "array", "minItems": 40, "items": {"type": "array", "minItems": 1000, "items": {"type": "null"}}}
-    with pytest.raises(UnanswerableError, match="nested without an end"):
-        answer(wide, Source(""))
