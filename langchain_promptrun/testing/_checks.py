@@ -1,5 +1,6 @@
 """Checks of a chat completion's body by OpenAI's reference; unknown parameters pass."""
 
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, Self
 
@@ -20,15 +21,14 @@ _NEEDS = {
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
+@dataclass(eq=False)
 class RefusedError(Exception):
     """A request that gets an error instead of an answer."""
 
-    def __init__(self, status: int, message: str, param: str | None = None, code: str | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.param = param
-        self.code = code
+    status: int
+    message: str
+    param: str | None = None
+    code: str | None = None
 
 
 class _Part(BaseModel):

@@ -3,6 +3,7 @@
 import hmac
 import json
 import math
+import time
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -60,8 +61,8 @@ class RecordedRequest:
     headers: dict[str, str]
     body: Any
     raw: bytes = field(repr=False)
-    time: float
     connection: int
+    time: float = field(default_factory=time.time)
     status: int | None = None
     answered: bool = False
     disconnected: bool = False

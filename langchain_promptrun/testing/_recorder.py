@@ -7,6 +7,7 @@ import time
 import zlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import replace
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -131,32 +132,31 @@ class CassetteRoutes(Routes):
     async def _forwarded(
         self, client: httpx.AsyncClient, record: RecordedRequest, request: Request, secrets: list[str]
     ) -> AsyncGenerator[Step]:
-        recording, parts, end = _Recording(record), urlsplit(request.target), "left"
+        recording, parts = _Recording(record), urlsplit(request.target)
         url = self._upstream + urlunsplit(("", "", parts.path.removeprefix("/v1"), parts.query, ""))
         fields = {name: value for name, value in request.headers.items() if name not in _NOT_PASSED}
         fields["accept-encoding"] = "identity"  # what is written is to be text, whatever the client takes
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
+        asking = client.stream(request.method, url, headers=headers, content=request.body)
         try:
-            async with client.stream(request.method, url, headers=headers, content=request.body) as response:
-                yield recording.head(response)
-                async for piece in response.aiter_raw():
-                    yield recording.piece(piece)
-                last, end = recording.finish(), ""
-                yield last
+            async with asking as response, aclosing(recording.passed(response)) as pieces:
+                async for piece in pieces:
+                    yield piece
             if not request.keeps_alive:
                 yield Hangup()
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            end = "unreachable"
+            recording.end = "unreachable"
             self.missing.append(f"The upstream {self._upstream} cannot be reached: {error}.")
             _logger.warning(self.missing[-1])
             yield Hangup()
         except (httpx.HTTPError, zlib.error) as error:
-            end = "reset" if isinstance(error, httpx.ReadError) else "cut"
-            yield Hangup(end == "reset")
+            recording.end = "reset" if isinstance(error, httpx.ReadError) else "cut"
+            yield Hangup(recording.end == "reset")
         finally:
-            if end == "left":
-                end = "cut" if record.status is not None and recording.pause() < _SILENCE else "silence"
-            recorded = recording.response | ({"end": end} if end else {})
+            if recording.end == "left":
+                was_quick = record.status is not None and recording.pause() < _SILENCE
+                recording.end = "cut" if was_quick else "silence"
+            recorded = recording.response | ({"end": recording.end} if recording.end else {})
             done = recorded, bytes(recording.body), secrets, recording.secrets
             self._writes.append(self._writer.submit(self._cassette.add, record, *done))
 
@@ -174,40 +174,37 @@ class _Recording:
         self.response: dict[str, Any] = {"status": None, "headers": {}, "delay": 0.0, "pieces": []}
         self.body = bytearray()
         self.secrets: list[str] = []
+        self.end = "left"
         self._record = record
-        self._inflater: zlib._Decompress | None = None
-        self._is_chunked = False
         self._last = time.monotonic()
 
-    def head(self, response: httpx.Response) -> bytes:
-        """Pass the head on; a body that is compressed all the same goes on inflated."""
-        if response.headers.get("content-encoding", "").lower() in _INFLATED:
-            self._inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
-        gone = _NOT_PASSED | ({"content-encoding"} if self._inflater else set())
+    async def passed(self, response: httpx.Response) -> AsyncGenerator[bytes]:
+        """Yield the bytes to pass on; a body that is compressed all the same goes on inflated."""
+        inflated = response.headers.get("content-encoding", "").lower() in _INFLATED
+        inflater = zlib.decompressobj(_GZIP_OR_ZLIB) if inflated else None
+        gone = _NOT_PASSED | ({"content-encoding"} if inflated else set())
         raw = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw]
         fields = [pair for pair in raw if pair[0] not in gone]
         kept = {name: value for name, value in fields if name.startswith(_KEPT_HEADERS) and not is_secret_header(name)}
         status = self._record.status = response.status_code
         self.response |= {"status": status, "headers": kept, "delay": self.pause()}
         self.secrets = secrets_of(response.headers.multi_items())
-        length = response.headers.get("content-length")
-        if length is not None and self._inflater is None:
+        length = None if inflated else response.headers.get("content-length")
+        is_chunked = length is None and self._record.method != "HEAD" and status not in _http.BODILESS
+        if length is not None:
             fields.append(("content-length", length))
-        elif self._record.method != "HEAD" and status not in _http.BODILESS:
+        elif is_chunked:
             fields.append(("transfer-encoding", "chunked"))
-            self._is_chunked = True
-        return _http.head(status, fields)
-
-    def piece(self, piece: bytes) -> bytes:
-        piece = self._inflater.decompress(piece) if self._inflater else piece
-        self.body += piece
-        self.response["pieces"].append((self.pause(), len(piece)))
-        return _http.chunk(piece) if self._is_chunked else piece
-
-    def finish(self) -> bytes:
-        if self._inflater is not None and self.response["pieces"] and not self._inflater.eof:
+        yield _http.head(status, fields)
+        async for raw_piece in response.aiter_raw():
+            piece = raw_piece if inflater is None else inflater.decompress(raw_piece)
+            self.body += piece
+            self.response["pieces"].append((self.pause(), len(piece)))
+            yield _http.chunk(piece) if is_chunked else piece
+        if inflater is not None and self.response["pieces"] and not inflater.eof:
             raise zlib.error("the compressed body ends early")
-        return _http.LAST_CHUNK if self._is_chunked else b""
+        self.end = ""
+        yield _http.LAST_CHUNK if is_chunked else b""
 
     def pause(self) -> float:
         """Return the seconds since the last call."""

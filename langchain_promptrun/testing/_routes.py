@@ -2,14 +2,13 @@
 
 import json
 import logging
-import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from hashlib import sha256
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from langchain_promptrun.testing import _http
@@ -20,8 +19,6 @@ from langchain_promptrun.testing._http import RecordedRequest, Request, Response
 from langchain_promptrun.testing._items import Fault, Reply, Settings
 from langchain_promptrun.testing._model import replies
 from langchain_promptrun.testing._prompts import ManagedPrompts
-
-T = TypeVar("T")
 
 _STREAM = "/v1/prompt/stream"
 _HIDDEN = "***"
@@ -88,7 +85,6 @@ class Routes:
             headers=headers,
             body=body,
             raw=request.body,
-            time=time.time(),
             connection=connection,
             key_digest=sha256(key.strip().encode() if scheme.lower() == "bearer" else b"").digest(),
         )
@@ -142,7 +138,7 @@ class Routes:
         return _http.json_response({"error": error}, refused.status)
 
     def _prompt(self, record: RecordedRequest) -> tuple[Response, Fault]:
-        fault = _next(self.prompts.faults) or Fault()
+        fault = self.prompts.faults.popleft() if self.prompts.faults else Fault()
         return self._own_response(fault) or _http.json_response(self.prompts.find(record.query)), fault
 
     def _prompt_stream(self, record: RecordedRequest) -> tuple[Response, Fault]:
@@ -162,7 +158,7 @@ class Routes:
 
     def _chat(self, record: RecordedRequest) -> tuple[Response, Fault]:
         body, is_stored = self._with_stored(record)
-        item: Reply | Fault | str | None = _next(self.queue)
+        item: Reply | Fault | str | None = self.queue.popleft() if self.queue else None
         if item is None and self._settings.answer is not None:
             item = self._settings.answer(body)
         reply = Reply(item) if isinstance(item, str) else item
@@ -221,11 +217,3 @@ class Routes:
         if fault.status >= HTTPStatus.BAD_REQUEST:
             return self._refusal(RefusedError(fault.status, _http.PHRASES.get(fault.status, "Unknown")))
         return _http.json_response(fault.error) if fault.error is not None and not streams else None
-
-
-def _next(queue: deque[T]) -> T | None:
-    """Take the next item; another thread may be adding to the queue or emptying it."""
-    try:
-        return queue.popleft()
-    except IndexError:
-        return None
