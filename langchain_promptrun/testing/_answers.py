@@ -188,19 +188,16 @@ class _Maker:
     def _objects(self, schema: Mapping[str, Any], place: _Place) -> Iterator[dict[str, Any]]:
         """Yield the required properties, before that with as many others as can be made, where they are wanted."""
         properties, other = schema.get("properties", {}), schema.get("additionalProperties", True)
-        required = list(dict.fromkeys(schema.get("required", ())))
-
-        def filled(more: list[str]) -> Iterator[dict[str, Any]]:
-            inside = {name: place.inside(name, place.variant) for name in [*required, *more]}
-            made = {name: self.make(properties.get(name, other), inside[name]) for name in required}
-            for name in more:
-                with suppress(UnanswerableError):
-                    made[name] = self.make(properties[name], inside[name])
-            yield made
-
+        made: dict[str, Any] = {}
+        more: dict[str, Any] = {}
+        for name in dict.fromkeys(schema.get("required", ())):
+            made[name] = self.make(properties.get(name, other), place.inside(name, place.variant))
         if self._optional and place.depth < _DEEP:
-            yield from self._attempt(filled([name for name in properties if name not in required]))
-        yield from self._attempt(filled([]))
+            for name in [name for name in properties if name not in made]:
+                with suppress(UnanswerableError):
+                    more[name] = self.make(properties[name], place.inside(name, place.variant))
+            yield made | more
+        yield made
 
 
 def _weight(kind: Any, place: _Place) -> int:

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from langchain_promptrun.testing._answers import QUOTED, Source, answer, numbers, phrases
 from langchain_promptrun.testing._items import Reply
@@ -50,35 +50,23 @@ _SHORTEST_STEM = 3
 _STEM = 5
 
 
-class _Conversation(NamedTuple):
+class _Conversation:
     """The messages from the last user message on; `results` holds tool names with what they returned."""
 
-    question: str
-    results: Sequence[tuple[str, str]]
-    called: frozenset[str]
-    media: Mapping[str, int]
-
-    @property
-    def source(self) -> str:
-        """The text to take arguments from: the tools' results before the question."""
-        return "\n".join([*(text for _, text in self.results), self.question])
-
-
-def _read(messages: Sequence[Mapping[str, Any]]) -> _Conversation:
-    start = max((position for position, message in enumerate(messages) if message.get("role") == "user"), default=-1)
-    turn = messages[start:]
-    calls = {call.get("id"): function.get("name", "tool") for message in turn for call, function in calls_of(message)}
-    kinds = Counter(str(part.get("type")) for message in turn for part in parts_of(message))
-    return _Conversation(
-        question=text_of(turn[0]) if turn else "",
-        results=[
-            (calls.get(message.get("tool_call_id"), message.get("name") or "tool"), text_of(message))
-            for message in turn
-            if message.get("role") == "tool"
-        ],
-        called=frozenset(calls.values()),
-        media={MEDIA[kind]: count for kind, count in kinds.items() if kind in MEDIA},
-    )
+    def __init__(self, messages: Sequence[Mapping[str, Any]]) -> None:
+        users = [position for position, message in enumerate(messages) if message.get("role") == "user"]
+        turn = messages[max(users, default=-1) :]
+        calls = {
+            call.get("id"): function.get("name", "tool") for message in turn for call, function in calls_of(message)
+        }
+        told = [message for message in turn if message.get("role") == "tool"]
+        names = [calls.get(message.get("tool_call_id"), message.get("name") or "tool") for message in told]
+        kinds = Counter(str(part.get("type")) for message in turn for part in parts_of(message))
+        self.question = text_of(turn[0]) if turn else ""
+        self.results = list(zip(names, map(text_of, told), strict=True))
+        self.called = set(calls.values())
+        self.media = {MEDIA[kind]: count for kind, count in kinds.items() if kind in MEDIA}
+        self.source = "\n".join([*map(text_of, told), self.question])
 
 
 def text_of(message: Mapping[str, Any]) -> str:
@@ -119,7 +107,7 @@ def _shared(some: set[str], others: set[str]) -> int:
 
 
 def replies(body: Mapping[str, Any]) -> list[Reply]:
-    conversation = _read(body["messages"])
+    conversation = _Conversation(body["messages"])
     tools = [tool["function"] for tool in body.get("tools") or () if tool.get("type") == "function"]
     chosen = _chosen(tools, body.get("tool_choice") or "auto", conversation)
     if body.get("parallel_tool_calls") is False:

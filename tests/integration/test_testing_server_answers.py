@@ -177,13 +177,7 @@ TIME_CHOSEN = {"tool_choice": {"type": "function", "function": {"name": "get_tim
         ("The weather in Rome?", [REPORT, WEATHER], [], REQUIRED, IN_ROME),
         ("The weather in Rome?", [REPORT, WEATHER], DONE, REQUIRED, [("Weather", {"place": "Rome"})]),
         ("A weather report for Rome", [REPORT], [], {}, [("Weather", {"place": "Rome"})]),
-        (
-            "Weather and convert its degrees, 1 digit",
-            [WEATHER, CONVERT],
-            DONE,
-            {},
-            [("convert_degrees", {"value": 25})],
-        ),
+        ("Weather, convert degrees, 1", [WEATHER, CONVERT], DONE, {}, [("convert_degrees", {"value": 25})]),
         ("Search the web", [{"type": "web_search"}], [], REQUIRED, []),
         ("ping", [{"type": "function", "function": {"name": "ping"}}], [], {}, [("ping", {})]),
         ("Do it.", [tool("get_it")], [], {}, []),
@@ -234,9 +228,8 @@ def test_whole_answer_has_the_documented_shape(server):
         "model": "a/b",
         "choices": [{"index": 0, "message": {"role": "assistant", "content": "Sure!"}}],
     }
-    assert [list(event) for event in events(queued(server, "x", stream=True))] == [
-        ["id", "object", "created", "model", "choices"]
-    ]
+    (event,) = events(queued(server, "x", stream=True))
+    assert list(event) == ["id", "object", "created", "model", "choices"]
     server.documented_shape = False
     found = queued(server, "Two words").json()
     assert found["choices"][0]["finish_reason"] == "stop"
@@ -264,9 +257,8 @@ def test_openai_dialect_opens_with_the_role_and_ends_with_the_usage_asked_for(st
     *before, last = events(queued(server, "x", stream=True, stream_options={"include_usage": True}))
     assert {event["usage"] for event in before} == {None}
     assert (last["choices"], last["usage"]["cost"]) == ([], 3.0)
-    assert events(queued(server, Reply("x", usage=None), stream=True, stream_options={"include_usage": True}))[-1][
-        "choices"
-    ]
+    response = queued(server, Reply("x", usage=None), stream=True, stream_options={"include_usage": True})
+    assert events(response)[-1]["choices"]
 
 
 def test_reply_decides_on_finish_reason_usage_and_headers(server):
@@ -362,11 +354,7 @@ def test_logprobs_come_with_each_token_when_asked_for(server):
 
 def test_usage_counts_words_media_tools_reasoning_calls_and_cost(server):
     server.cost_per_token = 0.5
-    messages = [
-        {"role": "user", "content": [{"type": "text", "text": "你好 three words"}, IMAGE, AUDIO]},
-        CALLING,
-        RESULT,
-    ]
+    messages = [asks([{"type": "text", "text": "你好 three words"}, IMAGE, AUDIO]), CALLING, RESULT]
     reply = Reply("one", reasoning="two three", tool_calls=[{"name": "f", "args": "x"}], cached_tokens=999)
     usage = queued(server, reply, messages=messages, tools=[TOOL]).json()["usage"]
     tokens = 4 + 1 + 10 + 2 + 1 + len(json.dumps(TOOL).split())
