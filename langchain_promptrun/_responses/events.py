@@ -7,7 +7,7 @@ the end, and so is a text before them, as its citations come late.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langchain_promptrun._responses.choice import (
     LOGPROBS,
@@ -22,9 +22,6 @@ from langchain_promptrun._responses.choice import (
 )
 from langchain_promptrun._responses.content_blocks import HAS_REFUSAL_BLOCKS, Block, citations, media, withheld
 from langchain_promptrun._responses.parser import ResponseParser
-
-if TYPE_CHECKING:
-    from langchain_promptrun._responses.tool_calls import ToolPiece
 
 _KEYS = {TEXT: "text", REASONING: "reasoning"}
 _HEAVY = frozenset({"base64", "refusal"})
@@ -57,7 +54,15 @@ class EventParser(ResponseParser[Any]):
             if kind in _KEYS:
                 self._take_text(kind, payload)
             elif kind == TOOL:
-                self._take_tool_piece(payload)
+                index = self._calls.get(payload.slot)
+                if index is None:
+                    if self._open == REASONING:
+                        self._finish_text()
+                    start = {"type": "tool_call_chunk", "id": payload.id, "name": payload.name, "args": ""}
+                    index = self._calls[payload.slot] = self._begin(start | {"index": payload.slot})
+                if payload.args:
+                    delta = {"type": "tool-call-delta", "args": payload.args}
+                    self._items.append({"event": "content-block-delta", "index": index, "delta": delta})
             elif kind == LOGPROBS:
                 choice.parts.append((kind, payload))
             elif kind == REFUSAL and HAS_REFUSAL_BLOCKS:
@@ -72,17 +77,6 @@ class EventParser(ResponseParser[Any]):
         self._text += text.encode()
         delta = {"type": "text-delta", "text": text} if kind == TEXT else {"type": "reasoning-delta", "reasoning": text}
         self._items.append({"event": "content-block-delta", "index": self._open_index, "delta": delta})
-
-    def _take_tool_piece(self, piece: ToolPiece) -> None:
-        index = self._calls.get(piece.slot)
-        if index is None:
-            if self._open == REASONING:
-                self._finish_text()
-            call = {"type": "tool_call_chunk", "id": piece.id, "name": piece.name, "args": "", "index": piece.slot}
-            index = self._calls[piece.slot] = self._begin(call)
-        if piece.args:
-            delta = {"type": "tool-call-delta", "args": piece.args}
-            self._items.append({"event": "content-block-delta", "index": index, "delta": delta})
 
     def _emit_ending(self) -> None:
         choice = self._choices[0]

@@ -144,10 +144,6 @@ class ResponseMetadata:
     def model(self) -> str:
         return str(self._facts.get("model") or self._asked_model)
 
-    @property
-    def size(self) -> int:
-        return len(repr((self._facts.whole(), self._usage.whole())))
-
     def whole(self, *, with_usage: bool, places_of_cost: Iterable[dict[str, Any]] = ()) -> dict[str, Any]:
         facts, model = self._facts.whole(), self.model
         metadata = {key: value for key, value in facts.items() if key != "model" and key not in OWN_NAMES}

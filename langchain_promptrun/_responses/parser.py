@@ -338,8 +338,8 @@ class ResponseParser(ABC, Generic[T]):
 
     def _measure(self) -> None:
         """Raise where too much is kept until the end; it is measured each time that as many bytes have come."""
-        sizes = (self._metadata.size, *(choice.size for choice in self._choices.values()))
-        if self._is_result or sum(sizes) > self._limit:
+        size = len(repr(self._metadata.whole(with_usage=True))) + sum(choice.size for choice in self._choices.values())
+        if self._is_result or size > self._limit:
             raise _too_large(f"The server's answer holds more than {self._limit} bytes that are kept until its end")
         self._unmeasured = 0
 

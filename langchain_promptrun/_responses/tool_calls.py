@@ -67,8 +67,8 @@ class ToolCalls:
 
     @property
     def size(self) -> int:
-        kept = [(call.id, call.name, call.extras.whole()) for call in self._calls]
-        return len(repr((kept, self._server_calls.whole()))) + sum(len(call.bytes) for call in self._calls)
+        kept = [(call.id, call.name, call.text, call.extras.whole()) for call in self._calls]
+        return len(repr((kept, self._server_calls.whole())))
 
     def feed(self, entries: list[Any]) -> list[ToolPiece]:
         several = len(entries) > 1

@@ -227,19 +227,17 @@ class JsonScanner:
         for token in _TOKEN.finditer(self._open_string + text):
             end = token[1]
             self._open_string = "" if end in {None, '"'} else f'"{end}'
-            if not is_known:
-                self._last = self._stepped(token[0] if end is None else '"')
-            is_known = False
+            if is_known:
+                is_known = False
+                continue
+            kind = '"' if end is not None else token[0] if token[0] in ":,{}[]" else "#"
+            is_after_all = self._last and not self._brackets and kind != "#"
+            is_illegal = is_after_all or kind not in _FOLLOWING.get(self._last, "")
+            if kind in _CLOSING:
+                self._brackets.append(_CLOSING[kind])
+            elif kind in "}]" and (not self._brackets or self._brackets.pop() != kind):
+                self._closes_nothing = is_illegal = True
+            elif kind == "," and self._brackets[-1:] == ["]"]:
+                kind = ":"
+            self._last = "illegal" if is_illegal else kind
         return self.verdict
-
-    def _stepped(self, text: str) -> str:
-        kind = text if text in ':,"{}[]' else "#"
-        is_after_all = self._last and not self._brackets and kind != "#"
-        is_illegal = is_after_all or kind not in _FOLLOWING.get(self._last, "")
-        if kind in _CLOSING:
-            self._brackets.append(_CLOSING[kind])
-        elif kind in "}]" and (not self._brackets or self._brackets.pop() != kind):
-            self._closes_nothing = is_illegal = True
-        elif kind == "," and self._brackets[-1:] == ["]"]:
-            kind = ":"
-        return "illegal" if is_illegal else kind

@@ -46,11 +46,16 @@ CASES = {name: (data, TWO_EVENTS) for name, data in FRAMINGS.items()} | {
 }
 
 
-def decode(data, cuts=(), room=ROOM):
-    body = Body({}, room, is_stream=True)
+def events_of(data, kind="", cuts=(), limit=ROOM, **options):
+    body = Body({"content-type": kind} if kind else {}, limit, **options)
     bounds = [0, *cuts, len(data)]
     events = [event for start, end in pairwise(bounds) for event in body.feed(data[start:end])]
-    return events + body.close()
+    events += body.close()
+    return body.is_document, events
+
+
+def decode(data, cuts=(), room=ROOM):
+    return events_of(data, "", cuts, room, is_stream=True)[1]
 
 
 @pytest.mark.parametrize(("data", "events"), CASES.values(), ids=CASES)
@@ -95,15 +100,16 @@ LARGE = {
     "comment": b":" + b"x" * 64 + b"\n",
     "name": b"event: " + b"x" * 64 + b"\n",
     "no field": b"x" * 65,
+    "document": b'{"a": "' + b"x" * 60,
 }
 
 
 @pytest.mark.parametrize("data", LARGE.values(), ids=LARGE)
-@pytest.mark.parametrize("before", [b"", b"data: 1\n\n"])
-def test_event_or_line_larger_than_the_limit_raises_however_it_comes(data, before):
+@pytest.mark.parametrize(("before", "is_stream"), [(b"", True), (b"data: 1\n\n", True), (b"", False)])
+def test_event_line_or_body_larger_than_the_limit_raises_however_it_comes(data, before, is_stream):
     for cuts in ([], [len(before)], range(1, len(before + data))):
-        with pytest.raises(PromptrunResponseError, match="more than 64 bytes") as caught:
-            decode(before + data, cuts, room=64)
+        with pytest.raises(PromptrunResponseError, match="than 64 bytes") as caught:
+            events_of(before + data, "", cuts, limit=64, is_stream=is_stream)
         assert not caught.value.is_retryable
 
 
@@ -180,14 +186,6 @@ KINDS = ["application/json", "text/event-stream", "text/event-stream; charset=ut
 EVENTS = b'data: {"a":1}\n\nevent: x\ndata: 2\n\n'
 
 
-def events_of(data, kind="", cuts=(), limit=1 << 20):
-    body = Body({"content-type": kind} if kind else {}, limit)
-    bounds = [0, *cuts, len(data)]
-    events = [event for start, end in pairwise(bounds) for event in body.feed(data[start:end])]
-    events += body.close()
-    return body.is_document, events
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("start", ["", "\n\n", ": OPENROUTER PROCESSING\n\n", "\ufeff", "id: 1\n", "retry:1\n", ":\n"])
 def test_an_event_stream_is_one_whatever_it_is_called(kind, start):
@@ -222,13 +220,6 @@ def test_empty_body_is_truncated_or_a_stream_without_events(data):
 @pytest.mark.parametrize("data", [b"5", b"data", b"null"])
 def test_a_document_may_be_shorter_than_a_fields_name(data):
     assert events_of(data) == (True, [(b"", data)])
-
-
-@pytest.mark.parametrize("data", [b'{"a": "' + b"x" * 60, b"x" * 65, b"data: " + b"x" * 60, b"data:\n" * 11])
-def test_body_larger_than_the_limit_raises_however_it_comes(data):
-    for cuts in ([], [30], range(1, len(data))):
-        with pytest.raises(PromptrunResponseError, match="than 64 bytes"):
-            events_of(data, cuts=cuts, limit=64)
 
 
 def test_body_of_just_the_limit_or_of_many_events_is_read():

@@ -115,27 +115,6 @@ def test_arguments_nested_too_deeply_make_the_call_invalid():
 
 
 SIGNATURE = {"google": {"thought_signature": "CiQB/+=="}}
-IN_FUNCTION = {"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}", "signature": "x", "strict": None}}
-KEYS = {
-    "of calls": (
-        [
-            [call("", call_id="a", name="f", extra_content=SIGNATURE)],
-            [call("{}", note=None)],
-            [call("{}", index=1, call_id="b", name="g", vertex=1)],
-        ],
-        {"a": {"extra_content": SIGNATURE}, "b": {"vertex": 1}},
-    ),
-    "inside the function": ([[IN_FUNCTION]], {"a": {"function": {"signature": "x"}}}),
-    "that come late": (
-        [[call("{", call_id="a", name="f")], [IN_FUNCTION | {"function": {"arguments": "}", "signature": "x"}}]],
-        {"a": {"function": {"signature": "x"}}},
-    ),
-}
-
-
-@pytest.mark.parametrize(("lists", "extras"), KEYS.values(), ids=KEYS)
-def test_unknown_keys_of_a_call_are_kept_under_its_id(lists, extras):
-    assert streamed(*lists)["extras"] == {"tool_call_extras": extras}
 
 
 def test_unknown_keys_of_a_call_without_an_id_are_kept_under_the_made_one():

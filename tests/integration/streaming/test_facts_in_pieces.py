@@ -162,21 +162,13 @@ def used(**usage):
 
 COUNTS = {"prompt_tokens": 4, "completion_tokens": 2}
 TOLD = (4, 2, 6)
-THOUGHT = {"completion_tokens_details": {"reasoning_tokens": 94}}
+THOUGHT = {"prompt_tokens": 32, "total_tokens": 135, "completion_tokens_details": {"reasoning_tokens": 94}}
 REASONING, READ = {"output_token_details": {"reasoning": 94}}, {"input_token_details": {"cache_read": 1000}}
 CACHED = {"input_token_details": {"cache_read": 1000, "cache_creation": 200}}
 BESIDE = {"input_tokens": 3, "cache_read_input_tokens": 1000}
 USAGE = {
-    "reasoning beside the output": (
-        used(prompt_tokens=32, completion_tokens=9, total_tokens=135, **THOUGHT),
-        (32, 103, 135),
-        REASONING,
-    ),
-    "reasoning in the output": (
-        used(prompt_tokens=32, completion_tokens=103, total_tokens=135, **THOUGHT),
-        (32, 103, 135),
-        REASONING,
-    ),
+    "reasoning beside the output": (used(**THOUGHT, completion_tokens=9), (32, 103, 135), REASONING),
+    "reasoning in the output": (used(**THOUGHT, completion_tokens=103), (32, 103, 135), REASONING),
     "caches beside the input": (used(**BESIDE, cache_creation_input_tokens=200), (1203, 0, 1203), CACHED),
     "caches beside the input and the total": (used(**BESIDE, total_tokens=4), (1003, 0, 1003), READ),
     "caches in the input": (used(prompt_tokens=1203, cache_read_input_tokens=1000), (1203, 0, 1203), READ),
@@ -199,27 +191,22 @@ async def test_stream_usage_has_every_token_once(ask_in_every_style, document, c
 
 COSTS = {
     "at the top": choice({}) | {"cost": 0.25},
-    "in the usage": used(**COUNTS, cost=0.25),
     "as a text": used(**COUNTS, cost="0.25"),
+    **{f"as {key}": used(**COUNTS, **{key: 0.25}) for key in ("cost", "total_cost", "estimated_cost")},
     "as an object with a total": used(**COUNTS, cost={"input": 0.2, "total_cost": 0.25}),
-    "as a total": used(**COUNTS, total_cost=0.25),
-    "as an estimate": used(**COUNTS, estimated_cost=0.25),
     "in ticks": used(**COUNTS, cost_in_usd_ticks=2_500_000_000),
     "in its details": used(**COUNTS, cost_details={"input": 0.2, "total": {"usd": 0.25}}),
     "in a gateway's metadata, in camel case": choice({}) | {"providerMetadata": {"gateway": {"cost": 0.25}}},
     "in a gateway's metadata": choice({"provider_metadata": {"gateway": {"cost": "0.25"}}}),
+    "in a document of its own": {"cost": 0.25},
+    "in a gateway's document": {"provider_metadata": {"gateway": {"cost": "0.25"}}},
 }
 
 
 @pytest.mark.parametrize("document", COSTS.values(), ids=COSTS)
 async def test_stream_cost_is_found_in_every_spelling(ask_in_every_style, document):
-    answers, _ = await ask_in_every_style(stream(document, used(**COUNTS, cost=None)))
-    assert [message.response_metadata["cost"] for message in answers.values()] == [0.25] * 6
-
-
-@pytest.mark.parametrize("document", [{"cost": 0.25}, {"provider_metadata": {"gateway": {"cost": "0.25"}}}])
-async def test_stream_cost_is_found_in_a_document_of_its_own(ask_in_every_style, document):
-    answers, _ = await ask_in_every_style(f"data: {json.dumps(document)}\n\n".encode() + stream(choice(TEXT)))
+    first = f"data: {json.dumps(document)}\n\n".encode()
+    answers, _ = await ask_in_every_style(first + stream(choice(TEXT), used(**COUNTS, cost=None)))
     assert [message.response_metadata["cost"] for message in answers.values()] == [0.25] * 6
 
 

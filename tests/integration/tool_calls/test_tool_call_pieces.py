@@ -169,6 +169,10 @@ ROWS = {
         [T(0.0, "A", "f", '{"a"'), T(1.0, "B", "g", "{"), R(":1}", 0.0), R("}", 1.0)],
         "A.f(a=1) B.g()",
     ),
+    "indexes as texts": (
+        [T("0", "A", "f", '{"a"'), T("1", "B", "g", "{"), R(":1}", "0"), R("}", "1")],
+        "A.f(a=1) B.g()",
+    ),
     "index of a piece that was joined": (
         [T(0, "A", "f", ""), R('{"a"', 1), C(2, "c", "sh", "ls"), R(":1}", 1)],
         "A.f(a=1) c.sh(__arg1='ls')",
@@ -335,6 +339,18 @@ KEPT = [
         SHELL | {"custom": {"name": "sh", "input": "ls -l"}},
         "c.sh(__arg1='ls -l')",
         {"tool_call_extras": {"c": {"type": "custom"}}},
+    ),
+    (
+        [T(0, "c", "f", "") | {"vertex": 1}, R("{}") | {"note": None}],
+        T(0, "c", "f", "{}") | {"vertex": 1},
+        "c.f()",
+        {"tool_call_extras": {"c": {"vertex": 1}}},
+    ),
+    (
+        [T(0, "c", "f", "{"), {"index": 0, "function": {"arguments": "}", "signature": "x"}}],
+        {"id": "c", "function": {"name": "f", "arguments": "{}", "signature": "x", "strict": None}},
+        "c.f()",
+        {"tool_call_extras": {"c": {"function": {"signature": "x"}}}},
     ),
     ([BUILTIN], BUILTIN, "c.$web_search()", {"tool_call_extras": {"c": {"type": "builtin_function"}}}),
     *(([entry], entry, "", {"server_tool_calls": [entry]}) for entry in SERVERS),
