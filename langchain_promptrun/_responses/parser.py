@@ -38,8 +38,8 @@ _BLANK_LINE = [b""]
 _BLANK = b" \t\r\n" + _BOM
 _IGNORED = frozenset({b"", b"id", b"retry"})
 _OPENINGS, _ENDINGS = (b"{", b"["), (b"}", b"]")
-_FIELD_NAME = re.compile(rb"[A-Za-z_-]{1,32}")
-_UNKNOWN_FIELD = re.compile(r"(?i)(?!error|exception|fatal)[\w-]{1,32}:")
+_FIELD_NAME = rb"[A-Za-z_-]{1,32}"
+_UNKNOWN_FIELD = r"(?i)(?!error|exception|fatal)[\w-]{1,32}:"
 _LINE_ENDS = (b"\n", b"\r")
 _MAX_STRAY = 65_536
 # How a body begins that is a stream, or, where a stream is declared, none.
@@ -52,7 +52,7 @@ _TEXT_DELTA = frozenset({"content", "role"})
 _KEEP_ALIVES = frozenset({b"", b"ping", b"pong", b"keepalive", b"keep-alive", b"heartbeat", b"null"})
 # Names of events whose text always says something.
 _CONTENT_EVENTS = frozenset({b"", b"message", b"data"})
-_ERROR_EVENT = re.compile(rb"(?i)(?:.*[._-])?(?:error|exception|fail|failed|failure)(?:[._-].*)?")
+_ERROR_EVENT = rb"(?i)(?:.*[._-])?(?:error|exception|fail|failed|failure)(?:[._-].*)?"
 _NOT_BLANK = re.compile(r"\S")
 
 Event = tuple[bytes, bytes]
@@ -156,7 +156,7 @@ class Body:
             # The standard ignores a field with a blank or a mark before its name; some servers indent all of them, and
             # some put one stream behind another.
             field, value = field.lstrip().removeprefix(_BOM), value.removeprefix(b" ")
-        if field == b"data" or (self._data and not (field in _IGNORED or _FIELD_NAME.fullmatch(field))):
+        if field == b"data" or (self._data and not (field in _IGNORED or re.fullmatch(_FIELD_NAME, field))):
             # Without a field's name it is a further line of a document.
             self._data.append(value if field == b"data" else line)
             # The field's name counts, too: else a server could send empty lines of data for ever.
@@ -315,7 +315,7 @@ class ResponseParser(ABC, Generic[T]):
         aside = self._aside
         if not isinstance(aside, dict) or self._seen_before_aside != self.content_seen:
             lines = self._body.late.decode("utf-8", "replace").splitlines()
-            aside = "\n".join(line for line in lines if not _UNKNOWN_FIELD.match(line))
+            aside = "\n".join(line for line in lines if not re.match(_UNKNOWN_FIELD, line))
         if (error := said_in_place_of_an_end(aside, *self._source)) is not None:
             raise error
 
@@ -346,7 +346,7 @@ class ResponseParser(ABC, Generic[T]):
     def _take_odd_event(self, name: bytes, payload: bytes, *, at_end: bool) -> None:
         """Take what orjson refuses: end marks, keep-alives, several documents, NaN, halves of characters."""
         self.finished = _is_end_mark(payload)
-        is_error = _ERROR_EVENT.fullmatch(name) is not None
+        is_error = re.fullmatch(_ERROR_EVENT, name) is not None
         is_ping = payload.startswith(b":") or payload.lower() in _KEEP_ALIVES
         # Any text stands for nothing in an event with a name such as `ping`.
         is_ping = is_ping or (name not in _CONTENT_EVENTS and b"{" not in payload)
@@ -409,7 +409,7 @@ class ResponseParser(ABC, Generic[T]):
             self.finished = True
             return
         status, headers, model = self._source
-        event = "error" if _ERROR_EVENT.fullmatch(name) else None
+        event = "error" if name and re.fullmatch(_ERROR_EVENT, name) else None
         error = error_from_document(document, status=status, headers=headers, model=model, event=event)
         if error is not None:
             raise error

@@ -135,7 +135,7 @@ class PartialCall:
         if self.is_blank or not self.name:
             # A name may be repeated, cumulative or a further part.
             self.name += entry.name.removeprefix(self.name)
-        if entry.is_whole and self.bytes and not self.is_placeholder:
+        if entry.is_whole and args == entry.args and self.bytes and not self.is_placeholder:
             self._complete(args)
         elif args:
             self._add_args(args)

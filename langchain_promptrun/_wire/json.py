@@ -29,7 +29,6 @@ _LONG_RUN = b"0" * 19
 _MAX_INT_BITS = 14_000
 _NUMBERS = (int, float)
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 HALF = "\ufffd"
 """What is left at the end of a text of half a character."""
 INCOMPLETE, COMPLETE, ILLEGAL = range(3)
@@ -144,9 +143,11 @@ def _simpler(value: object) -> object:
 
 def without_surrogates(text: str) -> str:
     """Join the surrogate pairs of a text, and replace each lone half by U+FFFD, as no encoding can carry it."""
-    if text.isascii() or not _SURROGATE.search(text):
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
 
 
 def cleaned(value: Any) -> Any:
@@ -190,7 +191,7 @@ class SurrogateJoiner:
 
     def lets_pass(self, text: str) -> bool:
         """Return whether `join` would return the text as it is."""
-        return not self.held and (text.isascii() or not _SURROGATE.search(text))
+        return not self.held and (text.isascii() or without_surrogates(text) is text)
 
 
 class JsonScanner:

@@ -261,22 +261,35 @@ def test_only_the_last_chunk_tells_facts():
 NO_FACTS = dict.fromkeys(FACTS, "") | {"created": None}
 LATE = {"sla_metrics": {"ttft": 0.1}}
 PADDING = {"obfuscation": "abcdef", "object": "chat.completion.chunk"}
-AZURES = {"choices": [], "created": 0, "id": "", "model": "", "object": "", "prompt_filter_results": [{"index": 0}]}
+FILTERS = {"prompt_filter_results": [{"index": 0}]}
+AZURES = {"choices": [], "created": 0, "id": "", "model": "", "object": ""} | FILTERS
+NAMELESS = document({"role": "assistant"}, id="", model=None)
+END = document({}, "stop")
+ABC = [document({"content": text}) for text in "abc"]
+USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10, "queue_time": 0.1, "cost": 0.00042}
+USAGE |= {"cost_details": {"upstream_inference_cost": None}, "is_byok": False}
+PRICED = {"cost": 0.00042, "token_usage": USAGE}
+# Bodies, and facts that they tell; None for those that are not there.
+TOLD = {
+    "late facts": (sse(document(TEXT, service_tier=None), document({}, "stop", **FACTS, **LATE)), METADATA | LATE),
+    "empty values": (sse(document(TEXT, "stop", **FACTS), document({}, **NO_FACTS)), METADATA),
+    "padding": (stream(TEXT, **FACTS, **PADDING), METADATA | dict.fromkeys(PADDING)),
+    "Azure's first document": (sse(AZURES, document(TEXT, **FACTS), document({}, "stop", **FACTS)), METADATA | FILTERS),
+    "a first document without facts": (sse(NAMELESS, *ABC, END), {"id": "chatcmpl-1", "model_name": "vendor/name"}),
+    "a model that is no text": (answer(TEXT, model={"name": "m"}), {"model_name": "{'name': 'm'}"}),
+    # Documents that bring nothing new are not looked at closely; any other is.
+    "a fact in the middle": (sse(*ABC, document(TEXT, provider="P"), *ABC, END), {"provider": "P"}),
+    "another model at the end": (sse(*ABC, document({}, "stop", model="vendor/b")), {"model_name": "vendor/b"}),
+    "the price and unknown keys, streamed": (stream(TEXT, usage=USAGE), PRICED),
+    "the price and unknown keys, whole": (answer(TEXT, usage=USAGE), PRICED),
+    **{f"usage {none!r}": (stream(TEXT, usage=none), {"token_usage": None}) for none in (None, {}, [], "many", 0)},
+}
 
 
-@pytest.mark.parametrize(
-    ("documents", "more"),
-    [
-        ([document(TEXT, service_tier=None), document({}, "stop", **FACTS, **LATE)], LATE),
-        ([document({"content": "x"}, "stop", **FACTS, **PADDING), document({}, **NO_FACTS)], {}),
-        (
-            [AZURES, document({"content": "x"}, **FACTS), document({}, "stop", **FACTS)],
-            {"prompt_filter_results": [{"index": 0}]},
-        ),
-    ],
-)
-def test_empty_values_replace_nothing_and_padding_is_not_kept(documents, more):
-    assert agreed(sse(*documents))["metadata"] == METADATA | more
+@pytest.mark.parametrize(("body", "facts"), TOLD.values(), ids=TOLD)
+def test_facts_have_the_last_value_that_says_something(body, facts):
+    metadata = agreed(body)["metadata"]
+    assert {key: metadata.get(key) for key in facts} == facts
 
 
 def test_names_of_langchains_and_of_this_package_are_not_overwritten_by_the_wire():
@@ -286,23 +299,6 @@ def test_names_of_langchains_and_of_this_package_are_not_overwritten_by_the_wire
     assert "theirs" not in agreed(body)["metadata"].values()
     choice = {"index": 0, "message": {"content": "x"}} | wire | {"finish_reason": "stop"}
     assert "theirs" not in agreed(answer({}, choices=[choice]))["metadata"].values()
-
-
-USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10, "queue_time": 0.1}
-
-
-@pytest.mark.parametrize("usage", [None, {}, [], "many", 0])
-def test_usage_that_says_nothing_is_no_usage(usage):
-    facts = agreed(stream({"content": "x"}, usage=usage))
-    assert facts["usage"] is None
-    assert "token_usage" not in facts["metadata"]
-
-
-def test_the_price_and_unknown_keys_of_the_usage_are_kept():
-    usage = USAGE | {"cost": 0.00042, "cost_details": {"upstream_inference_cost": None}, "is_byok": False}
-    for body in (stream({"content": "x"}, usage=usage), answer({"content": "x"}, usage=usage)):
-        metadata = agreed(body)["metadata"]
-        assert (metadata["cost"], metadata["token_usage"]) == (0.00042, usage)
 
 
 HEADERS = {"content-type": "text/event-stream", "x-request-id": "req_1", "x-ratelimit-remaining-requests": "9"}
@@ -318,20 +314,3 @@ def test_headers_are_told_once_when_asked_for_and_without_secrets():
     assert "headers" not in agreed(body, headers=HEADERS)["metadata"]
     items = read(ChunkParser, body, headers=HEADERS, include_headers=True)
     assert ["headers" in item.message.response_metadata for item in items] == [False, True]
-
-
-@pytest.mark.parametrize("model", ["vendor/other", "vendor/name"])
-def test_facts_that_change_have_their_last_value(model):
-    """Documents that bring nothing new are not looked at closely; any other is."""
-    texts = [document({"content": text}) for text in "abc"]
-    body = sse(*texts, document({"content": "d"}, model=model, provider="P"), *texts, document({}, "stop"))
-    assert agreed(body)["metadata"]["provider"] == "P"
-    last = sse(*texts, document({"content": "d"}, "stop", model=model))
-    assert agreed(last)["metadata"]["model_name"] == model
-
-
-def test_facts_may_come_after_the_first_document_and_be_odd():
-    first = document({"role": "assistant"}, id="", model=None)
-    metadata = agreed(sse(first, document({"content": "x"}), document({}, "stop")))["metadata"]
-    assert (metadata["id"], metadata["model_name"]) == ("chatcmpl-1", "vendor/name")
-    assert agreed(answer({"content": "x"}, model={"name": "m"}))["metadata"]["model_name"] == "{'name': 'm'}"

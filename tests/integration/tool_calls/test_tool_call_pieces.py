@@ -235,6 +235,11 @@ INVALID = {
     "another name inside": ([T(0, "A", "f", '{"a"'), T(0, "-", "g", ":1}")], ("f", '{"a":1}'), '"g"'),
     "half a text": ([T(0, "A", "f", '{"a": "b')], ("f", '{"a": "b'), "not a JSON object"),
     "a number": ([T(0, "A", "f", "7")], ("f", "7"), "not a JSON object"),
+    "half a character before an object": (
+        [T(0, "A", "f", '{"a": "\ud83d'), R({"b": 2})],
+        ("f", '{"a": "\ufffd{"b":2}'),
+        "not a JSON object",
+    ),
     "half a character": ([T(0, "A", "f", '{"a": "\ud83d')], ("f", '{"a": "\ufffd'), "not a JSON object"),
     "a beginning of null": ([T(0, "A", "f", "nu")], ("f", "nu"), "not a JSON object"),
     "a word like null": ([T(0, "A", "f", "nul"), R("led")], ("f", "nulled"), "not a JSON object"),
