@@ -37,7 +37,6 @@ def server():
 
 @pytest.fixture
 def make(server):
-    """Makes the two models alike."""
 
     def make(model_class, **fields):
         settings = {"api_key": server.api_key, "base_url": server.base_url, "max_retries": 0}
@@ -54,8 +53,6 @@ async def both(make):
             clients = {"http_client": client, "http_async_client": async_client}
             yield make(ChatPromptrun), make(langchain_openai.ChatOpenAI, stream_usage=True, **clients)
 
-
-# The same bytes.
 
 REPLIES = {
     "text": Reply("Hello, how are you?"),
@@ -96,9 +93,6 @@ async def test_the_same_reply_is_the_same_answer(server, both, talk, name, style
     server.queue(REPLIES[name], REPLIES[name])
     ours, theirs = [answer(await talk.call(style, model)) for model in both]
     assert ours == theirs
-
-
-# The same request.
 
 
 @tool
@@ -228,7 +222,6 @@ def plain(message):
 
 @pytest.fixture
 def sent(server, make):
-    """The body of the request that a model sends."""
 
     def sent(model_class, history=(QUESTION,), bind=lambda model: model, fields=None):
         server.clear()

@@ -78,9 +78,6 @@ def made(status=400, body=b"", headers=None, **more):
     return error_from_status(status, headers or {}, body, **more)
 
 
-# Classes.
-
-
 @pytest.mark.parametrize(("kind", "parent"), PARENTS.items(), ids=lambda kind: kind.__name__)
 def test_each_class_is_also_cores(kind, parent):
     assert issubclass(kind, PromptrunError)
@@ -233,9 +230,6 @@ def test_a_wait_is_read_from_a_field(fields, wait):
     assert made(429, body, {"retry-after": "5"}).retry_after == 5.0
 
 
-# What an error says.
-
-
 GOOGLE = {"message": "Provider returned error", "code": 429, "metadata": {"provider_name": "Google"}}
 CHECK_KEY = "Check the key: the environment variable PROMPTRUN_API_KEY or the field `api_key`."
 SHORTEN = "Send fewer or shorter messages, or choose a model with a larger context."
@@ -282,9 +276,6 @@ def test_error_without_facts_is_its_message_and_a_request_id_set_later_is_told_t
     assert str(error) == "cut (request id: req_1)"
 
 
-# What an error carries.
-
-
 def test_a_retry_after_date_that_has_passed_is_no_wait():
     assert made(503, headers={"retry-after": "Thu, 01 Jan 1970 00:01:40 GMT"}).retry_after == 0
 
@@ -303,8 +294,6 @@ def test_an_unknown_keyword_is_refused():
     with pytest.raises(TypeError, match="PromptrunAPIError got unexpected keyword arguments: colour"):
         PromptrunAPIError("m", colour="red")
 
-
-# Copies.
 
 DETAILS = {
     "status_code": 429,
@@ -348,9 +337,6 @@ def test_details_lists_all_attributes_there_are():
     assert set(DETAILS) == set(PromptrunError.__annotations__)
 
 
-# Refusals.
-
-
 def test_a_refusal_carries_its_message():
     raw = AIMessage(content="")
     error = PromptrunRefusalError("I cannot help with that.", raw_message=raw, request_id="req_1")
@@ -377,9 +363,6 @@ def test_a_refusal_is_cores_where_core_has_the_class(monkeypatch):
     assert (str(error), error.raw_message, error.code) == ("no", "raw", "c")
     twin = copy.copy(error)
     assert (str(twin), twin.raw_message, twin.code) == ("no", "raw", "c")
-
-
-# Errors in documents.
 
 
 @pytest.mark.parametrize(
@@ -493,9 +476,6 @@ def test_a_document_that_cannot_be_written_is_cut_there():
     assert error_from_document({"error": "m", "deep": deep}).body.startswith('{"error": "m", "deep": [[')
     assert error_from_document({"error": "m", "number": 10**5_000}).body.startswith('{"error": "m"')
     assert error_from_document({"error": "m", "half": "\ud800"}).body.isascii()
-
-
-# Bodies.
 
 
 @pytest.mark.parametrize(
@@ -644,9 +624,6 @@ def test_error_body_is_read_no_deeper_and_no_further_than_the_limits():
         value = {"error": value}
     assert read_error(value).message == ""
     assert read_error(" " * BODY_LIMIT + "hidden").message == ""
-
-
-# Nothing raises.
 
 
 @given(status=st.integers(100, 999), body=st.binary() | JSON.map(lambda value: json.dumps(value).encode()))

@@ -17,7 +17,6 @@ ANSWER = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "
 
 
 def request_of(*messages, bound=None, **fields):
-    """The body of the request that these messages make."""
     seen = []
 
     def answer(request):
@@ -32,12 +31,10 @@ def request_of(*messages, bound=None, **fields):
 
 
 def sent(*messages, **fields):
-    """The messages that reach a server."""
     return request_of(*messages, **fields)["messages"]
 
 
 def parts_of(*blocks, kind=HumanMessage, **fields):
-    """The content parts that blocks become."""
     message = kind("")
     message.content = list(blocks)  # unchecked, as what a tool returns is
     content = sent(message, **fields)[0]["content"]
@@ -53,13 +50,11 @@ each_style = pytest.mark.parametrize("style", STYLES)
 
 
 def document(message, finish_reason="stop", **facts):
-    """A whole answer."""
     choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish_reason}
     return {"id": "chatcmpl-1", "model": "vendor/name", "choices": [choice], **facts}
 
 
 def event_stream(deltas, finish_reason="stop", **facts):
-    """The same as a stream."""
     choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in [{"role": "assistant"}, *deltas]]
     choices.append({"index": 0, "delta": {}, "finish_reason": finish_reason})
     documents = [{"id": "chatcmpl-1", "model": "vendor/name", "choices": [choice], **facts} for choice in choices]
@@ -120,7 +115,6 @@ class Conversation:
 
 
 def strictly_parsed(body):
-    """JSON as a strict server reads it."""
 
     def refuse(constant):
         raise ValueError(constant)
@@ -129,5 +123,4 @@ def strictly_parsed(body):
 
 
 def reasoning_of(message):
-    """The reasoning that a message shows."""
     return "".join(block.get("reasoning", "") for block in message.content_blocks if block["type"] == "reasoning")

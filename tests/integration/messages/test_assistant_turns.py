@@ -89,9 +89,6 @@ def test_assistant_turn_says_what_the_message_said(message, turn):
     assert wire(message) == {"role": "assistant", **turn}
 
 
-# Tool calls
-
-
 @pytest.mark.parametrize(
     "block",
     [
@@ -247,9 +244,6 @@ def test_tool_call_signatures_of_another_model_stay_here(metadata, back):
     assert (first["type"], "extra_content" in first, bool(others)) == ("builtin_function", back, back)
 
 
-# Audio and images
-
-
 AUDIO = {"id": "audio_1", "data": "AAAA", "transcript": "Hello", "expires_at": 1}
 TOLD = {"type": "audio", "base64": "AAAA", "extras": {"transcript": "Hello"}}
 INPUT_AUDIO = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
@@ -291,9 +285,6 @@ IMAGES = [IMAGE, {"image_url": IMAGE["image_url"]["url"], "index": 1}, {"image_u
 )
 def test_assistant_media_are_named_told_or_attached(message, turn, media):
     assert turn_of(message) == ({"role": "assistant", **turn}, media)
-
-
-# What stays here
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ FILE = {"type": "file", "file": {"filename": "file.pdf", "file_data": PDF_URL}}
 NAMED_FILE = {"type": "file", "file": {"filename": "a.pdf", "file_data": PDF_URL}}
 AUDIO = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
 VIDEO = {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AAAA"}}
+MARKERS = ("cache_control", "prompt_cache_breakpoint")
 CACHE = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
 
 
@@ -83,6 +84,7 @@ BLOCKS = [
         kind("media", mime_type=IMAGE_TYPE, data=PNG),
         {"image": {"format": "png", "source": {"bytes": base64.b64decode(PNG)}}},
         kind("image", data=PNG, mimeType=IMAGE_TYPE),
+        kind("image", base64=PNG_URL, mime_type="image/jpeg"),
     ),
     (
         image_at(IMAGE_LINK),
@@ -174,12 +176,7 @@ def test_content_block_keeps_its_cache_marker(block, part):
 
 
 def test_search_result_block_becomes_title_source_and_texts():
-    block = {
-        "type": "search_result",
-        "title": "T",
-        "source": "https://a.example",
-        "content": [text("one"), text("two")],
-    }
+    block = kind("search_result", title="T", source="https://a.example", content=[text("one"), text("two")])
     assert parts(block) == [text("T\nhttps://a.example"), text("one"), text("two")]
     assert parts({"type": "search_result"}) == []
 
@@ -190,15 +187,10 @@ def test_empty_text_block_is_left_out():
 
 
 @pytest.mark.parametrize("role", [HumanMessage, SystemMessage])
-@pytest.mark.parametrize("block", [kind("guard_content", guard_content={}), kind("guard_content", guard_content=5)])
-def test_guarded_block_without_a_text_is_left_out(block, role):
-    assert parts("a", block, kind("non_standard", value=block), kind=role) == [text("a")]
-
-
-@pytest.mark.parametrize("role", [HumanMessage, SystemMessage])
 @pytest.mark.parametrize(
     "block",
     [
+        *(kind("guard_content", guard_content=nothing) for nothing in ({}, 5)),
         kind("redacted_thinking", data="secret"),
         kind("thinking", thinking="secret"),
         kind("container_upload", file_id="secret"),
@@ -207,31 +199,28 @@ def test_guarded_block_without_a_text_is_left_out(block, role):
         kind("tool_use", id="secret", input={}),
     ],
 )
-def test_block_of_its_provider_stays_here_wrapped_or_not(block, role):
+def test_block_of_its_provider_or_without_a_text_stays_here_wrapped_or_not(block, role):
     assert parts("a", block, kind("non_standard", value=block), kind=role) == [text("a")]
 
 
-@pytest.mark.parametrize("key", ["cache_control", "prompt_cache_breakpoint"])
-def test_cache_marker_in_extras_is_found(key):
-    marker = {"type": "ephemeral"}
-    assert parts({**text("hi"), "extras": {key: marker, "signature": "s"}}) == [{**text("hi"), key: marker}]
+MARKER = {"type": "ephemeral"}
+OWN = {"type": "odd"}
 
 
-def test_cache_marker_of_an_empty_text_moves_to_the_part_before_it():
-    assert parts("a", {**text(""), **CACHE}) == [{**text("a"), **CACHE}]
-    assert parts({**text(""), **CACHE}) == []
-
-
-def test_cache_point_of_bedrock_marks_the_part_before_it():
-    for ttl in ({}, {"ttl": "1h"}):
-        marked = {**text("a"), "cache_control": {"type": "ephemeral", **ttl}}
-        assert parts(text("a"), {"cachePoint": {"type": "default", **ttl}}) == [marked]
-
-
-def test_cache_marker_leaves_the_callers_own_part_alone():
-    own = {"type": "odd"}
-    assert parts({"type": "non_standard", "value": own, **CACHE}) == [{**own, **CACHE}]
-    assert own == {"type": "odd"}
+@pytest.mark.parametrize(
+    ("blocks", "marked"),
+    [
+        *(([{**text("a"), "extras": {key: MARKER}}], [{**text("a"), key: MARKER}]) for key in MARKERS),
+        (["a", {**text(""), **CACHE}], [{**text("a"), **CACHE}]),
+        ([{**text(""), **CACHE}], []),
+        (["a", {"cachePoint": {"type": "default"}}], [{**text("a"), "cache_control": MARKER}]),
+        (["a", {"cachePoint": {"type": "default", "ttl": "1h"}}], [{**text("a"), **CACHE}]),
+        ([kind("non_standard", value=OWN, **CACHE)], [{**OWN, **CACHE}]),
+    ],
+)
+def test_cache_marker_is_found_in_extras_an_empty_text_and_bedrocks_point(blocks, marked):
+    assert parts(*blocks) == marked
+    assert OWN == {"type": "odd"}
 
 
 UNSENDABLE = [
@@ -280,8 +269,6 @@ def test_unknown_block_type_error_tells_what_is_accepted_and_the_way_out():
     ):
         parts({"type": "hologram"})
 
-
-# Formats, mime types and file names
 
 FORMATS = {
     "wav": ["audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"],
@@ -356,15 +343,10 @@ def test_document_block_has_the_extension_of_its_type_and_the_type_of_its_format
         ("video", "odd", "video/mp4"),
     ],
 )
-def test_converse_block_has_the_mime_type_of_its_format(kind, extension, mime_type):
-    [part] = parts({kind: {"format": extension, "source": {"bytes": "AAAA"}}})
-    assert part[part["type"]]["url"] == f"data:{mime_type};base64,AAAA"
-
-
-@pytest.mark.parametrize(("kind", "mime_type"), [("image", "image/png"), ("video", "video/mp4")])
-def test_media_block_of_a_mime_type_with_parameters_is_sent_without_them(kind, mime_type):
-    [part] = parts({"type": kind, "base64": "AAAA", "mime_type": f"{mime_type}; charset=utf-8"})
-    assert part[part["type"]]["url"] == f"data:{mime_type};base64,AAAA"
+def test_media_block_has_the_bare_mime_type_or_that_of_its_format(kind, extension, mime_type):
+    of_a_type = {"type": kind, "base64": "AAAA", "mime_type": f"{mime_type}; charset=utf-8"}
+    for part in parts({kind: {"format": extension, "source": {"bytes": "AAAA"}}}, of_a_type):
+        assert part[part["type"]]["url"] == f"data:{mime_type};base64,AAAA"
 
 
 @pytest.mark.parametrize(
@@ -390,11 +372,6 @@ def test_media_block_without_a_mime_type_is_told_by_its_first_bytes(kind, start,
     inner = part[part["type"]]
     address = inner.get("url") or inner.get("file_data")
     assert inner["format"] == said if kind == "audio" else address.startswith(f"data:{said};base64,")
-
-
-def test_media_block_with_a_data_url_is_not_wrapped_twice():
-    block = {"type": "image", "base64": PNG_URL, "mime_type": "image/jpeg"}
-    assert parts(block) == [IMAGE]
 
 
 @pytest.mark.parametrize("place", [{"base64": "AAAA"}, {"url": "https://a.example/a.pdf"}])

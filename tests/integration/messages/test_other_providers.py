@@ -22,7 +22,6 @@ ARGS = {"city": "Tbilisi", "days": 2}
 
 
 def answer(provider, call_id, content, metadata=(), **kwargs):
-    """The fields of an AIMessage."""
     call = {"name": "forecast", "args": ARGS, "id": call_id, "type": "tool_call"}
     metadata = {"model_provider": provider, **dict(metadata)}
     return {"content": content, "tool_calls": [call], "response_metadata": metadata, "additional_kwargs": kwargs}
@@ -109,7 +108,6 @@ each_provider = pytest.mark.parametrize("fields", PROVIDERS.values(), ids=PROVID
 
 
 def history(message):
-    """A conversation around an assistant's turn with one call."""
     result = ToolMessage("sunny", tool_call_id=message.tool_calls[0]["id"])
     before = [SystemMessage("You forecast."), HumanMessage("Tbilisi?")]
     return [*before, message, result, AIMessage("Sunny."), HumanMessage("Thanks.")]

@@ -27,7 +27,6 @@ def key(name):
 
 
 def part(block, *fragments):
-    """A part of the content."""
     return under("content", [block], *([fragment] for fragment in fragments))
 
 
@@ -59,7 +58,6 @@ def beside_text(carrier):
 
 
 def said_in(message):
-    """The text of the reasoning of a message."""
     entries = [*message.get("reasoning_details", ()), *message.get("thinking_blocks", ())]
     said = "".join(entry.get("text") or entry.get("thinking") or "" for entry in entries)
     return said or "hm"
@@ -160,13 +158,11 @@ each_carrier = pytest.mark.parametrize(("message", "deltas", "back"), CARRIERS.v
 
 
 def with_text(message):
-    """The message with a text after its reasoning."""
     content = message.get("content")
     return {**message, "content": [*content, text("Hi")] if content else "Hi"}
 
 
 def back_with_text(back):
-    """What goes back, with the text."""
     return {"role": "assistant", **with_text(back)}
 
 
@@ -205,9 +201,6 @@ def test_reasoning_that_gemini_marks_on_the_whole_delta_ends_with_its_tag(style)
     answer = conversation.ask(style)
     assert (reasoning_of(answer), str(answer.text)) == ("hm", "Hi")
     assert conversation.turn(answer)["content"] == [THOUGHT, text("Hi")]
-
-
-# Who wrote it
 
 
 REASONED = {"reasoning": "hm", "reasoning_details": [DETAIL], "content": "Hi"}
@@ -279,9 +272,6 @@ def test_reasoning_field_of_another_value_is_an_error(reasoning):
         sent(AIMessage("Hi"), **reasoning)
 
 
-# Tags in the text
-
-
 def tagged(body, pieces, style="stream", **fields):
     conversation = Conversation({"content": body}, [{"content": piece} for piece in pieces])
     answer = conversation.ask(style, **fields)
@@ -322,12 +312,12 @@ def test_think_tags_can_be_set_for_one_call():
     assert "think_tags" not in json.loads(conversation.requests[0])
 
 
-# Fragments and odd values
-
-
 def entries_of(*lists, style="stream", key="reasoning_details"):
     answer = Conversation({}, [{key: entries} for entries in lists]).ask(style)
     return answer.additional_kwargs.get(key), reasoning_of(answer), answer.response_metadata.get("reasoning_field")
+
+
+AT_NONE, AT_0 = {"index": None}, {"index": 0}
 
 
 def detail(value=None, **more):
@@ -335,16 +325,52 @@ def detail(value=None, **more):
     return entry if value is None else entry | {"text": value}
 
 
-@pytest.mark.parametrize("index", [{}, {"index": None}, {"index": 0}], ids=["no index", "null", "the same"])
-def test_reasoning_details_that_are_encrypted_stay_apart_and_as_they_came(index):
-    entries = [{"type": "reasoning.encrypted", "data": data, "id": None} | index for data in ("AA==", "BB==", "")]
-    assert entries_of(*[[entry] for entry in entries]) == (entries, "", "reasoning_details")
+def encrypted(data, **more):
+    return {"type": "reasoning.encrypted", "data": data} | more
 
 
-def test_reasoning_details_that_are_encrypted_do_not_end_a_text_at_the_same_index():
-    encrypted = {"type": "reasoning.encrypted", "data": "AA==", "index": 0}
-    kept, shown, _ = entries_of([detail("a")], [encrypted], [detail("b")], [detail(signature="s")])
-    assert (kept, shown) == ([detail("ab", signature="s"), encrypted], "ab")
+def apart(*entries):
+    """Entries that stay as they are."""
+    return "reasoning_details", [[entry] for entry in entries], list(entries), ""
+
+
+@pytest.mark.parametrize(
+    ("key", "pieces", "entries", "said"),
+    [
+        *(apart(*(encrypted(data, id=None, **index) for data in ("A=", "B=", ""))) for index in ({}, AT_NONE, AT_0)),
+        apart(
+            {"index": 0, "type": ["x"], "id": {"a": 1}},
+            {"index": 0, "type": {"x": 1}, "id": {"a": 2}},
+            {"index": True, "text": ["x"], "summary": None},
+        ),
+        (
+            "reasoning_details",
+            [[detail("a")], [encrypted("A=", index=0)], [detail("b")], [detail(signature="s")]],
+            [detail("ab", signature="s"), encrypted("A=", index=0)],
+            "ab",
+        ),
+        (
+            "thinking_blocks",
+            [[SIGNED], [thinking("mm")], [thinking("", signature="T")]],
+            [SIGNED, thinking("mm", signature="T")],
+            "hmmm",
+        ),
+        (
+            "reasoning_details",
+            [[detail("a", id="r1")], [{"index": 0, "text": "b"}], [{"index": 0, "signature": "s"}]],
+            [detail("ab", id="r1", signature="s")],
+            "ab",
+        ),
+        (
+            "reasoning_details",
+            [[detail("a", signature=None)], [detail("b", signature="s")], [detail("", signature="")]],
+            [detail("ab", signature="s")],
+            "ab",
+        ),
+    ],
+)
+def test_reasoning_in_fragments_of_entries_is_put_together_where_they_belong_together(key, pieces, entries, said):
+    assert entries_of(*pieces, key=key) == (entries, said, key)
 
 
 @pytest.mark.parametrize(
@@ -358,38 +384,11 @@ def test_reasoning_details_of_another_entry_stay_apart(other, index):
     assert entries_of([first], [second])[0] == [first, second]
 
 
-def test_reasoning_blocks_after_a_signature_are_new_ones():
-    second = {**SIGNED, "thinking": "mm", "signature": "T"}
-    kept, shown, _ = entries_of(
-        [SIGNED], [{"type": "thinking", "thinking": "mm"}], [second | {"thinking": ""}], key="thinking_blocks"
-    )
-    assert (kept, shown) == ([SIGNED, second], "hmmm")
-
-
-def test_reasoning_details_whose_fragments_leave_out_type_and_id_are_put_together():
-    kept, *_ = entries_of([detail("a", id="r1")], [{"index": 0, "text": "b"}], [{"index": 0, "signature": "s"}])
-    assert kept == [detail("ab", id="r1", signature="s")]
-
-
-def test_reasoning_details_keep_the_last_value_that_says_something():
-    kept, *_ = entries_of([detail("a", signature=None)], [detail("b", signature="s")], [detail("", signature="")])
-    assert kept == [detail("ab", signature="s")]
-
-
 def test_reasoning_details_of_a_whole_answer_stay_as_they_came():
     entries = [detail("a"), detail("b"), detail(None, signature="x"), {"type": "reasoning.encrypted", "data": "=="}]
     answer = Conversation({"content": "x", "reasoning_details": entries}).ask("invoke")
     assert json.dumps(answer.additional_kwargs["reasoning_details"]) == json.dumps(entries)
     assert reasoning_of(answer) == "ab"
-
-
-def test_reasoning_details_with_odd_values_are_kept():
-    entries = [
-        {"index": 0, "type": ["x"], "id": {"a": 1}},
-        {"index": 0, "type": {"x": 1}, "id": {"a": 2}},
-        {"index": True, "text": ["x"], "summary": None},
-    ]
-    assert entries_of(*[[entry] for entry in entries])[0] == entries
 
 
 @pytest.mark.parametrize("entries", [[None, 5, "x", []], "text", 7])
@@ -445,9 +444,6 @@ def test_reasoning_details_in_many_fragments_take_linear_time():
     kept = Conversation({}, deltas).ask("invoke answered by a stream").additional_kwargs["reasoning_details"]
     assert [entry["text"] for entry in kept[:2]] == ["0 2000 ", "1 2001 "]
     assert len(kept) == 2_000
-
-
-# Histories
 
 
 def own(content="Hi", field=None, **kwargs):

@@ -72,7 +72,6 @@ SENT_BY_ASSISTANTS = {
 
 
 def known(table):
-    """The rows of a table whose block types the installed langchain-core has."""
     return [pytest.param(kind, *row, id=kind) for kind, row in table.items() if kind in standard.KNOWN_BLOCK_TYPES]
 
 
@@ -125,7 +124,6 @@ def test_assistant_s_standard_block_is_sent_or_left_out(kind, block, turn):
 
 
 def answer(piece, *, streamed):
-    """An answer that says one thing."""
     if streamed:
         return event_stream([piece]).encode()
     return json.dumps({"choices": [{"index": 0, "message": piece, "finish_reason": "stop"}]}).encode()

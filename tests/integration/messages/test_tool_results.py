@@ -80,9 +80,6 @@ def test_tool_result_that_comes_twice_for_one_call_is_sent_twice():
     assert state["messages"][-1].text == "Done."
 
 
-# Blocks and data
-
-
 CACHE = {"cache_control": {"type": "ephemeral"}}
 PDF = {"base64": "AAAA", "mime_type": "application/pdf"}
 FILE = {"type": "file", "file": {"filename": "file.pdf", "file_data": "data:application/pdf;base64,AAAA"}}

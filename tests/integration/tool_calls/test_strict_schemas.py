@@ -52,7 +52,6 @@ def strict_holding(schema, **definitions):
 
 
 def schemas_in(value):
-    """All schemas of a schema, itself included."""
     yield value
     for key in ("properties", "$defs"):
         for inner in value.get(key, {}).values():
