@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import re
+from functools import partial
 from typing import Annotated, Any, Generic, TypeVar
 
 import pytest
@@ -100,12 +102,27 @@ def test_bind_tools_converts_functions_classes_and_langchain_tools(source):
     assert "strict" not in wire["function"]
 
 
-@pytest.mark.parametrize("source", [PARAMETERS, {"type": "object"}])
-def test_bind_tools_refuses_a_json_schema_without_a_title(source):
-    with pytest.raises(ValueError, match="title"):
-        wire_tools([source])
-    with pytest.raises(ValueError, match="title"):
-        wire_response_format(source)
+class Tree(TypedDict):
+    children: list[Tree]
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        (PARAMETERS, "title"),
+        ({"type": "object"}, "title"),
+        (42, "Unsupported function"),
+        (Tree, "'Tree' refers to itself"),
+    ],
+)
+def test_bind_tools_and_structured_output_refuse_what_they_cannot_convert(source, problem):
+    for bind in (
+        lambda: wire_tools([source]),
+        lambda: wire_response_format(source),
+        *(partial(MODEL.with_structured_output, source, method=way) for way in ("function_calling", "json_schema")),
+    ):
+        with pytest.raises(ValueError, match=problem):
+            bind()
 
 
 def test_bind_tools_converts_a_runnable():
@@ -117,8 +134,9 @@ def test_bind_tools_converts_a_runnable():
     assert wire["function"]["parameters"]["properties"] == {"text": {"type": "string"}}
 
 
-FLAT = {"name": "weather", "description": "d", "parameters": PARAMETERS}
-ANTHROPIC = {"name": "weather", "description": "d", "input_schema": PARAMETERS}
+NAMED = {"name": "weather", "description": "d"}
+FLAT = {**NAMED, "parameters": PARAMETERS}
+ANTHROPIC = {**NAMED, "input_schema": PARAMETERS}
 SHELL = Tool("shell", str.upper, "Run it.", metadata={"type": "custom_tool"})
 UNKNOWN = {**WEATHER, **CACHED, "x": 1, "function": {**WEATHER["function"], "y": 2}}
 
@@ -135,24 +153,15 @@ UNKNOWN = {**WEATHER, **CACHED, "x": 1, "function": {**WEATHER["function"], "y":
                 {"type": "function", **FLAT},
                 ANTHROPIC,
                 {"type": "custom", **ANTHROPIC},
-                {
-                    "name": "weather",
-                    "title": "Weather",
-                    "description": "d",
-                    "inputSchema": PARAMETERS,
-                    "outputSchema": {},
-                },
-                {"toolSpec": {"name": "weather", "description": "d", "inputSchema": {"json": PARAMETERS}}},
+                {**NAMED, "title": "Weather", "inputSchema": PARAMETERS, "outputSchema": {}},
+                {"toolSpec": {**NAMED, "inputSchema": {"json": PARAMETERS}}},
             )
         ],
         (UNKNOWN, UNKNOWN),
         ({"type": "custom", "name": "shell", "format": {"type": "text"}, **CACHED}, {**CUSTOM_TOOL, **CACHED}),
         (SHELL, {"type": "custom", "custom": {"name": "shell", "description": "Run it."}}),
         *[(tool, tool) for tool in (WEATHER, CLOCK, SERVER_TOOL, UNNAMED_TOOL, CUSTOM_TOOL, BUILTIN_TOOL)],
-        *[
-            (tool, tool)
-            for tool in (with_parameters({"$ref": "https://a.example/"}), with_parameters({"type": "array"}))
-        ],
+        *[(tool, tool) for tool in map(with_parameters, ({"$ref": "https://a.example/"}, {"type": "array"}))],
         *[
             ({"title": "f", "description": "d", union: [PARAMETERS]}, with_parameters({union: [PARAMETERS]}))
             for union in ("anyOf", "oneOf")
@@ -183,31 +192,12 @@ def test_bind_tools_writes_strict_into_every_kind_of_function(source):
     assert "additionalProperties" not in lax["parameters"]
 
 
-def test_bind_tools_leaves_the_callers_dict_alone():
-    source = with_parameters({"type": "object", "properties": {}})
-    wire_tools([source], strict=True)
-    assert source == with_parameters({"type": "object", "properties": {}})
-
-
-def test_bind_tools_gives_a_strict_function_without_parameters_a_closed_object():
-    function = only(wire_tools([CLOCK], strict=True))["function"]
-    assert function["parameters"] == {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
-
-
-class Tree(TypedDict):
-    children: list[Tree]
-
-
-@pytest.mark.parametrize("method", ["function_calling", "json_schema"])
-def test_bind_tools_refuses_a_typed_dict_that_refers_to_itself_by_its_name(method):
-    for bind in (lambda: wire_tools([Tree]), lambda: MODEL.with_structured_output(Tree, method=method)):
-        with pytest.raises(ValueError, match="'Tree' refers to itself"):
-            bind()
-
-
-def test_bind_tools_refuses_what_is_no_tool():
-    with pytest.raises(ValueError, match="Unsupported function"):
-        wire_tools([42])
+@pytest.mark.parametrize("source", [CLOCK, with_parameters(NOTHING)])
+def test_bind_tools_gives_a_strict_function_without_parameters_a_closed_object(source):
+    before = copy.deepcopy(source)
+    function = only(wire_tools([source], strict=True))["function"]
+    assert function["parameters"] == {**NOTHING, "required": [], "additionalProperties": False}
+    assert source == before
 
 
 def allowed(mode, *tools):
@@ -303,14 +293,10 @@ def test_tool_choice_that_names_nothing_raises_an_error_that_says_what_is_known(
 
 @pytest.mark.parametrize("choice", [None, True, "auto", "any", "none", "weather", CHOOSE_WEATHER])
 def test_bind_tools_without_tools_binds_only_other_keywords(choice):
-    bound = bind_arguments([], tool_choice=choice, parallel_tool_calls=False, temperature=0, stop=None)
-    assert bound == {"temperature": 0, "stop": None}
-
-
-def test_bind_tools_without_tools_binds_a_response_format():
     """As an agent's provider strategy without tools does."""
-    given_format = {"type": "json_schema", "json_schema": {"name": "n", "schema": PARAMETERS}}
-    assert bind_arguments([], response_format=given_format) == {"response_format": given_format}
+    kwargs = {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": PARAMETERS}}}
+    kwargs |= {"temperature": 0, "stop": None}
+    assert bind_arguments([], tool_choice=choice, parallel_tool_calls=False, **kwargs) == kwargs
 
 
 def test_bind_tools_binds_tools_choice_strict_format_and_keywords_together():
@@ -343,10 +329,7 @@ UNKNOWN_KEYS = {"type": "json_schema", "json_schema": {"name": "n", "schema": PA
     ("source", "wire"),
     [
         (ARRAY, {"type": "json_schema", "json_schema": {"name": "Cat_joke", "schema": ARRAY}}),
-        (
-            CLOCK,
-            {"type": "json_schema", "json_schema": {"name": "clock", "schema": {"type": "object", "properties": {}}}},
-        ),
+        (CLOCK, {"type": "json_schema", "json_schema": {"name": "clock", "schema": NOTHING}}),
         (SPEC, WIRE_SPEC),
         ({"type": "json_schema", **SPEC}, WIRE_SPEC),
         (WIRE_SPEC, WIRE_SPEC),
@@ -417,16 +400,15 @@ def test_bind_tools_binds_parallel_tool_calls_only_when_said(choice, said, bound
         *({"properties": {"a": {}}}, {"type": "object", "properties": None}),
     ],
 )
-@pytest.mark.parametrize("made", ["tool", "dict", "anthropic"])
+@pytest.mark.parametrize(
+    "made",
+    [
+        with_parameters,
+        lambda schema: StructuredTool(name="now", description="d", args_schema=schema, func=dict),
+        lambda schema: {"name": "now", "description": "d", "input_schema": schema},
+    ],
+)
 def test_bind_tools_gives_parameters_without_type_or_properties_empty_ones(schema, made):
     """As MCP servers describe tools without arguments."""
-    source: Any = {"type": "function", "function": {"name": "now", "description": "d", "parameters": schema}}
-    if made == "tool":
-        source = StructuredTool(name="now", description="d", args_schema=schema, func=dict)
-    if made == "anthropic":
-        source = {"name": "now", "description": "d", "input_schema": schema}
-    assert only(wire_tools([source]))["function"]["parameters"] == {
-        **NOTHING,
-        **schema,
-        "properties": schema.get("properties") or {},
-    }
+    [wire] = wire_tools([made(schema)])
+    assert wire["function"]["parameters"] == {**NOTHING, **schema, "properties": schema.get("properties") or {}}

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from langchain_promptrun import ChatPromptrun
 
+MODEL = ChatPromptrun(model="a/b", api_key="key")
 LEG = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 CLOSED_LEG = {**LEG, "additionalProperties": False}
 NODE = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node", "description": "the next"}}}
@@ -26,7 +27,7 @@ UNKNOWN = {"allOf", "oneOf", "not", "if", "discriminator", "default", "minLength
 
 def as_tool(schema, **options):
     source = schema if isinstance(schema, type) else {"name": "f", "description": "d", "parameters": schema}
-    bound = ChatPromptrun(model="a/b", api_key="key").bind_tools([source], strict=True, **options)
+    bound = MODEL.bind_tools([source], strict=True, **options)
     function = bound.kwargs["tools"][0]["function"]
     assert function["strict"] is True
     return function["parameters"]
@@ -34,7 +35,7 @@ def as_tool(schema, **options):
 
 def as_format(schema):
     source = schema if isinstance(schema, type) else {"name": "f", "schema": schema}
-    bound = ChatPromptrun(model="a/b", api_key="key").bind_tools([], response_format=source, strict=True)
+    bound = MODEL.bind_tools([], response_format=source, strict=True)
     spec = bound.kwargs["response_format"]["json_schema"]
     assert spec["strict"] is True
     return spec["schema"]
@@ -153,17 +154,13 @@ def test_strict_schema_that_is_recursive_keeps_its_references(strictly, schema):
 @pytest.mark.parametrize("method", ["function_calling", "json_schema"])
 @pytest.mark.parametrize("schema", [Node, Left, Node.model_json_schema()])
 def test_recursive_schema_is_kept_by_every_method_of_structured_output(schema, method, strict):
-    model = ChatPromptrun(model="a/b", api_key="key")
-    bound = model.with_structured_output(schema, method=method, strict=strict).first.kwargs
-    if method == "json_schema":
-        kept = bound["response_format"]["json_schema"]["schema"]
-    else:
-        kept = bound["tools"][0]["function"]["parameters"]
-    assert kept["type"] == "object"
-    assert (
-        kept["properties"].keys()
-        == kept["$defs"][schema.__name__ if isinstance(schema, type) else "Node"]["properties"].keys()
+    bound = MODEL.with_structured_output(schema, method=method, strict=strict).first.kwargs
+    is_format = method == "json_schema"
+    kept = (
+        bound["response_format"]["json_schema"]["schema"] if is_format else bound["tools"][0]["function"]["parameters"]
     )
+    name = schema.__name__ if isinstance(schema, type) else "Node"
+    assert (kept["type"], kept["properties"].keys()) == ("object", kept["$defs"][name]["properties"].keys())
     assert '"$ref"' in json.dumps(kept["$defs"])
 
 
@@ -182,7 +179,7 @@ class Garden:
 
 @pytest.mark.parametrize("source", [tool(plant), plant, Garden().plant, Garden().sow])
 def test_recursive_schema_of_a_function_is_kept(source):
-    parameters = ChatPromptrun(model="a/b", api_key="key").bind_tools([source]).kwargs["tools"][0]["function"]
+    parameters = MODEL.bind_tools([source]).kwargs["tools"][0]["function"]
     assert '"$ref": "#/$defs/Node"' in json.dumps(parameters)
     assert parameters["parameters"]["properties"].keys() == {"root"}
 
@@ -247,12 +244,8 @@ def test_strict_schema_that_strict_mode_cannot_take_raises_an_error_that_names_t
 def test_strict_schema_whose_root_is_no_object_raises_an_error(schema):
     with pytest.raises(ValueError, match="an object at the root"):
         as_format(schema)
-
-
-def test_strict_schema_whose_root_is_a_union_raises_an_error_by_function_calling():
-    model = ChatPromptrun(model="a/b", api_key="key")
     with pytest.raises(ValueError, match="an object at the root of a schema, not 'a union'"):
-        model.with_structured_output({"title": "T", "anyOf": [LEG]}, method="function_calling", strict=True)
+        MODEL.with_structured_output({"title": "T", "anyOf": [LEG]}, method="function_calling", strict=True)
 
 
 @both
@@ -342,7 +335,7 @@ def test_strict_of_a_raw_tool_wins_over_the_argument(own, said, notation):
         "Anthropic": {"name": "f", "input_schema": LEG, "strict": own},
     }[notation]
     before = copy.deepcopy(source)
-    bound = ChatPromptrun(model="a/b", api_key="key").bind_tools([source, Leg], strict=said)
+    bound = MODEL.bind_tools([source, Leg], strict=said)
     first, second = [wire["function"] for wire in bound.kwargs["tools"]]
     assert first == {"name": "f", "parameters": CLOSED_LEG if own else LEG, "strict": own}
     assert second.get("strict") is said
