@@ -17,10 +17,9 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 import httpx
 
 from langchain_promptrun.testing import _http
-from langchain_promptrun.testing._cassette import Cassette, is_unreachable, pieces_of
+from langchain_promptrun.testing._cassette import Cassette, is_secret_header, is_unreachable, pieces_of, secrets_of
 from langchain_promptrun.testing._http import Hangup, RecordedRequest, Request, Response, Step
 from langchain_promptrun.testing._items import Fault, Reply, Settings
-from langchain_promptrun.testing._redaction import is_secret_header, secrets_of
 from langchain_promptrun.testing._routes import Routes
 
 Slices = int | Callable[[bytes], Sequence[bytes]]
