@@ -10,10 +10,8 @@ from langchain_promptrun import _moved
 from langchain_promptrun._version import __version__
 
 if TYPE_CHECKING:
-    from langchain_promptrun._provider import register_provider
     from langchain_promptrun._spend.budget import Budget
-    from langchain_promptrun._spend.costs import CostCallbackHandler, Costs, track_costs
-    from langchain_promptrun._spend.prices import Cost, message_cost
+    from langchain_promptrun._spend.costs import Cost, CostCallbackHandler, Costs, message_cost, track_costs
     from langchain_promptrun._spend.rate_limiter import AdaptiveRateLimiter
     from langchain_promptrun.chat_models import ChatPromptrun
     from langchain_promptrun.errors import (
@@ -39,11 +37,9 @@ if TYPE_CHECKING:
 
 _MODULES = {
     **dict.fromkeys(("PromptChange", "PromptRecord", "PromptrunMissingVariableError", "PromptrunPrompt"), "prompts"),
-    **dict.fromkeys(("Cost", "message_cost"), "_spend.prices"),
-    **dict.fromkeys(("CostCallbackHandler", "Costs", "track_costs"), "_spend.costs"),
+    **dict.fromkeys(("Cost", "CostCallbackHandler", "Costs", "message_cost", "track_costs"), "_spend.costs"),
     "AdaptiveRateLimiter": "_spend.rate_limiter",
     "Budget": "_spend.budget",
-    "register_provider": "_provider",
 }
 
 __all__ = [
@@ -81,6 +77,34 @@ __all__ = [
 ]
 
 _moved.register()
+
+
+def register_provider() -> None:
+    """Make strings such as `promptrun:anthropic/claude-haiku-4.5` work in LangChain.
+
+    After it `init_chat_model`, `create_agent` and others make a `ChatPromptrun` of such strings. A second call changes
+    nothing.
+
+    Raises:
+        ImportError: langchain is not installed.
+        RuntimeError: The installed langchain keeps its providers in another way.
+    """
+    try:
+        # private; checked on langchain 1.5.2
+        table = getattr(import_module("langchain.chat_models.base"), "_BUILTIN_PROVIDERS", None)
+    except ImportError as error:
+        raise ImportError(f"`register_provider` needs langchain, which cannot be imported: {error}") from error
+    is_known = isinstance(table, dict) and isinstance(table.get("openai"), tuple)
+    if table is None or not is_known:
+        raise RuntimeError(
+            "The installed langchain has no table of providers that can be extended. "
+            'Pass `ChatPromptrun(model="vendor/name")` instead of the string.'
+        )
+    table.setdefault("promptrun", ("langchain_promptrun", "ChatPromptrun", _make))
+
+
+def _make(cls: Any, model: str, **fields: Any) -> Any:
+    return cls(model=model, **fields)
 
 
 def __getattr__(name: str) -> Any:

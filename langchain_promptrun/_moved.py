@@ -12,6 +12,7 @@ _MODULES = {
     "_prompt_following": "prompts.model",
     "_prompt_record": "prompts.record",
     "_prompt_text": "prompts.template",
+    "_spend.prices": "_spend.costs",
     "_structured": "_tools.structured_output",
 }
 

@@ -15,31 +15,17 @@ from langchain_core.runnables import Runnable
 from pydantic import AliasChoices, Field, model_validator
 from typing_extensions import override
 
-from langchain_promptrun import _callbacks as tokens
+from langchain_promptrun import _guards as guards
 from langchain_promptrun._config import defaults, roles, validators
+from langchain_promptrun._config import request as calls
 from langchain_promptrun._config.bindings import ModelRunnable
 from langchain_promptrun._config.defaults import chosen
 from langchain_promptrun._config.fields import ConnectionFields, checked_fields, new_transport
-from langchain_promptrun._config.request import (
-    CallOptions,
-    build_request,
-    check_model_kwargs,
-    options_of_call,
-    start_call,
-)
-from langchain_promptrun._guards import CALL_GUARDS, CacheLossReport
 from langchain_promptrun._messages.cache_control import PromptCaching, expects_cache_read
 from langchain_promptrun._profiles import profile_for, warn_if_retired
-from langchain_promptrun._responses import content_blocks as _blocks
+from langchain_promptrun._responses import content_blocks, outputs
 from langchain_promptrun._responses.choice import PROVIDER
 from langchain_promptrun._responses.events import EventParser
-from langchain_promptrun._responses.outputs import (
-    ChunkParser,
-    EventChunks,
-    ResultParser,
-    combined_llm_output,
-    with_llm_output,
-)
 from langchain_promptrun._tokens import count_messages, count_text
 from langchain_promptrun._tools.tools import own_names, wire_tools
 from langchain_promptrun._tracing import PromptedModel
@@ -65,7 +51,7 @@ T = TypeVar("T")
 
 _PROMPTS = "langchain_promptrun.prompts.prompt"  # the room above, which imports this module
 
-_blocks.register()
+content_blocks.register()
 
 
 class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatModel):
@@ -73,11 +59,6 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
 
     Setup:
         Install `langchain-promptrun` and set the environment variable `PROMPTRUN_API_KEY`.
-
-        ```bash
-        pip install -U langchain-promptrun
-        export PROMPTRUN_API_KEY="your-api-key"
-        ```
 
     Every field is documented below its name, in `help(ChatPromptrun)`'s order: how to reach the gateway (`api_key`,
     `base_url`, `timeout`, `max_retries`, `http_client`, ...), then what to ask (`model`, `temperature`, `max_tokens`,
@@ -270,7 +251,7 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
         self._check_key()
         if self.max_tokens is not None and self.max_completion_tokens is not None:
             raise ValueError("`max_tokens` and `max_completion_tokens` are both set; set the one your model accepts.")
-        check_model_kwargs(type(self), self.model_kwargs)
+        calls.check_model_kwargs(type(self), self.model_kwargs)
         self._add_version("langchain-promptrun", __version__)
         return self
 
@@ -327,13 +308,11 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
         named, overrides = prompts.named_prompt(cls, prompt, arguments)
         return cast("Self", prompts.make_model(cls, named, await named.apull(), overrides))
 
-    # Calls.
-
     @override
     def _generate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Run = None, **kwargs: Any
     ) -> ChatResult:
-        transport, request, reader = self._prepare(ResultParser, messages, stop, kwargs)
+        transport, request, reader = self._prepare(outputs.ResultParser, messages, stop, kwargs)
         (result,) = transport.exchange(request, reader)
         return result
 
@@ -341,55 +320,55 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
     async def _agenerate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: AsyncRun = None, **kwargs: Any
     ) -> ChatResult:
-        transport, request, reader = self._prepare(ResultParser, messages, stop, kwargs)
+        transport, request, reader = self._prepare(outputs.ResultParser, messages, stop, kwargs)
         (result,) = [result async for result in transport.aexchange(request, reader)]
         return result
 
     @override
     def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None]) -> dict[str, Any]:
-        return combined_llm_output(self.model, llm_outputs)
+        return outputs.combined_llm_output(self.model, llm_outputs)
 
     @override
     def _stream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Run = None, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
-        transport, request, reader = self._prepare(ChunkParser, messages, stop, kwargs, stream=True)
+        transport, request, reader = self._prepare(outputs.ChunkParser, messages, stop, kwargs, stream=True)
         chunks = transport.exchange(request, reader)
-        return chunks if run_manager is None else tokens.report(chunks, run_manager, tokens.NamedChunks(run_manager))
+        return chunks if run_manager is None else guards.report(chunks, run_manager, guards.NamedChunks(run_manager))
 
     @override
     def _astream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: AsyncRun = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
-        transport, request, reader = self._prepare(ChunkParser, messages, stop, kwargs, stream=True)
+        transport, request, reader = self._prepare(outputs.ChunkParser, messages, stop, kwargs, stream=True)
         chunks = transport.aexchange(request, reader)
-        return chunks if run_manager is None else tokens.areport(chunks, run_manager, tokens.NamedChunks(run_manager))
+        return chunks if run_manager is None else guards.areport(chunks, run_manager, guards.NamedChunks(run_manager))
 
     def _stream_chat_model_events(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Run = None, **kwargs: Any
     ) -> Iterator[MessagesData]:
         """Stream langchain-core's protocol events; its `stream_events(version="v3")` asks for them."""
-        is_told = tokens.wants_tokens(run_manager)
-        reader_type = partial(EventParser, message_id=tokens.message_id(run_manager), tokens=is_told)
+        is_told = guards.wants_tokens(run_manager)
+        reader_type = partial(EventParser, message_id=guards.message_id(run_manager), tokens=is_told)
         transport, request, reader = self._prepare(reader_type, messages, stop, kwargs, stream=True)
         if run_manager is None or not run_manager.handlers:
             return transport.exchange(request, reader)
-        events = tokens.exchange_and_report_leaving(transport, request, reader, run_manager)
+        events = guards.exchange_and_report_leaving(transport, request, reader, run_manager)
         if not is_told:
             return events
-        return tokens.report(events, run_manager, EventChunks(tokens.message_id(run_manager)))
+        return guards.report(events, run_manager, outputs.EventChunks(guards.message_id(run_manager)))
 
     def _astream_chat_model_events(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: AsyncRun = None, **kwargs: Any
     ) -> AsyncIterator[MessagesData]:
         """Stream langchain-core's protocol events; its `astream_events(version="v3")` asks for them."""
-        is_told = tokens.wants_tokens(run_manager)
-        reader_type = partial(EventParser, message_id=tokens.message_id(run_manager), tokens=is_told)
+        is_told = guards.wants_tokens(run_manager)
+        reader_type = partial(EventParser, message_id=guards.message_id(run_manager), tokens=is_told)
         transport, request, reader = self._prepare(reader_type, messages, stop, kwargs, stream=True)
         events = transport.aexchange(request, reader)
         if run_manager is None or not is_told:
             return events
-        return tokens.areport(events, run_manager, EventChunks(tokens.message_id(run_manager)))
+        return guards.areport(events, run_manager, outputs.EventChunks(guards.message_id(run_manager)))
 
     def _prepare(
         self,
@@ -401,10 +380,10 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
         stream: bool = False,
     ) -> tuple[CallTransport, Request, Callable[[int, Mapping[str, str]], ResponseParser[T]]]:
         """Turn a call into a transport, what it sends, and the factory of parsers for answers."""
-        call = options_of_call(self, stop, kwargs, last=True)
+        call = calls.options_of_call(self, stop, kwargs, last=True)
         tools = call.parameters.get("tools")
         fields = self.model_copy(update=call.settings) if call.settings else self
-        request = build_request(fields, messages, call, stream=stream)
+        request = calls.build_request(fields, messages, call, stream=stream)
         reader = partial(
             reader_type,
             model=request.model,
@@ -417,8 +396,8 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
         own_pool = not roles.roles_of(type(self)).pool.isdisjoint(call.settings)
         transport: CallTransport = new_transport(fields) if own_pool else self._transport or self._held()
         if fields.prompt_caching is not None and expects_cache_read(messages, str(request.model), request.body or b""):
-            transport = CacheLossReport(transport)
-        for guard in dict.fromkeys(CALL_GUARDS.get()):
+            transport = guards.CacheLossReport(transport)
+        for guard in dict.fromkeys(guards.CALL_GUARDS.get()):
             transport = guard(transport, messages)
         return transport, request, reader
 
@@ -442,13 +421,13 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
 
     @override
     def _generate_with_cache(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
-        return with_llm_output(
+        return outputs.with_llm_output(
             super(ChatPromptrun, self._cached_for(kwargs))._generate_with_cache(messages, *args, **kwargs)
         )
 
     @override
     async def _agenerate_with_cache(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
-        return with_llm_output(
+        return outputs.with_llm_output(
             await super(ChatPromptrun, self._cached_for(kwargs))._agenerate_with_cache(messages, *args, **kwargs)
         )
 
@@ -463,22 +442,20 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
 
     @override
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        call = options_of_call(self, stop, kwargs)
+        call = calls.options_of_call(self, stop, kwargs)
         names = roles.roles_of(type(self)).in_cache_key
         settings = {name: call.settings.get(name, getattr(self, name)) for name in names}
         facts = {"class": self.lc_id(), "output_version": self.output_version, "settings": settings}
         return json.dumps(facts | {"parameters": call.parameters}, default=repr, sort_keys=True)
 
-    # Tracing.
-
     @property
     @override
     def _identifying_params(self) -> dict[str, Any]:
-        return {**CallOptions(self, None, {}).parameters, "base_url": self.base_url}
+        return {**calls.CallOptions(self, None, {}).parameters, "base_url": self.base_url}
 
     @override
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
-        call = start_call(self, stop, kwargs)
+        call = calls.start_call(self, stop, kwargs)
         untraced = roles.roles_of(type(self)).untraced
         facts = {"base_url": self.base_url, "_type": self._llm_type}
         facts |= {name: value for name, value in call.settings.items() if name not in untraced}
@@ -486,7 +463,7 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
 
     @override
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        parameters = options_of_call(self, stop, kwargs).parameters
+        parameters = calls.options_of_call(self, stop, kwargs).parameters
         traced = LangSmithParams(ls_provider=PROVIDER, ls_model_type="chat", ls_model_name=str(parameters["model"]))
         if isinstance(temperature := parameters.get("temperature"), int | float):
             traced["ls_temperature"] = temperature
@@ -496,8 +473,6 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
         if stop := _texts(parameters.get("stop")):
             traced["ls_stop"] = stop
         return traced
-
-    # Tokens.
 
     @override
     def get_token_ids(self, text: str) -> list[int]:

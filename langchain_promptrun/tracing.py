@@ -11,7 +11,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.tracers import LangChainTracer
 from typing_extensions import override
 
-from langchain_promptrun._spend.prices import message_cost
+from langchain_promptrun._spend.costs import message_cost
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=BaseModel)
 
+_Schema = type[Any] | Mapping[str, Any]
+
 # Imported at the first use: what pydantic builds for their classes takes time at import.
 _WRAPPERS = "langchain_promptrun._config.wrappers"
 _STRUCTURED = "langchain_promptrun._tools.structured_output"
@@ -145,27 +147,17 @@ class ModelRunnable(Wrappable):
 
     @overload
     def with_structured_output(
-        self,
-        schema: type[Any] | Mapping[str, Any],
-        *,
-        method: Method | None = None,
-        include_raw: bool = False,
-        **kwargs: Any,
+        self, schema: _Schema, *, method: Method | None = None, include_raw: bool = False, **kwargs: Any
     ) -> Runnable[LanguageModelInput, dict[str, Any]]: ...
 
     @overload
     def with_structured_output(
-        self,
-        schema: type | dict[str, Any] | None = None,
-        *,
-        method: Method | None = None,
-        include_raw: bool = False,
-        **kwargs: Any,
+        self, schema: _Schema | None = None, *, method: Method | None = None, include_raw: bool = False, **kwargs: Any
     ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]: ...
 
     def with_structured_output(
         self,
-        schema: type | Mapping[str, Any] | None = None,
+        schema: _Schema | None = None,
         *,
         method: Method | None = None,
         include_raw: bool = False,

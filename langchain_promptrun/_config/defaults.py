@@ -7,6 +7,7 @@ looked-up profile or a default limit must not come back as one that the caller c
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -72,3 +73,9 @@ def environment_url() -> DefaultText:
 def needs_key(base_url: str) -> bool:
     host = urlsplit(base_url).hostname or ""
     return host == _OWN_DOMAIN or host.endswith(f".{_OWN_DOMAIN}")
+
+
+def plain_values(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: plain_values(inner) for name, inner in value.items()}
+    return value.get_secret_value() if isinstance(value, SecretStr) else value

@@ -17,9 +17,8 @@ from typing_extensions import override
 
 from langchain_promptrun._config import defaults, roles, validators
 from langchain_promptrun._config.defaults import chosen, environment_key
-from langchain_promptrun._config.hints import MORE_PARAMETERS
 from langchain_promptrun._config.roles import roles_of
-from langchain_promptrun._config.validators import unknown_keyword
+from langchain_promptrun._config.validators import MORE_PARAMETERS, unknown_keyword
 from langchain_promptrun._http.pools import TransportSettings
 from langchain_promptrun._http.transport import Transport
 
@@ -301,9 +300,9 @@ def _private(attributes: dict[str, Any] | None, ended: frozenset[str] = _HOLDS) 
 def _assign(fields: ConnectionFields, values: Mapping[str, Any]) -> None:
     """Set fields, checked as at construction; removals first, so that one limit can replace the other."""
     kind = type(fields)
-    roles = roles_of(kind)
+    own = roles_of(kind)
     for name, value in sorted(values.items(), key=lambda item: item[1] is not None):
-        if name not in roles.known:
-            raise unknown_keyword(kind.__name__, name, roles.known, kind.keyword_advice)
-        if value is not None or name not in roles.none_is_default:
+        if name not in own.known:
+            raise unknown_keyword(kind.__name__, name, own.known, kind.keyword_advice)
+        if value is not None or name not in own.none_is_default:
             fields.__pydantic_validator__.validate_assignment(fields, name, value)

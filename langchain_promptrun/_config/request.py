@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel, ConfigDict, SecretStr, create_model
 
-from langchain_promptrun._config.defaults import NO_KEY, Defaulted, needs_key
-from langchain_promptrun._config.hints import misspelt
+from langchain_promptrun._config.defaults import NO_KEY, Defaulted, needs_key, plain_values
 from langchain_promptrun._config.roles import roles_of
+from langchain_promptrun._config.validators import misspelt
 from langchain_promptrun._http.request import Request, Timeouts, check_headers
 from langchain_promptrun._messages.cache_control import mark_prompt
 from langchain_promptrun._messages.conversation import wire_messages
@@ -195,12 +195,6 @@ def _make_sendable(parameters: dict[str, Any]) -> None:
 
 def merged_mapping(name: str, first: Mapping[str, Any] | None, second: Any) -> dict[str, Any]:
     return {**(first or {}), **plain_values(_mapping(name, second))}
-
-
-def plain_values(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: plain_values(inner) for name, inner in value.items()}
-    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 def bindable(kind: type[BaseModel], keywords: Mapping[str, Any]) -> dict[str, Any]:

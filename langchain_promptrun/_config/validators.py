@@ -1,8 +1,9 @@
-"""Validators of fields, and errors that show no secret."""
+"""Validators of fields, hints for unknown keywords, and errors that show no secret."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from difflib import get_close_matches
 from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,10 +12,9 @@ import httpx
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, WrapValidator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from langchain_promptrun._config.defaults import API_KEY_VARIABLE, BASE_URL_VARIABLE, DefaultText, chosen
-from langchain_promptrun._config.hints import MORE_PARAMETERS, advice_for
-from langchain_promptrun._config.request import plain_values
+from langchain_promptrun._config.defaults import API_KEY_VARIABLE, BASE_URL_VARIABLE, DefaultText, chosen, plain_values
 from langchain_promptrun._http.request import check_headers
+from langchain_promptrun.data._keywords import FOREIGN, GATEWAY_PARAMETERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -111,8 +111,42 @@ LogitBias = Annotated[dict[str, Annotated[float, Field(ge=-100, le=100)]], Befor
 PromptId = Annotated[str, Field(min_length=1), AfterValidator(_checked_prompt_id)]
 
 
+MORE_PARAMETERS = "Parameters of the request that are not fields go into `model_kwargs` or `extra_body`."
+"""Advice on a keyword that is unknown to a model."""
+
+
+def _squeezed(name: str) -> str:
+    """Reduce a name to what all styles of writing share: `maxTokens` and `max_tokens` are one."""
+    return name.replace("_", "").lower()
+
+
+_INSTEAD = {_squeezed(name): place for place, names in FOREIGN.items() for name in names.split()}
+
+_NEAR, _NEAR_A_FIELD = 0.7, 0.85  # `temprature` is at 0.95
+
+
+@lru_cache(maxsize=1024)
+def misspelt(name: str, known: frozenset[str]) -> str | None:
+    return None if name in GATEWAY_PARAMETERS else _nearest(name, known, _NEAR_A_FIELD)
+
+
+def _nearest(name: str, known: Iterable[str], cutoff: float) -> str | None:
+    """Return the known name that is most like a name; letters in another order count as alike."""
+    squeezed = {_squeezed(other): other for other in sorted(known)}
+    written = _squeezed(name)
+    alike = [other for other in squeezed if sorted(other) == sorted(written)]
+    return next((squeezed[other] for other in alike or get_close_matches(written, squeezed, n=1, cutoff=cutoff)), None)
+
+
 def unknown_keyword(title: str, name: str, known: Iterable[str], advice: str = MORE_PARAMETERS) -> ValidationError:
-    problem = _refusal("Unknown keyword `{name}`. {advice}", name=name, advice=advice_for(name, known, advice))
+    """Return the error, which says what to write instead."""
+    if advice == MORE_PARAMETERS and (place := _INSTEAD.get(_squeezed(name))):
+        advice = place if place.endswith(".") else f"Use {place}."
+    elif advice == MORE_PARAMETERS and name in GATEWAY_PARAMETERS:
+        advice = f"Use `model_kwargs={{{name!r}: ...}}`, or pass it to the call."
+    elif near := _nearest(name, known, _NEAR):
+        advice = f"Did you mean `{near}`? {advice}"
+    problem = _refusal("Unknown keyword `{name}`. {advice}", name=name, advice=advice)
     # a misspelt field may be one that holds a secret
     return ValidationError.from_exception_data(title, [InitErrorDetails(type=problem, loc=(name,), input=_HIDDEN)])
 

@@ -12,8 +12,7 @@ from typing_extensions import override
 from langchain_promptrun._guards import CALL_GUARDS, ObservedCall, final_message
 from langchain_promptrun._messages.content import MEDIA_PARTS
 from langchain_promptrun._profiles import profile_for
-from langchain_promptrun._spend.costs import CostsByModel
-from langchain_promptrun._spend.prices import prices_of
+from langchain_promptrun._spend.costs import CostsByModel, prices_of
 from langchain_promptrun._tokens import count_messages, count_text
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun.errors import PromptrunBudgetExceededError, PromptrunTimeoutError

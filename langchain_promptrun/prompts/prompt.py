@@ -24,9 +24,10 @@ from langchain_promptrun._config.defaults import (
     DefaultTag,
     chosen,
     environment_project,
+    plain_values,
 )
 from langchain_promptrun._config.fields import ConnectionFields, check_picklable, checked_fields, new_transport
-from langchain_promptrun._config.request import BASE_HEADERS, caller_headers, key_of, plain_values
+from langchain_promptrun._config.request import BASE_HEADERS, caller_headers, key_of
 from langchain_promptrun._config.roles import SHARED
 from langchain_promptrun._config.validators import FourTimeouts, four_timeouts
 from langchain_promptrun._http.pools import TransportSettings

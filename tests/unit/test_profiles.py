@@ -14,7 +14,7 @@ from langchain_core.language_models import ModelProfile
 
 from langchain_promptrun import _profiles
 from langchain_promptrun._profiles import family_of, profile_for
-from langchain_promptrun._spend.prices import prices_of
+from langchain_promptrun._spend.costs import prices_of
 from langchain_promptrun.data._profiles import PROFILES
 
 ROOT = Path(__file__).parents[2]
