@@ -2,15 +2,10 @@
 
 import asyncio
 import gc
-import json
-import runpy
-import subprocess
-import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 from langchain_core.caches import InMemoryCache
@@ -93,23 +88,6 @@ async def test_message_cost_of_an_answer_from_the_cache_is_nothing(promptrun_ser
     model = ChatPromptrun(model=HAIKU, cache=InMemoryCache())
     promptrun_server.queue(Reply("Hi", usage={**USAGE, "cost": 0.5}))
     assert [message_cost(model.invoke("Hello")).usd for _ in range(2)] == [0.5, 0.0]
-
-
-def test_price_table_is_written_with_its_tiers(tmp_path):
-    facts = {
-        "name": "One",
-        "release_date": "2026-01-02",
-        "limit": {"context": 1_000, "output": 100},
-        "modalities": {"input": ["text"], "output": ["text"]},
-    }
-    tier = {"input": 2, "output": 4, "tier": {"type": "context", "size": 200_000}}
-    cost = {"input": 1, "output": 2, "cache_read": 0.5, "tiers": [tier]}
-    (tmp_path / "facts.json").write_text(json.dumps({"models": {"a/one": facts | {"cost": cost}, "a/two": facts}}))
-    script = Path(__file__).parents[2] / "scripts" / "update_profiles.py"
-    command = [sys.executable, script, tmp_path / "facts.json", "--output", tmp_path / "_profiles.py"]
-    subprocess.run(command, check=True, capture_output=True)
-    prices = runpy.run_path(str(tmp_path / "_prices.py"))["PRICES"]
-    assert prices == {"a/one": {0: (1, 2, 0.5, None, None), 200_000: (2, 4, None, None, None)}}
 
 
 # track_costs

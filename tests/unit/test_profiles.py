@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import runpy
 import sys
 from collections import Counter
 from pathlib import Path
@@ -45,104 +46,63 @@ def facts(**changes):
     } | changes
 
 
-def write_json(path, document):
-    path.write_text(json.dumps(document), encoding="utf-8")
-    return str(path)
+@pytest.fixture
+def rows(script, tmp_path):
+    """Run the script on models, or a whole document, and more files; give the rows of the module that it wrote."""
+
+    def rows(models, *files, name="PROFILES"):
+        document = models if models.keys() & {"models", "openrouter"} else {"models": models}
+        (tmp_path / "facts.json").write_text(json.dumps(document), encoding="utf-8")
+        assert script.main([str(tmp_path / "facts.json"), *files, "--output", str(tmp_path / "_profiles.py")]) == 0
+        return runpy.run_path(str(tmp_path / f"_{name.lower()}.py"))[name]
+
+    return rows
 
 
-def generate(script, tmp_path, *files):
-    """Run the script on the files and give the rows of the module that it wrote."""
-    output = tmp_path / "out.py"
-    assert script.main([*files, "--output", str(output)]) == 0
-    namespace = {}
-    exec(output.read_text(encoding="utf-8"), namespace)
-    return namespace["PROFILES"]
+EFFORTS = {
+    "reasoning_effort_levels": ["low", "medium", "high", "xhigh", "max"],
+    "reasoning_effort_default": "high",
+}
+TRUE_OF_SONNET = (
+    *("image_url_inputs", "pdf_inputs", "image_tool_message", "pdf_tool_message", "tool_call_streaming"),
+    "mid_conversation_system_messages",
+)
 
 
-def test_a_known_model_has_its_limits_modalities_and_abilities():
-    profile = profile_for(HAIKU)
-    assert profile["name"] == "Claude Haiku 3.5"
-    assert profile["max_input_tokens"] == 200_000
-    assert profile["max_output_tokens"] == 8192
-    assert profile["text_inputs"] is profile["image_inputs"] is profile["pdf_inputs"] is True
-    assert profile["audio_inputs"] is profile["image_outputs"] is profile["reasoning_output"] is False
-    assert profile["tool_calling"] is profile["temperature"] is True
+@pytest.mark.parametrize(
+    ("model", "known"),
+    [
+        (HAIKU, {"name": "Claude Haiku 3.5", "max_input_tokens": 200_000, "max_output_tokens": 8192}),
+        (HAIKU, dict.fromkeys(("text_inputs", "image_inputs", "pdf_inputs", "tool_calling", "temperature"), True)),
+        (HAIKU, dict.fromkeys(("audio_inputs", "image_outputs", "reasoning_output"), False)),
+        ("openai/gpt-4o", {"structured_output": True, "tool_choice": True, "max_output_tokens": 16_384}),
+        ("ai21/jamba-large-1.7", {"structured_output": False}),
+        ("openai/gpt-5", {"max_input_tokens": 272_000}),  # input has a limit of its own
+        *((f"{vendor}-4o-2024-05-13", {"max_output_tokens": 4096}) for vendor in ("openai/gpt", "OpenAI/GPT")),
+        ("anthropic/claude-3-sonnet", {"name": "Claude Sonnet 3"}),  # known by its dated id alone
+        ("anthropic/claude-sonnet-5", dict.fromkeys(TRUE_OF_SONNET, True) | EFFORTS),
+        ("anthropic/claude-sonnet-5.5", {"tool_choice": False}),
+        *((variant, {"status": "retired"}) for variant in (HAIKU, f"{HAIKU}-20241022")),
+        ("anthropic/claude-sonnet-4-20250514", {"status": "retired"}),
+    ],
+)
+def test_a_known_model_has_its_limits_modalities_abilities_and_retirement(model, known):
+    assert known.items() <= profile_for(model).items()
 
 
 def test_an_unknown_fact_has_no_key():
     assert "structured_output" not in profile_for(HAIKU)
-    assert profile_for("openai/gpt-4o")["structured_output"] is True
-    assert profile_for("ai21/jamba-large-1.7")["structured_output"] is False
+    assert "status" not in profile_for("anthropic/claude-sonnet-5")
 
 
-def test_where_input_has_a_limit_of_its_own_it_is_the_limit():
-    assert profile_for("openai/gpt-5")["max_input_tokens"] == 272_000
-
-
-@pytest.mark.parametrize(
-    "variant",
-    [
-        "anthropic/claude-3.5-haiku-20241022",
-        "anthropic/claude-3.5-haiku-2024-10-22",
-        "anthropic/claude-3.5-haiku:free",
-        "anthropic/claude-3.5-haiku:thinking",
-        "anthropic/claude-3.5-haiku-20241022:thinking",
-        "anthropic/claude-3.5-haiku@20241022",
-        "anthropic/claude-3.5-haiku@europe-west1",
-        "anthropic/claude-3.5-haiku-latest",
-        "~anthropic/claude-3.5-haiku",
-        "Anthropic/Claude-3.5-Haiku",
-        " anthropic/claude-3.5-haiku ",
-        "anthropic/claude-3-5-haiku",
-    ],
-)
-def test_a_variant_resolves_to_its_base(variant):
-    assert profile_for(variant) == profile_for(HAIKU)
-
-
-def test_the_dates_of_other_vendors_are_dates_too():
-    assert profile_for("x-ai/grok-4-0709") == profile_for("x-ai/grok-4")
-    assert profile_for("cohere/command-a-11-2025") == profile_for("cohere/command-a")
-    assert profile_for("google/gemini-2.5-pro-preview-06-05") == profile_for("google/gemini-2.5-pro-preview")
-    assert profile_for("google/gemini-2.5-flash-001") == profile_for("google/gemini-2.5-flash")
-
-
-def test_a_variant_with_facts_of_its_own_keeps_them():
-    assert profile_for("openai/gpt-4o-2024-05-13")["max_output_tokens"] == 4096
-    assert profile_for("OpenAI/GPT-4o-2024-05-13")["max_output_tokens"] == 4096
-    assert profile_for("openai/gpt-4o")["max_output_tokens"] == 16_384
-
-
-def test_a_base_that_is_known_by_its_dated_id_alone_is_found():
-    assert "anthropic/claude-3-sonnet" not in PROFILES
-    assert profile_for("anthropic/claude-3-sonnet")["name"] == "Claude Sonnet 3"
-
-
-def test_of_several_variants_the_newest_stands_for_the_base():
-    assert profile_for("mistralai/mistral-medium") == profile_for("mistralai/mistral-medium-2604")
-
-
-def test_of_several_variants_the_least_decorated_stands_for_the_base():
-    assert profile_for("minimax/minimax-m2-5") == profile_for("minimax/minimax-m2.5")
+def test_the_least_decorated_of_several_variants_stands_for_the_base():
     assert profile_for("minimax/minimax-m2.5") != profile_for("minimax/minimax-m2.5:free")
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        "",
-        ":free",
-        "-latest",
-        "openai/gpt-99",
-        "gpt-99",
-        "openai/",
-        "meta-llama/gpt-4o",
-        "meta.gpt-4o",
-        "4",
-        "a.b",
-        "no/such",
-    ],
-)
+UNKNOWN = ("", ":free", "-latest", "openai/gpt-99", "gpt-99", "openai/", "meta-llama/gpt-4o", "meta.gpt-4o", "4", "a.b")
+
+
+@pytest.mark.parametrize("model", UNKNOWN)
 def test_an_unknown_id_has_no_profile(model):
     assert profile_for(model) is None
 
@@ -171,6 +131,15 @@ def test_a_second_lookup_of_a_variant_does_no_work():
 @pytest.mark.parametrize(
     ("spelling", "model"),
     [
+        *((f"{HAIKU}{suffix}", HAIKU) for suffix in ("-20241022", "-2024-10-22", ":free", ":thinking", "-latest")),
+        *((f"{HAIKU}{suffix}", HAIKU) for suffix in ("-20241022:thinking", "@20241022", "@europe-west1")),
+        *((variant, HAIKU) for variant in (f"~{HAIKU}", HAIKU.title(), f" {HAIKU} ", HAIKU.replace(".", "-"))),
+        ("x-ai/grok-4-0709", "x-ai/grok-4"),
+        ("cohere/command-a-11-2025", "cohere/command-a"),
+        ("google/gemini-2.5-pro-preview-06-05", "google/gemini-2.5-pro-preview"),
+        ("google/gemini-2.5-flash-001", "google/gemini-2.5-flash"),
+        ("mistralai/mistral-medium", "mistralai/mistral-medium-2604"),  # the newest
+        ("minimax/minimax-m2-5", "minimax/minimax-m2.5"),
         ("gpt-5", "openai/gpt-5"),
         ("claude-sonnet-5", "anthropic/claude-sonnet-5"),
         ("claude-3-5-haiku-20241022", HAIKU),
@@ -190,7 +159,7 @@ def test_a_second_lookup_of_a_variant_does_no_work():
         ("openai.gpt-oss-120b-1:0", "openai/gpt-oss-120b"),
     ],
 )
-def test_another_spelling_is_found_where_one_vendor_alone_has_it(spelling, model):
+def test_a_variant_or_another_spelling_of_one_vendors_model_is_found(spelling, model):
     assert profile_for(spelling) == profile_for(model)
 
 
@@ -224,23 +193,6 @@ def test_a_bare_name_of_two_vendors_has_no_profile(monkeypatch):
 )
 def test_a_family_has_one_vendor_however_gateways_call_it(model, family):
     assert family_of(model) == family
-
-
-@pytest.mark.parametrize("variant", [HAIKU, f"{HAIKU}-20241022", "anthropic/claude-sonnet-4-20250514"])
-def test_a_retired_model_says_so_in_all_its_variants(variant):
-    assert profile_for(variant)["status"] == "retired"
-    assert profile_for("anthropic/claude-sonnet-5").get("status") is None
-
-
-def test_langchains_augmentations_are_known():
-    profile = profile_for("anthropic/claude-sonnet-5")
-    for name in ("image_url_inputs", "pdf_inputs", "image_tool_message", "pdf_tool_message", "tool_call_streaming"):
-        assert profile[name] is True
-    assert profile["mid_conversation_system_messages"] is True
-    assert profile["reasoning_effort_levels"] == ["low", "medium", "high", "xhigh", "max"]
-    assert profile["reasoning_effort_default"] == "high"
-    assert profile_for("openai/gpt-4o")["tool_choice"] is True
-    assert profile_for("anthropic/claude-sonnet-5.5")["tool_choice"] is False
 
 
 def test_fields_that_the_installed_core_does_not_know_are_left_out(monkeypatch):
@@ -281,15 +233,14 @@ def test_script_the_data_module_is_what_it_writes_of_the_same_profiles(script):
     assert script.render({model: profile_for(model) | families[model] for model in PROFILES}) == text
 
 
-def test_script_gives_no_model_the_name_of_another_version(script, tmp_path):
+def test_script_gives_no_model_the_name_of_another_version(script, rows):
     named = {
         "maker/small-1.5": facts(name="Small 1"),
         "maker/small-1-5": facts(name="Small 1.5 (latest)", release_date="2026-02-02"),
         "maker/small-1-5-20260203": facts(name="Small 1.5", release_date="2026-02-03"),
         "maker/alone-1.5": facts(name="Alone"),
     }
-    rows = generate(script, tmp_path, write_json(tmp_path / "facts.json", {"models": named}))
-    assert {model: row[:2] for model, row in rows.items()} == {
+    assert {model: row[:2] for model, row in rows(named).items()} == {
         "maker/small-1.5": ("Small 1.5", "2026-02-03"),
         "maker/small-1-5": ("Small 1.5 (latest)", "2026-02-02"),
         "maker/small-1-5-20260203": ("Small 1.5", "2026-02-03"),
@@ -299,52 +250,46 @@ def test_script_gives_no_model_the_name_of_another_version(script, tmp_path):
     assert script.with_own_names(profiles) == profiles
 
 
-def test_script_translates_the_facts_of_models_dev(script, tmp_path):
-    path = write_json(tmp_path / "facts.json", {"models": {"maker/small": facts(structured_output=False)}})
-    rows = generate(script, tmp_path, path)
-    assert rows == {"maker/small": ("Small One", "2026-01-02", 1000, 100, "tiTcfh", "", "", "")}
+def test_script_translates_the_facts_of_models_dev_and_keeps_unknown_apart_from_false(rows):
+    made = rows({"maker/small": facts(structured_output=False), "maker/other": facts()})
+    assert made["maker/small"] == ("Small One", "2026-01-02", 1000, 100, "tiTcfh", "", "", "")
+    assert made["maker/other"][4] == "tiTcfh?s"
 
 
-def test_script_keeps_unknown_apart_from_false(script, tmp_path):
-    path = write_json(tmp_path / "facts.json", {"models": {"maker/small": facts()}})
-    assert generate(script, tmp_path, path)["maker/small"][4] == "tiTcfh?s"
+def test_script_writes_prices_with_their_tiers(rows):
+    tier = {"input": 2, "output": 4, "tier": {"type": "context", "size": 200_000}}
+    models = {"a/one": facts(cost={"input": 1, "output": 2, "cache_read": 0.5, "tiers": [tier]}), "a/two": facts()}
+    del models["a/two"]["cost"]
+    prices = rows(models, name="PRICES")
+    assert prices == {"a/one": {0: (1, 2, 0.5, None, None), 200_000: (2, 4, None, None, None)}}
 
 
-def test_script_takes_the_gateways_sections_of_the_whole_file(script, tmp_path):
+def test_script_takes_the_gateways_sections_of_the_whole_file(rows):
     document = {
         "maker": {"models": {"small": facts(name="not by this id")}},
         "vercel": {"models": {"maker/small": facts(name="second"), "maker/other": facts(name="other")}},
         "openrouter": {"models": {"maker/small": facts(name="first")}},
     }
-    rows = generate(script, tmp_path, write_json(tmp_path / "api.json", document))
-    assert {model: row[0] for model, row in rows.items()} == {"maker/small": "first", "maker/other": "other"}
+    assert {model: row[0] for model, row in rows(document).items()} == {"maker/small": "first", "maker/other": "other"}
 
 
-def test_script_lets_a_later_file_add_but_not_change(script, tmp_path):
-    first = write_json(tmp_path / "facts.json", {"models": {"maker/small": facts()}})
+def test_script_lets_a_later_file_add_but_not_change(rows, tmp_path):
     later = tmp_path / "later.py"
-    known = {
-        "name": "Renamed",
-        "release_date": "2026-05-05",
-        "max_input_tokens": 5,
-        "max_output_tokens": 5,
-        "text_inputs": True,
-        "text_outputs": True,
-        "structured_output": True,
-    }
+    known = {"name": "Renamed", "release_date": "2026-05-05", "max_input_tokens": 5, "max_output_tokens": 5}
+    known |= dict.fromkeys(("text_inputs", "text_outputs", "structured_output"), True)
     later.write_text(f"_PROFILES: dict = {{'maker/small': {known}, 'maker/new': {known}}}", encoding="utf-8")
-    rows = generate(script, tmp_path, first, str(later))
-    assert rows["maker/small"] == ("Small One", "2026-01-02", 1000, 100, "tiTcsfh", "", "", "")
-    assert rows["maker/new"] == ("Renamed", "2026-05-05", 5, 5, "tTs?iavIAVrcfho", "", "", "")
+    made = rows({"maker/small": facts()}, str(later))
+    assert made["maker/small"] == ("Small One", "2026-01-02", 1000, 100, "tiTcsfh", "", "", "")
+    assert made["maker/new"] == ("Renamed", "2026-05-05", 5, 5, "tTs?iavIAVrcfho", "", "", "")
 
 
-def test_script_reads_a_plain_assignment_and_refuses_a_file_without_one(script, tmp_path):
+def test_script_reads_a_plain_assignment_and_refuses_a_file_without_one(script):
     assert script.read_langchain("import os\n_PROFILES = {}") == {}
     with pytest.raises(SystemExit, match="_PROFILES"):
         script.read_langchain("PROFILES = {}")
 
 
-def test_script_adds_what_a_vendors_package_says_to_all_variants(script, tmp_path):
+def test_script_adds_what_a_vendors_package_says_to_all_variants(rows, tmp_path):
     known = facts(family="small") | {"status": "alpha"}
     models = {"maker/small-1.5": known, "maker/small-1.5:free": known, "maker/small-2": facts()}
     document = {"models": models, "retired": {"maker/small-2": {"on": "2026-01-01"}}}
@@ -353,14 +298,14 @@ def test_script_adds_what_a_vendors_package_says_to_all_variants(script, tmp_pat
     said = {"reasoning_effort_levels": ["low"], "reasoning_effort_default": "low", "tool_choice": False}
     said |= {"image_url_inputs": True, "max_input_tokens": 7}
     vendor.write_text(f"_PROFILES = {{'small-1-5': {said}, 'new': {more | said}}}", encoding="utf-8")
-    rows = generate(script, tmp_path, write_json(tmp_path / "facts.json", document), f"maker={vendor}")
+    made = rows(document, f"maker={vendor}")
     for model in ("maker/small-1.5", "maker/small-1.5:free"):
-        assert rows[model][2:] == (1000, 100, "tiTcfhu?s!C", "small", "low=low", "alpha")
-    assert rows["maker/small-2"][5:] == ("small", "", "retired")
-    assert rows["maker/new"][:3] == ("New", "2026-02-03", 7)
+        assert made[model][2:] == (1000, 100, "tiTcfhu?s!C", "small", "low=low", "alpha")
+    assert made["maker/small-2"][5:] == ("small", "", "retired")
+    assert made["maker/new"][:3] == ("New", "2026-02-03", 7)
 
 
-def test_script_leaves_out_what_cannot_chat(script, tmp_path):
+def test_script_leaves_out_what_cannot_chat(rows):
     models = {
         "maker/small": facts(),
         "maker/no-window": facts(limit={"context": 0, "output": 0}),
@@ -369,8 +314,7 @@ def test_script_leaves_out_what_cannot_chat(script, tmp_path):
         "maker/text-embedding-1": facts(),
         "voyage/voyage-4": facts(),
     }
-    rows = generate(script, tmp_path, write_json(tmp_path / "facts.json", {"models": models}))
-    assert list(rows) == ["maker/small"]
+    assert list(rows(models)) == ["maker/small"]
 
 
 def test_script_breaks_an_entry_that_is_too_long_for_a_line(script):
