@@ -177,7 +177,7 @@ class Wire:
         return "".join(f"data: {json.dumps({**about, 'choices': [one]})}\n\n" for one in choices) + "data: [DONE]\n\n"
 
 
-_USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+_USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5, "prompt_tokens_details": {"cached_tokens": 1}}
 
 
 @pytest.fixture

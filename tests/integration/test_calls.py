@@ -225,13 +225,15 @@ class LLMOutputs(BaseCallbackHandler):
 async def test_generate_says_model_id_and_the_sum_of_tokens(make, fields, callbacks):
     """In the shape of OpenAI's integration, which other tools read; streamed as unstreamed."""
     said, facts = [], {"model_name": MODEL, "model_provider": "promptrun"}
-    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    counts = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    usage = counts | {"prompt_tokens_details": {"cached_tokens": 1}}
+    twice = {name: 2 * count for name, count in counts.items()} | {"prompt_tokens_details": {"cached_tokens": 2}}
     options = {"callbacks": [*callbacks, LLMOutputs(said)]}
     model, two = make(**fields), [HELLO, [HumanMessage("Bye")]]
     for result in (model.generate([HELLO], **options), await model.agenerate([HELLO], **options)):
         assert result.llm_output == facts | {"id": "chatcmpl-1", "token_usage": usage}
     for result in (model.generate(two, **options), await model.agenerate(two, **options)):
-        assert result.llm_output == facts | {"token_usage": {name: 2 * count for name, count in usage.items()}}
+        assert result.llm_output == facts | {"token_usage": twice}
     assert said == [facts | {"id": "chatcmpl-1", "token_usage": usage}] * 6
 
 
