@@ -352,11 +352,7 @@ FAILED = 'The answer ended with finish_reason "error".'
         ({"object": "error", "message": "m", "code": 404}, errors.PromptrunNotFoundError, "m (status 404)"),
         ({"type": "error", "error": {"message": "m", "type": "api_error"}}, errors.PromptrunAPIError, "m (status 500)"),
         ({"choices": [{"error": {"code": 429, "message": "m"}}]}, errors.PromptrunRateLimitError, "m (status 429)"),
-        (
-            {"choices": [{"finish_reason": "error"}]},
-            errors.PromptrunAPIError,
-            'The answer ended with finish_reason "error".',
-        ),
+        ({"choices": [{"finish_reason": "error"}]}, errors.PromptrunAPIError, FAILED),
         ({"choices": [{}, {"finish_reason": "error"}], "error": None}, errors.PromptrunAPIError, FAILED),
         ({"error": {"code": 0, "message": "m"}}, errors.PromptrunAPIError, "m"),
         ({"error": {"code": False, "message": "m"}, "choices": []}, errors.PromptrunAPIError, "m"),

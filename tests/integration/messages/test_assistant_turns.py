@@ -19,6 +19,8 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}
 PNG = {"type": "image", "base64": "AAAA", "mime_type": "image/png"}
 WAV = {"type": "audio", "base64": "AAAA", "mime_type": "audio/wav"}
 MARK = {"cache_control": {"type": "ephemeral"}}
+MARKED = {**text("Sure."), **MARK}
+REFUSAL = {"type": "refusal", "refusal": "No."}
 ATTACHED = "(attached to the next message)"
 
 
@@ -66,23 +68,17 @@ def rows(names, table):
         "a refusal": (ai(refusal="No."), {"content": None, "refusal": "No."}),
         "a refusal as text": (ai("No.", refusal="No."), {"content": None, "refusal": "No."}),
         "a refusal in a list": (ai([text("No.")], refusal="No."), {"content": None, "refusal": "No."}),
-        "a refusal and its block": (
-            ai([{"type": "refusal", "refusal": "No."}], refusal="No."),
-            {"content": None, "refusal": "No."},
-        ),
+        "a refusal and its block": (ai([REFUSAL], refusal="No."), {"content": None, "refusal": "No."}),
         "a refusal in blocks": (
             ai([{"type": "refusal", "refusal": "N"}, {"type": "refusal", "refusal": "o."}, {"type": "refusal"}]),
             {"content": None, "refusal": "No."},
         ),
         "a refusal after a text": (ai("Sure. No.", refusal="No."), {"content": "Sure. ", "refusal": "No."}),
         "a refusal before a text": (
-            ai([text("No."), text("Sorry.")], refusal="No."),
-            {"content": "Sorry.", "refusal": "No."},
+            ai([text("No."), text("Hm.")], refusal="No."),
+            {"content": "Hm.", "refusal": "No."},
         ),
-        "a refusal and a marked text": (
-            ai([{**text("Sure."), **MARK}], refusal="No."),
-            {"content": [{**text("Sure."), **MARK}], "refusal": "No."},
-        ),
+        "a refusal and a marked text": (ai([MARKED], refusal="No."), {"content": [MARKED], "refusal": "No."}),
     },
 )
 def test_assistant_turn_says_what_the_message_said(message, turn):
@@ -151,17 +147,12 @@ def with_raw(*raw, metadata):
 
 
 SIGNED = {"extra_content": {"google": {"thought_signature": "s"}}}
+KNOWN = {"index": 3, "function": {"name": "x"}}
 RAW_CUSTOM = {"id": "call_1", "type": "custom", "custom": {"name": "add", "input": '{"a":1}'}}
 UNKNOWN_CALL = {"id": "call_2", "type": "function", "function": {"name": "unknown", "arguments": "{}"}}
 SERVER_CALL = {"id": "s1", "type": "web_search", "web_search": {"query": "q"}}
 EMPTY_CALL = {"id": "s2", "type": "custom", "function": {}}
-SERVER_CALLS = [
-    {**SERVER_CALL, "index": 1},
-    {"extra_content": {"a": 1}},
-    {"id": "s2", "type": "odd"},
-    {"id": "s3", "odd": {}},
-    "x",
-]
+SERVER_CALLS = [{**SERVER_CALL, "index": 1}, SIGNED, {"id": "s2", "type": "odd"}, {"id": "s3", "odd": {}}, "x"]
 
 
 @rows(
@@ -171,10 +162,7 @@ SERVER_CALLS = [
         "raw and custom": (with_raw(RAW_CUSTOM, metadata=OTHER), [RAW_CUSTOM]),
         "raw and listed": (ai(tool_calls=[{**WIRE_CALL, **SIGNED}], metadata={}), [{**WIRE_CALL, **SIGNED}]),
         "raw of another provider": (ai(tool_calls=[{**WIRE_CALL, "secret": 1}], metadata=OTHER), [WIRE_CALL]),
-        "keys that are known": (
-            ai("", [CALL], tool_call_extras={"call_1": {"id": "x", "index": 3, "function": {"name": "x"}}}),
-            [WIRE_CALL],
-        ),
+        "keys that are known": (ai("", [CALL], tool_call_extras={"call_1": {"id": "x", **KNOWN}}), [WIRE_CALL]),
         "no keys": (ai("", [CALL], tool_call_extras=None), [WIRE_CALL]),
         "a list of keys": (ai("", [CALL], tool_call_extras=[]), [WIRE_CALL]),
         "odd keys": (ai("", [CALL], tool_call_extras={"call_1": "odd"}), [WIRE_CALL]),
@@ -189,10 +177,8 @@ def test_tool_call_that_is_kept_beside_the_lists_goes_out_once(message, calls):
 def test_tool_call_unknown_keys_come_back_after_every_round_trip():
     extras = {"call_1": {**SIGNED, "function": {"strict": True}}}
     message = ai("", [{**CALL, "id": "call_0"}, CALL], tool_call_extras=extras)
-    stored, dumped = (
-        messages_from_dict(messages_to_dict([message]))[0],
-        load(dumpd(message), allowed_objects="messages"),
-    )
+    stored = messages_from_dict(messages_to_dict([message]))[0]
+    dumped = load(dumpd(message), allowed_objects="messages")
     for copy in (message, stored, dumped):
         first, second = wire(copy)["tool_calls"]
         assert first == {**WIRE_CALL, "id": "call_0"}
@@ -247,6 +233,8 @@ def test_tool_call_signatures_of_another_model_stay_here(metadata, back):
 AUDIO = {"id": "audio_1", "data": "AAAA", "transcript": "Hello", "expires_at": 1}
 TOLD = {"type": "audio", "base64": "AAAA", "extras": {"transcript": "Hello"}}
 INPUT_AUDIO = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
+LC_WAV = {**WAV, "id": "lc_1"}
+GEMINIS = {"type": "media", "mime_type": "image/png", "data": "AAAA"}
 MADE = {"type": "image_generation_call", "id": "ig_1"}
 IMAGES = [IMAGE, {"image_url": IMAGE["image_url"]["url"], "index": 1}, {"image_url": {}}, {"image_url": 5}, "odd"]
 
@@ -258,11 +246,7 @@ IMAGES = [IMAGE, {"image_url": IMAGE["image_url"]["url"], "index": 1}, {"image_u
         "our own audio's block": (ai([{**WAV, "id": "audio_1"}]), {"content": "", "audio": {"id": "audio_1"}}, []),
         "our own audio and its block": (ai([WAV], audio=AUDIO), {"content": "", "audio": {"id": "audio_1"}}, []),
         "audio of another provider": (ai(audio=AUDIO, metadata=OTHER), {"content": "Hello"}, []),
-        "audio without a transcript": (
-            ai([{**WAV, "id": "lc_1"}], metadata=OTHER),
-            {"content": ATTACHED},
-            [INPUT_AUDIO],
-        ),
+        "audio without a transcript": (ai([LC_WAV], metadata=OTHER), {"content": ATTACHED}, [INPUT_AUDIO]),
         "our own audio with LangChain's id": (ai([{**WAV, "id": "lc_1"}]), {"content": ATTACHED}, [INPUT_AUDIO]),
         "our own audio without an id": (ai([TOLD]), {"content": "Hello"}, []),
         "another's audio with an id": (ai([{**TOLD, "id": "audio_1"}], metadata=OTHER), {"content": "Hello"}, []),
@@ -271,11 +255,7 @@ IMAGES = [IMAGE, {"image_url": IMAGE["image_url"]["url"], "index": 1}, {"image_u
         "a standard image": (ai([text("A cat:"), PNG]), {"content": "A cat:"}, [IMAGE]),
         "an image": (ai([text("A cat:"), IMAGE]), {"content": "A cat:"}, [IMAGE]),
         "a generated image": (ai([text("A cat:"), {**MADE, "result": "AAAA"}]), {"content": "A cat:"}, [IMAGE]),
-        "Gemini's image": (
-            ai([text("A cat:"), {"type": "media", "mime_type": "image/png", "data": "AAAA"}]),
-            {"content": "A cat:"},
-            [IMAGE],
-        ),
+        "Gemini's image": (ai([text("A cat:"), GEMINIS]), {"content": "A cat:"}, [IMAGE]),
         "images beside a text": (ai("A cat:", images=IMAGES), {"content": "A cat:"}, [IMAGE, IMAGE]),
         "images beside their blocks": (ai([text("A cat:"), PNG], images=IMAGES), {"content": "A cat:"}, [IMAGE]),
         "images of another provider": (ai("A cat:", images=IMAGES, metadata=OTHER), {"content": "A cat:"}, []),

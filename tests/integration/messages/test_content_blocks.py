@@ -20,6 +20,7 @@ FILE = {"type": "file", "file": {"filename": "file.pdf", "file_data": PDF_URL}}
 NAMED_FILE = {"type": "file", "file": {"filename": "a.pdf", "file_data": PDF_URL}}
 AUDIO = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
 VIDEO = {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AAAA"}}
+CONVERSE_VIDEO = {"video": {"format": "mp4", "source": {"bytes": "AAAA"}}}
 MARKERS = ("cache_control", "prompt_cache_breakpoint")
 CACHE = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
 
@@ -107,12 +108,7 @@ BLOCKS = [
         kind("media", mime_type=WAV_TYPE, data="AAAA"),
         kind("audio", data="AAAA", mimeType=WAV_TYPE),
     ),
-    (
-        VIDEO,
-        v1.create_video_block(base64="AAAA", mime_type="video/mp4"),
-        VIDEO,
-        {"video": {"format": "mp4", "source": {"bytes": "AAAA"}}},
-    ),
+    (VIDEO, v1.create_video_block(base64="AAAA", mime_type="video/mp4"), VIDEO, CONVERSE_VIDEO),
     (
         {"type": "video_url", "video_url": {"url": VIDEO_LINK}},
         v1.create_video_block(url=VIDEO_LINK),
@@ -264,9 +260,8 @@ def test_unsendable_block_raises_an_error_that_names_its_place(block, problem):
 
 
 def test_unknown_block_type_error_tells_what_is_accepted_and_the_way_out():
-    with pytest.raises(
-        PromptrunInvalidMessageError, match=r"accepted types: audio, .*text-plain, .*\"non_standard\", \"value\""
-    ):
+    accepted = r"accepted types: audio, .*text-plain, .*\"non_standard\", \"value\""
+    with pytest.raises(PromptrunInvalidMessageError, match=accepted):
         parts({"type": "hologram"})
 
 

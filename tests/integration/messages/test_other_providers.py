@@ -72,11 +72,8 @@ BEDROCK = [
     {**LOOK, "index": 1},
     {"type": "tool_use", "name": "forecast", "input": JSON_ARGS, "id": "tooluse_1", "index": 2},
 ]
-MISTRAL = [
-    {"type": "thinking", "thinking": [{"type": "text", "text": "SECRET"}]},
-    LOOK,
-    {"type": "reference", "reference_ids": ["SECRET"]},
-]
+REFERENCE = {"type": "reference", "reference_ids": ["SECRET"]}
+MISTRAL = [{"type": "thinking", "thinking": [{"type": "text", "text": "SECRET"}]}, LOOK, REFERENCE]
 STANDARD_V1 = [
     {"type": "reasoning", "reasoning": "SECRET", "extras": {"signature": SECRET}},
     {"type": "server_tool_call", "id": "s", "name": "web_search", "args": {"query": "SECRET"}},
@@ -93,9 +90,7 @@ PROVIDERS = {
     "Anthropic, streamed": answer("anthropic", "toolu_1", ANTHROPIC_STREAMED),
     "OpenAI Responses": answer("openai", "call_1", RESPONSES, {"id": "resp_1"}),
     "OpenAI Responses, v0": answer("openai", "call_1", [{**LOOK, "annotations": []}], {"id": "resp_1"}, **RESPONSES_V0),
-    "OpenAI Chat Completions": answer(
-        "openai", "call_1", SAID, {"logprobs": None}, refusal=None, tool_calls=[RAW_CALL]
-    ),
+    "OpenAI Chat Completions": answer("openai", "call_1", SAID, {"logprobs": None}, tool_calls=[RAW_CALL]),
     "Gemini": answer("google_genai", "b7-1", GEMINI, {"safety_ratings": []}, **GEMINI_KWARGS),
     "Bedrock Converse": answer("bedrock_converse", "tooluse_1", BEDROCK),
     "Mistral": answer("mistralai", "D681PevKs", MISTRAL),

@@ -14,7 +14,6 @@ from .sending import Conversation, each_style, reasoning_of, sent, text
 
 SIGNED = {"type": "thinking", "thinking": "hm", "signature": "S"}
 REDACTED = {"type": "redacted_thinking", "data": "R"}
-SUMMARY = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]}
 MISTRAL = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
 DETAIL = {"type": "reasoning.text", "text": "hm", "signature": "S", "format": "anthropic-claude-v1", "index": 0}
 MARK = {"extra_content": {"google": {"thought": True}}}
@@ -45,9 +44,8 @@ def repeating(facts, *pieces, beside=False):
     """Entries in pieces, each of which may look like a repetition; with the plain text beside them."""
     told = [("".join(pieces)), *pieces]
     entry = {"type": "reasoning.text", "index": 0, "signature": "S", **facts}
-    message, *deltas = [
-        {"reasoning_details": [{**entry, "text": text}]} | ({"reasoning": text} if beside else {}) for text in told
-    ]
+    texts = [{"reasoning_details": [{**entry, "text": text}]} for text in told]
+    message, *deltas = [{**wire, "reasoning": text} if beside else wire for wire, text in zip(texts, told, strict=True)]
     return message, deltas, message
 
 
@@ -67,28 +65,33 @@ def thinking(text, **facts):
     return {"type": "thinking", "thinking": text, **facts}
 
 
+def copilots(text, opaque):
+    return {"reasoning_text": text, "reasoning_opaque": opaque}
+
+
+def summary(text):
+    return {"type": "summary_text", "text": text}
+
+
 END = {"text": "m", "signature": "S"}
+SUMMARY = {"type": "reasoning", "summary": [summary("hm")]}
+SIGNED_M = thinking("m", signature="T")
 BEDROCK = {"type": "reasoning_content", "reasoning_content": {"text": "hm", "signature": "S"}}
 TWO_KEYS = {"reasoning_content": "hm", "reasoning": "hm"}
-COPILOT = {"reasoning_text": "hm", "reasoning_opaque": "OPAQUE"}
+SIGN = {"signature": "S"}
+COPILOT = copilots("hm", "OPAQUE")
 LITELLM = {"reasoning_content": "hm", "thinking_blocks": [SIGNED, REDACTED]}
 OPENROUTER = {"reasoning": "hm", "reasoning_details": [DETAIL]}
 CARRIERS = {
     **{name: key(name) for name in ("reasoning_content", "reasoning", "reasoning_text", "cot_summary", "thinking")},
     "two keys": (TWO_KEYS, [dict.fromkeys(TWO_KEYS, piece) for piece in "hm"], TWO_KEYS),
-    "Copilot": (
-        COPILOT,
-        [{"reasoning_text": "h", "reasoning_opaque": "OPA"}, {"reasoning_text": "m"}, {"reasoning_opaque": "QUE"}],
-        COPILOT,
-    ),
+    "Copilot": (COPILOT, [copilots("h", "OPA"), {"reasoning_text": "m"}, {"reasoning_opaque": "QUE"}], COPILOT),
     "Anthropic's part": part(SIGNED, thinking("h"), thinking("m"), thinking("", signature="S")),
     "Mistral's part": part(MISTRAL, *[{**MISTRAL, "thinking": [text(piece)]} for piece in "hm"]),
     "Mistral's part, then its signature": part({**MISTRAL, "signature": "S"}, MISTRAL, thinking("", signature="S")),
     "Mistral's part that goes on as a text": part(MISTRAL, {**MISTRAL, "thinking": [text("h")]}, thinking("m")),
     "Mistral's part that begins as a text": part(MISTRAL, thinking("h"), {**MISTRAL, "thinking": [text("m")]}),
-    "Databricks' part": part(
-        SUMMARY, *[{**SUMMARY, "summary": [{"type": "summary_text", "text": piece}]} for piece in "hm"]
-    ),
+    "Databricks' part": part(SUMMARY, *[{**SUMMARY, "summary": [summary(piece)]} for piece in "hm"]),
     "Bedrock's part": part(BEDROCK, *[{**BEDROCK, "reasoning_content": piece} for piece in ({"text": "h"}, END)]),
     "two parts, one redacted": under("content", [SIGNED, REDACTED], [SIGNED], [REDACTED]),
     "LiteLLM": (
@@ -135,12 +138,10 @@ CARRIERS = {
         {"reasoning_details": [DETAIL]},
     ),
     **{
-        f"{name} as an object": under(
-            name, {"content": "hm", "signature": "S"}, {"content": "h"}, {"content": "m", "signature": "S"}
-        )
+        f"{name} as an object": under(name, {"content": "hm", **SIGN}, {"content": "h"}, {"content": "m", **SIGN})
         for name in ("reasoning", "thinking")
     },
-    "a list": under("reasoning", *([{"type": "summary_text", "text": piece}] for piece in ("hm", "h", "m"))),
+    "a list": under("reasoning", *([summary(piece)] for piece in ("hm", "h", "m"))),
     "a list of texts": ({"reasoning": ["h", "m"]}, [{"reasoning": ["h"]}, {"reasoning": ["m"]}], {"reasoning": "hm"}),
     "an object under a text's name": (
         {"reasoning_content": {"text": "hm"}},
@@ -190,13 +191,8 @@ def test_reasoning_of_each_carrier_goes_back_from_standard_blocks(style, message
 @each_style
 def test_reasoning_that_gemini_marks_on_the_whole_delta_ends_with_its_tag(style):
     message = {"content": "<thought>hm</thought>Hi", **MARK}
-    deltas = [
-        {"content": "<thought>h", **MARK},
-        {"content": "m"},
-        {"content": "</tho"},
-        {"content": "ught>H"},
-        {"content": "i"},
-    ]
+    pieces = [{"content": piece} for piece in ("<thought>h", "m", "</tho", "ught>H", "i")]
+    deltas = [pieces[0] | MARK, *pieces[1:]]
     conversation = Conversation(message, deltas)
     answer = conversation.ask(style)
     assert (reasoning_of(answer), str(answer.text)) == ("hm", "Hi")
@@ -349,12 +345,7 @@ def apart(*entries):
             [detail("ab", signature="s"), encrypted("A=", index=0)],
             "ab",
         ),
-        (
-            "thinking_blocks",
-            [[SIGNED], [thinking("mm")], [thinking("", signature="T")]],
-            [SIGNED, thinking("mm", signature="T")],
-            "hmmm",
-        ),
+        ("thinking_blocks", [[SIGNED], [thinking("m")], [thinking("", signature="T")]], [SIGNED, SIGNED_M], "hmm"),
         (
             "reasoning_details",
             [[detail("a", id="r1")], [{"index": 0, "text": "b"}], [{"index": 0, "signature": "s"}]],
@@ -373,11 +364,7 @@ def test_reasoning_in_fragments_of_entries_is_put_together_where_they_belong_tog
     assert entries_of(*pieces, key=key) == (entries, said, key)
 
 
-@pytest.mark.parametrize(
-    "other",
-    [{"index": 1}, {"type": "reasoning.summary"}, {"id": "b"}, {"index": "0"}],
-    ids=["index", "type", "id", "no index"],
-)
+@pytest.mark.parametrize("other", [{"index": 1}, {"type": "reasoning.summary"}, {"id": "b"}, {"index": "0"}])
 @pytest.mark.parametrize("index", [0, None])
 def test_reasoning_details_of_another_entry_stay_apart(other, index):
     first, second = detail("a", id="a", index=index), detail("b", id="a", index=index) | other
@@ -479,10 +466,8 @@ def test_reasoning_blocks_of_an_own_answer_are_its_reasoning():
 
 
 def test_reasoning_blocks_of_an_unknown_author_stay_here():
-    assert sent(AIMessage([{"type": "reasoning", "reasoning": "hm"}, text("Hi")]))[0] == {
-        "role": "assistant",
-        "content": "Hi",
-    }
+    message = AIMessage([{"type": "reasoning", "reasoning": "hm"}, text("Hi")])
+    assert sent(message)[0] == {"role": "assistant", "content": "Hi"}
 
 
 @pytest.mark.parametrize("reasoning", ["", None, ["hm"]])

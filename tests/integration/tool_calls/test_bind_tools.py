@@ -108,12 +108,7 @@ class Tree(TypedDict):
 
 @pytest.mark.parametrize(
     ("source", "problem"),
-    [
-        (PARAMETERS, "title"),
-        ({"type": "object"}, "title"),
-        (42, "Unsupported function"),
-        (Tree, "'Tree' refers to itself"),
-    ],
+    [(PARAMETERS, "title"), ({"type": "object"}, "title"), (42, "Unsupported"), (Tree, "'Tree' refers to itself")],
 )
 def test_bind_tools_and_structured_output_refuse_what_they_cannot_convert(source, problem):
     for bind in (
@@ -375,7 +370,7 @@ def test_response_format_name_of_a_generic_class_becomes_legal():
     assert wire_response_format(Box[int])["json_schema"]["name"] == "Box_int_"
 
 
-ONE_AT_A_TIME = {"type": "auto", "disable_parallel_tool_use": True}
+ALONE = {"type": "auto", "disable_parallel_tool_use": True}
 
 
 @pytest.mark.parametrize(
@@ -384,8 +379,8 @@ ONE_AT_A_TIME = {"type": "auto", "disable_parallel_tool_use": True}
         (None, None, None),
         (None, False, False),
         ({"type": "auto"}, None, None),
-        (ONE_AT_A_TIME, None, False),
-        (ONE_AT_A_TIME, True, True),
+        (ALONE, None, False),
+        (ALONE, True, True),
     ],
 )
 def test_bind_tools_binds_parallel_tool_calls_only_when_said(choice, said, bound):

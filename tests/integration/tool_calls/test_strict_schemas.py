@@ -156,9 +156,8 @@ def test_strict_schema_that_is_recursive_keeps_its_references(strictly, schema):
 def test_recursive_schema_is_kept_by_every_method_of_structured_output(schema, method, strict):
     bound = MODEL.with_structured_output(schema, method=method, strict=strict).first.kwargs
     is_format = method == "json_schema"
-    kept = (
-        bound["response_format"]["json_schema"]["schema"] if is_format else bound["tools"][0]["function"]["parameters"]
-    )
+    spec = bound["response_format"]["json_schema"] if is_format else bound["tools"][0]["function"]
+    kept = spec.get("schema") or spec["parameters"]
     name = schema.__name__ if isinstance(schema, type) else "Node"
     assert (kept["type"], kept["properties"].keys()) == ("object", kept["$defs"][name]["properties"].keys())
     assert '"$ref"' in json.dumps(kept["$defs"])
