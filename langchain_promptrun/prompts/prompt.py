@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast,
 import httpx
 from langchain_core.language_models.base import LanguageModelInput
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
-from langchain_core.prompt_values import ChatPromptValue
+from langchain_core.prompt_values import ChatPromptValue, PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableSerializable
 from langchain_core.utils.pydantic import create_model_v2
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
@@ -94,7 +94,7 @@ def _project(value: Any) -> Any:
     return value
 
 
-class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], ChatPromptValue]):
+class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     """A prompt kept at Promptrun: versioned, tagged, edited in its dashboard, and always current here.
 
     The text becomes the system message, or the human one with `role="user"`; the conversation under `messages` follows.
@@ -249,6 +249,16 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
         conversation: dict[str, Any] = {name: (list[AnyMessage], []) for name in self.optional_variables}
         return create_model_v2("PromptInput", field_definitions=fields | conversation)
 
+    @property
+    @override
+    def InputType(self) -> Any:
+        return dict[str, Any]
+
+    @property
+    @override
+    def OutputType(self) -> Any:
+        return ChatPromptValue
+
     def pull(self) -> PromptRecord:
         """Return the current record, fetched as for a call: at most once in `refresh` seconds.
 
@@ -301,11 +311,11 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
         """Async version of `format_messages`."""
         return self._messages(await self.apull(), values)
 
-    def format_prompt(self, /, **values: Any) -> ChatPromptValue:
+    def format_prompt(self, /, **values: Any) -> PromptValue:
         """Return what `invoke` returns. Traces do not show it."""
         return self._value(self.pull(), None, values)
 
-    async def aformat_prompt(self, /, **values: Any) -> ChatPromptValue:
+    async def aformat_prompt(self, /, **values: Any) -> PromptValue:
         """Async version of `format_prompt`."""
         return self._value(await self.apull(), None, values)
 
@@ -314,7 +324,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
         return self.model_copy(update={"partial_variables": {**self.partial_variables, **values}})
 
     @override
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> ChatPromptValue:
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> PromptValue:
         """Return the messages.
 
         Args:
@@ -333,7 +343,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
         return self._call_with_config(run, input, traced(config, self._facts(record)), run_type="prompt")
 
     @override
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> ChatPromptValue:
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> PromptValue:
         """Async version of `invoke`."""
         record = None
         with (caught := Caught(Exception)):
@@ -347,7 +357,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
         error: BaseException | None,
         given: Any,
         run_manager: BaseRunManager | None = None,
-    ) -> ChatPromptValue:
+    ) -> PromptValue:
         facts = self._facts(record)
         if run_manager is not None:
             name_ancestors(run_manager, facts)
@@ -359,7 +369,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
 
     async def _avalue(
         self, record: PromptRecord | None, error: BaseException | None, given: Any, run_manager: BaseRunManager
-    ) -> ChatPromptValue:
+    ) -> PromptValue:
         return self._value(record, error, given, run_manager)
 
     def _named(self, record: PromptRecord, value: Any) -> dict[str, Any]:
