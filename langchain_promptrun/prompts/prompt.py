@@ -243,7 +243,6 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
 
     @override
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Return a schema of the input, by the text that was fetched last. Sends no request."""
         default = None if self.missing == "keep" else ...
         fields: dict[str, Any] = dict.fromkeys(self.input_variables, (Any, default))
         conversation: dict[str, Any] = {name: (list[AnyMessage], []) for name in self.optional_variables}
@@ -344,7 +343,6 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
 
     @override
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> PromptValue:
-        """Async version of `invoke`."""
         record = None
         with (caught := Caught(Exception)):
             record = await self.apull()
@@ -434,7 +432,6 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
 
     @override
     async def aclose(self) -> None:
-        """Async version of `close`."""
         self.close()
 
     def __setattr__(self, name: str, value: Any) -> None:

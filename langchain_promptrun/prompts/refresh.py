@@ -134,7 +134,6 @@ class PromptCache:
         self.entries: dict[IdentityKey, Refresher] = {}
 
     def find_or_make(self, key: IdentityKey, make: Callable[[], Refresher]) -> Refresher:
-        """Return the entry, made by the first thread that asks for it."""
         if (found := self.entries.get(key)) is None:
             found = self.entries.setdefault(key, make())
             for oldest in tuple(self.entries)[:-_MOST_ENTRIES]:
@@ -189,7 +188,6 @@ class Refresher:
         return background
 
     def serve(self) -> PromptRecord | None:
-        """Return the record where there is one; have it refreshed where it is due."""
         record = self.freshness.record
         if record is None:
             if (refusal := self.freshness.refusal()) is not None:
@@ -257,7 +255,6 @@ class Refresher:
         self.reset()
 
     def _wake(self, error: BaseException | None = None) -> None:
-        """Make all that wait look again."""
         changed, self._changed = self._changed, None
         if changed is not None:
             changed.set_result(error)
@@ -277,13 +274,11 @@ class Refresher:
             self._succeed(outcome)
 
     def receive(self, record: PromptRecord) -> None:
-        """Take a record that the server pushed."""
         self.freshness.is_pushed = True
         self._succeed(record)
         self.hold().start(self, self._use_file(record))
 
     def lose(self, problem: BaseException | None) -> None:
-        """Take note that the server pushes no longer."""
         self.freshness.is_pushed = False
         self._wake()
         if problem is not None:

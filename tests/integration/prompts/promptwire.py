@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import json
-import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -175,49 +173,3 @@ async def collected(*references):
         return not threads() if not references else all(reference() is None for reference in references)
 
     await until(are_gone, pause=0.02)
-
-
-class Cable:
-    """A TCP relay to a server. What was connected when it is cut hears nothing more, not even that it ended."""
-
-    def __init__(self, base_url):
-        self._target = "127.0.0.1", int(base_url.split(":")[-1].split("/")[0])
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.base_url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
-        self._sockets, self._cuts, self._is_closed = [self._listener], [], False
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def _serve(self):
-        while not self._is_closed:
-            client, _ = self._listener.accept()
-            self._sockets.append(client)
-            with contextlib.suppress(OSError):  # the server is gone
-                server, cut = socket.create_connection(self._target), threading.Event()
-                self._sockets.append(server)
-                self._cuts.append(cut)
-                for ends in [(client, server), (server, client)]:
-                    threading.Thread(target=self._pass_on, args=(*ends, cut), daemon=True).start()
-
-    def _pass_on(self, source, target, cut):
-        with contextlib.suppress(OSError):
-            while not cut.is_set():
-                data = source.recv(65536)
-                if not cut.is_set():
-                    target.sendall(data)
-                if not data:
-                    target.shutdown(socket.SHUT_WR)
-                    return
-
-    def cut(self):
-        for cut in self._cuts:
-            cut.set()
-
-    def close(self):
-        self._is_closed = True
-        socket.create_connection(self._listener.getsockname()).close()  # wakes the thread
-        self._thread.join()
-        for each in self._sockets:
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()

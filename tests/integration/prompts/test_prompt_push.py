@@ -12,19 +12,12 @@ import pytest
 from langchain_promptrun import PromptrunConnectionError, PromptrunRateLimitError, PromptrunTimeoutError
 from langchain_promptrun.prompts import fetch
 
-from .promptwire import WAIT, Cable, close, collected, next_change, pull, threads, until
+from .promptwire import WAIT, close, collected, next_change, pull, threads, until
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(fetch, "RECONNECT", 0.01)
-
-
-@pytest.fixture
-def cable(promptrun_server):
-    cable = Cable(promptrun_server.base_url)
-    yield cable
-    cable.close()
 
 
 async def pushed(prompt):
@@ -318,40 +311,23 @@ class TestServer:
         await until(lambda: not prompt._hold.refresher.freshness.is_pushed)
         assert (await prompt.apull()).version == 1
 
-    async def test_push_half_open_connection_is_replaced_after_the_stall_limit(
-        self, promptrun_server, project, make, cable, monkeypatch
+    @pytest.mark.parametrize("is_suspended", [False, True])
+    async def test_push_silent_stream_is_replaced_after_the_stall_limit_and_when_a_suspended_machine_wakes(
+        self, promptrun_server, make, monkeypatch, is_suspended
     ):
-        monkeypatch.setattr(fetch, "STALL_LIMIT", 0.5)
-        prompt = make(tag="prod", updates="push", base_url=cable.base_url, refresh=3600)
+        promptrun_server.prompts.keep_alive = 3600  # as if nothing came through any more
+        if not is_suspended:
+            monkeypatch.setattr(fetch, "STALL_LIMIT", 0.5)
+        prompt = make(tag="prod", updates="push", refresh=3600)
         await prompt.apull()
         await caught_up(prompt)
-        cable.cut()  # the server's bytes are lost, and nobody says so
-        project.publish("Two.", tags=["prod"])
-        await until(lambda: prompt.known_record.version == 2)
-        assert len(streams(promptrun_server)) > 1
-
-    async def test_push_half_open_connections_are_replaced_when_a_suspended_machine_wakes(
-        self, promptrun_server, project, make, cable, monkeypatch
-    ):
-        loops, slept, pause = [], 0, 0.1
-
-        async def key():
-            loops.append(asyncio.get_running_loop())
-            return promptrun_server.api_key
-
-        prompt = make(tag="prod", updates="push", base_url=cable.base_url, refresh=3600, api_key=key)
-        await prompt.apull()
-        await caught_up(prompt)
-        cable.cut()
-        project.publish("Two.", tags=["prod"])
-        now = loops[0].time
-        monkeypatch.setattr(loops[0], "time", lambda: now() + slept)
-        while prompt.known_record.version == 1:
-            slept += 8 * 3600
-            loops[0].call_soon_threadsafe(streams, promptrun_server)
-            await asyncio.sleep(pause)
-            pause *= 2
-            assert pause < WAIT
+        if is_suspended:
+            loop = prompt._hold.refresher._background.loop
+            now = loop.time
+            monkeypatch.setattr(loop, "time", lambda: now() + 8 * 3600)
+            loop.call_soon_threadsafe(int)
+        await until(lambda: len(streams(promptrun_server)) > 1)
+        assert (await prompt.apull()).version == 1
 
     async def test_push_silent_stream_of_the_stand_in_says_that_it_is_alive(self, promptrun_server, project):
         promptrun_server.prompts.keep_alive = 0.05

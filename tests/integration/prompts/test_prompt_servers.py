@@ -7,16 +7,15 @@ import pickle
 import subprocess
 import sys
 import threading
-import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from blockbuster import blockbuster_ctx
 
-from langchain_promptrun import ChatPromptrun, PromptrunAuthenticationError, PromptrunNotFoundError, PromptrunPrompt
+from langchain_promptrun import PromptrunAuthenticationError, PromptrunNotFoundError, PromptrunPrompt
 from langchain_promptrun.testing import Fault
 
-from .promptwire import THREAD, WAIT, all_changes, close, collected, pull, threads, until
+from .promptwire import THREAD, WAIT, all_changes, close, pull, until
 
 
 def asked(server):
@@ -24,14 +23,20 @@ def asked(server):
     return sum(request.path == "/v1/prompt" for request in tuple(server.requests))
 
 
-async def test_prompt_in_a_chain_sends_its_text_before_the_conversation(promptrun_server, make, colour):
-    chain = make(tag="prod") | ChatPromptrun(model="openai/gpt-4o")
+async def test_prompt_in_a_chain_sends_its_text_before_the_conversation_and_streams(promptrun_server, make, colour):
+    prompt = make(tag="prod")
+    chain = prompt | prompt.chat_model(follow_model=True)
     assert promptrun_server.requests == []
     value = {"word_count": 200, "messages": [("user", "Start with Queen Tamar.")]}
-    answer = chain.invoke(value) if colour == "sync" else await chain.ainvoke(value)
-    assert answer.text == "Hello! You said: Start with Queen Tamar."
-    first, second = promptrun_server.requests
+    if colour == "sync":
+        answer, pieces = chain.invoke(value), [chunk.text for chunk in chain.stream(value)]
+    else:
+        answer, pieces = await chain.ainvoke(value), [chunk.text async for chunk in chain.astream(value)]
+    assert answer.text == "".join(pieces) == "Hello! You said: Start with Queen Tamar."
+    assert len(pieces) > 2
+    first, second, _ = promptrun_server.requests
     assert (first.method, first.path, first.query["tag"]) == ("GET", "/v1/prompt", "prod")
+    assert (second.body["model"], second.body["temperature"]) == ("openai/gpt-4o", 0.5)
     assert second.body["messages"] == [
         {"role": "system", "content": "Generate 200 words."},
         {"role": "user", "content": "Start with Queen Tamar."},
@@ -44,19 +49,6 @@ async def test_prompt_version_may_be_text(project, make, colour):
     assert (await pull(colour, make())).prompt == "Two."
     project.edit(1, version="v1")
     assert (await pull(colour, make(version="v1"))).prompt == "Generate {{word_count}} words."
-
-
-async def test_prompt_in_a_chain_that_streams(promptrun_server, make, colour):
-    prompt = make(tag="prod")
-    chain = prompt | prompt.chat_model(follow_model=True)
-    value = {"word_count": 5, "messages": ["Hi."]}
-    if colour == "sync":
-        pieces = [chunk.text for chunk in chain.stream(value)]
-    else:
-        pieces = [chunk.text async for chunk in chain.astream(value)]
-    assert len(pieces) > 2
-    assert "".join(pieces) == "Hello! You said: Hi."
-    assert promptrun_server.requests[-1].body["temperature"] == 0.5
 
 
 async def test_prompt_first_request_is_shared_by_callers_of_all_kinds(promptrun_server, make):
@@ -179,36 +171,13 @@ begun.wait()
 """
 
 
-class Bot:
-    """Holds a prompt that tells it of changes."""
-
-    def __init__(self, make):
-        self.prompt = make(tag="prod", refresh=0, max_retries=0, on_change=self.changed)
-
-    def changed(self, old, new):
-        """Nothing is done."""
-
-
-class TestEnd:
-    async def test_prompt_request_and_thread_end_with_the_owner_of_the_prompt(self, promptrun_server, make, colour):
-        bot = Bot(make)
-        await pull(colour, bot.prompt)
-        promptrun_server.prompts.queue(Fault(delay=threading.Event()))
-        await pull(colour, bot.prompt)
-        await until(lambda: asked(promptrun_server) == 2)
-        seen = weakref.ref(bot)
-        del bot
-        await collected(seen)
-        await until(lambda: not threads())
-        await asyncio.to_thread(promptrun_server.wait_for_disconnects, 1, WAIT)
-
-    async def test_prompt_watch_ends_with_close_while_the_server_hangs(self, promptrun_server, make, colour):
-        promptrun_server.prompts.queue(Fault(delay=threading.Event()))
-        prompt = make(tag="prod")
-        changes = prompt.watch() if colour == "sync" else prompt.awatch()
-        watching = asyncio.create_task(all_changes(colour, changes))
-        await until(lambda: asked(promptrun_server) == 1)
-        await close(colour, prompt)
-        assert await watching == []
-        await asyncio.to_thread(promptrun_server.wait_for_disconnects, 1, WAIT)
-        assert (await pull(colour, prompt)).version == 1
+async def test_prompt_watch_ends_with_close_while_the_server_hangs(self, promptrun_server, make, colour):
+    promptrun_server.prompts.queue(Fault(delay=threading.Event()))
+    prompt = make(tag="prod")
+    changes = prompt.watch() if colour == "sync" else prompt.awatch()
+    watching = asyncio.create_task(all_changes(colour, changes))
+    await until(lambda: asked(promptrun_server) == 1)
+    await close(colour, prompt)
+    assert await watching == []
+    await asyncio.to_thread(promptrun_server.wait_for_disconnects, 1, WAIT)
+    assert (await pull(colour, prompt)).version == 1
