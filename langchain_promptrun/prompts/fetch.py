@@ -23,14 +23,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from typing_extensions import override
 
+from langchain_promptrun import errors
 from langchain_promptrun._http.request import current_key_async
-from langchain_promptrun.errors import (
-    PromptrunConnectionError,
-    PromptrunError,
-    PromptrunNotFoundError,
-    PromptrunTimeoutError,
-)
-from langchain_promptrun.prompts.record import NotAnEventStreamError, RecordReader
+from langchain_promptrun.errors import PromptrunError
+from langchain_promptrun.prompts.record import RecordReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -215,7 +211,7 @@ class Source:
             (outcome,) = await asyncio.gather(work, return_exceptions=True)
         if isinstance(outcome, PromptrunError):
             unknown = "\nCheck the project id, and that its prompt has this tag or version."
-            advice = unknown if isinstance(outcome, PromptrunNotFoundError) else ""
+            advice = unknown if isinstance(outcome, errors.PromptrunNotFoundError) else ""
             outcome.args = (f"{self.label}: {outcome.args[0]}{advice}",)
             return outcome.with_traceback(None)  # the frames of a request hold the key
         if isinstance(outcome, RuntimeError) and self.client == "async" and "event loop" in str(outcome).lower():
@@ -227,7 +223,7 @@ class Source:
         return outcome
 
     async def _aexchange(self) -> PromptRecord:
-        reader = partial(RecordReader, max_event_bytes=self.max_event_bytes)
+        reader = partial(RecordReader, limit=self.max_event_bytes)
         (record,) = [record async for record in self.transport.aexchange(self.request, reader)]
         return record
 
@@ -235,7 +231,7 @@ class Source:
         request, ask = self.request, cast("Callable[[], Coroutine[Any, Any, SecretStr]]", self.request.api_key)
         if callable(ask):
             request = replace(request, api_key=lambda: asyncio.run_coroutine_threadsafe(ask(), loop).result())
-        (record,) = self.transport.exchange(request, partial(RecordReader, max_event_bytes=self.max_event_bytes))
+        (record,) = self.transport.exchange(request, partial(RecordReader, limit=self.max_event_bytes))
         return record
 
 
@@ -292,10 +288,11 @@ class _StreamReader:
             (error,) = await asyncio.gather(self._read(), return_exceptions=True)
             if asyncio.get_running_loop().time() - self._opened_at >= _GOOD_LIFE:
                 self._failures = 0
-            problem = error or PromptrunConnectionError("The server ends the stream at once.")
+            problem = error or errors.PromptrunConnectionError("The server ends the stream at once.")
             self._lose(problem if self._failures >= _PATIENT_FAILURES else None)
             no_such_route = getattr(error, "status_code", None) in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
-            if self._falls_back and (no_such_route or isinstance(error, NotAnEventStreamError)):
+            is_no_stream = isinstance(error, errors.PromptrunResponseError) and self._opened_at == math.inf
+            if self._falls_back and (no_such_route or is_no_stream):
                 logger.info("%s: the server pushes no changes; polling.", self._source.label)
                 return
             await asyncio.sleep(pause(self._failures, error, self._jitter()))
@@ -309,7 +306,7 @@ class _StreamReader:
             self._opened_at = loop.time()
             catching_up.append(loop.create_task(self._catch_up()))
 
-        reader = partial(RecordReader, opened=opened, max_event_bytes=self._source.max_event_bytes)
+        reader = partial(RecordReader, opened=opened, limit=self._source.max_event_bytes)
         records = self._source.transport.aexchange(self._request, reader)
         try:
             async with asyncio.timeout(self._opens_within) as opening, aclosing(records):
@@ -345,7 +342,7 @@ class _StreamReader:
 
 def pause(failures: int, error: BaseException | None, jitter: float) -> float:
     """Return the seconds until a stream is opened again."""
-    if not failures and isinstance(error, PromptrunTimeoutError):
+    if not failures and isinstance(error, errors.PromptrunTimeoutError):
         return jitter  # a silent stream: the server is there
     grown = min(RECONNECT * 2.0 ** max(failures - 1, 0), LONGEST_RECONNECT) * (0.75 + jitter / 2)
     asked_for = error.retry_after if isinstance(error, PromptrunError) else None

@@ -19,13 +19,7 @@ from langchain_core.utils.pydantic import create_model_v2
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 from typing_extensions import override
 
-from langchain_promptrun._config.defaults import (
-    DefaultProject,
-    DefaultTag,
-    chosen,
-    environment_project,
-    plain_values,
-)
+from langchain_promptrun._config.defaults import DefaultProject, DefaultTag, chosen, environment_project, plain_values
 from langchain_promptrun._config.fields import ConnectionFields, check_picklable, checked_fields, new_transport
 from langchain_promptrun._config.request import BASE_HEADERS, caller_headers, key_of
 from langchain_promptrun._config.roles import SHARED
@@ -38,15 +32,7 @@ from langchain_promptrun.chat_models import ChatPromptrun
 from langchain_promptrun.prompts.fetch import BackgroundLoop, Caught, PromptStream, Source
 from langchain_promptrun.prompts.model import FollowingModel, ManagedPromptValue, Origin, check_overrides, make_model
 from langchain_promptrun.prompts.record import FALLBACK_VERSION, PromptChange, PromptProject, PromptRecord, RecordFile
-from langchain_promptrun.prompts.refresh import (
-    SHORTEST_POLL,
-    Freshness,
-    Hold,
-    IdentityKey,
-    OnChange,
-    PromptCache,
-    Refresher,
-)
+from langchain_promptrun.prompts.refresh import SHORTEST_POLL, Hold, IdentityKey, OnChange, PromptCache, Refresher
 from langchain_promptrun.prompts.template import find_odd_names, read_conversation, refuse_unfilled, render
 
 if TYPE_CHECKING:
@@ -54,6 +40,7 @@ if TYPE_CHECKING:
     from pydantic.functional_validators import ModelWrapValidatorHandler
 
 AnyModel = Runnable[LanguageModelInput, AIMessage]
+Outcome = PromptRecord | BaseException | None
 
 _CONVERSATION = "messages"
 _LATEST = DefaultTag("latest")
@@ -312,11 +299,11 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
 
     def format_prompt(self, /, **values: Any) -> PromptValue:
         """Return what `invoke` returns. Traces do not show it."""
-        return self._value(self.pull(), None, values)
+        return self._value(self.pull(), values)
 
     async def aformat_prompt(self, /, **values: Any) -> PromptValue:
         """Async version of `format_prompt`."""
-        return self._value(await self.apull(), None, values)
+        return self._value(await self.apull(), values)
 
     def partial(self, /, **values: Any) -> Self:
         """Return a copy that has these values already; a function among them is called each time."""
@@ -338,7 +325,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         record = None
         with (caught := Caught(Exception)):  # raised again within the run, so that the run shows it
             record = self.pull()
-        run = partial(self._value, record, caught.error)
+        run = partial(self._value, record or caught.error)
         return self._call_with_config(run, input, traced(config, self._facts(record)), run_type="prompt")
 
     @override
@@ -346,29 +333,21 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         record = None
         with (caught := Caught(Exception)):
             record = await self.apull()
-        run = partial(self._avalue, record, caught.error)
+        run = partial(self._avalue, record or caught.error)
         return await self._acall_with_config(run, input, traced(config, self._facts(record)), run_type="prompt")
 
-    def _value(
-        self,
-        record: PromptRecord | None,
-        error: BaseException | None,
-        given: Any,
-        run_manager: BaseRunManager | None = None,
-    ) -> PromptValue:
-        facts = self._facts(record)
+    def _value(self, outcome: Outcome, given: Any, run_manager: BaseRunManager | None = None) -> PromptValue:
+        facts = self._facts(outcome)
         if run_manager is not None:
             name_ancestors(run_manager, facts)
-        if record is None:
-            raise error or RuntimeError("nothing was fetched")
-        messages = self._messages(record, given if isinstance(given, Mapping) else self._named(record, given))
-        origin = Origin(self.address, record)
+        if not isinstance(outcome, PromptRecord):
+            raise outcome or RuntimeError("nothing was fetched")
+        messages = self._messages(outcome, given if isinstance(given, Mapping) else self._named(outcome, given))
+        origin = Origin(self.address, outcome)
         return ManagedPromptValue(messages=messages, promptrun_trace=facts, promptrun_origin=origin)
 
-    async def _avalue(
-        self, record: PromptRecord | None, error: BaseException | None, given: Any, run_manager: BaseRunManager
-    ) -> PromptValue:
-        return self._value(record, error, given, run_manager)
+    async def _avalue(self, outcome: Outcome, given: Any, run_manager: BaseRunManager) -> PromptValue:
+        return self._value(outcome, given, run_manager)
 
     def _named(self, record: PromptRecord, value: Any) -> dict[str, Any]:
         """Name a bare value after the only variable, or the conversation."""
@@ -386,9 +365,10 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
             refuse_unfilled(self._unfilled, values, prompt=self.label, version=record.version)
         return [_MESSAGES[self.role](text), *read_conversation(conversation)]
 
-    def _facts(self, record: PromptRecord | None) -> dict[str, Any]:
-        tag = self.tag if record is None else record.tag or self.tag
-        version = self.version if record is None else record.version
+    def _facts(self, outcome: Outcome) -> dict[str, Any]:
+        tag, version = self.tag, self.version
+        if isinstance(outcome, PromptRecord):
+            tag, version = outcome.tag or tag, outcome.version
         facts = {PROJECT: self.project_id, TAG: None if tag is None else str(tag), VERSION: version}
         return {name: fact for name, fact in facts.items() if fact is not None}
 
@@ -490,7 +470,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
             fallback = PromptRecord(prompt=self.fallback, version=FALLBACK_VERSION, tag=self.tag, project=project)
         return Refresher(
             source,
-            Freshness(self.refresh if self.version is None else None),
+            self.refresh if self.version is None else None,
             on_change=self.on_change,
             file=None if self.cache_dir is None else RecordFile(self.cache_dir, self.base_url, self.selector),
             fallback=fallback,

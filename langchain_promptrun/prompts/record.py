@@ -150,10 +150,6 @@ def read_record(body: bytes, *, status: int = 200, headers: Mapping[str, str] | 
     raise PromptrunResponseError(f"The server's answer is not a prompt: {problems}.")
 
 
-class NotAnEventStreamError(PromptrunResponseError):
-    """Reports that GET /prompt/stream was answered with something else than an event stream."""
-
-
 class RecordReader:
     """Parses the body of GET /prompt; with `opened`, that of GET /prompt/stream: each unnamed event is a record."""
 
@@ -162,19 +158,14 @@ class RecordReader:
     partial = ""
 
     def __init__(
-        self,
-        status: int,
-        headers: Mapping[str, str],
-        *,
-        max_event_bytes: int,
-        opened: Callable[[], object] | None = None,
+        self, status: int, headers: Mapping[str, str], *, limit: int, opened: Callable[[], object] | None = None
     ) -> None:
         self._read = partial(read_record, status=status, headers=headers)
         self._is_stream = opened is not None
-        self._body = Body(headers, max_event_bytes, is_stream=self._is_stream)
+        self._body = Body(headers, limit, is_stream=self._is_stream)
         if opened is not None:
             if "event-stream" not in headers.get("content-type", "").lower():
-                raise NotAnEventStreamError("The server's answer is not a stream of events.")
+                raise PromptrunResponseError("The server's answer is not a stream of events.")
             opened()
 
     def feed(self, data: bytes) -> Sequence[PromptRecord]:

@@ -159,7 +159,7 @@ class Refresher:
     """
 
     source: Source
-    freshness: Freshness
+    refresh: float | None
     on_change: OnChange | None = None
     file: RecordFile | None = None
     fallback: PromptRecord | None = None
@@ -167,6 +167,7 @@ class Refresher:
 
     def __post_init__(self) -> None:
         self.source = self.source.of(self)
+        self.freshness = Freshness(self.refresh)
         self._telling: asyncio.Task[None] | None = None
         self._warned = -math.inf
         self.reset()

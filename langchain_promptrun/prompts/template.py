@@ -16,7 +16,7 @@ from langchain_core.prompt_values import PromptValue
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
 # JavaScript's trim() takes the byte order mark for a blank
 _PATH = re.compile(r"\{\{[\s\ufeff]*(\w+(?:\.\w+)*)[\s\ufeff]*\}\}")
@@ -24,14 +24,6 @@ _PATH = re.compile(r"\{\{[\s\ufeff]*(\w+(?:\.\w+)*)[\s\ufeff]*\}\}")
 _NAME_LIKE = re.compile(r"\{\{[\s\ufeff]*([\w.@$\u200b][^{}\":;=<>()\n]*)\}\}")
 _MISSING = object()
 _ACCEPTED = 'a list of messages, such as [("user", "Hello")]; one message; a text, which is the user\'s; a prompt value'
-
-_SHAPES: dict[type, Callable[[Any], list[BaseMessage]]] = {
-    type(None): lambda _: [],
-    list: convert_to_messages,
-    PromptValue: lambda value: value.to_messages(),
-    BaseMessage: lambda message: [message],
-    str: lambda text: [HumanMessage(text)],
-}
 
 
 class PromptrunMissingVariableError(KeyError, ValueError):
@@ -82,22 +74,16 @@ def _look_up(values: Mapping[str, Any], path: str) -> Any:
     for name in path.split("."):
         if isinstance(value, Mapping):
             value = value.get(name, _MISSING)
-        elif name.startswith("_") or name not in _field_names(value):
+            continue
+        kind, fields = type(value), set[str]()
+        if isinstance(value, BaseModel):
+            fields = {*kind.model_fields, *kind.model_computed_fields, *(value.model_extra or ())}
+        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+            fields = {field.name for field in dataclasses.fields(value)}
+        value = getattr(value, name, _MISSING) if name in fields and not name.startswith("_") else _MISSING
+        if callable(value):
             return _MISSING
-        else:
-            value = getattr(value, name, _MISSING)
-            if callable(value):
-                return _MISSING
     return value
-
-
-def _field_names(value: Any) -> frozenset[str]:
-    if isinstance(value, BaseModel):
-        kind = type(value)
-        return frozenset((*kind.model_fields, *kind.model_computed_fields, *(value.model_extra or ())))
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return frozenset(field.name for field in dataclasses.fields(value))
-    return frozenset()
 
 
 def refuse_unfilled(unfilled: tuple[str, ...], given: Iterable[str], *, prompt: str, version: int | str) -> NoReturn:
@@ -119,10 +105,18 @@ def read_conversation(value: Any) -> list[BaseMessage]:
 
     A tuple may be one message or several of them, so it is refused, too.
     """
-    read = next((read for kind, read in _SHAPES.items() if isinstance(value, kind)), None)
-    if read is None:
-        raise TypeError(f"`messages` is of type {type(value).__name__}. It takes {_ACCEPTED}.")
     try:
-        return read(value)
+        match value:
+            case None:
+                return []
+            case list():
+                return convert_to_messages(value)
+            case PromptValue():
+                return value.to_messages()
+            case BaseMessage():
+                return [value]
+            case str():
+                return [HumanMessage(value)]
     except NotImplementedError as error:
         raise TypeError(f"`messages` holds something else than messages. It takes {_ACCEPTED}. {error}") from error
+    raise TypeError(f"`messages` is of type {type(value).__name__}. It takes {_ACCEPTED}.")

@@ -120,7 +120,7 @@ def test_prompt_record_error_in_a_200_body_is_raised_as_what_it_is():
 
 
 def reader(**headers):
-    return RecordReader(200, headers, max_event_bytes=1000)
+    return RecordReader(200, headers, limit=1000)
 
 
 def test_prompt_record_body_that_is_empty_or_a_stream_is_an_error():

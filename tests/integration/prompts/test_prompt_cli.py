@@ -113,21 +113,6 @@ def test_prompt_cli_difference_from_a_version_is_unified(ask, project):
     assert out.split("\n")[3:] == ["-Same.", "-End.", "+Same.\r", "+End.", "\\ No newline at end of file", ""]
 
 
-def test_prompt_cli_without_a_key_says_what_to_do(cli, monkeypatch):
-    monkeypatch.delenv("PROMPTRUN_API_KEY", raising=False)
-    status, _, err = cli(PROJECT)
-    assert status == 1
-    assert err.startswith("error: no API key: set PROMPTRUN_API_KEY")
-
-
-def test_prompt_cli_terminal_that_lacks_a_letter_gets_another(ask, project, monkeypatch):
-    project.publish("თბილისი")
-    raw = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii", write_through=True))
-    assert ask()[0] == 0
-    assert raw.getvalue() == b"???????\n"
-
-
 @pytest.mark.parametrize("name", [PROJECT, "essays"])
 @pytest.mark.parametrize("tag", [[], ["--tag", "prod"]])
 def test_prompt_cli_offline_takes_any_project_and_tag(cli, name, tag):

@@ -171,7 +171,7 @@ begun.wait()
 """
 
 
-async def test_prompt_watch_ends_with_close_while_the_server_hangs(self, promptrun_server, make, colour):
+async def test_prompt_watch_ends_with_close_while_the_server_hangs(promptrun_server, make, colour):
     promptrun_server.prompts.queue(Fault(delay=threading.Event()))
     prompt = make(tag="prod")
     changes = prompt.watch() if colour == "sync" else prompt.awatch()
