@@ -213,7 +213,6 @@ class _Reader:
 
 
 def _scalar(value: Any) -> str | None:
-    """Return a text, or a whole number as text; None for anything else."""
     if isinstance(value, str):
         return tidy(value, _SCALAR_LIMIT)
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 NO_CHOICES = "The server's answer has no choices; what came: "
 NO_EVENT_HAD_CHOICES = "The stream ended without an answer: no event had choices."
 UNFINISHED = "The stream ended before the answer was whole: no finish reason, no [DONE]."
-_IN_PLACE_OF_AN_END = "The stream ended with these words in place of a finish reason."
 _ID_LIMIT = 100
 _FAILED_ENDS = ("error", "network_error")  # OpenRouter's, Zhipu's
 # Keys under which words are an error's in a document without choices; any other may be a fact, such as a title.
@@ -35,7 +34,6 @@ _ERROR_KEYS = (
     *("message", "msg", "detail", "error", "errors", "error_msg", "errorMsg", "error_message", "errorMessage"),
     *("Message", "Msg", "Error", "ErrorMsg", "Response"),
 )
-_STATES = ("status", "code", "message", "msg")
 _GOOD_STATES = r"(?:(?!not )\w+ ){0,3}(?:ok|success(?:ful(?:ly)?)?|succeeded|done|completed?|finished|end(?:ed)?)[.!]?"
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _CLIENT_ERRORS, _SERVER_ERRORS = range(300, 500), range(500, 600)
@@ -87,10 +85,7 @@ def error_from_document(
     model: str | None = None,
     event: str | None = None,
 ) -> errors.PromptrunError | None:
-    """Make the error that hides in a 200 body or in a stream's event; None where nothing does.
-
-    A code in it counts as that status, a known name such as "rate_limit_exceeded" as the status it stands for.
-    """
+    """Make the error that hides in a 200 body or an event, whose code or known name counts as a status; else None."""
     part = document if event == "error" else _error_part(document)
     if part is None and event != "error":
         return None
@@ -122,17 +117,17 @@ def said_in_place_of_an_end(
 ) -> errors.PromptrunError | None:
     """Make the error for a stream with `[DONE]` but no finish reason, where words beside the answer tell of one."""
     if isinstance(aside, dict):
-        states = (aside.get(key) for key in _STATES)
+        states = (aside.get(key) for key in ("status", "code", "message", "msg"))
         is_fine = any(isinstance(state, str) and re.fullmatch(_GOOD_STATES, state.lower()) for state in states)
         is_fine = is_fine or _is_success(aside) or aside.get("success") is True or bool(aside.get("usage"))
         named = (key for key, value in aside.items() if key in _ERROR_KEYS or key.endswith("Exception"))
         if is_fine or not any(_says(aside[key]) for key in named):
             return None
-    return no_answer(aside, _IN_PLACE_OF_AN_END, status, headers, model) if read_error(aside).message else None
+    problem = "The stream ended with these words in place of a finish reason."
+    return no_answer(aside, problem, status, headers, model) if read_error(aside).message else None
 
 
 def not_json(body: bytes, status: int, headers: Mapping[str, str], *, whole: bool) -> errors.PromptrunError:
-    """Make the error for what should be JSON and is not."""
     text = body[:BODY_LIMIT].decode("utf-8", "replace")
     ends = JsonScanner(body.decode("utf-8", "replace")).ends if whole and body[:1] in {b"{", b"["} else None
     if ends is not None and any(ends):
@@ -151,11 +146,7 @@ def request_id(headers: Mapping[str, str]) -> str | None:
 
 
 def parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Return the seconds that a server asks to wait; 0 for a date that has passed, None when it does not say.
-
-    `retry-after-ms` (milliseconds, OpenAI and Azure) goes before `retry-after` (seconds or a date, RFC 9110, 10.2.3).
-    Names are in lower case; `now` is in seconds since the epoch.
-    """
+    """Return the seconds that a server asks to wait (RFC 9110, 10.2.3; `retry-after-ms` first), 0 for a past date."""
     value = headers.get("retry-after", "")
     for text, parts in ((headers.get("retry-after-ms", ""), 1_000), (value, 1)):
         if number := re.fullmatch(_NUMBER, text):
@@ -256,7 +247,6 @@ def _error_part(document: Any) -> Any:
 
 
 def _failure(choices: list[Any]) -> Any:
-    """Return the error of the first choice that has one; None where none has."""
     for choice in choices:
         if not isinstance(choice, dict):
             continue
@@ -283,7 +273,6 @@ def _says(error: Any) -> bool:
 
 
 def _excerpt(document: Any) -> str:
-    """Write the beginning of a document as JSON, as far as it can be written; never raises."""
     text = ""
     with suppress(RecursionError, TypeError, ValueError):
         for piece in JSONEncoder(ensure_ascii=False, default=str).iterencode(document):

@@ -59,10 +59,7 @@ ATTACHED = "(attached to the next message)"
 def assistant_turn(
     message: AIMessage, model: str, send_reasoning: bool | str
 ) -> tuple[dict[str, Any], list[Part], list[TurnCall]]:
-    """Return the wire message of a turn, the media for a user message after it, and the calls in it.
-
-    Its `content` is null only in a turn that calls tools or refuses.
-    """
+    """Return the wire message of a turn, the media for a user message after it, and the calls in it."""
     content = message.content
     if not isinstance(content, str) or message.additional_kwargs:
         return _mixed_turn(message, model, send_reasoning)
@@ -169,7 +166,6 @@ class _Content:
             self.parts += text_parts(facts["transcript"])
 
     def add_images(self, images: object) -> None:
-        """Add the images that an own answer keeps beside a plain text."""
         if not any(part["type"] == "image_url" for part in self.media):
             targets = [image.get("image_url") for image in _dictionaries(images)]
             urls = [target.get("url") if isinstance(target, dict) else target for target in targets]
@@ -244,7 +240,6 @@ def _listed_calls(message: AIMessage, entries: Mapping[str, Any] = _NOTHING) -> 
 
 
 def name_of(call: WireCall) -> str:
-    """Return the name of a wire call of any type."""
     return str((_body(call) or _NOTHING).get("name", ""))
 
 
@@ -310,7 +305,6 @@ def _arguments(args: object, text: object) -> str:
 
 
 def _add_signatures(call: WireCall, entry: Mapping[str, Any]) -> None:
-    """Give a call back the keys that OpenAI's format does not know."""
     for place in ("function", call["type"]):
         if place in call and isinstance(body := entry.get(place), dict):
             call[place] = {**body, **call[place]}

@@ -77,15 +77,11 @@ def _last_part(message: Wire) -> Wire | None:
 
 
 def _position(place: str, index: int, entry: Wire, part: float = inf) -> _Position:
-    """Return the place in the prompt, in which tools come first, then the system's messages."""
     return (0 if place == "tools" else 1 if entry.get("role") in _SYSTEM else 2), index, part
 
 
 def _places(body: Wire, caching: PromptCaching) -> list[tuple[str, int]]:
-    """Return what is to be marked: first the last message, up to which all before it is cached, too.
-
-    The ends of this request and of the ones before it are marked: their caches are found there.
-    """
+    """Return the ends of this request, and of those before it, whose caches are found there; the last message first."""
     system = [index for index, message in enumerate(body["messages"]) if message.get("role") in _SYSTEM]
     last = len(body["messages"]) - 1
     turns = [index - 1 for index in range(last, 0, -1) if body["messages"][index].get("role") == "assistant"]
@@ -98,7 +94,6 @@ def _places(body: Wire, caching: PromptCaching) -> list[tuple[str, int]]:
 
 
 def _given_marks(body: Wire) -> Iterator[tuple[_Position, bool]]:
-    """Give the position of each of the caller's markers, and whether it is for an hour."""
     parts = [("tools", index, tool, 0, tool) for index, tool in enumerate(body.get("tools") or ())]
     for index, message in enumerate(body["messages"]):
         if isinstance(message.get("content"), list):

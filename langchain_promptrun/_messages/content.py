@@ -210,7 +210,6 @@ def json_parts(data: object) -> list[Part]:
 
 
 def markers_of(block: Block) -> dict[str, Any]:
-    """Return the cache markers of a block, wherever it carries them."""
     if _MARKER_PLACES.isdisjoint(block):
         return {}
     extras = block.get("extras")
@@ -305,7 +304,6 @@ def _search_result(block: Block) -> list[Part]:
 
 
 def _resource(block: Block) -> list[Part]:
-    """Read MCP's embedded resource: a text, or data of some type."""
     resource = block.get("resource")
     if not isinstance(resource, dict):
         raise PromptrunInvalidMessageError("is a resource block without a `resource`")
@@ -330,10 +328,7 @@ def _guarded(block: Block) -> list[Part]:
 
 
 def _media_part(kind: str, source: Block, *, name: str | None, detail: str) -> Part:
-    """Make a part of one of the types in `MEDIA_PARTS`; the mime type tells a kind that is empty.
-
-    A source has base64 text or raw bytes, a URL or a file's id, and perhaps a mime type, under any dialect's keys.
-    """
+    """Make a part of `MEDIA_PARTS` of base64, bytes, a URL or an id; the mime type tells a kind that is empty."""
     mime_type = string(source, "mime_type", "mimeType", "media_type") or _MIME_TYPES.get(str(source.get("format")), "")
     kind = kind or next((known for known in _ARTICLES if mime_type.startswith(f"{known}/")), "file")
     raw = next((source[key] for key in _DATA_KEYS if isinstance(source.get(key), bytes)), None)

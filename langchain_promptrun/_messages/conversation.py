@@ -240,7 +240,6 @@ def _add_extra_fields(wire: dict[str, Any], kwargs: Mapping[str, Any]) -> None:
 
 
 def _content(parts: list[Part]) -> str | list[Part]:
-    """Return one plain text as a string, the form that every gateway takes."""
     if len(parts) == 1 and parts[0].keys() == {"type", "text"}:
         return str(parts[0]["text"])
     return parts or ""

@@ -39,7 +39,6 @@ def with_root(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_recursive(schema: Mapping[str, Any]) -> bool:
-    """Whether a definition of a schema refers to itself, directly or through others."""
     definitions = schema.get("$defs")
     if not isinstance(definitions, Mapping):
         return False
@@ -61,8 +60,6 @@ def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Copy:
-    """The copying of one schema, whose definitions are looked up in its root."""
-
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root
         self._seen: set[str] = set()

@@ -74,7 +74,6 @@ class ObjectParser(BaseTransformOutputParser[Any]):
             raise _failure(message, reason, json.dumps(value, ensure_ascii=False)) from error
 
     def glimpse(self, message: AIMessage) -> Any:
-        """Read what an unfinished answer already holds: a valid object or value, or None."""
         # Half an object may upset a class's own validators in any way; `read` raises what is really wrong.
         with suppress(Exception):
             value = self._partial_value(message)
@@ -185,7 +184,6 @@ def _sum(message: Any, chunk: str | BaseMessage) -> Any:
 
 
 def _failure(message: AIMessage, reason: str, output: str | None = None) -> Exception:
-    """Make the error: the reason, how the answer ended where that explains it, and the beginning of the answer."""
     output = str(message.text) if output is None else output
     ended = message.response_metadata.get("finish_reason")
     withheld = f' It was withheld (finish_reason "{ended}").' if is_withheld(ended) else ""
@@ -204,7 +202,6 @@ def _what_came(message: AIMessage) -> str:
 
 
 def _parse_json(text: str) -> Any:
-    """Read a whole JSON text, or the JSON at the head of a Markdown fence in it."""
     try:
         return _DECODER.decode(text)
     except json.JSONDecodeError:
@@ -233,7 +230,6 @@ def structured(
     tool_choice: ToolChoice | None = None,
     **kwargs: Any,
 ) -> Runnable[Any, Any]:
-    """Chain a model, on which `bind` binds how an object is asked for, to the parser that reads it."""
     if method not in _METHODS:
         raise ValueError(f"`method` must be one of {', '.join(map(repr, _METHODS))}, not {method!r}.")
     if schema is None and method != "json_mode":

@@ -67,7 +67,6 @@ def forbids_parallel_calls(choice: object) -> bool:
 
 
 def wire_response_format(value: Any, strict: bool | None = None) -> dict[str, Any]:
-    """Convert a schema, a tool or a response format in any notation to the wire's `response_format`."""
     if isinstance(value, Mapping) and value.keys().isdisjoint({"json_schema", "schema"}) and _passes_unchanged(value):
         return dict(value)
     spec = _format_spec(value)
@@ -91,10 +90,7 @@ def bind_arguments(
     response_format: Any = None,
     **kwargs: Any,
 ) -> dict[str, Any]:
-    """Return the keywords that `bind_tools` binds to a model.
-
-    Without tools, nothing of tools is bound: several servers answer 400 to an empty list or to a choice among nothing.
-    """
+    """Return what `bind_tools` binds; without tools nothing of tools: several servers answer 400 to an empty list."""
     wire = wire_tools([] if tools is None else tools, strict=strict)
     found: dict[str, Any] = {}
     if wire:
@@ -107,11 +103,7 @@ def bind_arguments(
 
 
 def own_names(tools: Iterable[object]) -> dict[str, str]:
-    """Map the wire's name of each function with an illegal name to its own.
-
-    Raises:
-        ValueError: Another function has such a name of the wire as its own.
-    """
+    """Map the wire's name of each function with an illegal name to its own; a ValueError tells of two that meet."""
     names = [name for tool in tools if (name := _function_name(tool))]
     own = {wire_name(name): name for name in names if not is_legal(name)}
     for name in own.keys() & names:
@@ -120,7 +112,6 @@ def own_names(tools: Iterable[object]) -> dict[str, str]:
 
 
 def with_wire_names(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters of a request with legal names for its functions."""
     if not own_names(parameters["tools"]):
         return parameters
     return parameters | {key: _renamed(parameters[key]) for key in ("tools", "tool_choice") if key in parameters}
@@ -192,7 +183,6 @@ def _wire_dict_tool(tool: Mapping[str, Any], strict: bool | None) -> dict[str, A
 
 
 def _passes_unchanged(value: Mapping[str, Any]) -> bool:
-    """Whether a dict says by its type that it is neither a function nor a schema."""
     kind = value.get("type")
     return isinstance(kind, str) and kind not in {"function", "object"} and value.keys().isdisjoint(_FUNCTION_KEYS)
 
@@ -271,7 +261,6 @@ def _typed(choice: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _format_spec(value: Any) -> dict[str, Any]:
-    """Return `name`, `schema` and what else belongs into `response_format.json_schema`."""
     schema = None
     if isinstance(value, Mapping):
         if "json_schema" in value:

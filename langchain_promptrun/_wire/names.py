@@ -14,7 +14,6 @@ _DIGEST = 8
 
 
 def is_legal(name: str) -> bool:
-    """Whether the wire accepts a name."""
     return name != "" and legal_name(name) == name
 
 
@@ -33,5 +32,4 @@ def wire_name(name: str) -> str:
 
 
 def is_withheld(finish_reason: object) -> bool:
-    """Whether an answer that ended so was withheld."""
     return str(finish_reason).lower() in {"content_filter", "refusal", "safety"}

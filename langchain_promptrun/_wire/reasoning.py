@@ -218,10 +218,7 @@ class _Entry(dict[str, Any]):
 
 
 class _Text:
-    """A text in pieces; a piece may also repeat all so far, as MiniMax's do.
-
-    What is left out as a repetition is put in again where a later piece shows that it was none.
-    """
+    """A text in pieces that may repeat all so far, as MiniMax's do; what proves to be no repetition is put back."""
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
@@ -275,7 +272,6 @@ def _holder(known: object, value: str | dict[str, Any] | list[Any]) -> _Text | _
 
 
 def is_thought(source: Mapping[str, Any]) -> bool:
-    """Whether Gemini marks a delta, a message or a part of a content as thought."""
     return _dict_at("google", _dict_at("extra_content", source)).get("thought") is True
 
 
@@ -324,7 +320,6 @@ def _write_text(wire: dict[str, Any], parts: list[dict[str, Any]], names: list[s
 
 
 def _text_in(value: object) -> str:
-    """Return the text of a field: itself, or what an object or a list holds in its place."""
     if isinstance(value, list):
         return "".join(map(_text_in, value))
     if isinstance(value, dict):
