@@ -10,12 +10,7 @@ _MEDIA = {"image_url", "input_audio", "file"}
 _PARTS = {"user": {"text", "video_url", *_MEDIA}, "assistant": {"text", "refusal"}, "tool": {"text", *_MEDIA}}
 """The content parts that a role may hold, others text alone; for `tool` and `video_url` what gateways take."""
 
-_NEEDS = {
-    "stream_options": "stream",
-    "top_logprobs": "logprobs",
-    "tool_choice": "tools",
-    "parallel_tool_calls": "tools",
-}
+_WITH = {"stream_options": "stream", "top_logprobs": "logprobs", "tool_choice": "tools", "parallel_tool_calls": "tools"}
 """The parameters that OpenAI's reference allows only beside another one."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -100,7 +95,7 @@ class _Strict(_Part):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        for name, needed in _NEEDS.items():
+        for name, needed in _WITH.items():
             if getattr(self, name) is not None and not getattr(self, needed):
                 raise ValueError(f"'{name}' is only allowed with '{needed}'")
         functions = [tool.function and tool.function.name for tool in self.tools or () if tool.type == "function"]

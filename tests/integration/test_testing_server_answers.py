@@ -197,10 +197,8 @@ def test_model_calls_the_tools_that_fit(server, question, tools, results, more, 
 def test_model_fills_in_a_schema_or_says_why_not(server):
     schema = {"type": "object", "properties": {"setup": TEXT, "score": NUMBER}, "required": ["setup"]}
     wanted = {"type": "json_schema", "json_schema": {"schema": schema}}
-    assert json.loads(text(server.ask(messages=[asks("A joke, 3")], response_format=wanted))) == {
-        "setup": "A joke, 3",
-        "score": 3,
-    }
+    made = text(server.ask(messages=[asks("A joke, 3")], response_format=wanted))
+    assert json.loads(made) == {"setup": "A joke, 3", "score": 3}
     wanted = {"type": "json_schema", "json_schema": {"schema": {"type": "string", "pattern": "^x$"}}}
     refused = server.ask(response_format=wanted)
     assert refused.status_code == 400
@@ -281,10 +279,7 @@ def test_several_choices_share_one_usage(server):
     assert ["usage" in event for event in found] == [False, False, False, True]
 
 
-CALLS = [
-    {"name": "f", "args": {"x": "some longer text"}},
-    {"name": "g", "args": '{"half', "id": "c9", "more": {"s": 1}},
-]
+CALLS = [{"name": "f", "args": {"x": "some long text"}}, {"name": "g", "args": '{"half', "id": "c9", "more": {"s": 1}}]
 
 
 def test_tool_calls_go_out_whole_and_in_pieces(server):
@@ -567,11 +562,8 @@ def test_prompt_tags_find_versions_move_and_go(find, project):
 
 
 def test_prompt_queries_that_cannot_be_answered_are_refused(server, find, project):
-    both = find(version=1, tag="prod")
-    assert (both.status_code, both.json()["error"]) == (
-        400,
-        "You must provide either `version` or `tag`, but not both.",
-    )
+    two = find(version=1, tag="prod")
+    assert (two.status_code, two.json()["error"]) == (400, "You must provide either `version` or `tag`, but not both.")
     assert [find(projectId="essays").status_code, find(version="newest").status_code] == [400, 404]
     assert find(version=3).json()["error"] == "The project has no version 3."
     empty = server.prompts.create("Empty", project_id="D0D52C6E-85BA-4025-A84C-3C99834FE2AC")

@@ -164,11 +164,7 @@ def needs(**properties):
 @pytest.mark.parametrize(
     ("schema", "text", "expected"),
     [
-        (
-            needs(a=INTEGER | {"maximum": 5}, b={"type": "number"}, c=INTEGER),
-            "7 and 3 and 4.5",
-            {"a": 3, "b": 7, "c": 0},
-        ),
+        (needs(a=INTEGER | {"maximum": 5}, b={"type": "number"}, c=INTEGER), "7, 3 and 4.5", {"a": 3, "b": 7, "c": 0}),
         ({"type": "array", "items": {"type": "number"}}, "Add 1, 2 and 3.5.", [1, 2, 3.5]),
         ({"type": "array", "items": STRING, "maxItems": 2}, "from Rome to Paris via Nice", ["Rome", "Paris"]),
         (STRING | {"format": "date"}, WRITE, "2024-05-17"),

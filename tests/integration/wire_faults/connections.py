@@ -267,7 +267,7 @@ ABUSES = [
     ),
     WireFault(
         "cookie-before-a-retry",
-        [Fault(status=503, headers={**_COOKIE, **AT_ONCE}), REPLY],
+        [Fault(status=503, headers=_COOKIE | AT_ONCE), REPLY],
         retries=1,
         requests=2,
         look=_no_cookies,

@@ -53,11 +53,9 @@ def _hidden(name, document, kind, *says, **facts):
 
 
 def _sent(body, headers=JSON):
-    return (
-        body
-        if isinstance(body, Fault)
-        else Fault(body=body if isinstance(body, bytes) else dumps(body), headers=headers)
-    )
+    if isinstance(body, Fault):
+        return body
+    return Fault(body=body if isinstance(body, bytes) else dumps(body), headers=headers)
 
 
 def _unreadable(name, body, kind="Response", *says, **headers):
