@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun._wire.json import COMPLETE, ILLEGAL, INCOMPLETE, JsonScanner, without_surrogates
 
@@ -29,6 +27,8 @@ _PLACEHOLDER_STARTS = frozenset(text[:size] for text in _PLACEHOLDERS for size i
 _LONGEST_PLACEHOLDER = 64  # with blanks around it
 _BYTE_ORDER_MARK = "\ufeff"
 _BROKEN = "["  # makes a call invalid
+_ENDS = '"}] \t\r\n'
+_read = json.JSONDecoder(strict=False).decode
 _MAY_BEGIN_ANEW = frozenset("{ \t\r\n")
 
 NO_NAME = "The call has no name."
@@ -79,7 +79,7 @@ class PartialCall:
         self._scanner = JsonScanner()
         # How much of the arguments has come again, while they are repeated.
         self._repeated: int | None = None
-        self._meaning: bytes | None = None
+        self._meaning: str | None = None
         self.args: dict[str, Any] | None = None
 
     @property
@@ -214,7 +214,8 @@ class PartialCall:
         else:
             differs = self._scan() != INCOMPLETE and not self.says_the_same(twin)
         if differs:
-            if self.may_be_grown and _grows(twin.text, self.text):
+            is_longer = twin.is_placeholder or self.text.startswith(twin.text.rstrip(_ENDS))
+            if self.may_be_grown and is_longer and twin.is_complete and self._scan() == COMPLETE:
                 self.error = twin.error = TWO_CALLS
             self.twin = None
 
@@ -224,7 +225,7 @@ class PartialCall:
         mine = self._own_meaning()
         return mine is not None and mine == other._own_meaning()
 
-    def _own_meaning(self) -> bytes | None:
+    def _own_meaning(self) -> str | None:
         """Return what complete arguments mean; only blanks can follow them, so it is read once."""
         if self.is_custom or not (self._scan() == COMPLETE or self.is_placeholder):
             return None
@@ -295,46 +296,26 @@ def parse_arguments(text: str) -> dict[str, Any] | None:
     """Read arguments that are complete, raw line breaks in strings too, as langchain-core does; None for no object."""
     if text.strip() in _PLACEHOLDERS:
         return {}
-    if text.startswith(_BYTE_ORDER_MARK):
-        return None
     try:
-        arguments = _json.loads(text)
+        arguments = _read(text)
     except (ValueError, RecursionError):
-        try:
-            arguments = json.loads(text, strict=False)
-        except (ValueError, RecursionError):
-            return None
+        return None
     return arguments if isinstance(arguments, dict) else None
 
 
 def _decoded_once_more(text: str) -> str:
     """Return the arguments inside a JSON string that holds them; any other string as it is."""
     try:
-        inner = str(_json.loads(text)).removeprefix(_BYTE_ORDER_MARK)
+        inner = str(_read(text)).removeprefix(_BYTE_ORDER_MARK)
     except (ValueError, RecursionError):
         return text
     return text if parse_arguments(inner) is None else inner
 
 
-def _meaning(text: str) -> bytes | None:
-    """Return what two spellings of the same arguments share; None where a text holds none, or orjson cannot tell."""
+def _meaning(text: str) -> str | None:
+    """Return what two spellings of the same arguments share; None where a text holds none."""
     arguments = parse_arguments(text)
-    try:
-        return None if arguments is None else orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS)
-    except orjson.JSONEncodeError:
-        return None
-
-
-def _grows(text: str, later: str) -> bool:
-    """Return whether arguments may be later, longer ones of the same call."""
-    first, second = parse_arguments(text), parse_arguments(later)
-    if first is None or second is None or not first.keys() <= second.keys():
-        return False
-    pairs = [(value, second[key]) for key, value in first.items()]
-    return all(
-        type(value) is type(new) if isinstance(value, dict | list) else str(new).startswith(str(value))
-        for value, new in pairs
-    )
+    return None if arguments is None else json.dumps(arguments, sort_keys=True)
 
 
 def _escaped(text: str) -> str:
