@@ -84,11 +84,11 @@ class Choice:
     def __init__(self, metadata: ResponseMetadata, tool_names: Mapping[str, str] | None, *, think_tags: bool) -> None:
         self.finish_reason: str | None = None
         self._metadata = metadata
+        self._extras, self._facts = Facts(TEXTS), Facts(NUMBERS)
         self.tool_calls = ToolCalls(metadata.id_seed, tool_names)
+        self._surrogates = SurrogateJoiner()
         self.reasoning = Reasoning(think_tags=think_tags)
         self._refusal: list[str] = []
-        self._extras = Facts(TEXTS)
-        self._facts = Facts(NUMBERS)
         self._message_texts: dict[str, str] = {}
         self.parts: list[Part] = []
         self.begun = bytearray()
@@ -96,7 +96,6 @@ class Choice:
         self._said: frozenset[str] | None = None
         self._has_calls = False
         self._is_thought = False
-        self._surrogates = SurrogateJoiner()
 
     @property
     def size(self) -> int:
@@ -111,12 +110,13 @@ class Choice:
         """
         parts: list[Part] = []
         delta, message = choice.get("delta"), choice.get("message")
-        if isinstance(delta, dict) and delta:
+        delta = delta if isinstance(delta, dict) else None
+        if delta:
             self._streamed = True
             parts = self.feed_delta(delta)
-        if isinstance(message, dict) and not (isinstance(delta, dict) and says_more_than_a_role(delta)):
+        if isinstance(message, dict) and not any(value for key, value in (delta or {}).items() if key != "role"):
             parts += self.feed_delta(self._unsaid(message), whole=True)
-        elif not isinstance(delta, dict) and isinstance(text := choice.get("text"), str):
+        elif delta is None and isinstance(text := choice.get("text"), str):
             self._add_text(parts, text)
         self._take_facts(choice, parts)
         return parts
@@ -148,29 +148,33 @@ class Choice:
     def end(self, *, with_usage: bool = True) -> tuple[list[Part], dict[str, Any]]:
         """Take the end of the answer; return the last parts, and the further fields of the whole message."""
         parts: list[Part] = []
+        is_cut_off = self._streamed if self.finish_reason is None else self._spelled_reason() not in _REGULAR_ENDS
         for is_reasoning, piece in self.reasoning.split("", at_end=True):
             self._add(parts, REASONING if is_reasoning else TEXT, piece)
+        kept, field = self.reasoning.extras(), self.reasoning.field
+        pieces = self.tool_calls.end(cut_off=is_cut_off)
+        kept |= self.tool_calls.facts()
         parts += [(kind, HALF) for kind in sorted(self._surrogates.held)]
-        is_cut_off = self._streamed if self.finish_reason is None else self._spelled_reason() not in _REGULAR_ENDS
-        parts += [(TOOL, piece) for piece in self.tool_calls.end(cut_off=is_cut_off)]
+        parts += [(TOOL, piece) for piece in pieces]
         facts, extras = self._facts.whole(), self._extras.whole()
         if isinstance(data := extras.get("audio", {}).get("data"), str):
             extras["audio"]["data"] = _joined_base64(data)
         if self._refusal:
             extras["refusal"] = "".join(self._refusal)
-        extras |= self.reasoning.extras() | self.tool_calls.facts()
+        extras |= kept
         metadata = self._metadata.whole(with_usage=with_usage, places_of_cost=(facts, extras))
+        usage = usage_metadata(metadata.get("token_usage", {}))
         metadata = {key: value for key, value in facts.items() if key not in OWN_NAMES} | metadata
         metadata["model_provider"] = PROVIDER
         if self.finish_reason is not None:
             metadata["finish_reason"] = self.finish_reason
             if KNOWS_FINISH_REASONS:
                 metadata["normalized_finish_reason"] = self._normalized_reason()
-        if (field := self.reasoning.field) is not None:
+        if field is not None:
             metadata["reasoning_field"] = field
-        name, usage = extras.get("name"), usage_metadata(metadata.get("token_usage", {}))
-        fields = {"name": name if isinstance(name, str) else None, "usage_metadata": usage}
-        return parts, cleaned(fields | {"additional_kwargs": extras, "response_metadata": metadata})
+        name = name if isinstance(name := extras.get("name"), str) else None
+        fields = {"name": name, "usage_metadata": usage, "additional_kwargs": extras, "response_metadata": metadata}
+        return parts, cleaned(fields)
 
     def _spelled_reason(self) -> str:
         """Return the finish reason without case, marks and Google's prefix."""
@@ -306,10 +310,6 @@ def joined_logprobs(pieces: Iterable[dict[str, Any]]) -> dict[str, Any]:
         for key, entries in piece.items():
             joined.setdefault(key, []).extend(entries or ())
     return {key: entries or None for key, entries in joined.items()}
-
-
-def says_more_than_a_role(delta: dict[str, Any]) -> bool:
-    return any(value for key, value in delta.items() if key != "role")
 
 
 def _reason(value: Any) -> str | None:

@@ -138,7 +138,8 @@ class ResponseMetadata:
     def id_seed(self) -> str:
         """What tells this answer from others, or an empty string; some servers give all answers one id."""
         ident = self._facts.get("id")
-        return without_surrogates(f"{ident}:{self._facts.get('created') or ''}") if ident else ""
+        seed = f"{ident}:{self._facts.get('created') or ''}" if ident else ""
+        return seed if seed.isascii() else without_surrogates(seed)
 
     @property
     def model(self) -> str:

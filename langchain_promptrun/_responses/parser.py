@@ -22,7 +22,7 @@ from langchain_promptrun._errors.mapping import (
     not_json,
     said_in_place_of_an_end,
 )
-from langchain_promptrun._responses.choice import MAX_PARTIAL, TEXT, Choice, Part, says_more_than_a_role
+from langchain_promptrun._responses.choice import MAX_PARTIAL, TEXT, Choice, Part
 from langchain_promptrun._responses.metadata import ResponseMetadata
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun.errors import PromptrunError, PromptrunResponseError, PromptrunStreamTruncatedError
@@ -396,7 +396,8 @@ class ResponseParser(ABC, Generic[T]):
 
     def _take_parts(self, parts: list[Part], delta: Any, choice: Choice) -> None:
         # A delta may bring only what no part is made of before the end, such as audio.
-        before, says_more = len(self._items), isinstance(delta, dict) and says_more_than_a_role(delta)
+        before = len(self._items)
+        says_more = isinstance(delta, dict) and any(value for key, value in delta.items() if key != "role")
         if parts or says_more:
             self.content_seen += 1
         if parts:
