@@ -13,6 +13,8 @@ import pytest
 
 from langchain_promptrun import ChatPromptrun, PromptrunError
 
+from .bodies import stream
+
 STYLES = ("invoke", "ainvoke", "stream", "astream", "events", "aevents")
 
 
@@ -147,6 +149,8 @@ def cli(monkeypatch, capsys):
 class Wire:
     """Answers as it is asked, whole or streamed, and remembers what came."""
 
+    deltas = ({"content": "Hello"}, {"content": " there."})
+
     def __init__(self):
         self.requests = []
 
@@ -165,16 +169,11 @@ class Wire:
         body = json.loads(request.content)
         about = {"id": "chatcmpl-1", "created": 1715325600, "model": body["model"], "usage": _USAGE}
         if body.get("stream"):
-            return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=self._events(about))
+            events = stream(*self.deltas, **about)
+            return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=events)
         message = {"role": "assistant", "content": "Hello there."}
         choices = [{"index": i, "message": message, "finish_reason": "stop"} for i in range(body.get("n") or 1)]
         return httpx.Response(200, headers={"x-trace": "t1"}, json={**about, "choices": choices})
-
-    @staticmethod
-    def _events(about):
-        deltas = [({"content": "Hello"}, None), ({"content": " there."}, None), ({}, "stop")]
-        choices = [{"index": 0, "delta": delta, "finish_reason": reason} for delta, reason in deltas]
-        return "".join(f"data: {json.dumps({**about, 'choices': [one]})}\n\n" for one in choices) + "data: [DONE]\n\n"
 
 
 _USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5, "prompt_tokens_details": {"cached_tokens": 1}}

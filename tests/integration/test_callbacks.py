@@ -1,7 +1,6 @@
 """Tokens reach callbacks on every path, each once, as langchain-core's own bridge from chunks to events tells them."""
 
 import asyncio
-import json
 from functools import reduce
 from operator import add
 
@@ -12,6 +11,8 @@ from langchain_core.messages import HumanMessage
 from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 
 from langchain_promptrun import ChatPromptrun, PromptrunAPIError
+
+from .bodies import choice, sse
 
 STREAM = {"content-type": "text/event-stream"}
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
@@ -80,10 +81,8 @@ def make(over):
     def make(kind, cls=ChatPromptrun):
         head = {"id": "chatcmpl-1", "created": 1715325600, "model": "vendor/name"}
         reason = "content_filter" if "withheld" in kind else "stop"
-        choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in STREAMS[kind]]
-        documents = [{**head, "choices": [choice]} for choice in choices]
-        documents.append({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}], "usage": USAGE})
-        body = "".join(f"data: {json.dumps(document)}\n\n" for document in documents) + "data: [DONE]\n\n"
+        ending = choice({}, finish_reason=reason) | {"usage": USAGE}
+        body = sse(*(head | document for document in [*map(choice, STREAMS[kind]), ending]))
         return over(lambda _: httpx.Response(200, headers=STREAM, content=body), cls)
 
     return make
@@ -195,8 +194,7 @@ class Failed(BaseCallbackHandler):
 @pytest.mark.parametrize("style", ["stream", "astream"])
 async def test_what_came_before_an_error_is_in_the_trace_and_told_to_callbacks(over, call):
     handlers = failed, collector = Failed(), RunCollectorCallbackHandler()
-    events = [{"choices": [{"delta": {"content": "Once"}}]}, {"error": {"code": 502, "message": "Gone."}}]
-    body = "".join(f"data: {json.dumps(event)}\n\n" for event in events)
+    body = sse(choice({"content": "Once"}), {"error": {"code": 502, "message": "Gone."}})
     with pytest.raises(PromptrunAPIError) as caught:
         await call(over(lambda _: httpx.Response(200, headers=STREAM, content=body)), config={"callbacks": [*handlers]})
     [run] = collector.traced_runs

@@ -12,6 +12,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from langchain_promptrun import ChatPromptrun
+from tests.integration.bodies import stream, whole
 
 ANSWER = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi."}, "finish_reason": "stop"}]}
 
@@ -49,24 +50,13 @@ STYLES = ("invoke", "invoke answered by a stream", "stream", "astream", "events"
 each_style = pytest.mark.parametrize("style", STYLES)
 
 
-def document(message, finish_reason="stop", **facts):
-    choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish_reason}
-    return {"id": "chatcmpl-1", "model": "vendor/name", "choices": [choice], **facts}
-
-
-def event_stream(deltas, finish_reason="stop", **facts):
-    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in [{"role": "assistant"}, *deltas]]
-    choices.append({"index": 0, "delta": {}, "finish_reason": finish_reason})
-    documents = [{"id": "chatcmpl-1", "model": "vendor/name", "choices": [choice], **facts} for choice in choices]
-    return "".join(f"data: {json.dumps(entry)}\n\n" for entry in documents) + "data: [DONE]\n\n"
-
-
 class Conversation:
     """Two turns with a model: the answers of the server are given, and the requests are kept."""
 
     def __init__(self, message, deltas=None, **facts):
-        self.whole = document(message, **facts)
-        self.streamed = event_stream([message] if deltas is None else deltas, **facts)
+        facts = {"id": "chatcmpl-1", "model": "vendor/name"} | facts
+        self.whole = whole(message, **facts)
+        self.streamed = stream({"role": "assistant"}, *([message] if deltas is None else deltas), **facts)
         self.requests = []
 
     def ask(self, style, *history, tools=(), bound=None, **fields):
@@ -89,8 +79,8 @@ class Conversation:
     def _answer(self, style, request):
         self.requests.append(request.content)
         if style == "invoke":
-            return httpx.Response(200, json=self.whole)
-        return httpx.Response(200, text=self.streamed, headers={"content-type": "text/event-stream"})
+            return httpx.Response(200, content=self.whole, headers={"content-type": "application/json"})
+        return httpx.Response(200, content=self.streamed, headers={"content-type": "text/event-stream"})
 
     def _invoke(self, model, history):
         return model.invoke(history)

@@ -8,12 +8,10 @@ from base64 import b64decode, b64encode
 import pytest
 from langchain_core.messages import HumanMessage
 
+from tests.integration.bodies import choice, sse
+
 HEAD = {"id": "1", "model": "m"}
 TEXT = {"content": "x"}
-
-
-def choice(delta, **more):
-    return {"choices": [{"index": 0, "delta": delta, "finish_reason": None} | more]}
 
 
 def message(text):
@@ -21,8 +19,7 @@ def message(text):
 
 
 def stream(*documents, head=HEAD):
-    events = [json.dumps(head | document) for document in (*documents, choice({}, finish_reason="stop"))]
-    return "".join(f"data: {event}\n\n" for event in [*events, "[DONE]"]).encode()
+    return sse(*(head | document for document in (*documents, choice({}, finish_reason="stop"))))
 
 
 def whole(message, head=HEAD, **more):

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from langchain_core import exceptions as core
 from langchain_core.output_parsers import JsonOutputParser
 
+from tests.integration.bodies import stream, whole
+
 pytestmark = pytest.mark.skipif(not hasattr(core, "ModelRefusalError"), reason="langchain-core has no refusal blocks")
 SORRY = "I'm sorry."
-
-
-def stream(*deltas, finish_reason="stop"):
-    events = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
-    events.append({"choices": [{"index": 0, "delta": {}, "finish_reason": finish_reason}]})
-    return "".join(f"data: {json.dumps(event)}\n\n" for event in events).encode()
-
-
-def whole(message):
-    return json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]}).encode()
 
 
 BODIES = {

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from tests.integration import bodies
+
 
 def delta(index, call_id, name, args):
     """A delta with one entry; "-" leaves a key out."""
@@ -252,16 +254,11 @@ def stream(entries, finish_reason="tool_calls"):
 
 
 def stream_of(*deltas, finish_reason="tool_calls"):
-    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
-    choices.append({"index": 0, "delta": {}, "finish_reason": finish_reason})
-    documents = [json.dumps({"id": "1", "model": "m", "choices": [choice]}) for choice in choices]
-    return "".join(f"data: {document}\n\n" for document in [*documents, "[DONE]"]).encode()
+    return bodies.stream(*deltas, finish_reason=finish_reason, id="1", model="m")
 
 
 def whole(entries, finish_reason="tool_calls"):
-    message = {"role": "assistant", "content": None, "tool_calls": entries}
-    choices = [{"index": 0, "message": message, "finish_reason": finish_reason}]
-    return json.dumps({"id": "1", "model": "m", "choices": choices}).encode()
+    return bodies.whole({"content": None, "tool_calls": entries}, finish_reason)
 
 
 def named(message):
