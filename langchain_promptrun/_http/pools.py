@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import weakref
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -41,6 +42,8 @@ _PROXY_NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _CA_NAMES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _CLIENTS = "_langchain_promptrun_clients"
 _MANY_LOOPS = 16
+_GRACE = 0.05
+"""Seconds for which a client outlives its pool."""
 
 
 class TransportSettings(NamedTuple):
@@ -141,13 +144,15 @@ class _Loops:
         return _clients_of(loop).pop(self, None)
 
     def release(self) -> None:
-        """Give all clients up; asyncio closes them in their loops."""
+        """Give all clients up, to be closed in their loops a little later.
+
+        A loop that ends by then waits for that, and one that is dropped leaves no task of it pending.
+        """
         for loop in self._alive():
-            if loop.is_running() or loop.is_closed():
+            if loop.is_closed():
                 self.pop(loop)
-            else:
-                # a step later than the loop begins to end, which waits for what is closed then
-                loop.call_soon_threadsafe(loop.call_soon, self.pop, loop)
+            with suppress(RuntimeError):  # it is closed
+                loop.call_soon_threadsafe(loop.call_later, _GRACE, self.pop, loop)
 
     def clean(self) -> None:
         """Close what is left of loops that were closed, or dropped, without shutting async generators down."""

@@ -324,6 +324,15 @@ DROPPED = {
             asyncio.new_event_loop().run_until_complete(acall())
             gc.collect()
     """,
+    "after a call of a transport that goes with it": """
+        async def own():
+            transport = Transport(TransportSettings(async_transport=kind))
+            assert [item async for item in transport.aexchange(request, Body)] == [b"ok"]
+
+        for _ in range(3):
+            asyncio.new_event_loop().run_until_complete(own())
+            gc.collect()
+    """,
     "after a call and closed": """
         loop = asyncio.new_event_loop()
         loop.run_until_complete(acall())
