@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from langchain_promptrun._http.private_api import is_reusable, note_end, read_while_sending, watch_sync
+from langchain_promptrun._http.private_api import has_ended, is_reusable, note_end, read_while_sending, watch_sync
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
@@ -83,6 +83,7 @@ class _Pool:
         origin = (url.scheme, url.host, url.port)
         try:
             connection = self._idle[origin].pop()
+            connection.is_new = has_ended(connection.transport)
         except LookupError:
             connection = _Connection(self._make(), origin)
         self._busy.add(connection)

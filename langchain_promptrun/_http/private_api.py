@@ -6,6 +6,7 @@ Checked on httpx 0.28.1, httpcore 1.0.9, h11 0.16.0 and anyio 4.16.0 by `tests/i
 from __future__ import annotations
 
 import re
+import selectors
 import socket
 import ssl
 import struct
@@ -15,7 +16,6 @@ from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from operator import attrgetter
-from selectors import EVENT_WRITE, DefaultSelector
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ _CONNECTIONS = attrgetter("_pool.connections")
 _TLS_PARTS = attrgetter("_read_bio", "_ssl_object")
 _ASYNCIO_TLS_PARTS = attrgetter("_incoming", "_sslobj")
 _BROKEN = "_broken"
+_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)  # which need no descriptor of their own
 _HAS_TCP_INFO = sys.platform == "linux"  # others lay it out in another way
 
 
@@ -37,6 +38,11 @@ def is_reusable(transport: Any) -> bool:
     """Tell whether the one connection of an httpx transport can carry another call."""
     connections = _CONNECTIONS(transport)
     return bool(connections) and all(one.is_idle() and not _left_over(one) for one in connections)
+
+
+def has_ended(transport: Any) -> bool:
+    """Tell whether httpcore will make a new connection in place of the idle one of an httpx transport."""
+    return all(one.has_expired() for one in _CONNECTIONS(transport))
 
 
 def _left_over(connection: Any) -> bytes:
@@ -95,8 +101,8 @@ def watch_sync(stream: Any) -> None:
                 try:
                     rest, waited = rest[sock.send(rest) :], 0.0
                 except (BlockingIOError, ssl.SSLWantWriteError):
-                    with DefaultSelector() as selector:
-                        selector.register(sock, EVENT_WRITE)
+                    with _Selector() as selector:
+                        selector.register(sock, selectors.EVENT_WRITE)
                         if selector.select(_LOOK_SECONDS):
                             continue
                     if early.has_come(sock):

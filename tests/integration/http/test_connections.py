@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -184,6 +185,36 @@ def test_early_response_to_a_large_body_is_the_response_and_asked_once(calls, ra
     assert caught.value.status_code == 413
     assert raw_server.came.acquire(timeout=1)
     assert not raw_server.came.acquire(blocking=False)
+
+
+def test_early_response_over_a_connection_in_place_of_one_that_ended_is_the_response(calls, raw_server):
+    taken = threading.Event()
+    raw_server.answer(whole(b"one\n"), taken, raw_server.CLOSE)
+    assert calls.all(to(raw_server)) == ["one", "end"]
+    taken.set()
+    assert gone(raw_server)
+
+    def answer(connection, number):
+        connection.recv(1024)
+        connection.sendall(whole(b'{"error": "too large"}', status=413))
+        return raw_server._over.wait(10) and False
+
+    raw_server._serve_one = answer
+    with pytest.raises(PromptrunInvalidRequestError, match="too large"):
+        calls.all(to(raw_server, body=b"x" * (20 << 20), timeouts=Timeouts(5, 5, 2, 5)))
+    assert raw_server.connections == 2
+
+
+def test_large_body_goes_out_where_no_descriptor_is_free(calls, raw_server):
+    raw_server.answer(whole(b"one\n"))
+    assert calls.all(to(raw_server)) == ["one", "end"]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        assert calls.all(to(raw_server, body=b"x" * (20 << 20))) == ["one", "end"]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert raw_server.connections == 1
 
 
 def test_early_information_is_no_response(calls, raw_server):
