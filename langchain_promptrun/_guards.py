@@ -162,12 +162,7 @@ def exchange_and_report_leaving(
             raise
 
 
-class NamedChunks:
-    """Gives chunks the id of their run, by which LangGraph knows that they are one message."""
-
-    def __init__(self, run_manager: Any) -> None:
-        self._id = message_id(run_manager)
-
-    def __call__(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
-        chunk.message.id = self._id
-        return chunk
+def named(ident: str, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
+    """Give a chunk the id of its run, by which LangGraph knows that the chunks are one message."""
+    chunk.message.id = ident
+    return chunk

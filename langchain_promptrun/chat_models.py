@@ -334,7 +334,8 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
     ) -> Iterator[ChatGenerationChunk]:
         transport, request, reader = self._prepare(outputs.ChunkParser, messages, stop, kwargs, stream=True)
         chunks = transport.exchange(request, reader)
-        return chunks if run_manager is None else guards.report(chunks, run_manager, guards.NamedChunks(run_manager))
+        named = partial(guards.named, guards.message_id(run_manager))
+        return chunks if run_manager is None else guards.report(chunks, run_manager, named)
 
     @override
     def _astream(
@@ -342,7 +343,8 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
     ) -> AsyncIterator[ChatGenerationChunk]:
         transport, request, reader = self._prepare(outputs.ChunkParser, messages, stop, kwargs, stream=True)
         chunks = transport.aexchange(request, reader)
-        return chunks if run_manager is None else guards.areport(chunks, run_manager, guards.NamedChunks(run_manager))
+        named = partial(guards.named, guards.message_id(run_manager))
+        return chunks if run_manager is None else guards.areport(chunks, run_manager, named)
 
     def _stream_chat_model_events(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Run = None, **kwargs: Any

@@ -194,7 +194,10 @@ def _make_sendable(parameters: dict[str, Any]) -> None:
 
 
 def merged_mapping(name: str, first: Mapping[str, Any] | None, second: Any) -> dict[str, Any]:
-    return {**(first or {}), **plain_values(_mapping(name, second))}
+    merged = dict(first or {})
+    if given := _mapping(name, second):
+        merged |= plain_values(given)
+    return merged
 
 
 def bindable(kind: type[BaseModel], keywords: Mapping[str, Any]) -> dict[str, Any]:
@@ -275,7 +278,8 @@ def _check_messages(messages: list[BaseMessage], prompt_id: str | None, *, use_c
 def caller_headers(fields: Any, extra: Any = None) -> dict[str, str]:
     """Merge the caller's headers, names in lower case, so that one given twice is sent once."""
     headers = merged_mapping("extra_headers", fields.default_headers, extra)
-    check_headers(headers)
+    if headers:
+        check_headers(headers)
     return {name.lower(): value for name, value in headers.items()}
 
 

@@ -1,7 +1,9 @@
-"""What version 0.1.0 pickled still loads and works: models, bindings, objects' parsers, prompts, records, errors."""
+"""What version 0.1.0 pickled still loads and works; a used model goes to a spawned process and works there."""
 
 import pickle
 import zipfile
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,12 @@ from langchain_core.messages import AIMessage
 
 import langchain_promptrun
 from langchain_promptrun import ChatPromptrun, PromptRecord, PromptrunAuthenticationError, PromptrunPrompt
+from langchain_promptrun.testing import Fault, Reply
 
 ARCHIVE = zipfile.ZipFile(Path(__file__).parent / "pickles-0.1.0.zip")
 ERRORS = [name.removeprefix("err").removesuffix(".pkl") for name in ARCHIVE.namelist() if name.startswith("err")]
+MODEL = "anthropic/claude-3.5-haiku"
+TOOL = {"type": "function", "function": {"name": "weather", "description": "Say what the weather is."}}
 PROJECT = "d0d52c6e-85ba-4025-a84c-3c99834fe2ac"
 
 
@@ -81,3 +86,41 @@ def test_an_error_of_a_response_is_loaded_with_its_facts():
     assert (error.status_code, error.request_id, error.response.status_code) == (401, "req-3", 401)
     assert error.body == '{"error":"Invalid or missing API key."}'
     assert error.is_retryable is False
+
+
+@pytest.fixture(scope="module")
+def elsewhere():
+    """Another process, which shares nothing with this one."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        yield lambda function, *args: pool.submit(function, *args).result(60)
+
+
+@pytest.mark.parametrize("key", ["test-key", None], ids=["explicit key", "key of the environment"])
+def test_a_used_model_works_in_a_spawned_process(promptrun_server, elsewhere, key):
+    elsewhere(exec, f"import os; os.environ['PROMPTRUN_API_KEY'] = '{'unused' if key else 'test-key'}'")
+    model = ChatPromptrun(model=MODEL, api_key=key, base_url=promptrun_server.base_url, temperature=0.5)
+    promptrun_server.queue(Reply("Here."), Reply("There."))
+    assert model.invoke("Hello").text == "Here."
+    assert elsewhere(model.invoke, "Hello").text == "There."
+    here, there = promptrun_server.requests
+    assert there.body == here.body
+    assert there.has_key("test-key")
+    assert there.connection != here.connection
+
+
+def test_without_its_variable_the_other_process_says_so(promptrun_server, elsewhere):
+    elsewhere(exec, "import os; os.environ.pop('PROMPTRUN_API_KEY', None)")
+    model = ChatPromptrun(model=MODEL, base_url=promptrun_server.base_url)
+    with pytest.raises(PromptrunAuthenticationError, match="environment variable PROMPTRUN_API_KEY"):
+        elsewhere(model.invoke, "Hello")
+
+
+def test_tools_and_errors_travel_to_a_spawned_process_and_back(promptrun_server, elsewhere):
+    bound = ChatPromptrun(model=MODEL, api_key="test-key", base_url=promptrun_server.base_url).bind_tools([TOOL])
+    call = Reply(tool_calls=[{"name": "weather", "args": {}, "id": "call_a"}])
+    promptrun_server.queue(call, Fault(status=401, body={"error": "No such key."}))
+    assert elsewhere(bound.invoke, "Hello").tool_calls[0]["name"] == "weather"
+    assert promptrun_server.requests[0].body["tools"] == [TOOL]
+    with pytest.raises(PromptrunAuthenticationError, match="No such key") as caught:
+        elsewhere(bound.invoke, "Hello")
+    assert caught.value.status_code == 401

@@ -1,4 +1,4 @@
-"""LangChain's standard integration tests for chat models: over real sockets, and with a key against Promptrun itself.
+"""LangChain's standard tests for chat models: alone, over real sockets, and with a key against Promptrun itself.
 
 Every capability that the API's format has is switched on.
 """
@@ -11,6 +11,7 @@ from operator import add
 import httpx
 import pytest
 from langchain_tests.integration_tests import ChatModelIntegrationTests
+from langchain_tests.unit_tests import ChatModelUnitTests
 
 from langchain_promptrun import ChatPromptrun
 from langchain_promptrun.testing import Reply
@@ -38,6 +39,28 @@ MEDIA = {
     "https://raw.githubusercontent.com/langchain-ai/docs/"
     "4d11d08b6b0e210bd456943f7a22febbd168b543/src/images/agentic-rag-output.png": PIXEL,
 }
+
+
+class TestUnit(ChatModelUnitTests):
+    chat_model_class = ChatPromptrun
+
+    @property
+    def chat_model_params(self):
+        return {"model": MODEL, "api_key": "made-up-key"}
+
+    @property
+    def init_from_env_params(self):
+        return (
+            {"PROMPTRUN_API_KEY": "key-from-env", "PROMPTRUN_BASE_URL": "https://gateway.example/v1"},
+            {"model": MODEL},
+            {"api_key": "key-from-env", "base_url": "https://gateway.example/v1"},
+        )
+
+    @pytest.mark.xfail(
+        strict=True, reason="load(allowed_objects='all') admits only the classes in langchain-core's own mapping"
+    )
+    def test_serdes(self, model, snapshot):
+        super().test_serdes(model, snapshot)
 
 
 class Capabilities(ChatModelIntegrationTests):
