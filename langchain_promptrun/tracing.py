@@ -81,7 +81,22 @@ class OpenTelemetryHandler(BaseCallbackHandler):
     @override
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         span, _ = self._open.pop(run_id)
-        span.set_attributes(_response_facts(response.generations[0][0]))
+        generation: Any = response.generations[0][0]
+        message, metadata = generation.message, generation.message.response_metadata
+        usage = message.usage_metadata or {}
+        given, made = usage.get("input_token_details", {}), usage.get("output_token_details", {})
+        facts = {
+            "gen_ai.response.model": metadata.get("model_name"),
+            "gen_ai.response.id": metadata.get("id"),
+            "gen_ai.response.finish_reasons": [metadata["finish_reason"]] if "finish_reason" in metadata else None,
+            "gen_ai.usage.input_tokens": usage.get("input_tokens"),
+            "gen_ai.usage.output_tokens": usage.get("output_tokens"),
+            "gen_ai.usage.cache_read.input_tokens": given.get("cache_read"),
+            "gen_ai.usage.cache_creation.input_tokens": given.get("cache_creation"),
+            "gen_ai.usage.reasoning.output_tokens": made.get("reasoning"),
+            "gen_ai.usage.cost": message_cost(message).usd,
+        }
+        span.set_attributes({name: fact for name, fact in facts.items() if fact is not None})
         span.end()
 
     @override
@@ -90,21 +105,3 @@ class OpenTelemetryHandler(BaseCallbackHandler):
         span.set_attribute("error.type", type(error).__name__)
         span.set_status(self._error, str(error))
         span.end()
-
-
-def _response_facts(generation: Any) -> dict[str, Any]:
-    message = generation.message
-    metadata, usage = message.response_metadata, message.usage_metadata or {}
-    given, made = usage.get("input_token_details", {}), usage.get("output_token_details", {})
-    facts = {
-        "gen_ai.response.model": metadata.get("model_name"),
-        "gen_ai.response.id": metadata.get("id"),
-        "gen_ai.response.finish_reasons": [metadata["finish_reason"]] if "finish_reason" in metadata else None,
-        "gen_ai.usage.input_tokens": usage.get("input_tokens"),
-        "gen_ai.usage.output_tokens": usage.get("output_tokens"),
-        "gen_ai.usage.cache_read.input_tokens": given.get("cache_read"),
-        "gen_ai.usage.cache_creation.input_tokens": given.get("cache_creation"),
-        "gen_ai.usage.reasoning.output_tokens": made.get("reasoning"),
-        "gen_ai.usage.cost": message_cost(message).usd,
-    }
-    return {name: fact for name, fact in facts.items() if fact is not None}

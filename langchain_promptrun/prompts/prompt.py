@@ -96,9 +96,8 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         ```
 
     Nothing is fetched before the first call. A fetched text is served for `refresh` seconds without a request, and then
-    at once, while one request fetches the next on a background thread. While Promptrun cannot be reached, the last good
-    text is served. Copies, as `partial` and `configurable_fields` make them, share what was fetched. What runs in the
-    background ends with the prompt and its copies, or with `close`.
+    still at once, while one request fetches the next on a background thread, and while Promptrun cannot be reached.
+    Copies share what was fetched. What runs in the background ends with the prompt and its copies, or with `close`.
 
     All fields are keywords; those of the connection are those of `ChatPromptrun`. An async function for `api_key` is
     awaited on the background thread's event loop, an `http_client` is used on a worker thread, and an
@@ -342,19 +341,17 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
             name_ancestors(run_manager, facts)
         if not isinstance(outcome, PromptRecord):
             raise outcome or RuntimeError("nothing was fetched")
-        messages = self._messages(outcome, given if isinstance(given, Mapping) else self._named(outcome, given))
-        origin = Origin(self.address, outcome)
+        if not isinstance(given, Mapping):  # the value of the only variable, or the conversation
+            names = [name for name in outcome.variables if name not in self.partial_variables] or [_CONVERSATION]
+            if len(names) > 1:
+                kind = type(given).__name__
+                raise TypeError(f"{self.label} has the variables {', '.join(names)}: pass a dict, not {kind}.")
+            given = {names[0]: given}
+        messages, origin = self._messages(outcome, given), Origin(self.address, outcome)
         return ManagedPromptValue(messages=messages, promptrun_trace=facts, promptrun_origin=origin)
 
     async def _avalue(self, outcome: Outcome, given: Any, run_manager: BaseRunManager) -> PromptValue:
         return self._value(outcome, given, run_manager)
-
-    def _named(self, record: PromptRecord, value: Any) -> dict[str, Any]:
-        """Name a bare value after the only variable, or the conversation."""
-        names = [name for name in record.variables if name not in self.partial_variables] or [_CONVERSATION]
-        if len(names) == 1:
-            return {names[0]: value}
-        raise TypeError(f"{self.label} has the variables {', '.join(names)}: pass a dict, not {type(value).__name__}.")
 
     def _messages(self, record: PromptRecord, given: Mapping[str, Any]) -> list[BaseMessage]:
         partials = {name: value() if callable(value) else value for name, value in self.partial_variables.items()}
