@@ -249,22 +249,15 @@ class PromptStream:
     """An event stream that is open while an object of this class is held. For the background thread only."""
 
     def __init__(self, background: BackgroundLoop, source: Source, *, falls_back: bool) -> None:
-        self._reader = _StreamReader(source.of(self), background.limits[source.request.url], falls_back=falls_back)
-        self.subscribers = self._reader.subscribers
-        background.start(self, self._reader.run())
-
-    def subscribe(self, subscriber: Any) -> None:
-        """Pass records on to a `Refresher`, and the current one at once where it is known."""
-        self.subscribers.add(subscriber)
-        if self._reader.record is not None:
-            subscriber.receive(self._reader.record)
+        self.reader = _StreamReader(source.of(self), background.limits[source.request.url], falls_back=falls_back)
+        background.start(self, self.reader.run())
 
 
 class _StreamReader:
     """Reads a stream again and again, without a reference to the one that holds it."""
 
     def __init__(self, source: Source, limit: asyncio.Semaphore, *, falls_back: bool) -> None:
-        self.subscribers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.subscribers: weakref.WeakSet[Any] = weakref.WeakSet()  # of `Refresher`
         self.record: PromptRecord | None = None
         request = source.request
         connect, read, _, _ = request.timeouts

@@ -240,7 +240,9 @@ class Refresher:
         self._background = background
         if self.open_stream and not self._stream:
             self._stream = self.open_stream(background)
-            self._stream.subscribe(self)
+            self._stream.reader.subscribers.add(self)
+            if self._stream.reader.record is not None:
+                self.receive(self._stream.reader.record)
         record = self.freshness.record
         if self._request is None and (record is None or self.freshness.due_in(interval) <= 0):
             limit = background.limits[self.source.request.url]
@@ -249,7 +251,7 @@ class Refresher:
 
     def _stop(self, _: BackgroundLoop) -> None:
         if self._stream is not None:
-            self._stream.subscribers.discard(self)
+            self._stream.reader.subscribers.discard(self)
         if self._request is not None:
             self._request.cancel()
         self._wake()
