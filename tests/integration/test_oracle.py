@@ -138,6 +138,8 @@ def v0(kind, **parts):
     return {"type": kind, **parts}
 
 
+TEXTS = [v0("text", text="a"), v0("text", text="b")]
+FUNCTION_CALL = AIMessage("", additional_kwargs={"function_call": {"name": "f", "arguments": "{}"}})
 HISTORIES = {
     "one text": [QUESTION],
     "a conversation": [SystemMessage("Be brief."), QUESTION, AIMessage("Sunny."), HumanMessage("Thanks.")],
@@ -146,12 +148,8 @@ HISTORIES = {
     "a chat message": [ChatMessage("Hello", role="user")],
     "parallel tool calls": turn("", tool_calls=[CALL, OTHER_CALL]),
     "text and a tool call": turn("Let me see.", tool_calls=[CALL]),
-    "a function call": [
-        QUESTION,
-        AIMessage("", additional_kwargs={"function_call": {"name": "f", "arguments": "{}"}}),
-        FunctionMessage("Sunny.", name="f"),
-    ],
-    "text parts": human(v0("text", text="a"), v0("text", text="b")),
+    "a function call": [QUESTION, FUNCTION_CALL, FunctionMessage("Sunny.", name="f")],
+    "text parts": human(*TEXTS),
     "an image by URL": human(v0("image_url", image_url={"url": "https://a.example/x.png", "detail": "low"})),
     "a v0 image by URL": human(v0("image", source_type="url", url="https://a.example/x.png")),
     "a v0 image": human(v0("image", source_type="base64", data=PIXEL, mime_type="image/png")),
@@ -169,10 +167,7 @@ HISTORIES = {
     "Anthropic's tool use": turn(
         [v0("text", text="a"), v0("tool_use", id="call_a", name="weather", input=CALL["args"])], tool_calls=[CALL]
     ),
-    "a result in parts": [
-        *turn("", tool_calls=[CALL])[:2],
-        ToolMessage([v0("text", text="Sunny."), v0("text", text="Warm.")], tool_call_id="call_a"),
-    ],
+    "a result in parts": [*turn("", tool_calls=[CALL])[:2], ToolMessage(TEXTS, tool_call_id="call_a")],
 }
 PARAMETERS = {
     "sampling": {"temperature": 0.5, "top_p": 0.9, "seed": 7, "frequency_penalty": 0.1, "presence_penalty": -0.1},

@@ -62,11 +62,9 @@ class Conversation:
     def ask(self, style, *history, tools=(), bound=None, **fields):
         """The answer in a style."""
         handler = httpx.MockTransport(lambda request: self._answer(style, request))
-        clients = {
-            "http_client": httpx.Client(transport=handler),
-            "http_async_client": httpx.AsyncClient(transport=handler),
-        }
-        model = ChatPromptrun(**{"model": "vendor/name", "api_key": "key", "max_retries": 0} | clients | fields)
+        fields = {"http_client": httpx.Client(transport=handler), "max_retries": 0} | fields
+        fields = {"http_async_client": httpx.AsyncClient(transport=handler), "model": "vendor/name"} | fields
+        model = ChatPromptrun(**{"api_key": "key"} | fields)
         model = model.bind_tools(tools) if tools else model
         model = model.bind(**bound) if bound else model
         return getattr(self, f"_{style.split()[0]}")(model, list(history) or [HumanMessage("Hello")])

@@ -150,10 +150,7 @@ BLOCKS = [
         source("document", type="file", file_id="file-1"),
     ),
     (kind("file", file=TEXT_FILE), kind("text-plain", base64="AAAA")),
-    (
-        {"type": "file", "file": {"filename": "a.txt", "file_data": "https://a.example/a.txt"}},
-        kind("text-plain", url="https://a.example/a.txt", mime_type="text/plain"),
-    ),
+    (kind("file", file={"filename": "a.pdf", "file_data": LINK}), kind("text-plain", url=LINK, mime_type="text/plain")),
     ({"type": "odd", "x": [1]}, v1.create_non_standard_block({"type": "odd", "x": [1]})),
 ]
 """Parts of the wire, and the blocks of LangChain v1 and v0, OpenAI, Anthropic, Gemini, Bedrock and MCP for each."""

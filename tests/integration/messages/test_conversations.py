@@ -181,10 +181,7 @@ def test_message_keys_of_langchain_stay_here():
         ({"type": "file", "base64": "AAAA", "mime_type": "application/pdf"}, FILE),
         ({**IMAGE, **CACHE}, {**IMAGE, **CACHE}),
         *[(part, part) for part in ({"type": kind, kind: {"data": "x"}} for kind in ("input_audio", "input_video"))],
-        (
-            {"type": "video", "url": "https://a.example"},
-            {"type": "video_url", "video_url": {"url": "https://a.example"}},
-        ),
+        ({"type": "video", "url": "https://a.b/v"}, {"type": "video_url", "video_url": {"url": "https://a.b/v"}}),
     ],
 )
 def test_tool_result_media_go_out_in_a_user_message_of_their_own(block, part):
@@ -207,11 +204,8 @@ def test_answer_media_go_out_after_the_results_of_its_calls():
     roles = [message["role"] for message in sent(turn, result("c1"), AIMessage("Done."))]
     assert roles == ["assistant", "tool", "user", "assistant"]
     label = text("Attached to the assistant's message:")
-    assert sent(AIMessage([IMAGE]), HumanMessage("Nice.")) == [
-        {"role": "assistant", "content": ATTACHED},
-        {"role": "user", "content": [label, IMAGE]},
-        {"role": "user", "content": "Nice."},
-    ]
+    contents = [message["content"] for message in sent(AIMessage([IMAGE]), HumanMessage("Nice."))]
+    assert contents == [ATTACHED, [label, IMAGE], "Nice."]
 
 
 def anthropic_result(call_id, **facts):

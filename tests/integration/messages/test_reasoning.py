@@ -69,6 +69,18 @@ def copilots(text, opaque):
     return {"reasoning_text": text, "reasoning_opaque": opaque}
 
 
+def wrapped(text):
+    return {"reasoning_content": {"text": text}}
+
+
+def geminis(text):
+    return {"content": [{**THOUGHT, "text": text}]}
+
+
+def openrouters(text, **facts):
+    return {"reasoning": text, "reasoning_details": [{**DETAIL, "text": text, **facts}]}
+
+
 def summary(text):
     return {"type": "summary_text", "text": text}
 
@@ -81,7 +93,7 @@ TWO_KEYS = {"reasoning_content": "hm", "reasoning": "hm"}
 SIGN = {"signature": "S"}
 COPILOT = copilots("hm", "OPAQUE")
 LITELLM = {"reasoning_content": "hm", "thinking_blocks": [SIGNED, REDACTED]}
-OPENROUTER = {"reasoning": "hm", "reasoning_details": [DETAIL]}
+STORED = {"reasoning_details": [{**DETAIL, "id": "rs_1"}]}
 CARRIERS = {
     **{name: key(name) for name in ("reasoning_content", "reasoning", "reasoning_text", "cot_summary", "thinking")},
     "two keys": (TWO_KEYS, [dict.fromkeys(TWO_KEYS, piece) for piece in "hm"], TWO_KEYS),
@@ -105,14 +117,7 @@ CARRIERS = {
         LITELLM,
     ),
     "LiteLLM, blocks alone": under("thinking_blocks", [SIGNED], [thinking("h")], [{**SIGNED, "thinking": "m"}]),
-    "OpenRouter": (
-        OPENROUTER,
-        [
-            {"reasoning": "h", "reasoning_details": [{**DETAIL, "text": "h", "signature": None}]},
-            {"reasoning": "m", "reasoning_details": [{**DETAIL, "text": "m"}]},
-        ],
-        OPENROUTER,
-    ),
+    "OpenRouter": (openrouters("hm"), [openrouters("h", signature=None), openrouters("m")], openrouters("hm")),
     "MiniMax, all so far": growing("h", "hm", "hmm", "hmm"),
     "MiniMax, all so far, with an index": growing("h", "hm", "hmm", index=0),
     "all again at the end": growing("h", "mm", "hmm", index=0),
@@ -123,37 +128,23 @@ CARRIERS = {
     "a piece that equals all before and goes on": repeating({}, "h", "m", "hm", "!"),
     "a piece that equals all before, with the text beside": repeating({}, "h", "m", "hm", beside=True),
     "LiteLLM, pieces that begin alike": under(
-        "thinking_blocks",
-        [{**SIGNED, "thinking": "hhmhmm"}],
-        *([block] for block in (thinking("h"), thinking("hm"), {**SIGNED, "thinking": "hmm"})),
+        "thinking_blocks", [thinking("hhmhmm", **SIGN)], [thinking("h")], [thinking("hm")], [thinking("hmm", **SIGN)]
     ),
     "Gemini's signature of a text": beside_text({"extra_content": {"google": {"thought_signature": "SIG"}}}),
     "LiteLLM's signatures of a text": beside_text({"provider_specific_fields": {"thought_signatures": ["S1", "S2"]}}),
     "a signature in a field of its own": beside_text({"reasoning_signature": "SIG"}),
     "xAI's encrypted reasoning": beside_text({"encrypted_content": "E"}),
     "LiteLLM's items": beside_text({"reasoning_items": [{"type": "reasoning", "encrypted_content": "E"}]}),
-    "stored by OpenAI": (
-        {"reasoning_details": [{**DETAIL, "id": "rs_1"}]},
-        [{"reasoning_details": [{**DETAIL, "id": "rs_1"}]}],
-        {"reasoning_details": [DETAIL]},
-    ),
+    "stored by OpenAI": (STORED, [STORED], {"reasoning_details": [DETAIL]}),
     **{
         f"{name} as an object": under(name, {"content": "hm", **SIGN}, {"content": "h"}, {"content": "m", **SIGN})
         for name in ("reasoning", "thinking")
     },
     "a list": under("reasoning", *([summary(piece)] for piece in ("hm", "h", "m"))),
     "a list of texts": ({"reasoning": ["h", "m"]}, [{"reasoning": ["h"]}, {"reasoning": ["m"]}], {"reasoning": "hm"}),
-    "an object under a text's name": (
-        {"reasoning_content": {"text": "hm"}},
-        [{"reasoning_content": {"text": piece}} for piece in "hm"],
-        {"reasoning_content": "hm"},
-    ),
+    "an object under a text's name": (wrapped("hm"), [wrapped("h"), wrapped("m")], {"reasoning_content": "hm"}),
     "Gemini's part": part(THOUGHT, *({**THOUGHT, "text": piece} for piece in ("<tho", "ught>h", "m</thought>"))),
-    "Gemini's part without tags": (
-        {"content": [{**THOUGHT, "text": "hm"}]},
-        [{"content": [{**THOUGHT, "text": piece}]} for piece in "hm"],
-        {"content": [THOUGHT]},
-    ),
+    "Gemini's part without tags": (geminis("hm"), [geminis("h"), geminis("m")], {"content": [THOUGHT]}),
 }
 each_carrier = pytest.mark.parametrize(("message", "deltas", "back"), CARRIERS.values(), ids=CARRIERS)
 
@@ -325,13 +316,16 @@ def encrypted(data, **more):
     return {"type": "reasoning.encrypted", "data": data} | more
 
 
+SECRET = encrypted("A=", index=0)
+
+
 def apart(*entries):
     """Entries that stay as they are."""
-    return "reasoning_details", [[entry] for entry in entries], list(entries), ""
+    return entries, list(entries), ""
 
 
 @pytest.mark.parametrize(
-    ("key", "pieces", "entries", "said"),
+    ("pieces", "entries", "said"),
     [
         *(apart(*(encrypted(data, id=None, **index) for data in ("A=", "B=", ""))) for index in ({}, AT_NONE, AT_0)),
         apart(
@@ -339,29 +333,15 @@ def apart(*entries):
             {"index": 0, "type": {"x": 1}, "id": {"a": 2}},
             {"index": True, "text": ["x"], "summary": None},
         ),
-        (
-            "reasoning_details",
-            [[detail("a")], [encrypted("A=", index=0)], [detail("b")], [detail(signature="s")]],
-            [detail("ab", signature="s"), encrypted("A=", index=0)],
-            "ab",
-        ),
-        ("thinking_blocks", [[SIGNED], [thinking("m")], [thinking("", signature="T")]], [SIGNED, SIGNED_M], "hmm"),
-        (
-            "reasoning_details",
-            [[detail("a", id="r1")], [{"index": 0, "text": "b"}], [{"index": 0, "signature": "s"}]],
-            [detail("ab", id="r1", signature="s")],
-            "ab",
-        ),
-        (
-            "reasoning_details",
-            [[detail("a", signature=None)], [detail("b", signature="s")], [detail("", signature="")]],
-            [detail("ab", signature="s")],
-            "ab",
-        ),
+        ([detail("a"), SECRET, detail("b"), detail(signature="s")], [detail("ab", signature="s"), SECRET], "ab"),
+        ([SIGNED, thinking("m"), thinking("", signature="T")], [SIGNED, SIGNED_M], "hmm"),
+        ([detail("a", id=1), {**AT_0, "text": "b"}, {**AT_0, **SIGN}], [detail("ab", id=1, **SIGN)], "ab"),
+        ([detail("a", signature=None), detail("b", **SIGN), detail("", signature="")], [detail("ab", **SIGN)], "ab"),
     ],
 )
-def test_reasoning_in_fragments_of_entries_is_put_together_where_they_belong_together(key, pieces, entries, said):
-    assert entries_of(*pieces, key=key) == (entries, said, key)
+def test_reasoning_in_fragments_of_entries_is_put_together_where_they_belong_together(pieces, entries, said):
+    key = "thinking_blocks" if SIGNED in pieces else "reasoning_details"
+    assert entries_of(*([piece] for piece in pieces), key=key) == (entries, said, key)
 
 
 @pytest.mark.parametrize("other", [{"index": 1}, {"type": "reasoning.summary"}, {"id": "b"}, {"index": "0"}])
@@ -441,11 +421,9 @@ def own(content="Hi", field=None, **kwargs):
 @pytest.mark.parametrize(
     ("field", "keys"),
     [
-        (None, {"reasoning_content"}),
         (["reasoning", "reasoning_details"], {"reasoning"}),
         ("reasoning_details", set()),
-        ("content", {"reasoning_content"}),
-        (7, {"reasoning_content"}),
+        *((odd, {"reasoning_content"}) for odd in (None, "content", 7)),
     ],
 )
 def test_reasoning_of_an_older_history_goes_back_in_its_spelling(field, keys):

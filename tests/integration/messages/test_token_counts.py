@@ -76,6 +76,7 @@ MEDIA = [
     {"type": "document", "source": {"type": "base64", "data": "A" * 99_999}},
     {"type": "tool_result", "content": [IMAGE]},
 ]
+TOOL_USE = {"type": "tool_use", "id": "1", "name": "f", "input": {"a": WORDS}}
 LISTED = [{"name": "f", "args": {"a": WORDS}, "id": "1"}]
 THREE_TIMES = [{"type": "text", "text": WORDS}, WORDS, {"type": "reasoning", "reasoning": WORDS}]
 
@@ -92,10 +93,7 @@ THREE_TIMES = [{"type": "text", "text": WORDS}, WORDS, {"type": "reasoning", "re
         (AIMessage("", tool_calls=[CALL]), CALL_TOKENS),
         (AIMessage("", tool_calls=[{**CALL, "id": None}]), CALL_TOKENS - 5),
         (AIMessage("", invalid_tool_calls=[{**CALL, "args": '{"a":"' + "x" * 40, "error": None}]), CALL_TOKENS),
-        (
-            AIMessage([{"type": "tool_use", "id": "1", "name": "f", "input": {"a": WORDS}}], tool_calls=LISTED),
-            of(AIMessage("", tool_calls=LISTED)) - FRAME,
-        ),
+        (AIMessage([TOOL_USE], tool_calls=LISTED), of(AIMessage("", tool_calls=LISTED)) - FRAME),
         (ToolMessage("1234", tool_call_id="abcd", artifact=WORDS), 2),
         (AIMessage("", additional_kwargs={"reasoning_content": WORDS}), count_text(WORDS)),
     ],
