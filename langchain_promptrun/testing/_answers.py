@@ -250,8 +250,8 @@ def number_candidates(schema: Mapping[str, Any], source: Source, variant: int, *
     grid = Fraction(step.numerator) if whole else step
     lows = [Fraction(str(schema[key])) for key in _LOWER if key in schema]
     highs = [Fraction(str(schema[key])) for key in _UPPER if key in schema]
-    low = max(lows) if lows else min([Fraction(0), *highs]) - _REACH * grid
-    high = min(highs) if highs else max([Fraction(0), *lows]) + _REACH * grid
+    low = max(lows, default=min([Fraction(0), *highs]) - _REACH * grid)
+    high = min(highs, default=max([Fraction(0), *lows]) + _REACH * grid)
     first, last = math.ceil(low / grid), math.floor(high / grid)
     start, size = min(max(first, 0), last) - first + variant, last - first + 1
     multiples = [(first + (start + offset) % size) * grid for offset in range(min(_NEIGHBOURS, size))]

@@ -145,16 +145,19 @@ class Documents:
             for delta in chain([opening], parts):
                 logprobs = self._logprobs([delta["content"]]) if delta.get("content") else {}
                 yield {**head, "choices": [{"index": index, "delta": delta, **nulls, **logprobs}], **filler}
-            last = finish = self._finish(reply)
-            if is_openai:
-                last = {"index": index, "delta": {}, "logprobs": None, **finish}
-            elif len(self.replies) > 1:  # in the SDK's test data the last choice has neither `delta` nor `index`
-                last = {"index": index, **finish}
+            last = self._last_choices(reply, index)
             ending = usage if index == len(self.replies) - 1 and not is_openai else {}
-            if finish or ending:
-                yield {**head, "choices": [last] if finish else [], **filler, **ending}
+            if last or ending:
+                yield {**head, "choices": last, **filler, **ending}
         if filler and usage:
             yield {**head, "choices": [], **usage}
+
+    def _last_choices(self, reply: Reply, index: int) -> list[dict[str, Any]]:
+        finish = self._finish(reply)
+        if finish and self.settings.dialect == "openai":
+            return [{"index": index, "delta": {}, "logprobs": None, **finish}]
+        # in the SDK's test data the last choice has neither `delta` nor `index`
+        return [finish if len(self.replies) == 1 else {"index": index, **finish}] if finish else []
 
     def _head(self, kind: str) -> dict[str, Any]:
         reply = self.replies[0]
@@ -181,11 +184,7 @@ class Documents:
         return {**message, **reply.message}
 
     def _parts(self, reply: Reply, choice: int) -> Iterator[dict[str, Any]]:
-        names = _reasoning_fields(reply)
-        for piece in tokens(reply.reasoning or ""):
-            yield {name: [_detail(text=piece)] if name == _DETAILS else piece for name in names}
-        details = [_detail(signature=_SIGNATURE)] if _DETAILS in names else reply.reasoning_details or ()
-        yield from ({_DETAILS: [detail]} for detail in details)
+        yield from _reasoning_parts(reply)
         yield from ({"content": piece} for piece in reply.pieces or tokens(reply.text or ""))
         yield from ({"refusal": piece} for piece in tokens(reply.refusal or ""))
         for index, call in enumerate(self._calls(reply, choice)):
@@ -203,9 +202,8 @@ class Documents:
         for index, call in enumerate(reply.tool_calls):
             arguments, ident = call.get("args", {}), call.get("id", f"call_{self.number}_{choice}_{index}")
             text = arguments if isinstance(arguments, str | None) else encode(arguments).decode()
-            more = {key: value for key, value in call.items() if key not in {"name", "args", "id"}}
-            if more.get("type") == "tool_call":  # LangChain's own mark
-                del more["type"]
+            given = [pair for pair in call.items() if pair != ("type", "tool_call")]  # LangChain's own mark
+            more = {key: value for key, value in given if key not in {"name", "args", "id"}}
             function = {"name": call["name"], "arguments": text}
             calls.append({"id": ident, "type": "function", "function": function, **more})
         return calls
@@ -224,11 +222,13 @@ class Documents:
         return {"logprobs": {"content": content, "refusal": None}}
 
     def _usage(self) -> dict[str, Any]:
+        told = self.replies[0].usage
+        if told != "auto":
+            return {} if told is None else {"usage": dict(told)}
+        return {} if self.settings.documented_shape else {"usage": self._counted()}
+
+    def _counted(self) -> dict[str, Any]:
         first, prompt, price = self.replies[0], self.prompt, self.settings.cost_per_token
-        if first.usage != "auto":
-            return {} if first.usage is None else {"usage": dict(first.usage)}
-        if self.settings.documented_shape:
-            return {}
         reasoning = sum(len(tokens(reply.reasoning or "")) for reply in self.replies)
         said = [text or "" for reply in self.replies for text in (reply.text, reply.refusal)]
         called = [str(call.get("args")) for reply in self.replies for call in reply.tool_calls]
@@ -240,13 +240,21 @@ class Documents:
         usage["prompt_tokens_details"] = {name: count for name, count in read.items() if count}
         usage["completion_tokens_details"] = {"reasoning_tokens": reasoning} if reasoning else {}
         usage["cost"] = round(total * price, 12) if first.cost is None and price is not None else first.cost
-        return {"usage": {name: value for name, value in usage.items() if value not in ({}, None)}}
+        return {name: value for name, value in usage.items() if value not in ({}, None)}
 
 
 def _reasoning_fields(reply: Reply) -> tuple[str, ...]:
     if reply.reasoning is None:
         return ()
     return (reply.reasoning_field,) if isinstance(reply.reasoning_field, str) else reply.reasoning_field
+
+
+def _reasoning_parts(reply: Reply) -> Iterator[dict[str, Any]]:
+    names = _reasoning_fields(reply)
+    for piece in tokens(reply.reasoning or ""):
+        yield {name: [_detail(text=piece)] if name == _DETAILS else piece for name in names}
+    details = [_detail(signature=_SIGNATURE)] if _DETAILS in names else reply.reasoning_details or ()
+    yield from ({_DETAILS: [detail]} for detail in details)
 
 
 def _detail(**found: Any) -> dict[str, Any]:

@@ -151,18 +151,12 @@ def steps(response: Response, fault: Fault, request: Request) -> Iterator[Step]:
 
 
 def _sent(response: Response, fault: Fault, request: Request, *, at_point: bool) -> Iterator[Step]:
-    told = pairs(fault.headers)
-    streams = dict(told).get("content-type", response.content_type).startswith("text/event-stream")
-    is_whole = not streams and fault.slices is None and fault.encoding is None and fault.comments is None
-    framing = fault.framing or ("length" if is_whole else "chunked")
+    kind = dict(pairs(fault.headers)).get("content-type", response.content_type)
+    streams = kind.startswith("text/event-stream")
+    framing = fault.framing or _framing(fault, streams=streams)
     body = list(_spoiled(response, fault, PING if streams else b"\n", at_point=at_point))
     length = str(sum(len(step) for step in body if isinstance(step, bytes)))
-    framings = {"chunked": ("transfer-encoding", "chunked"), "length": ("content-length", length)}
-    own = [("content-type", response.content_type), *pairs(response.headers)]
-    own.append(framings.get(framing, ("connection", "close")))
-    if fault.encoding is not None:
-        own.append(("content-encoding", fault.encoding))
-    headers = [pair for pair in own if pair[0] not in dict(told)] + told
+    headers = _headers(response, fault, framing, length)
     status = status_of(response, fault)
     if request.method == "HEAD" or status in BODILESS:
         yield head(status, [pair for pair in headers if pair[0] not in {"content-length", "transfer-encoding"}])
@@ -178,13 +172,24 @@ def _sent(response: Response, fault: Fault, request: Request, *, at_point: bool)
         yield Hangup()
 
 
+def _framing(fault: Fault, *, streams: bool) -> str:
+    is_whole = fault.slices is None and fault.encoding is None and fault.comments is None
+    return "length" if is_whole and not streams else "chunked"
+
+
+def _headers(response: Response, fault: Fault, framing: str, length: str) -> list[tuple[str, str]]:
+    framings = {"chunked": ("transfer-encoding", "chunked"), "length": ("content-length", length)}
+    own = [("content-type", response.content_type), *pairs(response.headers)]
+    own.append(framings.get(framing, ("connection", "close")))
+    if fault.encoding is not None:
+        own.append(("content-encoding", fault.encoding))
+    told = pairs(fault.headers)
+    return [pair for pair in own if pair[0] not in dict(told)] + told
+
+
 def _spoiled(response: Response, fault: Fault, comment: bytes, *, at_point: bool) -> Iterator[Step]:
     """Yield the body's pieces, and at the fault's point what goes wrong there; `after_bytes` may cut a piece in two."""
-    pieces: deque[bytes | Pause] = deque()
-    pace = response.pace if fault.pace is None else fault.pace
-    for piece in response.pieces if fault.slices is None else fault.slices:
-        pieces += [Pause(pace)] if pieces and pace else []
-        pieces.append(piece if isinstance(piece, bytes) else Pause(piece))
+    pieces = deque(_paced(response, fault))
     by_bytes = fault.after_bytes is not None
     left = (fault.after_bytes if by_bytes else fault.after) or 0
     while pieces:
@@ -197,16 +202,29 @@ def _spoiled(response: Response, fault: Fault, comment: bytes, *, at_point: bool
             break
         left -= size
         yield step
-    if at_point and fault.comments is not None:
+    if at_point:
+        yield from _trouble(fault, comment)
+    if fault.cut != "clean" and fault.error is None:
+        yield from pieces
+
+
+def _paced(response: Response, fault: Fault) -> Iterator[bytes | Pause]:
+    pace = response.pace if fault.pace is None else fault.pace
+    for number, piece in enumerate(response.pieces if fault.slices is None else fault.slices):
+        if number and pace:
+            yield Pause(pace)
+        yield piece if isinstance(piece, bytes) else Pause(piece)
+
+
+def _trouble(fault: Fault, comment: bytes) -> Iterator[Step]:
+    if fault.comments is not None:
         yield Pause(math.inf if fault.pause is None else fault.pause, fault.comments, comment)
-    elif at_point and fault.pause is not None:
+    elif fault.pause is not None:
         yield Pause(fault.pause)
     if fault.error is not None:
         yield event(fault.error)
-    if at_point and (fault.cut is True or fault.reset):
+    if fault.cut is True or fault.reset:
         yield Hangup(fault.reset)
-    if fault.cut != "clean" and fault.error is None:
-        yield from pieces
 
 
 def _framed(body: Iterable[Step], encoding: str | None, *, is_chunked: bool) -> Iterator[Step]:

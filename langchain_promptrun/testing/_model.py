@@ -108,14 +108,7 @@ def _shared(some: set[str], others: set[str]) -> int:
 
 def replies(body: Mapping[str, Any]) -> list[Reply]:
     conversation = _Conversation(body["messages"])
-    tools = [tool["function"] for tool in body.get("tools") or () if tool.get("type") == "function"]
-    chosen = _chosen(tools, body.get("tool_choice") or "auto", conversation)
-    if body.get("parallel_tool_calls") is False:
-        chosen = chosen[:1]
-    calls = [
-        {"name": tool["name"], "args": answer(_parameters(tool), Source(conversation.source, skip))}
-        for skip, tool in enumerate(chosen)
-    ]
+    calls = _tool_calls(body, conversation)
     reply = Reply(tool_calls=calls) if calls else Reply(_said(body, conversation))
     asked = body.get("reasoning_effort") or body.get("reasoning")
     if isinstance(asked, dict):
@@ -161,6 +154,15 @@ def _limited(reply: Reply, body: Mapping[str, Any]) -> Reply:
     if limit and len(words) > limit:
         return replace(reply, text="".join(words[:limit]), finish_reason="length")
     return replace(reply, text=text)
+
+
+def _tool_calls(body: Mapping[str, Any], conversation: _Conversation) -> list[dict[str, Any]]:
+    tools = [tool["function"] for tool in body.get("tools") or () if tool.get("type") == "function"]
+    chosen = _chosen(tools, body.get("tool_choice") or "auto", conversation)
+    if body.get("parallel_tool_calls") is False:
+        chosen = chosen[:1]
+    made = [answer(_parameters(tool), Source(conversation.source, skip)) for skip, tool in enumerate(chosen)]
+    return [{"name": tool["name"], "args": args} for tool, args in zip(chosen, made, strict=True)]
 
 
 def _chosen(tools: Sequence[_Function], choice: Any, conversation: _Conversation) -> list[_Function]:

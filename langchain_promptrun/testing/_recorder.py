@@ -88,7 +88,8 @@ class CassetteRoutes(Routes):
         try:
             exchange = self._cassette.take(record, secrets)
             if exchange is not None and not (self._client and is_unreachable(exchange)):
-                return record, self.play(record, request, *self._replayed(exchange["response"], queue))
+                response, fault = self._replayed(exchange["response"], queue.popleft() if queue else Fault())
+                return record, self.play(record, request, response, fault)
             if self._client is not None:
                 self.requests.append(record)
                 return record, self._forwarded(self._client, record, request, secrets)
@@ -98,8 +99,8 @@ class CassetteRoutes(Routes):
         refused = {"message": self.missing[-1], "type": "invalid_request_error", "param": None, "code": "not_recorded"}
         return record, self.play(record, request, _http.json_response({"error": refused}, 400), Fault())
 
-    def _replayed(self, recorded: dict[str, Any], queue: Any) -> tuple[Response, Fault]:
-        """Return a recorded response, and what is queued for it with the delay and the end that were recorded."""
+    def _replayed(self, recorded: dict[str, Any], fault: Fault) -> tuple[Response, Fault]:
+        """Return a recorded response, and the fault with the delay and the end that were recorded."""
         headers = dict(recorded["headers"])
         if self._speed is None:  # a client that retries would wait as long as it had to when this was recorded
             headers |= dict.fromkeys((name for name in headers if name.startswith("retry-after")), "0")
@@ -108,7 +109,6 @@ class CassetteRoutes(Routes):
         for pause, piece in self._cut(pieces_of(recorded)):
             pieces += [pause / self._speed, piece] if self._speed and pause else [piece]
         response = Response(recorded["status"] or HTTPStatus.OK, kind, pieces, headers)
-        fault = queue.popleft() if queue else Fault()
         if self._speed and fault.delay is None:
             fault = replace(fault, delay=recorded["delay"] / self._speed)
         if "end" in recorded and not (fault.cut or fault.reset or fault.error is not None):
@@ -181,20 +181,8 @@ class _Recording:
         """Yield the bytes to pass on; a body that is compressed all the same goes on inflated."""
         inflated = response.headers.get("content-encoding", "").lower() in _INFLATED
         inflater = zlib.decompressobj(_GZIP_OR_ZLIB) if inflated else None
-        gone = _NOT_PASSED | ({"content-encoding"} if inflated else set())
-        raw = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw]
-        fields = [pair for pair in raw if pair[0] not in gone]
-        kept = {name: value for name, value in fields if name.startswith(_KEPT_HEADERS) and not is_secret_header(name)}
-        status = self._record.status = response.status_code
-        self.response |= {"status": status, "headers": kept, "delay": self.pause()}
-        self.secrets = secrets_of(response.headers.multi_items())
-        length = None if inflated else response.headers.get("content-length")
-        is_chunked = length is None and self._record.method != "HEAD" and status not in _http.BODILESS
-        if length is not None:
-            fields.append(("content-length", length))
-        elif is_chunked:
-            fields.append(("transfer-encoding", "chunked"))
-        yield _http.head(status, fields)
+        fields, is_chunked = self._head(response, inflated=inflated)
+        yield _http.head(response.status_code, fields)
         async for raw_piece in response.aiter_raw():
             piece = raw_piece if inflater is None else inflater.decompress(raw_piece)
             self.body += piece
@@ -204,6 +192,22 @@ class _Recording:
             raise zlib.error("the compressed body ends early")
         self.end = ""
         yield _http.LAST_CHUNK if is_chunked else b""
+
+    def _head(self, response: httpx.Response, *, inflated: bool) -> tuple[list[tuple[str, str]], bool]:
+        """Take note of the head; return the header fields to pass on, and whether the body goes on in chunks."""
+        gone = _NOT_PASSED | ({"content-encoding"} if inflated else set())
+        raw = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw]
+        fields = [pair for pair in raw if pair[0] not in gone]
+        kept = {name: value for name, value in fields if name.startswith(_KEPT_HEADERS) and not is_secret_header(name)}
+        status = self._record.status = response.status_code
+        self.response |= {"status": status, "headers": kept, "delay": self.pause()}
+        self.secrets = secrets_of(response.headers.multi_items())
+        length = None if inflated else response.headers.get("content-length")
+        if length is not None:
+            return [*fields, ("content-length", length)], False
+        if self._record.method == "HEAD" or status in _http.BODILESS:
+            return fields, False
+        return [*fields, ("transfer-encoding", "chunked")], True
 
     def pause(self) -> float:
         """Return the seconds since the last call."""

@@ -169,6 +169,9 @@ class Routes:
             own = self._own_response(fault, streams=streams)
             if own is not None:
                 return own, fault if streams else replace(fault, error=None)
+        return self._answered(record.number, body, reply, is_stored=is_stored), fault
+
+    def _answered(self, number: int, body: dict[str, Any], reply: Reply | None, *, is_stored: bool) -> Response:
         try:
             given = replies(body) if reply is None else [reply] * (body.get("n") or 1)
         except UnanswerableError as reason:
@@ -178,13 +181,13 @@ class Routes:
             use = self._prompt_cache.use(body)._replace(audio=use.audio)
         elif is_stored:
             use = use._replace(read=use.tokens)
-        documents, first = Documents(given, record.number, body, self._settings, use), given[0]
+        documents, first = Documents(given, number, body, self._settings, use), given[0]
         if not body.get("stream"):
-            return _http.json_response(documents.whole(), headers=first.headers), fault
+            return _http.json_response(documents.whole(), headers=first.headers)
         is_numbered = self._settings.dialect == "promptrun"
         events = [_http.event(event, n if is_numbered else None) for n, event in enumerate(documents.events(), start=1)]
         pace = self._settings.pace if first.pace is None else first.pace
-        return Response(200, _http.SSE, [*events, _http.event("[DONE]")], first.headers, pace), fault
+        return Response(200, _http.SSE, [*events, _http.event("[DONE]")], first.headers, pace)
 
     def _with_stored(self, record: RecordedRequest) -> tuple[dict[str, Any], bool]:
         """Return the checked body, its messages filled in from the stored prompt where it has none."""
