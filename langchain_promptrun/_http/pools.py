@@ -102,7 +102,7 @@ class Pool:
         """Return the client for sync calls; raises ValueError or ImportError for an unusable environment."""
         if self._client is not None:
             return self._client
-        factory = _process.factory(self._key)
+        factory = process.factory(self._key)
         with self._lock:
             if self._client is None:
                 self._client = Client(factory.sync_transport, factory.proxies)
@@ -114,10 +114,10 @@ class Pool:
 
     async def open_loop_client(self, loop: asyncio.AbstractEventLoop) -> LoopClient:
         """Make the running loop's client, unless another task was faster."""
-        factory = _process.factories.get(self._key)
+        factory = process.factories.get(self._key)
         if factory is None:
             # the thread does not hold the pool, which it could outlive
-            factory = await asyncio.to_thread(_process.factory, self._key)
+            factory = await asyncio.to_thread(process.factory, self._key)
         self._loops.clean()
         found = self.loop_client(loop)
         if found is None:
@@ -219,6 +219,7 @@ class _Process:
         self.factories: dict[_Key, _ClientFactory] = {}
 
     def pool(self, settings: TransportSettings) -> Pool:
+        """Return the pool for these settings in the environment of now, to be held while it is wanted."""
         shaping = [(name, value) for name, value in os.environ.items() if name.lower() in _PROXY_NAMES]
         key = (settings, (*_ca_variables(), *sorted(shaping)))
         with self._lock:
@@ -250,14 +251,9 @@ class _Process:
         self._start()
 
 
-_process = _Process()
+process = _Process()
 # Windows cannot fork
-getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_process.forked)
-
-
-def get_pool(settings: TransportSettings) -> Pool:
-    """Return the pool for these settings in the environment of now, to be held while its connections are wanted."""
-    return _process.pool(settings)
+getattr(os, "register_at_fork", lambda **_: None)(after_in_child=process.forked)
 
 
 def _ca_variables() -> Variables:
@@ -286,11 +282,20 @@ class _ClientFactory:
         self.proxies = {scheme: _proxy(f"{scheme.upper()}_PROXY", found[scheme], context) for scheme in schemes}
         self._limit = settings.max_connections
         self._context = context
-        self._aiohttp = _aiohttp_module(settings.async_transport)
+        limits = httpx.Limits(max_connections=None, keepalive_expiry=KEEP_ALIVE_SECONDS)
+        self._options: dict[str, Any] = {"verify": context, "limits": limits}
+        self._aiohttp: Any = None
+        if settings.async_transport != "httpx":
+            with suppress(ImportError):
+                import_module("httpx_aiohttp")
+                self._aiohttp = import_module("langchain_promptrun._http.aiohttp_connector")
+        if self._aiohttp is None and settings.async_transport == "aiohttp":
+            extra = "pip install 'langchain-promptrun[aiohttp]'"
+            raise ImportError(f"async_transport='aiohttp' needs an extra that is not installed: {extra}")
         import_module("httpcore")  # httpx would import it on the event loop
 
     def sync_transport(self, proxy: httpx.Proxy | None) -> httpx.BaseTransport:
-        return SyncPool(partial(httpx.HTTPTransport, **self._options(proxy)), self._limit)
+        return SyncPool(partial(httpx.HTTPTransport, proxy=proxy, **self._options), self._limit)
 
     def async_transport(self, proxy: httpx.Proxy | None) -> httpx.AsyncBaseTransport:
         transport: httpx.AsyncBaseTransport
@@ -299,26 +304,8 @@ class _ClientFactory:
             session = partial(self._aiohttp.new_session, self._context)
             transport = self._aiohttp.Transport(verify=self._context, proxy=proxy, client=session)
         else:
-            transport = AsyncPool(partial(httpx.AsyncHTTPTransport, **self._options(proxy)), self._limit)
+            transport = AsyncPool(partial(httpx.AsyncHTTPTransport, proxy=proxy, **self._options), self._limit)
         return transport if self._limit is None else ConcurrencyLimit(transport, self._limit)
-
-    def _options(self, proxy: httpx.Proxy | None) -> dict[str, Any]:
-        limits = httpx.Limits(max_connections=None, keepalive_expiry=KEEP_ALIVE_SECONDS)
-        return {"verify": self._context, "limits": limits, "proxy": proxy}
-
-
-def _aiohttp_module(async_transport: str) -> Any:
-    if async_transport == "httpx":
-        return None
-    try:
-        import_module("httpx_aiohttp")
-        return import_module("langchain_promptrun._http.aiohttp_connector")
-    except ImportError:
-        if async_transport == "auto":
-            return None
-    raise ImportError(
-        "async_transport='aiohttp' needs an extra that is not installed: pip install 'langchain-promptrun[aiohttp]'"
-    )
 
 
 def _proxy(name: str, value: str, context: ssl.SSLContext) -> httpx.Proxy:

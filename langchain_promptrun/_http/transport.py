@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import httpx
 
 from langchain_promptrun._errors.mapping import is_retried, request_id
+from langchain_promptrun._http import pools
 from langchain_promptrun._http.exceptions import (
     LOST,
     client_exceptions,
@@ -29,7 +30,6 @@ from langchain_promptrun._http.exceptions import (
     stalled,
     timed_out,
 )
-from langchain_promptrun._http.pools import TransportSettings, get_pool, watch_generators
 from langchain_promptrun._http.request import current_key, current_key_async, target_of
 from langchain_promptrun._http.response import ACCEPT_ENCODING, AsyncResponse, SyncResponse
 from langchain_promptrun._http.timers import Sender
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from langchain_promptrun._http.pools import Pool
     from langchain_promptrun._http.request import Parser, ParserFactory, Request
     from langchain_promptrun._pace.holds import HoldName, Pacer
     from langchain_promptrun._pace.pace import Pace
@@ -76,7 +75,7 @@ class Transport:
 
     def __init__(
         self,
-        settings: TransportSettings | None = None,
+        settings: pools.TransportSettings | None = None,
         http_client: httpx.Client | None = None,
         http_async_client: httpx.AsyncClient | None = None,
         *,
@@ -84,13 +83,13 @@ class Transport:
         async_sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._settings = settings or TransportSettings()
+        self._settings = settings or pools.TransportSettings()
         self._http_client = http_client
         self._http_async_client = http_async_client
         self._sleep = sleep
         self._async_sleep = async_sleep
         self._jitter = jitter
-        self._pool: Pool | None = None
+        self._pool: pools.Pool | None = None
 
     def exchange(self, request: Request, new_parser: ParserFactory[T]) -> Generator[T]:
         """Send a request and yield the parser's items; raises the PromptrunError of the last attempt.
@@ -120,7 +119,7 @@ class Transport:
 
     def aexchange(self, request: Request, new_parser: ParserFactory[T]) -> AsyncGenerator[T]:
         """Async version of `exchange`. Cancelling the task ends the call at once, also while it waits for a retry."""
-        watch_generators()
+        pools.watch_generators()
         call = CallState(request, new_parser)
         items = self._attempts(call)
         return items if request.deadline is None else _until_deadline(items, call)
@@ -168,11 +167,11 @@ class Transport:
         if own is not None and watched() is None:
             await own.guard.aclose()
 
-    def _hold(self) -> Pool:
+    def _hold(self) -> pools.Pool:
         """Return the shared pool; a child process must not use its parent's."""
         pool = self._pool
         if pool is None or pool.pid != os.getpid():
-            pool = self._pool = get_pool(self._settings)
+            pool = self._pool = pools.process.pool(self._settings)
         return pool
 
     def _open(self, call: CallState[Any]) -> SyncResponse:

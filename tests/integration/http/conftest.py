@@ -54,7 +54,7 @@ def async_single(async_colour):
 def process(monkeypatch):
     """A process that shares nothing yet."""
     fresh = pools._Process()
-    monkeypatch.setattr(pools, "_process", fresh)
+    monkeypatch.setattr(pools, "process", fresh)
     return fresh
 
 

@@ -7,7 +7,6 @@ import gc
 import sys
 import textwrap
 import threading
-import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -39,9 +38,9 @@ from .exchanges import (
 
 
 def test_another_environment_has_another_pool(monkeypatch):
-    one = pools.get_pool(TransportSettings())
+    one = pools.process.pool(TransportSettings())
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
-    assert pools.get_pool(TransportSettings()) is not one
+    assert pools.process.pool(TransportSettings()) is not one
 
 
 def test_nothing_is_made_before_the_first_call(tls_contexts):
@@ -167,21 +166,6 @@ def test_stream_goes_on_though_its_transport_was_closed(process, raw_server):
     assert gone(raw_server)
 
 
-def test_files_are_flat_after_many_abandoned_transports(process, raw_server):
-    raw_server.answer(OK)
-    call(Transport(), raw_server)
-    gc.collect()
-    time.sleep(0.1)
-    files = open_files()
-    for _ in range(100):
-        call(Transport(), raw_server)
-    for _ in range(100):
-        if open_files() <= files:
-            break
-        time.sleep(0.02)
-    assert open_files() <= files
-
-
 # Limits.
 
 
@@ -300,7 +284,7 @@ def test_client_of_a_loop_that_was_just_closed_is_swept_at_the_next_use(process,
     """Such a loop gives nobody a chance to close what is open."""
     raw_server.answer(OK)
     transport = over(kind)
-    pool = pools.get_pool(TransportSettings(async_transport=kind))
+    pool = pools.process.pool(TransportSettings(async_transport=kind))
     loops = []
     for _ in range(3):
         loop = asyncio.new_event_loop()
@@ -319,10 +303,14 @@ def test_client_of_a_loop_that_was_just_closed_is_swept_at_the_next_use(process,
 
 
 DROPPED = {
-    "after a call": """
+    "after calls, closed and kept": """
         for _ in range(3):
             asyncio.new_event_loop().run_until_complete(acall())
             gc.collect()
+        loops = [asyncio.new_event_loop(), asyncio.new_event_loop()]
+        for loop in loops:
+            loop.run_until_complete(acall())
+        loops[0].close()
     """,
     "after a call of a transport that goes with it": """
         async def own():
@@ -333,21 +321,6 @@ DROPPED = {
             asyncio.new_event_loop().run_until_complete(own())
             gc.collect()
     """,
-    "after a call and closed": """
-        loop = asyncio.new_event_loop()
-        loop.run_until_complete(acall())
-        loop.close()
-    """,
-    "after a call and kept": """
-        loop = asyncio.new_event_loop()
-        loop.run_until_complete(acall())
-    """,
-    "with an open stream": """
-        stream = asyncio.new_event_loop().run_until_complete(begin_stream())
-        gc.collect()
-        del stream
-        gc.collect()
-    """,
     "with open streams of nest_asyncio": """
         nest_asyncio = importlib.import_module("nest_asyncio")
         for _ in range(4):
@@ -357,13 +330,13 @@ DROPPED = {
             loop = stream = None
         gc.collect()
     """,
-    "with open streams": """
+    "with open streams, and closed": """
+        stream = asyncio.new_event_loop().run_until_complete(begin_stream())
+        gc.collect()
         for _ in range(4):
             stream = asyncio.new_event_loop().run_until_complete(begin_stream())
         del stream
         gc.collect()
-    """,
-    "with an open stream and closed": """
         loop = asyncio.new_event_loop()
         stream = loop.run_until_complete(begin_stream())
         loop.close()
@@ -494,21 +467,6 @@ def test_client_of_the_running_loop_stays_as_loops_of_nest_asyncio_are_collected
     assert raw_server.connections == 3
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_loops_that_are_dropped_unclosed_are_collected_with_their_connections(raw_server, kind):
-    """Each holds four descriptors."""
-    raw_server.answer(OK)
-    script = """
-        import resource
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
-        for _ in range(80):
-            asyncio.new_event_loop().run_until_complete(acall())
-    """
-    run_script(raw_server, HELPERS + textwrap.dedent(script), kind)
-    assert len(raw_server.requests) == 80
-
-
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # asyncio names each unclosed loop
 @pytest.mark.parametrize("kind", KINDS)
 def test_loops_that_are_dropped_unclosed_do_not_pile_up(promptrun_server, kind):
@@ -627,7 +585,7 @@ async def test_calls_that_start_together_share_the_loops_client(process, raw_ser
 
 
 def test_threads_that_start_together_share_the_client(tls_contexts):
-    pool = pools.get_pool(TransportSettings())
+    pool = pools.process.pool(TransportSettings())
     with ThreadPoolExecutor(20) as threads:
         clients = list(threads.map(lambda _: pool.client(), range(20)))
     assert len(set(map(id, clients))) == 1

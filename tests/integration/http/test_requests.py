@@ -1,19 +1,22 @@
-"""What goes out, what comes in, and errors of a status, in sync, over httpx and over aiohttp."""
+"""What goes out and comes in, errors of a status, retries and time-outs, in sync, over httpx and over aiohttp."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
+import time
 
 import pytest
 
 from langchain_promptrun.errors import (
+    PromptrunConnectionError,
     PromptrunError,
     PromptrunRateLimitError,
+    PromptrunTimeoutError,
 )
 
-from .exchanges import KEY, LAST, SSE, Lines, OverAiohttp, chunk, head, header, to, whole
-
-# What goes out and what comes in.
+from .exchanges import KEY, LAST, SSE, Lines, OverAiohttp, Timeouts, Transport, chunk, head, header, to, whole
 
 
 def test_request_goes_out_as_given_with_the_key(calls, raw_server):
@@ -82,3 +85,111 @@ def test_connection_is_used_again_after_an_error(single, raw_server):
         with pytest.raises(PromptrunError):
             single.all(to(raw_server))
     assert raw_server.connections == 1
+
+
+# Retries.
+
+
+def test_retried_until_it_works(calls, raw_server, caplog):
+    caplog.set_level(logging.DEBUG, "langchain_promptrun")
+    raw_server.answer(whole(b"prompt-echo", "retry-after: 3", status=429))
+    raw_server.answer(whole(b"prompt-echo", status=503))
+    raw_server.answer(whole(b"one\n"))
+    request = to(raw_server, max_retries=5, query={"q": "query-value"}, headers={"x-own": "header-value"})
+    assert calls.all(request) == ["one", "end"]
+    assert len(raw_server.requests) == 3
+    assert calls.naps == [3.0, 1.0]
+    first, second = [record for record in caplog.records if record.name == "langchain_promptrun"]
+    assert first.levelno == logging.INFO
+    assert first.getMessage() == (
+        f"Retrying POST {raw_server.url}/v1/chat in 3.00 s (attempt 2 of 6): PromptrunRateLimitError (429)"
+    )
+    assert "attempt 3 of 6" in second.getMessage()
+    for secret in (KEY, "query-value", "header-value", "prompt-echo"):
+        assert secret not in caplog.text
+
+
+NOT_HTTP = {
+    "length beside chunks": head(200, *SSE, "content-length: 9") + chunk(b"one\n") + LAST,
+    "length twice": head(200, "content-length: 4", "content-length: 4") + b"one\n",
+    "chunk without a size": head(200, *SSE) + b"zz\r\nhalf\r\n",
+}
+
+
+@pytest.mark.parametrize("name", NOT_HTTP)
+def test_retry_is_not_made_for_what_aiohttp_does_not_take(raw_server, name):
+    calls = OverAiohttp()
+    raw_server.answer(NOT_HTTP[name], raw_server.CLOSE)
+    with pytest.raises(PromptrunConnectionError, match="not valid HTTP"):
+        calls.all(to(raw_server, max_retries=2))
+    assert len(raw_server.requests) == 1
+    calls.close()
+
+
+def test_traceback_of_an_error_holds_no_answer(calls, raw_server):
+    raw_server.answer(whole(b"!\n"))
+    with pytest.raises(PromptrunError) as caught:
+        calls.all(to(raw_server))
+    ours = [entry.name for entry in caught.traceback if "langchain_promptrun" in str(entry.path)]
+    assert ours[-2:] in (["exchange", "end_attempt"], ["_attempts", "end_attempt"])
+
+
+# Time-outs.
+
+
+@pytest.mark.parametrize(
+    "drip", [b"x-more: yes\r\n", b"HTTP/1.1 103 Early Hints\r\n\r\n"], ids=["headers", "early hints"]
+)
+@pytest.mark.parametrize("used", [False, True], ids=["new connection", "used connection"])
+@pytest.mark.parametrize("size", [10, 100_000], ids=["small body", "large body"])
+def test_timeout_of_reading_ends_a_head_that_never_ends_in_async_calls(async_single, raw_server, drip, used, size):
+    if used:
+        raw_server.answer(whole(b"one\n"))
+        async_single.all(to(raw_server))
+    begun = b"HTTP/1.1 200 OK\r\n" if drip.startswith(b"x") else b""
+    raw_server.answer(begun, *[drip, 0.05] * 300, raw_server.CLOSE)
+    started = time.monotonic()
+    with pytest.raises(PromptrunTimeoutError, match="sent nothing") as caught:
+        async_single.all(to(raw_server, timeouts=Timeouts(8, 0.2, 8, 8), max_retries=3, body=b"x" * size))
+    assert time.monotonic() - started < 8
+    assert caught.value.phase == "read"
+    assert len(raw_server.requests) == 1 + used
+    assert raw_server.connections == 1
+
+
+def test_write_time_out_counts(calls, raw_server, noises):
+    """A server that takes nothing in; the connection is closed at once, whatever is left to send."""
+    raw_server.take_nothing()
+    started = time.monotonic()
+    with pytest.raises(PromptrunTimeoutError) as caught:
+        calls.all(to(raw_server, timeouts=Timeouts(8, 8, 0.2, 8), body=b"x" * (8 << 20)))
+    assert caught.value.phase == "write"
+    assert time.monotonic() - started < 8
+    calls.close()
+    assert noises() == []
+
+
+def test_without_any_limit_a_stream_is_waited_for(calls, raw_server):
+    raw_server.answer(head(200, *SSE), 0.2, chunk(b"one\n"), LAST)
+    assert calls.all(to(raw_server, timeouts=Timeouts())) == ["one", "end"]
+
+
+def test_slow_consumer_is_not_a_stall(raw_server):
+    raw_server.answer(head(200, *SSE), chunk(b"one\n"), *[chunk(b"# ping\n"), 0.05] * 6, chunk(b"two\n"), LAST)
+    items = Transport().exchange(to(raw_server, stream_chunk_timeout=0.5), Lines)
+    assert next(items) == "one"
+    time.sleep(0.6)
+    assert list(items) == ["two", "end"]
+
+
+@pytest.mark.parametrize(("limit", "gap", "consumed"), [(0.1, 0.3, 0.35), (0.5, 1.1, 0.8)])
+async def test_slow_consumer_is_not_a_stall_for_the_event_loops_timer(async_colour, raw_server, limit, gap, consumed):
+    """The timer looks every 0.5 s: after 1.0, when the wait is 0.2 s old, it must not end it."""
+    calls = async_colour()
+    raw_server.answer(head(200, *SSE), chunk(b"one\n"), gap, chunk(b"two\n"), LAST)
+    seen = []
+    async for item in calls.transport.aexchange(to(raw_server, stream_chunk_timeout=limit), Lines):
+        seen.append(item)
+        await asyncio.sleep(consumed if item == "one" else 0)
+    assert seen == ["one", "two", "end"]
+    await calls.transport.aclose()
