@@ -32,8 +32,6 @@ _Origin = tuple[str, str, int | None]
 
 
 class _Connection:
-    __slots__ = ("idle_since", "is_new", "origin", "stream", "transport")
-
     def __init__(self, transport: Any, origin: _Origin) -> None:
         self.transport = transport
         self.origin = origin
@@ -225,8 +223,6 @@ class ConcurrencyLimit(httpx.AsyncBaseTransport):
 
 class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
     """A response's body, whose end ends a call."""
-
-    __slots__ = ("_end_call", "_stream")
 
     def __init__(self, stream: Any, end_call: Callable[[], Any]) -> None:
         self._stream = stream

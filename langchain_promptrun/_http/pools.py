@@ -87,8 +87,6 @@ class Pool:
     Dropping the last reference closes them, in the event loops that they belong to.
     """
 
-    __slots__ = ("__weakref__", "_client", "_key", "_lock", "_loops", "finalizers", "pid")
-
     def __init__(self, key: _Key) -> None:
         self._key = key
         self._lock = threading.Lock()

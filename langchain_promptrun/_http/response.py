@@ -60,14 +60,9 @@ _CLIENT_PACKAGES = ("httpcore", "httpx", "langchain_promptrun._http.connection_p
 
 
 class BaseResponse:
-    __slots__ = ("_before", "_decoder", "_headers", "_holder", "_model", "_parser", "_read_timeout", "_response")
-
-    def __init__(
-        self, response: httpx.Response, holder: object, model: str | None, read_timeout: Callable[[], float | None]
-    ) -> None:
+    def __init__(self, response: httpx.Response, holder: object, read_timeout: Callable[[], float | None]) -> None:
         self._response = response
         self._holder = holder
-        self._model = model
         self._read_timeout = read_timeout
         self._before = sys.exception()
         self._decoder: Decoder | None = None
@@ -98,7 +93,7 @@ class BaseResponse:
     def _is_over(self) -> bool:
         return self._parser is not None and self._parser.finished
 
-    def _status_error(self, begun: bytearray) -> PromptrunError:
+    def _status_error(self, begun: bytearray, model: str | None) -> PromptrunError:
         """Return the error of a status, with a response that holds nothing of the request."""
         response, data, body = self._response, bytes(begun[:ERROR_BODY_BYTES]), b""
         if response.status_code < HTTPStatus.OK:
@@ -110,7 +105,7 @@ class BaseResponse:
             body = data if decoder is None else b"".join(islice(decoder.decode(data), _ERROR_PIECES))
             body += b"" if decoder is None else decoder.close()
         body = body[:ERROR_BODY_BYTES]
-        error = error_from_status(response.status_code, self._headers, body, model=self._model)
+        error = error_from_status(response.status_code, self._headers, body, model=model)
         shown = [pair for pair in response.headers.raw if pair[0].lower() not in _UNSHOWN_HEADERS]
         error.response = httpx.Response(response.status_code, headers=shown, content=body)
         return error
@@ -123,18 +118,16 @@ class SyncResponse(BaseResponse):
     allow a limit for each read, the shortest limit counts throughout.
     """
 
-    __slots__ = ("__weakref__", "_deadline", "_raw", "_timeouts", "_unlimit")
     _raw: Iterator[bytes]
 
     def __init__(
         self,
         response: httpx.Response,
         holder: object,
-        model: str | None,
         read_timeout: Callable[[], float | None],
         timeouts: dict[str, float | None],
     ) -> None:
-        super().__init__(response, holder, model, read_timeout)
+        super().__init__(response, holder, read_timeout)
         self._timeouts = timeouts
         self._deadline: float | None = None
         self._unlimit: Callable[[], None] | None = None
@@ -149,7 +142,7 @@ class SyncResponse(BaseResponse):
         left = max(self._deadline - monotonic(), _SHORTEST_WAIT)
         return left if timeout is None else min(left, timeout)
 
-    def begin(self, new_parser: ParserFactory[T]) -> Parser[T]:
+    def begin(self, new_parser: ParserFactory[T], model: str | None) -> Parser[T]:
         if (parser := self._begin(new_parser)) is not None:
             return parser
         body = bytearray()
@@ -159,7 +152,7 @@ class SyncResponse(BaseResponse):
                 body += data
                 if len(body) >= ERROR_BODY_BYTES or monotonic() >= self._deadline:
                     break
-        raise self._status_error(body)
+        raise self._status_error(body, model)
 
     def body(self, read_timeout: float | None) -> Iterator[bytes]:
         response = self._response
@@ -211,16 +204,13 @@ def _inside_client() -> bool:
 
 
 class AsyncResponse(BaseResponse):
-    __slots__ = ("_raw", "watchdog")
     _raw: AsyncIterator[bytes]
 
-    def __init__(
-        self, response: httpx.Response, holder: object, model: str | None, read_timeout: Callable[[], float | None]
-    ) -> None:
-        super().__init__(response, holder, model, read_timeout)
+    def __init__(self, response: httpx.Response, holder: object, read_timeout: Callable[[], float | None]) -> None:
+        super().__init__(response, holder, read_timeout)
         self.watchdog = StallWatchdog(read_timeout)
 
-    async def begin(self, new_parser: ParserFactory[T]) -> Parser[T]:
+    async def begin(self, new_parser: ParserFactory[T], model: str | None) -> Parser[T]:
         if (parser := self._begin(new_parser)) is not None:
             return parser
         body = bytearray()
@@ -235,7 +225,7 @@ class AsyncResponse(BaseResponse):
                     if pieces % _PIECES_AT_A_TIME == 0:
                         # what has come already is read without giving way, and the limit would not count
                         await asyncio.sleep(0)
-        raise self._status_error(body)
+        raise self._status_error(body, model)
 
     def body(self, read_timeout: float | None) -> AsyncIterator[bytes]:
         self.watchdog.start(read_timeout)
@@ -312,8 +302,6 @@ class Decoder:
 
     A charset counts from the first byte on that cannot be UTF-8.
     """
-
-    __slots__ = ("_charset", "_coding", "_stream", "_text")
 
     def __init__(self, coding: str, charset: str) -> None:
         self._coding = coding

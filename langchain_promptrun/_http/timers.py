@@ -83,10 +83,6 @@ class StallWatchdog:
     another during the wait goes first. `task` is the one that waits, and `beats` grows as each wait begins.
     """
 
-    __slots__ = (
-        *("_beats_before", "_cancelled", "_cancelled_before", "_handle", "_quiet", "_read_timeout", "beats", "task"),
-    )
-
     def __init__(self, read_timeout: Callable[[], float | None]) -> None:
         self._read_timeout = read_timeout
         self.task: asyncio.Task[Any] | None = None

@@ -33,7 +33,7 @@ from langchain_promptrun._http.exceptions import (
 from langchain_promptrun._http.request import current_key, current_key_async, target_of
 from langchain_promptrun._http.response import ACCEPT_ENCODING, AsyncResponse, SyncResponse
 from langchain_promptrun._http.timers import Sender
-from langchain_promptrun._pace.holds import held, hold, hold_of
+from langchain_promptrun._pace.pacer import held, hold, hold_of
 from langchain_promptrun.errors import PromptrunError, PromptrunRateLimitError, PromptrunTimeoutError
 
 if TYPE_CHECKING:
@@ -43,8 +43,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from langchain_promptrun._http.request import Parser, ParserFactory, Request
-    from langchain_promptrun._pace.holds import HoldName, Pacer
-    from langchain_promptrun._pace.pace import Pace
+    from langchain_promptrun._pace.pacer import HoldName, Pacer
 
 T = TypeVar("T")
 Passed = TypeVar("Passed")
@@ -105,7 +104,7 @@ class Transport:
                     raise call.deadline_error("turn") from None
             last: Sequence[T] = ()
             with call, self._open(call) as response:
-                parser = response.begin(call.begin_response)
+                parser = response.begin(call.begin_response, call.request.model)
                 for data in response.body(call.shortest_read_timeout()):
                     yield from call.feed(parser, data)
                     if parser.finished:
@@ -134,7 +133,7 @@ class Transport:
             last: Sequence[T] = ()
             with call:
                 async with await self._open_async(call) as response:
-                    parser = await response.begin(call.begin_response)
+                    parser = await response.begin(call.begin_response, call.request.model)
                     watchdog = response.watchdog
                     async for data in response.body(call.shortest_read_timeout()):
                         if items := call.feed(parser, data):
@@ -179,13 +178,13 @@ class Transport:
         parts = call.request_parts(timeouts)
         if (client := self._http_client) is not None:
             response = client.send(client.build_request(**parts), stream=True, follow_redirects=False)
-            return SyncResponse(response, client, call.request.model, call.read_timeout, timeouts)
+            return SyncResponse(response, client, call.read_timeout, timeouts)
         pool = self._hold()
         shared = pool.client()
         transport = shared.transport_for(call.url)
         call.proxy = shared.proxies.get(transport)
         response = transport.handle_request(httpx.Request(**parts))
-        return SyncResponse(response, pool, call.request.model, call.read_timeout, timeouts)
+        return SyncResponse(response, pool, call.read_timeout, timeouts)
 
     async def _open_async(self, call: CallState[Any]) -> AsyncResponse:
         timeouts = call.timeouts()
@@ -196,14 +195,14 @@ class Transport:
             parts["content"] = sender
         if (client := self._http_async_client) is not None:
             response = await client.send(client.build_request(**parts), stream=True, follow_redirects=False)
-            return AsyncResponse(response, client, call.request.model, call.read_timeout)
+            return AsyncResponse(response, client, call.read_timeout)
         pool = self._hold()
         loop = asyncio.get_running_loop()
         own = pool.loop_client(loop) or await pool.open_loop_client(loop)
         transport = own.client.transport_for(call.url)
         call.proxy = own.client.proxies.get(transport)
         response = await sender.send(transport, httpx.Request(**parts))
-        return AsyncResponse(response, pool, call.request.model, call.read_timeout)
+        return AsyncResponse(response, pool, call.read_timeout)
 
 
 async def _until_deadline(items: AsyncGenerator[T], call: CallState[T]) -> AsyncGenerator[T]:
@@ -239,7 +238,7 @@ class CallState(Generic[T]):
         self.proxy: str | None = None
         self.ends_at = inf if request.deadline is None else clock() + request.deadline
         self._key: SecretStr | None = None
-        self._pace: Pace | None = None
+        self._pacer: Pacer | None = None
         self._new_parser = new_parser
         self._clock = clock
         self._late_error: PromptrunTimeoutError | None = None
@@ -271,7 +270,7 @@ class CallState(Generic[T]):
             pacer = hold_of(self._hold_name())
         if pacer is None:
             return None
-        if (left := pacer.pace.hold_left()) > longest:
+        if (left := pacer.hold_left()) > longest:
             instead = ", or set `max_retries=0` to send at once" if pacer.is_shared else ""
             raise PromptrunRateLimitError(
                 "Nothing was sent: the server refused an earlier call of this process with status 429 and a wait. "
@@ -280,7 +279,7 @@ class CallState(Generic[T]):
             )
         if left >= self.time_left():
             raise self.deadline_error("turn")
-        self._pace = pacer.pace
+        self._pacer = pacer
         return pacer
 
     def _hold_name(self) -> HoldName:
@@ -332,12 +331,12 @@ class CallState(Generic[T]):
                 raise stalled(limit) if limit == self._stall else timed_out("read", limit)
         if items:
             self.delivered = True
-        return items if self._pace is None and self.ends_at == inf else self.handed_out(items)
+        return items if self._pacer is None and self.ends_at == inf else self.handed_out(items)
 
     def handed_out(self, items: Sequence[T]) -> Iterable[T]:
         """Return items, which come one by one within the deadline, and as lent by a pace."""
         in_time = items if self.ends_at == inf else map(self._in_time, items)
-        return in_time if self._pace is None else self._pace.lend(in_time)
+        return in_time if self._pacer is None else self._pacer.lend(in_time)
 
     def _in_time(self, passed: Passed) -> Passed:
         if self.time_left() <= 0:
@@ -381,15 +380,15 @@ class CallState(Generic[T]):
         self.request.under_way = True
         # an answer ends only a hold that began before the request
         pacer = held.get(self._hold_name()) if held else None
-        self._end_hold = None if pacer is None else partial(pacer.pace.release, pacer.pace.holds)
-        self._began_at = 0.0 if self._pace is None else self._pace.clock()
+        self._end_hold = None if pacer is None else partial(pacer.release, pacer.holds)
+        self._began_at = 0.0 if self._pacer is None else self._pacer.clock()
 
     def __exit__(self, _: object, error: BaseException | None, trace: TracebackType | None) -> bool:
-        if self._pace is not None:
+        if self._pacer is not None:
             status, wait = getattr(error, "status_code", None), getattr(error, "retry_after", None)
             is_refused = status == HTTPStatus.TOO_MANY_REQUESTS and getattr(error, "is_retryable", True)
-            self._pace.end(self._began_at, refused=is_refused, wait=wait, headers=self._headers)
-            self._pace = None
+            self._pacer.end(self._began_at, refused=is_refused, wait=wait, headers=self._headers)
+            self._pacer = None
         self.request.under_way = False
         if error is None:
             return False

@@ -8,8 +8,7 @@ from typing import Any
 from langchain_core.rate_limiters import BaseRateLimiter
 from typing_extensions import override
 
-from langchain_promptrun._pace.holds import Pacer
-from langchain_promptrun._pace.pace import Pace
+from langchain_promptrun._pace.pacer import Pacer
 
 _NO_LIMIT = float("inf")
 
@@ -50,7 +49,7 @@ class AdaptiveRateLimiter(BaseRateLimiter):
                 f"`max_concurrency` >= 1, not {lowest_rate}, {initial_rate}, {highest_rate} and {max_concurrency}."
             )
         self._settings = (initial_rate, lowest_rate, highest_rate, max_concurrency)
-        self.pacer = Pacer(Pace(initial_rate, lowest=lowest_rate, highest=highest, concurrency=most))
+        self.pacer = Pacer(initial_rate, lowest=lowest_rate, highest=highest, concurrency=most)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the settings; what was learned belongs to this process."""
@@ -74,13 +73,13 @@ class AdaptiveRateLimiter(BaseRateLimiter):
         return blocking or self.pacer.turns.try_now(self._ask)
 
     def _ask(self) -> float:
-        return self.pacer.pace.ask(place=False)
+        return self.pacer.ask(place=False)
 
-    rate = property(attrgetter("pacer.pace.rate"), doc="Requests a second that are tried now.")
-    concurrency = property(attrgetter("pacer.pace.concurrency"), doc="Requests at once that are tried now.")
-    in_flight = property(attrgetter("pacer.pace.in_flight"), doc="Requests under way.")
-    sent = property(attrgetter("pacer.pace.sent"), doc="Number of requests sent so far.")
-    refused = property(attrgetter("pacer.pace.refused"), doc="Number of requests refused with status 429 so far.")
+    rate = property(attrgetter("pacer.rate"), doc="Requests a second that are tried now.")
+    concurrency = property(attrgetter("pacer.concurrency"), doc="Requests at once that are tried now.")
+    in_flight = property(attrgetter("pacer.in_flight"), doc="Requests under way.")
+    sent = property(attrgetter("pacer.sent"), doc="Number of requests sent so far.")
+    refused = property(attrgetter("pacer.refused"), doc="Number of requests refused with status 429 so far.")
 
     @property
     def waiting(self) -> int:

@@ -7,8 +7,8 @@ from math import inf
 
 import pytest
 
-from langchain_promptrun._pace.holds import Pacer, TurnQueue, _forked, hold, hold_of
-from langchain_promptrun._pace.pace import Pace
+from langchain_promptrun._pace.pacer import Pacer, _forked, hold, hold_of
+from langchain_promptrun._pace.turns import TurnQueue
 
 LATENCY = 0.05
 
@@ -55,7 +55,7 @@ class Server:
 @pytest.mark.parametrize("burst", [100, 300])
 def test_pace_learns_the_rate_of_a_server(burst, wait):
     server = Server(100, burst)
-    seconds, refused = server.run(Pace(10, clock=server.clock), 2_000, wait)
+    seconds, refused = server.run(Pacer(10, clock=server.clock), 2_000, wait)
     assert seconds <= 1.15 * (2_000 - burst) / 100
     assert refused <= 0.03 * 2_000
 
@@ -63,7 +63,7 @@ def test_pace_learns_the_rate_of_a_server(burst, wait):
 @pytest.mark.parametrize("concurrency", [5, 50])
 def test_pace_learns_the_concurrency_of_a_server(concurrency):
     server = Server(1_000_000, 1_000_000, concurrency)
-    pace = Pace(10, clock=server.clock)
+    pace = Pacer(10, clock=server.clock)
     _, refused = server.run(pace, 1_000, 1.0)
     assert refused <= 0.03 * 1_000
     assert pace.concurrency < 4 * concurrency
@@ -71,7 +71,7 @@ def test_pace_learns_the_concurrency_of_a_server(concurrency):
 
 def test_pace_keeps_to_its_bounds():
     server = Server(0.01, 1)
-    pace = Pace(2, lowest=1, highest=3, concurrency=2, clock=server.clock)
+    pace = Pacer(2, lowest=1, highest=3, concurrency=2, clock=server.clock)
     assert (pace.ask(), pace.ask(rate=False), pace.ask(rate=False) > 0) == (0, 0, True)
     for _ in range(2):
         pace.end(server.now, refused=False, wait=None, headers={})
@@ -103,7 +103,7 @@ def test_pace_keeps_to_its_bounds():
     ],
 )
 def test_pace_keeps_to_the_headers_of_a_server(headers, rate):
-    pace = Pace(50)
+    pace = Pacer(50)
     assert pace.ask() == 0
     named = {f"x-ratelimit-{name}-requests": value for name, value in headers.items()}
     pace.end(0.0, refused=False, wait=None, headers=named)
@@ -164,14 +164,14 @@ def test_turn_queue_raises_when_time_runs_out_in_the_turn():
 
 
 async def test_pacer_begins_without_its_parents_calls_in_a_forked_child():
-    pacer = Pacer(Pace(0.001, concurrency=1))
+    pacer = Pacer(0.001, concurrency=1)
     ask = pacer.asking(is_retry=False)
     await pacer.attempts.async_wait(ask)
     of_the_parent = asyncio.create_task(pacer.attempts.async_wait(ask))
     await asyncio.sleep(0)
     _forked()
     await pacer.attempts.async_wait(ask)
-    assert pacer.pace.in_flight == 1
+    assert pacer.in_flight == 1
     of_the_parent.cancel()
 
 
@@ -179,7 +179,7 @@ def test_hold_is_forgotten_a_minute_after_its_end():
     name = ("https://host", 1, "vendor/name")
     hold(name, 0)
     held = hold_of(name)
-    held.pace.clock = lambda: time.monotonic() + 59
+    held.clock = lambda: time.monotonic() + 59
     assert hold_of(name) is held
-    held.pace.clock = lambda: time.monotonic() + 61
+    held.clock = lambda: time.monotonic() + 61
     assert hold_of(name) is None

@@ -1,13 +1,18 @@
-"""Learn from a server's refusals how fast requests may be sent."""
+"""Learn from a server's refusals how fast requests may be sent, and hold calls back where it asks to wait."""
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from dataclasses import dataclass
+from functools import partial
 from math import inf, sqrt
 from threading import RLock
 from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakSet
+
+from langchain_promptrun._pace.turns import TurnQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,6 +20,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LONGEST_HOLD = 600.0  # seconds for which one refusal holds calls back; then the server is asked again
+_FIRST_RATE = 10.0  # after a hold
+_HOLD_GROWTH = 1.0  # a hold has nothing to learn: calls go on slowly, but not for long
+_KEPT_SECONDS = 60.0
 _SEARCH_SECONDS = 0.5  # in which the rate doubles, until the first refusal
 _GROWTH = 0.03  # of the rate a second, after it
 _BACKOFF = 0.95  # of what the server took
@@ -41,8 +49,11 @@ class _Refusal:
     refused: int = 0
 
 
-class Pace:
-    """Adapts a rate and a number of requests at once to what a server takes. Thread-safe; does no waiting."""
+class Pacer:
+    """Adapts a rate and a number of requests at once to what a server takes. Thread-safe.
+
+    Calls take turns to ask it, and attempts do; with `is_shared` also those of calls that have no limiter.
+    """
 
     def __init__(
         self,
@@ -52,6 +63,7 @@ class Pace:
         highest: float = inf,
         concurrency: float = inf,
         growth: float = _GROWTH,
+        is_shared: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.rate = rate
@@ -60,6 +72,7 @@ class Pace:
         self.refused = 0
         self._lowest, self._highest, self._most = lowest, highest, concurrency
         self._growth = growth
+        self.is_shared = is_shared
         self.clock = clock
         self.begin()
         self._held_until = 0.0
@@ -70,9 +83,12 @@ class Pace:
         self._searching = rate < highest
         self._epoch_sent = 0
         self._refusal = _Refusal(-inf, rate, 0, 0, 1.0)
+        _pacers.add(self)
 
     def begin(self) -> None:
-        """Begin with nothing under way; what was learned stays."""
+        """Begin with nobody waiting and nothing under way; what was learned stays."""
+        self.turns = TurnQueue()
+        self.attempts = TurnQueue()
         self._lock = RLock()
         self.in_flight = 0
         self._lent = 0
@@ -105,6 +121,10 @@ class Pace:
     def is_over(self, seconds: float) -> bool:
         """Return whether nothing was held or under way for so long."""
         return self.clock() > self._held_until + seconds and not self.in_flight
+
+    def asking(self, *, is_retry: bool) -> Callable[[], float]:
+        """Return what asks for the turn of an attempt; langchain-core has asked a limiter for the first one's."""
+        return partial(self.ask, rate=self.is_shared or is_retry)
 
     def ask(self, *, rate: bool = True, place: bool = True) -> float:
         """Take a turn, a place among the requests under way, or both; return the seconds to wait, 0 if all is taken."""
@@ -181,3 +201,37 @@ class Pace:
         if left <= limit / 2 and 0 < reset <= _LONGEST_RESET:
             self._searching = False
             self.rate = max(self._lowest, min(self.rate, (limit - left) / reset))
+
+
+_pacers: WeakSet[Pacer] = WeakSet()
+
+HoldName = tuple[str, int, str]
+"""Origin, hash of the key, and model."""
+
+held: dict[HoldName, Pacer] = {}
+"""What holds calls back at the moment, and for a minute after."""
+
+
+def _forked() -> None:
+    """Forget, in a child process, the calls of its parent, whose threads it does not have."""
+    held.clear()
+    for pacer in _pacers:
+        pacer.begin()
+
+
+# Windows has neither forks nor this function
+getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_forked)
+
+
+def hold_of(name: HoldName) -> Pacer | None:
+    """Return what holds calls back; None where nothing does, or its hold is long over."""
+    pacer = held.get(name)
+    if pacer is not None and pacer.is_over(_KEPT_SECONDS):
+        held.pop(name, None)
+        return None
+    return pacer
+
+
+def hold(name: HoldName, seconds: float) -> None:
+    """Hold calls back for so many seconds; then they go on slowly, and in turn."""
+    held.setdefault(name, Pacer(_FIRST_RATE, growth=_HOLD_GROWTH, is_shared=True)).hold(seconds)
