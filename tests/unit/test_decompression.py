@@ -117,11 +117,6 @@ def test_padding_after_the_last_gzip_member_is_ignored(padding, step):
     assert unpack("gzip", gzip.compress(b"one") + padding, step) == b"one"
 
 
-def test_pieces_are_unpacked_only_as_they_are_taken():
-    pieces = new_decoder({"content-encoding": "gzip"}).decode(gzip.compress(bytes(10 * PIECE_BYTES)))
-    assert 0 < len(next(pieces)) <= PIECE_BYTES
-
-
 @pytest.mark.parametrize("coding", ["", "identity", "Identity , ", "none", "UTF-8", "chunked", "identity, chunked"])
 def test_name_of_no_compression_needs_no_decoder(coding):
     assert new_decoder({"content-encoding": coding}) is None

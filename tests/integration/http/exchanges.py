@@ -55,6 +55,7 @@ class RawServer:
     HOLD, RESET, CLOSE.
     """
 
+    context: object = None
     scripts: list[list[object]] = field(default_factory=list)
     requests: list[RawRequest] = field(default_factory=list, repr=False)
     connections: int = 0
@@ -70,7 +71,7 @@ class RawServer:
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.url = f"http{'s' if self.context else ''}://127.0.0.1:{self._listener.getsockname()[1]}"
         self._spawn(self._accept)
 
     def answer(self, *steps):
@@ -104,13 +105,16 @@ class RawServer:
                 connection, _ = self._listener.accept()
                 with self._lock:
                     self.connections += 1
-                    self._open.add(connection)
                     number = self.connections
                 self._spawn(self._serve, connection, number)
 
     def _serve(self, connection, number):
         try:
+            if self.context is not None:
+                connection = self.context.wrap_socket(connection, server_side=True)
             with connection:
+                with self._lock:
+                    self._open.add(connection)
                 while self._serve_one(connection, number):
                     pass
         except OSError:

@@ -68,9 +68,12 @@ def test_connection_on_which_more_came_while_idle_is_not_used_again(async_single
     assert raw_server.connections == 2
 
 
-def test_connection_that_the_server_closed_while_idle_is_not_used_again(single, raw_server):
+@pytest.mark.parametrize("has_poll", [True, False], ids=["poll", "select, as on Windows"])
+def test_connection_that_the_server_closed_while_idle_is_not_used_again(single, raw_server, monkeypatch, has_poll):
     """The event loop is busy meanwhile, so nothing has told of the end."""
     raw_server.answer(whole(b"one\n"), raw_server.CLOSE)
+    if not has_poll:
+        monkeypatch.delattr("select.poll")
 
     def calls_in_a_row():
         for _ in range(5):
@@ -259,23 +262,6 @@ def test_connection_of_a_call_that_ends_in_the_tls_handshake_is_closed_at_once(a
         assert await asyncio.to_thread(gone, raw_server)
 
     async_single.runner.run(main())
-
-
-def test_connection_is_looked_at_where_the_system_has_no_poll(raw_server, monkeypatch):
-    """As on Windows."""
-    calls = OverAiohttp()
-    raw_server.answer(whole(b"one\n"), raw_server.CLOSE)
-
-    async def in_a_row():
-        for _ in range(2):
-            assert await calls.all_async(to(raw_server)) == ["one", "end"]
-            assert gone(raw_server)
-
-    calls.all(to(raw_server))
-    assert gone(raw_server)
-    monkeypatch.delattr("select.poll")
-    calls.runner.run(in_a_row())
-    calls.close()
 
 
 @pytest.mark.parametrize("colour", [Sync, OverHttpx])

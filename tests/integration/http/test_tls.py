@@ -7,15 +7,15 @@ import contextlib
 import socket
 import ssl
 import struct
-import threading
 import time
-from types import SimpleNamespace
 
 import pytest
 import trustme
 
 from langchain_promptrun import ChatPromptrun, PromptrunConnectionError, PromptrunInvalidRequestError
 from langchain_promptrun.testing import PromptrunServer, Reply
+
+from .exchanges import SSE, RawServer, chunk, head, whole
 
 KEY = "sk-sentinel-key"
 PROMPT = "sentinel-in-prompt"
@@ -55,52 +55,24 @@ def trusted(authority, monkeypatch, tmp_path):
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
 
 
-class Proxy:
+class Proxy(RawServer):
     """Tunnels whatever it is asked to CONNECT to, and writes down all that it sees of it."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None):
-        self._tls = tls
-        self.seen: list[bytes] = []
-        self.asked: list[bytes] = []
-        self._open: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._spawn(self._serve)
+    def __post_init__(self):
+        self.asked, self.seen = [], []
+        super().__post_init__()
 
-    def close(self):
-        for opened in (self._listener, *self._open):
-            with contextlib.suppress(OSError):
-                opened.shutdown(socket.SHUT_RDWR)
-            opened.close()
-        for thread in self._threads:
-            thread.join(10)
-
-    def _spawn(self, target, *args):
-        thread = threading.Thread(target=target, args=args, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _serve(self):
-        with contextlib.suppress(OSError):
-            while True:
-                client = self._listener.accept()[0]
-                if self._tls is not None:
-                    client = self._tls.wrap_socket(client, server_side=True)
-                self._open.append(client)
-                self._spawn(self._tunnel, client)
-
-    def _tunnel(self, client):
+    def _serve_one(self, client, number):
         head = b""
         while b"\r\n\r\n" not in head:
             head += client.recv(65_536)
         self.asked.append(head)
         host, _, port = head.split()[1].decode().rpartition(":")
-        upstream = socket.create_connection((host, int(port)))
-        self._open.append(upstream)
-        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        self._spawn(self._pipe, client, upstream)
-        self._pipe(upstream, client)
+        with socket.create_connection((host, int(port))) as upstream:
+            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            self._spawn(self._pipe, client, upstream)
+            self._pipe(upstream, client)
+        return False
 
     def _pipe(self, source, target):
         with contextlib.suppress(OSError):
@@ -118,12 +90,19 @@ def proxy(monkeypatch):
     proxy.close()
 
 
-async def ask(server, carrier, prompt=PROMPT):
-    """Ask over one of the three ways to the server; the model is closed again."""
+def model_for(url, carrier, **options):
     transport = "auto" if carrier == "sync" else carrier
-    settings = {"api_key": KEY, "base_url": server.base_url, "max_retries": 0, "async_transport": transport}
-    async with ChatPromptrun(model="openai/gpt-4o", timeout=(5, 5, 60, 5), **settings) as model:
-        return model.invoke(prompt) if carrier == "sync" else await model.ainvoke(prompt)
+    fixed = {"api_key": KEY, "base_url": url, "max_retries": 0, "async_transport": transport}
+    return ChatPromptrun(model="openai/gpt-4o", **{"timeout": (5, 5, 60, 5)} | fixed | options)
+
+
+async def say(model, carrier, prompt):
+    return model.invoke(prompt) if carrier == "sync" else await model.ainvoke(prompt)
+
+
+async def ask(url, carrier, prompt=PROMPT):
+    async with model_for(url, carrier) as model:
+        return await say(model, carrier, prompt)
 
 
 carriers = pytest.mark.parametrize("carrier", ["sync", "httpx", "aiohttp"])
@@ -133,14 +112,14 @@ carriers = pytest.mark.parametrize("carrier", ["sync", "httpx", "aiohttp"])
 @pytest.mark.usefixtures("trusted")
 async def test_a_server_whose_authority_is_in_ssl_cert_file_is_trusted(server, carrier):
     server.queue(Reply(ANSWER))
-    assert (await ask(server, carrier)).text == ANSWER
+    assert (await ask(server.base_url, carrier)).text == ANSWER
     assert server.requests[0].has_key(KEY)
 
 
 @carriers
 async def test_a_server_of_an_unknown_authority_never_gets_the_request(server, carrier):
     with pytest.raises(PromptrunConnectionError, match=r"certificate.*SSL_CERT_FILE.*`http_client`") as caught:
-        await ask(server, carrier)
+        await ask(server.base_url, carrier)
     assert server.requests == []
     assert KEY not in str(caught.value)
 
@@ -149,7 +128,7 @@ async def test_a_server_of_an_unknown_authority_never_gets_the_request(server, c
 @pytest.mark.usefixtures("trusted")
 async def test_a_proxy_that_tunnels_sees_neither_key_nor_prompt_nor_answer(server, proxy, carrier):
     server.queue(Reply(ANSWER))
-    assert (await ask(server, carrier)).text == ANSWER
+    assert (await ask(server.base_url, carrier)).text == ANSWER
     assert server.requests[0].has_key(KEY)
     assert [head.split()[:2] for head in proxy.asked] == [[b"CONNECT", f"127.0.0.1:{server.port}".encode()]]
     seen = b"".join((*proxy.asked, *proxy.seen))
@@ -165,7 +144,7 @@ async def test_a_large_body_goes_through_a_proxy_that_tunnels(server, context, m
     proxy = Proxy(context if is_secure else None)
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
     server.queue(Reply(ANSWER))
-    assert (await ask(server, carrier, PROMPT * 20_000)).text == ANSWER
+    assert (await ask(server.base_url, carrier, PROMPT * 20_000)).text == ANSWER
     assert server.requests[0].body["messages"][0]["content"] == PROMPT * 20_000
     assert len(proxy.asked) == 1
     proxy.close()
@@ -173,9 +152,8 @@ async def test_a_large_body_goes_through_a_proxy_that_tunnels(server, context, m
 
 @carriers
 async def test_error_of_tls_on_a_plain_port_names_http(promptrun_server, carrier):
-    server = SimpleNamespace(base_url=promptrun_server.base_url.replace("http:", "https:"))
     with pytest.raises(PromptrunConnectionError, match=r'does not speak TLS.*Use "http://"') as caught:
-        await ask(server, carrier)
+        await ask(promptrun_server.base_url.replace("http:", "https:"), carrier)
     assert not caught.value.is_retryable
 
 
@@ -187,38 +165,20 @@ async def test_error_of_a_proxy_that_refuses_names_it_without_its_credentials(mo
         bound.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{bound.getsockname()[1]}"
         monkeypatch.setenv(variable, f"http://{user}{address}")
-        server = SimpleNamespace(base_url=variable.partition("_")[0].lower() + "://nowhere.invalid/v1")
         with pytest.raises(PromptrunConnectionError, match=f"through the proxy http://{address}: ") as caught:
-            await ask(server, carrier)
+            await ask(variable.partition("_")[0].lower() + "://nowhere.invalid/v1", carrier)
     assert "secret" not in str(caught.value)
     assert caught.value.is_retryable
 
 
 @pytest.fixture
-def raw_tls(authority):
-    """Has a function talk over each connection; gives the server, whose `over` is set at the end."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    listener = socket.create_server(("127.0.0.1", 0))
-    url = f"https://127.0.0.1:{listener.getsockname()[1]}"
-    server = SimpleNamespace(base_url=url, over=threading.Event(), talk=None)
-
-    def serve():
-        with contextlib.suppress(OSError):
-            while True:
-                with contextlib.closing(context.wrap_socket(listener.accept()[0], server_side=True)) as connection:
-                    server.talk(connection)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
+def raw_tls(context):
+    server = RawServer(context)
     yield server
-    server.over.set()
-    listener.shutdown(socket.SHUT_RDWR)
-    listener.close()
-    thread.join(10)
+    server.close()
 
 
-EARLY = b"HTTP/1.1 413 X\r\ncontent-length: 29\r\n\r\n" + b'{"error":{"message":"early"}}'
+EARLY = whole(b'{"error":{"message":"early"}}', status=413)
 
 
 @carriers
@@ -228,29 +188,27 @@ EARLY = b"HTTP/1.1 413 X\r\ncontent-length: 29\r\n\r\n" + b'{"error":{"message":
 async def test_early_response_of_a_server_that_reads_no_more_is_the_response(raw_tls, carrier, size, then):
     """TLS sends session tickets of its own before."""
 
-    def talk(connection):
+    def talk(connection, number):
         # else the system keeps small records back, and drops them at the end
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.recv(1024)
-        raw_tls.over.wait(0.2 if then == "holds" else 0)
+        raw_tls._over.wait(0.2 if then == "holds" else 0)
         for start in range(0, len(EARLY), size):
             connection.sendall(EARLY[start : start + size])
-            raw_tls.over.wait(0.02 if then == "holds" else 0)
-        raw_tls.over.wait(20 if then == "holds" else 0)
+            raw_tls._over.wait(0.02 if then == "holds" else 0)
+        raw_tls._over.wait(20 if then == "holds" else 0)
         if then == "resets":
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
-    raw_tls.talk = talk
+    raw_tls._serve_one = talk
     for _ in range(1 if then == "holds" else 3):
         with pytest.raises(PromptrunInvalidRequestError, match="early"):
-            await ask(raw_tls, carrier, "x" * (20 << 20))
+            await ask(raw_tls.url, carrier, "x" * (20 << 20))
 
 
-ANSWER_BODY = b'{"choices": [{"message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]}'
-WHOLE = (
-    b"HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(ANSWER_BODY) + ANSWER_BODY
-)
-STREAM = b"HTTP/1.1 200 X\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n2\r\n: \r\n"
+BODY = b'{"choices": [{"message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]}'
+WHOLE = whole(BODY, "content-type: application/json")
+STREAM = head(200, *SSE) + chunk(b": ")
 
 
 @carriers
@@ -261,22 +219,18 @@ STREAM = b"HTTP/1.1 200 X\r\ncontent-type: text/event-stream\r\ntransfer-encodin
     ids=["in mid-call", "in the body", "in a stream", "while a large body goes out", "while idle"],
 )
 async def test_reset_of_tls_is_told_at_once(raw_tls, carrier, caplog, sent, size):
-    def talk(connection):
+    def talk(connection, number):
         connection.recv(1 << 16)
         connection.sendall(sent)
-        raw_tls.over.wait(0.1)
+        raw_tls._over.wait(0.1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
-    raw_tls.talk = talk
-    transport = "auto" if carrier == "sync" else carrier
-    settings = {"api_key": KEY, "base_url": raw_tls.base_url, "max_retries": 0, "async_transport": transport}
+    raw_tls._serve_one = talk
     began = time.monotonic()
-    async with ChatPromptrun(model="openai/gpt-4o", timeout=20, streaming=sent is STREAM, **settings) as model:
+    async with model_for(raw_tls.url, carrier, timeout=20, streaming=sent is STREAM) as model:
         for _ in range(2):
-            raised = contextlib.nullcontext() if sent is WHOLE else pytest.raises(PromptrunConnectionError)
-            with raised:
-                answer = model.invoke("x" * size) if carrier == "sync" else await model.ainvoke("x" * size)
-                assert answer.text == "hi"
+            with contextlib.nullcontext() if sent is WHOLE else pytest.raises(PromptrunConnectionError):
+                assert (await say(model, carrier, "x" * size)).text == "hi"
             await asyncio.sleep(0.2)
     assert time.monotonic() - began < 10
     assert caplog.messages == []
