@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
 TransportT = TypeVar("TransportT", bound=httpx.BaseTransport | httpx.AsyncBaseTransport)
-Variables = tuple[tuple[str, str], ...]
+_Variables = tuple[tuple[str, str], ...]
 
 _PROXY_NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _CA_NAMES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -53,7 +53,7 @@ class TransportSettings(NamedTuple):
     async_transport: Literal["auto", "httpx", "aiohttp"] = "auto"
 
 
-_Key = tuple[TransportSettings, Variables]
+_Key = tuple[TransportSettings, _Variables]
 
 
 class Client(Generic[TransportT]):
@@ -254,7 +254,7 @@ process = _Process()
 getattr(os, "register_at_fork", lambda **_: None)(after_in_child=process.forked)
 
 
-def _ca_variables() -> Variables:
+def _ca_variables() -> _Variables:
     return tuple((name, os.environ[name]) for name in _CA_NAMES if name in os.environ)
 
 

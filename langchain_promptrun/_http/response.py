@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from http import HTTPStatus
 from itertools import islice
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
 
@@ -90,6 +90,10 @@ class BaseResponse:
         parser = self._parser = new_parser(self._response.status_code, self._headers)
         return parser
 
+    def _stream(self) -> Any:
+        response = self._response
+        return httpx.ByteStream(response.content) if response.is_stream_consumed else response.stream
+
     def _is_over(self) -> bool:
         return self._parser is not None and self._parser.finished
 
@@ -155,9 +159,7 @@ class SyncResponse(BaseResponse):
         raise self._status_error(body, model)
 
     def body(self, read_timeout: float | None) -> Iterator[bytes]:
-        response = self._response
-        stream = (response.content,) if response.is_stream_consumed else cast("httpx.SyncByteStream", response.stream)
-        self._raw = _open_bodies[id(self)] = iter(stream)
+        self._raw = _open_bodies[id(self)] = iter(self._stream())
         self._timeouts["read"] = read_timeout
         return self._raw if self._decoder is None else _decoded(self._raw, self._decoder)
 
@@ -229,9 +231,7 @@ class AsyncResponse(BaseResponse):
 
     def body(self, read_timeout: float | None) -> AsyncIterator[bytes]:
         self.watchdog.start(read_timeout)
-        response = self._response
-        is_read = response.is_stream_consumed
-        self._raw = _pieces((response.content,)) if is_read else aiter(cast("httpx.AsyncByteStream", response.stream))
+        self._raw = aiter(self._stream())
         return self._raw if self._decoder is None else _decoded_async(self._raw, self._decoder)
 
     async def __aenter__(self) -> Self:
@@ -266,11 +266,6 @@ async def _decoded_async(raw: AsyncIterator[bytes], decoder: Decoder) -> AsyncIt
             yield piece
     if last := decoder.close():
         yield last
-
-
-async def _pieces(pieces: tuple[bytes, ...]) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        yield piece
 
 
 def _is_text(data: bytes) -> bool:
