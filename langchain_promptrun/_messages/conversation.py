@@ -152,11 +152,10 @@ class _Conversation:
 
     def _add_fields(self, wire: dict[str, Any], message: BaseMessage) -> None:
         kwargs = message.additional_kwargs
-        if message.name or kwargs:
-            name = message.name or kwargs.get("name")
-            if self._send_names and isinstance(name, str) and is_legal(name):
-                wire["name"] = name
-            _add_extra_fields(wire, kwargs)
+        name = message.name or kwargs.get("name")
+        if self._send_names and isinstance(name, str) and is_legal(name):
+            wire["name"] = name
+        _add_extra_fields(wire, kwargs)
 
     def _add_turn(self, message: AIMessage, position: int) -> None:
         """Add an assistant turn, note its calls, and give an id to those without."""

@@ -420,23 +420,16 @@ def test_message_of_any_text_and_any_arguments_arrives_or_is_refused_clearly(sys
     assert json.loads(third["tool_calls"][0]["function"]["arguments"]) == json.loads(joined(json.dumps(args)))
 
 
+KEYS = ["type", "text", "image_url", "url", "base64", "source", "file", "id", "input", "name", "value"]
+values = st.none() | st.integers() | any_text | st.sampled_from(["text", "image", "file", "tool_use", "tool_result"])
 blocks = st.recursive(
-    any_text
-    | st.dictionaries(
-        st.sampled_from(
-            ["type", "text", "image_url", "url", "base64", "source", "file", "id", "input", "name", "value"]
-        ),
-        st.none() | st.integers() | any_text | st.sampled_from(["text", "image", "file", "tool_use", "tool_result"]),
-        max_size=4,
-    ),
+    any_text | st.dictionaries(st.sampled_from(KEYS), values, max_size=4),
     lambda inner: st.fixed_dictionaries(
         {"type": st.sampled_from(["tool_result", "document", "non_standard"])},
         optional={"content": st.lists(inner, max_size=2), "source": inner, "value": inner},
     ),
     max_leaves=4,
 )
-
-
 kinds = st.sampled_from([SystemMessage, HumanMessage, AIMessage])
 
 

@@ -234,16 +234,12 @@ def test_tool_result_that_json_cannot_carry_raises_an_error_with_its_place(conte
 def records(inner):
     keys = st.sampled_from(["type", "text", "json", "url", "file", "source", "content", "title", "id", "data", "body"])
     kinds = st.sampled_from(["text", "image_url", "image", "json", "search_result", "document", "file", "odd", 1])
-    return st.dictionaries(keys, inner, max_size=4) | st.builds(
-        lambda kind, rest: {**rest, "type": kind}, kinds, st.dictionaries(keys, inner, max_size=3)
-    )
+    any_record = st.dictionaries(keys, inner, max_size=4)
+    return any_record | st.builds(lambda kind, rest: {**rest, "type": kind}, kinds, any_record)
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(0, 9) | st.sampled_from(["", "x"]),
-    lambda inner: st.lists(inner, max_size=2) | records(inner),
-    max_leaves=6,
-)
+scalars = st.none() | st.booleans() | st.integers(0, 9) | st.sampled_from(["", "x"])
+json_values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=2) | records(inner), max_leaves=6)
 
 
 def test_tool_result_link_to_elsewhere_goes_out_without_the_id_that_langchain_makes():
