@@ -190,10 +190,20 @@ class Choice:
 
     def _unsaid(self, message: dict[str, Any]) -> dict[str, Any]:
         """Return a message without what deltas said, and without the texts that an earlier message began with."""
-        if self._streamed:
-            self._said = self._said_so_far() if self._said is None else self._said
-            self._streamed = bool(self._said)
-        said = self._said or ()
+        if self._streamed and self._said is None:
+            field = self.reasoning.field
+            fields = [field] if isinstance(field, str) else field or []
+            tests = {
+                "content": self.begun or not IN_CONTENT.isdisjoint(fields),
+                "refusal": self._refusal,
+                "audio": not PIECES_OF_AUDIO.isdisjoint(self._extras.get("audio") or ()),
+                **dict.fromkeys(REASONING_FIELDS, fields),
+                **dict.fromkeys(("tool_calls", "function_call"), self._has_calls),
+                **{key: self._extras.get(key) for key in PIECES},
+            }
+            self._said = frozenset(key for key, said in tests.items() if said)
+        said = self._said or frozenset()
+        self._streamed = self._streamed and bool(said)
         unsaid = {key: value for key, value in message.items() if key not in said}
         for key in _CUMULATIVE & unsaid.keys():
             if isinstance(text := unsaid[key], str):
@@ -201,19 +211,6 @@ class Choice:
                 unsaid[key] = text.removeprefix(known)
                 self._message_texts[key] = text if text.startswith(known) else known + text
         return unsaid
-
-    def _said_so_far(self) -> frozenset[str]:
-        field = self.reasoning.field
-        fields = [field] if isinstance(field, str) else field or []
-        tests = {
-            "content": self.begun or not IN_CONTENT.isdisjoint(fields),
-            "refusal": self._refusal,
-            "audio": not PIECES_OF_AUDIO.isdisjoint(self._extras.get("audio") or ()),
-            **dict.fromkeys(REASONING_FIELDS, fields),
-            **dict.fromkeys(("tool_calls", "function_call"), self._has_calls),
-            **{key: self._extras.get(key) for key in PIECES},
-        }
-        return frozenset(key for key, said in tests.items() if said)
 
     def _add(self, parts: list[Part], kind: int, text: str) -> None:
         if self._surrogates.held or not text.isascii():
