@@ -80,39 +80,32 @@ def without_index(blocks):
     return [{key: value for key, value in block.items() if key != "index"} for block in blocks]
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("version", ["v0", "v1"])
-def test_each_output_version_shows_the_same_blocks_in_every_style(version, way):
-    message = way(Replay(body=stream(*EVERYTHING), output_version=version))
-    assert without_index(message.content_blocks) == BLOCKS
-    if version == "v1" or way is streamed_events:
-        assert without_index(message.content) == BLOCKS
-
-
 URL = {"type": "image_url", "image_url": {"url": "https://a.example/a.png"}}
 IMAGE_OF_URL = {"type": "image", "url": "https://a.example/a.png"}
 IMAGE_OF_PIXEL = BLOCKS[-2]
+PNG = "iVBORw0KGgo="
+# langchain-core merges blocks of one index: two images became one with both data joined.
+MEDIA = [
+    ([{"images": [URL, URL]}], [IMAGE_OF_URL, IMAGE_OF_URL]),
+    ([{"images": [URL]}, {"images": [PIXEL]}], [IMAGE_OF_URL, IMAGE_OF_PIXEL]),
+    ([{"content": [PIXEL]}, {"images": [URL]}], [IMAGE_OF_PIXEL, IMAGE_OF_URL]),
+    ([{"audio": {"data": PNG}}], [{"type": "image", "base64": PNG, "mime_type": "image/png"}]),
+    ([{"images": [URL, PIXEL]}, EVERYTHING[-1]], [IMAGE_OF_URL, IMAGE_OF_PIXEL, BLOCKS[-1]]),
+]
+AB = {"type": "text", "text": "ab"}
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("version", ["v0", "v1"])
 @pytest.mark.parametrize(
-    ("deltas", "expected"),
-    [
-        ([{"images": [URL, URL]}], [IMAGE_OF_URL, IMAGE_OF_URL]),
-        ([{"images": [URL]}, {"images": [PIXEL]}], [IMAGE_OF_URL, IMAGE_OF_PIXEL]),
-        ([{"content": [PIXEL]}, {"images": [URL]}], [IMAGE_OF_PIXEL, IMAGE_OF_URL]),
-        (
-            [{"images": [URL]}, {"audio": {"data": "iVBORw0KGgo="}}],
-            [IMAGE_OF_URL, {"type": "image", "base64": "iVBORw0KGgo=", "mime_type": "image/png"}],
-        ),
-        ([{"images": [URL, PIXEL]}, EVERYTHING[-1]], [IMAGE_OF_URL, IMAGE_OF_PIXEL, BLOCKS[-1]]),
-    ],
+    ("deltas", "blocks"),
+    [(EVERYTHING, BLOCKS), *(([{"content": "ab"}, *deltas], [AB, *blocks]) for deltas, blocks in MEDIA)],
 )
-def test_several_media_are_a_block_each(deltas, expected, version, way):
-    """langchain-core merges blocks of one index: two images became one with both data joined."""
-    message = way(Replay(body=stream({"content": "ab"}, *deltas), output_version=version))
-    assert without_index(message.content_blocks) == [{"type": "text", "text": "ab"}, *expected]
+def test_each_output_version_shows_the_same_blocks_in_every_style(deltas, blocks, version, way):
+    message = way(Replay(body=stream(*deltas), output_version=version))
+    assert without_index(message.content_blocks) == blocks
+    if version == "v1" or way is streamed_events:
+        assert without_index(message.content) == blocks
 
 
 @pytest.mark.parametrize("way", WAYS)
