@@ -149,8 +149,9 @@ class Choice:
         """Take the end of the answer; return the last parts, and the further fields of the whole message."""
         parts: list[Part] = []
         is_cut_off = self._streamed if self.finish_reason is None else self._spelled_reason() not in _REGULAR_ENDS
-        for is_reasoning, piece in self.reasoning.split("", at_end=True):
-            self._add(parts, REASONING if is_reasoning else TEXT, piece)
+        if self.reasoning.reads_text:
+            for is_reasoning, piece in self.reasoning.split("", at_end=True):
+                self._add(parts, REASONING if is_reasoning else TEXT, piece)
         kept, field = self.reasoning.extras(), self.reasoning.field
         pieces = self.tool_calls.end(cut_off=is_cut_off)
         kept |= self.tool_calls.facts()
