@@ -16,6 +16,7 @@ LOGIN = '{"base_resp":{"status_code":1004,"status_msg":"login fail"}}'
 PRETTY = '{\n  "error": {\n    "message": "model is overheated"\n  }\n}'
 PAGE = "<html>\n<head><title>502 Bad Gateway</title></head>\n</html>"
 TENCENT = '{"Response":{"Error":{"Code":"AuthFailure","Message":"bad signature"},"RequestId":"r"}}'
+ALIBABA = '{"code":"InvalidParameter.DataInspection","message":"bad parameter"}'
 ILLEGIBLE = errors.PromptrunResponseError
 FAILURES = {
     "an error and the end mark in one event": (f"data: {BAD}\ndata: [DONE]\n\n", core.ModelInvalidRequestError, "bad"),
@@ -30,11 +31,7 @@ FAILURES = {
     "MiniMax's unknown status": (LOGIN.replace("1004", "1"), core.ModelAPIError, "login fail"),
     "Tencent's error": (TENCENT, core.ModelAuthenticationError, "bad signature"),
     "Tencent's error in a stream": ('data: {"ErrorMsg":{"Msg":"busy","Code":4001}}\n\n', ILLEGIBLE, "busy"),
-    "Alibaba's kind and cause": (
-        '{"code":"InvalidParameter.DataInspection","message":"bad parameter"}',
-        core.ModelInvalidRequestError,
-        "bad parameter",
-    ),
+    "Alibaba's kind and cause": (ALIBABA, core.ModelInvalidRequestError, "bad parameter"),
     "Spark's header": ('{"header":{"code":10013,"message":"refused"}}', ILLEGIBLE, "refused"),
 }
 LATER = ["an error without a field", "an error on many lines", "a page", "plain words", "words and the end"]

@@ -288,6 +288,7 @@ def test_audio_block_has_the_format_of_its_mime_type(mime_type, wire_format):
         ("data:text/plain;base64,AAAA", "file.txt"),
         ("data:text/markdown;base64,AAAA", "file.md"),
         ("data:image/png;base64,AAAA", "file.png"),
+        ("data:audio/mpeg;base64,AAAA", "file.mp3"),
         ("data:text/csv;charset=utf-8;base64,AAAA", "file.csv"),
         ("data:application/octet-stream;base64,AAAA", "file.bin"),
         ("data:application/vnd.oasis.opendocument.text;base64,AAAA", "file"),

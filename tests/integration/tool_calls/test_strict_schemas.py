@@ -143,13 +143,6 @@ def test_strict_schema_keeps_what_strict_mode_knows(strictly):
     assert properties["tags"]["description"] == "(uniqueItems: True)"
 
 
-@both
-@pytest.mark.parametrize("schema", [Node, Left, Node.model_json_schema()])
-def test_strict_schema_that_is_recursive_keeps_its_references(strictly, schema):
-    text = json.dumps(strictly(schema))
-    assert '"$ref": "#/$defs/' in text
-
-
 @pytest.mark.parametrize("strict", [None, False, True])
 @pytest.mark.parametrize("method", ["function_calling", "json_schema"])
 @pytest.mark.parametrize("schema", [Node, Left, Node.model_json_schema()])
