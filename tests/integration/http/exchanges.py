@@ -15,8 +15,8 @@ import subprocess
 import sys
 import textwrap
 import threading
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import SecretStr
 
@@ -28,48 +28,33 @@ from langchain_promptrun.errors import PromptrunAPIError, PromptrunStreamTruncat
 
 __all__ = ["Request", "Timeouts", "Transport", "TransportSettings", "pools", "response"]
 
-HOLD = object()
-"""A step of a script: wait until the client goes."""
-RESET = object()
-"""A step of a script: reset the connection."""
-CLOSE = object()
-"""A step of a script: close the connection."""
-
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
-@dataclass
-class RawRequest:
-    """A request as it came, and the number of the connection it came on."""
+class RawRequest(NamedTuple):
+    """A request as it came."""
 
     head: bytes
     body: bytes
-    connection: int
 
 
-@dataclass
 class RawServer:
-    """Answers the n-th request with the n-th script, and every further one with the last.
+    """Answers the n-th request with the n-th script, and every further one with the last; over TLS with a context.
 
-    A script is a list of steps: bytes to send, seconds to pause, an event to wait for, something to call, or
-    HOLD, RESET, CLOSE.
+    A script is a list of steps: bytes to send, seconds to pause, an event to wait for, something to call; HOLD waits
+    until the client goes, RESET and CLOSE end the connection.
     """
 
-    context: object = None
-    scripts: list[list[object]] = field(default_factory=list)
-    requests: list[RawRequest] = field(default_factory=list, repr=False)
-    connections: int = 0
-    came: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
-    gone: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
-    HOLD = HOLD
-    RESET = RESET
-    CLOSE = CLOSE
+    HOLD, RESET, CLOSE = "hold", "reset", "close"
 
-    def __post_init__(self):
+    def __init__(self, context=None):
+        self.context = context
+        self.scripts, self.requests, self.connections = [], [], 0
+        self.came, self.gone = threading.Semaphore(0), threading.Semaphore(0)
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._open: set[socket.socket] = set()
-        self._threads: list[threading.Thread] = []
+        self._open = set()
+        self._threads = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.url = f"http{'s' if self.context else ''}://127.0.0.1:{self._listener.getsockname()[1]}"
         self._spawn(self._accept)
@@ -80,7 +65,7 @@ class RawServer:
 
     def take_nothing(self):
         """Read no request, and keep the connections open."""
-        self._serve_one = lambda connection, number: self._over.wait(10) and False
+        self._serve_one = lambda connection: self._over.wait(10) and False
 
     def close(self):
         self._over.set()
@@ -103,19 +88,17 @@ class RawServer:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self._listener.accept()
-                with self._lock:
-                    self.connections += 1
-                    number = self.connections
-                self._spawn(self._serve, connection, number)
+                self.connections += 1
+                self._spawn(self._serve, connection)
 
-    def _serve(self, connection, number):
+    def _serve(self, connection):
         try:
             if self.context is not None:
                 connection = self.context.wrap_socket(connection, server_side=True)
             with connection:
                 with self._lock:
                     self._open.add(connection)
-                while self._serve_one(connection, number):
+                while self._serve_one(connection):
                     pass
         except OSError:
             pass
@@ -124,7 +107,7 @@ class RawServer:
                 self._open.discard(connection)
             self.gone.release()
 
-    def _serve_one(self, connection, number):
+    def _serve_one(self, connection):
         data = b""
         while b"\r\n\r\n" not in data:
             more = connection.recv(65536)
@@ -137,7 +120,7 @@ class RawServer:
             body += connection.recv(65536)
         with self._lock:
             script = self.scripts[min(len(self.requests), len(self.scripts) - 1)]
-            self.requests.append(RawRequest(head, body, number))
+            self.requests.append(RawRequest(head, body))
         self.came.release()
         return all(self._step(connection, step) for step in script)
 
@@ -150,16 +133,12 @@ class RawServer:
             step()
         elif isinstance(step, float):
             self._over.wait(step)
-        elif step is HOLD:
+        elif step == self.HOLD:
             while connection.recv(65536):
                 pass
-            return False
-        elif step is RESET:
+        elif step == self.RESET:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            return False
-        else:
-            return False
-        return True
+        return step not in (self.HOLD, self.RESET, self.CLOSE)
 
 
 KEY = "sk-secret-0123456789"

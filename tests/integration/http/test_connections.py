@@ -171,7 +171,7 @@ def test_early_response_to_a_large_body_is_the_response_and_asked_once(calls, ra
     """The server reads no more than the head, and either closes or waits; its response may come in two pieces."""
     response = head(102) * len(pieces) + whole(b'{"error": "too large"}', status=413)
 
-    def answer(connection, number):
+    def answer(connection):
         assert b"\r\n\r\n" in connection.recv(1024)
         raw_server.came.release()
         for end in pieces:
@@ -197,7 +197,7 @@ def test_early_response_over_a_connection_in_place_of_one_that_ended_is_the_resp
     taken.set()
     assert gone(raw_server)
 
-    def answer(connection, number):
+    def answer(connection):
         connection.recv(1024)
         connection.sendall(whole(b'{"error": "too large"}', status=413))
         return raw_server._over.wait(10) and False
@@ -221,7 +221,7 @@ def test_large_body_goes_out_where_no_descriptor_is_free(calls, raw_server):
 
 
 def test_early_information_is_no_response(calls, raw_server):
-    def answer(connection, number):
+    def answer(connection):
         connection.recv(1024)
         connection.sendall(head(102))
         return raw_server._over.wait(10) and False
@@ -233,7 +233,7 @@ def test_early_information_is_no_response(calls, raw_server):
 
 
 def test_early_response_is_taken_while_the_body_goes_on(async_single, raw_server):
-    def answers_and_drains(connection, number):
+    def answers_and_drains(connection):
         connection.recv(1024)
         connection.sendall(head(200, *SSE) + chunk(b"one\n"))
         threading.Event().wait(0.2)

@@ -58,11 +58,11 @@ def trusted(authority, monkeypatch, tmp_path):
 class Proxy(RawServer):
     """Tunnels whatever it is asked to CONNECT to, and writes down all that it sees of it."""
 
-    def __post_init__(self):
+    def __init__(self, context=None):
         self.asked, self.seen = [], []
-        super().__post_init__()
+        super().__init__(context)
 
-    def _serve_one(self, client, number):
+    def _serve_one(self, client):
         head = b""
         while b"\r\n\r\n" not in head:
             head += client.recv(65_536)
@@ -188,7 +188,7 @@ EARLY = whole(b'{"error":{"message":"early"}}', status=413)
 async def test_early_response_of_a_server_that_reads_no_more_is_the_response(raw_tls, carrier, size, then):
     """TLS sends session tickets of its own before."""
 
-    def talk(connection, number):
+    def talk(connection):
         # else the system keeps small records back, and drops them at the end
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.recv(1024)
@@ -219,7 +219,7 @@ STREAM = head(200, *SSE) + chunk(b": ")
     ids=["in mid-call", "in the body", "in a stream", "while a large body goes out", "while idle"],
 )
 async def test_reset_of_tls_is_told_at_once(raw_tls, carrier, caplog, sent, size):
-    def talk(connection, number):
+    def talk(connection):
         connection.recv(1 << 16)
         connection.sendall(sent)
         raw_tls._over.wait(0.1)
