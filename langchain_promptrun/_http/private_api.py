@@ -31,6 +31,8 @@ _TLS_PARTS = attrgetter("_read_bio", "_ssl_object")
 _ASYNCIO_TLS_PARTS = attrgetter("_incoming", "_sslobj")
 _BROKEN = "_broken"
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)  # which need no descriptor of their own
+_ALERT_BYTES = 100
+"""More than TLS sends by itself where a connection ends, and less than a request has."""
 _HAS_TCP_INFO = sys.platform == "linux"  # others lay it out in another way
 
 
@@ -166,7 +168,7 @@ def is_unacknowledged(sock: Any) -> bool:
         if _HAS_TCP_INFO and sock is not None:
             info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 216)
             acknowledged, sent, sent_again = struct.unpack_from("=Q72xQQ", info, 120)
-            return bool(acknowledged - 1 < sent - sent_again)
+            return bool(acknowledged - 1 + _ALERT_BYTES < sent - sent_again)
     return False
 
 

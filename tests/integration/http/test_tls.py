@@ -7,6 +7,7 @@ import contextlib
 import socket
 import ssl
 import struct
+import threading
 import time
 
 import pytest
@@ -148,6 +149,44 @@ async def test_a_large_body_goes_through_a_proxy_that_tunnels(server, context, m
     assert server.requests[0].body["messages"][0]["content"] == PROMPT * 20_000
     assert len(proxy.asked) == 1
     proxy.close()
+
+
+@carriers
+@pytest.mark.usefixtures("trusted")
+async def test_a_request_that_the_server_had_before_it_closed_is_sent_once(context, carrier):
+    """TLS sends an alert as the connection ends, which nobody acknowledges."""
+    text = b'{"choices": [{"message": {"role": "assistant", "content": "one"}, "finish_reason": "stop"}]}'
+    answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(text), text)
+    came = []
+
+    def serve():
+        with contextlib.suppress(OSError):
+            while True:
+                with context.wrap_socket(listener.accept()[0], server_side=True) as connection:
+                    for end in (answer, b""):
+                        data = connection.recv(65_536)
+                        while data and not data.endswith(b"}"):
+                            data += connection.recv(65_536)
+                        came.append(data)
+                        connection.sendall(end)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        base_url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        transport = "auto" if carrier == "sync" else carrier
+        model = ChatPromptrun(model="a/b", api_key=KEY, base_url=base_url, max_retries=0, async_transport=transport)
+
+        async def call():
+            return model.invoke(PROMPT) if carrier == "sync" else await model.ainvoke(PROMPT)
+
+        assert (await call()).text == "one"
+        with pytest.raises(PromptrunConnectionError):
+            await call()
+        await model.aclose()
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+    assert len(came) == 2
 
 
 @carriers
