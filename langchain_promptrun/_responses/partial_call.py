@@ -26,7 +26,6 @@ _PLACEHOLDERS = frozenset({"", "{}", "{ }", "[]", "[ ]", "null", '""'})
 _PLACEHOLDER_STARTS = frozenset(text[:size] for text in _PLACEHOLDERS for size in range(len(text) + 1))
 _LONGEST_PLACEHOLDER = 64  # with blanks around it
 _BYTE_ORDER_MARK = "\ufeff"
-_BROKEN = "["  # makes a call invalid
 _ENDS = '"}] \t\r\n'
 _read = json.JSONDecoder(strict=False).decode
 _MAY_BEGIN_ANEW = frozenset("{ \t\r\n")
@@ -48,10 +47,11 @@ class Entry:
         self.wire_index = _wire_index(wire.get("index"))
         self.place = (None, position) if self.wire_index is None and position is not None else self.wire_index
         self.id, self.name = _text(wire.get("id")), _text(inner.get("name"))
-        args = inner["input"] if self.is_custom and "input" in inner else inner.get("arguments")
-        self.args = _args(args)
-        self.is_whole = isinstance(args, dict) and self.args != _BROKEN
-        self.kind = "" if self.id.startswith(_SERVER_ID) else _kind(_text(wire.get("type")), inner_key)
+        args = inner.get("arguments")
+        self.args, self.is_whole = _args(inner.get("input", args) if self.is_custom else args)
+        said = _text(wire.get("type")) or inner_key
+        is_servers = self.id.startswith(_SERVER_ID) or "server" in said.lower()
+        self.kind = said if (self.is_custom or FUNCTION in said.lower()) and not is_servers else ""
         self.extras = {key: value for key, value in wire.items() if key not in KNOWN_KEYS and value is not None}
         if unknown := {key: value for key, value in inner.items() if key not in _KNOWN_INNER and value is not None}:
             self.extras[inner_key] = unknown
@@ -322,14 +322,6 @@ def _escaped(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
-def _kind(said: str, inner_key: str) -> str:
-    """Return the type of a call that a client runs, an empty string for a server's own or an unknown one."""
-    is_known = inner_key == "custom" or FUNCTION in said.lower()
-    if not said:
-        return inner_key
-    return said if is_known and "server" not in said.lower() else ""
-
-
 def _wire_index(value: object) -> int | None:
     if isinstance(value, str):
         return int(value) if value.isdecimal() and len(value) <= _LONGEST_INDEX else None
@@ -342,11 +334,11 @@ def _text(value: object) -> str:
     return without_surrogates(value) if isinstance(value, str) else ""
 
 
-def _args(value: object) -> str:
-    """Write arguments that came as a JSON value as a text; a text stays as it is."""
+def _args(value: object) -> tuple[str, bool]:
+    """Write arguments that came as a JSON value as a text; return it, and whether they came as an object."""
     if isinstance(value, str):
-        return value
+        return value, False
     try:
-        return "" if value is None or value == [] else _json.dumps(value).decode()
+        return "" if value is None or value == [] else _json.dumps(value).decode(), isinstance(value, dict)
     except ValueError:
-        return _BROKEN
+        return "[", False  # makes the call invalid
