@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager, aclosing, closing, nullcontext
+from contextlib import AbstractContextManager, aclosing, closing, contextmanager, nullcontext
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
 
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
@@ -14,7 +15,7 @@ from langchain_core.utils.utils import LC_ID_PREFIX
 from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
 
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
     from langchain_core.messages import AIMessageChunk, BaseMessage
@@ -50,31 +51,36 @@ class ObservedCall:
 
     def __init__(self, transport: CallTransport) -> None:
         self._transport = transport
+        self._parser: Any = None
+        """The parser of the answer that came last."""
 
     def around(self, request: Request) -> AbstractContextManager[None]:
         """Return what is entered before the request is sent, and left after the last item."""
         del request
         return nullcontext()
 
-    def parser(self, new_parser: ParserFactory[T]) -> ParserFactory[T]:
-        """Return the factory of parsers for the answer."""
-        return new_parser
-
     def note(self, item: object, request: Request) -> None:
         """See an item before the caller does, who may never ask for what comes after."""
 
     def exchange(self, request: Request, new_parser: ParserFactory[T]) -> Generator[T]:
-        with self.around(request), closing(self._transport.exchange(request, self.parser(new_parser))) as items:
+        with (
+            self.around(request),
+            closing(self._transport.exchange(request, partial(self._begin, new_parser))) as items,
+        ):
             for item in items:
                 self.note(item, request)
                 yield item
 
     async def aexchange(self, request: Request, new_parser: ParserFactory[T]) -> AsyncGenerator[T]:
         with self.around(request):
-            async with aclosing(self._transport.aexchange(request, self.parser(new_parser))) as items:
+            async with aclosing(self._transport.aexchange(request, partial(self._begin, new_parser))) as items:
                 async for item in items:
                     self.note(item, request)
                     yield item
+
+    def _begin(self, new_parser: ParserFactory[T], status: int, headers: Mapping[str, str]) -> Parser[T]:
+        parser = self._parser = new_parser(status, headers)
+        return parser
 
 
 class CacheLossReport(ObservedCall):
@@ -90,6 +96,30 @@ class CacheLossReport(ObservedCall):
         logger.warning(
             "The prompt cache of %s was lost: the last answer was read from it, this one was not.", request.model
         )
+
+
+class LeavingReport(ObservedCall):
+    """A call that tells the handlers of its run where its reader leaves it; langchain-core does not for v3."""
+
+    def __init__(self, transport: CallTransport, run_manager: CallbackManagerForLLMRun) -> None:
+        super().__init__(transport)
+        self._run_manager = run_manager
+        self._last: object = None
+
+    @override
+    @contextmanager
+    def around(self, request: Request) -> Iterator[None]:
+        try:
+            yield
+        except GeneratorExit as left:
+            if final_message(self._last) is None:
+                come = ChatGeneration(message=AIMessage(self._parser.partial))
+                self._run_manager.on_llm_error(left, response=LLMResult(generations=[[come]]))
+            raise
+
+    @override
+    def note(self, item: object, request: Request) -> None:
+        self._last = item
 
 
 def final_message(item: object) -> AIMessage | None:
@@ -138,28 +168,6 @@ async def areport(
                 await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             if item is not None:
                 yield item
-
-
-def exchange_and_report_leaving(
-    transport: CallTransport, request: Request, new_parser: ParserFactory[T], run_manager: CallbackManagerForLLMRun
-) -> Generator[T]:
-    """Send a request, and tell the handlers of its run where the reader leaves it; langchain-core does not for v3."""
-    parsers: list[Parser[T]] = []
-
-    def begin_answer(status: int, headers: Mapping[str, str]) -> Parser[T]:
-        parsers.append(new_parser(status, headers))
-        return parsers[-1]
-
-    item = None
-    with closing(transport.exchange(request, begin_answer)) as items:
-        try:
-            for item in items:
-                yield item
-        except GeneratorExit as left:
-            if final_message(item) is None:
-                come = ChatGeneration(message=AIMessage(parsers[-1].partial))
-                run_manager.on_llm_error(left, response=LLMResult(generations=[[come]]))
-            raise
 
 
 def named(ident: str, chunk: ChatGenerationChunk) -> ChatGenerationChunk:

@@ -19,7 +19,6 @@ from langchain_promptrun import _guards as guards
 from langchain_promptrun._config import defaults, roles, validators
 from langchain_promptrun._config import request as calls
 from langchain_promptrun._config.bindings import ModelRunnable
-from langchain_promptrun._config.defaults import chosen
 from langchain_promptrun._config.fields import ConnectionFields, checked_fields, new_transport
 from langchain_promptrun._messages.cache_control import PromptCaching, expects_cache_read
 from langchain_promptrun._profiles import profile_for, warn_if_retired
@@ -253,6 +252,8 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
             raise ValueError("`max_tokens` and `max_completion_tokens` are both set; set the one your model accepts.")
         calls.check_model_kwargs(type(self), self.model_kwargs)
         self._add_version("langchain-promptrun", __version__)
+        if isinstance(self.profile, defaults.DefaultProfile) and self.profile.model != self.model:
+            self.__dict__["profile"] = self._resolve_model_profile()
         return self
 
     # the last validator is the outermost: the errors of all others pass through it
@@ -262,23 +263,13 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
         return checked_fields(cls, values, handler)
 
     @override
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set a field, checked; a looked-up profile is looked up again for another model."""
-        super().__setattr__(name, value)
-        if name in {"model", "model_name"} and not chosen(self.profile):
-            self.profile = looked_up(self.model)
-
-    @override
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        copied = super().model_copy(update=update, deep=deep)
-        names = (update or {}).keys()
-        if names & {"model", "model_name"} and "profile" not in names and not chosen(copied.profile):
-            copied.profile = looked_up(copied.model)
-        return copied
-
-    @override
     def _resolve_model_profile(self) -> ModelProfile | None:
-        return looked_up(self.model)
+        if (found := profile_for(self.model)) is None:
+            return None
+        warn_if_retired(self.model)
+        profile = defaults.DefaultProfile(found)
+        profile.model = self.model
+        return cast("ModelProfile", profile)
 
     @property
     @override
@@ -355,7 +346,7 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
         transport, request, reader = self._prepare(reader_type, messages, stop, kwargs, stream=True)
         if run_manager is None or not run_manager.handlers:
             return transport.exchange(request, reader)
-        events = guards.exchange_and_report_leaving(transport, request, reader, run_manager)
+        events = guards.LeavingReport(transport, run_manager).exchange(request, reader)
         if not is_told:
             return events
         return guards.report(events, run_manager, outputs.EventChunks(guards.message_id(run_manager)))
@@ -512,12 +503,3 @@ def _with_stream(keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Let a call's `streaming` do what langchain-core's `stream` does."""
     streaming = keywords.get("streaming")
     return dict(keywords) if streaming is None else {**keywords, "stream": streaming}
-
-
-def looked_up(model: str) -> ModelProfile | None:
-    """Look up a model's profile, marked as a default, and warn once of a retired model."""
-    profile = profile_for(model)
-    if profile is None:
-        return None
-    warn_if_retired(model)
-    return cast("ModelProfile", defaults.DefaultProfile(profile))

@@ -51,7 +51,9 @@ class DefaultSeconds(float, Defaulted):
 
 
 class DefaultProfile(dict[str, Any], Defaulted):
-    """A model profile that was looked up."""
+    """A model profile that was looked up, and for which model."""
+
+    model = ""
 
 
 def _variable(name: str) -> str:

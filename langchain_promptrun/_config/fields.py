@@ -221,8 +221,9 @@ class ConnectionFields(Serializable):
         serialised = super().to_json()
         if serialised["type"] == "constructor":
             kwargs, secrets = serialised["kwargs"], self.lc_secrets
-            defaulted = [name for name in kwargs if name not in secrets and not chosen(getattr(self, name, None))]
-            serialised["kwargs"] = {name: value for name, value in kwargs.items() if name not in defaulted}
+            serialised["kwargs"] = {
+                name: value for name, value in kwargs.items() if name in secrets or chosen(getattr(self, name, None))
+            }
         return serialised
 
     def __getstate__(self) -> dict[Any, Any]:

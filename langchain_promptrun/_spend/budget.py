@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from math import ceil
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from typing_extensions import override
 
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, BaseMessage
 
     from langchain_promptrun._guards import CallTransport
-    from langchain_promptrun._http.request import Parser, ParserFactory, Request
-
-T = TypeVar("T")
+    from langchain_promptrun._http.request import Request
 
 _RESERVE_MARGIN = 2.0  # text that is not English takes up to twice the tokens of the offline count
 _MILLION = 1_000_000
@@ -126,7 +124,6 @@ class _BudgetedCall(ObservedCall):
         super().__init__(transport)
         self._budget = budget
         self._messages = messages
-        self._parser: Parser[Any] | None = None
         self._reserved: _Amounts | None = None
 
     @override
@@ -139,14 +136,6 @@ class _BudgetedCall(ObservedCall):
             self._settle(request, None, error)
             raise
         self._settle(request, None)
-
-    @override
-    def parser(self, new_parser: ParserFactory[T]) -> ParserFactory[T]:
-        def begin_answer(status: int, headers: Mapping[str, str]) -> Parser[T]:
-            parser = self._parser = new_parser(status, headers)
-            return parser
-
-        return begin_answer
 
     @override
     def note(self, item: object, request: Request) -> None:

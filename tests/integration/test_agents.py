@@ -2,7 +2,7 @@
 
 import sys
 from functools import partial
-from types import ModuleType
+from types import SimpleNamespace
 
 import pytest
 from langchain_core import exceptions as core
@@ -266,14 +266,11 @@ def ask(promptrun_server):
     return ask
 
 
-@pytest.mark.parametrize("model", [SECOND, FIRST, "google/gemini-2.5-pro", "mistralai/mistral-large-2411"])
-def test_summarisation_by_a_share_of_the_context_is_built_for_known_models(promptrun_server, model):
-    known = ChatPromptrun(model=model)
-    middleware.SummarizationMiddleware(known, trigger=("fraction", 0.8))
-    assert known.profile["max_input_tokens"] > 4_000
-
-
-def test_summarisation_for_an_unknown_model_takes_ones_own_profile(promptrun_server):
+def test_summarisation_by_a_share_of_the_context_is_built_for_known_models_and_by_ones_own_profile(promptrun_server):
+    for model in (SECOND, FIRST, "google/gemini-2.5-pro", "mistralai/mistral-large-2411"):
+        known = ChatPromptrun(model=model)
+        middleware.SummarizationMiddleware(known, trigger=("fraction", 0.8))
+        assert known.profile["max_input_tokens"] > 4_000
     with pytest.raises(ValueError, match="profile"):
         middleware.SummarizationMiddleware(ChatPromptrun(model="no/such"), trigger=("fraction", 0.8))
     mine = ChatPromptrun(model="no/such", profile={"max_input_tokens": 8_000})
@@ -342,16 +339,18 @@ def test_an_agent_takes_the_string(registered, promptrun_server, package, name):
     assert promptrun_server.requests[0].body["model"] == FIRST
 
 
-@pytest.mark.parametrize("table", [None, {}, {"openai": "langchain_openai"}])
-def test_a_langchain_without_the_table_is_named(monkeypatch, table):
-    module = ModuleType("langchain.chat_models.base")
-    module._BUILTIN_PROVIDERS = table
-    monkeypatch.setitem(sys.modules, "langchain.chat_models.base", module)
-    with pytest.raises(RuntimeError, match=r"no table of providers.*ChatPromptrun\(model="):
-        register_provider()
-
-
-def test_a_missing_langchain_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "langchain.chat_models.base", None)
-    with pytest.raises(ImportError, match="needs langchain"):
+@pytest.mark.parametrize(
+    ("tables", "kind", "said"),
+    [
+        *(
+            ([table], RuntimeError, r"no table of providers.*ChatPromptrun\(model=")
+            for table in (None, {}, {"openai": ""})
+        ),
+        ([], ImportError, "needs langchain"),
+    ],
+)
+def test_a_missing_langchain_or_one_without_the_table_is_named(monkeypatch, tables, kind, said):
+    modules = [SimpleNamespace(_BUILTIN_PROVIDERS=table) for table in tables]
+    monkeypatch.setitem(sys.modules, "langchain.chat_models.base", *(modules or [None]))
+    with pytest.raises(kind, match=said):
         register_provider()
