@@ -248,7 +248,6 @@ def build_request(fields: Any, messages: list[BaseMessage], call: CallOptions, *
         method="POST",
         url=f"{fields.base_url}/chat/completions",
         api_key=key_of(fields, headers),
-        body=_json.dumps(body),
         headers=BASE_HEADERS | {"accept": _ACCEPT[stream]} | headers,
         query=merged_mapping("extra_query", fields.default_query, call.options.get("extra_query")),
         timeouts=Timeouts(*fields.timeout),
@@ -260,6 +259,7 @@ def build_request(fields: Any, messages: list[BaseMessage], call: CallOptions, *
         model=str(model),
         deadline=fields.deadline,
         pacer=getattr(fields.rate_limiter, "pacer", None),
+        body=_json.dumps(body),
     )
 
 
