@@ -52,8 +52,7 @@ _TEXT_KEYS = frozenset({"delta", "text", "content", "arguments", "thinking", "re
 """The keys under which vendors stream texts in pieces."""
 _SHORTEST_SECRET = 8
 
-Text = tuple[Any, Any, tuple[Any, ...]]
-"""A text in a JSON document: its container, its key there, and its path."""
+_Text = tuple[Any, Any, tuple[Any, ...]]  # a text in a JSON document: its container, its key there, and its path
 
 
 class CassetteOptions(TypedDict, total=False):
@@ -299,7 +298,7 @@ class _Redaction:
     def _events(self, text: str) -> str:
         lines = text.split("\n")
         events = {number: document for number, line in enumerate(lines) if (document := _data(line)) is not None}
-        streams: dict[tuple[Any, ...], list[Text]] = defaultdict(list)
+        streams: dict[tuple[Any, ...], list[_Text]] = defaultdict(list)
         for document in events.values():
             for found in _texts(document, ()):
                 if not _TEXT_KEYS.isdisjoint(found[2]):
@@ -324,7 +323,7 @@ class _Redaction:
         return "\n".join(lines)
 
 
-def _texts(document: Any, path: tuple[Any, ...]) -> Iterator[Text]:
+def _texts(document: Any, path: tuple[Any, ...]) -> Iterator[_Text]:
     """Yield the texts; a choice and a tool call are known by their `index`, where they have one."""
     items: Any = document.items() if isinstance(document, dict) else enumerate(document)
     for key, value in items:

@@ -23,8 +23,7 @@ from langchain_promptrun.testing._http import encode
 from langchain_promptrun.testing._items import Reply, Settings
 from langchain_promptrun.testing._model import MEDIA, calls_of, parts_of, text_of, tokens
 
-_FIRST_SECOND = 1715325600
-"""The `created` of the documented example; later answers count on from it, so that a run can be repeated exactly."""
+_FIRST_SECOND = 1715325600  # `created` of the documented example; later answers count on, so that runs are equal
 _ARGUMENTS_PIECE = 12
 _LOGPROB = -0.125
 _DETAILS = "reasoning_details"

@@ -89,8 +89,7 @@ class Hangup(NamedTuple):
     reset: bool = False
 
 
-Step = bytes | Pause | Hangup
-"""What a connection does next; bytes are sent in one flush."""
+Step = bytes | Pause | Hangup  # what a connection does next; bytes are sent in one flush
 
 
 class Response(NamedTuple):

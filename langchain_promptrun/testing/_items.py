@@ -7,10 +7,8 @@ from dataclasses import KW_ONLY, dataclass, field
 from http import HTTPStatus
 from typing import Any, Literal
 
-Wait = float | threading.Event
-"""How long to wait: seconds (`math.inf`: until the client leaves), or an event that the test sets."""
-Headers = Mapping[str, str] | Sequence[tuple[str, str]]
-"""Header fields; pairs where one name occurs more than once."""
+Wait = float | threading.Event  # seconds (`math.inf`: until the client leaves), or an event that the test sets
+Headers = Mapping[str, str] | Sequence[tuple[str, str]]  # pairs where one name occurs more than once
 Dialect = Literal["promptrun", "openai"]
 """How answers look where the two differ: as in Promptrun's documents and SDK, or as OpenAI documents it."""
 

@@ -22,9 +22,7 @@ from langchain_promptrun.testing._http import Hangup, RecordedRequest, Request, 
 from langchain_promptrun.testing._items import Fault, Reply, Settings
 from langchain_promptrun.testing._routes import Routes
 
-Slices = int | Callable[[bytes], Sequence[bytes]]
-"""How a replayed body is cut: into pieces of so many bytes, or by a function."""
-
+Slices = int | Callable[[bytes], Sequence[bytes]]  # cuts a replayed body: pieces of so many bytes, or a function
 _KEPT_HEADERS = (
     *("content-type", "content-encoding", "location"),
     *("retry-after", "x-request-id", "x-should-retry", "x-ratelimit-"),
