@@ -232,7 +232,6 @@ class CallState(Generic[T]):
         self, request: Request, new_parser: ParserFactory[T], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.request = request
-        self.url, self._origin = target_of(request)
         self.attempt = 0
         self.delivered = False
         self.proxy: str | None = None
@@ -244,6 +243,7 @@ class CallState(Generic[T]):
         self._late_error: PromptrunTimeoutError | None = None
         self._end_hold: Callable[[], None] | None = None
         self._reset()
+        self.url, self._origin = target_of(request)
 
     def _reset(self) -> None:
         self.error: BaseException | None = None
