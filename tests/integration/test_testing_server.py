@@ -6,14 +6,9 @@ import gc
 import http.client
 import json
 import math
-import os
-import shutil
 import socket
-import ssl
 import struct
-import subprocess
 import threading
-import time
 import warnings
 import zlib
 
@@ -139,13 +134,6 @@ def test_comments_flow_until_the_event(server, client):
     assert client.read_to(END).count(b"data: ") >= 3
 
 
-def test_stream_keeps_its_pace(server, client):
-    server.pace = 0.02
-    start = time.monotonic()
-    assert client.send(stream=True).read_to(END).count(b"data: ") > 5
-    assert time.monotonic() - start > 5 * 0.02
-
-
 @pytest.mark.parametrize("leave", [lambda client: client.socket.close(), Client.reset], ids=["close", "reset"])
 @pytest.mark.parametrize("item", [Fault(after=1, pause=math.inf), Reply("word " * 20_000)], ids=["pause", "stream"])
 def test_server_sees_a_client_leave_early(server, client, item, leave):
@@ -221,16 +209,6 @@ def test_thousand_connections_at_once(server):
     assert all(asyncio.run(main()))
 
 
-def test_deaf_server_accepts_and_never_reads(server):
-    server.reading = False
-    with Client(server) as client:
-        client.send().socket.settimeout(0.05)
-        server.wait_until(lambda: server.open_connections == 1)
-        with pytest.raises(TimeoutError):
-            client.socket.recv(1)
-    assert server.requests == []
-
-
 def test_closing_ends_everything_and_leaves_nothing_behind():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -294,32 +272,6 @@ def test_server_can_be_used_as_a_proxy(server):
         connection.request("POST", target, body, {"authorization": "Bearer test-key"})
         assert connection.getresponse().status == 200
     assert server.requests[0].target == target
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
-def test_server_speaks_https_with_a_tls_context(tmp_path):
-    certificate, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
-    names = ["-subj", "/CN=stand-in", "-addext", "subjectAltName=IP:127.0.0.1"]
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, *names]
-    subprocess.run(command, check=True, capture_output=True)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
-    with PromptrunServer(tls=context) as server:
-        assert server.base_url == f"https://127.0.0.1:{server.port}/v1"
-        server.queue("text", Fault(after=1, cut=True))
-        client = Client(server)
-        trusting = ssl.create_default_context(cafile=certificate)
-        client.socket = trusting.wrap_socket(client.socket, server_hostname="127.0.0.1")
-        with contextlib.closing(client.socket):
-            assert b"[DONE]" in client.send(stream=True).read_to(END)
-            assert client.send(stream=True).read_all().count(b"data: ") == 1
-
-
-def test_fixture_points_the_environment_to_the_server(promptrun_server):
-    found = os.environ["PROMPTRUN_BASE_URL"], os.environ["PROMPTRUN_API_KEY"]
-    assert found == (promptrun_server.base_url, promptrun_server.api_key)
-    with Client(promptrun_server) as client:
-        assert client.send().read_to(b"\r\n").startswith(b"HTTP/1.1 200")
 
 
 # What a fault does to the bytes.
