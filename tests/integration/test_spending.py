@@ -201,6 +201,15 @@ def test_cost_callback_handler_spans_requests_and_prices_the_model_asked_for(pro
     assert (handler.calls, handler.total, list(handler.by_model)) == (2, pytest.approx(3.0), ["nobody/knows"])
 
 
+@pytest.mark.parametrize("style", ["stream", "astream", "events"])
+async def test_track_costs_counts_a_stream_that_broke_off_by_estimate(promptrun_server, model, call):
+    promptrun_server.queue(Fault(reply=Reply("one two three four five"), after=4, cut=True))
+    with track_costs() as costs, pytest.raises(PromptrunError):
+        await call(model)
+    assert costs.calls == 1
+    assert 0 < costs.total == costs.estimated
+
+
 @pytest.mark.parametrize(
     ("stream", "is_some", "is_last"),
     [
