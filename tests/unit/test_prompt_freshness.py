@@ -9,17 +9,11 @@ import pytest
 
 from langchain_promptrun import (
     PromptrunAPIError,
-    PromptrunAuthenticationError,
-    PromptrunConnectionError,
-    PromptrunInvalidRequestError,
-    PromptrunNotFoundError,
     PromptrunRateLimitError,
-    PromptrunResponseError,
-    PromptrunTimeoutError,
 )
 from langchain_promptrun.prompts import refresh
 from langchain_promptrun.prompts.record import PromptRecord, RecordFile
-from langchain_promptrun.prompts.refresh import Freshness, PromptCache, may_pass
+from langchain_promptrun.prompts.refresh import Freshness, PromptCache
 
 URL, QUERY = "https://h.example/v1", {"projectId": "p", "tag": "prod"}
 ONE = PromptRecord(prompt="One.", version=1)
@@ -125,25 +119,6 @@ def test_prompt_freshness_rate_limit_holds_and_other_errors_do_not(fresh, clock)
     assert fresh.refusal() is LIMITED
     clock.now += 10
     assert fresh.refusal() is None
-
-
-@pytest.mark.parametrize(
-    ("error", "passes"),
-    [
-        *((PromptrunConnectionError("x"), True), (PromptrunTimeoutError("x"), True), (DOWN, True), (LIMITED, True)),
-        # a maintenance page; a key function that cannot reach its vault
-        *((PromptrunResponseError("x"), True), (ConnectionRefusedError("x"), True), (TimeoutError("x"), True)),
-        *((PromptrunAuthenticationError("x"), False), (PromptrunNotFoundError("x"), False)),
-        *((PromptrunInvalidRequestError("x"), False), (LookupError("x"), False)),
-    ],
-)
-def test_prompt_freshness_substitute_stands_in_for_a_server_that_fails_only(fresh, error, passes):
-    assert may_pass(error) is passes
-    fresh.fail(error, ONE)
-    assert fresh.record is (ONE if passes else None)
-    fresh.succeed(TWO)
-    fresh.fail(error, ONE)
-    assert fresh.record is TWO
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -94,20 +95,33 @@ class TestServerDown:
             await until(lambda count=count: wire.count > count and prompt._hold.refresher._request is None)
             assert len(caplog.records) == warnings
 
-    @pytest.mark.parametrize("status", [408, 429, 500, 529, httpx.ReadTimeout, httpx.ConnectError])
-    async def test_prompt_starts_from_disk_where_the_server_fails(self, wire, colour, tmp_path, status, caplog):
-        await pull(colour, wire.prompt(cache_dir=tmp_path))
-        wire.status = status
-        started = wire.prompt(cache_dir=tmp_path, fallback="Last resort.")
-        assert (await pull(colour, started)).version == 1
+    async def start(self, wire, colour, folder, trouble):
+        """Start with a text on disk where something fails: by status, by an error, or by what is asked for a key."""
+        await pull(colour, wire.prompt(cache_dir=folder))
+        fields = {"cache_dir": folder, "fallback": "Last resort."}
+        if isinstance(trouble, bytes):
+            wire.raw = trouble
+        elif isinstance(trouble, Exception):
+            fields["api_key"] = Mock(side_effect=trouble)
+        else:
+            wire.status = trouble
+        return await pull(colour, wire.prompt(**fields))
+
+    @pytest.mark.parametrize(
+        "trouble",
+        [
+            *(408, 429, 500, 529, httpx.ReadTimeout, httpx.ConnectError, b"<html>Maintenance</html>"),
+            *(ConnectionRefusedError("vault"), TimeoutError("vault")),
+        ],
+    )
+    async def test_prompt_starts_from_disk_where_the_server_fails(self, wire, colour, tmp_path, trouble, caplog):
+        assert (await self.start(wire, colour, tmp_path, trouble)).version == 1
         assert "version 1 is served" in caplog.text
 
-    @pytest.mark.parametrize("status", [400, 401, 402, 403, 404])
-    async def test_prompt_wrong_request_is_an_error_despite_disk_and_fallback(self, wire, colour, tmp_path, status):
-        await pull(colour, wire.prompt(cache_dir=tmp_path))
-        wire.status = status
-        with pytest.raises(PromptrunError):
-            await pull(colour, wire.prompt(cache_dir=tmp_path, fallback="Last resort."))
+    @pytest.mark.parametrize("trouble", [400, 401, 402, 403, 404, LookupError("no key")])
+    async def test_prompt_wrong_request_is_an_error_despite_disk_and_fallback(self, wire, colour, tmp_path, trouble):
+        with pytest.raises(PromptrunError if isinstance(trouble, int) else LookupError):
+            await self.start(wire, colour, tmp_path, trouble)
 
     async def test_prompt_folder_or_record_that_fails_is_a_warning(self, wire, colour, tmp_path, caplog):
         (tmp_path / "file").write_text("")
