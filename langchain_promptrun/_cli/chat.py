@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from langchain_promptrun._cli.main import CommandError, tell
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 
 def run_chat(arguments: argparse.Namespace) -> None:
@@ -38,32 +38,18 @@ def run_chat(arguments: argparse.Namespace) -> None:
 
 
 def _ask(model: ChatPromptrun, messages: list[BaseMessage], *, stream: bool) -> None:
-    """Print text to stdout as it comes, and reasoning to a terminal on stderr; say what is known of the answer."""
-    reasons = sys.stderr is not None and sys.stderr.isatty()
-    has_colours = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    dim, plain = ("\x1b[2m", "\x1b[0m") if has_colours else ("", "")
     start = perf_counter()
     answer: Iterable[AIMessage] = model.stream(messages) if stream else [model.invoke(messages)]
-    first, usage, shown, reasoning = None, None, "", ""
+    first, usage = None, None
     metadata: dict[str, Any] = {}
-    try:
+    with _screen() as put:
         for part in answer:
-            thought = part.additional_kwargs.get("reasoning_content", "")
-            if first is None and (thought or part.text):
+            reasoning = part.additional_kwargs.get("reasoning_content", "")
+            if first is None and (reasoning or part.text):
                 first = perf_counter() - start
-            if thought and reasons:
-                reasoning = thought
-                tell(f"{dim}{thought}{plain}")
-            if part.text:
-                tell("\n" if reasoning else "")
-                reasoning, shown = "", part.text
-                show(part.text)
+            put(reasoning, part.text)
             usage = part.usage_metadata or usage
             metadata |= part.response_metadata
-    finally:
-        tell("\n" if reasoning else "")
-        if shown and not shown.endswith("\n"):
-            show("\n")
     cost = metadata.get("cost")
     facts = {
         "model": metadata.get("model_name", model.model),
@@ -72,3 +58,29 @@ def _ask(model: ChatPromptrun, messages: list[BaseMessage], *, stream: bool) -> 
         "time to first token" if stream else "time to answer": first and f"{first:.2f} s",
     }
     tell("".join(f"{name}: {value}\n" for name, value in facts.items() if value))
+
+
+@contextmanager
+def _screen() -> Iterator[Callable[[str, str], None]]:
+    """Give a function that prints reasoning to a terminal on stderr, and text to stdout, at once."""
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    has_colours = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    dim, plain = ("\x1b[2m", "\x1b[0m") if has_colours else ("", "")
+    open_reasoning = shown = ""
+
+    def put(reasoning: str, text: str) -> None:
+        nonlocal open_reasoning, shown
+        if reasoning and is_terminal:
+            open_reasoning = reasoning
+            tell(f"{dim}{reasoning}{plain}")
+        if text:
+            tell("\n" if open_reasoning else "")
+            open_reasoning, shown = "", text
+            show(text)
+
+    try:
+        yield put
+    finally:
+        tell("\n" if open_reasoning else "")
+        if shown and not shown.endswith("\n"):
+            show("\n")

@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-_NO_KEY = (
-    "no API key: set PROMPTRUN_API_KEY to ask Promptrun (keys: https://app.promptrun.ai), "
-    "or add --offline to ask a stand-in server on this machine"
-)
-
 
 @contextmanager
 def connection(arguments: argparse.Namespace) -> Iterator[tuple[dict[str, Any], PromptrunServer | None]]:
@@ -37,7 +32,10 @@ def connection(arguments: argparse.Namespace) -> Iterator[tuple[dict[str, Any], 
         elif arguments.base_url or os.environ.get("PROMPTRUN_API_KEY") or os.environ.get("PROMPTRUN_BASE_URL"):
             yield {"base_url": arguments.base_url}, None
         else:
-            raise CommandError(_NO_KEY)
+            raise CommandError(
+                "no API key: set PROMPTRUN_API_KEY to ask Promptrun (keys: https://app.promptrun.ai), "
+                "or add --offline to ask a stand-in server on this machine"
+            )
     except BrokenPipeError:
         raise
     # an ImportError names a package that is missing, such as the one for SOCKS proxies
@@ -49,6 +47,5 @@ def connection(arguments: argparse.Namespace) -> Iterator[tuple[dict[str, Any], 
 
 
 def show(text: str) -> None:
-    """Write to stdout at once."""
     sys.stdout.write(text)
     sys.stdout.flush()

@@ -29,10 +29,7 @@ def tell(text: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit status: 0, 1 after an error, 130 after Ctrl-C.
-
-    A reader of stdout that has gone ends the program with 0.
-    """
+    """Return the exit status: 0, also where the reader of stdout has gone, 1 after an error, 130 after Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
     name, *rest = words if words and words[0] in _COMMANDS else ["chat", *words]
     try:
