@@ -26,7 +26,6 @@ _PLACEHOLDERS = frozenset({"", "{}", "{ }", "[]", "[ ]", "null", '""'})
 _PLACEHOLDER_STARTS = frozenset(text[:size] for text in _PLACEHOLDERS for size in range(len(text) + 1))
 _LONGEST_PLACEHOLDER = 64  # with blanks around it
 _BYTE_ORDER_MARK = "\ufeff"
-_ENDS = '"}] \t\r\n'
 _read = json.JSONDecoder(strict=False).decode
 _MAY_BEGIN_ANEW = frozenset("{ \t\r\n")
 
@@ -214,8 +213,7 @@ class PartialCall:
         else:
             differs = self._scan() != INCOMPLETE and not self.says_the_same(twin)
         if differs:
-            is_longer = twin.is_placeholder or self.text.startswith(twin.text.rstrip(_ENDS))
-            if self.may_be_grown and is_longer and twin.is_complete and self._scan() == COMPLETE:
+            if self.may_be_grown and _grows(twin.text, self.text):
                 self.error = twin.error = TWO_CALLS
             self.twin = None
 
@@ -316,6 +314,18 @@ def _meaning(text: str) -> str | None:
     """Return what two spellings of the same arguments share; None where a text holds none."""
     arguments = parse_arguments(text)
     return None if arguments is None else json.dumps(arguments, sort_keys=True)
+
+
+def _grows(text: str, later: str) -> bool:
+    """Tell whether arguments may be later, longer ones of the same call."""
+    first, second = parse_arguments(text), parse_arguments(later)
+    if first is None or second is None or not first.keys() <= second.keys():
+        return False
+    pairs = [(value, second[key]) for key, value in first.items()]
+    return all(
+        type(value) is type(new) if isinstance(value, dict | list) else str(new).startswith(str(value))
+        for value, new in pairs
+    )
 
 
 def _escaped(text: str) -> str:

@@ -192,6 +192,7 @@ ROWS = {
     "placeholders at two indexes": ([F("{}"), T(1, "A", "f", "null")], "A.f()"),
     "grown arguments": ([F(Q1), F('{"q":1,"r":2}')], "2 invalid"),
     "grown object": ([F({"q": "a"}), F({"q": "ab"})], "2 invalid"),
+    "grown value before another": ([F({"q": "a", "r": 1}), F({"q": "ab", "r": 1})], "2 invalid"),
     "grown list": ([F({"q": [1]}), F({"q": [1, 2]})], "2 invalid"),
     "rest that is no object, named": ([F(A1), F("</tool_call>")], "1 invalid"),
     "rest that begins an object": ([F(A1), F("{]")], "A.f(a=1) 1 invalid"),
