@@ -13,6 +13,7 @@ from langchain_promptrun.errors import (
     PromptrunConnectionError,
     PromptrunError,
     PromptrunRateLimitError,
+    PromptrunStreamStalledError,
     PromptrunTimeoutError,
 )
 
@@ -169,9 +170,11 @@ def test_write_time_out_counts(calls, raw_server, noises):
     assert noises() == []
 
 
-def test_default_stall_limit_does_not_count_before_the_first_content(calls, raw_server):
-    raw_server.answer(head(200, *SSE), 0.3, chunk(b"# ping\n"), 0.3, chunk(b"one\n"), LAST)
-    assert calls.all(to(raw_server, stream_chunk_timeout=0.1)) == ["one", "end"]
+def test_stall_limit_counts_from_the_first_content_on(calls, raw_server):
+    raw_server.answer(head(200, *SSE), 0.3, chunk(b"# ping\n"), 0.3, chunk(b"one\n"), raw_server.HOLD)
+    with pytest.raises(PromptrunStreamStalledError) as caught:
+        calls.all(to(raw_server, stream_chunk_timeout=0.1))
+    assert caught.value.partial == "one"
 
 
 def test_without_any_limit_a_stream_is_waited_for(calls, raw_server):
