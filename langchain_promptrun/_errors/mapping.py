@@ -1,4 +1,4 @@
-"""Map what a server reports to exceptions: by status, by a document of a 200 answer, by what cannot be an answer.
+"""Map what a server reports to exceptions, by status or by the document of a 200 answer, and tell which are retried.
 
 Patterns are strings here: `re` compiles them when an error needs them, and keeps them.
 """

@@ -1,4 +1,4 @@
-"""Make names that the wire accepts for functions, schemas and messages, and read those of finish reasons.
+"""Make names that the wire accepts for functions, schemas and messages, and tell which finish reasons mean a refusal.
 
 OpenAI's reference: letters, digits, underscores and dashes, at most 64 of them.
 """

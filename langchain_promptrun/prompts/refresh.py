@@ -1,4 +1,4 @@
-"""Refreshing of managed prompts: when a record is stale, who fetches it, and who is told of changes.
+"""The cache of managed prompts: when a record is stale, who fetches it, and who is told of changes.
 
 The waits after failures are those of Promptrun's Node SDK: a 429 doubles the wait, up to 16 times; from the third
 failure in a row on, other errors stretch it by half, up to 4 times; 5 minutes is the longest.
