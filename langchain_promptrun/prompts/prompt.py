@@ -324,7 +324,10 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         record = None
         with (caught := Caught(Exception)):  # raised again within the run, so that the run shows it
             record = self.pull()
-        run = partial(self._value, record or caught.error)
+
+        def run(value: Any, run_manager: BaseRunManager) -> PromptValue:
+            return self._value(record or caught.error, value, run_manager)
+
         return self._call_with_config(run, input, traced(config, self._facts(record)), run_type="prompt")
 
     @override
@@ -332,7 +335,10 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         record = None
         with (caught := Caught(Exception)):
             record = await self.apull()
-        run = partial(self._avalue, record or caught.error)
+
+        async def run(value: Any, run_manager: BaseRunManager) -> PromptValue:
+            return self._value(record or caught.error, value, run_manager)
+
         return await self._acall_with_config(run, input, traced(config, self._facts(record)), run_type="prompt")
 
     def _value(self, outcome: Outcome, given: Any, run_manager: BaseRunManager | None = None) -> PromptValue:
@@ -349,9 +355,6 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
             given = {names[0]: given}
         messages, origin = self._messages(outcome, given), Origin(self.address, outcome)
         return ManagedPromptValue(messages=messages, promptrun_trace=facts, promptrun_origin=origin)
-
-    async def _avalue(self, outcome: Outcome, given: Any, run_manager: BaseRunManager) -> PromptValue:
-        return self._value(outcome, given, run_manager)
 
     def _messages(self, record: PromptRecord, given: Mapping[str, Any]) -> list[BaseMessage]:
         partials = {name: value() if callable(value) else value for name, value in self.partial_variables.items()}
