@@ -137,6 +137,7 @@ def final_message(item: object) -> AIMessage | None:
 
 
 def message_id(run_manager: Any) -> str:
+    """Return the id that langchain-core gives the message of a run."""
     return "" if run_manager is None else f"{LC_ID_PREFIX}-{run_manager.run_id}"
 
 

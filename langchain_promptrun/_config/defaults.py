@@ -73,6 +73,7 @@ def environment_url() -> DefaultText:
 
 
 def needs_key(base_url: str) -> bool:
+    """Return whether an address is Promptrun's own, which answers only with a key."""
     host = urlsplit(base_url).hostname or ""
     return host == _OWN_DOMAIN or host.endswith(f".{_OWN_DOMAIN}")
 

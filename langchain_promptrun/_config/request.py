@@ -126,6 +126,7 @@ class CallOptions:
 
 
 def start_call(model: BaseModel, stop: list[str] | None, keywords: Mapping[str, Any]) -> CallOptions:
+    """Merge the keywords of a call that langchain-core announces, and keep them for its further hooks."""
     options = CallOptions(model, stop, keywords)
     _started.set(options)
     return options
@@ -144,6 +145,7 @@ def options_of_call(
 
 
 def check_model_kwargs(kind: type[BaseModel], model_kwargs: Any, *, of_call: bool = False) -> Mapping[str, Any]:
+    """Refuse names in `model_kwargs` that have a place of their own."""
     names = _mapping("model_kwargs", model_kwargs)
     roles = roles_of(kind)
     for name in names:
@@ -194,6 +196,7 @@ def _make_sendable(parameters: dict[str, Any]) -> None:
 
 
 def merged_mapping(name: str, first: Mapping[str, Any] | None, second: Any) -> dict[str, Any]:
+    """Merge a field's mapping with the call's, which wins; secrets among the values are unwrapped."""
     merged = dict(first or {})
     if given := _mapping(name, second):
         merged |= plain_values(given)
@@ -221,6 +224,7 @@ def _mapping(name: str, value: Any) -> Mapping[str, Any]:
 
 
 def build_request(fields: Any, messages: list[BaseMessage], call: CallOptions, *, stream: bool) -> Request:
+    """Build the request of one call; `fields` are the model's with the settings of the call."""
     parameters = dict(call.parameters)
     if parameters.get("tools"):
         parameters = with_wire_names(parameters)

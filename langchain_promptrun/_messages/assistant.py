@@ -166,6 +166,7 @@ class _Content:
             self.parts += text_parts(facts["transcript"])
 
     def add_images(self, images: object) -> None:
+        """Add the images that an own answer keeps beside a plain text."""
         if not any(part["type"] == "image_url" for part in self.media):
             targets = [image.get("image_url") for image in _dictionaries(images)]
             urls = [target.get("url") if isinstance(target, dict) else target for target in targets]
@@ -289,6 +290,7 @@ def _call(call_id: object, name: str | None, args: object, entry: Mapping[str, A
 
 
 def _arguments(args: object, text: object) -> str:
+    """Write arguments as JSON text; what JSON cannot carry goes back as the text that came."""
     if not args:
         return "{}"
     if isinstance(args, str):
@@ -305,6 +307,7 @@ def _arguments(args: object, text: object) -> str:
 
 
 def _add_signatures(call: WireCall, entry: Mapping[str, Any]) -> None:
+    """Give a call back the keys that OpenAI's format does not know."""
     for place in ("function", call["type"]):
         if place in call and isinstance(body := entry.get(place), dict):
             call[place] = {**body, **call[place]}

@@ -303,6 +303,7 @@ class Choice:
 
 
 def joined_logprobs(pieces: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Join the log probabilities of the pieces of an answer, as summing chunks does."""
     joined: dict[str, list[Any]] = {}
     for piece in pieces:
         for key, entries in piece.items():
