@@ -166,7 +166,7 @@ class Transport:
         if own is not None and watched() is None:
             await own.guard.aclose()
 
-    def _hold(self) -> pools.Pool:
+    def _shared_pool(self) -> pools.Pool:
         """Return the shared pool; a child process must not use its parent's."""
         pool = self._pool
         if pool is None or pool.pid != os.getpid():
@@ -179,7 +179,7 @@ class Transport:
         if (client := self._http_client) is not None:
             response = client.send(client.build_request(**parts), stream=True, follow_redirects=False)
             return SyncResponse(response, client, call.read_timeout, timeouts)
-        pool = self._hold()
+        pool = self._shared_pool()
         shared = pool.client()
         transport = shared.transport_for(call.url)
         call.proxy = shared.proxies.get(transport)
@@ -196,7 +196,7 @@ class Transport:
         if (client := self._http_async_client) is not None:
             response = await client.send(client.build_request(**parts), stream=True, follow_redirects=False)
             return AsyncResponse(response, client, call.read_timeout)
-        pool = self._hold()
+        pool = self._shared_pool()
         loop = asyncio.get_running_loop()
         own = pool.loop_client(loop) or await pool.open_loop_client(loop)
         transport = own.client.transport_for(call.url)

@@ -513,7 +513,7 @@ def test_child_process_ends_though_a_thread_of_its_parents_was_closing_connectio
     script = """
     import threading, time
     call()
-    pool = transport._hold().client().transports[0]
+    pool = transport._shared_pool().client().transports[0]
     lock = next(iter(pool._idle.values()))[0].transport._pool._optional_thread_lock
     forked = threading.Event()
     held = threading.Event()

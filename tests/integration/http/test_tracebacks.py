@@ -123,7 +123,7 @@ def assert_clean(error, sentry):
 def test_traceback_of_a_signal_in_a_sync_call_holds_no_secret(raw_server, phase, sentry, interrupt_later):
     model, prompt = model_for(raw_server, phase)
     httpx.create_ssl_context()  # so that the call does not spend its time with imports and certificates
-    model._held()._hold().client()
+    model._held()._shared_pool().client()
     interrupt_later(0.2)
     with pytest.raises(EndedError) as caught:
         model.invoke(prompt)
@@ -135,7 +135,7 @@ def test_traceback_of_a_signal_in_a_sync_call_holds_no_secret(raw_server, phase,
 @pytest.mark.parametrize("kind", KINDS)
 async def test_traceback_of_a_timeout_around_an_async_call_holds_no_secret(raw_server, phase, sentry, kind, how):
     model, prompt = model_for(raw_server, phase, async_transport=kind)
-    await asyncio.to_thread(pools.process.factory, model._held()._hold()._key)
+    await asyncio.to_thread(pools.process.factory, model._held()._shared_pool()._key)
 
     async def call():
         if how == "wait_for":
