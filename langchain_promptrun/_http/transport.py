@@ -1,4 +1,4 @@
-"""Send requests, as often as allowed, and yield what a parser makes of the response: the sync and the async driver."""
+"""Send requests, as often as allowed: a sync and an async driver, and the state of a call that both share."""
 
 from __future__ import annotations
 

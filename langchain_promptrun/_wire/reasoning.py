@@ -199,6 +199,7 @@ class _Entry(dict[str, Any]):
             if isinstance(known, _Entries):
                 added += known.add_text(value) if isinstance(value, str) else known.take(value, whole=whole)
             else:
+                # entries of these formats may hold all so far
                 may_repeat = vendor in {"", "unknown", "minimax"} and not (beside and value in beside)
                 added += known.take(value, may_repeat=may_repeat, may_grow=may_repeat and may_grow)
         return added

@@ -19,6 +19,7 @@ from langchain_promptrun.data import models
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
+PACKAGE = "langchain_promptrun"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 SNIPPET = re.compile(
     r"(?P<skip><!-- test: skip -->\n)?^(?P<indent> *)```python\n(?P<code>.*?)^(?P=indent)```$"
@@ -116,10 +117,18 @@ def test_docs_outside_links_are_asked_for_and_a_missing_page_is_named():
         assert [script["problem"](client, link) for link in answers] == [None, "https://b/: 404", None]
 
 
-def test_docs_modules_that_the_contribution_guide_names_exist():
-    named = re.findall(r"`((?:_|data/)[\w/]+\.py)`", (ROOT / "CONTRIBUTING.md").read_text())
-    assert len(named) > 10
-    assert [name for name in named if not (ROOT / "langchain_promptrun" / name).exists()] == []
+def test_docs_modules_and_names_in_them_that_the_contribution_guide_names_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    modules = re.findall(r"`([\w/]+\.py)`", text)
+    assert len(modules) > 20
+    assert [name for name in modules if not ((ROOT / PACKAGE / name).exists() or (ROOT / name).exists())] == []
+    defined = re.findall(r"`(\w+)` in `([\w/]+\.py)`", text)
+    assert len(defined) > 4
+    assert [
+        name
+        for name, module in defined
+        if not re.search(rf"^(?:def|class) {name}\b|^{name} = ", (ROOT / PACKAGE / module).read_text(), re.MULTILINE)
+    ] == []
 
 
 def test_docs_readme_table_names_every_field_with_its_default():
