@@ -229,6 +229,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
 
     @override
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """Return a schema of the input, by the text that was fetched last. Sends no request."""
         default = None if self.missing == "keep" else ...
         fields: dict[str, Any] = dict.fromkeys(self.input_variables, (Any, default))
         conversation: dict[str, Any] = {name: (list[AnyMessage], []) for name in self.optional_variables}
