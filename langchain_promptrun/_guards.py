@@ -130,7 +130,7 @@ def final_message(item: object) -> AIMessage | None:
         chunk = cast("AIMessageChunk", item.message)
         return chunk if chunk.chunk_position == "last" else None
     if isinstance(item, dict) and item["event"] == "message-finish":
-        # it shares the event's metadata
+        # the message shares the event's metadata
         facts = {"response_metadata": item["metadata"], "usage_metadata": item.get("usage")}
         return AIMessage.model_construct(None, content="", **facts)
     return None

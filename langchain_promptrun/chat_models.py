@@ -492,7 +492,7 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
         return super().get_num_tokens_from_messages(messages) + sum(map(self.get_num_tokens, described))
 
 
-ChatPromptrun.model_config["defer_build"] = False  # for subclasses
+ChatPromptrun.model_config["defer_build"] = False  # subclasses are built as they are defined
 
 
 def _texts(stop: str | list[str] | None) -> list[str] | None:

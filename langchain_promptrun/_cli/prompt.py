@@ -56,7 +56,7 @@ def _show(prompt: PromptrunPrompt, arguments: argparse.Namespace) -> None:
     show(value.messages[0].text.removesuffix("\n") + "\n")
     _tell(record)
     if arguments.watch:
-        latest = prompt.known_record or record  # may have been pushed before the watching begins
+        latest = prompt.known_record or record  # a change may be pushed before the watching begins
         for old, new in chain([(record, latest)] if latest.differs(record) else [], prompt.watch()):
             show(_difference(old, new))
             _tell(new)

@@ -99,7 +99,7 @@ class ErrorBody(NamedTuple):
 
     message: str
     details: ErrorDetails  # `code` is the first that is a name, else the first number
-    status: int | None  # that a code or a type stands for
+    status: int | None  # the status that a code or a type stands for
     names: tuple[str, ...]  # all codes and types in lower case, without punctuation and "error" at their end
     retry_after: float | None  # seconds
 

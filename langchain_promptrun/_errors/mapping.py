@@ -216,7 +216,7 @@ def _advice(kind: type[errors.PromptrunError], status: int, facts: ErrorBody, mo
         if model.lower() in said or re.search(r"model|deployment", re.sub(r"\S*/\S*", "", said)):
             return f"Check {named}."
         return f"{_BASE_URL}, and {named}."
-    if status == HTTPStatus.METHOD_NOT_ALLOWED:  # of the route of a website
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:  # the route of a website answers so
         return f"{_BASE_URL}."
     if status in range(300, 400):
         return "Redirects are not followed: check `base_url`."

@@ -54,7 +54,7 @@ class _Connection:
             self.stream = info["return_value"]
             note_end(self.stream, "aclose")
         elif event.endswith("send_request_headers.started"):
-            if info["request"].method == b"CONNECT":  # which a proxy answers, before the request goes out
+            if info["request"].method == b"CONNECT":  # a proxy answers this before the request goes out
                 on_connected.get()(None)
             else:
                 self.begin_to_send()

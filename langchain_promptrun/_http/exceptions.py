@@ -62,7 +62,7 @@ _TABLE = {
     ),
     "RemoteProtocolError BadStatusLine PayloadEncodingError ClientPayloadError ClientResponseError": NOT_HTTP,
     "LocalProtocolError": Row("The request is not valid HTTP. Check the headers.", None, False),
-    # of a caller's client whose hook reads the body
+    # raised by a caller's client whose hook reads the body
     "DecodingError": Row("The response cannot be decoded: {reason}. Check its Content-Encoding.", None, False),
     "ConnectTimeout ConnectionTimeoutError": Row(
         "No connection could be made{via}{limit}. Increase `timeout` if the network is slow.", "connect"
@@ -169,7 +169,7 @@ def raised_by_signal_handler(exception: BaseException, before: BaseException | N
 
 
 def _is_handler(frame: FrameType, interrupted: FrameType) -> bool:
-    # of any shape; its argument is the frame that it interrupts
+    # a handler of any shape has the frame that it interrupts as an argument
     found = list(frame.f_locals.values())
     found += [item for value in found if isinstance(value, tuple) for item in value]
     return any(value is interrupted for value in found)

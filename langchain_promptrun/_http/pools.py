@@ -149,7 +149,7 @@ class _Loops:
         for loop in self._alive():
             if loop.is_closed():
                 self.pop(loop)
-            with suppress(RuntimeError):  # it is closed
+            with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(loop.call_later, _GRACE, self.pop, loop)
 
     def clean(self) -> None:

@@ -30,7 +30,7 @@ _CONNECTIONS = attrgetter("_pool.connections")
 _TLS_PARTS = attrgetter("_read_bio", "_ssl_object")
 _ASYNCIO_TLS_PARTS = attrgetter("_incoming", "_sslobj")
 _BROKEN = "_broken"
-_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)  # which need no descriptor of their own
+_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)  # these need no descriptor of their own
 _ALERT_BYTES = 100
 """More than TLS sends by itself where a connection ends, and less than a request has."""
 _HAS_TCP_INFO = sys.platform == "linux"  # others lay it out in another way

@@ -41,7 +41,7 @@ ACCEPT_ENCODING = "gzip, deflate"
 PIECE_BYTES = 1 << 20  # the largest piece of a decoded body
 ERROR_BODY_BYTES = 64 << 10  # what is read of an error's body at most
 ERROR_BODY_SECONDS = 5.0
-LAST_CHUNK_SECONDS = 0.05  # for the end of a body after its last item, so that its connection can be used again
+LAST_CHUNK_SECONDS = 0.05  # to wait for a body's end after its last item, so that its connection can be used again
 _SUCCESS = range(200, 300)
 _ERROR_PIECES = 4
 _CONTROLS = bytes(range(9)) + bytes(range(14, 32))
@@ -54,7 +54,7 @@ _WINDOW_BITS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": zlib.MAX_WBITS}
 _NO_COMPRESSION = frozenset({"", "identity", "none", "chunked", "aws-chunked", "utf-8", "utf8", "binary", "8bit"})
 _MEMBER = b"\x1f"  # RFC 1952, ID1; other bytes after a gzip member are padding
 _DEFLATED = 8  # RFC 1950, CM: the low half of a zlib stream's first byte
-# of one byte for each character, ASCII among them
+# charsets of one byte for each character, ASCII among them
 _CHARSET = r"""(?i)charset\s*=\s*['"]?(iso[-_]?8859-(?:[1-9]|1[013-6])|latin-?1|(?:windows-|cp)125[0-8])\b"""
 _CLIENT_PACKAGES = ("httpcore", "httpx", "langchain_promptrun._http.connection_pool")
 

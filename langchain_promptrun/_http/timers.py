@@ -54,7 +54,7 @@ class Sender(httpx.AsyncByteStream):
         if self.is_large:
             self._watch = watch_errors(stream)
         else:
-            self._sent()  # it is taken at once
+            self._sent()  # a small body is taken at once
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for start in range(0, len(self._body), _SLICE_BYTES):

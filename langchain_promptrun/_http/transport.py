@@ -54,8 +54,8 @@ _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 8.0
 _DOUBLINGS = 4  # 0.5 s doubled four times is the longest pause
 _SHORTEST_TIMEOUT = 0.001
-_TOLERANCE = 0.005  # by which a time-out may come before the deadline that it was made of
-_GRACE = 0.02  # after the deadline for the time-outs of the phases, which say more than the timer
+_TOLERANCE = 0.005  # seconds by which a time-out may come before the deadline that it was made of
+_GRACE = 0.02  # seconds after the deadline in which time-outs of phases, which say more, go first
 _DOING = {
     "connect": "connecting",
     "pool": "waiting for a connection of the pool",

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LONGEST_HOLD = 600.0  # seconds for which one refusal holds calls back; then the server is asked again
-_FIRST_RATE = 10.0  # after a hold
+_FIRST_RATE = 10.0  # requests a second after a hold
 _HOLD_GROWTH = 1.0  # a hold has nothing to learn: calls go on slowly, but not for long
 _KEPT_SECONDS = 60.0
 _SEARCH_SECONDS = 0.5  # in which the rate doubles, until the first refusal
-_GROWTH = 0.03  # of the rate a second, after it
-_BACKOFF = 0.95  # of what the server took
-_LEAST_SHARE = 0.5  # of the rate, at one refusal: few requests say little about the server
+_GROWTH = 0.03  # share by which the rate grows in a second, after the first refusal
+_BACKOFF = 0.95  # share of what the server took
+_LEAST_SHARE = 0.5  # share of the rate that one refusal leaves at least: few requests say little about the server
 _CATCH_UP = 0.05  # seconds by which a late request may be made up for
 _LONGEST_STEP = 0.25  # seconds of growth that one turn counts at most: the process may have stood still
 _MORE = 4.0

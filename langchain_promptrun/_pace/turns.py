@@ -87,7 +87,7 @@ class TurnQueue:
                 return
             try:
                 wake()
-            except RuntimeError:  # its event loop is closed
+            except RuntimeError:  # the event loop of that caller is closed
                 continue
             return
 

@@ -267,7 +267,7 @@ class PartialCall:
             return False
         self._scanned += len(piece.encode())
         if self._scanner.feed(piece) == ILLEGAL:
-            self._scanner, self._scanned = JsonScanner(), 0  # all is read again
+            self._scanner, self._scanned = JsonScanner(), 0  # the whole text is read again
             return False
         return True
 

@@ -32,7 +32,7 @@ _COUNTED_BY_SIZE = MEDIA_PARTS - {"image_url"}
 _ELSEWHERE = re.compile('"file_id"|"https?://', re.IGNORECASE)
 _PLACES = 12  # to which sums of floating-point numbers are compared with a limit
 
-_Amounts = dict[str, float]  # of usd, tokens, calls
+_Amounts = dict[str, float]  # by `usd`, `tokens` and `calls`
 
 
 class Budget(CostsByModel):

@@ -272,7 +272,7 @@ def _tool_for(schema: Any, strict: bool | None) -> tuple[str, dict[str, Any]]:
 
 
 def _root_of(target: type | None, schema: Any) -> str:
-    if target is not None:  # it checks the root itself
+    if target is not None:  # the class checks the root itself
         return "value"
     kind = schema.get("type") if isinstance(schema, Mapping) else "object"
     return kind if kind in ("object", "array") else "value"

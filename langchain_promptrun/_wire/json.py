@@ -153,7 +153,7 @@ def without_surrogates(text: str) -> str:
 def cleaned(value: Any) -> Any:
     """Apply `without_surrogates` to all texts of a JSON value, keys included."""
     try:
-        # It refuses lone surrogates, and looks faster than anything written in Python.
+        # orjson refuses lone surrogates, and looks faster than anything written in Python.
         orjson.dumps(value)
     except TypeError:
         return _cleaned(value)

@@ -44,7 +44,7 @@ LONGEST_RECONNECT = 300.0
 STALL_LIMIT = 60.0  # seconds without a byte, after which the connection of a stream may be half-open
 
 _THREAD = "promptrun-prompt"
-_REQUESTS_AT_ONCE = 64  # to one address
+_REQUESTS_AT_ONCE = 64  # for one address
 _PATIENT_FAILURES = 3
 _GOOD_LIFE = 5.0  # seconds that a stream without a record must have been open to count as none that failed
 
@@ -241,7 +241,7 @@ async def _ask_for_key(owner: weakref.ref[Any]) -> SecretStr:
         raise asyncio.CancelledError("the prompt was collected")
     try:
         return cast("SecretStr", await current_key_async(function))
-    except (SystemExit, KeyboardInterrupt) as error:  # it would end the thread of all prompts
+    except (SystemExit, KeyboardInterrupt) as error:  # either would end the thread of all prompts
         raise RuntimeError(f"The function for `api_key` raised {error!r}.") from error
 
 
@@ -257,7 +257,7 @@ class _StreamReader:
     """Reads a stream again and again, without a reference to the one that holds it."""
 
     def __init__(self, source: Source, limit: asyncio.Semaphore, *, falls_back: bool) -> None:
-        self.subscribers: weakref.WeakSet[Any] = weakref.WeakSet()  # of `Refresher`
+        self.subscribers: weakref.WeakSet[Any] = weakref.WeakSet()  # each a `Refresher`
         self.record: PromptRecord | None = None
         request = source.request
         connect, read, _, _ = request.timeouts

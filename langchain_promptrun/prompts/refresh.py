@@ -231,7 +231,7 @@ class Refresher:
             changed = self._changed = self._changed or asyncio.get_running_loop().create_future()
             await asyncio.wait([changed], timeout=self.freshness.due_in(interval) if request is None else None)
             error = changed.result() if changed.done() else None
-            if error is not None and self.freshness.record is None:  # all that waited for it raise it
+            if error is not None and self.freshness.record is None:  # each caller that waited raises it
                 raise copy.copy(error) if isinstance(error, PromptrunError) else error
         return None
 

@@ -140,7 +140,7 @@ class _Maker:
                 yield from self._attempt(self._candidates(branch, place))
         else:
             named = schema.get("type")
-            if named is None:  # those first that the schema's keywords suggest
+            if named is None:  # types that the schema's keywords suggest come first
                 likely = [kind for kind, keys in _SUGGESTED.items() if any(key in schema for key in keys)]
                 kinds = list(dict.fromkeys([*likely, *_TYPES]))
             else:

@@ -303,7 +303,7 @@ class _Redaction:
             for found in _texts(document, ()):
                 if not _TEXT_KEYS.isdisjoint(found[2]):
                     streams[found[2]].append(found)
-        for texts in streams.values():  # may spell a secret together, which is hidden where it begins
+        for texts in streams.values():  # a secret that they spell together is hidden where it begins
             whole = "".join(container[key] for container, key, _ in texts)
             if not any(sign in whole for sign in self._signs):
                 continue

@@ -92,7 +92,7 @@ class CassetteRoutes(Routes):
                 self.requests.append(record)
                 return record, self._forwarded(self._client, record, request, secrets)
             self.missing.append(self._cassette.describe_missing(record, secrets))
-        except ValueError as error:  # of the functions `match` and `slices`
+        except ValueError as error:  # raised by the functions `match` and `slices`
             self.missing.append(str(error))
         refused = {"message": self.missing[-1], "type": "invalid_request_error", "param": None, "code": "not_recorded"}
         return record, self.play(record, request, _http.json_response({"error": refused}, 400), Fault())
