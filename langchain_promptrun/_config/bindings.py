@@ -157,7 +157,7 @@ class ModelRunnable(Wrappable):
 
     def with_structured_output(
         self,
-        schema: _Schema | None = None,
+        schema: type[Any] | Mapping[str, Any] | None = None,
         *,
         method: Method | None = None,
         include_raw: bool = False,
