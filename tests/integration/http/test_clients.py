@@ -232,16 +232,17 @@ def test_transport_that_goes_between_two_runs_of_a_loop_leaves_nothing_open(proc
     assert noises() == []
 
 
-async def test_cancelling_aclose_is_not_swallowed(process, raw_server):
+async def test_cancelling_aclose_is_not_swallowed_and_closes_all(process, raw_server):
     raw_server.answer(OK)
     transport = over("httpx")
-    await acall(transport, raw_server)
+    await asyncio.gather(*[acall(transport, raw_server) for _ in range(2)])
     closing = asyncio.create_task(transport.aclose())
     await asyncio.sleep(0)
     closing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await closing
-    assert await asyncio.to_thread(gone, raw_server)
+    for _ in range(2):
+        assert await asyncio.to_thread(gone, raw_server)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -286,20 +287,37 @@ def test_client_of_a_loop_that_was_just_closed_is_swept_at_the_next_use(process,
     transport = over(kind)
     pool = pools.process.pool(TransportSettings(async_transport=kind))
     loops = []
+
+    async def both():
+        await asyncio.gather(*[acall(transport, raw_server) for _ in range(2)])
+
     for _ in range(3):
         loop = asyncio.new_event_loop()
-        loop.run_until_complete(acall(transport, raw_server))
+        loop.run_until_complete(both())
         assert pool.loop_client(loop) is not None
         assert all(pool.loop_client(dead) is None for dead in loops)
         loop.close()
         loops.append(loop)
     asyncio.run(acall(transport, raw_server))
     assert pool.loop_client(loops[-1]) is None
-    assert len(raw_server.requests) == 4
+    assert len(raw_server.requests) == 7
     loops.clear()
     del loop
     assert noises() == []
-    assert all(gone(raw_server) for _ in range(4))
+    assert all(gone(raw_server) for _ in range(7))
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("kind", KINDS)
+def test_transport_that_goes_after_its_loop_was_closed_leaves_nothing_open(process, raw_server, noises, kind):
+    raw_server.answer(OK)
+    transport = over(kind)
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(acall(transport, raw_server))
+    loop.close()
+    del transport
+    assert noises() == []
+    assert gone(raw_server)
 
 
 DROPPED = {
