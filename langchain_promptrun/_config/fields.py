@@ -7,7 +7,7 @@ import pickle
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast
 
 import httpx
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound="ConnectionFields")
 
-_BUILDING = Lock()
+_BUILDING = RLock()
 
 _HOLDS = frozenset({"_transport", "_hold"})
 """Private attributes that hold connections, and what was fetched over them."""

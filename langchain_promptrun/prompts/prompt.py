@@ -75,6 +75,12 @@ def _plain_values(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+def _version(value: Any) -> Any:
+    if type(value) is bool or value == "" or (isinstance(value, int | float) and value < 1):
+        raise ValueError("must be a version: a number from 1 on, or text such as `v2`")
+    return value
+
+
 def _project(value: Any) -> Any:
     if value is None:
         raise ValueError("is missing: pass `project_id`, or set the environment variable PROMPTRUN_PROJECT_ID")
@@ -116,7 +122,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     tag: Annotated[str, Field(min_length=1)] | None = None
     """Tag to follow, such as `prod`. Exclusive with `version`; with neither of the two it is `latest`."""
 
-    version: Annotated[int, Field(strict=True, ge=1)] | Annotated[str, Field(min_length=1)] | None = None
+    version: Annotated[int | str | None, BeforeValidator(_version)] = None
     """A version, number or text. It never changes, so it is fetched once. Exclusive with `tag`."""
 
     role: Literal["system", "user"] = "system"

@@ -75,12 +75,19 @@ def test_prompt_copy_goes_from_tag_to_version_and_back():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("project_id", ""), ("tag", ""), ("version", 0), ("version", ""), ("version", True), ("role", "assistant")),
+        *(("project_id", ""), ("tag", ""), ("role", "assistant")),
         *(("missing", "ignore"), ("refresh", -1), ("refresh", float("inf")), ("max_retries", -1), ("updates", "sse")),
     ],
 )
 def test_prompt_field_out_of_range_is_refused(name, value):
     assert name in refused(**{name: value})
+
+
+@pytest.mark.parametrize("version", [0, -1, "", True, False], ids=repr)
+def test_prompt_version_that_is_none_says_what_a_version_is(version):
+    text = refused(version=version)
+    assert "version" in text
+    assert "a number from 1 on, or text such as `v2`" in text
 
 
 def test_prompt_field_unknown_gets_the_nearest_name():

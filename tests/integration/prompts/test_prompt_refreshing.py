@@ -93,7 +93,7 @@ class TestServerDown:
             count = wire.count
             assert (await pull(colour, prompt)).version == 1
             await until(lambda count=count: wire.count > count and prompt._hold.refresher._request is None)
-            assert len(caplog.records) == warnings
+            await until(lambda warnings=warnings: len(caplog.records) == warnings)
 
     async def start(self, wire, colour, folder, trouble):
         """Start with a text on disk where something fails: by status, by an error, or by what is asked for a key."""
