@@ -12,7 +12,7 @@ from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import AliasChoices, Field, SerializeAsAny, model_validator
 from typing_extensions import override
 
 from langchain_promptrun import _guards as guards
@@ -193,7 +193,7 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
     extra_body: dict[str, Any] = Field(default_factory=dict)
     """Parameters merged over all others in the request; for what a gateway adds to the format."""
 
-    stream_chunk_timeout: float | None = Field(
+    stream_chunk_timeout: SerializeAsAny[float | None] = Field(  # in a union pydantic 2.14 warns of subclasses of float
         default=defaults.DefaultSeconds(120.0), gt=0, allow_inf_nan=False, json_schema_extra=roles.SETTING
     )
     """Seconds that a stream may go on without content; keep-alives do not count. None: no limit. Default 120.
