@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PROGRAM = "python -m langchain_promptrun"
+_COMMANDS = {
+    "chat": "ask a model and print its answer",
+    "prompt": "show a managed prompt",
+    "record": "record answers for tests",
+    "replay": "serve recorded answers",
+}
+_ASKING = ("chat", "prompt")
 
 
 class CommandError(Exception):
@@ -47,23 +54,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(name: str, words: Sequence[str]) -> None:
-    summary, add_arguments, module = _COMMANDS[name]
-    parser = _Parser(
-        prog=f"{_PROGRAM} {'[chat]' if name == 'chat' else name}",
-        description=summary,
-        epilog="subcommands: " + "; ".join(f"{key}: {told}" for key, (told, *_) in _COMMANDS.items()),
-        allow_abbrev=False,
-    )
-    add_arguments(parser)
-    parser.add_argument("--version", action="version", version=f"langchain-promptrun {__version__}")
+def _run(name: str, words: list[str]) -> None:
     end = words.index("--") if name == "record" and "--" in words else len(words)
-    arguments = parser.parse_intermixed_args(words[:end])
+    arguments = _parser(name).parse_intermixed_args(words[:end])
     arguments.command = words[end + 1 :]
     if sys.stdout is None:
         raise CommandError("stdout is closed, so the answer cannot be printed")
     # imported here, so that `--help` answers at once
-    getattr(import_module(f"langchain_promptrun._cli.{module}"), f"run_{name}")(arguments)
+    module = import_module(f"langchain_promptrun._cli.{'ask' if name in _ASKING else 'cassettes'}")
+    getattr(module, f"run_{name}")(arguments)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -71,55 +70,46 @@ class _Parser(argparse.ArgumentParser):
         raise CommandError(f"{message} (--help shows the usage)")
 
 
-def _add_chat_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", metavar="TEXT", nargs="+", help="what to ask; - reads it from stdin")
-    parser.add_argument("--model", default=SMALL, help="vendor/name (default: %(default)s)")
-    parser.add_argument("--system", help="instructions that come before the text")
-    parser.add_argument("--temperature", type=float, help="how freely the model picks its words, 0 to 2")
-    parser.add_argument("--no-stream", action="store_true", help="print the answer when it is complete")
-    _add_server_arguments(parser)
-
-
-def _add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("project", metavar="PROJECT", nargs="?", help="its project (default: PROMPTRUN_PROJECT_ID)")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--tag", help="the version with this tag, such as prod (default: latest)")
-    which.add_argument("--pin", metavar="N", type=_version, help="version N")
-    parser.add_argument("--var", action="append", default=[], metavar="NAME=VALUE", help="value of a variable")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--diff", metavar="N", type=_version, help="show what is different from version N")
-    what.add_argument("--watch", action="store_true", help="go on, and show changes as they come")
-    _add_server_arguments(parser)
+def _parser(name: str) -> _Parser:
+    parser = _Parser(
+        prog=f"{_PROGRAM} {'[chat]' if name == 'chat' else name}",
+        description=_COMMANDS[name],
+        epilog="subcommands: " + "; ".join(f"{key}: {told}" for key, told in _COMMANDS.items()),
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    if name == "chat":
+        add("text", metavar="TEXT", nargs="+", help="what to ask; - reads it from stdin")
+        add("--model", default=SMALL, help="vendor/name (default: %(default)s)")
+        add("--system", help="instructions that come before the text")
+        add("--temperature", type=float, help="how freely the model picks its words, 0 to 2")
+        add("--no-stream", action="store_true", help="print the answer when it is complete")
+    elif name == "prompt":
+        add("project", metavar="PROJECT", nargs="?", help="its project (default: PROMPTRUN_PROJECT_ID)")
+        which = parser.add_mutually_exclusive_group()
+        which.add_argument("--tag", help="the version with this tag, such as prod (default: latest)")
+        which.add_argument("--pin", metavar="N", type=_version, help="version N")
+        add("--var", action="append", default=[], metavar="NAME=VALUE", help="value of a variable")
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument("--diff", metavar="N", type=_version, help="show what is different from version N")
+        what.add_argument("--watch", action="store_true", help="go on, and show changes as they come")
+    elif name == "record":
+        parser.usage = f"{_PROGRAM} record [-h] --out FILE [--keep] -- COMMAND ..."
+        add("--out", metavar="FILE", required=True, help="where to write the answers, a JSON object a line")
+        add("--keep", action="store_true", help="answer from FILE what it holds; record only the rest")
+    else:
+        add("file", metavar="FILE", help="what `record` wrote")
+        add("--port", type=int, default=0, help="the port (default: a free one)")
+        add("--speed", type=float, help="1: with the recorded pauses; 10: ten times as fast")
+    if name in _ASKING:
+        server = parser.add_mutually_exclusive_group()
+        server.add_argument("--base-url", help="where Promptrun is (default: PROMPTRUN_BASE_URL, else the public one)")
+        server.add_argument("--offline", action="store_true", help="use a stand-in server on this machine; no key")
+    else:
+        add("--redact-emails", action="store_true", help="hide e-mail addresses, as keys and tokens are")
+    add("--version", action="version", version=f"langchain-promptrun {__version__}")
+    return parser
 
 
 def _version(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
-
-
-def _add_server_arguments(parser: argparse.ArgumentParser) -> None:
-    server = parser.add_mutually_exclusive_group()
-    server.add_argument("--base-url", help="where Promptrun is (default: PROMPTRUN_BASE_URL, else the public one)")
-    server.add_argument("--offline", action="store_true", help="use a stand-in server on this machine; no key")
-
-
-def _add_record_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = f"{_PROGRAM} record [-h] --out FILE [--keep] -- COMMAND ..."
-    parser.add_argument("--out", metavar="FILE", required=True, help="where to write the answers, a JSON object a line")
-    parser.add_argument("--keep", action="store_true", help="answer from FILE what it holds; record only the rest")
-    parser.add_argument("--redact-emails", action="store_true", help="hide e-mail addresses, as keys and tokens are")
-
-
-def _add_replay_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="what `record` wrote")
-    parser.add_argument("--port", type=int, default=0, help="the port (default: a free one)")
-    parser.add_argument("--speed", type=float, help="1: with the recorded pauses; 10: ten times as fast")
-    parser.add_argument("--redact-emails", action="store_true", help="hide e-mail addresses, as keys and tokens are")
-
-
-# summary, arguments, and the module with `run_<name>(arguments)`
-_COMMANDS = {
-    "chat": ("ask a model and print its answer", _add_chat_arguments, "chat"),
-    "prompt": ("show a managed prompt", _add_prompt_arguments, "prompt"),
-    "record": ("record answers for tests", _add_record_arguments, "cassettes"),
-    "replay": ("serve recorded answers", _add_replay_arguments, "cassettes"),
-}

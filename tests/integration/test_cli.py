@@ -309,7 +309,7 @@ def test_cli_help_imports_no_subcommand():
     program = (
         "import runpy, sys\n"
         "try: runpy.run_module('langchain_promptrun', run_name='__main__')\n"
-        "except SystemExit: print([name for name in sys.modules if name.endswith('_cli.chat')], file=sys.stderr)"
+        "except SystemExit: print([name for name in sys.modules if name.endswith('_cli.ask')], file=sys.stderr)"
     )
     assert run([sys.executable, "-c", program, "--help"]).stderr == "[]\n"
 

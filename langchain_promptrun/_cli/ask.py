@@ -1,0 +1,204 @@
+"""The subcommands that ask Promptrun, or a stand-in server: `chat` asks a model, `prompt` shows a managed prompt."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import os
+import sys
+import threading
+import time
+import uuid
+from contextlib import contextmanager, suppress
+from decimal import Decimal
+from itertools import chain
+from typing import TYPE_CHECKING, Any, cast
+
+import httpx
+from pydantic import ValidationError
+
+from langchain_promptrun import ChatPromptrun, PromptrunError, PromptrunPrompt
+from langchain_promptrun._cli.main import CommandError, tell
+from langchain_promptrun.testing import PromptrunServer
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterable, Iterator
+
+    from langchain_core.messages import AIMessage
+
+    from langchain_promptrun.prompts.model import ManagedPromptValue
+    from langchain_promptrun.prompts.record import PromptRecord
+
+
+@contextmanager
+def _connection(arguments: argparse.Namespace) -> Iterator[tuple[dict[str, Any], PromptrunServer | None]]:
+    """Give the fields that say where the server is, and with `--offline` a stand-in that lives as long.
+
+    What goes wrong becomes the one line that ends the run.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal's encoding may lack what is to be printed
+    try:
+        if arguments.offline:
+            # a proxy of the environment could not reach this machine's loopback
+            with PromptrunServer() as server, httpx.Client(trust_env=False) as client:
+                tell(f"offline: a stand-in server at {server.base_url} answers\n")
+                clients = {"http_client": client, "http_async_client": httpx.AsyncClient(trust_env=False)}
+                yield {"base_url": server.base_url, "api_key": server.api_key, **clients}, server
+        elif arguments.base_url or os.environ.get("PROMPTRUN_API_KEY") or os.environ.get("PROMPTRUN_BASE_URL"):
+            yield {"base_url": arguments.base_url}, None
+        else:
+            raise CommandError(
+                "no API key: set PROMPTRUN_API_KEY to ask Promptrun (keys: https://app.promptrun.ai), "
+                "or add --offline to ask a stand-in server on this machine"
+            )
+    except BrokenPipeError:
+        raise
+    # an ImportError names a package that is missing, such as the one for SOCKS proxies
+    except (PromptrunError, ValueError, OSError, ImportError) as error:
+        said = str(error)
+        if isinstance(error, ValidationError):
+            said = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise CommandError(" ".join(said.split()) or type(error).__name__) from error
+
+
+def _show(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _tell_facts(facts: dict[str, Any]) -> None:
+    tell("".join(f"{name}: {fact}\n" for name, fact in facts.items() if fact not in {None, ""}))
+
+
+def run_chat(arguments: argparse.Namespace) -> None:
+    """Print an answer to stdout; tokens, cost and time go to stderr."""
+    with _connection(arguments) as (fields, _):
+        if arguments.text == ["-"] and sys.stdin is None:
+            raise CommandError("stdin is closed, so the text cannot be read from it")
+        text = sys.stdin.read() if arguments.text == ["-"] else " ".join(arguments.text)
+        if not text.strip():
+            raise CommandError("there is nothing to ask: the text is empty")
+        messages = [("system", arguments.system)] if arguments.system else []
+        messages.append(("human", text))
+        first, usage = None, None
+        metadata: dict[str, Any] = {}
+        with (
+            ChatPromptrun(model=arguments.model, temperature=arguments.temperature, **fields) as model,
+            _screen() as put,
+        ):
+            start = time.perf_counter()
+            answer: Iterable[AIMessage] = [model.invoke(messages)] if arguments.no_stream else model.stream(messages)
+            for part in answer:
+                reasoning = part.additional_kwargs.get("reasoning_content", "")
+                if first is None and (reasoning or part.text):
+                    first = time.perf_counter() - start
+                put(reasoning, part.text)
+                usage = part.usage_metadata or usage
+                metadata |= part.response_metadata
+        cost = metadata.get("cost")
+        facts = {
+            "model": metadata.get("model_name", model.model),
+            "tokens": usage and f"{usage['input_tokens']} in, {usage['output_tokens']} out",
+            "cost": None if cost is None else f"{Decimal(repr(cost)):f}",  # without an exponent
+            "time to answer" if arguments.no_stream else "time to first token": first and f"{first:.2f} s",
+        }
+        _tell_facts(facts)
+
+
+@contextmanager
+def _screen() -> Iterator[Callable[[str, str], None]]:
+    """Give a function that prints reasoning to a terminal on stderr, and text to stdout, at once."""
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    has_colours = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    dim, plain = ("\x1b[2m", "\x1b[0m") if has_colours else ("", "")
+    open_reasoning = shown = ""
+
+    def put(reasoning: str, text: str) -> None:
+        nonlocal open_reasoning, shown
+        if reasoning and is_terminal:
+            open_reasoning = reasoning
+            tell(f"{dim}{reasoning}{plain}")
+        if text:
+            tell("\n" if open_reasoning else "")
+            open_reasoning, shown = "", text
+            _show(text)
+
+    try:
+        yield put
+    finally:
+        tell("\n" if open_reasoning else "")
+        if shown and not shown.endswith("\n"):
+            _show("\n")
+
+
+def run_prompt(arguments: argparse.Namespace) -> None:
+    """Print a prompt's text to stdout, or its difference from a version, or changes as they come."""
+    values = {}
+    for pair in arguments.var:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise CommandError(f"--var takes NAME=VALUE, not {pair!r}")
+        values[name] = value
+    with _connection(arguments) as (fields, server):
+        fields["project_id"] = arguments.project if server is None else _demo(server, arguments)
+        fields |= {"tag": arguments.tag, "version": arguments.pin, "updates": "auto" if arguments.watch else "poll"}
+        with PromptrunPrompt(**fields, missing="keep", partial_variables=values) as prompt:
+            given = cast("ManagedPromptValue", prompt.format_prompt())
+            record = given.promptrun_origin.record
+            if unknown := [name for name in values if name not in record.variables]:
+                known = ", ".join(record.variables) or "none"
+                raise CommandError(
+                    f"--var: version {record.version} has no variable {', '.join(unknown)}; it has: {known}"
+                )
+            if arguments.diff is not None:
+                other = prompt.model_copy(update={"tag": None, "version": arguments.diff})
+                _show(_difference(other.pull(), record))
+                return
+            _show(given.messages[0].text.removesuffix("\n") + "\n")
+            _tell_record(record)
+            if arguments.watch:
+                latest = prompt.known_record or record  # a change may be pushed before the watching begins
+                for old, new in chain([(record, latest)] if latest.differs(record) else [], prompt.watch()):
+                    _show(_difference(old, new))
+                    _tell_record(new)
+
+
+def _demo(server: PromptrunServer, arguments: argparse.Namespace) -> str:
+    """Put a prompt of two versions into a stand-in server; one who watches sees a third come."""
+    name, ident = arguments.project or "Demo", None
+    with suppress(ValueError):
+        ident = str(uuid.UUID(name))
+    project = server.prompts.create(name, project_id=ident)
+    tags = [arguments.tag] if arguments.tag else []
+    for text in ("Answer in one sentence.", "Answer in one sentence, in {{language}}."):
+        project.publish(text, tags=tags)
+
+    def publish_next() -> None:
+        server.wait_for_requests(1, timeout=60)
+        time.sleep(1)
+        project.publish("Answer in one short sentence, in {{language}}, for {{ reader.name }}.", tags=tags)
+
+    if arguments.watch:
+        threading.Thread(target=publish_next, daemon=True).start()
+    return project.id
+
+
+def _tell_record(record: PromptRecord) -> None:
+    facts = {
+        "version": record.version,
+        "tag": record.tag,
+        "updated": record.updated_at,
+        "message": record.version_message,
+        "model": record.model and record.model.model,
+        "temperature": record.temperature,
+    }
+    _tell_facts(facts)
+
+
+def _difference(old: PromptRecord, new: PromptRecord) -> str:
+    # lines as diff counts them: a carriage return is part of its line
+    before, after = (io.StringIO(record.prompt, newline="\n").readlines() for record in (old, new))
+    lines = difflib.unified_diff(before, after, f"version {old.version}", f"version {new.version}")
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
