@@ -1,4 +1,4 @@
-"""Read what an error says, in whatever shape the server or a proxy before it gave it.
+"""Read what an error says, in whatever shape the server or a proxy before it gave it, and what its words mean.
 
 Known shapes: `{"error": "text"}`, `{"error": {...}}`, errors within errors (OpenRouter's `metadata.raw`, often JSON in
 a string), lists (Google), `{"detail": ...}` (FastAPI), `{"message": ...}`, `{"Response": {"Error": ...}}` (Tencent),
@@ -34,9 +34,8 @@ _LARGEST = 10**15
 _UNPRINTABLE = "[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
 _MESSAGE_IN_JSON = r'"(?:message|msg|detail|error)"\s{0,9}:\s{0,9}"((?:[^"\\]|\\.){1,2000})'
 _PLAIN_NUMBER = r"\d{1,9}(?:\.\d{1,9})?"
-_DURATION = (
-    rf"({_PLAIN_NUMBER})\s?(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?|毫秒|秒|分|小时)(?![a-z])"
-)
+_UNIT = "ms|(?:millisecond|sec|second|min|minute|hour|day)s?|[smhd]|毫秒|秒|分|小时|天"
+_DURATION = rf"({_PLAIN_NUMBER})\s?({_UNIT})(?![a-z])"
 _DURATIONS = rf"((?:{_DURATION}钟?(?:,? ?and |, )?\s?){{1,4}})"
 _ON = r"(?:[ -](?!\d|exceed|limit|elapsed)\w+)"
 _WAITS = (
@@ -45,7 +44,9 @@ _WAITS = (
     rf"{_DURATIONS}[之以]?后.{{0,4}}试",
     rf"等待 ?{_DURATIONS}",
 )
-_SECONDS = {"ms": 0.001, "mi": 60.0, "m": 60.0, "h": 3600.0, "s": 1.0, "毫": 0.001, "秒": 1.0, "分": 60.0, "小": 3600.0}
+_SECONDS = {"ms": 0.001, "mil": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_SECONDS |= {"毫": 0.001, "秒": 1.0, "分": 60.0, "小": 3600.0, "天": 86_400.0}
+"""By the first letters of a unit."""
 
 # Where a message may stand, the likelier places first; `error` holding an object comes before all of them.
 _MESSAGE_KEYS = (
@@ -94,6 +95,71 @@ _STATUS_OF = {
 }
 
 
+# `code` and `type` values, in lower case without punctuation: context_length_exceeded (OpenAI),
+# exceed_context_size_error (llama.cpp), ContextWindowExceededError (LiteLLM).
+_NAME = r"context(?:length|window|size|limit|overflow)|(?:prompt|input)toolong"
+
+# Where `asked`, the output alone, is over `limit`, a shorter input would not help.
+_OUTPUT_ALONE = (
+    r"too large: (?P<asked>\d{1,12}).{0,80}?context length is (?P<limit>\d{1,12})",
+    r"context length is (?P<limit>\d{1,12}).{0,160}?(?P<asked>\d{1,12}) in the completion",
+    r"exceed context limit: \d{1,12} \+ (?P<asked>\d{1,12}) > (?P<limit>\d{1,12})",
+    r"max (?:completion |new |output )?tokens ?[=:(]? ?(?P<asked>\d{1,12}).{0,60}?(?P<limit>\d{1,12})",
+)
+
+# Sure signs, which outweigh the words of a rate limit beside them. OpenAI and Groq answer a single request
+# above the whole per-minute allowance with a rate-limit error; waiting never helps there, a shorter input does.
+_SURE = r"context ?(?:length|window) ?exceeded|request too large for .{1,300}?\breduced?\b"
+
+# A rate, a quota, an empty account or a busy server: the same input may pass later.
+_PASSING = (
+    r"per[ -](?:second|min|minute|hour|day|model)\b|this minute|rate.?limit|quota|\bcredits?\b|throttl|unavailable"
+    r"|please (?:wait|retry)|try again (?:in|later)"
+)
+
+_CONTEXT = r"(?:context ?(?:length|window|size|limit)|model (?:input )?length)"
+_INPUT = r"(?:input|prompt|message|conversation|context)s?"
+_BEYOND = r"(?:exceed|overflow|longer than|larger than|greater than|more than|too (?:long|large|big)|beyond)"
+_AT_MOST = r"(?:only|must (?:be|have) (?:<|less|fewer|at most)|should be \[|up to|cannot exceed)"
+_OVERFLOW = "|".join(
+    (
+        rf"{_BEYOND}.{{0,80}}?{_CONTEXT}",
+        rf"{_CONTEXT}.{{0,40}}?(?:{_BEYOND}|full\b|\b(?:is|of) (?:only )?\d)",
+        r"max(?:imum)? (?:prompt|context|input|sequence) (?:length|size|window)",
+        rf"\b{_INPUT}(?: \([^)]{{0,60}}\))?(?: is| are| was| were)? too (?:long|large)",
+        rf"\b{_INPUT} (?:tokens?|length|token (?:count|length))\b[^.]{{0,50}}?(?:{_BEYOND}|{_AT_MOST})",
+        rf"\b{_INPUT} must (?:be|have) (?:less|fewer|at most)[^.]{{0,30}}?tokens",
+        r"too many (?:input |prompt )?tokens",
+        r"exceed\w* (?:the |this )?(?:models? )?(?:max(?:imum)? )?(?:token|input|prompt|sequence) (?:limit|length)",
+        r"max(?:imum)? size:? \d+ tokens",
+        r"max tokens of \d+ exceeded",
+        r"\b(?:n ctx|max seq len|max model len)\b",
+        r"(?:reduce|shorten|decrease) (?:the |your )?(?:length of (?:the |your )?)?(?:messages?|prompt|input)\b",
+        r"shorter (?:prompt|input)",
+        r"\btokens? limit exceeded:? \d+ > \d",
+        r"(?:prompt|上下文|提示词|输入).{0,10}?(?:超长|超出|超过|过长)",
+    )
+)
+
+# An empty account answers 429 at OpenAI; waiting does not fill it.
+_QUOTA_NAMES = (
+    r"insufficient(?:quota|credits|balance)|notenoughbalance|arrearage|billinghardlimitreached|budgetexceeded"
+    r"|(?:organization|project)spendlimitexceeded"
+)
+_EMPTY_ACCOUNT = (
+    r"(?:insufficient|not enough|\bno remaining) (?:(?:account|api|available|prepaid|wallet) )?"
+    r"(?:balance|credits?|funds?|quota)|(?:balance|credits?)\b.{0,30}?"
+    r"(?:insufficient|not enough|too low|exhausted|depleted|used up)|\bfree (?:credits?|quota|tier)\b.{0,30}?exhausted"
+    r"|\bused (?:all|up)\b.{0,20}?\bcredits|can only afford|requires more credits|monthly included credits"
+    r"|recharge|\btop[ -]?up\b|out of credits?|arrears|add (?:more )?(?:credits?|funds)|no credits"
+    r"|\boverdue (?:balance|bill|invoice|payment|status)|\b(?:account|bill|invoice|payment)s?\b.{0,20}?\boverdue"
+    r"|exceeded your current quota|billing (?:hard )?limit|spend(?:ing)? limit|specified api usage limit"
+    r"|\bkey limit exceeded|payment (?:method )?required|\b(?:add|enter) (?:a|your) (?:valid )?payment method"
+    r"|exceeded ?budget|over budget|(?<!context )(?<!reasoning )(?<!thinking )(?<!time )(?<!token )\bbudget "
+    r"(?:(?:has been|is|was) )?exceeded|余额不足|额度不足|额度已用|欠费|充值"
+)
+
+
 class ErrorBody(NamedTuple):
     """What an error says; the words of an upstream error are part of the message."""
 
@@ -119,7 +185,7 @@ def read_error(value: Any) -> ErrorBody:
     statuses = (int(number) for number in found["status"] if re.fullmatch("[45][0-9]{2}", number))
     meant = (_STATUS_OF[name] for name in (*found["status"], *names) if name in _STATUS_OF)
     words = (re.search(pattern, message.lower()) for pattern in _WAITS)
-    waits = (*reader.waits, *(_seconds(wait[1]) for wait in words if wait))
+    waits = (*reader.waits, *(seconds_of(wait[1]) for wait in words if wait))
     return ErrorBody(
         message=message,
         details={
@@ -167,7 +233,7 @@ class _Reader:
         details = value.get("details")
         places = [value, *(details[:_DETAILS_LIMIT] if isinstance(details, list) else ())]
         for place in [place for place in places if isinstance(place, dict)]:
-            self.waits += [_seconds(place.get(key), parts) for key, parts in _WAIT_KEYS.items()]
+            self.waits += [seconds_of(place.get(key), parts) for key, parts in _WAIT_KEYS.items()]
 
     def _object(self, value: dict[str, Any], depth: int) -> str:
         nested = [value["error"]] if isinstance(value.get("error"), dict | list) else []
@@ -220,7 +286,7 @@ def _scalar(value: Any) -> str | None:
     return str(int(value)) if abs(value) < _LARGEST and value == int(value) else None
 
 
-def _seconds(value: Any, parts: int = 1) -> float | None:
+def seconds_of(value: Any, parts: int = 1) -> float | None:
     """Read a number of seconds, or of `parts` of one, or a duration such as `7.66s`, `1m30s`, `350 ms`."""
     if isinstance(value, dict):
         value = value.get("seconds")
@@ -229,6 +295,28 @@ def _seconds(value: Any, parts: int = 1) -> float | None:
     text = value[:_SCALAR_LIMIT].lower() if isinstance(value, str) else ""
     if re.fullmatch(_PLAIN_NUMBER, text):
         return float(text) / parts
-    found = re.findall(_DURATION, text)
-    seconds = sum(float(number) * _SECONDS.get(unit[:2], _SECONDS[unit[0]]) for number, unit in found)
-    return round(seconds, 3) if found else None
+    found = [
+        float(number) * next(seconds for start, seconds in _SECONDS.items() if unit.startswith(start))
+        for number, unit in re.findall(_DURATION, text)
+    ]
+    return round(sum(found), 3) if found else None
+
+
+def is_context_overflow(text: str, names: Iterable[str] = ()) -> bool:
+    """Whether a server's error means that the input does not fit the model's context."""
+    # without markup, with `1,000` as `1000` and `max_tokens` as two words
+    plain = re.sub(r"(?<=\d)[,_](?=\d{3})", "", re.sub(r"[`'\"*\\]", "", text.lower()))
+    plain = " ".join(plain.replace("_", " ").split())
+    outputs = (re.search(pattern, plain) for pattern in _OUTPUT_ALONE)
+    if any(found and int(found["asked"]) >= int(found["limit"]) for found in outputs):
+        return False
+    if any(re.search(_NAME, name) for name in names) or re.search(_SURE, plain):
+        return True
+    return not re.search(_PASSING, plain) and bool(re.search(_OVERFLOW, plain))
+
+
+def is_account_empty(text: str, names: Iterable[str], *, has_wait: bool) -> bool:
+    """Whether an error means that money is missing; a server that names a wait in words means a rate."""
+    if any(re.fullmatch(_QUOTA_NAMES, name) for name in names):
+        return True
+    return not has_wait and bool(re.search(_EMPTY_ACCOUNT, text.lower()))

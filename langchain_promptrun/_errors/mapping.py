@@ -1,22 +1,26 @@
-"""Map what a server reports to exceptions, by status or by the document of a 200 answer, and tell which are retried.
-
-Patterns are strings here: `re` compiles them when an error needs them, and keeps them.
-"""
+"""Map what a server reports to exceptions, by status or by the document of a 200 answer, and tell which are retried."""
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from contextlib import suppress
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from json import JSONEncoder
+from http.client import responses
 from typing import TYPE_CHECKING, Any
 
 from langchain_promptrun import errors
-from langchain_promptrun._errors.body import BODY_LIMIT, ErrorBody, read_error, tidy
-from langchain_promptrun._errors.wording import is_account_empty, is_context_overflow
+from langchain_promptrun._errors.body import (
+    BODY_LIMIT,
+    ErrorBody,
+    is_account_empty,
+    is_context_overflow,
+    read_error,
+    tidy,
+)
 from langchain_promptrun._wire.json import JsonScanner
 
 if TYPE_CHECKING:
@@ -35,7 +39,6 @@ _ERROR_KEYS = (
     *("Message", "Msg", "Error", "ErrorMsg", "Response"),
 )
 _GOOD_STATES = r"(?:(?!not )\w+ ){0,3}(?:ok|success(?:ful(?:ly)?)?|succeeded|done|completed?|finished|end(?:ed)?)[.!]?"
-_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _CLIENT_ERRORS, _SERVER_ERRORS = range(300, 500), range(500, 600)
 _PASSING_CLIENT_ERRORS = frozenset({408, 409, 429})
 # not implemented, and the HTTP version not supported: the same request fails again
@@ -186,7 +189,12 @@ def _error(
     wait = facts.retry_after if wait is None else wait
     is_empty = not overflow and is_account_empty(facts.message, facts.names, has_wait=wait is not None)
     advice = _CREDITS if is_empty else _advice(kind, status, facts, model)
-    words = "\n".join(filter(None, [_said(status, facts), advice]))
+    phrase = f"answered {status} {responses.get(status, '')}".rstrip()
+    did = phrase if status >= _CLIENT_ERRORS.start else "reported an error"
+    said = tidy(facts.message, 600) or f"The server {did} without saying why."
+    provider = tidy(facts.details["provider"] or "", _ID_LIMIT)
+    said = said if provider in said else f"{said} (provider: {provider})"
+    words = "\n".join(filter(None, [said, advice]))
     details: ErrorDetails = {**facts.details, "status_code": status, "retry_after": wait, "body": body}
     error = kind(words, **details)
     error.request_id = request_id(headers) or error.request_id
@@ -197,15 +205,6 @@ def _error(
     elif not overflow and (advised == "true" or status in _PASSING_CLIENT_ERRORS):
         error.is_retryable = True
     return error
-
-
-def _said(status: int, facts: ErrorBody) -> str:
-    """Return the server's words and the vendor's name; the status in words where it said nothing."""
-    phrase = f"answered {status} {_PHRASES.get(status, '')}".rstrip()
-    did = phrase if status >= _CLIENT_ERRORS.start else "reported an error"
-    text = tidy(facts.message, 600) or f"The server {did} without saying why."
-    provider = tidy(facts.details["provider"] or "", _ID_LIMIT)
-    return text if provider in text else f"{text} (provider: {provider})"
 
 
 def _advice(kind: type[errors.PromptrunError], status: int, facts: ErrorBody, model: str | None) -> str:
@@ -273,10 +272,7 @@ def _says(error: Any) -> bool:
 
 
 def _excerpt(document: Any) -> str:
-    text = ""
-    with suppress(RecursionError, TypeError, ValueError):
-        for piece in JSONEncoder(ensure_ascii=False, default=str).iterencode(document):
-            text += piece[:BODY_LIMIT]
-            if len(text) >= BODY_LIMIT:
-                break
-    return text[:BODY_LIMIT].encode("utf-8", "replace").decode("utf-8")
+    with suppress(RecursionError, ValueError):
+        text = json.dumps(document, ensure_ascii=False)[:BODY_LIMIT]
+        return text.encode("utf-8", "replace").decode("utf-8")
+    return ""

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from langchain_promptrun.errors import PromptrunAuthenticationError
 
 if TYPE_CHECKING:
-    from langchain_promptrun._pace.pacer import Pacer
+    from langchain_promptrun._pace import Pacer
 
 T_co = TypeVar("T_co", covariant=True)
 

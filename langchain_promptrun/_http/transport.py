@@ -33,7 +33,7 @@ from langchain_promptrun._http.exceptions import (
 from langchain_promptrun._http.request import current_key, current_key_async, target_of
 from langchain_promptrun._http.response import ACCEPT_ENCODING, AsyncResponse, SyncResponse
 from langchain_promptrun._http.timers import Sender
-from langchain_promptrun._pace.pacer import held, hold, hold_of
+from langchain_promptrun._pace import held, hold, hold_of
 from langchain_promptrun.errors import PromptrunError, PromptrunRateLimitError, PromptrunTimeoutError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from langchain_promptrun._http.request import Parser, ParserFactory, Request
-    from langchain_promptrun._pace.pacer import HoldName, Pacer
+    from langchain_promptrun._pace import HoldName, Pacer
 
 T = TypeVar("T")
 Passed = TypeVar("Passed")

@@ -8,7 +8,7 @@ from typing import Any
 from langchain_core.rate_limiters import BaseRateLimiter
 from typing_extensions import override
 
-from langchain_promptrun._pace.pacer import Pacer
+from langchain_promptrun._pace import Pacer
 
 _NO_LIMIT = float("inf")
 

@@ -7,8 +7,7 @@ from math import inf
 
 import pytest
 
-from langchain_promptrun._pace.pacer import Pacer, _forked, hold, hold_of
-from langchain_promptrun._pace.turns import TurnQueue
+from langchain_promptrun._pace import Pacer, TurnQueue, _forked, hold, hold_of
 
 LATENCY = 0.05
 

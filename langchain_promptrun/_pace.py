@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import re
 import time
+from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from math import inf, sqrt
-from threading import RLock
+from threading import Event, RLock
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakSet
 
-from langchain_promptrun._pace.turns import TurnQueue
+from langchain_promptrun._errors.body import seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,8 +34,81 @@ _MORE = 4.0
 _POLL = 0.005
 _HOLD_POLL = 0.25  # a hold may end early
 _LONGEST_RESET = 86_400.0  # more is a point in time, as some gateways write
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_DURATION = re.compile(r"([\d.]+)(ms|s|m|h|d)")
+
+
+class TurnQueue:
+    """Lets callers of any thread and event loop wait for their turn, in the order in which they came.
+
+    The first one in the queue has the turn. The garbage collector may end a wait in the middle of another's step.
+    """
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._queue: deque[Callable[[], object]] = deque()
+
+    def __len__(self) -> int:
+        return max(0, len(self._queue) - 1)
+
+    def wait(self, ask: Callable[[], float], ends_at: float = inf) -> None:
+        """Ask until the answer is 0, when it is one's turn; raises TimeoutError at a time of the monotonic clock."""
+        event = Event()
+        try:
+            if not self._enter(event.set) and not event.wait(_left(ends_at)):
+                raise TimeoutError
+            while pause := ask():
+                _check_end(pause, ends_at)
+                time.sleep(pause)
+        finally:
+            self._leave(event.set)
+
+    async def async_wait(self, ask: Callable[[], float], ends_at: float = inf) -> None:
+        event = asyncio.Event()
+        wake = partial(asyncio.get_running_loop().call_soon_threadsafe, event.set)
+        try:
+            if not self._enter(wake):
+                async with asyncio.timeout(_left(ends_at)):
+                    await event.wait()
+            while pause := ask():
+                _check_end(pause, ends_at)
+                await asyncio.sleep(pause)
+        finally:
+            self._leave(wake)
+
+    def try_now(self, ask: Callable[[], float]) -> bool:
+        """Return whether nobody waits and the answer is 0."""
+        wake = Event().set
+        try:
+            return self._enter(wake) and not ask()
+        finally:
+            self._leave(wake)
+
+    def _enter(self, wake: Callable[[], object]) -> bool:
+        with self._lock:
+            self._queue.append(wake)
+            return self._queue[0] == wake
+
+    def _leave(self, wake: Callable[[], object]) -> None:
+        with self._lock:
+            if wake not in self._queue:
+                return  # its event loop was closed
+            is_turn_over = self._queue[0] == wake
+            self._queue.remove(wake)
+            while is_turn_over and self._queue:
+                try:
+                    self._queue[0]()
+                except RuntimeError:  # the event loop of that caller is closed
+                    self._queue.popleft()
+                else:
+                    return
+
+
+def _left(ends_at: float) -> float | None:
+    return None if ends_at == inf else max(0.0, ends_at - time.monotonic())
+
+
+def _check_end(pause: float, ends_at: float) -> None:
+    if time.monotonic() + pause >= ends_at:
+        raise TimeoutError
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -62,7 +136,6 @@ class Pacer:
         lowest: float = 0.1,
         highest: float = inf,
         concurrency: float = inf,
-        growth: float = _GROWTH,
         is_shared: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -70,19 +143,19 @@ class Pacer:
         self.concurrency = concurrency
         self.sent = 0
         self.refused = 0
-        self._lowest, self._highest, self._most = lowest, highest, concurrency
-        self._growth = growth
         self.is_shared = is_shared
         self.clock = clock
-        self.begin()
-        self._held_until = 0.0
         self.holds = 0
+        self._lowest, self._highest, self._most = lowest, highest, concurrency
+        self._growth = _HOLD_GROWTH if is_shared else _GROWTH
+        self._held_until = 0.0
         self._last_at = -inf
         self._is_awaited = False
         self._grown_at = self._epoch = clock()
         self._searching = rate < highest
         self._epoch_sent = 0
         self._refusal = _Refusal(-inf, rate, 0, 0, 1.0)
+        self.begin()
         _pacers.add(self)
 
     def begin(self) -> None:
@@ -108,6 +181,10 @@ class Pacer:
             if self.holds == holds:
                 self._held_until = min(self._held_until, self.clock())
 
+    def is_over(self) -> bool:
+        """Return whether nothing was held for a minute, and nothing is under way."""
+        return self.clock() > self._held_until + _KEPT_SECONDS and not self.in_flight
+
     def lend(self, items: Iterable[T]) -> Iterator[T]:
         """Yield items to a reader, who may make other calls before the next."""
         with self._lock:
@@ -117,10 +194,6 @@ class Pacer:
         finally:
             with self._lock:
                 self._lent -= 1
-
-    def is_over(self, seconds: float) -> bool:
-        """Return whether nothing was held or under way for so long."""
-        return self.clock() > self._held_until + seconds and not self.in_flight
 
     def asking(self, *, is_retry: bool) -> Callable[[], float]:
         """Return what asks for the turn of an attempt; langchain-core has asked a limiter for the first one's."""
@@ -192,13 +265,10 @@ class Pacer:
         """Keep to the rate at which the allowance fills, once half of it is used (OpenAI's guide "Rate limits")."""
         try:
             limit, left = (float(headers[f"x-ratelimit-{name}-requests"]) for name in ("limit", "remaining"))
-            text = headers["x-ratelimit-reset-requests"]
-            # such as `6m0s`, `250ms` or `1.5`
-            parts = [float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text)]
-            reset = sum(parts) if parts else float(text)
         except (KeyError, ValueError):
             return
-        if left <= limit / 2 and 0 < reset <= _LONGEST_RESET:
+        reset = seconds_of(headers.get("x-ratelimit-reset-requests"))  # such as `6m0s`, `250ms` or `1.5`
+        if left <= limit / 2 and reset and reset <= _LONGEST_RESET:
             self._searching = False
             self.rate = max(self._lowest, min(self.rate, (limit - left) / reset))
 
@@ -212,6 +282,20 @@ held: dict[HoldName, Pacer] = {}
 """What holds calls back at the moment, and for a minute after."""
 
 
+def hold_of(name: HoldName) -> Pacer | None:
+    """Return what holds calls back; None where nothing does, or its hold is long over."""
+    pacer = held.get(name)
+    if pacer is not None and pacer.is_over():
+        held.pop(name, None)
+        return None
+    return pacer
+
+
+def hold(name: HoldName, seconds: float) -> None:
+    """Hold calls back for so many seconds; then they go on slowly, and in turn."""
+    held.setdefault(name, Pacer(_FIRST_RATE, is_shared=True)).hold(seconds)
+
+
 def _forked() -> None:
     """Forget, in a child process, the calls of its parent, whose threads it does not have."""
     held.clear()
@@ -221,17 +305,3 @@ def _forked() -> None:
 
 # Windows has neither forks nor this function
 getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_forked)
-
-
-def hold_of(name: HoldName) -> Pacer | None:
-    """Return what holds calls back; None where nothing does, or its hold is long over."""
-    pacer = held.get(name)
-    if pacer is not None and pacer.is_over(_KEPT_SECONDS):
-        held.pop(name, None)
-        return None
-    return pacer
-
-
-def hold(name: HoldName, seconds: float) -> None:
-    """Hold calls back for so many seconds; then they go on slowly, and in turn."""
-    held.setdefault(name, Pacer(_FIRST_RATE, growth=_HOLD_GROWTH, is_shared=True)).hold(seconds)

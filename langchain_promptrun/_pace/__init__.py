@@ -1,1 +1,0 @@
-"""Pace of requests: what a server bears, and whose turn it is."""
