@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from langchain_promptrun._errors.body import is_context_overflow
 
 TEXTS = json.loads(Path(__file__).with_name("context_overflow.json").read_text("utf-8"))
