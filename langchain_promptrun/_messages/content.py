@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import re
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun.errors import PromptrunInvalidMessageError
@@ -25,6 +25,9 @@ MADE_ID = "lc_"
 
 GUARDED = ("guard_content", "guardContent")
 """The block, in LangChain's and the Converse API's spelling, around a text that Bedrock's guardrail is to check."""
+
+UNWRAPPED = (*GUARDED, "image_generation_call")
+"""Blocks that are read inside LangChain's wrapping `non_standard`, too; the inside of others goes out as it is."""
 
 MEDIA_PARTS = frozenset({"image_url", "input_audio", "video_url", "input_video", "file"})
 """Types of the parts that OpenAI's format admits in user messages only."""
@@ -85,65 +88,50 @@ _DATA_KEYS = ("base64", "data", "bytes", "file_data")
 _ARTICLES = {"image": "an image", "audio": "audio", "video": "a video", "file": "a file"}
 
 
-class BlockType(NamedTuple):
-    """A converter to wire parts, and keys that tell a block from data of a tool."""
+def add_block(block: Any, parts: list[Part]) -> None:
+    """Convert a block to parts; the cache marker of an empty text goes to the part before it."""
+    parts += block_parts(block)
+    mark(parts, block)
 
-    convert: Callable[[Block], list[Part]]
-    needs: tuple[str, ...] = ()
 
-
-def read_blocks(content: Any, read: Callable[[Any], object]) -> None:
-    """Have each block of a content read, which is a text, a list or nothing; errors name the block's place."""
+def content_parts(content: Any, add: Callable[[Any, list[Part]], object] = add_block) -> list[Part]:
+    """Have each block of a content added, which is a text, a list or nothing; errors name the block's place."""
     if content and not isinstance(content, (str, list)):
         problem = f"is of type {type(content).__name__}, not a text or a list"
         raise PromptrunInvalidMessageError(problem, path=".content")
+    parts: list[Part] = []
     for index, block in enumerate([content] if content and isinstance(content, str) else content or ()):
         try:
-            read({"type": "text", "text": block} if isinstance(block, str) else block)
+            add({"type": "text", "text": block} if isinstance(block, str) else block, parts)
         except PromptrunInvalidMessageError as error:
             raise error.within(f".content[{index}]") from error.__cause__
-
-
-def content_parts(content: object, *, skip: Callable[[Any], bool] | None = None) -> list[Part]:
-    """Convert a content; the cache marker of an empty text moves to the part before it."""
-    parts: list[Part] = []
-
-    def read(block: Block) -> None:
-        if skip is None or not skip(block):
-            parts.extend(block_parts(block))
-            mark(parts, block)
-
-    read_blocks(content, read)
     return parts
 
 
 def result_parts(content: object) -> list[Part]:
     """Convert what a tool returned: content blocks without reasoning, all other data as the text of its JSON."""
-    parts: list[Part] = []
-
-    def read(block: Any) -> None:
-        known = None
-        if isinstance(block, dict):
-            kind = block_type(block)
-            is_reasoning = not block.keys().isdisjoint(_REASONING.get(kind, ()))
-            if is_reasoning or (kind == "non_standard" and stays_here(block)):
-                return
-            known = _known_parts(kind, block)
-        if known is not None:
-            parts.extend(known)
-            mark(parts, block)
-            return
-        if isinstance(block, dict) and str(block.get("id")).startswith(MADE_ID):
-            block = {key: value for key, value in block.items() if key != "id"}
-        parts.extend(json_parts(block))
-
     if content is None or isinstance(content, (str, list)):
-        read_blocks(content, read)
-        return parts
+        return content_parts(content, _add_returned)
     try:
         return json_parts(content)
     except PromptrunInvalidMessageError as error:
         raise error.within(".content") from error.__cause__
+
+
+def _add_returned(block: Any, parts: list[Part]) -> None:
+    if isinstance(block, dict):
+        kind = block_type(block)
+        is_reasoning = not block.keys().isdisjoint(_REASONING.get(kind, ()))
+        if is_reasoning or (kind == "non_standard" and stays_here(block)):
+            return
+        known = _known_parts(kind, block)
+        if known is not None:
+            parts += known
+            mark(parts, block)
+            return
+        if str(block.get("id")).startswith(MADE_ID):
+            block = {key: value for key, value in block.items() if key != "id"}
+    parts += json_parts(block)
 
 
 def _known_parts(kind: str, block: Block) -> list[Part] | None:
@@ -152,7 +140,7 @@ def _known_parts(kind: str, block: Block) -> list[Part] | None:
         parts = block_parts(block)
     except PromptrunInvalidMessageError:
         return None
-    needs = BLOCK_TYPES[kind].needs
+    needs = _NEEDS.get(kind, ())
     # `source` and `file` must hold more than a name.
     found = [key for key in needs if key not in {"source", "file"} or isinstance(block.get(key), dict)]
     if needs and block.keys().isdisjoint(found) and not isinstance(block.get("data"), bytes):
@@ -175,7 +163,7 @@ def block_parts(block: Block) -> list[Part]:
             f"is a content block {name}, which cannot be sent here; accepted types: {', '.join(sorted(BLOCK_TYPES))}; "
             'to send a part as it is, wrap it: {"type": "non_standard", "value": {...}}'
         )
-    return BLOCK_TYPES[kind].convert(block)
+    return BLOCK_TYPES[kind](block)
 
 
 def stays_here(block: object) -> bool:
@@ -254,17 +242,13 @@ def _media(kind: str, block: Block) -> list[Part]:
         return content_parts(source.get("content"))
     elif source.get("type") == "text" or "text" in source:
         return _titled(block, string(source, "data", "text"))
-    extras = block.get("extras")
-    detail = string(block, "detail") or string(extras if isinstance(extras, dict) else {}, "detail")
-    # The Converse API's format stands beside its source.
-    return [_media_part(kind, {**source, "format": block.get("format")}, name=_name(block), detail=detail)]
-
-
-def _name(block: Block) -> str | None:
-    """Find a file's name; v1 blocks carry it in `extras`, v0 ones in `metadata`, documents have a title."""
+    # v1 blocks carry their name and detail in `extras`, v0 ones the name in `metadata`; documents have a title.
     places = [place for place in (block, block.get("extras"), block.get("metadata")) if isinstance(place, dict)]
     names = [place.get(key) for key in ("filename", "name", "title") for place in places]
-    return next((name for name in names if name and isinstance(name, str)), None)
+    name = next((name for name in names if name and isinstance(name, str)), None)
+    detail = next(filter(None, (string(place, "detail") for place in places)), "")
+    # The Converse API's format stands beside its source.
+    return [_media_part(kind, {**source, "format": block.get("format")}, name=name, detail=detail)]
 
 
 def _wire_part(key: str, block: Block) -> list[Part]:
@@ -316,7 +300,13 @@ def _non_standard(block: Block) -> list[Part]:
     if not isinstance(block.get("value"), dict):
         raise PromptrunInvalidMessageError("is a non_standard block whose value is not a dictionary")
     value: Block = block["value"]
-    return _guarded(value) if block_type(value) in GUARDED else [value]
+    return block_parts(value) if block_type(value) in UNWRAPPED else [value]
+
+
+def _generated_image(block: Block) -> list[Part]:
+    if not block.get("result"):
+        return []
+    return _media("image", {"base64": block["result"], "mime_type": f"image/{block.get('output_format', 'png')}"})
 
 
 def _guarded(block: Block) -> list[Part]:
@@ -418,32 +408,42 @@ def _data_url(kind: str, data: str | bytes, mime_type: str) -> str:
     return f"data:{mime_type if kind == 'file' else _bare(mime_type)};base64,{data}"
 
 
+BLOCK_TYPES: dict[str, Callable[[Block], list[Part]]] = {
+    **dict.fromkeys(("text", "input_text", "output_text"), lambda block: text_parts(string(block, "text"))),
+    "text-plain": _plain_text,
+    "refusal": lambda block: text_parts(string(block, "refusal")),
+    **{kind: partial(_media, kind) for kind in ("image", "audio", "video")},
+    "file": _file,
+    **dict.fromkeys(("document", "input_file"), partial(_media, "file")),
+    **{kind: partial(_wire_part, kind) for kind in ("image_url", "input_audio", "video_url", "input_video")},
+    **dict.fromkeys(("media", "file_data"), partial(_media, "")),
+    "input_image": partial(_wire_part, "image_url"),
+    "search_result": _search_result,
+    "json": lambda block: json_parts(block.get("json")),
+    "resource": _resource,
+    "resource_link": json_parts,
+    "custom_tool_call_output": lambda block: content_parts(block.get("output")),
+    **dict.fromkeys(GUARDED, _guarded),
+    "cachePoint": lambda _block: [],
+    "image_generation_call": _generated_image,
+    "non_standard": _non_standard,
+}
+"""Every block type that can be sent, with its converter."""
+
 _ADDRESSES = ("base64", "url", "file_id", "source_type", "source")
 _FILE_KEYS = (*_ADDRESSES, "file", "file_uri", "file_data", "file_url", "mime_type", "mimeType")
-BLOCK_TYPES: dict[str, BlockType] = {
-    **dict.fromkeys(
-        ("text", "input_text", "output_text"),
-        BlockType(lambda block: text_parts(string(block, "text")), needs=("text",)),
-    ),
-    "text-plain": BlockType(_plain_text, needs=(*_ADDRESSES, "text")),
-    "refusal": BlockType(lambda block: text_parts(string(block, "refusal")), needs=("refusal",)),
-    **{kind: BlockType(partial(_media, kind)) for kind in ("image", "audio", "video")},
-    "file": BlockType(_file, needs=_FILE_KEYS),
-    "document": BlockType(partial(_media, "file"), needs=("source", "document", "base64")),
-    **{kind: BlockType(partial(_wire_part, kind)) for kind in ("image_url", "input_audio", "video_url", "input_video")},
-    **dict.fromkeys(("media", "file_data"), BlockType(partial(_media, ""), needs=_FILE_KEYS)),
-    "input_image": BlockType(partial(_wire_part, "image_url")),
-    "input_file": BlockType(partial(_media, "file"), needs=_FILE_KEYS),
-    "search_result": BlockType(_search_result, needs=("content",)),
-    "json": BlockType(lambda block: json_parts(block.get("json")), needs=("json",)),
-    "resource": BlockType(_resource),
-    "resource_link": BlockType(json_parts),
-    "custom_tool_call_output": BlockType(lambda block: content_parts(block.get("output")), needs=("output",)),
-    **dict.fromkeys(GUARDED, BlockType(_guarded, needs=(*GUARDED, "text"))),
-    "cachePoint": BlockType(lambda _block: []),
-    "non_standard": BlockType(_non_standard),
+# One of these keys tells a block from data of a tool.
+_NEEDS = {
+    **dict.fromkeys(("text", "input_text", "output_text"), ("text",)),
+    **dict.fromkeys(("file", "media", "file_data", "input_file"), _FILE_KEYS),
+    **dict.fromkeys(GUARDED, (*GUARDED, "text")),
+    **{kind: (kind,) for kind in ("refusal", "json")},
+    "text-plain": (*_ADDRESSES, "text"),
+    "document": ("source", "document", "base64"),
+    "image_generation_call": ("result",),
+    "search_result": ("content",),
+    "custom_tool_call_output": ("output",),
 }
-"""Every block type that can be sent, with its converter, and what tells it from data of a tool."""
 
 CALL_TYPES = frozenset(
     {"tool_call", "tool_call_chunk", "invalid_tool_call", "tool_use", "function_call", "custom_tool_call"}

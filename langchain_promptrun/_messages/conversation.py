@@ -6,9 +6,11 @@ of their own after the run of tool messages.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import orjson
 from langchain_core.messages import (
     AIMessage,
     BaseMessage,
@@ -19,32 +21,56 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_promptrun._messages.assistant import ATTACHED, assistant_turn, name_of
 from langchain_promptrun._messages.content import (
+    CALL_TYPES,
+    MADE_ID,
+    UNWRAPPED,
+    Block,
+    Part,
+    add_block,
+    block_type,
     content_parts,
     json_parts,
     mark,
-    read_blocks,
+    markers_of,
     result_parts,
     stays_here,
     string,
     text_parts,
     without_media,
 )
+from langchain_promptrun._profiles import family_of
+from langchain_promptrun._wire import json as _json
 from langchain_promptrun._wire.names import is_legal, wire_name
+from langchain_promptrun._wire.reasoning import write_reasoning
 from langchain_promptrun.errors import PromptrunInvalidMessageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from langchain_promptrun._messages.assistant import WireCall
-    from langchain_promptrun._messages.content import Block, Part
-
+    # A tool call of the wire; its id is empty where the message has none.
+    WireCall = dict[str, Any]
+    # A call of a turn: an invalid one goes out only with its result, one of the server's own tools needs none.
+    TurnCall = tuple[WireCall, Literal["valid", "invalid", "server's"]]
+    # The id and the name of a call in the content, in any dialect, and its block.
+    CallBlock = tuple[str, str, Block]
     # A call without a result so far, whether it is invalid, its turn, the position of its message, its own in there.
-    _Open = tuple[WireCall, bool, dict[str, Any], int, int]
+    OpenCall = tuple[WireCall, bool, dict[str, Any], int, int]
 
-_PLAIN_ROLES: dict[type, str] = {SystemMessage: "system", HumanMessage: "user", AIMessage: "assistant"}
+_ROLES: dict[type[BaseMessage], str] = {
+    AIMessage: "assistant",
+    FunctionMessage: "function",  # the result of OpenAI's deprecated kind of call
+    HumanMessage: "user",
+    SystemMessage: "system",
+}
 _ACCEPTED = "AIMessage, ChatMessage, FunctionMessage, HumanMessage, SystemMessage, ToolMessage"
+# A call that broke off before its name still needs one.
+_NAMELESS = "unknown"
+# langchain-core's key for the one argument of a tool that takes free text.
+_FREE_TEXT = "__arg1"
+_NOTHING: dict[str, Any] = {}
+# Stands for a content all of whose parts had to move.
+_ATTACHED = "(attached to the next message)"
 
 
 def wire_messages(
@@ -57,7 +83,7 @@ def wire_messages(
     """
     conversation = _Conversation(model, send_reasoning, send_names)
     for position, message in enumerate(messages):
-        role = _PLAIN_ROLES.get(type(message))
+        role = _ROLES.get(type(message))
         calls = type(message) is AIMessage and (message.tool_calls or message.invalid_tool_calls)
         content = message.content
         if role and not calls and type(content) is str and not (message.additional_kwargs or message.name):
@@ -80,7 +106,7 @@ class _Conversation:
         self._wire: list[dict[str, Any]] = []
         self._attachments: list[Part] = []
         self._said = 0  # the position of the last message that was no result: the calls before it are overdue
-        self._open: dict[str, list[_Open]] = {}
+        self._open: dict[str, list[OpenCall]] = {}
         self._known: dict[str, None] = {}
         self._nameless: list[WireCall] = []
         self._calls_by_name = False
@@ -101,27 +127,10 @@ class _Conversation:
             artifact = message.artifact
             structured = artifact.get("structured_content") if isinstance(artifact, dict) else None
             self._add_result(message.tool_call_id, message.content, kwargs, message.name, structured)
-        elif isinstance(message, HumanMessage):
-            # Anthropic's histories carry tool results in user messages.
-            content = message.content
-            results = 0 if isinstance(content, str) else sum(map(_is_result, content))
-            if results:
-                read_blocks(content, self._read_result)
-            if not results or results < len(content):
-                self._say("user", message, position)
-        elif isinstance(message, SystemMessage):
-            # LangChain's mark of OpenAI's developer messages
-            is_developer = kwargs.get("__openai_role__") == "developer"
-            self._say("developer" if is_developer else "system", message, position)
-        elif isinstance(message, FunctionMessage):  # the result of OpenAI's deprecated kind of call
-            self._say("function", message, position)["name"] = wire_name(message.name)
-        elif not isinstance(message, ChatMessage):
-            kind = type(message).__name__
-            raise PromptrunInvalidMessageError(f"is a {kind}, which cannot be sent; accepted types: {_ACCEPTED}")
-        elif message.role == "tool":
+        elif isinstance(message, ChatMessage) and message.role == "tool":
             self._add_result(string(kwargs, "tool_call_id"), message.content, kwargs, message.name)
         else:
-            self._say(message.role, message, position)
+            self._say(message, position)
 
     def end(self) -> list[dict[str, Any]]:
         """Leave out invalid calls without a result; refuse a conversation that goes on after a valid one."""
@@ -129,11 +138,11 @@ class _Conversation:
         for opened in chain.from_iterable(self._open.values()):
             call, _, _, position, index = opened
             if not _leave_out(opened) and position < self._said:
-                raise PromptrunInvalidMessageError(
-                    f"calls tool {name_of(call)!r} with id {call['id']!r}, and no later message has the result of that "
-                    "id: add its ToolMessage, or leave out the call",
-                    path=f"messages[{position}].tool_calls[{index}]",
+                problem = (
+                    f"calls tool {_name_of(call)!r} with id {call['id']!r}, and no later message has the result of "
+                    "that id: add its ToolMessage, or leave out the call"
                 )
+                raise PromptrunInvalidMessageError(problem, path=f"messages[{position}].tool_calls[{index}]")
         return self._wire
 
     def _attach(self) -> None:
@@ -141,14 +150,35 @@ class _Conversation:
             self._wire.append({"role": "user", "content": self._attachments})
             self._attachments = []
 
-    def _say(self, role: str, message: BaseMessage, position: int) -> dict[str, Any]:
-        # What one agent said may be handed to another: its reasoning and its calls stay here.
-        parts = content_parts(message.content, skip=lambda block: _is_result(block) or stays_here(block))
-        mark(parts, message.additional_kwargs)
+    def _say(self, message: BaseMessage, position: int) -> None:
+        role = next((role for kind, role in _ROLES.items() if isinstance(message, kind)), "")
+        if isinstance(message, ChatMessage):
+            role = message.role
+        elif not role:
+            kind = type(message).__name__
+            raise PromptrunInvalidMessageError(f"is a {kind}, which cannot be sent; accepted types: {_ACCEPTED}")
+
+        def add(block: Any, parts: list[Part]) -> None:
+            if isinstance(block, dict) and block.get("type") == "tool_result":
+                if role == "user":  # Anthropic's histories carry tool results there
+                    self._add_result(string(block, "tool_use_id"), block.get("content"), block)
+            elif not stays_here(block):
+                # What one agent said may be handed to another: its reasoning and its calls stay here.
+                add_block(block, parts)
+
+        size = len(self._wire)
+        parts = content_parts(message.content, add)
+        if len(self._wire) > size and not parts:
+            return
+        kwargs = message.additional_kwargs
+        if role == "system" and kwargs.get("__openai_role__") == "developer":  # LangChain's mark of OpenAI's role
+            role = "developer"
+        mark(parts, kwargs)
         wire = {"role": role, "content": _content(parts)}
         self._add_fields(wire, message)
+        if isinstance(message, FunctionMessage):
+            wire["name"] = wire_name(message.name)
         self.append(wire, position)
-        return wire
 
     def _add_fields(self, wire: dict[str, Any], message: BaseMessage) -> None:
         kwargs = message.additional_kwargs
@@ -159,7 +189,7 @@ class _Conversation:
 
     def _add_turn(self, message: AIMessage, position: int) -> None:
         """Add an assistant turn, note its calls, and give an id to those without."""
-        wire, media, calls = assistant_turn(message, self._model, self._send_reasoning)
+        wire, media, calls = _turn(message, self._model, self._send_reasoning)
         self._add_fields(wire, message)
         self.append(wire, position)
         self._calls_by_name = self._calls_by_name or "function_call" in wire
@@ -176,10 +206,6 @@ class _Conversation:
         if media:
             self._attachments += [*text_parts("Attached to the assistant's message:"), *media]
 
-    def _read_result(self, block: Block) -> None:
-        if _is_result(block):
-            self._add_result(string(block, "tool_use_id"), block.get("content"), block)
-
     def _add_result(
         self, call_id: str, content: object, facts: dict[str, Any], name: str | None = None, structured: object = None
     ) -> None:
@@ -193,7 +219,7 @@ class _Conversation:
         said, media = without_media(parts)
         if media:
             self._attachments += [*text_parts(f"Attached to the result of tool call {call_id}:"), *media]
-        wire = {"role": "tool", "tool_call_id": call_id, "content": _content(said) or (ATTACHED if media else "")}
+        wire = {"role": "tool", "tool_call_id": call_id, "content": _content(said, media)}
         _add_extra_fields(wire, facts)
         self._wire.append(wire)
 
@@ -201,7 +227,7 @@ class _Conversation:
         """Note a result, and return the id that the result goes out under."""
         if self._nameless and call_id not in self._open:
             names = {name, wire_name(name)} if name else set()
-            call = next((call for call in self._nameless if name_of(call) in names), self._nameless[0])
+            call = next((call for call in self._nameless if _name_of(call) in names), self._nameless[0])
             self._nameless.remove(call)
             call_id = str(call["id"])
         if not call_id and (self._known or self._calls_by_name):
@@ -215,7 +241,7 @@ class _Conversation:
         return call_id
 
 
-def _leave_out(opened: _Open) -> bool:
+def _leave_out(opened: OpenCall) -> bool:
     """Take an invalid call out of its turn; what else the turn says stays."""
     call, is_invalid, turn, *_ = opened
     if is_invalid:
@@ -227,10 +253,6 @@ def _leave_out(opened: _Open) -> bool:
     return is_invalid
 
 
-def _is_result(block: object) -> bool:
-    return isinstance(block, dict) and block.get("type") == "tool_result"
-
-
 def _add_extra_fields(wire: dict[str, Any], kwargs: Mapping[str, Any]) -> None:
     # DeepSeek and Mistral, Moonshot and DashScope: the answer goes on where this message ends.
     wire |= {key: kwargs[key] for key in ("prefix", "partial") if isinstance(kwargs.get(key), bool)}
@@ -238,7 +260,234 @@ def _add_extra_fields(wire: dict[str, Any], kwargs: Mapping[str, Any]) -> None:
         wire |= extra
 
 
-def _content(parts: list[Part]) -> str | list[Part]:
+def _content(parts: list[Part], media: Sequence[Part] = ()) -> str | list[Part]:
     if len(parts) == 1 and parts[0].keys() == {"type", "text"}:
         return str(parts[0]["text"])
-    return parts or ""
+    return parts or (_ATTACHED if media else "")
+
+
+def _turn(
+    message: AIMessage, model: str, send_reasoning: bool | str
+) -> tuple[dict[str, Any], list[Part], list[TurnCall]]:
+    """Return the wire message of any provider's answer, the media for a user message after it, and the calls in it."""
+    content, kwargs, metadata = message.content, message.additional_kwargs, message.response_metadata
+    if isinstance(content, str) and not kwargs:
+        calls = _listed_calls(message)
+        tools = {"tool_calls": [call for call, _ in calls]} if calls else {}
+        return {"role": "assistant", "content": content or (None if calls else ""), **tools}, [], calls
+    own = metadata.get("model_provider") in (None, "promptrun")
+    written_here = own and (send_reasoning == "always" or _is_same_model(metadata, model))
+    beside = _Beside(own=own)
+    parts, media = without_media(content_parts(content, beside.add))
+    refusal = kwargs.get("refusal") or beside.refusal
+    if refusal and isinstance(refusal, str):
+        _take_out_refusal(parts, refusal)
+    mark(parts, kwargs)
+    wire: dict[str, Any] = {"role": "assistant", "content": None}
+    calls = _calls(message, beside.calls, own=own, signed=written_here)
+    if calls:
+        wire["tool_calls"] = [call for call, _ in calls]
+    elif isinstance(function := kwargs.get("function_call"), dict):
+        wire["function_call"] = _call("", function.get("name"), function.get("arguments"))["function"]
+    audio = beside.audio | beside.known_audio(kwargs.get("audio"))
+    if "id" in audio:
+        # OpenAI wants an answer in audio named by its id; where that is unknown, its transcript stands in.
+        wire["audio"] = {"id": audio["id"]}
+        media = [part for part in media if part["type"] != "input_audio"]
+    elif audio and not parts:
+        parts = text_parts(audio["transcript"])
+    if own and not any(part["type"] == "image_url" for part in media):
+        media += _images(kwargs.get("images"))
+    if written_here and send_reasoning:
+        text = kwargs.get("reasoning_content")
+        text = beside.reasoning if text is None and metadata.get("model_provider") else text
+        write_reasoning(wire, parts, kwargs, metadata.get("reasoning_field"), text)
+    if refusal:
+        wire["refusal"] = refusal
+    if all(part.keys() == {"type", "text"} for part in parts):
+        # one string is the form that every model behind a gateway takes
+        parts = text_parts("".join([part["text"] for part in parts]))
+    said = _content(parts, media)
+    wire["content"] = said if said or wire.keys().isdisjoint({"tool_calls", "function_call", "refusal"}) else None
+    return wire, media, calls
+
+
+def _is_same_model(metadata: Mapping[str, Any], model: str) -> bool:
+    """Whether a message that names its model was asked of or written by this one, or one of its vendor and family."""
+    author = metadata.get("requested_model") or metadata.get("model_name")
+    if author is None or model in (author, metadata.get("model_name")):
+        return True
+    family = family_of(str(author))
+    return family is not None and family == family_of(model)
+
+
+class _Beside:
+    """What blocks of an answer say beside its content; `own` tells whether an answer of this package is read."""
+
+    def __init__(self, *, own: bool) -> None:
+        self._own = own
+        self.calls: list[CallBlock] = []
+        self.refusal = self.reasoning = ""
+        self.audio: dict[str, str] = {}
+
+    def add(self, block: Any, parts: list[Part]) -> None:
+        kind = block_type(block)
+        if kind == "non_standard":
+            # LangChain's wrapping for what only the provider knows; its inside is sent when it has a meaning here.
+            block = value if isinstance(value := block.get("value"), dict) else {}
+            kind = block_type(block)
+            if kind not in CALL_TYPES and kind not in UNWRAPPED and kind != "refusal":
+                return
+        if kind in CALL_TYPES:
+            self.calls.append((string(block, "call_id", "id"), string(block, "name"), block))
+        elif kind == "refusal":
+            self.refusal += string(block, "refusal")
+        elif kind == "reasoning" and self._own:
+            self.reasoning += string(block, "reasoning")
+        elif kind == "audio" and (known := self.known_audio(block)):
+            self.audio = known
+        elif not stays_here(block):
+            add_block(block, parts)
+
+    def known_audio(self, audio: object) -> dict[str, str]:
+        """Return what names or tells an audio answer, so that its data need not go back."""
+        if not isinstance(audio, dict):
+            return {}
+        extras = audio.get("extras")
+        facts = {**(extras if isinstance(extras, dict) else {}), **audio}
+        told = {key: facts[key] for key in ("id", "transcript") if facts.get(key) and isinstance(facts[key], str)}
+        # The server does not know another's id, or one that langchain-core made.
+        if not self._own or told.get("id", "").startswith(MADE_ID):
+            told.pop("id", None)
+        return told
+
+
+def _images(images: object) -> list[Part]:
+    """Return the images that an own answer keeps beside a plain text."""
+    targets = [image.get("image_url") for image in _dictionaries(images)]
+    urls = [target.get("url") if isinstance(target, dict) else target for target in targets]
+    return [{"type": "image_url", "image_url": {"url": url}} for url in urls if url and isinstance(url, str)]
+
+
+def _take_out_refusal(parts: list[Part], refusal: str) -> None:
+    """Take the refusal out of a text that begins or ends with it, as LangChain's v0 content shows both."""
+    for index, cut in ((-1, str.removesuffix), (0, str.removeprefix)):
+        said = parts[index] if parts else {}
+        if said.keys() == {"type", "text"} and (rest := cut(said["text"], refusal)) != said["text"]:
+            parts[index] = {"type": "text", "text": rest}
+            if not rest:
+                del parts[index]
+            return
+
+
+def _calls(message: AIMessage, blocks: Sequence[CallBlock], *, own: bool, signed: bool) -> list[TurnCall]:
+    """Collect the calls of a message and its blocks; `signed` ones go back with what only their vendor understands."""
+    kwargs = message.additional_kwargs
+    raw = _dictionaries(kwargs.get("tool_calls"))
+    entries = {str(call.get("id")): call for call in raw} | _by_id(kwargs.get("tool_call_extras")) if own else _NOTHING
+    calls = _listed_calls(message, entries)
+    _merge_blocks(calls, blocks)
+    if not calls:
+        for call in raw:
+            given = _body(call) or _NOTHING
+            args = given.get("arguments", given.get("input"))
+            calls.append((_call(call.get("id"), given.get("name"), args, call), "valid"))
+    if not signed:
+        return calls
+    for wire, _ in calls:
+        # the keys that OpenAI's format does not know
+        entry = entries.get(wire["id"], _NOTHING)
+        for place in ("function", wire["type"]):
+            if place in wire and isinstance(body := entry.get(place), dict):
+                wire[place] = {**body, **wire[place]}
+        wire |= {key: value for key, value in entry.items() if key not in {"index", "arguments", *wire}}
+    for entry in _dictionaries(kwargs.get("server_tool_calls")):
+        # Without an id, a type and a body no server takes it.
+        if isinstance(entry.get("type"), str) and isinstance(entry.get("id"), str) and _body(entry) is not None:
+            calls.append(({key: value for key, value in entry.items() if key != "index"}, "server's"))
+    return calls
+
+
+def _listed_calls(message: AIMessage, entries: Mapping[str, Any] = _NOTHING) -> list[TurnCall]:
+    """Return the calls of the message's two lists; `entries` are the calls as they came, by id."""
+    calls: list[TurnCall] = []
+    for index, call in enumerate(message.tool_calls):
+        try:
+            wire = _call(call["id"], call["name"], call["args"], entries.get(call["id"] or "", _NOTHING))
+        except PromptrunInvalidMessageError as error:
+            raise error.within(f".tool_calls[{index}].args") from error.__cause__
+        calls.append((wire, "valid"))
+    if message.invalid_tool_calls:
+        errors = _by_id(message.additional_kwargs.get("tool_call_errors"))
+        for broken in message.invalid_tool_calls:
+            call_id = broken["id"] or ""
+            # The suffix keeps langchain-core from completing the text.
+            text = (broken["args"] or "").removesuffix(str(errors.get(call_id, _NOTHING).get("guard", "")))
+            calls.append((_call(call_id, broken["name"], text, entries.get(call_id, _NOTHING)), "invalid"))
+    return calls
+
+
+def _name_of(call: WireCall) -> str:
+    return str((_body(call) or _NOTHING).get("name", ""))
+
+
+def _dictionaries(value: object) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _by_id(kept: object) -> dict[str, dict[str, Any]]:
+    return {name: entry for name, entry in kept.items() if isinstance(entry, dict)} if isinstance(kept, dict) else {}
+
+
+def _body(call: Mapping[str, Any]) -> dict[str, Any] | None:
+    bodies = (call.get("function"), call.get(str(call.get("type"))))
+    return next((body for body in bodies if isinstance(body, dict)), None)
+
+
+def _merge_blocks(calls: list[TurnCall], blocks: Sequence[CallBlock]) -> None:
+    """Add the calls that stand in the content alone; the others lend their cache markers."""
+    listed = [wire for wire, _ in calls]
+    for call_id, name, block in blocks:
+        names = (name or _NAMELESS, wire_name(name or _NAMELESS))
+        for twin in listed:
+            is_same = twin["id"] == call_id if twin["id"] and call_id else _name_of(twin) in names
+            if is_same:
+                listed.remove(twin)
+                twin.update(markers_of(block))
+                break
+        else:
+            keys = ("args", "input", "arguments")
+            args = next((block[key] for key in keys if block.get(key)), block.get("partial_json"))
+            args = {_FREE_TEXT: args} if block.get("type") == "custom_tool_call" else args
+            is_invalid = block.get("type") == "invalid_tool_call"
+            calls.append((_call(call_id, name, args) | markers_of(block), "invalid" if is_invalid else "valid"))
+
+
+def _call(call_id: object, name: str | None, args: object, entry: Mapping[str, Any] = _NOTHING) -> WireCall:
+    """Make a call of the type of its `entry`; arguments that JSON cannot carry go back as the text that came."""
+    kind = entry.get("type") or "function"
+    name = name or _NAMELESS
+    if kind == "custom":
+        free = args[_FREE_TEXT] if isinstance(args, dict) and args.keys() == {_FREE_TEXT} else args
+        text = free if isinstance(free, str) else _json.dumps(free).decode() if free else ""
+        return {"id": call_id or "", "type": kind, kind: {"name": name, "input": text}}
+    name = wire_name(name) if kind == "function" else name
+    function = {"name": name, "arguments": _arguments(args, entry.get("arguments"))}
+    return {"id": call_id or "", "type": kind, "function": function}
+
+
+def _arguments(args: object, text: object) -> str:
+    """Write arguments as JSON text; what JSON cannot carry goes back as the text that came."""
+    if not args:
+        return "{}"
+    if isinstance(args, str):
+        with suppress(ValueError):
+            if isinstance(orjson.loads(args), dict):
+                return args
+        args = {"invalid_arguments": args}
+    try:
+        return _json.dumps(args).decode()
+    except PromptrunInvalidMessageError:
+        if isinstance(text, str):
+            return text
+        raise

@@ -86,6 +86,8 @@ BLOCKS = [
         {"image": {"format": "png", "source": {"bytes": base64.b64decode(PNG)}}},
         kind("image", data=PNG, mimeType=IMAGE_TYPE),
         kind("image", base64=PNG_URL, mime_type="image/jpeg"),
+        kind("image_generation_call", id="ig_1", result=PNG),
+        kind("non_standard", value=kind("image_generation_call", result=PNG, output_format="png")),
     ),
     (
         image_at(IMAGE_LINK),

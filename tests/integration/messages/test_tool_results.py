@@ -85,6 +85,7 @@ PDF = {"base64": "AAAA", "mime_type": "application/pdf"}
 FILE = {"type": "file", "file": {"filename": "file.pdf", "file_data": "data:application/pdf;base64,AAAA"}}
 BYTES = {"type": "file", "file": {"filename": "file.bin", "file_data": "data:application/octet-stream;base64,AAAA"}}
 KNOWN = {"type": "file", "file": {"file_id": "f1"}}
+PNG = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 SOURCE = {"type": "base64", "data": "AAAA", "media_type": "application/pdf"}
 # Of types that LangChain's tools take for content blocks.
 DATA = [
@@ -101,6 +102,7 @@ DATA = [
     {"type": "document", "source": {"type": "content", "content": []}, "body": "B"},
     {"type": "image", "name": "x.png"},
     {"type": "image", "id": "17"},
+    {"type": "image_generation_call", "status": "failed"},
     {"type": "image_url", "url": "https://a.example/x.png"},
     {"type": "text", "content": "hello"},
     {"type": "text", "text": 5},
@@ -170,6 +172,7 @@ def test_tool_result_data_that_is_no_content_block_goes_out_whole_as_its_json(da
         (KNOWN, [KNOWN]),
         (FILE, [FILE]),
         ({"type": "document", **PDF}, [FILE]),
+        ({"type": "image_generation_call", "result": "AAAA"}, [PNG]),
         ({"type": "document", "source": SOURCE}, [FILE]),
         ({"document": {"format": "pdf", "source": {"bytes": "AAAA"}}}, [FILE]),
         ({"type": "non_standard", "value": {"type": "own"}}, [{"type": "own"}]),
