@@ -146,7 +146,7 @@ def run_prompt(arguments: argparse.Namespace) -> None:
         fields |= {"tag": arguments.tag, "version": arguments.pin, "updates": "auto" if arguments.watch else "poll"}
         with PromptrunPrompt(**fields, missing="keep", partial_variables=values) as prompt:
             given = cast("ManagedPromptValue", prompt.format_prompt())
-            record = given.promptrun_origin.record
+            _, record = given.promptrun_origin
             if unknown := [name for name in values if name not in record.variables]:
                 known = ", ".join(record.variables) or "none"
                 raise CommandError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from langchain_core.language_models.base import LanguageModelInput
 from langchain_core.messages import AIMessage
@@ -17,33 +17,25 @@ from langchain_promptrun._config.fields import ConnectionFields
 from langchain_promptrun._config.roles import roles_of
 from langchain_promptrun._config.validators import unknown_keyword
 from langchain_promptrun.chat_models import ChatPromptrun
-from langchain_promptrun.prompts.record import PromptRecord
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
 
+    from langchain_promptrun.prompts.record import PromptRecord
+
 M = TypeVar("M", bound=ChatPromptrun)
-
-_ORIGIN = "promptrun_origin"
-
-
-class Origin(NamedTuple):
-    """The address of a prompt, and the version that messages were made of."""
-
-    address: dict[str, Any]
-    record: PromptRecord
 
 
 class ManagedPromptValue(ChatPromptValue):
     """Messages of a managed prompt, with metadata for traces. In all else a `ChatPromptValue`."""
 
     promptrun_trace: dict[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
-    promptrun_origin: Any = Field(default=None, exclude=True, repr=False)
+    promptrun_origin: Any = Field(default=None, exclude=True, repr=False)  # the prompt's address, and the record
 
     def __getstate__(self) -> dict[Any, Any]:
         """Leave the origin out of a pickle, which is to hold public names only."""
         state = super().__getstate__()
-        return {**state, "__dict__": {**state["__dict__"], _ORIGIN: None}}
+        return {**state, "__dict__": {**state["__dict__"], "promptrun_origin": None}}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ChatPromptValue) and list(self.messages) == list(other.messages)
@@ -72,33 +64,30 @@ class FollowingModel(Runnable[LanguageModelInput, AIMessage]):
         self._prompt = prompt
         self._overrides = dict(overrides)
 
-    def _known(self, messages: LanguageModelInput) -> PromptRecord | None:
-        origin: Origin | None = getattr(messages, _ORIGIN, None)
-        return origin.record if origin is not None and origin.address == self._prompt.address else None
-
-    def _model(self, messages: LanguageModelInput) -> ChatPromptrun:
-        return make_model(ChatPromptrun, self._prompt, self._known(messages) or self._prompt.pull(), self._overrides)
-
-    async def _amodel(self, messages: LanguageModelInput) -> ChatPromptrun:
-        record = self._known(messages) or await self._prompt.apull()
+    def _model(self, record: PromptRecord) -> ChatPromptrun:
         return make_model(ChatPromptrun, self._prompt, record, self._overrides)
+
+    def _known(self, messages: LanguageModelInput) -> PromptRecord | None:
+        address, record = getattr(messages, "promptrun_origin", None) or (None, None)
+        return record if address == self._prompt.address else None
 
     @override
     def invoke(self, input: LanguageModelInput, *args: Any, **kwargs: Any) -> AIMessage:
-        return self._model(input).invoke(input, *args, **kwargs)
+        return self._model(self._known(input) or self._prompt.pull()).invoke(input, *args, **kwargs)
 
     @override
     async def ainvoke(self, input: LanguageModelInput, *args: Any, **kwargs: Any) -> AIMessage:
-        return await (await self._amodel(input)).ainvoke(input, *args, **kwargs)
+        return await self._model(self._known(input) or await self._prompt.apull()).ainvoke(input, *args, **kwargs)
 
     @override
     def stream(self, input: LanguageModelInput, *args: Any, **kwargs: Any) -> Iterator[AIMessage]:
-        yield from self._model(input).stream(input, *args, **kwargs)
+        yield from self._model(self._known(input) or self._prompt.pull()).stream(input, *args, **kwargs)
 
     @override
     async def astream(self, input: LanguageModelInput, *args: Any, **kwargs: Any) -> AsyncIterator[AIMessage]:
-        answer = (await self._amodel(input)).astream(input, *args, **kwargs)
-        async with aclosing(cast("AsyncGenerator[AIMessage]", answer)) as chunks:
+        model = self._model(self._known(input) or await self._prompt.apull())
+        answer = cast("AsyncGenerator[AIMessage]", model.astream(input, *args, **kwargs))
+        async with aclosing(answer) as chunks:
             async for chunk in chunks:
                 yield chunk
 
@@ -122,6 +111,5 @@ def make_model(kind: type[M], prompt: Any, record: PromptRecord, overrides: Mapp
 def check_overrides(kind: type[ChatPromptrun], names: Iterable[str], more: frozenset[str] = frozenset()) -> None:
     """Refuse a name that is neither a field nor in `more`, before any request."""
     known = roles_of(kind).known
-    for name in names:
-        if name not in known:
-            raise unknown_keyword(kind.__name__, name, known | more, kind.keyword_advice)
+    if unknown := [name for name in names if name not in known]:
+        raise unknown_keyword(kind.__name__, unknown[0], known | more, kind.keyword_advice)

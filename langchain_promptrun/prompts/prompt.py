@@ -30,8 +30,8 @@ from langchain_promptrun._http.transport import Transport
 from langchain_promptrun._tracing import PROJECT, TAG, VERSION, name_ancestors, traced
 from langchain_promptrun.chat_models import ChatPromptrun
 from langchain_promptrun.prompts.fetch import BackgroundLoop, Caught, PromptStream, Source
-from langchain_promptrun.prompts.model import FollowingModel, ManagedPromptValue, Origin, check_overrides, make_model
-from langchain_promptrun.prompts.record import FALLBACK_VERSION, PromptChange, PromptProject, PromptRecord, RecordFile
+from langchain_promptrun.prompts.model import FollowingModel, ManagedPromptValue, check_overrides, make_model
+from langchain_promptrun.prompts.record import FALLBACK_VERSION, PromptChange, PromptProject, PromptRecord, record_path
 from langchain_promptrun.prompts.refresh import SHORTEST_POLL, Hold, IdentityKey, OnChange, PromptCache, Refresher
 from langchain_promptrun.prompts.template import find_odd_names, read_conversation, refuse_unfilled, render
 
@@ -360,8 +360,10 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
                 kind = type(given).__name__
                 raise TypeError(f"{self.label} has the variables {', '.join(names)}: pass a dict, not {kind}.")
             given = {names[0]: given}
-        messages, origin = self._messages(outcome, given), Origin(self.address, outcome)
-        return ManagedPromptValue(messages=messages, promptrun_trace=facts, promptrun_origin=origin)
+        origin = (self.address, outcome)
+        return ManagedPromptValue(
+            messages=self._messages(outcome, given), promptrun_trace=facts, promptrun_origin=origin
+        )
 
     def _messages(self, record: PromptRecord, given: Mapping[str, Any]) -> list[BaseMessage]:
         partials = {name: value() if callable(value) else value for name, value in self.partial_variables.items()}
@@ -479,7 +481,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
             source,
             self.refresh if self.version is None else None,
             on_change=self.on_change,
-            file=None if self.cache_dir is None else RecordFile(self.cache_dir, self.base_url, self.selector),
+            path=None if self.cache_dir is None else record_path(self.cache_dir, self.base_url, self.selector),
             fallback=fallback,
             open_stream=self._stream_opener(source),
         )

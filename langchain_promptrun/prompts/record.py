@@ -68,7 +68,7 @@ class PromptModel(_Wire):
     icon: str | None = None
 
 
-_CHANGING = {name: to_camel(name) for name in ("version", "prompt", "tag", "temperature", "model", "updated_at")}
+_CHANGING = ("version", "prompt", "tag", "temperature", "model", "updated_at", "updatedAt")
 
 
 class PromptRecord(_Wire):
@@ -116,11 +116,9 @@ class PromptRecord(_Wire):
 
     def differs(self, other: PromptRecord) -> bool:
         """Whether something that matters changed: version, text, tag, temperature, model or time of the update."""
-        mine, others = self.model_extra or {}, other.model_extra or {}
-        return any(
-            getattr(self, name) != getattr(other, name) or mine.get(wire_name) != others.get(wire_name)
-            for name, wire_name in _CHANGING.items()
-        )
+        # values of a wrong type are among the unknown fields
+        mine, others = ({**vars(record), **(record.model_extra or {})} for record in (self, other))
+        return any(mine.get(name) != others.get(name) for name in _CHANGING)
 
     def to_wire(self) -> bytes:
         """The record as JSON, in Promptrun's spelling."""
@@ -145,17 +143,14 @@ def read_record(body: bytes, *, status: int = 200, headers: Mapping[str, str] | 
     try:
         return PromptRecord.model_validate(document)
     except ValidationError as error:
-        faults = {".".join(map(str, fault["loc"])): fault["msg"] for fault in error.errors()}
-    problems = "; ".join(f"{place}: {problem}" if place else problem for place, problem in faults.items())
-    raise PromptrunResponseError(f"The server's answer is not a prompt: {problems}.")
+        faults = [": ".join(map(str, (*fault["loc"], fault["msg"]))) for fault in error.errors()]
+    raise PromptrunResponseError(f"The server's answer is not a prompt: {'; '.join(faults)}.")
 
 
 class RecordReader:
     """Parses the body of GET /prompt; with `opened`, that of GET /prompt/stream: each unnamed event is a record."""
 
-    finished = False
-    content_seen = 0
-    partial = ""
+    finished, content_seen, partial = False, 0, ""
 
     def __init__(
         self, status: int, headers: Mapping[str, str], *, limit: int, opened: Callable[[], object] | None = None
@@ -170,8 +165,7 @@ class RecordReader:
 
     def feed(self, data: bytes) -> Sequence[PromptRecord]:
         """Take the next bytes; return the records of a stream that they complete."""
-        events = self._body.feed(data)
-        return [self._read(body) for name, body in events if not name] if self._is_stream else ()
+        return [self._read(body) for name, body in self._body.feed(data) if self._is_stream and not name]
 
     def close(self) -> Sequence[PromptRecord]:
         """Take the end; return the record of a document. A stream's event that was cut off is dropped."""
@@ -184,40 +178,34 @@ class RecordReader:
         return (self._read(body),)
 
 
-class RecordFile:
-    """Keeps the last good record on disk, in a file whose name is a hash of address, project, and tag or version."""
+def record_path(folder: str, base_url: str, query: Mapping[str, str | int]) -> Path:
+    """Return the path of the last good record; its name is a hash of address, project, and tag or version."""
+    identity = "\n".join([base_url, *(f"{name}={value}" for name, value in sorted(query.items()))])
+    path = Path(folder, f"prompt-{hashlib.sha256(identity.encode()).hexdigest()[:40]}.json")
+    with suppress(RuntimeError):  # an unknown user's home is a name like any other
+        return path.expanduser()
+    return path
 
-    def __init__(self, folder: str, base_url: str, query: Mapping[str, str | int]) -> None:
-        identity = "\n".join([base_url, *(f"{name}={value}" for name, value in sorted(query.items()))])
-        path = Path(folder) / f"prompt-{hashlib.sha256(identity.encode()).hexdigest()[:40]}.json"
-        with suppress(RuntimeError):  # an unknown user's home is a name like any other
-            path = path.expanduser()
-        self.path = path
-        self._written: bytes | None = None
 
-    def write(self, record: PromptRecord) -> None:
-        """Replace the file atomically; only its owner may read it."""
-        data = record.to_wire()
-        if data == self._written and self.path.exists():
+def write_record(path: Path, record: PromptRecord) -> None:
+    """Replace the file atomically, where it has changed; only its owner may read it."""
+    data = record.to_wire()
+    with suppress(OSError):
+        if path.read_bytes() == data:
             return
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # made with mode 0600, whatever the umask
-        handle, name = tempfile.mkstemp(prefix=".prompt-", dir=self.path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(self.path)
-        except BaseException:
-            with suppress(OSError):
-                Path(name).unlink()
-            raise
-        self._written = data
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".prompt-", dir=path.parent) as folder:
+        written = Path(folder, path.name)
+        written.touch(mode=0o600)
+        with written.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        written.replace(path)
 
-    def read(self) -> PromptRecord | None:
-        """Return the record, or None where the file is missing or holds something else."""
-        try:
-            return read_record(self.path.read_bytes())
-        except (FileNotFoundError, PromptrunError):
-            return None
+
+def stored_record(path: Path) -> PromptRecord | None:
+    """Return the record of a file, or None where it is missing or holds something else."""
+    with suppress(FileNotFoundError, PromptrunError):
+        return read_record(path.read_bytes())
+    return None

@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING, Self
 from langchain_promptrun import errors
 from langchain_promptrun.errors import PromptrunError
 from langchain_promptrun.prompts.fetch import PROCESS
-from langchain_promptrun.prompts.record import PromptChange, PromptRecord
+from langchain_promptrun.prompts.record import PromptChange, PromptRecord, stored_record, write_record
 from langchain_promptrun.prompts.template import find_odd_names
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from langchain_promptrun.prompts.fetch import BackgroundLoop, PromptStream, Source
-    from langchain_promptrun.prompts.record import RecordFile
 
 OnChange = Callable[[PromptRecord, PromptRecord], object]
 
@@ -161,7 +162,7 @@ class Refresher:
     source: Source
     refresh: float | None
     on_change: OnChange | None = None
-    file: RecordFile | None = None
+    path: Path | None = None
     fallback: PromptRecord | None = None
     open_stream: Callable[[BackgroundLoop], PromptStream] | None = None
 
@@ -311,14 +312,14 @@ class Refresher:
 
     async def _use_file(self, outcome: PromptRecord | BaseException) -> PromptRecord | None:
         """Write a record that came; read one where none came and none is known."""
-        if self.file is None:
+        if self.path is None:
             return None
         try:
             if isinstance(outcome, PromptRecord):
                 async with self._writing:  # the newest comes last
-                    await asyncio.to_thread(self.file.write, outcome)
+                    await asyncio.to_thread(write_record, self.path, outcome)
             elif self.freshness.record is None and may_pass(outcome):
-                return await asyncio.to_thread(self.file.read)
+                return await asyncio.to_thread(stored_record, self.path)
         # ValueError: JSON cannot hold the record; RuntimeError: the interpreter ends, and starts no thread
         except (OSError, ValueError, RuntimeError) as error:
             self._warn(f"cannot be kept in `cache_dir`: {error}")

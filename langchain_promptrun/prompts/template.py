@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from langchain_core.messages import BaseMessage, HumanMessage, convert_to_messages
+from langchain_core.messages import BaseMessage, convert_to_messages
 from langchain_core.prompt_values import PromptValue
 from pydantic import BaseModel
 
@@ -75,11 +75,12 @@ def _look_up(values: Mapping[str, Any], path: str) -> Any:
         if isinstance(value, Mapping):
             value = value.get(name, _MISSING)
             continue
-        kind, fields = type(value), set[str]()
+        fields: Iterable[str] = ()
         if isinstance(value, BaseModel):
-            fields = {*kind.model_fields, *kind.model_computed_fields, *(value.model_extra or ())}
+            kind = type(value)
+            fields = (*kind.model_fields, *kind.model_computed_fields, *(value.model_extra or ()))
         elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-            fields = {field.name for field in dataclasses.fields(value)}
+            fields = (field.name for field in dataclasses.fields(value))
         value = getattr(value, name, _MISSING) if name in fields and not name.startswith("_") else _MISSING
         if callable(value):
             return _MISSING
@@ -88,13 +89,13 @@ def _look_up(values: Mapping[str, Any], path: str) -> Any:
 
 def refuse_unfilled(unfilled: tuple[str, ...], given: Iterable[str], *, prompt: str, version: int | str) -> NoReturn:
     """Raise PromptrunMissingVariableError for variables without a value, and for odd names."""
-    names = ", ".join(f"`{name}`" for name in unfilled)
-    few = "variable" if len(unfilled) == 1 else "variables"
-    odd = [name for name in unfilled if not _PATH.fullmatch(f"{{{{{name}}}}}")]
-    advice = "Names have letters, digits and `_`, with dots between them: rename them in the dashboard. " if odd else ""
+    missing, values = (", ".join(f"`{name}`" for name in names) for names in (unfilled, given))
+    is_odd = any(not _PATH.fullmatch(f"{{{{{name}}}}}") for name in unfilled)
+    advice = (
+        "Names have letters, digits and `_`, with dots between them: rename them in the dashboard. " if is_odd else ""
+    )
     raise PromptrunMissingVariableError(
-        f"No value for the {few} {names} of {prompt}, version {version}. Values were given for: "
-        f"{', '.join(f'`{name}`' for name in given) or 'none'}. {advice}"
+        f"No value for {missing} of {prompt}, version {version}. Values were given for: {values or 'none'}. {advice}"
         'Set `missing="keep"` to leave variables without a value in the text.',
         unfilled,
     )
@@ -105,18 +106,13 @@ def read_conversation(value: Any) -> list[BaseMessage]:
 
     A tuple may be one message or several of them, so it is refused, too.
     """
+    if value is None:
+        return []
+    if isinstance(value, BaseMessage | str):
+        value = [value]
+    if not isinstance(value, list | PromptValue):
+        raise TypeError(f"`messages` is of type {type(value).__name__}. It takes {_ACCEPTED}.")
     try:
-        match value:
-            case None:
-                return []
-            case list():
-                return convert_to_messages(value)
-            case PromptValue():
-                return value.to_messages()
-            case BaseMessage():
-                return [value]
-            case str():
-                return [HumanMessage(value)]
+        return convert_to_messages(value)
     except NotImplementedError as error:
         raise TypeError(f"`messages` holds something else than messages. It takes {_ACCEPTED}. {error}") from error
-    raise TypeError(f"`messages` is of type {type(value).__name__}. It takes {_ACCEPTED}.")

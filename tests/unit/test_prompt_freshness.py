@@ -4,15 +4,13 @@ import math
 import os
 import stat
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-from langchain_promptrun import (
-    PromptrunAPIError,
-    PromptrunRateLimitError,
-)
+from langchain_promptrun import PromptrunAPIError, PromptrunRateLimitError
 from langchain_promptrun.prompts import refresh
-from langchain_promptrun.prompts.record import PromptRecord, RecordFile
+from langchain_promptrun.prompts.record import PromptRecord, record_path, stored_record, write_record
 from langchain_promptrun.prompts.refresh import Freshness, PromptCache
 
 URL, QUERY = "https://h.example/v1", {"projectId": "p", "tag": "prod"}
@@ -122,58 +120,53 @@ def test_prompt_freshness_rate_limit_holds_and_other_errors_do_not(fresh, clock)
 
 
 @pytest.fixture
-def file(tmp_path):
-    return RecordFile(str(tmp_path), URL, QUERY)
+def path(tmp_path):
+    return record_path(str(tmp_path), URL, QUERY)
 
 
-def test_prompt_file_comes_back_private_and_in_promptruns_spelling(file):
+def test_prompt_file_comes_back_private_and_in_promptruns_spelling(path):
     record = PromptRecord(prompt="One.", version="v1", versionMessage="first", labels=["a"])
-    file.write(record)
-    assert file.read() == record
-    assert b'"versionMessage":"first"' in file.path.read_bytes()
+    write_record(path, record)
+    assert stored_record(path) == record
+    assert b'"versionMessage":"first"' in path.read_bytes()
     if os.name != "nt":
-        assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_prompt_file_of_version_0_1_0_has_the_same_name(tmp_path):
-    assert RecordFile(str(tmp_path), URL, dict(reversed(QUERY.items()))).path.name == (
+    assert record_path(str(tmp_path), URL, dict(reversed(QUERY.items()))).name == (
         "prompt-fffa0c7ac5d346805dfdbb54eea9c8c38d868f53.json"
     )
     others = [{}, {"projectId": "q"}, {"tag": "dev"}]
-    paths = {RecordFile(str(tmp_path), url, QUERY | more).path for url in (URL, "https://o.example") for more in others}
+    paths = {record_path(str(tmp_path), url, QUERY | more) for url in (URL, "https://o.example") for more in others}
     assert len(paths) == 2 * len(others)
 
 
-def test_prompt_file_is_written_again_only_where_it_must_and_whole_or_not_at_all(file, monkeypatch):
-    file.write(ONE)
-    before = file.path.stat().st_mtime_ns
-    file.write(ONE)
-    assert file.path.stat().st_mtime_ns == before
-    file.path.unlink()
-    file.write(ONE)
-
-    def fail(*_):
-        raise OSError("full")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "fsync", fail)
-        with pytest.raises(OSError, match="full"):
-            file.write(TWO)
-    assert (file.read(), len(list(file.path.parent.iterdir()))) == (ONE, 1)
+def test_prompt_file_is_written_again_only_where_it_must_and_whole_or_not_at_all(path, monkeypatch):
+    write_record(path, ONE)
+    before = path.stat().st_mtime_ns
+    write_record(path, ONE)
+    assert path.stat().st_mtime_ns == before
+    path.unlink()
+    write_record(path, ONE)
+    monkeypatch.setattr(os, "fsync", Mock(side_effect=OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        write_record(path, TWO)
+    assert (stored_record(path), len(list(path.parent.iterdir()))) == (ONE, 1)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b'{"prompt": "x"}'])
-def test_prompt_file_that_is_missing_or_holds_something_else_is_none(file, content):
+def test_prompt_file_that_is_missing_or_holds_something_else_is_none(path, content):
     if content is not None:
-        file.path.write_bytes(content)
-    assert file.read() is None
+        path.write_bytes(content)
+    assert stored_record(path) is None
 
 
 def test_prompt_file_folder_may_begin_with_the_users_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    assert RecordFile("~/prompts", URL, QUERY).path.parent == tmp_path / "prompts"
-    assert RecordFile("~nobody-of-this-name/x", URL, QUERY).path.parent == Path("~nobody-of-this-name/x")
+    assert record_path("~/prompts", URL, QUERY).parent == tmp_path / "prompts"
+    assert record_path("~nobody-of-this-name/x", URL, QUERY).parent == Path("~nobody-of-this-name/x")
 
 
 def test_prompt_cache_is_equal_to_any_other():

@@ -166,9 +166,9 @@ def test_prompt_unfilled_error_names_prompt_version_and_advice():
     assert error.variables == ("x", "y!")
     assert isinstance(error, KeyError)
     assert isinstance(error, ValueError)
-    said = "No value for the variables `x`, `y!` of Promptrun prompt p (tag prod), version v7"
+    said = "No value for `x`, `y!` of Promptrun prompt p (tag prod), version v7"
     assert str(error).startswith(f"{said}. Values were given for: `a`. Names have letters")
     for duplicate in (copy.copy(error), pickle.loads(pickle.dumps(error))):
         assert (str(duplicate), duplicate.variables) == (str(error), error.variables)
-    with pytest.raises(PromptrunMissingVariableError, match=r"the variable `x` of.* for: none. Set `missing"):
+    with pytest.raises(PromptrunMissingVariableError, match=r"for `x` of.* for: none. Set `missing"):
         refuse_unfilled(("x",), {}, prompt="p", version=1)
