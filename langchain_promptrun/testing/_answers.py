@@ -1,18 +1,23 @@
 """JSON schema and conversation -> a value that the schema allows, checked by the package `jsonschema`."""
 
-import asyncio
 import math
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from functools import cache
 from importlib import import_module
-from typing import Any, NamedTuple, Self
+from typing import Any
 from urllib.parse import unquote
 
+try:
+    Validator: Any = import_module("jsonschema").Draft202012Validator
+except ImportError:
+    Validator = None
+
 Schema = Any  # a mapping, or True or False
+Place = tuple[str | int, ...]  # the names and indexes that lead to a value
 
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w%]*[A-Za-z_])")  # a minus sign counts only without a word before
 QUOTED = r"(?<!\w)'(?P<single>[^'\n]+)'(?!\w)|\"(?P<double>[^\"\n]+)\"|“(?P<curly>[^”\n]+)”|`(?P<tick>[^`\n]+)`"
@@ -20,7 +25,20 @@ _NAME = r"(?<=[a-z,] )(?P<name>(?:[A-Z][\w-]*)(?:,? [A-Z][\w-]*)*)"
 _DEEP = 3
 _NEIGHBOURS = 3
 _REACH = 1000
-_DAYS = 28
+_FIRST_MOMENT = datetime(2025, 1, 1, 12, tzinfo=UTC)
+_FORMATS: dict[Any, tuple[str | None, str]] = {
+    "date": (r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])", "{moment:%Y-%m-%d}"),
+    "date-time": (None, "{moment:%Y-%m-%dT%H:%M:%SZ}"),
+    "time": (None, "{moment:%H:%M:%SZ}"),
+    "duration": (None, "P{number}D"),
+    "email": (r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", "person{number}@example.com"),
+    "hostname": (None, "host{number}.example.com"),
+    "uri": (r"https?://[^\s\"'<>()]+[\w/]", "https://example.com/{number}"),
+    "ipv4": (None, "192.0.2.{number}"),
+    "ipv6": (None, "2001:db8::{number:x}"),
+    "uuid": (None, "0f5c1f6e-5a3b-4c52-9d3e-{number:012x}"),
+}
+"""For each format a pattern to find it in the conversation, and one to make it."""
 _LOWER: dict[str, Callable[[Any, Any], bool]] = {"minimum": operator.ge, "exclusiveMinimum": operator.gt}
 _UPPER: dict[str, Callable[[Any, Any], bool]] = {"maximum": operator.le, "exclusiveMaximum": operator.lt}
 _DEEPEST = 32
@@ -68,141 +86,112 @@ class Source:
         return f"{name} of: {self.text}" if self.text else name
 
 
-@cache
-def validator_class() -> Any:
-    try:
-        return import_module("jsonschema").Draft202012Validator
-    except ImportError:
-        return None
-
-
-async def load_validator() -> None:
-    """Import `jsonschema` in a worker thread: an import reads files, which must not block an event loop."""
-    if not validator_class.cache_info().currsize:
-        await asyncio.to_thread(validator_class)
-
-
 def answer(schema: Schema, source: Source, *, optional: bool = False) -> Any:
     """Make a value that a schema allows of the conversation, or raise UnanswerableError; `optional` properties too."""
     try:
-        return _Maker(schema, source, optional=optional).make(schema, _Place("$", "answer", 0, 0))
+        return _Maker(schema, source, optional=optional).make(schema, ())
     except _BROKEN_SCHEMA as broken:
         raise UnanswerableError(f"this is not a JSON schema: {broken!r}") from broken
 
 
-class _Place(NamedTuple):
-    """The place of a value in the answer; `variant` tells the members of a list apart."""
-
-    path: str
-    name: str
-    depth: int
-    variant: int
-
-    def inside(self, key: str | int, variant: int) -> Self:
-        path, name = (f"{self.path}.{key}", key) if isinstance(key, str) else (f"{self.path}[{key}]", self.name)
-        return self._replace(path=path, name=name, depth=self.depth + 1, variant=variant)
-
-
 class _Maker:
-    """Makes one answer and remembers the first reason why a part failed."""
+    """Makes one answer; remembers the first reason why a part failed. Variants tell the members of a list apart."""
 
     def __init__(self, root: Schema, source: Source, *, optional: bool) -> None:
-        validator = validator_class()
-        self._validator = validator and validator(root, format_checker=validator.FORMAT_CHECKER)
+        self._validator = Validator and Validator(root, format_checker=Validator.FORMAT_CHECKER)
         self._root = root
         self._source = source
         self._optional = optional
         self._parts = 0
         self._reason: UnanswerableError | None = None
 
-    def make(self, schema: Schema, place: _Place) -> Any:
+    def make(self, schema: Schema, place: Place, variant: int = 0) -> Any:
         self._parts += 1
-        if place.depth > _DEEPEST or self._parts > _MOST_PARTS:
-            raise UnanswerableError(f"{place.path}: nested without an end")
-        for candidate in self._candidates(_merged(schema, self._root), place):
+        if len(place) > _DEEPEST or self._parts > _MOST_PARTS:
+            raise _unanswerable(place, "nested without an end")
+        for candidate in self._candidates(_merged(schema, self._root), place, variant):
             if self._validator is None or self._validator.evolve(schema=schema).is_valid(candidate):
                 return candidate
-        raise self._reason or UnanswerableError(f"{place.path}: no value was found that the schema allows")
+        raise self._reason or _unanswerable(place, "no value was found that the schema allows")
 
-    def _candidates(self, schema: Mapping[str, Any], place: _Place) -> Iterator[Any]:
+    def _candidates(self, schema: Mapping[str, Any], place: Place, variant: int) -> Iterator[Any]:
+        ways: Iterable[Iterable[Any]]
         branches = schema.get("anyOf", schema.get("oneOf"))
+
+        def weight(kind: Any) -> int:
+            """Rank an alternative by its type: null last, but deep down what has no parts first."""
+            return int(kind == "null" if len(place) < _DEEP else kind in (None, "object", "array"))
+
         if "const" in schema:
-            yield schema["const"]
+            ways = [[schema["const"]]]
         elif "enum" in schema:
             text = self._source.text.lower()
             by_mention = sorted(schema["enum"], key=lambda value: str(value).lower() not in text)
-            yield from _rotated(by_mention, place.variant)
+            ways = [_rotated(by_mention, variant)]
         elif branches is not None:
             rest = {key: value for key, value in schema.items() if value is not branches}
             merged = [_merged({"allOf": [branch, rest]}, self._root) for branch in branches]
-            by_weight = sorted(merged, key=lambda branch: _weight(branch.get("type"), place))
-            for branch in _rotated(by_weight, place.variant):
-                yield from self._attempt(self._candidates(branch, place))
+            by_weight = sorted(merged, key=lambda branch: weight(branch.get("type")))
+            ways = (self._candidates(branch, place, variant) for branch in _rotated(by_weight, variant))
         else:
-            named = schema.get("type")
-            if named is None:  # types that the schema's keywords suggest come first
-                likely = [kind for kind, keys in _SUGGESTED.items() if any(key in schema for key in keys)]
-                kinds = list(dict.fromkeys([*likely, *_TYPES]))
+            kinds = schema.get("type")
+            if kinds is None:  # types that the schema's keywords suggest come first
+                kinds = sorted(_TYPES, key=lambda kind: schema.keys().isdisjoint(_SUGGESTED.get(kind, ())))
             else:
-                kinds = sorted([named] if isinstance(named, str) else named, key=lambda kind: _weight(kind, place))
-            for kind in kinds:
-                yield from self._attempt(self._of_type(kind, schema, place))
+                kinds = sorted([kinds] if isinstance(kinds, str) else kinds, key=weight)
+            ways = (self._of_type(kind, schema, place, variant) for kind in kinds)
+        for way in ways:
+            try:
+                yield from way
+            except UnanswerableError as reason:
+                self._reason = self._reason or reason
 
-    def _attempt(self, candidates: Iterator[Any]) -> Iterator[Any]:
-        try:
-            yield from candidates
-        except UnanswerableError as reason:
-            self._reason = self._reason or reason
-
-    def _of_type(self, kind: str, schema: Mapping[str, Any], place: _Place) -> Iterator[Any]:
+    def _of_type(self, kind: str, schema: Mapping[str, Any], place: Place, variant: int) -> Iterator[Any]:
         if kind == "string" and "pattern" in schema:
-            raise UnanswerableError(f"{place.path}: strings with a `pattern` are not supported")
-        makers: dict[str, Callable[[], Iterator[Any]]] = {
-            "string": lambda: string_candidates(schema, place.name, self._source, place.variant),
-            "number": lambda: number_candidates(schema, self._source, place.variant, whole=False),
-            "integer": lambda: number_candidates(schema, self._source, place.variant, whole=True),
-            "boolean": lambda: iter(_rotated([True, False], place.variant)),
-            "null": lambda: iter([None]),
-            "array": lambda: self._arrays(schema, place),
-            "object": lambda: self._objects(schema, place),
+            raise _unanswerable(place, "strings with a `pattern` are not supported")
+        makers: dict[str, Callable[[], Iterable[Any]]] = {
+            "string": lambda: _strings(schema, place, self._source, variant),
+            "number": lambda: _numbers(schema, self._source, variant, whole=False),
+            "integer": lambda: _numbers(schema, self._source, variant, whole=True),
+            "boolean": lambda: _rotated([True, False], variant),
+            "null": lambda: [None],
+            "array": lambda: self._arrays(schema, place, variant),
+            "object": lambda: self._objects(schema, place, variant),
         }
         yield from makers[kind]()
 
-    def _arrays(self, schema: Mapping[str, Any], place: _Place) -> Iterator[list[Any]]:
+    def _arrays(self, schema: Mapping[str, Any], place: Place, variant: int) -> Iterator[list[Any]]:
         """Yield as many members as the conversation suggests, else one and none deep down; then as few as may be."""
         prefix, items, low = schema.get("prefixItems", []), schema.get("items", True), schema.get("minItems", 0)
         liked = len(prefix)
-        if not prefix and place.depth < _DEEP and items is not False:
+        if not prefix and len(place) < _DEEP and items is not False:
             kind, many = str(_merged(items, self._root).get("type")), len(self._source.numbers)
             liked = {"string": len(self._source.phrases), "integer": many, "number": many}.get(kind, 1) or 1
         step = int(bool(schema.get("uniqueItems")))
-
-        def members(count: int) -> Iterator[list[Any]]:
-            schemas = [*prefix[:count], *[items] * (count - len(prefix))]
-            places = [place.inside(index, place.variant + step * index) for index in range(count)]
-            yield [self.make(*member) for member in zip(schemas, places, strict=True)]
-
         for count in dict.fromkeys([max(low, min(liked, schema.get("maxItems", liked))), low]):
-            yield from self._attempt(members(count))
+            schemas = enumerate([*prefix[:count], *[items] * (count - len(prefix))])
+            try:
+                yield [self.make(item, (*place, index), variant + step * index) for index, item in schemas]
+            except UnanswerableError as reason:
+                self._reason = self._reason or reason
 
-    def _objects(self, schema: Mapping[str, Any], place: _Place) -> Iterator[dict[str, Any]]:
+    def _objects(self, schema: Mapping[str, Any], place: Place, variant: int) -> Iterator[dict[str, Any]]:
         """Yield the required properties, before that with as many others as can be made, where they are wanted."""
         properties, other = schema.get("properties", {}), schema.get("additionalProperties", True)
-        made: dict[str, Any] = {}
-        more: dict[str, Any] = {}
-        for name in dict.fromkeys(schema.get("required", ())):
-            made[name] = self.make(properties.get(name, other), place.inside(name, place.variant))
-        if self._optional and place.depth < _DEEP:
-            for name in [name for name in properties if name not in made]:
+        needed = dict.fromkeys(schema.get("required", ()))
+        made = {name: self.make(properties.get(name, other), (*place, name), variant) for name in needed}
+        if self._optional and len(place) < _DEEP:
+            more: dict[str, Any] = {}
+            for name in [name for name in properties if name not in needed]:
                 with suppress(UnanswerableError):
-                    more[name] = self.make(properties[name], place.inside(name, place.variant))
+                    more[name] = self.make(properties[name], (*place, name), variant)
             yield made | more
         yield made
 
 
-def _weight(kind: Any, place: _Place) -> int:
-    """Rank an alternative by its type: null last, but deep down what has no parts first."""
-    return int(kind == "null" if place.depth < _DEEP else kind in (None, "object", "array"))
+def _unanswerable(place: Place, problem: str) -> UnanswerableError:
+    path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in place)
+    return UnanswerableError(f"${path}: {problem}")
 
 
 def _merged(schema: Schema, root: Schema, chain: int = 0) -> dict[str, Any]:
@@ -234,7 +223,7 @@ def _resolve(reference: str, root: Schema) -> Schema:
     return found
 
 
-def number_candidates(schema: Mapping[str, Any], source: Source, variant: int, *, whole: bool) -> Iterator[int | float]:
+def _numbers(schema: Mapping[str, Any], source: Source, variant: int, *, whole: bool) -> Iterator[int | float]:
     """Yield a number of the conversation, multiples of a step from near zero on, the middle between the bounds."""
     step = Fraction(str(schema.get("multipleOf", 1)))
 
@@ -261,13 +250,15 @@ def number_candidates(schema: Mapping[str, Any], source: Source, variant: int, *
             yield number
 
 
-def string_candidates(schema: Mapping[str, Any], name: str, source: Source, variant: int) -> Iterator[str]:
+def _strings(schema: Mapping[str, Any], place: Place, source: Source, variant: int) -> Iterator[str]:
     if schema.get("format") in _FORMATS:
-        pattern, make = _FORMATS[schema["format"]]
+        pattern, example = _FORMATS[schema["format"]]
         match = re.search(pattern, source.text) if pattern and not variant else None
-        yield match.group() if match else make(variant)
+        moment = _FIRST_MOMENT + timedelta(days=variant, seconds=variant)
+        yield match.group() if match else example.format(moment=moment, number=variant + 1)
         return
     low, high = schema.get("minLength", 0), schema.get("maxLength", math.inf)
+    name = next((key for key in reversed(place) if isinstance(key, str)), "answer")
 
     def fitted(text: str, suffix: str) -> str:
         room = max(0, int(min(high, len(text) + len(suffix))) - len(suffix))
@@ -277,22 +268,3 @@ def string_candidates(schema: Mapping[str, Any], name: str, source: Source, vari
         yield fitted(source.phrase(name), "")
     yield fitted(source.phrase(name), f" {variant + 1}" if variant else "")
     yield fitted(f"{variant:x}", "")
-
-
-def _day(variant: int) -> str:
-    return f"{2025 + variant // _DAYS}-01-{variant % _DAYS + 1:02d}"
-
-
-_FORMATS: dict[Any, tuple[str | None, Callable[[int], str]]] = {
-    "date": (r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])", _day),
-    "date-time": (None, lambda variant: f"{_day(variant)}T12:00:00Z"),
-    "time": (None, lambda variant: f"12:{variant // 60 % 60:02d}:{variant % 60:02d}Z"),
-    "duration": (None, lambda variant: f"P{variant + 1}D"),
-    "email": (r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", lambda variant: f"person{variant + 1}@example.com"),
-    "hostname": (None, lambda variant: f"host{variant + 1}.example.com"),
-    "uri": (r"https?://[^\s\"'<>()]+[\w/]", lambda variant: f"https://example.com/{variant + 1}"),
-    "ipv4": (None, lambda variant: f"192.0.2.{variant % 255 + 1}"),
-    "ipv6": (None, lambda variant: f"2001:db8::{variant + 1:x}"),
-    "uuid": (None, "0f5c1f6e-5a3b-4c52-9d3e-{:012x}".format),
-}
-"""For each format a pattern to find it in the conversation, and a maker."""

@@ -8,22 +8,30 @@ left, or `unreachable`; `status` is null where nothing had come.
 
 import base64
 import json
+import math
 import os
 import re
+import sys
 from bisect import bisect_right
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from functools import lru_cache
+from http import HTTPStatus
 from itertools import accumulate, pairwise, takewhile
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 from urllib.parse import parse_qs, urlsplit
 
-from langchain_promptrun.testing._http import RecordedRequest, encode
+from langchain_promptrun.testing._http import RecordedRequest, Response, encode, json_response
+from langchain_promptrun.testing._items import Fault
 
 Exchange = dict[str, Any]
+Slices = int | Callable[[bytes], Sequence[bytes]]  # cuts a replayed body: pieces of so many bytes, or a function
+_CUT = {"cut": True}
+_ENDS: dict[str, Any] = {"cut": _CUT, "unreachable": _CUT, "reset": {"reset": True}, "silence": {"pause": math.inf}}
 _request_parts = itemgetter("method", "path", "query", "body")
 _response_parts = itemgetter("status", "headers", "body", "delay", "pieces")
 _MOST_DIFFERENCES = 5
@@ -64,8 +72,18 @@ class CassetteOptions(TypedDict, total=False):
 class Cassette:
     """The exchanges of one file, which is loaded or begun anew."""
 
-    def __init__(self, path: str | os.PathLike[str], *, load: bool, **options: Unpack[CassetteOptions]) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        load: bool,
+        speed: float | None = None,
+        slices: Slices | None = None,
+        **options: Unpack[CassetteOptions],
+    ) -> None:
         self._path = Path(path)
+        self._speed = speed
+        self._slices = slices
         self._redact = options.get("redact") or (lambda exchange: exchange)
         self._emails = options.get("redact_emails", False)
         self._match = options.get("match") or (lambda request: request)
@@ -91,6 +109,35 @@ class Cassette:
     def take(self, record: RecordedRequest, secrets: Iterable[str]) -> Exchange | None:
         queue = self._waiting.get(self._key(self._compared(record, secrets))) if self._waiting else None
         return queue.popleft() if queue else None
+
+    def replayed(self, recorded: Mapping[str, Any], fault: Fault) -> tuple[Response, Fault]:
+        """Return a recorded response, and the fault with the delay and the end that were recorded."""
+        headers = dict(recorded["headers"])
+        if self._speed is None:  # a client that retries would wait as long as it had to when this was recorded
+            headers |= dict.fromkeys((name for name in headers if name.startswith("retry-after")), "0")
+        kind = headers.pop("content-type", "application/octet-stream")
+        pieces: list[bytes | float] = []
+        for pause, piece in self._cut(_pieces(recorded)):
+            pieces += [pause / self._speed, piece] if self._speed and pause else [piece]
+        response = Response(recorded["status"] or HTTPStatus.OK, kind, pieces, headers)
+        if self._speed and fault.delay is None:
+            fault = replace(fault, delay=recorded["delay"] / self._speed)
+        if "end" in recorded and not (fault.cut or fault.reset or fault.error is not None):
+            point = None if recorded["status"] is None else sys.maxsize
+            fault = replace(fault, framing="chunked", after=point, after_bytes=None, **_ENDS[recorded["end"]])
+        if fault.error is not None and not kind.lower().startswith("text/event-stream"):
+            return json_response(fault.error), replace(fault, error=None)
+        return response, fault
+
+    def _cut(self, pieces: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
+        if self._slices is None:
+            return pieces
+        body, size = b"".join(piece for _, piece in pieces), self._slices
+        cut = [body[at : at + size] for at in range(0, len(body), size)] if isinstance(size, int) else size(body)
+        if b"".join(cut) != body:
+            raise ValueError("`slices` must give the pieces of the whole body.")
+        pause = sum(pause for pause, _ in pieces) / max(1, len(cut))
+        return [(pause, piece) for piece in cut]
 
     def add(
         self, record: RecordedRequest, response: dict[str, Any], body: bytes, secrets: list[str], more: list[str]
@@ -214,7 +261,7 @@ def _packed(body: bytes) -> Any:
         return {"base64": base64.b64encode(body).decode()}
 
 
-def pieces_of(response: Mapping[str, Any]) -> list[tuple[float, bytes]]:
+def _pieces(response: Mapping[str, Any]) -> list[tuple[float, bytes]]:
     """Return a recorded body in its pieces, with the pause before each; what `pieces` leave out is a last one."""
     body, position, found = response["body"], 0, []
     body = body.encode() if isinstance(body, str) else base64.b64decode(body["base64"])

@@ -136,28 +136,33 @@ def status_of(response: Response, fault: Fault) -> int:
     return response.status if fault.status == HTTPStatus.OK else fault.status
 
 
-def steps(response: Response, fault: Fault, request: Request) -> Iterator[Step]:
+def steps(response: Response, fault: Fault, method: str) -> Iterator[Step]:
+    """Yield the steps of a response; its point is before the head, or in the body."""
     before_head = fault.after is None and fault.after_bytes is None
-    inside = fault.comments is not None or fault.error is not None
+    in_body = fault.comments is not None or fault.error is not None
     if fault.delay is not None:
         yield Pause(fault.delay)
-    if before_head and fault.pause is not None and not inside:
+    if before_head and fault.pause is not None and not in_body:
         yield Pause(fault.pause)
     if before_head and (fault.cut is True or fault.reset):
         yield Hangup(fault.reset)
     else:
-        yield from _sent(response, fault, request, at_point=inside or fault.cut == "clean" or not before_head)
+        yield from _sent(response, fault, method, at_point=in_body or fault.cut == "clean" or not before_head)
 
 
-def _sent(response: Response, fault: Fault, request: Request, *, at_point: bool) -> Iterator[Step]:
-    kind = dict(pairs(fault.headers)).get("content-type", response.content_type)
-    streams = kind.startswith("text/event-stream")
-    framing = fault.framing or _framing(fault, streams=streams)
+def _sent(response: Response, fault: Fault, method: str, *, at_point: bool) -> Iterator[Step]:
+    status, told = status_of(response, fault), pairs(fault.headers)
+    streams = dict(told).get("content-type", response.content_type).startswith("text/event-stream")
     body = list(_spoiled(response, fault, PING if streams else b"\n", at_point=at_point))
     length = str(sum(len(step) for step in body if isinstance(step, bytes)))
-    headers = _headers(response, fault, framing, length)
-    status = status_of(response, fault)
-    if request.method == "HEAD" or status in BODILESS:
+    framing = fault.framing or _framing(fault, streams=streams)
+    framings = {"chunked": ("transfer-encoding", "chunked"), "length": ("content-length", length)}
+    own = [("content-type", response.content_type), *pairs(response.headers)]
+    own.append(framings.get(framing, ("connection", "close")))
+    if fault.encoding:
+        own.append(("content-encoding", fault.encoding))
+    headers = [pair for pair in own if pair[0] not in dict(told)] + told
+    if method == "HEAD" or status in BODILESS:
         yield head(status, [pair for pair in headers if pair[0] not in {"content-length", "transfer-encoding"}])
         return
     framed = list(_framed(body, fault.encoding, is_chunked=framing == "chunked"))
@@ -166,24 +171,13 @@ def _sent(response: Response, fault: Fault, request: Request, *, at_point: bool)
         yield start + framed[0]  # a body of one piece goes out in one flush with the head, a stream after it
     else:
         yield from (start, *framed)
-    lengths = {value for name, value in headers if name == "content-length"}
-    if not request.keeps_alive or framing in {"close", "raw"} or lengths - {length}:
+    if framing in {"close", "raw"} or dict(headers).get("content-length", length) != length:
         yield Hangup()
 
 
 def _framing(fault: Fault, *, streams: bool) -> str:
     is_whole = fault.slices is None and fault.encoding is None and fault.comments is None
     return "length" if is_whole and not streams else "chunked"
-
-
-def _headers(response: Response, fault: Fault, framing: str, length: str) -> list[tuple[str, str]]:
-    framings = {"chunked": ("transfer-encoding", "chunked"), "length": ("content-length", length)}
-    own = [("content-type", response.content_type), *pairs(response.headers)]
-    own.append(framings.get(framing, ("connection", "close")))
-    if fault.encoding is not None:
-        own.append(("content-encoding", fault.encoding))
-    told = pairs(fault.headers)
-    return [pair for pair in own if pair[0] not in dict(told)] + told
 
 
 def _spoiled(response: Response, fault: Fault, comment: bytes, *, at_point: bool) -> Iterator[Step]:
@@ -236,13 +230,13 @@ def _framed(body: Iterable[Step], encoding: str | None, *, is_chunked: bool) -> 
         return chunk(piece) if is_chunked else piece
 
     for step in body:
-        if isinstance(step, bytes):
-            yield framed(step)
-        elif isinstance(step, Pause):
-            yield Pause(step.until, step.every, framed(step.comment) if step.comment else b"")
-        else:
+        if isinstance(step, Hangup):
             yield step
             return
+        if isinstance(step, Pause):
+            yield step._replace(comment=framed(step.comment) if step.comment else b"")
+        else:
+            yield framed(step)
     end = compressor.flush() if compressor is not None else b""
     if is_chunked:
         yield chunk(end) + LAST_CHUNK

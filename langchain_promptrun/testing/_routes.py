@@ -12,25 +12,29 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from langchain_promptrun.testing import _http
-from langchain_promptrun.testing._answers import UnanswerableError, load_validator
+from langchain_promptrun.testing._answers import UnanswerableError
+from langchain_promptrun.testing._cassette import Cassette, is_unreachable, secrets_of
 from langchain_promptrun.testing._checks import RefusedError, check
 from langchain_promptrun.testing._documents import Documents, PromptCache, count
 from langchain_promptrun.testing._http import RecordedRequest, Request, Response, Step
 from langchain_promptrun.testing._items import Fault, Reply, Settings
 from langchain_promptrun.testing._model import replies
 from langchain_promptrun.testing._prompts import ManagedPrompts
+from langchain_promptrun.testing._recorder import Recorder
 
 _STREAM = "/v1/prompt/stream"
 _HIDDEN = "***"
 _logger = logging.getLogger("langchain_promptrun.testing")
 
 
+def brings_its_own(item: Reply | Fault) -> bool:
+    """Return whether an item is an answer, not something that happens to the recorded one."""
+    own = isinstance(item, Reply) or item.status != HTTPStatus.OK
+    return own or any(getattr(item, name) is not None for name in ("body", "events", "slices", "reply"))
+
+
 class Routes:
     """Answers requests one by one, in the server's thread."""
-
-    replays = False
-    """Whether the answers are recorded ones: any key is let in, and streams of prompts do not follow the dashboard."""
-    records = False
 
     def __init__(self, settings: Settings) -> None:
         self.queue: deque[Reply | Fault] = deque()
@@ -40,6 +44,8 @@ class Routes:
         self.transports: set[Any] = set()
         self.accepted = 0
         self.failure: BaseException | None = None
+        self.cassette: Cassette | None = None
+        self.recorder: Recorder | None = None
         self._settings = settings
         self._stored: dict[str, list[Any]] = {}
         self._prompt_cache = PromptCache()
@@ -50,19 +56,28 @@ class Routes:
             _STREAM: ("GET", self._prompt_stream),
         }
 
-    def open(self) -> None:
-        pass
+    def handle(self, request: Request, connection: int) -> tuple[RecordedRequest, AsyncGenerator[Step]]:
+        """Answer from the queue, the cassette, the upstream that is recorded, or by the model."""
+        record = self._record(request, connection)
+        queue: Any = self.prompts.faults if record.path == "/v1/prompt" else self.queue
+        if self.cassette is None or (queue and brings_its_own(queue[0])):
+            return record, self._play(record, *self._answer(record))
+        secrets = secrets_of(request.headers.items(), parse_qsl(urlsplit(request.target).query))
+        try:
+            exchange = self.cassette.take(record, secrets)
+            if exchange is not None and not (self.recorder and is_unreachable(exchange)):
+                replayed = self.cassette.replayed(exchange["response"], queue.popleft() if queue else Fault())
+                return record, self._play(record, *replayed)
+            if self.recorder is not None:
+                self.requests.append(record)
+                return record, self.recorder.forward(record, request, secrets)
+            self.missing.append(self.cassette.describe_missing(record, secrets))
+        except ValueError as error:  # raised by the functions `match` and `slices`
+            self.missing.append(str(error))
+        refused = {"message": self.missing[-1], "type": "invalid_request_error", "param": None, "code": "not_recorded"}
+        return record, self._play(record, _http.json_response({"error": refused}, 400), Fault())
 
-    async def close(self) -> None:
-        pass
-
-    async def handle(self, request: Request, connection: int) -> tuple[RecordedRequest, AsyncGenerator[Step]]:
-        record = self.record(request, connection)
-        if isinstance(record.body, dict) and not record.body.keys().isdisjoint({"tools", "response_format"}):
-            await load_validator()
-        return record, self.answer(record, request)
-
-    def record(self, request: Request, connection: int) -> RecordedRequest:
+    def _record(self, request: Request, connection: int) -> RecordedRequest:
         """Return the record of a request, without its keys."""
         parts, headers = urlsplit(request.target), dict(request.headers)
         scheme, _, key = headers.get("authorization", "").partition(" ")
@@ -89,16 +104,14 @@ class Routes:
             key_digest=sha256(key.strip().encode() if scheme.lower() == "bearer" else b"").digest(),
         )
 
-    def answer(self, record: RecordedRequest, request: Request) -> AsyncGenerator[Step]:
-        fault = Fault()
+    def _answer(self, record: RecordedRequest) -> tuple[Response, Fault]:
         try:
-            response, fault = self._routed(record)
+            return self._routed(record)
         except RefusedError as refused:
-            response = self._refusal(refused)
+            return self._refusal(refused), Fault()
         except Exception:
             _logger.exception("the stand-in server could not answer request %d", record.number)
-            response = self._refusal(RefusedError(500, "The stand-in server failed; its log says why."))
-        return self.play(record, request, response, fault)
+            return self._refusal(RefusedError(500, "The stand-in server failed; its log says why.")), Fault()
 
     def _routed(self, record: RecordedRequest) -> tuple[Response, Fault]:
         method, answer = self._paths.get(record.path, ("", None))
@@ -106,24 +119,22 @@ class Routes:
             raise RefusedError(HTTPStatus.NOT_FOUND, f"Unknown request URL: {record.method} {record.path}.")
         if record.method != method:
             raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, f"Use {method} for {record.path}.")
-        keys = () if self.replays else self._settings.keys
+        keys = () if self.cassette else self._settings.keys
         if keys and not any(map(record.has_key, keys)):
             raise RefusedError(HTTPStatus.UNAUTHORIZED, "Invalid or missing API key.", code="invalid_api_key")
         return answer(record)
 
-    async def play(
-        self, record: RecordedRequest, request: Request, response: Response, fault: Fault
-    ) -> AsyncGenerator[Step]:
+    async def _play(self, record: RecordedRequest, response: Response, fault: Fault) -> AsyncGenerator[Step]:
         """Take note of a request, and yield the steps of its response; to a stream of a prompt it adds the changes."""
         record.status = _http.status_of(response, fault)
         headers = _http.pairs(response.headers)
         if "x-request-id" not in dict(headers):
             headers.insert(0, ("x-request-id", f"req-{record.number}"))
         self.requests.append(record)
-        *steps, end = _http.steps(response._replace(headers=headers), fault, request)
+        *steps, end = _http.steps(response._replace(headers=headers), fault, record.method)
         for step in steps:
             yield step
-        if record.path == _STREAM and record.status == HTTPStatus.OK and not self.replays:
+        if record.path == _STREAM and record.status == HTTPStatus.OK and self.cassette is None:
             async with aclosing(self.prompts.follow(record.query)) as changes:
                 async for change in changes:
                     yield _http.PING if change is None else _http.event(change)

@@ -7,8 +7,7 @@ import ssl
 import struct
 import threading
 import time
-from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +15,12 @@ from typing import Any, Self, Unpack, cast
 
 import h11
 
-from langchain_promptrun.testing._cassette import Cassette, CassetteOptions
-from langchain_promptrun.testing._http import Hangup, Pause, RecordedRequest, Request, Step
+from langchain_promptrun.testing._cassette import Cassette, CassetteOptions, Slices
+from langchain_promptrun.testing._http import Hangup, Pause, RecordedRequest, Request
 from langchain_promptrun.testing._items import Fault, Reply, Settings, Wait
 from langchain_promptrun.testing._prompts import ManagedPrompts
-from langchain_promptrun.testing._recorder import CassetteRoutes, Slices, brings_its_own
-from langchain_promptrun.testing._routes import Routes
+from langchain_promptrun.testing._recorder import Recorder
+from langchain_promptrun.testing._routes import Routes, brings_its_own
 
 _PROMPTRUN = "https://api.promptrun.ai/v1"
 _HOST = "127.0.0.1"
@@ -74,16 +73,11 @@ class PromptrunServer(Settings):
 
     def __post_init__(self) -> None:
         self.reading = True
-        self._use(Routes(self))
+        self._routes = Routes(self)
+        self.prompts: ManagedPrompts = self._routes.prompts
+        self.requests: list[RecordedRequest] = self._routes.requests
+        self.missing: list[str] = self._routes.missing
         self._loop: asyncio.AbstractEventLoop | None = None
-
-    def _use(self, routes: Routes, cassette: Cassette | None = None) -> Self:
-        self._routes = routes
-        self._cassette = cassette
-        self.prompts: ManagedPrompts = routes.prompts
-        self.requests: list[RecordedRequest] = routes.requests
-        self.missing: list[str] = routes.missing
-        return self
 
     def __enter__(self) -> Self:
         self.start()
@@ -121,8 +115,10 @@ class PromptrunServer(Settings):
         upstream = upstream or os.environ.get("PROMPTRUN_BASE_URL") or _PROMPTRUN
         if not upstream.startswith(("http://", "https://")):
             raise ValueError(f"`upstream` must begin with http:// or https://, not be {upstream!r}.")
-        server, tape = cls(api_key=api_key, port=port), Cassette(path, load=keep, **cassette)
-        return server._use(CassetteRoutes(server, tape, upstream), tape)
+        server = cls(api_key=api_key, port=port)
+        server._routes.cassette = Cassette(path, load=keep, **cassette)
+        server._routes.recorder = Recorder(server._routes.cassette, upstream, server.missing)
+        return server
 
     @classmethod
     def replay(
@@ -157,14 +153,16 @@ class PromptrunServer(Settings):
             raise FileNotFoundError(f"{path} does not exist. Record it by `PromptrunServer.record({str(path)!r})`.")
         if (speed is not None and speed <= 0) or (isinstance(slices, int) and slices < 1):
             raise ValueError(f"`speed` and `slices` must be above 0, not {speed!r} and {slices!r}.")
-        server, tape = cls(api_key=api_key, port=port), Cassette(path, load=True, **cassette)
-        return server._use(CassetteRoutes(server, tape, speed=speed, slices=slices), tape)
+        server = cls(api_key=api_key, port=port)
+        server._routes.cassette = Cassette(path, load=True, speed=speed, slices=slices, **cassette)
+        return server
 
     def start(self) -> None:
         """Start serving, unless it already is; raises OSError where the port is taken."""
         if self._loop is not None:
             return
-        self._routes.open()
+        if self._routes.recorder is not None:
+            self._routes.recorder.open()
         listener = socket.create_server((_HOST, self.port), backlog=_BACKLOG)
         self.port = listener.getsockname()[1]
         self._stop = asyncio.Event()
@@ -184,6 +182,8 @@ class PromptrunServer(Settings):
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
         self._loop = None
+        if self._routes.recorder is not None:
+            self._routes.recorder.finish()
         failure, self._routes.failure = self._routes.failure, None
         if failure is not None:
             raise failure
@@ -196,7 +196,7 @@ class PromptrunServer(Settings):
     @property
     def unused(self) -> list[dict[str, Any]]:
         """The recorded exchanges that were not asked for."""
-        return [] if self._cassette is None else self._cassette.unused
+        return [] if self._routes.cassette is None else self._routes.cassette.unused
 
     @property
     def queued(self) -> int:
@@ -227,7 +227,7 @@ class PromptrunServer(Settings):
             entry = Reply(item) if isinstance(item, str) else item
             if not isinstance(entry, Reply | Fault):
                 raise TypeError(f"A Reply, a Fault or a text can be queued, not {type(item).__name__}.")
-            if self._routes.records and not brings_its_own(entry):
+            if self._routes.recorder and not brings_its_own(entry):
                 raise ValueError("A Fault without a status or content spoils recorded answers. This server records.")
             self._routes.queue.extend([entry] * entry.times)
 
@@ -277,8 +277,8 @@ class PromptrunServer(Settings):
                 transport.abort()
             await asyncio.sleep(0)
         await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
-        for problem in filter(None, await asyncio.gather(self._routes.close(), return_exceptions=True)):
-            self._routes.failure = self._routes.failure or problem
+        if self._routes.recorder is not None:
+            await self._routes.recorder.close()
 
 
 class _Connection(asyncio.Protocol):
@@ -289,9 +289,8 @@ class _Connection(asyncio.Protocol):
         self._reads = reads
         self._head: h11.Request
         self._body = bytearray()
-        self._waiting: deque[Request] = deque()
+        self._requests: asyncio.Queue[Request] = asyncio.Queue()
         self._record: RecordedRequest | None = None
-        self._task: asyncio.Task[None] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
         self._expect_request()
@@ -301,7 +300,8 @@ class _Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=1, low=0)  # with 0 and TLS, writing is paused and never resumed
         self._routes.transports.add(self._transport)
         self._routes.accepted += 1
-        self._number = self._routes.accepted
+        self._serving = asyncio.get_running_loop().create_task(self._serve(self._routes.accepted))
+        self._serving.add_done_callback(self._served)
         if not self._reads:
             self._transport.pause_reading()
 
@@ -309,8 +309,7 @@ class _Connection(asyncio.Protocol):
         self._routes.transports.discard(self._transport)
         if self._record is not None and not self._record.answered:
             self._record.disconnected = True
-        if self._task is not None:
-            self._task.cancel()
+        self._serving.cancel()
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -327,7 +326,7 @@ class _Connection(asyncio.Protocol):
                 elif isinstance(event, h11.Data):
                     self._body += event.data
                 else:
-                    self._waiting.append(self._request())
+                    self._requests.put_nowait(self._request())
                     self._expect_request(self._parser.trailing_data[0])
             if self._parser.they_are_waiting_for_100_continue:  # RFC 9110, 10.1.1; curl does
                 self._transport.write(self._parser.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
@@ -335,9 +334,6 @@ class _Connection(asyncio.Protocol):
             body = f"Bad request: {problem}.\n".encode()
             self._transport.write(_BAD_REQUEST % (len(body), body))
             self._transport.close()
-        if self._task is None and self._waiting:
-            self._task = asyncio.get_running_loop().create_task(self._serve())
-            self._task.add_done_callback(self._served)
 
     def _expect_request(self, data: bytes = b"") -> None:
         self._parser = h11.Connection(h11.SERVER, max_incomplete_event_size=_LONGEST_HEAD)
@@ -354,37 +350,36 @@ class _Connection(asyncio.Protocol):
         keeps_alive = "close" not in options and (head.http_version == b"1.1" or "keep-alive" in options)
         return Request(head.method.decode(), head.target.decode("latin-1"), headers, bytes(self._body), keeps_alive)
 
-    async def _serve(self) -> None:
-        while self._waiting:
-            self._record, steps = await self._routes.handle(self._waiting.popleft(), self._number)
+    async def _serve(self, number: int) -> None:
+        keeps_alive, sent = True, 0
+        while keeps_alive:
+            request = await self._requests.get()
+            keeps_alive = request.keeps_alive
+            self._record, steps = self._routes.handle(request, number)
             async with aclosing(steps):
-                await self._play(self._record, steps)
-        self._task = None
+                async for step in steps:
+                    if isinstance(step, Hangup):
+                        keeps_alive = False
+                        if step.reset:
+                            sock = self._transport.get_extra_info("socket")
+                            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+                            self._transport.abort()
+                        break
+                    if isinstance(step, Pause):
+                        await self._pause(step)
+                        continue
+                    await self._send(step)
+                    sent += 1
+                    if sent % _BURST == 0:
+                        await asyncio.sleep(0)  # lets the loop see other connections, and this one's end
+            self._record.answered = not self._record.disconnected
+        self._transport.close()
 
     def _served(self, task: asyncio.Task[None]) -> None:
         """Leave no client waiting for an answer that failed."""
         if not task.cancelled() and (problem := task.exception()) is not None:
             self._routes.failure = self._routes.failure or problem
             self._transport.abort()
-
-    async def _play(self, record: RecordedRequest, steps: AsyncGenerator[Step]) -> None:
-        count = 0
-        async for step in steps:
-            if isinstance(step, Hangup):
-                if step.reset:
-                    sock = self._transport.get_extra_info("socket")
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-                    self._transport.abort()
-                self._transport.close()
-                break
-            if isinstance(step, Pause):
-                await self._pause(step)
-                continue
-            await self._send(step)
-            count += 1
-            if count % _BURST == 0:
-                await asyncio.sleep(0)  # lets the loop see other connections, and this one's end
-        record.answered = not record.disconnected
 
     async def _send(self, data: bytes) -> None:
         if self._transport.is_closing():
