@@ -26,7 +26,7 @@ from langchain_promptrun._responses.choice import (
 )
 from langchain_promptrun._responses.content_blocks import restore_refusal
 from langchain_promptrun._responses.parser import ResponseParser
-from langchain_promptrun._responses.partial_call import parse_arguments
+from langchain_promptrun._responses.tool_calls import parse_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

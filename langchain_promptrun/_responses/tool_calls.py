@@ -25,15 +25,47 @@ come once, `arguments` come in pieces. Gateways leave out, repeat and change eac
 
 from __future__ import annotations
 
+import json
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_promptrun._responses.metadata import TEXTS, Entries, Facts
-from langchain_promptrun._responses.partial_call import KNOWN_KEYS, TWO_CALLS, Entry, PartialCall
-from langchain_promptrun._wire.json import HALF, SurrogateJoiner
+from langchain_promptrun._wire import json as _json
+from langchain_promptrun._wire.json import (
+    COMPLETE,
+    HALF,
+    ILLEGAL,
+    INCOMPLETE,
+    JsonScanner,
+    SurrogateJoiner,
+    without_surrogates,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_FUNCTION = "function"
+# Keys of an entry in OpenAI's format, and of its function or custom tool.
+_KNOWN_KEYS = frozenset({"index", "id", "type", "custom", _FUNCTION})
+_KNOWN_INNER = frozenset({"name", "arguments", "input"})
+_LONGEST_INDEX = 9
+# Anthropic's ids of calls that its own servers run; gateways pass them on as functions.
+_SERVER_ID = "srvtoolu_"
+# langchain-core's name for the one argument of a tool that takes a text.
+_CUSTOM_START, _CUSTOM_END = '{"__arg1": "', '"}'
+# Arguments that stand for none.
+_PLACEHOLDERS = frozenset({"", "{}", "{ }", "[]", "[ ]", "null", '""'})
+_PLACEHOLDER_STARTS = frozenset(text[:size] for text in _PLACEHOLDERS for size in range(len(text) + 1))
+_LONGEST_PLACEHOLDER = 64  # with blanks around it
+_BYTE_ORDER_MARK = "\ufeff"
+_read = json.JSONDecoder(strict=False).decode
+_MAY_BEGIN_ANEW = frozenset("{ \t\r\n")
+
+_NO_NAME = "The call has no name."
+_NOT_AN_OBJECT = "The arguments are not a JSON object."
+_CUT_OFF = "The answer was cut off before the call was complete."
+_TWO_CALLS = "The arguments may be those of two calls."
 
 
 class ToolPiece(NamedTuple):
@@ -45,6 +77,260 @@ class ToolPiece(NamedTuple):
     args: str
 
 
+class _Entry:
+    """One entry: `place` is its index or position; arguments are whole where they came as an object."""
+
+    def __init__(self, wire: dict[str, Any], position: int | None) -> None:
+        self.is_custom = isinstance(wire.get("custom"), dict)
+        inner_key = "custom" if self.is_custom else _FUNCTION
+        found = wire.get(inner_key)
+        inner: dict[str, Any] = found if isinstance(found, dict) else {}
+        index = str(wire.get("index")).removesuffix(".0")
+        is_index = len(index) <= _LONGEST_INDEX and index.removeprefix("-").isdecimal()
+        self.index = int(index) if is_index else None
+        self.place = (None, position) if self.index is None and position is not None else self.index
+        self.id, self.name, said = map(_text, (wire.get("id"), inner.get("name"), wire.get("type")))
+        # By these a call is found, in this order.
+        keys = (self.id and (self.id, self.index), self.index, self.id, self.place)
+        self.keys = [key for key in keys if key not in {None, ""}]
+        args = inner.get("arguments")
+        args = inner.get("input", args) if self.is_custom else args
+        self.args, self.is_whole = _args(args)
+        said = said or inner_key
+        is_servers = self.id.startswith(_SERVER_ID) or "server" in said.lower()
+        self.kind = said if (self.is_custom or _FUNCTION in said.lower()) and not is_servers else ""
+        self.extras = _without(_KNOWN_KEYS, wire)
+        if unknown := _without(_KNOWN_INNER, inner):
+            self.extras[inner_key] = unknown
+
+
+class PartialCall:
+    """One call as far as it has come; `args` are known at the end, and None where it must not be executed.
+
+    One of a server-side tool or of an unknown type has no kind, and takes nothing.
+    """
+
+    def __init__(self, slot: int, call_id: str, entry: _Entry) -> None:
+        self.slot, self.id, self.index = slot, call_id, entry.index
+        self.kind, self.is_custom = entry.kind, entry.is_custom
+        self.wire_id = self.name = self.error = self.guard = ""
+        # The id under which the newest arguments came, and those before it.
+        self.speaker = ""
+        self._earlier_speakers: set[str] = set()
+        self.extras = Facts(TEXTS)
+        # An earlier call with the same id and name, as long as this one says nothing else.
+        self.twin: PartialCall | None = None
+        self.holds_name = self.may_be_grown = self.may_be_padding = self.is_announced = self.is_flowing = False
+        self.bytes = bytearray()
+        self.sent = self._name_sent = self._scanned = 0
+        self._scanner = JsonScanner()
+        # How much of the arguments has come again, while they are repeated.
+        self.repeated: int | None = None
+        self._meaning: str | None = None
+        self.args: dict[str, Any] | None = None
+
+    @property
+    def text(self) -> str:
+        return self.bytes.decode()
+
+    @property
+    def is_blank(self) -> bool:
+        return not self.bytes or self.bytes.isspace()
+
+    @property
+    def is_placeholder(self) -> bool:
+        """Whether the arguments so far stand for none."""
+        return len(self.bytes) <= _LONGEST_PLACEHOLDER and self.text.strip() in _PLACEHOLDERS
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the arguments so far are whole; nothing tells it of a text."""
+        return self.is_custom or self._scan() == COMPLETE
+
+    def fail(self, problem: str) -> None:
+        """Make the call invalid; the first problem counts."""
+        self.error = self.error or problem
+
+    def ends_before(self, entry: _Entry, *, has_new_id: bool) -> bool:
+        """Decide by point 3 of the rule whether an entry with the same name at the same place is another call's."""
+        if self.is_custom:
+            return has_new_id and entry.index is None
+        begins_object = entry.args.lstrip().startswith(("{", '"'))
+        return self.is_complete and (has_new_id or (begins_object and not self.is_placeholder))
+
+    def note_name(self, entry: _Entry) -> None:
+        if self.is_blank:
+            return
+        if entry.name != self.name:
+            self.fail(f'The name "{entry.name}" came before the arguments were complete.')
+        elif self.is_custom and entry.args.strip():
+            data, start = _escaped(entry.args).encode(), len(_CUSTOM_START)
+            repeats_text = start < len(self.bytes) <= len(data) + start and data.startswith(self.bytes[start:])
+            if repeats_text or entry.id not in {"", self.wire_id}:
+                self.fail(_TWO_CALLS)
+
+    def add(self, entry: _Entry, args: str) -> tuple[str, str] | None:
+        """Take an entry's name, and its arguments as far as they are whole characters; return what may go out now."""
+        size = len(self.bytes)
+        if self.is_blank or not self.name:
+            # A name may be repeated, cumulative or a further part.
+            self.name += entry.name.removeprefix(self.name)
+        if args:
+            self._add_args(entry, args)
+        if len(self.bytes) != size and entry.id not in {"", self.speaker}:
+            if entry.id in self._earlier_speakers:
+                self.fail(_TWO_CALLS)
+            self._earlier_speakers.add(self.speaker)
+            self.speaker = entry.id
+        is_held = self.twin is not None or (self.is_blank and (self.may_be_padding or self.holds_name))
+        return self._release() if self.name and not is_held else None
+
+    def _add_args(self, entry: _Entry, piece: str) -> None:
+        if self.is_custom:
+            piece = ("" if self.bytes else _CUSTOM_START) + _escaped(piece)
+        elif self.bytes:
+            piece = self._new_part(entry, piece)
+        else:
+            piece = piece.removeprefix(_BYTE_ORDER_MARK)
+        data, twin = piece.encode(), self.twin
+        self.bytes += data
+        if twin is None or not data or data.isspace():
+            return
+        if self.is_custom:
+            differs = not twin.bytes.startswith(data, len(self.bytes) - len(data))
+        else:
+            differs = self._scan() != INCOMPLETE and not self.says_the_same(twin)
+        if differs:
+            if self.may_be_grown and _grows(twin.text, self.text):
+                self.error = twin.error = _TWO_CALLS
+            self.twin = None
+
+    def _new_part(self, entry: _Entry, piece: str) -> str:
+        """Return what a piece adds to the arguments so far, by point 5 of the rule."""
+        begins_anew = piece.lstrip().startswith("{")
+        is_whole = entry.is_whole and not self.is_placeholder
+        if is_whole:
+            # An object may end the text that began it, in the other usual spelling.
+            spellings = piece, json.dumps(_json.loads(entry.args), ensure_ascii=False)
+            piece = next((spelled for spelled in spellings if spelled.startswith(self.text)), piece)
+        elif self.repeated is None and (not begins_anew or self._continues(piece)):
+            return piece
+        data = piece.encode()
+        start = 0 if begins_anew else self.repeated or 0
+        known = self.bytes[start : start + len(data)]
+        if data.startswith(known):
+            end = start + len(known)
+            self.repeated = None if end == len(self.bytes) else end
+            return data[len(known) :].decode()
+        self.repeated = None
+        if self.is_placeholder:
+            self.bytes.clear()
+            self._scanner, self._scanned, self._meaning = JsonScanner(), 0, None
+        elif begins_anew and (own := self._own_meaning()) is not None and own == _meaning(piece):
+            return ""
+        elif is_whole:
+            self.fail(_NOT_AN_OBJECT)
+        return piece
+
+    def _continues(self, piece: str) -> bool:
+        if self._scan() == ILLEGAL:
+            return False
+        self._scanned += len(piece.encode())
+        if self._scanner.feed(piece) == ILLEGAL:
+            self._scanner, self._scanned = JsonScanner(), 0  # the whole text is read again
+            return False
+        return True
+
+    def _scan(self) -> int:
+        """Return the verdict on the arguments so far; each byte is looked at once."""
+        if self._scanned < len(self.bytes):
+            self._scanner.feed(self.bytes[self._scanned :].decode())
+            self._scanned = len(self.bytes)
+        return self._scanner.verdict
+
+    def says_the_same(self, other: PartialCall) -> bool:
+        if self.bytes == other.bytes:
+            return True
+        mine = self._own_meaning()
+        return mine is not None and mine == other._own_meaning()
+
+    def _own_meaning(self) -> str | None:
+        """Return what complete arguments mean; only blanks can follow them, so it is read once."""
+        if self.is_custom or not (self._scan() == COMPLETE or self.is_placeholder):
+            return None
+        self._meaning = self._meaning or _meaning(self.text)
+        return self._meaning
+
+    def _release(self) -> tuple[str, str]:
+        name, self._name_sent = self.name[self._name_sent :], len(self.name)
+        if not self.is_flowing and not self.is_custom:
+            text = self.bytes[: _LONGEST_PLACEHOLDER + 1].decode("utf-8", "ignore")
+            may_be_placeholder = len(text) <= _LONGEST_PLACEHOLDER and text.strip() in _PLACEHOLDER_STARTS
+            if may_be_placeholder or text.lstrip().startswith('"'):
+                return name, ""
+        self.is_flowing = True
+        args, self.sent = self.bytes[self.sent :].decode(), len(self.bytes)
+        return name, args
+
+    def finish(self, rest: str, *, cut_off: bool) -> tuple[str, str] | None:
+        """Judge the call by point 6 of the rule; return what is left of it, None for no call."""
+        self.bytes += rest.encode()
+        if not (self.name or self.bytes or self.extras.whole()) or (self.may_be_padding and self.is_blank):
+            return None
+        text = self.text
+        if self.is_custom:
+            text = (text or _CUSTOM_START) + _CUSTOM_END
+        elif not self.is_flowing:
+            if text.lstrip().startswith('"'):
+                # The arguments may stand in a JSON string.
+                text = text.strip()
+                with suppress(ValueError, RecursionError):
+                    inner = str(_read(text)).removeprefix(_BYTE_ORDER_MARK)
+                    text = text if parse_arguments(inner) is None else inner.strip()
+            self.bytes = bytearray() if text.strip() in _PLACEHOLDERS else bytearray(text.encode())
+        self._judge(text, is_cut_off=cut_off and (self.is_custom or self.is_blank))
+        self.is_flowing = True
+        return self._release()
+
+    def _judge(self, text: str, *, is_cut_off: bool) -> None:
+        self.args = parse_arguments(text)
+        if not self.name:
+            self.error = _NO_NAME
+        elif is_cut_off:
+            self.error = _CUT_OFF
+        elif self.args is None:
+            self.fail(_NOT_AN_OBJECT)
+        if self.error:
+            self.args = None
+            # langchain-core closes cut-off JSON when it sums chunks, drops what it cannot read at the end, and gives up
+            # only where a bracket closes what is not open.
+            ends = JsonScanner(self.text).ends if self.text.lstrip().startswith("{") or not self.bytes else None
+            if ends is not None:
+                string, brackets = ends
+                self.guard = string + ("}" if brackets.endswith("]") else "]")
+                self.bytes += self.guard.encode()
+        elif self.is_custom or self.is_blank:
+            self.bytes = bytearray(text.encode() if self.is_custom else b"{}")
+
+    def finished(self) -> Any:
+        """Return langchain-core's `ToolCall` or `InvalidToolCall`; summed chunks cannot have an error, so none has."""
+        call: dict[str, Any] = {"type": "tool_call", "id": self.id, "name": self.name, "args": self.args}
+        if self.args is None:
+            call |= {"type": "invalid_tool_call", "name": self.name or None, "args": self.text, "error": None}
+        return call
+
+    def kept_extras(self) -> dict[str, Any]:
+        """Return the call's keys that OpenAI's format does not know, and what its arguments do not tell."""
+        extras = self.extras.whole()
+        if self.kind != _FUNCTION:
+            extras["type"] = self.kind
+        try:
+            _json.dumps(self.args)
+        except ValueError:  # NaN and infinities
+            extras["arguments"] = self.text
+        return extras
+
+
 class ToolCalls:
     """The tool calls of one message; `announced` has them in the order in which they went out."""
 
@@ -52,17 +338,13 @@ class ToolCalls:
         self._seed = seed
         self._tool_names = tool_names or {}
         self._calls: list[PartialCall] = []
-        self._without_args: list[PartialCall] = []
         self._ids: set[str] = set()
-        # By index, by id, by both, and by position.
+        # By index, by id, by both, and by position; server-side calls are among them.
         self._newest: dict[object, PartialCall] = {}
         self._positions = 0
-        self._flowing: PartialCall | None = None
+        self._latest: PartialCall | None = None
         self.announced: list[PartialCall] = []
         self._server_calls = Entries(TEXTS)
-        # Names by index, id and position.
-        self._server_names: dict[object, str] = {}
-        self._server_call_is_newest = False
         self._surrogates = SurrogateJoiner()
 
     @property
@@ -105,48 +387,47 @@ class ToolCalls:
 
     def _feed_fast_path(self, entry: dict[str, Any]) -> ToolPiece | None:
         """Take an entry that only brings more arguments of the newest call, as most entries of a stream do."""
-        call = self._flowing
-        if call is None or not KNOWN_KEYS.issuperset(entry) or entry.get("id"):
+        call, function = self._latest, entry.get("function")
+        if call is None or not call.is_flowing or call.is_custom or entry.get("index") != call.index:
             return None
-        function = entry.get("function")
-        if not call.is_flowing or entry.get("index") != call.index or type(function) is not dict or len(function) != 1:
+        if entry.get("id") or not _KNOWN_KEYS.issuperset(entry) or type(function) is not dict or len(function) != 1:
             return None
         args = function.get("arguments")
-        if type(args) is not str or not args or not self._surrogates.lets_pass(args) or not call.append(args):
+        if type(args) is not str or not args or not self._surrogates.lets_pass(args):
             return None
+        if args[0] in _MAY_BEGIN_ANEW or call.repeated is not None:
+            return None
+        call.bytes += args.encode()
+        call.sent = len(call.bytes)
         return ToolPiece(call.slot, None, None, args)
 
     def _feed_entry(self, wire: dict[str, Any], position: int | None) -> ToolPiece | None:
-        entry = Entry(wire, position)
-        keys = ((entry.id, entry.wire_index), entry.wire_index, entry.id, entry.place)
-        found = (self._newest.get(key) for key in keys if key is not None)
+        entry = _Entry(wire, position)
+        found = [self._newest[key] for key in entry.keys if key in self._newest]
         # The open call that the entry continues, should it open none.
-        call = next((call for call in found if call is not None), self._calls[-1] if self._calls else None)
+        call = self._calls[-1] if self._calls else None
+        if found or not (entry.name or entry.keys):
+            call = found[0] if found else self._latest
         if self._is_server_call(wire, entry, call):
-            self._keep_server_call(wire, entry)
+            self._keep_server_call(wire, entry, call)
             return None
-        args = entry.args
         if call is None or self._opens(entry, call):
             call = self._open(entry, call)
         elif entry.name and call.name:
             call.note_name(entry)
-        elif args.strip() and call.is_blank:
+        elif call.is_blank and not found:
             self._judge_owner(entry)
         self._note_keys(call, entry)
         call.extras.update(entry.extras)
-        new = call.add(entry, self._surrogates.join(call.slot, args))
+        new = call.add(entry, self._surrogates.join(call.slot, entry.args))
         return None if new is None else self._piece(call, *new)
 
-    def _judge_owner(self, entry: Entry) -> None:
-        """Tell of arguments that may be those of more than one call: their index and id are unknown."""
-        keys = {entry.wire_index, entry.id} - {None, ""}
-        if not keys or not keys.isdisjoint(self._newest):
-            return
-        self._without_args = [call for call in self._without_args if call.is_blank]
-        if len(self._without_args) > 1:
-            for call in self._without_args:
-                call.fail(TWO_CALLS)
-            self._without_args.clear()
+    def _judge_owner(self, entry: _Entry) -> None:
+        """Tell of arguments that may be those of any call without some, as their index and id are unknown."""
+        blank = [call for call in self._calls if call.is_blank]
+        if entry.keys and entry.args.strip() and len(blank) > 1:
+            for call in blank:
+                call.fail(_TWO_CALLS)
 
     def _piece(self, call: PartialCall, name: str, args: str) -> ToolPiece | None:
         if call.is_announced:
@@ -155,34 +436,32 @@ class ToolCalls:
         self.announced.append(call)
         return ToolPiece(call.slot, call.id, self._tool_names.get(name, name) or None, args)
 
-    def _is_server_call(self, wire: dict[str, Any], entry: Entry, call: PartialCall | None) -> bool:
+    def _is_server_call(self, wire: dict[str, Any], entry: _Entry, call: PartialCall | None) -> bool:
         """Decide by point 1 of the rule, and keep an entry that says nothing of a call before the first call."""
-        if not entry.kind:
-            return True
-        if entry.id and (entry.id in self._server_names or entry.id in self._newest):
-            return entry.id in self._server_names
-        if (name := self._server_names.get(entry.place)) is not None:
-            return entry.name in {"", name}
-        if entry.id or entry.name:
-            return False
-        if self._server_call_is_newest and entry.place is None:
-            return True
-        return call is None and not entry.args.strip() and not KNOWN_KEYS.issuperset(wire)
+        if call is None:
+            says_nothing = not (entry.id or entry.name or entry.args.strip() or _KNOWN_KEYS.issuperset(wire))
+            return says_nothing or not entry.kind
+        return not entry.kind or not (call.kind or self._opens(entry, call))
 
-    def _keep_server_call(self, wire: dict[str, Any], entry: Entry) -> None:
+    def _keep_server_call(self, wire: dict[str, Any], entry: _Entry, call: PartialCall | None) -> None:
         self._server_calls.add([wire])
-        for key in (entry.place, entry.id):
-            if key is not None and key != "":
-                self._server_names[key] = entry.name or self._server_names.get(key, "")
         if not entry.kind:
-            self._flowing, self._server_call_is_newest = None, True
-            if (call := self._newest.get(entry.id)) is not None:
-                call.fail("The call is one of the server's own tools.")
+            known = self._newest.get(entry.id)
+            if known is not None and known.kind:
+                known.fail("The call is one of the server's own tools.")
+            if call is None or call.kind:
+                call = PartialCall(-1, entry.id, entry)
+            self._latest = call
+        if call is not None:
+            call.name = entry.name or call.name
+            self._newest |= dict.fromkeys(entry.keys, call)
 
-    def _opens(self, entry: Entry, call: PartialCall) -> bool:
-        """Decide by points 2 and 3 of the rule whether an entry opens a call beside the open one."""
+    def _opens(self, entry: _Entry, call: PartialCall) -> bool:
+        """Decide by points 1 to 3 of the rule whether an entry opens a call beside the open one."""
         has_new_id = entry.id != "" and entry.id not in self._newest
         has_new_place = entry.place is not None and entry.place not in self._newest
+        if not call.kind:
+            return entry.name not in {"", call.name} and self._newest.get(entry.id) is not call
         if not (entry.name and call.name):
             return has_new_id and has_new_place and (entry.name != "" or call.is_complete)
         if entry.name != call.name:
@@ -191,15 +470,14 @@ class ToolCalls:
             return has_new_id or not call.is_blank
         return call.ends_before(entry, has_new_id=has_new_id)
 
-    def _open(self, entry: Entry, beside: PartialCall | None) -> PartialCall:
+    def _open(self, entry: _Entry, beside: PartialCall | None) -> PartialCall:
         call_id = entry.id
         if not call_id or call_id in self._ids:
             seed = f"{self._seed}:{len(self._calls)}"
             call_id = f"call_{(uuid.uuid5(uuid.NAMESPACE_OID, seed) if self._seed else uuid.uuid4()).hex}"
         self._ids.add(call_id)
-        call = PartialCall(len(self._calls), call_id, entry, Facts(TEXTS))
+        call = self._latest = PartialCall(len(self._calls), call_id, entry)
         self._calls.append(call)
-        self._without_args.append(call)
         # A name in pieces is known as one of ours only when it is whole.
         call.holds_name = bool(self._tool_names)
         if beside is not None and beside.name == entry.name:
@@ -208,12 +486,10 @@ class ToolCalls:
             call.may_be_padding = has_known_place and not has_known_id
             if has_known_id or (has_known_place and not entry.id):
                 call.twin = self._newest.get(entry.id, beside)
-                call.may_be_grown = self._newest.get((entry.id, entry.wire_index)) is call.twin
-        self._flowing, self._server_call_is_newest = None if call.is_custom else call, False
-        self._server_names.pop(entry.place, None)
+                call.may_be_grown = self._newest.get((entry.id, entry.index)) is call.twin
         position = entry.place[1] if isinstance(entry.place, tuple) else None
         if position is None:
-            self._newest[entry.wire_index] = call
+            self._newest[entry.index] = call
         else:
             # Later entries may have indexes.
             self._newest.setdefault(position, call)
@@ -222,10 +498,10 @@ class ToolCalls:
             self._positions += 1
         return call
 
-    def _note_keys(self, call: PartialCall, entry: Entry) -> None:
+    def _note_keys(self, call: PartialCall, entry: _Entry) -> None:
         """Let a call be found by an entry's index and id; a newer one with the same id stays before it."""
-        if entry.wire_index is not None:
-            self._newest.setdefault(entry.wire_index, call)
+        if entry.index is not None:
+            self._newest.setdefault(entry.index, call)
         if not entry.id:
             return
         if not call.wire_id:
@@ -237,3 +513,54 @@ class ToolCalls:
             known = self._newest.get(key)
             if known is None or known.slot < call.slot:
                 self._newest[key] = call
+
+
+def parse_arguments(text: str) -> dict[str, Any] | None:
+    """Read arguments that are complete, raw line breaks in strings too, as langchain-core does; None for no object."""
+    if text.strip() in _PLACEHOLDERS:
+        return {}
+    try:
+        arguments = _read(text)
+    except (ValueError, RecursionError):
+        return None
+    return arguments if isinstance(arguments, dict) else None
+
+
+def _meaning(text: str) -> str | None:
+    """Return what two spellings of the same arguments share; None where a text holds none."""
+    arguments = parse_arguments(text)
+    return None if arguments is None else json.dumps(arguments, sort_keys=True)
+
+
+def _grows(text: str, later: str) -> bool:
+    """Tell whether arguments may be later, longer ones of the same call."""
+    first, second = parse_arguments(text), parse_arguments(later)
+    if first is None or second is None or not first.keys() <= second.keys():
+        return False
+    pairs = [(value, second[key]) for key, value in first.items()]
+    return all(
+        type(value) is type(new) if isinstance(value, dict | list) else str(new).startswith(str(value))
+        for value, new in pairs
+    )
+
+
+def _escaped(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+def _text(value: object) -> str:
+    return without_surrogates(value) if isinstance(value, str) else ""
+
+
+def _args(value: object) -> tuple[str, bool]:
+    """Write arguments that came as a JSON value as a text; return it, and whether they came as an object."""
+    if isinstance(value, str):
+        return value, False
+    try:
+        return "" if value is None or value == [] else _json.dumps(value).decode(), isinstance(value, dict)
+    except ValueError:
+        return "[", False  # makes the call invalid
+
+
+def _without(known: frozenset[str], values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in known and value is not None}

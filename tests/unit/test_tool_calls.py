@@ -11,8 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessageChunk
 
-from langchain_promptrun._responses.partial_call import PartialCall
-from langchain_promptrun._responses.tool_calls import ToolCalls
+from langchain_promptrun._responses.tool_calls import PartialCall, ToolCalls
 from langchain_promptrun._wire.json import JsonScanner
 
 from .wire import agreed, answer, by_chunks, call, document, sse, stream
