@@ -259,6 +259,7 @@ ANSWERS = [
     (Fault(status=404, body={"error": "vendor/name has no endpoints"}), 'model id "vendor/name"'),
     (Fault(status=404, body={"detail": "Not Found"}), ROOT),
     (Fault(status=404, body={"error": {"message": "Unknown URL: POST /v1/models/chat/completions"}}), ROOT),
+    (Fault(body={"error": {"code": 404, "message": "No such model."}}), 'model id "vendor/name"'),
     (Fault(status=404, body="404 page not found"), ROOT),
     (Fault(status=404, headers=HTML, body="<title>404 Not Found</title>"), ROOT),
     (Fault(status=404), ROOT),

@@ -55,12 +55,6 @@ def test_each_class_is_also_cores(kind, parent):
     assert "is_retryable" not in vars(errors.PromptrunError)
 
 
-def test_an_overflow_of_the_vendor_behind_the_gateway_is_one():
-    raw = json.dumps({"type": "error", "error": {"type": "invalid_request_error", "message": "prompt is too long"}})
-    error = made(400, {"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": raw}}})
-    assert type(error) is errors.PromptrunContextOverflowError
-
-
 EMPTY_ACCOUNTS = [
     "Your account has no remaining credits",
     "No remaining balance",
@@ -220,13 +214,6 @@ def test_a_message_has_at_most_1000_characters(kind):
     assert str(error).endswith(")")
 
 
-def test_a_servers_message_of_megabytes_leaves_room_for_the_rest():
-    error = made(401, {"error": "x" * 60_000, "provider": "y" * 1_000}, {"x-request-id": "req_1"})
-    assert "PROMPTRUN_API_KEY" in str(error)
-    assert len(str(error)) <= 1_000
-    assert str(error).endswith("request id: req_1)")
-
-
 def test_error_without_facts_is_its_message_and_a_request_id_set_later_is_told_too():
     """A parser makes the error, the transport knows the headers."""
     plain = errors.PromptrunError("m"), errors.PromptrunError("m", status_code=200), errors.PromptrunError()
@@ -324,16 +311,9 @@ FAILED = 'The answer ended with finish_reason "error".'
 @pytest.mark.parametrize(
     ("document", "kind", "message"),
     [
-        ({"error": {"code": "429", "message": "m"}, "choices": []}, errors.PromptrunRateLimitError, "m (status 429)"),
-        ({"error": {"type": "authentication_error", "message": "m"}}, errors.PromptrunAuthenticationError, "m\n"),
         ({"error": ["a", "b"]}, errors.PromptrunAPIError, "a; b"),
         ({"error": True, "message": "m"}, errors.PromptrunAPIError, "m"),
-        ({"error": True}, errors.PromptrunAPIError, "The server reported an error without saying why."),
         ({"error": 503}, errors.PromptrunAPIError, "The server answered 503 Service Unavailable"),
-        ({"object": "error", "message": "m", "code": 404}, errors.PromptrunNotFoundError, "m (status 404)"),
-        ({"type": "error", "error": {"message": "m", "type": "api_error"}}, errors.PromptrunAPIError, "m (status 500)"),
-        ({"choices": [{"error": {"code": 429, "message": "m"}}]}, errors.PromptrunRateLimitError, "m (status 429)"),
-        ({"choices": [{"finish_reason": "error"}]}, errors.PromptrunAPIError, FAILED),
         ({"choices": [{}, {"finish_reason": "error"}], "error": None}, errors.PromptrunAPIError, FAILED),
         ({"error": {"code": 0, "message": "m"}}, errors.PromptrunAPIError, "m"),
         ({"error": {"code": False, "message": "m"}, "choices": []}, errors.PromptrunAPIError, "m"),
@@ -345,76 +325,6 @@ def test_an_error_hides_in(document, kind, message):
     error = error_from_document(document)
     assert type(error) is kind
     assert str(error).startswith(message)
-
-
-@pytest.mark.parametrize(
-    "document",
-    [
-        {},
-        {"choices": [{"delta": {"content": "error"}, "finish_reason": "stop"}]},
-        {"error": None, "choices": []},
-        {"error": "", "choices": []},
-        {"error": False},
-        {"error": {}},
-        {"error": {"code": 0, "message": ""}, "choices": []},
-        {"error": {"code": 0, "message": "success"}, "choices": [{"message": {"content": "x"}}]},
-        {"error": {"code": "200", "message": "success"}, "choices": []},
-        {"choices": [{"error": {"code": 200, "message": "success"}, "delta": {}}]},
-        {"choices": None},
-        {"choices": "error"},
-        {"choices": ["error", None, 5, []]},
-        {"choices": [{"finish_reason": None, "error": None}]},
-        {"type": "response.created"},
-        [],
-        ["error"],
-        None,
-        "error",
-        5,
-    ],
-)
-def test_no_error_hides_in(document):
-    assert error_from_document(document) is None
-
-
-@pytest.mark.parametrize(
-    ("document", "message"),
-    [
-        ({"message": "m"}, "m"),
-        ("plain words", "plain words"),
-        ('{"error": {"message": "as text"}}', "as text"),
-        (None, "The server reported an error without saying why."),
-        ({"choices": []}, "The server reported an error without saying why."),
-    ],
-)
-def test_all_that_comes_in_an_event_named_error_is_one(document, message):
-    assert str(error_from_document(document, event="error")) == message
-    assert error_from_document({"choices": []}, event="message") is None
-
-
-def test_a_failed_choice_tells_why_and_at_which_vendor():
-    choice = {"finish_reason": "error", "native_finish_reason": "MALFORMED_FUNCTION_CALL"}
-    error = error_from_document({"provider": "Google", "choices": [choice]})
-    assert (error.code, error.provider) == ("MALFORMED_FUNCTION_CALL", "Google")
-
-
-def test_the_request_id_and_the_model_of_the_answer_are_used():
-    error = error_from_document({"error": {"code": 404}}, headers={"x-request-id": "req_1"}, model="a/b")
-    assert 'model id "a/b"' in str(error)
-    assert str(error).endswith("request id: req_1)")
-
-
-def test_the_document_becomes_the_body():
-    document = {"error": {"message": "m\u00e9", "code": 500}, "choices": []}
-    assert json.loads(error_from_document(document).body) == document
-
-
-@pytest.mark.parametrize(
-    ("value", "end"), [("x" * 10**6, "x"), (["y"] * 10**5, ('"y", ', "y", '"', ", "))], ids=["long text", "long list"]
-)
-def test_the_body_of_a_document_is_capped(value, end):
-    body = error_from_document({"error": "m", "value": value}).body
-    assert len(body) == 65_536
-    assert body.endswith(end)
 
 
 def test_the_body_of_a_document_that_cannot_be_written_is_empty():
@@ -429,7 +339,6 @@ def test_the_body_of_a_document_that_cannot_be_written_is_empty():
     ("body", "message"),
     [
         ('{"error": {"error": {"message": "nested"}}}', "nested"),
-        ('{"detail": "Not Found"}', "Not Found"),
         ('{"detail": {"error": "in a detail"}}', "in a detail"),
         ('{"Message": "AWS says"}', "AWS says"),
         ('{"object": "error", "message": "vLLM says", "code": 40303}', "vLLM says"),
@@ -439,7 +348,6 @@ def test_the_body_of_a_document_that_cannot_be_written_is_empty():
         ('{"success": false, "errors": [{"code": 7003, "message": "Cloudflare says"}]}', "Cloudflare says"),
         ('{"type": "about:blank", "title": "Gone", "detail": "It moved"}', "It moved"),
         ('{"timestamp": 1, "status": 401, "error": "Unauthorized", "path": "/v1"}', "Unauthorized"),
-        ('"a JSON string"', "a JSON string"),
         ("<400> InternalError: not a page", "<400> InternalError: not a page"),
         ("[ERROR] not JSON", "[ERROR] not JSON"),
         ("\ufeff  spaced \n out  ", "spaced out"),
@@ -457,30 +365,9 @@ def test_the_message_is_found_in(body, message):
     assert read_error(body).message == message
 
 
-def test_an_upstream_error_is_told_with_its_vendor():
-    """OpenRouter's shape, with the vendor's answer as JSON in a string."""
-    raw = json.dumps({"error": {"message": "Too long.", "type": "invalid_request_error", "code": "overflow"}})
-    error = {"message": "Provider returned error", "code": 400, "metadata": {"raw": raw, "provider_name": "OpenAI"}}
-    found = read_error({"error": error, "user_id": "user_1"})
-    assert found.message == "Provider returned error: Too long."
-    told = (found.details["provider"], found.details["code"], found.details["type"], found.status)
-    assert told == ("OpenAI", "overflow", "invalid_request_error", 400)
-
-
 def test_an_upstream_message_is_told_once():
     assert read_error({"message": "Slow down", "metadata": {"raw": "Slow down, please"}}).message == "Slow down, please"
     assert read_error({"error": {"metadata": {"raw": "only upstream"}}}).message == "only upstream"
-
-
-def test_a_validation_error_names_the_place_and_leaves_out_the_input():
-    """FastAPI echoes the input; it may be the prompt."""
-    detail = [
-        {"loc": ["body", "messages", 0, "content"], "msg": "Field required", "type": "missing", "input": "SECRET"},
-        {"loc": ["query", "n"], "msg": "Not a number", "input": "SECRET"},
-    ]
-    found = read_error({"detail": detail})
-    assert found.message == "messages.0.content: Field required; query.n: Not a number"
-    assert found.details["param"] == "messages.0.content"
 
 
 @pytest.mark.parametrize(
@@ -489,6 +376,7 @@ def test_a_validation_error_names_the_place_and_leaves_out_the_input():
         {"message": "Blocked", "metadata": {"reasons": ["x"], "flagged_input": "SECRET"}},
         {"message": "Tool call validation failed", "failed_generation": "SECRET"},
         {"code": 400, "input": "SECRET", "messages": [{"content": "SECRET"}]},
+        {"detail": [{"loc": ["body", "messages", 0, "content"], "msg": "Field required", "input": "SECRET"}]},
     ],
 )
 def test_what_a_server_echoes_of_the_prompt_stays_out_of_the_message(error):

@@ -30,17 +30,6 @@ json_values = st.recursive(
 )
 
 
-def joined(value):
-    """The value with surrogate pairs as the characters they stand for, as JSON reads them."""
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
-    if isinstance(value, list):
-        return [joined(item) for item in value]
-    if isinstance(value, dict):
-        return {joined(key): joined(item) for key, item in value.items()}
-    return value
-
-
 class Colour(enum.Enum):
     RED = "red"
 
@@ -181,30 +170,6 @@ def test_the_error_survives_pickling():
     assert not copy.is_retryable
 
 
-@settings(max_examples=50)
-@given(json_values)
-def test_json_values_come_back_equal(value):
-    assert joined(loads(dumps(value))) == joined(json.loads(dumps(value))) == joined(value)
-
-
-@given(
-    st.recursive(scalars | st.floats(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
-)
-def test_a_null_always_stands_for_none(value):
-    """NaN and infinities are errors wherever they stand, and nothing else is."""
-
-    def flat(item):
-        items = item.values() if isinstance(item, dict) else item if isinstance(item, list) else None
-        return [item] if items is None else [leaf for inner in items for leaf in flat(inner)]
-
-    leaves = flat(value)
-    if all(math.isfinite(leaf) for leaf in leaves if isinstance(leaf, float)):
-        assert loads(dumps(value)) == value
-    else:
-        with pytest.raises(PromptrunInvalidMessageError):
-            dumps(value)
-
-
 @pytest.mark.parametrize("digits", [18, 19, 20, 30])
 @pytest.mark.parametrize("kind", [str, str.encode], ids=["str", "bytes"])
 def test_integers_of_any_length_are_read_exactly(digits, kind):
@@ -268,15 +233,6 @@ def test_surrogates_in_pieces_say_the_same_as_the_whole_text(text, cuts):
     joiner = SurrogateJoiner()
     pieces = [joiner.join(1, text[start:end]) for start, end in pairwise(bounds)]
     assert "".join([*pieces, HALF * len(joiner.held)]) == without_surrogates(text)
-
-
-def test_surrogate_half_waits_for_its_second_one_of_the_same_channel():
-    joiner = SurrogateJoiner()
-    assert joiner.lets_pass("é")
-    assert not joiner.lets_pass("\ud83d")
-    assert [joiner.join(1, "a\ud83d"), joiner.lets_pass("a"), joiner.join(1, "")] == ["a", False, ""]
-    assert [joiner.join(1, "\ude80b"), joiner.join(1, "\ud83d"), joiner.join(2, "\ude80")] == ["🚀b", "", HALF]
-    assert joiner.held == {1: "\ud83d"}
 
 
 @pytest.mark.parametrize(

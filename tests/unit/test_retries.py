@@ -8,18 +8,11 @@ from functools import partial
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import SecretStr
 
 from langchain_promptrun._errors.mapping import error_from_status, parse_retry_after
 from langchain_promptrun._http.request import Request, Timeouts
 from langchain_promptrun._http.transport import CallState, retry_delay
-from langchain_promptrun.errors import (
-    PromptrunAPIError,
-    PromptrunError,
-    PromptrunRateLimitError,
-    PromptrunStreamStalledError,
-    PromptrunTimeoutError,
-)
+from langchain_promptrun.errors import PromptrunAPIError, PromptrunRateLimitError
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -30,11 +23,6 @@ def delay(error, attempt=0, *, share=1.0, retries=3, longest=60.0):
 
 def failed(status=503, **headers):
     return error_from_status(status, {name.replace("_", "-"): value for name, value in headers.items()}, b"")
-
-
-@pytest.mark.parametrize("phase", ["connect", "read", "write", "pool"])
-def test_retry_by_layers_above_may_help_after_a_time_out(phase):
-    assert PromptrunTimeoutError("m", phase=phase).is_retryable is True
 
 
 def test_retry_pause_is_a_random_share_of_what_doubles_up_to_eight_seconds():
@@ -93,122 +81,45 @@ def test_retry_after_of_any_text_is_a_finite_wait_or_none(value):
 
 
 class Echo:
-    """Every byte is an item; upper case is content."""
+    """Every byte is an item, and content."""
 
-    finished = False
+    finished, partial, content_seen = False, "", 0
 
     def __init__(self, status, headers):
-        self.content_seen = 0
-        self.partial = ""
+        """What begins an answer is of no interest here."""
 
     def feed(self, data):
-        self.content_seen += data.isupper()
-        self.partial += data.decode() if data.isupper() else ""
+        self.content_seen += 1
         return list(data)
-
-    def close(self):
-        return []
-
-
-class Clock:
-    def __init__(self):
-        self.now = 100.0
-        self.asked = 0
-
-    def __call__(self):
-        self.asked += 1
-        return self.now
-
-
-def started(clock=None, headers=None, **options):
-    call = CallState(request(**options), Echo, clock or Clock())
-    parser = call.begin_response(200, {"x-request-id": "r1"} | (headers or {}))
-    call.feed = partial(call.feed, parser)
-    return call
-
-
-def ended(call):
-    call.delivered = True
-    with pytest.raises(PromptrunError) as caught:
-        call.end_attempt(lambda: 1.0)
-    return caught.value
 
 
 def request(read=60.0, **options):
-    return Request(
-        method="POST",
-        url="http://host/v1",
-        body=b"prompt",
-        headers={"x-own": "header"},
-        api_key=SecretStr("sk-secret"),
-        timeouts=Timeouts(1.0, read, 2.0, 3.0),
-        **options,
-    )
+    return Request("POST", "http://host/v1", b"{}", {}, "sk-1", Timeouts(1.0, read, 2.0, 3.0), **options)
 
 
-def test_request_shows_neither_prompt_nor_headers_nor_key():
-    shown = repr(request(query={"q": "query"}))
-    for secret in ("'prompt'", "header", "sk-secret", "query=", "'query'"):
-        assert secret not in shown
-
-
-# Silence.
-
-
-def test_timeout_silence_is_counted_from_the_first_keep_alive_after_content():
-    clock = Clock()
-    call = started(clock, stream_chunk_timeout=10.0)
-    clock.now += 50
-    assert call.feed(b"A") == [65]
-    clock.now += 50  # the consumer's time, before the buffered keep-alive is read
-    call.feed(b"a")
-    clock.now += 9.9
-    call.feed(b"a")
-    clock.now += 0.1
-    with pytest.raises(PromptrunStreamStalledError, match="10 s"):
-        call.feed(b"a")
-
-
-def test_timeout_of_reading_counts_before_the_first_content_by_default():
-    clock = Clock()
-    call = started(clock, stream_chunk_timeout=10.0, read=60.0)
-    clock.now += 59
-    call.feed(b"a")
-    clock.now += 1
-    with pytest.raises(PromptrunTimeoutError, match=r"60 s.*`timeout`") as caught:
-        call.feed(b"a")
-    assert not isinstance(caught.value, PromptrunStreamStalledError)
-    call = started(clock, stream_chunk_timeout=10.0, read=None)
-    clock.now += 1e6
-    call.feed(b"a")
-
-
-STREAM = {"content-type": "text/event-stream; charset=utf-8"}
-
-
-def test_timeout_of_a_response_that_is_no_stream_is_not_watched_where_none_was_asked_for():
-    clock = Clock()
-    document = {"content-type": "application/json"}
-    call = started(clock, document, streamed=False, stream_chunk_timeout=10.0, stall_before_first=True, read=60.0)
-    assert (call.read_timeout(), call.shortest_read_timeout()) == (60.0, 60.0)
-    clock.now += 1e6
-    assert call.feed(b"a") == [97]
+def started(clock=lambda: 100.0, headers=(), **options):
+    call = CallState(request(**options), Echo, clock)
+    call.feed = partial(call.feed, call.begin_response(200, dict(headers)))
+    return call
 
 
 def test_retry_next_attempt_may_bring_a_document_where_the_last_one_brought_a_stream():
-    call = started(Clock(), STREAM, streamed=False, stream_chunk_timeout=10.0, stall_before_first=True)
+    stream = {"content-type": "text/event-stream; charset=utf-8"}
+    call = started(headers=stream, streamed=False, stream_chunk_timeout=10.0, stall_before_first=True)
     call.record_error(PromptrunAPIError("oh"))
-    ended(call)
+    call.delivered = True
+    with pytest.raises(PromptrunAPIError):
+        call.end_attempt(lambda: 1.0)
     assert call.read_timeout() == 60.0
 
 
 def test_timeout_clock_is_not_read_while_content_comes():
-    clock = Clock()
-    call = started(clock, stream_chunk_timeout=10.0)
-    asked = clock.asked
+    asked = []
+    call = started(lambda: asked.append(1) or 100.0, stream_chunk_timeout=10.0)
+    before = len(asked)
     for _ in range(100):
         call.feed(b"A")
-    assert clock.asked == asked
+    assert len(asked) == before
 
 
 @pytest.mark.parametrize(
@@ -230,15 +141,3 @@ def test_timeout_is_the_least_limit_in_force(read, stall, explicit, before, afte
     call.feed(b"A")
     assert call.read_timeout() == after
     assert call.shortest_read_timeout() == least
-
-
-# Attempts.
-
-
-@pytest.mark.parametrize("known", [{}, {"partial": "mine", "request_id": "r0"}])
-def test_retry_failed_attempt_tells_what_came_and_the_request_id_unless_its_error_knows(known):
-    call = started()
-    call.feed(b"ABC")
-    call.record_error(PromptrunAPIError("oh", **known))
-    error = ended(call)
-    assert {"partial": error.partial, "request_id": error.request_id} == {"partial": "ABC", "request_id": "r1"} | known

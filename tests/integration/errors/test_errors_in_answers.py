@@ -92,6 +92,8 @@ async def test_error_event_without_words_is_no_success(ask_in_every_style):
 NO_ERRORS = {
     "a title": f'data: {TEXT}\n\ndata: {{"id":"1","title":"A chat","choices":[]}}',
     "words of success": f'data: {TEXT}\n\ndata: {{"code":0,"message":"success"}}',
+    "a code of success": f'data: {{"error":{{"code":"200","message":"ok"}},"choices":[]}}\n\ndata: {TEXT}',
+    "a choice's code of success": f'data: {TEXT}\n\ndata: {{"choices":[{{"error":{{"code":200,"message":"ok"}}}}]}}',
     "words of an end": f'data: {TEXT}\n\ndata: {{"status":"completed","message":"bye"}}',
     "a fact": f'data: {TEXT}\n\ndata: {{"citations":["u"]}}',
     "counts alone": f"data: {TEXT}\n\ndata: {COUNTS}",

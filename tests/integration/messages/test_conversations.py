@@ -1,11 +1,7 @@
 """Conversations in, the messages of a request out."""
 
 import builtins
-import enum
 import json
-import uuid
-from datetime import date
-from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
@@ -26,7 +22,6 @@ from langchain_core.messages import (
     ToolMessage,
     ToolMessageChunk,
 )
-from pydantic import BaseModel
 
 from langchain_promptrun import PromptrunError, PromptrunInvalidMessageError
 
@@ -360,28 +355,6 @@ TURN = [calls("1"), result("1"), HumanMessage("x")]
 )
 def test_tool_call_may_be_open_at_the_end_answered_late_or_of_an_old_id(messages):
     assert len(sent(*messages)) == len(messages)
-
-
-class Colour(enum.Enum):
-    RED = "red"
-
-
-class Order(BaseModel):
-    item: str
-    colour: Colour
-
-
-def test_tool_call_arguments_of_any_python_type_are_sent():
-    order = Order(item="é", colour=Colour.RED)
-    args = {"when": date(2024, 2, 29), "price": Decimal("9.95"), "id": uuid.UUID(int=1), "colour": Colour.RED}
-    args |= {"order": order, "big": 2**80, 1: "number key"}
-    turn = AIMessage("", tool_calls=[call("c1")])
-    turn.tool_calls[0]["args"] = args
-    arguments = sent(turn)[0]["tool_calls"][0]["function"]["arguments"]
-    assert "é" in arguments
-    expected = {"when": "2024-02-29", "price": "9.95", "id": "00000000-0000-0000-0000-000000000001", "colour": "red"}
-    expected |= {"order": {"item": "é", "colour": "red"}, "big": 2**80, "1": "number key"}
-    assert json.loads(arguments) == expected
 
 
 any_text = st.text(st.characters(codec=None, exclude_categories=()), max_size=20)

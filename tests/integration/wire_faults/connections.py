@@ -383,7 +383,7 @@ SILENCE = [
     ),
     _slow("stream", Fault(reply=_LETTERS, pace=0.06), styles=SOME_STREAMED),
     _slow("first-byte", Fault(reply=REPLY, delay=0.4, after=1, pause=0.4), styles=SOME_STREAMED),
-    _slow("document", Fault(slices=_DRIPPING, headers=JSON), styles=PLAIN),
+    _slow("document", Fault(slices=_DRIPPING, headers=JSON), stall=0.3, styles=PLAIN),
     _slow(
         "with-comments-and-no-stall-limit",
         Fault(reply=REPLY, after=BEGUN_EVENTS, comments=_PING, pause=0.8),

@@ -40,12 +40,15 @@ from wire_faults.fault import (
 _RATE = {"code": 429, "message": "Slow down.", "metadata": {"raw": "upstream said no", "provider_name": "Azure"}}
 _OVERLOADED = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
 _FAILED_CHOICE = {"index": 0, "error": {"code": 502, "message": "Vendor down."}}
+_MALFORMED = {"index": 0, "finish_reason": "error", "native_finish_reason": "BAD_CALL"}
+_GOOGLE = {"code": "BAD_CALL", "provider": "Google"}
 _MESSAGE = {"role": "assistant", "content": TEXT}
 _HUGE = {"seed": int("9" * 30)}
 _PARTS = [{"type": "text", "text": "Jupiter has"}, {"type": "text", "text": " 95 moons."}]
 _CALLED = Answer(text="", tool_calls=[("f", {"x": 1})], finish="tool_calls")
 _BARE = Answer(usage=None, finish=None)
 _CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
+_WHOLE = dumps(whole())
 
 
 def _hidden(name, document, kind, *says, **facts):
@@ -66,6 +69,10 @@ def _read(name, body, answer=None, **headers):
     return WireFault(f"200-{name}", _sent(body, **headers), answer or Answer(), styles=PLAIN)
 
 
+def _compressed(name, body, coding):
+    return _read(f"{coding}-{name}", body, headers=JSON | {"content-encoding": coding})
+
+
 def _exchanged(name, documents, sees=None, headers=SSE):
     """A stream that was not asked for."""
     fault = streamed(documents, headers=headers)
@@ -76,7 +83,7 @@ HIDDEN = [
     _hidden("object", {"error": _RATE}, "RateLimit", "Slow down", "upstream said no", provider="Azure"),
     _hidden("choices-null", {**HEAD, "choices": None, "error": _RATE}, "RateLimit", "Slow down"),
     _hidden("choices-empty", {**HEAD, "choices": [], "error": _RATE}, "RateLimit", status_code=429),
-    _hidden("string", {"error": "Something broke."}, "API", "Something broke."),
+    _hidden("string", {"error": "It broke."}, "API", "It broke.", body='{"error": "It broke."}'),
     _hidden("code-as-text", {"error": {"message": "No.", "code": "402"}}, "PaymentRequired", "No."),
     _hidden("code-by-name", {"error": {"message": "No.", "code": "rate_limit_exceeded"}}, "RateLimit"),
     _hidden("invalid-key", {"error": {"message": "No.", "code": "invalid_api_key"}}, "Authentication"),
@@ -85,7 +92,7 @@ HIDDEN = [
     _hidden("anthropic", _OVERLOADED, "API", "Overloaded", status_code=529, type="overloaded_error"),
     _hidden("list", [{"error": {"code": 503, "message": "Gone away."}}], "API", "Gone away."),
     _hidden("choice", whole(choices=[_FAILED_CHOICE]), "API", "Vendor down.", status_code=502),
-    _hidden("finish-reason", whole(finish="error"), "API", "error"),
+    _hidden("finish-reason", whole(choices=[_MALFORMED], provider="Google"), "API", "(BAD_CALL)", **_GOOGLE),
 ]
 
 UNREADABLE = [
@@ -107,8 +114,8 @@ UNREADABLE = [
     _unreadable("choices-as-an-object", whole(choices={"0": {"message": {}}})),
     _unreadable("choices-as-text", whole(choices="x")),
     _unreadable("message-null", whole(choices=[{"index": 0, "message": None}])),
-    _unreadable("half-a-document", dumps(whole())[:120], "StreamTruncated"),
-    _unreadable("two-documents", dumps(whole()) * 2),
+    _unreadable("half-a-document", _WHOLE[:120], "StreamTruncated"),
+    _unreadable("two-documents", _WHOLE * 2),
     _unreadable("nested-too-deep", b'{"choices":' + b"[" * 200_000 + b"]" * 200_000 + b"}"),
     _unreadable("binary", bytes(range(128, 256))),
     _unreadable("empty", nothing(), "StreamTruncated"),
@@ -124,9 +131,9 @@ READ = [
     _read("error-null", whole(error=None)),
     _read("html-content-type", whole(), headers={"content-type": "text/html"}),
     _read("no-content-type", whole(), headers={"content-type": ""}),
-    _read("byte-order-mark", b"\xef\xbb\xbf" + dumps(whole())),
-    _read("broken-character", dumps(whole()).replace(b"oon", b"\xff"), Answer(text=TEXT.replace("oon", "\ufffd"))),
-    _read("lone-surrogate", dumps(whole()).replace(b"oo", b"\\ud83d"), Answer(text=TEXT.replace("oo", "\ufffd"))),
+    _read("byte-order-mark", b"\xef\xbb\xbf" + _WHOLE),
+    _read("broken-character", _WHOLE.replace(b"oon", b"\xff"), Answer(text=TEXT.replace("oon", "\ufffd"))),
+    _read("lone-surrogate", _WHOLE.replace(b"oo", b"\\ud83d"), Answer(text=TEXT.replace("oo", "\ufffd"))),
     _read("nan-and-infinity", dumps(whole(score=0)).replace(b'"score":0', b'"score":NaN,"best":-Infinity,"big":1e999')),
     _read("huge-integer", dumps(whole(seed=0)).replace(b'seed":0', b'seed":' + b"9" * 30), Answer(metadata=_HUGE)),
     _read("content-null", whole({"content": None}), Answer(text="")),
@@ -135,8 +142,11 @@ READ = [
     _read("choice-without-index", whole(choices=[{"message": _MESSAGE, "finish_reason": "stop"}])),
     _read("event-stream-content-type", whole(), headers=SSE),
     _read("tool-call", whole({"content": None, "tool_calls": [_CALL]}, "tool_calls"), _CALLED),
-    _read("white-space-before-the-document", Fault(slices=[b"\n", 0.02, b"\n  \n", dumps(whole())], headers=JSON)),
-    _read("document-in-many-pieces", Fault(slices=[bytes([byte]) for byte in dumps(whole())], headers=JSON)),
+    _read("white-space-before-the-document", Fault(slices=[b"\n", 0.02, b"\n  \n", _WHOLE], headers=JSON)),
+    _compressed("and-zeros", gzip.compress(_WHOLE) + bytes(9), "gzip"),
+    _compressed("and-text", gzip.compress(_WHOLE) + b"padding", "gzip"),
+    _compressed("and-more", zlib.compress(_WHOLE) + gzip.compress(_WHOLE), "deflate"),
+    _read("document-in-many-pieces", Fault(slices=[bytes([byte]) for byte in _WHOLE], headers=JSON)),
 ]
 
 _CALL_PIECES = [
@@ -345,6 +355,11 @@ def _coded(*slices, kind=SSE["content-type"], coding):
     return streamed(*slices, headers={"content-type": kind, **({"content-encoding": coding} if coding else {})})
 
 
+def _unknown_encoding(coding):
+    sees = failure("Response", f"'{coding}'", "gzip, deflate", is_retryable=False)
+    return WireFault(f"encoding-unknown-{coding[:5]}", _coded(BODY, coding=coding), sees)
+
+
 def _each(lines, body=BODY):
     """The stream with these bytes before each of its events."""
     return body.replace(b"data: ", lines + b"data: ")
@@ -403,12 +418,13 @@ FRAMINGS = [
         Fault(slices=[sse(document) for document in ENDED] + [DONE], headers=SSE, encoding="gzip", pace=0.01),
         styles=STREAMED,
     ),
-    WireFault("encoding-unknown", _coded(BODY, coding="rot13"), failure("Response", "rot13")),
-    WireFault("encoding-not-what-it-says", _coded(BODY, coding="gzip"), failure("Response", "gzip")),
+    *(_same(f"encoding-{name[:8]}", BODY, coding=name) for name in ("none", "UTF-8", "identity,chunked")),
+    *map(_unknown_encoding, ("rot13", "br", "gzip,gzip")),
+    WireFault("encoding-not-what-it-says", _coded(BODY, coding="gzip"), failure("Response", "gzip", "corrupt")),
     WireFault(
         "encoding-cut-short",
         _coded(gzip.compress(sse(*SPOKEN))[:-30], coding="gzip"),
-        failure("StreamTruncated"),
+        failure("StreamTruncated", "gzip"),
         styles=PLAIN,
     ),
 ]

@@ -118,16 +118,18 @@ _OPENROUTER = {
         "message": "Provider returned error",
         "code": 429,
         "metadata": {
-            "raw": json.dumps({"error": {"message": "Overloaded, slow down.", "type": "rate_limit_error"}}),
+            "raw": json.dumps({"error": {"message": "Slow down.", "type": "rate_limit_error", "code": "busy"}}),
             "provider_name": "Anthropic",
         },
     },
     "user_id": "org_1",
 }
+_UPSTREAM = {"provider": "Anthropic", "type": "rate_limit_error", "code": "busy"}
 
 
 _TORN = {"error": "It was torn."}
-_FASTAPI = {"detail": [{"loc": ["body", "messages", 0, "content"], "msg": "Field required", "type": "missing"}]}
+_MISSING = {"loc": ["body", "messages", 0, "content"], "msg": "Required", "type": "missing"}
+_FASTAPI = {"detail": [_MISSING, {"loc": ["query", "n"], "msg": "Not a number"}]}
 
 
 def _body(name, status, sent, *says, styles=ALL, headers=(), **facts):
@@ -164,10 +166,10 @@ BODIES = [
     _bad("null", "null", "400"),
     _bad("cut-json", '{"error": {"message": "It broke off here.", "type": "inv', "It broke off here."),
     _bad("nested-too-deep", "[" * 50_000, "400"),
-    _bad("long-message", {"error": {"message": "very " * 10_000}}, "very very"),
+    _body("long-message", 401, {"error": {"message": "very " * 10_000}}, "very very", "PROMPTRUN_API_KEY"),
     _bad("control-characters", {"error": "Tab\tbell\x07 and\r\nlines\u2028end"}, "Tab bell and lines end"),
-    _body("fastapi", 422, _FASTAPI, "messages.0.content: Field required", param="messages.0.content"),
-    _body("nested", 429, _OPENROUTER, "Provider returned error", "slow down.", "Anthropic", provider="Anthropic"),
+    _body("fastapi", 422, _FASTAPI, "messages.0.content: Required; query.n: Not a", param="messages.0.content"),
+    _body("nested", 429, _OPENROUTER, "Provider returned error: Slow down. (provider", **_UPSTREAM),
     _body("credits", 402, {"error": {"message": "Empty.", "code": 402}}, "Empty."),
     _failed("html", _HTML, "502 Bad Gateway", body=_HTML, headers={"content-type": "text/html"}),
     _failed("html-declared-as-json", _HTML, "502 Bad Gateway", headers={"content-type": "application/json"}),
@@ -232,6 +234,7 @@ OVERFLOW = [
     _overflow("anthropic", 400, "prompt is too long: 215478 tokens > 200000 maximum", type="invalid_request_error"),
     _overflow("google", 400, "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."),
     _long("overflow-bedrock", 400, {"message": "Input is too long for requested model."}),
+    _overflow("upstream", 400, "Provider returned error", metadata={"raw": '{"message": "prompt is too long"}'}),
     WireFault("overflow-in-200-body", Fault(body=_OPENAI), failure("ContextOverflow", code="context_length_exceeded")),
     WireFault("overflow-in-the-first-event", events(_WINDOW), failure("ContextOverflow"), styles=STREAMED),
     WireFault(
