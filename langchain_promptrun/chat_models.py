@@ -16,10 +16,18 @@ from pydantic import AliasChoices, Field, SerializeAsAny, model_validator
 from typing_extensions import override
 
 from langchain_promptrun import _guards as guards
-from langchain_promptrun._config import defaults, roles, validators
+from langchain_promptrun._config import defaults, validators
 from langchain_promptrun._config import request as calls
 from langchain_promptrun._config.bindings import ModelRunnable
-from langchain_promptrun._config.fields import ConnectionFields, checked_fields, new_transport
+from langchain_promptrun._config.fields import (
+    OF_THE_ANSWER,
+    PARAMETER,
+    SETTING,
+    ConnectionFields,
+    checked_fields,
+    new_transport,
+    roles_of,
+)
 from langchain_promptrun._messages.cache_control import PromptCaching, expects_cache_read
 from langchain_promptrun._profiles import profile_for, warn_if_retired
 from langchain_promptrun._responses import content_blocks, outputs
@@ -123,12 +131,12 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
         stop_sequences: str | list[str] | None = None
     else:
         model: str = Field(
-            min_length=1, validation_alias=AliasChoices("model", "model_name"), json_schema_extra=roles.PARAMETER
+            min_length=1, validation_alias=AliasChoices("model", "model_name"), json_schema_extra=PARAMETER
         )
         """Id of the model, `vendor/name`, such as `anthropic/claude-haiku-4.5`. Alias: `model_name`."""
 
         stop: str | list[str] | None = Field(
-            default=None, validation_alias=AliasChoices("stop", "stop_sequences"), json_schema_extra=roles.PARAMETER
+            default=None, validation_alias=AliasChoices("stop", "stop_sequences"), json_schema_extra=PARAMETER
         )
         """Texts at which the model stops. Alias: `stop_sequences`."""
 
@@ -142,49 +150,49 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
             """Texts at which the model stops."""
             return self.stop
 
-    temperature: float | None = Field(default=None, ge=0, le=2, json_schema_extra=roles.PARAMETER)
+    temperature: float | None = Field(default=None, ge=0, le=2, json_schema_extra=PARAMETER)
     """Randomness, 0 to 2. None: the model's default."""
 
-    top_p: float | None = Field(default=None, ge=0, le=1, json_schema_extra=roles.PARAMETER)
+    top_p: float | None = Field(default=None, ge=0, le=1, json_schema_extra=PARAMETER)
     """Share of the probability mass to sample from, 0 to 1."""
 
-    max_tokens: int | None = Field(default=None, ge=1, json_schema_extra=roles.PARAMETER)
+    max_tokens: int | None = Field(default=None, ge=1, json_schema_extra=PARAMETER)
     """Most tokens of the answer. Goes out under this name; exclusive with `max_completion_tokens`."""
 
-    max_completion_tokens: int | None = Field(default=None, ge=1, json_schema_extra=roles.PARAMETER)
+    max_completion_tokens: int | None = Field(default=None, ge=1, json_schema_extra=PARAMETER)
     """Most tokens of answer and reasoning together. Goes out under this name; exclusive with `max_tokens`."""
 
-    seed: int | None = Field(default=None, json_schema_extra=roles.PARAMETER)
+    seed: int | None = Field(default=None, json_schema_extra=PARAMETER)
     """Asks for the same answer to the same request, as far as the model can."""
 
-    n: int | None = Field(default=None, ge=1, le=128, json_schema_extra=roles.PARAMETER)
+    n: int | None = Field(default=None, ge=1, le=128, json_schema_extra=PARAMETER)
     """Number of answers, 1 to 128. More than one cannot be streamed."""
 
-    frequency_penalty: float | None = Field(default=None, ge=-2, le=2, json_schema_extra=roles.PARAMETER)
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2, json_schema_extra=PARAMETER)
     """Penalty on tokens by how often they came, -2 to 2."""
 
-    presence_penalty: float | None = Field(default=None, ge=-2, le=2, json_schema_extra=roles.PARAMETER)
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2, json_schema_extra=PARAMETER)
     """Penalty on tokens that came at all, -2 to 2."""
 
-    logit_bias: validators.LogitBias | None = Field(default=None, json_schema_extra=roles.PARAMETER)
+    logit_bias: validators.LogitBias | None = Field(default=None, json_schema_extra=PARAMETER)
     """Bias by token id, -100 to 100."""
 
-    logprobs: bool | None = Field(default=None, json_schema_extra=roles.PARAMETER)
+    logprobs: bool | None = Field(default=None, json_schema_extra=PARAMETER)
     """Whether the answer comes with log probabilities (`response_metadata["logprobs"]`)."""
 
-    top_logprobs: int | None = Field(default=None, ge=0, le=20, json_schema_extra=roles.PARAMETER)
+    top_logprobs: int | None = Field(default=None, ge=0, le=20, json_schema_extra=PARAMETER)
     """Number of alternatives with log probabilities a token, 0 to 20."""
 
-    reasoning_effort: str | None = Field(default=None, json_schema_extra=roles.PARAMETER)
+    reasoning_effort: str | None = Field(default=None, json_schema_extra=PARAMETER)
     """How much a reasoning model thinks: `low`, `medium`, `high` or what the model knows."""
 
-    reasoning: dict[str, Any] | None = Field(default=None, json_schema_extra=roles.PARAMETER)
+    reasoning: dict[str, Any] | None = Field(default=None, json_schema_extra=PARAMETER)
     """Reasoning options of gateways that know the parameter `reasoning`; goes out as it is."""
 
-    parallel_tool_calls: bool | None = Field(default=None, json_schema_extra=roles.PARAMETER)
+    parallel_tool_calls: bool | None = Field(default=None, json_schema_extra=PARAMETER)
     """Whether the model may call several tools at once. Goes out only together with tools."""
 
-    user: str | None = Field(default=None, json_schema_extra=roles.PARAMETER)
+    user: str | None = Field(default=None, json_schema_extra=PARAMETER)
     """Id of your end user."""
 
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
@@ -194,35 +202,35 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
     """Parameters merged over all others in the request; for what a gateway adds to the format."""
 
     stream_chunk_timeout: SerializeAsAny[float | None] = Field(  # in a union pydantic 2.14 warns of subclasses of float
-        default=defaults.DefaultSeconds(120.0), gt=0, allow_inf_nan=False, json_schema_extra=roles.SETTING
+        default=defaults.DefaultSeconds(120.0), gt=0, allow_inf_nan=False, json_schema_extra=SETTING
     )
     """Seconds that a stream may go on without content; keep-alives do not count. None: no limit. Default 120.
 
     Before the first content the read time-out counts, unless this field was set.
     """
 
-    streaming: bool | None = Field(default=None, json_schema_extra=roles.SETTING)
+    streaming: bool | None = Field(default=None, json_schema_extra=SETTING)
     """Whether `invoke` streams under the hood. None: when a callback wants tokens."""
 
-    stream_usage: bool = Field(default=True, json_schema_extra=roles.SETTING)
+    stream_usage: bool = Field(default=True, json_schema_extra=SETTING)
     """Whether a stream asks for token usage (`stream_options`)."""
 
-    include_response_headers: bool = Field(default=False, json_schema_extra=roles.OF_THE_ANSWER)
+    include_response_headers: bool = Field(default=False, json_schema_extra=OF_THE_ANSWER)
     """Whether `response_metadata["headers"]` holds the answer's headers, without cookies and credentials."""
 
-    prompt_cache_id: validators.PromptId | None = Field(default=None, json_schema_extra=roles.SETTING)
+    prompt_cache_id: validators.PromptId | None = Field(default=None, json_schema_extra=SETTING)
     """Id under which Promptrun stores the conversation's prompt (header `HTTP-Prompt-Id`).
 
     A call with `use_cached_prompt=True` and no messages uses the stored one.
     """
 
-    deadline: float | None = Field(default=None, gt=0, allow_inf_nan=False, json_schema_extra=roles.SETTING)
+    deadline: float | None = Field(default=None, gt=0, allow_inf_nan=False, json_schema_extra=SETTING)
     """Seconds for a whole call: connecting, all attempts and their waits, the whole stream. None: no limit.
 
     A retry that cannot end in time is not begun. What had come is in `error.partial`.
     """
 
-    prompt_caching: Literal["auto"] | PromptCaching | None = Field(default=None, json_schema_extra=roles.SETTING)
+    prompt_caching: Literal["auto"] | PromptCaching | None = Field(default=None, json_schema_extra=SETTING)
     """Which parts of a prompt are marked for the vendor's cache, where its models need marks.
 
     `auto` marks the end of the system prompt, the last tool and the ends of the last two requests. A dict chooses:
@@ -230,19 +238,19 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
     that cache by themselves are sent nothing. None: nothing is marked.
     """
 
-    structured_output_method: validators.Method = Field(default="function_calling", json_schema_extra=roles.SETTING)
+    structured_output_method: validators.Method = Field(default="function_calling", json_schema_extra=SETTING)
     """Default method of `with_structured_output`."""
 
-    send_reasoning: bool | Literal["always"] = Field(default=True, json_schema_extra=roles.OF_THE_ANSWER)
+    send_reasoning: bool | Literal["always"] = Field(default=True, json_schema_extra=OF_THE_ANSWER)
     """Whether the reasoning of earlier answers is sent back as it came; some models demand it in a tool loop.
 
     True: to the model that wrote it, or one of its vendor and family. "always": to whichever model is asked.
     """
 
-    think_tags: bool = Field(default=False, json_schema_extra=roles.OF_THE_ANSWER)
+    think_tags: bool = Field(default=False, json_schema_extra=OF_THE_ANSWER)
     """Whether text between `<think>` and `</think>` is read as reasoning."""
 
-    send_names: bool = Field(default=True, json_schema_extra=roles.OF_THE_ANSWER)
+    send_names: bool = Field(default=True, json_schema_extra=OF_THE_ANSWER)
     """Whether the names of messages are sent, where they are legal names."""
 
     @model_validator(mode="after")
@@ -386,7 +394,7 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
             tool_names=own_names(tools) if tools else {},
             n=call.parameters.get("n") or 1,
         )
-        own_pool = not roles.roles_of(type(self)).pool.isdisjoint(call.settings)
+        own_pool = not roles_of(type(self)).pool.isdisjoint(call.settings)
         transport: CallTransport = new_transport(fields) if own_pool else self._transport or self._held()
         if fields.prompt_caching is not None and expects_cache_read(messages, str(request.model), request.body or b""):
             transport = guards.CacheLossReport(transport)
@@ -436,7 +444,7 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
     @override
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         call = calls.options_of_call(self, stop, kwargs)
-        names = roles.roles_of(type(self)).in_cache_key
+        names = roles_of(type(self)).in_cache_key
         settings = {name: call.settings.get(name, getattr(self, name)) for name in names}
         facts = {"class": self.lc_id(), "output_version": self.output_version, "settings": settings}
         return json.dumps(facts | {"parameters": call.parameters}, default=repr, sort_keys=True)
@@ -449,7 +457,7 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
     @override
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
         call = calls.start_call(self, stop, kwargs)
-        untraced = roles.roles_of(type(self)).untraced
+        untraced = roles_of(type(self)).untraced
         facts = {"base_url": self.base_url, "_type": self._llm_type}
         facts |= {name: value for name, value in call.settings.items() if name not in untraced}
         return facts | call.parameters | {"stop": _texts(call.parameters.get("stop"))}

@@ -142,6 +142,7 @@ def run_prompt(arguments: argparse.Namespace) -> None:
             raise CommandError(f"--var takes NAME=VALUE, not {pair!r}")
         values[name] = value
     with _connection(arguments) as (fields, server):
+        fields.pop("http_client", None)  # over which no change can be pushed
         fields["project_id"] = arguments.project if server is None else _demo(server, arguments)
         fields |= {"tag": arguments.tag, "version": arguments.pin, "updates": "auto" if arguments.watch else "poll"}
         with PromptrunPrompt(**fields, missing="keep", partial_variables=values) as prompt:

@@ -18,8 +18,8 @@ from langchain_core.runnables import (
 )
 from pydantic import BaseModel, ConfigDict
 
+from langchain_promptrun._config.fields import roles_of
 from langchain_promptrun._config.request import bindable, hidden
-from langchain_promptrun._config.roles import roles_of
 from langchain_promptrun._config.validators import Method
 from langchain_promptrun._tools.tools import ToolChoice, bind_arguments
 

@@ -1,24 +1,24 @@
-"""Fields of a connection, which models and prompts share. Each declares its role."""
+"""Fields of a connection, which models and prompts share. Each declares its role as its `json_schema_extra`."""
 
 from __future__ import annotations
 
 import copy
 import pickle
 import sys
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import cache
 from threading import RLock
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast, get_args
 
 import httpx
 from langchain_core.load.serializable import Serializable, SerializedConstructor, SerializedNotImplemented
-from pydantic import ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, ValidationError
 from typing_extensions import override
 
-from langchain_promptrun._config import defaults, roles, validators
+from langchain_promptrun._config import defaults, validators
 from langchain_promptrun._config.defaults import chosen, environment_key
-from langchain_promptrun._config.roles import roles_of
-from langchain_promptrun._config.validators import MORE_PARAMETERS, unknown_keyword
 from langchain_promptrun._http.pools import TransportSettings
 from langchain_promptrun._http.transport import Transport
 
@@ -32,10 +32,60 @@ M = TypeVar("M", bound="ConnectionFields")
 
 _BUILDING = RLock()
 
+# roles of fields; marks in `Annotated` would slow the import down
+PARAMETER: dict[str, Any] = {"parameter": True}
+"""Goes on the wire under its own name."""
+SETTING: dict[str, Any] = {"setting": True}
+"""Stays off the wire, and a call may set it."""
+OF_THE_ANSWER = SETTING | {"in_cache_key": True}
+"""Changes the answer."""
+OF_THE_POOL = SETTING | {"pool": True}
+"""Decides which connections a call uses."""
+SHARED = SETTING | {"shared": True}
+"""May hold functions, locks or connections, which copies share."""
+UNTRACED = SETTING | {"untraced": True}
+SECRET = UNTRACED | {"secret": True}
+"""Errors, traces, cache keys and bindings hide its value."""
+_CLIENT = UNTRACED | OF_THE_POOL | SHARED
+
+_FOREIGN_SHARED = ("rate_limiter", "cache", "callbacks", "custom_get_token_ids")
+"""LangChain's fields that may hold functions and locks."""
+
 _HOLDS = frozenset({"_transport", "_hold"})
 """Private attributes that hold connections, and what was fetched over them."""
 
-_CLIENT = roles.UNTRACED | roles.OF_THE_POOL | roles.SHARED
+
+class Roles:
+    """The fields of a class by their roles."""
+
+    def __init__(self, cls: type[BaseModel]) -> None:
+        marked = defaultdict[str, list[str]](list)
+        self.aliases: dict[str, str] = {}
+        self.foreign: set[str] = set()
+        self.none_is_default = set()
+        for base in cls.__mro__:
+            if base.__module__.startswith("langchain_core"):
+                self.foreign.update(getattr(base, "model_fields", ()))
+        for name, field in cls.model_fields.items():
+            for mark in field.json_schema_extra if isinstance(field.json_schema_extra, dict) else ():
+                marked[mark].append(name)
+            if isinstance(field.validation_alias, AliasChoices):
+                self.aliases |= {str(alias): name for alias in field.validation_alias.choices if alias != name}
+            # None stands for the default where the default is made, and where the annotation excludes None
+            is_made = field.default_factory or type(None) not in get_args(field.annotation)
+            if is_made and not field.is_required() and name not in self.foreign:
+                self.none_is_default.add(name)
+        self.known = frozenset(cls.model_fields.keys() | self.aliases.keys())
+        self.parameters = marked["parameter"]
+        self.settings = frozenset(marked["setting"])
+        self.secret = frozenset(marked["secret"])
+        self.untraced = frozenset(marked["untraced"])
+        self.in_cache_key = frozenset(marked["in_cache_key"])
+        self.pool = frozenset(marked["pool"])
+        self.shared = {*marked["shared"], *(name for name in _FOREIGN_SHARED if name in cls.model_fields)}
+
+
+roles_of = cache(Roles)
 
 
 class _Signature:
@@ -56,11 +106,11 @@ class ConnectionFields(Serializable):
 
     __signature__ = _Signature()
 
-    keyword_advice: ClassVar[str] = MORE_PARAMETERS
+    keyword_advice: ClassVar[str] = validators.MORE_PARAMETERS
     """What an error about an unknown keyword advises."""
 
     api_key: validators.Key = Field(
-        default_factory=environment_key, validate_default=True, json_schema_extra=roles.SECRET | roles.SHARED
+        default_factory=environment_key, validate_default=True, json_schema_extra=SECRET | SHARED
     )
     """Key, or a function (sync or async) that returns one and is asked before each attempt.
 
@@ -68,27 +118,27 @@ class ConnectionFields(Serializable):
     """
 
     base_url: validators.BaseUrl = Field(
-        default_factory=defaults.environment_url, validate_default=True, json_schema_extra=roles.OF_THE_ANSWER
+        default_factory=defaults.environment_url, validate_default=True, json_schema_extra=OF_THE_ANSWER
     )
     """Root of the API. Default: `PROMPTRUN_BASE_URL`, else `https://api.promptrun.ai/v1`."""
 
-    default_headers: validators.Headers = Field(default=None, exclude=True, repr=False, json_schema_extra=roles.SECRET)
+    default_headers: validators.Headers = Field(default=None, exclude=True, repr=False, json_schema_extra=SECRET)
     """Headers of each request. They may hold secrets: they are never printed, traced or serialised."""
 
-    default_query: validators.Query = Field(default=None, exclude=True, repr=False, json_schema_extra=roles.SECRET)
+    default_query: validators.Query = Field(default=None, exclude=True, repr=False, json_schema_extra=SECRET)
     """Query parameters of each request; treated like `default_headers`."""
 
-    timeout: validators.Timeout = Field(default=(10.0, 600.0, 600.0, 600.0), json_schema_extra=roles.UNTRACED)
+    timeout: validators.Timeout = Field(default=(10.0, 600.0, 600.0, 600.0), json_schema_extra=UNTRACED)
     """Seconds for all phases, or an `httpx.Timeout`; None for no limit.
 
     Kept as four numbers: connect, read, write, pool. Default: 10 to connect, 600 for the others, since models think
     before they speak.
     """
 
-    max_retries: int = Field(default=2, ge=0, json_schema_extra=roles.SETTING)
+    max_retries: int = Field(default=2, ge=0, json_schema_extra=SETTING)
     """How often a failed request is sent again."""
 
-    max_retry_after: float = Field(default=60.0, ge=0, json_schema_extra=roles.SETTING)
+    max_retry_after: float = Field(default=60.0, ge=0, json_schema_extra=SETTING)
     """Longest wait, in seconds, that a server may ask for; a longer one raises at once."""
 
     http_client: httpx.Client | None = Field(default=None, exclude=True, repr=False, json_schema_extra=_CLIENT)
@@ -99,13 +149,13 @@ class ConnectionFields(Serializable):
     )
     """Your own client for async calls. It is used as it is and never closed."""
 
-    max_connections: int | None = Field(default=None, ge=1, json_schema_extra=roles.OF_THE_POOL)
+    max_connections: int | None = Field(default=None, ge=1, json_schema_extra=OF_THE_POOL)
     """Most connections at once of the shared pool. None: no limit."""
 
-    async_transport: Literal["auto", "httpx", "aiohttp"] = Field(default="auto", json_schema_extra=roles.OF_THE_POOL)
+    async_transport: Literal["auto", "httpx", "aiohttp"] = Field(default="auto", json_schema_extra=OF_THE_POOL)
     """What carries async calls; `auto` is aiohttp where the extra `aiohttp` is installed, else httpx."""
 
-    max_event_bytes: int = Field(default=64 * 1024 * 1024, ge=1, json_schema_extra=roles.SETTING)
+    max_event_bytes: int = Field(default=64 * 1024 * 1024, ge=1, json_schema_extra=SETTING)
     """Largest event, line or body, in bytes after decompression, that is read of an answer. Default 64 MiB."""
 
     _transport: Transport | None = PrivateAttr(default=None)
@@ -178,21 +228,19 @@ class ConnectionFields(Serializable):
             return
         if value is None and name in own.none_is_default:
             self.__dict__[name] = type(self).model_fields[name].get_default(call_default_factory=True)
-        _assign(self, {name: value})
-        _forget_derived(self)
-        ended = _HOLDS if name in own.pool else _HOLDS - {"_transport"}
-        self.__pydantic_private__ = _private(self.__pydantic_private__, ended)
+        else:
+            self.__pydantic_validator__.validate_assignment(self, name, value)
+        _forget_derived(self, _HOLDS if name in own.pool else _HOLDS - {"_transport"})
 
     def __copy__(self) -> Self:
         copied = super().__copy__()
-        _forget_derived(copied)
-        copied.__pydantic_private__ = _private(copied.__pydantic_private__)
+        _forget_derived(copied, _HOLDS)
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """Copy the fields deeply; clients, functions and rate limiters are shared."""
         memo = {} if memo is None else memo
-        memo |= {id(value): value for value in self._shared().values()}
+        memo |= {id(value): value for value in _shared(self).values()}
         return super(ConnectionFields, copy.copy(self)).__deepcopy__(memo)
 
     @override
@@ -208,12 +256,15 @@ class ConnectionFields(Serializable):
             ValidationError: An unknown name, or a value that a field does not take.
         """
         copied = super().model_copy(deep=deep)
-        aliases = roles_of(type(self)).aliases
-        _assign(copied, {aliases.get(name, name): value for name, value in (update or {}).items()})
+        changes = {} if update is None else update
+        refuse_unknown(type(self), changes)
+        own = roles_of(type(self))
+        # removals first, so that one limit can replace the other
+        for given, value in sorted(changes.items(), key=lambda item: item[1] is not None):
+            name = own.aliases.get(given, given)
+            if value is not None or name not in own.none_is_default:
+                self.__pydantic_validator__.validate_assignment(copied, name, value)
         return copied
-
-    def _shared(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in roles_of(type(self)).shared}
 
     @override
     def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
@@ -228,13 +279,12 @@ class ConnectionFields(Serializable):
 
     def __getstate__(self) -> dict[Any, Any]:
         """Keep the fields; a key from the environment stays there, an explicit one is part of the pickle."""
-        for name, value in self._shared().items():
+        for name, value in _shared(self).items():
             check_picklable(type(self).__name__, name, value)
-        state = super().__getstate__()
-        fields = {name: value for name, value in state["__dict__"].items() if name in type(self).model_fields}
-        if not chosen(fields["api_key"]):
-            fields["api_key"] = None
-        return {**state, "__dict__": fields, "__pydantic_private__": _private(state["__pydantic_private__"])}
+        state = super(ConnectionFields, copy.copy(self)).__getstate__()
+        if not chosen(self.api_key):
+            state["__dict__"]["api_key"] = None
+        return state
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         """Read a key that came from the environment again, and give fields of later versions their defaults."""
@@ -264,8 +314,7 @@ def checked_fields(cls: type[M], values: Any, handler: ModelWrapValidatorHandler
     """
     own = roles_of(cls)
     if isinstance(values, dict):
-        if unknown := [name for name in values if name not in own.known]:
-            raise unknown_keyword(cls.__name__, unknown[0], own.known, cls.keyword_advice)
+        refuse_unknown(cls, values)
         values = {
             name: value
             for name, value in values.items()
@@ -288,22 +337,21 @@ def check_picklable(owner: str, name: str, value: object) -> None:
     raise TypeError(f"A {owner} whose `{name}` cannot be pickled cannot be pickled: {type(value).__name__}.")
 
 
-def _forget_derived(fields: ConnectionFields) -> None:
+def refuse_unknown(kind: type[ConnectionFields], names: Iterable[str], more: frozenset[str] = frozenset()) -> None:
+    """Refuse a name that is neither a field of a class nor in `more`."""
+    known = roles_of(kind).known
+    for name in names:
+        if name not in known:
+            raise validators.unknown_keyword(kind.__name__, name, known | more, kind.keyword_advice)
+
+
+def _shared(fields: ConnectionFields) -> dict[str, Any]:
+    return {name: getattr(fields, name) for name in roles_of(type(fields)).shared}
+
+
+def _forget_derived(fields: ConnectionFields, holds: frozenset[str]) -> None:
+    """Drop what was derived from the fields, and the holds on connections."""
     for name in fields.__dict__.keys() - type(fields).model_fields.keys():
         del fields.__dict__[name]
-
-
-def _private(attributes: dict[str, Any] | None, ended: frozenset[str] = _HOLDS) -> dict[str, Any]:
-    kept = {name: value for name, value in (attributes or {}).items() if name not in ended}
-    return {"_transport": None, **kept}
-
-
-def _assign(fields: ConnectionFields, values: Mapping[str, Any]) -> None:
-    """Set fields, checked as at construction; removals first, so that one limit can replace the other."""
-    kind = type(fields)
-    own = roles_of(kind)
-    for name, value in sorted(values.items(), key=lambda item: item[1] is not None):
-        if name not in own.known:
-            raise unknown_keyword(kind.__name__, name, own.known, kind.keyword_advice)
-        if value is not None or name not in own.none_is_default:
-            fields.__pydantic_validator__.validate_assignment(fields, name, value)
+    kept = {name: value for name, value in (fields.__pydantic_private__ or {}).items() if name not in holds}
+    fields.__pydantic_private__ = {"_transport": None, **kept}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import BaseModel, ConfigDict, SecretStr, create_model
 
 from langchain_promptrun._config.defaults import NO_KEY, Defaulted, needs_key, plain_values
-from langchain_promptrun._config.roles import roles_of
+from langchain_promptrun._config.fields import roles_of
 from langchain_promptrun._config.validators import misspelt
 from langchain_promptrun._http.request import Request, Timeouts, check_headers
 from langchain_promptrun._messages.cache_control import mark_prompt

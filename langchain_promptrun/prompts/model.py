@@ -14,12 +14,10 @@ from pydantic import Field
 from typing_extensions import override
 
 from langchain_promptrun._config.fields import ConnectionFields
-from langchain_promptrun._config.roles import roles_of
-from langchain_promptrun._config.validators import unknown_keyword
 from langchain_promptrun.chat_models import ChatPromptrun
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from langchain_promptrun.prompts.record import PromptRecord
 
@@ -106,10 +104,3 @@ def make_model(kind: type[M], prompt: Any, record: PromptRecord, overrides: Mapp
             )
         fields["model"] = record.model.model
     return kind(**fields | dict(overrides))
-
-
-def check_overrides(kind: type[ChatPromptrun], names: Iterable[str], more: frozenset[str] = frozenset()) -> None:
-    """Refuse a name that is neither a field nor in `more`, before any request."""
-    known = roles_of(kind).known
-    if unknown := [name for name in names if name not in known]:
-        raise unknown_keyword(kind.__name__, unknown[0], known | more, kind.keyword_advice)

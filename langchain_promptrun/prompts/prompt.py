@@ -20,9 +20,15 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from typing_extensions import override
 
 from langchain_promptrun._config.defaults import DefaultProject, DefaultTag, chosen, environment_project, plain_values
-from langchain_promptrun._config.fields import ConnectionFields, check_picklable, checked_fields, new_transport
+from langchain_promptrun._config.fields import (
+    SHARED,
+    ConnectionFields,
+    check_picklable,
+    checked_fields,
+    new_transport,
+    refuse_unknown,
+)
 from langchain_promptrun._config.request import BASE_HEADERS, caller_headers, key_of
-from langchain_promptrun._config.roles import SHARED
 from langchain_promptrun._config.validators import FourTimeouts, four_timeouts
 from langchain_promptrun._http.pools import TransportSettings
 from langchain_promptrun._http.request import Request, Timeouts
@@ -30,7 +36,7 @@ from langchain_promptrun._http.transport import Transport
 from langchain_promptrun._tracing import PROJECT, TAG, VERSION, name_ancestors, traced
 from langchain_promptrun.chat_models import ChatPromptrun
 from langchain_promptrun.prompts.fetch import BackgroundLoop, Caught, PromptStream, Source
-from langchain_promptrun.prompts.model import FollowingModel, ManagedPromptValue, check_overrides, make_model
+from langchain_promptrun.prompts.model import FollowingModel, ManagedPromptValue, make_model
 from langchain_promptrun.prompts.record import FALLBACK_VERSION, PromptChange, PromptProject, PromptRecord, record_path
 from langchain_promptrun.prompts.refresh import SHORTEST_POLL, Hold, IdentityKey, OnChange, PromptCache, Refresher
 from langchain_promptrun.prompts.template import find_odd_names, read_conversation, refuse_unfilled, render
@@ -397,7 +403,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
             ValueError: The record names no model.
             PromptrunError: The prompt cannot be fetched.
         """
-        check_overrides(ChatPromptrun, overrides)
+        refuse_unknown(ChatPromptrun, overrides)
         if follow_model:
             return FollowingModel(self, overrides)
         return make_model(ChatPromptrun, self, self.pull(), overrides)
@@ -408,7 +414,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     async def achat_model(self, *, follow_model: Literal[True], **overrides: Any) -> AnyModel: ...
     async def achat_model(self, *, follow_model: bool = False, **overrides: Any) -> AnyModel:
         """Async version of `chat_model`."""
-        check_overrides(ChatPromptrun, overrides)
+        refuse_unknown(ChatPromptrun, overrides)
         if follow_model:
             return FollowingModel(self, overrides)
         return make_model(ChatPromptrun, self, await self.apull(), overrides)
@@ -519,12 +525,12 @@ def named_prompt(
 ) -> tuple[PromptrunPrompt, dict[str, Any]]:
     """Sort arguments into those of the prompt and those of the model; both share those of the connection."""
     if isinstance(prompt, PromptrunPrompt):
-        check_overrides(kind, arguments)
+        refuse_unknown(kind, arguments)
         return prompt, dict(arguments)
     connection = ConnectionFields.model_fields.keys()
     own = PromptrunPrompt.model_fields.keys() - connection - {"name"}
     given = {} if prompt is None else {"project_id": prompt}
     named = {name: value for name, value in arguments.items() if name in own or name in connection}
     overrides = {name: value for name, value in arguments.items() if name not in own}
-    check_overrides(kind, overrides, frozenset(own))
+    refuse_unknown(kind, overrides, frozenset(own))
     return PromptrunPrompt(**given | named), overrides
