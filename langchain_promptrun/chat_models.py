@@ -456,7 +456,7 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
 
     @override
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
-        call = calls.start_call(self, stop, kwargs)
+        call = calls.options_of_call(self, stop, kwargs, first=True)
         untraced = roles_of(type(self)).untraced
         facts = {"base_url": self.base_url, "_type": self._llm_type}
         facts |= {name: value for name, value in call.settings.items() if name not in untraced}

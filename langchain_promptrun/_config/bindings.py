@@ -119,15 +119,15 @@ class ModelRunnable(Wrappable):
         Raises:
             ValueError: A tool that cannot be converted, or a choice that no tool has.
         """
-        kwargs |= {
+        named = {
             "tool_choice": tool_choice,
             "strict": strict,
             "parallel_tool_calls": parallel_tool_calls,
             "response_format": response_format,
         }
+        kwargs |= {name: value for name, value in named.items() if value is not None}
         if _model_in(self) is None:
-            given = {name: value for name, value in kwargs.items() if value is not None}
-            return cast("ModelBinding", self._with_each("bind_tools", tools, **given))
+            return cast("ModelBinding", self._with_each("bind_tools", tools, **kwargs))
         return self.bind(**bind_arguments(tools, **kwargs))
 
     @overload
@@ -179,14 +179,13 @@ class ModelRunnable(Wrappable):
         Raises:
             ValueError: An unknown method or a schema that cannot be converted.
         """
-        kwargs |= {"method": method, "strict": strict, "include_raw": include_raw}
+        named = {"method": method, "include_raw": include_raw, "strict": strict}
+        kwargs |= {name: value for name, value in named.items() if value is not None}
         model: Any = _model_in(self)
         if model is None:
-            given = {name: value for name, value in kwargs.items() if value is not None}
-            return cast("ModelBinding", self._with_each("with_structured_output", schema, **given))
-        kwargs["method"] = method or model.structured_output_method
-        chain = import_module(_STRUCTURED).structured(self.bind, schema, **kwargs)
-        return cast("ModelBinding", _wrapped(chain))
+            return cast("ModelBinding", self._with_each("with_structured_output", schema, **kwargs))
+        kwargs.setdefault("method", model.structured_output_method)
+        return cast("ModelBinding", _wrapped(import_module(_STRUCTURED).structured(self.bind, schema, **kwargs)))
 
 
 if TYPE_CHECKING:

@@ -97,12 +97,12 @@ class CallOptions:
 
     def _merge(self, model: BaseModel, given: dict[str, Any]) -> dict[str, Any]:
         kind, values = type(model), vars(model)
-        layers = [values["model_kwargs"], values["extra_body"]]
-        if self.options:
-            layers.append(check_model_kwargs(kind, self.options.get("model_kwargs"), of_call=True))
-        if given:
-            layers.append(_checked(kind, given))
-        layers.append(_mapping("extra_body", self.options.get("extra_body")))
+        layers = [
+            *(values["model_kwargs"], values["extra_body"]),
+            check_model_kwargs(kind, self.options.get("model_kwargs"), of_call=True),
+            _checked(kind, given),
+            _mapping("extra_body", self.options.get("extra_body")),
+        ]
         merged = {name: value for name in roles_of(kind).parameters if (value := values[name]) is not None}
         for layer in filter(None, layers):
             if any(layer.get(name) is not None for name in _LIMITS):
@@ -125,22 +125,15 @@ class CallOptions:
         )
 
 
-def start_call(model: BaseModel, stop: list[str] | None, keywords: Mapping[str, Any]) -> CallOptions:
-    """Merge the keywords of a call that langchain-core announces, and keep them for its further hooks."""
-    options = CallOptions(model, stop, keywords)
-    _started.set(options)
-    return options
-
-
 def options_of_call(
-    model: BaseModel, stop: list[str] | None, keywords: Mapping[str, Any], *, last: bool = False
+    model: BaseModel, stop: list[str] | None, keywords: Mapping[str, Any], *, first: bool = False, last: bool = False
 ) -> CallOptions:
-    """Return the keywords that `start_call` merged, or merge them; `last` forgets them."""
-    options = _started.get()
+    """Return the merged keywords of a call, which its first hook keeps for the others, until the last."""
+    options = None if first else _started.get()
     if options is None or not options.is_for(model, stop, keywords):
-        return CallOptions(model, stop, keywords)
-    if last:
-        _started.set(None)
+        options = CallOptions(model, stop, keywords)
+    if first or last:
+        _started.set(options if first else None)
     return options
 
 
@@ -159,7 +152,8 @@ def check_model_kwargs(kind: type[BaseModel], model_kwargs: Any, *, of_call: boo
 
 def _checked(kind: type[BaseModel], given: dict[str, Any]) -> dict[str, Any]:
     """Check the values of parameters that are fields like fields."""
-    fields = {name: given[name] for name in roles_of(kind).parameters if given.get(name) is not None}
+    names = roles_of(kind).parameters
+    fields = {name: value for name, value in given.items() if value is not None and name in names}
     if not fields:
         return given
     checked = _checker(kind).__pydantic_validator__.validate_python(fields)
@@ -195,14 +189,6 @@ def _make_sendable(parameters: dict[str, Any]) -> None:
         del parameters["stop"]
 
 
-def merged_mapping(name: str, first: Mapping[str, Any] | None, second: Any) -> dict[str, Any]:
-    """Merge a field's mapping with the call's, which wins; secrets among the values are unwrapped."""
-    merged = dict(first or {})
-    if given := _mapping(name, second):
-        merged |= plain_values(given)
-    return merged
-
-
 def bindable(kind: type[BaseModel], keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Wrap the secrets among keywords that are bound, since a binding is printed and serialised."""
     secret = _SECRET_OPTIONS | roles_of(kind).secret
@@ -221,6 +207,11 @@ def _mapping(name: str, value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise TypeError(f"`{name}` must be a mapping of names to values, not {type(value).__name__}.")
     return value
+
+
+def _merged(name: str, first: Mapping[str, Any] | None, second: Any) -> dict[str, Any]:
+    """Merge a field's mapping with the call's, which wins; secrets among the values are unwrapped."""
+    return {**(first or {}), **plain_values(_mapping(name, second))}
 
 
 def build_request(fields: Any, messages: list[BaseMessage], call: CallOptions, *, stream: bool) -> Request:
@@ -253,7 +244,7 @@ def build_request(fields: Any, messages: list[BaseMessage], call: CallOptions, *
         url=f"{fields.base_url}/chat/completions",
         api_key=key_of(fields, headers),
         headers=BASE_HEADERS | {"accept": _ACCEPT[stream]} | headers,
-        query=merged_mapping("extra_query", fields.default_query, call.options.get("extra_query")),
+        query=_merged("extra_query", fields.default_query, call.options.get("extra_query")),
         timeouts=Timeouts(*fields.timeout),
         stream_chunk_timeout=fields.stream_chunk_timeout,
         streamed=stream,
@@ -281,7 +272,7 @@ def _check_messages(messages: list[BaseMessage], prompt_id: str | None, *, use_c
 
 def caller_headers(fields: Any, extra: Any = None) -> dict[str, str]:
     """Merge the caller's headers, names in lower case, so that one given twice is sent once."""
-    headers = merged_mapping("extra_headers", fields.default_headers, extra)
+    headers = _merged("extra_headers", fields.default_headers, extra)
     if headers:
         check_headers(headers)
     return {name.lower(): value for name, value in headers.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from langchain_core.language_models.base import LanguageModelInput
 from langchain_core.messages import AIMessage
@@ -18,14 +18,10 @@ from typing_extensions import override
 from langchain_promptrun._config.bindings import ModelRunnable, Wrappable
 
 if TYPE_CHECKING:
-    _Retry = RunnableRetry[LanguageModelInput, AIMessage]
     _Fields = RunnableConfigurableFields[LanguageModelInput, AIMessage]
     _Alternatives = RunnableConfigurableAlternatives[LanguageModelInput, AIMessage]
-    _Fallbacks = RunnableWithFallbacks[LanguageModelInput, AIMessage]
-    _Sequence = RunnableSequence[LanguageModelInput, Any]
 else:  # with type arguments pydantic would check the class of the model
-    _Retry, _Fields, _Alternatives = RunnableRetry, RunnableConfigurableFields, RunnableConfigurableAlternatives
-    _Fallbacks, _Sequence = RunnableWithFallbacks, RunnableSequence
+    _Fields, _Alternatives = RunnableConfigurableFields, RunnableConfigurableAlternatives
 
 
 class _Wrapper:
@@ -44,7 +40,7 @@ class ModelBinding(_Wrapper, ModelRunnable, RunnableBinding[LanguageModelInput, 
     held: ClassVar[str] = "bound"
 
 
-class RetryingModel(_Wrapper, ModelRunnable, _Retry):
+class RetryingModel(_Wrapper, ModelRunnable, RunnableRetry[LanguageModelInput, AIMessage]):
     """A model that is called again after errors."""
 
     model_config = ConfigDict(extra="forbid")
@@ -61,7 +57,7 @@ class AlternativeModels(_Wrapper, ModelRunnable, _Alternatives):
     """Models among which the config of a call chooses."""
 
     @override
-    def _with_each(self, method: str, /, *args: Any, **kwargs: Any) -> AlternativeModels:
+    def _with_each(self, method: str, /, *args: Any, **kwargs: Any) -> Self:
         apply = partial(_apply, method, args, kwargs)
         alternatives = {
             key: apply(value) if isinstance(value, Runnable) else partial(_apply_later, value, apply)
@@ -70,22 +66,22 @@ class AlternativeModels(_Wrapper, ModelRunnable, _Alternatives):
         return type(self)(**{**vars(self), "default": apply(self.default), "alternatives": alternatives})
 
 
-class ModelsInTurn(_Wrapper, ModelRunnable, _Fallbacks):
+class ModelsInTurn(_Wrapper, ModelRunnable, RunnableWithFallbacks[LanguageModelInput, AIMessage]):
     """Models of which each is called after an error of the one before."""
 
     @override
-    def _with_each(self, method: str, /, *args: Any, **kwargs: Any) -> ModelsInTurn:
+    def _with_each(self, method: str, /, *args: Any, **kwargs: Any) -> Self:
         first, *others = (_apply(method, args, kwargs, model) for model in self.runnables)
         return type(self)(**{**vars(self), "runnable": first, "fallbacks": others})
 
 
-class StructuredModel(_Wrapper, Wrappable, _Sequence):
+class StructuredModel(_Wrapper, Wrappable, RunnableSequence[LanguageModelInput, Any]):
     """A model and the parser of its answers; keywords go to the model."""
 
     model_config = ConfigDict(defer_build=True)
 
     @override
-    def bind(self, **kwargs: Any) -> StructuredModel:
+    def bind(self, **kwargs: Any) -> Self:
         first: Any = self.first
         if isinstance(first, RunnableParallel):
             first = RunnableParallel({key: step.bind(**kwargs) for key, step in first.steps__.items()})
