@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from langchain_promptrun._http.private_api import has_ended, is_reusable, note_end, read_while_sending, watch_sync
+from langchain_promptrun._http.threads import turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 
 KEEP_ALIVE_SECONDS = 45.0
+_MANY = 50  # calls at once from which on threads work in turn
+_SENDING = "send_request_headers.started"
 _CONNECTED = ("connect_tcp.complete", "start_tls.complete")
 
 on_connected: ContextVar[Callable[[Any], object]] = ContextVar("on_connected", default=lambda _: None)
@@ -43,17 +46,19 @@ class _Connection:
         """Tell whether the server had closed the connection, which was idle, before a request came."""
         return not self.is_new and isinstance(error, httpx.RemoteProtocolError) and self.stream.is_unseen
 
-    def trace(self, event: str, info: Mapping[str, Any]) -> None:
+    def trace(self, event: str, info: Mapping[str, Any], *, in_turn: bool) -> None:
         """Take note of a new connection's network stream, as httpcore's extension `trace` tells of it."""
         if event.endswith(_CONNECTED):
             self.stream = info["return_value"]
             watch_sync(self.stream)
+        elif in_turn and event.endswith(_SENDING) and info["request"].method != b"CONNECT":
+            turn.take()
 
     async def trace_async(self, event: str, info: Mapping[str, Any]) -> None:
         if event.endswith(_CONNECTED):
             self.stream = info["return_value"]
             note_end(self.stream, "aclose")
-        elif event.endswith("send_request_headers.started"):
+        elif event.endswith(_SENDING):
             if info["request"].method == b"CONNECT":  # a proxy answers this before the request goes out
                 on_connected.get()(None)
             else:
@@ -129,11 +134,17 @@ class SyncPool(_Pool, httpx.BaseTransport):
         if self._free is not None and not self._free.acquire(timeout=timeouts["pool"]):
             raise httpx.PoolTimeout("no connection became free")
         connection = self._take(request.url)
+        in_turn = len(self._busy) > _MANY
         if connection.is_new:
-            request.extensions["trace"] = connection.trace
+            request.extensions["trace"] = partial(connection.trace, in_turn=in_turn)
         try:
             close_all(self._surplus())
-            response: httpx.Response = connection.transport.handle_request(request)
+            if in_turn and not connection.is_new:
+                turn.take()
+            try:
+                response: httpx.Response = connection.transport.handle_request(request)
+            finally:
+                turn.end()
         except BaseException as error:
             self._end_call(connection, keep=False)
             if not connection.had_ended(error):

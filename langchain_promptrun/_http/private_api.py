@@ -5,6 +5,7 @@ Checked on httpx 0.28.1, httpcore 1.0.9, h11 0.16.0 and anyio 4.16.0 by `tests/i
 
 from __future__ import annotations
 
+import errno
 import re
 import selectors
 import socket
@@ -17,6 +18,8 @@ from functools import partial
 from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
+
+from langchain_promptrun._http.threads import turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +65,7 @@ def limit_reads(stream: Any, response: Any) -> Callable[[], None] | None:
     """
     watched = weakref.ref(response)
     try:
-        read = stream.read
+        read, own_read = stream.read, vars(stream).get("read")
 
         def limited(size: int, timeout: float | None = None) -> Any:
             now = watched()
@@ -71,79 +74,94 @@ def limit_reads(stream: Any, response: Any) -> Callable[[], None] | None:
         stream.read = limited
     except AttributeError:
         return None
-    return partial(delattr, stream, "read")
+    return partial(setattr, stream, "read", own_read) if own_read else partial(delattr, stream, "read")
 
 
 def watch_sync(stream: Any) -> None:
-    """Have a new sync network stream note how it ends, and end a write that waits where an error response has come.
+    """Have a new sync network stream note how it ends, and read and write as `_SyncWatch` does."""
+    note_end(stream, "close")
+    if type(stream).__name__ == "SyncStream":  # TLS within TLS has another
+        watch = _SyncWatch(stream)
+        stream.read, stream.write = watch.read, watch.write
 
-    That is as RFC 9112, 9.5 says. httpcore (1.0.9) reads the response after a failure to write, not after a time-out.
+
+class _SyncWatch:
+    """Reads and writes for a sync network stream, in turn with other threads; takes error responses while it writes.
+
+    It ends a write that waits where an error response has come, as RFC 9112, 9.5 says: httpcore (1.0.9) reads the
+    response after a failure to write, not after a time-out.
     The head goes out with its body: httpcore writes them one after the other, the end of a request with no bytes.
     """
-    note_end(stream, "close")
-    if type(stream).__name__ != "SyncStream":  # TLS within TLS
-        return
-    sock, early, head = stream.get_extra_info("socket"), _EarlyData(stream), b""
-    httpcore: Any = import_module("httpcore")
-
-    def write(buffer: bytes, timeout: float | None = None) -> None:
-        nonlocal head
-        if buffer.startswith(_HEAD):
-            head = buffer
-            return
-        parts, head = (head + buffer,) if len(buffer) < _RECEIVE_BYTES else (head, buffer), b""
-        for part in filter(None, parts):
-            send(part, timeout)
-
-    def send(part: bytes, timeout: float | None) -> None:
-        rest, waited = memoryview(part), 0.0
-        try:
-            sock.settimeout(0)
-            while rest:
-                try:
-                    rest, waited = rest[sock.send(rest) :], 0.0
-                except (BlockingIOError, ssl.SSLWantWriteError):
-                    with _Selector() as selector:
-                        selector.register(sock, selectors.EVENT_WRITE)
-                        if selector.select(_LOOK_SECONDS):
-                            continue
-                    if early.has_come(sock):
-                        raise httpcore.WriteError(_EARLY) from None
-                    waited += _LOOK_SECONDS
-                    if timeout is not None and waited >= timeout:
-                        raise httpcore.WriteTimeout("timed out") from None
-        except OSError as error:
-            # a signal handler's has no number; httpcore reads the response after a WriteError
-            is_end = error.errno is None or isinstance(error, TimeoutError)
-            raise (httpcore.WriteTimeout if is_end else httpcore.WriteError)(error) from error
-
-    stream.write = write
-
-
-class _EarlyData:
-    """What was read of a network stream while a request goes out; its next read gets that."""
 
     def __init__(self, stream: Any) -> None:
         self._stream: Callable[[], Any] = weakref.ref(stream)
-        self._data = b""
+        self._socket = stream.get_extra_info("socket")
+        self._early = b""
+        self._head = b""
 
-    def has_come(self, sock: socket.socket) -> bool:
+    def read(self, size: int, timeout: float | None = None) -> Any:
+        if early := self._early:
+            self._early = b""
+            return early
+        stream = self._stream()
+        read = partial(type(stream).read, stream, size)
+        if not turn.is_mine():
+            return read(timeout)
+        httpcore: Any = import_module("httpcore")
+        while True:
+            try:
+                return read(0)
+            except httpcore.ReadError as error:
+                if not isinstance(error.__cause__, BlockingIOError | ssl.SSLWantReadError):
+                    raise
+            with turn.waiting():
+                if not self._is_ready(selectors.EVENT_READ, timeout):
+                    raise httpcore.ReadTimeout("timed out")
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if buffer.startswith(_HEAD):
+            self._head = buffer
+            return
+        head, self._head = self._head, b""
+        try:
+            self._socket.settimeout(0)
+            for part in (head + buffer,) if len(buffer) < _RECEIVE_BYTES else (head, buffer):
+                self._send(part, timeout)
+        except OSError as error:
+            # a signal handler's has no number; httpcore reads the response after a WriteError
+            is_end = error.errno is None or isinstance(error, TimeoutError)
+            httpcore: Any = import_module("httpcore")
+            raise (httpcore.WriteTimeout if is_end else httpcore.WriteError)(error) from error
+
+    def _send(self, part: bytes, timeout: float | None) -> None:
+        rest, waited = memoryview(part), 0.0
+        while rest:
+            try:
+                rest, waited = rest[self._socket.send(rest) :], 0.0
+                continue
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                with turn.waiting():
+                    is_ready = self._is_ready(selectors.EVENT_WRITE, _LOOK_SECONDS)
+            if is_ready:
+                continue
+            if self._error_has_come():
+                raise ConnectionAbortedError(errno.ECONNABORTED, _EARLY)
+            waited += _LOOK_SECONDS
+            if timeout is not None and waited >= timeout:
+                raise TimeoutError("timed out")
+
+    def _error_has_come(self) -> bool:
         """Tell whether the server ended the connection or began an error response."""
         with suppress(BlockingIOError, ssl.SSLWantReadError):
-            data = sock.recv(_RECEIVE_BYTES)
-            return not data or self.is_error(data, self.read)
+            data = self._socket.recv(_RECEIVE_BYTES)
+            self._early += data
+            return not data or _ERROR_RESPONSE.search(self._early) is not None
         return False
 
-    def is_error(self, data: bytes, read: Callable[..., Any]) -> bool:
-        """Take data, for which the stream is given a way to read; tell whether an error response has begun."""
-        self._data += data
-        self._stream().read = read
-        return _ERROR_RESPONSE.search(self._data) is not None
-
-    def read(self, *_: object, **__: object) -> bytes:
-        data, self._data = self._data, b""
-        del self._stream().read
-        return data
+    def _is_ready(self, event: int, timeout: float | None) -> bool:
+        with _Selector() as selector:
+            selector.register(self._socket, event)
+            return bool(selector.select(timeout))
 
 
 def note_end(stream: Any, close: str) -> None:
@@ -196,7 +214,8 @@ class ErrorWatch:
         self._transport, self._protocol = transport, protocol
         self._inner = getattr(stream, "_stream", None)
         self._tls = _TLS_PARTS(self._inner) if hasattr(self._inner, "transport_stream") else None
-        self._early = _EarlyData(stream)
+        self._stream: Callable[[], Any] = weakref.ref(stream)
+        self._early = b""
         transport.set_protocol(self)
 
     def __getattr__(self, name: str) -> Any:
@@ -209,7 +228,10 @@ class ErrorWatch:
         protocol.read_queue.clear()
         protocol.read_event.clear()
         data = data if self._tls is None else _decrypted(*self._tls, data)
-        if data and self._early.is_error(data, self._read):
+        self._early += data
+        if data:
+            self._stream().read = self._read
+        if _ERROR_RESPONSE.search(self._early):
             self.stop()
             anyio: Any = import_module("anyio")
             protocol.exception = anyio.BrokenResourceError(_EARLY)
@@ -219,7 +241,9 @@ class ErrorWatch:
         """Return what came while the request went out; only sending has ended."""
         setattr(self._inner, _BROKEN, False)  # anyio's TLS reads nothing after a failure to send
         self._protocol.exception = None
-        return self._early.read()
+        del self._stream().read
+        early, self._early = self._early, b""
+        return early
 
     def stop(self) -> None:
         self._transport.set_protocol(self._protocol)

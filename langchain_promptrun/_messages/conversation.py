@@ -260,12 +260,8 @@ def _add_extra_fields(wire: dict[str, Any], kwargs: Mapping[str, Any]) -> None:
         wire |= extra
 
 
-def _is_plain(part: Part) -> bool:
-    return part.keys() == {"type", "text"} and part["type"] == "text"
-
-
 def _content(parts: list[Part], media: Sequence[Part] = ()) -> str | list[Part]:
-    if len(parts) == 1 and _is_plain(parts[0]):
+    if len(parts) == 1 and parts[0].keys() == {"type", "text"}:
         return str(parts[0]["text"])
     return parts or (_ATTACHED if media else "")
 
@@ -308,7 +304,7 @@ def _turn(
         write_reasoning(wire, parts, kwargs, metadata.get("reasoning_field"), text)
     if refusal:
         wire["refusal"] = refusal
-    if all(map(_is_plain, parts)):
+    if all(part.keys() == {"type", "text"} for part in parts):
         # one string is the form that every model behind a gateway takes
         parts = text_parts("".join([part["text"] for part in parts]))
     said = _content(parts, media)
@@ -377,7 +373,7 @@ def _take_out_refusal(parts: list[Part], refusal: str) -> None:
     """Take the refusal out of a text that begins or ends with it, as LangChain's v0 content shows both."""
     for index, cut in ((-1, str.removesuffix), (0, str.removeprefix)):
         said = parts[index] if parts else {}
-        if _is_plain(said) and (rest := cut(said["text"], refusal)) != said["text"]:
+        if said.keys() == {"type", "text"} and (rest := cut(said["text"], refusal)) != said["text"]:
             parts[index] = {"type": "text", "text": rest}
             if not rest:
                 del parts[index]

@@ -15,6 +15,8 @@ import subprocess
 import sys
 import textwrap
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,10 +25,11 @@ from pydantic import SecretStr
 from langchain_promptrun._http import pools, response
 from langchain_promptrun._http.pools import TransportSettings
 from langchain_promptrun._http.request import Request, Timeouts
+from langchain_promptrun._http.threads import turn
 from langchain_promptrun._http.transport import Transport
 from langchain_promptrun.errors import PromptrunAPIError, PromptrunStreamTruncatedError
 
-__all__ = ["Request", "Timeouts", "Transport", "TransportSettings", "pools", "response"]
+__all__ = ["Request", "Timeouts", "Transport", "TransportSettings", "pools", "response", "turn"]
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
@@ -364,3 +367,12 @@ def run_script(server, script, kind="httpx", *, debug=True):
 
 def open_files():
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def call_at_once(server, count, *steps, rounds=1, read_timeout=20):
+    """Have threads call a server that goes on with none of them before it has the requests of all."""
+    together = threading.Barrier(count)
+    server.answer(partial(together.wait, 20), *steps)
+    request = to(server, body=b"x" * 100_000, timeouts=Timeouts(20, read_timeout, 20, 20))
+    with contextlib.closing(Transport()) as transport, ThreadPoolExecutor(count) as threads:
+        return [threads.submit(lambda: list(transport.exchange(request, Lines))) for _ in range(count * rounds)]

@@ -23,10 +23,12 @@ from .exchanges import (
     Sync,
     Timeouts,
     Transport,
+    call_at_once,
     chunk,
     gone,
     head,
     to,
+    turn,
     whole,
 )
 
@@ -163,6 +165,24 @@ def test_connections_of_many_threads_are_not_searched_through(raw_server, monkey
     assert sizes <= {0, 1}
     assert raw_server.connections <= 30
     transport.close()
+
+
+@pytest.mark.parametrize(("count", "is_taken"), [(10, False), (60, True)])
+def test_turn_that_does_not_end_is_taken_by_one_of_many_threads(raw_server, monkeypatch, count, is_taken):
+    monkeypatch.setattr(turn, "patience", 0.05)
+    turn.take()
+    calls = call_at_once(raw_server, count, whole(b"one\n"))
+    assert [call.result() for call in calls] == [["one", "end"]] * count
+    assert turn.is_mine() is not is_taken
+    turn.end()
+
+
+@pytest.mark.parametrize(
+    ("step", "error"), [(RawServer.HOLD, PromptrunTimeoutError), (RawServer.RESET, PromptrunConnectionError)]
+)
+def test_threads_that_take_turns_raise_what_their_connection_ends_with(raw_server, step, error):
+    calls = call_at_once(raw_server, 60, step, read_timeout=1)
+    assert {type(call.exception()) for call in calls} == {error}
 
 
 @pytest.mark.parametrize("then", ["closes", "holds"])

@@ -16,7 +16,7 @@ import trustme
 from langchain_promptrun import ChatPromptrun, PromptrunConnectionError, PromptrunInvalidRequestError
 from langchain_promptrun.testing import PromptrunServer, Reply
 
-from .exchanges import SSE, RawServer, chunk, head, whole
+from .exchanges import SSE, RawServer, call_at_once, chunk, head, whole
 
 KEY = "sk-sentinel-key"
 PROMPT = "sentinel-in-prompt"
@@ -273,3 +273,10 @@ async def test_reset_of_tls_is_told_at_once(raw_tls, carrier, caplog, sent, size
             await asyncio.sleep(0.2)
     assert time.monotonic() - began < 10
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize("server", ["raw_server", "raw_tls"])
+@pytest.mark.usefixtures("trusted")
+def test_threads_that_take_turns_wait_for_the_network_at_once(request, server):
+    calls = call_at_once(request.getfixturevalue(server), 60, whole(b"one\n"), rounds=2)
+    assert [call.result() for call in calls] == [["one", "end"]] * 120
