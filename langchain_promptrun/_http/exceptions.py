@@ -1,7 +1,6 @@
-"""Convert the HTTP client's exceptions to errors of this package: one table of class and message.
+"""Convert the HTTP client's exceptions to errors of this package, by two tables of their classes' names.
 
-httpx's and aiohttp's exceptions are known by the names of their classes. Their words are taken over only where they
-quote neither the request nor the URL.
+Their words are taken over only where they quote neither the request nor the URL.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import re
 import sys
 import traceback
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 
@@ -28,19 +27,16 @@ if TYPE_CHECKING:
 
     from langchain_promptrun._http.request import Timeouts
 
-Phase = Literal["connect", "read", "write", "pool"]
-
 _REASON_LIMIT = 300
 
 
 class Row(NamedTuple):
     message: str
-    phase: Phase | None = None
     is_retryable: bool = True
 
 
 LOST = Row("The connection was lost before the response was complete: {reason}.")
-NOT_HTTP = Row("The server's response is not valid HTTP: {reason}. Check the server and its proxies.", None, False)
+NOT_HTTP = Row("The server's response is not valid HTTP: {reason}. Check the server and its proxies.", False)
 _TABLE = {
     "ConnectError ProxyError ClientConnectorError ClientHttpProxyError": Row(
         "Cannot connect to {origin}{via}: {reason}. Check `base_url`, the network and the proxy variables."
@@ -48,42 +44,33 @@ _TABLE = {
     "SSLCertVerificationError": Row(
         "Cannot connect to {origin}{via}: {reason}. Name the file of the server's certificate authority in the "
         "environment variable SSL_CERT_FILE, or give a client that trusts it as `http_client` and `http_async_client`.",
-        None,
         False,
     ),
     "WRONG_VERSION_NUMBER RECORD_LAYER_FAILURE": Row(
         'Cannot connect to {origin}{via}: this port does not speak TLS ({reason}). Use "http://" in place of '
         '"https://", or another port.',
-        None,
         False,
     ),
     "InvalidURL UnsupportedProtocol": Row(
-        "Cannot connect to {origin}: this is not the URL of a web server. Check `base_url`.", None, False
+        "Cannot connect to {origin}: this is not the URL of a web server. Check `base_url`.", False
     ),
     "RemoteProtocolError BadStatusLine PayloadEncodingError ClientPayloadError ClientResponseError": NOT_HTTP,
-    "LocalProtocolError": Row("The request is not valid HTTP. Check the headers.", None, False),
+    "LocalProtocolError": Row("The request is not valid HTTP. Check the headers.", False),
     # raised by a caller's client whose hook reads the body
-    "DecodingError": Row("The response cannot be decoded: {reason}. Check its Content-Encoding.", None, False),
-    "ConnectTimeout ConnectionTimeoutError": Row(
-        "No connection could be made{via}{limit}. Increase `timeout` if the network is slow.", "connect"
-    ),
-    "ReadTimeout ServerTimeoutError": Row(
-        "The server sent nothing{limit}. Increase `timeout` if the model needs longer; the request may be billed.",
-        "read",
-    ),
-    "WriteTimeout": Row(
-        "The request could not be sent{limit}. Increase `timeout` if it is large or the network is slow.", "write"
-    ),
-    "PoolTimeout": Row(
-        "No connection of the pool became free{limit}. Increase `max_connections` or `timeout`.", "pool"
-    ),
+    "DecodingError": Row("The response cannot be decoded: {reason}. Check its Content-Encoding.", False),
 }
 """By the names of exceptions' classes, and OpenSSL's of reasons."""
 _ROWS = {name: row for names, row in _TABLE.items() for name in names.split()}
-_TELLING = {
-    *("SSLCertVerificationError", "WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"),
-    *("BadStatusLine", "PayloadEncodingError"),
+_PHASES = {"ConnectTimeout": "connect", "ReadTimeout": "read", "WriteTimeout": "write", "PoolTimeout": "pool"}
+_PHASES |= {"ConnectionTimeoutError": "connect", "ServerTimeoutError": "read"}  # aiohttp's
+_TIMEOUTS = {
+    "connect": "No connection could be made{via}{limit}. Increase `timeout` if the network is slow.",
+    "read": "The server sent nothing{limit}. Increase `timeout` if the model needs longer; the request may be billed.",
+    "write": "The request could not be sent{limit}. Increase `timeout` if it is large or the network is slow.",
+    "pool": "No connection of the pool became free{limit}. Increase `max_connections` or `timeout`.",
 }
+_TELLING = {"SSLCertVerificationError", "WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}
+_TELLING |= {"BadStatusLine", "PayloadEncodingError"}
 """Causes that say more than the exception they are the cause of."""
 # h11's, httpcore's, h2's and aiohttp's words for a connection that ended; they have one class for both
 _ENDED = "closed connection|disconnected|ConnectionTerminated|StreamReset|enough data|not completed"
@@ -94,20 +81,16 @@ def convert_exception(
 ) -> PromptrunError | None:
     """Return the error for an exception of the HTTP client; None for a read time-out, whose limit the caller knows."""
     causes = list(linked_exceptions(exception, before))
-    for cause in causes:
-        if telling := _TELLING.intersection(_names(cause)):
-            name = next(iter(telling))
-            break
-    else:
-        # httpx-aiohttp calls a refused connection, a failed lookup and an early reset all a connect time-out
-        cause = causes[1] if len(causes) > 1 and "ClientError" in _names(causes[1]) else causes[0]
-        name = next((name for name in _names(cause) if name in _ROWS), "")
+    # httpx-aiohttp calls a refused connection, a failed lookup and an early reset all a connect time-out
+    cause = causes[1] if len(causes) > 1 and "ClientError" in _names(causes[1]) else causes[0]
+    cause = next((telling for telling in causes if _TELLING.intersection(_names(telling))), cause)
+    name = next((name for known in (_TELLING, _ROWS, _PHASES) for name in _names(cause) if name in known), "")
+    via = "" if proxy is None else f" through the proxy {proxy}"
+    if (phase := _PHASES.get(name)) is not None:
+        return None if phase == "read" else timed_out(phase, getattr(timeouts, phase), via)
     row = _ROWS.get(name, LOST)
     if row is NOT_HTTP and re.search(_ENDED, str(cause)):
         row = LOST
-    via = "" if proxy is None else f" through the proxy {proxy}"
-    if row.phase is not None:
-        return None if row.phase == "read" else timed_out(row.phase, getattr(timeouts, row.phase), via)
     # all words of ClientResponseError, but for `message`, quote the URL
     message = getattr(cause, "message", None)
     reason = tidy(message if isinstance(message, str) else str(cause), _REASON_LIMIT).rstrip(".")
@@ -125,9 +108,8 @@ def connection_error(row: Row, reason: str, origin: str = "", via: str = "") -> 
     return error
 
 
-def timed_out(phase: Phase, seconds: float | None, via: str = "") -> PromptrunTimeoutError:
-    message = next(row.message for row in _ROWS.values() if row.phase == phase)
-    return PromptrunTimeoutError(message.format(limit=_within(seconds), via=via), phase=phase)
+def timed_out(phase: str, seconds: float | None, via: str = "") -> PromptrunTimeoutError:
+    return PromptrunTimeoutError(_TIMEOUTS[phase].format(limit=_within(seconds), via=via), phase=phase)
 
 
 def stalled(seconds: float) -> PromptrunStreamStalledError:
@@ -137,6 +119,10 @@ def stalled(seconds: float) -> PromptrunStreamStalledError:
         "Increase `stream_chunk_timeout` if the model pauses longer; None waits without limit.",
         phase="read",
     )
+
+
+def _within(seconds: float | None) -> str:
+    return "" if seconds is None else f" within {seconds:g} s"
 
 
 HTTPX_EXCEPTIONS: tuple[type[Exception], ...] = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
@@ -173,7 +159,3 @@ def _is_handler(frame: FrameType, interrupted: FrameType) -> bool:
     found = list(frame.f_locals.values())
     found += [item for value in found if isinstance(value, tuple) for item in value]
     return any(value is interrupted for value in found)
-
-
-def _within(seconds: float | None) -> str:
-    return "" if seconds is None else f" within {seconds:g} s"

@@ -46,48 +46,34 @@ class Timeouts(NamedTuple):
 
 @dataclass(slots=True, eq=False, repr=False)
 class Request:
-    """What to send, and how long to wait.
-
-    Attributes:
-        headers: Headers, checked with `check_headers`, without Authorization.
-        api_key: The key, or the function that gives it; None sends no Authorization header.
-        query: Added to the URL's query.
-        stream_chunk_timeout: Seconds without content that end a stream; None for no limit.
-        under_way: Set while an attempt is made, and after one that another's exception ended.
-        streamed: Whether a stream was asked for; otherwise `stream_chunk_timeout` counts only where one comes.
-        stall_before_first: Whether `stream_chunk_timeout` replaces the read time-out before the first content.
-        deadline: Seconds for the whole call, its retries and their waits included; None for no limit.
-        pacer: Makes attempts wait for their turn; None: only a hold after a refusal does.
-    """
+    """What to send, and how long to wait."""
 
     method: str
     url: str
     body: bytes | None
-    headers: Mapping[str, str]
-    api_key: ApiKey | None
+    headers: Mapping[str, str]  # checked with `check_headers`, without Authorization
+    api_key: ApiKey | None  # None sends no Authorization header
     timeouts: Timeouts
     query: Mapping[str, object] | None = None
-    stream_chunk_timeout: float | None = None
-    streamed: bool = True
-    stall_before_first: bool = False
+    stream_chunk_timeout: float | None = None  # seconds without content that end a stream; None for no limit
+    streamed: bool = True  # whether a stream was asked for; else the stall limit counts only where one comes
+    stall_before_first: bool = False  # whether it replaces the read time-out before the first content
     max_retries: int = 2
     max_retry_after: float = 60.0
     model: str | None = None
-    deadline: float | None = None
-    pacer: Pacer | None = None
+    deadline: float | None = None  # seconds for the whole call, with retries and their waits; None for no limit
+    pacer: Pacer | None = None  # makes attempts wait for their turn; None: only a hold after a refusal does
     under_way: bool = field(default=False, init=False)
+    """Set while an attempt is made, and after one that another's exception ended."""
 
 
 class Parser(Protocol[T_co]):
     """Takes a response's decoded bytes and makes items of them."""
 
-    @property
-    def finished(self) -> bool:
-        """Whether the response is whole, so that nothing more needs to be read."""
-
-    @property
-    def content_seen(self) -> int:
-        """A number that changes when `feed` saw content other than keep-alives."""
+    finished: bool
+    """Whether the response is whole, so that nothing more needs to be read."""
+    content_seen: int
+    """A number that changes when `feed` saw content other than keep-alives."""
 
     @property
     def partial(self) -> str:
@@ -120,9 +106,6 @@ def check_headers(headers: Mapping[str, str]) -> None:
             raise ValueError(f"The header {name!r} follows from the body and cannot be set.")
 
 
-_exposed_hosts: set[str] = set()
-
-
 def target_of(request: Request) -> tuple[httpx.URL, str]:
     """Return the URL of a request, and its origin."""
     url, origin = _parsed(request.url)
@@ -131,46 +114,38 @@ def target_of(request: Request) -> tuple[httpx.URL, str]:
 
 @lru_cache(maxsize=64)
 def _parsed(address: str) -> tuple[httpx.URL, str]:
-    """Parse a URL; warn once for each host that the key goes over the network in plain text."""
+    """Parse a URL; warn once of one to which the key goes over the network in plain text."""
     url = httpx.URL(address)
-    if url.scheme == "http" and not _is_loopback(url.host) and url.host not in _exposed_hosts:
-        _exposed_hosts.add(url.host)
+    try:
+        is_loopback = ipaddress.ip_address(url.host).is_loopback
+    except ValueError:
+        is_loopback = url.host == "localhost" or url.host.endswith(".localhost")
+    if url.scheme == "http" and not is_loopback:
         logger.warning("The API key goes to %s in plain text: use https.", url.host)
     return url, f"{url.scheme}://{url.netloc.decode('ascii')}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def current_key(source: ApiKey | None) -> SecretStr | None:
     """Return the key for a sync call; None for a server that needs none.
 
-    An async function runs in an event loop of its own; in a thread, where this one has a running loop.
+    An async function runs in an event loop of its own, and in a thread: this one may have a running loop.
     """
-    if source is None or isinstance(source, (SecretStr, str)):
+    if not callable(source):
         return None if source is None else _checked(source)
     given = source()
-    if inspect.isawaitable(given):
+    if not inspect.isawaitable(given):
+        return _checked(given)
 
-        async def wait() -> object:
-            return await given
+    async def wait() -> object:
+        return await given
 
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return _checked(asyncio.run(wait()))
-        with ThreadPoolExecutor(1) as threads:
-            return _checked(threads.submit(lambda: asyncio.run(wait())).result())
-    return _checked(given)
+    with ThreadPoolExecutor(1) as threads:
+        return _checked(threads.submit(asyncio.run, wait()).result())
 
 
 async def current_key_async(source: ApiKey | None) -> SecretStr | None:
     """Async version of `current_key`; a plain function runs in a thread."""
-    if source is None or isinstance(source, (SecretStr, str)):
+    if not callable(source):
         return None if source is None else _checked(source)
     if inspect.iscoroutinefunction(source) or inspect.iscoroutinefunction(type(source).__call__):
         given = source()
@@ -188,7 +163,6 @@ def _checked(key: object) -> SecretStr:
     if not re.fullmatch(_KEY, secret.get_secret_value()):
         raise PromptrunAuthenticationError(
             "The API key has characters that a key cannot have: spaces, line breaks, quotation marks around it or "
-            "letters outside ASCII. "
-            "Check PROMPTRUN_API_KEY or the field `api_key`."
+            "letters outside ASCII. Check PROMPTRUN_API_KEY or the field `api_key`."
         )
     return secret
