@@ -125,13 +125,13 @@ def _within(seconds: float | None) -> str:
     return "" if seconds is None else f" within {seconds:g} s"
 
 
-HTTPX_EXCEPTIONS: tuple[type[Exception], ...] = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
+_HTTPX_EXCEPTIONS: tuple[type[Exception], ...] = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
 
 
 def client_exceptions() -> tuple[type[Exception], ...]:
     """Return what HTTP clients raise when a connection fails, aiohttp too where it is loaded."""
     aiohttp = sys.modules.get("aiohttp")
-    return HTTPX_EXCEPTIONS if aiohttp is None else (*HTTPX_EXCEPTIONS, aiohttp.ClientError)
+    return _HTTPX_EXCEPTIONS if aiohttp is None else (*_HTTPX_EXCEPTIONS, aiohttp.ClientError)
 
 
 def linked_exceptions(exception: BaseException, before: BaseException | None) -> Iterator[BaseException]:

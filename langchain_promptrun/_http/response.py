@@ -13,13 +13,13 @@ from contextlib import closing, contextmanager, suppress
 from http import HTTPStatus
 from itertools import islice
 from time import monotonic
+from traceback import walk_stack
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
 
 from langchain_promptrun._errors.mapping import error_from_status
 from langchain_promptrun._http.exceptions import (
-    HTTPX_EXCEPTIONS,
     NOT_HTTP,
     client_exceptions,
     connection_error,
@@ -47,7 +47,6 @@ _ERROR_PIECES = 4
 _CONTROLS = bytes(range(9)) + bytes(range(14, 32))
 _UNSHOWN_HEADERS = frozenset({b"set-cookie", b"content-encoding", b"content-length", b"transfer-encoding"})
 _SHORTEST_WAIT = 0.001
-_PIECES_AT_A_TIME = 64
 _GZIP = 16 + zlib.MAX_WBITS
 _WINDOW_BITS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": zlib.MAX_WBITS}
 # servers put these into the header although they name no compression
@@ -67,17 +66,14 @@ class BaseResponse:
         self._before = sys.exception()
         self._decoder: Decoder | None = None
         self._parser: Parser[Any] | None = None
-        self._headers: dict[str, str] = {}
-        for raw_name, raw_value in response.headers.raw:
-            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-            self._headers[name] = f"{self._headers[name]}, {value}" if name in self._headers else value
+        self._headers = dict(response.headers.items())
 
     @contextmanager
-    def _suppressing(self, exceptions: tuple[type[Exception], ...]) -> Iterator[None]:
-        """Suppress exceptions, but for those of a signal handler."""
+    def _suppressing(self) -> Iterator[None]:
+        """Suppress exceptions of the connection, but for those of a signal handler."""
         try:
             yield
-        except exceptions as error:
+        except client_exceptions() as error:
             if raised_by_signal_handler(error, self._before) is not None:
                 raise
 
@@ -151,7 +147,7 @@ class SyncResponse(BaseResponse):
             return parser
         body = bytearray()
         self._deadline = monotonic() + ERROR_BODY_SECONDS
-        with self._suppressing((PromptrunError, *HTTPX_EXCEPTIONS)):
+        with self._suppressing():
             for data in self.body(ERROR_BODY_SECONDS):
                 body += data
                 if len(body) >= ERROR_BODY_BYTES or monotonic() >= self._deadline:
@@ -169,14 +165,14 @@ class SyncResponse(BaseResponse):
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """End the response. Its connection is kept when the body is complete, or nearly so, and dropped otherwise."""
         if kind is GeneratorExit and _inside_client():
-            # a collection in the middle of the client, whose lock this thread may hold
+            # a garbage collection in the middle of the client, whose lock this thread may hold
             threading.Thread(target=self._close, daemon=True).start()
         else:
             self._close()
 
     def _close(self) -> None:
         try:
-            with self._suppressing(HTTPX_EXCEPTIONS), closing(self._response):
+            with self._suppressing(), closing(self._response):
                 try:
                     if self._is_over() and self._unlimit is not None:
                         self._deadline = monotonic() + LAST_CHUNK_SECONDS
@@ -196,13 +192,8 @@ _open_bodies: dict[int, Iterator[bytes]] = {}
 
 
 def _inside_client() -> bool:
-    """Tell whether this runs in the middle of the HTTP client's work, as only the garbage collector does."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        if str(frame.f_globals.get("__name__")).startswith(_CLIENT_PACKAGES):
-            return True
-        frame = frame.f_back
-    return False
+    frames = (frame for frame, _ in walk_stack(inspect.currentframe()))
+    return any(str(frame.f_globals.get("__name__")).startswith(_CLIENT_PACKAGES) for frame in frames)
 
 
 class AsyncResponse(BaseResponse):
@@ -216,17 +207,14 @@ class AsyncResponse(BaseResponse):
         if (parser := self._begin(new_parser)) is not None:
             return parser
         body = bytearray()
-        pieces = 0
-        with self._suppressing((PromptrunError, *client_exceptions())):
+        deadline = monotonic() + ERROR_BODY_SECONDS
+        with self._suppressing():
             async with asyncio.timeout(ERROR_BODY_SECONDS):
                 async for data in self.body(None):
                     body += data
-                    if len(body) >= ERROR_BODY_BYTES:
+                    # what has come already is read without giving way, and no timer counts
+                    if len(body) >= ERROR_BODY_BYTES or monotonic() >= deadline:
                         break
-                    pieces += 1
-                    if pieces % _PIECES_AT_A_TIME == 0:
-                        # what has come already is read without giving way, and the limit would not count
-                        await asyncio.sleep(0)
         raise self._status_error(body, model)
 
     def body(self, read_timeout: float | None) -> AsyncIterator[bytes]:
@@ -241,7 +229,7 @@ class AsyncResponse(BaseResponse):
         """Async version of `SyncResponse.__exit__`; a cancellation by the watchdog is a time-out."""
         self._holder = None
         self.watchdog.stop()
-        with self._suppressing(client_exceptions()):
+        with self._suppressing():
             try:
                 if self._is_over():
                     async with asyncio.timeout(LAST_CHUNK_SECONDS):
@@ -311,7 +299,7 @@ class Decoder:
                 yield plain
 
     def _decompressed(self, data: bytes) -> Iterator[bytes]:
-        piece, corrupt = b"", ""
+        piece = b""
         while data or len(piece) >= PIECE_BYTES:
             if data and self._stream is None:
                 # the RFC means zlib streams by `deflate`; some servers send raw ones
@@ -324,9 +312,7 @@ class Decoder:
             try:
                 piece = self._stream.decompress(data, PIECE_BYTES)
             except zlib.error as error:
-                corrupt = str(error)
-            if corrupt:
-                raise PromptrunResponseError(f"The response's {self._coding} data is corrupt: {corrupt}.")
+                raise PromptrunResponseError(f"The response's {self._coding} data is corrupt: {error}.") from None
             data = self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
             yield piece
 
