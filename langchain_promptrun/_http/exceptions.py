@@ -77,9 +77,14 @@ _ENDED = "closed connection|disconnected|ConnectionTerminated|StreamReset|enough
 
 
 def convert_exception(
-    exception: BaseException, before: BaseException | None, origin: str, timeouts: Timeouts, proxy: str | None
-) -> PromptrunError | None:
-    """Return the error for an exception of the HTTP client; None for a read time-out, whose limit the caller knows."""
+    exception: BaseException,
+    before: BaseException | None,
+    origin: str,
+    timeouts: Timeouts,
+    stall: float | None,
+    proxy: str | None,
+) -> PromptrunError:
+    """Return the error for an exception of the HTTP client; `stall` is the limit for silence at the moment."""
     causes = list(linked_exceptions(exception, before))
     # httpx-aiohttp calls a refused connection, a failed lookup and an early reset all a connect time-out
     cause = causes[1] if len(causes) > 1 and "ClientError" in _names(causes[1]) else causes[0]
@@ -87,7 +92,9 @@ def convert_exception(
     name = next((name for known in (_TELLING, _ROWS, _PHASES) for name in _names(cause) if name in known), "")
     via = "" if proxy is None else f" through the proxy {proxy}"
     if (phase := _PHASES.get(name)) is not None:
-        return None if phase == "read" else timed_out(phase, getattr(timeouts, phase), via)
+        if phase == "read" and stall is not None and (timeouts.read is None or stall < timeouts.read):
+            return stalled(stall)
+        return timed_out(phase, getattr(timeouts, phase), via)
     row = _ROWS.get(name, LOST)
     if row is NOT_HTTP and re.search(_ENDED, str(cause)):
         row = LOST

@@ -13,7 +13,7 @@ import sys
 import threading
 import weakref
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
@@ -36,10 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
 TransportT = TypeVar("TransportT", bound=httpx.BaseTransport | httpx.AsyncBaseTransport)
-_Variables = tuple[tuple[str, str], ...]
 
-_PROXY_NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _CA_NAMES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+_SHAPING = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", *map(str.lower, _CA_NAMES)}
 _CLIENTS = "_langchain_promptrun_clients"
 _MANY_LOOPS = 16
 _GRACE = 0.05
@@ -53,7 +52,8 @@ class TransportSettings(NamedTuple):
     async_transport: Literal["auto", "httpx", "aiohttp"] = "auto"
 
 
-_Key = tuple[TransportSettings, _Variables]
+_Key = tuple[TransportSettings, tuple[tuple[str, str], ...]]
+"""Settings, and the variables of the environment that shape connections."""
 
 
 class Client(Generic[TransportT]):
@@ -147,10 +147,10 @@ class _Loops:
         A loop that ends by then waits for that, and one that is dropped leaves no task of it pending.
         """
         for loop in self._alive():
-            if loop.is_closed():
-                self.pop(loop)
-            with suppress(RuntimeError):  # the loop is closed
+            try:
                 loop.call_soon_threadsafe(loop.call_later, _GRACE, self.pop, loop)
+            except RuntimeError:  # it is closed
+                self.pop(loop)
 
     def clean(self) -> None:
         """Close what is left of loops that were closed, or dropped, without shutting async generators down."""
@@ -203,7 +203,7 @@ def watch_generators() -> None:
 
 
 class _Process:
-    """What this process shares: pools, weakly, what makes their clients, and a TLS context for equal certificates."""
+    """What this process shares: pools, weakly, and what makes their clients."""
 
     def __init__(self) -> None:
         self._inherited: list[Pool] = []
@@ -213,13 +213,11 @@ class _Process:
         self._lock = threading.Lock()
         self._factory_lock = threading.Lock()
         self._pools: weakref.WeakValueDictionary[_Key, Pool] = weakref.WeakValueDictionary()
-        self._contexts: dict[object, ssl.SSLContext] = {}
         self.factories: dict[_Key, _ClientFactory] = {}
 
     def pool(self, settings: TransportSettings) -> Pool:
         """Return the pool for these settings in the environment of now, to be held while it is wanted."""
-        shaping = [(name, value) for name, value in os.environ.items() if name.lower() in _PROXY_NAMES]
-        key = (settings, (*_ca_variables(), *sorted(shaping)))
+        key = (settings, tuple(sorted(pair for pair in os.environ.items() if pair[0].lower() in _SHAPING)))
         with self._lock:
             pool = self._pools.get(key)
             if pool is None:
@@ -230,9 +228,8 @@ class _Process:
         """Return what makes the clients of a pool; reads files the first time."""
         with self._factory_lock:
             if key not in self.factories:
-                if (names := _ca_variables()) not in self._contexts:
-                    self._contexts[names] = _new_tls_context()
-                self.factories[key] = _ClientFactory(key[0], self._contexts[names])
+                certificates = {name: os.environ.get(name) for name in _CA_NAMES}
+                self.factories[key] = _ClientFactory(key[0], _tls_context(**certificates))
             return self.factories[key]
 
     def forked(self) -> None:
@@ -254,18 +251,15 @@ process = _Process()
 getattr(os, "register_at_fork", lambda **_: None)(after_in_child=process.forked)
 
 
-def _ca_variables() -> _Variables:
-    return tuple((name, os.environ[name]) for name in _CA_NAMES if name in os.environ)
-
-
-def _new_tls_context() -> ssl.SSLContext:
-    """Return a TLS context that trusts what `SSL_CERT_FILE` or `SSL_CERT_DIR` names, else what certifi has."""
+@lru_cache
+def _tls_context(**certificates: str | None) -> ssl.SSLContext:
+    """Return the context that trusts what `SSL_CERT_FILE` or `SSL_CERT_DIR` names, else what certifi has."""
     try:
         return httpx.create_ssl_context()
     except OSError as error:
-        reason = str(error)
-    names = " and ".join(name for name, _ in _ca_variables())
-    raise ValueError(f"The environment variable {names} does not name certificates that can be read: {reason}")
+        names = " and ".join(filter(certificates.get, certificates))
+        problem = f"The environment variable {names} does not name certificates that can be read: {error}"
+        raise ValueError(problem) from None
 
 
 class _ClientFactory:

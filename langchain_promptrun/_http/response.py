@@ -26,7 +26,6 @@ from langchain_promptrun._http.exceptions import (
     raised_by_signal_handler,
 )
 from langchain_promptrun._http.private_api import limit_reads
-from langchain_promptrun._http.timers import StallWatchdog
 from langchain_promptrun.errors import PromptrunError, PromptrunResponseError, PromptrunStreamTruncatedError
 
 if TYPE_CHECKING:
@@ -239,6 +238,57 @@ class AsyncResponse(BaseResponse):
                 await self._response.aclose()
         if isinstance(error, asyncio.CancelledError) and self.watchdog.has_fired():
             raise httpx.ReadTimeout("no content came")
+
+
+class StallWatchdog:
+    """Cancels the wait for a response's next bytes when none came for too long.
+
+    One timer of the event loop for each stream, and no task. It looks at steps of the shortest limit, so the wait
+    ends between once and twice the limit. While the consumer has control nothing is measured. A cancellation by
+    another during the wait goes first. `task` is the one that waits, and `beats` grows as each wait begins.
+    """
+
+    def __init__(self, read_timeout: Callable[[], float | None]) -> None:
+        self._read_timeout = read_timeout
+        self.task: asyncio.Task[Any] | None = None
+        self.beats = 0
+        self._beats_before = 0
+        self._quiet = 0.0
+        self._cancelled_before = 0
+        self._cancelled: asyncio.Task[Any] | None = None
+        self._handle: asyncio.TimerHandle | None = None
+
+    def start(self, step: float | None) -> None:
+        """Watch the running task's wait from now on, at steps; None for no watch."""
+        if step is not None:
+            self.task = asyncio.current_task()
+            self._begin_wait(step)
+
+    def _begin_wait(self, step: float) -> None:
+        self._quiet = 0.0
+        self._beats_before = self.beats
+        self._cancelled_before = 0 if self.task is None else self.task.cancelling()
+        self._handle = asyncio.get_running_loop().call_later(step, self._check, step)
+
+    def _check(self, step: float) -> None:
+        limit = self._read_timeout()
+        self._quiet += step
+        if self.task is None or self.beats != self._beats_before:
+            self._begin_wait(step)
+        elif limit is not None and self._quiet >= limit:
+            self._cancelled = self.task
+            self.task.cancel()
+        else:
+            self._handle = asyncio.get_running_loop().call_later(step, self._check, step)
+
+    def has_fired(self) -> bool:
+        """Tell whether a cancellation that arrived is this watchdog's alone."""
+        return self._cancelled is not None and self._cancelled.uncancel() <= self._cancelled_before
+
+    def stop(self) -> None:
+        self.task = None
+        if self._handle is not None:
+            self._handle.cancel()
 
 
 def _decoded(raw: Iterator[bytes], decoder: Decoder) -> Iterator[bytes]:

@@ -20,28 +20,37 @@ import httpx
 
 from langchain_promptrun._errors.mapping import is_retried, request_id
 from langchain_promptrun._http import pools
+from langchain_promptrun._http.connection_pool import on_connected
 from langchain_promptrun._http.exceptions import (
-    LOST,
     client_exceptions,
-    connection_error,
     convert_exception,
     linked_exceptions,
     raised_by_signal_handler,
     stalled,
     timed_out,
 )
+from langchain_promptrun._http.private_api import watch_errors
 from langchain_promptrun._http.request import current_key, current_key_async, target_of
 from langchain_promptrun._http.response import ACCEPT_ENCODING, AsyncResponse, SyncResponse
-from langchain_promptrun._http.timers import Sender
 from langchain_promptrun._pace import held, hold, hold_of
 from langchain_promptrun.errors import PromptrunError, PromptrunRateLimitError, PromptrunTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Generator,
+        Iterable,
+        Mapping,
+        Sequence,
+    )
     from types import TracebackType
 
     from pydantic import SecretStr
 
+    from langchain_promptrun._http.private_api import ErrorWatch
     from langchain_promptrun._http.request import Parser, ParserFactory, Request
     from langchain_promptrun._pace import HoldName, Pacer
 
@@ -55,6 +64,8 @@ _LONGEST_PAUSE = 8.0
 _DOUBLINGS = 4  # 0.5 s doubled four times is the longest pause
 _SHORTEST_TIMEOUT = 0.001
 _TOLERANCE = 0.005  # seconds by which a time-out may come before the deadline that it was made of
+_LARGE_BODY_BYTES = 48 << 10  # aiohttp takes less than 64 KiB at once
+_SLICE_BYTES = 256 << 10
 _GRACE = 0.02  # seconds after the deadline in which time-outs of phases, which say more, go first
 _DOING = {
     "connect": "connecting",
@@ -110,11 +121,11 @@ class Transport:
                     if parser.finished:
                         break
                 last = parser.close()
-            if call.error is None:
+            if (error := call.error) is None:
                 # the connection is free by now, even if nobody takes these to the end
                 yield from call.handed_out(last)
                 return
-            self._sleep(call.end_attempt(self._jitter))
+            self._sleep(call.end_attempt(error, self._jitter))
 
     def aexchange(self, request: Request, new_parser: ParserFactory[T]) -> AsyncGenerator[T]:
         """Async version of `exchange`. Cancelling the task ends the call at once, also while it waits for a retry."""
@@ -145,11 +156,11 @@ class Transport:
                             break
                         watchdog.beats += 1
                     last = parser.close()
-            if call.error is None:
+            if (error := call.error) is None:
                 for item in call.handed_out(last):
                     yield item
                 return
-            await self._async_sleep(call.end_attempt(self._jitter))
+            await self._async_sleep(call.end_attempt(error, self._jitter))
 
     def close(self) -> None:
         """Give up the shared connections, which close with their last holder. The next call takes hold again."""
@@ -205,6 +216,57 @@ class Transport:
         return AsyncResponse(response, pool, call.read_timeout)
 
 
+class Sender(httpx.AsyncByteStream):
+    """Sends a request, and limits the time until its response begins by what the call waits for.
+
+    Neither client limits a head that drips, and aiohttp does not limit sending. Connecting has limits of its own. As a
+    stream it is a large body in slices: sent at once, that would hold the event loop up.
+    """
+
+    def __init__(self, timeouts: Mapping[str, float | None], body: bytes | None) -> None:
+        self.is_large = body is not None and len(body) > _LARGE_BODY_BYTES
+        self._body = body or b""
+        self._timeouts = timeouts
+        self._phase = "write"
+        self._limit: asyncio.Timeout | None = None
+        self._watch: ErrorWatch | None = None
+
+    async def send(self, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response:
+        """Send a request; raises httpx.WriteTimeout or httpx.ReadTimeout where time runs out."""
+        on_connected.set(self._connected)
+        try:
+            async with asyncio.timeout(None) as limit:
+                self._limit = limit
+                return await transport.handle_async_request(request)
+        except TimeoutError:
+            if not limit.expired():  # another's, such as a signal handler's
+                raise
+            raise (httpx.ReadTimeout if self._phase == "read" else httpx.WriteTimeout)("time ran out") from None
+        finally:
+            self._limit = None
+
+    def _connected(self, stream: object) -> None:
+        if self.is_large:
+            self._watch = watch_errors(stream)
+        else:
+            self._begin("read")  # a small body is taken at once
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._body), _SLICE_BYTES):
+            self._begin("write")
+            yield self._body[start : start + _SLICE_BYTES]
+        if self._watch is not None:
+            self._watch.stop()
+        self._begin("read")
+
+    def _begin(self, phase: str) -> None:
+        self._phase = phase
+        # the server may answer while the body goes out
+        if self._limit is not None:
+            seconds = self._timeouts.get(phase)
+            self._limit.reschedule(None if seconds is None else asyncio.get_running_loop().time() + seconds)
+
+
 async def _until_deadline(items: AsyncGenerator[T], call: CallState[T]) -> AsyncGenerator[T]:
     async with aclosing(items):
         while True:
@@ -216,7 +278,7 @@ async def _until_deadline(items: AsyncGenerator[T], call: CallState[T]) -> Async
             except TimeoutError:
                 if not limit.expired():
                     raise
-                raise call.deadline_error("read") from None
+                raise call.deadline_error("read" if call.request.under_way else "turn") from None
             yield item
 
 
@@ -260,8 +322,6 @@ class CallState(Generic[T]):
         if self._stall is not None and not request.stall_before_first:
             self._limit = request.timeouts.read
 
-    # The turn of an attempt.
-
     def pacer(self, key: SecretStr | None) -> Pacer | None:
         """Return what makes the next attempt, with this key, wait for its turn: the call's own limiter, else a hold."""
         self._key = key
@@ -285,8 +345,6 @@ class CallState(Generic[T]):
     def _hold_name(self) -> HoldName:
         secret = None if self._key is None else self._key.get_secret_value()
         return self._origin, hash(secret), str(self.request.model)
-
-    # What goes out, and what comes.
 
     def request_parts(self, timeouts: dict[str, float | None]) -> dict[str, Any]:
         """Return what httpx builds a request from."""
@@ -335,15 +393,13 @@ class CallState(Generic[T]):
 
     def handed_out(self, items: Sequence[T]) -> Iterable[T]:
         """Return items, which come one by one within the deadline, and as lent by a pace."""
-        in_time = items if self.ends_at == inf else map(self._in_time, items)
+        in_time = map(self._in_time, items)
         return in_time if self._pacer is None else self._pacer.lend(in_time)
 
     def _in_time(self, passed: Passed) -> Passed:
         if self.time_left() <= 0:
             raise self.deadline_error("read")
         return passed
-
-    # Time.
 
     def time_left(self) -> float:
         return self.ends_at - self._clock()
@@ -373,8 +429,6 @@ class CallState(Generic[T]):
         )
         return self._late_error
 
-    # The end of an attempt.
-
     def __enter__(self) -> None:
         self._before = sys.exception()
         self.request.under_way = True
@@ -390,39 +444,33 @@ class CallState(Generic[T]):
             self._pacer.end(self._began_at, refused=is_refused, wait=wait, headers=self._headers)
             self._pacer = None
         self.request.under_way = False
-        if error is None:
-            return False
-        if not isinstance(error, PromptrunError):
-            is_clients = isinstance(error, client_exceptions())
-            interruption = raised_by_signal_handler(error, self._before) if is_clients else None
-            if interruption is not None or not is_clients:
-                # tools that show tracebacks would show the key and the prompt in the locals below
-                for linked in linked_exceptions(error, self._before):
-                    traceback.clear_frames(linked.__traceback__)
-                self.error = interruption
-                self.request.under_way = not is_clients
-                return is_clients
-            timeouts, limit = self.request.timeouts, self._limit
-            converted = convert_exception(error, self._before, self._origin, timeouts, self.proxy)
-            if converted is None and limit is not None and (timeouts.read is None or limit < timeouts.read):
-                converted = stalled(limit)
-            error = converted or timed_out("read", timeouts.read)
-        self.record_error(error)
-        return True
+        if error is None or isinstance(error, PromptrunError):
+            self.error = error and self._completed(error)
+            return error is not None
+        is_clients = isinstance(error, client_exceptions())
+        self.error = raised_by_signal_handler(error, self._before) if is_clients else None
+        if is_clients and self.error is None:
+            limits = self.request.timeouts, self._limit
+            self.error = self._completed(convert_exception(error, self._before, self._origin, *limits, self.proxy))
+            return True
+        # tools that show tracebacks would show the key and the prompt in the locals below
+        for linked in linked_exceptions(error, self._before):
+            traceback.clear_frames(linked.__traceback__)
+        self.request.under_way = not is_clients
+        return is_clients
 
-    def record_error(self, error: PromptrunError) -> None:
-        """Note what the attempt ended with, and add what only the call knows."""
+    def _completed(self, error: PromptrunError) -> PromptrunError:
+        """Add what only the call knows."""
         if isinstance(error, PromptrunTimeoutError) and error.status_code is None and self.time_left() < _TOLERANCE:
             error = self._late_error or self.deadline_error(error.phase or "read")
         if error.request_id is None:
             error.request_id = request_id(self._headers)
         if error.partial is None and self._parser is not None:
             error.partial = self._parser.partial or None
-        self.error = error
+        return error
 
-    def end_attempt(self, random: Callable[[], float]) -> float:
+    def end_attempt(self, error: BaseException, random: Callable[[], float]) -> float:
         """Forget the response; return the delay before the next attempt, or raise what this one ended with."""
-        error = self.error or connection_error(LOST, "the attempt ended without a response")
         self._reset()
         request = self.request
         is_last = self.delivered or error is self._late_error
@@ -482,6 +530,4 @@ class ShrinkingTimeouts(dict[str, float | None]):
 
 
 def _least(one: float | None, other: float | None) -> float | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return min(one, other)
+    return min((limit for limit in (one, other) if limit is not None), default=None)

@@ -54,6 +54,7 @@ def async_single(async_colour):
 def process(monkeypatch):
     """A process that shares nothing yet."""
     fresh = pools._Process()
+    pools._tls_context.cache_clear()
     monkeypatch.setattr(pools, "process", fresh)
     return fresh
 
