@@ -106,10 +106,10 @@ def started(clock=lambda: 100.0, headers=(), **options):
 def test_retry_next_attempt_may_bring_a_document_where_the_last_one_brought_a_stream():
     stream = {"content-type": "text/event-stream; charset=utf-8"}
     call = started(headers=stream, streamed=False, stream_chunk_timeout=10.0, stall_before_first=True)
-    call.record_error(PromptrunAPIError("oh"))
+    call.error = PromptrunAPIError("oh")
     call.delivered = True
     with pytest.raises(PromptrunAPIError):
-        call.end_attempt(lambda: 1.0)
+        call.end_attempt(call.error, lambda: 1.0)
     assert call.read_timeout() == 60.0
 
 
