@@ -23,10 +23,7 @@ Part = dict[str, Any]  # one part of a wire message's content
 MADE_ID = "lc_"
 """The beginning of the ids that langchain-core makes for blocks."""
 
-GUARDED = ("guard_content", "guardContent")
-"""The block, in LangChain's and the Converse API's spelling, around a text that Bedrock's guardrail is to check."""
-
-UNWRAPPED = (*GUARDED, "image_generation_call")
+UNWRAPPED = ("guard_content", "image_generation_call")
 """Blocks that are read inside LangChain's wrapping `non_standard`, too; the inside of others goes out as it is."""
 
 MEDIA_PARTS = frozenset({"image_url", "input_audio", "video_url", "input_video", "file"})
@@ -39,7 +36,7 @@ MEDIA_BLOCKS = MEDIA_PARTS | {
 
 # Anthropic's marker, and OpenAI's: they end the part of a prompt that is to be cached.
 _MARKERS = ("cache_control", "prompt_cache_breakpoint")
-_MARKER_PLACES = frozenset({*_MARKERS, "extras", "cachePoint"})
+_MARKER_PLACES = frozenset({*_MARKERS, "extras"})
 
 # The first characters of well-known formats in base64. The `mimetypes` module would read files of the system.
 _SIGNATURES = {
@@ -61,30 +58,24 @@ _AUDIO_FORMATS = {
     "audio/mp4": "m4a",
 }
 _OFFICE = "application/vnd.openxmlformats-officedocument."
-# By the ends of files' names, which Bedrock's Converse API uses for types.
-_MIME_TYPES = {
-    **{end: f"image/{end}" for end in ("gif", "jpeg", "png", "webp")},
-    **{end: f"video/{end}" for end in ("mp4", "webm")},
-    "bin": "application/octet-stream",
-    "doc": "application/msword",
-    "docx": f"{_OFFICE}wordprocessingml.document",
-    "jpg": "image/jpeg",
-    "md": "text/markdown",
-    "mkv": "video/x-matroska",
-    "mov": "video/quicktime",
-    "mp3": "audio/mpeg",
-    "ppt": "application/vnd.ms-powerpoint",
-    "pptx": f"{_OFFICE}presentationml.presentation",
-    "svg": "image/svg+xml",
-    "txt": "text/plain",
-    "wav": "audio/wav",
-    "xls": "application/vnd.ms-excel",
-    "xlsx": f"{_OFFICE}spreadsheetml.sheet",
-    **{end: f"application/{end}" for end in ("json", "pdf", "rtf", "xml", "zip")},
-    **{end: f"text/{end}" for end in ("csv", "html")},
+# Of types that do not end with it.
+_EXTENSIONS = {
+    "application/msword": "doc",
+    "application/octet-stream": "bin",
+    "application/vnd.ms-excel": "xls",
+    "application/vnd.ms-powerpoint": "ppt",
+    f"{_OFFICE}presentationml.presentation": "pptx",
+    f"{_OFFICE}spreadsheetml.sheet": "xlsx",
+    f"{_OFFICE}wordprocessingml.document": "docx",
+    "audio/mpeg": "mp3",
+    "image/jpeg": "jpg",
+    "image/svg+xml": "svg",
+    "text/markdown": "md",
+    "text/plain": "txt",
+    "video/quicktime": "mov",
+    "video/x-matroska": "mkv",
 }
-_EXTENSIONS = {mime_type: end for end, mime_type in _MIME_TYPES.items()}
-_DATA_KEYS = ("base64", "data", "bytes", "file_data")
+_DATA_KEYS = ("base64", "data", "file_data")
 _ARTICLES = {"image": "an image", "audio": "audio", "video": "a video", "file": "a file"}
 
 
@@ -179,14 +170,8 @@ def stays_here(block: object) -> bool:
 
 
 def block_type(block: Block) -> str:
-    """Return the block's type; for an untyped block of the Converse API the key that stands for it; else empty."""
     kind = block.get("type")
-    if kind is not None:
-        return kind if isinstance(kind, str) else repr(kind)
-    keys = [key for key in block if key not in _MARKERS]
-    if len(keys) == 1 and isinstance(block[keys[0]], _UNTYPED.get(keys[0], ())):
-        return keys[0]
-    return ""
+    return kind if isinstance(kind, str) else "" if kind is None else repr(kind)
 
 
 def text_parts(text: str) -> list[Part]:
@@ -202,10 +187,7 @@ def markers_of(block: Block) -> dict[str, Any]:
         return {}
     extras = block.get("extras")
     places = (block, extras) if isinstance(extras, dict) else (block,)
-    markers = {key: place[key] for place in places for key in _MARKERS if place.get(key) is not None}
-    if isinstance(point := block.get("cachePoint"), dict):
-        markers["cache_control"] = {**point, "type": "ephemeral"}
-    return markers
+    return {key: place[key] for place in places for key in _MARKERS if place.get(key) is not None}
 
 
 def mark(parts: list[Part], block: Block) -> None:
@@ -229,26 +211,23 @@ def _media(kind: str, block: Block) -> list[Part]:
     """Read a medium in any dialect; the mime type tells the kind where that is empty.
 
     LangChain's v0 and v1, MCP's (`mimeType`), Gemini's (`file_uri`) and the Responses API's (`file_url`) have their
-    keys in the block; Anthropic's and the Converse API's in its `source`, the latter with a format instead of a type.
+    keys in the block, Anthropic's in its `source`.
     """
-    if isinstance(inner := block.get(block_type(block)), dict):
-        block = inner
     source = block.get("source")
     if not isinstance(source, dict):
         source = block
         if block.get("source_type") == "text":
             return _titled(block, string(block, "text", "url"))
-    elif source.get("type") == "content" or "content" in source:
+    elif source.get("type") == "content":
         return content_parts(source.get("content"))
-    elif source.get("type") == "text" or "text" in source:
-        return _titled(block, string(source, "data", "text"))
+    elif source.get("type") == "text":
+        return _titled(block, string(source, "data"))
     # v1 blocks carry their name and detail in `extras`, v0 ones the name in `metadata`; documents have a title.
     places = [place for place in (block, block.get("extras"), block.get("metadata")) if isinstance(place, dict)]
     names = [place.get(key) for key in ("filename", "name", "title") for place in places]
     name = next((name for name in names if name and isinstance(name, str)), None)
     detail = next(filter(None, (string(place, "detail") for place in places)), "")
-    # The Converse API's format stands beside its source.
-    return [_media_part(kind, {**source, "format": block.get("format")}, name=name, detail=detail)]
+    return [_media_part(kind, source, name=name, detail=detail)]
 
 
 def _wire_part(key: str, block: Block) -> list[Part]:
@@ -310,8 +289,8 @@ def _generated_image(block: Block) -> list[Part]:
 
 
 def _guarded(block: Block) -> list[Part]:
-    """Read the text within, which stands in the block itself, under the block's type, or one level deeper."""
-    inner = block.get(block_type(block), block)
+    """Read the text that Bedrock's guardrail is to check, in the block itself, or one or two levels deeper."""
+    inner = block.get("guard_content", block)
     if isinstance(inner, dict) and isinstance(inner.get("text"), dict):
         inner = inner["text"]
     return text_parts(string(inner, "text")) if isinstance(inner, dict) else []
@@ -319,7 +298,7 @@ def _guarded(block: Block) -> list[Part]:
 
 def _media_part(kind: str, source: Block, *, name: str | None, detail: str) -> Part:
     """Make a part of `MEDIA_PARTS` of base64, bytes, a URL or an id; the mime type tells a kind that is empty."""
-    mime_type = string(source, "mime_type", "mimeType", "media_type") or _MIME_TYPES.get(str(source.get("format")), "")
+    mime_type = string(source, "mime_type", "mimeType", "media_type")
     kind = kind or next((known for known in _ARTICLES if mime_type.startswith(f"{known}/")), "file")
     raw = next((source[key] for key in _DATA_KEYS if isinstance(source.get(key), bytes)), None)
     # The id of a v0 block, and of LangChain's reading of Anthropic's, is the file's.
@@ -423,8 +402,7 @@ BLOCK_TYPES: dict[str, Callable[[Block], list[Part]]] = {
     "resource": _resource,
     "resource_link": json_parts,
     "custom_tool_call_output": lambda block: content_parts(block.get("output")),
-    **dict.fromkeys(GUARDED, _guarded),
-    "cachePoint": lambda _block: [],
+    "guard_content": _guarded,
     "image_generation_call": _generated_image,
     "non_standard": _non_standard,
 }
@@ -436,10 +414,10 @@ _FILE_KEYS = (*_ADDRESSES, "file", "file_uri", "file_data", "file_url", "mime_ty
 _NEEDS = {
     **dict.fromkeys(("text", "input_text", "output_text"), ("text",)),
     **dict.fromkeys(("file", "media", "file_data", "input_file"), _FILE_KEYS),
-    **dict.fromkeys(GUARDED, (*GUARDED, "text")),
+    "guard_content": ("guard_content", "text"),
     **{kind: (kind,) for kind in ("refusal", "json")},
     "text-plain": (*_ADDRESSES, "text"),
-    "document": ("source", "document", "base64"),
+    "document": ("source", "base64"),
     "image_generation_call": ("result",),
     "search_result": ("content",),
     "custom_tool_call_output": ("output",),
@@ -466,11 +444,4 @@ _REASONING = {
     "reasoning_content": ("reasoning_content",),
     "redacted_thinking": ("data",),
     "thinking": ("thinking",),
-}
-
-# The Converse API's blocks have one key and no type; a tool's own data may have such a key, too.
-_UNTYPED: dict[str, type] = {
-    "text": str,
-    "json": object,
-    **dict.fromkeys(("image", "video", "document", "image_url", "cachePoint", *GUARDED), dict),
 }

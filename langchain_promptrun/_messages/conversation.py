@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from langchain_core.messages import (
@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 
     # A tool call of the wire; its id is empty where the message has none.
     WireCall = dict[str, Any]
-    # A call of a turn: an invalid one goes out only with its result, one of the server's own tools needs none.
-    TurnCall = tuple[WireCall, Literal["valid", "invalid", "server's"]]
+    # A call of a turn that wants a result, and whether it is invalid: such a one goes out only with its result.
+    TurnCall = tuple[WireCall, bool]
     # The id and the name of a call in the content, in any dialect, and its block.
     CallBlock = tuple[str, str, Block]
     # A call without a result so far, whether it is invalid, its turn, the position of its message, its own in there.
@@ -112,7 +112,7 @@ class _Conversation:
         self._calls_by_name = False
 
     def append(self, wire: dict[str, Any], position: int) -> None:
-        """Add a wire message that is no result, behind what is attached to those before it."""
+        """Add a wire message other than a result, behind what is attached so far."""
         if self._attachments:
             self._attach()
         self._said = position
@@ -175,9 +175,9 @@ class _Conversation:
             role = "developer"
         mark(parts, kwargs)
         wire = {"role": role, "content": _content(parts)}
-        self._add_fields(wire, message)
         if isinstance(message, FunctionMessage):
             wire["name"] = wire_name(message.name)
+        self._add_fields(wire, message)
         self.append(wire, position)
 
     def _add_fields(self, wire: dict[str, Any], message: BaseMessage) -> None:
@@ -185,24 +185,34 @@ class _Conversation:
         name = message.name or kwargs.get("name")
         if self._send_names and isinstance(name, str) and is_legal(name):
             wire["name"] = name
-        _add_extra_fields(wire, kwargs)
+        if kwargs:
+            # DeepSeek and Mistral, Moonshot and DashScope: the answer goes on where this message ends.
+            wire |= {key: kwargs[key] for key in ("prefix", "partial") if isinstance(kwargs.get(key), bool)}
+            _add_extra_fields(wire, kwargs)
 
     def _add_turn(self, message: AIMessage, position: int) -> None:
         """Add an assistant turn, note its calls, and give an id to those without."""
-        wire, media, calls = _turn(message, self._model, self._send_reasoning)
+        content, media = message.content, list[Part]()
+        if isinstance(content, str) and not message.additional_kwargs:
+            calls = _calls(message, (), _NOTHING)
+            wire: dict[str, Any] = {"role": "assistant", "content": content or (None if calls else "")}
+            if calls:
+                wire["tool_calls"] = [call for call, _ in calls]
+        else:
+            wire, media, calls = _turn(message, self._model, self._send_reasoning)
         self._add_fields(wire, message)
         self.append(wire, position)
         self._calls_by_name = self._calls_by_name or "function_call" in wire
-        for index, (call, kind) in enumerate(calls):
+        for index, (call, is_invalid) in enumerate(calls):
             if not call["id"]:
                 call["id"] = f"call_{position}_{index}"
                 self._nameless.append(call)
+            if call["id"] in self._open:
+                olds = self._open[call["id"]]
+                self._open[call["id"]] = [old for old in olds if old[3] == position or not _leave_out(old)]
+            self._open.setdefault(call["id"], []).append((call, is_invalid, wire, position, index))
+        for call in wire.get("tool_calls", ()):
             self._known[call["id"]] = None
-            if overdue := self._open.pop(call["id"], None):
-                self._open[call["id"]] = [old for old in overdue if old[3] == position or not _leave_out(old)]
-            if kind != "server's":
-                opened = (call, kind == "invalid", wire, position, index)
-                self._open.setdefault(call["id"], []).append(opened)
         if media:
             self._attachments += [*text_parts("Attached to the assistant's message:"), *media]
 
@@ -230,13 +240,12 @@ class _Conversation:
             call = next((call for call in self._nameless if _name_of(call) in names), self._nameless[0])
             self._nameless.remove(call)
             call_id = str(call["id"])
-        if not call_id and (self._known or self._calls_by_name):
-            raise PromptrunInvalidMessageError("is a tool's result without a tool_call_id, and each tool call has one")
-        if call_id not in self._known and not self._calls_by_name:
-            ids = ", ".join(map(repr, [*self._known][-10:]))
-            known = f"the assistant messages before it call tools with the ids {ids}"
-            known = known if ids else "no assistant message before it calls a tool"
-            raise PromptrunInvalidMessageError(f"is the result of tool call {call_id!r}, but {known}")
+        if call_id not in self._known and not (call_id and self._calls_by_name):
+            known = ", ".join(map(repr, [*self._known][-10:])) or "(none)"
+            raise PromptrunInvalidMessageError(
+                f"is the result of tool call {call_id!r}, but the tool calls before it have the ids {known}: "
+                "`tool_call_id` must be one of these"
+            )
         self._open.pop(call_id, None)
         return call_id
 
@@ -254,8 +263,6 @@ def _leave_out(opened: OpenCall) -> bool:
 
 
 def _add_extra_fields(wire: dict[str, Any], kwargs: Mapping[str, Any]) -> None:
-    # DeepSeek and Mistral, Moonshot and DashScope: the answer goes on where this message ends.
-    wire |= {key: kwargs[key] for key in ("prefix", "partial") if isinstance(kwargs.get(key), bool)}
     if isinstance(extra := kwargs.get("extra_fields"), dict):
         wire |= extra
 
@@ -270,45 +277,30 @@ def _turn(
     message: AIMessage, model: str, send_reasoning: bool | str
 ) -> tuple[dict[str, Any], list[Part], list[TurnCall]]:
     """Return the wire message of any provider's answer, the media for a user message after it, and the calls in it."""
-    content, kwargs, metadata = message.content, message.additional_kwargs, message.response_metadata
-    if isinstance(content, str) and not kwargs:
-        calls = _listed_calls(message)
-        tools = {"tool_calls": [call for call, _ in calls]} if calls else {}
-        return {"role": "assistant", "content": content or (None if calls else ""), **tools}, [], calls
+    kwargs, metadata = message.additional_kwargs, message.response_metadata
     own = metadata.get("model_provider") in (None, "promptrun")
     written_here = own and (send_reasoning == "always" or _is_same_model(metadata, model))
-    beside = _Beside(own=own)
-    parts, media = without_media(content_parts(content, beside.add))
-    refusal = kwargs.get("refusal") or beside.refusal
-    if refusal and isinstance(refusal, str):
-        _take_out_refusal(parts, refusal)
-    mark(parts, kwargs)
+    answer = _Answer(message.content, own=own)
+    refusal = kwargs.get("refusal") or answer.refusal
+    if isinstance(refusal, str):
+        _take_out_refusal(answer.parts, refusal)
+    mark(answer.parts, kwargs)
     wire: dict[str, Any] = {"role": "assistant", "content": None}
-    calls = _calls(message, beside.calls, own=own, signed=written_here)
-    if calls:
-        wire["tool_calls"] = [call for call, _ in calls]
+    calls = _calls(message, answer.calls, _entries(kwargs, signed=written_here))
+    if tools := [call for call, _ in calls] + (_server_calls(kwargs) if written_here else []):
+        wire["tool_calls"] = tools
     elif isinstance(function := kwargs.get("function_call"), dict):
-        wire["function_call"] = _call("", function.get("name"), function.get("arguments"))["function"]
-    audio = beside.audio | beside.known_audio(kwargs.get("audio"))
-    if "id" in audio:
-        # OpenAI wants an answer in audio named by its id; where that is unknown, its transcript stands in.
-        wire["audio"] = {"id": audio["id"]}
-        media = [part for part in media if part["type"] != "input_audio"]
-    elif audio and not parts:
-        parts = text_parts(audio["transcript"])
-    if own and not any(part["type"] == "image_url" for part in media):
-        media += _images(kwargs.get("images"))
+        wire["function_call"] = _call("", function.get("name"), function.get("arguments"), {})["function"]
+    media = answer.media(wire, kwargs)
     if written_here and send_reasoning:
         text = kwargs.get("reasoning_content")
-        text = beside.reasoning if text is None and metadata.get("model_provider") else text
-        write_reasoning(wire, parts, kwargs, metadata.get("reasoning_field"), text)
+        text = answer.reasoning if text is None and metadata.get("model_provider") else text
+        write_reasoning(wire, answer.parts, kwargs, metadata.get("reasoning_field"), text)
     if refusal:
         wire["refusal"] = refusal
-    if all(part.keys() == {"type", "text"} for part in parts):
-        # one string is the form that every model behind a gateway takes
-        parts = text_parts("".join([part["text"] for part in parts]))
-    said = _content(parts, media)
-    wire["content"] = said if said or wire.keys().isdisjoint({"tool_calls", "function_call", "refusal"}) else None
+    wire["content"] = answer.content(media) or (
+        None if wire.keys() & {"tool_calls", "function_call", "refusal"} else ""
+    )
     return wire, media, calls
 
 
@@ -321,16 +313,17 @@ def _is_same_model(metadata: Mapping[str, Any], model: str) -> bool:
     return family is not None and family == family_of(model)
 
 
-class _Beside:
-    """What blocks of an answer say beside its content; `own` tells whether an answer of this package is read."""
+class _Answer:
+    """The content blocks of an answer, taken apart; `own` tells whether an answer of this package is read."""
 
-    def __init__(self, *, own: bool) -> None:
+    def __init__(self, content: object, *, own: bool) -> None:
         self._own = own
         self.calls: list[CallBlock] = []
         self.refusal = self.reasoning = ""
-        self.audio: dict[str, str] = {}
+        self._audio: dict[str, str] = {}
+        self.parts, self._media = without_media(content_parts(content, self._add))
 
-    def add(self, block: Any, parts: list[Part]) -> None:
+    def _add(self, block: Any, parts: list[Part]) -> None:
         kind = block_type(block)
         if kind == "non_standard":
             # LangChain's wrapping for what only the provider knows; its inside is sent when it has a meaning here.
@@ -344,12 +337,12 @@ class _Beside:
             self.refusal += string(block, "refusal")
         elif kind == "reasoning" and self._own:
             self.reasoning += string(block, "reasoning")
-        elif kind == "audio" and (known := self.known_audio(block)):
-            self.audio = known
+        elif kind == "audio" and (known := self._known_audio(block)):
+            self._audio = known
         elif not stays_here(block):
             add_block(block, parts)
 
-    def known_audio(self, audio: object) -> dict[str, str]:
+    def _known_audio(self, audio: object) -> dict[str, str]:
         """Return what names or tells an audio answer, so that its data need not go back."""
         if not isinstance(audio, dict):
             return {}
@@ -361,12 +354,26 @@ class _Beside:
             told.pop("id", None)
         return told
 
+    def media(self, wire: dict[str, Any], kwargs: Mapping[str, Any]) -> list[Part]:
+        """Return the media for a user message, with those that an own answer keeps beside a plain text."""
+        media, audio = self._media, self._audio | self._known_audio(kwargs.get("audio"))
+        if "id" in audio:
+            # OpenAI wants an answer in audio named by its id; where that is unknown, its transcript stands in.
+            wire["audio"] = {"id": audio["id"]}
+            media = [part for part in media if part["type"] != "input_audio"]
+        elif audio and not self.parts:
+            self.parts = text_parts(audio["transcript"])
+        if not self._own or any(part["type"] == "image_url" for part in media):
+            return media
+        targets = [image.get("image_url") for image in _dictionaries(kwargs.get("images"))]
+        urls = [target.get("url") if isinstance(target, dict) else target for target in targets]
+        images = [{"type": "image_url", "image_url": {"url": url}} for url in urls if url and isinstance(url, str)]
+        return [*media, *images]
 
-def _images(images: object) -> list[Part]:
-    """Return the images that an own answer keeps beside a plain text."""
-    targets = [image.get("image_url") for image in _dictionaries(images)]
-    urls = [target.get("url") if isinstance(target, dict) else target for target in targets]
-    return [{"type": "image_url", "image_url": {"url": url}} for url in urls if url and isinstance(url, str)]
+    def content(self, media: Sequence[Part]) -> str | list[Part]:
+        """Return plain text as one string, the form that every model behind a gateway takes."""
+        is_plain = all(part.keys() == {"type", "text"} for part in self.parts)
+        return _content(text_parts("".join([part["text"] for part in self.parts])) if is_plain else self.parts, media)
 
 
 def _take_out_refusal(parts: list[Part], refusal: str) -> None:
@@ -380,51 +387,50 @@ def _take_out_refusal(parts: list[Part], refusal: str) -> None:
             return
 
 
-def _calls(message: AIMessage, blocks: Sequence[CallBlock], *, own: bool, signed: bool) -> list[TurnCall]:
-    """Collect the calls of a message and its blocks; `signed` ones go back with what only their vendor understands."""
-    kwargs = message.additional_kwargs
-    raw = _dictionaries(kwargs.get("tool_calls"))
-    entries = {str(call.get("id")): call for call in raw} | _by_id(kwargs.get("tool_call_extras")) if own else _NOTHING
-    calls = _listed_calls(message, entries)
-    _merge_blocks(calls, blocks)
-    if not calls:
-        for call in raw:
-            given = _body(call) or _NOTHING
-            args = given.get("arguments", given.get("input"))
-            calls.append((_call(call.get("id"), given.get("name"), args, call), "valid"))
-    if not signed:
-        return calls
-    for wire, _ in calls:
-        # the keys that OpenAI's format does not know
-        entry = entries.get(wire["id"], _NOTHING)
-        for place in ("function", wire["type"]):
-            if place in wire and isinstance(body := entry.get(place), dict):
-                wire[place] = {**body, **wire[place]}
-        wire |= {key: value for key, value in entry.items() if key not in {"index", "arguments", *wire}}
-    for entry in _dictionaries(kwargs.get("server_tool_calls")):
-        # Without an id, a type and a body no server takes it.
-        if isinstance(entry.get("type"), str) and isinstance(entry.get("id"), str) and _body(entry) is not None:
-            calls.append(({key: value for key, value in entry.items() if key != "index"}, "server's"))
-    return calls
+def _entries(kwargs: Mapping[str, Any], *, signed: bool) -> dict[str, Any]:
+    """Return the calls as they came, by id; what only their vendor understands stands in `signed` ones."""
+    entries = {str(call.get("id")): call for call in _dictionaries(kwargs.get("tool_calls"))}
+    entries |= _by_id(kwargs.get("tool_call_extras"))
+    if signed:
+        return entries
+    kept = ("type", "arguments")
+    return {name: {key: entry[key] for key in kept if key in entry} for name, entry in entries.items()}
 
 
-def _listed_calls(message: AIMessage, entries: Mapping[str, Any] = _NOTHING) -> list[TurnCall]:
-    """Return the calls of the message's two lists; `entries` are the calls as they came, by id."""
+def _calls(message: AIMessage, blocks: Sequence[CallBlock], entries: Mapping[str, Any]) -> list[TurnCall]:
     calls: list[TurnCall] = []
     for index, call in enumerate(message.tool_calls):
         try:
-            wire = _call(call["id"], call["name"], call["args"], entries.get(call["id"] or "", _NOTHING))
+            calls.append((_call(call["id"], call["name"], call["args"], entries), False))
         except PromptrunInvalidMessageError as error:
             raise error.within(f".tool_calls[{index}].args") from error.__cause__
-        calls.append((wire, "valid"))
-    if message.invalid_tool_calls:
-        errors = _by_id(message.additional_kwargs.get("tool_call_errors"))
-        for broken in message.invalid_tool_calls:
-            call_id = broken["id"] or ""
-            # The suffix keeps langchain-core from completing the text.
-            text = (broken["args"] or "").removesuffix(str(errors.get(call_id, _NOTHING).get("guard", "")))
-            calls.append((_call(call_id, broken["name"], text, entries.get(call_id, _NOTHING)), "invalid"))
+    for broken in message.invalid_tool_calls:
+        known = _by_id(message.additional_kwargs.get("tool_call_errors")).get(broken["id"] or "", _NOTHING)
+        # The suffix keeps langchain-core from completing the text.
+        text = (broken["args"] or "").removesuffix(str(known.get("guard", "")))
+        calls.append((_call(broken["id"], broken["name"], text, entries), True))
+    listed = [wire for wire, _ in calls]
+    for call_id, name, block in blocks:
+        names = (name or _NAMELESS, wire_name(name or _NAMELESS))
+        for wire in listed:
+            is_same = wire["id"] == call_id if wire["id"] and call_id else _name_of(wire) in names
+            if is_same:
+                listed.remove(wire)
+                break
+        else:
+            given = [block.get(key) for key in ("args", "input", "arguments", "partial_json")]
+            args = next(filter(None, given), None)
+            wire = _call(call_id, name, {_FREE_TEXT: args} if block["type"] == "custom_tool_call" else args, entries)
+            calls.append((wire, block["type"] == "invalid_tool_call"))
+        wire |= markers_of(block)
     return calls
+
+
+def _server_calls(kwargs: Mapping[str, Any]) -> list[WireCall]:
+    """Return the calls of a server's own tools, which need no result, but an id, a type and a body."""
+    calls = _dictionaries(kwargs.get("server_tool_calls"))
+    whole = [call for call in calls if call.get("id") and isinstance(call.get("type"), str) and _body(call) is not None]
+    return [{key: value for key, value in call.items() if key != "index"} for call in whole]
 
 
 def _name_of(call: WireCall) -> str:
@@ -444,36 +450,23 @@ def _body(call: Mapping[str, Any]) -> dict[str, Any] | None:
     return next((body for body in bodies if isinstance(body, dict)), None)
 
 
-def _merge_blocks(calls: list[TurnCall], blocks: Sequence[CallBlock]) -> None:
-    """Add the calls that stand in the content alone; the others lend their cache markers."""
-    listed = [wire for wire, _ in calls]
-    for call_id, name, block in blocks:
-        names = (name or _NAMELESS, wire_name(name or _NAMELESS))
-        for twin in listed:
-            is_same = twin["id"] == call_id if twin["id"] and call_id else _name_of(twin) in names
-            if is_same:
-                listed.remove(twin)
-                twin.update(markers_of(block))
-                break
-        else:
-            keys = ("args", "input", "arguments")
-            args = next((block[key] for key in keys if block.get(key)), block.get("partial_json"))
-            args = {_FREE_TEXT: args} if block.get("type") == "custom_tool_call" else args
-            is_invalid = block.get("type") == "invalid_tool_call"
-            calls.append((_call(call_id, name, args) | markers_of(block), "invalid" if is_invalid else "valid"))
-
-
-def _call(call_id: object, name: str | None, args: object, entry: Mapping[str, Any] = _NOTHING) -> WireCall:
-    """Make a call of the type of its `entry`; arguments that JSON cannot carry go back as the text that came."""
+def _call(call_id: str | None, name: str | None, args: object, entries: Mapping[str, Any]) -> WireCall:
+    """Make a call of the type, and with the further keys, of the entry of its id: the call as it came."""
+    entry = entries.get(call_id or "", _NOTHING)
     kind = entry.get("type") or "function"
     name = name or _NAMELESS
     if kind == "custom":
         free = args[_FREE_TEXT] if isinstance(args, dict) and args.keys() == {_FREE_TEXT} else args
-        text = free if isinstance(free, str) else _json.dumps(free).decode() if free else ""
-        return {"id": call_id or "", "type": kind, kind: {"name": name, "input": text}}
-    name = wire_name(name) if kind == "function" else name
-    function = {"name": name, "arguments": _arguments(args, entry.get("arguments"))}
-    return {"id": call_id or "", "type": kind, "function": function}
+        body = {"name": name, "input": free if isinstance(free, str) else _json.dumps(free).decode() if free else ""}
+    else:
+        text = _arguments(args, entry.get("arguments"))
+        body = {"name": wire_name(name) if kind == "function" else name, "arguments": text}
+    place = "custom" if kind == "custom" else "function"
+    call = {"id": call_id or "", "type": kind, place: body}
+    if entry:
+        call[place] = {**(_body(entry) or _NOTHING), **body}
+        call |= {key: value for key, value in entry.items() if key not in {"index", "arguments", *call}}
+    return call
 
 
 def _arguments(args: object, text: object) -> str:

@@ -277,9 +277,12 @@ UNANSWERED = r"messages\[1\]\.tool_calls\[1\] calls tool 'add' with id 'c2', and
         ([HumanMessage("x"), BaseMessage(content="x", type="odd")], r"messages\[1\] is a BaseMessage, "),
         ([calls("c1"), HumanMessage([anthropic_result(5)])], r"messages\[1\]\.content\[0\]\.tool_use_id is of type"),
         ([AIMessage("", tool_calls=[call("c1", a=float("nan"))])], r"messages\[0\]\.tool_calls\[0\]\.args\.a is NaN"),
-        ([calls("c1"), result("")], r"messages\[1\] is a tool's result without a tool_call_id"),
-        ([HumanMessage("x"), result("c1")], r"messages\[1\] is the result of tool call 'c1', but no assistant message"),
-        ([calls("c1", "c2"), result("c9")], r"messages\[1\] is the result of tool call 'c9', .* the ids 'c1', 'c2'"),
+        ([calls("c1"), result("")], r"messages\[1\] is the result of tool call '', but .* 'c1': `tool_call_id` must"),
+        (
+            [HumanMessage("x"), result("c1")],
+            r"messages\[1\] is the result of tool call 'c1', but .* the ids \(none\): ",
+        ),
+        ([calls("c1", "c2"), result("c9")], r"messages\[1\] is the result of tool call 'c9', but .* ids 'c1', 'c2': "),
         ([AIMessage("", invalid_tool_calls=[invalid("c1")]), result("c9")], r"messages\[1\] .* 'c9', .* the ids 'c1'"),
         ([AIMessage("", additional_kwargs=SERVER_CALLS), result("c9")], r"messages\[1\] .* 'c9', .* the ids 's1'"),
         *[
