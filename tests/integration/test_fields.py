@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 import httpx
 import pytest
-from pydantic import SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 
 from langchain_promptrun import ChatPromptrun, PromptrunPrompt
 from langchain_promptrun.data.models import LARGE, OTHER_VENDOR, SMALL
@@ -31,8 +31,9 @@ def refused(**fields):
     return caught.value
 
 
-def test_only_the_model_is_required():
-    model = ChatPromptrun(model="vendor/name")
+def test_only_the_model_is_required_and_all_is_by_keyword():
+    model = ChatPromptrun.model_validate({"model_name": "vendor/name"})
+    assert ChatPromptrun.model_validate(model) is model
     assert model.timeouts == (10, 600, 600, 600)
     with pytest.raises(ValidationError, match="Field required"):
         ChatPromptrun()
@@ -54,37 +55,37 @@ def test_an_alias_sets_and_reads_its_field(given, name, value):
 
 def test_an_unknown_keyword_of_a_subclass_may_name_its_field():
     class Mine(ChatPromptrun):
-        tenant: str = "a"
+        tenant: str = Field(default="a", json_schema_extra=lambda schema: schema.clear())
 
     assert Mine(model="vendor/name", tenant="b").tenant == "b"
     with pytest.raises(ValidationError, match="Did you mean `tenant`"):
         Mine(model="vendor/name", tennant="b")
 
 
-@pytest.mark.parametrize(
-    ("given", "limits"),
-    [
-        (5, (5, 5, 5, 5)),
-        (None, (None,) * 4),
-        ([1, None, 3, 4], (1, None, 3, 4)),
-        (httpx.Timeout(9, connect=1, pool=None), (1, 9, 9, None)),
-    ],
-)
-def test_a_time_out_is_kept_as_four_numbers(given, limits):
-    model = make(timeout=given)
-    assert model.timeout == model.timeouts == limits
-    assert isinstance(model.timeout, tuple)
+class Unasked:
+    def __call__(self):
+        raise AssertionError
+
+
+async def unasked():
+    raise AssertionError
+
+
+UNASKED = (Unasked(), unasked)
 
 
 @pytest.mark.parametrize(
     ("field", "given", "kept"),
     [
+        *(("timeout", 5, (5, 5, 5, 5)), ("timeout", None, (None,) * 4), ("timeout", [1, None, 3, 4], (1, None, 3, 4))),
+        ("timeout", httpx.Timeout(9, connect=1, pool=None), (1, 9, 9, None)),
         ("logit_bias", {50256: -100}, {"50256": -100}),
         ("default_headers", {"x-a": SecretStr("b")}, {"x-a": "b"}),
         ("default_query", {"a": SecretStr("b"), "c": 5}, {"a": "b", "c": 5}),
         # OpenAI's `metadata` is a parameter; LangChain's field of that name never goes out.
         ("model_kwargs", {"metadata": {"a": "b"}}, {"metadata": {"a": "b"}}),
         *(("api_key", key, SecretStr("sk-1")) for key in ("sk-1", SecretStr("sk-1"), " sk-1\n")),
+        *(("api_key", function, function) for function in UNASKED),
         *(("base_url", f"{before}https://h/v1{after}", "https://h/v1") for before, after in (("", "/"), (" ", "\n"))),
     ],
 )
@@ -122,56 +123,43 @@ def test_every_field_is_documented_below_its_name(fields, bare):
     assert undocumented == bare
 
 
-@pytest.mark.parametrize(
-    ("key", "url"), [("sk-1", "https://gateway.example/v1/"), (" sk-1\n", " https://gateway.example/v1\n")]
-)
-def test_key_and_url_come_from_the_environment_unless_they_are_given(monkeypatch, key, url):
-    monkeypatch.setenv("PROMPTRUN_API_KEY", key)
-    monkeypatch.setenv("PROMPTRUN_BASE_URL", url)
-    assert (make().api_key.get_secret_value(), make().base_url) == ("sk-1", "https://gateway.example/v1")
-    given = make(api_key="mine", base_url="https://mine.example/v1")
-    assert (given.api_key.get_secret_value(), given.base_url) == ("mine", "https://mine.example/v1")
-
-
-def test_a_key_may_be_a_function_which_is_not_asked_yet():
-    class Made:
-        def __call__(self):
-            raise AssertionError
-
-    async def later():
-        raise AssertionError
-
-    for function in (Made(), later):
-        assert make(api_key=function).api_key is function
-
-
-@pytest.mark.parametrize("others", [{}, {"OPENAI_API_KEY": "theirs"}, {"PROMPTRUN_API_KEY": " \n"}])
-def test_a_missing_key_names_the_variable_and_the_field(monkeypatch, others):
-    monkeypatch.delenv("PROMPTRUN_API_KEY")
-    for name, value in others.items():
-        monkeypatch.setenv(name, value)
-    assert "Set the environment variable PROMPTRUN_API_KEY, or pass `api_key`" in str(refused())
+GATEWAY = "https://gateway.example/v1"
+PROMPTRUN = "https://api.promptrun.ai/v1"
+OTHERS = ("OPENAI_BASE_URL", "OPENAI_API_BASE", "LANGSMITH_GATEWAY")
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "said"),
+    ("variables", "fields", "key", "url"),
     [
-        ("PROMPTRUN_API_KEY", "'sk-1'", "quotation marks"),
-        ("PROMPTRUN_API_KEY", '"sk-1"', "quotation marks"),
-        ("PROMPTRUN_API_KEY", "Bearer sk-1", "begins with `Bearer`"),
-        ("PROMPTRUN_BASE_URL", "gateway.example", "PROMPTRUN_BASE_URL"),
+        ({"PROMPTRUN_BASE_URL": f"{GATEWAY}/"}, {}, "key-from-env", GATEWAY),
+        ({"PROMPTRUN_API_KEY": " sk-1\n", "PROMPTRUN_BASE_URL": f" {GATEWAY}\n"}, {}, "sk-1", GATEWAY),
+        ({"PROMPTRUN_BASE_URL": GATEWAY}, {"api_key": "mine", "base_url": PROMPTRUN}, "mine", PROMPTRUN),
+        *(({name: GATEWAY, "PROMPTRUN_BASE_URL": " "}, {}, "key-from-env", PROMPTRUN) for name in OTHERS),
     ],
 )
-def test_a_variable_that_cannot_be_right_is_refused(monkeypatch, variable, value, said):
-    monkeypatch.setenv(variable, value)
+def test_key_and_url_come_from_promptruns_variables_unless_they_are_given(monkeypatch, variables, fields, key, url):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    model = make(**fields)
+    assert (model.api_key.get_secret_value(), model.base_url) == (key, url)
+
+
+NO_KEY = "Set the environment variable PROMPTRUN_API_KEY, or pass `api_key`"
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        *(({"PROMPTRUN_API_KEY": ""}, NO_KEY), ({"PROMPTRUN_API_KEY": " \n", "OPENAI_API_KEY": "theirs"}, NO_KEY)),
+        *(({"PROMPTRUN_API_KEY": key}, "quotation marks") for key in ("'sk-1'", '"sk-1"')),
+        ({"PROMPTRUN_API_KEY": "Bearer sk-1"}, "begins with `Bearer`"),
+        ({"PROMPTRUN_BASE_URL": "gateway.example"}, "PROMPTRUN_BASE_URL"),
+    ],
+)
+def test_a_variable_that_is_missing_or_cannot_be_right_is_named(monkeypatch, variables, said):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
     assert said in str(refused())
-
-
-@pytest.mark.parametrize("name", ["OPENAI_BASE_URL", "OPENAI_API_BASE", "LANGSMITH_GATEWAY"])
-def test_urls_of_other_vendors_are_not_taken(monkeypatch, name):
-    monkeypatch.setenv(name, "https://theirs.example")
-    monkeypatch.setenv("PROMPTRUN_BASE_URL", " ")
-    assert make().base_url == "https://api.promptrun.ai/v1"
 
 
 @pytest.mark.parametrize(
@@ -209,9 +197,3 @@ def test_versions_are_in_the_trace_metadata():
     assert metadata["lc_versions"].items() >= {"langchain-promptrun": version("langchain-promptrun")}.items()
     assert {"langchain-core"} < metadata["lc_versions"].keys()
     assert (given, metadata["mine"]) == ({"mine": 1}, 1)
-
-
-def test_a_model_can_be_validated_from_values_and_from_itself():
-    model = ChatPromptrun.model_validate({"model_name": "vendor/name", "temperature": 1})
-    assert model.temperature == 1
-    assert ChatPromptrun.model_validate(model) is model
