@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, cast
 import httpx
 from pydantic import ValidationError
 
-from langchain_promptrun import ChatPromptrun, PromptrunError, PromptrunPrompt
 from langchain_promptrun._cli.main import CommandError, tell
+from langchain_promptrun.chat_models import ChatPromptrun
+from langchain_promptrun.errors import PromptrunError
+from langchain_promptrun.prompts import PromptrunPrompt
 from langchain_promptrun.testing import PromptrunServer
 
 if TYPE_CHECKING:

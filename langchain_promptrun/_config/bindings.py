@@ -16,10 +16,9 @@ from langchain_core.runnables import (
     RunnableParallel,
     RunnableSerializable,
 )
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SecretStr
 
 from langchain_promptrun._config.fields import roles_of
-from langchain_promptrun._config.request import bindable, hidden
 from langchain_promptrun._config.validators import Method
 from langchain_promptrun._tools.tools import ToolChoice, bind_arguments
 
@@ -63,7 +62,7 @@ class Wrappable:
             if values := config.get("configurable"):
                 secret = _secret_ids(self)
                 config["configurable"] = {
-                    name: hidden(value) if name.rpartition("/")[2] in secret else value
+                    name: _hidden(value) if name.rpartition("/")[2] in secret else value
                     for name, value in values.items()
                 }
             return _wrapped(super().with_config(config))
@@ -87,10 +86,12 @@ class ModelRunnable(Wrappable):
 
     def bind(self, **kwargs: Any) -> ModelBinding:
         """Bind keywords of a call; secrets among them are hidden, since a binding is printed and serialised."""
-        model: Any = _model_in(self)
+        model: BaseModel | None = _model_in(self)
         if model is None:
             return cast("ModelBinding", self._with_each("bind", **kwargs))
-        return cast("ModelBinding", _wrapped(cast("Any", super()).bind(**bindable(type(model), kwargs))))
+        secret = {"extra_headers", "extra_query", *roles_of(type(model)).secret}
+        kwargs = {name: _hidden(value) if name in secret else value for name, value in kwargs.items()}
+        return cast("ModelBinding", _wrapped(cast("Any", super()).bind(**kwargs)))
 
     def bind_tools(
         self,
@@ -198,6 +199,12 @@ else:  # for those who read the hints of `bind`
 
 def _wrapped(runnable: Any) -> Any:
     return import_module(_WRAPPERS).wrapped(runnable)
+
+
+def _hidden(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _hidden(inner) for name, inner in value.items()}
+    return SecretStr(value) if isinstance(value, str) else value
 
 
 def _model_in(runnable: Any) -> Any:

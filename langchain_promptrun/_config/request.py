@@ -40,8 +40,7 @@ BASE_HEADERS = {"content-type": "application/json", "user-agent": f"langchain-pr
 PROMPT_ID = "http-prompt-id"  # Promptrun's Node SDK: the header HTTP-Prompt-Id
 _ACCEPT = {True: "text/event-stream", False: "application/json"}
 
-_SECRET_OPTIONS = frozenset({"extra_headers", "extra_query"})
-_OPTIONS = _SECRET_OPTIONS | {"extra_body", "use_cached_prompt", "model_kwargs"}
+_OPTIONS = frozenset({"extra_headers", "extra_query", "extra_body", "use_cached_prompt", "model_kwargs"})
 _TOOL_PARAMETERS = ("tools", "tool_choice", "parallel_tool_calls")
 _BOUND = frozenset({"tools", "tool_choice", "response_format", "include_raw"})
 """Keywords of the methods that bind, which may be misspelt like fields."""
@@ -187,18 +186,6 @@ def _make_sendable(parameters: dict[str, Any]) -> None:
         parameters["response_format"] = wire_response_format(parameters["response_format"])
     if not parameters.get("stop", True):
         del parameters["stop"]
-
-
-def bindable(kind: type[BaseModel], keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """Wrap the secrets among keywords that are bound, since a binding is printed and serialised."""
-    secret = _SECRET_OPTIONS | roles_of(kind).secret
-    return {name: hidden(value) if name in secret else value for name, value in keywords.items()}
-
-
-def hidden(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: hidden(inner) for name, inner in value.items()}
-    return SecretStr(value) if isinstance(value, str) else value
 
 
 def _mapping(name: str, value: Any) -> Mapping[str, Any]:
