@@ -81,9 +81,10 @@ class CallOptions:
             elif name in roles.foreign:
                 raise ValueError(f"`{name}` is set on the model or in the config, not as a keyword of a call.")
             elif name not in roles.known and (near := misspelt(name, roles.known | _OPTIONS | _BOUND)):
+                advice = "Give it to `with_structured_output`." if near == name else f"Did you mean `{near}`?"
                 raise ValueError(
-                    f"Unknown keyword `{name}` of a call. Did you mean `{near}`? A parameter that is really called "
-                    f"`{name}` goes into `extra_body`."
+                    f"Unknown keyword `{name}` of a call. {advice} A parameter that is really called `{name}` goes "
+                    "into `extra_body`."
                 )
             else:
                 given[name] = value

@@ -58,7 +58,7 @@ def _checked_url(value: str) -> str:
         url = httpx.URL(value)
     except httpx.InvalidURL:
         url = httpx.URL("")
-    if url.scheme not in {"http", "https"} or not url.host:
+    if url.scheme not in {"http", "https"} or not url.host or ".." in f".{url.host}":
         example = "https://api.promptrun.ai/v1"
         raise ValueError(f"must be an http or https URL such as {example} (it can also come from {BASE_URL_VARIABLE})")
     if url.userinfo or "?" in value or "#" in value:

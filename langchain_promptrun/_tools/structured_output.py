@@ -10,7 +10,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_origin
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
@@ -234,6 +234,8 @@ def structured(
         raise ValueError(f"`method` must be one of {', '.join(map(repr, _METHODS))}, not {method!r}.")
     if schema is None and method != "json_mode":
         raise ValueError(f"method {method!r} needs a schema; only 'json_mode' works without one.")
+    if get_origin(schema) is not None or getattr(schema, "__module__", "") == "builtins":
+        raise ValueError(f"`schema` must describe an object, not {schema!r}: give a class with a field of this type.")
     if strict is not None and method == "json_mode":
         raise ValueError("strict needs a schema on the wire, and method 'json_mode' sends none.")
     if tools and method == "function_calling":

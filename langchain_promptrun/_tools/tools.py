@@ -196,7 +196,7 @@ def _finished(tool: dict[str, Any], strict: bool | None, source: Any = None) -> 
     """Copy a function with parameters that every vendor takes, and that strict mode takes where it is asked for."""
     if "function" not in tool:
         return tool
-    function = dict(tool["function"])
+    function = {key: value for key, value in tool["function"].items() if value is not None}
     strict = function.get("strict", strict)
     if isinstance(source, type) and issubclass(source, BaseModel):
         source = source.model_json_schema()

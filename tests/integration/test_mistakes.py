@@ -111,7 +111,16 @@ VALUES = [
     ("http_async_client", httpx.Client, "instance of AsyncClient"),
     *(
         ("base_url", url, "must be an http or https URL such as")
-        for url in ("", "host/v1", "ftp://host", "https://", "https://host:port", "http://[::1", "https://a\n/v1")
+        for url in (
+            "",
+            "https://api..host/v1",
+            "host/v1",
+            "ftp://host",
+            "https://",
+            "https://host:port",
+            "http://[::1",
+            "https://a\n/v1",
+        )
     ),
     *(("base_url", f"https://{url}", "no user name, password, query or fragment") for url in ("host?a=b", "host#f")),
     ("base_url", "https://host/v1/chat/completions", "leave out /chat/completions"),
@@ -179,6 +188,10 @@ OBJECTS = [
     (lambda model: model.with_structured_output(Weather, method="json"), "`method` must be one"),
     (lambda model: model.with_structured_output(Weather, include_rw=True).invoke("Hello"), "`include_raw`"),
     (lambda model: model.with_structured_output(None), "needs a schema"),
+    *(
+        (lambda model, kind=kind: model.with_structured_output(kind), f"`schema` must describe an object, not {kind!r}")
+        for kind in (list[Weather], Weather | None, str)
+    ),
     (lambda model: model.bind(temprature=0).invoke("Hello"), "mean `temperature`"),
     (lambda model: next(model.stream("Hello", n=2)), "several answers cannot be streamed"),
     (lambda _: Budget(), "Set `usd`, `tokens` or `calls`"),
@@ -208,6 +221,7 @@ KEYWORDS = [
     ({"stop": 5}, "stop"),
     ({"timeout": -1}, "must be seconds greater than 0"),
     ({"verbose": True}, "`verbose` is set on the model"),
+    ({"include_raw": True}, "Give it to `with_structured_output`"),
     ({"prompt_cache_id": "c", "use_cached_prompt": True}, "takes none; 1 came"),
     ({"extra_body": {"a": object()}}, "a is of type object"),
     ({"extra_headers": {"Authorization": "sk-1"}}, "`api_key`"),

@@ -153,6 +153,7 @@ UNKNOWN = {**WEATHER, **CACHED, "x": 1, "function": {**WEATHER["function"], "y":
             )
         ],
         (UNKNOWN, UNKNOWN),
+        ({**CLOCK, "function": {**CLOCK["function"], "description": None, "parameters": None}}, CLOCK),
         ({"type": "custom", "name": "shell", "format": {"type": "text"}, **CACHED}, {**CUSTOM_TOOL, **CACHED}),
         (SHELL, {"type": "custom", "custom": {"name": "shell", "description": "Run it."}}),
         *[(tool, tool) for tool in (WEATHER, CLOCK, SERVER_TOOL, UNNAMED_TOOL, CUSTOM_TOOL, BUILTIN_TOOL)],
