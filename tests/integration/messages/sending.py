@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from functools import reduce
-from operator import add
 
 import httpx
 import pytest
@@ -13,6 +11,7 @@ from langchain_core.messages import HumanMessage
 
 from langchain_promptrun import ChatPromptrun
 from tests.integration.bodies import stream, whole
+from tests.integration.conftest import Talk
 
 ANSWER = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi."}, "finish_reason": "stop"}]}
 
@@ -67,7 +66,7 @@ class Conversation:
         model = ChatPromptrun(**{"api_key": "key"} | fields)
         model = model.bind_tools(tools) if tools else model
         model = model.bind(**bound) if bound else model
-        return getattr(self, f"_{style.split()[0]}")(model, list(history) or [HumanMessage("Hello")])
+        return asyncio.run(Talk().call(style.split()[0], model, list(history) or "Hello"))
 
     def turn(self, answer, *results, **fields):
         """The turn that an answer becomes in the next request."""
@@ -80,30 +79,8 @@ class Conversation:
             return httpx.Response(200, content=self.whole, headers={"content-type": "application/json"})
         return httpx.Response(200, content=self.streamed, headers={"content-type": "text/event-stream"})
 
-    def _invoke(self, model, history):
-        return model.invoke(history)
-
-    def _stream(self, model, history):
-        return reduce(add, model.stream(history))
-
-    def _astream(self, model, history):
-        async def collect():
-            return reduce(add, [chunk async for chunk in model.astream(history)])
-
-        return asyncio.run(collect())
-
-    def _events(self, model, history):
-        return model.stream_events(history, version="v3").output
-
-    def _aevents(self, model, history):
-        async def collect():
-            return await (await model.astream_events(history, version="v3")).output
-
-        return asyncio.run(collect())
-
 
 def strictly_parsed(body):
-
     def refuse(constant):
         raise ValueError(constant)
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import date
 from functools import reduce
 from operator import add
-from typing import Annotated, Any
+from typing import Annotated
 
 import httpx
 import pytest
@@ -113,10 +113,6 @@ def chain(server, *args, **kwargs):
     return server.model().with_structured_output(*args, **kwargs)
 
 
-def bound(*args, **kwargs):
-    return Server().model().with_structured_output(*args, **kwargs).first.kwargs
-
-
 def answering(method: str, text: str = TEXT, **extra) -> Server:
     if method == "function_calling":
         return Server(calls=[("Joke", text), ("JokeV1", text), ("JokeDict", text)], **extra)
@@ -135,15 +131,15 @@ async def raises_in_every_style(kind, structured):
     return caught.value
 
 
-def expected(schema: Any) -> Any:
-    return schema(**PARSED) if schema in (Joke, JokeV1) else PARSED
+by_each_method = pytest.mark.parametrize("method", METHODS)
+of_each_schema = pytest.mark.parametrize("schema", SCHEMAS, ids=["pydantic", "v1", "typeddict", "schema"])
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("schema", SCHEMAS, ids=["pydantic", "v1", "typeddict", "schema"])
+@by_each_method
+@of_each_schema
 async def test_structured_output_gives_the_object_for_every_method_schema_and_style(method, schema):
     structured = chain(answering(method), schema, method=method)
-    whole = expected(schema)
+    whole = schema(**PARSED) if schema in (Joke, JokeV1) else PARSED
     assert structured.invoke("x") == whole
     assert await structured.ainvoke("x") == whole
     assert structured.batch(["x", "y"]) == [whole, whole]
@@ -153,7 +149,7 @@ async def test_structured_output_gives_the_object_for_every_method_schema_and_st
     assert [value async for value in structured.astream("x")] == streamed
 
 
-@pytest.mark.parametrize("method", METHODS)
+@by_each_method
 async def test_structured_output_with_raw_gives_message_object_and_no_error(method):
     structured = chain(answering(method), Joke, method=method, include_raw=True)
     results = [structured.invoke("x"), await structured.ainvoke("x"), *structured.batch(["x"])]
@@ -163,7 +159,7 @@ async def test_structured_output_with_raw_gives_message_object_and_no_error(meth
         assert result == {"parsed": Joke(**PARSED), "parsing_error": None}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@by_each_method
 @pytest.mark.parametrize("text", [WRONG, "[]", "{"])
 async def test_structured_output_of_a_bad_answer_raises_or_is_the_parsing_error(method, text):
     model = answering(method, text)
@@ -184,7 +180,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("method", METHODS)
+@by_each_method
 @pytest.mark.parametrize("refused", REFUSED.values(), ids=REFUSED)
 async def test_structured_output_refusal_is_raised_with_the_message_or_is_the_parsing_error(method, refused):
     error = await raises_in_every_style(PromptrunRefusalError, chain(refused(method), Joke, method=method))
@@ -195,7 +191,7 @@ async def test_structured_output_refusal_is_raised_with_the_message_or_is_the_pa
     assert isinstance(result["parsing_error"], PromptrunRefusalError)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@by_each_method
 @pytest.mark.parametrize("include_raw", [False, True])
 def test_structured_output_chain_survives_pickling(promptrun_server, method, include_raw):
     tool_calls = [{"name": "Joke", "args": PARSED}] if method == "function_calling" else []
@@ -206,28 +202,35 @@ def test_structured_output_chain_survives_pickling(promptrun_server, method, inc
     assert (result["parsed"] if include_raw else result) == Joke(**PARSED)
 
 
-TOOLS = {"tools": [convert_to_openai_tool(Joke)]}
-FORCED = {"type": "function", "function": {"name": "Joke"}}
-FORMAT = {"type": "json_schema", "json_schema": {"name": "Joke", "schema": SCHEMA}}
+TOOL = convert_to_openai_tool(Joke)
+FORCED = {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "Joke"}}}
+LAX = {**TOOL, "function": {**TOOL["function"], "strict": False}}
+SPEC = {"name": "Joke", "schema": SCHEMA}
 JSON = {"response_format": {"type": "json_object"}}
+
+
+def formatted(**more):
+    return {"response_format": {"type": "json_schema", "json_schema": {**SPEC, **more}}}
 
 
 @pytest.mark.parametrize(
     ("arguments", "wire"),
     [
-        ({"schema": Joke, "temperature": 0}, {**TOOLS, "tool_choice": FORCED, "temperature": 0}),
-        ({"schema": Joke, "tool_choice": "auto"}, {**TOOLS, "tool_choice": "auto"}),
-        ({"schema": Joke, "tool_choice": "any"}, {**TOOLS, "tool_choice": "required"}),
-        ({"schema": Joke, "tool_choice": False}, TOOLS),
-        ({"schema": SCHEMA, "method": "json_schema", "seed": 0}, {"response_format": FORMAT, "seed": 0}),
+        ({"schema": Joke, "temperature": 0}, {**FORCED, "temperature": 0}),
+        ({"schema": Joke, "strict": False}, {**FORCED, "tools": [LAX]}),
+        ({"schema": Joke, "tool_choice": "auto"}, {**FORCED, "tool_choice": "auto"}),
+        ({"schema": Joke, "tool_choice": "any"}, {**FORCED, "tool_choice": "required"}),
+        ({"schema": Joke, "tool_choice": False}, {"tools": [TOOL]}),
+        ({"schema": SCHEMA, "method": "json_schema", "seed": 0}, {**formatted(), "seed": 0}),
+        ({"schema": SCHEMA, "method": "json_schema", "strict": False}, formatted(strict=False)),
         ({"schema": None, "method": "json_mode"}, JSON),
         ({"schema": Joke, "method": "json_mode"}, JSON),
         ({"schema": SCHEMA, "method": "json_mode"}, JSON),
     ],
 )
 def test_structured_output_binds_a_tool_or_a_format(arguments, wire):
-    kwargs = bound(**arguments)
-    told = {"method": arguments.get("method", "function_calling"), "strict": None}
+    kwargs = chain(Server(), **arguments).first.kwargs
+    told = {"method": arguments.get("method", "function_calling"), "strict": arguments.get("strict")}
     assert kwargs.pop("ls_structured_output_format")["kwargs"] == told
     assert kwargs == wire
 
@@ -241,12 +244,6 @@ def test_structured_output_title_becomes_a_legal_name_and_its_call_is_found():
     assert schema["title"] == "A joke!"
 
 
-def test_structured_output_by_json_mode_without_a_schema_gives_any_object():
-    assert chain(Server(text='{"any": 1}'), method="json_mode").invoke("x") == {"any": 1}
-    with pytest.raises(OutputParserException, match="no object"):
-        chain(Server(text="[]"), method="json_mode").invoke("x")
-
-
 @pytest.mark.parametrize(
     ("schema", "method", "text"),
     [
@@ -254,43 +251,32 @@ def test_structured_output_by_json_mode_without_a_schema_gives_any_object():
         ({"title": "Jokes", "type": "array", "items": SCHEMA}, "json_mode", f"[{TEXT}]"),
         ({"title": "Level", "type": ["integer", "string"]}, "json_schema", "3"),
         ({"type": ["integer", "string"]}, "json_mode", "3"),
+        (None, "json_mode", TEXT),
         ({"name": "Level", "schema": {"enum": ["a", "b"]}}, "json_schema", '"a"'),
         (Jokes, "json_schema", f"[{TEXT}]"),
         (Jokes, "json_mode", f"[{TEXT}]"),
     ],
 )
-def test_structured_output_of_a_schema_without_an_object_at_its_root_gives_what_it_describes(schema, method, text):
+def test_structured_output_of_any_root_or_without_a_schema_gives_what_it_describes(schema, method, text):
     given = chain(Server(text=text), schema, method=method).invoke("x")
     assert given == (Jokes([Joke(**PARSED)]) if schema is Jokes else json.loads(text))
 
 
-@pytest.mark.parametrize("strict", [True, False])
-def test_structured_output_strict_reaches_the_wire_with_both_methods_that_send_a_schema(strict):
-    assert bound(Joke, strict=strict)["tools"][0]["function"]["strict"] is strict
-    arguments = bound(Joke, method="json_schema", strict=strict)
-    assert arguments["response_format"]["json_schema"]["strict"] is strict
-    assert arguments["ls_structured_output_format"]["kwargs"] == {"method": "json_schema", "strict": strict}
-
-
 @pytest.mark.parametrize("method", ["json_schema", "json_mode"])
-def test_structured_output_with_tools_gives_none_for_their_call_with_raw(method):
-    options = {"method": method, "tools": [search], "tool_choice": "auto", "include_raw": True}
+def test_structured_output_with_tools_gives_none_for_their_call_with_raw_and_raises_without(method):
+    options = {"schema": Joke, "method": method, "tools": [search], "tool_choice": "auto"}
     server = Server(calls=[("search", '{"query": "q"}')])
-    result = chain(server, Joke, **options).invoke("x")
+    result = chain(server, **options, include_raw=True).invoke("x")
     assert (result["parsed"], result["parsing_error"]) == (None, None)
-    assert result["raw"].tool_calls[0]["name"] == "search"
-    assert server.requests[0]["tools"][0]["function"]["name"] == "search"
+    assert result["raw"].tool_calls[0]["name"] == server.requests[0]["tools"][0]["function"]["name"] == "search"
     assert server.requests[0]["tool_choice"] == "auto"
-    assert chain(Server(text=TEXT), Joke, **options).invoke("x")["parsed"] == Joke(**PARSED)
-
-
-def test_structured_output_with_tools_raises_for_their_call_without_raw():
+    assert chain(Server(text=TEXT), **options, include_raw=True).invoke("x")["parsed"] == Joke(**PARSED)
     with pytest.raises(OutputParserException, match="called 'search' instead of JSON"):
-        chain(Server(calls=[("search", "{}")]), Joke, method="json_schema", tools=[search]).invoke("x")
+        chain(server, **options).invoke("x")
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("schema", SCHEMAS, ids=["pydantic", "v1", "typeddict", "schema"])
+@by_each_method
+@of_each_schema
 def test_structured_output_shows_its_schema_in_traces(method, schema):
     server, options = answering(method), Options()
     chain(server, schema, method=method).invoke("x", config={"callbacks": [options]})
@@ -315,7 +301,7 @@ def test_structured_output_shows_its_schema_in_traces(method, schema):
 )
 def test_structured_output_that_cannot_be_honoured_raises_when_the_chain_is_made(arguments, text):
     with pytest.raises(ValueError, match=text):
-        bound(**arguments)
+        chain(Server(), **arguments)
 
 
 class Strict(BaseModel):
@@ -350,19 +336,8 @@ def called(name="Joke", args=None, **rest) -> AIMessage:
     return AIMessage("", tool_calls=[{"name": name, "args": PARSED if args is None else args, "id": "1"}], **rest)
 
 
-def named(name, n):
-    return {"name": name, "args": {"n": n}, "id": str(n)}
-
-
-def text(value):
-    return {"type": "text", "text": value}
-
-
+CALLS = {name: called(name).tool_calls[0] for name in ("f", "Joke")}
 STRICT = {"day": "2025-01-02", "tags": ["a"]}
-
-
-def pieces(text: str) -> list[AIMessageChunk]:
-    return [AIMessageChunk(content=character) for character in text]
 
 
 def glimpse(parser, text):
@@ -387,17 +362,13 @@ def test_structured_output_text_is_read_like_a_message():
 @pytest.mark.parametrize(
     ("parser", "message", "expected"),
     [
-        (call_parser(), AIMessage("text", tool_calls=[named("f", 0), named("Joke", 1), named("Joke", 2)]), {"n": 1}),
+        (call_parser(), AIMessage("text", tool_calls=[CALLS["f"], CALLS["Joke"], *called(args={}).tool_calls]), PARSED),
         (call_parser(), called(args={}), {}),
         (json_parser(), AIMessage(TEXT, response_metadata={"finish_reason": "length"}), PARSED),
         (json_parser(), AIMessage(TEXT, response_metadata={"finish_reason": "content_filter"}), PARSED),
         (call_parser(), called(response_metadata={"finish_reason": "content_filter"}), PARSED),
         (json_parser(), AIMessage(TEXT, additional_kwargs={"refusal": ""}), PARSED),
-        (
-            json_parser(),
-            AIMessage([{"type": "reasoning", "reasoning": "{"}, text(TEXT[:9]), text(TEXT[9:])]),
-            PARSED,
-        ),
+        (json_parser(), AIMessage([{"type": "reasoning", "reasoning": "{"}, TEXT[:9], TEXT[9:]]), PARSED),
         (json_parser(root="array"), AIMessage("[]"), []),
         (json_parser(root="value"), AIMessage("0"), 0),
         (json_parser(root="value"), AIMessage("false"), False),
@@ -427,19 +398,10 @@ def test_structured_output_json_is_found_whole_or_in_a_markdown_fence(frame, tex
     assert json_parser().invoke(AIMessage(frame % text)) == PARSED
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        TEXT[:-5],
-        TEXT * 2,
-        "{'a': 'a'}",
-        "no JSON",
-        "```json\n{\n```",
-        f"```json\n{TEXT}, {TEXT}\n```",
-        "1" * 5000,
-        "[" * 10**5,
-    ],
-)
+FENCED = [f"```json\n{TEXT}, {TEXT}\n```", "```json\n{\n```"]
+
+
+@pytest.mark.parametrize("text", [TEXT[:-5], TEXT * 2, "{'a': 'a'}", "no JSON", *FENCED, "1" * 5000, "[" * 10**5])
 @pytest.mark.parametrize("target", [None, Joke])
 def test_structured_output_what_is_not_json_is_an_output_parser_error_with_the_reason(text, target):
     error = failure(json_parser(target), AIMessage(text))
@@ -470,8 +432,6 @@ def test_structured_output_an_object_that_does_not_fit_the_class_is_an_error_tha
 
 
 INVALID = {"name": "Joke", "args": '{"setup": "a', "id": "1", "error": None}
-
-
 NO_TEXT = "The arguments of the call of 'Joke' are not a JSON object"
 NO_CALL = "instead of a call of 'Joke'."
 CUT = AIMessage("", invalid_tool_calls=[INVALID])
@@ -513,25 +473,26 @@ def test_structured_output_an_error_says_that_the_answer_was_cut_where_it_was(fi
         assert "cut" not in text if hint is None else hint in text
 
 
-def test_structured_output_streamed_text_gives_growing_dicts_and_each_state_once():
-    states = list(json_parser().transform(iter(pieces('Sure:\n```json\n{"a": "xy", "b": [1]}\n``` done'))))
-    assert states == [{}, {"a": ""}, {"a": "x"}, {"a": "xy"}, {"a": "xy", "b": []}, {"a": "xy", "b": [1]}]
-
-
 @pytest.mark.parametrize(
     ("parser", "text", "expected"),
     [
+        (
+            json_parser(),
+            'Sure:\n```json\n{"a": "xy", "b": [1]}\n``` done',
+            [{}, {"a": ""}, {"a": "x"}, {"a": "xy"}, {"a": "xy", "b": []}, {"a": "xy", "b": [1]}],
+        ),
         (json_parser(Joke), TEXT, [Joke(setup="a", punchline=punchline) for punchline in ("", "b")]),
         (json_parser(root="value"), "42", [42]),
         (json_parser(Fragile), '{"text": "ab"}', [Fragile(text="a"), Fragile(text="ab")]),
     ],
-    ids=["class", "scalar", "validators that break on half an object"],
+    ids=["growing dicts", "class", "scalar", "validators that break on half an object"],
 )
-async def test_structured_output_streamed_text_gives_objects_as_soon_as_they_are_valid(parser, text, expected):
-    assert list(parser.transform(iter(pieces(text)))) == expected
+async def test_structured_output_streamed_text_gives_each_state_once_as_soon_as_it_is_valid(parser, text, expected):
+    pieces = [AIMessageChunk(content=character) for character in text]
+    assert list(parser.transform(iter(pieces))) == expected
 
     async def chunks():
-        for piece in pieces(text):
+        for piece in pieces:
             yield piece
 
     assert [value async for value in parser.atransform(chunks())] == expected
@@ -555,16 +516,13 @@ def test_structured_output_a_streamed_call_gives_what_its_arguments_hold_so_far(
 
 
 def test_structured_output_a_bad_end_of_a_stream_is_raised_after_what_was_good():
-    stream = json_parser().transform(iter(pieces('{"a": 1')))
+    stream = json_parser().transform(iter('{"a": 1'))
     assert [next(stream), next(stream)] == [{}, {"a": 1}]
     with pytest.raises(OutputParserException, match="not valid JSON"):
         next(stream)
-
-
-def test_structured_output_a_stream_of_nothing_is_an_error_and_a_partial_result_is_none():
-    assert glimpse(json_parser(), "none yet") is None
     with pytest.raises(OutputParserException, match="answered nothing"):
         list(json_parser().transform(iter([])))
+    assert glimpse(json_parser(), "none yet") is None
 
 
 VALUES = st.recursive(
