@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import chain
@@ -55,7 +55,11 @@ def count(body: Mapping[str, Any]) -> PromptUse:
     texts += [json.dumps(tool) for tool in body.get("tools") or ()]
     audio = _AUDIO_TOKENS * kinds["input_audio"]
     media = sum(kinds[kind] for kind in MEDIA if kind != "input_audio")
-    return PromptUse(audio + media + sum(len(tokens(text)) for text in texts), audio)
+    return PromptUse(audio + media + _words(texts), audio)
+
+
+def _words(texts: Iterable[str | None]) -> int:
+    return sum(len(tokens(text or "")) for text in texts)
 
 
 class _Part(NamedTuple):
@@ -129,7 +133,7 @@ class Documents:
         choices = []
         for index, reply in enumerate(self.replies):
             choice = {"index": index, "message": self._message(reply, index)}
-            choices.append(choice | self._logprobs(tokens(reply.text or "")) | self._finish(reply))
+            choices.append(choice | self._logprobs(reply.text) | self._finish(reply))
         return {**self._head("chat.completion"), "choices": choices, **self._usage()}
 
     def events(self) -> Iterator[dict[str, Any]]:
@@ -139,11 +143,11 @@ class Documents:
         filler = {"usage": None} if is_openai and options.get("include_usage") else {}
         nulls = {"logprobs": None, "finish_reason": None} if is_openai else {}
         for index, reply in enumerate(self.replies):
-            parts = self._parts(reply, index)
-            opening = {"role": "assistant", **({"content": ""} if is_openai else next(parts, {"content": ""}))}
-            for delta in chain([opening], parts):
-                logprobs = self._logprobs([delta["content"]]) if delta.get("content") else {}
-                yield {**head, "choices": [{"index": index, "delta": delta, **nulls, **logprobs}], **filler}
+            deltas = self._deltas(reply, index)
+            opening = {"role": "assistant", **({"content": ""} if is_openai else next(deltas, {"content": ""}))}
+            for delta in chain([opening], deltas):
+                choice = {"index": index, "delta": delta, **nulls, **self._logprobs(delta.get("content"))}
+                yield {**head, "choices": [choice], **filler}
             last = self._last_choices(reply, index)
             ending = usage if index == len(self.replies) - 1 and not is_openai else {}
             if last or ending:
@@ -174,16 +178,12 @@ class Documents:
         message |= dict.fromkeys(_reasoning_fields(reply), reply.reasoning)
         if _DETAILS in message:
             message[_DETAILS] = [_detail(text=reply.reasoning, signature=_SIGNATURE)]
-        if reply.reasoning_details is not None:
-            message[_DETAILS] = list(reply.reasoning_details)
-        if reply.refusal is not None:
-            message["refusal"] = reply.refusal
-        if reply.tool_calls:
-            message["tool_calls"] = self._calls(reply, choice)
-        return {**message, **reply.message}
+        calls = self._calls(reply, choice)
+        more = {_DETAILS: reply.reasoning_details, "refusal": reply.refusal, "tool_calls": calls or None}
+        return message | {name: value for name, value in more.items() if value is not None} | reply.message
 
-    def _parts(self, reply: Reply, choice: int) -> Iterator[dict[str, Any]]:
-        yield from _reasoning_parts(reply)
+    def _deltas(self, reply: Reply, choice: int) -> Iterator[dict[str, Any]]:
+        yield from _reasoning_deltas(reply)
         yield from ({"content": piece} for piece in reply.pieces or tokens(reply.text or ""))
         yield from ({"refusal": piece} for piece in tokens(reply.refusal or ""))
         for index, call in enumerate(self._calls(reply, choice)):
@@ -199,39 +199,38 @@ class Documents:
     def _calls(self, reply: Reply, choice: int) -> list[dict[str, Any]]:
         calls = []
         for index, call in enumerate(reply.tool_calls):
-            arguments, ident = call.get("args", {}), call.get("id", f"call_{self.number}_{choice}_{index}")
+            more = dict(call)
+            name, arguments = more.pop("name"), more.pop("args", {})
+            ident = more.pop("id", f"call_{self.number}_{choice}_{index}")
+            if more.get("type") == "tool_call":  # LangChain's own mark
+                del more["type"]
             text = arguments if isinstance(arguments, str | None) else encode(arguments).decode()
-            given = [pair for pair in call.items() if pair != ("type", "tool_call")]  # LangChain's own mark
-            more = {key: value for key, value in given if key not in {"name", "args", "id"}}
-            function = {"name": call["name"], "arguments": text}
-            calls.append({"id": ident, "type": "function", "function": function, **more})
+            calls.append({"id": ident, "type": "function", "function": {"name": name, "arguments": text}, **more})
         return calls
 
-    def _logprobs(self, said: Sequence[str]) -> dict[str, Any]:
-        if not self.body.get("logprobs"):
+    def _logprobs(self, text: str | None) -> dict[str, Any]:
+        if not (text and self.body.get("logprobs")):
             return {}
 
         def entry(token: str, rank: int) -> dict[str, Any]:
             return {"token": token, "logprob": _LOGPROB * (rank + 1), "bytes": list(token.encode("utf-8", "replace"))}
 
         content = []
-        for token in said:
+        for token in tokens(text):
             top = [entry(token + "'" * rank, rank) for rank in range(self.body.get("top_logprobs") or 0)]
             content.append({**entry(token, 0), "top_logprobs": top})
         return {"logprobs": {"content": content, "refusal": None}}
 
     def _usage(self) -> dict[str, Any]:
-        told = self.replies[0].usage
-        if told != "auto":
-            return {} if told is None else {"usage": dict(told)}
-        return {} if self.settings.documented_shape else {"usage": self._counted()}
-
-    def _counted(self) -> dict[str, Any]:
         first, prompt, price = self.replies[0], self.prompt, self.settings.cost_per_token
-        reasoning = sum(len(tokens(reply.reasoning or "")) for reply in self.replies)
-        said = [text or "" for reply in self.replies for text in (reply.text, reply.refusal)]
-        called = [str(call.get("args")) for reply in self.replies for call in reply.tool_calls]
-        completion = reasoning + sum(len(tokens(text)) for text in said + called)
+        if first.usage != "auto":
+            return {} if first.usage is None else {"usage": dict(first.usage)}
+        if self.settings.documented_shape:
+            return {}
+        reasoning = _words(reply.reasoning for reply in self.replies)
+        said = [text for reply in self.replies for text in (reply.text, reply.refusal)]
+        said += [str(call.get("args")) for reply in self.replies for call in reply.tool_calls]
+        completion = reasoning + _words(said)
         total = prompt.tokens + completion
         usage: dict[str, Any] = {"prompt_tokens": prompt.tokens, "completion_tokens": completion, "total_tokens": total}
         cached = min(prompt.tokens, prompt.read or first.cached_tokens)
@@ -239,7 +238,7 @@ class Documents:
         usage["prompt_tokens_details"] = {name: count for name, count in read.items() if count}
         usage["completion_tokens_details"] = {"reasoning_tokens": reasoning} if reasoning else {}
         usage["cost"] = round(total * price, 12) if first.cost is None and price is not None else first.cost
-        return {name: value for name, value in usage.items() if value not in ({}, None)}
+        return {"usage": {name: value for name, value in usage.items() if value not in ({}, None)}}
 
 
 def _reasoning_fields(reply: Reply) -> tuple[str, ...]:
@@ -248,7 +247,7 @@ def _reasoning_fields(reply: Reply) -> tuple[str, ...]:
     return (reply.reasoning_field,) if isinstance(reply.reasoning_field, str) else reply.reasoning_field
 
 
-def _reasoning_parts(reply: Reply) -> Iterator[dict[str, Any]]:
+def _reasoning_deltas(reply: Reply) -> Iterator[dict[str, Any]]:
     names = _reasoning_fields(reply)
     for piece in tokens(reply.reasoning or ""):
         yield {name: [_detail(text=piece)] if name == _DETAILS else piece for name in names}

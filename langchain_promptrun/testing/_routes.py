@@ -22,6 +22,7 @@ from langchain_promptrun.testing._model import replies
 from langchain_promptrun.testing._prompts import ManagedPrompts
 from langchain_promptrun.testing._recorder import Recorder
 
+_CHAT = "/v1/chat/completions"
 _STREAM = "/v1/prompt/stream"
 _HIDDEN = "***"
 _logger = logging.getLogger("langchain_promptrun.testing")
@@ -51,7 +52,7 @@ class Routes:
         self._prompt_cache = PromptCache()
         self._count = 0
         self._paths: dict[str, tuple[str, Callable[[RecordedRequest], tuple[Response, Fault]]]] = {
-            "/v1/chat/completions": ("POST", self._limited_chat),
+            _CHAT: ("POST", self._chat),
             "/v1/prompt": ("GET", self._prompt),
             _STREAM: ("GET", self._prompt_stream),
         }
@@ -127,9 +128,11 @@ class Routes:
     async def _play(self, record: RecordedRequest, response: Response, fault: Fault) -> AsyncGenerator[Step]:
         """Take note of a request, and yield the steps of its response; to a stream of a prompt it adds the changes."""
         record.status = _http.status_of(response, fault)
-        headers = _http.pairs(response.headers)
+        headers, limit = _http.pairs(response.headers), self._settings.rate_limit
         if "x-request-id" not in dict(headers):
             headers.insert(0, ("x-request-id", f"req-{record.number}"))
+        if limit is not None and record.path == _CHAT:
+            headers += limit.response_headers(record.status)
         self.requests.append(record)
         *steps, end = _http.steps(response._replace(headers=headers), fault, record.method)
         for step in steps:
@@ -156,18 +159,10 @@ class Routes:
         self.prompts.find(record.query)
         return Response(HTTPStatus.OK, _http.SSE, []), Fault(framing="close")
 
-    def _limited_chat(self, record: RecordedRequest) -> tuple[Response, Fault]:
-        limit = self._settings.rate_limit
-        if limit is None:
-            return self._chat(record)
-        if limit.admits(self.requests):
-            response, fault = self._chat(record)
-        else:
-            response, fault = self._refusal(RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "Slow down.")), Fault()
-        headers = [*_http.pairs(response.headers), *limit.response_headers(response.status)]
-        return response._replace(headers=headers), fault
-
     def _chat(self, record: RecordedRequest) -> tuple[Response, Fault]:
+        limit = self._settings.rate_limit
+        if limit is not None and not limit.admits(self.requests):
+            raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "Slow down.")
         body, is_stored = self._with_stored(record)
         item: Reply | Fault | str | None = self.queue.popleft() if self.queue else None
         if item is None and self._settings.answer is not None:
