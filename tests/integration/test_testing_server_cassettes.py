@@ -65,10 +65,10 @@ def asking(content, **body):
     return {"model": "a/b", "messages": [{"role": "user", "content": content}], **body}
 
 
-def exchange(content, *, body="{}", **response):
-    request = {"method": "POST", "path": "/chat/completions", "query": {}, "body": asking(content)}
-    answer = {"status": 200, "headers": {"content-type": "text/event-stream"}, "body": body, "delay": 0.0}
-    return {"request": request, "response": answer | {"pieces": [[0.0, len(body.encode())]]} | response}
+def exchange(content, *, body="{}", path="/chat/completions", answer=None, **asked):
+    request = {"method": "POST", "path": path, "query": {}, "body": asking(content, **asked)}
+    response = {"status": 200, "headers": {"content-type": "text/event-stream"}, "body": body, "delay": 0.0}
+    return {"request": request, "response": response | {"pieces": [[0.0, len(body.encode())]]} | (answer or {})}
 
 
 def written(path, *exchanges):
@@ -201,59 +201,57 @@ def test_cassette_keeps_managed_prompts(upstream, path):
         assert pull(server) == "Write {{count}} words."
 
 
-def test_cassette_holds_no_key_no_cookie_and_no_email(upstream, path):
-    secret = "eyJhbGciOiJIUzI1.eyJzdWIiOiIxMjM0.SflKxwRJSMeKKF2QT4"
-    headers = {"set-cookie": "session=crumbs", "openai-organization": "org-acme", "x-ratelimit-limit-requests": "60"}
-    cut = ["Mail ann", "@exam", "ple.com."]
-    spread = Reply(f"Mail {EMAIL}.", pieces=cut, headers=headers, reasoning=f"or {secret}", times=2)
-    calling = Reply(tool_calls=[{"name": "f", "args": {"to": EMAIL, "api_key": "opensesame"}}])
-    upstream.queue(spread, calling, Fault(body=f"{EMAIL} {KEY}", status=400))
-    with record(path, upstream, redact_emails=True) as server:
-        assert post(server, f"I am {EMAIL}, key {KEY}.", stream=True).headers["set-cookie"] == "session=crumbs"
-        post(server, metadata={"password": "hunter2"})
-        post(server, "third")
-        assert post(server, "fourth").text == f"{EMAIL} {KEY}"
-        upstream.queue(Fault(body=f'{{\n  "mail": "{EMAIL}"\n}}'))
-        post(server, "fifth")
-    text = path.read_text()
-    for hidden in (KEY, EMAIL, "ann@", "example.com", "crumbs", "org-acme", secret, "hunter2", "Bearer"):
-        assert hidden not in text, hidden
-    assert "x-ratelimit-limit-requests" in text
-    assert text.count("[redacted]") >= 8
-    with PromptrunServer.replay(path, redact_emails=True) as server:
-        assert post(server, f"I am {EMAIL}, key {KEY}.", stream=True).text.count("[redacted]") == 2
-        assert post(server, metadata={"password": "other"}).status_code == 200
-        assert post(server, "fifth").json() == {"mail": "[redacted]"}
-
-
 def test_cassette_hides_secrets_wherever_they_stand(upstream, path):
-    """In headers other than the key's, names of JSON, bytes that are no text, and deltas of several choices."""
+    """In headers, names of JSON, bytes that are no text, patterns, and deltas of several choices; and only secrets."""
+    token = "eyJhbGciOiJIUzI1.eyJzdWIiOiIxMjM0.SflKxwRJSMeKKF2QT4"
     secrets = {"x-api-key": "short-key", "openai-organization": "acme-inc", "cookie": "sid=crumbs-1; theme=dark-blue"}
     cookies = [("set-cookie", "session-id=half-baked; HttpOnly"), ("set-cookie", "theme=; Domain=example.org")]
-    cookies.append(("x-ratelimit-reset-tokens", "1h30m12.5s"))
+    cookies += [("x-ratelimit-reset-tokens", "1h30m12.5s"), ("openai-organization", "org-acme")]
     plain = "session-id HttpOnly example.org 1h30m12.5s"
     each = [(part, index) for part in ("ann@exam", "ple.com") for index in (0, 1)]
     halves = [{"choices": [{"index": index, "delta": {"content": part}}]} for part, index in each]
+    calls = [{"name": "f", "args": {"to": EMAIL, "api_key": "opensesame"}}]
     upstream.queue(
         Fault(body=f"short-key of acme-inc with crumbs-1 and {KEY} in caf\xe9".encode("latin-1")),
         Fault(events=[*halves, "[DONE]"]),
         Fault(body={KEY: 1, "access_token": ["t1", "t2"], "n": None}, headers={"set-cookie": "token=half-baked"}),
         Fault(body="[" * 100_000 + f" half-baked {plain}", headers=cookies),
+        Reply("Mail ann@example.com.", pieces=["Mail ann", "@exam", "ple.com."], reasoning=token, tool_calls=calls),
+        Fault(body=f'{{\n  "mail": "{EMAIL}"\n}}', status=400),
     )
 
     def ask(server):
         with client(**secrets) as http:
             bodies = [asking(text, **{KEY: text}) for text in "abcd"]
-            return [http.post(f"{server.base_url}/chat/completions", json=body).content for body in bodies]
+            bodies += [asking(f"I am {EMAIL}, key {KEY}.", stream=True), asking("f", metadata={"password": "hunter2"})]
+            return [http.post(f"{server.base_url}/chat/completions", json=body) for body in bodies]
 
-    _, (first, second, third, fourth) = both(path, upstream, ask, redact_emails=True)
+    recorded, replayed = both(path, upstream, ask, redact_emails=True)
+    assert recorded[2].headers["set-cookie"] == "token=half-baked"
+    assert recorded[5].json() == {"mail": EMAIL}
     text = path.read_text()
-    for hidden in (KEY, *secrets.values(), "crumbs-1", "dark-blue", "t1", "t2", "ann@", "ple.com", "half-baked"):
-        assert hidden not in text, hidden
+    hidden = (
+        KEY,
+        EMAIL,
+        token,
+        *secrets.values(),
+        "crumbs-1",
+        "dark-blue",
+        "t1",
+        "t2",
+        "ann@",
+        "ple.com",
+        "half-baked",
+    )
+    for secret in (*hidden, "org-acme", "hunter2", "opensesame", "Bearer"):
+        assert secret not in text, secret
+    assert "x-ratelimit-reset-tokens" in text
+    first, second, third, fourth, fifth, sixth = (answer.content for answer in replayed)
     assert first == "[redacted] of [redacted] with [redacted] and [redacted] in caf\xe9".encode("latin-1")
-    assert second.count(b"[redacted]") == 2
+    assert (second.count(b"[redacted]"), fifth.count(b"[redacted]")) == (2, 4)
     assert json.loads(third) == {"[redacted]": 1, "access_token": ["[redacted]"] * 2, "n": None}
     assert fourth.endswith(f"[[ [redacted] {plain}".encode())
+    assert json.loads(sixth) == {"mail": "[redacted]"}
 
 
 COOKIE = "__cf_bm=AbCdEfGh.1234; path=/; domain=.promptrun.ai; HttpOnly; Secure; SameSite=None"
@@ -388,44 +386,46 @@ def test_match_says_what_equal_requests_have_in_common(path):
 
 
 def test_request_matches_whatever_the_order_of_its_keys_and_the_spelling_of_its_numbers(path):
-    entry = exchange("Hi", body="found")
-    entry["request"]["body"] |= {"temperature": 1, "stop": ["a"]}
-    with PromptrunServer.replay(written(path, entry)) as server:
+    with PromptrunServer.replay(written(path, exchange("Hi", body="found", temperature=1, stop=["a"]))) as server:
         raw = b'{"stop": ["a"], "temperature": 1.0, "messages": [{"content": "Hi", "role": "user"}], "model": "a/b"}'
         assert httpx.post(f"{server.base_url}/chat/completions", content=raw, trust_env=False).text == "found"
 
 
-def test_request_that_was_not_recorded_gets_the_nearest_one_and_the_difference(path):
-    entry, other = exchange("The weather in Rome?", body="x"), exchange("Something else")
-    entry["request"]["body"] |= {"temperature": 0, "metadata": {}}
-    other["request"]["path"] = "/prompt"
-    with PromptrunServer.replay(written(path, other, entry)) as server:
-        with pytest.raises(PromptrunError) as caught:
-            model_at(server, temperature=0.5, extra_body={"long": "word " * 100}).invoke("The weather in Oslo?")
-        assert caught.value.status_code == 400
-        assert not caught.value.is_retryable
-        message = str(caught.value)
-        assert "line 2" in message
-        assert '`body.messages[0].content` was "The weather in Rome?", is "The weather in Oslo?"' in message
-        assert "`body.metadata` was {}, is missing" in message
-        assert "`body.temperature` was 0, is 0.5" in message
-        assert len(server.unused) == len(server.missing) + 1 == 2
-        wanted = {key: value for key, value in entry["request"]["body"].items() if key not in {"messages", "model"}}
-        assert post(server, "The weather in Rome?", **wanted).text == "x"
-        assert "all 1 recorded answers" in post(server, "The weather in Rome?", **wanted).json()["error"]["message"]
-        many = post(server, "A", **{f"p{number}": number for number in range(9)}).json()["error"]["message"]
-        assert "more" in many
-    with PromptrunServer.replay(written(path)) as server:
-        assert "holds nothing" in post(server).json()["error"]["message"]
+WEATHER = exchange("The weather in Rome?", body="x", temperature=0, metadata={})
+START = "The same instructions. " * 50
+OSLO = '`body.messages[0].content` was "The weather in Rome?", is "The weather in Oslo?"'
 
 
-def test_difference_of_long_texts_is_shown_where_it_begins(path):
-    start = "The same instructions. " * 50
-    with PromptrunServer.replay(written(path, exchange(f"{start}Ask Ann. {start}"))) as server:
-        message = post(server, f"{start}Ask Bob. {start}").json()["error"]["message"]
-    assert "Ask Ann" in message
-    assert "Ask Bob" in message
+@pytest.mark.parametrize(
+    ("recorded", "content", "body", "said"),
+    [
+        ([exchange("Other", path="/prompt"), WEATHER], "The weather in Oslo?", {"temperature": 0}, ["line 2", OSLO]),
+        (
+            [WEATHER],
+            "The weather in Rome?",
+            {"temperature": 0.5},
+            ["`body.temperature` was 0, is 0.5", "{}, is missing"],
+        ),
+        ([WEATHER], "A", {f"p{number}": number for number in range(9)}, ["and 7 more"]),
+        ([exchange(f"{START}Ask Ann. {START}")], f"{START}Ask Bob. {START}", {}, ["Ask Ann", "Ask Bob"]),
+        ([], "Hi", {}, ["holds nothing"]),
+    ],
+)
+def test_request_that_was_not_recorded_gets_the_nearest_one_and_the_difference(path, recorded, content, body, said):
+    with PromptrunServer.replay(written(path, *recorded)) as server:
+        answer = post(server, content, **body)
+        assert (answer.status_code, len(server.unused), len(server.missing)) == (400, len(recorded), 1)
+    message = answer.json()["error"]["message"]
+    assert [part for part in said if part not in message] == []
     assert len(message) < 1_000
+
+
+def test_request_once_more_than_recorded_is_an_error_that_is_not_retried(path):
+    with PromptrunServer.replay(written(path, exchange("Hi", body='{"choices": []}'))) as server:
+        post(server)
+        with pytest.raises(PromptrunError, match="all 1 recorded answers") as caught:
+            model_at(server).invoke("Hi")
+    assert (caught.value.status_code, caught.value.is_retryable) == (400, False)
 
 
 def test_repeated_query_names_all_count(upstream, path):
@@ -441,8 +441,7 @@ def test_match_decides_what_is_nearest_and_what_differs(path):
     def match(request):
         return request["body"] | {"messages": None}
 
-    far = exchange("Today is Tue")
-    far["request"]["body"] |= {"top_p": 0.5, "seed": 1}
+    far = exchange("Today is Tue", top_p=0.5, seed=1)
     with PromptrunServer.replay(written(path, far, exchange("Today is Mon")), match=match) as server:
         message = post(server, "Today is Tue", temperature=1).json()["error"]["message"]
     assert "line 2: `temperature` was missing, is 1." in message
@@ -457,10 +456,8 @@ def test_match_that_fails_is_told_with_the_request(path):
         assert post(server).text == "x"
     assert answer.status_code == 400
     assert "`match` failed for GET /prompt" in answer.json()["error"]["message"]
-    prompt = exchange("Hi")
-    prompt["request"] |= {"method": "GET", "path": "/prompt", "body": ""}
-    with pytest.raises(ValueError, match=r"`match` failed for GET /prompt of .*answers.jsonl"):
-        PromptrunServer.replay(written(path, prompt), match=match)
+    with pytest.raises(ValueError, match=r"`match` failed for POST /prompt of .*answers.jsonl"):
+        PromptrunServer.replay(written(path, exchange("Hi", path="/prompt")), match=lambda request: request["gone"])
 
 
 @pytest.mark.parametrize("line", ["no JSON", "3", '{"request":1}', '{"request":{"method":"GET"},"response":{}}'])
@@ -489,7 +486,7 @@ def test_impossible_options_are_refused(path, make, kind, said):
 
 def test_speed_keeps_the_recorded_pauses_and_slices_the_whole_body(path):
     body = "".join(f"data: {number}\n\n" for number in range(4))
-    entry = exchange("Hi", body=body, pieces=[[0.05, 9]] * 4, delay=0.1)
+    entry = exchange("Hi", body=body, answer={"pieces": [[0.05, 9]] * 4, "delay": 0.1})
     written(path, *[entry] * 4)
 
     def seconds(**options):
@@ -584,7 +581,7 @@ def test_upstream_that_cannot_be_reached_is_told_and_asked_again(upstream, path,
 
 def test_faults_come_before_the_recording_or_happen_to_it(path):
     body = "data: 1\n\ndata: 2\n\n"
-    written(path, *[exchange("Hi", body=body)] * 3, exchange("Hi", body=body, end="cut"))
+    written(path, *[exchange("Hi", body=body)] * 3, exchange("Hi", body=body, answer={"end": "cut"}))
     with PromptrunServer.replay(path) as server:
         server.queue(
             Fault(status=429), Reply("Queued."), Fault(body="own"), Fault(after_bytes=9, cut="clean"), Fault(delay=0.01)

@@ -25,27 +25,36 @@ def made(schema, text="", *, optional=False):
     return value
 
 
-@st.composite
-def numeric(draw):
-    """A numeric schema that some number satisfies."""
-    whole = draw(st.booleans())
-    number = draw(st.integers(-1000, 1000)) if whole else draw(st.floats(-1e6, 1e6))
-    below, above = draw(st.integers(1, 50)), draw(st.integers(1, 50))
-    schema = {"type": "integer" if whole else "number"}
-    bounds = {"minimum": number, "exclusiveMinimum": number - below}
-    bounds |= {"maximum": number, "exclusiveMaximum": number + above}
-    schema |= {key: bounds[key] for key in draw(st.sets(st.sampled_from(sorted(bounds))))}
-    if not {"minimum", "maximum"} & schema.keys() and below + above > 10:
-        schema["multipleOf"] = draw(st.sampled_from([1, 2, 5]))
-    return schema
+def schemas(kind, needed=None, **optional):
+    """Schemas of a type with keywords, of which some may be missing."""
+    return st.fixed_dictionaries({"type": st.just(kind), **(needed or {})}, optional=optional)
 
 
-@st.composite
-def strings(draw):
-    low = draw(st.integers(0, 40))
-    length = {"type": "string", "minLength": low, "maxLength": low + draw(st.integers(0, 40))}
-    formatted = {"type": "string", "format": draw(st.sampled_from(FORMATS))}
-    return draw(st.sampled_from([length, formatted, {"type": "string"}, {"type": "string", "maxLength": low}]))
+def numeric(kind, value):
+    """Schemas that a number satisfies."""
+    below, above = st.integers(1, 50).map(lambda by: value - by), st.integers(1, 50).map(lambda by: value + by)
+    bounds = {"minimum": st.just(value) | below, "exclusiveMinimum": below}
+    bounds |= {"maximum": st.just(value) | above, "exclusiveMaximum": above}
+    steps = schemas(kind, {"multipleOf": st.sampled_from([1, 2, 5])}, minimum=st.just(value))
+    return schemas(kind, **bounds) | steps
+
+
+def objects(inner):
+    def having(properties):
+        required = st.lists(st.sampled_from(sorted(properties)), unique=True) if properties else st.just([])
+        needed = {"properties": st.just(properties), "required": required}
+        return schemas("object", needed, additionalProperties=st.just(False) | inner)
+
+    return st.dictionaries(NAMES, inner, max_size=4).flatmap(having)
+
+
+def composed(inner):
+    some = st.lists(inner, min_size=1, max_size=3)
+    arrays = schemas(
+        "array", {"items": inner, "minItems": st.integers(0, 3)}, maxItems=st.integers(3, 5), prefixItems=some
+    )
+    both = inner.map(lambda schema: {"allOf": [schema, {"title": "x"}]})
+    return arrays | objects(inner) | both | some.map(lambda branches: {"anyOf": branches})
 
 
 VALUES = st.recursive(
@@ -54,43 +63,17 @@ VALUES = st.recursive(
     max_leaves=4,
 )
 LEAVES = (
-    numeric()
-    | strings()
+    st.integers(-1000, 1000).flatmap(lambda value: numeric("integer", value))
+    | st.floats(-1e6, 1e6).flatmap(lambda value: numeric("number", value))
+    | schemas("string", minLength=st.integers(0, 40), maxLength=st.integers(40, 80))
+    | schemas("string", {"format": st.sampled_from(FORMATS)})
+    | schemas("string", {"maxLength": st.integers(0, 40)})
     | st.sampled_from([{"type": "boolean"}, {"type": "null"}, {}, True, {"type": ["null", "string"]}])
     | VALUES.map(lambda value: {"const": value})
     | st.lists(VALUES, min_size=1, max_size=4).map(lambda values: {"enum": values})
 )
 NAMES = st.sampled_from(["name", "size", "tags", "child", "a b", "größe"])
-
-
-@st.composite
-def arrays(draw, inner):
-    low = draw(st.integers(0, 3))
-    schema = {"type": "array", "items": draw(inner), "minItems": low}
-    if draw(st.booleans()):
-        schema["maxItems"] = low + draw(st.integers(0, 2))
-    if draw(st.booleans()):
-        schema["prefixItems"] = draw(st.lists(inner, min_size=1, max_size=3))
-    return schema
-
-
-@st.composite
-def objects(draw, inner):
-    properties = draw(st.dictionaries(NAMES, inner, max_size=4))
-    required = draw(st.lists(st.sampled_from(sorted(properties)), unique=True)) if properties else []
-    schema = {"type": "object", "properties": properties, "required": required}
-    if draw(st.booleans()):
-        schema["additionalProperties"] = draw(st.just(False) | inner)
-    return schema
-
-
-def alternatives(inner):
-    return st.lists(inner, min_size=1, max_size=3).flatmap(
-        lambda branches: st.sampled_from([{"anyOf": branches}, {"allOf": [branches[0], {"title": "x"}]}])
-    )
-
-
-SATISFIABLE = st.recursive(LEAVES, lambda inner: arrays(inner) | objects(inner) | alternatives(inner), max_leaves=8)
+SATISFIABLE = st.recursive(LEAVES, composed, max_leaves=8)
 
 
 @settings(max_examples=60)
@@ -141,16 +124,22 @@ class Node(BaseModel):
 
 
 @pytest.mark.parametrize("optional", [False, True])
-def test_recursive_pydantic_class_is_filled_in(optional):
-    value = made(Node.model_json_schema(), "A blue leaf called 'Root', 7.", optional=optional)
+@pytest.mark.parametrize("validates", [False, True])
+def test_recursive_pydantic_class_is_filled_in_also_without_jsonschema(monkeypatch, validates, optional):
+    if not validates:
+        monkeypatch.setitem(sys.modules, "jsonschema", None)
+    module = runpy.run_path(inspect.getfile(answer))
+    source = module["Source"]("A blue leaf called 'Root', 7.")
+    value = module["answer"](Node.model_json_schema(), source, optional=optional)
     Node.model_validate(value)
+    jsonschema.validate(value, Node.model_json_schema(), CHECKER)
     assert (value["name"], value["colour"], value["kind"]) == ("Root", "blue", "leaf")
+    assert module["answer"]({"type": "number", "exclusiveMinimum": 0, "maximum": 0.5}, source) == 0.25
 
 
 STRING, INTEGER, NULL = {"type": "string"}, {"type": "integer"}, {"type": "null"}
 PATTERN = STRING | {"pattern": "^x$"}
 WRITE = "Write to ann@example.org by 2024-05-17 about https://example.org/a/b."
-CLOSED = {"properties": {"a": NULL}, "required": ["a"], "additionalProperties": NULL}
 
 
 def several(items, count=1):
@@ -159,6 +148,9 @@ def several(items, count=1):
 
 def needs(**properties):
     return {"properties": properties, "required": list(properties)}
+
+
+CLOSED = needs(a=NULL) | {"additionalProperties": NULL}
 
 
 @pytest.mark.parametrize(
@@ -189,15 +181,14 @@ def test_schema_answer_is_taken_from_the_conversation(schema, text, expected):
 @pytest.mark.parametrize(
     ("schema", "without", "expected"),
     [
-        ({"properties": {"a": NULL, "b": NULL}, "required": ["a"]}, {"a": None}, {"a": None, "b": None}),
+        (needs(a=NULL) | {"properties": {"a": NULL, "b": NULL}}, {"a": None}, {"a": None, "b": None}),
         ({"properties": {"a": PATTERN, "b": NULL}}, {}, {"b": None}),
-        ({"allOf": [CLOSED, {"properties": {"b": {"type": "integer"}}}]}, {"a": None}, {"a": None}),
+        ({"allOf": [CLOSED, {"properties": {"b": INTEGER}}]}, {"a": None}, {"a": None}),
     ],
     ids=str,
 )
 def test_optional_properties_are_given_when_asked_where_they_fit(schema, without, expected):
-    assert made(schema) == without
-    assert made(schema, optional=True) == expected
+    assert (made(schema), made(schema, optional=True)) == (without, expected)
 
 
 @pytest.mark.parametrize(
@@ -227,14 +218,3 @@ def test_optional_properties_are_given_when_asked_where_they_fit(schema, without
 def test_what_cannot_be_answered_is_said(schema, reason):
     with pytest.raises(UnanswerableError, match=reason):
         answer(schema, Source(""))
-
-
-@pytest.mark.parametrize("optional", [False, True])
-def test_answer_is_right_without_jsonschema_for_pydantic_classes(monkeypatch, optional):
-    monkeypatch.setitem(sys.modules, "jsonschema", None)
-    alone = runpy.run_path(inspect.getfile(answer))
-    source = alone["Source"]("A blue leaf called 'Root', 7.")
-    value = alone["answer"](Node.model_json_schema(), source, optional=optional)
-    Node.model_validate(value)
-    jsonschema.validate(value, Node.model_json_schema(), CHECKER)
-    assert alone["answer"]({"type": "number", "exclusiveMinimum": 0, "maximum": 0.5}, source) == 0.25
