@@ -3,10 +3,12 @@
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from copy import copy
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from functools import partial
 from importlib import import_module
 from typing import Any
 from urllib.parse import unquote
@@ -109,84 +111,68 @@ class _Maker:
         self._parts += 1
         if len(place) > _DEEPEST or self._parts > _MOST_PARTS:
             raise _unanswerable(place, "nested without an end")
-        for candidate in self._candidates(_merged(schema, self._root), place, variant):
-            if self._validator is None or self._validator.evolve(schema=schema).is_valid(candidate):
-                return candidate
+        for way in self._ways(_merged(schema, self._root), place, variant):
+            try:
+                value = way()
+            except UnanswerableError as reason:
+                self._reason = self._reason or reason
+            else:
+                if self._validator is None or self._validator.evolve(schema=schema).is_valid(value):
+                    return value
         raise self._reason or _unanswerable(place, "no value was found that the schema allows")
 
-    def _candidates(self, schema: Mapping[str, Any], place: Place, variant: int) -> Iterator[Any]:
-        ways: Iterable[Iterable[Any]]
-        branches = schema.get("anyOf", schema.get("oneOf"))
-
-        def weight(kind: Any) -> int:
-            """Rank an alternative by its type: null last, but deep down what has no parts first."""
-            return int(kind == "null" if len(place) < _DEEP else kind in (None, "object", "array"))
-
-        if "const" in schema:
-            ways = [[schema["const"]]]
-        elif "enum" in schema:
+    def _ways(self, schema: Mapping[str, Any], place: Place, variant: int) -> list[Callable[[], Any]]:
+        """Return what makes a value, the likeliest first: null last, but deep down what has no parts first."""
+        last = ("null",) if len(place) < _DEEP else (None, "object", "array")
+        branches, kinds = schema.get("anyOf", schema.get("oneOf")), schema.get("type")
+        values = [schema["const"]] if "const" in schema else schema.get("enum")
+        if values is not None:
             text = self._source.text.lower()
-            by_mention = sorted(schema["enum"], key=lambda value: str(value).lower() not in text)
-            ways = [_rotated(by_mention, variant)]
-        elif branches is not None:
+            by_mention = sorted(values, key=lambda value: str(value).lower() not in text)
+            return [partial(copy, value) for value in _rotated(by_mention, variant)]
+        if branches is not None:
             rest = {key: value for key, value in schema.items() if value is not branches}
             merged = [_merged({"allOf": [branch, rest]}, self._root) for branch in branches]
-            by_weight = sorted(merged, key=lambda branch: weight(branch.get("type")))
-            ways = (self._candidates(branch, place, variant) for branch in _rotated(by_weight, variant))
-        else:
-            kinds = schema.get("type")
-            if kinds is None:  # types that the schema's keywords suggest come first
-                kinds = sorted(_TYPES, key=lambda kind: schema.keys().isdisjoint(_SUGGESTED.get(kind, ())))
-            else:
-                kinds = sorted([kinds] if isinstance(kinds, str) else kinds, key=weight)
-            ways = (self._of_type(kind, schema, place, variant) for kind in kinds)
-        for way in ways:
-            try:
-                yield from way
-            except UnanswerableError as reason:
-                self._reason = self._reason or reason
-
-    def _of_type(self, kind: str, schema: Mapping[str, Any], place: Place, variant: int) -> Iterator[Any]:
-        if kind == "string" and "pattern" in schema:
-            raise _unanswerable(place, "strings with a `pattern` are not supported")
-        makers: dict[str, Callable[[], Iterable[Any]]] = {
-            "string": lambda: _strings(schema, place, self._source, variant),
-            "number": lambda: _numbers(schema, self._source, variant, whole=False),
-            "integer": lambda: _numbers(schema, self._source, variant, whole=True),
-            "boolean": lambda: _rotated([True, False], variant),
-            "null": lambda: [None],
-            "array": lambda: self._arrays(schema, place, variant),
-            "object": lambda: self._objects(schema, place, variant),
+            in_order = _rotated(sorted(merged, key=lambda branch: branch.get("type") in last), variant)
+            return [partial(self.make, branch, place, variant) for branch in in_order]
+        if kinds is None:  # types that the schema's keywords suggest come first
+            kinds = sorted(_TYPES, key=lambda kind: schema.keys().isdisjoint(_SUGGESTED.get(kind, ())))
+        elif not isinstance(kinds, str):
+            kinds = sorted(kinds, key=lambda kind: kind in last)
+        makers: dict[str, list[Callable[[], Any]]] = {
+            "string": [lambda: _string(schema, place, self._source, variant)],
+            "number": [lambda: _number(schema, place, self._source, variant)],
+            "integer": [lambda: _number(schema, place, self._source, variant, whole=True)],
+            "boolean": [lambda: variant % 2 == 0, lambda: variant % 2 == 1],
+            "null": [lambda: None],
+            "array": [partial(self._array, schema, place, variant, short=short) for short in (False, True)],
+            "object": [partial(self._object, schema, place, variant, bare=bare) for bare in (False, True)],
         }
-        yield from makers[kind]()
+        return [way for kind in ([kinds] if isinstance(kinds, str) else kinds) for way in makers[kind]]
 
-    def _arrays(self, schema: Mapping[str, Any], place: Place, variant: int) -> Iterator[list[Any]]:
-        """Yield as many members as the conversation suggests, else one and none deep down; then as few as may be."""
-        prefix, items, low = schema.get("prefixItems", []), schema.get("items", True), schema.get("minItems", 0)
-        liked = len(prefix)
-        if not prefix and len(place) < _DEEP and items is not False:
-            kind, many = str(_merged(items, self._root).get("type")), len(self._source.numbers)
-            liked = {"string": len(self._source.phrases), "integer": many, "number": many}.get(kind, 1) or 1
+    def _array(self, schema: Mapping[str, Any], place: Place, variant: int, *, short: bool) -> list[Any]:
+        """Make as many members as the conversation suggests, else one and none deep down; or as few as may be."""
+        prefix, items, count = schema.get("prefixItems", []), schema.get("items", True), schema.get("minItems", 0)
+        if not short:
+            liked = len(prefix)
+            if not prefix and len(place) < _DEEP and items is not False:
+                kind, many = str(_merged(items, self._root).get("type")), len(self._source.numbers)
+                liked = {"string": len(self._source.phrases), "integer": many, "number": many}.get(kind, 1) or 1
+            count = max(count, min(liked, schema.get("maxItems", liked)))
         step = int(bool(schema.get("uniqueItems")))
-        for count in dict.fromkeys([max(low, min(liked, schema.get("maxItems", liked))), low]):
-            schemas = enumerate([*prefix[:count], *[items] * (count - len(prefix))])
-            try:
-                yield [self.make(item, (*place, index), variant + step * index) for index, item in schemas]
-            except UnanswerableError as reason:
-                self._reason = self._reason or reason
+        schemas = [*prefix[:count], *[items] * (count - len(prefix))]
+        return [self.make(item, (*place, index), variant + step * index) for index, item in enumerate(schemas)]
 
-    def _objects(self, schema: Mapping[str, Any], place: Place, variant: int) -> Iterator[dict[str, Any]]:
-        """Yield the required properties, before that with as many others as can be made, where they are wanted."""
+    def _object(self, schema: Mapping[str, Any], place: Place, variant: int, *, bare: bool) -> dict[str, Any]:
+        """Make the required properties, and as many others as can be made, where they are wanted."""
         properties, other = schema.get("properties", {}), schema.get("additionalProperties", True)
         needed = dict.fromkeys(schema.get("required", ()))
         made = {name: self.make(properties.get(name, other), (*place, name), variant) for name in needed}
-        if self._optional and len(place) < _DEEP:
-            more: dict[str, Any] = {}
+        if self._optional and not bare and len(place) < _DEEP:
             for name in [name for name in properties if name not in needed]:
                 with suppress(UnanswerableError):
-                    more[name] = self.make(properties[name], (*place, name), variant)
-            yield made | more
-        yield made
+                    made[name] = self.make(properties[name], (*place, name), variant)
+        return made
 
 
 def _unanswerable(place: Place, problem: str) -> UnanswerableError:
@@ -223,8 +209,8 @@ def _resolve(reference: str, root: Schema) -> Schema:
     return found
 
 
-def _numbers(schema: Mapping[str, Any], source: Source, variant: int, *, whole: bool) -> Iterator[int | float]:
-    """Yield a number of the conversation, multiples of a step from near zero on, the middle between the bounds."""
+def _number(schema: Mapping[str, Any], place: Place, source: Source, variant: int, *, whole: bool = False) -> float:
+    """Take a number of the conversation, a multiple of the step from near zero on, or the middle between the bounds."""
     step = Fraction(str(schema.get("multipleOf", 1)))
 
     def fits(number: float) -> bool:
@@ -232,10 +218,9 @@ def _numbers(schema: Mapping[str, Any], source: Source, variant: int, *, whole: 
         on_grid = "multipleOf" not in schema or (Fraction(str(number)) / step).denominator == 1
         return in_bounds and on_grid and (not whole or float(number).is_integer())
 
-    taken = next(filter(fits, source.numbers), None)
-    if taken is not None:
-        source.numbers.remove(taken)
-        yield int(taken) if whole else taken
+    for number in filter(fits, source.numbers):
+        source.numbers.remove(number)
+        return int(number) if whole else number
     grid = Fraction(step.numerator) if whole else step
     lows = [Fraction(str(schema[key])) for key in _LOWER if key in schema]
     highs = [Fraction(str(schema[key])) for key in _UPPER if key in schema]
@@ -247,24 +232,20 @@ def _numbers(schema: Mapping[str, Any], source: Source, variant: int, *, whole: 
     for value in (*multiples, low + (high - low) * Fraction(variant + 1, variant + 2)):
         number = int(value) if value.denominator == 1 else float(value)
         if fits(number):
-            yield number
+            return number
+    raise _unanswerable(place, "no value was found that the schema allows")
 
 
-def _strings(schema: Mapping[str, Any], place: Place, source: Source, variant: int) -> Iterator[str]:
+def _string(schema: Mapping[str, Any], place: Place, source: Source, variant: int) -> str:
+    if "pattern" in schema:
+        raise _unanswerable(place, "strings with a `pattern` are not supported")
     if schema.get("format") in _FORMATS:
         pattern, example = _FORMATS[schema["format"]]
         match = re.search(pattern, source.text) if pattern and not variant else None
         moment = _FIRST_MOMENT + timedelta(days=variant, seconds=variant)
-        yield match.group() if match else example.format(moment=moment, number=variant + 1)
-        return
-    low, high = schema.get("minLength", 0), schema.get("maxLength", math.inf)
-    name = next((key for key in reversed(place) if isinstance(key, str)), "answer")
-
-    def fitted(text: str, suffix: str) -> str:
-        room = max(0, int(min(high, len(text) + len(suffix))) - len(suffix))
-        return (text[:room] + suffix).ljust(low, ".")
-
-    if source.phrases:
-        yield fitted(source.phrase(name), "")
-    yield fitted(source.phrase(name), f" {variant + 1}" if variant else "")
-    yield fitted(f"{variant:x}", "")
+        return match.group() if match else example.format(moment=moment, number=variant + 1)
+    named, name = bool(source.phrases), next((key for key in reversed(place) if isinstance(key, str)), "answer")
+    suffix = f" {variant + 1}" if variant and not named else ""
+    text = source.phrase(name)
+    room = max(0, int(min(schema.get("maxLength", math.inf), len(text) + len(suffix))) - len(suffix))
+    return (text[:room] + suffix).ljust(schema.get("minLength", 0), ".")

@@ -180,7 +180,7 @@ class Documents:
             message[_DETAILS] = [_detail(text=reply.reasoning, signature=_SIGNATURE)]
         calls = self._calls(reply, choice)
         more = {_DETAILS: reply.reasoning_details, "refusal": reply.refusal, "tool_calls": calls or None}
-        return message | {name: value for name, value in more.items() if value is not None} | reply.message
+        return {**message, **{name: value for name, value in more.items() if value is not None}, **reply.message}
 
     def _deltas(self, reply: Reply, choice: int) -> Iterator[dict[str, Any]]:
         yield from _reasoning_deltas(reply)
