@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 
 import httpx
 import pytest
 
-from .exchanges import COLOURS, RawServer, TransportSettings, pools
+from .exchanges import COLOURS, RawServer, pools
+
+PROXIES = [name for base in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") for name in (base, base.lower())]
 
 
 @pytest.fixture
@@ -38,14 +41,14 @@ def calls(colour):
 @pytest.fixture
 def single(colour):
     """Calls over at most one connection."""
-    caller = colour(settings=TransportSettings(max_connections=1))
+    caller = colour(limit=1)
     yield caller
     caller.close()
 
 
 @pytest.fixture
 def async_single(async_colour):
-    caller = async_colour(settings=TransportSettings(max_connections=1))
+    caller = async_colour(limit=1)
     yield caller
     caller.close()
 
@@ -71,6 +74,27 @@ def tls_contexts(monkeypatch, process):
 
     monkeypatch.setattr(httpx, "create_ssl_context", counting)
     return built
+
+
+@pytest.fixture
+def environment(process, monkeypatch):
+    """An environment without a word about connections."""
+    for name in [*PROXIES, "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"]:
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+@pytest.fixture
+def alarm():
+    """A signal handler that raises, as callers have for a time-out of their own."""
+    before = signal.getsignal(signal.SIGALRM)
+
+    def install(handler):
+        signal.signal(signal.SIGALRM, handler)
+
+    yield install
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture

@@ -66,6 +66,16 @@ class RawServer:
         """Add a script."""
         self.scripts.append(list(steps))
 
+    def answer_early(self, *steps):
+        """Read no more of each request than 1 KiB before a script."""
+
+        def serve_one(connection):
+            connection.recv(1024)
+            self.came.release()
+            return all(self._step(connection, step) for step in steps)
+
+        self._serve_one = serve_one
+
     def take_nothing(self):
         """Read no request, and keep the connections open."""
         self._serve_one = lambda connection: self._over.wait(10) and False
@@ -91,6 +101,8 @@ class RawServer:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self._listener.accept()
+                # else the system keeps small pieces back, and drops them at the end
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self.connections += 1
                 self._spawn(self._serve, connection)
 
@@ -194,41 +206,34 @@ class Lines:
 
 
 class Sync:
-    """Makes calls of one colour."""
+    """Makes calls of one colour, over at most so many connections."""
 
-    def __init__(self, **options):
+    name = "auto"
+
+    def __init__(self, limit=None, **clients):
         self.naps = []
-        self.transport = self.make(sleep=self.naps.append, jitter=lambda: 1.0, **options)
+        fixed = {"sleep": self.naps.append, "async_sleep": self.nap, "jitter": lambda: 1.0}
+        self.transport = Transport(TransportSettings(limit, self.name), **fixed, **clients)
 
-    def make(self, settings=None, **options):
-        return Transport(settings, **options)
+    async def nap(self, seconds):
+        self.naps.append(seconds)
 
     def all(self, request, parser=Lines):
         return list(self.transport.exchange(request, parser))
 
-    def begin(self, request, parser=Lines):
-        """Take the first item; return it, and what leaves the rest."""
+    def begin(self, request, parser=Lines, count=1):
+        """Take the first items; return them, and what leaves the rest."""
         items = self.transport.exchange(request, parser)
-        return next(items), items.close
+        return [next(items) for _ in range(count)], items.close
 
     def close(self):
         self.transport.close()
 
 
 class Async(Sync):
-    name: str
-
-    def __init__(self, **options):
-        self.naps = []
+    def __init__(self, limit=None, **clients):
+        super().__init__(limit, **clients)
         self.runner = asyncio.Runner()
-        self.transport = self.make(async_sleep=self.nap, jitter=lambda: 1.0, **options)
-
-    def make(self, settings=None, **options):
-        settings = settings or TransportSettings()
-        return Transport(TransportSettings(settings.max_connections, self.name), **options)
-
-    async def nap(self, seconds):
-        self.naps.append(seconds)
 
     def all(self, request, parser=Lines):
         return self.runner.run(self.all_async(request, parser))
@@ -236,10 +241,10 @@ class Async(Sync):
     async def all_async(self, request, parser=Lines):
         return [item async for item in self.transport.aexchange(request, parser)]
 
-    def begin(self, request, parser=Lines):
+    def begin(self, request, parser=Lines, count=1):
         async def take():
             items = self.transport.aexchange(request, parser)
-            return await anext(items), items
+            return [await anext(items) for _ in range(count)], items
 
         async def leave():
             await items.aclose()
@@ -271,13 +276,9 @@ def to(server, path="/v1/chat", **options):
 
 
 def header(raw_request, name):
-    found = [
-        line.partition(":")[2].strip()
-        for line in raw_request.head.decode().split("\r\n")[1:]
-        if line.lower().startswith(f"{name}:")
-    ]
-    assert len(found) == 1, raw_request.head
-    return found[0]
+    lines = raw_request.head.decode().split("\r\n")[1:]
+    (found,) = (line for line in lines if line.lower().startswith(f"{name}:"))
+    return found.partition(":")[2].strip()
 
 
 def gone(server, seconds=1.0):
@@ -286,44 +287,31 @@ def gone(server, seconds=1.0):
 
 
 KINDS = ["httpx", "aiohttp"]
-OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-HALF = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n"
+OK = whole(b"ok\n")
+HALF = head(200, *SSE) + chunk(b"ok\n")
 
 FIRST_LINES = """
 import asyncio, os, sys
-from exchanges import Body, Transport, TransportSettings, Whole, to
+from exchanges import Lines, Transport, TransportSettings, to
 
 url, kind = sys.argv[1:]
 transport = Transport(TransportSettings(async_transport=kind))
 request = to(None, url=url)
 
 def call():
-    assert list(transport.exchange(request, Whole)) == [b"ok"]
+    assert list(transport.exchange(request, Lines)) == ["ok", "end"]
 
 async def acall():
-    assert [item async for item in transport.aexchange(request, Whole)] == [b"ok"]
+    assert [item async for item in transport.aexchange(request, Lines)] == ["ok", "end"]
 """
 
 
-class Body:
-    """A parser whose items are the bytes as they come."""
-
-    finished = False
-    content_seen = 0
-    partial = ""
+class Whole(Lines):
+    """The only item is the whole body."""
 
     def __init__(self, status, headers):
+        super().__init__(status, headers)
         self._data = b""
-
-    def feed(self, data):
-        return [data]
-
-    def close(self):
-        return []
-
-
-class Whole(Body):
-    """A parser whose only item is the whole body."""
 
     def feed(self, data):
         self._data += data
@@ -335,11 +323,11 @@ class Whole(Body):
 
 
 def call(transport, server, **options):
-    assert list(transport.exchange(to(server, **options), Body)) == [b"ok"]
+    assert list(transport.exchange(to(server, **options), Lines)) == ["ok", "end"]
 
 
 async def acall(transport, server, **options):
-    assert [item async for item in transport.aexchange(to(server, **options), Body)] == [b"ok"]
+    assert [item async for item in transport.aexchange(to(server, **options), Lines)] == ["ok", "end"]
 
 
 def over(kind, **options):

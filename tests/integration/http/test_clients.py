@@ -16,16 +16,18 @@ import pytest
 from langchain_promptrun import ChatPromptrun
 from langchain_promptrun.errors import PromptrunTimeoutError
 
+from .conftest import PROXIES
 from .exchanges import (
     HALF,
     KINDS,
     OK,
-    Body,
+    Lines,
     Timeouts,
     Transport,
     TransportSettings,
     acall,
     call,
+    chunk,
     gone,
     open_files,
     over,
@@ -34,21 +36,17 @@ from .exchanges import (
     to,
 )
 
+kinds = pytest.mark.parametrize("kind", KINDS)
+# asyncio says of each unclosed loop that it left sockets open, and closes them
+unclosed = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
 # Sharing.
-
-
-def test_another_environment_has_another_pool(monkeypatch):
-    one = pools.process.pool(TransportSettings())
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
-    assert pools.process.pool(TransportSettings()) is not one
 
 
 def test_nothing_is_made_before_the_first_call(tls_contexts):
     files = open_files()
     transports = [Transport() for _ in range(1000)]
-    assert open_files() == files
-    assert tls_contexts == []
-    assert len(transports) == 1000
+    assert (open_files(), tls_contexts, len(transports)) == (files, [], 1000)
 
 
 def test_transports_share_connections_and_one_tls_context(tls_contexts, raw_server):
@@ -67,13 +65,31 @@ def test_transports_share_connections_and_one_tls_context(tls_contexts, raw_serv
     assert len(tls_contexts) == 1
 
 
-def test_tls_context_is_one_for_each_setting_of_the_certificates(tls_contexts, raw_server, monkeypatch):
+def test_pool_is_one_for_each_environment_and_tls_context_for_each_setting_of_it(tls_contexts, raw_server, monkeypatch):
     raw_server.answer(OK)
-    call(Transport(), raw_server)
+    transports = [Transport() for _ in range(3)]
+    call(transports[0], raw_server)
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    call(transports[1], raw_server)
     monkeypatch.setenv("SSL_CERT_FILE", certifi.where())
-    for limit in (1, 2):
-        call(over("httpx", max_connections=limit), raw_server)
+    call(transports[2], raw_server)
+    assert raw_server.connections == 3
     assert len(tls_contexts) == 2
+
+
+async def test_calls_that_start_together_share_the_loops_client(process, raw_server):
+    raw_server.answer(OK)
+    transport = over("httpx", max_connections=1)
+    await asyncio.gather(*[acall(transport, raw_server) for _ in range(20)])
+    assert raw_server.connections == 1
+    await transport.aclose()
+
+
+def test_threads_that_start_together_share_the_client(tls_contexts):
+    pool = pools.process.pool(TransportSettings())
+    with ThreadPoolExecutor(20) as threads:
+        clients = list(threads.map(lambda _: pool.client(), range(20)))
+    assert len(set(map(id, clients))) == len(tls_contexts) == 1
 
 
 # Closing.
@@ -82,98 +98,73 @@ def test_tls_context_is_one_for_each_setting_of_the_certificates(tls_contexts, r
 def test_last_holder_closes_the_connections_and_opens_others_at_its_next_call(process, raw_server):
     raw_server.answer(OK)
     one, other = Transport(), Transport()
+    one.close()
+    asyncio.run(one.aclose())
     call(one, raw_server)
     call(other, raw_server)
     one.close()
+    one.close()
     assert not gone(raw_server, 0.1)
-    other.close()
+    asyncio.run(other.aclose())  # in a loop without a client
+    asyncio.run(other.aclose())
     assert gone(raw_server)
     call(other, raw_server)
+    del other
+    assert gone(raw_server)
     assert raw_server.connections == 2
 
 
-def test_collected_holder_closes_the_connections(process, raw_server):
+@kinds
+async def test_aclose_leaves_what_others_hold_and_has_closed_what_nobody_does_when_it_returns(
+    process, raw_server, kind
+):
     raw_server.answer(OK)
-    transport = Transport()
-    call(transport, raw_server)
-    del transport
-    assert gone(raw_server)
-
-
-def test_closing_twice_and_closing_what_was_never_open_is_nothing(raw_server):
-    # models of earlier tests in cycles of tracebacks hold the same shared connections
-    gc.collect()
-    raw_server.answer(OK)
-    transport = Transport()
-    transport.close()
-    asyncio.run(transport.aclose())
-    call(transport, raw_server)
-    for _ in range(2):
-        transport.close()
-        asyncio.run(transport.aclose())
-    assert gone(raw_server)
+    one, other = over(kind), over(kind)
+    await acall(one, raw_server)
+    await acall(other, raw_server)
+    await one.aclose()
+    await acall(other, raw_server)
     assert raw_server.connections == 1
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_aclose_leaves_what_others_hold_and_has_closed_what_nobody_does_when_it_returns(process, raw_server, kind):
-    raw_server.answer(OK)
-
-    async def main():
-        one, other = over(kind), over(kind)
-        await acall(one, raw_server)
-        await acall(other, raw_server)
-        await one.aclose()
-        await acall(other, raw_server)
-        assert raw_server.connections == 1
-        await other.aclose()
-        assert await asyncio.to_thread(gone, raw_server)
-        await acall(other, raw_server)
-        await other.aclose()
-
-    asyncio.run(main())
+    await other.aclose()
+    assert await asyncio.to_thread(gone, raw_server)
+    await acall(other, raw_server)
+    del other
+    assert await asyncio.to_thread(gone, raw_server)
     assert raw_server.connections == 2
 
 
-async def test_aclose_in_a_loop_without_a_client_only_lets_go(process, raw_server):
+async def test_cancelling_aclose_is_not_swallowed_and_closes_all(process, raw_server):
     raw_server.answer(OK)
-    transport = Transport()
-    await asyncio.to_thread(call, transport, raw_server)
-    await transport.aclose()
-    assert await asyncio.to_thread(gone, raw_server)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-async def test_collected_holder_closes_the_loops_connections(process, raw_server, kind):
-    raw_server.answer(OK)
-    transport = over(kind)
-    await acall(transport, raw_server)
-    del transport
-    assert await asyncio.to_thread(gone, raw_server)
+    transport = over("httpx")
+    await asyncio.gather(*[acall(transport, raw_server) for _ in range(2)])
+    closing = asyncio.create_task(transport.aclose())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    for _ in range(2):
+        assert await asyncio.to_thread(gone, raw_server)
 
 
 def test_stream_goes_on_though_its_transport_was_closed(process, raw_server):
     more = threading.Event()
-    raw_server.answer(HALF, more, b"2\r\nok\r\n0\r\n\r\n")
+    raw_server.answer(HALF, more, chunk(b"ok\n"), b"0\r\n\r\n")
     transport = Transport()
-    items = transport.exchange(to(raw_server), Body)
-    assert next(items) == b"ok"
+    items = transport.exchange(to(raw_server), Lines)
+    assert next(items) == "ok"
     transport.close()
     del transport
     gc.collect()
     more.set()
-    assert list(items) == [b"ok"]
+    assert list(items) == ["ok", "end"]
     assert gone(raw_server)
-
-
-# Limits.
 
 
 def test_full_pool_is_waited_for_as_long_as_said(single, raw_server):
     raw_server.answer(HALF, raw_server.HOLD)
-    _, leave = single.begin(to(raw_server), Body)
+    _, leave = single.begin(to(raw_server))
     with pytest.raises(PromptrunTimeoutError) as caught:
-        single.all(to(raw_server, timeouts=Timeouts(5, 5, 5, 0.1), max_retries=2), Body)
+        single.all(to(raw_server, timeouts=Timeouts(5, 5, 5, 0.1), max_retries=2))
     leave()
     assert caught.value.phase == "pool"
     assert len(raw_server.requests) == 1
@@ -182,8 +173,9 @@ def test_full_pool_is_waited_for_as_long_as_said(single, raw_server):
 # Loops, threads, processes.
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_loop_after_loop(process, raw_server, noises, kind):
+@kinds
+@pytest.mark.parametrize("threads", [1, 8])
+def test_loops_after_and_beside_each_other_leave_nothing_open(process, raw_server, noises, kind, threads):
     raw_server.answer(OK)
     transport = over(kind)
     files = open_files()
@@ -192,16 +184,15 @@ def test_loop_after_loop(process, raw_server, noises, kind):
         await asyncio.gather(*[acall(transport, raw_server) for _ in range(3)])
         await acall(transport, raw_server)
 
-    for _ in range(5):
-        before = raw_server.connections
-        asyncio.run(main())
-        assert all(gone(raw_server) for _ in range(raw_server.connections - before))
-    assert len(raw_server.requests) == 20
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda _: asyncio.run(main()), range(8)))
+    assert len(raw_server.requests) == 32
+    assert all(gone(raw_server) for _ in range(raw_server.connections))
     assert noises() == []
     assert open_files() <= files
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@kinds
 def test_transport_that_goes_as_its_loop_ends_leaves_nothing_open(process, raw_server, noises, kind):
     """Its clients are being closed as asyncio cancels all tasks."""
     release = threading.Event()
@@ -220,7 +211,7 @@ def test_transport_that_goes_as_its_loop_ends_leaves_nothing_open(process, raw_s
     assert noises() == []
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@kinds
 def test_transport_that_goes_between_two_runs_of_a_loop_leaves_nothing_open(process, raw_server, noises, kind):
     raw_server.answer(OK)
     for _ in range(2):  # the second finds what the first read from files, and starts no thread
@@ -232,43 +223,15 @@ def test_transport_that_goes_between_two_runs_of_a_loop_leaves_nothing_open(proc
     assert noises() == []
 
 
-async def test_cancelling_aclose_is_not_swallowed_and_closes_all(process, raw_server):
-    raw_server.answer(OK)
-    transport = over("httpx")
-    await asyncio.gather(*[acall(transport, raw_server) for _ in range(2)])
-    closing = asyncio.create_task(transport.aclose())
-    await asyncio.sleep(0)
-    closing.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await closing
-    for _ in range(2):
-        assert await asyncio.to_thread(gone, raw_server)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_loops_of_eight_threads(process, raw_server, noises, kind):
-    raw_server.answer(OK)
-    transport = over(kind)
-
-    async def main():
-        for _ in range(3):
-            await acall(transport, raw_server)
-
-    with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda _: asyncio.run(main()), range(8)))
-    assert len(raw_server.requests) == 24
-    assert noises() == []
-
-
-@pytest.mark.parametrize("kind", KINDS)
+@kinds
 def test_stream_left_open_as_the_loop_ends_makes_no_noise(process, raw_server, noises, kind):
     raw_server.answer(HALF, raw_server.HOLD)
     transport = over(kind)
     kept = []
 
     async def main():
-        stream = transport.aexchange(to(raw_server), Body)
-        assert await anext(stream) == b"ok"
+        stream = transport.aexchange(to(raw_server), Lines)
+        assert await anext(stream) == "ok"
         kept.append(stream)
 
     for _ in range(3):
@@ -278,46 +241,30 @@ def test_stream_left_open_as_the_loop_ends_makes_no_noise(process, raw_server, n
     assert noises() == []
 
 
-# asyncio says that such loops left sockets open, and closes them
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.parametrize("kind", KINDS)
-def test_client_of_a_loop_that_was_just_closed_is_swept_at_the_next_use(process, raw_server, noises, kind):
+@unclosed
+@kinds
+def test_client_of_a_loop_that_was_just_closed_is_swept_at_the_next_use_or_with_its_transport(
+    process, raw_server, noises, kind
+):
     """Such a loop gives nobody a chance to close what is open."""
     raw_server.answer(OK)
     transport = over(kind)
     pool = pools.process.pool(TransportSettings(async_transport=kind))
     loops = []
 
-    async def both():
+    async def both(transport):
         await asyncio.gather(*[acall(transport, raw_server) for _ in range(2)])
 
     for _ in range(3):
         loop = asyncio.new_event_loop()
-        loop.run_until_complete(both())
+        loop.run_until_complete(both(transport))
         assert pool.loop_client(loop) is not None
         assert all(pool.loop_client(dead) is None for dead in loops)
         loop.close()
         loops.append(loop)
-    asyncio.run(acall(transport, raw_server))
-    assert pool.loop_client(loops[-1]) is None
-    assert len(raw_server.requests) == 7
-    loops.clear()
-    del loop
+    del transport, pool
     assert noises() == []
-    assert all(gone(raw_server) for _ in range(7))
-
-
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.parametrize("kind", KINDS)
-def test_transport_that_goes_after_its_loop_was_closed_leaves_nothing_open(process, raw_server, noises, kind):
-    raw_server.answer(OK)
-    transport = over(kind)
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(acall(transport, raw_server))
-    loop.close()
-    del transport
-    assert noises() == []
-    assert gone(raw_server)
+    assert all(gone(raw_server) for _ in range(6))
 
 
 DROPPED = {
@@ -333,7 +280,7 @@ DROPPED = {
     "after a call of a transport that goes with it": """
         async def own():
             transport = Transport(TransportSettings(async_transport=kind))
-            assert [item async for item in transport.aexchange(request, Body)] == [b"ok"]
+            assert [item async for item in transport.aexchange(request, Lines)] == ["ok", "end"]
 
         for _ in range(3):
             asyncio.new_event_loop().run_until_complete(own())
@@ -395,6 +342,22 @@ DROPPED = {
         for _ in range(5):
             loop.run_until_complete(asyncio.sleep(0))
     """,
+    "of nest_asyncio, as another runs": """
+        nest_asyncio = importlib.import_module("nest_asyncio")
+        gc.disable()
+        for _ in range(2):
+            loop = asyncio.new_event_loop()
+            nest_asyncio.apply(loop)
+            loop.run_until_complete(acall())
+        del loop
+
+        async def collect():
+            await acall()
+            gc.collect()
+            await acall()
+
+        asyncio.run(collect())
+    """,
     "of uvloop and closed": """
         uvloop = importlib.import_module("uvloop")
         loop = uvloop.new_event_loop()
@@ -410,26 +373,27 @@ warnings.simplefilter("ignore", ResourceWarning)
 warnings.simplefilter("ignore", DeprecationWarning)
 
 async def begin_stream():
-    items = transport.aexchange(request, Body)
+    items = transport.aexchange(request, Lines)
     await anext(items)
     return items
 
 async def wait_for_ever():
-    async for _ in transport.aexchange(request, Body):
+    async for _ in transport.aexchange(request, Lines):
         pass
 """
 
 
 @pytest.mark.parametrize("case", DROPPED)
-@pytest.mark.parametrize("kind", KINDS)
+@kinds
 def test_loop_that_is_dropped_makes_no_noise(raw_server, kind, case):
     """Not when it is collected, and not as the process ends."""
     raw_server.answer(*([HALF, raw_server.HOLD] if "stream" in case or "Ctrl-C" in case else [OK]))
     run_script(raw_server, HELPERS + textwrap.dedent(DROPPED[case]), kind, debug=False)
+    assert "another" not in case or raw_server.connections == 3
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # asyncio names each unclosed loop
-@pytest.mark.parametrize("kind", KINDS)
+@unclosed
+@kinds
 def test_client_of_a_loop_without_hooks_for_generators_is_closed_in_its_loop(process, raw_server, noises, kind):
     """As within nest_asyncio: the garbage collector closes generators at once."""
     raw_server.answer(OK)
@@ -448,7 +412,7 @@ def test_client_of_a_loop_without_hooks_for_generators_is_closed_in_its_loop(pro
 
     async def leave_open():
         sys.set_asyncgen_hooks(None, None)
-        stream = kept.aexchange(to(raw_server), Body)
+        stream = kept.aexchange(to(raw_server), Lines)
         await anext(stream)
         return stream
 
@@ -462,31 +426,8 @@ def test_client_of_a_loop_without_hooks_for_generators_is_closed_in_its_loop(pro
     assert all(gone(raw_server) for _ in range(2))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_client_of_the_running_loop_stays_as_loops_of_nest_asyncio_are_collected(raw_server, kind):
-    raw_server.answer(OK)
-    script = """
-        nest_asyncio = importlib.import_module("nest_asyncio")
-        gc.disable()
-        for _ in range(2):
-            loop = asyncio.new_event_loop()
-            nest_asyncio.apply(loop)
-            loop.run_until_complete(acall())
-        del loop
-
-        async def collect():
-            await acall()
-            gc.collect()
-            await acall()
-
-        asyncio.run(collect())
-    """
-    run_script(raw_server, HELPERS + textwrap.dedent(script), kind, debug=False)
-    assert raw_server.connections == 3
-
-
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # asyncio names each unclosed loop
-@pytest.mark.parametrize("kind", KINDS)
+@unclosed
+@kinds
 def test_loops_that_are_dropped_unclosed_do_not_pile_up(promptrun_server, kind):
     model = ChatPromptrun(model="openai/gpt-4o", async_transport=kind)
     loops = []
@@ -506,7 +447,7 @@ def test_loops_that_are_dropped_unclosed_do_not_pile_up(promptrun_server, kind):
         loop.close()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@kinds
 def test_child_process_uses_none_of_its_parents_connections(raw_server, kind):
     raw_server.answer(OK)
     script = """
@@ -575,7 +516,7 @@ def test_fork_starts_afresh_and_leaves_the_parents_connections_alone(process, ra
             transport.close()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@kinds
 def test_nothing_blocks_the_event_loop(raw_server, kind):
     """Not even the first call, which needs certificates and modules."""
     raw_server.answer(OK)
@@ -594,83 +535,55 @@ def test_nothing_blocks_the_event_loop(raw_server, kind):
     run_script(raw_server, script, kind)
 
 
-async def test_calls_that_start_together_share_the_loops_client(process, raw_server):
-    raw_server.answer(OK)
-    transport = over("httpx", max_connections=1)
-    await asyncio.gather(*[acall(transport, raw_server) for _ in range(20)])
-    assert raw_server.connections == 1
-    await transport.aclose()
-
-
-def test_threads_that_start_together_share_the_client(tls_contexts):
-    pool = pools.process.pool(TransportSettings())
-    with ThreadPoolExecutor(20) as threads:
-        clients = list(threads.map(lambda _: pool.client(), range(20)))
-    assert len(set(map(id, clients))) == 1
-    assert len(tls_contexts) == 1
+# The environment.
 
 
 @pytest.mark.parametrize("user", ["", "user:word@"])
 def test_proxy_of_the_environment_carries_the_call(environment, raw_server, calls, user):
     raw_server.answer(OK)
     environment.setenv("HTTP_PROXY", raw_server.url.replace("//", f"//{user}"))
-    assert calls.all(to(None, url="http://nowhere.invalid/v1"), Body) == [b"ok"]
+    assert calls.all(to(None, url="http://nowhere.invalid/v1")) == ["ok", "end"]
     (sent,) = raw_server.requests
     assert sent.head.startswith(b"POST http://nowhere.invalid/v1 HTTP/1.1")
     assert (b"proxy-authorization: basic " in sent.head.lower()) == bool(user)
 
 
-# The environment.
-
-NOWHERE = "http://nowhere.invalid:3128"
-PROXIES = [name for base in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") for name in (base, base.lower())]
+BAD_PROXIES = ["socks://user:secret@host", "ftp://secret@host", "http://secret:port", "http://"]
 
 
-@pytest.fixture
-def environment(process, monkeypatch):
-    """An environment without a word about connections."""
-    for name in [*PROXIES, "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"]:
-        monkeypatch.delenv(name, raising=False)
-    return monkeypatch
-
-
-@pytest.mark.parametrize("name", PROXIES)
-@pytest.mark.parametrize("value", ["socks://user:secret@host", "ftp://secret@host", "http://secret:port", "http://"])
-def test_client_with_an_unusable_proxy_blames_its_variable_and_shows_no_value(environment, raw_server, name, value):
+@pytest.mark.parametrize(
+    ("name", "value", "kind", "words"),
+    [
+        *((name, value, ValueError, f"(?i){name}") for name in PROXIES for value in BAD_PROXIES),
+        ("ALL_PROXY", "socks5://secret:1080", ImportError, r"ALL_PROXY.*httpx\[socks\]"),
+        ("SSL_CERT_FILE", "/nonexistent.pem", ValueError, "SSL_CERT_FILE"),
+    ],
+)
+def test_client_with_an_unusable_environment_blames_the_variable_and_shows_no_secret(
+    environment, raw_server, name, value, kind, words
+):
     environment.setenv(name, value)
-    with pytest.raises(ValueError, match=f"(?i){name}") as caught:
+    with pytest.raises(kind, match=words) as caught:
         call(Transport(), raw_server)
     assert "secret" not in str(caught.value)
 
 
-def test_client_with_a_socks_proxy_without_its_package_blames_its_variable(environment, raw_server):
-    environment.setenv("ALL_PROXY", "socks5://host:1080")
-    with pytest.raises(ImportError, match=r"ALL_PROXY.*httpx\[socks\]"):
-        call(Transport(), raw_server)
+NOWHERE = "http://nowhere.invalid:3128"
 
 
 @pytest.mark.parametrize(
     "variables",
     [
-        *(
-            {"HTTP_PROXY": "http://nowhere.invalid:3128", "NO_PROXY": hosts}
-            for hosts in ("other.example, 127.0.0.1", "*")
-        ),
-        # of others, and for other URLs
-        {"OPENAI_PROXY": "ftp://nonsense", "HTTPS_PROXY": NOWHERE},
+        {"HTTP_PROXY": NOWHERE, "NO_PROXY": "other.example, 127.0.0.1"},
+        {"HTTP_PROXY": NOWHERE, "NO_PROXY": "*"},
+        {"OPENAI_PROXY": "ftp://nonsense", "HTTPS_PROXY": NOWHERE},  # of others, and for other URLs
     ],
 )
 def test_client_goes_around_the_proxy_where_it_is_not_for_the_host(environment, raw_server, calls, variables):
     raw_server.answer(OK)
     for name, value in variables.items():
         environment.setenv(name, value)
-    assert calls.all(to(raw_server), Body) == [b"ok"]
-
-
-def test_client_with_certificates_that_cannot_be_read_blames_the_variable(environment, raw_server):
-    environment.setenv("SSL_CERT_FILE", "/nonexistent.pem")
-    with pytest.raises(ValueError, match="SSL_CERT_FILE"):
-        call(Transport(), raw_server)
+    assert calls.all(to(raw_server)) == ["ok", "end"]
 
 
 def test_client_without_aiohttp_is_httpxs_unless_aiohttp_is_asked_for(environment, raw_server):

@@ -190,17 +190,8 @@ def test_threads_that_take_turns_raise_what_their_connection_ends_with(raw_serve
 def test_early_response_to_a_large_body_is_the_response_and_asked_once(calls, raw_server, then, pieces):
     """The server reads no more than the head, and either closes or waits; its response may come in two pieces."""
     response = head(102) * len(pieces) + whole(b'{"error": "too large"}', status=413)
-
-    def answer(connection):
-        assert b"\r\n\r\n" in connection.recv(1024)
-        raw_server.came.release()
-        for end in pieces:
-            connection.sendall(response[:end])
-            raw_server._over.wait(0.15)
-        connection.sendall(response[sum(pieces) :])
-        return then == "holds" and raw_server._over.wait(10) and False
-
-    raw_server._serve_one = answer
+    begun = [step for end in pieces for step in (response[:end], 0.15)]
+    raw_server.answer_early(*begun, response[sum(pieces) :], 10.0 if then == "holds" else 0.0, raw_server.CLOSE)
     began = time.monotonic()
     with pytest.raises(PromptrunInvalidRequestError, match="too large") as caught:
         calls.all(to(raw_server, body=b"x" * (20 << 20), max_retries=2, timeouts=Timeouts(5, 5, 20, 5)))
@@ -216,13 +207,7 @@ def test_early_response_over_a_connection_in_place_of_one_that_ended_is_the_resp
     assert calls.all(to(raw_server)) == ["one", "end"]
     taken.set()
     assert gone(raw_server)
-
-    def answer(connection):
-        connection.recv(1024)
-        connection.sendall(whole(b'{"error": "too large"}', status=413))
-        return raw_server._over.wait(10) and False
-
-    raw_server._serve_one = answer
+    raw_server.answer_early(whole(b'{"error": "too large"}', status=413), 10.0, raw_server.CLOSE)
     with pytest.raises(PromptrunInvalidRequestError, match="too large"):
         calls.all(to(raw_server, body=b"x" * (20 << 20), timeouts=Timeouts(5, 5, 2, 5)))
     assert raw_server.connections == 2
@@ -241,12 +226,7 @@ def test_large_body_goes_out_where_no_descriptor_is_free(calls, raw_server):
 
 
 def test_early_information_is_no_response(calls, raw_server):
-    def answer(connection):
-        connection.recv(1024)
-        connection.sendall(head(102))
-        return raw_server._over.wait(10) and False
-
-    raw_server._serve_one = answer
+    raw_server.answer_early(head(102), 10.0, raw_server.CLOSE)
     with pytest.raises(PromptrunTimeoutError) as caught:
         calls.all(to(raw_server, body=b"x" * (20 << 20), timeouts=Timeouts(5, 5, 0.2, 5)))
     assert caught.value.phase == "write"

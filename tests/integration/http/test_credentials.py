@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from langchain_promptrun.errors import PromptrunAuthenticationError
 
-from .exchanges import OK, Body, Transport, acall, call, header, to
+from .exchanges import OK, Lines, Transport, acall, call, header, to
 
 
 def plain():
@@ -78,10 +78,10 @@ def refused(raw_server, source, kind):
     """Both colours refuse a key before anything is sent."""
 
     async def main():
-        return [item async for item in Transport().aexchange(to(raw_server, api_key=source), Body)]
+        return [item async for item in Transport().aexchange(to(raw_server, api_key=source), Lines)]
 
     with pytest.raises(kind) as caught:
-        list(Transport().exchange(to(raw_server, api_key=source), Body))
+        list(Transport().exchange(to(raw_server, api_key=source), Lines))
     with pytest.raises(kind, match=str(caught.value).replace(".", r"\.")):
         asyncio.run(main())
     assert raw_server.requests == []

@@ -151,19 +151,6 @@ def test_exception_of_the_client_is_not_linked_from_the_error():
     assert request not in vars(found).values()
 
 
-@pytest.fixture
-def alarm():
-    """A signal handler that raises, as callers have for a time-out of their own."""
-    before = signal.getsignal(signal.SIGALRM)
-
-    def install(handler):
-        signal.signal(signal.SIGALRM, handler)
-
-    yield install
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
-
-
 INTERRUPTED = {
     "before the head": b"",
     "while the body goes out": None,

@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import socket
 import ssl
-import struct
-import threading
 import time
 
 import pytest
@@ -17,6 +15,8 @@ from langchain_promptrun import ChatPromptrun, PromptrunConnectionError, Promptr
 from langchain_promptrun.testing import PromptrunServer, Reply
 
 from .exchanges import SSE, RawServer, call_at_once, chunk, head, whole
+
+pytestmark = pytest.mark.usefixtures("environment")
 
 KEY = "sk-sentinel-key"
 PROMPT = "sentinel-in-prompt"
@@ -41,19 +41,12 @@ def server(context):
         yield server
 
 
-@pytest.fixture(autouse=True)
-def plain_environment(monkeypatch):
-    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-
-
 @pytest.fixture
-def trusted(authority, monkeypatch, tmp_path):
+def trusted(authority, environment, tmp_path):
     """The authority is trusted, as an operator says it: by a file."""
     path = tmp_path / "authority.pem"
     authority.cert_pem.write_to_path(path)
-    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    environment.setenv("SSL_CERT_FILE", str(path))
 
 
 class Proxy(RawServer):
@@ -152,44 +145,6 @@ async def test_a_large_body_goes_through_a_proxy_that_tunnels(server, context, m
 
 
 @carriers
-@pytest.mark.usefixtures("trusted")
-async def test_a_request_that_the_server_had_before_it_closed_is_sent_once(context, carrier):
-    """TLS sends an alert as the connection ends, which nobody acknowledges."""
-    text = b'{"choices": [{"message": {"role": "assistant", "content": "one"}, "finish_reason": "stop"}]}'
-    answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(text), text)
-    came = []
-
-    def serve():
-        with contextlib.suppress(OSError):
-            while True:
-                with context.wrap_socket(listener.accept()[0], server_side=True) as connection:
-                    for end in (answer, b""):
-                        data = connection.recv(65_536)
-                        while data and not data.endswith(b"}"):
-                            data += connection.recv(65_536)
-                        came.append(data)
-                        connection.sendall(end)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        base_url = f"https://127.0.0.1:{listener.getsockname()[1]}"
-        transport = "auto" if carrier == "sync" else carrier
-        model = ChatPromptrun(model="a/b", api_key=KEY, base_url=base_url, max_retries=0, async_transport=transport)
-
-        async def call():
-            return model.invoke(PROMPT) if carrier == "sync" else await model.ainvoke(PROMPT)
-
-        assert (await call()).text == "one"
-        with pytest.raises(PromptrunConnectionError):
-            await call()
-        await model.aclose()
-        listener.shutdown(socket.SHUT_RDWR)
-    thread.join(5)
-    assert len(came) == 2
-
-
-@carriers
 async def test_error_of_tls_on_a_plain_port_names_http(promptrun_server, carrier):
     with pytest.raises(PromptrunConnectionError, match=r'does not speak TLS.*Use "http://"') as caught:
         await ask(promptrun_server.base_url.replace("http:", "https:"), carrier)
@@ -226,20 +181,10 @@ EARLY = whole(b'{"error":{"message":"early"}}', status=413)
 @pytest.mark.parametrize("then", ["holds", "closes", "resets"])
 async def test_early_response_of_a_server_that_reads_no_more_is_the_response(raw_tls, carrier, size, then):
     """TLS sends session tickets of its own before."""
-
-    def talk(connection):
-        # else the system keeps small records back, and drops them at the end
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.recv(1024)
-        raw_tls._over.wait(0.2 if then == "holds" else 0)
-        for start in range(0, len(EARLY), size):
-            connection.sendall(EARLY[start : start + size])
-            raw_tls._over.wait(0.02 if then == "holds" else 0)
-        raw_tls._over.wait(20 if then == "holds" else 0)
-        if then == "resets":
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-    raw_tls._serve_one = talk
+    pause = 0.02 if then == "holds" else 0.0
+    records = [step for start in range(0, len(EARLY), size) for step in (EARLY[start : start + size], pause)]
+    end = {"holds": [20.0, raw_tls.CLOSE], "closes": [raw_tls.CLOSE], "resets": [raw_tls.RESET]}[then]
+    raw_tls.answer_early(10 * pause, *records, *end)
     for _ in range(1 if then == "holds" else 3):
         with pytest.raises(PromptrunInvalidRequestError, match="early"):
             await ask(raw_tls.url, carrier, "x" * (20 << 20))
@@ -252,19 +197,26 @@ STREAM = head(200, *SSE) + chunk(b": ")
 
 @carriers
 @pytest.mark.usefixtures("trusted")
+async def test_a_request_that_the_server_had_before_it_closed_is_sent_once(raw_tls, carrier):
+    """TLS sends an alert as the connection ends, which nobody acknowledges."""
+    raw_tls.answer(WHOLE)
+    raw_tls.answer(raw_tls.CLOSE)
+    async with model_for(raw_tls.url, carrier) as model:
+        assert (await say(model, carrier, PROMPT)).text == "hi"
+        with pytest.raises(PromptrunConnectionError):
+            await say(model, carrier, PROMPT)
+    assert len(raw_tls.requests) == 2
+
+
+@carriers
+@pytest.mark.usefixtures("trusted")
 @pytest.mark.parametrize(
     ("sent", "size"),
     [(b"", 1), (WHOLE[:-9], 1), (STREAM, 1), (b"", 20 << 20), (WHOLE, 1)],
     ids=["in mid-call", "in the body", "in a stream", "while a large body goes out", "while idle"],
 )
 async def test_reset_of_tls_is_told_at_once(raw_tls, carrier, caplog, sent, size):
-    def talk(connection):
-        connection.recv(1 << 16)
-        connection.sendall(sent)
-        raw_tls._over.wait(0.1)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-    raw_tls._serve_one = talk
+    raw_tls.answer_early(sent, 0.1, raw_tls.RESET)
     began = time.monotonic()
     async with model_for(raw_tls.url, carrier, timeout=20, streaming=sent is STREAM) as model:
         for _ in range(2):
