@@ -13,6 +13,12 @@ def choice(delta, **more):
     return {"choices": [{"index": 0, "delta": delta, "finish_reason": None} | more]}
 
 
+def call(index, arguments, **named):
+    """A delta with one piece of a tool call."""
+    function = {"name": named["name"], "arguments": arguments} if named else {"arguments": arguments}
+    return {"tool_calls": [{"index": index, "function": function} | ({"id": named["id"]} if named else {})]}
+
+
 def stream(*deltas, finish_reason="stop", **facts):
     """A whole stream of deltas, with facts in each of its documents."""
     documents = [*map(choice, deltas), choice({}, finish_reason=finish_reason)]

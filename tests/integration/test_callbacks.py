@@ -12,18 +12,12 @@ from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 
 from langchain_promptrun import ChatPromptrun, PromptrunAPIError
 
-from .bodies import choice, sse
+from .bodies import call, choice, sse
 
 STREAM = {"content-type": "text/event-stream"}
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 NOTE = {"type": "url_citation", "url_citation": {"url": "https://a.example", "title": "A", "start_index": 0}}
 PIXEL = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
-
-
-def call(index, arguments, **named):
-    """A delta with one piece of a tool call."""
-    function = {"name": named["name"], "arguments": arguments} if named else {"arguments": arguments}
-    return {"tool_calls": [{"index": index, "function": function} | ({"id": named["id"]} if named else {})]}
 
 
 STREAMS = {

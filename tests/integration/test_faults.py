@@ -42,6 +42,7 @@ def models(world, fault, style, carrier):
     key = f"{wire_faults.fault.KEY}-{fault.name}-{style}-{carrier}"
     usual = {"model": wire_faults.fault.MODEL, "api_key": key, "timeout": 5.0, "max_retries": 0}
     usual |= {"base_url": world.url(fault.target), "async_transport": carrier}
+    usual |= {"default_headers": {"x-own": wire_faults.fault.HEADER}}
     each = [fault.first, fault.model_settings]
     return [ChatPromptrun(**usual | settings) for settings in each if settings is not None]
 

@@ -1,9 +1,6 @@
 """The key and other secrets go to one place, and are seen nowhere else."""
 
-import copy
 import logging
-import pickle
-import traceback
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
@@ -17,7 +14,6 @@ MODEL = "openai/gpt-4o"
 KEY = "sk-sentinel-key"
 HEADER = "sentinel-in-default-header"
 CALL_HEADER = "sentinel-in-call-header"
-PROMPT = "sentinel-in-prompt"
 OF_A_CALL = {"extra_headers": {"X-Call": CALL_HEADER}}
 
 
@@ -34,7 +30,7 @@ def model(server):
 
 
 def assert_clean(*texts):
-    assert [secret for secret in (KEY, HEADER, CALL_HEADER, PROMPT) if secret in "".join(texts)] == []
+    assert [secret for secret in (KEY, HEADER, CALL_HEADER) if secret in "".join(texts)] == []
 
 
 class Recorder(BaseCallbackHandler):
@@ -71,27 +67,6 @@ def test_secrets_are_in_no_trace_and_no_callback(model, server):
         model.invoke("Hello", config, **OF_A_CALL)
     assert len(recorder.told) == 6
     assert_clean(*recorder.told, *(run.model_dump_json() for run in collector.traced_runs))
-
-
-FAULTS = {
-    "status": Fault(status=500, headers={"set-cookie": "session=1"}, times=2),
-    "reset": Fault(reset=True, times=2),
-    "garbage": Fault(slices=[b"not HTTP\r\n\r\n"], framing="raw", times=2),
-    "stall": Fault(pause=5, times=2),
-    "truncated": Fault(cut=True, after_bytes=5, times=2),
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_secrets_and_prompt_are_in_no_part_of_an_error(model, server, fault, caplog):
-    caplog.set_level(logging.DEBUG)
-    server.queue(fault)
-    with pytest.raises(PromptrunError) as caught:
-        model.invoke(PROMPT, **OF_A_CALL, timeout=0.3)
-    error = caught.value
-    assert_clean(str(error), repr(error), repr(vars(error)), "".join(traceback.format_exception(error)), caplog.text)
-    assert_clean(repr(pickle.dumps(error)), repr(vars(copy.copy(error))))
-    assert_clean(*(repr(vars(linked)) for linked in (error.__cause__, error.__context__) if linked is not None))
 
 
 def test_plain_http_beyond_loopback_warns_once(caplog):

@@ -126,10 +126,12 @@ class TestLimits:
             answer({"content": "x" * 2_000}),
             b"data: " + b"x" * 2_000,
             b": " + b"x" * 2_000,
+            b"event: " + b"x" * 2_000,
+            b"x" * 2_000,
             b"data:\n" * 1_000,
             b" " * 2_000 + b"{" + b" " * 2_000,
         ],
-        ids=["event", "second event", "document", "line", "comment", "empty lines", "blanks"],
+        ids=["event", "second event", "document", "line", "comment", "name", "no field", "empty lines", "blanks"],
     )
     def test_are_kept_however_the_bytes_come(self, reader_type, body):
         for cuts in ([], range(1, len(body)), range(7, len(body), 100)):

@@ -14,14 +14,12 @@ from langchain_core.messages import AIMessageChunk
 from langchain_promptrun._responses.tool_calls import PartialCall, ToolCalls
 from langchain_promptrun._wire.json import JsonScanner
 
-from .wire import agreed, answer, by_chunks, call, document, sse, stream
-
-PARIS_TEXT = json.dumps({"city": "Paris 🚀", "days": 30000000000000000001})
+from .wire import agreed, by_chunks, call, stream
 
 
-def streamed(*entry_lists, finish_reason="tool_calls"):
-    """The facts of a stream whose deltas bring these lists of entries."""
-    return agreed(stream(*[{"tool_calls": entries} for entries in entry_lists], finish_reason=finish_reason))
+def streamed(entry):
+    """The facts of a stream that brings one entry."""
+    return agreed(stream({"tool_calls": [entry]}, finish_reason="tool_calls"))
 
 
 def test_ids_that_are_missing_differ_from_answer_to_answer():
@@ -32,30 +30,6 @@ def test_ids_that_are_missing_differ_from_answer_to_answer():
     # They are random where the answer itself has none.
     body = stream({"tool_calls": entries}, id="")
     assert len({by_chunks(body).tool_calls[0]["id"] for _ in range(3)}) == 3
-
-
-def test_ids_are_made_from_the_answers_id_though_the_first_document_has_none():
-    """Azure begins with a document about the prompt."""
-    first = document(id="", model="", created=0, prompt_filter_results=[])
-    body = sse(first, document({"tool_calls": [call("{}", name="f")]}), document({}, "tool_calls"))
-    assert agreed(body)["tool_calls"][0]["id"].startswith("call_")
-
-
-@pytest.mark.parametrize(
-    ("args", "guard"), [('{"a": 1', "]"), ('{"a": "1', '"]'), ('{"a": [', "}"), ('{"a": "\\', '\\"]'), ("[1]", "")]
-)
-def test_an_invalid_call_has_its_text_and_what_keeps_it_invalid(args, guard):
-    facts = agreed(answer({"tool_calls": [call(args, call_id="a", name="f")]}))
-    assert facts["invalid_texts"] == [(args + guard, None)]
-    problem = {"error": "The arguments are not a JSON object.", "guard": guard}
-    assert facts["extras"]["tool_call_errors"] == {"a": problem}
-
-
-@pytest.mark.parametrize("cut", range(1, len(PARIS_TEXT)))
-def test_a_call_cut_off_by_the_length_limit_is_invalid_wherever_it_is_cut(cut):
-    facts = streamed([call(PARIS_TEXT[:cut], call_id="a", name="weather")], finish_reason="length")
-    assert (facts["tool_calls"], facts["invalid_tool_calls"]) == ([], [("a", "weather")])
-    assert facts["metadata"]["finish_reason"] == "length"
 
 
 def as_core_sums_it(text):
@@ -105,28 +79,19 @@ def test_langchain_core_reads_any_arguments_as_this_package_does(text):
 
 def test_arguments_nested_too_deeply_make_the_call_invalid():
     deep = '{"a":' * 100_000 + "1" + "}" * 100_000
-    assert streamed([call(deep, call_id="a", name="f")])["invalid_tool_calls"] == [("a", "f")]
     deep_value = 1
     for _ in range(600):
         deep_value = {"a": deep_value}
-    facts = streamed([call(deep_value, call_id="a", name="f")])
-    assert facts["invalid_tool_calls"] == [("a", "f")]
+    for args in (deep, deep_value):
+        assert streamed(call(args, call_id="a", name="f"))["invalid_tool_calls"] == [("a", "f")]
 
 
 SIGNATURE = {"google": {"thought_signature": "CiQB/+=="}}
 
 
 def test_unknown_keys_of_a_call_without_an_id_are_kept_under_the_made_one():
-    facts = streamed([call("{}", name="f", extra_content=SIGNATURE)])
+    facts = streamed(call("{}", name="f", extra_content=SIGNATURE))
     assert facts["extras"] == {"tool_call_extras": {facts["tool_calls"][0]["id"]: {"extra_content": SIGNATURE}}}
-
-
-def test_call_with_only_a_name_goes_out_at_once_and_one_without_at_the_end():
-    calls = ToolCalls()
-    assert calls.feed([call("", call_id="a", extra=1)]) == []
-    assert calls.feed([call("", index=1, call_id="b", name="f")]) == [(1, "b", "f", "")]
-    assert calls.end() == [(0, "a", None, "]"), (1, None, None, "{}")]
-    assert [whole.id for whole in calls.announced] == ["b", "a"]
 
 
 @pytest.mark.parametrize("name", ["f", ...], ids=["name on each", "name once"])
@@ -192,16 +157,3 @@ def test_blanks_before_the_arguments_are_not_held_back_for_ever():
     assert sum(len(piece.args) for piece in pieces) > 90
     calls.end()
     assert [whole.args for whole in calls.announced] == [{}]
-
-
-def test_a_call_that_gets_its_id_late_stays_behind_a_newer_one_with_the_same_id():
-    calls = ToolCalls()
-    calls.feed([call('{"a"', index=0, name="f")])
-    calls.feed([call("{}", index=1, call_id="x", name="g")])
-    calls.feed([call(": 1", index=0, call_id="x")])
-    calls.feed([call("", index=..., call_id="x", late=1)])
-    calls.feed([call("}", index=0, call_id="x")])
-    calls.end()
-    assert [(whole.name, whole.args) for whole in calls.announced] == [("f", {"a": 1}), ("g", {})]
-    [(owner, extras)] = calls.facts()["tool_call_extras"].items()
-    assert (owner, extras) == ("x", {"late": 1})

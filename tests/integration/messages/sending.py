@@ -11,7 +11,7 @@ from langchain_core.messages import HumanMessage
 
 from langchain_promptrun import ChatPromptrun
 from tests.integration.bodies import stream, whole
-from tests.integration.conftest import Talk
+from tests.integration.talk import Talk
 
 ANSWER = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi."}, "finish_reason": "stop"}]}
 
@@ -66,7 +66,7 @@ class Conversation:
         model = ChatPromptrun(**{"api_key": "key"} | fields)
         model = model.bind_tools(tools) if tools else model
         model = model.bind(**bound) if bound else model
-        return asyncio.run(Talk().call(style.split()[0], model, list(history) or "Hello"))
+        return asyncio.run(Talk().call(style.split()[0], model, list(history) or [HumanMessage("Hello")]))
 
     def turn(self, answer, *results, **fields):
         """The turn that an answer becomes in the next request."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages import content as standard
 
-from tests.integration.bodies import stream, whole
+from tests.integration.bodies import call, stream, whole
 
 PNG = "iVBORw0KGgo="
 FUNCTION = {"name": "f", "arguments": '{"a": 1}'}
 CALL = {"id": "c", "type": "function", "function": FUNCTION}
 SERVER_CALL = {"id": "s", "type": "web_search", "web_search": {"query": "q"}}
 LINK = "https://a.example/f.pdf"
+PIXEL = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+PROVIDER = {"model_provider": "promptrun"}
 
 MADE = {
     "text": {"content": "Hi."},
@@ -19,7 +22,7 @@ MADE = {
     "refusal": {"refusal": "No."},
     "tool_call": {"tool_calls": [{"index": 0, **CALL}]},
     "invalid_tool_call": {"tool_calls": [{"index": 0, **CALL, "function": {"name": "f", "arguments": "{"}}]},
-    "image": {"images": [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}]},
+    "image": {"images": [PIXEL]},
     "audio": {"audio": {"id": "a", "data": "AAAA", "transcript": "Hi."}},
 }
 """The piece of an answer that becomes each block. Chat Completions has none for the others."""
@@ -63,11 +66,136 @@ async def test_answer_without_a_standard_block_is_kept_as_it_came(ask_in_every_s
         assert (message.content_blocks, list(message.additional_kwargs)) == ([], [key]), style
 
 
-async def test_tool_call_in_pieces_is_a_chunk_of_one(make, wire):
-    deltas = [
-        {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": ""}}]},
-        {"tool_calls": [{"index": 0, "function": {"arguments": '{"a": 1}'}}]},
-    ]
-    wire.deltas = deltas
-    types = [block["type"] for chunk in make().stream("Hello") for block in chunk.content_blocks]
-    assert set(types) == {"tool_call_chunk"}
+PLACE = {"url": "https://a.example", "title": "A", "start_index": 0, "end_index": 2}
+CITED = {"type": "url_citation", "url_citation": {**PLACE, "content": "q"}}
+CITATION = {"type": "citation", **PLACE, "cited_text": "q"}
+EVERYTHING = [
+    {"reasoning": "Let me "},
+    {"reasoning": "think."},
+    {"content": "ab"},
+    {"content": "cd"},
+    call(0, '{"a"', id="1", name="f"),
+    call(1, "{", id="2", name="g"),
+    call(0, ": 1}"),
+    call(1, "}"),
+    {"images": [PIXEL]},
+    {"audio": {"id": "audio_1", "data": "BBBB", "transcript": "hi"}},
+]
+BLOCKS = [
+    {"type": "reasoning", "reasoning": "Let me think."},
+    {"type": "text", "text": "abcd"},
+    {"type": "tool_call", "id": "1", "name": "f", "args": {"a": 1}},
+    {"type": "tool_call", "id": "2", "name": "g", "args": {}},
+    {"type": "image", "base64": "AAAA", "mime_type": "image/png"},
+    {"type": "audio", "base64": "BBBB", "id": "audio_1", "extras": {"transcript": "hi"}},
+]
+URL = {"type": "image_url", "image_url": {"url": "https://a.example/a.png"}}
+IMAGE_OF_URL = {"type": "image", "url": "https://a.example/a.png"}
+IMAGE_OF_PIXEL = BLOCKS[-2]
+# langchain-core merges blocks of one index: two images became one with both data joined.
+MEDIA = [
+    ([{"images": [URL, URL]}], [IMAGE_OF_URL, IMAGE_OF_URL]),
+    ([{"images": [URL]}, {"images": [PIXEL]}], [IMAGE_OF_URL, IMAGE_OF_PIXEL]),
+    ([{"content": [PIXEL]}, {"images": [URL]}], [IMAGE_OF_PIXEL, IMAGE_OF_URL]),
+    ([{"audio": {"data": PNG}}], [{"type": "image", "base64": PNG, "mime_type": "image/png"}]),
+    ([{"images": [URL, PIXEL]}, EVERYTHING[-1]], [IMAGE_OF_URL, IMAGE_OF_PIXEL, BLOCKS[-1]]),
+]
+AB = {"type": "text", "text": "ab"}
+
+
+def without_index(blocks):
+    return [{key: value for key, value in block.items() if key != "index"} for block in blocks]
+
+
+@pytest.mark.parametrize("output_version", ["v0", "v1"])
+@pytest.mark.parametrize(
+    ("deltas", "blocks"),
+    [(EVERYTHING, BLOCKS), *(([{"content": "ab"}, *deltas], [AB, *blocks]) for deltas, blocks in MEDIA)],
+)
+async def test_blocks_are_the_same_in_each_output_version_and_style(ask_in_every_style, deltas, blocks, output_version):
+    answers, _ = await ask_in_every_style(stream(*deltas), output_version=output_version)
+    for style, message in answers.items():
+        assert without_index(message.content_blocks) == blocks
+        if output_version == "v1" or "events" in style:
+            assert without_index(message.content) == blocks
+    stored = AIMessage.model_validate(answers["invoke"].model_dump())
+    assert without_index(stored.content_blocks) == blocks
+
+
+def test_blocks_of_chunks_tell_calls_and_text_apart_by_index(server_free_model):
+    """langchain-core numbers the blocks of a stream from 0, as the wire numbers its calls."""
+    chunks = server_free_model(stream(*EVERYTHING), output_version="v1").stream("x")
+    indexes = {str(block["type"]): block["index"] for chunk in chunks for block in chunk.content}
+    assert len(set(indexes.values())) == len(indexes)
+
+
+def test_blocks_of_chunks_that_are_summed_halfway_show_calls_as_far_as_they_are(server_free_model):
+    chunks = list(server_free_model(stream(EVERYTHING[0], EVERYTHING[4])).stream("x"))
+    reasoning, piece = (chunks[0] + chunks[1]).content_blocks
+    assert reasoning == {"type": "reasoning", "reasoning": "Let me "}
+    assert (piece["type"], piece["args"]) == ("tool_call_chunk", '{"a"')
+
+
+TEXTS = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}, {"type": "image", "url": "u"}]
+KNOWN = [{"type": "text", "text": "a", "annotations": [{"type": "citation", "url": "u"}]}]
+INVALID = [{"type": "invalid_tool_call", "id": "1", "name": "f", "args": "{", "error": None}]
+
+
+@pytest.mark.parametrize("kind", [AIMessage, AIMessageChunk])
+@pytest.mark.parametrize(
+    ("content", "blocks"),
+    [
+        ("ab", [{"type": "text", "text": "ab", "annotations": [CITATION]}]),
+        ("", [{"type": "text", "text": "", "annotations": [CITATION]}]),
+        (TEXTS, [TEXTS[0], TEXTS[1] | {"annotations": [CITATION]}, TEXTS[2]]),
+        (KNOWN, KNOWN),
+    ],
+)
+def test_citations_hang_on_the_last_text_unless_it_has_some(kind, content, blocks):
+    message = kind(content, response_metadata=PROVIDER, additional_kwargs={"annotations": [CITED]})
+    before = message.model_dump()
+    assert message.content_blocks == blocks
+    assert message.model_dump() == before
+
+
+def test_blocks_of_a_message_whose_content_is_blocks_already_are_they():
+    content = [{"type": "text", "text": "ab"}, *INVALID]
+    message = AIMessage(content, invalid_tool_calls=INVALID, response_metadata=PROVIDER | {"output_version": "v1"})
+    assert message.content_blocks == message.content == content
+
+
+def cited(entry):
+    return {"annotations": [entry]}, [{"type": "text", "text": "", "annotations": [{"type": "citation", "url": "u"}]}]
+
+
+def uncited(entry):
+    value = {"type": "non_standard_annotation", "value": entry}
+    return {"annotations": [entry]}, [{"type": "text", "text": "", "annotations": [value]}]
+
+
+HEARD = {"id": "audio_1", "data": "AAAA", "transcript": "hi", "expires_at": 5}
+FACTS = {key: HEARD[key] for key in ("transcript", "expires_at")}
+
+
+@pytest.mark.parametrize(
+    ("extras", "blocks"),
+    [
+        cited({"type": "url_citation", "url_citation": {"url": "u", "title": None, "color": "red"}}),
+        *map(uncited, [{"type": "file_citation", "file_id": "f"}, {"type": "url_citation"}, {}]),
+        *(({"annotations": nothing}, []) for nothing in (None, [], {}, "x", [None, 5])),
+        *(({"images": [image]}, [IMAGE_OF_PIXEL]) for image in (PIXEL, {"image_url": PIXEL["image_url"]["url"]})),
+        *(
+            ({"images": [{"image_url": {"url": url}}]}, [{"type": "image", "url": url}])
+            for url in ("https://a.example/a.png", "data:image/svg+xml,<svg/>", "data:;base64,")
+        ),
+        *(
+            ({"images": nothing}, [])
+            for nothing in (None, {}, "x", [None], [{}], [{"image_url": None}], [{"image_url": {"url": 5}}])
+        ),
+        ({"audio": HEARD}, [{"type": "audio", "base64": "AAAA", "id": "audio_1", "extras": FACTS}]),
+        ({"audio": {"id": None, "data": "AAAA"}}, [{"type": "audio", "base64": "AAAA"}]),
+        *(({"audio": nothing}, []) for nothing in (None, {}, [], "x", {"data": None}, {"transcript": "hi"})),
+    ],
+)
+def test_citations_and_media_become_langchains_blocks(extras, blocks):
+    assert AIMessage("", additional_kwargs=extras, response_metadata=PROVIDER).content_blocks == blocks

@@ -69,6 +69,10 @@ ROWS = {
     "call repeated": ([F(A1), F(A1)], "A.f(a=1)"),
     "id last": ([T(0, "-", "f", '{"a"'), T(0, "late", "-", ":1}")], "f(a=1)"),
     "id and name last": ([R('{"a"'), F(":1}")], "A.f(a=1)"),
+    "id last, which another call has": (
+        [T(0, "-", "f", '{"a"'), T(1, "x", "g", '{"b"'), T(0, "x", "-", ":1"), T("-", "x", "-", ":2}"), R("}")],
+        "f(a=1) x.g(b=2)",
+    ),
     "placeholder first": ([F("{}"), R(A1)], "A.f(a=1)"),
     "placeholder first, named again": ([F("{}"), F(A1)], "A.f(a=1)"),
     "placeholder with a blank": ([F("{ }"), R(A1)], "A.f(a=1)"),
@@ -368,8 +372,12 @@ async def test_tool_call_keeps_its_type_and_what_langchain_has_no_place_for(
             assert (told(message), message.additional_kwargs) == (calls, kept), style
 
 
-async def test_tool_call_without_an_id_after_half_a_character_in_the_answers_id(ask_in_every_style):
-    body = stream([T(0, "-", "f", A1)]).replace(b'"id": "1"', rb'"id": "a\ud800"')
+AZURES_FIRST = b'data: {"id": "", "model": "", "created": 0, "choices": [], "prompt_filter_results": []}\n\n'
+
+
+@pytest.mark.parametrize(("ident", "before"), [(rb"a\ud800", b""), (b"1", AZURES_FIRST)])
+async def test_tool_call_without_an_id_has_one_of_the_answers_id_in_every_style(ask_in_every_style, ident, before):
+    body = before + stream([T(0, "-", "f", A1)]).replace(b'"id": "1"', b'"id": "%b"' % ident)
     answers, _ = await ask_in_every_style(body)
     assert len({message.tool_calls[0]["id"] for message in answers.values()}) == 1
 

@@ -1,5 +1,6 @@
 """The six styles in which a model is called, what the caller sees of one call, and how it differs from what it must."""
 
+import pickle
 import time
 import traceback
 from dataclasses import dataclass, field
@@ -7,7 +8,7 @@ from typing import Any
 
 from langchain_core.exceptions import ModelError
 
-from wire_faults.fault import KEY, PLAIN, QUESTION, Answer
+from wire_faults.fault import HEADER, KEY, PLAIN, QUESTION, Answer
 
 SYNC = ("invoke", "stream", "v3")
 ASYNC = ("ainvoke", "astream", "av3")
@@ -151,8 +152,9 @@ def _about_failure(failure, style, seen):
         yield "the response is not read"
     if not isinstance(error, ModelError):
         yield f"{type(error).__name__} is no ModelError"
-    told = "".join(traceback.format_exception(error)) + repr(_held(error))
-    yield from (f"{kept!r} can be found from the error" for kept in (KEY, QUESTION, *failure.hides) if kept in told)
+    told = "".join(traceback.format_exception(error)) + repr((_held(error), pickle.dumps(error)))
+    secrets = (KEY, HEADER, QUESTION, *failure.hides)
+    yield from (f"{kept!r} can be found from the error" for kept in secrets if kept in told)
     yield from _unequal("partial", error.partial, failure.after or None)
     if style not in PLAIN:
         yield from _unequal("texts handed out", seen.text, failure.after or "")

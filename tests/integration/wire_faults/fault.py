@@ -12,6 +12,7 @@ from langchain_promptrun.testing import Fault, Reply
 
 MODEL = "openai/gpt-4o"
 KEY = "sk-not-to-be-seen"
+HEADER = "of-a-header-not-to-be-seen"
 QUESTION = "How many moons, not to be seen, has Jupiter?"
 PIECES = ("Jupiter", " has", " 95", " moons.")
 TEXT = "".join(PIECES)
