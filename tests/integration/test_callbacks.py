@@ -136,11 +136,6 @@ async def test_empty_texts_of_an_answer_are_told_but_its_beginning(told, monkeyp
     assert end.text == ""
 
 
-class Listening(BaseCallbackHandler):
-    def on_llm_new_token(self, token, **_):
-        """A handler with this method asks for tokens."""
-
-
 class Run:
     """The run manager of another framework, which calls the hooks itself."""
 
@@ -152,9 +147,6 @@ class Run:
 
     def on_llm_new_token(self, token, *, chunk):
         self.tokens.append((token, chunk.message.id))
-
-    def on_llm_error(self, error, *, response):
-        """Told of a stream that is left."""
 
 
 class AsyncRun(Run):
@@ -195,24 +187,6 @@ async def test_what_came_before_an_error_is_in_the_trace_and_told_to_callbacks(o
     assert failed.told == (caught.value, "Once")
     assert caught.value.partial == run.outputs["generations"][0][0]["text"] == "Once"
     assert "PromptrunAPIError" in run.error
-
-
-def test_a_stream_that_is_left_ends_its_request(over):
-    closed = []
-
-    class Watched(httpx.SyncByteStream):
-        def __iter__(self):
-            yield from (b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n' for _ in range(100))
-
-        def close(self):
-            closed.append(self)
-
-    model = over(lambda _: httpx.Response(200, headers=STREAM, stream=Watched()))
-    for hook in (model._stream, model._stream_chat_model_events):
-        items = hook([HumanMessage("Hello")], run_manager=Run([Listening()]))
-        next(items)
-        items.close()
-    assert len(closed) == 2
 
 
 def test_each_message_of_a_graph_comes_once(make):

@@ -8,7 +8,7 @@ import pytest
 
 from langchain_promptrun import errors
 
-from .wire import ChunkParser, EventParser, agreed, answer, call, document, facts, read, reader, replayed, sse, stream
+from .wire import ChunkParser, EventParser, call, document, read, replayed, sse, stream
 
 KNOWS_FINISH_REASONS = find_spec("langchain_core.language_models._finish_reason") is not None
 USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
@@ -68,13 +68,6 @@ def test_the_start_carries_langchains_id_and_the_model_asked_for_where_the_answe
     start, *_, finish = read(EventParser, stream({"content": "a"}, model=None), message_id=message_id)
     assert {"usage", "additional_kwargs"}.isdisjoint(finish)
     assert (start["id"], start["metadata"]) == (message_id, {"provider": "promptrun", "model": "vendor/name"})
-
-
-def test_nothing_goes_out_before_the_first_content():
-    parser = reader(EventParser)
-    assert parser.feed(sse(document({"role": "assistant", "content": ""}), done=False)) == []
-    start, *events = parser.feed(sse(document({"content": "a"}), done=False))
-    assert (start["event"], outline(events)) == ("message-start", "start 0 delta 0")
 
 
 def test_blocks_end_when_others_begin_but_calls_and_the_text_before_them_wait():
@@ -146,23 +139,6 @@ def test_images_and_audio_are_blocks_whose_data_comes_once():
         {"type": "image", "base64": "AAAA", "mime_type": "image/png"},
         {"type": "audio", "base64": "BBBB", "id": "audio_1"},
     ]
-
-
-def test_a_document_becomes_the_events_of_its_message():
-    events = read(EventParser, answer({"content": "a", "reasoning": "r"}))
-    assert finished(events) == [REASONING, text("a")]
-    message = replayed(events)
-    assert facts(message) == agreed(answer({"content": "a", "reasoning": "r"}))
-    assert message.content == [REASONING | {"index": 0}, text("a", index=1)]
-
-
-@pytest.mark.parametrize("before", [0, 1])
-def test_an_error_after_events_leaves_a_valid_beginning(before):
-    parser = reader(EventParser)
-    events = parser.feed(sse(*[document({"content": "a"})] * before, done=False)) if before else []
-    with pytest.raises(errors.PromptrunAPIError):
-        parser.feed(sse(document(error="it broke")))
-    assert [event["event"] for event in events][:1] == ["message-start"] * before
 
 
 def test_logprobs_are_kept_only_up_to_the_limit():

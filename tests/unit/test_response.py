@@ -202,17 +202,14 @@ def test_chunk_can_be_changed_copied_pickled_and_summed(delta):
     assert (chunk + chunk).message.id == "run-1"
 
 
-def test_long_tool_call_in_its_second_piece_is_one_chunk():
-    args = json.dumps({"x": LONG})
-    chunks = chunks_of(*({"tool_calls": [entry]} for entry in (call("", call_id="a", name="f"), call(args))))
-    assert [chunk.message.tool_call_chunks[0]["args"] for chunk in chunks] == ["", args]
+WRITTEN = json.dumps({"x": LONG})
 
 
-@pytest.mark.parametrize("args", [json.dumps({"x": LONG}), '{"x": "' + LONG])
-def test_long_tool_call_in_its_first_piece_is_one_chunk(args):
-    assert chunks_of({"tool_calls": [call(args, call_id="a", name="f")]})[0].message.tool_calls[0]["args"] == {
-        "x": LONG
-    }
+@pytest.mark.parametrize("pieces", [["", WRITTEN], [WRITTEN], [WRITTEN[:-2]]])
+def test_long_tool_call_in_its_first_or_second_piece_is_one_chunk(pieces):
+    calls = [call(pieces[0], call_id="a", name="f"), *map(call, pieces[1:])]
+    chunks = chunks_of(*({"tool_calls": [entry]} for entry in calls))
+    assert [chunk.message.tool_call_chunks[0]["args"] for chunk in chunks] == pieces
 
 
 def test_long_piece_of_a_tool_call_that_begins_like_an_object_is_cut():

@@ -58,12 +58,24 @@ class Conversation:
         self.streamed = stream({"role": "assistant"}, *([message] if deltas is None else deltas), **facts)
         self.requests = []
 
-    def ask(self, style, *history, tools=(), bound=None, **fields):
-        """The answer in a style."""
-        handler = httpx.MockTransport(lambda request: self._answer(style, request))
+    def model(self, *, only_streams=False, **fields):
+        """A model of which the server gives this answer, as it is asked, or as a stream only."""
+
+        def answer(request):
+            self.requests.append(strictly_parsed(request.content))
+            is_streamed = only_streams or "stream" in self.requests[-1]
+            kind = "text/event-stream" if is_streamed else "application/json"
+            content = self.streamed if is_streamed else self.whole
+            return httpx.Response(200, content=content, headers={"content-type": kind})
+
+        handler = httpx.MockTransport(answer)
         fields = {"http_client": httpx.Client(transport=handler), "max_retries": 0} | fields
         fields = {"http_async_client": httpx.AsyncClient(transport=handler), "model": "vendor/name"} | fields
-        model = ChatPromptrun(**{"api_key": "key"} | fields)
+        return ChatPromptrun(**{"api_key": "key"} | fields)
+
+    def ask(self, style, *history, tools=(), bound=None, **fields):
+        """The answer in a style."""
+        model = self.model(only_streams=style.endswith("stream"), **fields)
         model = model.bind_tools(tools) if tools else model
         model = model.bind(**bound) if bound else model
         return asyncio.run(Talk().call(style.split()[0], model, list(history) or [HumanMessage("Hello")]))
@@ -71,13 +83,7 @@ class Conversation:
     def turn(self, answer, *results, **fields):
         """The turn that an answer becomes in the next request."""
         self.ask("invoke", HumanMessage("Hello"), answer, *results, HumanMessage("Go on."), **fields)
-        return strictly_parsed(self.requests[-1])["messages"][1]
-
-    def _answer(self, style, request):
-        self.requests.append(request.content)
-        if style == "invoke":
-            return httpx.Response(200, content=self.whole, headers={"content-type": "application/json"})
-        return httpx.Response(200, content=self.streamed, headers={"content-type": "text/event-stream"})
+        return self.requests[-1]["messages"][1]
 
 
 def strictly_parsed(body):

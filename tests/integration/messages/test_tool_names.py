@@ -49,7 +49,7 @@ def test_tool_name_that_is_illegal_is_legal_on_the_wire_and_itself_in_the_answer
         turn = conversation.turn(answer, ToolMessage("!", tool_call_id="c", name=name))
         assert turn["tool_calls"][0]["function"]["name"] == wire_name
     assert LEGAL.fullmatch(wire_name)
-    assert json.loads(conversation.requests[0])["tools"][1]["function"]["name"] == "other"
+    assert conversation.requests[0]["tools"][1]["function"]["name"] == "other"
 
 
 @settings(max_examples=25)

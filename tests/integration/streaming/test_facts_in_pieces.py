@@ -6,7 +6,6 @@ import json
 from base64 import b64decode, b64encode
 
 import pytest
-from langchain_core.messages import HumanMessage
 
 from tests.integration.bodies import choice, sse
 
@@ -52,6 +51,9 @@ HATE, HARM = ({name: {"filtered": False, "severity": "safe"}} for name in ("hate
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
 SIGNED = {"extra_content": {"google": {"thought_signature": "SIG"}}}
 SAFE, LOW = ({"hate": {"severity": severity}} for severity in ("safe", "low"))
+AUDIO = {"id": "audio_1", "expires_at": 1715325600, "transcript": "Hello", "data": "QUJDREVG"}
+AUDIO_PIECES = [{"id": "audio_1", "transcript": "Hel"}, {"transcript": "lo"}, {"data": "QUJD"}]
+AUDIO_PIECES += [{"data": "REVG", "expires_at": None}, {"expires_at": 1715325600}]
 LAUGHS = [{"transcript": piece} for piece in ("ha", "ha", "haha", "!")]
 SILENCE = [{"data": piece} for piece in ("AAAA", "AAAA", "AAAAAAAA", "////")]
 PRICES = [{"gateway": {"cost": cost}} for cost in ("0.01", "0.02")]
@@ -66,6 +68,7 @@ EQUAL = {
     "MiniMax's audio": in_deltas("audio_content", ["00ff", "01", ""], "00ff01"),
     "MiniMax's audio that begins with silence": in_deltas("audio_content", ["00", "00", "0000", "ff"], "00000000ff"),
     "audio that begins with silence": in_deltas("audio", SILENCE, {"data": "AAAAAAAAAAAAAAAA////"}),
+    "audio in all its parts": in_deltas("audio", AUDIO_PIECES, AUDIO),
     "audio that is no base64": in_deltas("audio", [{"data": "a="}, {"data": "b"}], {"data": "a=b"}),
     "a transcript that laughs": in_deltas("audio", LAUGHS, {"transcript": "hahahaha!"}),
     "Cohere's plan that repeats a word": in_deltas("tool_plan", ["ha", "ha"], "haha"),
@@ -171,8 +174,6 @@ USAGE = {
     "caches in the input": (used(prompt_tokens=1203, cache_read_input_tokens=1000), (1203, 0, 1203), READ),
     "a total of zero": (used(**COUNTS, total_tokens=0), TOLD, {}),
     "in the delta": (choice({"usage": COUNTS}), TOLD, {}),
-    "in the choice": (choice({}, usage=COUNTS), TOLD, {}),
-    "in Groq's place": (choice({}) | {"x_groq": {"usage": COUNTS}}, TOLD, {}),
     "in the message": ({"choices": [{"message": {"content": "x", "usage": COUNTS}}]}, TOLD, {}),
     "in the message after a delta": ({"choices": [{"delta": TEXT}, {"message": TEXT | {"usage": COUNTS}}]}, TOLD, {}),
 }
@@ -261,10 +262,3 @@ async def test_name_of_a_message_is_its_name(ask_in_every_style):
     answers, _ = await ask_in_every_style(whole(TEXT | {"name": "bob"}))
     assert answers["invoke"].name == "bob"
     assert {message.additional_kwargs["name"] for message in answers.values()} == {"bob"}
-
-
-async def test_choices_with_one_index_are_generations(server_free_model):
-    choices = [{"index": 0, "message": {"content": text}, "finish_reason": "stop"} for text in ("one", "two")]
-    model = server_free_model(json.dumps({"choices": choices}).encode(), n=2)
-    result = model.generate([[HumanMessage("x")]])
-    assert [generation.text for generation in result.generations[0]] == ["one", "two"]

@@ -9,23 +9,21 @@ from functools import reduce
 from operator import add
 from typing import Annotated
 
-import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core import exceptions as core
-from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.outputs import Generation
-from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_core.utils.json import parse_partial_json
 from pydantic import BaseModel, ConfigDict, RootModel, model_validator
 from typing_extensions import TypedDict
 
 from langchain_promptrun import ChatPromptrun, PromptrunRefusalError
 from langchain_promptrun.testing import Reply
-from tests.integration.bodies import stream, whole
+from tests.integration.messages.sending import Conversation
 
 # pydantic's v1 classes do not work on Python 3.14.
 if sys.version_info < (3, 14):
@@ -73,40 +71,18 @@ def search(query: str) -> str:
     return query
 
 
-class Server:
+class Server(Conversation):
     """Answers with the same text and tool calls each time, streamed in pieces of one character."""
 
     def __init__(self, text="", calls=(), finish_reason="stop", **extra):
-        self.requests, entries, deltas = [], [], [extra, *({"content": character} for character in text)]
+        entries, deltas = [], [extra, *({"content": character} for character in text)]
         for index, (name, args) in enumerate(calls):
             begun = {"index": index, "id": str(index), "type": "function", "function": {"name": name, "arguments": ""}}
             entries.append({**begun, "function": {"name": name, "arguments": args}})
             deltas.append({"tool_calls": [begun]})
             deltas += [{"tool_calls": [{"index": index, "function": {"arguments": piece}}]} for piece in args]
         message = {"content": text, **extra} | ({"tool_calls": entries} if entries else {})
-        self._bodies = whole(message, finish_reason), stream(*deltas, finish_reason=finish_reason)
-
-    def model(self):
-        handler = httpx.MockTransport(self._answer)
-        clients = {"http_client": httpx.Client(transport=handler)}
-        clients["http_async_client"] = httpx.AsyncClient(transport=handler)
-        return ChatPromptrun(model="a/b", api_key="key", max_retries=0, **clients)
-
-    def _answer(self, request):
-        self.requests.append(json.loads(request.content))
-        is_streamed = "stream" in self.requests[-1]
-        kind = "text/event-stream" if is_streamed else "application/json"
-        return httpx.Response(200, content=self._bodies[is_streamed], headers={"content-type": kind})
-
-
-class Options(BaseCallbackHandler):
-    """Keeps what core tells a tracer about the call."""
-
-    def __init__(self):
-        self.seen = []
-
-    def on_chat_model_start(self, serialized, messages, *, options, **kwargs):
-        self.seen.append(options)
+        super().__init__(message, deltas, finish_reason=finish_reason)
 
 
 def chain(server, *args, **kwargs):
@@ -273,17 +249,6 @@ def test_structured_output_with_tools_gives_none_for_their_call_with_raw_and_rai
     assert chain(Server(text=TEXT), **options, include_raw=True).invoke("x")["parsed"] == Joke(**PARSED)
     with pytest.raises(OutputParserException, match="called 'search' instead of JSON"):
         chain(server, **options).invoke("x")
-
-
-@by_each_method
-@of_each_schema
-def test_structured_output_shows_its_schema_in_traces(method, schema):
-    server, options = answering(method), Options()
-    chain(server, schema, method=method).invoke("x", config={"callbacks": [options]})
-    traced = options.seen[0]["ls_structured_output_format"]
-    assert traced == {"kwargs": {"method": method, "strict": None}, "schema": convert_to_json_schema(schema)}
-    expected_keys = {"tools", "tool_choice"} if method == "function_calling" else {"response_format"}
-    assert server.requests[0].keys() == {"model", "messages", *expected_keys}
 
 
 @pytest.mark.parametrize(

@@ -50,13 +50,6 @@ class WeatherDict(TypedDict):
     city: Annotated[str, ..., "where"]
 
 
-class Node(BaseModel):
-    """A tree."""
-
-    value: int
-    children: list[Node] = []
-
-
 class Box(BaseModel, Generic[T]):
     """A box."""
 
@@ -340,26 +333,6 @@ def test_response_format_in_any_notation_becomes_the_wires(source, wire):
 @pytest.mark.parametrize("source", [{"type": "json_object"}, {"type": "text"}, {"type": "grammar", "grammar": "g"}])
 def test_response_format_of_another_type_passes_unchanged(source):
     assert wire_response_format(source, strict=True) == source
-
-
-@pytest.mark.parametrize(
-    "source", [Weather, Node, WeatherDict, {"title": "t", **PARAMETERS}, {"name": "n", "schema": PARAMETERS}]
-)
-def test_response_format_strict_closes_its_schema(source):
-    spec = wire_response_format(source, strict=True)["json_schema"]
-    assert spec["strict"] is True
-    assert '"additionalProperties": False' in str(spec["schema"]).replace("'", '"')
-    assert wire_response_format(source, strict=False)["json_schema"]["strict"] is False
-    assert "additionalProperties" not in PARAMETERS
-
-
-def test_response_format_that_says_itself_that_it_is_strict_is_closed_too():
-    """As `ProviderStrategy(..., strict=True)` of LangChain's agents writes it."""
-    source = {"type": "json_schema", "json_schema": {"name": "weather", "strict": True, "schema": PARAMETERS}}
-    spec = wire_response_format(source)["json_schema"]
-    assert (spec["strict"], spec["schema"]["additionalProperties"]) == (True, False)
-    assert spec["schema"]["required"] == list(PARAMETERS["properties"])
-    assert "additionalProperties" not in PARAMETERS
 
 
 def test_response_format_strict_that_contradicts_its_own_raises():

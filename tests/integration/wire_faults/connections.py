@@ -158,6 +158,15 @@ UNREACHABLE = [
     _unreachable("tls-where-none-is-spoken", "greeter", "127.0.0.1"),
     _not_connected("tls-handshake-never-ends", "tls"),
     _not_connected("connect-time-out", "full", "connection", "0.2 s"),
+    WireFault(
+        "deadline-while-connecting",
+        target="full",
+        requests=0,
+        # a busy event loop may come to the timer of the call before that of the connection
+        sees=failure("Timeout", "deadline of 0.2 s"),
+        settings={"deadline": 0.2},
+        at_least=0.15,
+    ),
 ]
 
 LOST = [
