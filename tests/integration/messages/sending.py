@@ -7,7 +7,7 @@ import json
 
 import httpx
 import pytest
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from langchain_promptrun import ChatPromptrun
 from tests.integration.bodies import stream, whole
@@ -43,6 +43,17 @@ def parts_of(*blocks, kind=HumanMessage, **fields):
 
 def text(value):
     return {"type": "text", "text": value}
+
+
+def result_parts(content, **fields):
+    """What a tool's result becomes: its own parts, then its media."""
+    call = AIMessage("", tool_calls=[{"name": "f", "args": {}, "id": "c1"}])
+    message = ToolMessage("", tool_call_id="c1", **fields)
+    message.content = content  # unchecked
+    _, wire, *rest = sent(call, message)
+    content = [text(wire["content"])] if isinstance(wire["content"], str) and wire["content"] else wire["content"]
+    media = [part for other in rest for part in other["content"][1:]]
+    return media if content == [text("(attached to the next message)")] else [*content, *media]
 
 
 STYLES = ("invoke", "invoke answered by a stream", "stream", "astream", "events", "aevents")

@@ -9,7 +9,7 @@ from langchain_core.messages import content as v1
 from langchain_promptrun import PromptrunInvalidMessageError
 
 from .sending import parts_of as parts
-from .sending import text
+from .sending import result_parts, text
 
 PNG = "iVBORw0KGgoAAAANSUhEUg=="
 PDF = "JVBERi0xLjcK"
@@ -155,8 +155,8 @@ each_block = pytest.mark.parametrize(("block", "part"), [(block, part) for part,
 
 
 @each_block
-def test_content_block_becomes_its_wire_part(block, part):
-    assert parts(block) == [part]
+def test_content_block_becomes_its_wire_part_in_a_tools_result_too(block, part):
+    assert parts(block) == result_parts([block]) == [part]
 
 
 @each_block
