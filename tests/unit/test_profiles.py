@@ -317,13 +317,5 @@ def test_script_leaves_out_what_cannot_chat(rows):
     assert list(rows(models)) == ["maker/small"]
 
 
-def test_script_breaks_an_entry_that_is_too_long_for_a_line(script):
-    assert script.entry("m/x", ("n" * 88, "d", 1, 2, "t")).count("\n") == 1
-    lines = script.entry("m/x", ("n" * 89, "d", 1, 2, "t")).splitlines()
-    assert lines[0] == '    "m/x": ('
-    assert lines[1:-1] == [f'        "{"n" * 89}",', '        "d",', "        1,", "        2,", '        "t",']
-    assert lines[-1] == "    ),"
-
-
 def test_script_writes_quotes_so_that_no_formatter_changes_them(script):
     assert script.literal('the "Big" one') == "\"the 'Big' one\""

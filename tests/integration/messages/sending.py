@@ -89,7 +89,7 @@ class Conversation:
         model = self.model(only_streams=style.endswith("stream"), **fields)
         model = model.bind_tools(tools) if tools else model
         model = model.bind(**bound) if bound else model
-        return asyncio.run(Talk().call(style.split()[0], model, list(history) or [HumanMessage("Hello")]))
+        return asyncio.run(Talk().call(style.split()[0], model, list(history) or "Hello"))
 
     def turn(self, answer, *results, **fields):
         """The turn that an answer becomes in the next request."""
