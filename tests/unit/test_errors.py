@@ -327,12 +327,13 @@ def test_an_error_hides_in(document, kind, message):
     assert str(error).startswith(message)
 
 
-def test_the_body_of_a_document_that_cannot_be_written_is_empty():
+def test_the_body_of_a_document_is_capped_and_empty_where_that_cannot_be_written():
     deep = []
     for _ in range(100_000):
         deep = [deep]
     assert [error_from_document({"error": "m", "at": value}).body for value in (deep, 10**5_000)] == ["", ""]
     assert error_from_document({"error": "m", "half": "\ud800"}).body.isascii()
+    assert len(error_from_document({"error": "m", "long": "x" * 10**6}).body) == 65_536
 
 
 @pytest.mark.parametrize(

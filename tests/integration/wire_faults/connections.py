@@ -411,7 +411,7 @@ _LARGE = "0123456789abcdef" * (5 << 16)
 
 
 def _too_large(name, *slices, after=None, headers=SSE, **more):
-    sees = failure("Response", "65536", "max_event_bytes", after=after)
+    sees = failure("Response", "65536", "max_event_bytes", after=after, status_code=200)
     return _large(f"too-large-{name}", streamed(*slices, headers=headers), sees, settings=_LIMITED, **more)
 
 

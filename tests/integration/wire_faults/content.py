@@ -51,8 +51,31 @@ _CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "argument
 _WHOLE = dumps(whole())
 
 
+_ASLEEP = "Cluster is asleep"
+_TOO_MANY = {
+    "code": {"code": 429, "message": "Too many"},
+    "code-in-a-text": {"code": "429", "msg": "Too many"},
+    "status-code": {"message": "Too many", "statusCode": 429},
+    "named-code": {"code": "rate_limit_exceeded", "message": "Too many"},
+    "list-of-errors": {"errors": [{"code": 429, "message": "Too many"}]},
+    "detail": {"detail": {"code": 429, "message": "Too many"}},
+    "no-choices": {"choices": [], "code": 429, "message": "Too many"},
+}
+_WORDS = {
+    "detail": {"detail": _ASLEEP},
+    "fastapis-detail": {"detail": [{"loc": ["body", "model"], "msg": _ASLEEP}]},
+    "errors": {"errors": [_ASLEEP]},
+    "message": {"message": _ASLEEP, "choices": None},
+    "error-of-success": {"error": {"code": 0, "message": _ASLEEP}, "choices": []},
+    "message-of-100-kb": {"message": f"{_ASLEEP} " + "x" * 100_000},
+}
+_HTML = {"content-type": "text/html"}
+_ODD_FACTS = {"type": "odd", "code": "e17", "param": "p", "provider": "v"}
+
+
 def _hidden(name, document, kind, *says, **facts):
-    return WireFault(f"error-in-200-{name}", Fault(body=document), failure(kind, *says, **facts))
+    fault = Fault(body=document, headers={"retry-after": "3"})
+    return WireFault(f"error-in-200-{name}", fault, failure(kind, *says, retry_after=3.0, **facts))
 
 
 def _sent(body, headers=JSON):
@@ -92,11 +115,17 @@ HIDDEN = [
     _hidden("anthropic", _OVERLOADED, "API", "Overloaded", status_code=529, type="overloaded_error"),
     _hidden("list", [{"error": {"code": 503, "message": "Gone away."}}], "API", "Gone away."),
     _hidden("choice", whole(choices=[_FAILED_CHOICE]), "API", "Vendor down.", status_code=502),
+    *(_hidden(f"without-choices-{name}", _TOO_MANY[name], "RateLimit", "Too many (status 429") for name in _TOO_MANY),
     _hidden("finish-reason", whole(choices=[_MALFORMED], provider="Google"), "API", "(BAD_CALL)", **_GOOGLE),
 ]
 
 UNREADABLE = [
-    _unreadable("html-page", b"<html><title>Sign in</title></html>", headers={"content-type": "text/html"}),
+    *(_unreadable(f"words-in-{name}", _WORDS[name], "Response", _ASLEEP, str(sorted(_WORDS[name]))) for name in _WORDS),
+    WireFault(
+        "200-facts-of-an-error", _sent({"message": "No."} | _ODD_FACTS), failure("Response", "No.", **_ODD_FACTS)
+    ),
+    WireFault("200-huge-text", _sent(b"x" * 100_000), failure("Response", body="x" * 65_536, status_code=200)),
+    _unreadable("html-page", b"<title>Sign in</title>", "Response", "not JSON (text/html): Sign in", headers=_HTML),
     _unreadable("html-declared-as-json", b"<html><title>Sign in</title></html>"),
     _unreadable("plain-text", b"It works!", headers={"content-type": "text/plain"}),
     _unreadable("blank", b" \n\n ", "StreamTruncated"),
@@ -129,7 +158,7 @@ READ = [
     _read("documented-shape", {**HEAD, "choices": [{"index": 0, "message": _MESSAGE}]}, _BARE),
     WireFault("201-created", Fault(status=201, body=whole()), styles=PLAIN),
     _read("error-null", whole(error=None)),
-    _read("html-content-type", whole(), headers={"content-type": "text/html"}),
+    _read("html-content-type", whole(), headers=_HTML),
     _read("no-content-type", whole(), headers={"content-type": ""}),
     _read("byte-order-mark", b"\xef\xbb\xbf" + _WHOLE),
     _read("broken-character", _WHOLE.replace(b"oon", b"\xff"), Answer(text=TEXT.replace("oon", "\ufffd"))),
@@ -473,6 +502,9 @@ ENDINGS = [
     _cut("empty", streamed()),
     _cut("only-comments", streamed(b": OPENROUTER PROCESSING\n\n" * 3)),
     _cut("only-a-role", events(ROLE, done=False)),
+    _cut("only-a-ping", events({"type": "ping"}, done=False)),
+    _cut("only-a-status", events({"status": "queued"}, done=False)),
+    _cut("only-usage-and-not-done", events(tail(), done=False)),
     _cut("only-half-a-line", streamed(b"data")),
     _cut("finish-empty-throughout", events(*SPOKEN, _finish(""), done=False), after=TEXT),
     _cut("only-done", streamed(DONE), kind="Response"),
