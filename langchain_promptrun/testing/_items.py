@@ -60,6 +60,9 @@ class Reply:
         _check_times(self.times)
         if self.pieces is not None and "".join(self.pieces) != (self.text or ""):
             raise ValueError("`pieces` of a Reply must add up to its `text`.")
+        for call in self.tool_calls:
+            if not isinstance(call, Mapping) or "name" not in call or "arguments" in call:
+                raise ValueError(f"`tool_calls` of a Reply are dicts with `name`, `args` and maybe `id`, not {call!r}.")
 
 
 @dataclass(frozen=True, kw_only=True)

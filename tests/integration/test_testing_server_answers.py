@@ -613,6 +613,10 @@ def test_record_of_a_request_without_a_bearer_has_no_key(server, header):
         (Reply, {"times": 0}, "times"),
         (Fault, {"times": 0}, "times"),
         (Reply, {"text": "ab", "pieces": ["a"]}, "pieces"),
+        *(
+            (Reply, {"tool_calls": calls}, "`name`, `args` and maybe `id`")
+            for calls in ([("f", {})], [{"function": {"name": "f"}}], [{"name": "f", "arguments": "{}"}])
+        ),
         (Fault, {"body": b"x", "events": []}, "`body`, `events`, `slices`, `reply`"),
         (Fault, {"slices": [], "reply": Reply("x")}, "`body`, `events`, `slices`, `reply`"),
         (Fault, {"after": 0, "after_bytes": 0}, "`after`, `after_bytes`"),
