@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -55,10 +56,17 @@ if TYPE_CHECKING:
     AsyncRun = AsyncCallbackManagerForLLMRun | None
 
 T = TypeVar("T")
+Hook = TypeVar("Hook", bound=Callable[..., Any])
 
 _PROMPTS = "langchain_promptrun.prompts.prompt"  # the room above, which imports this module
 
 content_blocks.register()
+
+
+def _with_signature(hook: Hook) -> Hook:
+    """Keep the signature of a hook: langchain-core asks for it at each call, and Python makes it anew each time."""
+    cast("Any", hook).__signature__ = inspect.signature(hook)
+    return hook
 
 
 class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatModel):
@@ -308,6 +316,7 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
         return cast("Self", prompts.make_model(cls, named, await named.apull(), overrides))
 
     @override
+    @_with_signature
     def _generate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Run = None, **kwargs: Any
     ) -> ChatResult:
@@ -316,6 +325,7 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
         return result
 
     @override
+    @_with_signature
     async def _agenerate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: AsyncRun = None, **kwargs: Any
     ) -> ChatResult:
