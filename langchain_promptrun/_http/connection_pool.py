@@ -7,11 +7,13 @@ over large pools are slow. Here the connection that was used last is used again 
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections import deque
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 
 KEEP_ALIVE_SECONDS = 45.0
-_MANY = 50  # calls at once from which on threads work in turn
+_HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
+_MANY = 50 if _HAS_GIL else inf  # calls at once from which on threads work in turn
 _SENDING = "send_request_headers.started"
 _CONNECTED = ("connect_tcp.complete", "start_tls.complete")
 
