@@ -57,21 +57,19 @@ _Key = tuple[TransportSettings, tuple[tuple[str, str], ...]]
 
 
 class Client(Generic[TransportT]):
-    """Chooses the transport for a URL: the direct one, or a proxy's; `proxies` names these without credentials."""
+    """Chooses the transport for a URL: the direct one, or a proxy's."""
 
     def __init__(self, make: Callable[[httpx.Proxy | None], TransportT], proxies: Mapping[str, httpx.Proxy]) -> None:
         self._direct = make(None)
-        self._proxied = {scheme: make(proxy) for scheme, proxy in proxies.items()}
-        self.proxies = {self._proxied[scheme]: str(proxy.url) for scheme, proxy in proxies.items()}
-        self.transports = [self._direct, *self.proxies]
+        self._proxied = {scheme: (make(proxy), str(proxy.url)) for scheme, proxy in proxies.items()}
+        self.transports = [self._direct, *(transport for transport, _ in self._proxied.values())]
 
-    def transport_for(self, url: httpx.URL) -> TransportT:
-        if not self._proxied:
-            return self._direct
-        transport = self._proxied.get(url.scheme) or self._proxied.get("all")
-        if transport is None or proxy_bypass(url.host) or proxy_bypass(url.netloc.decode("ascii")):
-            return self._direct
-        return transport
+    def route(self, url: httpx.URL) -> tuple[TransportT, str | None]:
+        """Return the transport, and the proxy's URL without credentials."""
+        found = self._proxied.get(url.scheme) or self._proxied.get("all")
+        if found is None or proxy_bypass(url.host) or proxy_bypass(url.netloc.decode("ascii")):
+            return self._direct, None
+        return found
 
 
 class LoopClient(NamedTuple):

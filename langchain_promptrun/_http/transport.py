@@ -191,9 +191,7 @@ class Transport:
             response = client.send(client.build_request(**parts), stream=True, follow_redirects=False)
             return SyncResponse(response, client, call.read_timeout, timeouts)
         pool = self._shared_pool()
-        shared = pool.client()
-        transport = shared.transport_for(call.url)
-        call.proxy = shared.proxies.get(transport)
+        transport, call.proxy = pool.client().route(call.url)
         response = transport.handle_request(httpx.Request(**parts))
         return SyncResponse(response, pool, call.read_timeout, timeouts)
 
@@ -210,8 +208,7 @@ class Transport:
         pool = self._shared_pool()
         loop = asyncio.get_running_loop()
         own = pool.loop_client(loop) or await pool.open_loop_client(loop)
-        transport = own.client.transport_for(call.url)
-        call.proxy = own.client.proxies.get(transport)
+        transport, call.proxy = own.client.route(call.url)
         response = await sender.send(transport, httpx.Request(**parts))
         return AsyncResponse(response, pool, call.read_timeout)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import time
 
 import httpx
 import pytest
@@ -42,7 +41,7 @@ sync = pytest.mark.parametrize("colour", [Sync])
 
 
 class Stream(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A body of pieces, pauses in seconds, and exceptions."""
+    """A body of pieces, exceptions and, in async calls, pauses in seconds."""
 
     def __init__(self, *pieces):
         self.pieces = pieces
@@ -52,20 +51,14 @@ class Stream(httpx.SyncByteStream, httpx.AsyncByteStream):
     def __iter__(self):
         for piece in self.pieces:
             self.taken += 1
-            if isinstance(piece, float):
-                time.sleep(piece)
-            elif isinstance(piece, Exception):
+            if isinstance(piece, Exception):
                 raise piece
-            else:
-                yield piece
+            yield piece
 
     async def __aiter__(self):
-        for piece in self.pieces:
-            self.taken += 1
+        for piece in Stream.__iter__(self):
             if isinstance(piece, float):
                 await asyncio.sleep(piece)
-            elif isinstance(piece, Exception):
-                raise piece
             else:
                 yield piece
 

@@ -151,7 +151,7 @@ def test_exception_of_the_client_is_not_linked_from_the_error():
     assert request not in vars(found).values()
 
 
-INTERRUPTED = {
+PHASES = {
     "before the head": b"",
     "while the body goes out": None,
     "in the body": HALF,
@@ -160,25 +160,40 @@ INTERRUPTED = {
 }
 
 
-def interrupt():
-    signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+class Handler:
+    def __init__(self, raised):
+        self.raised = raised
+
+    def __call__(self, number, frame):
+        raise self.raised
 
 
-@pytest.mark.parametrize("kind", [TimeoutError, OSError, ConnectionError, KeyError])
-@pytest.mark.parametrize("phase", INTERRUPTED)
-def test_exception_of_a_callers_signal_handler_passes_as_it_is(alarm, raw_server, monkeypatch, kind, phase):
-    begun = INTERRUPTED[phase]
-    raised = kind("mine")
+SHAPES = {
+    "object": lambda handler: handler,
+    "method": lambda handler: handler.__call__,
+    "partial": lambda handler: partial(lambda _, number, frame: handler(number, frame), "bound"),
+    "any arguments, after a reset": lambda handler: (
+        lambda *arguments: signal.signal(arguments[0], signal.SIG_DFL) and handler(*arguments)
+    ),
+}
 
-    def handler(number, frame):
-        raise raised
 
-    alarm(handler)
+@pytest.mark.parametrize(
+    ("kind", "phase", "shape"),
+    [
+        *((kind, phase, "object") for kind in (TimeoutError, OSError, ConnectionError, KeyError) for phase in PHASES),
+        *((TimeoutError, "before the head", shape) for shape in SHAPES),
+    ],
+)
+def test_exception_of_a_callers_signal_handler_passes_as_it_is(alarm, raw_server, monkeypatch, kind, phase, shape):
+    begun, raised = PHASES[phase], kind("mine")
+    alarm(SHAPES[shape](Handler(raised)))
     monkeypatch.setattr(response, "LAST_CHUNK_SECONDS", 5.0)
     if begun is None:
         raw_server.take_nothing()
         signal.setitimer(signal.ITIMER_REAL, 0.5)
     else:
+        interrupt = partial(signal.pthread_kill, threading.main_thread().ident, signal.SIGALRM)
         raw_server.answer(begun, 0.1, interrupt, raw_server.HOLD)
     body = b"x" * (20 << 20 if begun is None else 1)
     request = Request("POST", raw_server.url, body, {}, "sk-1", Timeouts(5, 5, 5, 5), max_retries=2)
@@ -187,42 +202,3 @@ def test_exception_of_a_callers_signal_handler_passes_as_it_is(alarm, raw_server
     assert caught.value is raised
     assert raw_server.connections == 1
     assert response._open_bodies == {}
-
-
-def interruption(number, frame):
-    raise TimeoutError("mine")
-
-
-class Interruption:
-    def __call__(self, number, frame):
-        raise TimeoutError("mine")
-
-
-def interruption_with_any_arguments(*_):
-    raise TimeoutError("mine")
-
-
-def interruption_after_a_reset(number, frame):
-    signal.signal(number, signal.SIG_DFL)
-    raise TimeoutError("mine")
-
-
-@pytest.mark.parametrize(
-    "handler",
-    [
-        partial(lambda _, number, frame: interruption(number, frame), "bound"),
-        Interruption(),
-        Interruption().__call__,
-        interruption_with_any_arguments,
-        interruption_after_a_reset,
-    ],
-    ids=["partial", "object", "method", "any arguments", "reset"],
-)
-def test_exception_of_a_signal_handler_of_any_shape_passes_as_it_is(alarm, raw_server, handler):
-    alarm(handler)
-    raw_server.answer(b"", 0.1, interrupt, raw_server.HOLD)
-    request = Request("POST", raw_server.url, b"x", {}, "sk-1", Timeouts(5, 5, 5, 5), max_retries=2)
-    with pytest.raises(TimeoutError, match=r"^mine$") as caught:
-        list(Transport().exchange(request, Lines))
-    assert type(caught.value) is TimeoutError
-    assert raw_server.connections == 1

@@ -10,14 +10,13 @@ import time
 import pytest
 
 from langchain_promptrun.errors import (
-    PromptrunConnectionError,
     PromptrunError,
     PromptrunRateLimitError,
     PromptrunStreamStalledError,
     PromptrunTimeoutError,
 )
 
-from .exchanges import KEY, LAST, SSE, Lines, OverAiohttp, Timeouts, Transport, chunk, head, header, to, whole
+from .exchanges import KEY, LAST, SSE, Lines, Timeouts, Transport, chunk, head, header, to, whole
 
 
 @pytest.mark.parametrize("body", [b"{}", bytes(range(256)) * (12 << 10)], ids=["small", "large"])
@@ -105,23 +104,6 @@ def test_retried_until_it_works(calls, raw_server, caplog):
         assert secret not in caplog.text
 
 
-NOT_HTTP = {
-    "length beside chunks": head(200, *SSE, "content-length: 9") + chunk(b"one\n") + LAST,
-    "length twice": head(200, "content-length: 4", "content-length: 4") + b"one\n",
-    "chunk without a size": head(200, *SSE) + b"zz\r\nhalf\r\n",
-}
-
-
-@pytest.mark.parametrize("name", NOT_HTTP)
-def test_retry_is_not_made_for_what_aiohttp_does_not_take(raw_server, name):
-    calls = OverAiohttp()
-    raw_server.answer(NOT_HTTP[name], raw_server.CLOSE)
-    with pytest.raises(PromptrunConnectionError, match="not valid HTTP"):
-        calls.all(to(raw_server, max_retries=2))
-    assert len(raw_server.requests) == 1
-    calls.close()
-
-
 def test_traceback_of_an_error_holds_no_answer(calls, raw_server):
     raw_server.answer(whole(b"!\n"))
     with pytest.raises(PromptrunError) as caught:
@@ -131,26 +113,6 @@ def test_traceback_of_an_error_holds_no_answer(calls, raw_server):
 
 
 # Time-outs.
-
-
-@pytest.mark.parametrize(
-    "drip", [b"x-more: yes\r\n", b"HTTP/1.1 103 Early Hints\r\n\r\n"], ids=["headers", "early hints"]
-)
-@pytest.mark.parametrize("used", [False, True], ids=["new connection", "used connection"])
-@pytest.mark.parametrize("size", [10, 100_000], ids=["small body", "large body"])
-def test_timeout_of_reading_ends_a_head_that_never_ends_in_async_calls(async_single, raw_server, drip, used, size):
-    if used:
-        raw_server.answer(whole(b"one\n"))
-        async_single.all(to(raw_server))
-    begun = b"HTTP/1.1 200 OK\r\n" if drip.startswith(b"x") else b""
-    raw_server.answer(begun, *[drip, 0.05] * 300, raw_server.CLOSE)
-    started = time.monotonic()
-    with pytest.raises(PromptrunTimeoutError, match="sent nothing") as caught:
-        async_single.all(to(raw_server, timeouts=Timeouts(8, 0.2, 8, 8), max_retries=3, body=b"x" * size))
-    assert time.monotonic() - started < 8
-    assert caught.value.phase == "read"
-    assert len(raw_server.requests) == 1 + used
-    assert raw_server.connections == 1
 
 
 def test_write_time_out_counts(calls, raw_server, noises):

@@ -109,6 +109,8 @@ _NOT_HTTP = "The server's response is not valid HTTP: "
 # without its empty line a head is either broken or broken off, as the HTTP client takes it
 _NO_HEAD = {"sees": failure("Connection"), "retries": 0}
 _JSON_HEAD = head(_LENGTH, kind="application/json")
+_DRIPPING_HEAD = [b"HTTP/1.1 200 OK\r\n", *[b"x-more: yes\r\n", 0.02] * 300]
+_HINTS = [b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n", 0.02] * 300
 
 
 def _lost(name, fault, *says, kind="Connection", **more):
@@ -136,9 +138,11 @@ def _unreachable(name, target, says):
     return WireFault(name, target=target, requests=0, sees=failure("Connection", "Cannot connect to http", says))
 
 
-def _endless(name, *slices, limit=0.1, styles=ASYNC, **facts):
-    settings = {"timeout": limit}
-    return WireFault(f"http-{name}", raw(*slices), failure("Timeout", **facts), settings=settings, styles=styles)
+def _endless(name, *slices, limit=0.1, styles=ASYNC, **more):
+    """A head that never ends is not asked for again; the request may be billed."""
+    items = [REPLY, raw(*slices)] if "first" in more else raw(*slices)
+    sees = failure("Timeout", "The server sent nothing", phase="read")
+    return WireFault(f"http-{name}", items, sees, settings={"timeout": limit}, styles=styles, retries=1, **more)
 
 
 def _odd(name, fault, **more):
@@ -226,13 +230,20 @@ BROKEN = [
     _broken(
         "chunk-without-a-size-in-a-document", CHUNKED, framed(_DOCUMENT[:80]), 0.05, b"zz\r\n", LAST_CHUNK, styles=PLAIN
     ),
+    # httpx reads these
+    _broken("length-twice", head(*[_LENGTH] * 2), _DOCUMENT, clients=["aiohttp"]),
+    _broken("length-beside-chunks", head("transfer-encoding: chunked", _LENGTH), framed(BODY), clients=["aiohttp"]),
     _broken("two-lengths", head("content-length: 5", "content-length: 7"), b"1234567"),
     _broken("header-without-a-colon", head("this is no header"), b""),
     _broken("huge-header", head("x-huge: " + "x" * 400_000), BODY),
     _broken("endless-headers", b"HTTP/1.1 200 OK\r\n", *[b"x-more: " + b"y" * 1000 + b"\r\n"] * 600, **_NO_HEAD),
-    _endless("head-never-ends", b"HTTP/1.1 200 OK\r\nx-more: yes\r\n", math.inf, limit=0.5, styles=SOME, phase="read"),
-    _endless("head-drips-for-ever", b"HTTP/1.1 200 OK\r\n", *[b"x-more: yes\r\n", 0.02] * 300),
-    _endless("early-hints-for-ever", *[b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n", 0.02] * 300),
+    _endless("head-never-ends", b"HTTP/1.1 200 OK\r\nx-more: yes\r\n", math.inf, limit=0.5, styles=SOME),
+    _endless("head-drips-for-ever", *_DRIPPING_HEAD),
+    _endless("head-drips-for-ever-after-a-large-body", *_DRIPPING_HEAD, limit=0.5, prompt_bytes=100_000),
+    _endless("head-drips-for-ever-on-a-used-connection", *_DRIPPING_HEAD, first={}),
+    _endless("early-hints-for-ever", *_HINTS),
+    _endless("early-hints-for-ever-after-a-large-body", *_HINTS, limit=0.5, prompt_bytes=100_000),
+    _endless("early-hints-for-ever-on-a-used-connection", *_HINTS, first={}),
 ]
 
 ODD = [
