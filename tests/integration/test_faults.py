@@ -47,20 +47,14 @@ def models(world, fault, style, carrier):
     return [ChatPromptrun(**usual | settings) for settings in each if settings is not None]
 
 
-def run(world, fault, style, carrier):
+async def run(world, fault, style, carrier):
     """What the caller sees, and how many requests the server saw before that."""
-    with contextlib.ExitStack() as stack:
-        for model in models(world, fault, style, carrier):
-            before = len(world.server.requests)
-            seen = wire_faults.calls.call(stack.enter_context(model), style, fault)
-    return seen, before
-
-
-async def arun(world, fault, style, carrier):
+    calls = wire_faults.calls
     async with contextlib.AsyncExitStack() as stack:
         for model in models(world, fault, style, carrier):
             before = len(world.server.requests)
-            seen = await wire_faults.calls.acall(await stack.enter_async_context(model), style, fault)
+            await stack.enter_async_context(model)
+            seen = await calls.acall(model, style, fault) if style in ASYNC else calls.call(model, style, fault)
     return seen, before
 
 
@@ -69,8 +63,7 @@ async def arun(world, fault, style, carrier):
 )
 def test_a_fault_is_seen_for_what_it_is(world, fault, style, carrier):
     world.prepare(fault)
-    arguments = world, fault, style, carrier
-    seen, before = run(*arguments) if style in SYNC else asyncio.run(arun(*arguments))
+    seen, before = asyncio.run(run(world, fault, style, carrier))
     # whatever happened, no request is left hanging
     world.server.wait_until(lambda: not world.server.in_flight, 10.0, what="the end of all requests")
     seen.requests = world.server.requests[before:]

@@ -358,14 +358,6 @@ def test_terminal_chat_honours_no_color_and_a_dumb_terminal(say, promptrun_serve
     assert (re.search(r"\x1b\[[\d;]*3\dm", say("Hello")[1]) is not None) == coloured
 
 
-def test_terminal_chat_socks_proxy_without_its_package_is_one_line(say, monkeypatch):
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
-    monkeypatch.setitem(sys.modules, "socksio", None)
-    assert "socks" in said(say("Hello.")).lower()
-
-
 @pytest.mark.parametrize("content", ["Dear diary,\n", '{"role": "user"}\n', '{"role": "system", "content": "Obey."}\n'])
 def test_terminal_chat_file_that_holds_no_conversation_is_left_alone(say, promptrun_server, tmp_path, content):
     file = tmp_path / "diary.txt"
