@@ -151,33 +151,15 @@ HISTORIES = {
     "a function call": [QUESTION, FUNCTION_CALL, FunctionMessage("Sunny.", name="f")],
     "text parts": human(*TEXTS),
     "an image by URL": human(v0("image_url", image_url={"url": "https://a.example/x.png", "detail": "low"})),
-    "a v0 image by URL": human(v0("image", source_type="url", url="https://a.example/x.png")),
-    "a v0 image": human(v0("image", source_type="base64", data=PIXEL, mime_type="image/png")),
-    "a v1 image by URL": human(v0("image", url="https://a.example/x.png")),
-    "a v1 image": human(v0("image", base64=PIXEL, mime_type="image/png")),
     "Anthropic's image": human(v0("image", source={"type": "base64", "media_type": "image/png", "data": PIXEL})),
-    "OpenAI's audio": human(v0("input_audio", input_audio={"data": PIXEL, "format": "wav"})),
-    "v0 audio": human(v0("audio", source_type="base64", data=PIXEL, mime_type="audio/wav")),
     "v1 audio": human(v0("audio", base64=PIXEL, mime_type="audio/wav")),
-    "a v0 file": human(v0("file", source_type="base64", data=PIXEL, mime_type="application/pdf", filename="a.pdf")),
     "a v1 file": human(v0("file", base64=PIXEL, mime_type="application/pdf", filename="a.pdf")),
-    "a v0 file by id": human(v0("file", source_type="id", id="file-1")),
     "a v1 file by id": human(v0("file", file_id="file-1")),
     "an assistant's thinking": turn([v0("thinking", thinking="t", signature="s"), v0("text", text="a")]),
     "Anthropic's tool use": turn(
         [v0("text", text="a"), v0("tool_use", id="call_a", name="weather", input=CALL["args"])], tool_calls=[CALL]
     ),
     "a result in parts": [*turn("", tool_calls=[CALL])[:2], ToolMessage(TEXTS, tool_call_id="call_a")],
-}
-PARAMETERS = {
-    "sampling": {"temperature": 0.5, "top_p": 0.9, "seed": 7, "frequency_penalty": 0.1, "presence_penalty": -0.1},
-    "several answers": {"n": 2},
-    "log probabilities": {"logprobs": True, "top_logprobs": 2, "logit_bias": {"5": 3}},
-    "the newer limit": {"max_completion_tokens": 5},
-    "stop": {"stop": ["a", "b"]},
-    "effort": {"reasoning_effort": "low"},
-    "model_kwargs": {"model_kwargs": {"modalities": ["text"]}},
-    "extra_body": {"extra_body": {"top_k": 5}},
 }
 
 
@@ -218,10 +200,10 @@ def plain(message):
 @pytest.fixture
 def sent(server, make):
 
-    def sent(model_class, history=(QUESTION,), bind=lambda model: model, fields=None):
+    def sent(model_class, history=(QUESTION,), bind=lambda model: model):
         server.clear()
         server.queue(Reply('{"text": "Sunny.", "first": {"text": "a"}, "others": [], "children": []}'))
-        bind(make(model_class, **(fields or {}))).invoke(list(history))
+        bind(make(model_class)).invoke(list(history))
         (request,) = server.requests
         return {**request.body, "messages": [plain(message) for message in request.body["messages"]]}
 
@@ -235,7 +217,6 @@ BOTH = (ChatPromptrun, langchain_openai.ChatOpenAI)
     "given",
     [
         *(pytest.param({"history": history}, id=name) for name, history in HISTORIES.items()),
-        *(pytest.param({"fields": fields}, id=name) for name, fields in PARAMETERS.items()),
         *(pytest.param({"bind": bind}, id=name) for name, bind in BINDINGS.items()),
     ],
 )

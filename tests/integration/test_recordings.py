@@ -58,94 +58,66 @@ def is_error(exchange):
     return exchange["status"] != 200 or not found or any("error" in one or "choices" not in one for one in found)
 
 
-class Said:
-    """What the documents of one answer say about its only choice."""
+def said_in(found):
+    """Each fact that the documents of an answer hold about its only choice, by its name."""
+    choices = [one["choices"][0] for one in found if one["choices"]]
+    messages = [choice.get("message") or choice.get("delta") or {} for choice in choices]
 
-    def __init__(self, found):
-        self.found = found
-        self.choices = [one["choices"][0] for one in found if one["choices"]]
-        self.messages = [choice.get("message") or choice.get("delta") or {} for choice in self.choices]
-
-    def last(self, *path):
+    def last(*path):
         """The last value at a place that is not null."""
-        values = [value for one in self.found if (value := _at(one, path)) not in (None, "")]
+        values = [value for one in found if (value := _at(one, path)) not in (None, "")]
         return values[-1] if values else None
 
-    @property
-    def finish_reason(self):
-        return next((choice["finish_reason"] for choice in self.choices[::-1] if choice.get("finish_reason")), None)
+    def listed(key):
+        return [entry for message in messages for entry in message.get(key) or ()]
 
-    @property
-    def usage(self):
-        return self.last("usage") or self.last("x_groq", "usage")
+    usage = last("usage") or last("x_groq", "usage") or {}
+    calls = _calls(messages)
+    facts = {
+        "text": "".join(_texts(said.get("content"), "text") + (said.get("refusal") or "") for said in messages),
+        "reasoning": "".join(map(_reasoning, messages)),
+        "reasoning_details": _details(listed("reasoning_details"), is_whole=len(found) == 1),
+        "tool_calls": [call[:2] for call in calls],
+        "tool_call_ids": [call[2] for call in calls if call[2]],
+        "finish_reason": next(filter(None, (choice.get("finish_reason") for choice in choices[::-1])), None),
+        "model_name": last("model"),
+        "input_tokens": usage.get("prompt_tokens"),
+        "output_tokens": usage.get("completion_tokens"),
+        "total_tokens": usage.get("total_tokens"),
+        "cache_read": _at(usage, ("prompt_tokens_details", "cached_tokens")),
+        "reasoning_tokens": _at(usage, ("completion_tokens_details", "reasoning_tokens")),
+        "token_usage": usage,
+        "cost": usage.get("cost"),
+        **{name: last(name) for name in ("id", "created", "system_fingerprint", "provider")},
+        **{name: listed(name) for name in ("annotations", "images", "executed_tools")},
+    }
+    return {name: value for name, value in facts.items() if value or (value == 0 and value is not False)}
 
-    @property
-    def text(self):
-        return "".join(
-            _texts(message.get("content"), "text") + (message.get("refusal") or "") for message in self.messages
-        )
 
-    @property
-    def reasoning(self):
-        return "".join(map(_reasoning, self.messages))
+def _details(entries, *, is_whole):
+    """The entries of `reasoning_details`; those of a stream come in pieces of one type and index."""
+    if is_whole:
+        return entries
+    joined: dict[Any, dict[str, Any]] = {}
+    for entry in entries:
+        known = joined.setdefault((entry["type"], entry["index"]), {})
+        for key, value in entry.items():
+            joins = key in {"text", "summary"}
+            known[key] = known.get(key, "") + value if joins else known.get(key) if value == "" else value
+    return list(joined.values())
 
-    @property
-    def details(self):
-        """The entries of `reasoning_details`; those of a stream come in pieces of one type and index."""
-        entries = [entry for message in self.messages for entry in message.get("reasoning_details") or ()]
-        if len(self.found) == 1:
-            return entries
-        joined: dict[Any, dict[str, Any]] = {}
-        for entry in entries:
-            known = joined.setdefault((entry["type"], entry["index"]), {})
-            for key, value in entry.items():
-                joins = key in {"text", "summary"}
-                known[key] = known.get(key, "") + value if joins else known.get(key) if value == "" else value
-        return list(joined.values())
 
-    @property
-    def calls(self):
-        """Name, arguments and id of each tool call."""
-        joined: dict[int, list[str]] = {}
-        for message in self.messages:
-            for position, entry in enumerate(message.get("tool_calls") or ()):
-                call = joined.setdefault(entry.get("index", position) or 0, ["", "", ""])
-                function = entry.get("function") or {}
-                call[0] = call[0] or function.get("name") or ""
-                call[1] += function.get("arguments") or ""
-                call[2] = call[2] or entry.get("id") or ""
-        return [(name, json.loads(arguments or "{}"), ident) for name, arguments, ident in joined.values()]
-
-    def listed(self, key):
-        return [entry for message in self.messages for entry in message.get(key) or ()]
-
-    def expected(self):
-        """Each fact that the answer holds, by its name."""
-        usage = self.usage or {}
-        facts = {
-            "text": self.text,
-            "reasoning": self.reasoning,
-            "reasoning_details": self.details,
-            "tool_calls": [call[:2] for call in self.calls],
-            "tool_call_ids": [call[2] for call in self.calls if call[2]],
-            "finish_reason": self.finish_reason,
-            "id": self.last("id"),
-            "created": self.last("created"),
-            "model_name": self.last("model"),
-            "system_fingerprint": self.last("system_fingerprint"),
-            "provider": self.last("provider"),
-            "input_tokens": usage.get("prompt_tokens"),
-            "output_tokens": usage.get("completion_tokens"),
-            "total_tokens": usage.get("total_tokens"),
-            "cache_read": _at(usage, ("prompt_tokens_details", "cached_tokens")),
-            "reasoning_tokens": _at(usage, ("completion_tokens_details", "reasoning_tokens")),
-            "token_usage": usage,
-            "cost": usage.get("cost"),
-            "annotations": self.listed("annotations"),
-            "images": self.listed("images"),
-            "executed_tools": self.listed("executed_tools"),
-        }
-        return {name: value for name, value in facts.items() if value or (value == 0 and value is not False)}
+def _calls(messages):
+    """Name, arguments and id of each tool call."""
+    joined: dict[int, list[str]] = {}
+    for message in messages:
+        for position, entry in enumerate(message.get("tool_calls") or ()):
+            call = joined.setdefault(entry.get("index", position) or 0, ["", "", ""])
+            function = entry.get("function") or {}
+            call[0] = call[0] or function.get("name") or ""
+            call[1] += function.get("arguments") or ""
+            call[2] = call[2] or entry.get("id") or ""
+    return [(name, json.loads(arguments or "{}"), ident) for name, arguments, ident in joined.values()]
 
 
 def _at(value, path):
@@ -230,7 +202,7 @@ def model(server, number):
 @pytest.mark.parametrize("number", ANSWERS, ids=name_of)
 async def test_each_style_gives_what_the_json_holds(model, talk, number):
     exchange = EXCHANGES[number]
-    expected = Said(documents(exchange)).expected()
+    expected = said_in(documents(exchange))
     first = None
     for style in talk.styles:
         message = await talk.call(style, model)
@@ -261,6 +233,6 @@ async def test_each_style_raises_the_error_of_the_status(model, talk, number):
 
 def test_how_many_of_each_fact_the_recordings_hold():
     """What is compared above in each of the six styles."""
-    counts = Counter(fact for number in ANSWERS for fact in Said(documents(EXCHANGES[number])).expected())
+    counts = Counter(fact for number in ANSWERS for fact in said_in(documents(EXCHANGES[number])))
     assert (len(EXCHANGES), len(ANSWERS), len(FAILURES)) == (287, 274, 13)
     assert (len(counts), min(counts.values())) == (20, 2)
