@@ -81,7 +81,8 @@ class World:
 
         def abort():
             for transport in tuple(self.server._routes.transports):
-                if transport.get_protocol()._task is not None:
+                record = transport.get_protocol()._record
+                if record is not None and not record.answered:
                     transport.abort()
 
         self._in_loop(abort)
