@@ -4,28 +4,23 @@ import json
 
 
 def sse(*documents):
-    """An event stream of documents."""
     return "".join(f"data: {event}\n\n" for event in [*map(json.dumps, documents), "[DONE]"]).encode()
 
 
 def choice(delta, **more):
-    """A document that brings one delta."""
     return {"choices": [{"index": 0, "delta": delta, "finish_reason": None} | more]}
 
 
 def call(index, arguments, **named):
-    """A delta with one piece of a tool call."""
     function = {"name": named["name"], "arguments": arguments} if named else {"arguments": arguments}
     return {"tool_calls": [{"index": index, "function": function} | ({"id": named["id"]} if named else {})]}
 
 
 def stream(*deltas, finish_reason="stop", **facts):
-    """A whole stream of deltas, with facts in each of its documents."""
     documents = [*map(choice, deltas), choice({}, finish_reason=finish_reason)]
     return sse(*(facts | document for document in documents))
 
 
 def whole(message, finish_reason="stop", **facts):
-    """A whole answer as one document."""
     choices = [{"index": 0, "message": {"role": "assistant"} | message, "finish_reason": finish_reason}]
     return json.dumps(facts | {"choices": choices}).encode()

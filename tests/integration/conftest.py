@@ -29,14 +29,11 @@ def style(request):
 
 @pytest.fixture
 def call(talk, style):
-    """Call a model in each style."""
     return partial(talk.call, style)
 
 
 @pytest.fixture
 def over():
-    """Make models whose requests a function answers."""
-
     def over(respond, kind=ChatPromptrun, **fields):
         transport = httpx.MockTransport(respond)
         clients = {
@@ -76,8 +73,6 @@ def ask_in_every_style(talk, over):
 
 @pytest.fixture
 def server_free_model(over):
-    """Makes models whose every answer is a given body."""
-
     def make(body, **fields):
         return over(lambda _: httpx.Response(200, headers={"content-type": "application/json"}, content=body), **fields)
 
@@ -113,7 +108,6 @@ class Wire:
 
     @property
     def body(self):
-        """The only request's body."""
         (body,) = self.bodies
         return body
 
@@ -134,11 +128,9 @@ _USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5, "prompt
 
 @pytest.fixture
 def wire():
-    """A wire that is made up, below the caller's own HTTP clients."""
     return Wire()
 
 
 @pytest.fixture
 def make(wire, over):
-    """Make models over the made-up wire."""
     return partial(over, wire)

@@ -7,8 +7,6 @@ STYLES = ("invoke", "ainvoke", "stream", "astream", "events", "aevents")
 
 
 class Talk:
-    """Calls models in any style and takes answers apart."""
-
     styles = STYLES
 
     async def call(self, style, model, prompt="Hello", /, **keywords):

@@ -56,8 +56,6 @@ def either(models):
 
 @pytest.fixture
 def run(call, style):
-    """Run an agent."""
-
     async def run(model, *layers, messages=(("user", "Hi"),), tools=()):
         agent = agents.create_agent(model, tools, middleware=layers)
         given = {"messages": list(messages)}

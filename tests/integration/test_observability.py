@@ -32,7 +32,6 @@ warns = pytest.mark.filterwarnings("default::UserWarning", "default::Deprecation
 
 @pytest.fixture
 def spans():
-    """A provider of OpenTelemetry, and what it exported."""
     trace = pytest.importorskip("opentelemetry.sdk.trace")
     export = pytest.importorskip("opentelemetry.sdk.trace.export")
     memory = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")

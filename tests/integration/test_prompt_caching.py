@@ -31,7 +31,6 @@ TURNS = [
 
 
 def answered(cached, **facts):
-    """An answer to 1,000 tokens, of which the cache held some."""
     usage = {"input_tokens": 1_000, "output_tokens": 1, "total_tokens": 1_001}
     return AIMessage(
         "Hi", response_metadata=facts, usage_metadata={**usage, "input_token_details": {"cache_read": cached}}

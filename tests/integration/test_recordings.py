@@ -41,7 +41,6 @@ EXCHANGES = recorded()
 
 
 def documents(exchange):
-    """The JSON documents of a body; none where it is no JSON."""
     text = exchange["response"]
     if exchange["content_type"].startswith("text/event-stream"):
         lines = [line.removeprefix("data:").strip() for line in text.splitlines() if line.startswith("data:")]
@@ -59,7 +58,6 @@ def is_error(exchange):
 
 
 def said_in(found):
-    """Each fact that the documents of an answer hold about its only choice, by its name."""
     choices = [one["choices"][0] for one in found if one["choices"]]
     messages = [choice.get("message") or choice.get("delta") or {} for choice in choices]
 
@@ -108,7 +106,6 @@ def _details(entries, *, is_whole):
 
 
 def _calls(messages):
-    """Name, arguments and id of each tool call."""
     joined: dict[int, list[str]] = {}
     for message in messages:
         for position, entry in enumerate(message.get("tool_calls") or ()):
@@ -169,8 +166,6 @@ def name_of(number):
 
 
 class Cuts:
-    """Cuts a body in pieces without regard to events or characters, each time in others."""
-
     def __init__(self):
         self.seeds = count()
 

@@ -34,8 +34,6 @@ def assert_clean(*texts):
 
 
 class Recorder(BaseCallbackHandler):
-    """Writes down all that callbacks are told."""
-
     def __init__(self):
         self.told = []
 

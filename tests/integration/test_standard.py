@@ -58,8 +58,6 @@ class Capabilities(ChatModelIntegrationTests):
 
 
 class Offline(Capabilities):
-    """The suite against the stand-in server."""
-
     method = "function_calling"
     enable_vcr_tests = True
 
@@ -128,8 +126,6 @@ class TestJsonSchema(Offline):
 
 @pytest.mark.live
 class TestLive(Capabilities):
-    """The suite against Promptrun itself."""
-
     @property
     def chat_model_params(self):
         return {"model": MODEL}

@@ -85,7 +85,6 @@ class Conversation:
         return ChatPromptrun(**{"api_key": "key"} | fields)
 
     def ask(self, style, *history, tools=(), bound=None, **fields):
-        """The answer in a style."""
         model = self.model(only_streams=style.endswith("stream"), **fields)
         model = model.bind_tools(tools) if tools else model
         model = model.bind(**bound) if bound else model

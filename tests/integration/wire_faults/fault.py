@@ -41,7 +41,6 @@ def dumps(document):
 
 
 def chunk(delta=None, finish=None, **more):
-    """The document of one event."""
     choice = {"index": 0, "delta": {} if delta is None else delta, "finish_reason": finish}
     return {**HEAD, "object": "chat.completion.chunk", "choices": [choice], **more}
 
@@ -52,7 +51,6 @@ def tail(usage=USAGE, **more):
 
 
 def whole(message=None, finish="stop", **more):
-    """The document of an unstreamed answer."""
     message = {"role": "assistant", "content": TEXT} | (message or {})
     choice = {"index": 0, "message": message, "finish_reason": finish}
     return {**HEAD, "object": "chat.completion", "choices": [choice], "usage": USAGE, **more}
@@ -99,7 +97,6 @@ def head(*lines, status="HTTP/1.1 200 OK", kind="text/event-stream"):
 
 
 def framed(data):
-    """One chunk of chunked framing."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
