@@ -64,11 +64,11 @@ _SCALARS = {
     "provider": (r".+", ("provider_name", "provider")),
     "request_id": (r".+", ("request_id", "requestId", "RequestId")),
     "name": (r"[A-Za-z][\w.-]{2,63}", ("error",)),
-    "status": (r"\d+", ("code", "status", "status_code", "statusCode", "error_code", "error")),
+    "status": (r"\d+", ("code", "status", "status_code", "statusCode", "error_code", "errorCode", "error")),
 }
 # Where a wait may stand, and the parts of a second in which it counts.
 _WAIT_KEYS = dict.fromkeys(("retryDelay", "retry_after", "retryAfter", "retry_after_seconds", "retryAfterSeconds"), 1)
-_WAIT_KEYS |= {"retry_after_ms": 1_000, "retryAfterMs": 1_000}
+_WAIT_KEYS |= {"retry_after_ms": 1_000, "retryAfterMs": 1_000, "estimated_time": 1}
 
 # What codes and types stand for: OpenAI's, Anthropic's, Google's, AWS's, LiteLLM's and vLLM's names, and MiniMax's
 # codes (its API reference, "Error code").
@@ -153,7 +153,8 @@ _EMPTY_ACCOUNT = (
     r"|\bused (?:all|up)\b.{0,20}?\bcredits|can only afford|requires more credits|monthly included credits"
     r"|recharge|\btop[ -]?up\b|out of credits?|arrears|add (?:more )?(?:credits?|funds)|no credits"
     r"|\boverdue (?:balance|bill|invoice|payment|status)|\b(?:account|bill|invoice|payment)s?\b.{0,20}?\boverdue"
-    r"|exceeded your current quota|billing (?:hard )?limit|spend(?:ing)? limit|specified api usage limit"
+    r"|exceeded your current quota|check your billing|billing (?:hard )?limit|spend(?:ing)? limit"
+    r"|specified api usage limit"
     r"|\bkey limit exceeded|payment (?:method )?required|\b(?:add|enter) (?:a|your) (?:valid )?payment method"
     r"|exceeded ?budget|over budget|(?<!context )(?<!reasoning )(?<!thinking )(?<!time )(?<!token )\bbudget "
     r"(?:(?:has been|is|was) )?exceeded|余额不足|额度不足|额度已用|欠费|充值"

@@ -267,8 +267,12 @@ def _add_extra_fields(wire: dict[str, Any], kwargs: Mapping[str, Any]) -> None:
         wire |= extra
 
 
+def _is_plain(part: Part) -> bool:
+    return part.keys() == {"type", "text"} and part["type"] == "text"
+
+
 def _content(parts: list[Part], media: Sequence[Part] = ()) -> str | list[Part]:
-    if len(parts) == 1 and parts[0].keys() == {"type", "text"}:
+    if len(parts) == 1 and _is_plain(parts[0]):
         return str(parts[0]["text"])
     return parts or (_ATTACHED if media else "")
 
@@ -372,7 +376,7 @@ class _Answer:
 
     def content(self, media: Sequence[Part]) -> str | list[Part]:
         """Return plain text as one string, the form that every model behind a gateway takes."""
-        is_plain = all(part.keys() == {"type", "text"} for part in self.parts)
+        is_plain = all(map(_is_plain, self.parts))
         return _content(text_parts("".join([part["text"] for part in self.parts])) if is_plain else self.parts, media)
 
 
@@ -380,7 +384,7 @@ def _take_out_refusal(parts: list[Part], refusal: str) -> None:
     """Take the refusal out of a text that begins or ends with it, as LangChain's v0 content shows both."""
     for index, cut in ((-1, str.removesuffix), (0, str.removeprefix)):
         said = parts[index] if parts else {}
-        if said.keys() == {"type", "text"} and (rest := cut(said["text"], refusal)) != said["text"]:
+        if _is_plain(said) and (rest := cut(said["text"], refusal)) != said["text"]:
             parts[index] = {"type": "text", "text": rest}
             if not rest:
                 del parts[index]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import orjson
@@ -53,7 +54,8 @@ _KEEP_ALIVES = frozenset({b"", b"ping", b"pong", b"keepalive", b"keep-alive", b"
 # Names of events whose text always says something.
 _CONTENT_EVENTS = frozenset({b"", b"message", b"data"})
 _ERROR_EVENT = rb"(?i)(?:.*[._-])?(?:error|exception|fail|failed|failure)(?:[._-].*)?"
-_NOT_BLANK = re.compile(r"\S")
+# Some servers put an event into an event, or two on one line.
+_BETWEEN = re.compile(r"(?:\s|data:)*")
 
 Event = tuple[bytes, bytes]
 """An event's name (empty when it has none) and its data."""
@@ -357,11 +359,11 @@ class ResponseParser(ABC, Generic[T]):
         documents, rest = _split_documents(payload)
         for document in documents:
             self._take_document(document, name)
-        if _is_end_mark(rest):
+        if _is_end_mark(rest.removeprefix(b"data:")):
             self.finished = True
         elif is_error and not documents:
             self._take_document(payload.decode("utf-8", "replace"), name)
-        elif rest and not (documents or at_end or self._is_whole()):
+        elif rest and not (at_end or self._is_whole()):
             raise not_json(payload, *self._source[:2], whole=False)
 
     def _feed_fast_path(self, document: Any) -> bool:
@@ -414,7 +416,7 @@ class ResponseParser(ABC, Generic[T]):
         error = error_from_document(document, status=status, headers=headers, model=model, event=event)
         if error is not None:
             raise error
-        if document == []:
+        if document == [] or (name not in _CONTENT_EVENTS and not isinstance(document, dict)):
             return
         if not isinstance(document, dict):
             raise no_answer(document, NO_CHOICES, *self._source)
@@ -468,13 +470,10 @@ class ResponseParser(ABC, Generic[T]):
 def _split_documents(data: bytes) -> tuple[list[Any], bytes]:
     text, position, documents = data.decode("utf-8", "replace"), 0, []
     decoder = json.JSONDecoder()
-    while (start := _NOT_BLANK.search(text, position)) is not None:
-        position = start.start()
-        try:
-            document, position = decoder.raw_decode(text, position)
-        except ValueError:
-            break
-        documents.append(document)
+    with suppress(ValueError):
+        while found := _BETWEEN.match(text, position):
+            document, position = decoder.raw_decode(text, found.end())
+            documents.append(document)
     return documents, text[position:].strip().encode()
 
 

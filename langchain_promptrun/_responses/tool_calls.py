@@ -15,6 +15,7 @@ come once, `arguments` come in pieces. Gateways leave out, repeat and change eac
 4. A call that says the same as one that stands, in any spelling, under the same id and name, is that one.
 5. A piece of arguments continues the JSON so far where it can. Else, where it begins an object anew, it repeats what
    came so far: only what is new counts, and a placeholder such as `{}` is replaced. Anything else breaks the JSON.
+   One that may be either, such as `{"a":1}` after `{"a":`, is decided by the next piece or by the end.
 6. A call with a name whose arguments are a JSON object is executable. Any other is invalid: no name, broken JSON,
    another name inside its arguments, or, where the answer did not end by a stop or by its calls, the last call if it is
    one of a custom tool or has no arguments.
@@ -48,7 +49,8 @@ if TYPE_CHECKING:
 _FUNCTION = "function"
 # Keys of an entry in OpenAI's format, and of its function or custom tool.
 _KNOWN_KEYS = frozenset({"index", "id", "type", "custom", _FUNCTION})
-_KNOWN_INNER = frozenset({"name", "arguments", "input"})
+_ARGUMENTS = ("arguments", "parameters", "input")  # OpenAI's, Llama's, Anthropic's and custom tools'
+_KNOWN_INNER = frozenset({"name", *_ARGUMENTS})
 _LONGEST_INDEX = 9
 # Anthropic's ids of calls that its own servers run; gateways pass them on as functions.
 _SERVER_ID = "srvtoolu_"
@@ -93,9 +95,7 @@ class _Entry:
         # By these a call is found, in this order.
         keys = (self.id and (self.id, self.index), self.index, self.id, self.place)
         self.keys = [key for key in keys if key not in {None, ""}]
-        args = inner.get("arguments")
-        args = inner.get("input", args) if self.is_custom else args
-        self.args, self.is_whole = _args(args)
+        self.args, self.is_whole = _args(next((inner[key] for key in _ARGUMENTS if inner.get(key) is not None), None))
         said = said or inner_key
         is_servers = self.id.startswith(_SERVER_ID) or "server" in said.lower()
         self.kind = said if (self.is_custom or _FUNCTION in said.lower()) and not is_servers else ""
@@ -126,6 +126,9 @@ class PartialCall:
         self._scanner = JsonScanner()
         # How much of the arguments has come again, while they are repeated.
         self.repeated: int | None = None
+        # A piece that holds all so far or is the value that comes next, until the next piece or the end tells.
+        self.unsure = b""
+        self._grows = False
         self._meaning: str | None = None
         self.args: dict[str, Any] | None = None
 
@@ -207,14 +210,23 @@ class PartialCall:
 
     def _new_part(self, entry: _Entry, piece: str) -> str:
         """Return what a piece adds to the arguments so far, by point 5 of the rule."""
+        if self.unsure:
+            self._decide(holds_all=piece.encode().startswith(self.unsure) and JsonScanner(piece).verdict != ILLEGAL)
         begins_anew = piece.lstrip().startswith("{")
+        holds_all = begins_anew and piece.encode().startswith(self.bytes)
         is_whole = entry.is_whole and not self.is_placeholder
         if is_whole:
             # An object may end the text that began it, in the other usual spelling.
             spellings = piece, json.dumps(_json.loads(entry.args), ensure_ascii=False)
             piece = next((spelled for spelled in spellings if spelled.startswith(self.text)), piece)
-        elif self.repeated is None and (not begins_anew or self._continues(piece)):
-            return piece
+        elif self.repeated is None and not (holds_all and self._grows) and (not begins_anew or self._continues(piece)):
+            self.unsure = piece.encode() if holds_all else b""
+            return "" if holds_all else piece
+        self._grows = self._grows or (holds_all and len(piece.encode()) > len(self.bytes))
+        return self._unsaid(piece, begins_anew=begins_anew, is_whole=is_whole)
+
+    def _unsaid(self, piece: str, *, begins_anew: bool, is_whole: bool) -> str:
+        """Return what is new in a piece that repeats the arguments so far, all of one that breaks them."""
         data = piece.encode()
         start = 0 if begins_anew else self.repeated or 0
         known = self.bytes[start : start + len(data)]
@@ -231,6 +243,14 @@ class PartialCall:
         elif is_whole:
             self.fail(_NOT_AN_OBJECT)
         return piece
+
+    def _decide(self, *, holds_all: bool) -> None:
+        if holds_all:
+            self._grows = True
+            self.bytes.clear()
+            self._scanner, self._scanned = JsonScanner(), 0
+        self.bytes += self.unsure
+        self.unsure = b""
 
     def _continues(self, piece: str) -> bool:
         if self._scan() == ILLEGAL:
@@ -274,6 +294,8 @@ class PartialCall:
 
     def finish(self, rest: str, *, cut_off: bool) -> tuple[str, str] | None:
         """Judge the call by point 6 of the rule; return what is left of it, None for no call."""
+        if self.unsure:
+            self._decide(holds_all=not cut_off and JsonScanner(self.unsure.decode()).verdict == COMPLETE)
         self.bytes += rest.encode()
         if not (self.name or self.bytes or self.extras.whole()) or (self.may_be_padding and self.is_blank):
             return None
@@ -395,7 +417,7 @@ class ToolCalls:
         args = function.get("arguments")
         if type(args) is not str or not args or not self._surrogates.lets_pass(args):
             return None
-        if args[0] in _MAY_BEGIN_ANEW or call.repeated is not None:
+        if args[0] in _MAY_BEGIN_ANEW or call.repeated is not None or call.unsure:
             return None
         call.bytes += args.encode()
         call.sent = len(call.bytes)

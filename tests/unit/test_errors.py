@@ -85,6 +85,7 @@ EMPTY_ACCOUNTS = [
     "Insufficient balance",
     "Your account balance is not enough, please recharge",
     "You exceeded your current quota",
+    "Your account is not active, please check your billing details on our website.",
     "Your account has no credits left",
     "Billing hard limit has been reached",
 ]
@@ -172,6 +173,7 @@ def test_a_wait_is_read_from_words(words, wait):
         ({"retryAfterSeconds": 4}, 4.0),
         ({"retry_after_ms": 1500.5}, 1.5005),
         ({"retry_after_ms": "1500"}, 1.5),
+        ({"estimated_time": 20.5}, 20.5),
         ({"retryAfterMs": 1500}, 1.5),
         ({"retry_after_ms": None, "retryAfterSeconds": None}, None),
         ({"details": [*({"@type": str(number)} for number in range(6)), {"retryDelay": "30s"}]}, 30.0),
@@ -391,6 +393,7 @@ def test_what_a_server_echoes_of_the_prompt_stays_out_of_the_message(error):
         ({"code": "503"}, 503),
         ({"code": 502.0}, 502),
         ({"statusCode": 401}, 401),
+        ({"errorCode": "429"}, 429),
         ({"error": 500}, 500),
         ({"code": "rate_limit_exceeded"}, 429),
         ({"type": "overloaded_error"}, 529),

@@ -104,6 +104,9 @@ CARRIERS = {
     "Mistral's part that goes on as a text": part(MISTRAL, {**MISTRAL, "thinking": [text("h")]}, thinking("m")),
     "Mistral's part that begins as a text": part(MISTRAL, thinking("h"), {**MISTRAL, "thinking": [text("m")]}),
     "Databricks' part": part(SUMMARY, *[{**SUMMARY, "summary": [summary(piece)]} for piece in "hm"]),
+    "a part with its text": part(
+        {"type": "reasoning", "text": "hm"}, *[{"type": "reasoning", "text": p} for p in "hm"]
+    ),
     "Bedrock's part": part(BEDROCK, *[{**BEDROCK, "reasoning_content": piece} for piece in ({"text": "h"}, END)]),
     "two parts, one redacted": under("content", [SIGNED, REDACTED], [SIGNED], [REDACTED]),
     "LiteLLM": (

@@ -83,6 +83,14 @@ ROWS = {
     "arguments at the next index, twice": ([F(""), R(A1, 1), T(1, "B", "g", ""), R(A1, 2)], "A.f(a=1) B.g(a=1)"),
     "an object in each piece, repeated": ([F({"a": 1}), R({"a": 1})], "A.f(a=1)"),
     "cumulative": ([F('{"q"'), R('{"q":"ab'), R('{"q":"abc"}')], "A.f(q='abc')"),
+    "cumulative, cut before a value": ([F('{"a":'), R('{"a":[{"b":'), R('{"a":[{"b":1}]}')], "A.f(a=[{'b': 1}])"),
+    "cumulative, cut before the only value": ([F('{"a":'), R(A1)], "A.f(a=1)"),
+    "an object that begins as all so far": ([F('{"a":'), R('{"a":'), R("1}"), R("}")], "A.f(a={'a': 1})"),
+    "objects that begin as all so far": ([F('{"a":'), R('{"a":'), R('{"a":1}}}')], "A.f(a={'a': {'a': 1}})"),
+    **{
+        f"arguments under {name}": ([{"index": 0, "id": "A", "function": {"name": "f", name: {"a": 1}}}], "A.f(a=1)")
+        for name in ("parameters", "input")
+    },
     "cumulative, named again": ([F("{"), F('{"q":"é'), F('{"q":"éc"}')], "A.f(q='éc')"),
     "blanks with a name after the end": ([F(A1), T(0, "-", "f", "  ")], "A.f(a=1)"),
     "same call at two indexes": ([F(A1), T(1, "A", "f", A1)], "A.f(a=1)"),
