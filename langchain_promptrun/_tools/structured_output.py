@@ -230,16 +230,7 @@ def structured(
     tool_choice: ToolChoice | None = None,
     **kwargs: Any,
 ) -> Runnable[Any, Any]:
-    if method not in _METHODS:
-        raise ValueError(f"`method` must be one of {', '.join(map(repr, _METHODS))}, not {method!r}.")
-    if schema is None and method != "json_mode":
-        raise ValueError(f"method {method!r} needs a schema; only 'json_mode' works without one.")
-    if get_origin(schema) is not None or getattr(schema, "__module__", "") == "builtins":
-        raise ValueError(f"`schema` must describe an object, not {schema!r}: give a class with a field of this type.")
-    if strict is not None and method == "json_mode":
-        raise ValueError("strict needs a schema on the wire, and method 'json_mode' sends none.")
-    if tools and method == "function_calling":
-        raise ValueError("tools beside structured output need method 'json_schema' or 'json_mode'.")
+    _check(schema, method, strict, has_tools=bool(tools))
     target = schema if isinstance(schema, type) and is_basemodel_subclass(schema) else None
     parser: ObjectParser
     if method == "function_calling":
@@ -263,6 +254,19 @@ def structured(
     return RunnableMap(raw=bound) | _ParseRaw(parser=parser).with_fallbacks(
         [without_parsed], exception_key="parsing_error"
     )
+
+
+def _check(schema: Any, method: str, strict: bool | None, *, has_tools: bool) -> None:
+    if method not in _METHODS:
+        raise ValueError(f"`method` must be one of {', '.join(map(repr, _METHODS))}, not {method!r}.")
+    if schema is None and method != "json_mode":
+        raise ValueError(f"method {method!r} needs a schema; only 'json_mode' works without one.")
+    if get_origin(schema) is not None or getattr(schema, "__module__", "") == "builtins":
+        raise ValueError(f"`schema` must describe an object, not {schema!r}: give a class with a field of this type.")
+    if strict is not None and method == "json_mode":
+        raise ValueError("strict needs a schema on the wire, and method 'json_mode' sends none.")
+    if has_tools and method == "function_calling":
+        raise ValueError("tools beside structured output need method 'json_schema' or 'json_mode'.")
 
 
 def _tool_for(schema: Any, strict: bool | None) -> tuple[str, dict[str, Any]]:
