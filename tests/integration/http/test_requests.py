@@ -1,22 +1,46 @@
-"""What goes out and comes in, errors of a status, retries and time-outs, in sync, over httpx and over aiohttp."""
+"""What goes out and comes in: keys, errors of a status, retries, time-outs, charsets, ends, in each colour."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
+import gzip
 import json
 import logging
+import threading
 import time
 
 import pytest
+from pydantic import SecretStr
 
 from langchain_promptrun.errors import (
+    PromptrunAuthenticationError,
     PromptrunError,
+    PromptrunInvalidRequestError,
     PromptrunRateLimitError,
     PromptrunStreamStalledError,
     PromptrunTimeoutError,
 )
 
-from .exchanges import KEY, LAST, SSE, Lines, Timeouts, Transport, chunk, head, header, to, whole
+from .exchanges import (
+    KEY,
+    LAST,
+    OK,
+    SSE,
+    Lines,
+    Timeouts,
+    Transport,
+    Whole,
+    acall,
+    call,
+    chunk,
+    gone,
+    head,
+    header,
+    response,
+    to,
+    whole,
+)
 
 
 @pytest.mark.parametrize("body", [b"{}", bytes(range(256)) * (12 << 10)], ids=["small", "large"])
@@ -42,7 +66,7 @@ def test_callers_accept_encoding_stands(calls, raw_server):
 
 def test_unstreamed_answer_takes_the_same_way_as_a_streamed_one(calls, raw_server):
     many = [f"x-header-{number}: yes" for number in range(200)]
-    raw_server.answer(whole(b"one\ntwo\n", "X-Request-Id: r1", "X-Twice: a", "X-Twice: b", *many[3:]))
+    raw_server.answer(whole(b"one\ntwo\n", "X-Request-Id: r1", "X-Twice: a", "X-Twice: b", *many))
     raw_server.answer(head(200, *SSE), chunk(b"one\nt"), 0.01, chunk(b"wo\n"), LAST)
     parsers = []
 
@@ -60,26 +84,112 @@ def test_unstreamed_answer_takes_the_same_way_as_a_streamed_one(calls, raw_serve
 # Errors of a status.
 
 
-def test_error_status_raises_its_class_with_a_detached_response(calls, raw_server):
+def test_error_status_raises_its_class_with_a_detached_response_and_leaves_its_connection(single, raw_server):
     body = json.dumps({"error": {"message": "slow down", "code": "busy"}}).encode()
     raw_server.answer(whole(body, "Set-Cookie: a=b", "x-request-id: r9", "content-type: application/json", status=429))
-    with pytest.raises(PromptrunRateLimitError, match="slow down") as caught:
-        calls.all(to(raw_server))
+    for _ in range(2):
+        with pytest.raises(PromptrunRateLimitError, match="slow down") as caught:
+            single.all(to(raw_server))
+    assert raw_server.connections == 1
     error = caught.value
-    assert (error.status_code, error.request_id) == (429, "r9")
-    assert error.response.status_code == 429
+    assert (error.status_code, error.request_id, error.response.status_code) == (429, "r9", 429)
     assert error.response.json() == {"error": {"message": "slow down", "code": "busy"}}
     assert "set-cookie" not in error.response.headers
     with pytest.raises(RuntimeError):
         _ = error.response.request
 
 
-def test_connection_is_used_again_after_an_error(single, raw_server):
-    raw_server.answer(whole(b"no", status=404))
-    for _ in range(2):
-        with pytest.raises(PromptrunError):
-            single.all(to(raw_server))
-    assert raw_server.connections == 1
+# The key.
+
+
+def plain():
+    return "sk-1"
+
+
+async def coroutine():
+    await asyncio.sleep(0)
+    return SecretStr("sk-1")
+
+
+def plain_giving_an_awaitable():
+    return coroutine()
+
+
+class Caller:
+    def __call__(self):
+        return SecretStr("sk-1")
+
+
+class AsyncCaller:
+    async def __call__(self):
+        return "sk-1"
+
+
+SOURCES = [
+    "sk-1",
+    SecretStr("sk-1"),
+    plain,
+    coroutine,
+    plain_giving_an_awaitable,
+    functools.partial(coroutine),
+    Caller(),
+    AsyncCaller(),
+]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: getattr(source, "__name__", repr(source)[:25]))
+async def test_key_of_any_source_reaches_the_server(raw_server, source):
+    raw_server.answer(OK)
+    transport = Transport()
+    await acall(transport, raw_server, api_key=source)
+    await asyncio.to_thread(call, transport, raw_server, api_key=source)
+    call(transport, raw_server, api_key=source)  # in a running loop
+    assert [header(sent, "authorization") for sent in raw_server.requests] == ["Bearer sk-1"] * 3
+    await transport.aclose()
+
+
+async def test_key_function_that_is_plain_does_not_run_on_the_loop(raw_server):
+    threads = []
+
+    def source():
+        threads.append(threading.current_thread())
+        return "sk-1"
+
+    raw_server.answer(OK)
+    transport = Transport()
+    await acall(transport, raw_server, api_key=source)
+    assert threads != [threading.current_thread()]
+    await transport.aclose()
+
+
+def raising(error):
+    def source():
+        raise error
+
+    return source
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "words"),
+    [
+        *((raising(error), type(error), "mine") for error in (PermissionError("mine"), KeyError("mine"))),
+        *((SecretStr(f"sk{rest}"), PromptrunAuthenticationError, "characters") for rest in ("-1\n", " 1", "-é", "\0")),
+        *((source, PromptrunAuthenticationError, "PROMPTRUN_API_KEY") for source in ("", SecretStr(""), lambda: "")),
+        (lambda: None, TypeError, "NoneType"),
+        (lambda: b"sk-1", TypeError, "bytes"),
+    ],
+)
+def test_key_that_cannot_go_out_is_refused_without_being_shown(raw_server, source, kind, words):
+    request = to(raw_server, api_key=source)
+
+    async def main():
+        return [item async for item in Transport().aexchange(request, Lines)]
+
+    for ask in (lambda: list(Transport().exchange(request, Lines)), lambda: asyncio.run(main())):
+        with pytest.raises(kind, match=words) as caught:
+            ask()
+        assert "sk" not in str(caught.value)
+    assert raw_server.requests == []
 
 
 # Retries.
@@ -157,4 +267,100 @@ async def test_slow_consumer_is_not_a_stall_for_the_event_loops_timer(async_colo
         seen.append(item)
         await asyncio.sleep(consumed if item == "one" else 0)
     assert seen == ["one", "two", "end"]
+    await calls.transport.aclose()
+
+
+# Charsets.
+
+TEXTS = {
+    "Latin-1": ("Grüße Ã¼", "latin-1"),
+    "Latin-1 at the end": ("caf\xe9", "latin-1"),
+    "UTF-8": ("Grüße Ã¼", "utf-8"),
+    "Windows": ("3 €", "windows-1252"),
+    "ISO-8859-15": ("3 €", "iso-8859-15"),
+}
+
+
+@pytest.mark.parametrize("declared", ["ISO-8859-1", '"latin1"', "latin-1"])
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("sent", ["whole", "in bytes", "compressed", "as an error"])
+def test_body_that_declares_a_charset_is_read_as_what_it_is(calls, raw_server, declared, text, sent):
+    text, charset = TEXTS[text]
+    headers = [f"content-type: application/json; charset={charset if '€' in text else declared}"]
+    body = gzip.compress(text.encode(charset)) if sent == "compressed" else text.encode(charset)
+    headers += ["content-encoding: gzip"] * (sent == "compressed")
+    if sent == "in bytes":
+        raw_server.answer(head(200, *headers, SSE[1]), *(chunk(bytes([byte])) for byte in body), LAST)
+    else:
+        raw_server.answer(whole(body, *headers, status=400 if sent == "as an error" else 200))
+    if sent == "as an error":
+        with pytest.raises(PromptrunInvalidRequestError, match=f"^{text} "):
+            calls.all(to(raw_server))
+    else:
+        assert calls.all(to(raw_server), Whole) == [text.encode()]
+
+
+# The end, and leaving before it.
+
+
+def test_server_that_goes_on_after_the_end_mark_is_left(single, raw_server, monkeypatch):
+    monkeypatch.setattr(response, "LAST_CHUNK_SECONDS", 0.0)
+    raw_server.answer(head(200, *SSE) + chunk(b"one\n[DONE]\n") + chunk(b"# ping\n") * 3, raw_server.HOLD)
+    assert single.all(to(raw_server)) == ["one", "end"]
+    assert gone(raw_server)
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.01], ids=["last chunk with it", "last chunk later"])
+def test_streams_in_a_row_use_one_connection(single, raw_server, monkeypatch, pause):
+    monkeypatch.setattr(response, "LAST_CHUNK_SECONDS", 5.0)  # however busy the machine is
+    end = [chunk(b"[DONE]\n") + LAST] if not pause else [chunk(b"[DONE]\n"), pause, LAST]
+    raw_server.answer(head(200, *SSE), chunk(b"one\n"), *end)
+    for _ in range(4):
+        assert single.all(to(raw_server)) == ["one", "end"]
+    assert raw_server.connections == 1
+
+
+@pytest.mark.parametrize("end", [LAST, b""], ids=["body complete", "body left open"])
+def test_connection_is_free_before_the_last_items_are_handed_out(single, raw_server, end):
+    """A consumer may never ask for the end."""
+    raw_server.answer(head(200, *SSE), chunk(b"one\n[DONE]\n"), end)
+    items, leave = single.begin(to(raw_server), count=2)
+    assert items == single.all(to(raw_server)) == ["one", "end"]
+    assert raw_server.connections == (1 if end else 2)
+    leave()
+
+
+def test_leaving_after_the_whole_body_keeps_the_connection(single, raw_server):
+    raw_server.answer(whole(b"one\ntwo\n"))
+
+    class Late(Lines):
+        """Gives all its items at the end, as unstreamed answers do."""
+
+        def feed(self, data):
+            self.kept = super().feed(data)
+            return ()
+
+        def close(self):
+            return self.kept
+
+    for _ in range(3):
+        first, leave = single.begin(to(raw_server), Late)
+        leave()
+        assert first == ["one"]
+    assert raw_server.connections == 1
+
+
+async def test_outer_cancellation_wins_over_a_stall(async_colour, raw_server):
+    """Both in one step of the loop: the stall's timer is due after 0.2 s, the other one soon after."""
+    raw_server.answer(head(200, *SSE), chunk(b"one\n"), raw_server.HOLD)
+    calls = async_colour()
+
+    async def call():
+        async for _ in calls.transport.aexchange(to(raw_server, stream_chunk_timeout=0.1), Lines):
+            loop = asyncio.get_running_loop()
+            loop.call_later(0.15, time.sleep, 0.15)
+            loop.call_later(0.22, asyncio.current_task().cancel)
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(call())
     await calls.transport.aclose()
