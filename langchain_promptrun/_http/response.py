@@ -11,7 +11,6 @@ import threading
 import zlib
 from contextlib import closing, contextmanager, suppress
 from http import HTTPStatus
-from itertools import islice
 from time import monotonic
 from traceback import walk_stack
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -42,7 +41,6 @@ ERROR_BODY_BYTES = 64 << 10  # what is read of an error's body at most
 ERROR_BODY_SECONDS = 5.0
 LAST_CHUNK_SECONDS = 0.05  # to wait for a body's end after its last item, so that its connection can be used again
 _SUCCESS = range(200, 300)
-_ERROR_PIECES = 4
 _CONTROLS = bytes(range(9)) + bytes(range(14, 32))
 _UNSHOWN_HEADERS = frozenset({b"set-cookie", b"content-encoding", b"content-length", b"transfer-encoding"})
 _SHORTEST_WAIT = 0.001
@@ -101,7 +99,7 @@ class BaseResponse:
             # proxies send plain text whatever encoding the header names
             is_plain = response.is_stream_consumed or _is_text(data)
             decoder = new_decoder(self._headers, is_compressed=not is_plain)
-            body = data if decoder is None else b"".join(islice(decoder.decode(data), _ERROR_PIECES))
+            body = data if decoder is None else next(decoder.decode(data), b"")
             body += b"" if decoder is None else decoder.close()
         body = body[:ERROR_BODY_BYTES]
         error = error_from_status(response.status_code, self._headers, body, model=model)
