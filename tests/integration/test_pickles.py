@@ -25,19 +25,15 @@ def load(name):
     return pickle.loads(ARCHIVE.read(f"{name}.pkl"))
 
 
-def test_a_model_is_loaded_and_works(promptrun_server):
-    model = load("m")
+def test_a_model_is_loaded_with_its_chosen_fields_and_works(promptrun_server):
+    model, chosen = load("m"), load("m2")
     assert isinstance(model, ChatPromptrun)
     assert (model.model, model.stream_chunk_timeout, model.profile["name"]) == ("openai/gpt-4o", 120, "GPT-4o")
     assert model.model_copy(update={"base_url": promptrun_server.base_url}).invoke("Hello").text
     assert model.model_copy(update={"model": "no/such"}).profile is None
-
-
-def test_chosen_fields_of_a_model_are_loaded():
-    model = load("m2")
-    assert model.api_key.get_secret_value() == "explicit"
-    assert (model.base_url, model.timeouts) == ("http://x", (5, 5, 5, 5))
-    assert (model.default_headers, model.profile) == ({"x": "y"}, {"max_input_tokens": 3})
+    assert (chosen.api_key.get_secret_value(), chosen.base_url) == ("explicit", "http://x")
+    assert (chosen.timeouts, chosen.default_headers) == ((5, 5, 5, 5), {"x": "y"})
+    assert chosen.profile == {"max_input_tokens": 3}
 
 
 @pytest.mark.parametrize("name", ["tools", "bound"])
@@ -54,19 +50,14 @@ def test_parsers_of_objects_are_loaded_and_read():
     assert (parsed["parsed"], parsed["parsing_error"]) == ({"a": "b"}, None)
 
 
-def test_a_prompt_is_loaded_and_works(promptrun_server):
+def test_a_prompt_and_what_it_gave_are_loaded_and_work(promptrun_server):
     promptrun_server.prompts.create("N", project_id=PROJECT).publish("Hello {{word_count}} {{a}}.")
-    prompt, partial = load("prompt"), load("partial")
-    assert isinstance(prompt, PromptrunPrompt)
+    prompt, partial, record, value = map(load, ("prompt", "partial", "rec", "pv"))
+    assert (type(prompt), type(record)) == (PromptrunPrompt, PromptRecord)
     updated = {"base_url": promptrun_server.base_url, "api_key": promptrun_server.api_key}
-    value = prompt.model_copy(update=updated).invoke({"word_count": 1, "a": "c"})
-    assert value.to_messages()[0].text == "Hello 1 c."
+    text = prompt.model_copy(update=updated).invoke({"word_count": 1, "a": "c"}).to_messages()[0].text
+    assert text == "Hello 1 c."
     assert partial.model_copy(update=updated).invoke({"word_count": 1}).to_messages()[0].text == "Hello 1 b."
-
-
-def test_what_a_prompt_gave_is_loaded():
-    record, value = load("rec"), load("pv")
-    assert isinstance(record, PromptRecord)
     assert (record.prompt, record.version, record.project.id) == ("Hello {{name}}", 1, PROJECT)
     assert value.to_messages()[0].text == "Hello Ann"
     assert load("follow")
@@ -75,17 +66,15 @@ def test_what_a_prompt_gave_is_loaded():
 @pytest.mark.parametrize("name", ERRORS)
 def test_an_error_is_loaded(name):
     error = load(f"err{name}")
-    assert type(error) is getattr(langchain_promptrun, name)
-    assert isinstance(error, ModelError)
+    assert (type(error), isinstance(error, ModelError)) == (getattr(langchain_promptrun, name), True)
     assert (str(error), error.status_code) == ("msg", None)
 
 
 def test_an_error_of_a_response_is_loaded_with_its_facts():
     error = load("live")
-    assert isinstance(error, PromptrunAuthenticationError)
+    assert (type(error), error.is_retryable) == (PromptrunAuthenticationError, False)
     assert (error.status_code, error.request_id, error.response.status_code) == (401, "req-3", 401)
     assert error.body == '{"error":"Invalid or missing API key."}'
-    assert error.is_retryable is False
 
 
 @pytest.fixture(scope="module")
@@ -103,16 +92,12 @@ def test_a_used_model_works_in_a_spawned_process(promptrun_server, elsewhere, ke
     assert model.invoke("Hello").text == "Here."
     assert elsewhere(model.invoke, "Hello").text == "There."
     here, there = promptrun_server.requests
-    assert there.body == here.body
-    assert there.has_key("test-key")
+    assert (there.body, there.has_key("test-key")) == (here.body, True)
     assert there.connection != here.connection
-
-
-def test_without_its_variable_the_other_process_says_so(promptrun_server, elsewhere):
-    elsewhere(exec, "import os; os.environ.pop('PROMPTRUN_API_KEY', None)")
-    model = ChatPromptrun(model=MODEL, base_url=promptrun_server.base_url)
-    with pytest.raises(PromptrunAuthenticationError, match="environment variable PROMPTRUN_API_KEY"):
-        elsewhere(model.invoke, "Hello")
+    elsewhere(exec, "import os; os.environ.pop('PROMPTRUN_API_KEY')")
+    if key is None:
+        with pytest.raises(PromptrunAuthenticationError, match="environment variable PROMPTRUN_API_KEY"):
+            elsewhere(model.invoke, "Hello")
 
 
 def test_tools_and_errors_travel_to_a_spawned_process_and_back(promptrun_server, elsewhere):
