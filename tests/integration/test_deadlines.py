@@ -81,12 +81,6 @@ async def test_deadline_begins_no_retry_that_cannot_end_in_time(promptrun_server
     assert len(promptrun_server.requests) == 1
 
 
-@pytest.mark.parametrize("style", STYLES)
-async def test_deadline_that_is_kept_changes_nothing(promptrun_server, talk, style):
-    promptrun_server.queue(Fault(status=503, headers={"retry-after": "0"}), Reply("Hi there"))
-    assert (await talk.call(style, ChatPromptrun(model=MODEL, deadline=60))).text == "Hi there"
-
-
 @pytest.mark.parametrize("style", ["ainvoke", "astream"])
 async def test_deadline_leaves_earlier_timeouts_as_they_are(promptrun_server, talk, style):
     promptrun_server.queue(Fault(delay=math.inf))

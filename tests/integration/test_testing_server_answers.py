@@ -544,8 +544,10 @@ def test_prompt_record_has_the_documented_keys_and_can_be_edited(find, project):
     after = find(version=2).json()
     assert (after["prompt"], after["model"]) == ("Changed.", {"model": "x/y"})
     assert after["updatedAt"] > record["updatedAt"]
-    project.publish("Three.", model="local")
-    assert find().json()["model"]["name"] == "local"
+    project.publish("Three.", model="local", version="v3")
+    assert (find().json()["model"]["name"], find(version="v3").json()["prompt"]) == ("local", "Three.")
+    project.edit(2, version="v2")
+    assert find(version="v2").json()["prompt"] == "Changed."
 
 
 def test_prompt_tags_find_versions_move_and_go(find, project):

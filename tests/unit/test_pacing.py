@@ -157,11 +157,6 @@ async def test_turn_queue_passes_on_a_turn_that_came_as_the_wait_was_cancelled()
     await last
 
 
-def test_turn_queue_raises_when_time_runs_out_in_the_turn():
-    with pytest.raises(TimeoutError):
-        TurnQueue().wait(lambda: 60, ends_at=0.0)
-
-
 async def test_pacer_begins_without_its_parents_calls_in_a_forked_child():
     pacer = Pacer(0.001, concurrency=1)
     ask = pacer.asking(is_retry=False)

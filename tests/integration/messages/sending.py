@@ -13,21 +13,12 @@ from langchain_promptrun import ChatPromptrun
 from tests.integration.bodies import stream, whole
 from tests.integration.talk import Talk
 
-ANSWER = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi."}, "finish_reason": "stop"}]}
-
 
 def request_of(*messages, bound=None, **fields):
-    seen = []
-
-    def answer(request):
-        seen.append(request.content)
-        return httpx.Response(200, json=ANSWER)
-
-    with httpx.Client(transport=httpx.MockTransport(answer)) as client:
-        model = ChatPromptrun(**{"model": "vendor/name", "api_key": "key", "http_client": client} | fields)
-        # LangChain's hook: what `invoke` does before it to the messages is LangChain's affair.
-        model._generate(list(messages), **(bound or {}))
-    return json.loads(seen[0])
+    conversation = Conversation({"content": "Hi."})
+    # LangChain's hook: what `invoke` does before it to the messages is LangChain's affair.
+    conversation.model(**fields)._generate(list(messages), **(bound or {}))
+    return conversation.requests[0]
 
 
 def sent(*messages, **fields):

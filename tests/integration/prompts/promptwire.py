@@ -12,12 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 
 from langchain_promptrun import PromptrunPrompt
+from tests.integration.bodies import stream, whole
 
 PROJECT = "d0d52c6e-85ba-4025-a84c-3c99834fe2ac"
 THREAD = "promptrun-prompt"
 WAIT = 60
 """Seconds after which a test gives up; nothing here is slow unless it hangs."""
-_EVENTS = 'data: {"choices": [{"index": 0, "delta": {"content": "%s"}, "finish_reason": %s}]}\n\n'
 
 
 class _Events(httpx.AsyncByteStream):
@@ -121,10 +121,9 @@ class PromptWire:
 def model_reply(request):
     """Answer a chat completion."""
     if b'"stream":true' in request.content:
-        events = _EVENTS % ("Hi ", "null") + _EVENTS % ("you.", '"stop"') + "data: [DONE]\n\n"
-        return httpx.Response(200, headers={"content-type": "text/event-stream"}, text=events)
-    message = {"role": "assistant", "content": "Hi you."}
-    return httpx.Response(200, json={"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+        events = stream({"content": "Hi "}, {"content": "you."})
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=events)
+    return httpx.Response(200, content=whole({"content": "Hi you."}))
 
 
 async def pull(colour, prompt):

@@ -43,14 +43,6 @@ async def test_prompt_in_a_chain_sends_its_text_before_the_conversation_and_stre
     ]
 
 
-async def test_prompt_version_may_be_text(project, make, colour):
-    project.publish("Two.", version="v2")
-    assert (await pull(colour, make(version="v2"))).version == "v2"
-    assert (await pull(colour, make())).prompt == "Two."
-    project.edit(1, version="v1")
-    assert (await pull(colour, make(version="v1"))).prompt == "Generate {{word_count}} words."
-
-
 async def test_prompt_first_request_is_shared_by_callers_of_all_kinds(promptrun_server, make):
     hold = threading.Event()
     promptrun_server.prompts.queue(Fault(delay=hold))

@@ -2,13 +2,12 @@
 
 import asyncio
 
-import httpx
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 
-from langchain_promptrun import ChatPromptrun, PromptrunNotFoundError
+from langchain_promptrun import PromptrunNotFoundError
 
 from .promptwire import PROJECT, PromptWire, model_reply
 
@@ -34,10 +33,8 @@ class Handler(BaseCallbackHandler):
 
 
 @pytest.fixture
-def model():
-    wire = httpx.MockTransport(model_reply)
-    clients = {"http_client": httpx.Client(transport=wire), "http_async_client": httpx.AsyncClient(transport=wire)}
-    return ChatPromptrun(model="v/m", api_key="k", base_url="https://h.example/v1", **clients)
+def model(over):
+    return over(model_reply)
 
 
 @pytest.fixture
@@ -118,12 +115,11 @@ async def test_prompt_trace_of_a_chain_names_the_first_of_two_prompts(wire):
     assert facts_of(collector.traced_runs[0].extra["metadata"]) == FACTS
 
 
-async def test_prompt_trace_stays_off_the_wire(wire, model):
+async def test_prompt_trace_stays_off_the_wire(wire, over):
     seen = []
-    own = httpx.Client(
-        transport=httpx.MockTransport(lambda request: seen.append(request.content) or model_reply(request))
+    (wire.prompt(tag="prod") | over(lambda request: seen.append(request.content) or model_reply(request))).invoke(
+        {"x": 1}
     )
-    (wire.prompt(tag="prod") | model.model_copy(update={"http_client": own})).invoke({"x": 1})
     assert b"promptrun_prompt" not in seen[0]
 
 
