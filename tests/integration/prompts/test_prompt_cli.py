@@ -156,12 +156,6 @@ class TestWatch:
         assert "version: 3" in err
         assert "message: shorter" in err
 
-    def test_prompt_cli_watch_offline_shows_a_change_come(self, cli, monkeypatch):
-        screen = Screen(lambda: None)
-        monkeypatch.setattr(sys, "stdout", screen)
-        assert cli("--offline", "--watch")[0] == 130
-        assert screen.written.splitlines()[1:3] == ["--- version 2", "+++ version 3"]
-
     def test_prompt_cli_watch_begins_with_what_changed_since_the_text_was_shown(self, ask, project, monkeypatch):
         pull = PromptrunPrompt.pull
 

@@ -66,7 +66,6 @@ ROWS = {
     "arguments in pieces at the next index": ([F(""), R('{"a"', 1), R(":1}", 1)], "A.f(a=1)"),
     "arguments repeated": ([F(A1), R(A1)], "A.f(a=1)"),
     "arguments repeated in pieces": ([F(A1), R('{"a"'), R(":1}")], "A.f(a=1)"),
-    "call repeated": ([F(A1), F(A1)], "A.f(a=1)"),
     "id last": ([T(0, "-", "f", '{"a"'), T(0, "late", "-", ":1}")], "f(a=1)"),
     "id and name last": ([R('{"a"'), F(":1}")], "A.f(a=1)"),
     "id last, which another call has": (
@@ -95,10 +94,6 @@ ROWS = {
     "blanks with a name after the end": ([F(A1), T(0, "-", "f", "  ")], "A.f(a=1)"),
     "same call at two indexes": ([F(A1), T(1, "A", "f", A1)], "A.f(a=1)"),
     "same call at two indexes, in pieces": ([F(A1), T(1, "A", "f", ""), R('{"a"', 1), R(":1}", 1)], "A.f(a=1)"),
-    "interleaved by id": (
-        [F('{"a"'), T(0, "B", "g", '{"a"'), T(0, "A", "-", ":1}"), T(0, "B", "-", ":2}")],
-        "A.f(a=1) B.g(a=2)",
-    ),
     "another name and id": ([F(""), T(0, "B", "g", A1)], "A.f() B.g(a=1)"),
     "braces inside a text": ([F('{"a":"'), R("{"), R('}"}')], "A.f(a='{}')"),
     "a number with blanks, beside another call": (
