@@ -234,6 +234,7 @@ class PartialCall:
             end = start + len(known)
             self.repeated = None if end == len(self.bytes) else end
             return data[len(known) :].decode()
+        piece = self.bytes[:start].decode() + piece  # what looked like a repetition counts, too
         self.repeated = None
         if self.is_placeholder:
             self.bytes.clear()

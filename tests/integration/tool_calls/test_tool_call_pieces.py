@@ -73,6 +73,7 @@ ROWS = {
         "f(a=1) x.g(b=2)",
     ),
     "placeholder first": ([F("{}"), R(A1)], "A.f(a=1)"),
+    "placeholder first, then a bracket": ([F("{}"), R("{"), R('"a":1}')], "A.f(a=1)"),
     "placeholder first, named again": ([F("{}"), F(A1)], "A.f(a=1)"),
     "placeholder with a blank": ([F("{ }"), R(A1)], "A.f(a=1)"),
     "name and arguments at new ids, twice": (
@@ -228,6 +229,7 @@ INVALID = {
     "no name": ([T(0, "A", "-", A1)], (None, A1), "no name"),
     "no name and no arguments": ([T(0, "A", "-", "-") | {"extra": 1}], (None, ""), "no name"),
     "another object": ([F(A1), R('{"b":2}')], ("f", A1 + '{"b":2}'), "not a JSON object"),
+    "another object in pieces": ([F(A1), R('{"'), R('b":2}')], ("f", A1 + '{"b":2}'), "not a JSON object"),
     "another object after a half": ([F('{"a"'), R({"b": 2})], ("f", '{"a"{"b":2}'), "not a JSON object"),
     "another name inside": ([F('{"a"'), T(0, "-", "g", ":1}")], ("f", '{"a":1}'), '"g"'),
     "half a text": ([F('{"a": "b')], ("f", '{"a": "b'), "not a JSON object"),
