@@ -232,12 +232,9 @@ class Sender(httpx.AsyncByteStream):
         """Send a request; raises httpx.WriteTimeout or httpx.ReadTimeout where time runs out."""
         on_connected.set(self._connected)
         try:
-            async with asyncio.timeout(None) as limit:
-                self._limit = limit
+            async with asyncio.timeout(None) as self._limit:
                 return await transport.handle_async_request(request)
         except TimeoutError:
-            if not limit.expired():  # another's, such as a signal handler's
-                raise
             raise (httpx.ReadTimeout if self._phase == "read" else httpx.WriteTimeout)("time ran out") from None
         finally:
             self._limit = None
