@@ -212,6 +212,7 @@ def test_cache_marker_is_found_in_extras_and_an_empty_text(blocks, marked):
     assert OWN == {"type": "odd"}
 
 
+PATHS = ["/tmp/cat.png", "cat.png", "C:\\cat.png", "~/cat.png"]
 UNSENDABLE = [
     (kind("hologram"), " is a content block of type 'hologram'"),
     ({"type": ["x"]}, " is a content block of type \"['x']\""),
@@ -241,6 +242,8 @@ UNSENDABLE = [
     (kind("file", file={"path": "a"}), " is a file block without `file_data`"),
     (kind("resource"), " is a resource block without a `resource`"),
     (kind("json", json={"a": float("nan")}), ".a is NaN"),
+    *((kind(name, url=path), f" has the path {path!r} for a URL") for path in PATHS for name in ("image", "file")),
+    *((image_at(path), f" has the path {path!r} for a URL") for path in PATHS),
 ]
 
 
