@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-import copy
 import re
 from functools import partial
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import pytest
 from langchain_core.runnables import RunnableLambda
@@ -80,14 +79,9 @@ def with_parameters(parameters):
     return {"type": "function", "function": {"name": "f", "description": "d", "parameters": parameters}}
 
 
-def only(tools: list[dict[str, Any]]) -> dict[str, Any]:
-    assert len(tools) == 1
-    return tools[0]
-
-
 @pytest.mark.parametrize("source", [weather, Weather, WeatherDict, tool(weather, parse_docstring=True)])
 def test_bind_tools_converts_functions_classes_and_langchain_tools(source):
-    wire = only(wire_tools([source]))
+    [wire] = wire_tools([source])
     assert wire["type"] == "function"
     assert wire["function"]["name"].lower().startswith("weather")
     assert wire["function"]["description"].startswith("Say what the weather is.")
@@ -117,7 +111,7 @@ def test_bind_tools_converts_a_runnable():
     def shout(asked: dict[str, str]) -> str:
         return asked["text"].upper()
 
-    wire = only(wire_tools([RunnableLambda(shout).with_types(input_type=Asked)]))
+    [wire] = wire_tools([RunnableLambda(shout).with_types(input_type=Asked)])
     assert wire["function"]["name"] == "shout"
     assert wire["function"]["parameters"]["properties"] == {"text": {"type": "string"}}
 
@@ -165,28 +159,23 @@ def test_bind_tools_converts_each_notation_and_accepts_what_it_sends(source, wir
 
 def test_bind_tools_copies_cache_control_from_the_extras_of_a_langchain_tool():
     cached = tool(extras={**CACHED, "defer_loading": True})(weather)
-    wire = only(wire_tools([cached]))
+    [wire] = wire_tools([cached])
     assert wire.pop("cache_control") == CACHED["cache_control"]
     assert wire.keys() == {"type", "function"}
 
 
-@pytest.mark.parametrize("source", [weather, Weather, WeatherDict, tool(weather), WEATHER, WEATHER["function"]])
+@pytest.mark.parametrize(
+    "source",
+    [weather, Weather, WeatherDict, tool(weather), WEATHER, WEATHER["function"], CLOCK, with_parameters(NOTHING)],
+)
 def test_bind_tools_writes_strict_into_every_kind_of_function(source):
-    function = only(wire_tools([source], strict=True))["function"]
+    function = wire_tools([source], strict=True)[0]["function"]
     assert function["strict"] is True
     assert function["parameters"]["additionalProperties"] is False
     assert function["parameters"]["required"] == list(function["parameters"]["properties"])
-    lax = only(wire_tools([source], strict=False))["function"]
+    lax = wire_tools([source], strict=False)[0]["function"]
     assert lax["strict"] is False
-    assert "additionalProperties" not in lax["parameters"]
-
-
-@pytest.mark.parametrize("source", [CLOCK, with_parameters(NOTHING)])
-def test_bind_tools_gives_a_strict_function_without_parameters_a_closed_object(source):
-    before = copy.deepcopy(source)
-    function = only(wire_tools([source], strict=True))["function"]
-    assert function["parameters"] == {**NOTHING, "required": [], "additionalProperties": False}
-    assert source == before
+    assert "additionalProperties" not in lax.get("parameters", NOTHING)
 
 
 def allowed(mode, *tools):
@@ -296,18 +285,6 @@ def test_bind_tools_binds_tools_choice_strict_format_and_keywords_together():
     assert "strict" not in bound
 
 
-@pytest.mark.parametrize(
-    ("source", "name"), [(Weather, "Weather"), (WeatherDict, "WeatherDict"), (WEATHER, "weather"), (weather, "weather")]
-)
-def test_response_format_is_made_of_every_kind_of_schema(source, name):
-    wire = wire_response_format(source)
-    assert wire["type"] == "json_schema"
-    assert wire["json_schema"]["name"] == name
-    assert wire["json_schema"]["schema"]["properties"]["city"]["type"] == "string"
-    assert "parameters" not in wire["json_schema"]
-    assert "strict" not in wire["json_schema"]
-
-
 ARRAY = {"title": "Cat joke", "$defs": {"J": PARAMETERS}, "type": "array", "items": {"$ref": "#/$defs/J"}}
 SPEC = {"name": "weather", "description": "d", "schema": PARAMETERS}
 WIRE_SPEC = {"type": "json_schema", "json_schema": SPEC}
@@ -335,13 +312,22 @@ def test_response_format_of_another_type_passes_unchanged(source):
     assert wire_response_format(source, strict=True) == source
 
 
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        *((kind, kind.__name__) for kind in (Weather, WeatherDict)),
+        *((Box[int], "Box_int_"), (weather, "weather"), ({"title": "t", **PARAMETERS}, "t")),
+    ],
+)
+def test_response_format_is_made_of_every_kind_of_schema(source, name):
+    spec = wire_response_format(source)["json_schema"]
+    assert spec.keys() <= {"name", "description", "schema"}
+    assert (spec["name"], spec["schema"]["type"]) == (name, "object")
+
+
 def test_response_format_strict_that_contradicts_its_own_raises():
     with pytest.raises(ValueError, match="strict"):
         wire_response_format({"name": "n", "schema": PARAMETERS, "strict": False}, strict=True)
-
-
-def test_response_format_name_of_a_generic_class_becomes_legal():
-    assert wire_response_format(Box[int])["json_schema"]["name"] == "Box_int_"
 
 
 ALONE = {"type": "auto", "disable_parallel_tool_use": True}
