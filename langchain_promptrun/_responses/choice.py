@@ -34,27 +34,20 @@ if TYPE_CHECKING:
 
 PROVIDER = "promptrun"
 MAX_PARTIAL = 64 * 1024
-_PADDED = re.compile("[^=]+=*")
 _REASON_KEYS = ("type", "reason", "name", "value")
-_NO_LETTERS = re.compile("[^a-z]+")
-# Finish reasons of answers that were not cut off, without case and spelling.
-_STOPS = ("stop", "endturn", "stopsequence", "eos")
-_CALLS = ("toolcalls", "toolcall", "tooluse", "functioncall")
-_REGULAR_ENDS = frozenset(
-    {
-        *(*_STOPS, *_CALLS, "functioncalls", "stoptoken", "pauseturn", "eostoken", "endoftext"),
-        *("complete", "completed", "done", "finish", "finished", "success"),
-    }
+_STOPS = (
+    *("stop", "stopsequence", "stoptoken", "endturn", "pauseturn", "eos", "eostoken", "endoftext"),
+    *("complete", "completed", "done", "finish", "finished", "success"),
 )
-KNOWS_FINISH_REASONS = find_spec("langchain_core.language_models._finish_reason") is not None
-"""langchain-core reads `normalized_finish_reason` from 1.8.4 on."""
-_LENGTHS = ("length", "maxtokens", "maxoutputtokens", "modellength", "maxlength")
+# langchain-core's words for finish reasons without case and marks; the answer was cut off by all but the first two.
 _NORMALIZED = {
     **dict.fromkeys(_STOPS, "stop"),
-    **dict.fromkeys(_CALLS, "tool_call"),
-    **dict.fromkeys(_LENGTHS, "length"),
+    **dict.fromkeys(("toolcalls", "toolcall", "tooluse", "functioncall", "functioncalls"), "tool_call"),
+    **dict.fromkeys(("length", "maxtokens", "maxoutputtokens", "modellength", "maxlength"), "length"),
     **dict.fromkeys(("contentfilter", "refusal", "safety"), "refusal"),
 }
+KNOWS_FINISH_REASONS = find_spec("langchain_core.language_models._finish_reason") is not None
+"""langchain-core reads `normalized_finish_reason` from 1.8.4 on."""
 
 _CUMULATIVE = frozenset({"content", "refusal", *REASONING_FIELDS})
 # Keys of a delta that are read elsewhere, are padding, or are names of this package.
@@ -94,7 +87,6 @@ class Choice:
         self.begun = bytearray()
         self._streamed = False
         self._said: frozenset[str] | None = None
-        self._has_calls = False
         self._is_thought = False
 
     @property
@@ -134,9 +126,11 @@ class Choice:
             if key == "content":
                 self._take_content(value, parts)
             elif key == "tool_calls":
-                self._take_tool_calls(value if isinstance(value, list) else [value], parts)
+                parts += [(TOOL, piece) for piece in self.tool_calls.feed(value)]
             elif key == "function_call":
-                self._take_function_call(delta, parts)
+                # OpenAI's deprecated form; some servers send it beside the other one.
+                if not delta.get("tool_calls"):
+                    parts += [(TOOL, piece) for piece in self.tool_calls.feed({"function": value})]
             elif key == "refusal":
                 self._take_refusal(value, parts)
             else:
@@ -148,7 +142,9 @@ class Choice:
     def end(self, *, with_usage: bool = True) -> tuple[list[Part], dict[str, Any]]:
         """Take the end of the answer; return the last parts, and the further fields of the whole message."""
         parts: list[Part] = []
-        is_cut_off = self._streamed if self.finish_reason is None else self._spelled_reason() not in _REGULAR_ENDS
+        spelled = re.sub("[^a-z]+", "", (self.finish_reason or "").lower()).removeprefix("finishreason")
+        reason = _NORMALIZED.get(spelled, "other")
+        is_cut_off = self._streamed if self.finish_reason is None else reason not in {"stop", "tool_call"}
         if self.reasoning.reads_text:
             for is_reasoning, piece in self.reasoning.split("", at_end=True):
                 self._add(parts, REASONING if is_reasoning else TEXT, piece)
@@ -170,24 +166,17 @@ class Choice:
         if self.finish_reason is not None:
             metadata["finish_reason"] = self.finish_reason
             if KNOWS_FINISH_REASONS:
-                metadata["normalized_finish_reason"] = self._normalized_reason()
+                metadata["normalized_finish_reason"] = self._normalized(reason)
         if field is not None:
             metadata["reasoning_field"] = field
         name = name if isinstance(name := extras.get("name"), str) else None
         fields = {"name": name, "usage_metadata": usage, "additional_kwargs": extras, "response_metadata": metadata}
         return parts, cleaned(fields)
 
-    def _spelled_reason(self) -> str:
-        """Return the finish reason without case, marks and Google's prefix."""
-        return _NO_LETTERS.sub("", (self.finish_reason or "").lower()).removeprefix("finishreason")
-
-    def _normalized_reason(self) -> str:
-        """Return the finish reason in langchain-core's words, and what the answer holds before what it says."""
-        if self._refusal:
-            return "refusal"
-        reason = _NORMALIZED.get(self._spelled_reason(), "other")
+    def _normalized(self, reason: str) -> str:
+        """Return a finish reason in langchain-core's words; what the answer holds counts before what it says."""
         has_calls = any(call.args is not None for call in self.tool_calls.announced)
-        return "tool_call" if has_calls and reason == "stop" else reason
+        return "refusal" if self._refusal else "tool_call" if has_calls and reason == "stop" else reason
 
     def _unsaid(self, message: dict[str, Any]) -> dict[str, Any]:
         """Return a message without what deltas said, and without the texts that an earlier message began with."""
@@ -199,7 +188,7 @@ class Choice:
                 "refusal": self._refusal,
                 "audio": not PIECES_OF_AUDIO.isdisjoint(self._extras.get("audio") or ()),
                 **dict.fromkeys(REASONING_FIELDS, fields),
-                **dict.fromkeys(("tool_calls", "function_call"), self._has_calls),
+                **dict.fromkeys(("tool_calls", "function_call"), self.tool_calls.latest),
                 **{key: self._extras.get(key) for key in PIECES},
             }
             self._said = frozenset(key for key, said in tests.items() if said)
@@ -258,16 +247,6 @@ class Choice:
             if key not in _KNOWN_OF_A_TEXT and not says_nothing(fact):
                 self._extras.add(key, fact)
 
-    def _take_tool_calls(self, entries: list[Any], parts: list[Part]) -> None:
-        self._has_calls = True
-        parts += [(TOOL, piece) for piece in self.tool_calls.feed(entries)]
-
-    def _take_function_call(self, delta: dict[str, Any], parts: list[Part]) -> None:
-        """Read OpenAI's deprecated form of a call; some servers send it beside the other one, or empty."""
-        call = delta["function_call"]
-        if isinstance(call, dict) and any(call.values()) and not delta.get("tool_calls"):
-            self._take_tool_calls([{"function": call}], parts)
-
     def _take_refusal(self, value: Any, parts: list[Part]) -> None:
         if value:
             refusal = str(value)
@@ -325,6 +304,6 @@ def _joined_base64(text: str) -> str:
     if "=" not in text.rstrip("="):
         return text
     try:
-        return b64encode(b"".join(map(b64decode, _PADDED.findall(text)))).decode()
+        return b64encode(b"".join(map(b64decode, re.findall("[^=]+=*", text)))).decode()
     except ValueError:
         return text

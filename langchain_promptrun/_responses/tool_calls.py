@@ -355,7 +355,7 @@ class PartialCall:
 
 
 class ToolCalls:
-    """The tool calls of one message; `announced` has them in the order in which they went out."""
+    """The tool calls of one message: the `latest` one to open, and those `announced`, in the order of their pieces."""
 
     def __init__(self, seed: str = "", tool_names: Mapping[str, str] | None = None) -> None:
         self._seed = seed
@@ -365,7 +365,7 @@ class ToolCalls:
         # By index, by id, by both, and by position; server-side calls are among them.
         self._newest: dict[object, PartialCall] = {}
         self._positions = 0
-        self._latest: PartialCall | None = None
+        self.latest: PartialCall | None = None
         self.announced: list[PartialCall] = []
         self._server_calls = Entries(TEXTS)
         self._surrogates = SurrogateJoiner()
@@ -375,7 +375,8 @@ class ToolCalls:
         kept = [(call.id, call.name, call.text, call.extras.whole()) for call in self._calls]
         return len(repr((kept, self._server_calls.whole())))
 
-    def feed(self, entries: list[Any]) -> list[ToolPiece]:
+    def feed(self, value: Any) -> list[ToolPiece]:
+        entries = value if isinstance(value, list) else [value]
         several = len(entries) > 1
         pieces = []
         for position, entry in enumerate(entries):
@@ -410,7 +411,7 @@ class ToolCalls:
 
     def _feed_fast_path(self, entry: dict[str, Any]) -> ToolPiece | None:
         """Take an entry that only brings more arguments of the newest call, as most entries of a stream do."""
-        call, function = self._latest, entry.get("function")
+        call, function = self.latest, entry.get("function")
         if call is None or not call.is_flowing or call.is_custom or entry.get("index") != call.index:
             return None
         if entry.get("id") or not _KNOWN_KEYS.issuperset(entry) or type(function) is not dict or len(function) != 1:
@@ -430,7 +431,7 @@ class ToolCalls:
         # The open call that the entry continues, should it open none.
         call = self._calls[-1] if self._calls else None
         if found or not (entry.name or entry.keys):
-            call = found[0] if found else self._latest
+            call = found[0] if found else self.latest
         if self._is_server_call(wire, entry, call):
             self._keep_server_call(wire, entry, call)
             return None
@@ -474,7 +475,7 @@ class ToolCalls:
                 known.fail("The call is one of the server's own tools.")
             if call is None or call.kind:
                 call = PartialCall(-1, entry.id, entry)
-            self._latest = call
+            self.latest = call
         if call is not None:
             call.name = entry.name or call.name
             self._newest |= dict.fromkeys(entry.keys, call)
@@ -499,7 +500,7 @@ class ToolCalls:
             seed = f"{self._seed}:{len(self._calls)}"
             call_id = f"call_{(uuid.uuid5(uuid.NAMESPACE_OID, seed) if self._seed else uuid.uuid4()).hex}"
         self._ids.add(call_id)
-        call = self._latest = PartialCall(len(self._calls), call_id, entry)
+        call = self.latest = PartialCall(len(self._calls), call_id, entry)
         self._calls.append(call)
         # A name in pieces is known as one of ours only when it is whole.
         call.holds_name = bool(self._tool_names)

@@ -58,15 +58,21 @@ def dumps(value: object) -> bytes:
     turns into JSON: models, dataclasses, enums, dates, UUIDs, URLs, paths. Bytes, NaN and two keys that JSON spells
     alike are errors that name their place.
     """
-    try:
+    data = None
+    with suppress(orjson.JSONEncodeError):
         data = orjson.dumps(value, default=_simpler, option=_OPTIONS)
-    except orjson.JSONEncodeError:
-        text = json.dumps(_plain_whole(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        # Only lone surrogates cannot be encoded. They stand in strings, and Python's escape for them is JSON's.
-        return text.encode("utf-8", "backslashreplace")
-    if b"null" in data and data.count(b"null") != data.count(_INTENDED_NULL):
-        _plain_whole(value)
-    return data
+    # NaN, too, has become null.
+    if data is not None and (b"null" not in data or data.count(b"null") == data.count(_INTENDED_NULL)):
+        return data
+    try:
+        plain = _plain(value)
+    except RecursionError:
+        raise PromptrunInvalidMessageError("is nested too deeply for JSON, or holds itself") from None
+    if data is not None:
+        return data
+    text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    # Only lone surrogates cannot be encoded. They stand in strings, and Python's escape for them is JSON's.
+    return text.encode("utf-8", "backslashreplace")
 
 
 def loads(data: bytes | str) -> Any:
@@ -82,13 +88,6 @@ def loads(data: bytes | str) -> Any:
         return json.loads(raw)
     except RecursionError:
         raise ValueError("the JSON text is nested too deeply") from None
-
-
-def _plain_whole(value: object) -> object:
-    try:
-        return _plain(value)
-    except RecursionError:
-        raise PromptrunInvalidMessageError("is nested too deeply for JSON, or holds itself") from None
 
 
 def _plain(value: object) -> object:
@@ -123,7 +122,7 @@ def _plain_at(place: int | str, value: object) -> object:
     try:
         return _plain(value)
     except PromptrunInvalidMessageError as error:
-        is_name = isinstance(place, str) and place.isidentifier()
+        is_name = str(place).isidentifier()
         raise error.within(f".{place}" if is_name else f"[{place!r}]") from error.__cause__
 
 

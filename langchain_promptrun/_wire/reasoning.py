@@ -224,8 +224,9 @@ class _Text:
     def __init__(self) -> None:
         self._pieces: list[str] = []
         self._size = 0
+        # Whether each piece holds all so far: the second piece hints, the third tells.
         self._grows: bool | None = None
-        self._left_out: tuple[int, str] | None = None
+        self._repetition = ""
 
     def take(self, piece: str, *, may_repeat: bool, may_grow: bool) -> str:
         pieces, size = self._pieces, self._size
@@ -233,31 +234,30 @@ class _Text:
         if not piece:
             return ""
         if may_grow and len(piece) >= size + (not self._grows) and piece.startswith(self.whole()):
-            # The second piece hints, the third tells.
-            self._left_out = None if self._grows else (1, pieces[0])
-            self._grows = True
-            piece = piece[size:]
-        elif may_repeat and len(pieces) > 1 and len(piece) == size and piece == self.whole():
-            self._left_out = self._left_out or (len(pieces), piece)
+            if self._grows:
+                pieces.clear()
+            pieces.append(piece)
+            self._grows, self._size = True, len(piece)
+            return piece[size:]
+        if may_repeat and len(pieces) > 1 and len(piece) == size and piece == self.whole():
+            self._repetition = piece
             return ""
-        elif pieces:
-            self._grows = False
-            if self._left_out is not None:
-                return self._put_back(*self._left_out, piece)
-        pieces.append(piece)
-        self._size = size + len(piece)
-        return piece
+        if not (self._grows or self._repetition):
+            self._grows, self._size = False if pieces else None, size + len(piece)
+            pieces.append(piece)
+            return piece
+        return self._put_back(piece)
 
-    def _put_back(self, place: int, left_out: str, piece: str) -> str:
-        shown, self._left_out = self.whole(), None
-        self._pieces.insert(place, left_out)
-        self._pieces.append(piece)
+    def _put_back(self, piece: str) -> str:
+        size, shown = self._size, self.whole()
+        self._pieces += [self._repetition, piece]
+        self._grows, self._repetition = False, ""
         whole = self.whole()
         self._size = len(whole)
-        return whole[len(shown) :] if whole.startswith(shown) else piece
+        return whole[size:] if whole.startswith(shown) else piece
 
     def whole(self) -> str:
-        return "".join(self._pieces)
+        return self._pieces[-1] if self._grows else "".join(self._pieces)
 
 
 def _holder(known: object, value: str | dict[str, Any] | list[Any]) -> _Text | _Entries:
