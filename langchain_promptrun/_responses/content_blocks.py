@@ -61,7 +61,12 @@ def content_blocks(message: AIMessage) -> list[ContentBlock]:
         known = {block.get("id") for block in blocks}
         blocks += [cast("Block", call) for call in message.invalid_tool_calls if call["id"] not in known]
     if annotations := citations(extras, metadata):
-        blocks = _annotated(blocks, annotations)
+        # They hang on the last text.
+        places = [place for place, block in enumerate(blocks) if block["type"] == "text"]
+        if not places:
+            places, blocks = [len(blocks)], [*blocks, {"type": "text", "text": ""}]
+        block = blocks[places[-1]]
+        blocks[places[-1]] = block | {"annotations": block.get("annotations") or annotations}
     shown = media(extras)
     if isinstance(message, AIMessageChunk):
         shown = [block | {"index": f"lc_media_{position}"} for position, block in enumerate(shown)]
@@ -87,16 +92,6 @@ def _citation(entry: Block) -> Block:
         return {"type": "non_standard_annotation", "value": entry}
     known = {_CITATION_KEYS[key]: value for key, value in cited.items() if key in _CITATION_KEYS and value is not None}
     return {"type": "citation"} | known
-
-
-def _annotated(blocks: list[Block], annotations: list[Block]) -> list[Block]:
-    """Hang citations on the last text."""
-    places = [place for place, block in enumerate(blocks) if block["type"] == "text"]
-    if not places:
-        return [*blocks, {"type": "text", "text": "", "annotations": annotations}]
-    block = blocks[places[-1]]
-    blocks[places[-1]] = block | {"annotations": block.get("annotations") or annotations}
-    return blocks
 
 
 def media(extras: Mapping[str, Any]) -> list[Block]:

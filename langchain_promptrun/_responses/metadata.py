@@ -8,7 +8,6 @@ numbers of a choice or a delta are pieces (vLLM's `token_ids`). null, "", [] and
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_promptrun._wire.json import without_surrogates
@@ -30,14 +29,6 @@ _SKIPPED = frozenset({"choices", "object", "usage", "obfuscation", "error"})
 _CHANGING = frozenset({"choices", "obfuscation"})
 # A document without any of them may say something of the connection: some servers keep it alive with pings.
 _ABOUT_THE_ANSWER = frozenset({"choices", "usage", "id"})
-_ABOUT_THE_STREAM = frozenset(
-    {
-        *("type", "event", "message", "msg", "detail", "status", "code", "success", "errors", "time", "timestamp"),
-        *("ping", "pong", "heartbeat", "keepalive", "keep_alive", "model", "created", "name", "role"),
-    }
-)
-_KINDS = ("type", "event", "object", "status")
-_KEEP_ALIVE = re.compile(r"(?i)ping|pong|heart.?beat|keep.?alive")
 _PRIVATE_HEADERS = frozenset(
     {"authorization", "cookie", "proxy-authorization", "set-cookie", "set-cookie2", "x-api-key"}
 )
@@ -82,19 +73,17 @@ _DETAILS: dict[str, tuple[tuple[str, ...], dict[str, tuple[str, ...]]]] = {
         {"audio": ("audio_tokens",), "reasoning": ("reasoning_tokens", "thinking_tokens")},
     ),
 }
-# Every count that is not larger is one, whatever its type makes of it.
-_USUAL = 1 << 53
-
 # xAI's REST reference, "cost_in_usd_ticks".
 _TICKS, _TICKS_PER_USD = "cost_in_usd_ticks", 10_000_000_000
 # Vercel's AI Gateway has objects.
 _GATEWAYS = {"provider_metadata": ("gateway",), "providerMetadata": ("gateway",), "gateway": ("cost",)}
 # Perplexity has an object with a total, DeepInfra an estimate.
-_COSTS = (
-    *("cost", "total_cost", "cost_usd", "estimated_cost", "response_cost", "cost_details"),
-    *(_TICKS, "provider_metadata", "providerMetadata"),
+_COSTS = dict.fromkeys(
+    (
+        *("cost", "total_cost", "cost_usd", "estimated_cost", "response_cost", "cost_details"),
+        *(_TICKS, "provider_metadata", "providerMetadata"),
+    )
 )
-_COST_KEYS = frozenset(_COSTS)
 _COST_TOTALS = ("total_cost", "total", "amount", "usd")
 
 
@@ -118,12 +107,10 @@ class ResponseMetadata:
             says_more = document.get("usage") or document.get("error")
             rest = {key: value for key, value in document.items() if key not in _CHANGING}
             self.repeatable = None if says_more else rest
-        elif any(_KEEP_ALIVE.search(str(document.get(key))) for key in _KINDS):
-            return
         for key, value in document.items():
             if key in _SKIPPED or value is None or value == "":
                 continue
-            if about_answer or not (key in _ABOUT_THE_STREAM or says_nothing(value)):
+            if about_answer or key in _COSTS or (value and isinstance(value, dict | list)):
                 self._facts.add(key, value)
         self.add_usage(document.get("usage"))
         if isinstance(groq := document.get("x_groq"), dict):
@@ -305,10 +292,7 @@ def _uncounted_cache(usage: dict[str, Any], tokens_in: int, tokens_out: int, tot
 
 def _first(counts: dict[str, Any], names: Iterable[str]) -> int | None:
     for name in names:
-        value = counts.get(name)
-        if type(value) is int and 0 <= value <= _USUAL:
-            return value
-        if value is not None and (number := _number(value)) is not None:
+        if name in counts and (number := _number(counts[name])) is not None:
             return int(number)
     return None
 
@@ -331,7 +315,7 @@ def _has_counts(usage: dict[str, Any]) -> bool:
 
 def find_cost(usage: dict[str, Any], places: Iterable[dict[str, Any]], headers: Mapping[str, str]) -> float | None:
     """Find the cost of an answer: in its usage, in further places, last in a header `cost` or `...-cost`."""
-    costs = [cost for place in (usage, *places) if not _COST_KEYS.isdisjoint(place) for cost in _costs_in(place)]
+    costs = [cost for place in (usage, *places) if _COSTS.keys() & place for cost in _costs_in(place)]
     costs += [value for name, value in headers.items() if name == "cost" or name.endswith("-cost")]
     return next((number for cost in costs if (number := _number(cost)) is not None), None)
 

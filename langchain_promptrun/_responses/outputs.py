@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from langchain_protocol.protocol import MessagesData
 
-    from langchain_promptrun._responses.tool_calls import ToolPiece
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -99,7 +98,13 @@ class ChunkParser(ResponseParser[ChatGenerationChunk]):
             elif kind == REASONING:
                 items.append(_chunk("", additional_kwargs={"reasoning_content": payload}))
             elif kind == TOOL:
-                items += _tool_chunks(payload)
+                slot, call_id, name, args = payload
+                pieces = [args]
+                is_long = call_id is None and len(args) > _LONGEST_ARGS and args.lstrip().startswith("{")
+                if is_long and parse_arguments(args) is None:
+                    # To find that it is none, langchain-core up to 1.7 takes time by the square of its length.
+                    pieces = [args[start : start + _LONGEST_ARGS] for start in range(0, len(args), _LONGEST_ARGS)]
+                items += [_tool_chunk(slot, call_id, name, piece) for piece in pieces]
             elif kind == REFUSAL:
                 facts = {"additional_kwargs": {"refusal": payload}, "response_metadata": _NAME.copy()}
                 items.append(_chunk(payload, content=payload, **facts))
@@ -124,16 +129,6 @@ def _chunk(text: str, **fields: Any) -> ChatGenerationChunk:
 
 def text_chunk(text: str, message_id: str | None = None) -> ChatGenerationChunk:
     return _GENERATION_CHUNK.restore(message=_CHUNK.restore(content=text, id=message_id), text=text)
-
-
-def _tool_chunks(piece: ToolPiece) -> list[ChatGenerationChunk]:
-    args = piece.args
-    pieces = [args]
-    is_long = piece.id is None and len(args) > _LONGEST_ARGS and args.lstrip().startswith("{")
-    if is_long and parse_arguments(args) is None:
-        # To find that it is none, langchain-core up to 1.7 takes time by the square of its length.
-        pieces = [args[start : start + _LONGEST_ARGS] for start in range(0, len(args), _LONGEST_ARGS)]
-    return [_tool_chunk(piece.slot, piece.id, piece.name, args) for args in pieces]
 
 
 def _tool_chunk(index: int, call_id: str | None, name: str | None, args: str, **ids: str) -> ChatGenerationChunk:

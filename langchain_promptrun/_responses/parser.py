@@ -35,19 +35,15 @@ T = TypeVar("T")
 
 _BOM = b"\xef\xbb\xbf"
 _PLAIN = b"data: "
-_BLANK_LINE = [b""]
 _BLANK = b" \t\r\n" + _BOM
 _IGNORED = frozenset({b"", b"id", b"retry"})
-_OPENINGS, _ENDINGS = (b"{", b"["), (b"}", b"]")
 _FIELD_NAME = rb"[A-Za-z_-]{1,32}"
 _UNKNOWN_FIELD = r"(?i)(?!error|exception|fatal)[\w-]{1,32}:"
-_LINE_ENDS = (b"\n", b"\r")
 _MAX_STRAY = 65_536
 # How a body begins that is a stream, or, where a stream is declared, none.
 _STREAM_STARTS = (b"data:", b"event:", b"retry:", b"id:", b":")
 _LONGEST_START = 6
 _NO_STREAM = (b"{", b"[", b"<")
-_JSON_LINES = ("ndjson", "jsonl", "json-lines")
 
 _TEXT_DELTA = frozenset({"content", "role"})
 _KEEP_ALIVES = frozenset({b"", b"ping", b"pong", b"keepalive", b"keep-alive", b"heartbeat", b"null"})
@@ -72,7 +68,7 @@ class Body:
         content_type = headers.get("content-type", "").lower()
         self._declared = "event-stream" in content_type
         self._limit = max_event_bytes
-        self.is_stream = is_stream or any(name in content_type for name in _JSON_LINES)
+        self.is_stream = is_stream or any(name in content_type for name in ("ndjson", "jsonl", "json-lines"))
         self.is_document = self.has_answer = self._after_cr = self._between = False
         # The rest of a stream's last line, all of a document.
         self._tail = bytearray()
@@ -85,7 +81,7 @@ class Body:
         if self._between:
             # Most servers send exactly one plain event in a packet.
             lines = data.splitlines()
-            if lines[1:] == _BLANK_LINE and lines[0].startswith(_PLAIN) and len(lines[0]) <= self._limit:
+            if lines[1:] == [b""] and lines[0].startswith(_PLAIN) and len(lines[0]) <= self._limit:
                 return [(b"", lines[0][6:])]
         if not self.is_stream:
             self._tail += data
@@ -134,7 +130,7 @@ class Body:
             data = data.removeprefix(b"\n")
         self._after_cr = data.endswith(b"\r")
         lines = data.splitlines()
-        rest = lines.pop() if lines and not data.endswith(_LINE_ENDS) else b""
+        rest = lines.pop() if lines and not data.endswith((b"\n", b"\r")) else b""
         if lines and self._tail:
             lines[0] = bytes(self._tail + lines[0])
             self._tail.clear()
@@ -167,18 +163,14 @@ class Body:
         elif field == b"event":
             self._name = value
         elif field not in _IGNORED:
-            self._take_stray(line, events)
-
-    def _take_stray(self, line: bytes, events: list[Event]) -> None:
-        """Take a line outside the standard: JSON without `data:`, or a part of an error page."""
-        text = line.strip(_BLANK)
-        if text.startswith(_OPENINGS) and text.endswith(_ENDINGS):
-            events.append((self._name, text))
-            self._name = b""
-        elif len(self.stray) < _MAX_STRAY:
-            self.stray += line[:_MAX_STRAY] + b"\n"
-            if self.has_answer or events:
-                self.late += line[:_MAX_STRAY] + b"\n"
+            # JSON without `data:`, or a part of an error page.
+            text = line.strip(_BLANK)
+            if text.startswith((b"{", b"[")) and text.endswith((b"}", b"]")):
+                events.append((self._name, text))
+                self._name = b""
+            elif len(self.stray) < _MAX_STRAY:
+                self.stray += line[:_MAX_STRAY] + b"\n"
+                self.late += line[:_MAX_STRAY] + b"\n" if self.has_answer or events else b""
 
     def _check(self, size: int) -> None:
         if size > self._limit:
