@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from base64 import b64decode, b64encode
 from importlib.util import find_spec
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from langchain_promptrun._responses.metadata import (
@@ -59,11 +58,9 @@ _TEXT_PARTS = frozenset({"text", "output_text"})
 _LISTS = frozenset({"annotations", "images"})
 _KNOWN_OF_A_TEXT = frozenset({"type", "text", "annotations", "index", "id"})
 
-REASONING, TEXT, REFUSAL, TOOL, LOGPROBS = range(5)
-"""Kinds of parts, in the order in which the parts of one document go out."""
-
-Part = tuple[int, Any]
-"""A kind and its payload: str, str, str, ToolPiece, dict."""
+Part = tuple[str, Any]
+"""A kind and its payload: three are texts, a tool has a `ToolPiece`, logprobs have a dictionary."""
+_KINDS = ("reasoning", "text", "refusal", "tool", "logprobs")
 
 
 class Choice:
@@ -117,7 +114,7 @@ class Choice:
         """Take a delta, or a whole message; return the parts that it adds, in the order of their kinds."""
         parts: list[Part] = []
         if not REASONING_FIELDS.isdisjoint(delta) and (text := self.reasoning.take(delta, whole=whole)):
-            self._add(parts, REASONING, text)
+            self._add(parts, "reasoning", text)
         self._is_thought = "extra_content" in delta and is_thought(delta)
         for key, value in delta.items():
             # Nothing is said by null, "", [] and {}, but something by 0 and false.
@@ -126,17 +123,17 @@ class Choice:
             if key == "content":
                 self._take_content(value, parts)
             elif key == "tool_calls":
-                parts += [(TOOL, piece) for piece in self.tool_calls.feed(value)]
+                parts += [("tool", piece) for piece in self.tool_calls.feed(value)]
             elif key == "function_call":
                 # OpenAI's deprecated form; some servers send it beside the other one.
                 if not delta.get("tool_calls"):
-                    parts += [(TOOL, piece) for piece in self.tool_calls.feed({"function": value})]
+                    parts += [("tool", piece) for piece in self.tool_calls.feed({"function": value})]
             elif key == "refusal":
                 self._take_refusal(value, parts)
             else:
                 self._take_fact(key, value)
         if len(parts) > 1:
-            parts.sort(key=itemgetter(0))
+            parts.sort(key=lambda part: _KINDS.index(part[0]))
         return parts
 
     def end(self, *, with_usage: bool = True) -> tuple[list[Part], dict[str, Any]]:
@@ -147,12 +144,12 @@ class Choice:
         is_cut_off = self._streamed if self.finish_reason is None else reason not in {"stop", "tool_call"}
         if self.reasoning.reads_text:
             for is_reasoning, piece in self.reasoning.split("", at_end=True):
-                self._add(parts, REASONING if is_reasoning else TEXT, piece)
+                self._add(parts, "reasoning" if is_reasoning else "text", piece)
         kept, field = self.reasoning.extras(), self.reasoning.field
         pieces = self.tool_calls.end(cut_off=is_cut_off)
         kept |= self.tool_calls.facts()
-        parts += [(kind, HALF) for kind in sorted(self._surrogates.held)]
-        parts += [(TOOL, piece) for piece in pieces]
+        parts += [(kind, HALF) for kind in _KINDS if kind in self._surrogates.held]
+        parts += [("tool", piece) for piece in pieces]
         facts, extras = self._facts.whole(), self._extras.whole()
         if isinstance(data := extras.get("audio", {}).get("data"), str):
             extras["audio"]["data"] = _joined_base64(data)
@@ -202,18 +199,18 @@ class Choice:
                 self._message_texts[key] = text if text.startswith(known) else known + text
         return unsaid
 
-    def _add(self, parts: list[Part], kind: int, text: str) -> None:
+    def _add(self, parts: list[Part], kind: str, text: str) -> None:
         if self._surrogates.held or not text.isascii():
             text = self._surrogates.join(kind, text)
         if text:
             parts.append((kind, text))
-            if kind in {TEXT, REFUSAL} and len(self.begun) < MAX_PARTIAL:
+            if kind in {"text", "refusal"} and len(self.begun) < MAX_PARTIAL:
                 self.begun += text[:MAX_PARTIAL].encode()
 
     def _add_text(self, parts: list[Part], text: str, *, marked: bool = False) -> None:
         """Add a piece of the content, of which vendors and tags may say that it is reasoning."""
         for is_reasoning, piece in self.reasoning.split(text, marked=marked or self._is_thought):
-            self._add(parts, REASONING if is_reasoning else TEXT, piece)
+            self._add(parts, "reasoning" if is_reasoning else "text", piece)
 
     def _take_content(self, value: Any, parts: list[Part]) -> None:
         if isinstance(value, str):
@@ -230,7 +227,7 @@ class Choice:
         kind, text = str(part.get("type", "text")), part.get("text")
         if kind in REASONING_PARTS:
             if thought := self.reasoning.take_part(part, whole=not self._streamed):
-                self._add(parts, REASONING, thought)
+                self._add(parts, "reasoning", thought)
             return
         if kind == "refusal":
             self._take_refusal(part.get(kind), parts)
@@ -251,7 +248,7 @@ class Choice:
         if value:
             refusal = str(value)
             self._refusal.append(refusal)
-            self._add(parts, REFUSAL, refusal)
+            self._add(parts, "refusal", refusal)
 
     def _take_fact(self, key: str, value: Any) -> None:
         """Keep what no part is made of; some servers send all entries of a list again at the end."""
@@ -278,7 +275,7 @@ class Choice:
             elif isinstance(value, dict):
                 # langchain-core can join lists, mostly of one entry a token.
                 lists = {name: item or None for name, item in value.items() if isinstance(item, list) or item is None}
-                parts += [(LOGPROBS, lists)] if any(lists.values()) else []
+                parts += [("logprobs", lists)] if any(lists.values()) else []
 
 
 def joined_logprobs(pieces: Iterable[dict[str, Any]]) -> dict[str, Any]:

@@ -9,21 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from langchain_promptrun._responses.choice import (
-    LOGPROBS,
-    PROVIDER,
-    REASONING,
-    REFUSAL,
-    TEXT,
-    TOOL,
-    Choice,
-    Part,
-    joined_logprobs,
-)
+from langchain_promptrun._responses.choice import PROVIDER, Choice, Part, joined_logprobs
 from langchain_promptrun._responses.content_blocks import HAS_REFUSAL_BLOCKS, Block, citations, media, withheld
 from langchain_promptrun._responses.parser import ResponseParser
 
-_KEYS = {TEXT: "text", REASONING: "reasoning"}
 _HEAVY = frozenset({"base64", "refusal"})
 _FINISH_KEYS = ("finish_reason", "normalized_finish_reason")
 
@@ -39,8 +28,8 @@ class EventParser(ResponseParser[Any]):
         self._message_id = message_id
         self._tokens = tokens
         self._next_index = 0
-        # The kind of text that is open, REASONING or TEXT, where it stands and what came of it.
-        self._open: int | None = None
+        # The kind of text that is open, reasoning or text, where it stands and what came of it.
+        self._open: str | None = None
         self._open_index = 0
         self._text = bytearray()
         self._reasoning: list[str] = []
@@ -51,31 +40,31 @@ class EventParser(ResponseParser[Any]):
         if self._tokens and not parts:
             self._items.append(None)
         for kind, payload in parts:
-            if kind in _KEYS:
+            if kind in {"text", "reasoning"}:
                 self._take_text(kind, payload)
-            elif kind == TOOL:
+            elif kind == "tool":
                 index = self._calls.get(payload.slot)
                 if index is None:
-                    if self._open == REASONING:
+                    if self._open == "reasoning":
                         self._finish_text()
                     start = {"type": "tool_call_chunk", "id": payload.id, "name": payload.name, "args": ""}
                     index = self._calls[payload.slot] = self._begin(start | {"index": payload.slot})
                 if payload.args:
                     delta = {"type": "tool-call-delta", "args": payload.args}
                     self._items.append({"event": "content-block-delta", "index": index, "delta": delta})
-            elif kind == LOGPROBS:
+            elif kind == "logprobs":
                 choice.parts.append((kind, payload))
-            elif kind == REFUSAL and HAS_REFUSAL_BLOCKS:
+            elif kind == "refusal" and HAS_REFUSAL_BLOCKS:
                 # Core has no delta for it.
                 self._refusal.append(payload)
             else:
-                self._take_text(TEXT, payload)
+                self._take_text("text", payload)
 
-    def _take_text(self, kind: int, text: str) -> None:
+    def _take_text(self, kind: str, text: str) -> None:
         if self._open != kind or self._open_index + 1 != self._next_index:
             self._begin_text(kind)
         self._text += text.encode()
-        delta = {"type": "text-delta", "text": text} if kind == TEXT else {"type": "reasoning-delta", "reasoning": text}
+        delta = {"type": f"{kind}-delta", kind: text}
         self._items.append({"event": "content-block-delta", "index": self._open_index, "delta": delta})
 
     def _emit_ending(self) -> None:
@@ -120,19 +109,19 @@ class EventParser(ResponseParser[Any]):
     def _finish(self, index: int, block: Block) -> None:
         self._items.append({"event": "content-block-finish", "index": index, "content": block})
 
-    def _begin_text(self, kind: int) -> None:
+    def _begin_text(self, kind: str) -> None:
         self._finish_text()
         self._open = kind
-        self._open_index = self._begin({"type": _KEYS[kind], _KEYS[kind]: ""})
+        self._open_index = self._begin({"type": kind, kind: ""})
 
     def _finish_text(self, annotations: list[Block] | None = None) -> None:
         """Finish what is open; citations, which come late, hang on the last text."""
-        if annotations and self._open != TEXT:
-            self._begin_text(TEXT)
+        if annotations and self._open != "text":
+            self._begin_text("text")
         if self._open is None:
             return
-        key, text = _KEYS[self._open], self._text.decode()
-        if self._open == REASONING:
+        key, text = self._open, self._text.decode()
+        if key == "reasoning":
             self._reasoning.append(text)
         block: Block = {"type": key, key: text}
         if annotations:

@@ -13,17 +13,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import BaseModel
 
-from langchain_promptrun._responses.choice import (
-    LOGPROBS,
-    PROVIDER,
-    REASONING,
-    REFUSAL,
-    TEXT,
-    TOOL,
-    Choice,
-    Part,
-    joined_logprobs,
-)
+from langchain_promptrun._responses.choice import PROVIDER, Choice, Part, joined_logprobs
 from langchain_promptrun._responses.content_blocks import restore_refusal
 from langchain_promptrun._responses.parser import ResponseParser
 from langchain_promptrun._responses.tool_calls import parse_arguments
@@ -93,11 +83,11 @@ class ChunkParser(ResponseParser[ChatGenerationChunk]):
         if not parts:
             items.append(text_chunk(""))
         for kind, payload in parts:
-            if kind == TEXT:
+            if kind == "text":
                 items.append(text_chunk(payload))
-            elif kind == REASONING:
+            elif kind == "reasoning":
                 items.append(_chunk("", additional_kwargs={"reasoning_content": payload}))
-            elif kind == TOOL:
+            elif kind == "tool":
                 slot, call_id, name, args = payload
                 pieces = [args]
                 is_long = call_id is None and len(args) > _LONGEST_ARGS and args.lstrip().startswith("{")
@@ -105,7 +95,7 @@ class ChunkParser(ResponseParser[ChatGenerationChunk]):
                     # To find that it is none, langchain-core up to 1.7 takes time by the square of its length.
                     pieces = [args[start : start + _LONGEST_ARGS] for start in range(0, len(args), _LONGEST_ARGS)]
                 items += [_tool_chunk(slot, call_id, name, piece) for piece in pieces]
-            elif kind == REFUSAL:
+            elif kind == "refusal":
                 facts = {"additional_kwargs": {"refusal": payload}, "response_metadata": _NAME.copy()}
                 items.append(_chunk(payload, content=payload, **facts))
             elif len(items) > before:
@@ -197,14 +187,14 @@ class ResultParser(ResponseParser[ChatResult]):
         generations: list[ChatGeneration] = []
         for _, choice in sorted(self._choices.items()):
             last_parts, fields = choice.end(with_usage=not generations)
-            payloads: defaultdict[int, list[Any]] = defaultdict(list)
+            payloads: defaultdict[str, list[Any]] = defaultdict(list)
             for kind, payload in (*choice.parts, *last_parts):
-                payloads[TEXT if kind == REFUSAL else kind].append(payload)
-            if reasoning := "".join(payloads[REASONING]):
+                payloads["text" if kind == "refusal" else kind].append(payload)
+            if reasoning := "".join(payloads["reasoning"]):
                 fields["additional_kwargs"] = {"reasoning_content": reasoning} | fields["additional_kwargs"]
-            if logprobs := joined_logprobs(payloads[LOGPROBS]):
+            if logprobs := joined_logprobs(payloads["logprobs"]):
                 fields["response_metadata"]["logprobs"] = logprobs
-            text, calls = "".join(payloads[TEXT]), choice.tool_calls.announced
+            text, calls = "".join(payloads["text"]), choice.tool_calls.announced
             fields["tool_calls"] = [call.finished() for call in calls if call.args is not None]
             fields["invalid_tool_calls"] = [call.finished() for call in calls if call.args is None]
             message = _MESSAGE.restore(content=text, **fields)

@@ -23,7 +23,7 @@ from langchain_promptrun._errors.mapping import (
     not_json,
     said_in_place_of_an_end,
 )
-from langchain_promptrun._responses.choice import MAX_PARTIAL, TEXT, Choice, Part
+from langchain_promptrun._responses.choice import MAX_PARTIAL, Choice, Part
 from langchain_promptrun._responses.metadata import ResponseMetadata
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun.errors import PromptrunError, PromptrunResponseError, PromptrunStreamTruncatedError
@@ -378,7 +378,7 @@ class ResponseParser(ABC, Generic[T]):
             self.content_seen += 1
             if len(known.begun) < MAX_PARTIAL:
                 known.begun += text[:MAX_PARTIAL].encode()
-            self._emit([(TEXT, text)], known)
+            self._emit([("text", text)], known)
         else:
             before = len(self._items)
             self._take_parts(known.feed_delta(delta), delta, known)

@@ -176,9 +176,9 @@ class SurrogateJoiner:
     """
 
     def __init__(self) -> None:
-        self.held: dict[int, str] = {}
+        self.held: dict[object, str] = {}
 
-    def join(self, channel: int, text: str) -> str:
+    def join(self, channel: object, text: str) -> str:
         """Return what of a text may go out: all but a first half at its end, which waits for the second."""
         if self.lets_pass(text):
             return text
