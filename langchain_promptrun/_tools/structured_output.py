@@ -5,6 +5,7 @@ The object stands in a tool call or in JSON text; of a stream, they give what ca
 
 from __future__ import annotations
 
+import builtins
 import json
 import re
 from abc import abstractmethod
@@ -261,7 +262,8 @@ def _check(schema: Any, method: str, strict: bool | None, *, has_tools: bool) ->
         raise ValueError(f"`method` must be one of {', '.join(map(repr, _METHODS))}, not {method!r}.")
     if schema is None and method != "json_mode":
         raise ValueError(f"method {method!r} needs a schema; only 'json_mode' works without one.")
-    if get_origin(schema) is not None or getattr(schema, "__module__", "") == "builtins":
+    is_builtin = isinstance(schema, type) and schema in vars(builtins).values()
+    if get_origin(schema) is not None or is_builtin:
         raise ValueError(f"`schema` must describe an object, not {schema!r}: give a class with a field of this type.")
     if strict is not None and method == "json_mode":
         raise ValueError("strict needs a schema on the wire, and method 'json_mode' sends none.")
