@@ -13,6 +13,8 @@ from importlib import import_module
 from typing import Any
 from urllib.parse import unquote
 
+from langchain_promptrun.testing._checks import spelled
+
 try:
     Validator: Any = import_module("jsonschema").Draft202012Validator
 except ImportError:
@@ -176,8 +178,7 @@ class _Maker:
 
 
 def _unanswerable(place: Place, problem: str) -> UnanswerableError:
-    path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in place)
-    return UnanswerableError(f"${path}: {problem}")
+    return UnanswerableError(f"{spelled(('$', *place))}: {problem}")
 
 
 def _merged(schema: Schema, root: Schema, chain: int = 0) -> dict[str, Any]:

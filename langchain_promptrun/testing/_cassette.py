@@ -8,27 +8,49 @@ left, or `unreachable`; `status` is null where nothing had come.
 
 import base64
 import json
+import logging
 import math
 import os
 import re
 import sys
+import time
+import zlib
 from bisect import bisect_right
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import aclosing
 from copy import deepcopy
 from dataclasses import replace
 from functools import lru_cache
 from http import HTTPStatus
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import accumulate, pairwise, takewhile
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
-from langchain_promptrun.testing._http import RecordedRequest, Response, encode, json_response
+import httpx
+
+from langchain_promptrun.testing._checks import spelled
+from langchain_promptrun.testing._http import (
+    BODILESS,
+    LAST_CHUNK,
+    Hangup,
+    RecordedRequest,
+    Request,
+    Response,
+    Step,
+    chunk,
+    encode,
+    head,
+    json_response,
+)
 from langchain_promptrun.testing._items import Fault
 
 Exchange = dict[str, Any]
+Place = tuple[Any, ...]  # the keys and indexes that lead to a value in a JSON document
 Slices = int | Callable[[bytes], Sequence[bytes]]  # cuts a replayed body: pieces of so many bytes, or a function
 _CUT = {"cut": True}
 _ENDS: dict[str, Any] = {"cut": _CUT, "unreachable": _CUT, "reset": {"reset": True}, "silence": {"pause": math.inf}}
@@ -60,7 +82,18 @@ _TEXT_KEYS = frozenset({"delta", "text", "content", "arguments", "thinking", "re
 """The keys under which vendors stream texts in pieces."""
 _SHORTEST_SECRET = 8
 
-_Text = tuple[Any, Any, tuple[Any, ...]]  # a text in a JSON document: its container, its key there, and its path
+_KEPT_HEADERS = (
+    *("content-type", "content-encoding", "location"),
+    *("retry-after", "x-request-id", "x-should-retry", "x-ratelimit-"),
+)
+_HOP_BY_HOP = {"connection", "keep-alive", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"}
+_NOT_PASSED = _HOP_BY_HOP | {"accept-encoding", "content-length", "expect", "host", "proxy-connection"}
+_SILENCE = 0.25  # seconds after which a client that leaves was tired of waiting
+_INFLATED = {"gzip", "x-gzip", "deflate"}
+_GZIP_OR_ZLIB = 47
+_logger = logging.getLogger("langchain_promptrun.testing")
+
+_Text = tuple[Any, Any, Place]  # a text in a JSON document: its container, its key there, and its path
 
 
 class CassetteOptions(TypedDict, total=False):
@@ -88,9 +121,9 @@ class Cassette:
         self._emails = options.get("redact_emails", False)
         self._match = options.get("match") or (lambda request: request)
         self.exchanges = read(self._path) if load and self._path.exists() else []
-        self._waiting: dict[str, deque[Exchange]] = {}
+        self._waiting: dict[frozenset[tuple[Place, str]], deque[Exchange]] = defaultdict(deque)
         for exchange in self.exchanges:
-            self._waiting.setdefault(self._key(exchange["request"]), deque()).append(exchange)
+            self._waiting[frozenset(self._leaves(exchange["request"]).items())].append(exchange)
         self._mode = "ab" if load else "wb"
 
     def begin(self) -> None:
@@ -107,7 +140,9 @@ class Cassette:
         return [exchange for exchange in self.exchanges if id(exchange) in waiting]
 
     def take(self, record: RecordedRequest, secrets: Iterable[str]) -> Exchange | None:
-        queue = self._waiting.get(self._key(self._compared(record, secrets))) if self._waiting else None
+        if not self._waiting:
+            return None
+        queue = self._waiting.get(frozenset(self._leaves(self._compared(record, secrets)).items()))
         return queue.popleft() if queue else None
 
     def replayed(self, recorded: Mapping[str, Any], fault: Fault) -> tuple[Response, Fault]:
@@ -159,35 +194,132 @@ class Cassette:
         """Say which recorded request is nearest to one that was not recorded, and in what they differ."""
         wanted = self._compared(record, secrets)
         what = f"{wanted['method']} {wanted['path']} was not recorded in {self._path}"
-        count = sum(self._key(exchange["request"]) == self._key(wanted) for exchange in self.exchanges)
-        if count:
-            return f"{what} this often: all {count} recorded answers to it were given."
-        if not self.exchanges:
+        asked, recorded = self._leaves(wanted), [self._leaves(exchange["request"]) for exchange in self.exchanges]
+        if asked in recorded:
+            return f"{what} this often: all {recorded.count(asked)} recorded answers to it were given."
+        if not recorded:
             return f"{what}, which holds nothing."
-        asked = dict(_leaves(self._matched(wanted), ""))
-        recorded = [dict(_leaves(self._matched(exchange["request"]), "")) for exchange in self.exchanges]
         shared = [len(asked.items() & leaves.items()) / len(asked.keys() | leaves.keys()) for leaves in recorded]
         line = shared.index(max(shared))
         was = recorded[line]
         paths = [path for path in {**was, **asked} if was.get(path) != asked.get(path)]
         shown = [_difference(path, was.get(path), asked.get(path)) for path in paths[:_MOST_DIFFERENCES]]
         shown += [f"and {len(paths) - len(shown)} more"] if len(paths) > len(shown) else []
-        differs = "; ".join(shown) or "only what `match` or `redact` see differs"
-        return f"{what}. The nearest is line {line + 1}: {differs}."
+        return f"{what}. The nearest is line {line + 1}: {'; '.join(shown)}."
 
     def _compared(self, record: RecordedRequest, secrets: Iterable[str]) -> dict[str, Any]:
         request = _Redaction(secrets, emails=self._emails).document(_request(record))
         return dict((self._redact({"request": deepcopy(request)}) or {"request": request})["request"])
 
-    def _key(self, request: dict[str, Any]) -> str:
-        return json.dumps(_plain(self._matched(request)), sort_keys=True, default=str)
-
-    def _matched(self, request: dict[str, Any]) -> Any:
+    def _leaves(self, request: dict[str, Any]) -> dict[Place, str]:
+        """Return what `match` makes of a request, its values under their paths."""
         try:
-            return self._match(deepcopy(request))
+            return _leaves(self._match(deepcopy(request)))
         except Exception as error:
             what = f"{request['method']} {request['path']} of {self._path}"
             raise ValueError(f"`match` failed for {what}: {error!r}. It sees all requests.") from error
+
+
+class Recorder:
+    """Forwards requests and writes the answers into a cassette."""
+
+    def __init__(self, cassette: Cassette, upstream: str, missing: list[str]) -> None:
+        self._cassette = cassette
+        self._upstream = upstream.rstrip("/")
+        self._missing = missing
+
+    def open(self) -> None:
+        """Make the client for the upstream; it keeps no cookies, which one caller's answer would give to another."""
+        self._cassette.begin()
+        timeout, limits = httpx.Timeout(None, connect=30.0), httpx.Limits()
+        jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+        self._client = httpx.AsyncClient(timeout=timeout, limits=limits, cookies=jar)
+        self._writer = ThreadPoolExecutor(1)
+        self._writes: list[Future[None]] = []
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    def finish(self) -> None:
+        """Wait until all is written; raises what kept an exchange from the file."""
+        self._writer.shutdown()
+        for write in self._writes:
+            write.result()
+
+    async def forward(self, record: RecordedRequest, request: Request, secrets: list[str]) -> AsyncGenerator[Step]:
+        """Yield the steps of the upstream's answer; what was written down is redacted and added to the cassette."""
+        recording, parts = _Recording(record), urlsplit(request.target)
+        url = self._upstream + urlunsplit(("", "", parts.path.removeprefix("/v1"), parts.query, ""))
+        fields = {name: value for name, value in request.headers.items() if name not in _NOT_PASSED}
+        fields["accept-encoding"] = "identity"  # what is written is to be text, whatever the client takes
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
+        asking = self._client.stream(request.method, url, headers=headers, content=request.body)
+        try:
+            async with asking as response, aclosing(recording.passed(response)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            recording.end = "unreachable"
+            self._missing.append(f"The upstream {self._upstream} cannot be reached: {error}.")
+            _logger.warning(self._missing[-1])
+            yield Hangup()
+        except (httpx.HTTPError, zlib.error) as error:
+            recording.end = "reset" if isinstance(error, httpx.ReadError) else "cut"
+            yield Hangup(recording.end == "reset")
+        finally:
+            if recording.end == "left":
+                was_quick = record.status is not None and recording.pause() < _SILENCE
+                recording.end = "cut" if was_quick else "silence"
+            recorded = recording.response | ({"end": recording.end} if recording.end else {})
+            done = recorded, bytes(recording.body), secrets, recording.secrets
+            self._writes.append(self._writer.submit(self._cassette.add, record, *done))
+
+
+class _Recording:
+    """The response of the upstream, as far as it has come."""
+
+    def __init__(self, record: RecordedRequest) -> None:
+        self.response: dict[str, Any] = {"status": None, "headers": {}, "delay": 0.0, "pieces": []}
+        self.body = bytearray()
+        self.secrets: list[str] = []
+        self.end = "left"
+        self._record = record
+        self._last = time.monotonic()
+
+    async def passed(self, response: httpx.Response) -> AsyncGenerator[bytes]:
+        """Yield the bytes to pass on; a body that is compressed all the same goes on inflated."""
+        inflated = response.headers.get("content-encoding", "").lower() in _INFLATED
+        inflater = zlib.decompressobj(_GZIP_OR_ZLIB) if inflated else None
+        fields = self._head(response, _NOT_PASSED | ({"content-encoding"} if inflated else set()))
+        length = None if inflated else response.headers.get("content-length")
+        is_chunked = length is None and self._record.method != "HEAD" and response.status_code not in BODILESS
+        fields += [("transfer-encoding", "chunked")] if is_chunked else [("content-length", length)] if length else []
+        yield head(response.status_code, fields)
+        async for raw_piece in response.aiter_raw():
+            piece = raw_piece if inflater is None else inflater.decompress(raw_piece)
+            self.body += piece
+            self.response["pieces"].append((self.pause(), len(piece)))
+            yield chunk(piece) if is_chunked else piece
+        if inflater is not None and self.response["pieces"] and not inflater.eof:
+            raise zlib.error("the compressed body ends early")
+        self.end = ""
+        yield LAST_CHUNK if is_chunked else b""
+
+    def _head(self, response: httpx.Response, gone: set[str]) -> list[tuple[str, str]]:
+        """Take note of the head; return the header fields to pass on."""
+        raw = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw]
+        fields = [pair for pair in raw if pair[0] not in gone]
+        kept = {name: value for name, value in fields if name.startswith(_KEPT_HEADERS) and not _is_secret_header(name)}
+        self._record.status = response.status_code
+        self.response |= {"status": response.status_code, "headers": kept, "delay": self.pause()}
+        self.secrets = secrets_of(response.headers.multi_items())
+        return fields
+
+    def pause(self) -> float:
+        """Return the seconds since the last call."""
+        now = time.monotonic()
+        pause, self._last = now - self._last, now
+        return round(pause, 4)
 
 
 def read(path: Path) -> list[Exchange]:
@@ -208,27 +340,15 @@ def is_unreachable(exchange: Exchange) -> bool:
     return bool(exchange["response"].get("end") == "unreachable")
 
 
-def _plain(value: Any) -> Any:
-    """Make numbers that JSON calls equal equal: 1.0 is 1."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return {key: _plain(item) for key, item in value.items()} if isinstance(value, dict) else value
+def _leaves(value: Any, place: Place = ()) -> dict[Place, str]:
+    if isinstance(value, dict | list) and value:
+        items: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else enumerate(value)
+        return {leaf: text for key, item in items for leaf, text in _leaves(item, (*place, key)).items()}
+    whole = int(value) if isinstance(value, float) and value.is_integer() else value  # 1.0 is 1
+    return {place: json.dumps(whole, ensure_ascii=False, default=str)}
 
 
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict) and value:
-        for key, item in value.items():
-            yield from _leaves(item, f"{path}.{key}" if path else key)
-    elif isinstance(value, list) and value:
-        for index, item in enumerate(value):
-            yield from _leaves(item, f"{path}[{index}]")
-    else:
-        yield path, json.dumps(_plain(value), ensure_ascii=False)
-
-
-def _difference(path: str, recorded: str | None, asked: str | None) -> str:
+def _difference(place: Place, recorded: str | None, asked: str | None) -> str:
     """Say how two values differ; long ones are shown around the place where they begin to."""
     same = takewhile(lambda pair: pair[0] == pair[1], zip(recorded or "", asked or "", strict=False))
     start = max(0, len(list(same)) - _LONGEST_VALUE // 2)
@@ -239,14 +359,14 @@ def _difference(path: str, recorded: str | None, asked: str | None) -> str:
         part = value[start : start + _LONGEST_VALUE]
         return f"{'...' * (start > 0)}{part}{'...' * (start + len(part) < len(value))}"
 
-    return f"`{path}` was {excerpt(recorded)}, is {excerpt(asked)}"
+    return f"`{spelled(place)}` was {excerpt(recorded)}, is {excerpt(asked)}"
 
 
 def _request(record: RecordedRequest) -> dict[str, Any]:
     """Return what a cassette keeps of a request: the path after the base URL, a query name's values if it has more."""
     query: dict[str, Any] = parse_qs(urlsplit(record.target).query, keep_blank_values=True)
     for name, values in query.items():
-        query[name] = _HIDDEN if is_secret_parameter(name) else values[0] if len(values) == 1 else values
+        query[name] = _HIDDEN if _is_secret_parameter(name) else values[0] if len(values) == 1 else values
     body = record.body if record.body is not None else _packed(record.raw)
     request = {"method": record.method, "path": record.path.removeprefix("/v1"), "query": query, "body": body}
     prompt_id = record.headers.get("http-prompt-id")
@@ -280,11 +400,11 @@ def convert_recording(recording: Mapping[str, Any]) -> Exchange:
     return {"request": request, "response": response}
 
 
-def is_secret_header(name: str) -> bool:
+def _is_secret_header(name: str) -> bool:
     return _SECRET_HEADERS.search(name) is not None
 
 
-def is_secret_parameter(name: str) -> bool:
+def _is_secret_parameter(name: str) -> bool:
     """Tell whether a query parameter holds a key; Gemini's is called `key`."""
     return name in {"key", "token"} or _is_secret_name(name)
 
@@ -296,13 +416,13 @@ def _is_secret_name(name: str) -> bool:
 
 def secrets_of(headers: Iterable[tuple[str, str]], query: Iterable[tuple[str, str]] = ()) -> list[str]:
     """Return the values that no file may hold."""
-    values = [value for name, value in query if is_secret_parameter(name)]
+    values = [value for name, value in query if _is_secret_parameter(name)]
     for name, value in headers:
         if name == "cookie":
             values += [pair.partition("=")[2] for pair in value.split(";")]
         elif name == "set-cookie":
             values.append(value.partition(";")[0].partition("=")[2])
-        elif is_secret_header(name):
+        elif _is_secret_header(name):
             values += value.split()
     return [value for value in values if len(value) >= _SHORTEST_SECRET]
 
@@ -345,7 +465,7 @@ class _Redaction:
     def _events(self, text: str) -> str:
         lines = text.split("\n")
         events = {number: document for number, line in enumerate(lines) if (document := _data(line)) is not None}
-        streams: dict[tuple[Any, ...], list[_Text]] = defaultdict(list)
+        streams: dict[Place, list[_Text]] = defaultdict(list)
         for document in events.values():
             for found in _texts(document, ()):
                 if not _TEXT_KEYS.isdisjoint(found[2]):
@@ -370,7 +490,7 @@ class _Redaction:
         return "\n".join(lines)
 
 
-def _texts(document: Any, path: tuple[Any, ...]) -> Iterator[_Text]:
+def _texts(document: Any, path: Place) -> Iterator[_Text]:
     """Yield the texts; a choice and a tool call are known by their `index`, where they have one."""
     items: Any = document.items() if isinstance(document, dict) else enumerate(document)
     for key, value in items:

@@ -1,5 +1,6 @@
 """Checks of a chat completion's body by OpenAI's reference; unknown parameters pass."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, Self
@@ -110,6 +111,11 @@ class _Strict(_Part):
         return self
 
 
+def spelled(place: Sequence[str | int]) -> str:
+    """Return the keys and indexes that lead to a value as one writes them: `tools[0].name`."""
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in place).removeprefix(".")
+
+
 def check(body: Any, *, strict: bool, stored: bool) -> None:
     """Refuse a body that is no chat completion request, by RefusedError with the name of what is wrong.
 
@@ -122,7 +128,7 @@ def check(body: Any, *, strict: bool, stored: bool) -> None:
         messages = _Strict.model_validate(body).messages if strict else []
     except ValidationError as error:
         problem = error.errors()[0]
-        where = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in problem["loc"]).lstrip(".")
+        where = spelled(problem["loc"])
         text = f"Invalid value for '{where}': {problem['msg'].removeprefix('Value error, ')}."
         raise RefusedError(HTTPStatus.BAD_REQUEST, text, where) from error
     if not (body["messages"] or stored):

@@ -13,14 +13,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 from langchain_promptrun.testing import _http
 from langchain_promptrun.testing._answers import UnanswerableError
-from langchain_promptrun.testing._cassette import Cassette, is_unreachable, secrets_of
+from langchain_promptrun.testing._cassette import Cassette, Recorder, is_unreachable, secrets_of
 from langchain_promptrun.testing._checks import RefusedError, check
 from langchain_promptrun.testing._documents import Documents, PromptCache, count
 from langchain_promptrun.testing._http import RecordedRequest, Request, Response, Step
 from langchain_promptrun.testing._items import Fault, Reply, Settings
 from langchain_promptrun.testing._model import replies
 from langchain_promptrun.testing._prompts import ManagedPrompts
-from langchain_promptrun.testing._recorder import Recorder
 
 _CHAT = "/v1/chat/completions"
 _STREAM = "/v1/prompt/stream"

@@ -15,11 +15,10 @@ from typing import Any, Self, Unpack, cast
 
 import h11
 
-from langchain_promptrun.testing._cassette import Cassette, CassetteOptions, Slices
+from langchain_promptrun.testing._cassette import Cassette, CassetteOptions, Recorder, Slices
 from langchain_promptrun.testing._http import Hangup, Pause, RecordedRequest, Request
 from langchain_promptrun.testing._items import Fault, Reply, Settings, Wait
 from langchain_promptrun.testing._prompts import ManagedPrompts
-from langchain_promptrun.testing._recorder import Recorder
 from langchain_promptrun.testing._routes import Routes, brings_its_own
 
 _PROMPTRUN = "https://api.promptrun.ai/v1"
