@@ -67,42 +67,27 @@ async def test_docs_snippets_of_the_docstring_run(promptrun_server, capsys):
     assert {request.status for request in promptrun_server.requests} == {200}
 
 
-def test_docs_name_only_models_that_are_current():
+def test_docs_and_examples_name_current_models_and_nothing_that_langchain_deprecated():
     """What a vendor retires is replaced in `data/models.py`, and then here, until this passes."""
     current = {models.SMALL, models.LARGE, models.OTHER_VENDOR}
-    texts = [*PAGES, *(ROOT / "examples").glob("*.py"), *(ROOT / "langchain_promptrun").rglob("*.py")]
-    named = {
-        path.relative_to(ROOT).as_posix(): set(MODEL.findall(path.read_text())) - current
-        for path in texts
-        if "data" not in path.parts
-    }
-    assert {path: ids for path, ids in named.items() if ids} == {}
-
-
-def test_docs_and_examples_use_nothing_that_langchain_deprecated():
     deprecated = re.compile(r"RunnableWithMessageHistory|astream_log|langchain[-_]community")
-    texts = [*PAGES, *(path for path in (ROOT / "examples").iterdir() if path.is_file())]
-    assert [path.name for path in texts if deprecated.search(path.read_text())] == []
+    pages = [*PAGES, *(path for path in (ROOT / "examples").iterdir() if path.is_file())]
+    modules = [path for path in (ROOT / PACKAGE).rglob("*.py") if "data" not in path.parts]
+    named = {str(path): set(MODEL.findall(path.read_text())) - current for path in [*pages, *modules]}
+    assert {path: ids for path, ids in named.items() if ids} == {}
+    assert [path.name for path in pages if deprecated.search(path.read_text())] == []
 
 
-def test_docs_navigation_has_every_page():
+def test_docs_contents_and_navigation_and_links_lead_to_every_page_section_and_file():
+    text = README.read_text()
     named = set(re.findall(r'"([\w-]+\.md)"', (ROOT / "zensical.toml").read_text()))
     assert {page.name for page in PAGES if page != README} <= named
-
-
-def test_docs_contents_of_the_readme_name_its_sections_in_order():
-    text = README.read_text()
     sections = [name.lower().replace(" ", "-") for name in re.findall(r"^## (.+)", text, re.MULTILINE)]
     assert re.findall(r"\(#([\w-]+)\)", text)[: len(sections)] == sections
-
-
-def test_docs_links_of_the_readme_lead_to_pages_and_files():
-    text = README.read_text()
     pages = re.findall(r"promptrun-ai\.github\.io/langchain-promptrun/([\w-]+)/\)", text)
     files = re.findall(r"(?:blob/main|langchain-promptrun/main)/([\w./-]+)\)", text)
     assert len(pages) > 5
-    assert [page for page in pages if not (ROOT / "docs" / f"{page}.md").exists()] == []
-    assert [file for file in files if not (ROOT / file).exists()] == []
+    assert [file for file in [*(f"docs/{page}.md" for page in pages), *files] if not (ROOT / file).exists()] == []
 
 
 def test_docs_outside_links_are_asked_for_and_a_missing_page_is_named():

@@ -6,13 +6,14 @@ import json
 import os
 import pickle
 import re
+import resource
 import subprocess
 import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
 
 import pytest
 
@@ -48,17 +49,9 @@ def no_cluster(asker, workers):
     yield lambda groups: (pickle.loads(pickle.dumps(there.ask(group))) for group in groups)
 
 
-class Ended(NamedTuple):
-    """How a run ended: its error or exit status, and what it printed."""
-
-    error: str | int | None
-    out: str
-    err: str
-
-
 @pytest.fixture
 def run(batches, promptrun_server, monkeypatch, capsys, tmp_path):
-    """Run a batch program without a cluster."""
+    """Run a batch program without a cluster; return its error or exit status, and what it printed."""
 
     def run(*arguments, cluster=no_cluster, out=tmp_path / "answers.jsonl", yes=("--yes",)):
         monkeypatch.setattr(sys, "argv", ["batch.py", "--out", str(out), *yes, *map(str, arguments)])
@@ -67,7 +60,7 @@ def run(batches, promptrun_server, monkeypatch, capsys, tmp_path):
             batches.main(cluster)
         except SystemExit as ended:
             error = ended.code
-        return Ended(error, *capsys.readouterr())
+        return SimpleNamespace(error=error, **capsys.readouterr()._asdict())
 
     return run
 
@@ -193,32 +186,21 @@ def test_batch_ctrl_c_keeps_what_is_there(run, file):
 
 def test_batch_full_disk_is_one_line(run, file, promptrun_server):
     file.symlink_to("/dev/full")
-    assert run("--count", 50).error == (
-        f"error: cannot write to {file}: No space left on device. "
-        f"0 of 50 answers are in {file}; the same command asks for the rest"
-    )
+    problem = f"cannot write to {file}: No space left on device. 0 of 50 answers are in {file}"
+    assert run("--count", 50).error == f"error: {problem}; the same command asks for the rest"
     assert len(promptrun_server.requests) < 50
 
 
-FILL = """
-import resource, sys
-from json_lines import FileError, JsonLines
-_, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most))
-with JsonLines(sys.argv[1], '{') as lines:
-    for number in range(1000):
+def test_batch_line_that_did_not_fit_leaves_nothing_behind(batches, file):
+    before, documents = resource.getrlimit(resource.RLIMIT_FSIZE), [{"id": number} for number in range(1000)]
+    with batches.JsonLines(file, "{") as written:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
         try:
-            lines.add({"id": number})
-        except FileError as error:
-            sys.exit(f"{number}: {error}")
-"""
-
-
-def test_batch_line_that_did_not_fit_leaves_nothing_behind(file):
-    command = [sys.executable, "-c", FILL, file]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=WAIT, check=False)
-    number = int(re.fullmatch(rf"(\d+): cannot write to {file}: File too large\n", done.stderr)[1])
-    assert ids(file) == list(range(number))
+            with pytest.raises(batches.FileError, match=f"cannot write to {file}: File too large"):
+                list(map(written.add, documents))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert lines(file) == documents[: len(lines(file))]
     assert len(file.read_bytes()) > 980
 
 
@@ -269,40 +251,38 @@ def test_batch_unusable_prompts_are_one_line(run, tmp_path, file, content, probl
 # workers that die
 
 
-class Cluster:
-    """Workers that die of some prompts, and what they were given."""
+@pytest.fixture
+def deadly(batches):
+    """Make clusters whose workers die of some prompts, with the list of what they were given."""
 
-    def __init__(self, batches, *deadly):
-        self._batches, self._deadly = batches, deadly
-        self.given = []
+    def deadly(*prompts):
+        given = []
 
-    @contextmanager
-    def __call__(self, asker, workers):
-        yield lambda groups: (self._ask(asker, group) for group in groups)
+        def ask(asker, group):
+            given.append([number for number, _ in group])
+            return batches.died(group) if set(given[-1]) & set(prompts) else asker.ask(group)
 
-    def _ask(self, asker, group):
-        self.given.append([number for number, _ in group])
-        return self._batches.died(group) if set(self.given[-1]) & set(self._deadly) else asker.ask(group)
+        return given, contextmanager(lambda asker, _: iter([lambda groups: (ask(asker, group) for group in groups)]))
+
+    return deadly
 
 
-def test_batch_prompt_that_kills_its_workers_fails_alone(run, batches, file):
-    cluster = Cluster(batches, 4)
+def test_batch_prompt_that_kills_its_workers_fails_alone(run, deadly, file):
+    given, cluster = deadly(4)
     ended = run("--count", 9, "--at-once", 3, cluster=cluster)
     assert ended.out == f"8 of 9 answers are in {file}\n"
-    assert ended.error == (
-        f"error: 1 failed, the first with: each worker that was asked this died: {prompt(4)}; "
-        "the same command asks them again"
-    )
-    assert cluster.given == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [3], [4], [5]]
+    problem = f"1 failed, the first with: each worker that was asked this died: {prompt(4)}"
+    assert ended.error == f"error: {problem}; the same command asks them again"
+    assert given == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [3], [4], [5]]
     assert run("--count", 9).error is None
     assert ids(file) == list(range(9))
 
 
-def test_batch_workers_that_all_die_stop_the_run(run, batches):
-    cluster = Cluster(batches, *range(1000))
+def test_batch_workers_that_all_die_stop_the_run(run, deadly):
+    given, cluster = deadly(*range(1000))
     ended = run("--count", 1000, "--at-once", 2, cluster=cluster)
     assert ended.error.startswith("error: 30 prompts in a row failed, the last with: each worker that was asked")
-    assert len(cluster.given) == 30
+    assert len(given) == 30
 
 
 @pytest.mark.parametrize("arguments", [("--count", "0"), ("--rate", "nan"), ("--rate", "-1"), ("--workers", "many")])
@@ -351,17 +331,10 @@ def start(promptrun_server, file):
     """Start a program; it is ended with the test."""
     started = []
 
-    def run(*command, stdout=subprocess.PIPE):
-        process = subprocess.Popen(
-            [sys.executable, *command, "--yes", "--out", file],
-            env=environment(),
-            stdout=stdout,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        started.append(process)
-        return process
+    def run(*command):
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+        started.append(subprocess.Popen([sys.executable, *command, "--yes", "--out", file], env=environment(), **pipes))
+        return started[-1]
 
     yield run
     for process in started:

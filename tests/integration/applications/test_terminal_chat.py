@@ -38,22 +38,16 @@ HEIGHT, WIDTH = 24, 80
 class Terminal:
     """The chat in a terminal of its own: keys go in, and what the screen was sent comes out."""
 
-    def __init__(self, env, *arguments):
+    def __init__(self, env):
         self._screen, inside = pty.openpty()
         fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", HEIGHT, WIDTH, 0, 0))
         self.seen = ""
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", IN_TERMINAL, sys.executable, PROGRAM, *arguments],
-            env=env,
-            stdin=inside,
-            stdout=inside,
-            stderr=inside,
-            start_new_session=True,
-        )
+        command = [sys.executable, "-c", IN_TERMINAL, sys.executable, PROGRAM]
+        ends = {"stdin": inside, "stdout": inside, "stderr": inside, "start_new_session": True}
+        self._process = subprocess.Popen(command, env=env, **ends)
         os.close(inside)
 
     def type(self, keys):
-        """Press keys."""
         self.seen = ""
         os.write(self._screen, keys.encode())
 
@@ -82,10 +76,7 @@ class Terminal:
                     return
         pytest.fail(f"{text!r} did not come, but {self.seen!r}")
 
-    def leave(self):
-        """Press Ctrl-D; return the exit status."""
-        self.until("> ")
-        self.type(CTRL_D)
+    def wait(self):
         return self._process.wait(WAIT)
 
     def close(self):
@@ -107,7 +98,9 @@ def terminal(terminal_server):
     chat = Terminal(BARE | server | {"TERM": "xterm", "NO_PROXY": "127.0.0.1", "PYTHONIOENCODING": "utf-8"})
     yield chat
     try:
-        assert chat.leave() == 0
+        chat.until("> ")
+        chat.type(CTRL_D)
+        assert chat.wait() == 0
     finally:
         chat.close()
 
@@ -120,10 +113,10 @@ def server(terminal, terminal_server):
     return terminal_server
 
 
-def held(*words, after=1):
+def held(*words):
     """An answer whose rest is kept back until the event is set."""
     release = threading.Event()
-    return release, Fault(reply=Reply("".join(words), pieces=words), after=after, pause=release)
+    return release, Fault(reply=Reply("".join(words), pieces=words), after=1, pause=release)
 
 
 def contents(request):
@@ -279,12 +272,8 @@ def test_terminal_chat_kept_conversation_goes_on_next_time(say, promptrun_server
     printed = said(say("Who am I?", arguments=arguments))
     assert "2 messages of an earlier conversation are remembered." in printed
     assert contents(promptrun_server.requests[-1]) == ["I am Nino.", "Hello, Nino.", "Who am I?"]
-    assert [json.loads(line)["content"] for line in file.read_text().splitlines()] == [
-        "I am Nino.",
-        "Hello, Nino.",
-        "Who am I?",
-        "You are Nino.",
-    ]
+    kept = [json.loads(line)["content"] for line in file.read_text().splitlines()]
+    assert kept == ["I am Nino.", "Hello, Nino.", "Who am I?", "You are Nino."]
 
 
 def test_terminal_chat_full_stdout_is_one_line(say, monkeypatch):
@@ -292,12 +281,6 @@ def test_terminal_chat_full_stdout_is_one_line(say, monkeypatch):
         monkeypatch.setattr(sys, "stdout", full)
         error, _, _ = say("I am Nino.")
     assert error == "error: cannot write to the terminal: No space left on device"
-
-
-@pytest.mark.parametrize("closed", ["stdin", "stdout"])
-def test_terminal_chat_closed_stdin_or_stdout_is_one_line(say, monkeypatch, closed):
-    monkeypatch.setattr(sys, closed, None)
-    assert say("Hello.") == ("error: a chat needs stdin and stdout, and one of them is closed", "", "")
 
 
 def test_terminal_chat_character_that_the_encoding_lacks_is_replaced(say, promptrun_server, monkeypatch):
@@ -309,10 +292,13 @@ def test_terminal_chat_character_that_the_encoding_lacks_is_replaced(say, prompt
     assert b"caf\xe9 ?" in stdout.buffer.getvalue()
 
 
-def test_terminal_chat_impossible_model_is_one_line(say):
+def test_terminal_chat_impossible_model_and_closed_streams_are_one_line(say, monkeypatch):
     error, printed, _ = say("Hello.", arguments=["--model", ""])
-    assert error.startswith("error: model: ")
-    assert printed == ""
+    assert (error.startswith("error: model: "), printed) == (True, "")
+    for closed in ("stdout", "stdin"):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, closed, None)
+            assert say("Hello.") == ("error: a chat needs stdin and stdout, and one of them is closed", "", "")
 
 
 def test_terminal_chat_bad_input_is_never_sent(say, promptrun_server):

@@ -175,60 +175,46 @@ def test_web_chat_answer_streams_and_its_facts_come_last(page, server):
     assert page.until_said("tokens") == ["One two.", "tokens: 26 in, 2 out · $0.028"]
 
 
-def test_web_chat_stop_closes_the_request_to_the_model_and_the_chat_goes_on(page, server):
-    _, answer = held("One ", "two.")
-    server.queue(answer, "On.")
+def test_web_chat_stop_and_leaving_the_page_close_the_request_to_the_model_and_the_chat_goes_on(page, server):
+    answers = [held("One ", "two.")[1] for _ in range(2)]
+    server.queue(answers[0], "On.", answers[1])
     page.ask("Count.")
     page.until_said("One")
     page.click(".stop-button")
-    (request,) = server.wait_for_disconnects(1, WAIT)
-    assert not request.answered
+    server.wait_for_disconnects(1, WAIT)
     page.ask("Go on.")
     page.until_said("On.")
     assert sent(server) == [("user", "Count."), ("assistant", "One "), ("user", "Go on.")]
-
-
-def test_web_chat_leaving_the_page_closes_the_request_to_the_model(page, server):
-    _, answer = held("One ", "two.")
-    server.queue(answer)
-    page.ask("Count.")
-    page.until_said("One")
+    page.ask("Count again.")
+    page.until(lambda: page.said()[-1] == "One")
     page.driver.get("about:blank")
-    (request,) = server.wait_for_disconnects(1, WAIT)
-    assert not request.answered
+    assert [request.answered for request in server.wait_for_disconnects(2, WAIT)] == [False, False]
 
 
-def test_web_chat_error_is_a_message_and_retry_asks_again(page, server):
-    server.queue(Fault(status=500, body={"error": "Out of order."}, times=3), "Now it works.")
+def test_web_chat_error_is_a_message_that_is_not_sent_to_the_model_and_retry_asks_again(page, server):
+    expired = Fault(status=401, body={"error": "The API key has expired."})
+    server.queue(Fault(status=500, body={"error": "Out of order."}, times=3), "Now it works.", expired, "And on.")
     page.ask("Count.")
     page.until_said("Try again with the round arrow")
     page.click("[aria-label=Retry]")
     assert "Out of order" not in "".join(page.until_said("Now it works."))
     assert sent(server) == [("user", "Count.")]
-
-
-def test_web_chat_error_is_not_sent_to_the_model(page, server):
-    server.queue(Fault(status=401, body={"error": "The API key has expired."}), "Now it works.")
-    page.ask("Count.")
+    page.ask("And?")
     page.until_said("The API key has expired.")
     page.ask("And now?")
-    page.until_said("Now it works.")
-    assert sent(server) == [("user", "Count."), ("user", "And now?")]
+    page.until_said("And on.")
+    assert [text for _, text in sent(server)] == ["Count.", "Now it works.", "And?", "And now?"]
 
 
-def test_web_chat_answer_without_text_says_why(page, server):
-    server.queue(Reply("", reasoning="Hm.", finish_reason="length"))
-    page.ask("Count.")
-    page.until_said("The model gave no answer (finish reason: length).")
-
-
-def test_web_chat_reasoning_is_folded_and_opens(page, server):
-    server.queue(Reply("They have 56.", reasoning="Seven times eight."))
+def test_web_chat_reasoning_is_folded_and_opens_and_an_answer_without_text_says_why(page, server):
+    server.queue(Reply("They have 56.", reasoning="Seven times eight."), Reply("", finish_reason="length"))
     page.ask("How many legs?")
     page.until_said("tokens")
     assert "Seven times eight." not in page.driver.find_element("tag name", "body").text
     page.click(".thought-group [role=button]")
     page.until(lambda: "Seven times eight." in page.driver.find_element("tag name", "body").text)
+    page.ask("Count.")
+    page.until_said("The model gave no answer (finish reason: length).")
 
 
 def test_web_chat_tool_call_runs_and_is_shown(page, server):
