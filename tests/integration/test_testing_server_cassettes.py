@@ -86,9 +86,6 @@ def post(server, content="Hi", **body):
         return http.post(f"{server.base_url}/chat/completions", json=asking(content, **body))
 
 
-QUERIES = ("tag=b", "tag=b&tag=a", "tag=a&tag=b")
-
-
 class Pieces:
     """A raw client, which reads the head of an answer, and then each chunk of its body as it is framed."""
 
@@ -145,9 +142,7 @@ def test_recorder_passes_each_piece_on_before_the_next_one_comes(upstream, path)
         client = Pieces(server)
         assert client.chunk() == b"data: 1\n\n"
         go_on.set()
-        rest = b"".join(iter(client.chunk, b""))
-        client.socket.close()
-    assert len(rest) == 10_000_000
+        assert len(b"".join(client.all())) == 10_000_000
     assert len(lines(path)[0]["response"]["body"]) == 10_000_009
 
 
@@ -429,12 +424,15 @@ def test_request_once_more_than_recorded_is_an_error_that_is_not_retried(path):
 
 
 def test_repeated_query_names_all_count(upstream, path):
+    def ask(server, query):
+        return httpx.get(f"{server.base_url}/prompt?{query}&x=", trust_env=False).text
+
     with record(path, upstream) as server:
-        httpx.get(f"{server.base_url}/prompt?tag=a&tag=b&x=", trust_env=False)
+        ask(server, "tag=a&tag=b")
     assert lines(path)[0]["request"]["query"] == {"tag": ["a", "b"], "x": ""}
     with PromptrunServer.replay(path) as server:
-        texts = [httpx.get(f"{server.base_url}/prompt?{query}&x=", trust_env=False).text for query in QUERIES]
-    assert ["not recorded" in text for text in texts] == [True, True, False]
+        asked = [ask(server, query) for query in ("tag=b", "tag=b&tag=a", "tag=a&tag=b")]
+    assert ["not recorded" in text for text in asked] == [True, True, False]
 
 
 def test_match_decides_what_is_nearest_and_what_differs(path):
@@ -735,6 +733,13 @@ def test_recording_of_another_kind_is_converted(path):
 # The pytest fixture.
 
 CONFTEST = 'pytest_plugins = ["langchain_promptrun.testing.plugin"]\n'
+OPTIONS = """
+import pytest
+
+@pytest.fixture
+def promptrun_cassette_options():
+    return {"match": lambda request: request["path"]}
+"""
 TESTS = """
 import os
 import pytest
@@ -790,7 +795,7 @@ def test_fixture_records_once_and_replays_without_a_key(project, upstream, monke
     assert len(upstream.requests) == 3
 
 
-def test_fixture_says_how_to_record_what_is_missing(project, upstream, connect):
+def test_fixture_says_how_to_record_what_is_missing_and_takes_options(project, upstream, connect):
     printed = run(project, "--promptrun-record", "none", errors=3)
     assert "pytest 'test_it.py::test_says[Ann]' --promptrun-record once" in printed
     assert """pytest 'test_it.py::test_says[it'"'"'s]' --promptrun-record once""" in printed
@@ -805,6 +810,9 @@ def test_fixture_says_how_to_record_what_is_missing(project, upstream, connect):
     assert [len(lines(file)) for file in (project.path / "cassettes" / "test_it").iterdir()] == [2] * 3
     run(project, "--promptrun-record", "all", passed=3)
     assert [len(lines(file)) for file in (project.path / "cassettes" / "test_it").iterdir()] == [1] * 3
+    project.makeconftest(CONFTEST + OPTIONS)
+    project.makepyfile(test_it=TESTS.replace("I am", "They call me"))
+    run(project, "--promptrun-record", "none", passed=3)
 
 
 def test_fixture_records_again_what_holds_failed_connections_alone(project, upstream, nowhere, connect):
@@ -815,18 +823,6 @@ def test_fixture_records_again_what_holds_failed_connections_alone(project, upst
     connect(upstream.base_url)
     run(project, "-k", "Ann", passed=1)
     run(project, "-k", "Ann", "--promptrun-record=none", passed=1)
-
-
-def test_fixture_takes_options(project, upstream, connect):
-    project.makeconftest(
-        CONFTEST
-        + "import pytest\n@pytest.fixture\ndef promptrun_cassette_options():\n"
-        + "    return {'match': lambda request: request['path']}\n"
-    )
-    connect(upstream.base_url)
-    run(project, passed=3)
-    project.makepyfile(test_it=TESTS.replace("I am", "My name is"))
-    run(project, "--promptrun-record", "none", passed=3)
 
 
 # The command line.

@@ -124,15 +124,7 @@ def test_example_shows_what_it_does_offline_although_there_is_a_key(run, promptr
     printed = run(name, "--offline")
     assert OFFLINE.fullmatch(printed.err.splitlines()[0])
     assert [line for line in SHOWN[name] if line not in printed.out] == []
-    assert promptrun_server.requests == []
-
-
-def test_without_a_key_an_example_goes_offline_by_itself_and_leaves_the_environment_alone(run, monkeypatch):
-    monkeypatch.delenv("PROMPTRUN_API_KEY", raising=False)
-    printed = run("lcel_configuration")
-    assert printed.err.startswith("offline: ")
-    assert "You said: Name a star" in printed.out
-    assert "PROMPTRUN_API_KEY" not in os.environ
+    assert (promptrun_server.requests, os.environ["PROMPTRUN_API_KEY"]) == ([], promptrun_server.api_key)
 
 
 def test_with_a_key_an_example_talks_to_the_server_of_the_environment(run, promptrun_server):
@@ -142,13 +134,12 @@ def test_with_a_key_an_example_talks_to_the_server_of_the_environment(run, promp
     assert {request.status for request in promptrun_server.requests} == {200}
 
 
-def test_an_example_runs_as_a_program_of_its_own():
+def test_without_a_key_an_example_that_runs_as_a_program_of_its_own_goes_offline_by_itself():
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("COVERAGE_", "PROMPTRUN_"))}
     command = [sys.executable, EXAMPLES / "lcel_configuration.py"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
     assert OFFLINE.fullmatch(done.stderr.strip())
-    assert done.stdout.strip()
+    assert "You said: Name a star" in done.stdout
 
 
 def imported(name, brought):
@@ -164,7 +155,8 @@ def imported(name, brought):
                 yield module, set(brought.get(top, [top.replace("_", "-")]))
 
 
-def test_the_header_of_each_example_names_what_it_imports_and_agrees_with_the_project():
+def test_the_header_of_each_example_names_what_it_imports_and_agrees_with_the_project_and_the_page_names_it():
+    assert set(HEADED) <= set(re.findall(r"`(\w+)\.py`", (EXAMPLES / "README.md").read_text()))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     groups = {
         group: {re.split(r"[<>=!~\[]", requirement)[0] for requirement in project["dependency-groups"][group]}
@@ -190,11 +182,6 @@ def test_an_application_without_one_of_its_dependencies_says_how_to_get_it(run, 
         run(name, "--help")
     how = f"use `uv run examples/{name}.py`, or `pip install --group apps --editable .` first (pip 25.1 or newer)"
     assert ended.value.code == f"error: {missing} is not installed: {how}"
-
-
-def test_the_page_of_the_examples_names_each_of_them():
-    named = set(re.findall(r"`(\w+)\.py`", (EXAMPLES / "README.md").read_text()))
-    assert set(HEADED) <= named
 
 
 # on the wire
