@@ -62,7 +62,6 @@ def numbers(text: str) -> list[int | float]:
 
 
 def phrases(text: str, pattern: str = f"{QUOTED}|{_NAME}") -> list[str]:
-    """Return the quotations and names in a text."""
     return [next(filter(None, match.groups())) for match in re.finditer(pattern, text)]
 
 

@@ -103,8 +103,6 @@ class CassetteOptions(TypedDict, total=False):
 
 
 class Cassette:
-    """The exchanges of one file, which is loaded or begun anew."""
-
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -146,7 +144,6 @@ class Cassette:
         return queue.popleft() if queue else None
 
     def replayed(self, recorded: Mapping[str, Any], fault: Fault) -> tuple[Response, Fault]:
-        """Return a recorded response, and the fault with the delay and the end that were recorded."""
         headers = dict(recorded["headers"])
         if self._speed is None:  # a client that retries would wait as long as it had to when this was recorded
             headers |= dict.fromkeys((name for name in headers if name.startswith("retry-after")), "0")
@@ -221,8 +218,6 @@ class Cassette:
 
 
 class Recorder:
-    """Forwards requests and writes the answers into a cassette."""
-
     def __init__(self, cassette: Cassette, upstream: str, missing: list[str]) -> None:
         self._cassette = cassette
         self._upstream = upstream.rstrip("/")
@@ -247,7 +242,6 @@ class Recorder:
             write.result()
 
     async def forward(self, record: RecordedRequest, request: Request, secrets: list[str]) -> AsyncGenerator[Step]:
-        """Yield the steps of the upstream's answer; what was written down is redacted and added to the cassette."""
         recording, parts = _Recording(record), urlsplit(request.target)
         url = self._upstream + urlunsplit(("", "", parts.path.removeprefix("/v1"), parts.query, ""))
         fields = {name: value for name, value in request.headers.items() if name not in _NOT_PASSED}
@@ -316,7 +310,6 @@ class _Recording:
         return fields
 
     def pause(self) -> float:
-        """Return the seconds since the last call."""
         now = time.monotonic()
         pause, self._last = now - self._last, now
         return round(pause, 4)

@@ -71,8 +71,6 @@ class _Part(NamedTuple):
 
 
 class PromptCache:
-    """Beginnings of prompts, by model."""
-
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._kept: dict[bytes, float] = {}
@@ -121,8 +119,6 @@ def _bare(part: Mapping[str, Any], *without: str) -> str:
 
 @dataclass(frozen=True)
 class Documents:
-    """The documents of an answer to one request."""
-
     replies: Sequence[Reply]
     number: int
     body: Mapping[str, Any]

@@ -82,7 +82,6 @@ def parts_of(message: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def calls_of(message: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """Yield a message's tool calls, each with its function."""
     yield from ((call, call.get("function") or {}) for call in message.get("tool_calls") or ())
 
 
@@ -92,7 +91,6 @@ def tokens(text: str) -> list[str]:
 
 
 def _words(text: str) -> set[str]:
-    """Return the words of a text or an identifier in lower case, without stop words."""
     return {word.lower() for word in _WORD.findall(text)} - _STOP_WORDS
 
 

@@ -78,7 +78,6 @@ class Routes:
         return record, self._play(record, _http.json_response({"error": refused}, 400), Fault())
 
     def _record(self, request: Request, connection: int) -> RecordedRequest:
-        """Return the record of a request, without its keys."""
         parts, headers = urlsplit(request.target), dict(request.headers)
         scheme, _, key = headers.get("authorization", "").partition(" ")
         for name, value in headers.items():

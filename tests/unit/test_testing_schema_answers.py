@@ -19,7 +19,6 @@ FORMATS = [*("date", "date-time", "time", "duration", "email", "hostname", "ipv4
 
 
 def made(schema, text="", *, optional=False):
-    """An answer that jsonschema accepts."""
     value = answer(schema, Source(text), optional=optional)
     jsonschema.validate(value, schema, CHECKER, format_checker=CHECKER.FORMAT_CHECKER)
     return value
@@ -31,7 +30,6 @@ def schemas(kind, needed=None, **optional):
 
 
 def numeric(kind, value):
-    """Schemas that a number satisfies."""
     below, above = st.integers(1, 50).map(lambda by: value - by), st.integers(1, 50).map(lambda by: value + by)
     bounds = {"minimum": st.just(value) | below, "exclusiveMinimum": below}
     bounds |= {"maximum": st.just(value) | above, "exclusiveMaximum": above}

@@ -28,7 +28,6 @@ WAIT = 60
 
 
 def environment():
-    """The environment of a program: that of the test, but its coverage is nobody's business, and costs time."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     return inherited | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "PYTHONPATH": str(EXAMPLES)}
 

@@ -78,7 +78,6 @@ SHOWN = {
     "tracing_langsmith": ["Hello! You said: Name a star.", '"temperature": 0.9'],
     "tracing_opentelemetry": ["'http.status_code': 503}", "two questions at once"],
 }
-"""What each script prints offline."""
 HEADER = re.compile(r"^# /// script\n(.*?)^# ///$", re.MULTILINE | re.DOTALL)
 OURS = {"langchain-promptrun", "langchain-core", "pydantic", "httpx"}
 """What the package itself brings."""
@@ -91,7 +90,6 @@ def header(path):
 
 
 def need(name):
-    """Skip where an example's dependencies are not installed."""
     for dependency in header(EXAMPLES / f"{name}.py")["dependencies"]:
         try:
             metadata.version(dependency)
@@ -189,8 +187,6 @@ def test_an_application_without_one_of_its_dependencies_says_how_to_get_it(run, 
 
 @pytest.fixture
 def example(monkeypatch):
-    """Import an example by its name."""
-
     def load(name):
         need(name)
         monkeypatch.syspath_prepend(EXAMPLES)

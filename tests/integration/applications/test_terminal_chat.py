@@ -58,7 +58,6 @@ class Terminal:
         return self.seen
 
     def _read(self, seconds):
-        """Read what the screen was sent; whether anything came."""
         if not select.select([self._screen], [], [], seconds)[0]:
             return False
         try:

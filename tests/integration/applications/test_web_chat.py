@@ -38,8 +38,6 @@ MARKDOWN = "# Numbers\n\n| a | b |\n| --- | --- |\n| 1 | 2 |\n\n```python\nprint
 
 
 class Program:
-    """The web chat as a process of its own."""
-
     def __init__(self, *arguments, env=BARE):
         command = [sys.executable, PROGRAM, "--port", "0", *arguments]
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -113,8 +111,6 @@ def chromium(tmp_path_factory):
 
 
 class Page:
-    """The page as its user sees it."""
-
     def __init__(self, driver, url, *, width=1100, scheme="light"):
         self.driver = driver
         features = [{"name": "prefers-color-scheme", "value": scheme}]
@@ -126,7 +122,6 @@ class Page:
         driver.get(url)
 
     def until(self, condition):
-        """Wait for something to show; return it."""
         ignored = [StaleElementReferenceException]
         return WebDriverWait(self.driver, WAIT, 0.05, ignored).until(lambda _: condition())
 
@@ -137,7 +132,6 @@ class Page:
         self.until(lambda: self.all(selector))[-1].click()
 
     def ask(self, text):
-        """Type a message and send it."""
         self.until(lambda: [box for box in self.all("textarea[aria-label=Message]") if box.is_enabled()])[0].send_keys(
             text + "\n"
         )
