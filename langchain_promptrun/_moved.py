@@ -9,9 +9,9 @@ _MODULES = {
     "_defaults": "_config.defaults",
     "_object_parsers": "_tools.structured_output",
     "_prompt_family": "prompts.refresh",
-    "_prompt_following": "prompts.model",
+    "_prompt_following": "prompts.prompt",
     "_prompt_record": "prompts.record",
-    "_prompt_text": "prompts.template",
+    "_prompt_text": "prompts.record",
     "_spend.prices": "_spend.costs",
     "_structured": "_tools.structured_output",
 }

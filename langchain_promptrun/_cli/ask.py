@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import AIMessage
 
-    from langchain_promptrun.prompts.model import ManagedPromptValue
+    from langchain_promptrun.prompts.prompt import ManagedPromptValue
     from langchain_promptrun.prompts.record import PromptRecord
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from inspect import iscoroutinefunction
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast, overload
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar, cast, overload
 
 import httpx
 from langchain_core.language_models.base import LanguageModelInput
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
-from langchain_core.prompt_values import ChatPromptValue, PromptValue
+from langchain_core.prompt_values import ChatPromptValue
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableSerializable
 from langchain_core.utils.pydantic import create_model_v2
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
@@ -35,19 +36,38 @@ from langchain_promptrun._http.request import Request, Timeouts
 from langchain_promptrun._http.transport import Transport
 from langchain_promptrun._tracing import PROJECT, TAG, VERSION, name_ancestors, traced
 from langchain_promptrun.chat_models import ChatPromptrun
-from langchain_promptrun.prompts.fetch import BackgroundLoop, Caught, PromptStream, Source
-from langchain_promptrun.prompts.model import FollowingModel, ManagedPromptValue, make_model
-from langchain_promptrun.prompts.record import FALLBACK_VERSION, PromptChange, PromptProject, PromptRecord, record_path
-from langchain_promptrun.prompts.refresh import SHORTEST_POLL, Hold, IdentityKey, OnChange, PromptCache, Refresher
-from langchain_promptrun.prompts.template import find_odd_names, read_conversation, refuse_unfilled, render
+from langchain_promptrun.prompts.record import (
+    FALLBACK_VERSION,
+    PromptChange,
+    PromptProject,
+    PromptRecord,
+    find_odd_names,
+    read_conversation,
+    record_path,
+    refuse_unfilled,
+    render,
+)
+from langchain_promptrun.prompts.refresh import (
+    SHORTEST_POLL,
+    Caught,
+    Freshness,
+    Hold,
+    IdentityKey,
+    OnChange,
+    PromptCache,
+    Refresher,
+    Source,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from langchain_core.callbacks.manager import BaseRunManager
     from pydantic.functional_validators import ModelWrapValidatorHandler
 
-AnyModel = Runnable[LanguageModelInput, AIMessage]
-Outcome = PromptRecord | BaseException | None
+M = TypeVar("M", bound=ChatPromptrun)
 
+AnyModel = Runnable[LanguageModelInput, AIMessage]
 _CONVERSATION = "messages"
 _LATEST = DefaultTag("latest")
 _LONGEST_POLL = 30 * 86_400.0  # every system's threads can wait for so many seconds
@@ -93,7 +113,34 @@ def _project(value: Any) -> Any:
     return value
 
 
-class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
+class ManagedPromptValue(ChatPromptValue):
+    """Messages of a managed prompt, with metadata for traces. In all else a `ChatPromptValue`."""
+
+    promptrun_trace: dict[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
+    promptrun_origin: Any = Field(default=None, exclude=True, repr=False)  # the prompt's address, and the record
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Leave the origin out of a pickle, which is to hold public names only."""
+        state = super().__getstate__()
+        return {**state, "__dict__": {**state["__dict__"], "promptrun_origin": None}}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ChatPromptValue) and list(self.messages) == list(other.messages)
+
+    def __hash__(self) -> int:
+        raise TypeError(f"unhashable type: {type(self).__name__!r}")
+
+    @classmethod
+    @override
+    def lc_id(cls) -> list[str]:
+        return ChatPromptValue.lc_id()
+
+
+# checkpoints and pickles hold the name, so it is the public one
+ManagedPromptValue.__module__ = "langchain_promptrun.prompts"
+
+
+class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], ChatPromptValue]):
     """A prompt kept at Promptrun: versioned, tagged, edited in its dashboard, and always current here.
 
     The text becomes the system message, or the human one with `role="user"`; the conversation under `messages` follows.
@@ -215,7 +262,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     def known_record(self) -> PromptRecord | None:
         """The record that was fetched last. Sends no request."""
         hold = getattr(self, "_hold", None)
-        refresher = self.prompt_cache.entries.get(self._identity()) if hold is None else hold.refresher
+        refresher = self.prompt_cache.get(self._identity()) if hold is None else hold.refresher
         return None if refresher is None else refresher.freshness.record
 
     @property
@@ -247,16 +294,6 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         conversation: dict[str, Any] = {name: (list[AnyMessage], []) for name in self.optional_variables}
         return create_model_v2("PromptInput", field_definitions=fields | conversation)
 
-    @property
-    @override
-    def InputType(self) -> Any:
-        return dict[str, Any]
-
-    @property
-    @override
-    def OutputType(self) -> Any:
-        return ChatPromptValue
-
     def pull(self) -> PromptRecord:
         """Return the current record, fetched as for a call: at most once in `refresh` seconds.
 
@@ -264,12 +301,12 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
             PromptrunError: The prompt does not exist, or cannot be fetched.
         """
         refresher = self._held_refresher().refresher
-        return refresher.serve() or cast("PromptRecord", refresher.hold().result(refresher.next))
+        return refresher.serve() or refresher.next()
 
     async def apull(self) -> PromptRecord:
         """Async version of `pull`."""
         refresher = self._held_refresher().refresher
-        return refresher.serve() or cast("PromptRecord", await refresher.hold().aresult(refresher.next))
+        return refresher.serve() or await refresher.anext()
 
     def watch(self, interval: float | None = None) -> Iterator[PromptChange]:
         """Iterate over changes, as `(old, new)`, until `close` is called. A pinned version has no changes.
@@ -280,23 +317,16 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         Raises:
             PromptrunError: The first fetch failed. Later failures are logged, and the prompt is fetched again.
         """
-        return self._watch(self._held_refresher(), _interval(interval))
-
-    def _watch(self, hold: Hold, interval: float) -> Iterator[PromptChange]:
-        # the frame holds the prompt, whose end would be the end of watching
-        seen, refresher = None, hold.refresher
-        while not hold.is_over and (record := refresher.hold().result(refresher.next, seen, interval, hold)):
+        hold, seconds, seen = self._held_refresher(), _interval(interval), None
+        while not hold.is_over and (record := hold.refresher.next(seen, seconds, hold)):
             if seen is not None:
                 yield PromptChange(seen, record)
             seen = record
 
-    def awatch(self, interval: float | None = None) -> AsyncIterator[PromptChange]:
+    async def awatch(self, interval: float | None = None) -> AsyncIterator[PromptChange]:
         """Async version of `watch`."""
-        return self._awatch(self._held_refresher(), _interval(interval))
-
-    async def _awatch(self, hold: Hold, interval: float) -> AsyncIterator[PromptChange]:
-        seen, refresher = None, hold.refresher
-        while not hold.is_over and (record := await refresher.hold().aresult(refresher.next, seen, interval, hold)):
+        hold, seconds, seen = self._held_refresher(), _interval(interval), None
+        while not hold.is_over and (record := await hold.refresher.anext(seen, seconds, hold)):
             if seen is not None:
                 yield PromptChange(seen, record)
             seen = record
@@ -309,11 +339,11 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         """Async version of `format_messages`."""
         return self._messages(await self.apull(), values)
 
-    def format_prompt(self, /, **values: Any) -> PromptValue:
+    def format_prompt(self, /, **values: Any) -> ChatPromptValue:
         """Return what `invoke` returns. Traces do not show it."""
         return self._value(self.pull(), values)
 
-    async def aformat_prompt(self, /, **values: Any) -> PromptValue:
+    async def aformat_prompt(self, /, **values: Any) -> ChatPromptValue:
         """Async version of `format_prompt`."""
         return self._value(await self.apull(), values)
 
@@ -322,7 +352,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
         return self.model_copy(update={"partial_variables": {**self.partial_variables, **values}})
 
     @override
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> PromptValue:
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> ChatPromptValue:
         """Return the messages.
 
         Args:
@@ -334,32 +364,32 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
             PromptrunMissingVariableError: A variable has no value.
             PromptrunError: The prompt cannot be fetched.
         """
-        record = None
         with (caught := Caught(Exception)):  # raised again within the run, so that the run shows it
-            record = self.pull()
+            caught.outcome = self.pull()
 
-        def run(value: Any, run_manager: BaseRunManager) -> PromptValue:
-            return self._value(record or caught.error, value, run_manager)
+        def run(value: Any, run_manager: BaseRunManager) -> ChatPromptValue:
+            return self._value(caught.outcome, value, run_manager)
 
-        return self._call_with_config(run, input, traced(config, self._facts(record)), run_type="prompt")
+        return self._call_with_config(run, input, traced(config, self._facts(caught.outcome)), run_type="prompt")
 
     @override
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> PromptValue:
-        record = None
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> ChatPromptValue:
         with (caught := Caught(Exception)):
-            record = await self.apull()
+            caught.outcome = await self.apull()
 
-        async def run(value: Any, run_manager: BaseRunManager) -> PromptValue:
-            return self._value(record or caught.error, value, run_manager)
+        async def run(value: Any, run_manager: BaseRunManager) -> ChatPromptValue:
+            return self._value(caught.outcome, value, run_manager)
 
-        return await self._acall_with_config(run, input, traced(config, self._facts(record)), run_type="prompt")
+        return await self._acall_with_config(run, input, traced(config, self._facts(caught.outcome)), run_type="prompt")
 
-    def _value(self, outcome: Outcome, given: Any, run_manager: BaseRunManager | None = None) -> PromptValue:
+    def _value(
+        self, outcome: PromptRecord | BaseException, given: Any, run_manager: BaseRunManager | None = None
+    ) -> ChatPromptValue:
         facts = self._facts(outcome)
         if run_manager is not None:
             name_ancestors(run_manager, facts)
         if not isinstance(outcome, PromptRecord):
-            raise outcome or RuntimeError("nothing was fetched")
+            raise outcome
         if not isinstance(given, Mapping):  # the value of the only variable, or the conversation
             names = [name for name in outcome.variables if name not in self.partial_variables] or [_CONVERSATION]
             if len(names) > 1:
@@ -380,7 +410,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
             refuse_unfilled(self._unfilled, values, prompt=self.label, version=record.version)
         return [_MESSAGES[self.role](text), *read_conversation(conversation)]
 
-    def _facts(self, outcome: Outcome) -> dict[str, Any]:
+    def _facts(self, outcome: PromptRecord | BaseException) -> dict[str, Any]:
         tag, version = self.tag, self.version
         if isinstance(outcome, PromptRecord):
             tag, version = outcome.tag or tag, outcome.version
@@ -403,10 +433,8 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
             ValueError: The record names no model.
             PromptrunError: The prompt cannot be fetched.
         """
-        refuse_unknown(ChatPromptrun, overrides)
-        if follow_model:
-            return FollowingModel(self, overrides)
-        return make_model(ChatPromptrun, self, self.pull(), overrides)
+        following = FollowingModel(self, overrides)
+        return following if follow_model else following.of(self.pull())
 
     @overload
     async def achat_model(self, *, follow_model: Literal[False] = False, **overrides: Any) -> ChatPromptrun: ...
@@ -414,10 +442,8 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
     async def achat_model(self, *, follow_model: Literal[True], **overrides: Any) -> AnyModel: ...
     async def achat_model(self, *, follow_model: bool = False, **overrides: Any) -> AnyModel:
         """Async version of `chat_model`."""
-        refuse_unknown(ChatPromptrun, overrides)
-        if follow_model:
-            return FollowingModel(self, overrides)
-        return make_model(ChatPromptrun, self, await self.apull(), overrides)
+        following = FollowingModel(self, overrides)
+        return following if follow_model else following.of(await self.apull())
 
     @override
     def close(self) -> None:
@@ -475,38 +501,26 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[Any, PromptValue]):
             max_retries=self.max_retries,
             max_retry_after=self.max_retry_after,
         )
-        client: Any = (
-            "sync" if self.http_client is not None else "async" if self.http_async_client is not None else None
-        )
+        client = "sync" if self.http_client else "async" if self.http_async_client else None
         source = Source(self.label, request, new_transport(self), client, self.max_event_bytes)
-        fallback = None
+        stream = fallback = None
+        if self.updates != "poll" and self.version is None and self.http_client is None:
+            names = [*sorted(ConnectionFields.model_fields), "project_id", "tag", "updates"]
+            key = IdentityKey(getattr(self, name) for name in names)
+            # without a limit of connections, of which the stream would take one for ever
+            transport = Transport(TransportSettings(async_transport=self.async_transport), None, self.http_async_client)
+            stream = (key, replace(source, transport=transport), self.updates == "auto")
         if self.fallback is not None:
             project = PromptProject(id=self.project_id)
             fallback = PromptRecord(prompt=self.fallback, version=FALLBACK_VERSION, tag=self.tag, project=project)
         return Refresher(
             source,
-            self.refresh if self.version is None else None,
+            Freshness(self.refresh if self.version is None else None),
             on_change=self.on_change,
             path=None if self.cache_dir is None else record_path(self.cache_dir, self.base_url, self.selector),
             fallback=fallback,
-            open_stream=self._stream_opener(source),
+            stream=stream,
         )
-
-    def _stream_opener(self, source: Source) -> Callable[[BackgroundLoop], PromptStream] | None:
-        if self.updates == "poll" or self.version is not None or self.http_client is not None:
-            return None
-        names = [*sorted(ConnectionFields.model_fields), "project_id", "tag", "updates"]
-        key = IdentityKey(getattr(self, name) for name in names)
-        # without a limit of connections, of which the stream would take one for ever
-        transport = Transport(TransportSettings(async_transport=self.async_transport), None, self.http_async_client)
-        source, falls_back = replace(source, transport=transport), self.updates == "auto"
-
-        def open_stream(background: BackgroundLoop) -> PromptStream:
-            if (stream := background.streams.get(key)) is None:
-                stream = background.streams[key] = PromptStream(background, source, falls_back=falls_back)
-            return stream
-
-        return open_stream
 
 
 def _interval(seconds: float | None) -> float:
@@ -534,3 +548,60 @@ def named_prompt(
     overrides = {name: value for name, value in arguments.items() if name not in own}
     refuse_unknown(kind, overrides, frozenset(own))
     return PromptrunPrompt(**given | named), overrides
+
+
+class FollowingModel(Runnable[LanguageModelInput, AIMessage]):
+    """Calls the model that the prompt names at the time of each call.
+
+    For messages that the prompt made it is the model of the version that they were made of.
+    """
+
+    def __init__(self, prompt: Any, overrides: Mapping[str, Any]) -> None:
+        self.name = "PromptrunModel"
+        self._prompt = prompt
+        self._overrides = dict(overrides)
+        refuse_unknown(ChatPromptrun, overrides)
+
+    def of(self, record: PromptRecord) -> ChatPromptrun:
+        """Return the model that the record names."""
+        return make_model(ChatPromptrun, self._prompt, record, self._overrides)
+
+    def _known(self, messages: LanguageModelInput) -> PromptRecord | None:
+        address, record = getattr(messages, "promptrun_origin", None) or (None, None)
+        return record if address == self._prompt.address else None
+
+    @override
+    def invoke(self, input: LanguageModelInput, *args: Any, **kwargs: Any) -> AIMessage:
+        return self.of(self._known(input) or self._prompt.pull()).invoke(input, *args, **kwargs)
+
+    @override
+    async def ainvoke(self, input: LanguageModelInput, *args: Any, **kwargs: Any) -> AIMessage:
+        return await self.of(self._known(input) or await self._prompt.apull()).ainvoke(input, *args, **kwargs)
+
+    @override
+    def stream(self, input: LanguageModelInput, *args: Any, **kwargs: Any) -> Iterator[AIMessage]:
+        yield from self.of(self._known(input) or self._prompt.pull()).stream(input, *args, **kwargs)
+
+    @override
+    async def astream(self, input: LanguageModelInput, *args: Any, **kwargs: Any) -> AsyncIterator[AIMessage]:
+        model = self.of(self._known(input) or await self._prompt.apull())
+        answer = cast("AsyncGenerator[AIMessage]", model.astream(input, *args, **kwargs))
+        async with aclosing(answer) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+
+def make_model(kind: type[M], prompt: Any, record: PromptRecord, overrides: Mapping[str, Any]) -> M:
+    """Return the model that a record names, reached as the prompt is; overrides win over both."""
+    connection = ConnectionFields.model_fields.keys() & prompt.model_fields_set
+    fields: dict[str, Any] = {name: getattr(prompt, name) for name in connection}
+    if record.temperature is not None:
+        fields["temperature"] = record.temperature
+    if not {"model", "model_name"} & overrides.keys():
+        if record.model is None or not record.model.model:
+            raise ValueError(
+                f"{prompt.label} names no model in version {record.version}: choose one in Promptrun's dashboard, or "
+                "pass `model`."
+            )
+        fields["model"] = record.model.model
+    return kind(**fields | dict(overrides))

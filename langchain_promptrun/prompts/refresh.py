@@ -1,7 +1,9 @@
-"""The cache of managed prompts: when a record is stale, who fetches it, and who is told of changes.
+"""How managed prompts stay current: when a record is stale, the background thread that asks, who is told of changes.
 
 The waits after failures are those of Promptrun's Node SDK: a 429 doubles the wait, up to 16 times; from the third
-failure in a row on, other errors stretch it by half, up to 4 times; 5 minutes is the longest.
+failure in a row on, other errors stretch it by half, up to 4 times; 5 minutes is the longest. By its public source
+GET /prompt/stream, with the query of GET /prompt, sends unnamed server-sent events, each a whole record; the SDK opens
+the stream again 5 s after an error.
 """
 
 from __future__ import annotations
@@ -10,43 +12,65 @@ import asyncio
 import copy
 import logging
 import math
+import os
+import random
 import threading
 import time
 import weakref
+from collections import defaultdict, deque
 from collections.abc import Callable
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import aclosing, suppress
 from contextvars import Context
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+
+from typing_extensions import override
 
 from langchain_promptrun import errors
+from langchain_promptrun._http.request import current_key_async
 from langchain_promptrun.errors import PromptrunError
-from langchain_promptrun.prompts.fetch import PROCESS
-from langchain_promptrun.prompts.record import PromptChange, PromptRecord, stored_record, write_record
-from langchain_promptrun.prompts.template import find_odd_names
+from langchain_promptrun.prompts.record import (
+    PromptRecord,
+    RecordReader,
+    find_odd_names,
+    stored_record,
+    write_record,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from langchain_promptrun.prompts.fetch import BackgroundLoop, PromptStream, Source
+    from pydantic import SecretStr
+
+    from langchain_promptrun._http.request import Request
+    from langchain_promptrun._http.transport import Transport
+
+T = TypeVar("T")
 
 OnChange = Callable[[PromptRecord, PromptRecord], object]
 
 SHORTEST_POLL = 5.0  # seconds, as in Promptrun's Node SDK
+RECONNECT = 5.0  # seconds until a stream that ended is opened again
+STALL_LIMIT = 60.0  # seconds without a byte, after which the connection of a stream may be half-open
 
-_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 _LONGEST_WAIT, _SHORTEST_WAIT = 300.0, 1.0
 _DEFAULT_REFRESH = _SECONDS_BETWEEN_WARNINGS = 60.0
 _PATIENT_FAILURES = 3
+_GOOD_LIFE = 5.0  # seconds that a stream without a record must have been open to count as none that failed
+_REQUESTS_AT_ONCE = 64  # for one address
 _MOST_ENTRIES = 1024
-_PASSING = (
+_THREAD = "promptrun-prompt"
+_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+_PASSING = (  # the server or the network is at fault, and not project, tag or key
     *(errors.PromptrunConnectionError, errors.PromptrunTimeoutError),
     *(errors.PromptrunRateLimitError, errors.PromptrunAPIError),
     *(ConnectionError, TimeoutError),  # what a key function may raise
 )
 
+_jitter = random.random
 logger = logging.getLogger("langchain_promptrun")
 
 
@@ -55,9 +79,251 @@ def clock() -> float:
     return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
 
 
-def may_pass(error: BaseException) -> bool:
-    """Return whether the server or the network is at fault, and not project, tag or key."""
-    return isinstance(error, _PASSING)
+class Caught(suppress):
+    """Suppresses exceptions, and keeps the one that came as the outcome."""
+
+    outcome: Any = None
+
+    @override
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
+        self.outcome = error or self.outcome
+        return super().__exit__(kind, error, None)
+
+
+class _DaemonThreads(ThreadPoolExecutor):
+    """Runs each job in a daemon thread of its own, for the look-up of a host name can hang."""
+
+    @override
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        future: Future[T] = Future()
+        future.set_running_or_notify_cancel()
+
+        def work() -> None:
+            with (caught := Caught(BaseException)):
+                future.set_result(fn(*args, **kwargs))
+            if caught.outcome is not None:
+                future.set_exception(caught.outcome)
+
+        threading.Thread(target=work, name=f"{_THREAD}-helper", daemon=True).start()
+        return future
+
+
+class _BackgroundLoop:
+    """An event loop on a daemon thread; both end with the last reference to this object."""
+
+    def __init__(self) -> None:
+        self.loop = loop = Context().run(asyncio.new_event_loop)  # which keeps its context as long as it lives
+        loop.set_default_executor(_DaemonThreads())
+        self.limits: defaultdict[str, asyncio.Semaphore] = defaultdict(partial(asyncio.Semaphore, _REQUESTS_AT_ONCE))
+        self.streams: weakref.WeakValueDictionary[object, _Stream] = weakref.WeakValueDictionary()
+        stop = asyncio.Event()
+
+        def run() -> None:
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                runner.run(stop.wait())
+
+        self.thread = threading.Thread(target=run, name=_THREAD, daemon=True)
+        try:
+            self.thread.start()
+        except RuntimeError:
+            loop.close()
+            raise
+        self.call_at_the_end_of(self, stop.set)
+
+    def call_at_the_end_of(self, owner: object, function: Callable[[], object]) -> None:
+        loop, process = self.loop, os.getpid()
+
+        def end() -> None:
+            # after a fork the loop shares its selector with the parent's
+            if os.getpid() == process:
+                with suppress(RuntimeError):  # it is closed
+                    loop.call_soon_threadsafe(function)
+
+        weakref.finalize(owner, end).atexit = False
+
+
+class Process:
+    """The background loop of this process, and what a fork resets."""
+
+    def __init__(self) -> None:
+        self.refreshers: weakref.WeakSet[Refresher] = weakref.WeakSet()
+        self.begin()
+        # Windows cannot fork
+        getattr(os, "register_at_fork", lambda **_: None)(after_in_child=self.begin)
+
+    def begin(self) -> None:
+        self._loop: Callable[[], _BackgroundLoop | None] = lambda: None
+        # a lock that the same thread may take again: what is collected may begin or end a loop at any time
+        self._lock = threading.RLock()
+        for refresher in tuple(self.refreshers):
+            refresher.reset()
+
+    def loop(self) -> _BackgroundLoop:
+        with self._lock:
+            if (found := self._loop()) is None:
+                found = _BackgroundLoop()
+                self._loop = weakref.ref(found)
+            return found
+
+
+PROCESS = Process()
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Fetches the record of one prompt, on the background thread's event loop."""
+
+    label: str
+    request: Request
+    transport: Transport
+    client: str | None  # `sync` or `async`, where the caller gave one
+    max_event_bytes: int
+
+    async def key(self) -> SecretStr:
+        """Ask the function for the key: an async one on this event loop, a plain one in a thread."""
+        try:
+            return cast("SecretStr", await current_key_async(self.request.api_key))
+        except (SystemExit, KeyboardInterrupt) as error:  # either would end the thread of all prompts
+            raise RuntimeError(f"The function for `api_key` raised {error!r}.") from error
+
+    async def fetch(self, limit: asyncio.Semaphore) -> PromptRecord | BaseException:
+        """Return the record, or the error that callers get."""
+        async with limit:
+            (outcome,) = await asyncio.gather(self._ask(), return_exceptions=True)
+        if isinstance(outcome, PromptrunError):
+            unknown = "\nCheck the project id, and that its prompt has this tag or version."
+            advice = unknown if isinstance(outcome, errors.PromptrunNotFoundError) else ""
+            outcome.args = (f"{self.label}: {outcome.args[0]}{advice}",)
+            return outcome.with_traceback(None)  # the frames of a request hold the key
+        if isinstance(outcome, RuntimeError) and self.client == "async" and "event loop" in str(outcome).lower():
+            return RuntimeError(
+                f"{self.label}: `http_async_client` is bound to another event loop, and prompts are fetched on a thread"
+                " with an event loop of its own. Give the prompt an `http_client`, or an `http_async_client` of its own"
+                " that nothing else uses."
+            )
+        return outcome
+
+    async def _ask(self) -> PromptRecord:
+        """Send the request; a caller's sync client is used on a worker thread."""
+        request, loop = self.request, asyncio.get_running_loop()
+        reader = partial(RecordReader, limit=self.max_event_bytes)
+        if self.client == "sync":
+            if callable(request.api_key):
+                request = replace(request, api_key=lambda: asyncio.run_coroutine_threadsafe(self.key(), loop).result())
+            (record,) = await asyncio.to_thread(lambda: [*self.transport.exchange(request, reader)])
+        else:
+            if callable(request.api_key):
+                request = replace(request, api_key=self.key)
+            (record,) = [record async for record in self.transport.aexchange(request, reader)]
+        return record
+
+
+class _Stream:
+    """An event stream, open while an object of this class is held. For the background thread only."""
+
+    def __init__(self, background: _BackgroundLoop, source: Source, *, falls_back: bool) -> None:
+        self.reader = _StreamReader(source, background.limits[source.request.url], falls_back)
+        background.call_at_the_end_of(self, background.loop.create_task(self.reader.run()).cancel)
+
+
+@dataclass(eq=False)
+class _StreamReader:
+    """Reads a stream again and again, without a reference to the one that holds it."""
+
+    source: Source
+    limit: asyncio.Semaphore
+    falls_back: bool
+
+    def __post_init__(self) -> None:
+        self.subscribers: weakref.WeakSet[Refresher] = weakref.WeakSet()
+        self.record: PromptRecord | None = None  # the newest since the stream was opened
+        self._failures = 0
+        self._opened_at = math.inf
+        if callable(self.source.request.api_key):
+            # the function may lead to the prompt, which would live as long as the stream
+            self.source = replace(self.source, request=replace(self.source.request, api_key=self._key))
+
+    async def _key(self) -> Any:
+        for subscriber in self.subscribers:
+            return await subscriber.source.key()
+        return None
+
+    async def run(self) -> None:
+        while True:
+            self._failures += 1
+            self._opened_at = math.inf
+            (error,) = await asyncio.gather(self._read(), return_exceptions=True)
+            if asyncio.get_running_loop().time() - self._opened_at >= _GOOD_LIFE:
+                self._failures = 0
+            problem = error or errors.PromptrunConnectionError("The server ends the stream at once.")
+            self._lose(problem if self._failures >= _PATIENT_FAILURES else None)
+            no_such_route = getattr(error, "status_code", None) in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
+            is_no_stream = isinstance(error, errors.PromptrunResponseError) and self._opened_at == math.inf
+            if self.falls_back and (no_such_route or is_no_stream):
+                logger.info("%s: the server pushes no changes; polling.", self.source.label)
+                return
+            await asyncio.sleep(pause(self._failures, error))
+
+    async def _read(self) -> None:
+        request, loop = self.source.request, asyncio.get_running_loop()
+        connect, read, _, _ = request.timeouts
+        catching_up: list[asyncio.Task[None]] = []
+
+        def opened() -> None:
+            opening.reschedule(None)
+            self._opened_at = loop.time()
+            catching_up.append(loop.create_task(self._catch_up()))
+
+        stream = replace(
+            request,
+            url=f"{request.url}/stream",
+            headers={**request.headers, "accept": "text/event-stream"},
+            timeouts=request.timeouts._replace(read=STALL_LIMIT),
+            max_retries=0,
+        )
+        reader = partial(RecordReader, opened=opened, limit=self.source.max_event_bytes)
+        records = self.source.transport.aexchange(stream, reader)
+        # an idle connection may be half-open, too
+        opens_within = None if connect is None or read is None else connect + read
+        try:
+            async with asyncio.timeout(opens_within) as opening, aclosing(records):
+                async for record in records:
+                    self._failures = 0
+                    self._publish(record)
+        finally:
+            for task in catching_up:
+                task.cancel()
+
+    async def _catch_up(self) -> None:
+        """Fetch what changed before the stream was open, unless the stream tells."""
+        failures = 0
+        while self.record is None:
+            outcome = await self.source.fetch(self.limit)
+            if isinstance(outcome, BaseException):
+                failures += 1
+                await asyncio.sleep(pause(failures))
+            elif self.record is None:
+                self._publish(outcome)
+
+    def _publish(self, record: PromptRecord) -> None:
+        self.record = record
+        for subscriber in self.subscribers:
+            subscriber.receive(record)
+
+    def _lose(self, problem: BaseException | None) -> None:
+        self.record = None
+        for subscriber in self.subscribers:
+            subscriber.lose(problem)
+
+
+def pause(failures: int, error: BaseException | None = None) -> float:
+    """Return the seconds until a stream is opened again."""
+    jitter = _jitter()
+    if not failures and isinstance(error, errors.PromptrunTimeoutError):
+        return jitter  # a silent stream: the server is there
+    grown = min(RECONNECT * 2.0 ** max(failures - 1, 0), _LONGEST_WAIT) * (0.75 + jitter / 2)
+    asked_for = error.retry_after if isinstance(error, PromptrunError) else None
+    return max(grown, min(asked_for or 0.0, _LONGEST_WAIT))
 
 
 @dataclass(slots=True)
@@ -67,10 +333,9 @@ class Freshness:
     refresh: float | None
     record: PromptRecord | None = None
     is_pushed: bool = False
-    _is_good: bool = False
+    _is_good: bool = False  # the record is the server's, fetched in this process
     _asked: float = -math.inf
-    _limit: BaseException | None = None
-    _asked_for: float | None = None
+    _error: BaseException | None = None
     _failures: int = 0
     _multiplier: float = 1.0
 
@@ -78,40 +343,42 @@ class Freshness:
     def is_final(self) -> bool:
         return self.refresh is None and self._is_good
 
+    @property
+    def _is_limited(self) -> bool:
+        return getattr(self._error, "status_code", None) == HTTPStatus.TOO_MANY_REQUESTS
+
     def due_in(self, interval: float | None = None) -> float:
         """Return the seconds until the next request; `interval` takes the place of `refresh`."""
         if self.is_final or (self.is_pushed and self._is_good):
             return math.inf
         wait = self.refresh if interval is None else interval
-        if self._failures:
+        if self._error is not None:
             wait = _DEFAULT_REFRESH if wait is None else wait
             wait = max(wait if self._is_good else min(wait, SHORTEST_POLL), _SHORTEST_WAIT) * self._multiplier
-            if self.record is None and self._limit is not None and self._asked_for is not None:
+            asked_for = self._error.retry_after if isinstance(self._error, PromptrunError) else None
+            if self.record is None and self._is_limited and asked_for is not None:
                 # while nothing can be served, a rate limit holds no longer than it says itself
                 wait = _SHORTEST_WAIT
-            wait = min(max(wait, self._asked_for or 0.0), _LONGEST_WAIT)
+            wait = min(max(wait, asked_for or 0.0), _LONGEST_WAIT)
         return self._asked + (wait or 0.0) - clock()
 
     def refusal(self) -> BaseException | None:
         """Return the error of a rate limit that still holds."""
-        return self._limit if self.due_in() > 0 else None
+        return self._error if self._is_limited and self.due_in() > 0 else None
 
     def succeed(self, record: PromptRecord) -> None:
         self.record, self._is_good, self._asked = record, True, clock()
-        self._limit, self._asked_for, self._failures, self._multiplier = None, None, 0, 1.0
+        self._error, self._failures, self._multiplier = None, 0, 1.0
 
     def fail(self, error: BaseException, substitute: PromptRecord | None = None) -> None:
         """Take an error; one that may pass puts the substitute in the place of a record that was never there."""
-        self._asked = clock()
-        self._asked_for = error.retry_after if isinstance(error, PromptrunError) else None
-        is_limit = getattr(error, "status_code", None) == HTTPStatus.TOO_MANY_REQUESTS
-        self._limit = error if is_limit else None
+        self._asked, self._error = clock(), error
         self._failures += 1
-        if is_limit:
+        if self._is_limited:
             self._multiplier = min(self._multiplier * 2, 16)
         elif self._failures >= _PATIENT_FAILURES:
             self._multiplier = max(self._multiplier, min(self._multiplier * 1.5, 4))
-        if may_pass(error):
+        if isinstance(error, _PASSING):
             self.record = self.record or substitute
 
 
@@ -124,84 +391,93 @@ class IdentityKey(tuple[object, ...]):
         return hash(tuple(part for part in self if isinstance(part, str | int | float)))
 
 
-class PromptCache:
-    """What was fetched, shared by a prompt and its copies. All caches are equal.
+class PromptCache(dict[IdentityKey, "Refresher"]):
+    """What was fetched, shared by a prompt and its copies.
 
-    The oldest entries make room for new ones; a prompt that holds such an entry goes on with it.
+    The oldest entries make room for new ones; a prompt that holds such an entry goes on with it. There is no lock, for
+    a fork could leave it locked: each change is one step.
     """
 
-    def __init__(self) -> None:
-        # without a lock, which a fork could leave locked: each change is one step
-        self.entries: dict[IdentityKey, Refresher] = {}
-
     def find_or_make(self, key: IdentityKey, make: Callable[[], Refresher]) -> Refresher:
-        if (found := self.entries.get(key)) is None:
-            found = self.entries.setdefault(key, make())
-            for oldest in tuple(self.entries)[:-_MOST_ENTRIES]:
-                self.entries.pop(oldest, None)
+        if (found := self.get(key)) is None:
+            found = self.setdefault(key, make())
+            for oldest in tuple(self)[:-_MOST_ENTRIES]:
+                self.pop(oldest, None)
         return found
 
     def __deepcopy__(self, memo: object) -> Self:
         return self
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, PromptCache)
-
-    def __hash__(self) -> int:
-        return hash(PromptCache)
 
 
 @dataclass(eq=False)
 class Refresher:
     """Keeps one record current: one request at a time for all callers, and none waits who can be served.
 
-    The state changes on the background thread only, and a request holds the refresher weakly: it ends with the last
-    prompt that uses the refresher.
+    The state changes on the background thread only.
     """
 
     source: Source
-    refresh: float | None
+    freshness: Freshness
     on_change: OnChange | None = None
-    path: Path | None = None
+    path: Path | None = None  # of the last good record on disk
     fallback: PromptRecord | None = None
-    open_stream: Callable[[BackgroundLoop], PromptStream] | None = None
+    stream: tuple[IdentityKey, Source, bool] | None = None  # what shares a stream, how it asks, whether it falls back
 
     def __post_init__(self) -> None:
-        self.source = self.source.of(self)
-        self.freshness = Freshness(self.refresh)
-        self._telling: asyncio.Task[None] | None = None
         self._warned = -math.inf
         self.reset()
         PROCESS.refreshers.add(self)
 
     def reset(self) -> None:
-        """Forget what is under way; after a fork the thread is the parent's."""
-        self._background: BackgroundLoop | None = None
-        self._request: asyncio.Task[None] | None = None
-        self._stream: PromptStream | None = None
+        """Forget what is under way; after a fork the threads are the parent's."""
+        self._untold: deque[tuple[PromptRecord, PromptRecord]] = deque()
+        self._telling = threading.Lock()
         self._changed: asyncio.Future[BaseException | None] | None = None
+        self._forget_loop()
+
+    def _forget_loop(self) -> None:
+        self._background: _BackgroundLoop | None = None
+        self._request: asyncio.Task[None] | None = None
+        self._stream: _Stream | None = None
         self._writing = asyncio.Lock()
         self.freshness.is_pushed = False
 
     # On any thread.
 
-    def hold(self) -> BackgroundLoop:
+    def _hold(self) -> _BackgroundLoop:
         self._background = background = self._background or PROCESS.loop()
         return background
 
     def serve(self) -> PromptRecord | None:
+        """Return the record that is known; begin a request where it is stale."""
         record = self.freshness.record
         if record is None:
             if (refusal := self.freshness.refusal()) is not None:
                 raise copy.copy(refusal)
             return None
         is_due = self._request is None and self.freshness.due_in() <= 0
-        is_cut_off = self.open_stream is not None and (self._stream is None or self._background is None)
+        is_cut_off = self.stream is not None and (self._stream is None or self._background is None)
         if is_due or is_cut_off:
             with suppress(RuntimeError):  # too many threads run, or the interpreter ends
-                background = self.hold()
+                background = self._hold()
                 background.loop.call_soon_threadsafe(self._look, background, context=Context())
         return record
+
+    def next(self, *arguments: Any) -> Any:
+        """Wait for a record other than the one seen."""
+        background = self._hold()
+        if threading.current_thread() is background.thread:
+            raise RuntimeError(
+                "A prompt is asked for on the event loop that fetches prompts, which would wait for itself. "
+                "Use `apull` there."
+            )
+        return asyncio.run_coroutine_threadsafe(self._next(background, *arguments), background.loop).result()
+
+    async def anext(self, *arguments: Any) -> Any:
+        """Async version of `next`."""
+        background = self._hold()
+        future = asyncio.run_coroutine_threadsafe(self._next(background, *arguments), background.loop)
+        return await asyncio.wrap_future(future)
 
     def close(self) -> None:
         """End what is under way, and release the connections; the next call begins again."""
@@ -212,9 +488,9 @@ class Refresher:
 
     # On the background thread, which is held by what is called there: else another one could begin meanwhile.
 
-    async def next(
+    async def _next(
         self,
-        background: BackgroundLoop,
+        background: _BackgroundLoop,
         seen: PromptRecord | None = None,
         interval: float | None = None,
         hold: Hold | None = None,
@@ -236,53 +512,65 @@ class Refresher:
                 raise copy.copy(error) if isinstance(error, PromptrunError) else error
         return None
 
-    def _look(self, background: BackgroundLoop, interval: float | None = None) -> asyncio.Task[None] | None:
+    def _look(self, background: _BackgroundLoop, interval: float | None = None) -> asyncio.Task[None] | None:
         """Return the request on its way, or begin one where the record is due."""
         self._background = background
-        if self.open_stream and not self._stream:
-            self._stream = self.open_stream(background)
-            self._stream.reader.subscribers.add(self)
-            if self._stream.reader.record is not None:
-                self.receive(self._stream.reader.record)
+        if self.stream and not self._stream:
+            key, source, falls_back = self.stream
+            if (stream := background.streams.get(key)) is None:
+                stream = background.streams[key] = _Stream(background, source, falls_back=falls_back)
+            self._stream = stream
+            stream.reader.subscribers.add(self)
+            if stream.reader.record is not None:
+                self.receive(stream.reader.record)
         record = self.freshness.record
         if self._request is None and (record is None or self.freshness.due_in(interval) <= 0):
-            limit = background.limits[self.source.request.url]
-            self._request = background.start(self, _refresh(weakref.ref(self), self.source, limit, record))
+            self._request = background.loop.create_task(self._fetch(background.limits[self.source.request.url]))
         return self._request
 
-    def _stop(self, _: BackgroundLoop) -> None:
+    def _stop(self, _: _BackgroundLoop) -> None:
         if self._stream is not None:
             self._stream.reader.subscribers.discard(self)
         if self._request is not None:
             self._request.cancel()
         self._wake()
-        self.reset()
+        self._forget_loop()
 
     def _wake(self, error: BaseException | None = None) -> None:
+        if (record := self.freshness.record) is not None:
+            _warn_of_odd_names(self.source.label, record.version, find_odd_names(record.prompt))
         changed, self._changed = self._changed, None
         if changed is not None:
             changed.set_result(error)
 
-    async def take(self, outcome: PromptRecord | BaseException, known: PromptRecord | None) -> None:
-        """Take what a request brought; what was pushed since it began is newer."""
-        stored = await self._use_file(outcome) if self.freshness.record is known else None
+    async def _fetch(self, limit: asyncio.Semaphore) -> None:
+        known, stored = self.freshness.record, None
+        outcome = await self.source.fetch(limit)
+        if isinstance(outcome, PromptRecord):
+            if self.freshness.record is known:  # else a newer one was pushed
+                self._succeed(outcome)
+                await self._write()
+            self._request = None
+            self._wake()
+            return
+        if self.freshness.record is None and isinstance(outcome, _PASSING):
+            stored = await self._on_disk(stored_record)
         self._request = None
-        if not isinstance(outcome, PromptRecord):
-            self.freshness.fail(outcome, stored or self.fallback)
-            if (served := self.freshness.record) is not None:
-                _warn_of_odd_names(self.source.label, served.version, find_odd_names(served.prompt))
-                what = "the fallback text" if served.is_fallback else f"version {served.version}"
-                self._warn(f"could not be refreshed ({_describe(outcome)}); {what} is served.")
-            self._wake(outcome)
-        elif self.freshness.record is known:
-            self._succeed(outcome)
+        self.freshness.fail(outcome, stored or self.fallback)
+        if (served := self.freshness.record) is not None:
+            what = "the fallback text" if served.is_fallback else f"version {served.version}"
+            self._warn(f"could not be refreshed ({_describe(outcome)}); {what} is served.")
+        self._wake(outcome)
 
     def receive(self, record: PromptRecord) -> None:
+        """Take a record that is pushed."""
         self.freshness.is_pushed = True
         self._succeed(record)
-        self.hold().start(self, self._use_file(record))
+        self._wake()
+        self._saving = self._hold().loop.create_task(self._write())
 
     def lose(self, problem: BaseException | None) -> None:
+        """Go back to polling; the problem is worth a warning."""
         self.freshness.is_pushed = False
         self._wake()
         if problem is not None:
@@ -291,35 +579,27 @@ class Refresher:
     def _succeed(self, record: PromptRecord) -> None:
         old = self.freshness.record
         self.freshness.succeed(record)
-        _warn_of_odd_names(self.source.label, record.version, find_odd_names(record.prompt))
-        self._wake()
         if self.on_change is not None and old is not None and record.differs(old):
-            background = self.hold()
-            telling = self._tell(background, self.on_change, PromptChange(old, record), after=self._telling)
-            self._telling = background.start(self, telling)
+            self._untold.append((old, record))
+            with suppress(RuntimeError):  # the interpreter ends, and starts no thread
+                self._hold().loop.run_in_executor(None, self._tell, self.on_change)
 
-    async def _tell(
-        self, background: BackgroundLoop, on_change: OnChange, change: PromptChange, after: asyncio.Task[None] | None
-    ) -> None:
-        """Call `on_change` in a thread, for one change after the other."""
-        if after is not None and after.get_loop() is background.loop:
-            await asyncio.wait([after])
-        with suppress(RuntimeError):  # the interpreter ends, and starts no thread
-            telling = background.loop.run_in_executor(None, on_change, *change)
-            await asyncio.wait([telling])
-            if (error := telling.exception()) is not None:
-                logger.error("`on_change` of %s failed", self.source.label, exc_info=error)
+    def _tell(self, on_change: OnChange) -> None:
+        """Tell of the oldest change, in a thread of its own."""
+        with self._telling:
+            try:
+                on_change(*self._untold.popleft())
+            except Exception:
+                logger.exception("`on_change` of %s failed", self.source.label)
 
-    async def _use_file(self, outcome: PromptRecord | BaseException) -> PromptRecord | None:
-        """Write a record that came; read one where none came and none is known."""
-        if self.path is None:
-            return None
+    async def _write(self) -> None:
+        async with self._writing:  # the newest comes last
+            await self._on_disk(write_record, self.freshness.record)
+
+    async def _on_disk(self, function: Callable[..., T], *arguments: Any) -> T | None:
+        """Call a function of the file in a thread."""
         try:
-            if isinstance(outcome, PromptRecord):
-                async with self._writing:  # the newest comes last
-                    await asyncio.to_thread(write_record, self.path, outcome)
-            elif self.freshness.record is None and may_pass(outcome):
-                return await asyncio.to_thread(stored_record, self.path)
+            return await asyncio.to_thread(function, self.path, *arguments) if self.path else None
         # ValueError: JSON cannot hold the record; RuntimeError: the interpreter ends, and starts no thread
         except (OSError, ValueError, RuntimeError) as error:
             self._warn(f"cannot be kept in `cache_dir`: {error}")
@@ -331,15 +611,6 @@ class Refresher:
         if now - self._warned >= _SECONDS_BETWEEN_WARNINGS and threading.main_thread().is_alive():
             self._warned = now
             logger.warning("%s %s", self.source.label, text)
-
-
-async def _refresh(
-    owner: weakref.ref[Refresher], source: Source, limit: asyncio.Semaphore, known: PromptRecord | None
-) -> None:
-    """Fetch the record for a refresher, which may be collected meanwhile."""
-    outcome = await source.fetch(limit)
-    if (refresher := owner()) is not None:
-        await refresher.take(outcome, known)
 
 
 @cache

@@ -11,7 +11,7 @@ import pytest
 from langchain_promptrun import PromptrunAPIError, PromptrunRateLimitError
 from langchain_promptrun.prompts import refresh
 from langchain_promptrun.prompts.record import PromptRecord, record_path, stored_record, write_record
-from langchain_promptrun.prompts.refresh import Freshness, PromptCache
+from langchain_promptrun.prompts.refresh import Freshness
 
 URL, QUERY = "https://h.example/v1", {"projectId": "p", "tag": "prod"}
 ONE = PromptRecord(prompt="One.", version=1)
@@ -167,9 +167,3 @@ def test_prompt_file_folder_may_begin_with_the_users_home(tmp_path, monkeypatch)
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     assert record_path("~/prompts", URL, QUERY).parent == tmp_path / "prompts"
     assert record_path("~nobody-of-this-name/x", URL, QUERY).parent == Path("~nobody-of-this-name/x")
-
-
-def test_prompt_cache_is_equal_to_any_other():
-    assert PromptCache() == PromptCache()
-    assert hash(PromptCache()) == hash(PromptCache())
-    assert PromptCache() != 5

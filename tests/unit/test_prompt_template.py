@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, computed_field
 
-from langchain_promptrun.prompts.template import (
+from langchain_promptrun.prompts.record import (
     PromptrunMissingVariableError,
     find_odd_names,
     find_variables,

@@ -4,20 +4,19 @@ import asyncio
 import multiprocessing
 import sys
 import time
-from types import SimpleNamespace
 
 import httpx
 import pytest
 
 from langchain_promptrun import PromptrunConnectionError, PromptrunRateLimitError, PromptrunTimeoutError
-from langchain_promptrun.prompts import fetch
+from langchain_promptrun.prompts import refresh
 
 from .promptwire import WAIT, close, collected, next_change, pull, threads, until
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(fetch, "RECONNECT", 0.01)
+    monkeypatch.setattr(refresh, "RECONNECT", 0.01)
 
 
 async def pushed(prompt):
@@ -124,7 +123,7 @@ async def test_push_stream_is_shared_by_prompts_that_ask_for_the_same(wire, capl
     "end", [None, httpx.ReadError("reset"), httpx.ReadTimeout("silence"), b'data: {"error": "x"}\n\n']
 )
 async def test_push_stream_that_ends_is_opened_again_and_polled_meanwhile(wire, monkeypatch, end):
-    monkeypatch.setattr(fetch, "random", SimpleNamespace(random=lambda: 0.01))
+    monkeypatch.setattr(refresh, "_jitter", lambda: 0.01)
     prompt = wire.pushing(refresh=0)
     await live("async", prompt, wire)
     wire.stream_status = 503
@@ -187,7 +186,7 @@ async def test_push_stream_that_opens_and_brings_nothing_is_a_warning_and_opened
         pauses.append(failures)
         return 0.01
 
-    monkeypatch.setattr(fetch, "pause", pause)
+    monkeypatch.setattr(refresh, "pause", pause)
     wire.first_events = [event]
     prompt = wire.pushing()
     await prompt.apull()
@@ -266,8 +265,9 @@ def test_push_over_a_sync_client_is_refused_and_auto_polls(wire):
     ],
 )
 def test_push_pause_grows_with_failures_and_obeys_the_server(monkeypatch, failures, error, jitter, seconds):
-    monkeypatch.setattr(fetch, "RECONNECT", 5.0)
-    assert fetch.pause(failures, error, jitter) == seconds
+    monkeypatch.setattr(refresh, "RECONNECT", 5.0)
+    monkeypatch.setattr(refresh, "_jitter", lambda: jitter)
+    assert refresh.pause(failures, error) == seconds
 
 
 class TestServer:
@@ -317,7 +317,7 @@ class TestServer:
     ):
         promptrun_server.prompts.keep_alive = 3600  # as if nothing came through any more
         if not is_suspended:
-            monkeypatch.setattr(fetch, "STALL_LIMIT", 0.5)
+            monkeypatch.setattr(refresh, "STALL_LIMIT", 0.5)
         prompt = make(tag="prod", updates="push", refresh=3600)
         await prompt.apull()
         await caught_up(prompt)

@@ -7,15 +7,14 @@ import os
 import sys
 import threading
 import time
-from types import SimpleNamespace
 from unittest.mock import Mock
 
 import httpx
 import pytest
 
 from langchain_promptrun import PromptrunAPIError, PromptrunAuthenticationError, PromptrunError, PromptrunRateLimitError
-from langchain_promptrun.prompts import fetch, refresh
 from langchain_promptrun.prompts import prompt as prompts
+from langchain_promptrun.prompts import refresh
 
 from .promptwire import THREAD, PromptWire, all_changes, collected, next_change, pull, run_apart, threads, until
 
@@ -301,31 +300,20 @@ class TestEnd:
         await collected()
 
 
-class TestFork:
+async def test_prompt_after_a_fork_has_a_thread_of_its_own(wire, colour, monkeypatch):
     """What a fork resets, in the process itself: no coverage is measured in a forked child."""
-
-    async def test_prompt_after_a_fork_has_a_thread_of_its_own(self, wire, colour, monkeypatch):
-        prompt = wire.pushing(refresh=0)
-        await pull(colour, prompt)
-        await until(lambda: wire.open)
-        parents = fetch.PROCESS.loop()
-        before = set(threads())
-        with monkeypatch.context() as patched:
-            patched.setattr(os, "getpid", lambda: 0)  # what the parent uses stays as it is
-            fetch.PROCESS._begin()
-        try:
-            assert (await pull(colour, prompt)).version == 1
-            await until(lambda: len(wire.streams) == 2)
-            assert len(set(threads()) - before) == 1
-            assert fetch.PROCESS.loop() is not parents
-        finally:
-            prompt.close()
-            fetch.PROCESS._inherited.clear()
-
-    async def test_prompt_that_was_collected_asks_for_no_key_and_takes_no_answer(self):
-        with pytest.raises(asyncio.CancelledError):
-            await fetch._ask_for_key(lambda: None)
-        assert await refresh._refresh(lambda: None, SimpleNamespace(fetch=asyncio.sleep), 0, None) is None
+    prompt = wire.pushing(refresh=0)
+    await pull(colour, prompt)
+    await until(lambda: wire.open)
+    parents, before = prompt._hold.refresher._background, set(threads())
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "getpid", lambda: 0)  # what the parent uses stays as it is
+        refresh.PROCESS.begin()
+    assert (await pull(colour, prompt)).version == 1
+    await until(lambda: len(wire.streams) == 2)
+    assert len(set(threads()) - before) == 1
+    assert refresh.PROCESS.loop() is not parents
+    prompt.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the clock of Windows is another")

@@ -217,24 +217,13 @@ async def test_prompt_fallback_is_a_record_of_version_0(wire, call, caplog):
 
 
 class TestWatching:
-    @pytest.mark.parametrize("name", ["watch", "awatch"])
     @pytest.mark.parametrize("interval", [4.9, 0, -1, math.nan, math.inf, -math.inf, 1e12])
-    def test_prompt_watch_polls_5_seconds_to_30_days_apart(self, wire, name, interval):
+    async def test_prompt_watch_polls_5_seconds_to_30_days_apart(self, wire, colour, interval):
+        prompt = wire.prompt()
         with pytest.raises(ValueError, match=f"must be 5 s at least, .* 30 days at most; it is {interval!r}"):
-            getattr(wire.prompt(), name)(interval)
+            await all_changes(colour, prompt.watch(interval) if colour == "sync" else prompt.awatch(interval))
         assert (prompts.SHORTEST_POLL, prompts._LONGEST_POLL) == (5, 30 * 24 * 3600)
         assert prompts._LONGEST_POLL < threading.TIMEOUT_MAX
-
-    @pytest.mark.parametrize("end", ["close", "field"])
-    async def test_prompt_watch_that_has_not_begun_ends_with_close(self, wire, colour, end):
-        prompt = wire.prompt()
-        changes = prompt.watch() if colour == "sync" else prompt.awatch()
-        if end == "close":
-            await close(colour, prompt)
-        else:
-            prompt.tag = "dev"
-        assert await all_changes(colour, changes) == []
-        assert wire.count == 0
 
     @pytest.mark.parametrize("duplicate", [lambda prompt: prompt.model_copy(), lambda prompt: prompt.partial(x=1)])
     async def test_prompt_watch_goes_on_after_the_end_of_a_copy(self, wire, colour, monkeypatch, duplicate):
@@ -264,26 +253,13 @@ class TestEnd:
             assert (await call(same, "pull")).version == 1
         assert wire.count == 1
 
-    @pytest.mark.parametrize(
-        ("method", "busy"),
-        [(method, busy) for method in ("on_change", "api_key", "a_api_key") for busy in (False, True)]
-        + [("http_client", False)],
-    )
-    async def test_prompt_is_collected_with_the_owner_of_its_functions(self, wire, call, method, busy):
-        """Also while a request runs in the background, which ends then."""
+    @pytest.mark.parametrize("method", ["on_change", "api_key", "a_api_key", "http_client"])
+    async def test_prompt_is_collected_with_the_owner_of_its_functions(self, wire, call, method):
         owner = Owner(wire, method)
         await call(owner.prompt, "pull")
         seen = weakref.ref(owner)
-        tasks = asyncio.all_tasks()
-        if busy:
-            wire.gate.clear()
-            await owner.prompt.apull()
-            await until(lambda: wire.count == 2)
-            assert owner.prompt._hold.refresher._request is not None
         del owner
         await collected(seen)
-        await until(lambda: asyncio.all_tasks() == tasks)
-        wire.gate.set()
 
 
 class TestCopies:
