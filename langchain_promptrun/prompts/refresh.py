@@ -547,10 +547,10 @@ class Refresher:
         known, stored = self.freshness.record, None
         outcome = await self.source.fetch(limit)
         if isinstance(outcome, PromptRecord):
+            self._request = None
             if self.freshness.record is known:  # else a newer one was pushed
                 self._succeed(outcome)
                 await self._write()
-            self._request = None
             self._wake()
             return
         if self.freshness.record is None and isinstance(outcome, _PASSING):
