@@ -243,10 +243,8 @@ class _StreamReader:
             # the function may lead to the prompt, which would live as long as the stream
             self.source = replace(self.source, request=replace(self.source.request, api_key=self._key))
 
-    async def _key(self) -> Any:
-        for subscriber in self.subscribers:
-            return await subscriber.source.key()
-        return None
+    async def _key(self) -> SecretStr:
+        return await next(iter(self.subscribers)).source.key()
 
     async def run(self) -> None:
         while True:

@@ -37,6 +37,7 @@ class Owner:
             "api_key": {"api_key": self.key},
             "a_api_key": {"api_key": self.akey},
             "http_client": {"http_client": client},
+            "pushed": {"api_key": self.key, "http_client": None, "updates": "push"},
         }
         self.prompt = wire.prompt(refresh=0, **functions[method])
 
@@ -253,10 +254,11 @@ class TestEnd:
             assert (await call(same, "pull")).version == 1
         assert wire.count == 1
 
-    @pytest.mark.parametrize("method", ["on_change", "api_key", "a_api_key", "http_client"])
+    @pytest.mark.parametrize("method", ["on_change", "api_key", "a_api_key", "http_client", "pushed"])
     async def test_prompt_is_collected_with_the_owner_of_its_functions(self, wire, call, method):
         owner = Owner(wire, method)
         await call(owner.prompt, "pull")
+        await until(lambda: wire.open or method != "pushed")
         seen = weakref.ref(owner)
         del owner
         await collected(seen)
