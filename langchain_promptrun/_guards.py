@@ -6,7 +6,7 @@ import logging
 from contextlib import AbstractContextManager, aclosing, closing, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from langchain_core.messages import AIMessage
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessageChunk, BaseMessage
 
     from langchain_promptrun._http.request import Parser, ParserFactory, Request
+    from langchain_promptrun._http.transport import Transport
 
 T = TypeVar("T")
 
@@ -29,15 +30,8 @@ _IGNORING = (BaseCallbackHandler.on_llm_new_token, AsyncCallbackHandler.on_llm_n
 logger = logging.getLogger("langchain_promptrun")
 
 
-class CallTransport(Protocol):
-    """Sends a request and yields what a parser makes of the response."""
-
-    def exchange(self, request: Request, new_parser: ParserFactory[T]) -> Generator[T]:
-        """Send a request."""
-
-    def aexchange(self, request: Request, new_parser: ParserFactory[T]) -> AsyncGenerator[T]:
-        """Async version of `exchange`."""
-
+CallTransport: TypeAlias = "Transport | ObservedCall"
+"""What sends a request and yields what a parser makes of the response."""
 
 CallGuard: TypeAlias = "Callable[[CallTransport, Sequence[BaseMessage]], CallTransport]"
 """Returns a transport that sends a call with these messages if the guard allows it."""

@@ -73,18 +73,18 @@ def _checked_key(value: Any) -> Any:
     if value is None or callable(value):
         return value
     key = value.get_secret_value() if isinstance(value, SecretStr) else value
+    key = key.strip() if isinstance(key, str) else key
     if not isinstance(key, str):
-        raise _refusal("must be a string, or a function that returns one, not {type}", type=type(key).__name__)
-    key = key.strip()
-    if not key:
-        problem = "must not be empty; leave it out to use {variable}"
+        problem = f"must be a string, or a function that returns one, not {type(key).__name__}"
+    elif not key:
+        problem = f"must not be empty; leave it out to use {API_KEY_VARIABLE}"
     elif key[0] in _QUOTES or key[-1] in _QUOTES:
-        problem = "has quotation marks around it: remove them (also in {variable})"
+        problem = f"has quotation marks around it: remove them (also in {API_KEY_VARIABLE})"
     elif key.lower().startswith("bearer "):
-        problem = "begins with `Bearer`: pass the key alone (also in {variable})"
+        problem = f"begins with `Bearer`: pass the key alone (also in {API_KEY_VARIABLE})"
     else:
         return SecretStr(key) if chosen(value) else value
-    raise _refusal(problem, variable=API_KEY_VARIABLE)
+    raise ValueError(problem)
 
 
 def _checked_headers(headers: dict[str, str] | None) -> dict[str, str] | None:
@@ -146,7 +146,7 @@ def unknown_keyword(title: str, name: str, known: Iterable[str], advice: str = M
         advice = f"Use `model_kwargs={{{name!r}: ...}}`, or pass it to the call."
     elif near := _nearest(name, known, _NEAR):
         advice = f"Did you mean `{near}`? {advice}"
-    problem = _refusal("Unknown keyword `{name}`. {advice}", name=name, advice=advice)
+    problem = PydanticCustomError("value_error", "{problem}", {"problem": f"Unknown keyword `{name}`. {advice}"})
     # a misspelt field may be one that holds a secret
     return ValidationError.from_exception_data(title, [InitErrorDetails(type=problem, loc=(name,), input=_HIDDEN)])
 
@@ -163,7 +163,3 @@ def without_secrets(error: ValidationError, secrets: frozenset[str]) -> Validati
         problem = PydanticCustomError(line["type"], "{message}", {**line.get("ctx", {}), "message": line["msg"]})
         lines.append(InitErrorDetails(type=problem, loc=location, input=shown))
     return ValidationError.from_exception_data(error.title, lines)
-
-
-def _refusal(template: str, **facts: str) -> PydanticCustomError:
-    return PydanticCustomError("value_error", template, facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -48,12 +49,13 @@ class AdaptiveRateLimiter(BaseRateLimiter):
                 "AdaptiveRateLimiter needs 0 < `lowest_rate` <= `initial_rate` <= `highest_rate` and "
                 f"`max_concurrency` >= 1, not {lowest_rate}, {initial_rate}, {highest_rate} and {max_concurrency}."
             )
-        self._settings = (initial_rate, lowest_rate, highest_rate, max_concurrency)
+        rates: dict[str, Any] = {"initial_rate": initial_rate, "lowest_rate": lowest_rate, "highest_rate": highest_rate}
+        self._settings = {**rates, "max_concurrency": max_concurrency}
         self.pacer = Pacer(initial_rate, lowest=lowest_rate, highest=highest, concurrency=most)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the settings; what was learned belongs to this process."""
-        return _restored, self._settings
+        return partial(type(self), **self._settings), ()
 
     def __repr__(self) -> str:
         figures = f"rate={self.rate:.1f}, in_flight={self.in_flight}, sent={self.sent}, refused={self.refused}"
@@ -85,7 +87,3 @@ class AdaptiveRateLimiter(BaseRateLimiter):
     def waiting(self) -> int:
         """Calls that wait for their turn."""
         return len(self.pacer.turns) + len(self.pacer.attempts)
-
-
-def _restored(initial: float, lowest: float, highest: float | None, most: int | None) -> AdaptiveRateLimiter:
-    return AdaptiveRateLimiter(initial_rate=initial, lowest_rate=lowest, highest_rate=highest, max_concurrency=most)
