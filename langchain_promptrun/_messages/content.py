@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 Block = dict[str, Any]  # a content block as it stands in a LangChain message
 Part = dict[str, Any]  # one part of a wire message's content
 
-MADE_ID = "lc_"
-"""The beginning of the ids that langchain-core makes for blocks."""
+MADE_ID = "lc_"  # begins the ids that langchain-core makes for blocks
 
 UNWRAPPED = ("guard_content", "image_generation_call")
 """Blocks that are read inside LangChain's wrapping `non_standard`, too; the inside of others goes out as it is."""
@@ -48,6 +47,7 @@ _SIGNATURES = {
     "T2dnUw": "audio/ogg",
     "ZkxhQw": "audio/flac",
 }
+# A RIFF container holds pictures, sound or video.
 _RIFF_TYPES = {"image": "image/webp", "audio": "audio/wav", "video": "video/x-msvideo"}
 # What most gateways take a video or an unknown file for.
 _DEFAULT_TYPES = {"video": "video/mp4", "file": "application/octet-stream"}
@@ -57,23 +57,22 @@ _AUDIO_FORMATS = {
     **dict.fromkeys(("audio/l16", "audio/pcm"), "pcm16"),
     "audio/mp4": "m4a",
 }
-_OFFICE = "application/vnd.openxmlformats-officedocument."
-# Of types that do not end with it.
+# Of subtypes that do not end so.
 _EXTENSIONS = {
-    "application/msword": "doc",
-    "application/octet-stream": "bin",
-    "application/vnd.ms-excel": "xls",
-    "application/vnd.ms-powerpoint": "ppt",
-    f"{_OFFICE}presentationml.presentation": "pptx",
-    f"{_OFFICE}spreadsheetml.sheet": "xlsx",
-    f"{_OFFICE}wordprocessingml.document": "docx",
-    "audio/mpeg": "mp3",
-    "image/jpeg": "jpg",
-    "image/svg+xml": "svg",
-    "text/markdown": "md",
-    "text/plain": "txt",
-    "video/quicktime": "mov",
-    "video/x-matroska": "mkv",
+    "jpeg": "jpg",
+    "markdown": "md",
+    "mpeg": "mp3",
+    "msword": "doc",
+    "octet-stream": "bin",
+    "plain": "txt",
+    "quicktime": "mov",
+    "svg+xml": "svg",
+    "vnd.ms-excel": "xls",
+    "vnd.ms-powerpoint": "ppt",
+    "vnd.openxmlformats-officedocument.presentationml.presentation": "pptx",
+    "vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
+    "vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
+    "x-matroska": "mkv",
 }
 _DATA_KEYS = ("base64", "data", "file_data")
 _ARTICLES = {"image": "an image", "audio": "audio", "video": "a video", "file": "a file"}
@@ -201,10 +200,8 @@ def _titled(block: Block, text: str) -> list[Part]:
 
 
 def _plain_text(block: Block) -> list[Part]:
-    """Read LangChain's `text-plain`: a text document, or a file of that type."""
-    if "text" not in block:
-        return _media("file", {"mime_type": "text/plain", **block})
-    return _titled(block, string(block, "text"))
+    is_file = "text" not in block
+    return _media("file", {"mime_type": "text/plain", **block}) if is_file else _titled(block, string(block, "text"))
 
 
 def _media(kind: str, block: Block) -> list[Part]:
@@ -318,14 +315,10 @@ def _media_part(kind: str, source: Block, *, name: str | None, detail: str) -> P
         return {"type": "video_url", "video_url": {"url": address}}
     if kind == "file":
         return {"type": "file", "file": {"filename": name or file_name(address), "file_data": address}}
-    return _audio_part(address)
-
-
-def _audio_part(address: str) -> Part:
     mime_type, is_data, base64_text = _split(address)
     if not is_data:
         raise PromptrunInvalidMessageError("is audio by URL, for which the wire has no part: send it as base64")
-    audio_format = _AUDIO_FORMATS.get(mime_type) or mime_type.partition("/")[2].removeprefix("x-")
+    audio_format = _AUDIO_FORMATS.get(mime_type, mime_type.partition("/")[2].removeprefix("x-"))
     return {"type": "input_audio", "input_audio": {"data": base64_text, "format": audio_format}}
 
 
@@ -351,7 +344,8 @@ def file_name(address: str) -> str:
     if not is_data:
         last = address.partition("?")[0].partition("#")[0].rpartition("/")[2]
         return last if "." in last else "file"
-    extension = _EXTENSIONS.get(mime_type) or mime_type.partition("/")[2]
+    subtype = mime_type.partition("/")[2]
+    extension = _EXTENSIONS.get(subtype, subtype)
     return f"file.{extension}" if extension.isalnum() else "file"
 
 
@@ -378,7 +372,6 @@ def _data_url(kind: str, data: str | bytes, mime_type: str) -> str:
     elif data.startswith("data:"):
         return data
     if not mime_type:
-        # A RIFF container holds pictures, sound or video.
         signatures = _SIGNATURES | {"UklGR": _RIFF_TYPES[kind]} if kind in _RIFF_TYPES else _SIGNATURES
         guesses = (known for start, known in signatures.items() if data.startswith(start))
         mime_type = next(guesses, _DEFAULT_TYPES.get(kind, ""))

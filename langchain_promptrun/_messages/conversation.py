@@ -188,7 +188,7 @@ class _Conversation:
         if kwargs:
             # DeepSeek and Mistral, Moonshot and DashScope: the answer goes on where this message ends.
             wire |= {key: kwargs[key] for key in ("prefix", "partial") if isinstance(kwargs.get(key), bool)}
-            _add_extra_fields(wire, kwargs)
+            wire |= _by_name(kwargs.get("extra_fields"))
 
     def _add_turn(self, message: AIMessage, position: int) -> None:
         """Add an assistant turn, note its calls, and give an id to those without."""
@@ -230,8 +230,7 @@ class _Conversation:
         if media:
             self._attachments += [*text_parts(f"Attached to the result of tool call {call_id}:"), *media]
         wire = {"role": "tool", "tool_call_id": call_id, "content": _content(said, media)}
-        _add_extra_fields(wire, facts)
-        self._wire.append(wire)
+        self._wire.append(wire | _by_name(facts.get("extra_fields")))
 
     def _answer(self, call_id: str, name: str | None) -> str:
         """Note a result, and return the id that the result goes out under."""
@@ -260,11 +259,6 @@ def _leave_out(opened: OpenCall) -> bool:
             if "refusal" not in turn:
                 turn["content"] = turn["content"] or ""
     return is_invalid
-
-
-def _add_extra_fields(wire: dict[str, Any], kwargs: Mapping[str, Any]) -> None:
-    if isinstance(extra := kwargs.get("extra_fields"), dict):
-        wire |= extra
 
 
 def _is_plain(part: Part) -> bool:
@@ -331,7 +325,7 @@ class _Answer:
         kind = block_type(block)
         if kind == "non_standard":
             # LangChain's wrapping for what only the provider knows; its inside is sent when it has a meaning here.
-            block = value if isinstance(value := block.get("value"), dict) else {}
+            block = _by_name(block.get("value"))
             kind = block_type(block)
             if kind not in CALL_TYPES and kind not in UNWRAPPED and kind != "refusal":
                 return
@@ -350,8 +344,7 @@ class _Answer:
         """Return what names or tells an audio answer, so that its data need not go back."""
         if not isinstance(audio, dict):
             return {}
-        extras = audio.get("extras")
-        facts = {**(extras if isinstance(extras, dict) else {}), **audio}
+        facts = {**_by_name(audio.get("extras")), **audio}
         told = {key: facts[key] for key in ("id", "transcript") if facts.get(key) and isinstance(facts[key], str)}
         # The server does not know another's id, or one that langchain-core made.
         if not self._own or told.get("id", "").startswith(MADE_ID):
@@ -394,11 +387,12 @@ def _take_out_refusal(parts: list[Part], refusal: str) -> None:
 def _entries(kwargs: Mapping[str, Any], *, signed: bool) -> dict[str, Any]:
     """Return the calls as they came, by id; what only their vendor understands stands in `signed` ones."""
     entries = {str(call.get("id")): call for call in _dictionaries(kwargs.get("tool_calls"))}
-    entries |= _by_id(kwargs.get("tool_call_extras"))
+    kept = _by_name(kwargs.get("tool_call_extras"))
+    entries |= {call_id: entry for call_id, entry in kept.items() if isinstance(entry, dict)}
     if signed:
         return entries
-    kept = ("type", "arguments")
-    return {name: {key: entry[key] for key in kept if key in entry} for name, entry in entries.items()}
+    keys = ("type", "arguments")
+    return {call_id: {key: entry[key] for key in keys if key in entry} for call_id, entry in entries.items()}
 
 
 def _calls(message: AIMessage, blocks: Sequence[CallBlock], entries: Mapping[str, Any]) -> list[TurnCall]:
@@ -409,7 +403,7 @@ def _calls(message: AIMessage, blocks: Sequence[CallBlock], entries: Mapping[str
         except PromptrunInvalidMessageError as error:
             raise error.within(f".tool_calls[{index}].args") from error.__cause__
     for broken in message.invalid_tool_calls:
-        known = _by_id(message.additional_kwargs.get("tool_call_errors")).get(broken["id"] or "", _NOTHING)
+        known = _by_name(_by_name(message.additional_kwargs.get("tool_call_errors")).get(broken["id"] or ""))
         # The suffix keeps langchain-core from completing the text.
         text = (broken["args"] or "").removesuffix(str(known.get("guard", "")))
         calls.append((_call(broken["id"], broken["name"], text, entries), True))
@@ -445,8 +439,8 @@ def _dictionaries(value: object) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def _by_id(kept: object) -> dict[str, dict[str, Any]]:
-    return {name: entry for name, entry in kept.items() if isinstance(entry, dict)} if isinstance(kept, dict) else {}
+def _by_name(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _body(call: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -119,9 +119,7 @@ def with_wire_names(parameters: dict[str, Any]) -> dict[str, Any]:
 
 def _function_name(tool: object) -> str:
     """Return the name of a function, or of the choice of one; other kinds of tools keep whatever name they have."""
-    if not isinstance(tool, Mapping) or tool.get("type") != "function":
-        return ""
-    function = tool.get("function")
+    function = tool.get("function") if isinstance(tool, Mapping) and tool.get("type") == "function" else None
     name = function.get("name") if isinstance(function, Mapping) else None
     return name if isinstance(name, str) else ""
 
