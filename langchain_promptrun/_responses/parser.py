@@ -33,9 +33,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_BOM = b"\xef\xbb\xbf"
 _PLAIN = b"data: "
-_BLANK = b" \t\r\n" + _BOM
+_BLANK = b" \t\r\n\xef\xbb\xbf"  # with the mark of the byte order
 _IGNORED = frozenset({b"", b"id", b"retry"})
 _FIELD_NAME = rb"[A-Za-z_-]{1,32}"
 _UNKNOWN_FIELD = r"(?i)(?!error|exception|fatal)[\w-]{1,32}:"
@@ -153,7 +152,7 @@ class Body:
             field, _, value = line.partition(b":")
             # The standard ignores a field with a blank or a mark before its name; some servers indent all of them, and
             # some put one stream behind another.
-            field, value = field.lstrip().removeprefix(_BOM), value.removeprefix(b" ")
+            field, value = field.lstrip(_BLANK), value.removeprefix(b" ")
         if field == b"data" or (self._data and not (field in _IGNORED or re.fullmatch(_FIELD_NAME, field))):
             # Without a field's name it is a further line of a document.
             self._data.append(value if field == b"data" else line)

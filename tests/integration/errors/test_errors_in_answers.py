@@ -140,6 +140,7 @@ READ = {
     "the end mark as JSON": f'data: {TEXT}\n\ndata: "[DONE]"\n\n',
     "the end mark in small letters": f"data: {TEXT}\n\ndata: [done]\n\n",
     "a blank before the field": f" data: {TEXT}\n\n data: {END}\n\n",
+    "a mark of the byte order and a blank before it": f": hi\n\n\ufeff data: {TEXT}\n\ndata: {END}\n\n",
     "no field at all": f": hi\n\n{TEXT}\n\n{END}\n\n",
     "a long page after the end": f"data: {TEXT}\n\ndata: {END}\n\n" + "not JSON\n" * 10_000,
     "a page after the end": f"data: {TEXT}\n\ndata: {END}\n\n{PAGE}\n",
