@@ -78,6 +78,7 @@ def marks(promptrun_server):
 def test_prompt_caching_marks_at_most_four_parts_as_chosen_for_the_model_or_the_call(marks, caching, expected):
     assert marks(TURNS, caching) == dict.fromkeys(expected, MARK)
     assert marks(TURNS, None, prompt_caching=caching) == dict.fromkeys(expected, MARK)
+    assert marks(TURNS, caching, cache_control=MARK) == {}  # the whole request is marked
 
 
 @pytest.mark.parametrize(
@@ -98,11 +99,6 @@ def test_prompt_caching_marks_at_most_four_parts_as_chosen_for_the_model_or_the_
 )
 def test_prompt_caching_marks_with_a_time_to_live_beside_marks_of_the_caller(marks, messages, caching, tools, expected):
     assert marks(messages, caching, tools=tools) == expected
-
-
-def test_prompt_caching_marks_nothing_where_the_whole_request_is_marked(marks, promptrun_server):
-    assert marks(TURNS, "auto", cache_control=MARK) == {}
-    assert promptrun_server.requests[-1].body["cache_control"] == MARK
 
 
 @pytest.mark.parametrize("ttl", ["5m", "1h"])
@@ -138,8 +134,7 @@ def test_prompt_caching_marks_for_a_vendor_that_wants_marks_in_any_spelling(mark
 def test_prompt_caching_skips_empty_text_and_keeps_the_given_messages(marks):
     messages, tool = [SystemMessage(""), HumanMessage("Hi"), AIMessage("Yes?"), HumanMessage("One")], {**TOOL}
     before = copy.deepcopy((messages, tool))
-    assert marks(messages, "auto", tools=[tool]).keys() == {1, 3, "tool 0"}
-    assert (messages, tool) == before
+    assert (marks(messages, "auto", tools=[tool]).keys(), (messages, tool)) == ({1, 3, "tool 0"}, before)
 
 
 @pytest.mark.parametrize("wrong", [{"ttl": "2h"}, {"messages": 5}, {"more": True}, "yes"])
@@ -157,18 +152,20 @@ async def test_prompt_caching_reports_a_lost_cache(promptrun_server, call, caplo
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * bool(lost)
 
 
+UNMARKED = {"prompt_caching": {"system": False, "tools": False, "messages": 0}}
+
+
 @pytest.mark.parametrize(
-    ("facts", "now", "lost"),
+    ("facts", "keywords", "lost"),
     [
         *(({"model_name": HAIKU}, {}, True), ({"model_name": "openai/gpt-4o"}, {}, None)),
         ({"model_name": "claude-haiku-4-5-20251001", "requested_model": HAIKU}, {}, True),
-        ({"model_name": HAIKU}, {"prompt_caching": {"system": False, "tools": False, "messages": 0}}, None),
-        ({}, {"model": "openai/gpt-4o"}, True),
+        *(({"model_name": HAIKU}, UNMARKED, None), ({}, {"model": "openai/gpt-4o"}, True)),
     ],
 )
-def test_prompt_caching_reports_a_loss_only_to_a_model_that_could_read(promptrun_server, facts, now, lost):
+def test_prompt_caching_reports_a_loss_only_to_a_model_that_could_read(promptrun_server, facts, keywords, lost):
     model = ChatPromptrun(model=HAIKU, prompt_caching="auto")
-    message = model.invoke([HumanMessage("One"), answered(900, **facts), HumanMessage("Two")], **now)
+    message = model.invoke([HumanMessage("One"), answered(900, **facts), HumanMessage("Two")], **keywords)
     assert message.response_metadata.get("prompt_cache_lost") is lost
 
 
