@@ -193,11 +193,9 @@ class _GeneratorEnd:
 
 def watch_generators() -> None:
     """Have async generators closed in the running loop where it does not see to it itself, as nest_asyncio's."""
-    hook = sys.get_asyncgen_hooks().finalizer
-    if hook is None or isinstance(hook, _GeneratorEnd):
-        loop = asyncio.get_running_loop()
-        if hook is None or hook.loop() is not loop:
-            sys.set_asyncgen_hooks(finalizer=_GeneratorEnd(loop))
+    hook, loop = sys.get_asyncgen_hooks().finalizer, asyncio.get_running_loop()
+    if hook is None or (isinstance(hook, _GeneratorEnd) and hook.loop() is not loop):
+        sys.set_asyncgen_hooks(finalizer=_GeneratorEnd(loop))
 
 
 class _Process:

@@ -250,7 +250,7 @@ class StallWatchdog:
         self._read_timeout = read_timeout
         self.task: asyncio.Task[Any] | None = None
         self.beats = 0
-        self._beats_before = 0
+        self._beats_before = -1
         self._quiet = 0.0
         self._cancelled_before = 0
         self._cancelled: asyncio.Task[Any] | None = None
@@ -260,24 +260,19 @@ class StallWatchdog:
         """Watch the running task's wait from now on, at steps; None for no watch."""
         if step is not None:
             self.task = asyncio.current_task()
-            self._begin_wait(step)
-
-    def _begin_wait(self, step: float) -> None:
-        self._quiet = 0.0
-        self._beats_before = self.beats
-        self._cancelled_before = 0 if self.task is None else self.task.cancelling()
-        self._handle = asyncio.get_running_loop().call_later(step, self._check, step)
+            self._check(step)
 
     def _check(self, step: float) -> None:
         limit = self._read_timeout()
         self._quiet += step
         if self.task is None or self.beats != self._beats_before:
-            self._begin_wait(step)
+            self._quiet, self._beats_before = 0.0, self.beats
+            self._cancelled_before = 0 if self.task is None else self.task.cancelling()
         elif limit is not None and self._quiet >= limit:
             self._cancelled = self.task
             self.task.cancel()
-        else:
-            self._handle = asyncio.get_running_loop().call_later(step, self._check, step)
+            return
+        self._handle = asyncio.get_running_loop().call_later(step, self._check, step)
 
     def has_fired(self) -> bool:
         """Tell whether a cancellation that arrived is this watchdog's alone."""

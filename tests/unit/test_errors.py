@@ -5,6 +5,7 @@ import importlib.util
 import json
 import pickle
 import time
+from pathlib import Path
 
 import cloudpickle
 import httpx
@@ -15,7 +16,7 @@ from langchain_core import exceptions as core
 from langchain_core.messages import AIMessage, AIMessageChunk
 
 from langchain_promptrun import errors
-from langchain_promptrun._errors.body import BODY_LIMIT, read_error, tidy
+from langchain_promptrun._errors.body import BODY_LIMIT, is_context_overflow, read_error, tidy
 from langchain_promptrun._errors.mapping import error_from_document, error_from_status, is_retried
 
 CORE_REFUSAL = getattr(core, "ModelRefusalError", core.ModelError)
@@ -465,10 +466,18 @@ def test_error_body_is_read_no_deeper_and_no_further_than_the_limits():
     assert read_error(" " * BODY_LIMIT + "hidden").message == ""
 
 
-@given(status=st.integers(100, 999), body=st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
-def test_no_body_makes_it_raise(status, body):
-    error = error_from_status(status, {}, body)
+HEADERS = st.sampled_from(["retry-after", "retry-after-ms", "x-request-id", "cf-ray"])
+
+
+@given(
+    status=st.integers(100, 999),
+    headers=st.dictionaries(HEADERS, st.text()),
+    body=st.binary() | st.text().map(str.encode) | JSON.map(lambda value: json.dumps(value).encode()),
+)
+def test_no_answer_makes_it_raise(status, headers, body):
+    error = error_from_status(status, headers, body)
     assert isinstance(error, errors.PromptrunError)
+    assert error.retry_after is None or error.retry_after >= 0
     assert len(str(error)) <= 1_000
     assert str(error).count("\n") <= 1
     assert pickle.loads(pickle.dumps(error)).body == error.body
@@ -483,8 +492,61 @@ def test_no_document_makes_it_raise(document, event):
         assert value is None or 0 < len(value) <= 200
 
 
-@given(headers=st.dictionaries(st.sampled_from(["retry-after", "retry-after-ms", "x-request-id", "cf-ray"]), st.text()))
-def test_no_header_makes_it_raise(headers):
-    error = error_from_status(429, headers, b"")
-    assert error.retry_after is None or error.retry_after >= 0
-    assert str(error).count("\n") == 0
+# Which words mean that the input is too long. `context_overflow.json` has what servers answered. The rules were written
+# from the lists of that name; the others were collected apart and only check: no rule was made or changed for one of
+# them.
+
+TEXTS = json.loads(Path(__file__).with_name("context_overflow.json").read_text("utf-8"))
+ROWS = [(text, kind.startswith("too long"), f"{kind}: {name}") for kind in TEXTS for name, text in TEXTS[kind].items()]
+
+
+@pytest.mark.parametrize(("text", "is_overflow"), [row[:2] for row in ROWS], ids=[row[2] for row in ROWS])
+def test_context_overflow_is_told_by_the_words_of_servers(text, is_overflow):
+    assert is_context_overflow(text) is is_overflow
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        (
+            "'max_tokens' or 'max_completion_tokens' is too large: 200000. This model's maximum context length is "
+            "65536 tokens and your request has 12 input tokens (200000 > 65536 - 12)."
+        ),
+        (
+            "This model's maximum context length is 4097 tokens. However, you requested 10000012 tokens "
+            "(12 in the messages, 10000000 in the completion). Please reduce the length of the messages or completion."
+        ),
+        "input length and `max_tokens` exceed context limit: 12 + 250000 > 200000, decrease input length",
+        "max_tokens=9000 cannot be greater than max_model_len=8192",
+        "max_tokens is too large: 32768. This model supports at most 16384 completion tokens",
+        "`max_completion_tokens` (9000) exceeds the maximum of 8192 for this model",
+        "max_new_tokens must be at most 4096, got 5000",
+    ],
+)
+def test_context_overflow_is_not_told_of_an_output_that_alone_is_over_the_limit(text):
+    """A shorter input would not help there, whatever the code says."""
+    assert not is_context_overflow(text, ["contextlengthexceeded"] if "context" in text else [])
+
+
+NAMES = {
+    True: ["contextlengthexceeded", "exceedcontextsize", "contextwindowexceeded", "modelcontextwindowexceeded"],
+    False: ["ratelimitexceeded", "requesttoolarge", "stringabovemaxlength", "invalidrequest"],
+}
+
+
+@pytest.mark.parametrize(("name", "is_overflow"), [(name, told) for told, names in NAMES.items() for name in names])
+def test_context_overflow_is_told_by_a_code_or_type_without_words(name, is_overflow):
+    assert is_context_overflow("no", ["invalidrequest", name]) is is_overflow
+
+
+def test_context_overflow_is_told_whatever_the_case_markup_and_grouping_of_digits():
+    assert is_context_overflow("PROMPT  is\n**too long**: 1,000,000 > 200_000")
+
+
+@pytest.mark.parametrize(
+    "piece", ["exceed ", "context ", "input tokens ", "too large: 1", "request too large for ", "( "]
+)
+def test_hostile_texts_are_judged_quickly(piece):
+    start = time.process_time()
+    is_context_overflow((piece * 4_000)[:4_000])
+    assert time.process_time() - start < 5
