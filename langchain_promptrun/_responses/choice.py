@@ -64,12 +64,7 @@ _KINDS = ("reasoning", "text", "refusal", "tool", "logprobs")
 
 
 class Choice:
-    """One choice of an answer, repaired and collected.
-
-    Attributes:
-        parts: The parts that a result is made of.
-        begun: The text so far, at least its first 64 KiB: what an error in the middle tells.
-    """
+    """One choice of an answer, repaired and collected."""
 
     def __init__(self, metadata: ResponseMetadata, tool_names: Mapping[str, str] | None, *, think_tags: bool) -> None:
         self.finish_reason: str | None = None
@@ -80,7 +75,9 @@ class Choice:
         self.reasoning = Reasoning(think_tags=think_tags)
         self._refusal: list[str] = []
         self._message_texts: dict[str, str] = {}
+        # What a result is made of.
         self.parts: list[Part] = []
+        # The text so far, at least its first 64 KiB: what an error in the middle tells.
         self.begun = bytearray()
         self._streamed = False
         self._said: frozenset[str] | None = None
@@ -88,15 +85,11 @@ class Choice:
 
     @property
     def size(self) -> int:
-        """About how many bytes are kept."""
         kept = (self._extras.whole(), self._facts.whole(), self.reasoning.extras(), self._refusal, self.parts)
         return len(repr((*kept, self._message_texts))) + self.tool_calls.size
 
     def feed(self, choice: dict[str, Any]) -> list[Part]:
-        """Take one choice of a document, with a delta, a message or a text; return the parts that it adds.
-
-        Of a message after deltas, what they said already is left out, and so is a text beside either.
-        """
+        """Take one choice of a document: a delta, a message without what deltas said already, or else a text."""
         parts: list[Part] = []
         delta, message = choice.get("delta"), choice.get("message")
         delta = delta if isinstance(delta, dict) else None
@@ -262,7 +255,6 @@ class Choice:
             self._extras.add(key, [value] if is_entry else value)
 
     def _take_facts(self, choice: dict[str, Any], parts: list[Part]) -> None:
-        """Keep what stands beside the message of a choice."""
         for key, value in choice.items():
             if key in _READ_ELSEWHERE or says_nothing(value):
                 continue
@@ -279,7 +271,6 @@ class Choice:
 
 
 def joined_logprobs(pieces: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Join the log probabilities of the pieces of an answer, as summing chunks does."""
     joined: dict[str, list[Any]] = {}
     for piece in pieces:
         for key, entries in piece.items():

@@ -37,7 +37,6 @@ _CITATION_KEYS = {
 
 
 def register() -> None:
-    """Tell langchain-core how to read messages whose `model_provider` is this package's."""
     register_translator(PROVIDER, content_blocks, content_blocks)
 
 
@@ -129,7 +128,6 @@ def _audio(audio: Block) -> Block:
 
 
 def _with_refusal(blocks: list[Block], refusal: str) -> list[Block]:
-    """Move the refusal out of the text, which it ends."""
     own = {"type": "refusal", "refusal": refusal}
     found: list[Block] = []
     for block in blocks:

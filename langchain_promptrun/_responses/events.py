@@ -115,7 +115,6 @@ class EventParser(ResponseParser[Any]):
         self._open_index = self._begin({"type": kind, kind: ""})
 
     def _finish_text(self, annotations: list[Block] | None = None) -> None:
-        """Finish what is open; citations, which come late, hang on the last text."""
         if annotations and self._open != "text":
             self._begin_text("text")
         if self._open is None:

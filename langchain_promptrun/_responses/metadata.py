@@ -309,7 +309,6 @@ def _number(value: object) -> float | None:
 
 
 def _has_counts(usage: dict[str, Any]) -> bool:
-    """Return whether a usage object holds a number that is not zero, however deep."""
     return any(_has_counts(value) if isinstance(value, dict) else _number(value) for value in usage.values())
 
 

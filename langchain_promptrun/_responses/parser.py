@@ -122,7 +122,6 @@ class Body:
         return bytes(head)
 
     def _lines(self, data: bytes) -> list[bytes]:
-        """Split off whole lines (LF, CRLF, CR) and keep the rest."""
         if not data:
             return []
         if self._after_cr:
@@ -221,7 +220,6 @@ class ResponseParser(ABC, Generic[T]):
 
     @property
     def partial(self) -> str:
-        """The text so far, its first 64 KiB at most."""
         return self._choices[0].begun[:MAX_PARTIAL].decode("utf-8", "ignore") if 0 in self._choices else ""
 
     def feed(self, data: bytes) -> list[T]:

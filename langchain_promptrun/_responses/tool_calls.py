@@ -105,10 +105,7 @@ class _Entry:
 
 
 class PartialCall:
-    """One call as far as it has come; `args` are known at the end, and None where it must not be executed.
-
-    One of a server-side tool or of an unknown type has no kind, and takes nothing.
-    """
+    """One call as far as it has come, without a kind where it is a server's; `args` are None where it must not run."""
 
     def __init__(self, slot: int, call_id: str, entry: _Entry) -> None:
         self.slot, self.id, self.index = slot, call_id, entry.index
@@ -142,7 +139,6 @@ class PartialCall:
 
     @property
     def is_placeholder(self) -> bool:
-        """Whether the arguments so far stand for none."""
         return len(self.bytes) <= _LONGEST_PLACEHOLDER and self.text.strip() in _PLACEHOLDERS
 
     @property
@@ -155,7 +151,6 @@ class PartialCall:
         self.error = self.error or problem
 
     def ends_before(self, entry: _Entry, *, has_new_id: bool) -> bool:
-        """Decide by point 3 of the rule whether an entry with the same name at the same place is another call's."""
         if self.is_custom:
             return has_new_id and entry.index is None
         begins_object = entry.args.lstrip().startswith(("{", '"'))
@@ -343,7 +338,6 @@ class PartialCall:
         return call
 
     def kept_extras(self) -> dict[str, Any]:
-        """Return the call's keys that OpenAI's format does not know, and what its arguments do not tell."""
         extras = self.extras.whole()
         if self.kind != _FUNCTION:
             extras["type"] = self.kind
@@ -447,7 +441,6 @@ class ToolCalls:
         return None if new is None else self._piece(call, *new)
 
     def _judge_owner(self, entry: _Entry) -> None:
-        """Tell of arguments that may be those of any call without some, as their index and id are unknown."""
         blank = [call for call in self._calls if call.is_blank]
         if entry.keys and entry.args.strip() and len(blank) > 1:
             for call in blank:
@@ -551,7 +544,6 @@ def parse_arguments(text: str) -> dict[str, Any] | None:
 
 
 def _meaning(text: str) -> str | None:
-    """Return what two spellings of the same arguments share; None where a text holds none."""
     arguments = parse_arguments(text)
     return None if arguments is None else json.dumps(arguments, sort_keys=True)
 

@@ -150,7 +150,6 @@ def without_surrogates(text: str) -> str:
 
 
 def cleaned(value: Any) -> Any:
-    """Apply `without_surrogates` to all texts of a JSON value, keys included."""
     try:
         # orjson refuses lone surrogates, and looks faster than anything written in Python.
         orjson.dumps(value)
@@ -169,11 +168,7 @@ def _cleaned(value: Any) -> Any:
 
 
 class SurrogateJoiner:
-    """Joins characters that a server cut in two at the border of two deltas, each written as a JSON escape.
-
-    Attributes:
-        held: First halves that wait for the second, by channel.
-    """
+    """Joins characters that a server cut in two at the border of two deltas; `held` has first halves by channel."""
 
     def __init__(self) -> None:
         self.held: dict[object, str] = {}
@@ -189,7 +184,6 @@ class SurrogateJoiner:
         return without_surrogates(text)
 
     def lets_pass(self, text: str) -> bool:
-        """Return whether `join` would return the text as it is."""
         return not self.held and (text.isascii() or without_surrogates(text) is text)
 
 
@@ -208,7 +202,6 @@ class JsonScanner:
 
     @property
     def verdict(self) -> int:
-        """INCOMPLETE, COMPLETE or ILLEGAL."""
         if self._last not in _FOLLOWING:
             return ILLEGAL
         is_open = self._brackets or self._open_string or self._last in {"", "#"}
@@ -216,7 +209,6 @@ class JsonScanner:
 
     @property
     def ends(self) -> tuple[str, str] | None:
-        """What ends the last string and what closes the brackets; None where a bracket closes nothing."""
         if self._closes_nothing:
             return None
         # After a lone backslash a quote would be a character.

@@ -88,7 +88,6 @@ class Reasoning:
         return text if self._plain else derived
 
     def take_part(self, part: Mapping[str, Any], *, whole: bool = False) -> str:
-        """Take a content part of one of `PART_TYPES`; return the text that it adds."""
         text = self._keep(_PARTS, [part], whole=whole)
         if text and part.get("type") == "thinking":
             self._fields["thinking"] = None
@@ -124,7 +123,6 @@ class Reasoning:
         return (names[0] if len(names) == 1 else names) if names else None
 
     def extras(self) -> dict[str, Any]:
-        """Return what `additional_kwargs` keep beside the text: all that came in entries, and signatures."""
         opaque = "".join(self._opaque)
         return self._entries() | ({_OPAQUE: opaque} if opaque else {})
 
@@ -261,7 +259,6 @@ class _Text:
 
 
 def _holder(known: object, value: str | dict[str, Any] | list[Any]) -> _Text | _Entries:
-    """Return what takes a text or entries; entries also take the text before or after them."""
     if isinstance(known, _Entries) or (isinstance(known, _Text) and isinstance(value, str)):
         return known
     if isinstance(value, str):
