@@ -53,9 +53,6 @@ _CUMULATIVE = frozenset({"content", "refusal", *REASONING_FIELDS})
 _SKIPPED = frozenset(
     {*REASONING_FIELDS, "role", "obfuscation", "tool_call_extras", "tool_call_errors", "server_tool_calls"}
 )
-_READ_ELSEWHERE = frozenset({"index", "delta", "message", "text"})
-_TEXT_PARTS = frozenset({"text", "output_text"})
-_LISTS = frozenset({"annotations", "images"})
 _KNOWN_OF_A_TEXT = frozenset({"type", "text", "annotations", "index", "id"})
 
 Part = tuple[str, Any]
@@ -227,7 +224,7 @@ class Choice:
             return
         if isinstance(text, str) and kind != "image_url":
             self._add_text(parts, text, marked="extra_content" in part and is_thought(part))
-        if not isinstance(text, str) or kind not in _TEXT_PARTS:
+        if not isinstance(text, str) or kind not in {"text", "output_text"}:
             self._extras.add("images" if kind == "image_url" else "content_parts", [part])
             return
         if annotations := part.get("annotations"):
@@ -251,12 +248,12 @@ class Choice:
             if isinstance(value, dict) and (facts := {name: fact for name, fact in value.items() if fact is not None}):
                 self._extras.add(key, facts)
         else:
-            is_entry = key in _LISTS and not isinstance(value, list)
+            is_entry = key in {"annotations", "images"} and not isinstance(value, list)
             self._extras.add(key, [value] if is_entry else value)
 
     def _take_facts(self, choice: dict[str, Any], parts: list[Part]) -> None:
         for key, value in choice.items():
-            if key in _READ_ELSEWHERE or says_nothing(value):
+            if key in {"index", "delta", "message", "text"} or says_nothing(value):
                 continue
             if key == "finish_reason":
                 self.finish_reason = _reason(value) or self.finish_reason

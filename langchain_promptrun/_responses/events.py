@@ -13,9 +13,6 @@ from langchain_promptrun._responses.choice import PROVIDER, Choice, Part, joined
 from langchain_promptrun._responses.content_blocks import HAS_REFUSAL_BLOCKS, Block, citations, media, withheld
 from langchain_promptrun._responses.parser import ResponseParser
 
-_HEAVY = frozenset({"base64", "refusal"})
-_FINISH_KEYS = ("finish_reason", "normalized_finish_reason")
-
 
 class EventParser(ResponseParser[Any]):
     """Parses an answer into protocol events.
@@ -79,14 +76,14 @@ class EventParser(ResponseParser[Any]):
         refusals = [{"type": "refusal", "refusal": "".join(self._refusal)}] if self._refusal else []
         refusals = refusals or withheld(choice.finish_reason)
         for block in (*media(extras), *refusals):
-            self._finish(self._begin({k: v for k, v in block.items() if k not in _HEAVY}), block)
+            self._finish(self._begin({k: v for k, v in block.items() if k not in {"base64", "refusal"}}), block)
         if self._reasoning:
             extras = {"reasoning_content": "".join(self._reasoning)} | extras
         if logprobs := joined_logprobs(payload for _, payload in choice.parts):
             metadata["logprobs"] = logprobs
         finish: dict[str, Any] = {"event": "message-finish", "metadata": metadata}
         if "normalized_finish_reason" in metadata:
-            finish |= {key: metadata[key] for key in _FINISH_KEYS}
+            finish |= {key: metadata[key] for key in ("finish_reason", "normalized_finish_reason")}
         if fields["usage_metadata"] is not None:
             finish["usage"] = fields["usage_metadata"]
         if extras:

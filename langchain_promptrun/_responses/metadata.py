@@ -26,7 +26,6 @@ OWN_NAMES = frozenset(
 """Names in `response_metadata` under which LangChain or this package keep facts of their own."""
 
 _SKIPPED = frozenset({"choices", "object", "usage", "obfuscation", "error"})
-_CHANGING = frozenset({"choices", "obfuscation"})
 # A document without any of them may say something of the connection: some servers keep it alive with pings.
 _ABOUT_THE_ANSWER = frozenset({"choices", "usage", "id"})
 _PRIVATE_HEADERS = frozenset(
@@ -105,7 +104,7 @@ class ResponseMetadata:
         about_answer = not _ABOUT_THE_ANSWER.isdisjoint(document)
         if about_answer:
             says_more = document.get("usage") or document.get("error")
-            rest = {key: value for key, value in document.items() if key not in _CHANGING}
+            rest = {key: value for key, value in document.items() if key not in {"choices", "obfuscation"}}
             self.repeatable = None if says_more else rest
         for key, value in document.items():
             if key in _SKIPPED or value is None or value == "":

@@ -30,7 +30,6 @@ _new, _set = object.__new__, object.__setattr__
 _LONGEST_ARGS = 1024
 # With the provider's name core asks this package's translator for content blocks.
 _NAME = {"model_provider": PROVIDER}
-_CALL_EVENTS = frozenset({"tool-call-delta", "tool_call_chunk", "invalid_tool_call"})
 _FACTS = ("model_name", "model_provider", "id", "system_fingerprint", "service_tier")
 _NUMBERS = (int, float)
 _USAGE = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens", "total_tokens": "total_tokens"}
@@ -166,7 +165,7 @@ class EventChunks:
             facts = {"id": self._id, "additional_kwargs": extras, "usage_metadata": usage}
             return _last_chunk(response_metadata=fields["metadata"], **facts)
         index, block = fields.get("index", 0), delta or fields.get("content") or {}
-        if (kind := block.get("type")) not in _CALL_EVENTS:
+        if (kind := block.get("type")) not in {"tool-call-delta", "tool_call_chunk", "invalid_tool_call"}:
             return None
         is_end = kind == "invalid_tool_call"
         args = block["args"][self._sent[index] if is_end else 0 :]

@@ -47,7 +47,6 @@ IN_CONTENT = frozenset({_PARTS, *_AS_PART})
 # Entries, and signatures beside the text: Copilot's, xAI's, gateways', LiteLLM's.
 _SIGNATURES = (_OPAQUE, "encrypted_content", "reasoning_signature", "thought_signature", "reasoning_items")
 _KEPT = (*_LISTS, *_OBJECTS, *_SIGNATURES)
-_LITELLM = "provider_specific_fields"
 # Where an entry has its text, in one piece or in nested entries; fragments of it are joined.
 _TEXT_KEYS = ("text", "summary", "thinking", "content", "reasoning", "reasoning_text", "reasoning_content")
 _LABELS = frozenset({"type", "index", *_TEXT_KEYS})
@@ -296,10 +295,10 @@ def write_reasoning(
             wire[key] = _without_stored_ids(kwargs[key])
     if signature := _dict_at("google", _dict_at("extra_content", kwargs)).get("thought_signature"):
         wire["extra_content"] = {"google": {"thought_signature": signature}}
-    litellms = _dict_at(_LITELLM, kwargs)
+    litellms = _dict_at("provider_specific_fields", kwargs)
     signatures = ("thought_signatures", "thought_signature", "signature")
     if kept := {key: litellms[key] for key in signatures if litellms.get(key)}:
-        wire[_LITELLM] = kept
+        wire["provider_specific_fields"] = kept
     if isinstance(own_parts := kwargs.get(_PARTS), list):
         parts[:0] = _without_stored_ids(own_parts)
         names = [name for name in names if name != "thinking"] or [_PARTS]

@@ -58,8 +58,9 @@ class TestResult:
         assert priced == [True, False, False]
 
     @pytest.mark.parametrize("index", [None, "0", -1, 2**70, 128, [], {}, 1.5])
-    def test_takes_the_place_for_an_index_that_is_none(self, index):
-        [result] = read(ResultParser, several(choice("a", index=index), choice("b", index=index)))
+    @pytest.mark.parametrize("n", [1, 2])
+    def test_takes_the_place_for_an_index_that_is_none(self, index, n):
+        [result] = read(ResultParser, several(choice("a", index=index), choice("b", index=index)), n=n)
         assert [generation.text for generation in result.generations] == ["a", "b"]
 
     @pytest.mark.parametrize(
