@@ -21,6 +21,7 @@ WAV = {"type": "audio", "base64": "AAAA", "mime_type": "audio/wav"}
 MARK = {"cache_control": {"type": "ephemeral"}}
 MARKED = {**text("Sure."), **MARK}
 REFUSAL = {"type": "refusal", "refusal": "No."}
+GUARDED = {"type": "guard_content", "guard_content": {"text": {"text": "Hi"}}}
 ATTACHED = "(attached to the next message)"
 
 
@@ -65,6 +66,12 @@ def rows(names, table):
         ),
         "the deprecated call": (ai(function_call=FUNCTION), {"content": None, "function_call": FUNCTION}),
         "both kinds of call": (ai("", [CALL], function_call=FUNCTION), {"content": None, "tool_calls": [WIRE_CALL]}),
+        **{
+            f"wrapped {value!r}": (ai([{"type": "non_standard", "value": value}, text("Hi")]), {"content": "Hi"})
+            for value in ({"anything": "secret"}, "secret")
+        },
+        "a guarded text": (ai([GUARDED]), {"content": "Hi"}),
+        "a wrapped guarded text": (ai([{"type": "non_standard", "value": GUARDED}]), {"content": "Hi"}),
         "a refusal": (ai(refusal="No."), {"content": None, "refusal": "No."}),
         "a refusal as text": (ai("No.", refusal="No."), {"content": None, "refusal": "No."}),
         "a refusal in a list": (ai([text("No.")], refusal="No."), {"content": None, "refusal": "No."}),
@@ -247,44 +254,6 @@ IMAGES = [IMAGE, {"image_url": IMAGE["image_url"]["url"], "index": 1}, {"image_u
 )
 def test_assistant_media_are_named_told_or_attached(message, turn, media):
     assert turn_of(message) == ({"role": "assistant", **turn}, media)
-
-
-@pytest.mark.parametrize(
-    "block",
-    [
-        {"type": "thinking", "thinking": "secret", "signature": "s"},
-        {"type": "redacted_thinking", "data": "secret"},
-        {"type": "reasoning_content", "reasoning_content": {"text": "secret"}},
-        {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"q": "secret"}},
-        *({"type": kind, "id": "s", "name": "secret"} for kind in ("mcp_tool_use", "server_tool_call")),
-        *({"type": f"{kind}_tool_result", "content": "secret"} for kind in ("web_search", "bash_code_execution")),
-        {"type": "server_tool_result", "tool_call_id": "s", "output": "secret"},
-        *({"type": f"{kind}_call", "id": "secret"} for kind in ("web_search", "file_search", "code_interpreter")),
-        *({"type": kind, "tools": ["secret"]} for kind in ("mcp_list_tools", "tool_search_output", "additional_tools")),
-        {"type": "computer_call_output", "output": "secret"},
-        *({"type": kind, kind: "secret"} for kind in ("executable_code", "code_execution_result")),
-        {"type": "input_json_delta", "partial_json": "secret"},
-        {"type": "reference", "reference_ids": ["secret"]},
-        {"type": "compaction", "content": "secret"},
-        {"type": "container_upload", "file_id": "secret"},
-        {"type": "function_call_signature", "signature": "secret"},
-        {"type": "mcp_approval_request", "arguments": "secret"},
-        {"type": "server_tool_call_chunk", "args": "secret"},
-        {"type": "reasoning", "summary": [{"text": "secret"}]},
-        {"type": "non_standard", "value": {"type": "compaction", "content": "secret"}},
-        {"type": "non_standard", "value": {"anything": "secret"}},
-        {"type": "non_standard", "value": "secret"},
-        {"type": "guard_content", "guard_content": {}},
-    ],
-)
-def test_assistant_block_of_its_provider_stays_here(block):
-    assert wire(AIMessage([block, text("Hi")])) == {"role": "assistant", "content": "Hi"}
-
-
-def test_assistant_text_for_a_guardrail_is_sent_wrapped_or_not():
-    block = {"type": "guard_content", "guard_content": {"text": {"text": "Hi"}}}
-    for content in (block, {"type": "non_standard", "value": block}):
-        assert wire(AIMessage([content])) == {"role": "assistant", "content": "Hi"}
 
 
 @pytest.mark.parametrize("block", [{"type": "hologram"}, {"odd": 1}, {"type": "tool_result", "content": "x"}])

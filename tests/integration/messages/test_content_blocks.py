@@ -3,7 +3,7 @@
 import base64
 
 import pytest
-from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.messages import content as v1
 
 from langchain_promptrun import PromptrunInvalidMessageError
@@ -177,19 +177,26 @@ def test_empty_text_block_is_left_out():
     assert parts(*empty, "a", text(" ")) == [text("a"), text(" ")]
 
 
-@pytest.mark.parametrize("role", [HumanMessage, SystemMessage])
-@pytest.mark.parametrize(
-    "block",
-    [
-        *(kind("guard_content", guard_content=nothing) for nothing in ({}, 5)),
-        kind("redacted_thinking", data="secret"),
-        kind("thinking", thinking="secret"),
-        kind("container_upload", file_id="secret"),
-        kind("function_call_signature", signature="secret"),
-        kind("computer_call", id="secret"),
-        kind("tool_use", id="secret", input={}),
-    ],
-)
+STAYING = [
+    *(kind("guard_content", guard_content=nothing) for nothing in ({}, 5)),
+    kind("thinking", thinking="secret", signature="s"),
+    kind("redacted_thinking", data="secret"),
+    kind("reasoning_content", reasoning_content={"text": "secret"}),
+    kind("reasoning", summary=[{"text": "secret"}]),
+    *(kind(name, id="secret", input={}) for name in ("tool_use", "server_tool_use", "mcp_tool_use")),
+    *(kind(name, id="secret") for name in ("server_tool_call", "server_tool_call_chunk")),
+    *(kind(f"{name}_tool_result", content="secret") for name in ("web_search", "bash_code_execution", "server")),
+    *(kind(f"{name}_call", id="secret") for name in ("web_search", "file_search", "code_interpreter", "computer")),
+    *(kind(name, tools=["secret"]) for name in ("mcp_list_tools", "tool_search_output", "additional_tools")),
+    kind("computer_call_output", output="secret"),
+    *(kind(name, secret="secret") for name in ("executable_code", "code_execution_result", "mcp_approval_request")),
+    *(kind(name, secret="secret") for name in ("input_json_delta", "reference", "compaction", "container_upload")),
+    kind("function_call_signature", signature="secret"),
+]
+
+
+@pytest.mark.parametrize("role", [HumanMessage, SystemMessage, AIMessage])
+@pytest.mark.parametrize("block", STAYING, ids=str)
 def test_block_of_its_provider_or_without_a_text_stays_here_wrapped_or_not(block, role):
     assert parts("a", block, kind("non_standard", value=block), kind=role) == [text("a")]
 
