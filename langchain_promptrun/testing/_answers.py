@@ -8,17 +8,12 @@ from contextlib import suppress
 from copy import copy
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from typing import Any
 from urllib.parse import unquote
 
 from langchain_promptrun.testing._checks import spelled
-
-try:
-    Validator: Any = import_module("jsonschema").Draft202012Validator
-except ImportError:
-    Validator = None
 
 Schema = Any  # a mapping, or True or False
 Place = tuple[str | int, ...]  # the names and indexes that lead to a value
@@ -89,6 +84,14 @@ class Source:
         return f"{name} of: {self.text}" if self.text else name
 
 
+@cache
+def validator_class() -> Any:
+    try:
+        return import_module("jsonschema").Draft202012Validator
+    except ImportError:
+        return None
+
+
 def answer(schema: Schema, source: Source, *, optional: bool = False) -> Any:
     """Make a value that a schema allows of the conversation, or raise UnanswerableError; `optional` properties too."""
     try:
@@ -101,7 +104,8 @@ class _Maker:
     """Makes one answer; remembers the first reason why a part failed. Variants tell the members of a list apart."""
 
     def __init__(self, root: Schema, source: Source, *, optional: bool) -> None:
-        self._validator = Validator and Validator(root, format_checker=Validator.FORMAT_CHECKER)
+        validator = validator_class()
+        self._validator = validator and validator(root, format_checker=validator.FORMAT_CHECKER)
         self._root = root
         self._source = source
         self._optional = optional

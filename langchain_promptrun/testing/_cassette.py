@@ -149,7 +149,7 @@ class Cassette:
             headers |= dict.fromkeys((name for name in headers if name.startswith("retry-after")), "0")
         kind = headers.pop("content-type", "application/octet-stream")
         pieces: list[bytes | float] = []
-        for pause, piece in self._cut(_pieces(recorded)):
+        for pause, piece in _pieces(recorded, self._slices):
             pieces += [pause / self._speed, piece] if self._speed and pause else [piece]
         response = Response(recorded["status"] or HTTPStatus.OK, kind, pieces, headers)
         if self._speed and fault.delay is None:
@@ -160,16 +160,6 @@ class Cassette:
         if fault.error is not None and not kind.lower().startswith("text/event-stream"):
             return json_response(fault.error), replace(fault, error=None)
         return response, fault
-
-    def _cut(self, pieces: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
-        if self._slices is None:
-            return pieces
-        body, size = b"".join(piece for _, piece in pieces), self._slices
-        cut = [body[at : at + size] for at in range(0, len(body), size)] if isinstance(size, int) else size(body)
-        if b"".join(cut) != body:
-            raise ValueError("`slices` must give the pieces of the whole body.")
-        pause = sum(pause for pause, _ in pieces) / max(1, len(cut))
-        return [(pause, piece) for piece in cut]
 
     def add(
         self, record: RecordedRequest, response: dict[str, Any], body: bytes, secrets: list[str], more: list[str]
@@ -374,14 +364,21 @@ def _packed(body: bytes) -> Any:
         return {"base64": base64.b64encode(body).decode()}
 
 
-def _pieces(response: Mapping[str, Any]) -> list[tuple[float, bytes]]:
-    """Return a recorded body in its pieces, with the pause before each; what `pieces` leave out is a last one."""
-    body, position, found = response["body"], 0, []
-    body = body.encode() if isinstance(body, str) else base64.b64decode(body["base64"])
-    for pause, size in response["pieces"]:
-        found.append((float(pause), body[position : position + size]))
-        position += size
-    return [*found, (0.0, body[position:])] if position < len(body) else found
+def _pieces(response: Mapping[str, Any], slices: Slices | None) -> list[tuple[float, bytes]]:
+    """Return a recorded body cut anew, or in its pieces, with the pause before each; a last one has the rest."""
+    packed, pieces = response["body"], []
+    body = packed.encode() if isinstance(packed, str) else base64.b64decode(packed["base64"])
+    if slices is None:
+        position = 0
+        for pause, size in response["pieces"]:
+            pieces.append((float(pause), body[position : position + size]))
+            position += size
+        return [*pieces, (0.0, body[position:])] if position < len(body) else pieces
+    cut = [body[at : at + slices] for at in range(0, len(body), slices)] if isinstance(slices, int) else slices(body)
+    if b"".join(cut) != body:
+        raise ValueError("`slices` must give the pieces of the whole body.")
+    pause = sum(pause for pause, _ in response["pieces"]) / max(1, len(cut))
+    return [(pause, piece) for piece in cut]
 
 
 def convert_recording(recording: Mapping[str, Any]) -> Exchange:

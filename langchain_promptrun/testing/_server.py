@@ -15,6 +15,7 @@ from typing import Any, Self, Unpack, cast
 
 import h11
 
+from langchain_promptrun.testing._answers import validator_class
 from langchain_promptrun.testing._cassette import Cassette, CassetteOptions, Recorder, Slices
 from langchain_promptrun.testing._http import Hangup, Pause, RecordedRequest, Request
 from langchain_promptrun.testing._items import Fault, Reply, Settings, Wait
@@ -168,6 +169,7 @@ class PromptrunServer(Settings):
         loop = self._loop = asyncio.new_event_loop()
 
         def run() -> None:
+            validator_class()  # an import reads files, which must not block a running loop
             with asyncio.Runner(loop_factory=lambda: loop) as runner:
                 runner.run(self._serve(listener))
 

@@ -275,14 +275,18 @@ def test_several_choices_share_one_usage(server):
     assert ["usage" in event for event in found] == [False, False, False, True]
 
 
-CALLS = [{"name": "f", "args": {"x": "some long text"}}, {"name": "g", "args": '{"half', "id": "c9", "more": {"s": 1}}]
+CALLS = [
+    {"name": "f", "args": {"x": "some long text"}, "type": "tool_call"},
+    {"name": "g", "args": '{"half', "id": "c9", "more": {"s": 1}},
+]
 
 
 def test_tool_calls_go_out_whole_and_in_pieces(server):
     whole = queued(server, Reply(tool_calls=CALLS)).json()["choices"][0]
     assert (whole["message"]["content"], whole["finish_reason"]) == (None, "tool_calls")
     made, given = whole["message"]["tool_calls"]
-    assert (made["id"], json.loads(made["function"]["arguments"])) == ("call_1_0_0", CALLS[0]["args"])
+    assert (made["id"], made["type"]) == ("call_1_0_0", "function")
+    assert json.loads(made["function"]["arguments"]) == CALLS[0]["args"]
     assert given == {"id": "c9", "type": "function", "function": {"name": "g", "arguments": '{"half'}, "more": {"s": 1}}
     parts = [delta["tool_calls"][0] for delta in deltas(queued(server, Reply(tool_calls=CALLS), stream=True))]
     assert parts[0]["function"] == {"name": "f", "arguments": ""}
