@@ -61,7 +61,9 @@ class EventParser(ResponseParser[Any]):
         if self._open != kind or self._open_index + 1 != self._next_index:
             self._begin_text(kind)
         self._text += text.encode()
-        delta = {"type": f"{kind}-delta", kind: text}
+        delta = (
+            {"type": "text-delta", "text": text} if kind == "text" else {"type": "reasoning-delta", "reasoning": text}
+        )
         self._items.append({"event": "content-block-delta", "index": self._open_index, "delta": delta})
 
     def _emit_ending(self) -> None:
