@@ -444,8 +444,9 @@ class CallState(Generic[T]):
         is_clients = isinstance(error, client_exceptions())
         self.error = raised_by_signal_handler(error, self._before) if is_clients else None
         if is_clients and self.error is None:
-            limits = self.request.timeouts, self._limit
-            self.error = self._completed(convert_exception(error, self._before, self._origin, *limits, self.proxy))
+            timeouts, stall = self.request.timeouts, self._limit
+            converted = convert_exception(error, self._before, self._origin, timeouts, stall, self.proxy)
+            self.error = self._completed(converted)
             return True
         # tools that show tracebacks would show the key and the prompt in the locals below
         for linked in linked_exceptions(error, self._before):
