@@ -150,13 +150,6 @@ def test_facts_of_a_choice_are_metadata_and_never_the_answers():
     assert "stop_reason" not in metadata
 
 
-@pytest.mark.parametrize("nothing", [None, "", False, 0, [], {}])
-def test_finish_reason_that_says_nothing_is_left_out(nothing):
-    body = sse(document({"content": "x"}, nothing), document({"content": "y"}, nothing))
-    for facts in (agreed(answer({"content": "x"}, nothing)), agreed(body)):
-        assert "finish_reason" not in facts["metadata"]
-
-
 def token(text):
     return {"token": text, "logprob": -0.1, "bytes": [1], "top_logprobs": []}
 
@@ -197,12 +190,6 @@ def test_logprobs_ride_on_the_chunk_of_their_text_however_the_packets_come():
     told = [(chunk.content, chunk.response_metadata["logprobs"]["content"]) for chunk in chunks[:-1]]
     assert told == [(text, [token(mark)]) for text, mark in texts.items()]
     assert chunks == [item.message for item in read(ChunkParser, body, cuts=range(1, len(body)))]
-
-
-def test_partial_text_is_what_came_so_far():
-    parser = reader(ChunkParser)
-    parser.feed(sse(document({"content": "a", "reasoning": "no"}), document({"content": "b"}), done=False))
-    assert parser.partial == "ab"
 
 
 @pytest.mark.parametrize("text", ["x", "é", "🚀"])
