@@ -79,6 +79,7 @@ def rows(names, table):
         "a refusal in blocks": (ai([REFUSAL, REFUSAL, {"type": "refusal"}]), {"content": None, "refusal": "No.No."}),
         "a refusal after a text": (ai("Sure. No.", refusal="No."), {"content": "Sure. ", "refusal": "No."}),
         "a refusal before a text": (ai([text("No."), text("?")], refusal="No."), {"content": "?", "refusal": "No."}),
+        "a refusal that is no text": (ai("Hi.", refusal=["No."]), {"content": "Hi.", "refusal": ["No."]}),
         "a refusal and a marked text": (ai([MARKED], refusal="No."), {"content": [MARKED], "refusal": "No."}),
     },
 )
