@@ -8,6 +8,7 @@ numbers of a choice or a delta are pieces (vLLM's `token_ids`). null, "", [] and
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_promptrun._wire.json import without_surrogates
@@ -28,6 +29,13 @@ OWN_NAMES = frozenset(
 _SKIPPED = frozenset({"choices", "object", "usage", "obfuscation", "error"})
 # A document without any of them may say something of the connection: some servers keep it alive with pings.
 _ABOUT_THE_ANSWER = frozenset({"choices", "usage", "id"})
+_ABOUT_THE_STREAM = frozenset(
+    {
+        *("type", "event", "message", "msg", "detail", "status", "code", "success", "errors", "time", "timestamp"),
+        *("ping", "pong", "heartbeat", "keepalive", "keep_alive", "model", "created", "name", "role"),
+    }
+)
+_KEEP_ALIVE = r"(?i)ping|pong|heart.?beat|keep.?alive"
 _PRIVATE_HEADERS = frozenset(
     {"authorization", "cookie", "proxy-authorization", "set-cookie", "set-cookie2", "x-api-key"}
 )
@@ -106,10 +114,12 @@ class ResponseMetadata:
             says_more = document.get("usage") or document.get("error")
             rest = {key: value for key, value in document.items() if key not in {"choices", "obfuscation"}}
             self.repeatable = None if says_more else rest
+        elif any(re.search(_KEEP_ALIVE, str(document.get(key))) for key in ("type", "event", "object", "status")):
+            return
         for key, value in document.items():
             if key in _SKIPPED or value is None or value == "":
                 continue
-            if about_answer or key in _COSTS or (value and isinstance(value, dict | list)):
+            if about_answer or not (key in _ABOUT_THE_STREAM or says_nothing(value)):
                 self._facts.add(key, value)
         self.add_usage(document.get("usage"))
         if isinstance(groq := document.get("x_groq"), dict):

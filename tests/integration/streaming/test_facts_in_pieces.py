@@ -93,9 +93,10 @@ EQUAL = {
         stream(choice(TEXT)).replace(
             b"data: [DONE]",
             b'data: {"citations": ["u"]}\n\ndata: {"timings": {"prompt_n": 5}, "type": "timings"}\n\n'
-            b'data: {"type": "ping", "sent": 1}\n\ndata: [DONE]',
+            b'data: {"type": "ping", "sent": 1}\n\ndata: {"type": "router.done", "route": "x"}\n\n'
+            b'data: {"latency_ms": 12}\n\ndata: [DONE]',
         ),
-        whole(TEXT, HEAD | {"citations": ["u"], "timings": {"prompt_n": 5}}),
+        whole(TEXT, HEAD | {"citations": ["u"], "timings": {"prompt_n": 5}, "route": "x", "latency_ms": 12}),
     ),
     "facts of a part": (
         stream(choice({"content": [{"type": "text", "text": "x", "citations": ["u"], **SIGNED}]})),
