@@ -305,15 +305,13 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
             PromptrunError: The prompt cannot be had.
         """
         prompts: Any = import_module(_PROMPTS)
-        named, overrides = prompts.named_prompt(cls, prompt, arguments)
-        return cast("Self", prompts.make_model(cls, named, named.pull(), overrides))
+        return cast("Self", prompts.following(cls, prompt, arguments).model())
 
     @classmethod
     async def afrom_prompt(cls, prompt: Runnable[Any, Any] | str | None = None, **arguments: Any) -> Self:
         """Async version of `from_prompt`."""
         prompts: Any = import_module(_PROMPTS)
-        named, overrides = prompts.named_prompt(cls, prompt, arguments)
-        return cast("Self", prompts.make_model(cls, named, await named.apull(), overrides))
+        return cast("Self", await prompts.following(cls, prompt, arguments).amodel())
 
     @override
     @_with_signature

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from inspect import iscoroutinefunction
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast, overload
 
 import httpx
 from langchain_core.language_models.base import LanguageModelInput
@@ -64,8 +64,6 @@ if TYPE_CHECKING:
 
     from langchain_core.callbacks.manager import BaseRunManager
     from pydantic.functional_validators import ModelWrapValidatorHandler
-
-M = TypeVar("M", bound=ChatPromptrun)
 
 AnyModel = Runnable[LanguageModelInput, AIMessage]
 _CONVERSATION = "messages"
@@ -433,8 +431,8 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
             ValueError: The record names no model.
             PromptrunError: The prompt cannot be fetched.
         """
-        following = FollowingModel(self, overrides)
-        return following if follow_model else following.of(self.pull())
+        model = FollowingModel(self, overrides, ChatPromptrun)
+        return model if follow_model else model.model()
 
     @overload
     async def achat_model(self, *, follow_model: Literal[False] = False, **overrides: Any) -> ChatPromptrun: ...
@@ -442,8 +440,8 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
     async def achat_model(self, *, follow_model: Literal[True], **overrides: Any) -> AnyModel: ...
     async def achat_model(self, *, follow_model: bool = False, **overrides: Any) -> AnyModel:
         """Async version of `chat_model`."""
-        following = FollowingModel(self, overrides)
-        return following if follow_model else following.of(await self.apull())
+        model = FollowingModel(self, overrides, ChatPromptrun)
+        return model if follow_model else await model.amodel()
 
     @override
     def close(self) -> None:
@@ -534,74 +532,73 @@ def _interval(seconds: float | None) -> float:
     )
 
 
-def named_prompt(
+def following(
     kind: type[ChatPromptrun], prompt: Runnable[Any, Any] | str | None, arguments: Mapping[str, Any]
-) -> tuple[PromptrunPrompt, dict[str, Any]]:
+) -> FollowingModel:
     """Sort arguments into those of the prompt and those of the model; both share those of the connection."""
     if isinstance(prompt, PromptrunPrompt):
-        refuse_unknown(kind, arguments)
-        return prompt, dict(arguments)
+        return FollowingModel(prompt, arguments, kind)
     connection = ConnectionFields.model_fields.keys()
     own = PromptrunPrompt.model_fields.keys() - connection - {"name"}
     given = {} if prompt is None else {"project_id": prompt}
     named = {name: value for name, value in arguments.items() if name in own or name in connection}
     overrides = {name: value for name, value in arguments.items() if name not in own}
     refuse_unknown(kind, overrides, frozenset(own))
-    return PromptrunPrompt(**given | named), overrides
+    return FollowingModel(PromptrunPrompt(**given | named), overrides, kind)
 
 
 class FollowingModel(Runnable[LanguageModelInput, AIMessage]):
-    """Calls the model that the prompt names at the time of each call.
+    """Calls the model that the prompt names at the time of each call."""
 
-    For messages that the prompt made it is the model of the version that they were made of.
-    """
+    _kind: type[ChatPromptrun] = ChatPromptrun  # which pickles of version 0.1.0 leave out
 
-    def __init__(self, prompt: Any, overrides: Mapping[str, Any]) -> None:
+    def __init__(self, prompt: PromptrunPrompt, overrides: Mapping[str, Any], kind: type[ChatPromptrun]) -> None:
+        refuse_unknown(kind, overrides)  # before any request
         self.name = "PromptrunModel"
-        self._prompt = prompt
-        self._overrides = dict(overrides)
-        refuse_unknown(ChatPromptrun, overrides)
+        self._prompt, self._overrides, self._kind = prompt, dict(overrides), kind
 
-    def of(self, record: PromptRecord) -> ChatPromptrun:
-        """Return the model that the record names."""
-        return make_model(ChatPromptrun, self._prompt, record, self._overrides)
+    def model(self, messages: object = None) -> ChatPromptrun:
+        """Return the model of the version that the messages were made of, else of the current one."""
+        return self._of(self._known(messages) or self._prompt.pull())
 
-    def _known(self, messages: LanguageModelInput) -> PromptRecord | None:
+    async def amodel(self, messages: object = None) -> ChatPromptrun:
+        """Async version of `model`."""
+        return self._of(self._known(messages) or await self._prompt.apull())
+
+    def _known(self, messages: object) -> PromptRecord | None:
         address, record = getattr(messages, "promptrun_origin", None) or (None, None)
         return record if address == self._prompt.address else None
 
+    def _of(self, record: PromptRecord) -> ChatPromptrun:
+        """Return the model that a record names, reached as the prompt is; overrides win over both."""
+        connection = ConnectionFields.model_fields.keys() & self._prompt.model_fields_set
+        fields: dict[str, Any] = {name: getattr(self._prompt, name) for name in connection}
+        if record.temperature is not None:
+            fields["temperature"] = record.temperature
+        if not {"model", "model_name"} & self._overrides.keys():
+            if record.model is None or not record.model.model:
+                raise ValueError(
+                    f"{self._prompt.label} names no model in version {record.version}: choose one in Promptrun's "
+                    "dashboard, or pass `model`."
+                )
+            fields["model"] = record.model.model
+        return self._kind(**fields | self._overrides)
+
     @override
     def invoke(self, input: LanguageModelInput, *args: Any, **kwargs: Any) -> AIMessage:
-        return self.of(self._known(input) or self._prompt.pull()).invoke(input, *args, **kwargs)
+        return self.model(input).invoke(input, *args, **kwargs)
 
     @override
     async def ainvoke(self, input: LanguageModelInput, *args: Any, **kwargs: Any) -> AIMessage:
-        return await self.of(self._known(input) or await self._prompt.apull()).ainvoke(input, *args, **kwargs)
+        return await (await self.amodel(input)).ainvoke(input, *args, **kwargs)
 
     @override
     def stream(self, input: LanguageModelInput, *args: Any, **kwargs: Any) -> Iterator[AIMessage]:
-        yield from self.of(self._known(input) or self._prompt.pull()).stream(input, *args, **kwargs)
+        yield from self.model(input).stream(input, *args, **kwargs)
 
     @override
     async def astream(self, input: LanguageModelInput, *args: Any, **kwargs: Any) -> AsyncIterator[AIMessage]:
-        model = self.of(self._known(input) or await self._prompt.apull())
-        answer = cast("AsyncGenerator[AIMessage]", model.astream(input, *args, **kwargs))
-        async with aclosing(answer) as chunks:
+        answer = (await self.amodel(input)).astream(input, *args, **kwargs)
+        async with aclosing(cast("AsyncGenerator[AIMessage]", answer)) as chunks:
             async for chunk in chunks:
                 yield chunk
-
-
-def make_model(kind: type[M], prompt: Any, record: PromptRecord, overrides: Mapping[str, Any]) -> M:
-    """Return the model that a record names, reached as the prompt is; overrides win over both."""
-    connection = ConnectionFields.model_fields.keys() & prompt.model_fields_set
-    fields: dict[str, Any] = {name: getattr(prompt, name) for name in connection}
-    if record.temperature is not None:
-        fields["temperature"] = record.temperature
-    if not {"model", "model_name"} & overrides.keys():
-        if record.model is None or not record.model.model:
-            raise ValueError(
-                f"{prompt.label} names no model in version {record.version}: choose one in Promptrun's dashboard, or "
-                "pass `model`."
-            )
-        fields["model"] = record.model.model
-    return kind(**fields | dict(overrides))
