@@ -240,10 +240,12 @@ class _Conversation:
             self._nameless.remove(call)
             call_id = str(call["id"])
         if call_id not in self._known and not (call_id and self._calls_by_name):
-            known = ", ".join(map(repr, [*self._known][-10:])) or "(none)"
+            ids = ", ".join(map(repr, [*self._known][-10:]))
+            known = (
+                f"the tool calls before it have the ids {ids}" if ids else "no assistant message before it calls a tool"
+            )
             raise PromptrunInvalidMessageError(
-                f"is the result of tool call {call_id!r}, but the tool calls before it have the ids {known}: "
-                "`tool_call_id` must be one of these"
+                f"is the result of tool call {call_id!r} (its `tool_call_id`), but {known}"
             )
         self._open.pop(call_id, None)
         return call_id
@@ -280,8 +282,7 @@ def _turn(
     written_here = own and (send_reasoning == "always" or _is_same_model(metadata, model))
     answer = _Answer(message.content, own=own)
     refusal = kwargs.get("refusal") or answer.refusal
-    if isinstance(refusal, str):
-        _take_out_refusal(answer.parts, refusal)
+    _take_out_refusal(answer.parts, str(refusal))
     mark(answer.parts, kwargs)
     wire: dict[str, Any] = {"role": "assistant", "content": None}
     calls = _calls(message, answer.calls, _entries(kwargs, signed=written_here))
