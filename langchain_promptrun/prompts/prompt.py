@@ -154,7 +154,8 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
 
     Nothing is fetched before the first call. A fetched text is served for `refresh` seconds without a request, and then
     still at once, while one request fetches the next on a background thread, and while Promptrun cannot be reached.
-    Copies share what was fetched. What runs in the background ends with the prompt and its copies, or with `close`.
+    Copies share what was fetched. What runs in the background ends with the prompt and its copies, a request when it is
+    answered, or all of it at once with `close`.
 
     All fields are keywords; those of the connection are those of `ChatPromptrun`. An async function for `api_key` is
     awaited on the background thread's event loop, an `http_client` is used on a worker thread, and an
