@@ -115,7 +115,7 @@ def test_further_parameters_go_out(sent, bare, source):
         "top_k": 6,
         "temprature": 1,
     }
-    assert sent(**{source: None}) == bare
+    assert sent({"stop": []}, **{source: None}) == bare
 
 
 def test_the_callers_mappings_are_not_changed(make):
