@@ -45,11 +45,21 @@ def test_three_hundred_calls_are_under_way_at_once_and_none_waits_for_a_connecti
 
 def test_closing_a_model_again_and_again_disturbs_none_of_its_calls(promptrun_server):
     model = ChatPromptrun(model=MODEL)
-    with ThreadPoolExecutor(4) as pool:
-        calls = [pool.submit(model.invoke, f"Number {number}") for number in range(60)]
-        while not all(call.done() for call in calls):
+    over = threading.Event()
+
+    def close():
+        while not over.is_set():
             model.close()
-    assert [call.result().text for call in calls] == [f"Hello! You said: Number {number}" for number in range(60)]
+
+    closer = threading.Thread(target=close)
+    closer.start()
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda number: model.invoke(f"Number {number}").text, range(60)))
+    finally:
+        over.set()
+        closer.join()
+    assert answers == [f"Hello! You said: Number {number}" for number in range(60)]
     model.close()
     promptrun_server.wait_until(lambda: promptrun_server.open_connections == 0)
 
@@ -71,6 +81,12 @@ async def test_aclosing_a_model_again_and_again_disturbs_none_of_its_calls(model
 def left_by_break(model):
     for _ in model.stream("Hello"):
         break
+
+
+def left_by_close(model):
+    stream = model.stream("Hello")
+    next(stream)
+    stream.close()
 
 
 def left_by_an_exception(model):
@@ -95,7 +111,7 @@ def left_by_v3_collection(model):
     gc.collect()
 
 
-@pytest.mark.parametrize("leave", [left_by_break, left_by_an_exception, left_by_v3_collection])
+@pytest.mark.parametrize("leave", [left_by_break, left_by_close, left_by_an_exception, left_by_v3_collection])
 @pytest.mark.usefixtures("no_collector")
 def test_a_stream_left_early_is_closed_and_the_next_call_works(single, promptrun_server, leave):
     promptrun_server.queue(ENDLESS)
@@ -121,6 +137,18 @@ def test_a_v3_stream_collected_while_httpcore_holds_its_lock_waits_for_no_lock_t
 async def aleft_by_break(model):
     async for _ in model.astream("Hello"):
         break
+
+
+async def aleft_by_an_exception_alone(model):
+    with suppress(ZeroDivisionError):
+        async for _ in model.astream("Hello"):
+            raise ZeroDivisionError
+
+
+async def aleft_by_collection(model):
+    stream = model.astream("Hello")
+    await anext(stream)
+    del stream
 
 
 async def aleft_by_a_break_of_v2_events(model):
@@ -181,6 +209,8 @@ async def aleft_by_v3_aclose(model):
     "leave",
     [
         aleft_by_break,
+        aleft_by_an_exception_alone,
+        aleft_by_collection,
         aleft_by_a_break_of_v2_events,
         aleft_by_aclose,
         aleft_by_a_client_of_starlette,
