@@ -83,12 +83,6 @@ def left_by_break(model):
         break
 
 
-def left_by_close(model):
-    stream = model.stream("Hello")
-    next(stream)
-    stream.close()
-
-
 def left_by_an_exception(model):
     with suppress(ZeroDivisionError):
         for _ in model.stream("Hello"):
@@ -111,7 +105,7 @@ def left_by_v3_collection(model):
     gc.collect()
 
 
-@pytest.mark.parametrize("leave", [left_by_break, left_by_close, left_by_an_exception, left_by_v3_collection])
+@pytest.mark.parametrize("leave", [left_by_break, left_by_an_exception, left_by_v3_collection])
 @pytest.mark.usefixtures("no_collector")
 def test_a_stream_left_early_is_closed_and_the_next_call_works(single, promptrun_server, leave):
     promptrun_server.queue(ENDLESS)
@@ -137,18 +131,6 @@ def test_a_v3_stream_collected_while_httpcore_holds_its_lock_waits_for_no_lock_t
 async def aleft_by_break(model):
     async for _ in model.astream("Hello"):
         break
-
-
-async def aleft_by_an_exception_alone(model):
-    with suppress(ZeroDivisionError):
-        async for _ in model.astream("Hello"):
-            raise ZeroDivisionError
-
-
-async def aleft_by_collection(model):
-    stream = model.astream("Hello")
-    await anext(stream)
-    del stream
 
 
 async def aleft_by_a_break_of_v2_events(model):
@@ -209,8 +191,6 @@ async def aleft_by_v3_aclose(model):
     "leave",
     [
         aleft_by_break,
-        aleft_by_an_exception_alone,
-        aleft_by_collection,
         aleft_by_a_break_of_v2_events,
         aleft_by_aclose,
         aleft_by_a_client_of_starlette,
