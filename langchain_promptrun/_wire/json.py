@@ -58,9 +58,10 @@ def dumps(value: object) -> bytes:
     turns into JSON: models, dataclasses, enums, dates, UUIDs, URLs, paths. Bytes, NaN and two keys that JSON spells
     alike are errors that name their place.
     """
-    data = None
-    with suppress(orjson.JSONEncodeError):
+    try:
         data = orjson.dumps(value, default=_simpler, option=_OPTIONS)
+    except orjson.JSONEncodeError:
+        data = None
     # NaN, too, has become null.
     if data is not None and (b"null" not in data or data.count(b"null") == data.count(_INTENDED_NULL)):
         return data
