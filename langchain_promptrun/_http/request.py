@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, cast
@@ -140,7 +141,7 @@ def current_key(source: ApiKey | None) -> SecretStr | None:
         return await given
 
     with ThreadPoolExecutor(1) as threads:
-        return _checked(threads.submit(asyncio.run, wait()).result())
+        return _checked(threads.submit(copy_context().run, asyncio.run, wait()).result())
 
 
 async def current_key_async(source: ApiKey | None) -> SecretStr | None:

@@ -460,8 +460,9 @@ def _split_documents(data: bytes) -> tuple[list[Any], bytes]:
     text, position, documents = data.decode("utf-8", "replace"), 0, []
     decoder = json.JSONDecoder()
     with suppress(ValueError):
-        while found := _BETWEEN.match(text, position):
-            document, position = decoder.raw_decode(text, found.end())
+        while True:
+            between = next(_BETWEEN.finditer(text, position))
+            document, position = decoder.raw_decode(text, between.end())
             documents.append(document)
     return documents, text[position:].strip().encode()
 

@@ -9,6 +9,7 @@ import json
 import logging
 import threading
 import time
+from contextvars import ContextVar
 
 import pytest
 from pydantic import SecretStr
@@ -125,8 +126,16 @@ class AsyncCaller:
         return "sk-1"
 
 
+TENANTS_KEY = ContextVar("TENANTS_KEY")
+
+
+async def of_the_tenant():
+    return TENANTS_KEY.get()
+
+
 SOURCES = [
     "sk-1",
+    of_the_tenant,
     SecretStr("sk-1"),
     plain,
     coroutine,
@@ -141,6 +150,7 @@ SOURCES = [
 async def test_key_of_any_source_reaches_the_server(raw_server, source):
     raw_server.answer(OK)
     transport = Transport()
+    TENANTS_KEY.set("sk-1")
     await acall(transport, raw_server, api_key=source)
     await asyncio.to_thread(call, transport, raw_server, api_key=source)
     call(transport, raw_server, api_key=source)  # in a running loop
