@@ -103,20 +103,27 @@ class _SyncWatch:
         if early := self._early:
             self._early = b""
             return early
-        stream = self._stream()
-        read = partial(type(stream).read, stream, size)
         if not turn.is_mine():
-            return read(timeout)
+            stream = self._stream()
+            return type(stream).read(stream, size, timeout)
         httpcore: Any = import_module("httpcore")
+        self._never_block()
         while True:
-            try:
-                return read(0)
-            except httpcore.ReadError as error:
-                if not isinstance(error.__cause__, BlockingIOError | ssl.SSLWantReadError):
-                    raise
+            # `size` is more than a TLS record has, so nothing of the one before is left
             with turn.waiting():
-                if not self._is_ready(selectors.EVENT_READ, timeout):
-                    raise httpcore.ReadTimeout("timed out")
+                is_ready = self._is_ready(selectors.EVENT_READ, timeout)
+            if not is_ready:
+                raise httpcore.ReadTimeout("timed out")
+            try:
+                return self._socket.recv(size)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                continue
+            except OSError as error:
+                raise httpcore.ReadError(error) from error
+
+    def _never_block(self) -> None:
+        if self._socket.gettimeout() != 0:  # asking is cheaper than setting, which releases the interpreter's lock
+            self._socket.settimeout(0)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if buffer.startswith(_HEAD):
@@ -124,7 +131,7 @@ class _SyncWatch:
             return
         head, self._head = self._head, b""
         try:
-            self._socket.settimeout(0)
+            self._never_block()
             for part in (head + buffer,) if len(buffer) < _RECEIVE_BYTES else (head, buffer):
                 self._send(part, timeout)
         except OSError as error:

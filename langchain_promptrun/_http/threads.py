@@ -14,28 +14,33 @@ class Turn:
     """What one thread at a time has while it sends and receives, but not while it waits for the network.
 
     CPython wakes each thread that waits for the interpreter's lock every 5 ms, to no use; a thread that waits here
-    sleeps. A turn that lasts longer than `patience` seconds, such as one that a fork cut off, counts no more.
+    sleeps. A turn within which no other one ends for `patience` seconds, as after a fork, counts no more.
     """
 
     def __init__(self, patience: float = 1.0) -> None:
         self.patience = patience
         self._lock = threading.Lock()
-        self._holder = 0
+        self._held = (0, self._lock)
+        self._ended = 0
 
     def take(self) -> None:
-        while not (lock := self._lock).acquire(timeout=self.patience):
-            if lock is self._lock:
+        lock, ended = self._lock, self._ended
+        while not lock.acquire(timeout=self.patience):
+            if lock is self._lock and ended == self._ended:
                 self._lock = threading.Lock()
-        self._holder = threading.get_ident()
+            lock, ended = self._lock, self._ended
+        self._held = (threading.get_ident(), lock)
 
     def is_mine(self) -> bool:
-        return self._holder == threading.get_ident()
+        return self._held[0] == threading.get_ident()
 
     def end(self) -> None:
         """End the turn if this thread has it."""
-        if self.is_mine():
-            self._holder = 0
-            self._lock.release()
+        holder, lock = self._held
+        if holder == threading.get_ident():
+            self._held = (0, lock)
+            self._ended += 1
+            lock.release()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

@@ -177,6 +177,20 @@ def test_turn_that_does_not_end_is_taken_by_one_of_many_threads(raw_server, monk
     turn.end()
 
 
+def test_turns_that_many_threads_take_from_each_other_end_quietly():
+    turns = type(turn)(patience=0)
+
+    def work(_):
+        for _ in range(300):
+            turns.take()
+            with turns.waiting():
+                pass
+            turns.end()
+
+    with ThreadPoolExecutor(60) as threads:
+        list(threads.map(work, range(60)))
+
+
 @pytest.mark.parametrize(
     ("step", "error"), [(RawServer.HOLD, PromptrunTimeoutError), (RawServer.RESET, PromptrunConnectionError)]
 )
