@@ -199,7 +199,7 @@ def _mapping(name: str, value: Any) -> Mapping[str, Any]:
 
 def _merged(name: str, first: Mapping[str, Any] | None, second: Any) -> dict[str, Any]:
     """Merge a field's mapping with the call's, which wins; secrets among the values are unwrapped."""
-    return {**(first or {}), **plain_values(_mapping(name, second))}
+    return {**(first or {}), **({} if second is None else plain_values(_mapping(name, second)))}
 
 
 def build_request(fields: Any, messages: list[BaseMessage], call: CallOptions, *, stream: bool) -> Request:

@@ -147,7 +147,8 @@ class SyncPool(_Pool, httpx.BaseTransport):
             try:
                 response: httpx.Response = connection.transport.handle_request(request)
             finally:
-                turn.end()
+                if in_turn:
+                    turn.end()
         except BaseException as error:
             self._end_call(connection, keep=False)
             if not connection.had_ended(error):

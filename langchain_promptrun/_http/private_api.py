@@ -12,6 +12,7 @@ import socket
 import ssl
 import struct
 import sys
+import threading
 import weakref
 from contextlib import suppress
 from functools import partial
@@ -103,7 +104,7 @@ class _SyncWatch:
         if early := self._early:
             self._early = b""
             return early
-        if not turn.is_mine():
+        if turn.holder != threading.get_ident():
             stream = self._stream()
             return type(stream).read(stream, size, timeout)
         httpcore: Any = import_module("httpcore")
