@@ -42,6 +42,7 @@ class _Connection:
         self.transport = transport
         self.origin = origin
         self.stream: Any = None  # httpcore's
+        self.takes_turns = False  # a sync one that would wait within its turn takes none
         self.is_new = True
         self.idle_since = 0.0
 
@@ -53,8 +54,8 @@ class _Connection:
         """Take note of a new connection's network stream, as httpcore's extension `trace` tells of it."""
         if event.endswith(_CONNECTED):
             self.stream = info["return_value"]
-            watch_sync(self.stream)
-        elif in_turn and event.endswith(_SENDING) and info["request"].method != b"CONNECT":
+            self.takes_turns = watch_sync(self.stream)
+        elif in_turn and self.takes_turns and event.endswith(_SENDING) and info["request"].method != b"CONNECT":
             turn.take()
 
     async def trace_async(self, event: str, info: Mapping[str, Any]) -> None:
@@ -137,12 +138,13 @@ class SyncPool(_Pool, httpx.BaseTransport):
         if self._free is not None and not self._free.acquire(timeout=timeouts["pool"]):
             raise httpx.PoolTimeout("no connection became free")
         connection = self._take(request.url)
-        in_turn = len(self._busy) > _MANY
+        # the main thread could lose a turn to an exception of a signal handler
+        in_turn = len(self._busy) > _MANY and threading.current_thread() is not threading.main_thread()
         if connection.is_new:
             request.extensions["trace"] = partial(connection.trace, in_turn=in_turn)
         try:
             close_all(self._surplus())
-            if in_turn and not connection.is_new:
+            if in_turn and connection.takes_turns and not connection.is_new:
                 turn.take()
             try:
                 response: httpx.Response = connection.transport.handle_request(request)

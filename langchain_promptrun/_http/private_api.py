@@ -78,12 +78,17 @@ def limit_reads(stream: Any, response: Any) -> Callable[[], None] | None:
     return partial(setattr, stream, "read", own_read) if own_read else partial(delattr, stream, "read")
 
 
-def watch_sync(stream: Any) -> None:
-    """Have a new sync network stream note how it ends, and read and write as `_SyncWatch` does."""
+def watch_sync(stream: Any) -> bool:
+    """Have a new sync network stream note how it ends, and read and write as `_SyncWatch` does.
+
+    Tells whether it does: TLS within TLS has a stream of its own.
+    """
     note_end(stream, "close")
-    if type(stream).__name__ == "SyncStream":  # TLS within TLS has another
-        watch = _SyncWatch(stream)
-        stream.read, stream.write = watch.read, watch.write
+    if type(stream).__name__ != "SyncStream":
+        return False
+    watch = _SyncWatch(stream)
+    stream.read, stream.write = watch.read, watch.write
+    return True
 
 
 class _SyncWatch:

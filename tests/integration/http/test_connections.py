@@ -14,6 +14,7 @@ import pytest
 from langchain_promptrun.errors import PromptrunConnectionError, PromptrunInvalidRequestError, PromptrunTimeoutError
 
 from .exchanges import (
+    HALF,
     LAST,
     SSE,
     Lines,
@@ -175,6 +176,17 @@ def test_turn_that_does_not_end_is_taken_by_one_of_many_threads(raw_server, monk
     assert [call.result() for call in calls] == [["one", "end"]] * count
     assert turn.holder == (0 if is_taken else threading.get_ident())
     turn.end()
+
+
+def test_main_thread_takes_no_turn_which_a_signal_handler_could_lose(raw_server, monkeypatch):
+    monkeypatch.setattr(turn, "take", pytest.fail)
+    raw_server.answer(HALF, RawServer.HOLD)
+    transport = Transport()
+    streams = [transport.exchange(to(raw_server), Lines) for _ in range(60)]
+    assert [next(stream) for stream in streams] == ["ok"] * 60
+    for stream in streams:
+        stream.close()
+    transport.close()
 
 
 def test_turns_that_many_threads_take_from_each_other_end_quietly():

@@ -232,3 +232,13 @@ async def test_reset_of_tls_is_told_at_once(raw_tls, carrier, caplog, sent, size
 def test_threads_that_take_turns_wait_for_the_network_at_once(request, server):
     calls = call_at_once(request.getfixturevalue(server), 60, whole(b"one\n"), rounds=2)
     assert [call.result() for call in calls] == [["one", "end"]] * 120
+
+
+@pytest.mark.parametrize("is_secure", [False, True], ids=["plain proxy", "proxy over TLS"])
+@pytest.mark.usefixtures("trusted")
+def test_threads_wait_at_once_for_a_proxy_that_tunnels(raw_tls, context, environment, is_secure):
+    proxy = Proxy(context if is_secure else None)
+    environment.setenv("HTTPS_PROXY", proxy.url)
+    calls = call_at_once(raw_tls, 60, whole(b"one\n"), rounds=2)
+    assert [call.result() for call in calls] == [["one", "end"]] * 120
+    proxy.close()
