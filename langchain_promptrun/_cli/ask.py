@@ -11,7 +11,6 @@ import time
 import uuid
 from contextlib import contextmanager, suppress
 from decimal import Decimal
-from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx
@@ -162,8 +161,7 @@ def run_prompt(arguments: argparse.Namespace) -> None:
             _show(given.messages[0].text.removesuffix("\n") + "\n")
             _tell_record(record)
             if arguments.watch:
-                latest = prompt.known_record or record  # a change may be pushed before the watching begins
-                for old, new in chain([(record, latest)] if latest.differs(record) else [], prompt.watch()):
+                for old, new in prompt.watch(since=record):
                     _show(_difference(old, new))
                     _tell_record(new)
 

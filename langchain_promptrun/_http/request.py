@@ -149,10 +149,17 @@ async def current_key_async(source: ApiKey | None) -> SecretStr | None:
     if not callable(source):
         return None if source is None else _checked(source)
     if inspect.iscoroutinefunction(source) or inspect.iscoroutinefunction(type(source).__call__):
-        given = source()
+        given: object = source()
     else:
-        given = await asyncio.to_thread(source)
+        given = await asyncio.to_thread(_call, source)
     return _checked(await given if inspect.isawaitable(given) else given)
+
+
+def _call(function: Callable[[], object]) -> object:
+    try:
+        return function()
+    except StopIteration as error:  # asyncio would wait for ever
+        raise RuntimeError("The function for `api_key` raised StopIteration.") from error
 
 
 def _checked(key: object) -> SecretStr:

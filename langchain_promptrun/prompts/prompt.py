@@ -307,24 +307,27 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
         refresher = self._held_refresher().refresher
         return refresher.serve() or await refresher.anext()
 
-    def watch(self, interval: float | None = None) -> Iterator[PromptChange]:
+    def watch(self, interval: float | None = None, *, since: PromptRecord | None = None) -> Iterator[PromptChange]:
         """Iterate over changes, as `(old, new)`, until `close` is called. A pinned version has no changes.
 
         Args:
             interval: Seconds between two requests, in place of `refresh`: 5 at least and 30 days at most. Default 5.
+            since: A record that is known already: the first change is one from it. Default: the current one.
 
         Raises:
             PromptrunError: The first fetch failed. Later failures are logged, and the prompt is fetched again.
         """
-        hold, seconds, seen = self._held_refresher(), _interval(interval), None
+        hold, seconds, seen = self._held_refresher(), _interval(interval), since
         while not hold.is_over and (record := hold.refresher.next(seen, seconds, hold)):
             if seen is not None:
                 yield PromptChange(seen, record)
             seen = record
 
-    async def awatch(self, interval: float | None = None) -> AsyncIterator[PromptChange]:
+    async def awatch(
+        self, interval: float | None = None, *, since: PromptRecord | None = None
+    ) -> AsyncIterator[PromptChange]:
         """Async version of `watch`."""
-        hold, seconds, seen = self._held_refresher(), _interval(interval), None
+        hold, seconds, seen = self._held_refresher(), _interval(interval), since
         while not hold.is_over and (record := await hold.refresher.anext(seen, seconds, hold)):
             if seen is not None:
                 yield PromptChange(seen, record)

@@ -469,7 +469,11 @@ class Refresher:
                 "A prompt is asked for on the event loop that fetches prompts, which would wait for itself. "
                 "Use `apull` there."
             )
-        return asyncio.run_coroutine_threadsafe(self._next(background, *arguments), background.loop).result()
+        future = asyncio.run_coroutine_threadsafe(self._next(background, *arguments), background.loop)
+        try:
+            return future.result()
+        finally:
+            future.cancel()  # where Ctrl-C ends the wait, else it would go on for ever
 
     async def anext(self, *arguments: Any) -> Any:
         """Async version of `next`."""

@@ -156,24 +156,30 @@ class TestWatch:
         assert "version: 3" in err
         assert "message: shorter" in err
 
-    def test_prompt_cli_watch_begins_with_what_changed_since_the_text_was_shown(self, ask, project, monkeypatch):
-        pull = PromptrunPrompt.pull
+    @pytest.mark.parametrize("when", ["before", "after"])
+    def test_prompt_cli_watch_begins_with_what_changed_since_the_text_was_shown(self, ask, project, monkeypatch, when):
+        watch = PromptrunPrompt.watch
 
-        def pull_before_a_change(prompt):
-            shown = pull(prompt)
+        def change(prompt):
+            known = prompt.known_record
             project.publish("Four.\n")
-            while prompt.known_record == shown:
+            while prompt.known_record == known:
                 time.sleep(0.005)
-            return shown
 
-        def interrupt(prompt):
-            yield from ()
-            raise KeyboardInterrupt
+        def watch_late(prompt, **since):
+            if when == "before":
+                change(prompt)
+            changes = watch(prompt, **since)
+            if when == "after":
+                change(prompt)
+            return changes
 
-        monkeypatch.setattr(PromptrunPrompt, "pull", pull_before_a_change)
-        monkeypatch.setattr(PromptrunPrompt, "watch", interrupt)
-        status, out, _ = ask("--watch")
-        assert (status, out.splitlines()[0], out.splitlines()[-2:]) == (130, "Three.", ["-Three.", "+Four."])
+        screen = Screen(lambda: None)
+        monkeypatch.setattr(sys, "stdout", screen)
+        monkeypatch.setattr(PromptrunPrompt, "watch", watch_late)
+        status, _, _ = ask("--watch")
+        shown = screen.written.splitlines()
+        assert (status, shown[0], shown[-2:]) == (130, "Three.", ["-Three.", "+Four."])
 
 
 class TestPages:

@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import gc
 import os
+import signal
 import sys
 import threading
 import time
@@ -63,15 +64,19 @@ async def test_prompt_rate_limit_holds_without_a_record(wire, colour):
 
 
 @pytest.mark.parametrize("kind", ["plain", "async"])
-async def test_prompt_exit_of_a_key_function_leaves_the_thread_alive(wire, colour, kind):
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(SystemExit, r"raised SystemExit\('no key'\)"), (StopIteration, "raised StopIteration")],
+)
+async def test_prompt_exit_of_a_key_function_leaves_the_thread_alive(wire, colour, kind, error, said):
     def fail():
-        raise SystemExit("no key")
+        raise error("no key")
 
     async def afail():
         fail()
 
     prompt = wire.prompt(api_key=fail if kind == "plain" else afail)
-    with pytest.raises(RuntimeError, match=r"raised SystemExit\('no key'\)"):
+    with pytest.raises(RuntimeError, match=said):
         await pull(colour, prompt)
     assert (await pull(colour, wire.prompt())).version == 1  # the thread lives on
 
@@ -373,6 +378,20 @@ class TestWatch:
         prompt = wire.prompt(version=1)
         assert await all_changes(colour, prompt.watch() if colour == "sync" else prompt.awatch()) == []
         assert wire.count == 1
+
+    def test_prompt_watch_ended_by_ctrl_c_leaves_nothing(self, wire):
+        prompt = wire.prompt()
+        prompt.pull()
+
+        def press():
+            run_apart(until(lambda: wire.count > 2))
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+        threading.Thread(target=press).start()
+        with pytest.raises(KeyboardInterrupt):
+            next(prompt.watch())
+        del prompt
+        run_apart(collected())
 
     async def test_prompt_watch_left_early_leaves_nothing(self, wire, colour):
         prompt = wire.prompt()
