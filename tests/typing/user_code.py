@@ -6,7 +6,7 @@ from typing import Any, assert_type
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.output_parsers import StrOutputParser
-from langchain_core.prompt_values import PromptValue
+from langchain_core.prompt_values import ChatPromptValue
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.fallbacks import RunnableWithFallbacks
 from pydantic import BaseModel
@@ -55,7 +55,7 @@ async def call() -> AIMessage:
 
 
 prompt = PromptrunPrompt(project_id="d0d52c6e-85ba-4025-a84c-3c99834fe2ac", tag="prod")
-assert_type(prompt.invoke({"word_count": 200}), PromptValue)
+assert_type(prompt.invoke({"word_count": 200}), ChatPromptValue)
 assert_type((prompt | model).invoke({}), AIMessage)
 assert_type(ChatPromptrun.from_prompt(prompt), ChatPromptrun)
 
