@@ -476,10 +476,24 @@ class Refresher:
             future.cancel()  # where Ctrl-C ends the wait, else it would go on for ever
 
     async def anext(self, *arguments: Any) -> Any:
-        """Async version of `next`."""
+        """Async version of `next`; its event loop may be closed or dropped meanwhile, and holds nothing then."""
         background = self._hold()
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        wake = weakref.WeakMethod(done.set)
+
+        def finish(_: object) -> None:
+            with suppress(RuntimeError):  # the loop is closed, and the task with it
+                if (found := wake()) is not None:
+                    loop.call_soon_threadsafe(found)
+
         future = asyncio.run_coroutine_threadsafe(self._next(background, *arguments), background.loop)
-        return await asyncio.wrap_future(future)
+        future.add_done_callback(finish)
+        try:
+            await done.wait()
+            return future.result()
+        finally:
+            future.cancel()
+            del future  # whose error holds this frame
 
     def close(self) -> None:
         """End what is under way, and release the connections; the next call begins again."""

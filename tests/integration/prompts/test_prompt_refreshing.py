@@ -393,6 +393,17 @@ class TestWatch:
         del prompt
         run_apart(collected())
 
+    def test_prompt_watch_on_a_loop_that_was_closed_leaves_nothing(self, wire):
+        def leave():
+            loop = asyncio.new_event_loop()
+            waiting = loop.create_task(anext(wire.prompt().awatch()))
+            loop.run_until_complete(until(lambda: wire.count))
+            waiting._log_destroy_pending = False
+            loop.close()
+
+        leave()
+        run_apart(collected())
+
     async def test_prompt_watch_left_early_leaves_nothing(self, wire, colour):
         prompt = wire.prompt()
         for number in range(3):
