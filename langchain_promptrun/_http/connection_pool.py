@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from langchain_promptrun._http.private_api import has_ended, is_reusable, note_end, read_while_sending, watch_sync
-from langchain_promptrun._http.threads import turn
+from langchain_promptrun._http.threads import io_lock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 
 KEEP_ALIVE_SECONDS = 45.0
 _HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
-_MANY = 50 if _HAS_GIL else inf  # calls at once from which on threads work in turn
+_MANY = 50 if _HAS_GIL else inf  # calls at once from which on threads take the lock
 _SENDING = "send_request_headers.started"
 _CONNECTED = ("connect_tcp.complete", "start_tls.complete")
 
@@ -42,7 +42,7 @@ class _Connection:
         self.transport = transport
         self.origin = origin
         self.stream: Any = None  # httpcore's
-        self.takes_turns = False  # a sync one that would wait within its turn takes none
+        self.is_watched = False  # a sync one that is not would hold the lock while it waits
         self.is_new = True
         self.idle_since = 0.0
 
@@ -50,13 +50,13 @@ class _Connection:
         """Tell whether the server had closed the connection, which was idle, before a request came."""
         return not self.is_new and isinstance(error, httpx.RemoteProtocolError) and self.stream.is_unseen
 
-    def trace(self, event: str, info: Mapping[str, Any], *, in_turn: bool) -> None:
+    def trace(self, event: str, info: Mapping[str, Any], *, takes_lock: bool) -> None:
         """Take note of a new connection's network stream, as httpcore's extension `trace` tells of it."""
         if event.endswith(_CONNECTED):
             self.stream = info["return_value"]
-            self.takes_turns = watch_sync(self.stream)
-        elif in_turn and self.takes_turns and event.endswith(_SENDING) and info["request"].method != b"CONNECT":
-            turn.take()
+            self.is_watched = watch_sync(self.stream)
+        elif takes_lock and self.is_watched and event.endswith(_SENDING) and info["request"].method != b"CONNECT":
+            io_lock.acquire()
 
     async def trace_async(self, event: str, info: Mapping[str, Any]) -> None:
         if event.endswith(_CONNECTED):
@@ -138,19 +138,19 @@ class SyncPool(_Pool, httpx.BaseTransport):
         if self._free is not None and not self._free.acquire(timeout=timeouts["pool"]):
             raise httpx.PoolTimeout("no connection became free")
         connection = self._take(request.url)
-        # the main thread could lose a turn to an exception of a signal handler
-        in_turn = len(self._busy) > _MANY and threading.current_thread() is not threading.main_thread()
+        # an exception of a signal handler, in the main thread, could keep it from releasing the lock
+        takes_lock = len(self._busy) > _MANY and threading.current_thread() is not threading.main_thread()
         if connection.is_new:
-            request.extensions["trace"] = partial(connection.trace, in_turn=in_turn)
+            request.extensions["trace"] = partial(connection.trace, takes_lock=takes_lock)
         try:
             close_all(self._surplus())
-            if in_turn and connection.takes_turns and not connection.is_new:
-                turn.take()
+            if takes_lock and connection.is_watched and not connection.is_new:
+                io_lock.acquire()
             try:
                 response: httpx.Response = connection.transport.handle_request(request)
             finally:
-                if in_turn:
-                    turn.end()
+                if takes_lock:
+                    io_lock.release()
         except BaseException as error:
             self._end_call(connection, keep=False)
             if not connection.had_ended(error):

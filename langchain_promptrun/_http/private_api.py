@@ -20,7 +20,7 @@ from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from langchain_promptrun._http.threads import turn
+from langchain_promptrun._http.threads import io_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +92,7 @@ def watch_sync(stream: Any) -> bool:
 
 
 class _SyncWatch:
-    """Reads and writes for a sync network stream, in turn with other threads; takes error responses while it writes.
+    """Reads and writes for a sync network stream, and takes error responses while it writes.
 
     It ends a write that waits where an error response has come, as RFC 9112, 9.5 says: httpcore (1.0.9) reads the
     response after a failure to write, not after a time-out.
@@ -109,14 +109,14 @@ class _SyncWatch:
         if early := self._early:
             self._early = b""
             return early
-        if turn.holder != threading.get_ident():
+        if io_lock.held[0] != threading.get_ident():
             stream = self._stream()
             return type(stream).read(stream, size, timeout)
         httpcore: Any = import_module("httpcore")
         self._never_block()
         while True:
             # `size` is more than a TLS record has, so nothing of the one before is left
-            with turn.waiting():
+            with io_lock.released():
                 is_ready = self._is_ready(selectors.EVENT_READ, timeout)
             if not is_ready:
                 raise httpcore.ReadTimeout("timed out")
@@ -153,7 +153,7 @@ class _SyncWatch:
                 rest, waited = rest[self._socket.send(rest) :], 0.0
                 continue
             except (BlockingIOError, ssl.SSLWantWriteError):
-                with turn.waiting():
+                with io_lock.released():
                     is_ready = self._is_ready(selectors.EVENT_WRITE, _LOOK_SECONDS)
             if is_ready:
                 continue

@@ -1,4 +1,4 @@
-"""Have threads work in turn, so that hundreds of them do not contend for the interpreter's lock."""
+"""Keep hundreds of threads from contending for the interpreter's lock."""
 
 from __future__ import annotations
 
@@ -10,48 +10,45 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Turn:
-    """What one thread at a time has while it sends and receives, but not while it waits for the network.
+class ExpiringLock:
+    """Lock of one thread at a time, while it sends and receives, but not while it waits for the network.
 
     CPython wakes each thread that waits for the interpreter's lock every 5 ms, to no use; a thread that waits here
-    sleeps. A turn that lasts longer than `patience` seconds, as after a fork, counts no more.
+    sleeps. What holds the lock for more than `seconds`, such as a thread of the parent's after a fork, loses it.
     """
 
-    def __init__(self, patience: float = 1.0) -> None:
-        self.patience = patience
-        self.holder = 0  # the thread's id
+    def __init__(self, seconds: float = 1.0) -> None:
+        self.seconds = seconds
         self._lock = threading.Lock()
-        self._held = (self.holder, self._lock)
-        self._ended = 0
+        self.held = (0, self._lock)  # by the thread of this id, 0 for none
+        self._releases = 0
 
-    def take(self) -> None:
-        lock, ended = self._lock, self._ended
-        while not lock.acquire(timeout=self.patience):
-            if lock is self._lock and ended == self._ended:
+    def acquire(self) -> None:
+        lock, releases = self._lock, self._releases
+        while not lock.acquire(timeout=self.seconds):
+            if lock is self._lock and releases == self._releases:
                 self._lock = threading.Lock()
-            lock, ended = self._lock, self._ended
-        self.holder = threading.get_ident()
-        self._held = (self.holder, lock)
+            lock, releases = self._lock, self._releases
+        self.held = (threading.get_ident(), lock)
 
-    def end(self) -> None:
-        """End the turn if this thread has it."""
-        holder, lock = self._held
+    def release(self) -> None:
+        """Release the lock if this thread holds it."""
+        holder, lock = self.held
         if holder == threading.get_ident():
-            self.holder = 0
-            self._held = (0, lock)
-            self._ended += 1
+            self.held = (0, lock)
+            self._releases += 1
             lock.release()
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Let other threads take their turns meanwhile, if this one has it."""
-        is_mine = self.holder == threading.get_ident()
-        self.end()
+    def released(self) -> Iterator[None]:
+        """Let other threads have the lock meanwhile, if this one holds it."""
+        is_mine = self.held[0] == threading.get_ident()
+        self.release()
         try:
             yield
         finally:
             if is_mine:
-                self.take()
+                self.acquire()
 
 
-turn = Turn()
+io_lock = ExpiringLock()

@@ -25,11 +25,11 @@ from pydantic import SecretStr
 from langchain_promptrun._http import pools, response
 from langchain_promptrun._http.pools import TransportSettings
 from langchain_promptrun._http.request import Request, Timeouts
-from langchain_promptrun._http.threads import turn
+from langchain_promptrun._http.threads import io_lock
 from langchain_promptrun._http.transport import Transport
 from langchain_promptrun.errors import PromptrunAPIError, PromptrunStreamTruncatedError
 
-__all__ = ["Request", "Timeouts", "Transport", "TransportSettings", "pools", "response", "turn"]
+__all__ = ["Request", "Timeouts", "Transport", "TransportSettings", "io_lock", "pools", "response"]
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 

@@ -28,8 +28,8 @@ from .exchanges import (
     chunk,
     gone,
     head,
+    io_lock,
     to,
-    turn,
     whole,
 )
 
@@ -169,17 +169,17 @@ def test_connections_of_many_threads_are_not_searched_through(raw_server, monkey
 
 
 @pytest.mark.parametrize(("count", "is_taken"), [(10, False), (60, True)])
-def test_turn_that_does_not_end_is_taken_by_one_of_many_threads(raw_server, monkeypatch, count, is_taken):
-    monkeypatch.setattr(turn, "patience", 0.05)
-    turn.take()
+def test_lock_that_is_not_released_is_taken_by_one_of_many_threads(raw_server, monkeypatch, count, is_taken):
+    monkeypatch.setattr(io_lock, "seconds", 0.05)
+    io_lock.acquire()
     calls = call_at_once(raw_server, count, whole(b"one\n"))
     assert [call.result() for call in calls] == [["one", "end"]] * count
-    assert turn.holder == (0 if is_taken else threading.get_ident())
-    turn.end()
+    assert io_lock.held[0] == (0 if is_taken else threading.get_ident())
+    io_lock.release()
 
 
-def test_main_thread_takes_no_turn_which_a_signal_handler_could_lose(raw_server, monkeypatch):
-    monkeypatch.setattr(turn, "take", pytest.fail)
+def test_main_thread_takes_no_lock_which_a_signal_handler_could_keep(raw_server, monkeypatch):
+    monkeypatch.setattr(io_lock, "acquire", pytest.fail)
     raw_server.answer(HALF, RawServer.HOLD)
     transport = Transport()
     streams = [transport.exchange(to(raw_server), Lines) for _ in range(60)]
@@ -189,15 +189,15 @@ def test_main_thread_takes_no_turn_which_a_signal_handler_could_lose(raw_server,
     transport.close()
 
 
-def test_turns_that_many_threads_take_from_each_other_end_quietly():
-    turns = type(turn)(patience=0)
+def test_lock_that_many_threads_take_from_each_other_is_released_quietly():
+    lock = type(io_lock)(seconds=0)
 
     def work(_):
         for _ in range(300):
-            turns.take()
-            with turns.waiting():
+            lock.acquire()
+            with lock.released():
                 pass
-            turns.end()
+            lock.release()
 
     with ThreadPoolExecutor(60) as threads:
         list(threads.map(work, range(60)))
@@ -206,7 +206,7 @@ def test_turns_that_many_threads_take_from_each_other_end_quietly():
 @pytest.mark.parametrize(
     ("step", "error"), [(RawServer.HOLD, PromptrunTimeoutError), (RawServer.RESET, PromptrunConnectionError)]
 )
-def test_threads_that_take_turns_raise_what_their_connection_ends_with(raw_server, step, error):
+def test_threads_that_share_a_lock_raise_what_their_connection_ends_with(raw_server, step, error):
     calls = call_at_once(raw_server, 60, step, read_timeout=1)
     assert {type(call.exception()) for call in calls} == {error}
 

@@ -229,7 +229,7 @@ async def test_reset_of_tls_is_told_at_once(raw_tls, carrier, caplog, sent, size
 
 @pytest.mark.parametrize("server", ["raw_server", "raw_tls"])
 @pytest.mark.usefixtures("trusted")
-def test_threads_that_take_turns_wait_for_the_network_at_once(request, server):
+def test_threads_that_share_a_lock_wait_for_the_network_at_once(request, server):
     calls = call_at_once(request.getfixturevalue(server), 60, whole(b"one\n"), rounds=2)
     assert [call.result() for call in calls] == [["one", "end"]] * 120
 
