@@ -340,9 +340,9 @@ class TestWatch:
     def quick(self, monkeypatch):
         monkeypatch.setattr(prompts, "SHORTEST_POLL", 0.01)
 
-    async def change(self, colour, prompt):
+    async def change(self, colour, prompt, **since):
         """Watch until a change comes, and leave then."""
-        changes = prompt.watch() if colour == "sync" else prompt.awatch()
+        changes = prompt.watch(**since) if colour == "sync" else prompt.awatch(**since)
         found = await next_change(colour, changes)
         await (asyncio.to_thread(changes.close) if colour == "sync" else changes.aclose())
         return found
@@ -373,6 +373,16 @@ class TestWatch:
         wire.publish("Two.")
         wire.status = 200
         assert (await watching).new.version == 2
+
+    async def test_prompt_watch_since_a_record_begins_with_the_change_from_it(self, wire, colour):
+        prompt = wire.prompt()
+        known = await pull(colour, prompt)
+        prompt.close()
+        wire.publish("Two.")
+        later = wire.prompt()
+        await pull(colour, later)
+        old, new = await self.change(colour, later, since=known)
+        assert (old, new.version) == (known, 2)
 
     async def test_prompt_watch_of_a_pinned_version_ends(self, wire, colour):
         prompt = wire.prompt(version=1)
