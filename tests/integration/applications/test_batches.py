@@ -11,25 +11,17 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from langchain_promptrun.testing import Fault, Reply
 
+from .conftest import EXAMPLES, WAIT, environment
+
 for needed in ("filelock", "rich"):
     pytest.importorskip(needed)
-
-EXAMPLES = Path(__file__).parents[3] / "examples"
-WAIT = 60
-"""Seconds after which a test gives up; nothing here is slow unless it hangs."""
-
-
-def environment():
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    return inherited | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "PYTHONPATH": str(EXAMPLES)}
 
 
 @pytest.fixture
@@ -41,25 +33,18 @@ def batches(monkeypatch):
     return module
 
 
-@contextmanager
 def no_cluster(asker, workers):
     """This process does all the work; what crosses to a worker and back is pickled nevertheless."""
     there = pickle.loads(pickle.dumps(asker))
-    yield lambda groups: (pickle.loads(pickle.dumps(there.ask(group))) for group in groups)
+    return nullcontext(lambda groups: (pickle.loads(pickle.dumps(there.ask(group))) for group in groups))
 
 
 @pytest.fixture
-def run(batches, promptrun_server, monkeypatch, capsys, tmp_path):
+def run(batches, promptrun_server, ending, file):
     """Run a batch program without a cluster; return its error or exit status, and what it printed."""
 
-    def run(*arguments, cluster=no_cluster, out=tmp_path / "answers.jsonl", yes=("--yes",)):
-        monkeypatch.setattr(sys, "argv", ["batch.py", "--out", str(out), *yes, *map(str, arguments)])
-        error = None
-        try:
-            batches.main(cluster)
-        except SystemExit as ended:
-            error = ended.code
-        return SimpleNamespace(error=error, **capsys.readouterr()._asdict())
+    def run(*arguments, cluster=no_cluster, out=file, yes=("--yes",)):
+        return ending(lambda: batches.main(cluster), "--out", out, *yes, *arguments)
 
     return run
 
@@ -117,9 +102,8 @@ def test_batch_torn_output_asks_only_for_the_rest(run, file, promptrun_server):
 
 
 def test_batch_outcome_that_comes_twice_is_written_once(run, file):
-    @contextmanager
     def stuttering(asker, workers):
-        yield lambda groups: (outcomes for group in groups for outcomes in [asker.ask(group)] * 2)
+        return nullcontext(lambda groups: (outcomes for group in groups for outcomes in [asker.ask(group)] * 2))
 
     assert run("--count", 20, cluster=stuttering).error is None
     assert ids(file) == list(range(20))
@@ -166,13 +150,12 @@ def test_batch_error_that_lasts_stops_the_run_and_loses_nothing(
 
 
 def test_batch_ctrl_c_keeps_what_is_there(run, file):
-    @contextmanager
     def interrupted(asker, workers):
         def spread(groups):
             yield asker.ask(next(groups))
             raise KeyboardInterrupt
 
-        yield spread
+        return nullcontext(spread)
 
     ended = run("--count", 10, "--at-once", 3, cluster=interrupted)
     assert ended.error == 130
@@ -261,7 +244,7 @@ def deadly(batches):
             given.append([number for number, _ in group])
             return batches.died(group) if set(given[-1]) & set(prompts) else asker.ask(group)
 
-        return given, contextmanager(lambda asker, _: iter([lambda groups: (ask(asker, group) for group in groups)]))
+        return given, lambda asker, _: nullcontext(lambda groups: (ask(asker, group) for group in groups))
 
     return deadly
 
@@ -314,14 +297,10 @@ def test_batch_impossible_address_is_one_line(run, monkeypatch):
 # a program of its own
 
 WITHOUT_CLUSTER = """
-from contextlib import contextmanager
+from contextlib import nullcontext
 from batches import main
 
-@contextmanager
-def no_cluster(asker, workers):
-    yield lambda groups: map(asker.ask, groups)
-
-main(no_cluster)
+main(lambda asker, workers: nullcontext(lambda groups: map(asker.ask, groups)))
 """
 
 
@@ -330,9 +309,10 @@ def start(promptrun_server, file):
     """Start a program; it is ended with the test."""
     started = []
 
-    def run(*command):
+    def run(*command, **variables):
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
-        started.append(subprocess.Popen([sys.executable, *command, "--yes", "--out", file], env=environment(), **pipes))
+        command = [sys.executable, *command, "--yes", "--out", file]
+        started.append(subprocess.Popen(command, env=environment(promptrun_server, **variables), **pipes))
         return started[-1]
 
     yield run
@@ -423,12 +403,12 @@ batches.main({name}_cluster)
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
-def test_batch_on_a_cluster_killed_worker_loses_nothing(name, start, promptrun_server, monkeypatch, file, tmp_path):
+def test_batch_on_a_cluster_killed_worker_loses_nothing(name, start, file, tmp_path):
     """A prompt kills the worker that is asked it with others, and is then asked alone."""
     pytest.importorskip(CLUSTERS[name])
     deaths = tmp_path / "deaths"
-    monkeypatch.setenv("DEATHS", str(deaths))
-    program = start("-c", DEADLY.format(name=name), "--count", "24", "--workers", "2", "--at-once", "4")
+    arguments = ["--count", "24", "--workers", "2", "--at-once", "4"]
+    program = start("-c", DEADLY.format(name=name), *arguments, DEATHS=str(deaths))
     printed, on_stderr = program.communicate(timeout=100)
     assert (program.returncode, deaths.read_text()) == (0, "x")
     assert printed.endswith(f"24 of 24 answers are in {file}\n")  # before it Ray tells of the worker that died

@@ -1,6 +1,5 @@
 """The terminal chat, in a real terminal and through pipes: it streams, stops, fails and remembers as it says."""
 
-import fcntl
 import importlib
 import io
 import json
@@ -8,7 +7,6 @@ import os
 import pty
 import re
 import select
-import struct
 import subprocess
 import sys
 import termios
@@ -18,104 +16,70 @@ from pathlib import Path
 
 import pytest
 
-from langchain_promptrun.testing import Fault, PromptrunServer, Reply
+from langchain_promptrun.testing import Fault, Reply
+
+from .conftest import EXAMPLES, WAIT, environment, held
 
 for needed in ("filelock", "rich"):
     pytest.importorskip(needed)
 
-PROGRAM = Path(__file__).parents[3] / "examples" / "terminal_chat.py"
-WAIT = 60
-"""Seconds after which a test gives up; nothing here is slow unless it hangs."""
-BARE = {name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE_", "PROMPTRUN_"))}
-"""The programs' environment; their coverage is nobody's business, and costs time."""
 IN_TERMINAL = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 )
 CTRL_C, CTRL_D = "\x03", "\x04"
-HEIGHT, WIDTH = 24, 80
 
 
 class Terminal:
-    """The chat in a terminal of its own: keys go in, and what the screen was sent comes out."""
+    """Keys go in, and what the screen was sent comes out."""
 
-    def __init__(self, env):
-        self._screen, inside = pty.openpty()
-        fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", HEIGHT, WIDTH, 0, 0))
-        self.seen = ""
-        command = [sys.executable, "-c", IN_TERMINAL, sys.executable, PROGRAM]
-        ends = {"stdin": inside, "stdout": inside, "stderr": inside, "start_new_session": True}
-        self._process = subprocess.Popen(command, env=env, **ends)
-        os.close(inside)
+    def __init__(self, screen):
+        self._screen, self.seen = screen, ""
 
     def type(self, keys):
         self.seen = ""
         os.write(self._screen, keys.encode())
 
-    def until(self, text):
-        """Wait until the screen was sent a text since the last key; return all that it was sent."""
+    def until(self, text, again=None):
+        """Wait until the screen was sent a text since the last key; return all that it was sent.
+
+        Meanwhile press a key again and again: one that comes as the program begins to wait for keys is not noticed.
+        """
         while text not in self.seen:
-            assert self._read(WAIT), f"{text!r} did not come, but {self.seen!r}"
+            if select.select([self._screen], [], [], 0.5 if again else WAIT)[0]:
+                self.seen += os.read(self._screen, 65536).decode(errors="replace")
+            else:
+                assert again, f"{text!r} did not come, but {self.seen!r}"
+                self.type(again)
         return self.seen
 
-    def _read(self, seconds):
-        if not select.select([self._screen], [], [], seconds)[0]:
-            return False
+
+@pytest.fixture(scope="module")
+def terminal(model_server):
+    """The chat of all tests in a terminal of its own: one conversation, which ends with Ctrl-D."""
+    screen, inside = pty.openpty()
+    termios.tcsetwinsize(inside, (24, 80))
+    command = [sys.executable, "-c", IN_TERMINAL, sys.executable, EXAMPLES / "terminal_chat.py"]
+    ends = {"stdin": inside, "stdout": inside, "stderr": inside, "start_new_session": True}
+    env = environment(model_server, TERM="xterm", PYTHONIOENCODING="utf-8")
+    with subprocess.Popen(command, env=env, **ends) as process:
+        os.close(inside)
+        terminal = Terminal(screen)
         try:
-            self.seen += os.read(self._screen, 65536).decode(errors="replace")
-        except OSError:  # the program has ended
-            return False
-        return True
-
-    def interrupt_until(self, text):
-        """Press Ctrl-C until a text shows: a key that comes as the program begins to wait for one is not noticed."""
-        for _ in range(2 * WAIT):
-            self.type(CTRL_C)
-            while self._read(0.5):
-                if text in self.seen:
-                    return
-        pytest.fail(f"{text!r} did not come, but {self.seen!r}")
-
-    def wait(self):
-        return self._process.wait(WAIT)
-
-    def close(self):
-        self._process.kill()
-        self._process.wait()
-        os.close(self._screen)
-
-
-@pytest.fixture(scope="module")
-def terminal_server():
-    with PromptrunServer(cost_per_token=0.001) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def terminal(terminal_server):
-    """The chat of all tests in a terminal: one conversation, which ends with Ctrl-D."""
-    server = {"PROMPTRUN_API_KEY": terminal_server.api_key, "PROMPTRUN_BASE_URL": terminal_server.base_url}
-    chat = Terminal(BARE | server | {"TERM": "xterm", "NO_PROXY": "127.0.0.1", "PYTHONIOENCODING": "utf-8"})
-    yield chat
-    try:
-        chat.until("> ")
-        chat.type(CTRL_D)
-        assert chat.wait() == 0
-    finally:
-        chat.close()
+            yield terminal
+            terminal.until("> ")
+            terminal.type(CTRL_D)
+            assert process.wait(WAIT) == 0
+        finally:
+            process.kill()
+            os.close(screen)
 
 
 @pytest.fixture
-def server(terminal, terminal_server):
+def server(terminal, model_server):
     """The server, when the chat waits for a line."""
     terminal.until("> ")
-    terminal_server.clear()
-    return terminal_server
-
-
-def held(*words):
-    """An answer whose rest is kept back until the event is set."""
-    release = threading.Event()
-    return release, Fault(reply=Reply("".join(words), pieces=words), after=1, pause=release)
+    model_server.clear()
+    return model_server
 
 
 def contents(request):
@@ -152,7 +116,7 @@ def test_terminal_chat_ctrl_c_stops_the_answer_and_its_request_and_prints_no_lin
     terminal.type("Go on.\n")
     terminal.until("And on.")
     terminal.until("> ")
-    terminal.interrupt_until("/exit leaves.")
+    terminal.until("/exit leaves.", again=CTRL_C)
     assert contents(server.requests[-1])[-3:] == ["Count.", "One ", "Go on."]
 
 
@@ -181,19 +145,19 @@ def test_terminal_chat_answer_longer_than_the_screen_shows_its_end(terminal, ser
     assert terminal.seen.count("Line 0.") == 1
 
 
-KEYS = {
-    "a long line": ("long " * 1200 + "end.\n", "long " * 1200 + "end."),
-    "arrow keys": ("Helo.\x1b[D\x1b[Dl\n", "Hello."),
-    "a pasted text": ("\x1b[200~One.\nTwo.\x1b[201~\n", "One.\nTwo."),
-}
-
-
-@pytest.mark.parametrize("kind", KEYS)
-def test_terminal_chat_keys_give_one_question(terminal, server, kind):
+@pytest.mark.parametrize(
+    ("keys", "question"),
+    [
+        ("long " * 1200 + "end.\n", "long " * 1200 + "end."),
+        ("Helo.\x1b[D\x1b[Dl\n", "Hello."),
+        ("\x1b[200~One.\nTwo.\x1b[201~\n", "One.\nTwo."),
+    ],
+    ids=["a long line", "arrow keys", "a pasted text"],
+)
+def test_terminal_chat_keys_give_one_question(terminal, server, keys, question):
     """Typed while the screen is read: a terminal holds but 4,096 bytes each way."""
     if "libedit" in pytest.importorskip("readline").__doc__:
         pytest.skip("libedit knows nothing of pasting")
-    keys, question = KEYS[kind]
     typing = threading.Thread(target=terminal.type, args=(keys,))
     typing.start()
     terminal.until("first token after")
@@ -205,32 +169,23 @@ def test_terminal_chat_keys_give_one_question(terminal, server, kind):
 
 
 @pytest.fixture
-def say(promptrun_server, monkeypatch, capsys):
-    """Say some lines to a chat; return its error, what it printed, and what it printed on stderr."""
-    monkeypatch.syspath_prepend(PROGRAM.parent)
+def say(promptrun_server, monkeypatch, ending):
+    """Say some lines to a chat; return its error, and what it printed."""
     monkeypatch.setenv("COLUMNS", "1000")
-    program = importlib.import_module("terminal_chat")
 
     def run(*lines, arguments=()):
         typed = "".join(f"{line}\n" for line in lines).encode()
-        monkeypatch.setattr(sys, "argv", [PROGRAM.name, *map(str, arguments)])
         if sys.stdin is not None:
             monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(typed), "utf-8"))
-        error = None
-        try:
-            program.main()
-        except SystemExit as ended:
-            error = ended.code
-        return error, *capsys.readouterr()
+        return ending(importlib.import_module("terminal_chat").main, *arguments)
 
     return run
 
 
 def said(done):
     """What a chat that ended well printed, its lines joined: where they break depends on the width."""
-    error, printed, on_stderr = done
-    assert (error, on_stderr) == (None, "")
-    return " ".join(printed.split())
+    assert (done.error, done.err) == (None, "")
+    return " ".join(done.out.split())
 
 
 ONLY_REASONING = ", only reasoning (finish reason: length)."
@@ -278,33 +233,28 @@ def test_terminal_chat_kept_conversation_goes_on_next_time(say, promptrun_server
 def test_terminal_chat_full_stdout_is_one_line(say, monkeypatch):
     with suppress(OSError), Path("/dev/full").open("w", encoding="utf-8") as full:  # closing it fails too
         monkeypatch.setattr(sys, "stdout", full)
-        error, _, _ = say("I am Nino.")
-    assert error == "error: cannot write to the terminal: No space left on device"
+        ended = say("I am Nino.")
+    assert ended.error == "error: cannot write to the terminal: No space left on device"
 
 
 def test_terminal_chat_character_that_the_encoding_lacks_is_replaced(say, promptrun_server, monkeypatch):
     promptrun_server.queue("caf\xe9 \N{OWL}")
     stdout = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
     monkeypatch.setattr(sys, "stdout", stdout)
-    assert say("Hello.")[0] is None
+    assert say("Hello.").error is None
     stdout.flush()
     assert b"caf\xe9 ?" in stdout.buffer.getvalue()
 
 
 def test_terminal_chat_impossible_model_and_closed_streams_are_one_line(say, monkeypatch):
-    error, printed, _ = say("Hello.", arguments=["--model", ""])
-    assert (error.startswith("error: model: "), printed) == (True, "")
+    ended = say("Hello.", arguments=["--model", ""])
+    assert (ended.error[:14], ended.out) == ("error: model: ", "")
     for closed in ("stdout", "stdin"):
         with monkeypatch.context() as patch:
             patch.setattr(sys, closed, None)
-            assert say("Hello.") == ("error: a chat needs stdin and stdout, and one of them is closed", "", "")
-
-
-def test_terminal_chat_bad_input_is_never_sent(say, promptrun_server):
-    printed = said(say("", "x" * 100_001))
-    assert "Type a message and press Enter." in printed
-    assert "A message may have at most 100,000 characters; this one has 100,001." in printed
-    assert promptrun_server.requests == []
+            ended = say("Hello.")
+        assert ended.error == "error: a chat needs stdin and stdout, and one of them is closed"
+        assert (ended.out, ended.err) == ("", "")
 
 
 def test_terminal_chat_model_cannot_steer_the_terminal(say, promptrun_server):
@@ -315,40 +265,41 @@ def test_terminal_chat_model_cannot_steer_the_terminal(say, promptrun_server):
 
 
 def test_terminal_chat_runs_offline(say, promptrun_server):
-    error, printed, on_stderr = say("A rate limit, please.", "Hello?", arguments=["--offline"])
-    assert error is None
-    assert re.fullmatch(r"offline: a stand-in server at \S+ answers\n", on_stderr)
-    assert 'You said: "Hello?"' in printed
-    assert "error: Too many requests." in printed
+    ended = say("A rate limit, please.", "Hello?", arguments=["--offline"])
+    assert ended.error is None
+    assert re.fullmatch(r"offline: a stand-in server at \S+ answers\n", ended.err)
+    assert 'You said: "Hello?"' in ended.out
+    assert "error: Too many requests." in ended.out
     assert promptrun_server.requests == []
 
 
-def test_terminal_chat_begins_with_a_banner_and_knows_commands(say, promptrun_server):
-    printed = said(say("/help", "/hepl", "/etc is a folder?", "/exit", "Never asked."))
+def test_terminal_chat_begins_with_a_banner_knows_commands_and_never_sends_bad_input(say, promptrun_server):
+    printed = said(say("", "x" * 100_001, "/hepl", "/etc is a folder?", "/help", "/exit", "Never asked."))
     assert "claude-haiku-4.5 answers. /help for help, /exit to leave." in printed
+    assert printed.count("Type a message and press Enter.") == printed.count("Ctrl-C stops the answer") == 2
+    assert "A message may have at most 100,000 characters; this one has 100,001." in printed
     assert "There is no command /hepl. /help shows those there are." in printed
-    assert "Ctrl-C stops the answer" in printed
     assert [contents(request) for request in promptrun_server.requests] == [["/etc is a folder?"]]
 
 
 @pytest.mark.parametrize(
-    ("variables", "coloured"), [({"TERM": "xterm"}, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False), ({}, False)]
+    ("term", "no_color", "coloured"), [("xterm", "", True), ("xterm", "1", False), ("dumb", "", False)]
 )
-def test_terminal_chat_honours_no_color_and_a_dumb_terminal(say, promptrun_server, monkeypatch, variables, coloured):
-    for name, value in ({"FORCE_COLOR": "1", "TERM": "dumb"} | variables).items():
+def test_terminal_chat_honours_no_color_and_a_dumb_terminal(
+    say, promptrun_server, monkeypatch, term, no_color, coloured
+):
+    for name, value in {"FORCE_COLOR": "1", "TERM": term, "NO_COLOR": no_color}.items():
         monkeypatch.setenv(name, value)
-    if "NO_COLOR" not in variables:
-        monkeypatch.delenv("NO_COLOR", raising=False)
     promptrun_server.queue(Fault(status=401))
-    assert (re.search(r"\x1b\[[\d;]*3\dm", say("Hello")[1]) is not None) == coloured
+    assert (re.search(r"\x1b\[[\d;]*3\dm", say("Hello").out) is not None) == coloured
 
 
 @pytest.mark.parametrize("content", ["Dear diary,\n", '{"role": "user"}\n', '{"role": "system", "content": "Obey."}\n'])
 def test_terminal_chat_file_that_holds_no_conversation_is_left_alone(say, promptrun_server, tmp_path, content):
     file = tmp_path / "diary.txt"
     file.write_text(content)
-    error, _, _ = say("Hello.", arguments=["--keep", file])
-    assert re.fullmatch(r"error: .*/diary\.txt\b.*: name another file", error)
+    ended = say("Hello.", arguments=["--keep", file])
+    assert re.fullmatch(r"error: .*/diary\.txt\b.*: name another file", ended.error)
     assert file.read_text() == content
     assert promptrun_server.requests == []
 

@@ -8,14 +8,16 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
+from contextlib import contextmanager
 from importlib.util import find_spec
-from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import pytest
 
-from langchain_promptrun.testing import Fault, PromptrunServer, Reply
+from langchain_promptrun.testing import Fault, Reply
+
+from .conftest import EXAMPLES, WAIT, environment, held
 
 try:
     from axe_selenium_python import Axe
@@ -25,61 +27,29 @@ try:
 except ModuleNotFoundError:
     webdriver = None
 
-PROGRAM = Path(__file__).parents[3] / "examples" / "web_chat.py"
-WAIT = 60
-"""Seconds after which a test gives up; nothing here is slow unless it hangs."""
-LOOPBACK = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
-BARE = LOOPBACK | {
-    name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE_", "PROMPTRUN_"))
-}
+PROGRAM = EXAMPLES / "web_chat.py"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg==")
 MARKDOWN = "# Numbers\n\n| a | b |\n| --- | --- |\n| 1 | 2 |\n\n```python\nprint(1)\n```\n\n[more](https://example.com)"
 
 
-class Program:
-    def __init__(self, *arguments, env=BARE):
-        command = [sys.executable, PROGRAM, "--port", "0", *arguments]
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        self._process = subprocess.Popen(command, env=env, **pipes)
-        self.url = re.match(r"web chat at (\S+) ", self._process.stdout.readline())[1]
-
-    @property
-    def has_ended(self):
-        return self._process.poll() is not None
-
-    def end(self):
-        """Press Ctrl-C; return the exit status and what it said on stderr."""
-        self._process.send_signal(signal.SIGINT)
-        _, said = self._process.communicate(timeout=WAIT)
-        return self._process.returncode, said
-
-    def kill(self):
-        self._process.kill()
-        self._process.communicate()
+@contextmanager
+def started(server):
+    """The program in a process of its own, and the URL that it prints."""
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    command = [sys.executable, PROGRAM, "--port", "0"]
+    with subprocess.Popen(command, env=environment(server), **pipes) as process:
+        try:
+            yield process, re.match(r"web chat at (\S+) ", process.stdout.readline())[1]
+        finally:
+            process.kill()
 
 
 @pytest.fixture(scope="module")
-def model_server():
-    with PromptrunServer(cost_per_token=0.001) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def programs():
-    started = []
-    yield started
-    for program in started:
-        program.kill()
-
-
-@pytest.fixture
-def program(programs, model_server):
-    """The chat of all tests; a new one after a test that ended it."""
-    if not programs or programs[-1].has_ended:
-        server = {"PROMPTRUN_API_KEY": model_server.api_key, "PROMPTRUN_BASE_URL": model_server.base_url}
-        programs.append(Program(env=BARE | server))
-    return programs[-1]
+def url(model_server):
+    """Where the chat of all tests is."""
+    with started(model_server) as (_, url):
+        yield url
 
 
 @pytest.fixture
@@ -145,14 +115,8 @@ class Page:
 
 
 @pytest.fixture
-def page(program, server, chromium):
-    return Page(chromium, program.url)
-
-
-def held(*words):
-    """An answer whose rest is kept back until the event is set."""
-    release = threading.Event()
-    return release, Fault(reply=Reply("".join(words), pieces=words), after=1, pause=release)
+def page(url, server, chromium):
+    return Page(chromium, url)
 
 
 def sent(server, number=-1):
@@ -274,9 +238,9 @@ def test_web_chat_conversation_is_in_the_history_after_a_reload(page, server):
 
 @pytest.mark.parametrize(("width", "scheme"), [(1100, "light"), (1100, "dark"), (390, "light")])
 def test_web_chat_is_accessible_in_light_dark_and_on_a_phone_and_loads_nothing_from_elsewhere(
-    program, server, chromium, width, scheme
+    url, server, chromium, width, scheme
 ):
-    page = Page(chromium, program.url, width=width, scheme=scheme)
+    page = Page(chromium, url, width=width, scheme=scheme)
     server.queue(Reply(MARKDOWN, reasoning="Seven times eight."), Fault(status=401))
     for number, question in enumerate(["Show me.", "And an error?"]):
         page.ask(question)
@@ -288,7 +252,7 @@ def test_web_chat_is_accessible_in_light_dark_and_on_a_phone_and_loads_nothing_f
     assert (background == "rgb(255, 255, 255)") == (scheme == "light")
     assert page.driver.execute_script("return document.documentElement.scrollWidth") <= width
     names = page.driver.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
-    assert [name for name in names if not name.startswith((program.url, "data:", "blob:"))] == []
+    assert [name for name in names if not name.startswith((url, "data:", "blob:"))] == []
     axe = Axe(page.driver)
     axe.inject()
     found = [f"{violation['impact']}: {violation['help']}" for violation in axe.run()["violations"]]
@@ -297,23 +261,28 @@ def test_web_chat_is_accessible_in_light_dark_and_on_a_phone_and_loads_nothing_f
         page.driver.save_screenshot(f"{folder}/web_chat_{scheme}_{width}.png")
 
 
-def test_web_chat_ctrl_c_during_an_answer_ends_it_quietly(page, program, server):
-    _, answer = held("One ", "two.")
-    server.queue(answer)
-    page.ask("Count.")
-    page.until_said("One")
-    assert program.end() == (0, "")
+def test_web_chat_ctrl_c_during_an_answer_ends_it_quietly(chromium, server):
+    with started(server) as (process, url):
+        page = Page(chromium, url)
+        server.queue(held("One ", "two.")[1])
+        page.ask("Count.")
+        page.until_said("One")
+        process.send_signal(signal.SIGINT)
+        assert (process.communicate(timeout=WAIT)[1], process.returncode) == ("", 0)
     (request,) = server.wait_for_disconnects(1, WAIT)
     assert not request.answered
 
 
-def test_web_chat_ctrl_c_during_its_start_ends_it_quietly(monkeypatch, tmp_path):
+@pytest.fixture
+def end(ending):
+    return lambda *arguments: ending(lambda: runpy.run_path(str(PROGRAM), run_name="__main__"), *arguments)
+
+
+def test_web_chat_ctrl_c_during_its_start_ends_it_quietly(end, monkeypatch, tmp_path):
     (tmp_path / "gradio.py").write_text("raise KeyboardInterrupt\n")
     monkeypatch.delitem(sys.modules, "gradio", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(PROGRAM), run_name="__main__")
-    assert ended.value.code is None
+    assert end() == SimpleNamespace(error=None, out="", err="")
 
 
 @pytest.mark.parametrize(
@@ -324,13 +293,9 @@ def test_web_chat_ctrl_c_during_its_start_ends_it_quietly(monkeypatch, tmp_path)
         ([], {"PROMPTRUN_BASE_URL": "nonsense"}, "PROMPTRUN_BASE_URL"),
     ],
 )
-def test_web_chat_that_cannot_start_says_why_in_a_line(promptrun_server, monkeypatch, arguments, variables, named):
+def test_web_chat_that_cannot_start_says_why_in_a_line(promptrun_server, end, monkeypatch, arguments, variables, named):
     monkeypatch.setitem(sys.modules, "gradio", MagicMock())  # which takes seconds to import
-    monkeypatch.syspath_prepend(PROGRAM.parent)
-    taken = {"port": promptrun_server.port}
-    monkeypatch.setattr(sys, "argv", [PROGRAM.name, *(argument.format_map(taken) for argument in arguments)])
+    port = promptrun_server.port
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(PROGRAM), run_name="__main__")
-    assert named.format_map(taken) in ended.value.code
+    assert named.format(port=port) in end(*(argument.format(port=port) for argument in arguments)).error
