@@ -1,12 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import pickle
+import re
 import sys
 from contextlib import suppress
 from datetime import date
-from functools import reduce
-from operator import add
 from typing import Annotated
 
 import pytest
@@ -89,82 +89,69 @@ def chain(server, *args, **kwargs):
     return server.model().with_structured_output(*args, **kwargs)
 
 
-def answering(method: str, text: str = TEXT, **extra) -> Server:
-    if method == "function_calling":
+def answering(method, text=TEXT, **extra):
+    """The text as arguments of a call, or as text; None for an answer that has neither."""
+    if method == "function_calling" and text is not None:
         return Server(calls=[("Joke", text), ("JokeV1", text), ("JokeDict", text)], **extra)
-    return Server(text=text, **extra)
+    return Server(text or "", **extra)
 
 
-async def raises_in_every_style(kind, structured):
-    with pytest.raises(kind):
-        await structured.ainvoke("x")
-    with pytest.raises(kind):
-        list(structured.stream("x"))
-    with pytest.raises(kind):
-        [value async for value in structured.astream("x")]
-    with pytest.raises(kind) as caught:
-        structured.invoke("x")
-    return caught.value
+def in_every_style(structured):
+    """The object that each style gives last, or the error that it raises."""
+
+    async def streamed():
+        return [value async for value in structured.astream("x")][-1]
+
+    for way in (
+        lambda: structured.invoke("x"),
+        lambda: asyncio.run(structured.ainvoke("x")),
+        lambda: structured.batch(["x"])[0],
+        lambda: list(structured.stream("x"))[-1],
+        lambda: asyncio.run(streamed()),
+    ):
+        try:
+            yield way()
+        except (OutputParserException, PromptrunRefusalError) as error:
+            yield error
 
 
 by_each_method = pytest.mark.parametrize("method", METHODS)
-of_each_schema = pytest.mark.parametrize("schema", SCHEMAS, ids=["pydantic", "v1", "typeddict", "schema"])
 
 
 @by_each_method
-@of_each_schema
-async def test_structured_output_gives_the_object_for_every_method_schema_and_style(method, schema):
+@pytest.mark.parametrize("schema", SCHEMAS, ids=["pydantic", "v1", "typeddict", "schema"])
+def test_structured_output_gives_the_object_for_every_method_schema_and_style(method, schema):
     structured = chain(answering(method), schema, method=method)
     whole = schema(**PARSED) if schema in (Joke, JokeV1) else PARSED
-    assert structured.invoke("x") == whole
-    assert await structured.ainvoke("x") == whole
-    assert structured.batch(["x", "y"]) == [whole, whole]
-    streamed = list(structured.stream("x"))
-    assert streamed[-1] == whole
-    assert all(type(value) is type(whole) for value in streamed)
-    assert [value async for value in structured.astream("x")] == streamed
+    assert list(in_every_style(structured)) == [whole] * 5
+    assert all(type(value) is type(whole) for value in structured.stream("x"))
 
 
 @by_each_method
-async def test_structured_output_with_raw_gives_message_object_and_no_error(method):
-    structured = chain(answering(method), Joke, method=method, include_raw=True)
-    results = [structured.invoke("x"), await structured.ainvoke("x"), *structured.batch(["x"])]
-    results += [reduce(add, structured.stream("x")), reduce(add, [value async for value in structured.astream("x")])]
-    for result in results:
+@pytest.mark.parametrize(
+    ("text", "facts", "error"),
+    [
+        (TEXT, {}, None),
+        *((text, {}, OutputParserException) for text in (WRONG, "[]", "{")),
+        ("", {"refusal": "No."}, PromptrunRefusalError),
+        (TEXT[:9], {"finish_reason": "content_filter"}, PromptrunRefusalError),
+        *((None, {"finish_reason": word}, PromptrunRefusalError) for word in ("content_filter", "refusal", "SAFETY")),
+    ],
+)
+def test_structured_output_error_is_raised_or_stands_beside_the_message(method, text, facts, error):
+    server = answering(method, text, **facts)
+    plain = in_every_style(chain(server, Joke, method=method))
+    with_raw = in_every_style(chain(server, Joke, method=method, include_raw=True))
+    for value, result in zip(plain, with_raw, strict=True):
         assert isinstance(result.pop("raw"), AIMessage)
-        assert result == {"parsed": Joke(**PARSED), "parsing_error": None}
-
-
-@by_each_method
-@pytest.mark.parametrize("text", [WRONG, "[]", "{"])
-async def test_structured_output_of_a_bad_answer_raises_or_is_the_parsing_error(method, text):
-    model = answering(method, text)
-    await raises_in_every_style(OutputParserException, chain(model, Joke, method=method))
-    raw = chain(model, Joke, method=method, include_raw=True)
-    for result in (raw.invoke("x"), await raw.ainvoke("x"), *raw.stream("x"), *[v async for v in raw.astream("x")]):
-        assert isinstance(result["parsing_error"], OutputParserException)
-        assert result["parsed"] is None
-        assert isinstance(result["raw"], AIMessage)
-
-
-REFUSED = {
-    "a refusal": lambda method: answering(method, "", refusal="No."),
-    "a filtered answer": lambda method: answering(method, TEXT[:9], finish_reason="content_filter"),
-    "a filtered nothing": lambda _method: Server(finish_reason="content_filter"),
-    "nothing by Claude": lambda _method: Server(finish_reason="refusal"),
-    "nothing by Gemini": lambda _method: Server(finish_reason="SAFETY"),
-}
-
-
-@by_each_method
-@pytest.mark.parametrize("refused", REFUSED.values(), ids=REFUSED)
-async def test_structured_output_refusal_is_raised_with_the_message_or_is_the_parsing_error(method, refused):
-    error = await raises_in_every_style(PromptrunRefusalError, chain(refused(method), Joke, method=method))
-    assert isinstance(error, getattr(core, "ModelRefusalError", core.ModelError))
-    assert isinstance(error.raw_message, AIMessage)
-    assert str(error) == "No." or "It was withheld (finish_reason " in str(error)
-    result = chain(refused(method), Joke, method=method, include_raw=True).invoke("x")
-    assert isinstance(result["parsing_error"], PromptrunRefusalError)
+        if error is None:
+            assert (value, result) == (Joke(**PARSED), {"parsed": Joke(**PARSED), "parsing_error": None})
+        else:
+            assert (type(value), type(result["parsing_error"]), result["parsed"]) == (error, error, None)
+        if error is PromptrunRefusalError:
+            assert isinstance(value, getattr(core, "ModelRefusalError", core.ModelError))
+            assert isinstance(value.raw_message, AIMessage)
+            assert str(value) == "No." or "It was withheld (finish_reason " in str(value)
 
 
 @by_each_method
@@ -324,6 +311,18 @@ def test_structured_output_text_is_read_like_a_message():
     assert answers == [Joke(**PARSED)] * 5
 
 
+FRAMES = [
+    "%s",
+    "```json\n%s\n```",
+    "```\n%s```",
+    "```JSON %s ```",
+    "Sure! Here it is:\n```json\n%s\n```\nAnything else?",
+    "```python\nprint()\n```\nand\n```json\n%s\n```",
+    "```json\n%s",
+]
+TEXTS = [TEXT, f"\n {TEXT}\n", '{"setup": "a",\n"punchline": "b"}']
+
+
 @pytest.mark.parametrize(
     ("parser", "message", "expected"),
     [
@@ -334,66 +333,18 @@ def test_structured_output_text_is_read_like_a_message():
         (call_parser(), called(response_metadata={"finish_reason": "content_filter"}), PARSED),
         (json_parser(), AIMessage(TEXT, additional_kwargs={"refusal": ""}), PARSED),
         (json_parser(), AIMessage([{"type": "reasoning", "reasoning": "{"}, TEXT[:9], TEXT[9:]]), PARSED),
+        (json_parser(), AIMessage('{"setup": "a\nb"}'), {"setup": "a\nb"}),
         (json_parser(root="array"), AIMessage("[]"), []),
         (json_parser(root="value"), AIMessage("0"), 0),
         (json_parser(root="value"), AIMessage("false"), False),
         (json_parser(root="value"), AIMessage('""'), ""),
         (call_parser(Strict), called("Strict", STRICT), Strict(day=date(2025, 1, 2), tags={"a"})),
         (json_parser(Strict), AIMessage(json.dumps(STRICT)), Strict(day=date(2025, 1, 2), tags={"a"})),
+        *((json_parser(), AIMessage(frame % text), PARSED) for frame in FRAMES for text in TEXTS),
     ],
 )
-def test_structured_output_is_read_from_a_call_or_from_json(parser, message, expected):
+def test_structured_output_is_read_from_a_call_or_from_json_in_a_markdown_fence_or_none(parser, message, expected):
     assert parser.invoke(message) == expected
-
-
-@pytest.mark.parametrize("text", [TEXT, f"\n {TEXT}\n", '{"setup": "a",\n"punchline": "b"}'])
-@pytest.mark.parametrize(
-    "frame",
-    [
-        "%s",
-        "```json\n%s\n```",
-        "```\n%s```",
-        "```JSON %s ```",
-        "Sure! Here it is:\n```json\n%s\n```\nAnything else?",
-        "```python\nprint()\n```\nand\n```json\n%s\n```",
-        "```json\n%s",
-    ],
-)
-def test_structured_output_json_is_found_whole_or_in_a_markdown_fence(frame, text):
-    assert json_parser().invoke(AIMessage(frame % text)) == PARSED
-
-
-FENCED = [f"```json\n{TEXT}, {TEXT}\n```", "```json\n{\n```"]
-
-
-@pytest.mark.parametrize("text", [TEXT[:-5], TEXT * 2, "{'a': 'a'}", "no JSON", *FENCED, "1" * 5000, "[" * 10**5])
-@pytest.mark.parametrize("target", [None, Joke])
-def test_structured_output_what_is_not_json_is_an_output_parser_error_with_the_reason(text, target):
-    error = failure(json_parser(target), AIMessage(text))
-    assert "The answer is not valid JSON: " in str(error)
-    assert f"Answer: {text[:20]!r}"[:-1] in str(error)
-    assert len(str(error)) < 600
-    assert error.llm_output == text
-
-
-@pytest.mark.parametrize(
-    ("root", "text"), [("object", "[1]"), ("object", "null"), ("object", "3"), ("array", TEXT), ("value", "null")]
-)
-def test_structured_output_json_of_another_kind_is_an_error(root, text):
-    assert f"The answer is JSON, but no {root}." in str(failure(json_parser(root=root), AIMessage(text)))
-
-
-@pytest.mark.parametrize("target", [Joke, JokeV1])
-def test_structured_output_an_object_that_does_not_fit_the_class_is_an_error_that_names_class_and_field(target):
-    for parser, message in (
-        (call_parser(target), called(target.__name__, {"setup": "ä"})),
-        (json_parser(target), AIMessage('{"setup": "ä"}')),
-    ):
-        error = failure(parser, message)
-        assert f"The answer does not fit {target.__name__}: " in str(error)
-        assert "punchline" in str(error)
-        assert error.llm_output == '{"setup": "ä"}'
-        assert error.__cause__ is not None
 
 
 INVALID = {"name": "Joke", "args": '{"setup": "a', "id": "1", "error": None}
@@ -402,26 +353,41 @@ NO_CALL = "instead of a call of 'Joke'."
 CUT = AIMessage("", invalid_tool_calls=[INVALID])
 UNTOLD = AIMessage("", invalid_tool_calls=[{**INVALID, "error": "cut", "args": None}])
 OTHERS = AIMessage("", invalid_tool_calls=[{**INVALID, "name": "g"}], tool_calls=called("f").tool_calls)
+NO_JSON = [
+    *(TEXT[:-5], TEXT * 2, "{'a': 'a'}", "no JSON", "1" * 5000, "[" * 10**5),
+    *(f"```json\n{TEXT}, {TEXT}\n```", "```json\n{\n```"),
+]
+OTHER_ROOTS = [("object", "[1]"), ("object", "null"), ("object", "3"), ("array", TEXT), ("value", "null")]
+NOT_JSON, NO_ROOT = "The answer is not valid JSON: ...", "The answer is JSON, but no "
+UNFIT, HALF = "The answer does not fit {0.__name__}: ...punchline...", '{"setup": "ä"}'
 
 
 @pytest.mark.parametrize(
     ("parser", "message", "reason", "output"),
     [
-        (call_parser(Joke), CUT, f'{NO_TEXT}. Answer: \'{{"setup": "a\'', INVALID["args"]),
+        (call_parser(Joke), CUT, f"{NO_TEXT}.", INVALID["args"]),
         (call_parser(Joke), UNTOLD, f"{NO_TEXT} (cut).", ""),
         (call_parser(Joke), OTHERS, f"The model called 'f', 'g' {NO_CALL}", ""),
-        (call_parser(Joke), AIMessage("Hi!"), f"The model answered in text {NO_CALL} Answer: 'Hi!'", "Hi!"),
-        (call_parser(Joke), AIMessage(" "), f"The model answered nothing {NO_CALL} Answer: ' '", " "),
+        (call_parser(Joke), AIMessage("Hi!"), f"The model answered in text {NO_CALL}", "Hi!"),
+        (call_parser(Joke), AIMessage(" "), f"The model answered nothing {NO_CALL}", " "),
         (call_parser(Joke), AIMessage(""), f"The model answered nothing {NO_CALL}", ""),
         (json_parser(), AIMessage(""), "The model answered nothing instead of JSON.", ""),
         (json_parser(), called("f"), "The model called 'f' instead of JSON.", ""),
         (json_parser(), CUT, "The model called 'Joke' instead of JSON.", ""),
+        *((json_parser(kind), AIMessage(text), NOT_JSON, text) for kind in (None, Joke) for text in NO_JSON),
+        *((json_parser(root=root), AIMessage(text), f"{NO_ROOT}{root}.", text) for root, text in OTHER_ROOTS),
+        *((json_parser(kind), AIMessage(HALF), UNFIT.format(kind), HALF) for kind in (Joke, JokeV1)),
+        (call_parser(Joke), called("Joke", {"setup": "ä"}), UNFIT.format(Joke), HALF),
+        (call_parser(JokeV1), called("JokeV1", {"setup": "ä"}), UNFIT.format(JokeV1), HALF),
     ],
 )
-def test_structured_output_an_answer_without_an_object_is_an_error_that_says_what_came(parser, message, reason, output):
+def test_structured_output_failure_says_what_came_instead(parser, message, reason, output):
     error = failure(parser, message)
-    assert str(error).startswith(reason + "\n")
-    assert error.llm_output == output
+    said = str(error).partition("\nFor troubleshooting")[0]
+    answer = f" Answer: {output[:200]!r}" if output else ""
+    pattern = re.escape(reason).replace(r"\.\.\.", ".+") + re.escape(answer)
+    assert re.fullmatch(pattern, said, re.DOTALL)
+    assert (error.llm_output, error.__cause__ is not None, len(said) < 500) == (output, "..." in reason, True)
 
 
 @pytest.mark.parametrize(("finish_reason", "hint"), [("length", "cut at max_tokens"), ("stop", None), (None, None)])
@@ -438,46 +404,34 @@ def test_structured_output_an_error_says_that_the_answer_was_cut_where_it_was(fi
         assert "cut" not in text if hint is None else hint in text
 
 
+def call_in_pieces(name):
+    pieces = [("", {"name": name, "id": "1"}), ('{"setup": "a"', {}), (', "punchline": "b"}', {})]
+    facts = {"name": None, "id": None, "index": 0, "type": "tool_call_chunk"}
+    return [AIMessageChunk("", tool_call_chunks=[{**facts, "args": args, **named}]) for args, named in pieces]
+
+
+FENCED = 'Sure:\n```json\n{"a": "xy", "b": [1]}\n``` done'
+GROWING = [{}, {"a": ""}, {"a": "x"}, {"a": "xy"}, {"a": "xy", "b": []}, {"a": "xy", "b": [1]}]
+
+
 @pytest.mark.parametrize(
-    ("parser", "text", "expected"),
+    ("parser", "pieces", "expected"),
     [
-        (
-            json_parser(),
-            'Sure:\n```json\n{"a": "xy", "b": [1]}\n``` done',
-            [{}, {"a": ""}, {"a": "x"}, {"a": "xy"}, {"a": "xy", "b": []}, {"a": "xy", "b": [1]}],
-        ),
+        (json_parser(), FENCED, GROWING),
         (json_parser(Joke), TEXT, [Joke(setup="a", punchline=punchline) for punchline in ("", "b")]),
         (json_parser(root="value"), "42", [42]),
         (json_parser(Fragile), '{"text": "ab"}', [Fragile(text="a"), Fragile(text="ab")]),
+        (call_parser(), call_in_pieces("Joke"), [{}, {"setup": "a"}, PARSED]),
+        *((call_parser(kind), call_in_pieces(kind.__name__), [kind(**PARSED)]) for kind in (Joke, JokeV1)),
     ],
-    ids=["growing dicts", "class", "scalar", "validators that break on half an object"],
 )
-async def test_structured_output_streamed_text_gives_each_state_once_as_soon_as_it_is_valid(parser, text, expected):
-    pieces = [AIMessageChunk(content=character) for character in text]
-    assert list(parser.transform(iter(pieces))) == expected
-
+async def test_structured_output_streams_each_state_once_as_soon_as_it_is_valid(parser, pieces, expected):
     async def chunks():
         for piece in pieces:
             yield piece
 
+    assert list(parser.transform(iter(pieces))) == expected
     assert [value async for value in parser.atransform(chunks())] == expected
-
-
-@pytest.mark.parametrize(
-    ("target", "expected"),
-    [
-        (None, [{}, {"setup": "a"}, {"setup": "a", "punchline": "b"}]),
-        (Joke, [Joke(**PARSED)]),
-        (JokeV1, [JokeV1(**PARSED)]),
-    ],
-)
-def test_structured_output_a_streamed_call_gives_what_its_arguments_hold_so_far(target, expected):
-    parser = call_parser(target)
-    parts = ["", '{"setup": "a"', ', "punchline": "b"}']
-    deltas = [{"name": None, "args": args, "id": None, "index": 0, "type": "tool_call_chunk"} for args in parts]
-    deltas[0] |= {"name": parser.tool_name, "id": "1"}
-    chunks = [AIMessageChunk(content="", tool_call_chunks=[delta]) for delta in deltas]
-    assert list(parser.transform(iter(chunks))) == expected
 
 
 def test_structured_output_a_bad_end_of_a_stream_is_raised_after_what_was_good():
