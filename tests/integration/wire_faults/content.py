@@ -1,6 +1,7 @@
 """Answers with status 200 and event streams: hidden errors, odd ones that are right, ends, errors, tool calls."""
 
 import gzip
+import json
 import math
 import zlib
 from dataclasses import replace
@@ -584,4 +585,121 @@ LATER = [
     _later("error-after-reasoning", events(chunk({"reasoning_content": "Let me see."}), _ERROR), _SAID, after=""),
 ]
 
-FAULTS = [*HIDDEN, *UNREADABLE, *READ, *EXCHANGED, *FACTS, *TOOLS, *FRAMINGS, *ENDINGS, *FIRST, *LATER]
+
+# As servers really send it, in an answer that says "x".
+_X = '{"id":"1","choices":[{"index":0,"delta":{"content":"x"}}]}'
+_X_END = '{"id":"1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
+_DONE = "data: [DONE]\n\n"
+_X_WHOLE = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}
+_BAD = '{"error":{"code":400,"message":"bad request"}}'
+_LOGIN = '{"base_resp":{"status_code":1004,"status_msg":"login fail"}}'
+_PRETTY = '{\n  "error": {\n    "message": "model is overheated"\n  }\n}'
+_PAGE = "<html>\n<head><title>502 Bad Gateway</title></head>\n</html>"
+_TENCENT = '{"Response":{"Error":{"Code":"AuthFailure","Message":"bad signature"},"RequestId":"r"}}'
+_ALIBABA = '{"code":"InvalidParameter.DataInspection","message":"bad parameter"}'
+_COUNTS = '{"id":"1","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}'
+_STOPPED = Answer(text="x", usage=None)
+_BOOM = failure("", "boom", after="x", exact=False)
+_BROKE_OFF = failure("API", after="x")
+_NOT_JSON = failure("Response", "not JSON", after="x")
+_ENDED = replace(_STOPPED, finish=None)
+_FAILURES = {
+    "error-and-end-mark-in-one-event": (f"data: {_BAD}\n{_DONE}", "InvalidRequest", "bad"),
+    "words-and-the-end": ('data: {"message":"model is loading"}\n\n', "Response", "is loading"),
+    "words-under-another-key": ('data: {"detail":"model is loading"}\n\n', "Response", "is loading"),
+    "error-without-a-field": (f": hi\n\n{_BAD}\n\n", "InvalidRequest", "bad request"),
+    "error-on-many-lines": (f": hi\n\n{_PRETTY}\n", "Response", "overheated"),
+    "page": (f": hi\n\n{_PAGE}\n", "Response", "502 Bad Gateway"),
+    "plain-words": (": hi\n\nInternal Server Error\n", "Response", "Internal Server Error"),
+    "minimax-in-a-document": (_LOGIN, "Authentication", "login fail"),
+    "minimax-in-a-stream": (f"data: {_LOGIN}\n\n", "Authentication", "login fail"),
+    "minimax-of-unknown-status": (_LOGIN.replace("1004", "1"), "API", "login fail"),
+    "tencent": (_TENCENT, "Authentication", "bad signature"),
+    "tencent-in-a-stream": ('data: {"ErrorMsg":{"Msg":"busy","Code":4001}}\n\n', "Response", "busy"),
+    "alibabas-kind-and-cause": (_ALIBABA, "InvalidRequest", "bad parameter"),
+    "sparks-header": ('{"header":{"code":10013,"message":"refused"}}', "Response", "refused"),
+}
+_AFTER_TEXT = ("error-without-a-field", "error-on-many-lines", "page", "plain-words", "words-and-the-end")
+_BEFORE_THE_END_MARK = {
+    "words": 'data: {"message":"boom"}',
+    "words-under-another-key": 'data: {"detail":"boom"}',
+    "list-of-errors": 'data: {"success":false,"errors":[{"message":"boom"}]}',
+    "tencent": 'data: {"Response":{"Error":{"Code":"X","Message":"boom"}}}',
+    "tencents-other-error": 'data: {"ErrorMsg":{"Msg":"boom","Code":4001},"Choices":[]}',
+    "baidu": 'data: {"error_code":17,"error_msg":"boom"}',
+    "words-in-a-document-of-the-stream": 'data: {"id":"x","message":"boom","code":400,"choices":[]}',
+    "words-then-counts": f'data: {{"message":"boom"}}\n\ndata: {_COUNTS}',
+    "plain-words": "Internal Server Error: boom",
+    "plain-words-like-a-field": "Error: boom",
+    "page": "<html><title>boom</title></html>",
+    "exception-event": "event: exception\ndata: boom",
+    "exception-event-in-json": 'event: exception\ndata: {"message":"boom"}',
+    "failure-event": "event: response.failed\ndata: boom happened",
+    "bedrocks-exception": 'data: {"internalServerException":{"message":"boom"}}',
+    "network-error": 'data: {"choices":[{"finish_reason":"network_error","native_finish_reason":"boom"}]}',
+    "error-in-a-delta": 'data: {"choices":[{"delta":{"error":{"message":"boom"}}}]}',
+    "error-in-a-message": 'data: {"choices":[{"message":{"content":"x","error":"boom"}}]}',
+}
+_NO_ERRORS = {
+    "title": f'data: {_X}\n\ndata: {{"id":"1","title":"A chat","choices":[]}}',
+    "words-of-success": f'data: {_X}\n\ndata: {{"code":0,"message":"success"}}',
+    "code-of-success": f'data: {{"error":{{"code":"200","message":"ok"}},"choices":[]}}\n\ndata: {_X}',
+    "code-of-success-in-a-choice": f'data: {_X}\n\ndata: {{"choices":[{{"error":{{"code":200,"message":"ok"}}}}]}}',
+    "words-of-an-end": f'data: {_X}\n\ndata: {{"status":"completed","message":"bye"}}',
+    "fact": f'data: {_X}\n\ndata: {{"citations":["u"]}}',
+    "words-before-the-text": f'data: {{"type":"status","message":"Searching"}}\n\ndata: {_X}',
+    "plain-words-before-the-text": f"connected to upstream\ndata: {_X}",
+    "field-of-an-unknown-name": f"data: {_X}\n\nx-time: 12",
+    "end-mark-as-json": f'data: {_X}\n\ndata: "[DONE]"',
+    "end-mark-in-small-letters": f"data: {_X}\n\ndata: [done]",
+}
+_ODDLY_FRAMED = {
+    "byte-order-mark-in-the-middle": f"data: \n\n\ufeffdata: {_X}\n\n\ufeffdata: {_X_END}\n\n",
+    "two-documents-in-one-event": f"data: {_X}\ndata: {_X_END}\n\n",
+    "whole-stream-of-such-events": f"data: {_X}\ndata: {_X_END}\n{_DONE}",
+    "empty-list": f"data: []\n\ndata: {_X}\n\ndata: {_X_END}\n\n",
+    "two-documents-side-by-side": f"data: {_X}{_X_END}\n\n",
+    "event-named-ping": f"event: ping\ndata: ping\n\ndata: {_X}\n\ndata: {_X_END}\n\n",
+    "time-in-an-event-named-ping": f"event: ping\ndata: 1764500000\n\ndata: {_X}\n\ndata: {_X_END}\n\n",
+    "event-in-an-event": f"data: data: {_X}\n\ndata: data: {_X_END}\n\ndata: {_DONE}",
+    "two-events-on-one-line": f"data: {_X}data: {_X_END}\n\n",
+    "keep-alive-without-a-name": f"data: ping\n\ndata: {_X}\n\ndata: {_X_END}\n\n",
+    "blank-before-the-field": f" data: {_X}\n\n data: {_X_END}\n\n",
+    "byte-order-mark-and-blank": f": hi\n\n\ufeff data: {_X}\n\ndata: {_X_END}\n\n",
+    "no-field-at-all": f": hi\n\n{_X}\n\n{_X_END}\n\n",
+    "plain-words-after-the-finish": f"data: {_X}\n\ndata: {_X_END}\n\ndata: [EOS]\n\n",
+    "long-page-after-the-finish": f"data: {_X}\n\ndata: {_X_END}\n\n" + "not JSON\n" * 10_000,
+    "page-after-the-finish": f"data: {_X}\n\ndata: {_X_END}\n\n{_PAGE}\n",
+    "document-before-an-end-mark": json.dumps(_X_WHOLE, indent=1) + f"\n\n{_DONE}",
+    "documents-a-line-called-a-document": f"{_X}\n{_X_END}\n",
+    "minimax-of-success": json.dumps(_X_WHOLE | {"base_resp": {"status_code": 0, "status_msg": ""}}),
+}
+
+
+def _sent_as(name, body, sees, kind="", retries=2):
+    """An answer in each style, which is asked for once."""
+    kind = kind or (JSON if body.startswith("{") else SSE)["content-type"]
+    return WireFault(f"sent-{name}", Fault(body=body, headers={"content-type": kind}), sees, retries=retries)
+
+
+SENT = [
+    *(_sent_as(name, body, failure(kind, words)) for name, (body, kind, words) in _FAILURES.items()),
+    *(
+        _sent_as(f"{name}-after-text", f"data: {_X}\n\n{body}", failure(kind, words, after="x"))
+        for name, (body, kind, words) in _FAILURES.items()
+        if name in _AFTER_TEXT
+    ),
+    *(
+        _sent_as(f"before-the-end-mark-{name}", f"data: {_X}\n\n{event}\n\n{_DONE}", _BOOM, retries=0)
+        for name, event in _BEFORE_THE_END_MARK.items()
+    ),
+    _sent_as("event-error-without-words", f"data: {_X}\n\nevent: error\ndata:\n\n{_DONE}", _BROKE_OFF, retries=0),
+    _sent_as("half-a-document-behind-another", f'data: {_X}{{"choices":\n\n', _NOT_JSON),
+    _sent_as("counts-alone", f"data: {_X}\n\ndata: {_COUNTS}\n\n{_DONE}", replace(_ENDED, usage=(1, 1, 2))),
+    *(_sent_as(f"no-error-{name}", f"{body}\n\n{_DONE}", _ENDED) for name, body in _NO_ERRORS.items()),
+    *(_sent_as(name, body, _STOPPED) for name, body in _ODDLY_FRAMED.items()),
+    _sent_as("lines-of-x-ndjson", f"{_X}\n{_X_END}\n", _STOPPED, "application/x-ndjson"),
+    _sent_as("lines-of-jsonl", f"{_X}\n{_X_END}\n", _STOPPED, "application/jsonl"),
+]
+
+FAULTS = [*HIDDEN, *UNREADABLE, *READ, *EXCHANGED, *FACTS, *TOOLS, *FRAMINGS, *ENDINGS, *FIRST, *LATER, *SENT]

@@ -82,7 +82,16 @@ def _misnamed(encoding):
     )
 
 
+def _advised(status, kind, advice, requests):
+    """A server that says itself whether it may be asked again."""
+    fault = Fault(status=status, headers={"x-should-retry": advice, "retry-after-ms": "1"}, body={}, times=requests)
+    sees = failure(kind, is_retryable=advice == "true")
+    return WireFault(f"status-{status}-retry-{advice}", fault, sees, retries=2, requests=requests)
+
+
 STATUSES = [
+    _advised(429, "RateLimit", "false", 1),
+    _advised(400, "InvalidRequest", "true", 3),
     *map(_misnamed, ("gzip", "deflate", "br")),
     WireFault(
         "status-400-gzip-that-is-corrupt",
