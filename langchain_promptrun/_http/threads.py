@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,11 +15,15 @@ class ExpiringLock:
     """Lock of one thread at a time, while it sends and receives, but not while it waits for the network.
 
     CPython wakes each thread that waits for the interpreter's lock every 5 ms, to no use; a thread that waits here
-    sleeps. What holds the lock for more than `seconds`, such as a thread of the parent's after a fork, loses it.
+    sleeps. What holds the lock for more than `seconds` loses it.
     """
 
     def __init__(self, seconds: float = 1.0) -> None:
         self.seconds = seconds
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin with a lock that nobody holds."""
         self._lock = threading.Lock()
         self.held = (0, self._lock)  # by the thread of this id, 0 for none
         self._releases = 0
@@ -52,3 +57,5 @@ class ExpiringLock:
 
 
 io_lock = ExpiringLock()
+# in a child process the parent's threads are gone; Windows cannot fork
+getattr(os, "register_at_fork", lambda **_: None)(after_in_child=io_lock.reset)

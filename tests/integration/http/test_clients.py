@@ -467,10 +467,12 @@ def test_child_process_uses_none_of_its_parents_connections(raw_server, kind):
 
 
 def test_child_process_ends_though_a_thread_of_its_parents_was_closing_connections(raw_server):
-    """The lock that it held is never released in the child."""
+    """The locks that it held are never released in the child."""
     raw_server.answer(OK)
     script = """
     import threading, time
+    from exchanges import io_lock
+    io_lock.seconds = 60
     call()
     pool = transport._shared_pool().client().transports[0]
     lock = next(iter(pool._idle.values()))[0].transport._pool._optional_thread_lock
@@ -478,6 +480,7 @@ def test_child_process_ends_though_a_thread_of_its_parents_was_closing_connectio
     held = threading.Event()
     def hold():
         with lock:
+            io_lock.acquire()
             held.set()
             forked.wait()
     thread = threading.Thread(target=hold)
@@ -487,6 +490,7 @@ def test_child_process_ends_though_a_thread_of_its_parents_was_closing_connectio
     warnings.simplefilter("ignore", DeprecationWarning)
     child = os.fork()
     if not child:
+        io_lock.acquire()
         call()
         sys.exit()
     forked.set()
