@@ -44,7 +44,8 @@ def test_three_hundred_calls_are_under_way_at_once_and_none_waits_for_a_connecti
 
 
 def test_closing_a_model_again_and_again_disturbs_none_of_its_calls(promptrun_server):
-    model = ChatPromptrun(model=MODEL)
+    # a pool of its own: what earlier tests left to the garbage collector may hold the usual one
+    model = ChatPromptrun(model=MODEL, max_connections=9)
     over = threading.Event()
 
     def close():
@@ -65,6 +66,8 @@ def test_closing_a_model_again_and_again_disturbs_none_of_its_calls(promptrun_se
 
 
 async def test_aclosing_a_model_again_and_again_disturbs_none_of_its_calls(model, promptrun_server):
+    model = model.model_copy(update={"max_connections": 9})
+
     async def calls():
         return [(await model.ainvoke(f"Number {number}")).text for number in range(10)]
 
