@@ -153,7 +153,7 @@ _EMPTY_ACCOUNT = (
     r"|\bused (?:all|up)\b.{0,20}?\bcredits|can only afford|requires more credits|monthly included credits"
     r"|recharge|\btop[ -]?up\b|out of credits?|arrears|add (?:more )?(?:credits?|funds)|no credits"
     r"|\boverdue (?:balance|bill|invoice|payment|status)|\b(?:account|bill|invoice|payment)s?\b.{0,20}?\boverdue"
-    r"|exceeded your current quota|check your billing|billing (?:hard )?limit|spend(?:ing)? limit"
+    r"|exceeded your current quota|check your billing|billing (?:hard )?limit|spend(?:ing)? (?:limit|cap)"
     r"|specified api usage limit"
     r"|\bkey limit exceeded|payment (?:method )?required|\b(?:add|enter) (?:a|your) (?:valid )?payment method"
     r"|exceeded ?budget|over budget|(?<!context )(?<!reasoning )(?<!thinking )(?<!time )(?<!token )\bbudget "

@@ -280,7 +280,7 @@ def _turn(
     kwargs, metadata = message.additional_kwargs, message.response_metadata
     own = metadata.get("model_provider") in (None, "promptrun")
     written_here = own and (send_reasoning == "always" or _is_same_model(metadata, model))
-    answer = _Answer(message.content, own=own)
+    answer = _Answer(message.content, own=own, keeps_audio=own and isinstance(kwargs.get("audio"), dict))
     refusal = kwargs.get("refusal") or answer.refusal
     _take_out_refusal(answer.parts, str(refusal))
     mark(answer.parts, kwargs)
@@ -313,10 +313,14 @@ def _is_same_model(metadata: Mapping[str, Any], model: str) -> bool:
 
 
 class _Answer:
-    """The content blocks of an answer, taken apart; `own` tells whether an answer of this package is read."""
+    """The content blocks of an answer, taken apart.
 
-    def __init__(self, content: object, *, own: bool) -> None:
+    `own` tells whether an answer of this package is read, `keeps_audio` whether it has its audio beside the content.
+    """
+
+    def __init__(self, content: object, *, own: bool, keeps_audio: bool) -> None:
         self._own = own
+        self._keeps_audio = keeps_audio
         self.calls: list[CallBlock] = []
         self.refusal = self.reasoning = ""
         self._audio: dict[str, str] = {}
@@ -336,7 +340,7 @@ class _Answer:
             self.refusal += string(block, "refusal")
         elif kind == "reasoning" and self._own:
             self.reasoning += string(block, "reasoning")
-        elif kind == "audio" and (known := self._known_audio(block)):
+        elif kind == "audio" and ((known := self._known_audio(block)) or self._keeps_audio):
             self._audio = known
         elif not stays_here(block):
             add_block(block, parts)

@@ -574,8 +574,8 @@ def _args(value: object) -> tuple[str, bool]:
         return value, False
     try:
         return "" if value is None or value == [] else _json.dumps(value).decode(), isinstance(value, dict)
-    except ValueError:
-        return "[", False  # makes the call invalid
+    except ValueError:  # NaN and infinities
+        return json.dumps(value), isinstance(value, dict)
 
 
 def _without(known: frozenset[str], values: dict[str, Any]) -> dict[str, Any]:

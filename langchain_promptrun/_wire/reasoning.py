@@ -194,7 +194,9 @@ class _Entry(dict[str, Any]):
                 continue
             self[key] = known = _holder(self.get(key), value)
             if isinstance(known, _Entries):
-                added += known.add_text(value) if isinstance(value, str) else known.take(value, whole=whole)
+                # several in one fragment are whole
+                is_whole = whole or (isinstance(value, list) and len(value) > 1)
+                added += known.add_text(value) if isinstance(value, str) else known.take(value, whole=is_whole)
             else:
                 # entries of these formats may hold all so far
                 may_repeat = vendor in {"", "unknown", "minimax"} and not (beside and value in beside)

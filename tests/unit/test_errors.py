@@ -89,6 +89,7 @@ EMPTY_ACCOUNTS = [
     "Your account is not active, please check your billing details on our website.",
     "Your account has no credits left",
     "Billing hard limit has been reached",
+    "Your project has exceeded its monthly spending cap.",
 ]
 
 

@@ -224,6 +224,7 @@ AUDIO = {"id": "audio_1", "data": "AAAA", "transcript": "Hello", "expires_at": 1
 TOLD = {"type": "audio", "base64": "AAAA", "extras": {"transcript": "Hello"}}
 INPUT_AUDIO = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
 LC_WAV = {**WAV, "id": "lc_1"}
+UNTYPED = {"type": "audio", "base64": "AAAA"}
 GEMINIS = {"type": "media", "mime_type": "image/png", "data": "AAAA"}
 MADE = {"type": "image_generation_call", "id": "ig_1"}
 IMAGES = [IMAGE, {"image_url": IMAGE["image_url"]["url"], "index": 1}, {"image_url": {}}, {"image_url": 5}, "odd"]
@@ -240,6 +241,7 @@ IMAGES = [IMAGE, {"image_url": IMAGE["image_url"]["url"], "index": 1}, {"image_u
         "our own audio with LangChain's id": (ai([{**WAV, "id": "lc_1"}]), {"content": ATTACHED}, [INPUT_AUDIO]),
         "our own audio without an id": (ai([TOLD]), {"content": "Hello"}, []),
         "another's audio with an id": (ai([{**TOLD, "id": "audio_1"}], metadata=OTHER), {"content": "Hello"}, []),
+        "our own audio of an unknown format": (ai([UNTYPED], audio={"data": "AAAA"}), {"content": ""}, []),
         "audio in bytes": (ai(audio=b"RIFF"), {"content": ""}, []),
         "audio beside a text": (ai("Hi", audio={"transcript": "Hello"}), {"content": "Hi"}, []),
         "a standard image": (ai([text("A cat:"), PNG]), {"content": "A cat:"}, [IMAGE]),

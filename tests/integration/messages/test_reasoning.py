@@ -87,6 +87,7 @@ def summary(text):
 
 END = {"text": "m", "signature": "S"}
 SUMMARY = {"type": "reasoning", "summary": [summary("hm")]}
+SUMMARIES = {"type": "reasoning", "summary": [summary("h"), summary("m")]}
 SIGNED_M = thinking("m", signature="T")
 BEDROCK = {"type": "reasoning_content", "reasoning_content": {"text": "hm", "signature": "S"}}
 TWO_KEYS = {"reasoning_content": "hm", "reasoning": "hm"}
@@ -104,6 +105,7 @@ CARRIERS = {
     "Mistral's part that goes on as a text": part(MISTRAL, {**MISTRAL, "thinking": [text("h")]}, thinking("m")),
     "Mistral's part that begins as a text": part(MISTRAL, thinking("h"), {**MISTRAL, "thinking": [text("m")]}),
     "Databricks' part": part(SUMMARY, *[{**SUMMARY, "summary": [summary(piece)]} for piece in "hm"]),
+    "Databricks' part, two summaries": part(SUMMARIES, SUMMARIES),
     "a part with its text": part(
         {"type": "reasoning", "text": "hm"}, *[{"type": "reasoning", "text": p} for p in "hm"]
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
@@ -364,6 +365,12 @@ KEPT = [
         ([entry], entry, f"c.f(a={spelled})", {"tool_call_extras": {"c": {"arguments": f'{{"a": {number}}}'}}})
         for number, spelled in (("Infinity", "inf"), ("NaN", "nan"), ("1e999", "inf"))
         for entry in (T(0, "c", "f", f'{{"a": {number}}}'),)
+    ),
+    (
+        [T(0, "c", "f", {"a": math.nan})],
+        T(0, "c", "f", {"a": math.nan}),
+        "c.f(a=nan)",
+        {"tool_call_extras": {"c": {"arguments": '{"a": NaN}'}}},
     ),
 ]
 
