@@ -18,8 +18,7 @@ Example:
 
 from langchain_promptrun.testing._cassette import convert_recording
 from langchain_promptrun.testing._http import RecordedRequest
-from langchain_promptrun.testing._items import Dialect, Fault, RateLimit, Reply
-from langchain_promptrun.testing._prompts import ManagedPrompts, PromptProject
+from langchain_promptrun.testing._items import Dialect, Fault, ManagedPrompts, PromptProject, RateLimit, Reply
 from langchain_promptrun.testing._server import PromptrunServer
 
 __all__ = [

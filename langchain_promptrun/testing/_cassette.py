@@ -14,12 +14,10 @@ import os
 import re
 import sys
 import time
-import zlib
 from bisect import bisect_right
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import aclosing
 from copy import deepcopy
 from dataclasses import replace
 from functools import lru_cache
@@ -29,7 +27,7 @@ from itertools import accumulate, pairwise, takewhile
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit, urlunsplit
 
 import httpx
 
@@ -39,7 +37,6 @@ from langchain_promptrun.testing._http import (
     LAST_CHUNK,
     Hangup,
     RecordedRequest,
-    Request,
     Response,
     Step,
     chunk,
@@ -89,8 +86,8 @@ _KEPT_HEADERS = (
 _HOP_BY_HOP = {"connection", "keep-alive", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"}
 _NOT_PASSED = _HOP_BY_HOP | {"accept-encoding", "content-length", "expect", "host", "proxy-connection"}
 _SILENCE = 0.25  # seconds after which a client that leaves was tired of waiting
-_INFLATED = {"gzip", "x-gzip", "deflate"}
-_GZIP_OR_ZLIB = 47
+_INFLATED = {"gzip", "deflate"}
+_CODED = {"content-encoding", "content-length"}
 _logger = logging.getLogger("langchain_promptrun.testing")
 
 _Text = tuple[Any, Any, Place]  # a text in a JSON document: its container, its key there, and its path
@@ -143,7 +140,7 @@ class Cassette:
         queue = self._waiting.get(frozenset(self._leaves(self._compared(record, secrets)).items()))
         return queue.popleft() if queue else None
 
-    def replayed(self, recorded: Mapping[str, Any], fault: Fault) -> tuple[Response, Fault]:
+    def replayed(self, recorded: Mapping[str, Any], fault: Fault) -> Response:
         headers = dict(recorded["headers"])
         if self._speed is None:  # a client that retries would wait as long as it had to when this was recorded
             headers |= dict.fromkeys((name for name in headers if name.startswith("retry-after")), "0")
@@ -158,8 +155,8 @@ class Cassette:
             point = None if recorded["status"] is None else sys.maxsize
             fault = replace(fault, framing="chunked", after=point, after_bytes=None, **_ENDS[recorded["end"]])
         if fault.error is not None and not kind.lower().startswith("text/event-stream"):
-            return json_response(fault.error), replace(fault, error=None)
-        return response, fault
+            return json_response(fault.error).spoiled(replace(fault, error=None))
+        return response.spoiled(fault)
 
     def add(
         self, record: RecordedRequest, response: dict[str, Any], body: bytes, secrets: list[str], more: list[str]
@@ -222,39 +219,46 @@ class Recorder:
         self._writer = ThreadPoolExecutor(1)
         self._writes: list[Future[None]] = []
 
-    async def close(self) -> None:
+    async def close(self) -> BaseException | None:
+        """Wait until all is written; return what kept an exchange from the file."""
         await self._client.aclose()
-
-    def finish(self) -> None:
-        """Wait until all is written; raises what kept an exchange from the file."""
         self._writer.shutdown()
-        for write in self._writes:
-            write.result()
+        return next(filter(None, (write.exception() for write in self._writes)), None)
 
-    async def forward(self, record: RecordedRequest, request: Request, secrets: list[str]) -> AsyncGenerator[Step]:
-        recording, parts = _Recording(record), urlsplit(request.target)
+    async def forward(
+        self, record: RecordedRequest, headers: httpx.Headers, secrets: list[str]
+    ) -> AsyncGenerator[Step]:
+        """Pass a request on, yield the answer as it comes, and have it written as far as it came."""
+        parts = urlsplit(record.target)
         url = self._upstream + urlunsplit(("", "", parts.path.removeprefix("/v1"), parts.query, ""))
-        fields = {name: value for name, value in request.headers.items() if name not in _NOT_PASSED}
-        fields["accept-encoding"] = "identity"  # what is written is to be text, whatever the client takes
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
-        asking = self._client.stream(request.method, url, headers=headers, content=request.body)
+        sent = httpx.Headers([pair for pair in headers.raw if pair[0].decode() not in _NOT_PASSED])
+        sent["accept-encoding"] = "identity"  # what is written is to be text, whatever the client takes
+        recording, end = _Recording(), "left"
         try:
-            async with asking as response, aclosing(recording.passed(response)) as pieces:
-                async for piece in pieces:
-                    yield piece
+            async with self._client.stream(record.method, url, headers=sent, content=record.raw) as response:
+                record.status = response.status_code
+                inflates = response.headers.get("content-encoding", "").lower() in _INFLATED
+                fields = recording.begin(response, _HOP_BY_HOP | (_CODED if inflates else set()))
+                has_body = record.method != "HEAD" and response.status_code not in BODILESS
+                is_chunked = has_body and "content-length" not in dict(fields)
+                yield head(response.status_code, [*fields, *[("transfer-encoding", "chunked")] * is_chunked])
+                async for piece in response.aiter_bytes() if inflates else response.aiter_raw():
+                    recording.add(piece)
+                    yield chunk(piece) if is_chunked else piece
+                end = ""
+                yield LAST_CHUNK if is_chunked else b""
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            recording.end = "unreachable"
+            end = "unreachable"
             self._missing.append(f"The upstream {self._upstream} cannot be reached: {error}.")
             _logger.warning(self._missing[-1])
             yield Hangup()
-        except (httpx.HTTPError, zlib.error) as error:
-            recording.end = "reset" if isinstance(error, httpx.ReadError) else "cut"
-            yield Hangup(recording.end == "reset")
+        except httpx.HTTPError as error:
+            end = "reset" if isinstance(error, httpx.ReadError) else "cut"
+            yield Hangup(end == "reset")
         finally:
-            if recording.end == "left":
-                was_quick = record.status is not None and recording.pause() < _SILENCE
-                recording.end = "cut" if was_quick else "silence"
-            recorded = recording.response | ({"end": recording.end} if recording.end else {})
+            if end == "left":
+                end = "cut" if record.status is not None and recording.pause() < _SILENCE else "silence"
+            recorded = recording.response | ({"end": end} if end else {})
             done = recorded, bytes(recording.body), secrets, recording.secrets
             self._writes.append(self._writer.submit(self._cassette.add, record, *done))
 
@@ -262,42 +266,24 @@ class Recorder:
 class _Recording:
     """The response of the upstream, as far as it has come."""
 
-    def __init__(self, record: RecordedRequest) -> None:
+    def __init__(self) -> None:
         self.response: dict[str, Any] = {"status": None, "headers": {}, "delay": 0.0, "pieces": []}
         self.body = bytearray()
         self.secrets: list[str] = []
-        self.end = "left"
-        self._record = record
         self._last = time.monotonic()
 
-    async def passed(self, response: httpx.Response) -> AsyncGenerator[bytes]:
-        """Yield the bytes to pass on; a body that is compressed all the same goes on inflated."""
-        inflated = response.headers.get("content-encoding", "").lower() in _INFLATED
-        inflater = zlib.decompressobj(_GZIP_OR_ZLIB) if inflated else None
-        fields = self._head(response, _NOT_PASSED | ({"content-encoding"} if inflated else set()))
-        length = None if inflated else response.headers.get("content-length")
-        is_chunked = length is None and self._record.method != "HEAD" and response.status_code not in BODILESS
-        fields += [("transfer-encoding", "chunked")] if is_chunked else [("content-length", length)] if length else []
-        yield head(response.status_code, fields)
-        async for raw_piece in response.aiter_raw():
-            piece = raw_piece if inflater is None else inflater.decompress(raw_piece)
-            self.body += piece
-            self.response["pieces"].append((self.pause(), len(piece)))
-            yield chunk(piece) if is_chunked else piece
-        if inflater is not None and self.response["pieces"] and not inflater.eof:
-            raise zlib.error("the compressed body ends early")
-        self.end = ""
-        yield LAST_CHUNK if is_chunked else b""
-
-    def _head(self, response: httpx.Response, gone: set[str]) -> list[tuple[str, str]]:
-        """Take note of the head; return the header fields to pass on."""
-        raw = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw]
-        fields = [pair for pair in raw if pair[0] not in gone]
+    def begin(self, response: httpx.Response, gone: set[str]) -> list[tuple[str, str]]:
+        """Take note of the head; return the header fields to pass on, all but those that are gone."""
+        response.headers.encoding = "latin-1"
+        fields = [pair for pair in response.headers.multi_items() if pair[0] not in gone]
         kept = {name: value for name, value in fields if name.startswith(_KEPT_HEADERS) and not _is_secret_header(name)}
-        self._record.status = response.status_code
         self.response |= {"status": response.status_code, "headers": kept, "delay": self.pause()}
-        self.secrets = secrets_of(response.headers.multi_items())
+        self.secrets = secrets_of(response.headers)
         return fields
+
+    def add(self, piece: bytes) -> None:
+        self.body += piece
+        self.response["pieces"].append((self.pause(), len(piece)))
 
     def pause(self) -> float:
         now = time.monotonic()
@@ -404,10 +390,10 @@ def _is_secret_name(name: str) -> bool:
     return _SECRET_NAMES.search(name) is not None
 
 
-def secrets_of(headers: Iterable[tuple[str, str]], query: Iterable[tuple[str, str]] = ()) -> list[str]:
+def secrets_of(headers: httpx.Headers, target: str = "") -> list[str]:
     """Return the values that no file may hold."""
-    values = [value for name, value in query if _is_secret_parameter(name)]
-    for name, value in headers:
+    values = [value for name, value in parse_qsl(urlsplit(target).query) if _is_secret_parameter(name)]
+    for name, value in headers.multi_items():
         if name == "cookie":
             values += [pair.partition("=")[2] for pair in value.split(";")]
         elif name == "set-cookie":

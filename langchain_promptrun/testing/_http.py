@@ -7,10 +7,10 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from langchain_promptrun.testing._items import Fault, Headers, Wait
 
@@ -21,16 +21,6 @@ LAST_CHUNK = b"0\r\n\r\n"
 BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 PHRASES = {int(status): status.phrase for status in HTTPStatus}
 _WINDOW_BITS = {"gzip": 31, "deflate": 15}
-
-
-class Request(NamedTuple):
-    """One request as it stood on the wire; header names in lower case, repeated ones joined by a comma."""
-
-    method: str
-    target: str
-    headers: dict[str, str]
-    body: bytes
-    keeps_alive: bool
 
 
 @dataclass(eq=False)
@@ -93,13 +83,17 @@ Step = bytes | Pause | Hangup  # what a connection does next; bytes are sent in 
 
 
 class Response(NamedTuple):
-    """A response before a fault; numbers and events between its pieces are pauses."""
+    """A response, and what spoils it; numbers and events between its pieces are pauses."""
 
     status: int
     content_type: str
     pieces: Sequence[bytes | Wait]
     headers: Headers = ()
     pace: float | None = None
+    fault: Fault = Fault()
+
+    def spoiled(self, fault: Fault) -> Self:
+        return self._replace(fault=fault, status=self.status if fault.status == HTTPStatus.OK else fault.status)
 
 
 def encode(value: Any) -> bytes:
@@ -132,41 +126,39 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
 
 
-def status_of(response: Response, fault: Fault) -> int:
-    return response.status if fault.status == HTTPStatus.OK else fault.status
-
-
-def steps(response: Response, fault: Fault, method: str) -> Iterator[Step]:
-    """Yield the steps of a response; its point is before the head, or in the body."""
-    before_head = fault.after is None and fault.after_bytes is None
-    in_body = fault.comments is not None or fault.error is not None
+def steps(response: Response, method: str) -> Iterator[Step]:
+    """Yield the steps of a response; what goes wrong does so before the head or at a point in the body."""
+    fault = response.fault
+    after_head = fault.comments is not None or fault.error is not None or fault.cut == "clean"
     if fault.delay is not None:
         yield Pause(fault.delay)
-    if before_head and fault.pause is not None and not in_body:
-        yield Pause(fault.pause)
-    if before_head and (fault.cut is True or fault.reset):
-        yield Hangup(fault.reset)
+    if fault.after is None and fault.after_bytes is None and not after_head:
+        yield from _trouble(fault)
+        yield from _sent(response._replace(fault=replace(fault, pause=None, cut=False, reset=False)), method)
     else:
-        yield from _sent(response, fault, method, at_point=in_body or fault.cut == "clean" or not before_head)
+        yield from _sent(response, method)
 
 
-def _sent(response: Response, fault: Fault, method: str, *, at_point: bool) -> Iterator[Step]:
-    status, told = status_of(response, fault), pairs(fault.headers)
+def _sent(response: Response, method: str) -> Iterator[Step]:
+    fault, told = response.fault, pairs(response.fault.headers)
     streams = dict(told).get("content-type", response.content_type).startswith("text/event-stream")
-    body = list(_spoiled(response, fault, PING if streams else b"\n", at_point=at_point))
+    body = list(_spoiled(response, PING if streams else b"\n"))
     length = str(sum(len(step) for step in body if isinstance(step, bytes)))
-    framing = fault.framing or _framing(fault, streams=streams)
+    is_whole = not streams and fault.slices is None and fault.encoding is None and fault.comments is None
+    framing = fault.framing or ("length" if is_whole else "chunked")
     framings = {"chunked": ("transfer-encoding", "chunked"), "length": ("content-length", length)}
     own = [("content-type", response.content_type), *pairs(response.headers)]
     own.append(framings.get(framing, ("connection", "close")))
     if fault.encoding:
         own.append(("content-encoding", fault.encoding))
     headers = [pair for pair in own if pair[0] not in dict(told)] + told
-    if method == "HEAD" or status in BODILESS:
-        yield head(status, [pair for pair in headers if pair[0] not in {"content-length", "transfer-encoding"}])
+    if method == "HEAD" or response.status in BODILESS:
+        yield head(
+            response.status, [pair for pair in headers if pair[0] not in {"content-length", "transfer-encoding"}]
+        )
         return
     framed = list(_framed(body, fault.encoding, is_chunked=framing == "chunked"))
-    start = b"" if framing == "raw" else head(status, headers)
+    start = b"" if framing == "raw" else head(response.status, headers)
     if len(framed) == 1 and isinstance(framed[0], bytes):
         yield start + framed[0]  # a body of one piece goes out in one flush with the head, a stream after it
     else:
@@ -175,14 +167,9 @@ def _sent(response: Response, fault: Fault, method: str, *, at_point: bool) -> I
         yield Hangup()
 
 
-def _framing(fault: Fault, *, streams: bool) -> str:
-    is_whole = fault.slices is None and fault.encoding is None and fault.comments is None
-    return "length" if is_whole and not streams else "chunked"
-
-
-def _spoiled(response: Response, fault: Fault, comment: bytes, *, at_point: bool) -> Iterator[Step]:
+def _spoiled(response: Response, comment: bytes) -> Iterator[Step]:
     """Yield the body's pieces, and at the fault's point what goes wrong there; `after_bytes` may cut a piece in two."""
-    pieces = deque(_paced(response, fault))
+    fault, pieces = response.fault, deque(_paced(response))
     by_bytes = fault.after_bytes is not None
     left = (fault.after_bytes if by_bytes else fault.after) or 0
     while pieces:
@@ -195,21 +182,20 @@ def _spoiled(response: Response, fault: Fault, comment: bytes, *, at_point: bool
             break
         left -= size
         yield step
-    if at_point:
-        yield from _trouble(fault, comment)
+    yield from _trouble(fault, comment)
     if fault.cut != "clean" and fault.error is None:
         yield from pieces
 
 
-def _paced(response: Response, fault: Fault) -> Iterator[bytes | Pause]:
-    pace = response.pace if fault.pace is None else fault.pace
-    for number, piece in enumerate(response.pieces if fault.slices is None else fault.slices):
+def _paced(response: Response) -> Iterator[bytes | Pause]:
+    pace = response.pace if response.fault.pace is None else response.fault.pace
+    for number, piece in enumerate(response.pieces):
         if number and pace:
             yield Pause(pace)
         yield piece if isinstance(piece, bytes) else Pause(piece)
 
 
-def _trouble(fault: Fault, comment: bytes) -> Iterator[Step]:
+def _trouble(fault: Fault, comment: bytes = b"") -> Iterator[Step]:
     if fault.comments is not None:
         yield Pause(math.inf if fault.pause is None else fault.pause, fault.comments, comment)
     elif fault.pause is not None:
@@ -221,7 +207,7 @@ def _trouble(fault: Fault, comment: bytes) -> Iterator[Step]:
 
 
 def _framed(body: Iterable[Step], encoding: str | None, *, is_chunked: bool) -> Iterator[Step]:
-    """Yield the steps of a body, compressed so that each piece can be read at once, up to the connection's end."""
+    """Yield the steps of a body, compressed so that each piece can be read at once."""
     compressor = zlib.compressobj(wbits=_WINDOW_BITS[encoding]) if encoding else None
 
     def framed(piece: bytes) -> bytes:
@@ -230,13 +216,12 @@ def _framed(body: Iterable[Step], encoding: str | None, *, is_chunked: bool) -> 
         return chunk(piece) if is_chunked else piece
 
     for step in body:
-        if isinstance(step, Hangup):
-            yield step
-            return
-        if isinstance(step, Pause):
-            yield step._replace(comment=framed(step.comment) if step.comment else b"")
-        else:
+        if isinstance(step, bytes):
             yield framed(step)
+        elif isinstance(step, Pause) and step.comment:
+            yield step._replace(comment=framed(step.comment))
+        else:
+            yield step
     end = compressor.flush() if compressor is not None else b""
     if is_chunked:
         yield chunk(end) + LAST_CHUNK

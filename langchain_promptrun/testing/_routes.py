@@ -11,18 +11,21 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import h11
+import httpx
+
 from langchain_promptrun.testing import _http
 from langchain_promptrun.testing._answers import UnanswerableError
 from langchain_promptrun.testing._cassette import Cassette, Recorder, is_unreachable, secrets_of
 from langchain_promptrun.testing._checks import RefusedError, check
 from langchain_promptrun.testing._documents import Documents, PromptCache, count
-from langchain_promptrun.testing._http import RecordedRequest, Request, Response, Step
-from langchain_promptrun.testing._items import Fault, Reply, Settings
+from langchain_promptrun.testing._http import RecordedRequest, Response, Step
+from langchain_promptrun.testing._items import Fault, ManagedPrompts, Reply, Settings
 from langchain_promptrun.testing._model import replies
-from langchain_promptrun.testing._prompts import ManagedPrompts
 
 _CHAT = "/v1/chat/completions"
-_STREAM = "/v1/prompt/stream"
+_PROMPT = "/v1/prompt"
+_STREAM = f"{_PROMPT}/stream"
 _HIDDEN = "***"
 _logger = logging.getLogger("langchain_promptrun.testing")
 
@@ -50,69 +53,71 @@ class Routes:
         self._stored: dict[str, list[Any]] = {}
         self._prompt_cache = PromptCache()
         self._count = 0
-        self._paths: dict[str, tuple[str, Callable[[RecordedRequest], tuple[Response, Fault]]]] = {
+        self._paths: dict[str, tuple[str, Callable[[RecordedRequest], Response]]] = {
             _CHAT: ("POST", self._chat),
-            "/v1/prompt": ("GET", self._prompt),
+            _PROMPT: ("GET", self._prompt),
             _STREAM: ("GET", self._prompt_stream),
         }
 
-    def handle(self, request: Request, connection: int) -> tuple[RecordedRequest, AsyncGenerator[Step]]:
+    def handle(self, head: h11.Request, body: bytes, connection: int) -> tuple[RecordedRequest, AsyncGenerator[Step]]:
         """Answer from the queue, the cassette, the upstream that is recorded, or by the model."""
-        record = self._record(request, connection)
-        queue: Any = self.prompts.faults if record.path == "/v1/prompt" else self.queue
+        headers = httpx.Headers(list(head.headers))
+        record = self._record(head, headers, body, connection)
+        queue: Any = self.prompts.faults if record.path == _PROMPT else self.queue
         if self.cassette is None or (queue and brings_its_own(queue[0])):
-            return record, self._play(record, *self._answer(record))
-        secrets = secrets_of(request.headers.items(), parse_qsl(urlsplit(request.target).query))
+            return record, self._play(record, self._answer(record))
+        secrets = secrets_of(headers, record.target)
         try:
             exchange = self.cassette.take(record, secrets)
             if exchange is not None and not (self.recorder and is_unreachable(exchange)):
-                replayed = self.cassette.replayed(exchange["response"], queue.popleft() if queue else Fault())
-                return record, self._play(record, *replayed)
+                fault = queue.popleft() if queue else Fault()
+                return record, self._play(record, self.cassette.replayed(exchange["response"], fault))
             if self.recorder is not None:
                 self.requests.append(record)
-                return record, self.recorder.forward(record, request, secrets)
+                return record, self.recorder.forward(record, headers, secrets)
             self.missing.append(self.cassette.describe_missing(record, secrets))
         except ValueError as error:  # raised by the functions `match` and `slices`
             self.missing.append(str(error))
         refused = {"message": self.missing[-1], "type": "invalid_request_error", "param": None, "code": "not_recorded"}
-        return record, self._play(record, _http.json_response({"error": refused}, 400), Fault())
+        return record, self._play(record, _http.json_response({"error": refused}, 400))
 
-    def _record(self, request: Request, connection: int) -> RecordedRequest:
-        parts, headers = urlsplit(request.target), dict(request.headers)
+    def _record(self, head: h11.Request, headers: httpx.Headers, body: bytes, connection: int) -> RecordedRequest:
+        target, shown = head.target.decode("latin-1"), dict(headers)
+        parts = urlsplit(target)
         scheme, _, key = headers.get("authorization", "").partition(" ")
         for name, value in headers.items():
             for known in self._settings.keys:
-                headers[name] = headers[name].replace(known, _HIDDEN)
+                shown[name] = shown[name].replace(known, _HIDDEN)
             if name in {"authorization", "proxy-authorization"}:
-                headers[name] = f"{value.partition(' ')[0]} {_HIDDEN}" if " " in value else _HIDDEN
+                shown[name] = f"{value.partition(' ')[0]} {_HIDDEN}" if " " in value else _HIDDEN
         try:
-            body = json.loads(request.body)
+            document = json.loads(body)
         except ValueError:
-            body = None
+            document = None
         self._count += 1
         return RecordedRequest(
             number=self._count,
-            method=request.method,
-            target=request.target,
+            method=head.method.decode(),
+            target=target,
             path=parts.path,
             query=dict(parse_qsl(parts.query, keep_blank_values=True)),
-            headers=headers,
-            body=body,
-            raw=request.body,
+            headers=shown,
+            body=document,
+            raw=body,
             connection=connection,
             key_digest=sha256(key.strip().encode() if scheme.lower() == "bearer" else b"").digest(),
         )
 
-    def _answer(self, record: RecordedRequest) -> tuple[Response, Fault]:
+    def _answer(self, record: RecordedRequest) -> Response:
         try:
             return self._routed(record)
         except RefusedError as refused:
-            return self._refusal(refused), Fault()
+            return self._refusal(refused)
         except Exception:
             _logger.exception("the stand-in server could not answer request %d", record.number)
-            return self._refusal(RefusedError(500, "The stand-in server failed; its log says why.")), Fault()
+            return self._refusal(RefusedError(500, "The stand-in server failed; its log says why."))
 
-    def _routed(self, record: RecordedRequest) -> tuple[Response, Fault]:
+    def _routed(self, record: RecordedRequest) -> Response:
         method, answer = self._paths.get(record.path, ("", None))
         if answer is None or (record.path == _STREAM and not self.prompts.pushes):
             raise RefusedError(HTTPStatus.NOT_FOUND, f"Unknown request URL: {record.method} {record.path}.")
@@ -123,16 +128,16 @@ class Routes:
             raise RefusedError(HTTPStatus.UNAUTHORIZED, "Invalid or missing API key.", code="invalid_api_key")
         return answer(record)
 
-    async def _play(self, record: RecordedRequest, response: Response, fault: Fault) -> AsyncGenerator[Step]:
+    async def _play(self, record: RecordedRequest, response: Response) -> AsyncGenerator[Step]:
         """Take note of a request, and yield the steps of its response; to a stream of a prompt it adds the changes."""
-        record.status = _http.status_of(response, fault)
+        record.status = response.status
         headers, limit = _http.pairs(response.headers), self._settings.rate_limit
         if "x-request-id" not in dict(headers):
             headers.insert(0, ("x-request-id", f"req-{record.number}"))
         if limit is not None and record.path == _CHAT:
             headers += limit.response_headers(record.status)
         self.requests.append(record)
-        *steps, end = _http.steps(response._replace(headers=headers), fault, record.method)
+        *steps, end = _http.steps(response._replace(headers=headers), record.method)
         for step in steps:
             yield step
         if record.path == _STREAM and record.status == HTTPStatus.OK and self.cassette is None:
@@ -149,15 +154,15 @@ class Routes:
             error = {"message": refused.message, "type": kind, "param": refused.param, "code": refused.code}
         return _http.json_response({"error": error}, refused.status)
 
-    def _prompt(self, record: RecordedRequest) -> tuple[Response, Fault]:
+    def _prompt(self, record: RecordedRequest) -> Response:
         fault = self.prompts.faults.popleft() if self.prompts.faults else Fault()
-        return self._own_response(fault) or _http.json_response(self.prompts.find(record.query)), fault
+        return (self._own_response(fault) or _http.json_response(self.prompts.find(record.query))).spoiled(fault)
 
-    def _prompt_stream(self, record: RecordedRequest) -> tuple[Response, Fault]:
+    def _prompt_stream(self, record: RecordedRequest) -> Response:
         self.prompts.find(record.query)
-        return Response(HTTPStatus.OK, _http.SSE, []), Fault(framing="close")
+        return Response(HTTPStatus.OK, _http.SSE, [], fault=Fault(framing="close"))
 
-    def _chat(self, record: RecordedRequest) -> tuple[Response, Fault]:
+    def _chat(self, record: RecordedRequest) -> Response:
         limit = self._settings.rate_limit
         if limit is not None and not limit.admits(self.requests):
             raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "Slow down.")
@@ -165,15 +170,14 @@ class Routes:
         item: Reply | Fault | str | None = self.queue.popleft() if self.queue else None
         if item is None and self._settings.answer is not None:
             item = self._settings.answer(body)
-        reply = Reply(item) if isinstance(item, str) else item
-        fault = Fault()
-        if isinstance(reply, Fault):
-            fault, reply = reply, reply.reply
-            streams = bool(body.get("stream"))
-            own = self._own_response(fault, streams=streams)
-            if own is not None:
-                return own, fault if streams else replace(fault, error=None)
-        return self._answered(record.number, body, reply, is_stored=is_stored), fault
+        if not isinstance(item, Fault):
+            reply = Reply(item) if isinstance(item, str) else item
+            return self._answered(record.number, body, reply, is_stored=is_stored)
+        streams = bool(body.get("stream"))
+        own = self._own_response(item, streams=streams)
+        if own is not None:
+            return own.spoiled(item if streams else replace(item, error=None))
+        return self._answered(record.number, body, item.reply, is_stored=is_stored).spoiled(item)
 
     def _answered(self, number: int, body: dict[str, Any], reply: Reply | None, *, is_stored: bool) -> Response:
         try:
@@ -214,13 +218,13 @@ class Routes:
     def _own_response(self, fault: Fault, *, streams: bool = False) -> Response | None:
         """Return what a fault sends in place of an answer; None: the answer is wanted."""
         if fault.slices is not None or fault.events is not None:
-            pieces = [event if isinstance(event, bytes) else _http.event(event) for event in fault.events or ()]
-            return Response(200, _http.SSE if streams or fault.events else _http.JSON, pieces)
+            events = [event if isinstance(event, bytes) else _http.event(event) for event in fault.events or ()]
+            return Response(200, _http.SSE if streams or fault.events else _http.JSON, fault.slices or events)
         if isinstance(fault.body, bytes | str):
             body = fault.body if isinstance(fault.body, bytes) else fault.body.encode()
             return Response(200, "text/plain; charset=utf-8", [body])
         if fault.body is not None:
             return _http.json_response(fault.body)
-        if fault.status >= HTTPStatus.BAD_REQUEST:
+        if fault.status >= HTTPStatus.BAD_REQUEST and fault.reply is None:
             return self._refusal(RefusedError(fault.status, _http.PHRASES.get(fault.status, "Unknown")))
         return _http.json_response(fault.error) if fault.error is not None and not streams else None

@@ -17,9 +17,8 @@ import h11
 
 from langchain_promptrun.testing._answers import validator_class
 from langchain_promptrun.testing._cassette import Cassette, CassetteOptions, Recorder, Slices
-from langchain_promptrun.testing._http import Hangup, Pause, RecordedRequest, Request
-from langchain_promptrun.testing._items import Fault, Reply, Settings, Wait
-from langchain_promptrun.testing._prompts import ManagedPrompts
+from langchain_promptrun.testing._http import Hangup, Pause, RecordedRequest
+from langchain_promptrun.testing._items import Fault, ManagedPrompts, Reply, Settings, Wait
 from langchain_promptrun.testing._routes import Routes, brings_its_own
 
 _PROMPTRUN = "https://api.promptrun.ai/v1"
@@ -183,8 +182,6 @@ class PromptrunServer(Settings):
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
         self._loop = None
-        if self._routes.recorder is not None:
-            self._routes.recorder.finish()
         failure, self._routes.failure = self._routes.failure, None
         if failure is not None:
             raise failure
@@ -279,7 +276,7 @@ class PromptrunServer(Settings):
             await asyncio.sleep(0)
         await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
         if self._routes.recorder is not None:
-            await self._routes.recorder.close()
+            self._routes.failure = await self._routes.recorder.close() or self._routes.failure
 
 
 class _Connection(asyncio.Protocol):
@@ -290,7 +287,7 @@ class _Connection(asyncio.Protocol):
         self._reads = reads
         self._head: h11.Request
         self._body = bytearray()
-        self._requests: asyncio.Queue[Request] = asyncio.Queue()
+        self._requests: asyncio.Queue[tuple[h11.Request, bytes, bool]] = asyncio.Queue()
         self._record: RecordedRequest | None = None
         self._writable = asyncio.Event()
         self._writable.set()
@@ -327,7 +324,8 @@ class _Connection(asyncio.Protocol):
                 elif isinstance(event, h11.Data):
                     self._body += event.data
                 else:
-                    self._requests.put_nowait(self._request())
+                    keeps_alive = self._parser.their_state is not h11.MUST_CLOSE
+                    self._requests.put_nowait((self._head, bytes(self._body), keeps_alive))
                     self._expect_request(self._parser.trailing_data[0])
             if self._parser.they_are_waiting_for_100_continue:  # RFC 9110, 10.1.1; curl does
                 self._transport.write(self._parser.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
@@ -342,21 +340,11 @@ class _Connection(asyncio.Protocol):
         if data:  # an empty one would be the connection's end
             self._parser.receive_data(data)
 
-    def _request(self) -> Request:
-        head = self._head
-        headers: dict[str, str] = {}
-        for name, value in ((name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers):
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        options = headers.get("connection", "").lower()
-        keeps_alive = "close" not in options and (head.http_version == b"1.1" or "keep-alive" in options)
-        return Request(head.method.decode(), head.target.decode("latin-1"), headers, bytes(self._body), keeps_alive)
-
     async def _serve(self, number: int) -> None:
         keeps_alive, sent = True, 0
         while keeps_alive:
-            request = await self._requests.get()
-            keeps_alive = request.keeps_alive
-            self._record, steps = self._routes.handle(request, number)
+            head, body, keeps_alive = await self._requests.get()
+            self._record, steps = self._routes.handle(head, body, number)
             async with aclosing(steps):
                 async for step in steps:
                     if isinstance(step, Hangup):

@@ -259,6 +259,8 @@ def test_reply_decides_on_finish_reason_usage_and_headers(server):
     told = queued(server, Reply("x", finish_reason="length", usage={"prompt_tokens": 1}, headers={"x-own": "1"}))
     assert (told.json()["choices"][0]["finish_reason"], told.json()["usage"]) == ("length", {"prompt_tokens": 1})
     assert told.headers["x-own"] == "1"
+    spoiled = queued(server, Fault(status=503, reply=Reply("x")))
+    assert (spoiled.status_code, text(spoiled)) == (503, "x")
     silent = queued(server, Reply("x", finish_reason=None, usage=None)).json()
     assert "usage" not in silent
     assert "finish_reason" not in silent["choices"][0]
