@@ -4,6 +4,7 @@ import asyncio
 from functools import reduce
 from itertools import pairwise
 from operator import add
+from unittest.mock import AsyncMock, Mock
 
 import httpx
 import pytest
@@ -15,6 +16,7 @@ from langchain_promptrun import ChatPromptrun, PromptrunAPIError
 
 from .bodies import call, choice, sse
 
+HELLO = [HumanMessage("Hello")]
 STREAM = {"content-type": "text/event-stream"}
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 NOTE = {"type": "url_citation", "url_citation": {"url": "https://a.example", "title": "A", "start_index": 0}}
@@ -132,40 +134,24 @@ async def test_empty_texts_of_an_answer_are_told_but_its_beginning(told, monkeyp
     assert end.text == ""
 
 
-class Run:
-    """The run manager of another framework, which calls the hooks itself."""
-
-    run_id = "7"
-
-    def __init__(self, handlers=()):
-        self.handlers = list(handlers)
-        self.tokens = []
-
-    def on_llm_new_token(self, token, *, chunk):
-        self.tokens.append((token, chunk.message.id))
-
-
-class AsyncRun(Run):
-    async def on_llm_new_token(self, token, *, chunk):
-        super().on_llm_new_token(token, chunk=chunk)
-
-
 async def test_chunks_report_tokens_to_a_run_manager_that_they_are_given(make):
-    sync, other = Run(), AsyncRun()
-    chunks = list(make("text")._stream([HumanMessage("Hello")], run_manager=sync))
-    assert [chunk async for chunk in make("text")._astream([HumanMessage("Hello")], run_manager=other)] == chunks
-    assert sync.tokens == other.tokens
-    assert [token for token, _ in sync.tokens] == ["Hello", " there.", ""]
-    assert {name for _, name in sync.tokens} == {"lc_run--7"}
+    sync, other = Mock(run_id="7"), AsyncMock(run_id="7")
+    chunks = list(make("text")._stream(HELLO, run_manager=sync))
+    assert [chunk async for chunk in make("text")._astream(HELLO, run_manager=other)] == chunks
+    assert [(chunk.text, chunk.message.id) for chunk in chunks] == [
+        (text, "lc_run--7") for text in ("Hello", " there.", "")
+    ]
+    told = [((chunk.text,), {"chunk": chunk}) for chunk in chunks]
+    assert sync.on_llm_new_token.call_args_list == other.on_llm_new_token.call_args_list == told
 
 
-@pytest.mark.parametrize("handler", [None, BaseCallbackHandler(), AsyncCallbackHandler()])
-async def test_no_chunk_is_made_where_no_handler_listens_to_tokens(make, handler):
+@pytest.mark.parametrize("handlers", [[], [BaseCallbackHandler()], [AsyncCallbackHandler()]])
+async def test_no_chunk_is_made_where_no_handler_listens_to_tokens(make, handlers):
     """Events without a listener cost what they cost without callbacks."""
-    sync, other = Run([handler] if handler else []), AsyncRun([handler] if handler else [])
-    list(make("text")._stream_chat_model_events([HumanMessage("Hello")], run_manager=sync))
-    _ = [event async for event in make("text")._astream_chat_model_events([HumanMessage("Hello")], run_manager=other)]
-    assert sync.tokens == other.tokens == []
+    sync, other = Mock(run_id="7", handlers=handlers), AsyncMock(run_id="7", handlers=handlers)
+    list(make("text")._stream_chat_model_events(HELLO, run_manager=sync))
+    _ = [event async for event in make("text")._astream_chat_model_events(HELLO, run_manager=other)]
+    assert sync.on_llm_new_token.call_args_list == other.on_llm_new_token.call_args_list == []
 
 
 class Failed(BaseCallbackHandler):

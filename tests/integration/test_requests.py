@@ -12,25 +12,10 @@ from langchain_promptrun import ChatPromptrun
 WEATHER = {"type": "function", "function": {"name": "weather"}}
 ALLOWED = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
-SET = {
-    "model": "other/name",
-    "temperature": 0.5,
-    "top_p": 0.9,
-    "max_tokens": 10,
-    "max_completion_tokens": 20,
-    "stop": ["a"],
-    "seed": 7,
-    "n": 1,
-    "frequency_penalty": 0.1,
-    "presence_penalty": 0.2,
-    "logit_bias": {"1": 5.0},
-    "logprobs": True,
-    "top_logprobs": 3,
-    "reasoning_effort": "low",
-    "reasoning": {"max_tokens": 5},
-    "parallel_tool_calls": False,
-    "user": "someone",
-}
+SET = dict.fromkeys(("temperature", "top_p", "frequency_penalty", "presence_penalty"), 0.5)
+SET |= dict.fromkeys(("max_tokens", "max_completion_tokens", "seed", "top_logprobs"), 7)
+SET |= {"model": "other/name", "user": "someone", "reasoning_effort": "low", "reasoning": {"max_tokens": 5}, "n": 1}
+SET |= {"stop": ["a"], "logit_bias": {"1": 5.0}, "logprobs": True, "parallel_tool_calls": False}
 
 
 @pytest.fixture
@@ -44,14 +29,11 @@ def sent(wire, make):
     return sent
 
 
-@pytest.fixture
-def bare(sent):
-    """What each request holds."""
-    return sent()
+BARE = {"model": "vendor/name", "messages": [{"role": "user", "content": "Hello"}]}
 
 
 def test_a_request_has_what_was_set_and_no_more(wire, sent):
-    assert sent() == {"model": "vendor/name", "messages": [{"role": "user", "content": "Hello"}]}
+    assert sent() == BARE
     (request,) = wire.requests
     assert (request.method, str(request.url)) == ("POST", "https://api.promptrun.ai/v1/chat/completions")
     assert request.headers["content-type"] == request.headers["accept"] == "application/json"
@@ -109,13 +91,11 @@ def test_the_later_source_of_a_parameter_wins(sent, strongest):
 
 
 @pytest.mark.parametrize("source", ["model_kwargs", "extra_body"])
-def test_further_parameters_go_out(sent, bare, source):
+def test_further_parameters_go_out(sent, source):
+    further = {"top_k": 6, "temprature": 1}
     assert sent({source: {"top_k": 5}})["top_k"] == 5
-    assert sent({source: {"top_k": 5}}, **{source: {"top_k": 6, "temprature": 1}}) == bare | {
-        "top_k": 6,
-        "temprature": 1,
-    }
-    assert sent({"stop": []}, **{source: None}) == bare
+    assert sent({source: {"top_k": 5}}, **{source: further}) == BARE | further
+    assert sent({"stop": []}, **{source: None}) == BARE
 
 
 def test_the_callers_mappings_are_not_changed(make):
@@ -125,17 +105,17 @@ def test_the_callers_mappings_are_not_changed(make):
 
 
 @pytest.mark.parametrize("name", ["structured_output_format", "ls_structured_output_format", "ls_x", "lc_x"])
-def test_keywords_of_langchains_own_stay_off_the_wire(make, wire, bare, name):
+def test_keywords_of_langchains_own_stay_off_the_wire(make, wire, name):
     make()._generate([HumanMessage("Hello")], None, **{name: "value"})
-    assert wire.bodies[-1] == bare
+    assert wire.body == BARE
 
 
 @pytest.mark.parametrize(
     ("field", "given"), [("max_tokens", "max_completion_tokens"), ("max_completion_tokens", "max_tokens")]
 )
 @pytest.mark.parametrize("layer", [lambda limit: limit, lambda limit: {"extra_body": limit}])
-def test_a_limit_of_the_call_takes_the_place_of_the_other(sent, bare, field, given, layer):
-    assert sent({field: 10}, **layer({given: 20})) == bare | {given: 20}
+def test_a_limit_of_the_call_takes_the_place_of_the_other(sent, field, given, layer):
+    assert sent({field: 10}, **layer({given: 20})) == BARE | {given: 20}
     assert sent({field: 10}, **{given: None})[field] == 10
 
 
@@ -151,15 +131,14 @@ class Answer(BaseModel):
 
 class TestTools:
     @pytest.mark.parametrize("tools", [None, [], ()])
-    def test_without_tools_nothing_of_tools_goes_out(self, sent, bare, tools):
+    def test_without_tools_nothing_of_tools_goes_out(self, sent, tools):
         """Servers such as vLLM answer 400 to an empty list, and to a choice among nothing."""
-        assert sent({"parallel_tool_calls": True}, tools=tools, tool_choice="auto") == bare
+        assert sent({"parallel_tool_calls": True}, tools=tools, tool_choice="auto") == BARE
 
-    def test_tools_that_are_objects_are_converted_and_dicts_go_as_they_are(self, sent):
+    def test_tools_choices_and_formats_are_brought_into_the_wires_form(self, sent):
         first, second, third = sent(tools=[TOOL, clock, {"type": "web_search"}])["tools"]
         assert (first, second["function"]["name"], third) == (TOOL, "clock", {"type": "web_search"})
-
-    def test_a_choice_is_brought_into_the_wires_form_and_must_name_a_tool(self, sent):
+        assert "text" in sent(response_format=Answer)["response_format"]["json_schema"]["schema"]["properties"]
         for choice, wire_choice in (("any", "required"), (True, WEATHER), (False, None), (ALLOWED, ALLOWED)):
             assert sent(tools=[TOOL], tool_choice=choice).get("tool_choice") == wire_choice
         with pytest.raises(ValueError, match="'wheather'"):
@@ -172,10 +151,6 @@ class TestTools:
         make().invoke("Hello", **keywords)
         for body in wire.bodies:
             assert (body["tool_choice"], body["parallel_tool_calls"]) == ("required", goes_out)
-
-    def test_a_class_as_response_format_becomes_a_schema(self, sent):
-        assert "text" in sent(response_format=Answer)["response_format"]["json_schema"]["schema"]["properties"]
-        assert sent(response_format={"type": "json_object"})["response_format"] == {"type": "json_object"}
 
 
 @pytest.mark.parametrize(
@@ -196,8 +171,8 @@ def test_a_stream_asks_for_usage_unless_it_is_told_otherwise(wire, make, fields,
     assert wire.requests[0].headers["accept"] == "text/event-stream"
 
 
-class TestHeadersAndQuery:
-    def test_those_of_the_call_win_and_may_be_secrets(self, wire, sent):
+class TestHeaders:
+    def test_those_of_the_call_win_like_its_query_and_may_be_secrets(self, wire, sent):
         headers = {"X-A": "1", "x-b": "2", "HTTP-Prompt-Id": "cache-2"}
         fields = {"default_headers": headers, "default_query": {"a": 1, "b": "2"}, "prompt_cache_id": "cache-1"}
         keywords = {"extra_headers": {"x-a": SecretStr("3"), "User-Agent": "mine"}, "extra_query": {"a": "3"}}
@@ -212,6 +187,7 @@ class TestHeadersAndQuery:
         [
             *(({"x-a": "s3cret\r\nx-b: c"}, ValueError), ({"x-a": "gr\u00fc\u00df"}, ValueError)),
             *(({name: "s3cret"}, ValueError) for name in ("x a", "x\r\n", "", "content-length")),
+            *(({"Authorization": key}, ValueError) for key in ("Basic s3cret", "s3cret", "Bearer", "Bearer ")),
             *((headers, TypeError) for headers in ({"x-a": 5}, {5: "s3cret"}, {"x-a": None})),
         ],
     )
@@ -227,12 +203,6 @@ class TestKey:
         sent({"default_headers": {name: "Bearer other"}})
         sent(extra_headers={name: "bearer  other"})
         assert [r.headers.get_list("authorization") for r in wire.requests] == [["Bearer other"]] * 2
-
-    @pytest.mark.parametrize("value", ["Basic s3cret", "s3cret", "Bearer", "Bearer "])
-    def test_another_scheme_is_refused_without_its_value(self, sent, value):
-        with pytest.raises(ValueError, match=r"authorization|Authorization") as caught:
-            sent(extra_headers={"Authorization": value})
-        assert "s3cret" not in str(caught.value)
 
     @pytest.mark.parametrize("source", ["field", "environment", "call"])
     async def test_another_server_gets_no_authorization_without_a_key(self, monkeypatch, wire, make, call, source):

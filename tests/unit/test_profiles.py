@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import runpy
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import get_origin, get_type_hints
@@ -207,38 +206,55 @@ def test_the_current_models_of_many_vendors_are_known():
         assert any(profile["tool_calling"] for profile in known), vendor
 
 
-def test_the_data_is_imported_at_the_first_lookup_only(monkeypatch):
-    name = "langchain_promptrun.data._profiles"
-    monkeypatch.delitem(sys.modules, name)
-    spec = importlib.util.find_spec("langchain_promptrun._profiles")
-    fresh = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(fresh)
-    assert name not in sys.modules
-    fresh.profile_for(HAIKU)
-    assert name in sys.modules
-
-
 def test_script_the_data_module_is_what_it_writes_of_the_same_profiles(script):
     text = (ROOT / "langchain_promptrun" / "data" / "_profiles.py").read_text(encoding="utf-8")
-    families = {model: {"family": row[5]} for model, row in PROFILES.items()}
-    assert script.render({model: profile_for(model) | families[model] for model in PROFILES}) == text
-
-
-def test_script_gives_no_model_the_name_of_another_version(script, rows):
-    named = {
-        "maker/small-1.5": facts(name="Small 1"),
-        "maker/small-1-5": facts(name="Small 1.5 (latest)", release_date="2026-02-02"),
-        "maker/small-1-5-20260203": facts(name="Small 1.5", release_date="2026-02-03"),
-        "maker/alone-1.5": facts(name="Alone"),
-    }
-    assert {model: row[:2] for model, row in rows(named).items()} == {
-        "maker/small-1.5": ("Small 1.5", "2026-02-03"),
-        "maker/small-1-5": ("Small 1.5 (latest)", "2026-02-02"),
-        "maker/small-1-5-20260203": ("Small 1.5", "2026-02-03"),
-        "maker/alone-1.5": ("Alone", "2026-01-02"),
-    }
     profiles = {model: profile_for(model) for model in PROFILES}
     assert script.with_own_names(profiles) == profiles
+    assert (
+        script.render({model: profile | {"family": PROFILES[model][5]} for model, profile in profiles.items()}) == text
+    )
+
+
+@pytest.mark.parametrize(
+    ("document", "made"),
+    [
+        (  # no model has the name of another version
+            {
+                "maker/small-1.5": facts(name="Small 1"),
+                "maker/small-1-5": facts(name="Small 1.5 (latest)", release_date="2026-02-02"),
+                "maker/small-1-5-20260203": facts(name="Small 1.5", release_date="2026-02-03"),
+                "maker/alone-1.5": facts(name="Alone"),
+            },
+            {
+                "maker/small-1.5": ("Small 1.5", "2026-02-03"),
+                "maker/small-1-5": ("Small 1.5 (latest)", "2026-02-02"),
+                "maker/small-1-5-20260203": ("Small 1.5", "2026-02-03"),
+                "maker/alone-1.5": ("Alone", "2026-01-02"),
+            },
+        ),
+        (  # of a whole file the gateways' sections count
+            {
+                "maker": {"models": {"small": facts(name="not by this id")}},
+                "vercel": {"models": {"maker/small": facts(name="second"), "maker/other": facts(name="other")}},
+                "openrouter": {"models": {"maker/small": facts(name="first")}},
+            },
+            {"maker/small": ("first", "2026-01-02"), "maker/other": ("other", "2026-01-02")},
+        ),
+        (  # what cannot chat is left out
+            {
+                "maker/small": facts(),
+                "maker/no-window": facts(limit={"context": 0, "output": 0}),
+                "maker/painter": facts(modalities={"input": ["text"], "output": ["image"]}),
+                "maker/ear": facts(modalities={"input": ["audio"], "output": ["text"]}),
+                "maker/text-embedding-1": facts(),
+                "voyage/voyage-4": facts(),
+            },
+            {"maker/small": ("Small One", "2026-01-02")},
+        ),
+    ],
+)
+def test_script_takes_the_models_that_can_chat_under_their_own_names(rows, document, made):
+    assert {model: row[:2] for model, row in rows(document).items()} == made
 
 
 def test_script_translates_the_facts_of_models_dev_and_keeps_unknown_apart_from_false(rows):
@@ -253,15 +269,6 @@ def test_script_writes_prices_with_their_tiers(rows):
     del models["a/two"]["cost"]
     prices = rows(models, name="PRICES")
     assert prices == {"a/one": {0: (1, 2, 0.5, None, None), 200_000: (2, 4, None, None, None)}}
-
-
-def test_script_takes_the_gateways_sections_of_the_whole_file(rows):
-    document = {
-        "maker": {"models": {"small": facts(name="not by this id")}},
-        "vercel": {"models": {"maker/small": facts(name="second"), "maker/other": facts(name="other")}},
-        "openrouter": {"models": {"maker/small": facts(name="first")}},
-    }
-    assert {model: row[0] for model, row in rows(document).items()} == {"maker/small": "first", "maker/other": "other"}
 
 
 def test_script_lets_a_later_file_add_but_not_change(rows, tmp_path):
@@ -294,15 +301,3 @@ def test_script_adds_what_a_vendors_package_says_to_all_variants(rows, tmp_path)
         assert made[model][2:] == (1000, 100, "tiTcfhu?s!C", "small", "low=low", "alpha")
     assert made["maker/small-2"][5:] == ("small", "", "retired")
     assert made["maker/new"][:3] == ("New", "2026-02-03", 7)
-
-
-def test_script_leaves_out_what_cannot_chat(rows):
-    models = {
-        "maker/small": facts(),
-        "maker/no-window": facts(limit={"context": 0, "output": 0}),
-        "maker/painter": facts(modalities={"input": ["text"], "output": ["image"]}),
-        "maker/ear": facts(modalities={"input": ["audio"], "output": ["text"]}),
-        "maker/text-embedding-1": facts(),
-        "voyage/voyage-4": facts(),
-    }
-    assert list(rows(models)) == ["maker/small"]
