@@ -70,9 +70,6 @@ class Budget(CostsByModel):
             if not isinstance(limit, int | float) or isinstance(limit, bool) or not limit >= 0:
                 raise ValueError(f"Budget() takes for `{name}` a number from 0 on, not {limit!r}.")
 
-    def __repr__(self) -> str:
-        return f"Budget({self._limits}, reserve={self._reserve})"
-
     def __enter__(self) -> Self:
         CALL_GUARDS.set((*CALL_GUARDS.get(), self._guard))
         return self
