@@ -42,6 +42,7 @@ from langchain_promptrun._wire.json import (
     SurrogateJoiner,
     without_surrogates,
 )
+from langchain_promptrun.errors import PromptrunInvalidMessageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -574,8 +575,9 @@ def _args(value: object) -> tuple[str, bool]:
         return value, False
     try:
         return "" if value is None or value == [] else _json.dumps(value).decode(), isinstance(value, dict)
-    except ValueError:  # NaN and infinities
-        return json.dumps(value), isinstance(value, dict)
+    except PromptrunInvalidMessageError as error:
+        # NaN has a place in it; what is nested too deeply has none, and makes the call invalid.
+        return (json.dumps(value), isinstance(value, dict)) if error.path else ("[", False)
 
 
 def _without(known: frozenset[str], values: dict[str, Any]) -> dict[str, Any]:
