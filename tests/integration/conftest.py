@@ -6,6 +6,7 @@ import signal
 import sys
 import uuid
 from functools import partial
+from typing import NamedTuple
 
 import httpx
 import pytest
@@ -79,19 +80,35 @@ def server_free_model(over):
     return make
 
 
+class Ended(NamedTuple):
+    status: int | str | None
+    out: str
+    err: str
+
+
 @pytest.fixture
-def cli(monkeypatch, capsys):
-    """Runs the command line in this process; returns its exit status and what it printed."""
-    before = signal.getsignal(signal.SIGINT)
+def run_main(monkeypatch, capsys):
+    """Run a program in this process; return its exit status or error, and what it printed."""
 
-    def run(*argv):
-        monkeypatch.setattr(sys, "argv", ["langchain_promptrun", *argv])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_module("langchain_promptrun", run_name="__main__")
-        return ended.value.code, *capsys.readouterr()
+    def run_main(main, *arguments):
+        monkeypatch.setattr(sys, "argv", ["program.py", *map(str, arguments)])
+        status = None
+        try:
+            main()
+        except SystemExit as end:
+            status = end.code
+        return Ended(status, *capsys.readouterr())
 
-    yield run
-    signal.signal(signal.SIGINT, before)
+    return run_main
+
+
+@pytest.fixture
+def cli(run_main):
+    """Run the command line."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield partial(run_main, partial(runpy.run_module, "langchain_promptrun", run_name="__main__"))
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 class Wire:

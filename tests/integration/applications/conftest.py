@@ -1,10 +1,8 @@
 """What the tests of the applications share: how their programs run, and answers that are held back."""
 
 import os
-import sys
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -33,20 +31,3 @@ def held(*words):
 def model_server():
     with PromptrunServer(cost_per_token=0.001) as server:
         yield server
-
-
-@pytest.fixture
-def ending(monkeypatch, capsys):
-    """Run a program in this process; return its error or exit status, and what it printed."""
-    monkeypatch.syspath_prepend(EXAMPLES)
-
-    def ending(main, *arguments):
-        monkeypatch.setattr(sys, "argv", ["program.py", *map(str, arguments)])
-        error = None
-        try:
-            main()
-        except SystemExit as ended:
-            error = ended.code
-        return SimpleNamespace(error=error, **capsys.readouterr()._asdict())
-
-    return ending

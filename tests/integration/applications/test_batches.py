@@ -40,11 +40,11 @@ def no_cluster(asker, workers):
 
 
 @pytest.fixture
-def run(batches, promptrun_server, ending, file):
-    """Run a batch program without a cluster; return its error or exit status, and what it printed."""
+def run(batches, promptrun_server, run_main, file):
+    """Run a batch program without a cluster."""
 
     def run(*arguments, cluster=no_cluster, out=file, yes=("--yes",)):
-        return ending(lambda: batches.main(cluster), "--out", out, *yes, *arguments)
+        return run_main(lambda: batches.main(cluster), "--out", out, *yes, *arguments)
 
     return run
 
@@ -75,7 +75,7 @@ def prompt(number):
 
 def test_batch_prompt_is_answered_once_with_a_progress_bar(run, file, promptrun_server):
     ended = run("--count", 40)
-    assert ended.error is None
+    assert ended.status is None
     assert ended.out == f"40 of 40 answers are in {file}\n"
     assert "40/40" in ended.err
     assert ids(file) == list(range(40))
@@ -86,7 +86,7 @@ def test_batch_prompt_is_answered_once_with_a_progress_bar(run, file, promptrun_
 def test_batch_line_of_a_file_is_one_prompt(run, promptrun_server, tmp_path):
     prompts = tmp_path / "prompts.txt"
     prompts.write_bytes("Name a\u2028star.\r\nName an\f\x85owl.\nBye.".encode("utf-8-sig"))
-    assert run("--prompts", prompts).error is None
+    assert run("--prompts", prompts).status is None
     assert set(asked(promptrun_server)) == {"Name a\u2028star.", "Name an\f\x85owl.", "Bye."}
 
 
@@ -96,7 +96,7 @@ def test_batch_torn_output_asks_only_for_the_rest(run, file, promptrun_server):
     for cut in [*range(0, len(whole), 23), len(whole) - 1, len(whole)]:
         file.write_bytes(whole[:cut])
         promptrun_server.clear()
-        assert run("--count", 3).error is None
+        assert run("--count", 3).status is None
         assert ids(file) == [0, 1, 2]
         assert len(promptrun_server.requests) == 3 - (whole[:cut] + b"\n").count(b"}\n")
 
@@ -105,14 +105,14 @@ def test_batch_outcome_that_comes_twice_is_written_once(run, file):
     def stuttering(asker, workers):
         return nullcontext(lambda groups: (outcomes for group in groups for outcomes in [asker.ask(group)] * 2))
 
-    assert run("--count", 20, cluster=stuttering).error is None
+    assert run("--count", 20, cluster=stuttering).status is None
     assert ids(file) == list(range(20))
 
 
 @pytest.mark.parametrize("limit", ["shared", "worker"])
 def test_batch_rate_is_kept(run, promptrun_server, limit):
     began = time.time()
-    assert run("--count", 20, "--rate", 40, "--at-once", 5, "--limit", limit).error is None
+    assert run("--count", 20, "--rate", 40, "--at-once", 5, "--limit", limit).status is None
     assert max(request.time for request in promptrun_server.requests) - began >= (20 - 6) / 40
 
 
@@ -124,9 +124,9 @@ def test_batch_failed_prompt_does_not_stop_the_others(run, file, promptrun_serve
     promptrun_server.queue(Reply("Yes.", times=4), refused, Reply("Yes.", times=3), refused)
     ended = run("--count", 10, "--at-once", 1)
     assert ended.out == f"8 of 10 answers are in {file}\n"
-    assert ended.error.startswith("error: 2 failed, the first with: This prompt is not allowed.")
+    assert ended.status.startswith("error: 2 failed, the first with: This prompt is not allowed.")
     promptrun_server.clear()
-    assert run("--count", 10).error is None
+    assert run("--count", 10).status is None
     assert sorted(asked(promptrun_server)) == [prompt(4), prompt(8)]
     assert ids(file) == list(range(10))
 
@@ -141,11 +141,11 @@ def test_batch_error_that_lasts_stops_the_run_and_loses_nothing(
 ):
     promptrun_server.queue(Reply("Yes.", times=at_once), Fault(status=status, body={"error": "No."}, times=1000))
     ended = run("--count", 100, "--at-once", at_once)
-    assert ended.error.replace("\n", " ").startswith(f"error: {message}")
-    assert ended.error.endswith(f"{at_once} of 100 answers are in {file}; the same command asks for the rest")
+    assert ended.status.replace("\n", " ").startswith(f"error: {message}")
+    assert ended.status.endswith(f"{at_once} of 100 answers are in {file}; the same command asks for the rest")
     assert len(promptrun_server.requests) == requests
     promptrun_server.clear()
-    assert run("--count", 100).error is None
+    assert run("--count", 100).status is None
     assert ids(file) == list(range(100))
 
 
@@ -158,7 +158,7 @@ def test_batch_ctrl_c_keeps_what_is_there(run, file):
         return nullcontext(spread)
 
     ended = run("--count", 10, "--at-once", 3, cluster=interrupted)
-    assert ended.error == 130
+    assert ended.status == 130
     assert "interrupted; the same command goes on with the rest" in ended.err
     assert ids(file) == [0, 1, 2]
 
@@ -169,7 +169,7 @@ def test_batch_ctrl_c_keeps_what_is_there(run, file):
 def test_batch_full_disk_is_one_line(run, file, promptrun_server):
     file.symlink_to("/dev/full")
     problem = f"cannot write to {file}: No space left on device. 0 of 50 answers are in {file}"
-    assert run("--count", 50).error == f"error: {problem}; the same command asks for the rest"
+    assert run("--count", 50).status == f"error: {problem}; the same command asks for the rest"
     assert len(promptrun_server.requests) < 50
 
 
@@ -188,7 +188,7 @@ def test_batch_line_that_did_not_fit_leaves_nothing_behind(batches, file):
 
 def test_batch_file_is_for_one_run_at_a_time(run, batches, file):
     with batches.JsonLines(file, ""):
-        assert run("--count", 3).error == f"error: {file} is in use by another run of this program"
+        assert run("--count", 3).status == f"error: {file} is in use by another run of this program"
 
 
 OTHERS = "{file}, line 1, is not a line that this program wrote: name another file"
@@ -208,7 +208,7 @@ OTHER_PROMPTS = "{file} holds answers to other prompts: name another file"
 )
 def test_batch_file_of_something_else_is_left_alone(run, file, promptrun_server, content, problem):
     file.write_bytes(content)
-    assert run("--count", 3).error == f"error: {problem.format(file=file)}"
+    assert run("--count", 3).status == f"error: {problem.format(file=file)}"
     assert file.read_bytes() == content
     assert promptrun_server.requests == []
 
@@ -226,7 +226,7 @@ def test_batch_unusable_prompts_are_one_line(run, tmp_path, file, content, probl
     prompts = tmp_path / "prompts.txt"
     if content is not None:
         prompts.write_bytes(content)
-    assert run("--prompts", prompts).error == f"error: {problem.format(prompts)}"
+    assert run("--prompts", prompts).status == f"error: {problem.format(prompts)}"
     assert not file.exists()
 
 
@@ -254,23 +254,23 @@ def test_batch_prompt_that_kills_its_workers_fails_alone(run, deadly, file):
     ended = run("--count", 9, "--at-once", 3, cluster=cluster)
     assert ended.out == f"8 of 9 answers are in {file}\n"
     problem = f"1 failed, the first with: each worker that was asked this died: {prompt(4)}"
-    assert ended.error == f"error: {problem}; the same command asks them again"
+    assert ended.status == f"error: {problem}; the same command asks them again"
     assert given == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [3], [4], [5]]
-    assert run("--count", 9).error is None
+    assert run("--count", 9).status is None
     assert ids(file) == list(range(9))
 
 
 def test_batch_workers_that_all_die_stop_the_run(run, deadly):
     given, cluster = deadly(*range(1000))
     ended = run("--count", 1000, "--at-once", 2, cluster=cluster)
-    assert ended.error.startswith("error: 30 prompts in a row failed, the last with: each worker that was asked")
+    assert ended.status.startswith("error: 30 prompts in a row failed, the last with: each worker that was asked")
     assert len(given) == 30
 
 
 @pytest.mark.parametrize("arguments", [("--count", "0"), ("--rate", "nan"), ("--rate", "-1"), ("--workers", "many")])
 def test_batch_senseless_number_is_refused(run, arguments):
     ended = run(*arguments)
-    assert ended.error == 2
+    assert ended.status == 2
     assert f"argument {arguments[0]}: invalid positive" in ended.err
 
 
@@ -286,12 +286,12 @@ def test_batch_impossible_output_is_one_line(run, tmp_path, make, problem):
     out = tmp_path / "folder" / "answers"
     out.parent.mkdir()
     make(out)
-    assert run("--count", 3, out=out).error == f"error: {problem.format(out)}"
+    assert run("--count", 3, out=out).status == f"error: {problem.format(out)}"
 
 
 def test_batch_impossible_address_is_one_line(run, monkeypatch):
     monkeypatch.setenv("PROMPTRUN_BASE_URL", "nonsense")
-    assert re.match(r"error: base_url: .* PROMPTRUN_BASE_URL", run("--count", 3).error)
+    assert re.match(r"error: base_url: .* PROMPTRUN_BASE_URL", run("--count", 3).status)
 
 
 # a program of its own
@@ -331,7 +331,7 @@ def test_batch_killed_program_loses_nothing(start, run, promptrun_server, file):
     with file.open("a") as torn:
         torn.write('{"id": 8, "prompt": "Tell me a fun f')
     promptrun_server.clear()
-    assert run("--count", 20).error is None
+    assert run("--count", 20).status is None
     assert ids(file) == list(range(20))
     assert len(promptrun_server.requests) == 12
 
@@ -341,7 +341,7 @@ def test_batch_full_stdout_keeps_the_answers(run, file, monkeypatch):
         monkeypatch.setattr(sys, "stdout", full)
         ended = run("--count", 3)
     problem = "cannot write to the terminal: No space left on device"
-    assert ended.error == f"error: {problem}. 3 of 3 answers are in {file}"
+    assert ended.status == f"error: {problem}. 3 of 3 answers are in {file}"
     assert ids(file) == [0, 1, 2]
 
 
@@ -372,8 +372,8 @@ def test_batch_with_a_key_asks_before_more_than_20_prompts(
 ):
     monkeypatch.setattr(sys, "stdin", keyboard)
     ended = run(*arguments, yes=())
-    assert (error or "") in (ended.error or "")
-    assert (ended.error is None) == (error is None)
+    assert (error or "") in (ended.status or "")
+    assert (ended.status is None) == (error is None)
     assert len(promptrun_server.requests) == asked
 
 

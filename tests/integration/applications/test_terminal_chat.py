@@ -169,22 +169,23 @@ def test_terminal_chat_keys_give_one_question(terminal, server, keys, question):
 
 
 @pytest.fixture
-def say(promptrun_server, monkeypatch, ending):
-    """Say some lines to a chat; return its error, and what it printed."""
+def say(promptrun_server, monkeypatch, run_main):
+    """Say some lines to a chat."""
+    monkeypatch.syspath_prepend(EXAMPLES)
     monkeypatch.setenv("COLUMNS", "1000")
 
     def run(*lines, arguments=()):
         typed = "".join(f"{line}\n" for line in lines).encode()
         if sys.stdin is not None:
             monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(typed), "utf-8"))
-        return ending(importlib.import_module("terminal_chat").main, *arguments)
+        return run_main(importlib.import_module("terminal_chat").main, *arguments)
 
     return run
 
 
 def said(done):
     """What a chat that ended well printed, its lines joined: where they break depends on the width."""
-    assert (done.error, done.err) == (None, "")
+    assert (done.status, done.err) == (None, "")
     return " ".join(done.out.split())
 
 
@@ -234,27 +235,25 @@ def test_terminal_chat_full_stdout_is_one_line(say, monkeypatch):
     with suppress(OSError), Path("/dev/full").open("w", encoding="utf-8") as full:  # closing it fails too
         monkeypatch.setattr(sys, "stdout", full)
         ended = say("I am Nino.")
-    assert ended.error == "error: cannot write to the terminal: No space left on device"
+    assert ended.status == "error: cannot write to the terminal: No space left on device"
 
 
 def test_terminal_chat_character_that_the_encoding_lacks_is_replaced(say, promptrun_server, monkeypatch):
     promptrun_server.queue("caf\xe9 \N{OWL}")
     stdout = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
     monkeypatch.setattr(sys, "stdout", stdout)
-    assert say("Hello.").error is None
+    assert say("Hello.").status is None
     stdout.flush()
     assert b"caf\xe9 ?" in stdout.buffer.getvalue()
 
 
 def test_terminal_chat_impossible_model_and_closed_streams_are_one_line(say, monkeypatch):
     ended = say("Hello.", arguments=["--model", ""])
-    assert (ended.error[:14], ended.out) == ("error: model: ", "")
+    assert (ended.status[:14], ended.out) == ("error: model: ", "")
     for closed in ("stdout", "stdin"):
         with monkeypatch.context() as patch:
             patch.setattr(sys, closed, None)
-            ended = say("Hello.")
-        assert ended.error == "error: a chat needs stdin and stdout, and one of them is closed"
-        assert (ended.out, ended.err) == ("", "")
+            assert say("Hello.") == ("error: a chat needs stdin and stdout, and one of them is closed", "", "")
 
 
 def test_terminal_chat_model_cannot_steer_the_terminal(say, promptrun_server):
@@ -266,7 +265,7 @@ def test_terminal_chat_model_cannot_steer_the_terminal(say, promptrun_server):
 
 def test_terminal_chat_runs_offline(say, promptrun_server):
     ended = say("A rate limit, please.", "Hello?", arguments=["--offline"])
-    assert ended.error is None
+    assert ended.status is None
     assert re.fullmatch(r"offline: a stand-in server at \S+ answers\n", ended.err)
     assert 'You said: "Hello?"' in ended.out
     assert "error: Too many requests." in ended.out
@@ -299,7 +298,7 @@ def test_terminal_chat_file_that_holds_no_conversation_is_left_alone(say, prompt
     file = tmp_path / "diary.txt"
     file.write_text(content)
     ended = say("Hello.", arguments=["--keep", file])
-    assert re.fullmatch(r"error: .*/diary\.txt\b.*: name another file", ended.error)
+    assert re.fullmatch(r"error: .*/diary\.txt\b.*: name another file", ended.status)
     assert file.read_text() == content
     assert promptrun_server.requests == []
 

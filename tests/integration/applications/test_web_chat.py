@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
-from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import pytest
@@ -274,28 +274,27 @@ def test_web_chat_ctrl_c_during_an_answer_ends_it_quietly(chromium, server):
 
 
 @pytest.fixture
-def end(ending):
-    return lambda *arguments: ending(lambda: runpy.run_path(str(PROGRAM), run_name="__main__"), *arguments)
+def chat(run_main, monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    return partial(run_main, partial(runpy.run_path, str(PROGRAM), run_name="__main__"))
 
 
-def test_web_chat_ctrl_c_during_its_start_ends_it_quietly(end, monkeypatch, tmp_path):
+def test_web_chat_ctrl_c_during_its_start_ends_it_quietly(chat, monkeypatch, tmp_path):
     (tmp_path / "gradio.py").write_text("raise KeyboardInterrupt\n")
     monkeypatch.delitem(sys.modules, "gradio", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
-    assert end() == SimpleNamespace(error=None, out="", err="")
+    assert chat() == (None, "", "")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "variables", "named"),
+    ("arguments", "base_url", "named"),
     [
-        (["--port", "{port}"], {}, "error: port {port} cannot be used"),
-        (["--model", ""], {}, "error: model: "),
-        ([], {"PROMPTRUN_BASE_URL": "nonsense"}, "PROMPTRUN_BASE_URL"),
+        ("--port {0.port}", "{0.base_url}", "error: port {0.port} cannot be used"),
+        ("--model=", "{0.base_url}", "error: model: "),
+        ("", "nonsense", "PROMPTRUN_BASE_URL"),
     ],
 )
-def test_web_chat_that_cannot_start_says_why_in_a_line(promptrun_server, end, monkeypatch, arguments, variables, named):
+def test_web_chat_that_cannot_start_says_why(promptrun_server, chat, monkeypatch, arguments, base_url, named):
     monkeypatch.setitem(sys.modules, "gradio", MagicMock())  # which takes seconds to import
-    port = promptrun_server.port
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert named.format(port=port) in end(*(argument.format(port=port) for argument in arguments)).error
+    monkeypatch.setenv("PROMPTRUN_BASE_URL", base_url.format(promptrun_server))
+    assert named.format(promptrun_server) in chat(*arguments.format(promptrun_server).split()).status

@@ -8,19 +8,17 @@ import subprocess
 import sys
 import threading
 from importlib.metadata import version
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from langchain_promptrun.data.models import SMALL
 from langchain_promptrun.testing import Fault, Reply
+from tests.conftest import pytest_configure
 
-TESTS = Path(__file__).parents[1]
+from .conftest import WAIT, environment, held
+
 COMMAND = [sys.executable, "-m", "langchain_promptrun"]
-WAIT = 60
-"""Seconds after which a test gives up; nothing here is slow unless it hangs."""
-PIECES = Reply("One two.", pieces=["One ", "two."])
 
 
 @pytest.fixture
@@ -39,11 +37,10 @@ def facts(stderr):
     return dict(line.split(": ", 1) for line in stderr.splitlines())
 
 
-def assert_one_line(result, words):
-    """Check that a run failed, and said why in one line with these words."""
-    status, out, err = result
-    assert (status, out, err.count("\n"), err[:7]) == (1, "", 1, "error: ")
-    assert words in err
+def error(result):
+    """Why a run failed, which it says in one line."""
+    assert (result.status, result.out, result.err.count("\n"), result.err[:7]) == (1, "", 1, "error: ")
+    return result.err
 
 
 @pytest.mark.parametrize(
@@ -93,18 +90,15 @@ def test_cli_text_goes_to_stdout_and_facts_that_are_known_to_stderr(ask, promptr
 
 
 @pytest.mark.parametrize(
-    ("variables", "shown"),
-    [
-        ({"TERM": "xterm"}, "\x1b[2mGreet.\x1b[0m\n"),
-        ({"TERM": "dumb"}, "Greet.\n"),
-        ({"TERM": "xterm", "NO_COLOR": "1"}, "Greet.\n"),
-    ],
+    ("term", "no_color", "shown"),
+    [("xterm", "", "\x1b[2mGreet.\x1b[0m\n"), ("dumb", "", "Greet.\n"), ("xterm", "1", "Greet.\n")],
 )
 @pytest.mark.parametrize("text", ["Hello.", ""])
-def test_cli_reasoning_is_dimmed_on_a_terminal_with_colours(ask, promptrun_server, monkeypatch, variables, shown, text):
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
+def test_cli_reasoning_is_dimmed_on_a_terminal_with_colours(
+    ask, promptrun_server, monkeypatch, term, no_color, shown, text
+):
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setenv("NO_COLOR", no_color)
     promptrun_server.queue(Reply(text, reasoning="Greet."))
     monkeypatch.setattr(sys, "stderr", Terminal())
     assert ask("--no-stream", "Hi!")[:2] == (0, f"{text}\n" if text else "")
@@ -137,9 +131,9 @@ def test_cli_mistake_is_one_line_that_names_it_and_no_key(ask, monkeypatch, argv
     monkeypatch.setitem(sys.modules, "socksio", None)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    result = ask(*argv)
-    assert_one_line(result, words)
-    assert "s3cret" not in result[2]
+    told = error(ask(*argv))
+    assert words in told
+    assert "s3cret" not in told
 
 
 @pytest.mark.parametrize("option", [True, False], ids=["by option", "by environment"])
@@ -153,22 +147,26 @@ def test_cli_server_without_keys_needs_none(ask, promptrun_server, monkeypatch, 
 
 
 @pytest.mark.parametrize(
-    ("stdin", "words"), [(io.BytesIO(b"\xff"), "decode"), (None, "stdin is closed")], ids=["not text", "closed"]
+    ("stream", "there", "words"),
+    [
+        ("stdin", io.TextIOWrapper(io.BytesIO(b"\xff"), encoding="utf-8"), "decode"),
+        ("stdin", None, "stdin is closed"),
+        ("stdout", None, "stdout is closed"),
+    ],
 )
-def test_cli_stdin_that_cannot_be_read_is_one_line(ask, monkeypatch, stdin, words):
-    monkeypatch.setattr(sys, "stdin", stdin and io.TextIOWrapper(stdin, encoding="utf-8"))
-    assert_one_line(ask("-"), words)
+def test_cli_stream_that_cannot_be_used_is_one_line(ask, monkeypatch, stream, there, words):
+    monkeypatch.setattr(sys, stream, there)
+    assert words in error(ask("-"))
 
 
-@pytest.mark.parametrize(("stream", "status"), [("stdout", 1), ("stderr", 0)])
-def test_cli_closed_stdout_is_one_line_and_closed_stderr_is_ignored(ask, monkeypatch, stream, status):
-    monkeypatch.setattr(sys, stream, None)
-    assert ask("Hi!")[0] == status
+def test_cli_closed_stderr_is_ignored(ask, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert ask("Hi!").status == 0
 
 
 def test_cli_error_of_the_server_is_one_line_that_does_not_steer_the_terminal(ask, promptrun_server):
     promptrun_server.queue(Fault(status=404, body={"error": "no such\nmodel \x1b[31m"}))
-    assert_one_line(ask("Hi!"), "error: no such model [31m")
+    assert error(ask("Hi!")).startswith("error: no such model [31m")
 
 
 def test_cli_text_before_an_error_keeps_a_line_of_its_own(ask, promptrun_server):
@@ -215,19 +213,16 @@ def test_cli_late_ctrl_c_prints_nothing_and_stays_off_where_the_parent_shut_it_o
 # as a process of its own
 
 
-def environment():
-    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-
-
-def run(command):
-    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=WAIT, check=False)
+def run(command, server=None):
+    env = environment(server)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=WAIT, check=False)
 
 
 @pytest.mark.parametrize(
     ("fault", "printed"),
     [
         (Fault(delay=threading.Event()), b""),
-        (Fault(reply=PIECES, after=1, pause=threading.Event()), b"One \n"),
+        (held("One ", "two.")[1], b"One \n"),
         (Fault(status=503, headers={"retry-after": "50"}), b""),
     ],
     ids=["before the first byte", "in the middle", "between two tries"],
@@ -235,7 +230,7 @@ def run(command):
 def test_cli_ctrl_c_ends_at_once(promptrun_server, press_ctrl_c, fault, printed):
     promptrun_server.queue(fault)
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([*COMMAND, "Hi!"], env=environment(), **pipes) as process:
+    with subprocess.Popen([*COMMAND, "Hi!"], env=environment(promptrun_server), **pipes) as process:
         try:
             promptrun_server.wait_for_requests(timeout=WAIT)
             first = process.stdout.read(len(printed) - 1) if printed else b""
@@ -248,7 +243,8 @@ def test_cli_ctrl_c_ends_at_once(promptrun_server, press_ctrl_c, fault, printed)
 
 def test_cli_reader_that_stops_early_ends_the_run_quietly(promptrun_server):
     promptrun_server.queue(Reply("One\n" + "more\n" * 10_000, pieces=["One\n", *["more\n"] * 10_000]))
-    result = run(["bash", "-o", "pipefail", "-c", shlex.join([*COMMAND, "Count."]) + " | head -1"])
+    command = ["bash", "-o", "pipefail", "-c", shlex.join([*COMMAND, "Count."]) + " | head -1"]
+    result = run(command, promptrun_server)
     assert (result.returncode, result.stdout, result.stderr) == (0, "One\n", "")
 
 
@@ -262,21 +258,15 @@ def test_cli_help_imports_no_subcommand():
 
 
 @pytest.mark.live
-def test_live_promptrun_answers():
-    result = run([*COMMAND, "Say hello."])
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.strip()
+def test_live_promptrun_answers(cli):
+    status, out, err = cli("Say hello.")
+    assert (status, out.strip() != "") == (0, True), err
 
 
 @pytest.mark.parametrize("chosen", ["not live", "live"])
 def test_live_tests_alone_see_a_key_in_the_environment(pytestconfig, monkeypatch, chosen):
     """And they run only where they are named."""
     assert "not live" in pytestconfig.getini("addopts")
-    (configure,) = {
-        plugin.pytest_configure
-        for plugin in pytestconfig.pluginmanager.get_plugins()
-        if getattr(plugin, "__file__", None) == str(TESTS / "conftest.py")
-    }
     monkeypatch.setenv("PROMPTRUN_API_KEY", "k")
-    configure(SimpleNamespace(option=SimpleNamespace(markexpr=chosen)))
+    pytest_configure(SimpleNamespace(option=SimpleNamespace(markexpr=chosen)))
     assert ("PROMPTRUN_API_KEY" in os.environ) == (chosen == "live")
