@@ -6,7 +6,6 @@ import json
 import math
 import os
 import re
-import runpy
 import shutil
 import signal
 import socket
@@ -852,14 +851,6 @@ def test_cli_records_a_command_and_replays_for_any_program(upstream, path):
     assert len(upstream.requests) == 1
 
 
-@pytest.fixture
-def same_signals():
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 ASK_IN_VAIN = ASK.replace("with urllib", "import contextlib\nwith contextlib.suppress(Exception), urllib")
 KILL = "import os; os.kill(os.getpid(), 9)"
 
@@ -877,16 +868,12 @@ KILL = "import os; os.kill(os.getpid(), 9)"
     ],
     ids=str,
 )
-@pytest.mark.usefixtures("same_signals")
 def test_cli_says_what_is_wrong_with_a_recording(
-    tmp_path, monkeypatch, capsys, nowhere, connect, arguments, status, named
+    tmp_path, monkeypatch, cli, nowhere, connect, arguments, status, named
 ):
     before = written(tmp_path / "x.jsonl", exchange("Hi")).read_text()
     monkeypatch.chdir(tmp_path)
     connect(nowhere)
-    monkeypatch.setattr(sys, "argv", ["langchain_promptrun", *arguments])
-    with pytest.raises(SystemExit) as caught:
-        runpy.run_module("langchain_promptrun", run_name="__main__")
-    assert caught.value.code == status
-    assert named in capsys.readouterr().err.splitlines()[-1]
+    ended = cli(*arguments)
+    assert (ended.status, named in ended.err.splitlines()[-1]) == (status, True)
     assert ((tmp_path / "x.jsonl").read_text() == before) is (status != 3)  # only an answer begins it anew
