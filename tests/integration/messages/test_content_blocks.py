@@ -286,47 +286,40 @@ def test_audio_block_has_the_format_of_its_mime_type(mime_type, wire_format):
     assert parts({"type": "audio", "url": f"data:{mime_type};base64,AAAA"}) == [part]
 
 
-@pytest.mark.parametrize(
-    ("address", "name"),
-    [
-        ("data:application/pdf;base64,AAAA", "file.pdf"),
-        ("data:text/plain;base64,AAAA", "file.txt"),
-        ("data:text/markdown;base64,AAAA", "file.md"),
-        ("data:image/png;base64,AAAA", "file.png"),
-        ("data:audio/mpeg;base64,AAAA", "file.mp3"),
-        ("data:text/csv;charset=utf-8;base64,AAAA", "file.csv"),
-        ("data:application/octet-stream;base64,AAAA", "file.bin"),
-        ("data:application/vnd.oasis.opendocument.text;base64,AAAA", "file"),
-        ("https://a.example/docs/report.pdf?sig=x/y.z#page=2", "report.pdf"),
-        ("https://a.example/download", "file"),
-    ],
-)
-def test_file_block_without_a_name_is_named_by_its_address(address, name):
-    assert parts({"type": "file", "url": address})[0]["file"] == {"filename": name, "file_data": address}
-
-
-OFFICE = "vnd.openxmlformats-officedocument"
+OFFICE = "application/vnd.openxmlformats-officedocument"
 EXTENSIONS = {
-    **{extension: f"application/{extension}" for extension in ("json", "pdf", "rtf", "xml", "zip")},
-    "doc": "application/msword",
-    "xls": "application/vnd.ms-excel",
-    "ppt": "application/vnd.ms-powerpoint",
-    "pptx": f"application/{OFFICE}.presentationml.presentation",
-    "docx": f"application/{OFFICE}.wordprocessingml.document",
-    "xlsx": f"application/{OFFICE}.spreadsheetml.sheet",
-    "jpg": "image/jpeg",
-    "svg": "image/svg+xml",
-    "csv": "text/csv",
-    "html": "text/html",
-    "md": "text/markdown",
-    "txt": "text/plain",
+    **{f"application/{extension}": f".{extension}" for extension in ("json", "pdf", "rtf", "xml", "zip")},
+    "application/msword": ".doc",
+    "application/vnd.ms-excel": ".xls",
+    "application/vnd.ms-powerpoint": ".ppt",
+    f"{OFFICE}.presentationml.presentation": ".pptx",
+    f"{OFFICE}.wordprocessingml.document": ".docx",
+    f"{OFFICE}.spreadsheetml.sheet": ".xlsx",
+    "application/vnd.oasis.opendocument.text": "",
+    "application/octet-stream": ".bin",
+    "audio/mpeg": ".mp3",
+    "image/jpeg": ".jpg",
+    "image/png": ".png",
+    "image/svg+xml": ".svg",
+    "text/csv;charset=utf-8": ".csv",
+    "text/html": ".html",
+    "text/markdown": ".md",
+    "text/plain": ".txt",
 }
 
 
-@pytest.mark.parametrize(("extension", "mime_type"), EXTENSIONS.items())
+@pytest.mark.parametrize(("mime_type", "extension"), EXTENSIONS.items())
 def test_file_block_without_a_name_has_the_extension_of_its_type(mime_type, extension):
-    file = parts({"type": "file", "base64": "AAAA", "mime_type": mime_type})[0]["file"]
-    assert file == {"filename": f"file.{extension}", "file_data": f"data:{mime_type};base64,AAAA"}
+    address = f"data:{mime_type};base64,AAAA"
+    for place in ({"base64": "AAAA", "mime_type": mime_type}, {"url": address}):
+        file = parts({"type": "file", **place})[0]["file"]
+        assert file == {"filename": f"file{extension}", "file_data": address}
+
+
+def test_file_block_without_a_name_is_named_by_its_address():
+    for path, name in (("docs/report.pdf?sig=x/y.z#page=2", "report.pdf"), ("download", "file")):
+        address = f"https://a.example/{path}"
+        assert parts({"type": "file", "url": address})[0]["file"] == {"filename": name, "file_data": address}
 
 
 @pytest.mark.parametrize(("kind", "mime_type"), [("image", "image/webp"), ("video", "video/quicktime")])

@@ -69,10 +69,13 @@ class Question(HumanMessage):
         (AIMessageChunk("x"), "assistant"),
         (ChatMessage("x", role="critic"), "critic"),
         (ChatMessageChunk("x", role="critic"), "critic"),
+        (FunctionMessage("x", name="add"), "function"),
+        (FunctionMessageChunk("x", name="add"), "function"),
     ],
 )
-def test_message_of_each_type_has_its_role(message, role):
-    assert sent(message) == [{"role": role, "content": "x"}]
+def test_message_of_each_type_has_its_role_and_a_functions_its_name(message, role):
+    named = {"name": "add"} if role == "function" else {}
+    assert sent(message) == sent(message, send_names=False) == [{"role": role, "content": "x", **named}]
 
 
 CALLED = AIMessage("", additional_kwargs={"function_call": {"name": "add", "arguments": "{}"}})
@@ -93,12 +96,6 @@ CALLED = AIMessage("", additional_kwargs={"function_call": {"name": "add", "argu
 @pytest.mark.parametrize("rest", [[], [HumanMessage("go on")]], ids=len)
 def test_tool_result_of_each_kind_names_its_call(turn, message, rest):
     assert sent(turn, message, *rest)[1:] == [wire_result("c1"), *({"role": "user", "content": "go on"} for _ in rest)]
-
-
-@pytest.mark.parametrize("kind", [FunctionMessage, FunctionMessageChunk])
-def test_function_message_is_named_even_when_names_are_not_sent(kind):
-    expected = [{"role": "function", "content": "3", "name": "add"}]
-    assert sent(kind("3", name="add")) == sent(kind("3", name="add"), send_names=False) == expected
 
 
 @pytest.mark.parametrize("name", ["example_user", "A-1_b", "x" * 64, "x" * 65, "with space", "ünïcode", "line\n", ""])
@@ -291,20 +288,14 @@ OPEN_ENDS = [[], [HumanMessage("go on")], [HumanMessage("go on"), AIMessage("Don
 @pytest.mark.parametrize("after", OPEN_ENDS, ids=len)
 @pytest.mark.parametrize("extras", [{}, {"refusal": "No."}])
 @pytest.mark.parametrize("content", ["half", "", [text("half")], [], [text("half"), invalid("c2")]])
-def test_invalid_tool_call_without_a_result_is_left_out(content, extras, after):
+def test_invalid_tool_call_without_a_result_is_left_out_alone_or_beside_a_valid_one(content, extras, after):
     """No tool runs it, so no result will ever come."""
-    turn = AIMessage(content, invalid_tool_calls=[invalid("c2")], additional_kwargs=extras)
+    alone = AIMessage(content, invalid_tool_calls=[invalid("c2")], additional_kwargs=extras)
     said = {"role": "assistant", "content": "half" if content else None if extras else "", **extras}
-    expected = [said, *(sent(*after) if after else [])]
-    assert sent(HumanMessage("x"), turn, *after)[1:] == expected
-
-
-@pytest.mark.parametrize("after", OPEN_ENDS, ids=len)
-def test_invalid_tool_call_beside_a_valid_one_is_left_out(after):
-    turn = AIMessage("", tool_calls=[call("c1")], invalid_tool_calls=[invalid("c2"), invalid(None)])
-    expected = sent(calls("c1"), result("c1"), *after)
-    assert sent(turn, result("c1"), *after) == expected
-    assert sent(turn.model_copy(update={"content": [text("")]}), result("c1"), *after) == expected
+    assert sent(alone, *after) == [said, *(sent(*after) if after else [])]
+    beside = AIMessage(content, tool_calls=[call("c1")], invalid_tool_calls=[invalid("c2"), invalid(None)])
+    plain = AIMessage("half" if content else "", tool_calls=[call("c1")])
+    assert sent(beside, result("c1"), *after) == sent(plain, result("c1"), *after)
 
 
 LISTED = {"invalid_tool_calls": [invalid("c2")]}

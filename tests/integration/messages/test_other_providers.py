@@ -99,41 +99,28 @@ PROVIDERS = {
     "OpenRouter": answer("openrouter", "call_1", SAID, reasoning_details=ENCRYPTED, **THINKING),
     "standard blocks": answer("anthropic", "call_1", STANDARD_V1, {"output_version": "v1"}),
 }
-each_provider = pytest.mark.parametrize("fields", PROVIDERS.values(), ids=PROVIDERS)
 
 
-def history(message):
-    result = ToolMessage("sunny", tool_call_id=message.tool_calls[0]["id"])
-    before = [SystemMessage("You forecast."), HumanMessage("Tbilisi?")]
-    return [*before, message, result, AIMessage("Sunny."), HumanMessage("Thanks.")]
-
-
-def check(message):
-    """The whole request is what Chat Completions documents, and holds what is needed and nothing else."""
-    call_id = message.tool_calls[0]["id"]
-    body = sent(*history(message))
-    [call] = body[2]["tool_calls"]
-    assert json.loads(call["function"].pop("arguments")) == ARGS
-    call = {"id": call_id, "type": "function", "function": {"name": "forecast"}}
-    assert body == [
-        {"role": "system", "content": "You forecast."},
-        {"role": "user", "content": "Tbilisi?"},
-        {"role": "assistant", "content": "Let me look.", "tool_calls": [call]},
-        {"role": "tool", "tool_call_id": call_id, "content": "sunny"},
-        {"role": "assistant", "content": "Sunny."},
-        {"role": "user", "content": "Thanks."},
-    ]
-
-
-@each_provider
+@pytest.mark.parametrize("fields", PROVIDERS.values(), ids=PROVIDERS)
 def test_history_of_another_provider_is_sent_in_its_essence(fields):
+    """The whole request is what Chat Completions documents, and holds what is needed and nothing else."""
     message = AIMessage(**fields)
-    for copy in (message, messages_from_dict(messages_to_dict([message]))[0]):
-        check(copy)
-
-
-@each_provider
-def test_history_in_standard_blocks_is_sent_in_its_essence(fields):
-    message = AIMessage(**fields)
+    stored = messages_from_dict(messages_to_dict([message]))[0]
     metadata = {**message.response_metadata, "output_version": "v1"}
-    check(message.model_copy(update={"content": message.content_blocks, "response_metadata": metadata}))
+    standard = message.model_copy(update={"content": message.content_blocks, "response_metadata": metadata})
+    call_id = message.tool_calls[0]["id"]
+    before = [SystemMessage("You forecast."), HumanMessage("Tbilisi?")]
+    after = [ToolMessage("sunny", tool_call_id=call_id), AIMessage("Sunny."), HumanMessage("Thanks.")]
+    for copy in (message, stored, standard):
+        body = sent(*before, copy, *after)
+        [call] = body[2]["tool_calls"]
+        assert json.loads(call["function"].pop("arguments")) == ARGS
+        assert body == [
+            {"role": "system", "content": "You forecast."},
+            {"role": "user", "content": "Tbilisi?"},
+            {"role": "assistant", "content": "Let me look.", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": call_id, "content": "sunny"},
+            {"role": "assistant", "content": "Sunny."},
+            {"role": "user", "content": "Thanks."},
+        ]
+        assert call == {"id": call_id, "type": "function", "function": {"name": "forecast"}}
