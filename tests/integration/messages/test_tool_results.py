@@ -132,29 +132,6 @@ def test_tool_result_data_that_is_no_content_block_goes_out_whole_as_its_json(da
     assert json.loads(part["text"]) == data
 
 
-@pytest.mark.parametrize(
-    ("block", "parts"),
-    [
-        ("hello", [text("hello")]),
-        ("", []),
-        (text(""), []),
-        (text(None), []),
-        ({"type": "json", "json": None}, [text("null")]),
-        ({"type": "text-plain", "text": ""}, []),
-        ({"type": "search_result", "title": "T", "content": [text("x")]}, [text("T"), text("x")]),
-        ({"type": "custom_tool_call_output", "output": ""}, []),
-        ({"type": "file", **PDF}, [FILE]),
-        ({"type": "file", "data": b"\0\0\0"}, [BYTES]),
-        ({"type": "file", "data": "AAAA", "mimeType": "application/pdf"}, [FILE]),
-        ({"type": "document", **PDF}, [FILE]),
-        ({"type": "image_generation_call", "result": "AAAA"}, [PNG]),
-    ],
-    ids=str,
-)
-def test_tool_result_block_that_is_readable_is_read(block, parts):
-    assert result_parts([block]) == parts
-
-
 THOUGHTS = [
     {"type": "reasoning", "reasoning": "secret", "extras": {"signature": "s"}},
     {"type": "reasoning", "id": "lc_rs_1", "extras": {"encrypted_content": "secret"}},
@@ -164,26 +141,38 @@ THOUGHTS = [
     {"type": "thinking", "thinking": "secret", "signature": "s"},
     *({"type": "non_standard", "value": {"type": kind}} for kind in ("thinking", "container_upload", "computer_call")),
 ]
-
-
-@pytest.mark.parametrize("block", THOUGHTS, ids=str)
-def test_tool_result_of_another_agent_goes_out_without_its_reasoning(block):
-    assert result_parts([block, text("said")]) == [text("said")]
-    assert result_parts([block]) == []
-
-
-def test_tool_result_cache_marker_stays_on_its_block_and_within_data():
-    assert result_parts([{**text("x"), **CACHE}]) == [{**text("x"), **CACHE}]
-    assert result_parts([text("x"), {**text(""), **CACHE}]) == [{**text("x"), **CACHE}]
-    assert json.loads(result_parts([{"a": 1, **CACHE}])[0]["text"]) == {"a": 1, **CACHE}
+SILENT = [
+    *("", text(""), text(None), {"type": "text-plain", "text": ""}, {"type": "custom_tool_call_output", "output": ""}),
+    *THOUGHTS,
+]
+LINK = v1.create_file_block(url="demo://x", mime_type="text/plain")
 
 
 @pytest.mark.parametrize(
-    ("content", "expected"),
-    [({"a": 1}, ['{"a":1}']), (0, ["0"]), ([5], ["5"]), ([["a"]], ['["a"]']), (None, []), ("", [])],
+    ("content", "parts"),
+    [
+        (["hello"], [text("hello")]),
+        ([{"type": "json", "json": None}], [text("null")]),
+        ([{"type": "search_result", "title": "T", "content": [text("x")]}], [text("T"), text("x")]),
+        ([{"type": "file", **PDF}], [FILE]),
+        ([{"type": "file", "data": b"\0\0\0"}], [BYTES]),
+        ([{"type": "file", "data": "AAAA", "mimeType": "application/pdf"}], [FILE]),
+        ([{"type": "document", **PDF}], [FILE]),
+        ([{"type": "image_generation_call", "result": "AAAA"}], [PNG]),
+        *(([block], []) for block in SILENT),
+        *(([block, text("said")], [text("said")]) for block in THOUGHTS),
+        # data of any form, as its JSON, without the id that langchain-core makes
+        *(({"a": 1}, [text('{"a":1}')]), (0, [text("0")]), ([5], [text("5")]), ([["a"]], [text('["a"]')])),
+        *((None, []), ("", [])),
+        ([LINK], [text('{"type":"file","url":"demo://x","mime_type":"text/plain"}')]),
+        ([{**text("x"), **CACHE}], [{**text("x"), **CACHE}]),
+        ([text("x"), {**text(""), **CACHE}], [{**text("x"), **CACHE}]),
+        ([{"a": 1, **CACHE}], [text('{"a":1,"cache_control":{"type":"ephemeral"}}')]),
+    ],
+    ids=str,
 )
-def test_tool_result_of_any_form_goes_out_as_its_json(content, expected):
-    assert result_parts(content) == list(map(text, expected))
+def test_tool_result_is_read_where_it_is_readable_and_else_its_json(content, parts):
+    assert result_parts(content) == parts
 
 
 def test_tool_result_of_an_mcp_tool_without_content_is_its_structured_content():
@@ -214,12 +203,6 @@ def records(inner):
 
 scalars = st.none() | st.booleans() | st.integers(0, 9) | st.sampled_from(["", "x"])
 json_values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=2) | records(inner), max_leaves=6)
-
-
-def test_tool_result_link_to_elsewhere_goes_out_without_the_id_that_langchain_makes():
-    link = v1.create_file_block(url="demo://x", mime_type="text/plain")
-    assert link["id"].startswith("lc_")
-    assert result_parts([link]) == [text('{"type":"file","url":"demo://x","mime_type":"text/plain"}')]
 
 
 @given(st.lists(records(json_values), min_size=1, max_size=3))
