@@ -95,6 +95,13 @@ SIGN = {"signature": "S"}
 COPILOT = copilots("hm", "OPAQUE")
 LITELLM = {"reasoning_content": "hm", "thinking_blocks": [SIGNED, REDACTED]}
 STORED = {"reasoning_details": [{**DETAIL, "id": "rs_1"}]}
+
+
+def with_text(message):
+    content = message.get("content")
+    return {**message, "content": [*content, text("Hi")] if content else "Hi"}
+
+
 CARRIERS = {
     **{name: key(name) for name in ("reasoning_content", "reasoning", "reasoning_text", "cot_summary", "thinking")},
     "two keys": (TWO_KEYS, [dict.fromkeys(TWO_KEYS, piece) for piece in "hm"], TWO_KEYS),
@@ -151,37 +158,21 @@ CARRIERS = {
     "Gemini's part": part(THOUGHT, *({**THOUGHT, "text": piece} for piece in ("<tho", "ught>h", "m</thought>"))),
     "Gemini's part without tags": (geminis("hm"), [geminis("h"), geminis("m")], {"content": [THOUGHT]}),
 }
-each_carrier = pytest.mark.parametrize(("message", "deltas", "back"), CARRIERS.values(), ids=CARRIERS)
-
-
-def with_text(message):
-    content = message.get("content")
-    return {**message, "content": [*content, text("Hi")] if content else "Hi"}
-
-
-def back_with_text(back):
-    return {"role": "assistant", **with_text(back)}
 
 
 @each_style
-@each_carrier
+@pytest.mark.parametrize(("message", "deltas", "back"), CARRIERS.values(), ids=CARRIERS)
 def test_reasoning_of_each_carrier_is_shown_once_and_goes_back_as_it_came(style, message, deltas, back):
     conversation = Conversation(with_text(message), [*deltas, {"content": "Hi"}])
-    answer = conversation.ask(style)
-    said = said_in(message)
-    assert (reasoning_of(answer), str(answer.text)) == (said, "Hi")
-    assert answer.additional_kwargs["reasoning_content"] == said
-    for copied in (answer, messages_from_dict(json.loads(json.dumps(messages_to_dict([answer]))))[0]):
-        assert conversation.turn(copied) == back_with_text(back)
-
-
-@each_carrier
-@pytest.mark.parametrize("style", ["invoke", "stream", "events"])
-def test_reasoning_of_each_carrier_goes_back_from_standard_blocks(style, message, deltas, back):
-    conversation = Conversation(with_text(message), [*deltas, {"content": "Hi"}])
-    answer = conversation.ask(style, output_version="v1")
-    assert [block["type"] for block in answer.content] == ["reasoning", "text"]
-    assert conversation.turn(answer) == back_with_text(back)
+    for version in ("v0", "v1"):
+        answer = conversation.ask(style, output_version=version)
+        said = said_in(message)
+        assert (reasoning_of(answer), str(answer.text)) == (said, "Hi")
+        assert answer.additional_kwargs["reasoning_content"] == said
+        if version == "v1":
+            assert [block["type"] for block in answer.content] == ["reasoning", "text"]
+        for copied in (answer, messages_from_dict(json.loads(json.dumps(messages_to_dict([answer]))))[0]):
+            assert conversation.turn(copied) == {"role": "assistant", **with_text(back)}
 
 
 @each_style
@@ -263,13 +254,19 @@ def tagged(body, pieces=None, style="stream", **fields):
 
 
 @each_style
-def test_think_tags_are_text_unless_the_field_says_so(style):
-    body = "<think>hm</think>Hi"
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("<think>hm</think>Hi", ("hm", "Hi")),
+        *((f"<think>{open_end}", (open_end, "")) for open_end in ("hm", "hm</thin")),
+    ],
+)
+def test_think_tags_are_text_unless_the_field_says_so(style, body, said):
     assert tagged(body, style=style)[:2] == ("", body)
-    assert tagged(body, style=style, bound={"think_tags": True})[:2] == ("hm", "Hi")
-    *said, conversation, answer = tagged(body, style=style, think_tags=True)
-    assert (said, answer.response_metadata["reasoning_field"]) == (["hm", "Hi"], "think_tags")
-    assert conversation.turn(answer)["content"] == body
+    assert tagged(body, style=style, bound={"think_tags": True})[:2] == said
+    *read, conversation, answer = tagged(body, style=style, think_tags=True)
+    assert ((*read,), answer.response_metadata["reasoning_field"]) == (said, "think_tags")
+    assert conversation.turn(answer)["content"].startswith(body)
     assert "think_tags" not in conversation.requests[0]
 
 
@@ -279,12 +276,6 @@ def test_think_tags_are_read_however_the_text_is_cut(cuts, style):
     cuts = sorted({0, len(body), *(cut for cut in cuts if cut < len(body))})
     pieces = [body[start:end] for start, end in itertools.pairwise(cuts)]
     assert tagged(body, pieces, style, think_tags=True)[:2] == ("h</thi nk>m", "a<b \n<thinkHi</think> <")
-
-
-@each_style
-@pytest.mark.parametrize("body", ["<think>hm", "<think>hm</thin"])
-def test_think_tags_that_stay_open_hold_reasoning(style, body):
-    assert tagged(body, style=style, think_tags=True)[:2] == (body.removeprefix("<think>"), "")
 
 
 def entries_of(*lists, style="stream", key="reasoning_details"):
@@ -307,9 +298,12 @@ def encrypted(data, **more):
 SECRET = encrypted("A=", index=0)
 
 
-def apart(*entries):
+def apart(*entries, said=""):
     """Entries that stay as they are."""
-    return entries, list(entries), ""
+    return entries, list(entries), said
+
+
+OTHERS = [{"index": 1}, {"type": "reasoning.summary"}, {"id": "b"}, {"index": "0"}]
 
 
 @pytest.mark.parametrize(
@@ -321,6 +315,11 @@ def apart(*entries):
             {"index": 0, "type": {"x": 1}, "id": {"a": 2}},
             {"index": True, "text": ["x"], "summary": None},
         ),
+        *(
+            apart(detail("a", id="a", index=index), detail("b", id="a", index=index) | other, said="ab")
+            for index in (0, None)
+            for other in OTHERS
+        ),
         ([detail("a"), SECRET, detail("b"), detail(signature="s")], [detail("ab", signature="s"), SECRET], "ab"),
         ([SIGNED, thinking("m"), thinking("", signature="T")], [SIGNED, SIGNED_M], "hmm"),
         ([detail("a", id=1), {**AT_0, "text": "b"}, {**AT_0, **SIGN}], [detail("ab", id=1, **SIGN)], "ab"),
@@ -330,13 +329,6 @@ def apart(*entries):
 def test_reasoning_in_fragments_of_entries_is_put_together_where_they_belong_together(pieces, entries, said):
     key = "thinking_blocks" if SIGNED in pieces else "reasoning_details"
     assert entries_of(*([piece] for piece in pieces), key=key) == (entries, said, key)
-
-
-@pytest.mark.parametrize("other", [{"index": 1}, {"type": "reasoning.summary"}, {"id": "b"}, {"index": "0"}])
-@pytest.mark.parametrize("index", [0, None])
-def test_reasoning_details_of_another_entry_stay_apart(other, index):
-    first, second = detail("a", id="a", index=index), detail("b", id="a", index=index) | other
-    assert entries_of([first], [second])[0] == [first, second]
 
 
 def test_reasoning_details_of_a_whole_answer_stay_as_they_came():
