@@ -1,7 +1,5 @@
 """What of an AIMessage goes back to a model, and in which shape."""
 
-import json
-
 import pytest
 from langchain_core.load import dumpd, load
 from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage, messages_from_dict, messages_to_dict
@@ -110,100 +108,87 @@ def test_tool_call_in_the_content_goes_out_once_whether_listed_or_not(block):
         assert wire(AIMessage([block | MARK], tool_calls=[CALL]))["tool_calls"] == marked
 
 
-def test_tool_call_that_equals_another_without_ids_stays():
-    blocks = [{"type": "tool_use", "name": "add", "input": {"a": 1}}] * 2
-    calls = wire(AIMessage(blocks, tool_calls=[{**CALL, "id": None}]))["tool_calls"]
-    assert [call["function"]["name"] for call in calls] == ["add", "add"]
-
-
-def test_tool_call_of_a_custom_tool_of_openai_goes_out_as_langchain_lists_it():
-    block = {"type": "custom_tool_call", "call_id": "call_1", "name": "sql", "input": "SELECT 1", "id": "ctc_1"}
-    arguments = wire(AIMessage([block]))["tool_calls"][0]["function"]["arguments"]
-    assert json.loads(arguments) == {"__arg1": "SELECT 1"}
-
-
-@pytest.mark.parametrize(
-    ("args", "arguments"),
-    [
-        ('{"a": 1', '{"invalid_arguments":"{\\"a\\": 1"}'),
-        ("[1]", '{"invalid_arguments":"[1]"}'),
-        ('{"a": NaN}', '{"invalid_arguments":"{\\"a\\": NaN}"}'),
-        ('{"a": 1}', '{"a": 1}'),
-        ("", "{}"),
-        (None, "{}"),
-    ],
-)
-def test_invalid_tool_call_goes_out_with_json_that_holds_its_text(args, arguments):
-    calls = wire(AIMessage("", tool_calls=[CALL], invalid_tool_calls=[broken(args)]))["tool_calls"]
-    function = {"name": "add", "arguments": arguments}
-    assert calls == [WIRE_CALL, {"id": "call_2", "type": "function", "function": function}]
-    nameless = wire(AIMessage("", invalid_tool_calls=[broken(args, name=None)]))["tool_calls"][0]
-    assert nameless["function"] == {**function, "name": "unknown"}
-
-
 SIGNED = {"extra_content": {"google": {"thought_signature": "s"}}}
 KNOWN = {"index": 3, "function": {"name": "x"}}
 SERVER_CALL = {"id": "s1", "type": "web_search", "web_search": {"query": "q"}}
 EMPTY_CALL = {"id": "s2", "type": "custom", "function": {}}
 SERVER_CALLS = [{**SERVER_CALL, "index": 1}, SIGNED, {"id": "s2", "type": "odd"}, {"id": "s3", "odd": {}}, "x"]
+SQL = {"type": "custom_tool_call", "call_id": "call_1", "name": "sql", "input": "SELECT 1", "id": "ctc_1"}
+TOOL_USE = {"type": "tool_use", "name": "add", "input": {"a": 1}}
+INFINITE = {"arguments": '{"a": 1e999}'}
+EXTRAS = {"call_1": {**SIGNED, "function": {"strict": True}}}
+BROKEN = [
+    ('{"a": 1', '{"invalid_arguments":"{\\"a\\": 1"}'),
+    ("[1]", '{"invalid_arguments":"[1]"}'),
+    ('{"a": NaN}', '{"invalid_arguments":"{\\"a\\": NaN}"}'),
+    ('{"a": 1}', '{"a": 1}'),
+    *(("", "{}"), (None, "{}")),
+]
+BROKEN_OFF = {"tool_call_extras": {"call_2": {"type": "custom"}}, "tool_call_errors": {"call_2": {"guard": "|"}}}
 
 
-@rows(
-    "message, calls",
-    {
-        "raw and listed": (ai(tool_calls=[{**WIRE_CALL, **SIGNED}], metadata={}), [{**WIRE_CALL, **SIGNED}]),
-        "raw of another provider": (ai(tool_calls=[{**WIRE_CALL, "secret": 1}], metadata=OTHER), [WIRE_CALL]),
-        "keys that are known": (ai("", [CALL], tool_call_extras={"call_1": {"id": "x", **KNOWN}}), [WIRE_CALL]),
-        "no keys": (ai("", [CALL], tool_call_extras=None), [WIRE_CALL]),
-        "a list of keys": (ai("", [CALL], tool_call_extras=[]), [WIRE_CALL]),
-        "odd keys": (ai("", [CALL], tool_call_extras={"call_1": "odd"}), [WIRE_CALL]),
-        "a server's own": (ai("Hi", server_tool_calls=SERVER_CALLS), [SERVER_CALL]),
-        "a server's own and empty": (ai("Hi", server_tool_calls=[EMPTY_CALL]), [EMPTY_CALL]),
-    },
-)
-def test_tool_call_that_is_kept_beside_the_lists_goes_out_once(message, calls):
-    assert wire(message)["tool_calls"] == calls
-
-
-def test_tool_call_unknown_keys_come_back_after_every_round_trip():
-    extras = {"call_1": {**SIGNED, "function": {"strict": True}}}
-    message = ai("", [{**CALL, "id": "call_0"}, CALL], tool_call_extras=extras)
-    stored = messages_from_dict(messages_to_dict([message]))[0]
-    dumped = load(dumpd(message), allowed_objects="messages")
-    for copy in (message, stored, dumped):
-        first, second = wire(copy)["tool_calls"]
-        assert first == {**WIRE_CALL, "id": "call_0"}
-        assert second == {**WIRE_CALL, **SIGNED, "function": {**FUNCTION, "strict": True}}
+def function(name, arguments, call_id="call_1"):
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
 def custom(**body):
     return {"type": "custom", "custom": body}
 
 
-INFINITE = {"arguments": '{"a": 1e999}'}
+def came_as(extras, args, **wire_call):
+    """A call that came as more than a function, and what goes back for it."""
+    return ai("", [{**CALL, "args": args}], tool_call_extras={"call_1": extras}), [{"id": "call_1", **wire_call}]
 
 
-@pytest.mark.parametrize(
-    ("kept", "args", "wire_call"),
-    [
-        (custom(grammar="g"), {"__arg1": "ls"}, custom(grammar="g", name="add", input="ls")),
-        ({"type": "custom"}, {"__arg1": ""}, custom(name="add", input="")),
-        ({"type": "custom"}, {"edited": 1}, custom(name="add", input='{"edited":1}')),
-        ({"type": "builtin_function", "x": 1}, {"a": 1}, {"type": "builtin_function", "function": FUNCTION, "x": 1}),
-        (INFINITE, {"a": float("inf")}, {"type": "function", "function": {"name": "add", **INFINITE}}),
-        ({"arguments": "stale"}, {"a": 1}, {"type": "function", "function": FUNCTION}),
-    ],
+@rows(
+    "message, calls",
+    {
+        "equal, without ids": (
+            AIMessage([TOOL_USE] * 2, tool_calls=[{**CALL, "id": None}]),
+            [{**WIRE_CALL, "id": call_id} for call_id in ("call_0_0", "call_0_1")],
+        ),
+        "a custom tool of OpenAI's Responses": (AIMessage([SQL]), [function("sql", '{"__arg1":"SELECT 1"}')]),
+        **{
+            f"broken {args!r}": (
+                AIMessage("", tool_calls=[CALL], invalid_tool_calls=[broken(args)]),
+                [WIRE_CALL, function("add", arguments, "call_2")],
+            )
+            for args, arguments in BROKEN
+        },
+        "broken before its name": (
+            AIMessage("", invalid_tool_calls=[broken("{", name=None)]),
+            [function("unknown", '{"invalid_arguments":"{"}', "call_2")],
+        ),
+        "broken, of a custom tool": (
+            AIMessage("", invalid_tool_calls=[broken("l|")], additional_kwargs=BROKEN_OFF, response_metadata=OWN),
+            [{"id": "call_2", **custom(name="add", input="l")}],
+        ),
+        "raw and listed": (ai(tool_calls=[{**WIRE_CALL, **SIGNED}], metadata={}), [{**WIRE_CALL, **SIGNED}]),
+        "raw of another provider": (ai(tool_calls=[{**WIRE_CALL, "secret": 1}], metadata=OTHER), [WIRE_CALL]),
+        "further keys": (
+            ai("", [{**CALL, "id": "call_0"}, CALL], tool_call_extras=EXTRAS),
+            [{**WIRE_CALL, "id": "call_0"}, {**WIRE_CALL, **SIGNED, "function": {**FUNCTION, "strict": True}}],
+        ),
+        "keys that are known": (ai("", [CALL], tool_call_extras={"call_1": {"id": "x", **KNOWN}}), [WIRE_CALL]),
+        "no keys": (ai("", [CALL], tool_call_extras=None), [WIRE_CALL]),
+        "a list of keys": (ai("", [CALL], tool_call_extras=[]), [WIRE_CALL]),
+        "odd keys": (ai("", [CALL], tool_call_extras={"call_1": "odd"}), [WIRE_CALL]),
+        "a server's own": (ai("Hi", server_tool_calls=SERVER_CALLS), [SERVER_CALL]),
+        "a server's own and empty": (ai("Hi", server_tool_calls=[EMPTY_CALL]), [EMPTY_CALL]),
+        "custom": came_as(custom(grammar="g"), {"__arg1": "ls"}, **custom(grammar="g", name="add", input="ls")),
+        "custom, of nothing": came_as({"type": "custom"}, {"__arg1": ""}, **custom(name="add", input="")),
+        "custom, edited": came_as({"type": "custom"}, {"edited": 1}, **custom(name="add", input='{"edited":1}')),
+        "builtin": came_as(
+            {"type": "builtin_function", "x": 1}, {"a": 1}, type="builtin_function", function=FUNCTION, x=1
+        ),
+        "no JSON": came_as(INFINITE, {"a": float("inf")}, **function("add", **INFINITE)),
+        "edited": came_as({"arguments": "stale"}, {"a": 1}, **WIRE_CALL),
+    },
 )
-@pytest.mark.parametrize("copied", [lambda message: message, lambda message: message.model_copy(deep=True)])
-def test_tool_call_goes_back_as_the_kind_it_came_as(kept, args, wire_call, copied):
-    message = ai("", [{**CALL, "args": args}], tool_call_extras={"call_1": kept})
-    assert wire(copied(message))["tool_calls"] == [{"id": "call_1", **wire_call}]
-
-
-def test_tool_call_of_a_custom_kind_that_broke_off_goes_back_with_its_text():
-    kwargs = {"tool_call_extras": {"call_2": {"type": "custom"}}, "tool_call_errors": {"call_2": {"guard": "|"}}}
-    message = AIMessage("", invalid_tool_calls=[broken("l|")], additional_kwargs=kwargs, response_metadata=OWN)
-    assert wire(message)["tool_calls"][0]["custom"] == {"name": "add", "input": "l"}
+def test_tool_call_goes_out_once_and_as_it_came_after_every_round_trip(message, calls):
+    stored = messages_from_dict(messages_to_dict([message]))[0]
+    for copy in (message, message.model_copy(deep=True), stored, load(dumpd(message), allowed_objects="messages")):
+        assert wire(copy)["tool_calls"] == calls
 
 
 def test_tool_call_of_a_servers_own_needs_no_result_and_may_have_one():
