@@ -110,6 +110,7 @@ _NOT_HTTP = "The server's response is not valid HTTP: "
 _NO_HEAD = {"sees": failure("Connection"), "retries": 0}
 _JSON_HEAD = head(_LENGTH, kind="application/json")
 _DRIPPING_HEAD = [b"HTTP/1.1 200 OK\r\n", *[b"x-more: yes\r\n", 0.02] * 300]
+_NO_TLS = ("does not speak TLS", 'Use "http://"')
 _HINTS = [b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n", 0.02] * 300
 
 
@@ -134,8 +135,9 @@ def _not_connected(name, target, *says):
     return WireFault(name, sees=failure("Timeout", *says, phase="connect"), **more)
 
 
-def _unreachable(name, target, says):
-    return WireFault(name, target=target, requests=0, sees=failure("Connection", "Cannot connect to http", says))
+def _unreachable(name, target, *says, **facts):
+    sees = failure("Connection", "Cannot connect to http", *says, **facts)
+    return WireFault(name, target=target, requests=0, sees=sees)
 
 
 def _endless(name, *slices, limit=0.1, styles=ASYNC, **more):
@@ -159,7 +161,8 @@ def _broken(name, *slices, **more):
 UNREACHABLE = [
     _unreachable("refused", "refused", "127.0.0.1"),
     _unreachable("name-unknown", "unknown", "nowhere.invalid"),
-    _unreachable("tls-where-none-is-spoken", "greeter", "127.0.0.1"),
+    _unreachable("tls-where-none-is-spoken", "greeter", "127.0.0.1", *_NO_TLS, is_retryable=False),
+    _unreachable("tls-where-http-is-spoken", "plain", "127.0.0.1", *_NO_TLS, is_retryable=False),
     _not_connected("tls-handshake-never-ends", "tls"),
     _not_connected("connect-time-out", "full", "connection", "0.2 s"),
     WireFault(

@@ -43,6 +43,7 @@ class World:
         self._urls = {
             "server": self.server.base_url,
             "tls": deaf.base_url.replace("http:", "https:"),
+            "plain": self.server.base_url.replace("http:", "https:"),
             "deaf": deaf.base_url,
             "greeter": f"https://{_HOST}:{greeter.server_address[1]}/v1",
             "refused": f"http://{_HOST}:{bound.getsockname()[1]}/v1",
