@@ -33,6 +33,8 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
+from langchain_core import exceptions as core
+
 from langchain_promptrun import ChatPromptrun
 
 if TYPE_CHECKING:
@@ -114,7 +116,7 @@ class Worker(threading.Thread):
         if fault.first is not None:
             self._call(fault, style, fault.first)
         seen = self._call(fault, style, fault.model_settings)
-        return ("call that hangs", f"{PATIENCE} s") if seen is None else wire_faults.calls.outcome(fault, seen)
+        return ("call that hangs", f"{PATIENCE} s") if seen is None else _outcome(fault.sees, seen)
 
     def _call(self, fault: Any, style: str, settings: Any) -> Any:
         """What the caller sees; None where the call hangs."""
@@ -130,6 +132,26 @@ class Worker(threading.Thread):
             self._world.close_connections()
             return None
         return found[0]
+
+
+def _outcome(sees: Any, seen: Any) -> tuple[str, str] | None:
+    """Return of what kind the failure is, and its details; None where langchain-core's terms are met."""
+    calls, error = wire_faults.calls, seen.error
+    if isinstance(sees, wire_faults.fault.Answer):
+        if error is not None:
+            return "error instead of the answer", calls.short(error)
+        differences = ", ".join(calls.differences(sees, seen.message))
+        return ("wrong answer", differences) if differences else None
+    if error is None:
+        return "error passed over", calls.short(seen.message)
+    if not isinstance(error, core.ModelError):
+        return "error without a class of langchain-core", calls.short(error)
+    classes: tuple[type[Exception], ...] = (core.ModelError,)
+    if sees.named:
+        classes = tuple(next(base for base in kind.__mro__ if base.__module__ == core.__name__) for kind in sees.kinds)
+    if isinstance(error, classes) and (sees.named or error.is_retryable == sees.kinds[0].is_retryable):
+        return None
+    return "error of another class of langchain-core", f"{calls.short(error)}, none of {classes}"
 
 
 def _closing(model: Any, style: str, fault: Any) -> Any:

@@ -83,25 +83,7 @@ def complaints(fault, style, seen):
     return found
 
 
-def outcome(fault, seen):
-    """What is wrong in langchain-core's terms alone, whatever the package: of what kind it is, and the details."""
-    sees, error = fault.sees, seen.error
-    if isinstance(sees, Answer):
-        if error is not None:
-            return "error instead of the answer", _short(error)
-        differences = ", ".join(_differences(sees, seen.message))
-        return ("wrong answer", differences) if differences else None
-    if error is None:
-        return "error passed over", _short(seen.message)
-    if not isinstance(error, ModelError):
-        return "error without a class of langchain-core", _short(error)
-    alike = sees.named or error.is_retryable == sees.kinds[0].is_retryable
-    if not isinstance(error, sees.cores) or not alike:
-        return "error of another class of langchain-core", f"{_short(error)}, none of {sees.cores}"
-    return None
-
-
-def _differences(answer, message):
+def differences(answer, message):
     """Where a message differs in what any chat model tells: text, tool calls, usage, finish reason."""
     if message is None:
         yield "no message"
@@ -122,7 +104,7 @@ def _about_answer(answer, style, seen):
     if seen.error is not None:
         yield f"raised {seen.error!r}"
         return
-    yield from _differences(answer, message)
+    yield from differences(answer, message)
     blocks = [block for block in message.content_blocks if block["type"] == "reasoning"]
     yield from _unequal("reasoning", "".join(str(block.get("reasoning")) for block in blocks), answer.reasoning)
     metadata = {key: message.response_metadata.get(key) for key in answer.metadata}
@@ -172,9 +154,9 @@ def _held(error):
 
 def _unequal(name, is_, should):
     if is_ != should:
-        yield f"{name}: {_short(is_)}, not {_short(should)}"
+        yield f"{name}: {short(is_)}, not {short(should)}"
 
 
-def _short(value):
+def short(value):
     text = repr(value)
     return text if len(text) <= 300 else f"{text[:200]}... ({len(text)} characters)"

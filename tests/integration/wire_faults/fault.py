@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
-from langchain_core import exceptions as core
-
 from langchain_promptrun import errors
 from langchain_promptrun.testing import Fault, Reply
 
@@ -138,13 +136,6 @@ class Failure:
     facts: Mapping[str, Any]
     exact: bool = True
     named: bool = True
-
-    @property
-    def cores(self):
-        """The classes of langchain-core for the condition."""
-        if not self.named:
-            return (core.ModelError,)
-        return tuple(next(base for base in kind.__mro__ if base.__module__ == core.__name__) for kind in self.kinds)
 
 
 def failure(kind, *says, hides=(), after=None, exact=True, named=True, **facts):
