@@ -368,21 +368,19 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
         """
         with (caught := Caught(Exception)):  # raised again within the run, so that the run shows it
             caught.outcome = self.pull()
-
-        def run(value: Any, run_manager: BaseRunManager) -> ChatPromptValue:
-            return self._value(caught.outcome, value, run_manager)
-
-        return self._call_with_config(run, input, traced(config, self._facts(caught.outcome)), run_type="prompt")
+        value = partial(self._value, caught.outcome)
+        return self._call_with_config(value, input, traced(config, self._facts(caught.outcome)), run_type="prompt")
 
     @override
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> ChatPromptValue:
         with (caught := Caught(Exception)):
             caught.outcome = await self.apull()
 
-        async def run(value: Any, run_manager: BaseRunManager) -> ChatPromptValue:
-            return self._value(caught.outcome, value, run_manager)
+        async def value(given: Any, run_manager: BaseRunManager) -> ChatPromptValue:
+            return self._value(caught.outcome, given, run_manager)
 
-        return await self._acall_with_config(run, input, traced(config, self._facts(caught.outcome)), run_type="prompt")
+        config = traced(config, self._facts(caught.outcome))
+        return await self._acall_with_config(value, input, config, run_type="prompt")
 
     def _value(
         self, outcome: PromptRecord | BaseException, given: Any, run_manager: BaseRunManager | None = None
@@ -459,11 +457,9 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a field; watching what was fetched with the old value ends."""
-        hold = getattr(self, "_hold", None)
+        if name in type(self).model_fields:
+            self.close()
         super().__setattr__(name, value)
-        if hold is not None and name in type(self).model_fields:
-            hold.end()
-            self.__pydantic_private__ = {"_transport": None}
 
     def __getstate__(self) -> dict[Any, Any]:
         """Keep the fields, and say which of them cannot be kept."""
@@ -511,7 +507,9 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
             key = IdentityKey(getattr(self, name) for name in names)
             # without a limit of connections, of which the stream would take one for ever
             transport = Transport(TransportSettings(async_transport=self.async_transport), None, self.http_async_client)
-            stream = (key, replace(source, transport=transport), self.updates == "auto")
+            # nor with a function for the key, which may lead to the prompt
+            request = replace(request, api_key=None)
+            stream = (key, replace(source, transport=transport, request=request), self.updates == "auto")
         if self.fallback is not None:
             project = PromptProject(id=self.project_id)
             fallback = PromptRecord(prompt=self.fallback, version=FALLBACK_VERSION, tag=self.tag, project=project)

@@ -17,10 +17,10 @@ import random
 import threading
 import time
 import weakref
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import aclosing, suppress
+from contextlib import ExitStack, aclosing, suppress
 from contextvars import Context
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -142,31 +142,19 @@ class _BackgroundLoop:
         weakref.finalize(owner, end).atexit = False
 
 
-class Process:
-    """The background loop of this process, and what a fork resets."""
-
-    def __init__(self) -> None:
-        self.refreshers: weakref.WeakSet[Refresher] = weakref.WeakSet()
-        self.begin()
-        # Windows cannot fork
-        getattr(os, "register_at_fork", lambda **_: None)(after_in_child=self.begin)
-
-    def begin(self) -> None:
-        self._loop: Callable[[], _BackgroundLoop | None] = lambda: None
-        # a lock that the same thread may take again: what is collected may begin or end a loop at any time
-        self._lock = threading.RLock()
-        for refresher in tuple(self.refreshers):
-            refresher.reset()
-
-    def loop(self) -> _BackgroundLoop:
-        with self._lock:
-            if (found := self._loop()) is None:
-                found = _BackgroundLoop()
-                self._loop = weakref.ref(found)
-            return found
+def background_loop() -> _BackgroundLoop:
+    """Return the loop of this process."""
+    process = os.getpid()
+    # not the parent's lock, which one of its threads may have held at the fork; the same thread may take this one
+    # again, for what is collected may begin or end a loop at any time
+    with _locks.setdefault(process, threading.RLock()):
+        if (found := _loops.get(process)) is None:
+            found = _loops[process] = _BackgroundLoop()
+        return found
 
 
-PROCESS = Process()
+_locks: dict[int, threading.RLock] = {}
+_loops: weakref.WeakValueDictionary[int, _BackgroundLoop] = weakref.WeakValueDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,29 +210,22 @@ class _Stream:
     """An event stream, open while an object of this class is held. For the background thread only."""
 
     def __init__(self, background: _BackgroundLoop, source: Source, *, falls_back: bool) -> None:
-        self.reader = _StreamReader(source, background.limits[source.request.url], falls_back)
+        self.reader = _StreamReader(source, background.limits[source.request.url], falls_back=falls_back)
         background.call_at_the_end_of(self, background.loop.create_task(self.reader.run()).cancel)
 
 
-@dataclass(eq=False)
 class _StreamReader:
     """Reads a stream again and again, without a reference to the one that holds it."""
 
-    source: Source
-    limit: asyncio.Semaphore
-    falls_back: bool
-
-    def __post_init__(self) -> None:
+    def __init__(self, source: Source, limit: asyncio.Semaphore, *, falls_back: bool) -> None:
         self.subscribers: weakref.WeakSet[Refresher] = weakref.WeakSet()
         self.record: PromptRecord | None = None  # the newest since the stream was opened
+        self._source, self._limit, self._falls_back = source, limit, falls_back
         self._failures = 0
         self._opened_at = math.inf
-        if callable(self.source.request.api_key):
-            # the function may lead to the prompt, which would live as long as the stream
-            self.source = replace(self.source, request=replace(self.source.request, api_key=self._key))
 
-    async def _key(self) -> SecretStr:
-        return await next(iter(self.subscribers)).source.key()
+    def _subscribed(self) -> Source:
+        return next(iter(self.subscribers)).source
 
     async def run(self) -> None:
         while True:
@@ -257,46 +238,43 @@ class _StreamReader:
             self._lose(problem if self._failures >= _PATIENT_FAILURES else None)
             no_such_route = getattr(error, "status_code", None) in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
             is_no_stream = isinstance(error, errors.PromptrunResponseError) and self._opened_at == math.inf
-            if self.falls_back and (no_such_route or is_no_stream):
-                logger.info("%s: the server pushes no changes; polling.", self.source.label)
+            if self._falls_back and (no_such_route or is_no_stream):
+                logger.info("%s: the server pushes no changes; polling.", self._source.label)
                 return
             await asyncio.sleep(pause(self._failures, error))
 
     async def _read(self) -> None:
-        request, loop = self.source.request, asyncio.get_running_loop()
-        connect, read, _, _ = request.timeouts
-        catching_up: list[asyncio.Task[None]] = []
+        source, loop = self._source, asyncio.get_running_loop()
+        connect, read, _, _ = source.request.timeouts
 
         def opened() -> None:
             opening.reschedule(None)
             self._opened_at = loop.time()
-            catching_up.append(loop.create_task(self._catch_up()))
+            at_the_end.callback(loop.create_task(self._catch_up()).cancel)
 
-        stream = replace(
-            request,
-            url=f"{request.url}/stream",
-            headers={**request.headers, "accept": "text/event-stream"},
-            timeouts=request.timeouts._replace(read=STALL_LIMIT),
-            max_retries=0,
-        )
-        reader = partial(RecordReader, opened=opened, limit=self.source.max_event_bytes)
-        records = self.source.transport.aexchange(stream, reader)
         # an idle connection may be half-open, too
         opens_within = None if connect is None or read is None else connect + read
-        try:
-            async with asyncio.timeout(opens_within) as opening, aclosing(records):
-                async for record in records:
-                    self._failures = 0
-                    self._publish(record)
-        finally:
-            for task in catching_up:
-                task.cancel()
+        with ExitStack() as at_the_end:
+            async with asyncio.timeout(opens_within) as opening:
+                stream = replace(
+                    source.request,
+                    url=f"{source.request.url}/stream",
+                    headers={**source.request.headers, "accept": "text/event-stream"},
+                    api_key=await self._subscribed().key(),
+                    timeouts=source.request.timeouts._replace(read=STALL_LIMIT),
+                    max_retries=0,
+                )
+                reader = partial(RecordReader, opened=opened, limit=source.max_event_bytes)
+                async with aclosing(source.transport.aexchange(stream, reader)) as records:
+                    async for record in records:
+                        self._failures = 0
+                        self._publish(record)
 
     async def _catch_up(self) -> None:
         """Fetch what changed before the stream was open, unless the stream tells."""
         failures = 0
         while self.record is None:
-            outcome = await self.source.fetch(self.limit)
+            outcome = await self._subscribed().fetch(self._limit)
             if isinstance(outcome, BaseException):
                 failures += 1
                 await asyncio.sleep(pause(failures))
@@ -423,27 +401,27 @@ class Refresher:
 
     def __post_init__(self) -> None:
         self._warned = -math.inf
-        self.reset()
-        PROCESS.refreshers.add(self)
-
-    def reset(self) -> None:
-        """Forget what is under way; after a fork the threads are the parent's."""
-        self._untold: deque[tuple[PromptRecord, PromptRecord]] = deque()
-        self._telling = threading.Lock()
-        self._changed: asyncio.Future[BaseException | None] | None = None
+        self._telling: threading.Thread | None = None
         self._forget_loop()
 
     def _forget_loop(self) -> None:
+        self._process = os.getpid()
         self._background: _BackgroundLoop | None = None
         self._request: asyncio.Task[None] | None = None
         self._stream: _Stream | None = None
+        self._changed: asyncio.Future[BaseException | None] | None = None
         self._writing = asyncio.Lock()
         self.freshness.is_pushed = False
 
     # On any thread.
 
+    def _own(self) -> _BackgroundLoop | None:
+        if self._process != os.getpid():  # after a fork the thread is the parent's
+            self._forget_loop()
+        return self._background
+
     def _hold(self) -> _BackgroundLoop:
-        self._background = background = self._background or PROCESS.loop()
+        self._background = background = self._own() or background_loop()
         return background
 
     def serve(self) -> PromptRecord | None:
@@ -453,9 +431,9 @@ class Refresher:
             if (refusal := self.freshness.refusal()) is not None:
                 raise copy.copy(refusal)
             return None
+        is_cut_off = self._own() is None or self._stream is None
         is_due = self._request is None and self.freshness.due_in() <= 0
-        is_cut_off = self.stream is not None and (self._stream is None or self._background is None)
-        if is_due or is_cut_off:
+        if is_due or (self.stream and is_cut_off):
             with suppress(RuntimeError):  # too many threads run, or the interpreter ends
                 background = self._hold()
                 background.loop.call_soon_threadsafe(self._look, background, context=Context())
@@ -497,7 +475,7 @@ class Refresher:
 
     def close(self) -> None:
         """End what is under way, and release the connections; the next call begins again."""
-        background, self._background = self._background, None
+        background, self._background = self._own(), None
         if background is not None:
             background.loop.call_soon_threadsafe(self._stop, background)
         self.source.transport.close()
@@ -596,17 +574,20 @@ class Refresher:
         old = self.freshness.record
         self.freshness.succeed(record)
         if self.on_change is not None and old is not None and record.differs(old):
-            self._untold.append((old, record))
+            tell = partial(self._tell, self._telling, partial(self.on_change, old, record))
+            telling = threading.Thread(target=tell, name=f"{_THREAD}-on-change", daemon=True)
             with suppress(RuntimeError):  # the interpreter ends, and starts no thread
-                self._hold().loop.run_in_executor(None, self._tell, self.on_change)
+                telling.start()
+                self._telling = telling
 
-    def _tell(self, on_change: OnChange) -> None:
-        """Tell of the oldest change, in a thread of its own."""
-        with self._telling:
-            try:
-                on_change(*self._untold.popleft())
-            except Exception:
-                logger.exception("`on_change` of %s failed", self.source.label)
+    def _tell(self, before: threading.Thread | None, on_change: Callable[[], object]) -> None:
+        """Tell of a change after the one before."""
+        if before is not None:
+            before.join()
+        try:
+            on_change()
+        except Exception:
+            logger.exception("`on_change` of %s failed", self.source.label)
 
     async def _write(self) -> None:
         async with self._writing:  # the newest comes last

@@ -336,7 +336,9 @@ class ManagedPrompts:
                         yield record
                         last = record
                     try:
-                        await asyncio.wait_for(event.wait(), self.keep_alive)
+                        # asyncio.wait_for of Python 3.11 can lose the end of the connection to an event
+                        async with asyncio.timeout(self.keep_alive):
+                            await event.wait()
                     except TimeoutError:
                         yield None
         finally:

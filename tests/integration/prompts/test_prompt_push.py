@@ -341,6 +341,21 @@ class TestServer:
         assert received.startswith(b"data: {")
         assert received.count(b"data:") == 1
 
+    @pytest.mark.parametrize("turns", range(5))
+    async def test_push_client_that_leaves_as_a_change_comes_leaves_the_stand_in(self, promptrun_server, turns):
+        project = promptrun_server.prompts.create("Leaving")
+        project.publish("One.")
+        changes = promptrun_server.prompts.follow({"projectId": project.id})
+        await anext(changes)
+        waiting = asyncio.create_task(anext(changes))
+        await asyncio.sleep(0.01)
+        project.publish("Two.")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if waiting.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+
     @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
     @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
     async def test_push_fork_has_a_stream_of_its_own(self, promptrun_server, project, make):

@@ -312,13 +312,13 @@ async def test_prompt_after_a_fork_has_a_thread_of_its_own(wire, colour, monkeyp
     await until(lambda: wire.open)
     parents, before = prompt._hold.refresher._background, set(threads())
     with monkeypatch.context() as patched:
-        patched.setattr(os, "getpid", lambda: 0)  # what the parent uses stays as it is
-        refresh.PROCESS.begin()
-    assert (await pull(colour, prompt)).version == 1
-    await until(lambda: len(wire.streams) == 2)
-    assert len(set(threads()) - before) == 1
-    assert refresh.PROCESS.loop() is not parents
-    prompt.close()
+        patched.setattr(os, "getpid", lambda: 0)
+        assert (await pull(colour, prompt)).version == 1
+        await until(lambda: len(wire.streams) == 2)
+        assert len(set(threads()) - before) == 1
+        assert prompt._hold.refresher._background is not parents
+        prompt.close()
+        await until(lambda: set(threads()) == before)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the clock of Windows is another")
