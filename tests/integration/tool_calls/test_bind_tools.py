@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, NotRequired, TypeVar
 
 import pytest
 from langchain_core.runnables import RunnableLambda
@@ -93,9 +93,16 @@ class Tree(TypedDict):
     children: list[Tree]
 
 
+class Half(TypedDict):
+    size: NotRequired[int]
+
+
 @pytest.mark.parametrize(
     ("source", "problem"),
-    [(PARAMETERS, "title"), ({"type": "object"}, "title"), (42, "Unsupported"), (Tree, "'Tree' refers to itself")],
+    [
+        *[(PARAMETERS, "title"), ({"type": "object"}, "title"), (42, "Unsupported")],
+        *[(Tree, "'Tree' refers to itself"), (Half, "'Half' has a type .*NotRequired.*: use a pydantic class")],
+    ],
 )
 def test_bind_tools_and_structured_output_refuse_what_they_cannot_convert(source, problem):
     for bind in (
