@@ -8,15 +8,14 @@ import os
 import sys
 import threading
 import time
-import uuid
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 from pydantic import ValidationError
 
-from langchain_promptrun._cli.main import CommandError, tell
+from langchain_promptrun._cli.main import CommandError, show, tell
 from langchain_promptrun.chat_models import ChatPromptrun
 from langchain_promptrun.errors import PromptrunError
 from langchain_promptrun.prompts import PromptrunPrompt
@@ -34,10 +33,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def _connection(arguments: argparse.Namespace) -> Iterator[tuple[dict[str, Any], PromptrunServer | None]]:
-    """Give the fields that say where the server is, and with `--offline` a stand-in that lives as long.
-
-    What goes wrong becomes the one line that ends the run.
-    """
+    """Give the fields that say where the server is, and with `--offline` a stand-in that lives as long."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal's encoding may lack what is to be printed
     try:
@@ -54,19 +50,11 @@ def _connection(arguments: argparse.Namespace) -> Iterator[tuple[dict[str, Any],
                 "no API key: set PROMPTRUN_API_KEY to ask Promptrun (keys: https://app.promptrun.ai), "
                 "or add --offline to ask a stand-in server on this machine"
             )
-    except BrokenPipeError:
-        raise
-    # an ImportError names a package that is missing, such as the one for SOCKS proxies
-    except (PromptrunError, ValueError, OSError, ImportError) as error:
-        said = str(error)
-        if isinstance(error, ValidationError):
-            said = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise CommandError(" ".join(said.split()) or type(error).__name__) from error
-
-
-def _show(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise CommandError("; ".join(faults)) from error
+    except PromptrunError as error:
+        raise CommandError(str(error)) from error
 
 
 def _tell_facts(facts: dict[str, Any]) -> None:
@@ -124,14 +112,14 @@ def _screen() -> Iterator[Callable[[str, str], None]]:
         if text:
             tell("\n" if open_reasoning else "")
             open_reasoning, shown = "", text
-            _show(text)
+            show(text)
 
     try:
         yield put
     finally:
         tell("\n" if open_reasoning else "")
         if shown and not shown.endswith("\n"):
-            _show("\n")
+            show("\n")
 
 
 def run_prompt(arguments: argparse.Namespace) -> None:
@@ -144,7 +132,7 @@ def run_prompt(arguments: argparse.Namespace) -> None:
         values[name] = value
     with _connection(arguments) as (fields, server):
         fields.pop("http_client", None)  # over which no change can be pushed
-        fields["project_id"] = arguments.project if server is None else _demo(server, arguments)
+        fields["project_id"] = _demo(server, arguments) if server else arguments.project
         fields |= {"tag": arguments.tag, "version": arguments.pin, "updates": "auto" if arguments.watch else "poll"}
         with PromptrunPrompt(**fields, missing="keep", partial_variables=values) as prompt:
             given = cast("ManagedPromptValue", prompt.format_prompt())
@@ -156,22 +144,19 @@ def run_prompt(arguments: argparse.Namespace) -> None:
                 )
             if arguments.diff is not None:
                 other = prompt.model_copy(update={"tag": None, "version": arguments.diff})
-                _show(_difference(other.pull(), record))
+                show(_difference(other.pull(), record))
                 return
-            _show(given.messages[0].text.removesuffix("\n") + "\n")
+            show(given.messages[0].text.removesuffix("\n") + "\n")
             _tell_record(record)
             if arguments.watch:
                 for old, new in prompt.watch(since=record):
-                    _show(_difference(old, new))
+                    show(_difference(old, new))
                     _tell_record(new)
 
 
 def _demo(server: PromptrunServer, arguments: argparse.Namespace) -> str:
     """Put a prompt of two versions into a stand-in server; one who watches sees a third come."""
-    name, ident = arguments.project or "Demo", None
-    with suppress(ValueError):
-        ident = str(uuid.UUID(name))
-    project = server.prompts.create(name, project_id=ident)
+    project = server.prompts.create("Demo")
     tags = [arguments.tag] if arguments.tag else []
     for text in ("Answer in one sentence.", "Answer in one sentence, in {{language}}."):
         project.publish(text, tags=tags)

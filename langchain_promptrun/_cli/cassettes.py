@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING
 
-from langchain_promptrun._cli.main import CommandError, tell
+from langchain_promptrun._cli.main import CommandError, show, tell
 from langchain_promptrun.testing import PromptrunServer
 
 if TYPE_CHECKING:
@@ -20,18 +19,10 @@ def run_record(arguments: argparse.Namespace) -> None:
     """Run a command against a server that forwards its requests and records the answers; end with its exit status."""
     if not arguments.command:
         raise CommandError("which command? Write it after `--`, such as: record --out FILE -- pytest tests")
-    try:
-        server = PromptrunServer.record(arguments.out, keep=arguments.keep, redact_emails=arguments.redact_emails)
-        server.start()
-    except (OSError, ValueError) as error:
-        raise CommandError(f"cannot record to {arguments.out}: {error}") from error
-    with server:
+    with PromptrunServer.record(arguments.out, keep=arguments.keep, redact_emails=arguments.redact_emails) as server:
         tell(f"recording to {arguments.out} at {server.base_url}\n")
         environment = os.environ | {"PROMPTRUN_BASE_URL": server.base_url}
-        try:
-            done = subprocess.run(arguments.command, env=environment, check=False)
-        except OSError as error:
-            raise CommandError(f"cannot run {arguments.command[0]}: {error.strerror}") from error
+        done = subprocess.run(arguments.command, env=environment, check=False)
     if server.missing:
         tell(f"error: {server.missing[0]}\n")
     # a shell reports a signal as 128 and its number
@@ -42,17 +33,12 @@ def run_record(arguments: argparse.Namespace) -> None:
 def run_replay(arguments: argparse.Namespace) -> None:
     """Serve recorded answers to programs in any language, at the URL that is printed, until Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        options = {name: getattr(arguments, name) for name in ("speed", "port", "redact_emails")}
-        server = PromptrunServer.replay(arguments.file, **options)
-        server.start()
-    except (OSError, ValueError, KeyError) as error:
-        raise CommandError(f"cannot replay: {error}") from error
-    try:
-        sys.stdout.write(f"{server.base_url}\n")
-        sys.stdout.flush()
-        while True:
-            time.sleep(3_600)
-    finally:
-        server.close()
-        tell(f"not asked for: {len(server.unused)} recorded answers; not recorded: {len(server.missing)} requests\n")
+    options = {name: getattr(arguments, name) for name in ("speed", "port", "redact_emails")}
+    with PromptrunServer.replay(arguments.file, **options) as server:
+        show(f"{server.base_url}\n")
+        try:
+            while True:
+                time.sleep(3_600)
+        finally:
+            unused, missing = len(server.unused), len(server.missing)
+            tell(f"not asked for: {unused} recorded answers; not recorded: {missing} requests\n")

@@ -25,7 +25,13 @@ _ASKING = ("chat", "prompt")
 
 
 class CommandError(Exception):
-    """Ends the program; its text is the line that the user sees."""
+    """Ends the program; its text is what the user sees."""
+
+
+def show(text: str) -> None:
+    """Write to stdout at once."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def tell(text: str) -> None:
@@ -41,9 +47,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, *rest = words if words and words[0] in _COMMANDS else ["chat", *words]
     try:
         _run(name, rest)
-    except CommandError as error:
-        tell(f"error: {error}\n")
-        return 1
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells report it
     except BrokenPipeError:
@@ -51,6 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
+    # an ImportError names a package that is missing, an OverflowError a port that cannot be
+    except (CommandError, ImportError, OSError, OverflowError, ValueError) as error:
+        tell(f"error: {' '.join(str(error).split()) or type(error).__name__}\n")
+        return 1
     return 0
 
 

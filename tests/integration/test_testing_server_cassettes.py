@@ -860,14 +860,16 @@ KILL = "import os; os.kill(os.getpid(), 9)"
     [
         (["record", "--out", "x.jsonl"], 1, "after `--`"),
         (["record", "--out", "x.jsonl", "--", "no-such-program"], 1, "no-such-program"),
-        (["record", "--out", ".", "--", "no-such-program"], 1, "cannot record to ."),
+        (["record", "--out", ".", "--", "no-such-program"], 1, "Is a directory: '.'"),
         (["record", "--out", "x.jsonl", "--", sys.executable, "-S", "-c", KILL], 137, "recording to"),
         (["record", "--out", "x.jsonl", "--", sys.executable, "-S", "-c", ASK_IN_VAIN, "Hi"], 3, "cannot be reached"),
         (["replay", "no-such-file.jsonl"], 1, "no-such-file.jsonl"),
+        (["replay", "x.jsonl", "--port", "99999"], 1, "port must be 0-65535"),
         (["replay", __file__], 1, "line 1: this is not a recorded exchange"),
     ],
     ids=str,
 )
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket")  # that Python leaves open for an impossible port
 def test_cli_says_what_is_wrong_with_a_recording(
     tmp_path, monkeypatch, cli, nowhere, connect, arguments, status, named
 ):
