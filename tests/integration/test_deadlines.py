@@ -35,7 +35,7 @@ async def test_deadline_ends_the_wait_for_a_response(promptrun_server, late, sty
     promptrun_server.queue(Fault(delay=math.inf))
     error = await late(style, ChatPromptrun(model=MODEL, async_transport=transport))
     assert "waiting for the response" in str(error)
-    assert len(promptrun_server.requests) == 1
+    assert len(promptrun_server.wait_for_requests()) == 1
 
 
 @pytest.mark.parametrize("fault", [Fault(reply=Reply("one two three"), after=2, pause=math.inf), Reply("one " * 99)])

@@ -43,7 +43,8 @@ def test_three_hundred_calls_are_under_way_at_once_and_none_waits_for_a_connecti
     assert len(promptrun_server.requests) == 300
 
 
-def test_closing_a_model_again_and_again_disturbs_none_of_its_calls(promptrun_server):
+def test_closing_a_model_again_and_again_disturbs_none_of_its_calls_and_leaves_nothing(promptrun_server):
+    threads = threading.active_count()
     # a pool of its own: what earlier tests left to the garbage collector may hold the usual one
     model = ChatPromptrun(model=MODEL, max_connections=9)
     over = threading.Event()
@@ -61,8 +62,10 @@ def test_closing_a_model_again_and_again_disturbs_none_of_its_calls(promptrun_se
         over.set()
         closer.join()
     assert answers == [f"Hello! You said: Number {number}" for number in range(60)]
+    assert len(list(model.stream("Hello"))) > 1
     model.close()
     promptrun_server.wait_until(lambda: promptrun_server.open_connections == 0)
+    assert threading.active_count() == threads
 
 
 async def test_aclosing_a_model_again_and_again_disturbs_none_of_its_calls(model, promptrun_server):
@@ -246,13 +249,3 @@ async def test_streams_whose_end_is_cancelled_take_no_connection_with_them(singl
 
 async def collected(chunks):
     return [chunk async for chunk in chunks]
-
-
-def test_no_threads_are_left(promptrun_server):
-    del promptrun_server
-    before = threading.active_count()
-    model = ChatPromptrun(model=MODEL)
-    model.invoke("Hello")
-    assert list(model.stream("Hello"))
-    model.close()
-    assert threading.active_count() == before

@@ -26,16 +26,6 @@ def unpack(coding, packed, step):
     return b"".join(pieces)
 
 
-@pytest.mark.parametrize("coding", PACKERS)
-def test_what_was_flushed_comes_out_at_once(coding):
-    """An event must not wait for the next one."""
-    packer = zlib.compressobj(wbits=zlib.MAX_WBITS if coding == "deflate" else 16 + zlib.MAX_WBITS)
-    decoder = new_decoder({"content-encoding": coding})
-    for event in (b"data: one\n\n", b"data: two\n\n"):
-        packed = packer.compress(event) + packer.flush(zlib.Z_SYNC_FLUSH)
-        assert b"".join(decoder.decode(packed)) == event
-
-
 @pytest.mark.parametrize(("coding", "pack"), PACKERS.items())
 def test_bomb_comes_out_in_pieces_and_does_not_fill_the_memory(coding, pack):
     packed = pack(bytes(16_000_000))

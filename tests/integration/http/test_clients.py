@@ -43,38 +43,27 @@ unclosed = pytest.mark.filterwarnings("ignore::ResourceWarning")
 # Sharing.
 
 
-def test_nothing_is_made_before_the_first_call(tls_contexts):
-    files = open_files()
-    transports = [Transport() for _ in range(1000)]
-    assert (open_files(), tls_contexts, len(transports)) == (files, [], 1000)
-
-
-def test_transports_share_connections_and_one_tls_context(tls_contexts, raw_server):
+def test_transports_share_connections_and_a_tls_context_where_settings_and_environment_are_equal(
+    tls_contexts, raw_server, environment
+):
     raw_server.answer(OK)
+    files = open_files()
     transports = [over("httpx", max_connections=limit) for limit in (None, None, 5)]
-    for transport in transports:
-        call(transport, raw_server)
-    assert raw_server.connections == 2
 
-    async def main():
+    async def calls():
         for transport in transports:
             await acall(transport, raw_server)
 
-    asyncio.run(main())
-    assert raw_server.connections == 4
-    assert len(tls_contexts) == 1
-
-
-def test_pool_is_one_for_each_environment_and_tls_context_for_each_setting_of_it(tls_contexts, raw_server, monkeypatch):
-    raw_server.answer(OK)
-    transports = [Transport() for _ in range(3)]
-    call(transports[0], raw_server)
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
-    call(transports[1], raw_server)
-    monkeypatch.setenv("SSL_CERT_FILE", certifi.where())
-    call(transports[2], raw_server)
-    assert raw_server.connections == 3
-    assert len(tls_contexts) == 2
+    assert (open_files(), tls_contexts) == (files, [])
+    for transport in transports:
+        call(transport, raw_server)
+    assert raw_server.connections == 2
+    asyncio.run(calls())
+    assert (raw_server.connections, len(tls_contexts)) == (4, 1)
+    for variable, value in (("HTTPS_PROXY", "http://proxy:3128"), ("SSL_CERT_FILE", certifi.where())):
+        environment.setenv(variable, value)
+        call(over("httpx"), raw_server)
+    assert (raw_server.connections, len(tls_contexts)) == (6, 2)
 
 
 async def test_calls_that_start_together_share_the_loops_client(process, raw_server):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import resource
 import threading
 import time
@@ -92,16 +93,6 @@ def test_connection_that_the_server_closed_while_idle_is_not_used_again(single, 
     assert len(raw_server.requests) == raw_server.connections == 5
 
 
-def test_connection_that_ends_after_the_request_is_an_attempt(single, raw_server):
-    """The request may have been processed."""
-    raw_server.answer(whole(b"one\n"))
-    raw_server.answer(raw_server.CLOSE)
-    single.all(to(raw_server))
-    with pytest.raises(PromptrunConnectionError):
-        single.all(to(raw_server))
-    assert len(raw_server.requests) == 2
-
-
 IS_READABLE = {
     Sync: "httpcore._backends.sync.is_socket_readable",
     OverHttpx: "httpcore._backends.anyio.is_socket_readable",
@@ -109,11 +100,15 @@ IS_READABLE = {
 }
 
 
-@pytest.fixture
-def ending(raw_server, monkeypatch, colour):
-    """The end is under way as the connection is taken; the server's kernel has never acknowledged the request."""
+@pytest.mark.parametrize(("size", "is_told"), [(1, True), (3 << 20, True), (1, False)])
+def test_connection_that_had_ended_before_the_request_came_costs_no_attempt(
+    calls, raw_server, monkeypatch, colour, size, is_told
+):
+    """The end is under way as the connection is taken; the server's kernel has never acknowledged the request.
+
+    Where the system does not tell, it may have been processed.
+    """
     ending = threading.Event()
-    raw_server.answer(whole(b"one\n"), ending, raw_server.CLOSE)
 
     def look(_):
         if not ending.is_set():
@@ -122,24 +117,13 @@ def ending(raw_server, monkeypatch, colour):
         return False
 
     monkeypatch.setattr(IS_READABLE[colour], look)
-
-
-@pytest.mark.usefixtures("ending")
-@pytest.mark.parametrize("size", [1, 3 << 20])
-def test_connection_that_had_ended_before_the_request_came_costs_no_attempt(calls, raw_server, size):
+    monkeypatch.setattr("langchain_promptrun._http.private_api._HAS_TCP_INFO", is_told)
+    raw_server.answer(whole(b"one\n"), ending, raw_server.CLOSE)
     raw_server.answer(whole(b"two\n"))
     assert calls.all(to(raw_server)) == ["one", "end"]
-    assert calls.all(to(raw_server, body=b"x" * size)) == ["two", "end"]
-    assert len(raw_server.requests) == raw_server.connections == 2
-
-
-@pytest.mark.usefixtures("ending")
-def test_connection_that_had_ended_is_an_attempt_where_the_system_does_not_tell(calls, raw_server, monkeypatch):
-    monkeypatch.setattr("langchain_promptrun._http.private_api._HAS_TCP_INFO", False)
-    assert calls.all(to(raw_server)) == ["one", "end"]
-    with pytest.raises(PromptrunConnectionError):
-        calls.all(to(raw_server))
-    assert raw_server.connections == 1
+    with contextlib.nullcontext() if is_told else pytest.raises(PromptrunConnectionError):
+        assert calls.all(to(raw_server, body=b"x" * size)) == ["two", "end"]
+    assert len(raw_server.requests) == raw_server.connections == (2 if is_told else 1)
 
 
 def test_connections_of_many_threads_are_not_searched_through(raw_server, monkeypatch):

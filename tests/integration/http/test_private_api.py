@@ -14,16 +14,7 @@ from httpcore._backends.sync import SyncStream
 
 from langchain_promptrun._http.private_api import read_while_sending, receive_rest, watch_errors, watch_sync
 
-from .exchanges import LAST, SSE, Lines, Transport, chunk, head, to, whole
-
-
-def test_private_api_shows_whether_a_connection_is_idle_and_what_is_left_over(raw_server):
-    raw_server.answer(whole(b"one\n"))
-    with httpx.Client() as client:
-        client.post(raw_server.url, content=b"{}")
-        (connection,) = client._transport._pool.connections
-        assert connection.is_idle()
-        assert connection._connection._h11_state.trailing_data == (b"", False)
+from .exchanges import LAST, SSE, Lines, Transport, chunk, head, to
 
 
 def test_private_api_lets_a_live_stream_have_another_read_limit(raw_server):

@@ -86,12 +86,11 @@ def test_error_status_raises_its_class_with_a_detached_response_and_leaves_its_c
         with pytest.raises(PromptrunRateLimitError, match="slow down") as caught:
             single.all(to(raw_server))
     assert raw_server.connections == 1
-    error = caught.value
-    assert (error.status_code, error.request_id, error.response.status_code) == (429, "r9", 429)
-    assert error.response.json() == {"error": {"message": "slow down", "code": "busy"}}
-    assert "set-cookie" not in error.response.headers
+    response = caught.value.response
+    assert (caught.value.request_id, response.status_code, response.json()) == ("r9", 429, json.loads(body))
+    assert "set-cookie" not in response.headers
     with pytest.raises(RuntimeError):
-        _ = error.response.request
+        _ = response.request
 
 
 # The key.

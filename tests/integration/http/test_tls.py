@@ -171,15 +171,17 @@ STREAM = head(200, *SSE) + chunk(b": ")
 
 @carriers
 @pytest.mark.usefixtures("trusted")
-async def test_a_request_that_the_server_had_before_it_closed_is_sent_once(raw_tls, carrier):
+@pytest.mark.parametrize("server", ["raw_server", "raw_tls"])
+async def test_a_request_that_the_server_had_before_it_closed_is_sent_once(request, server, carrier):
     """TLS sends an alert as the connection ends, which nobody acknowledges."""
-    raw_tls.answer(WHOLE)
-    raw_tls.answer(raw_tls.CLOSE)
-    async with model_for(raw_tls.url, carrier) as model:
+    server = request.getfixturevalue(server)
+    server.answer(WHOLE)
+    server.answer(server.CLOSE)
+    async with model_for(server.url, carrier) as model:
         assert (await say(model, carrier, PROMPT)).text == "hi"
         with pytest.raises(PromptrunConnectionError):
             await say(model, carrier, PROMPT)
-    assert len(raw_tls.requests) == 2
+    assert len(server.requests) == 2
 
 
 @carriers

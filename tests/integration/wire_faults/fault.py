@@ -116,26 +116,15 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """An error.
+    """An error."""
 
-    Attributes:
-        kinds: The error's class; several, where it depends on the HTTP client.
-        says: What its text must hold.
-        hides: What neither its text nor its attributes may hold.
-        after: The text that came before it in a stream; None: nothing at all was handed out.
-        facts: Attributes of the error.
-        exact: Whether a class below will not do.
-        named: Whether langchain-core has a class for just this condition. Where it has none, any `ModelError` that
-            is as retryable will do for the peers.
-    """
-
-    kinds: tuple[type[errors.PromptrunError], ...]
-    says: Sequence[str] = ()
-    hides: Sequence[str] = ()
-    after: str | None = None
-    facts: Mapping[str, Any]
-    exact: bool = True
-    named: bool = True
+    kinds: tuple[type[errors.PromptrunError], ...]  # several, where its class depends on the HTTP client
+    says: Sequence[str] = ()  # what its text must hold
+    hides: Sequence[str] = ()  # what neither its text nor its attributes may hold
+    after: str | None = None  # the text that came before it in a stream; None: nothing at all was handed out
+    facts: Mapping[str, Any]  # its attributes
+    exact: bool = True  # whether a class below will not do
+    named: bool = True  # whether langchain-core has a class for just this condition
 
 
 def failure(kind, *says, hides=(), after=None, exact=True, named=True, **facts):
@@ -147,40 +136,22 @@ def failure(kind, *says, hides=(), after=None, exact=True, named=True, **facts):
 
 @dataclass(frozen=True)
 class WireFault:
-    """One fault.
+    """One fault."""
 
-    Attributes:
-        name: Tells it from all others.
-        items: What the server sends: one item, or one for each request; or what makes the items of a world.
-        sees: What the caller must see.
-        settings: The model's, beside a key, an address and a time-out.
-        retries: The model's `max_retries`.
-        styles: The styles of calls in which it can occur.
-        clients: The HTTP clients in which it is tried, of those that carry the style.
-        requests: How many requests the server must see.
-        within: Seconds that the call may take at most, on a busy machine.
-        at_least: Seconds that the call must take.
-        target: Whom the call goes to, a name that the world knows.
-        prompt_bytes: The size of a prompt in place of the usual question.
-        first: Settings of a call that is made before, and goes well.
-        look: Looks at the requests; true where they are right.
-    """
-
-    name: str
-    items: Any = ()
-    sees: Answer | Failure = field(default_factory=Answer)
+    name: str  # tells it from all others
+    items: Any = ()  # what the server sends: one item, one for each request, or what makes the items of a world
+    sees: Answer | Failure = field(default_factory=Answer)  # what the caller must see
     _: KW_ONLY
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    retries: int = 0
-    styles: Sequence[str] = ALL
-    clients: Sequence[str] = ("httpx", "aiohttp")
-    requests: int = 1
-    within: float = 10.0
-    at_least: float = 0.0
-    target: str = "server"
-    prompt_bytes: int = 0
-    first: Mapping[str, Any] | None = None
-    look: Callable[..., bool] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)  # the model's, beside a key, an address and a time-out
+    retries: int = 0  # the model's `max_retries`
+    styles: Sequence[str] = ALL  # of calls in which it can occur
+    clients: Sequence[str] = ("httpx", "aiohttp")  # in which it is tried, of those that carry the style
+    requests: int = 1  # that the server must see
+    at_least: float = 0.0  # seconds that the call must take
+    target: str = "server"  # whom the call goes to, a name that the world knows
+    prompt_bytes: int = 0  # the size of a prompt in place of the usual question
+    first: Mapping[str, Any] | None = None  # settings of a call that is made before, and goes well
+    look: Callable[..., bool] | None = None  # looks at the requests; true where they are right
 
     @property
     def model_settings(self):
