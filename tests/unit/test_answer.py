@@ -27,20 +27,16 @@ TEXTS = [
 ]
 
 
-@pytest.mark.parametrize(("content", "text"), TEXTS)
+@pytest.mark.parametrize(("content", "text"), [*TEXTS, *((nothing, "") for nothing in EMPTY)])
 def test_text_is_read_in_every_shape_of_the_content(content, text):
-    assert agreed(answer({"content": content}))["text"] == text
-    entries = content if isinstance(content, list) else [content]
-    body = stream({"role": "assistant", "content": ""}, *({"content": entry} for entry in entries))
-    assert agreed(body)["text"] == text
-
-
-@pytest.mark.parametrize("content", EMPTY)
-def test_text_that_is_null_absent_or_empty_is_empty(content):
-    message = {} if content is ... else {"content": content}
-    for body in (answer(message), stream(message), stream(message, {"content": "x"}, message)):
+    message, *deltas = [
+        {} if entry is ... else {"content": entry}
+        for entry in (content, *(content if isinstance(content, list) else [content]))
+    ]
+    for body in (answer(message), stream({"role": "assistant", "content": ""}, *deltas)):
         facts = agreed(body)
-        assert (facts["text"], facts["extras"]) == ("x" if b'"x"' in body else "", {})
+        assert (facts["text"], facts["extras"]) == (text, {})
+    assert agreed(stream(message, {"content": "x"}, message))["text"] == f"{text}x{text}"
 
 
 HALVES = [
@@ -48,6 +44,9 @@ HALVES = [
     (stream(*({"content": text} for text in ("x", "y", "\ud83d", "\ude80", "z"))), "xy🚀z", ""),
     (stream({"content": "\ude80a\ud83d"}, {"reasoning": "b\ud83d"}), "\ufffda\ufffd", "b\ufffd"),
     (answer({"content": "a\ud83d"}), "a\ufffd", ""),
+    # Bytes that are no text, and numbers that only Python reads.
+    (stream({"content": "aXb"}, {"content": "c"}).replace(b"X", b"\xff\xc3"), "a\ufffd\ufffdbc", ""),
+    (stream({"content": "a", "x": float("nan")}, {"content": "b"}, created=float("inf")), "ab", ""),
 ]
 
 

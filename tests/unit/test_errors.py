@@ -1,7 +1,6 @@
 """Errors: what is read of a body, which class it becomes, what the error says and carries; it travels whole."""
 
 import copy
-import importlib.util
 import json
 import pickle
 import time
@@ -16,7 +15,7 @@ from langchain_core import exceptions as core
 from langchain_core.messages import AIMessage, AIMessageChunk
 
 from langchain_promptrun import errors
-from langchain_promptrun._errors.body import BODY_LIMIT, is_context_overflow, read_error, tidy
+from langchain_promptrun._errors.body import BODY_LIMIT, is_context_overflow, read_error
 from langchain_promptrun._errors.mapping import error_from_document, error_from_status, is_retried
 
 CORE_REFUSAL = getattr(core, "ModelRefusalError", core.ModelError)
@@ -289,48 +288,6 @@ def test_a_refusal_carries_its_message():
     assert str(errors.PromptrunRefusalError()) == "The model refused to answer."
 
 
-def test_a_refusal_is_cores_where_core_has_the_class(monkeypatch):
-    """langchain-core has it from 1.7.5 on; the stand-in has that version's signature."""
-
-    class ModelRefusalError(core.ModelError):
-        def __init__(self, message="refused", *, raw_message=None):
-            self.raw_message = raw_message
-            super().__init__(message)
-
-    monkeypatch.setattr(core, "ModelRefusalError", ModelRefusalError, raising=False)
-    spec = importlib.util.spec_from_file_location("errors_with_refusals", errors.__file__)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    error = module.PromptrunRefusalError("no", raw_message="raw", code="c")
-    assert isinstance(error, ModelRefusalError)
-    assert isinstance(error, module.PromptrunError)
-    assert (str(error), error.raw_message, error.code) == ("no", "raw", "c")
-    twin = copy.copy(error)
-    assert (str(twin), twin.raw_message, twin.code) == ("no", "raw", "c")
-
-
-FAILED = 'The answer ended with finish_reason "error".'
-
-
-@pytest.mark.parametrize(
-    ("document", "kind", "message"),
-    [
-        ({"error": ["a", "b"]}, errors.PromptrunAPIError, "a; b"),
-        ({"error": True, "message": "m"}, errors.PromptrunAPIError, "m"),
-        ({"error": 503}, errors.PromptrunAPIError, "The server answered 503 Service Unavailable"),
-        ({"choices": [{}, {"finish_reason": "error"}], "error": None}, errors.PromptrunAPIError, FAILED),
-        ({"error": {"code": 0, "message": "m"}}, errors.PromptrunAPIError, "m"),
-        ({"error": {"code": False, "message": "m"}, "choices": []}, errors.PromptrunAPIError, "m"),
-        ({"error": {"code": [0], "message": "m"}, "choices": []}, errors.PromptrunAPIError, "m"),
-        ({"choices": [{"error": {"code": 0}, "finish_reason": "error"}]}, errors.PromptrunAPIError, FAILED),
-    ],
-)
-def test_an_error_hides_in(document, kind, message):
-    error = error_from_document(document)
-    assert type(error) is kind
-    assert str(error).startswith(message)
-
-
 def test_the_body_of_a_document_is_capped_and_empty_where_that_cannot_be_written():
     deep = []
     for _ in range(100_000):
@@ -431,11 +388,6 @@ def test_error_body_is_read_for_its_facts():
     assert names == ("contextlengthexceeded", "badrequest")
 
 
-def test_error_text_is_tidied():
-    assert tidy("a\x1b[31m\u2028b\ud800c\u202e\nd", 100) == "a [31m b c d"
-    assert tidy("x" * 50, 10) == "xxxxxxx..."
-
-
 @pytest.mark.parametrize(
     "body",
     [
@@ -450,12 +402,14 @@ def test_error_text_is_tidied():
         '{"a":' + "9" * 60_000 + "}",
         "\\" * 60_000,
         '"' + "\\u00" * 15_000,
+        *("exceed " * 600, "context " * 500, "input tokens " * 300, "too large: 1" * 300, "( " * 2_000),
+        "request too large for " * 180,
     ],
-    ids=range(11),
+    ids=range(17),
 )
 def test_hostile_bodies_are_read_quickly(body):
     start = time.process_time()
-    assert len(read_error(body).message) <= 4_000
+    assert len(made(429, body.encode()).body) == len(body)
     assert time.process_time() - start < 5
 
 
@@ -474,18 +428,16 @@ HEADERS = st.sampled_from(["retry-after", "retry-after-ms", "x-request-id", "cf-
     status=st.integers(100, 999),
     headers=st.dictionaries(HEADERS, st.text()),
     body=st.binary() | st.text().map(str.encode) | JSON.map(lambda value: json.dumps(value).encode()),
+    document=JSON,
+    event=st.sampled_from([None, "error"]),
 )
-def test_no_answer_makes_it_raise(status, headers, body):
+def test_no_answer_makes_it_raise(status, headers, body, document, event):
     error = error_from_status(status, headers, body)
     assert isinstance(error, errors.PromptrunError)
     assert error.retry_after is None or error.retry_after >= 0
     assert len(str(error)) <= 1_000
     assert str(error).count("\n") <= 1
     assert pickle.loads(pickle.dumps(error)).body == error.body
-
-
-@given(document=JSON, event=st.sampled_from([None, "error"]))
-def test_no_document_makes_it_raise(document, event):
     error = error_from_document(document, event=event)
     assert error is not None or event is None
     assert error is None or len(str(error)) <= 1_000
@@ -542,12 +494,3 @@ def test_context_overflow_is_told_by_a_code_or_type_without_words(name, is_overf
 
 def test_context_overflow_is_told_whatever_the_case_markup_and_grouping_of_digits():
     assert is_context_overflow("PROMPT  is\n**too long**: 1,000,000 > 200_000")
-
-
-@pytest.mark.parametrize(
-    "piece", ["exceed ", "context ", "input tokens ", "too large: 1", "request too large for ", "( "]
-)
-def test_hostile_texts_are_judged_quickly(piece):
-    start = time.process_time()
-    is_context_overflow((piece * 4_000)[:4_000])
-    assert time.process_time() - start < 5

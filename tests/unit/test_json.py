@@ -186,17 +186,6 @@ def test_what_gateways_write_beside_the_standard_is_read():
     assert loads(json.dumps(document)) == document
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"<html>", b'{"a":1}}', b"\xff\xfe\xff", b"nope"])
-def test_text_that_is_not_json_is_a_value_error(data):
-    with pytest.raises(UnicodeDecodeError if b"\xff" in data else json.JSONDecodeError):
-        loads(data)
-
-
-def test_json_nested_too_deeply_is_a_value_error():
-    with pytest.raises(ValueError, match="nested too deeply"):
-        loads(b"[" * 100_000 + b"]" * 100_000)
-
-
 ROCKET = "\ud83d\ude80"
 
 
@@ -217,11 +206,6 @@ def test_surrogate_pairs_are_joined_and_lone_halves_replaced(text, expected):
     assert without_surrogates(text) == expected
 
 
-@given(any_text)
-def test_any_text_can_be_encoded_without_its_surrogates(text):
-    assert without_surrogates(text).encode().decode() == without_surrogates(text)
-
-
 def test_surrogates_of_all_texts_of_a_value_are_cleaned():
     value = {"\ud83d": [ROCKET, 1, None, 0.5, True, {"a": "\ude80"}]}
     assert cleaned(value) == {"\ufffd": ["🚀", 1, None, 0.5, True, {"a": "\ufffd"}]}
@@ -232,7 +216,8 @@ def test_surrogates_in_pieces_say_the_same_as_the_whole_text(text, cuts):
     bounds = [0, *sorted(cuts), len(text)]
     joiner = SurrogateJoiner()
     pieces = [joiner.join(1, text[start:end]) for start, end in pairwise(bounds)]
-    assert "".join([*pieces, HALF * len(joiner.held)]) == without_surrogates(text)
+    whole = "".join([*pieces, HALF * len(joiner.held)])
+    assert whole.encode().decode() == without_surrogates(text)
 
 
 @pytest.mark.parametrize(

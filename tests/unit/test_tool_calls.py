@@ -17,11 +17,6 @@ from langchain_promptrun._wire.json import JsonScanner
 from .wire import agreed, by_chunks, call, stream
 
 
-def streamed(entry):
-    """The facts of a stream that brings one entry."""
-    return agreed(stream({"tool_calls": [entry]}, finish_reason="tool_calls"))
-
-
 def test_ids_that_are_missing_differ_from_answer_to_answer():
     entries = [call("{}", name="f")]
     answers = [{"id": "chatcmpl-1"}, {"id": "chatcmpl-2"}, {"created": 1}, {"created": 2}]
@@ -83,15 +78,8 @@ def test_arguments_nested_too_deeply_make_the_call_invalid():
     for _ in range(600):
         deep_value = {"a": deep_value}
     for args in (deep, deep_value):
-        assert streamed(call(args, call_id="a", name="f"))["invalid_tool_calls"] == [("a", "f")]
-
-
-SIGNATURE = {"google": {"thought_signature": "CiQB/+=="}}
-
-
-def test_unknown_keys_of_a_call_without_an_id_are_kept_under_the_made_one():
-    facts = streamed(call("{}", name="f", extra_content=SIGNATURE))
-    assert facts["extras"] == {"tool_call_extras": {facts["tool_calls"][0]["id"]: {"extra_content": SIGNATURE}}}
+        facts = agreed(stream({"tool_calls": [call(args, call_id="a", name="f")]}))
+        assert facts["invalid_tool_calls"] == [("a", "f")]
 
 
 @pytest.mark.parametrize("name", ["f", ...], ids=["name on each", "name once"])

@@ -12,13 +12,9 @@ from tests.integration import bodies
 
 def delta(index, call_id, name, args):
     """A delta with one entry; "-" leaves a key out."""
-    function = {"name": name, "arguments": args}
+    function = {key: value for key, value in (("name", name), ("arguments", args)) if value != "-"}
     entry = {"index": index, "id": call_id, "function": function}
-    entry["function"] = {key: value for key, value in function.items() if value != "-"}
     return {key: value for key, value in entry.items() if value != "-"}
-
-
-T = delta
 
 
 def rest(args, index=0):
@@ -26,16 +22,9 @@ def rest(args, index=0):
     return delta(index, "-", "-", args)
 
 
-R = rest
-
-
 def first(args):
     """A delta with the first arguments of the call A of `f` at index 0."""
     return delta(0, "A", "f", args)
-
-
-F = first
-A1, Q1 = '{"a":1}', '{"q":1}'
 
 
 def custom(index, call_id, name, text):
@@ -45,24 +34,48 @@ def custom(index, call_id, name, text):
     return entry | {"custom": inner}
 
 
-C = custom
-
-
 def server(index, call_id, name, args):
     return delta(index, call_id, name, args) | {"type": "web_search"}
 
 
-S = server
+T, R, F, C, S = delta, rest, first, custom, server
+A1, Q1 = '{"a":1}', '{"q":1}'
+INDEXES, BLANKS = ("-", None, 0, "0", []), ("-", None, "")
+NO_OBJECTS = (7, True, [1], "[1]", '"text"', "x", '{"x": ', "{x: 1}", '{"a": 1} trailing', '{"a": 1,}', "{'a': 1}")
 # Entries, or lists of them, one a delta; the calls that may be executed, and how many are invalid.
 ROWS = {
-    "new id and no name": ([T(0, "A", "read", ""), T(0, "B", "-", A1)], "A.read(a=1)"),
-    "new id and null name": ([T(0, "A", "read", ""), T(0, "B", None, A1)], "A.read(a=1)"),
-    "new id and blank name": ([T(0, "A", "read", ""), T(0, "B", "", A1)], "A.read(a=1)"),
+    **{f"new id, name {blank!r}": ([F(""), T(0, "B", blank, A1)], "A.f(a=1)") for blank in BLANKS},
     "new id in each delta": ([T(0, "A", "read", ""), T(0, "B", "-", '{"a"'), T(0, "C", "-", ":1}")], "A.read(a=1)"),
     "new id and the name in each delta": (
         [F('{"a"'), T(0, "B", "f", ":"), T(0, "C", "f", "1}"), T(0, "D", "f", "")],
         "A.f(a=1)",
     ),
+    **{f"one in pieces, index {i!r}": ([T(i, "A", "f", ""), R('{"a"', i), R(":1}", i)], "A.f(a=1)") for i in INDEXES},
+    **{f"two at once, index {i!r}": ([[T(i, "A", "f", A1), T(i, "B", "g", Q1)]], "A.f(a=1) B.g(q=1)") for i in INDEXES},
+    **{f"two in a row, index {i!r}": ([T(i, "A", "f", A1), T(i, "B", "g", Q1)], "A.f(a=1) B.g(q=1)") for i in INDEXES},
+    **{
+        f"two in turns, index {i!r}": (
+            [T(i, "A", "f", "{"), T(i, "B", "g", '{"q"'), T(i, "A", "-", "}"), T(i, "B", "-", ":1}")],
+            "A.f() B.g(q=1)",
+        )
+        for i in INDEXES
+    },
+    **{f"id {blank!r}": ([T(0, blank, "f", A1)], "f(a=1)") for blank in BLANKS},
+    **{f"id {blank!r}, then": ([F('{"a"'), T(0, blank, "-", ":1}")], "A.f(a=1)") for blank in BLANKS},
+    **{f"name {blank!r}, then": ([F('{"a"'), T(0, "-", blank, ":1}")], "A.f(a=1)") for blank in BLANKS},
+    **{f"no arguments as {args!r}": ([F(args)], "A.f()") for args in (*BLANKS, " \n", "null", "{}", [], "[]")},
+    "id in later deltas": ([F('{"a"'), T(0, "A", "-", ":1}")], "A.f(a=1)"),
+    "id and name in later deltas": ([F('{"a"'), F(":1}")], "A.f(a=1)"),
+    "name in later deltas": ([F('{"a"'), T(0, "-", "f", ":1}")], "A.f(a=1)"),
+    "two calls of one id": ([F(A1), T(1, "A", "g", Q1)], "A.f(a=1) g(q=1)"),
+    "two calls of one id at once": ([[F(A1), T(1, "A", "g", Q1)]], "A.f(a=1) g(q=1)"),
+    "name blank at first": ([T(0, "A", "", ""), T(0, "-", "f", "-"), R('{"a"'), R(":1}")], "A.f(a=1)"),
+    "name in two pieces": ([T(0, "A", "g", ""), T(0, "-", "et", "-"), R(A1)], "A.get(a=1)"),
+    "name that grows": ([T(0, "A", "g", ""), T(0, "-", "get", '{"a"'), T(0, "-", "get", ":1}")], "A.get(a=1)"),
+    "indexes that do not begin at 0": ([T(7, "A", "f", A1), T(9, "B", "g", Q1)], "A.f(a=1) B.g(q=1)"),
+    "arguments as an object": ([F({"a": 1})], "A.f(a=1)"),
+    "arguments letter by letter": ([F(""), *map(R, A1)], "A.f(a=1)"),
+    "all again at the end": ([F(A1), F(A1)], "A.f(a=1)"),
     "arguments at the next index": ([F(""), R(A1, 1)], "A.f(a=1)"),
     "arguments in pieces at the next index": ([F(""), R('{"a"', 1), R(":1}", 1)], "A.f(a=1)"),
     "arguments repeated": ([F(A1), R(A1)], "A.f(a=1)"),
@@ -102,7 +115,6 @@ ROWS = {
         [F('{"a": 1 '), T(0, "-", "f", "}"), T(0, "-", "g", "{}")],
         "A.f(a=1) g()",
     ),
-    "empty list": ([F("[]")], "A.f()"),
     "encoded twice": ([F(json.dumps(A1))], "A.f(a=1)"),
     "encoded twice, in pieces": ([F(json.dumps(A1)[:5]), R(json.dumps(A1)[5:])], "A.f(a=1)"),
     "object last": ([F('{"a"'), R({"a": 1})], "A.f(a=1)"),
@@ -220,10 +232,7 @@ ROWS = {
     ),
     "entries that say nothing": ([[], [None, 5, "x", []], {}, {"index": 0}, {"id": "a", "function": None}], ""),
     "two byte order marks": ([F("\ufeff\ufeff" + A1)], "1 invalid"),
-    **{
-        f"arguments that are {args!r}": ([F(args)], "1 invalid")
-        for args in (7, True, [1], "[1]", '"text"', "x", '{"a": 1} trailing', '{"a": 1,}', "{'a': 1}")
-    },
+    **{f"arguments that are {args!r}": ([F(args)], "1 invalid") for args in NO_OBJECTS},
 }
 # The deltas; name and text of the one call, and why it is invalid.
 INVALID = {
@@ -277,8 +286,10 @@ def told(message):
 @pytest.mark.parametrize(("deltas", "calls"), ROWS.values(), ids=ROWS)
 async def test_tool_call_in_odd_pieces_runs_only_as_it_was_written(ask_in_every_style, deltas, calls):
     entries = [entry if isinstance(entry, list) else [entry] for entry in deltas]
-    answers, _ = await ask_in_every_style(stream_of(*({"tool_calls": entry} for entry in entries)))
-    assert {style: told(message) for style, message in answers.items()} == dict.fromkeys(answers, calls)
+    wholes = [whole(entry) for entry in entries if len(entries) == 1]
+    for body in (stream_of(*({"tool_calls": entry} for entry in entries)), *wholes):
+        answers, _ = await ask_in_every_style(body)
+        assert {style: told(message) for style, message in answers.items()} == dict.fromkeys(answers, calls)
 
 
 @pytest.mark.parametrize("first", ["tool_calls", "function_call"])

@@ -117,6 +117,13 @@ HIDDEN = [
     _hidden("list", [{"error": {"code": 503, "message": "Gone away."}}], "API", "Gone away."),
     _hidden("choice", whole(choices=[_FAILED_CHOICE]), "API", "Vendor down.", status_code=502),
     *(_hidden(f"without-choices-{name}", _TOO_MANY[name], "RateLimit", "Too many (status 429") for name in _TOO_MANY),
+    _hidden("second-choice", whole(choices=[{}, {"finish_reason": "error"}]), "API", 'finish_reason "error"'),
+    _hidden("choice-of-code-0", whole(choices=[_MALFORMED | {"error": {"code": 0}}]), "API", 'finish_reason "error"'),
+    _hidden("code-0", {"error": {"code": 0, "message": "It broke."}}, "API", "It broke."),
+    *(
+        _hidden(f"code-{code}", whole(choices=[], error={"code": code, "message": "It broke."}), "API", "It broke.")
+        for code in (False, [0])
+    ),
     _hidden("finish-reason", whole(choices=[_MALFORMED], provider="Google"), "API", "(BAD_CALL)", **_GOOGLE),
 ]
 
@@ -267,17 +274,16 @@ FACTS = [
 
 
 _ABSENT = object()
-_INDEXES = {"index-missing": _ABSENT, "index-null": None, "index-0": 0, "index-as-text": "0", "index-a-list": []}
 _F, _G = ("f", {"x": 1, "y": "two"}), ("g", {"z": [3]})
 _F_TEXT, _G_TEXT = '{"x": 1, "y": "two"}', '{"z": [3]}'
 _END = (chunk(finish="tool_calls"), tail())
 
 
-def _call(index=_ABSENT, ident=_ABSENT, name=_ABSENT, arguments=_ABSENT, **more):
+def _call(index=_ABSENT, ident=_ABSENT, name=_ABSENT, arguments=_ABSENT):
     """One entry of `tool_calls`; what is absent is left out."""
     function = {key: value for key, value in (("name", name), ("arguments", arguments)) if value is not _ABSENT}
     known = {"index": index, "id": ident, "type": "function", "function": function}
-    return {key: value for key, value in known.items() if value is not _ABSENT} | more
+    return {key: value for key, value in known.items() if value is not _ABSENT}
 
 
 def _streamed(name, *deltas, calls=(_F,), **more):
@@ -287,84 +293,25 @@ def _streamed(name, *deltas, calls=(_F,), **more):
     return WireFault(f"tools-{name}", events(*chunks, *_END), answer, styles=STREAMED)
 
 
-def _whole_calls(name, *entries, calls=(_F,), **more):
-    fault = Fault(body=whole({"content": None, "tool_calls": list(entries)}, "tool_calls"))
-    answer = Answer(text="", tool_calls=calls, finish="tool_calls", **more)
-    return WireFault(f"tools-whole-{name}", fault, answer, styles=PLAIN)
-
-
-def _matrix(label, index):
-    """One call in pieces, two at once, two one after the other, two interleaved by their ids."""
-    both = [_F, _G]
-    first, second = _call(index, "a", "f", _F_TEXT), _call(index, "b", "g", _G_TEXT)
-    pieces = [_call(index, "a", "f", ""), _call(index, arguments=_F_TEXT[:9]), _call(index, arguments=_F_TEXT[9:])]
-    opened = [_call(index, "a", "f", _F_TEXT[:5]), _call(index, "b", "g", _G_TEXT[:5])]
-    ended = [_call(index, "a", arguments=_F_TEXT[5:]), _call(index, "b", arguments=_G_TEXT[5:])]
-    return [
-        _streamed(f"{label}-one-in-pieces", *pieces),
-        _streamed(f"{label}-two-at-once", [first, second], calls=both),
-        _streamed(f"{label}-two-in-a-row", first, second, calls=both),
-        _streamed(f"{label}-two-interleaved", *opened, *ended, calls=both),
-    ]
-
-
-def _no_arguments(label, arguments):
-    return [
-        _streamed(f"no-arguments-as-{label}", _call(0, "a", "f", arguments), calls=[("f", {})]),
-        _whole_calls(f"no-arguments-as-{label}", _call(_ABSENT, "a", "f", arguments), calls=[("f", {})]),
-    ]
-
-
-_EMPTY = {"null": None, "empty-text": "", "null-as-text": "null", "braces": "{}", "nothing": _ABSENT, "blanks": " \n"}
-_OPEN = _call(0, "a", "f", "")
-_HALVES = (_call(0, arguments=_F_TEXT[:9]), _call(0, arguments=_F_TEXT[9:]))
-
-
-def _renamed(name, **more):
-    return [{**call, **more, "function": {**call["function"], "name": name}} for call in _HALVES]
-
-
+# The usual ways of sending calls; `tests/integration/tool_calls` has the others.
 TOOLS = [
-    *(fault for label, index in _INDEXES.items() for fault in _matrix(label, index)),
-    *(fault for label, arguments in _EMPTY.items() for fault in _no_arguments(label, arguments)),
+    _streamed("in-pieces", _call(0, "a", "f", ""), *(_call(0, arguments=letter) for letter in _F_TEXT)),
+    _streamed("two-at-once", [_call(0, "a", "f", _F_TEXT), _call(1, "b", "g", _G_TEXT)], calls=[_F, _G]),
+    _streamed("two-in-a-row", _call(0, "a", "f", _F_TEXT), _call(1, "b", "g", _G_TEXT), calls=[_F, _G]),
+    _streamed("index-missing", _call(_ABSENT, "a", "f", _F_TEXT), _call(_ABSENT, "b", "g", _G_TEXT), calls=[_F, _G]),
+    _streamed("index-null", _call(None, "a", "f", _F_TEXT[:9]), _call(None, arguments=_F_TEXT[9:])),
     _streamed("id-missing", _call(0, name="f", arguments=_F_TEXT)),
-    _streamed("id-null", _call(0, None, "f", _F_TEXT)),
-    _streamed("id-empty", _call(0, "", "f", _F_TEXT)),
-    _streamed("id-same-for-two", _call(0, "a", "f", _F_TEXT), _call(1, "a", "g", _G_TEXT), calls=[_F, _G]),
-    _streamed("id-in-each-delta", *_renamed("f", id="a")),
-    _streamed("id-empty-in-later-deltas", _call(0, "a", "f", _F_TEXT[:9]), _call(0, "", arguments=_F_TEXT[9:])),
-    _streamed("name-in-each-delta", _OPEN, *_renamed("f")),
-    _streamed("name-blank-in-later-deltas", _OPEN, *_renamed("")),
-    _streamed("name-null-in-later-deltas", _OPEN, *_renamed(None)),
-    _streamed("name-blank-at-first", _call(0, "a", "", ""), _call(0, name="f"), *_HALVES),
-    _streamed("name-in-two-pieces", _call(0, "a", "g", ""), _call(0, name="et"), *_HALVES, calls=[("get", _F[1])]),
-    _streamed("name-that-grows", _call(0, "a", "g", ""), *_renamed("get"), calls=[("get", _F[1])]),
-    _streamed("type-missing", {"index": 0, "id": "a", "function": {"name": "f", "arguments": _F_TEXT}}),
-    _streamed("unknown-keys", _call(0, "a", "f", _F_TEXT, extra_content={"google": {"thought_signature": "c2ln"}})),
+    _streamed("id-and-name-in-each-delta", _call(0, "a", "f", _F_TEXT[:9]), _call(0, "a", "f", _F_TEXT[9:])),
+    _streamed("name-null-in-later-deltas", _call(0, "a", "f", _F_TEXT[:9]), _call(0, None, None, _F_TEXT[9:])),
+    _streamed("arguments-empty", _call(0, "a", "f", ""), calls=[("f", {})]),
     _streamed("arguments-as-object", _call(0, "a", "f", _F[1])),
-    _streamed("arguments-letter-by-letter", _OPEN, *(_call(0, arguments=letter) for letter in _F_TEXT)),
     _streamed("arguments-broken", _call(0, "a", "f", "{x: 1}"), calls=(), invalid=[("f", "{x: 1}")]),
-    _streamed("all-again-at-the-end", _call(0, "a", "f", _F_TEXT), _call(0, "a", "f", _F_TEXT)),
-    _streamed("index-does-not-begin-at-0", _call(7, "a", "f", _F_TEXT), _call(9, "b", "g", _G_TEXT), calls=[_F, _G]),
-    _streamed("finish-told-twice", _call(0, "a", "f", _F_TEXT), calls=[_F]),
-    WireFault(
-        "tools-with-text-before",
-        events(chunk({"content": "Wait."}), chunk({"tool_calls": [_call(0, "a", "f", _F_TEXT)]}), *_END),
-        Answer(text="Wait.", tool_calls=[_F], finish="tool_calls"),
-        styles=STREAMED,
-    ),
     WireFault(
         "tools-on-the-finish",
         events(chunk({"tool_calls": [_call(0, "a", "f", _F_TEXT)]}, finish="tool_calls"), tail()),
         Answer(text="", tool_calls=[_F], finish="tool_calls"),
         styles=STREAMED,
     ),
-    _whole_calls("arguments-as-object", _call(_ABSENT, "a", "f", _F[1])),
-    _whole_calls("id-null", _call(_ABSENT, None, "f", _F_TEXT)),
-    _whole_calls(
-        "id-same-for-two", _call(_ABSENT, "a", "f", _F_TEXT), _call(_ABSENT, "a", "g", _G_TEXT), calls=[_F, _G]
-    ),
-    _whole_calls("arguments-broken", _call(_ABSENT, "a", "f", '{"x": '), calls=(), invalid=[("f", '{"x": ')]),
 ]
 
 
@@ -402,7 +349,6 @@ FRAMINGS = [
     _same("mixed-line-ends", BODY.replace(b"\n\n", b"\r\n\n", 2).replace(b"\n\n", b"\r\r", 1)),
     _same("crlf-cut-between", *(part for line in BODY.split(b"\n") for part in (line + b"\r", b"\n"))),
     _same("byte-by-byte", *(bytes([byte]) for byte in BODY)),
-    _same("all-in-one-packet", BODY),
     _same("cut-in-the-middle-of-events", *(BODY[start : start + 50] for start in range(0, len(BODY), 50))),
     _same("split-characters", *(bytes([byte]) for byte in _ODD_BODY), text=_ODD),
     _same("line-ends-of-unicode", _ODD_BODY, text=_ODD),
@@ -645,6 +591,10 @@ _NO_ERRORS = {
     "words-of-success": f'data: {_X}\n\ndata: {{"code":0,"message":"success"}}',
     "code-of-success": f'data: {{"error":{{"code":"200","message":"ok"}},"choices":[]}}\n\ndata: {_X}',
     "code-of-success-in-a-choice": f'data: {_X}\n\ndata: {{"choices":[{{"error":{{"code":200,"message":"ok"}}}}]}}',
+    **{
+        f"error-{none}": f'data: {{"error":{none},"choices":[]}}\n\ndata: {_X}'
+        for none in ("null", '""', "false", "{}", "[]", '{"message":"","code":null}', '{"code":0,"message":"success"}')
+    },
     "words-of-an-end": f'data: {_X}\n\ndata: {{"status":"completed","message":"bye"}}',
     "fact": f'data: {_X}\n\ndata: {{"citations":["u"]}}',
     "words-before-the-text": f'data: {{"type":"status","message":"Searching"}}\n\ndata: {_X}',
