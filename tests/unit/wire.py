@@ -26,11 +26,11 @@ def document(delta=None, finish_reason=None, **envelope):
     return {"id": "chatcmpl-1", "created": 1715325600, "model": "vendor/name", "choices": choices} | envelope
 
 
-def sse(*documents, done=True, newline="\n"):
+def sse(*documents, done=True):
     """A stream of documents; texts go in as they are."""
     payloads = [entry if isinstance(entry, str) else json.dumps(entry) for entry in documents]
     payloads += ["[DONE]"] if done else []
-    return "".join(f"data: {payload}{newline}{newline}" for payload in payloads).encode()
+    return "".join(f"data: {payload}\n\n" for payload in payloads).encode()
 
 
 def stream(*deltas, finish_reason="stop", **envelope):
