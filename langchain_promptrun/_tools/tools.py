@@ -145,10 +145,10 @@ def _wire_tool(tool: Any, strict: bool | None) -> dict[str, Any]:
         tool = make_class(tool.__name__, tool, parse_docstring=True, **checks)
     try:
         wire = convert_to_openai_tool(tool)
-    except (RecursionError, TypeError) as error:  # of TypedDict classes, the latter for NotRequired and the like
+    except (AttributeError, RecursionError, TypeError) as error:  # callables without a name, NotRequired and the like
         name = getattr(tool, "__name__", tool)
-        problem = "refers to itself" if isinstance(error, RecursionError) else f"has a type ({error})"
-        raise ValueError(f"{name!r} {problem}, which langchain-core cannot convert: use a pydantic class.") from None
+        why = "refers to itself" if isinstance(error, RecursionError) else error
+        raise ValueError(f"{name!r} cannot be converted ({why}): use a pydantic class or a LangChain tool.") from None
     if wire["type"] == "custom":
         # langchain-core writes it flat, as OpenAI's Responses API does; Chat Completions nests it.
         wire = {"type": wire.pop("type"), "custom": wire}

@@ -101,7 +101,8 @@ class Half(TypedDict):
     ("source", "problem"),
     [
         *[(PARAMETERS, "title"), ({"type": "object"}, "title"), (42, "Unsupported")],
-        *[(Tree, "'Tree' refers to itself"), (Half, "'Half' has a type .*NotRequired.*: use a pydantic class")],
+        *[(Tree, "'Tree'.*refers to itself"), (Half, "'Half'.*NotRequired.*: use a pydantic class")],
+        (partial(weather, "here"), "functools.partial.*: use a pydantic class or a LangChain tool"),
     ],
 )
 def test_bind_tools_and_structured_output_refuse_what_they_cannot_convert(source, problem):
