@@ -144,19 +144,6 @@ async def test_turn_queue_lets_callers_go_in_the_order_in_which_they_came():
     assert gone == [*range(20)]
 
 
-async def test_turn_queue_passes_on_a_turn_that_came_as_the_wait_was_cancelled():
-    queue = TurnQueue()
-    assert queue.try_now(lambda: 0)
-    holding = asyncio.create_task(queue.async_wait(lambda: 0.001))
-    await asyncio.sleep(0)
-    cancelled, last = (asyncio.create_task(queue.async_wait(lambda: 0)) for _ in range(2))
-    await asyncio.sleep(0)
-    holding.cancel()
-    await asyncio.gather(holding, return_exceptions=True)
-    cancelled.cancel()
-    await last
-
-
 async def test_pacer_begins_without_its_parents_calls_in_a_forked_child():
     pacer = Pacer(0.001, concurrency=1)
     ask = pacer.asking(is_retry=False)

@@ -437,12 +437,26 @@ def test_loops_that_are_dropped_unclosed_do_not_pile_up(promptrun_server, kind):
 
 
 @kinds
-def test_child_process_uses_none_of_its_parents_connections(raw_server, kind):
+def test_child_process_uses_no_connection_of_its_parents_and_waits_for_no_lock_of_its_threads(raw_server, kind):
     raw_server.answer(OK)
     script = """
+    import signal, threading
+    from exchanges import io_lock
     call()
     asyncio.run(acall())
+    io_lock.seconds = 60
+    pool = transport._shared_pool().client().transports[0]
+    lock = next(iter(pool._idle.values()))[0].transport._pool._optional_thread_lock
+    for take in (lock.__enter__, io_lock.acquire):
+        thread = threading.Thread(target=take)
+        thread.start()
+        thread.join()
     child = os.fork()
+    if child:
+        lock.__exit__()
+    else:
+        signal.alarm(20)
+        io_lock.acquire()
     call()
     asyncio.run(acall())
     if child:
@@ -453,47 +467,6 @@ def test_child_process_uses_none_of_its_parents_connections(raw_server, kind):
     assert len(raw_server.requests) == 7
     # the parent's connection, one of each of its loops, and the same for the child
     assert raw_server.connections == 5
-
-
-def test_child_process_ends_though_a_thread_of_its_parents_was_closing_connections(raw_server):
-    """The locks that it held are never released in the child."""
-    raw_server.answer(OK)
-    script = """
-    import threading, time
-    from exchanges import io_lock
-    io_lock.seconds = 60
-    call()
-    pool = transport._shared_pool().client().transports[0]
-    lock = next(iter(pool._idle.values()))[0].transport._pool._optional_thread_lock
-    forked = threading.Event()
-    held = threading.Event()
-    def hold():
-        with lock:
-            io_lock.acquire()
-            held.set()
-            forked.wait()
-    thread = threading.Thread(target=hold)
-    thread.start()
-    held.wait()
-    import warnings
-    warnings.simplefilter("ignore", DeprecationWarning)
-    child = os.fork()
-    if not child:
-        io_lock.acquire()
-        call()
-        sys.exit()
-    forked.set()
-    thread.join()
-    for _ in range(1000):
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            break
-        time.sleep(0.02)
-    else:
-        os.kill(child, 9)
-    assert done and status == 0
-    """
-    run_script(raw_server, script)
 
 
 def test_fork_starts_afresh_and_leaves_the_parents_connections_alone(process, raw_server):
