@@ -23,7 +23,8 @@ from dataclasses import replace
 from functools import lru_cache
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from itertools import accumulate, pairwise, takewhile
+from io import BytesIO
+from itertools import accumulate, pairwise, zip_longest
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -31,19 +32,9 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit, urlunsplit
 
 import httpx
 
+from langchain_promptrun.testing import _http
 from langchain_promptrun.testing._checks import spelled
-from langchain_promptrun.testing._http import (
-    BODILESS,
-    LAST_CHUNK,
-    Hangup,
-    RecordedRequest,
-    Response,
-    Step,
-    chunk,
-    encode,
-    head,
-    json_response,
-)
+from langchain_promptrun.testing._http import Hangup, RecordedRequest, Response, Step
 from langchain_promptrun.testing._items import Fault
 
 Exchange = dict[str, Any]
@@ -72,17 +63,11 @@ _NAMES = (
 _SECRET_NAMES = re.compile(rf"(?i)(?:{_NAMES})$|(?:^|_)pass$")
 _MEMBER = rf'(?P<member>(?i:{_NAMES}|token)" ?:\s*")(?:[^"\\]|\\.)+'
 """A member of JSON that stands in a text, such as the arguments of a tool call."""
-_SECRET_HEADERS = re.compile(
-    "authorization|organi[sz]ation|project|account|^(?!.*ratelimit).*(?:cookie|key|token|secret)"
-)
+_SECRET_HEADERS = re.compile("authorization|organi.ation|project|account|^(?!.*ratelimit).*(cookie|key|token|secret)")
 _TEXT_KEYS = frozenset({"delta", "text", "content", "arguments", "thinking", "response", "output"})
 """The keys under which vendors stream texts in pieces."""
 _SHORTEST_SECRET = 8
-
-_KEPT_HEADERS = (
-    *("content-type", "content-encoding", "location"),
-    *("retry-after", "x-request-id", "x-should-retry", "x-ratelimit-"),
-)
+_KEPT_HEADERS = re.compile("content-(type|encoding)|location|retry-after|x-(request-id|should-retry|ratelimit-)")
 _HOP_BY_HOP = {"connection", "keep-alive", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"}
 _NOT_PASSED = _HOP_BY_HOP | {"accept-encoding", "content-length", "expect", "host", "proxy-connection"}
 _SILENCE = 0.25  # seconds after which a client that leaves was tired of waiting
@@ -155,7 +140,7 @@ class Cassette:
             point = None if recorded["status"] is None else sys.maxsize
             fault = replace(fault, framing="chunked", after=point, after_bytes=None, **_ENDS[recorded["end"]])
         if fault.error is not None and not kind.lower().startswith("text/event-stream"):
-            return json_response(fault.error).spoiled(replace(fault, error=None))
+            return _http.json_response(fault.error).spoiled(replace(fault, error=None))
         return response.spoiled(fault)
 
     def add(
@@ -171,7 +156,7 @@ class Cassette:
         kept = self._redact({"request": request, "response": response})
         if kept is not None:
             with self._path.open(self._mode) as file:
-                file.write(encode(kept) + b"\n")
+                file.write(_http.encode(kept) + b"\n")
             self._mode = "ab"
 
     def describe_missing(self, record: RecordedRequest, secrets: Iterable[str]) -> str:
@@ -213,9 +198,8 @@ class Recorder:
     def open(self) -> None:
         """Make the client for the upstream; it keeps no cookies, which one caller's answer would give to another."""
         self._cassette.begin()
-        timeout, limits = httpx.Timeout(None, connect=30.0), httpx.Limits()
         jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-        self._client = httpx.AsyncClient(timeout=timeout, limits=limits, cookies=jar)
+        self._client = httpx.AsyncClient(timeout=httpx.Timeout(None, connect=30.0), limits=httpx.Limits(), cookies=jar)
         self._writer = ThreadPoolExecutor(1)
         self._writes: list[Future[None]] = []
 
@@ -239,14 +223,14 @@ class Recorder:
                 record.status = response.status_code
                 inflates = response.headers.get("content-encoding", "").lower() in _INFLATED
                 fields = recording.begin(response, _HOP_BY_HOP | (_CODED if inflates else set()))
-                has_body = record.method != "HEAD" and response.status_code not in BODILESS
+                has_body = record.method != "HEAD" and response.status_code not in _http.BODILESS
                 is_chunked = has_body and "content-length" not in dict(fields)
-                yield head(response.status_code, [*fields, *[("transfer-encoding", "chunked")] * is_chunked])
+                yield _http.head(response.status_code, [*fields, *[("transfer-encoding", "chunked")] * is_chunked])
                 async for piece in response.aiter_bytes() if inflates else response.aiter_raw():
                     recording.add(piece)
-                    yield chunk(piece) if is_chunked else piece
+                    yield _http.chunk(piece) if is_chunked else piece
                 end = ""
-                yield LAST_CHUNK if is_chunked else b""
+                yield _http.LAST_CHUNK if is_chunked else b""
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             end = "unreachable"
             self._missing.append(f"The upstream {self._upstream} cannot be reached: {error}.")
@@ -276,8 +260,8 @@ class _Recording:
         """Take note of the head; return the header fields to pass on, all but those that are gone."""
         response.headers.encoding = "latin-1"
         fields = [pair for pair in response.headers.multi_items() if pair[0] not in gone]
-        kept = {name: value for name, value in fields if name.startswith(_KEPT_HEADERS) and not _is_secret_header(name)}
-        self.response |= {"status": response.status_code, "headers": kept, "delay": self.pause()}
+        kept = [pair for pair in fields if _KEPT_HEADERS.match(pair[0]) and not _SECRET_HEADERS.search(pair[0])]
+        self.response |= {"status": response.status_code, "headers": dict(kept), "delay": self.pause()}
         self.secrets = secrets_of(response.headers)
         return fields
 
@@ -319,8 +303,8 @@ def _leaves(value: Any, place: Place = ()) -> dict[Place, str]:
 
 def _difference(place: Place, recorded: str | None, asked: str | None) -> str:
     """Say how two values differ; long ones are shown around the place where they begin to."""
-    same = takewhile(lambda pair: pair[0] == pair[1], zip(recorded or "", asked or "", strict=False))
-    start = max(0, len(list(same)) - _LONGEST_VALUE // 2)
+    pairs = enumerate(zip_longest(recorded or "", asked or ""))
+    start = max(0, next(at for at, (one, other) in pairs if one != other) - _LONGEST_VALUE // 2)
 
     def excerpt(value: str | None) -> str:
         if value is None:
@@ -335,7 +319,7 @@ def _request(record: RecordedRequest) -> dict[str, Any]:
     """Return what a cassette keeps of a request: the path after the base URL, a query name's values if it has more."""
     query: dict[str, Any] = parse_qs(urlsplit(record.target).query, keep_blank_values=True)
     for name, values in query.items():
-        query[name] = _HIDDEN if _is_secret_parameter(name) else values[0] if len(values) == 1 else values
+        query[name] = _HIDDEN if name == "key" else values[0] if len(values) == 1 else values
     body = record.body if record.body is not None else _packed(record.raw)
     request = {"method": record.method, "path": record.path.removeprefix("/v1"), "query": query, "body": body}
     prompt_id = record.headers.get("http-prompt-id")
@@ -352,14 +336,12 @@ def _packed(body: bytes) -> Any:
 
 def _pieces(response: Mapping[str, Any], slices: Slices | None) -> list[tuple[float, bytes]]:
     """Return a recorded body cut anew, or in its pieces, with the pause before each; a last one has the rest."""
-    packed, pieces = response["body"], []
+    packed = response["body"]
     body = packed.encode() if isinstance(packed, str) else base64.b64decode(packed["base64"])
     if slices is None:
-        position = 0
-        for pause, size in response["pieces"]:
-            pieces.append((float(pause), body[position : position + size]))
-            position += size
-        return [*pieces, (0.0, body[position:])] if position < len(body) else pieces
+        unread = BytesIO(body)
+        pieces = [(float(pause), unread.read(size)) for pause, size in response["pieces"]]
+        return [*pieces, (0.0, unread.read())] if unread.tell() < len(body) else pieces
     cut = [body[at : at + slices] for at in range(0, len(body), slices)] if isinstance(slices, int) else slices(body)
     if b"".join(cut) != body:
         raise ValueError("`slices` must give the pieces of the whole body.")
@@ -376,15 +358,6 @@ def convert_recording(recording: Mapping[str, Any]) -> Exchange:
     return {"request": request, "response": response}
 
 
-def _is_secret_header(name: str) -> bool:
-    return _SECRET_HEADERS.search(name) is not None
-
-
-def _is_secret_parameter(name: str) -> bool:
-    """Tell whether a query parameter holds a key; Gemini's is called `key`."""
-    return name in {"key", "token"} or _is_secret_name(name)
-
-
 @lru_cache(1_000)
 def _is_secret_name(name: str) -> bool:
     return _SECRET_NAMES.search(name) is not None
@@ -392,13 +365,14 @@ def _is_secret_name(name: str) -> bool:
 
 def secrets_of(headers: httpx.Headers, target: str = "") -> list[str]:
     """Return the values that no file may hold."""
-    values = [value for name, value in parse_qsl(urlsplit(target).query) if _is_secret_parameter(name)]
+    query = parse_qsl(urlsplit(target).query)
+    values = [value for name, value in query if name in {"key", "token"} or _is_secret_name(name)]  # Gemini's is `key`
     for name, value in headers.multi_items():
         if name == "cookie":
             values += [pair.partition("=")[2] for pair in value.split(";")]
         elif name == "set-cookie":
             values.append(value.partition(";")[0].partition("=")[2])
-        elif _is_secret_header(name):
+        elif _SECRET_HEADERS.search(name):
             values += value.split()
     return [value for value in values if len(value) >= _SHORTEST_SECRET]
 
@@ -431,7 +405,7 @@ class _Redaction:
         if document is None:
             return self._events(text).encode()
         clean = self.document(document)
-        return body if clean == document else encode(clean)
+        return body if clean == document else _http.encode(clean)
 
     def _text(self, text: str) -> str:
         if not any(sign in text for sign in self._signs):
@@ -462,7 +436,7 @@ class _Redaction:
                 lines[number] = self._text(line)
             elif (clean := self.document(events[number])) != _data(line):
                 name, end = "data: " * line.startswith("data:"), "\r" * line.endswith("\r")
-                lines[number] = f"{name}{encode(clean).decode()}{end}"
+                lines[number] = f"{name}{_http.encode(clean).decode()}{end}"
         return "\n".join(lines)
 
 

@@ -75,6 +75,7 @@ class _Lenient(_Part):
 
 
 class _Strict(_Part):
+    model: str
     messages: list[_Message]
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -101,13 +102,29 @@ class _Strict(_Part):
                 raise ValueError(f"'{name}' is only allowed with '{needed}'")
         functions = [tool.function and tool.function.name for tool in self.tools or () if tool.type == "function"]
         chosen = isinstance(self.tool_choice, dict) and self.tool_choice.get("function", {}).get("name")
-        for wrong, message in (
-            (self.max_tokens and self.max_completion_tokens, "'max_tokens' excludes 'max_completion_tokens'"),
-            (None in functions, "A tool of type 'function' needs a 'function'"),
-            (chosen and chosen not in functions, f"'tool_choice' names '{chosen}', which 'tools' lacks"),
-        ):
-            if wrong:
-                raise ValueError(message)
+        if self.max_tokens and self.max_completion_tokens:
+            raise ValueError("'max_tokens' excludes 'max_completion_tokens'")
+        if None in functions:
+            raise ValueError("A tool of type 'function' needs a 'function'")
+        if chosen and chosen not in functions:
+            raise ValueError(f"'tool_choice' names '{chosen}', which 'tools' lacks")
+        return self
+
+    @model_validator(mode="after")
+    def _answers_its_tool_calls(self) -> Self:
+        waiting: set[str | None] = set()  # tool calls, whose results must come right after them
+        for position, message in enumerate([*self.messages, None]):
+            if message is not None and message.role == "tool":
+                if message.tool_call_id not in waiting:
+                    raise ValueError(
+                        f"'messages[{position}]' must answer a tool call of the assistant message before it"
+                    )
+                waiting.remove(message.tool_call_id)
+            elif waiting:
+                missing = ", ".join(map(str, waiting))
+                raise ValueError(f"Tool calls need a 'tool' message each right after them; missing: {missing}")
+            elif message is not None:
+                waiting = {call.id for call in message.tool_calls or ()}
         return self
 
 
@@ -117,31 +134,15 @@ def spelled(place: Sequence[str | int]) -> str:
 
 
 def check(body: Any, *, strict: bool, stored: bool) -> None:
-    """Refuse a body that is no chat completion request, by RefusedError with the name of what is wrong.
-
-    `strict` looks at parameters, messages and tools too; with `stored` the messages may be empty.
-    """
+    """Refuse a body that is no chat completion request; with `stored` the messages may be empty."""
     if not isinstance(body, dict):
         raise RefusedError(HTTPStatus.BAD_REQUEST, "The request's body must be a JSON object.")
     try:
-        _Lenient.model_validate(body)
-        messages = _Strict.model_validate(body).messages if strict else []
+        (_Strict if strict else _Lenient).model_validate(body)
     except ValidationError as error:
         problem = error.errors()[0]
-        where = spelled(problem["loc"])
-        text = f"Invalid value for '{where}': {problem['msg'].removeprefix('Value error, ')}."
-        raise RefusedError(HTTPStatus.BAD_REQUEST, text, where) from error
+        where, what = spelled(problem["loc"]), problem["msg"].removeprefix("Value error, ")
+        text = f"Invalid value for '{where}': {what}." if where else f"{what}."
+        raise RefusedError(HTTPStatus.BAD_REQUEST, text, where or None) from error
     if not (body["messages"] or stored):
         raise RefusedError(HTTPStatus.BAD_REQUEST, "'messages' must hold at least one message.", "messages")
-    waiting: set[str | None] = set()  # tool calls, whose results must come right after them
-    for position, message in enumerate([*messages, None]):
-        if message is not None and message.role == "tool":
-            if message.tool_call_id not in waiting:
-                text = f"'messages[{position}]' must answer a tool call of the assistant message before it."
-                raise RefusedError(HTTPStatus.BAD_REQUEST, text, f"messages[{position}]")
-            waiting.remove(message.tool_call_id)
-            continue
-        if waiting:
-            text = f"Tool calls need a 'tool' message each right after them; missing: {', '.join(map(str, waiting))}."
-            raise RefusedError(HTTPStatus.BAD_REQUEST, text, "messages")
-        waiting = {call.id for call in message.tool_calls or ()} if message is not None else set()

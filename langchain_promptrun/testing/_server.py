@@ -37,12 +37,12 @@ class PromptrunServer(Settings):
     """A Promptrun on loopback, for tests and demonstrations.
 
     A small model answers equal requests equally, unless a test says what comes next (`Reply`) or how to fail (`Fault`).
-    Use it with `with`, or `start()` and `close()`; it starts again on the same port. Settings may change while it runs.
+    It echoes the question, or calls the `tools` that fit, with arguments made from their JSON schemas and the
+    conversation. A `response_format` gets JSON that fits; where the package `jsonschema` is installed, it is checked.
+    The model keeps to `n`, `stop`, `max_tokens`, `seed`, `logprobs` and `reasoning_effort`.
 
-    The model knows a few questions of demonstrations and echoes others. It calls the `tools` that fit the question, or
-    that `tool_choice` demands, with arguments made from their JSON schemas and the conversation, and answers in text
-    once the results are there. A `response_format` gets JSON that fits; where the package `jsonschema` is installed,
-    such answers are checked. It keeps to `n`, `stop`, `max_tokens`, `seed`, `logprobs` and `reasoning_effort`.
+    Use the server with `with`, or `start()` and `close()`; it starts again on the same port. Settings may change while
+    it runs.
 
     Args:
         api_key: The key, or the keys, that are let in; others get status 401. None: any key, or none.
@@ -107,9 +107,6 @@ class PromptrunServer(Settings):
             **cassette: `redact` sees each exchange before it is written, and each request, without a `response`,
                 before it is compared, and returns it changed; None leaves an exchange out. `redact_emails` hides
                 e-mail addresses too. `match` makes of a request what equal ones have in common.
-
-        Raises:
-            ValueError: `upstream` is no URL, or with `keep` a line of the file is no recorded exchange.
         """
         upstream = upstream or os.environ.get("PROMPTRUN_BASE_URL") or _PROMPTRUN
         if not upstream.startswith(("http://", "https://")):
@@ -143,10 +140,6 @@ class PromptrunServer(Settings):
             api_key: What `server.api_key` gives; any key is let in.
             port: The port. 0: a free one.
             **cassette: As for `record`.
-
-        Raises:
-            FileNotFoundError: There is no such file.
-            ValueError: A line is no recorded exchange, or an argument cannot be.
         """
         if not Path(path).exists():
             raise FileNotFoundError(f"{path} does not exist. Record it by `PromptrunServer.record({str(path)!r})`.")
@@ -160,7 +153,7 @@ class PromptrunServer(Settings):
         """Start serving, unless it already is; raises OSError where the port is taken."""
         if self._loop is not None:
             return
-        if self._routes.recorder is not None:
+        if self._routes.recorder:
             self._routes.recorder.open()
         listener = socket.create_server((_HOST, self.port), backlog=_BACKLOG)
         self.port = listener.getsockname()[1]
