@@ -77,25 +77,25 @@ class PromptCache:
 
     def use(self, body: Mapping[str, Any]) -> PromptUse:
         parts, now = list(_parts(body)), self._clock()
+        near = kept = parts
         is_marked = str(body["model"]).partition("/")[0] in MARKED_VENDORS
-        ends = [index for index, part in enumerate(parts) if part.ttl is not None or not is_marked]
-        near = parts
         if is_marked:
-            are_long, problem = [parts[end].ttl == "1h" for end in ends], ""
-            marks = len(ends) + (_MARKER in body)
+            ends = [index for index, part in enumerate(parts) if part.ttl is not None]
+            near = [part for end in ends for part in parts[max(0, end + 1 - _LOOK_BACK) : end + 1]]
+            kept = [parts[end] for end in ends]
+            are_long, marks = [part.ttl == "1h" for part in kept], len(ends) + (_MARKER in body)
             if marks > MOST_MARKERS:
                 problem = f"A maximum of {MOST_MARKERS} blocks with cache_control may be provided. Found {marks}."
-            elif are_long != sorted(are_long, reverse=True):
-                problem = "A cache_control block with ttl '1h' must not come after one with ttl '5m'."
-            if problem:
                 raise RefusedError(HTTPStatus.BAD_REQUEST, problem, _MARKER)
-            near = [part for end in ends for part in parts[max(0, end + 1 - _LOOK_BACK) : end + 1]]
+            if are_long != sorted(are_long, reverse=True):
+                problem = "A cache_control block with ttl '1h' must not come after one with ttl '5m'."
+                raise RefusedError(HTTPStatus.BAD_REQUEST, problem, _MARKER)
         read = max((part.tokens for part in near if self._kept.get(part.digest, 0.0) > now), default=0)
-        kept = [parts[end] for end in ends if parts[end].tokens >= _LEAST]
+        kept = [part for part in kept if part.tokens >= _LEAST]
         self._kept |= {part.digest: now + (_HOUR if part.ttl == "1h" else _FIVE_MINUTES) for part in kept}
-        longest = max([read, *(part.tokens for part in kept)])
+        written = max([read, *(part.tokens for part in kept)]) - read
         total = parts[-1].tokens
-        return PromptUse(total, 0, read, longest - read) if is_marked else PromptUse(total, 0, read - read % _STEP)
+        return PromptUse(total, 0, read, written) if is_marked else PromptUse(total, 0, read - read % _STEP)
 
 
 def _parts(body: Mapping[str, Any]) -> Iterator[_Part]:

@@ -2,7 +2,6 @@
 
 import doctest
 import json
-import logging
 
 import httpx
 import pytest
@@ -259,6 +258,9 @@ def test_reply_decides_on_finish_reason_usage_and_headers(server):
     told = queued(server, Reply("x", finish_reason="length", usage={"prompt_tokens": 1}, headers={"x-own": "1"}))
     assert (told.json()["choices"][0]["finish_reason"], told.json()["usage"]) == ("length", {"prompt_tokens": 1})
     assert told.headers["x-own"] == "1"
+    named = Reply("x", document={"provider": "P"}, model="c/d")
+    found = [queued(server, named).json(), *events(queued(server, named, stream=True))]
+    assert {(document["provider"], document["model"]) for document in found} == {("P", "c/d")}
     spoiled = queued(server, Fault(status=503, reply=Reply("x")))
     assert (spoiled.status_code, text(spoiled)) == (503, "x")
     silent = queued(server, Reply("x", finish_reason=None, usage=None)).json()
@@ -277,66 +279,53 @@ def test_several_choices_share_one_usage(server):
     assert ["usage" in event for event in found] == [False, False, False, True]
 
 
-CALLS = [
-    {"name": "f", "args": {"x": "some long text"}, "type": "tool_call"},
-    {"name": "g", "args": '{"half', "id": "c9", "more": {"s": 1}},
-]
+SO, BOTH = {"content": "So."}, ("reasoning", "reasoning_content")
+TEXT_DETAIL = {"type": "reasoning.text", "format": "anthropic-claude-v1", "index": 0}
+SIGNED = {"reasoning_details": [TEXT_DETAIL | {"text": "A", "signature": "c3RhbmQtaW4="}]}
+DETAILS = [{"reasoning_details": [TEXT_DETAIL | part]} for part in ({"text": "A"}, {"signature": "c3RhbmQtaW4="})]
+EXACT = [{"type": "reasoning.encrypted", "data": "x"}, {"summary": "y"}]
+EXACT_PIECES = [{"reasoning_details": [entry]} for entry in EXACT]
 
 
-def test_tool_calls_go_out_whole_and_in_pieces(server):
-    whole = queued(server, Reply(tool_calls=CALLS)).json()["choices"][0]
-    assert (whole["message"]["content"], whole["finish_reason"]) == (None, "tool_calls")
-    made, given = whole["message"]["tool_calls"]
-    assert (made["id"], made["type"]) == ("call_1_0_0", "function")
-    assert json.loads(made["function"]["arguments"]) == CALLS[0]["args"]
-    assert given == {"id": "c9", "type": "function", "function": {"name": "g", "arguments": '{"half'}, "more": {"s": 1}}
-    parts = [delta["tool_calls"][0] for delta in deltas(queued(server, Reply(tool_calls=CALLS), stream=True))]
-    assert parts[0]["function"] == {"name": "f", "arguments": ""}
-    pieces = [part["function"]["arguments"] for part in parts if part["index"] == 0]
-    assert len(pieces) > 2
-    assert json.loads("".join(pieces)) == CALLS[0]["args"]
+@pytest.mark.parametrize(
+    ("reply", "message", "pieces"),
+    [
+        (Reply("Two words"), {"content": "Two words"}, [{"content": "Two"}, {"content": " words"}]),
+        (Reply("abc", pieces=["a", "", "bc"]), {"content": "abc"}, [{"content": piece} for piece in ("a", "", "bc")]),
+        (Reply(), {"content": None}, [{"content": ""}]),
+        (Reply("\ud800 ä"), {"content": "\ud800 ä"}, [{"content": "\ud800"}, {"content": " ä"}]),
+        (Reply(refusal="I do."), {"content": None, "refusal": "I do."}, [{"refusal": "I"}, {"refusal": " do."}]),
+        (Reply("So.", message={"images": [1]}), {**SO, "images": [1]}, [SO, {"images": [1]}]),
+        (Reply("So.", reasoning="A b", reasoning_field="r"), {**SO, "r": "A b"}, [{"r": "A"}, {"r": " b"}, SO]),
+        (
+            Reply("So.", reasoning="A", reasoning_field=BOTH),
+            SO | dict.fromkeys(BOTH, "A"),
+            [dict.fromkeys(BOTH, "A"), SO],
+        ),
+        (Reply("So.", reasoning="A", reasoning_field="reasoning_details"), SO | SIGNED, [*DETAILS, SO]),
+        (Reply("So.", reasoning_details=EXACT), SO | {"reasoning_details": EXACT}, [*EXACT_PIECES, SO]),
+    ],
+    ids=str,
+)
+def test_reply_is_sent_as_it_is_whole_and_in_pieces(server, reply, message, pieces):
+    assert queued(server, reply).json()["choices"][0]["message"] == {"role": "assistant", **message}
+    assert deltas(queued(server, reply, stream=True)) == [{"role": "assistant", **pieces[0]}, *pieces[1:]]
+
+
+def test_tool_calls_get_ids_and_arguments_unless_they_have_them_and_go_out_in_pieces(server):
+    half = {"name": "g", "args": '{"half', "id": "c9", "more": {"s": 1}}
     odd = [{"name": "f", "args": None, "id": None}, {"name": "f", "args": "", "id": ""}, {"name": "f"}]
-    calls = queued(server, Reply(tool_calls=odd)).json()["choices"][0]["message"]["tool_calls"]
-    assert [call["function"]["arguments"] for call in calls] == [None, "", "{}"]
-    assert [call["id"] for call in calls[:2]] == [None, ""]
-
-
-def test_reasoning_goes_out_under_its_names_before_the_text(server):
-    for names in (("reasoning",), ("reasoning", "reasoning_content")):
-        reply = Reply("So.", reasoning="One two", reasoning_field=names if len(names) > 1 else names[0])
-        message = queued(server, reply).json()["choices"][0]["message"]
-        found = deltas(queued(server, reply, stream=True))
-        for name in names:
-            assert message[name] == "".join(delta.get(name, "") for delta in found) == "One two"
-        assert found[-1] == {"content": "So."}
-
-
-def test_reasoning_goes_out_as_details(server):
-    signed = Reply("So.", reasoning="One two", reasoning_field="reasoning_details")
-    (detail,) = queued(server, signed).json()["choices"][0]["message"]["reasoning_details"]
-    assert (detail["type"], detail["text"], detail["index"]) == ("reasoning.text", "One two", 0)
-    found = [delta["reasoning_details"][0] for delta in deltas(queued(server, signed, stream=True))[:-1]]
-    assert "".join(part.get("text", "") for part in found) == "One two"
-    assert [part.get("signature") for part in found] == [None, None, detail["signature"]]
-    exact = Reply("So.", reasoning_details=[{"type": "reasoning.encrypted", "data": "x"}, {"summary": "y"}])
-    assert queued(server, exact).json()["choices"][0]["message"]["reasoning_details"] == exact.reasoning_details
-    streamed = deltas(queued(server, exact, stream=True))[:-1]
-    assert [delta["reasoning_details"] for delta in streamed] == [[entry] for entry in exact.reasoning_details]
-
-
-def test_refusals_further_keys_and_exact_pieces_go_out(server):
-    reply = Reply(refusal="I will not.", message={"annotations": [1]}, document={"provider": "P"}, model="c/d")
-    whole = queued(server, reply).json()
-    expected = {"role": "assistant", "content": None, "refusal": "I will not.", "annotations": [1]}
-    assert (whole["choices"][0]["message"], whole["provider"], whole["model"]) == (expected, "P", "c/d")
-    streamed = queued(server, reply, stream=True)
-    assert "".join(delta.get("refusal", "") for delta in deltas(streamed)) == "I will not."
-    assert deltas(streamed)[-1] == {"annotations": [1]}
-    assert {(event["provider"], event["model"]) for event in events(streamed)} == {("P", "c/d")}
-    cut = deltas(queued(server, Reply("abc", pieces=["a", "", "bc"]), stream=True))
-    assert [delta["content"] for delta in cut] == ["a", "", "bc"]
-    assert deltas(queued(server, Reply(), stream=True)) == [{"role": "assistant", "content": ""}]
-    assert text(queued(server, Reply("\ud800 ä"))) == "\ud800 ä"
+    reply = Reply(tool_calls=[{"name": "f", "args": {"x": "some long text"}, "type": "tool_call"}, half, *odd])
+    (choice,) = queued(server, reply).json()["choices"]
+    calls = choice["message"]["tool_calls"]
+    assert [call["id"] for call in calls] == ["call_1_0_0", "c9", None, "", "call_1_0_4"]
+    text = '{"x":"some long text"}'
+    assert [call["function"]["arguments"] for call in calls] == [text, '{"half', None, "", "{}"]
+    assert (calls[1]["type"], calls[1]["more"], choice["finish_reason"]) == ("function", {"s": 1}, "tool_calls")
+    parts = [delta["tool_calls"][0] for delta in deltas(queued(server, reply, stream=True))]
+    first, *pieces = [part["function"] for part in parts if part["index"] == 0]
+    assert first == {"name": "f", "arguments": ""}
+    assert [piece["arguments"] for piece in pieces] == [text[:12], text[12:]]
 
 
 def test_logprobs_come_with_each_token_when_asked_for(server):
@@ -472,20 +461,15 @@ def test_wrong_requests_are_refused_by_name_and_right_ones_pass(server, body, na
     assert named in response.text
 
 
-def test_answer_function_speaks_where_nothing_is_queued(server):
+def test_answer_function_speaks_where_nothing_is_queued_and_what_it_raises_is_logged(server, caplog):
     for made, said in (("said", "said"), (Reply("replied"), "replied"), (None, "Hello! You said: Hi you")):
         server.answer = lambda body, made=made: made if body["messages"] == [USER] else None
         assert [text(queued(server, "queued")), text(server.ask())] == ["queued", said]
     server.answer = lambda _: Fault(body={})
     assert server.ask().content == b"{}"
-
-
-def test_answer_function_that_fails_is_logged(start, caplog):
-    server = start(answer=lambda body: body["nothing"])
-    with caplog.at_level(logging.ERROR, "langchain_promptrun.testing"):
-        response = server.ask()
-    assert (response.status_code, "KeyError" in caplog.text) == (500, True)
-    assert "log" in response.json()["error"]
+    server.answer = lambda body: body["nothing"]
+    response = server.ask()
+    assert (response.status_code, "log" in response.json()["error"], "KeyError" in caplog.text) == (500, True, True)
 
 
 def test_stored_prompt_stands_in_for_empty_messages(server):
@@ -501,68 +485,69 @@ def test_stored_prompt_stands_in_for_empty_messages(server):
 
 @pytest.fixture
 def project(server):
+    """A project of two versions, with `find`, which asks for one."""
     made = server.prompts.create("Essays")
     made.publish("One {{x}}.", tags=["prod"])
     made.publish("Two.", message="shorter", temperature=0.5, model="openai/gpt-4o", tags=["dev"])
+
+    def find(**query):
+        query = "&".join(f"{name}={value}" for name, value in {"projectId": made.id, **query}.items())
+        return server.ask(b"", method="GET", path=f"/prompt?{query}")
+
+    made.find = find
     return made
 
 
-@pytest.fixture
-def find(server, project):
-    def find(**query):
-        query = "&".join(f"{name}={value}" for name, value in {"projectId": project.id, **query}.items())
-        return server.ask(b"", method="GET", path=f"/prompt?{query}")
-
-    return find
-
-
-def test_prompt_record_has_the_documented_keys_and_can_be_edited(find, project):
-    record = find(version=2).json()
+def test_prompt_record_has_the_documented_keys_and_can_be_edited(project):
+    record = project.find(version=2).json()
     assert record["project"] == {"id": project.id, "name": "Essays"}
     assert (record["prompt"], record["version"], record["versionMessage"]) == ("Two.", 2, "shorter")
     assert record["updatedAt"] == "2025-07-21T04:17:41.294Z"
     assert (record["temperature"], record["model"]["model"]) == (0.5, "openai/gpt-4o")
     assert "tag" not in record
     project.edit(2, prompt="Changed.", model={"model": "x/y"})
-    after = find(version=2).json()
+    after = project.find(version=2).json()
     assert (after["prompt"], after["model"]) == ("Changed.", {"model": "x/y"})
     assert after["updatedAt"] > record["updatedAt"]
     project.publish("Three.", model="local", version="v3")
-    assert (find().json()["model"]["name"], find(version="v3").json()["prompt"]) == ("local", "Three.")
+    assert (project.find().json()["model"]["name"], project.find(version="v3").json()["prompt"]) == ("local", "Three.")
     project.edit(2, version="v2")
-    assert find(version="v2").json()["prompt"] == "Changed."
+    assert project.find(version="v2").json()["prompt"] == "Changed."
 
 
-def test_prompt_tags_find_versions_move_and_go(find, project):
-    assert [find(tag=tag).json()["version"] for tag in ("prod", "dev", "latest")] == [1, 2, 2]
-    assert find(tag="prod").json()["tag"] == "prod"
+def test_prompt_tags_find_versions_move_and_go(project):
+    assert [project.find(tag=tag).json()["version"] for tag in ("prod", "dev", "latest")] == [1, 2, 2]
+    assert project.find(tag="prod").json()["tag"] == "prod"
     project.tag("prod", 2)
     project.tag("latest", 1)
-    assert [find(tag=tag).json()["version"] for tag in ("prod", "latest")] == [2, 1]
+    assert [project.find(tag=tag).json()["version"] for tag in ("prod", "latest")] == [2, 1]
     project.untag("prod")
-    assert (find(tag="prod").status_code, find(tag="prod").json()["error"]) == (404, "The project has no tag `prod`.")
+    assert (project.find(tag="prod").status_code, project.find(tag="prod").json()["error"]) == (
+        404,
+        "The project has no tag `prod`.",
+    )
     for edit in (lambda: project.edit(9, prompt="x"), lambda: project.tag("prod", 9), lambda: project.untag("none")):
         with pytest.raises(KeyError):
             edit()
 
 
-def test_prompt_queries_that_cannot_be_answered_are_refused(server, find, project):
-    two = find(version=1, tag="prod")
+def test_prompt_queries_that_cannot_be_answered_are_refused(server, project):
+    two = project.find(version=1, tag="prod")
     assert (two.status_code, two.json()["error"]) == (400, "You must provide either `version` or `tag`, but not both.")
-    assert [find(projectId="essays").status_code, find(version="newest").status_code] == [400, 404]
-    assert find(version=3).json()["error"] == "The project has no version 3."
+    assert [project.find(projectId="essays").status_code, project.find(version="newest").status_code] == [400, 404]
+    assert project.find(version=3).json()["error"] == "The project has no version 3."
     empty = server.prompts.create("Empty", project_id="D0D52C6E-85BA-4025-A84C-3C99834FE2AC")
-    assert find(projectId=empty.id).status_code == 404
+    assert project.find(projectId=empty.id).status_code == 404
     server.prompts.delete(project)
-    assert find().json()["error"] == "There is no such project."
+    assert project.find().json()["error"] == "There is no such project."
     with pytest.raises(ValueError, match="UUID"):
         server.prompts.create("x", project_id="essays")
 
 
-def test_prompts_have_a_queue_of_their_own(server, find):
+def test_prompts_have_a_queue_of_their_own(server, project):
     server.queue("for chat")
     server.prompts.queue(Fault(status=429, times=2))
-    assert [find().status_code for _ in range(3)] == [429, 429, 200]
+    assert [project.find().status_code for _ in range(3)] == [429, 429, 200]
     assert text(server.ask()) == "for chat"
 
 
