@@ -13,15 +13,15 @@ import sys
 import tomllib
 from contextlib import suppress
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 
 from langchain_promptrun import ChatPromptrun, PromptrunRateLimitError
 from langchain_promptrun.testing import Fault, Reply
 
-ROOT = Path(__file__).parents[3]
-EXAMPLES = ROOT / "examples"
+from .conftest import EXAMPLES, WAIT, environment
+
+ROOT = EXAMPLES.parent
 SHARED = "promptrun_or_offline"
 TEXTS = {path.stem: path.read_text() for path in sorted(EXAMPLES.glob("*.py"))}
 SCRIPTS = [name for name, text in TEXTS.items() if f"from {SHARED} import run" in text]
@@ -133,9 +133,8 @@ def test_with_a_key_an_example_talks_to_the_server_of_the_environment(run, promp
 
 
 def test_without_a_key_an_example_that_runs_as_a_program_of_its_own_goes_offline_by_itself():
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("COVERAGE_", "PROMPTRUN_"))}
     command = [sys.executable, EXAMPLES / "lcel_configuration.py"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=WAIT, check=True)
     assert OFFLINE.fullmatch(done.stderr.strip())
     assert "You said: Name a star" in done.stdout
 

@@ -102,9 +102,7 @@ class Page:
         self.until(lambda: self.all(selector))[-1].click()
 
     def ask(self, text):
-        self.until(lambda: [box for box in self.all("textarea[aria-label=Message]") if box.is_enabled()])[0].send_keys(
-            text + "\n"
-        )
+        self.until(lambda: self.all("textarea[aria-label=Message]:enabled"))[0].send_keys(f"{text}\n")
 
     def said(self, role="bot"):
         return [element.text for element in self.all(f"[data-testid={role}]")]
