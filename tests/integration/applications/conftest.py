@@ -1,5 +1,6 @@
 """What the tests of the applications share: how their programs run, and answers that are held back."""
 
+import io
 import os
 import threading
 from pathlib import Path
@@ -19,6 +20,11 @@ def environment(server=None, **more):
     if server:
         more |= {"PROMPTRUN_API_KEY": server.api_key, "PROMPTRUN_BASE_URL": server.base_url}
     return bare | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "PYTHONPATH": str(EXAMPLES)} | more
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
 
 def held(*words):

@@ -18,7 +18,7 @@ import pytest
 
 from langchain_promptrun.testing import Fault, Reply
 
-from .conftest import EXAMPLES, WAIT, environment
+from .conftest import EXAMPLES, WAIT, Terminal, environment
 
 for needed in ("filelock", "rich"):
     pytest.importorskip(needed)
@@ -191,13 +191,16 @@ def test_batch_file_is_for_one_run_at_a_time(run, batches, file):
         assert run("--count", 3).status == f"error: {file} is in use by another run of this program"
 
 
-OTHERS = "{file}, line 1, is not a line that this program wrote: name another file"
-OTHER_PROMPTS = "{file} holds answers to other prompts: name another file"
+OTHERS = "{}, line 1, is not a line that this program wrote: name another file"
+OTHER_PROMPTS = "{} holds answers to other prompts: name another file"
 
 
 @pytest.mark.parametrize(
-    ("content", "problem"),
+    ("make", "problem"),
     [
+        (Path.mkdir, "cannot open {}: Is a directory"),
+        (os.mkfifo, "{} is a pipe, which keeps nothing: name a file"),
+        (lambda file: file.parent.rmdir(), "there is no folder {0.parent}"),
         *((content, OTHERS) for content in (b"Dear diary,\n", b"[1]\n", b"Dear diary", b"{draft}")),
         (b'{"id": 1}\n', OTHER_PROMPTS),
         (b'{"id": 1, "prompt": "Hello"}\n', OTHER_PROMPTS),
@@ -206,10 +209,12 @@ OTHER_PROMPTS = "{file} holds answers to other prompts: name another file"
         (b'{"id": 1, "prompt": 1}\n{"id": 2}\n', OTHER_PROMPTS),
     ],
 )
-def test_batch_file_of_something_else_is_left_alone(run, file, promptrun_server, content, problem):
-    file.write_bytes(content)
-    assert run("--count", 3).status == f"error: {problem.format(file=file)}"
-    assert file.read_bytes() == content
+def test_batch_impossible_output_is_one_line_and_left_as_it_is(run, promptrun_server, tmp_path, make, problem):
+    out = tmp_path / "folder" / "answers"
+    out.parent.mkdir()
+    out.write_bytes(make) if isinstance(make, bytes) else make(out)
+    assert run("--count", 3, out=out).status == f"error: {problem.format(out)}"
+    assert not isinstance(make, bytes) or out.read_bytes() == make
     assert promptrun_server.requests == []
 
 
@@ -272,21 +277,6 @@ def test_batch_senseless_number_is_refused(run, arguments):
     ended = run(*arguments)
     assert ended.status == 2
     assert f"argument {arguments[0]}: invalid positive" in ended.err
-
-
-@pytest.mark.parametrize(
-    ("make", "problem"),
-    [
-        (Path.mkdir, "cannot open {}: Is a directory"),
-        (os.mkfifo, "{} is a pipe, which keeps nothing: name a file"),
-        (lambda file: file.parent.rmdir(), "there is no folder {0.parent}"),
-    ],
-)
-def test_batch_impossible_output_is_one_line(run, tmp_path, make, problem):
-    out = tmp_path / "folder" / "answers"
-    out.parent.mkdir()
-    make(out)
-    assert run("--count", 3, out=out).status == f"error: {problem.format(out)}"
 
 
 def test_batch_impossible_address_is_one_line(run, monkeypatch):
@@ -352,19 +342,14 @@ def test_batch_offline_asks_20_prompts_of_the_stand_in(run, file, promptrun_serv
     assert promptrun_server.requests == []
 
 
-class Keyboard(io.StringIO):
-    def isatty(self):
-        return True
-
-
 @pytest.mark.parametrize(
     ("keyboard", "arguments", "error", "asked"),
     [
         (io.StringIO(), ["--count", 21], "cost about $0.01: add --yes to ask them", 0),
         (io.StringIO(), ["--count", 20], None, 20),
         (io.StringIO(), ["--count", 21, "--yes"], None, 21),
-        (Keyboard("y\n"), ["--count", 21], None, 21),
-        (Keyboard("\n"), ["--count", 21], "nothing was asked", 0),
+        (Terminal("y\n"), ["--count", 21], None, 21),
+        (Terminal("\n"), ["--count", 21], "nothing was asked", 0),
     ],
 )
 def test_batch_with_a_key_asks_before_more_than_20_prompts(

@@ -16,7 +16,7 @@ from langchain_promptrun.data.models import SMALL
 from langchain_promptrun.testing import Fault, Reply
 from tests.conftest import pytest_configure
 
-from .conftest import WAIT, environment, held
+from .conftest import WAIT, Terminal, environment, held
 
 COMMAND = [sys.executable, "-m", "langchain_promptrun"]
 
@@ -25,11 +25,6 @@ COMMAND = [sys.executable, "-m", "langchain_promptrun"]
 def ask(cli, promptrun_server):
     """Runs the command line where the environment has the server's key and address."""
     return cli
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
 
 
 def facts(stderr):
