@@ -111,29 +111,6 @@ def left_by_v3_collection(model):
     gc.collect()
 
 
-@pytest.mark.parametrize("leave", [left_by_break, left_by_an_exception, left_by_v3_collection])
-@pytest.mark.usefixtures("no_collector")
-def test_a_stream_left_early_is_closed_and_the_next_call_works(single, promptrun_server, leave):
-    promptrun_server.queue(ENDLESS)
-    leave(single)
-    promptrun_server.wait_for_disconnects(1, timeout=1.0)
-    assert single.invoke("Next").text == "Hello! You said: Next"
-
-
-def test_a_v3_stream_collected_while_httpcore_holds_its_lock_waits_for_no_lock_there(
-    single, promptrun_server, standstills
-):
-    model = single.model_copy(update={"max_connections": None})
-    promptrun_server.queue(ENDLESS)
-    stream = model.stream_events("Hello", version="v3")
-    next(iter(stream))
-    del stream
-    found = standstills()
-    assert model.invoke("Next").text == "Hello! You said: Next"
-    assert found == []
-    promptrun_server.wait_for_disconnects(1)
-
-
 async def aleft_by_break(model):
     async for _ in model.astream("Hello"):
         break
@@ -148,6 +125,12 @@ async def aleft_by_a_break_of_v2_events(model):
 async def aleft_by_aclose(model):
     async with aclosing(model.astream("Hello")) as stream:
         await anext(stream)
+
+
+async def aleft_by_v3_aclose(model):
+    stream = await model.astream_events("Hello", version="v3")
+    await anext(aiter(stream))
+    await stream.aclose()
 
 
 async def aleft_by_a_client_of_starlette(model):
@@ -187,30 +170,35 @@ async def aleft_by_cancellation_mid_stream(model):
         await task
 
 
-async def aleft_by_v3_aclose(model):
-    stream = await model.astream_events("Hello", version="v3")
-    await anext(aiter(stream))
-    await stream.aclose()
+LEAVES = [left_by_break, left_by_an_exception, left_by_v3_collection]
+ALEAVES = [aleft_by_break, aleft_by_a_break_of_v2_events, aleft_by_aclose, aleft_by_v3_aclose]
+ALEAVES += [aleft_by_a_client_of_starlette, aleft_by_cancellation_mid_stream]
 
 
-@pytest.mark.parametrize(
-    "leave",
-    [
-        aleft_by_break,
-        aleft_by_a_break_of_v2_events,
-        aleft_by_aclose,
-        aleft_by_a_client_of_starlette,
-        aleft_by_cancellation_mid_stream,
-        aleft_by_v3_aclose,
-    ],
-)
+@pytest.mark.parametrize("leave", [*LEAVES, *ALEAVES])
 @pytest.mark.usefixtures("no_collector")
-async def test_an_async_stream_left_early_is_closed_and_the_next_call_works(single, promptrun_server, leave):
+async def test_a_stream_left_early_is_closed_and_the_next_call_works(single, promptrun_server, leave):
     promptrun_server.queue(ENDLESS)
-    await leave(single)
+    left = leave(single)
+    if leave in ALEAVES:
+        await left
     await asyncio.to_thread(promptrun_server.wait_for_disconnects, 1, 1.0)
-    assert (await single.ainvoke("Next")).text == "Hello! You said: Next"
+    assert single.invoke("Next").text == (await single.ainvoke("Next")).text == "Hello! You said: Next"
     await single.aclose()
+
+
+def test_a_v3_stream_collected_while_httpcore_holds_its_lock_waits_for_no_lock_there(
+    single, promptrun_server, standstills
+):
+    model = single.model_copy(update={"max_connections": None})
+    promptrun_server.queue(ENDLESS)
+    stream = model.stream_events("Hello", version="v3")
+    next(iter(stream))
+    del stream
+    found = standstills()
+    assert model.invoke("Next").text == "Hello! You said: Next"
+    assert found == []
+    promptrun_server.wait_for_disconnects(1)
 
 
 async def cancelled_after(turns, call, server, *, again_after=None):
