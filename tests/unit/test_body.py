@@ -18,18 +18,7 @@ FRAMINGS = {
     "CRLF": b'data: {"a":1}\r\n\r\ndata: {"b":2}\r\n\r\n',
     "CR": b'data: {"a":1}\r\rdata: {"b":2}\r\r',
     "mixed line ends": b'data: {"a":1}\r\n\ndata: {"b":2}\n\r\n',
-    "no space after the colon": b'data:{"a":1}\n\ndata:{"b":2}\n\n',
-    "comments": b': OPENROUTER PROCESSING\n\ndata: {"a":1}\n: x\n\n:\n\ndata: {"b":2}\n\n: bye\n\n',
-    "id and retry fields": b'id: 1\nretry: 3000\ndata: {"a":1}\n\nid: 2\ndata: {"b":2}\nid\n\n',
-    "unknown fields": b'data: {"a":1}\nwhatever: x\ndatax: 1\n\ndata: {"b":2}\n\n',
-    "blanks before the field": b' data: {"a":1}\n\n\tdata:{"b":2}\n\n',
-    "documents without a field": b'{"a":1}\n{"b":2}\n',
     "documents after a byte order mark": b'\xef\xbb\xbf{"a":1}\n{"b":2}\n',
-    "several blank lines": b'\n\ndata: {"a":1}\n\n\n\n\ndata: {"b":2}\n\n\n',
-    "byte order mark": b'\xef\xbb\xbfdata: {"a":1}\n\ndata: {"b":2}\n\n',
-    "byte order mark in the middle": b'data: {"a":1}\n\n\xef\xbb\xbfdata: {"b":2}\n\n',
-    "no blank line at the end": b'data: {"a":1}\n\ndata: {"b":2}\n',
-    "no line end at the end": b'data: {"a":1}\n\ndata: {"b":2}',
     "a name that is replaced": b'event: a\nevent: \ndata: {"a":1}\n\nevent: x\n\ndata: {"b":2}\n\n',
 }
 UNICODE = 'data: {"a":"ünï → 漢字 🚀 x\u2028y\u2029z\u0085w\x0b\x0c\x1c"}\n\n'.encode()
