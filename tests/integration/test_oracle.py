@@ -74,24 +74,18 @@ REPLIES = {
 }
 
 
-def answer(message: AIMessage) -> dict[str, Any]:
+def answer(told: dict[str, Any]) -> dict[str, Any]:
     """What both clients have to say; an empty detail of the usage says nothing."""
-    usage = {key: value for key, value in (message.usage_metadata or {}).items() if value != {}}
-    return {
-        "text": message.text,
-        "tool_calls": [(call["name"], call["args"], call["id"]) for call in message.tool_calls],
-        "invalid_tool_calls": [(call["name"], call["id"]) for call in message.invalid_tool_calls],
-        "usage": usage,
-        "finish_reason": message.response_metadata.get("finish_reason"),
-        "model_name": message.response_metadata.get("model_name"),
-    }
+    facts = {name: told[name] for name in ("text", "tool_calls", "invalid_tool_calls")}
+    facts["usage"] = {key: value for key, value in (told["usage"] or {}).items() if value != {}}
+    return facts | {name: told["metadata"].get(name) for name in ("finish_reason", "model_name")}
 
 
 @pytest.mark.parametrize("style", ["invoke", "ainvoke", "stream", "astream"])
 @pytest.mark.parametrize("name", REPLIES)
 async def test_the_same_reply_is_the_same_answer(server, both, talk, name, style):
     server.queue(REPLIES[name], REPLIES[name])
-    ours, theirs = [answer(await talk.call(style, model)) for model in both]
+    ours, theirs = [answer(talk.facts(await talk.call(style, model))) for model in both]
     assert ours == theirs
 
 
