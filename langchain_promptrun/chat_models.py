@@ -13,7 +13,7 @@ from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
-from pydantic import AliasChoices, Field, SerializeAsAny, model_validator
+from pydantic import AliasChoices, Field, SerializeAsAny
 from typing_extensions import override
 
 from langchain_promptrun import _guards as guards
@@ -25,7 +25,6 @@ from langchain_promptrun._config.fields import (
     PARAMETER,
     SETTING,
     ConnectionFields,
-    checked_fields,
     new_transport,
     roles_of,
 )
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
     from langchain_core.language_models.model_profile import ModelProfile
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
     from langchain_protocol.protocol import MessagesData
-    from pydantic.functional_validators import ModelWrapValidatorHandler
 
     from langchain_promptrun._guards import CallTransport
     from langchain_promptrun._http.request import Request
@@ -94,15 +92,7 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
         print(full.usage_metadata, full.response_metadata)
         ```
 
-    Async:
-        ```python
-        await model.ainvoke(messages)
-
-        async for chunk in model.astream(messages):
-            print(chunk.text, end="", flush=True)
-
-        await model.abatch([messages, "Hello"], {"max_concurrency": 2})
-        ```
+    Async code has `ainvoke`, `astream` and `abatch`.
 
     Tools and structured output:
         ```python
@@ -261,9 +251,9 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
     send_names: bool = Field(default=True, json_schema_extra=OF_THE_ANSWER)
     """Whether the names of messages are sent, where they are legal names."""
 
-    @model_validator(mode="after")
+    @override
     def _check_together(self) -> Self:
-        self._check_key()
+        super()._check_together()
         if self.max_tokens is not None and self.max_completion_tokens is not None:
             raise ValueError("`max_tokens` and `max_completion_tokens` are both set; set the one your model accepts.")
         calls.check_model_kwargs(type(self), self.model_kwargs)
@@ -271,12 +261,6 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
         if isinstance(self.profile, defaults.DefaultProfile) and self.profile.model != self.model:
             self.__dict__["profile"] = self._resolve_model_profile()
         return self
-
-    # the last validator is the outermost: the errors of all others pass through it
-    @model_validator(mode="wrap")
-    @classmethod
-    def _take_chosen(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        return checked_fields(cls, values, handler)
 
     @override
     def _resolve_model_profile(self) -> ModelProfile | None:

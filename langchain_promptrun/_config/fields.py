@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cache
 from threading import RLock
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast, get_args
 
 import httpx
 from langchain_core.load.serializable import Serializable, SerializedConstructor, SerializedNotImplemented
-from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 from typing_extensions import override
 
 from langchain_promptrun._config import defaults, validators
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
     from pydantic.functional_validators import ModelWrapValidatorHandler
-
-M = TypeVar("M", bound="ConnectionFields")
 
 _BUILDING = RLock()
 
@@ -175,9 +173,33 @@ class ConnectionFields(Serializable):
         """The time-outs in seconds: connect, read, write, pool."""
         return cast("validators.FourTimeouts", self.timeout)
 
-    def _check_key(self) -> None:
+    def _check_together(self) -> Self:
         if self.api_key is None and defaults.needs_key(self.base_url):
             raise ValueError(defaults.NO_KEY)
+        return self
+
+    @model_validator(mode="after")
+    def _checked(self) -> Self:
+        return self._check_together()
+
+    # the last validator is the outermost: the errors of all others pass through it
+    @model_validator(mode="wrap")
+    @classmethod
+    def _take_chosen(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Drop defaults among the values, refuse unknown names, and keep secrets out of errors."""
+        own = roles_of(cls)
+        if isinstance(values, dict):
+            refuse_unknown(cls, values)
+            values = {
+                name: value
+                for name, value in values.items()
+                if chosen(value) and (value is not None or name not in own.none_is_default)
+            }
+        try:
+            return handler(values)
+        except ValidationError as error:
+            problem = error
+        raise validators.without_secrets(problem, own.secret)
 
     def _held(self) -> Transport:
         if (transport := self._transport) is None:
@@ -305,26 +327,6 @@ def _build(kind: type[BaseModel]) -> None:
 def new_transport(fields: ConnectionFields) -> Transport:
     settings = TransportSettings(**{name: getattr(fields, name) for name in TransportSettings._fields})
     return Transport(settings, fields.http_client, fields.http_async_client)
-
-
-def checked_fields(cls: type[M], values: Any, handler: ModelWrapValidatorHandler[M]) -> M:
-    """Drop defaults among the values, refuse unknown names, and keep secrets out of errors.
-
-    For the last validator of a class, which is the outermost: the errors of all others pass through it.
-    """
-    own = roles_of(cls)
-    if isinstance(values, dict):
-        refuse_unknown(cls, values)
-        values = {
-            name: value
-            for name, value in values.items()
-            if chosen(value) and (value is not None or name not in own.none_is_default)
-        }
-    try:
-        return handler(values)
-    except ValidationError as error:
-        problem = error
-    raise validators.without_secrets(problem, own.secret)
 
 
 def check_picklable(owner: str, name: str, value: object) -> None:

@@ -17,7 +17,7 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMes
 from langchain_core.prompt_values import ChatPromptValue
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableSerializable
 from langchain_core.utils.pydantic import create_model_v2
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 from typing_extensions import override
 
 from langchain_promptrun._config.defaults import DefaultProject, DefaultTag, chosen, environment_project, plain_values
@@ -25,7 +25,6 @@ from langchain_promptrun._config.fields import (
     SHARED,
     ConnectionFields,
     check_picklable,
-    checked_fields,
     new_transport,
     refuse_unknown,
 )
@@ -63,7 +62,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from langchain_core.callbacks.manager import BaseRunManager
-    from pydantic.functional_validators import ModelWrapValidatorHandler
 
 AnyModel = Runnable[LanguageModelInput, AIMessage]
 _CONVERSATION = "messages"
@@ -220,9 +218,9 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
     def get_lc_namespace(cls) -> list[str]:
         return ["langchain_promptrun", "prompts"]
 
-    @model_validator(mode="after")
+    @override
     def _check_together(self) -> Self:
-        self._check_key()
+        super()._check_together()
         if self.updates == "push" and self.http_client is not None:
             raise ValueError('`updates="push"` needs async connections; leave `http_client` out.')
         if "project_id" not in self.model_fields_set:
@@ -234,11 +232,6 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
         else:
             self.__dict__["tag"] = None
         return self
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _take_chosen(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        return checked_fields(cls, values, handler)
 
     @property
     def label(self) -> str:

@@ -198,6 +198,12 @@ def test_langchains_binding_of_a_model_that_binds_no_tools_stays_as_it_is(make):
     assert isinstance(either.bind_tools([TOOL]).fallbacks[0], RunnableLambda)
 
 
+def test_an_agent_keeps_what_was_bound_to_its_model(make, wire):
+    agents = pytest.importorskip("langchain.agents")
+    agents.create_agent(make().bind(seed=7), [TOOL]).invoke({"messages": [("user", "Hello")]})
+    assert (wire.body["seed"], wire.body["tools"]) == (7, [TOOL])
+
+
 def test_a_binding_is_langchains(make):
     bound = make().bind(seed=1)
     assert isinstance(bound, RunnableBinding)
