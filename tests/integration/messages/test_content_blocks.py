@@ -67,6 +67,7 @@ BLOCKS = [
     (text("T\nC\nbody"), v1.create_plaintext_block("body", title="T", context="C")),
     (text("T"), v1.create_plaintext_block("", title="T")),
     (text("T\nbody"), {**source("document", type="text", media_type="text/plain", data="body"), "title": "T"}),
+    (text("No."), kind("refusal", refusal="No.")),
     (text('{"a":1}'), kind("json", json={"a": 1})),
     (text("[1,null]"), kind("json", json=[1, None])),
     (
@@ -183,6 +184,7 @@ STAYING = [
     kind("redacted_thinking", data="secret"),
     kind("reasoning_content", reasoning_content={"text": "secret"}),
     kind("reasoning", summary=[{"text": "secret"}]),
+    kind("tool_call", id="secret", args={}),
     *(kind(name, id="secret", input={}) for name in ("tool_use", "server_tool_use", "mcp_tool_use")),
     *(kind(name, id="secret") for name in ("server_tool_call", "server_tool_call_chunk")),
     *(kind(f"{name}_tool_result", content="secret") for name in ("web_search", "bash_code_execution", "server")),

@@ -151,13 +151,6 @@ def test_message_cache_marker_stands_on_its_last_part():
     assert tool["content"] == [{**text("c"), **CACHE}]
 
 
-def test_message_keys_of_langchain_stay_here():
-    kwargs = {"lc_source": "summary", "lc_data": {"a": 1}, "anything": "else"}
-    fields = {"additional_kwargs": kwargs, "response_metadata": {"secret": 1}, "id": "run-1"}
-    messages = [kind("x", **fields) for kind in (SystemMessage, HumanMessage, AIMessage)]
-    assert sent(*messages) == [{"role": role, "content": "x"} for role in ("system", "user", "assistant")]
-
-
 @pytest.mark.parametrize(
     ("block", "part"),
     [
@@ -407,34 +400,31 @@ def test_message_media_are_sent_without_reading_a_file_or_a_url(monkeypatch):
     assert len(sent(HumanMessage(blocks))[0]["content"]) == len(blocks)
 
 
-@pytest.mark.parametrize("key", ["prefix", "partial"])
-@pytest.mark.parametrize("turn", [AIMessage("Once"), AIMessage("Once", tool_calls=[call("c1")])])
-def test_message_prefill_key_goes_out_beside_the_content(key, turn):
-    plain = sent(turn)[0]
-    for value, added in ((True, {key: True}), ("odd", {})):
-        assert sent(turn.model_copy(update={"additional_kwargs": {key: value}}))[0] == plain | added
+EXTRA_FIELDS = {"weight": 0, "vendor": {"a": [1]}}
 
 
-def test_message_extra_fields_go_out_on_every_kind_of_message():
-    extra = {"additional_kwargs": {"extra_fields": {"weight": 0, "vendor": {"a": [1]}}}}
-    messages = [SystemMessage("x", **extra), HumanMessage("x", **extra), calls("c1", **extra), result("c1", **extra)]
-    for wire in sent(*messages, AIMessage("y", **extra), ChatMessage("z", role="critic", **extra)):
-        assert (wire["weight"], wire["vendor"]) == (0, {"a": [1]})
+@pytest.mark.parametrize(
+    "message",
+    [
+        *(SystemMessage("x"), HumanMessage("x"), AIMessage("x"), AIMessage("x", tool_calls=[call("c1")])),
+        ChatMessage("x", role="critic"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("kwargs", "added"),
+    [
+        ({"lc_source": "summary", "lc_data": {"a": 1}, "anything": "else"}, {}),
+        ({"extra_fields": EXTRA_FIELDS}, EXTRA_FIELDS),
+        # where an answer goes on: DeepSeek's and Mistral's word, and Moonshot's and DashScope's
+        *(({key: True}, {key: True}) for key in ("prefix", "partial")),
+        *(({key: "odd"}, {}) for key in ("prefix", "partial")),
+    ],
+)
+def test_message_keys_stay_here_but_for_those_that_are_meant_for_the_wire(message, kwargs, added):
+    own = {"additional_kwargs": kwargs, "response_metadata": {"secret": 1}, "id": "run-1"}
+    assert sent(message.model_copy(update=own)) == [sent(message)[0] | added]
 
 
-AGENTS_BLOCKS = [
-    {"type": "reasoning", "reasoning": "hm"},
-    {"type": "thinking", "thinking": "hm", "signature": "s"},
-    text("Hi."),
-    {"type": "tool_call", "id": "c1", "name": "add", "args": {}},
-    {"type": "server_tool_call", "id": "s1", "name": "search", "args": {}},
-    {"type": "refusal", "refusal": "No."},
-]
-
-
-@pytest.mark.parametrize("kind", [HumanMessage, SystemMessage])
-def test_message_with_the_blocks_of_another_agents_answer_says_its_text(kind):
-    """As supervisors and swarms hand an answer on."""
-    wire = sent(kind(AGENTS_BLOCKS, name="researcher"))[0]
-    assert (wire["content"], wire["name"]) == ([text("Hi."), text("No.")], "researcher")
-    assert sent(kind(AGENTS_BLOCKS[:1]))[0]["content"] == ""
+def test_tool_result_extra_fields_go_out():
+    wire = sent(calls("c1"), result("c1", additional_kwargs={"extra_fields": EXTRA_FIELDS}))[1]
+    assert wire == wire_result("c1") | EXTRA_FIELDS
