@@ -359,25 +359,30 @@ def test_message_of_any_text_and_any_arguments_arrives_or_is_refused_clearly(sys
     assert json.loads(third["tool_calls"][0]["function"]["arguments"]) == json.loads(joined(json.dumps(args)))
 
 
-KEYS = ["type", "text", "image_url", "url", "base64", "source", "file", "id", "input", "name", "value"]
-values = st.none() | st.integers() | any_text | st.sampled_from(["text", "image", "file", "tool_use", "tool_result"])
-blocks = st.recursive(
-    any_text | st.dictionaries(st.sampled_from(KEYS), values, max_size=4),
-    lambda inner: st.fixed_dictionaries(
-        {"type": st.sampled_from(["tool_result", "document", "non_standard"])},
-        optional={"content": st.lists(inner, max_size=2), "source": inner, "value": inner},
-    ),
-    max_leaves=4,
-)
-kinds = st.sampled_from([SystemMessage, HumanMessage, AIMessage])
+KEYS = ["text", "image_url", "url", "base64", "data", "source", "file", "content", "input", "id", "title", "value"]
+TYPES = ["text", "image_url", "file", "document", "json", "search_result", "tool_use", "tool_result", "non_standard"]
 
 
-@settings(max_examples=50)
-@given(kinds, st.lists(blocks.filter(lambda block: isinstance(block, (str, dict))), max_size=3))
-def test_message_of_odd_blocks_is_sent_or_refused_clearly(kind, content):
-    refused = ""
+def records(inner):
+    """Data of any keys of blocks, with or without a type, or with one that is none."""
+    types = st.sampled_from([*TYPES, "odd", 1, None])
+    fields = st.dictionaries(st.sampled_from(KEYS), inner, max_size=4)
+    return fields | st.builds(lambda kind, rest: {**rest, "type": kind}, types, fields)
+
+
+scalars = st.none() | st.booleans() | st.integers(0, 9) | any_text | st.sampled_from(TYPES)
+odd_values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=2) | records(inner), max_leaves=6)
+
+
+@settings(max_examples=100)
+@given(st.sampled_from([SystemMessage, HumanMessage, AIMessage]), st.lists(any_text | records(odd_values), max_size=3))
+def test_message_of_odd_blocks_is_sent_or_refused_clearly_and_a_tools_data_is_never_refused(kind, content):
+    refused, message, data = "", kind(""), result("c1")
+    message.content = data.content = content
+    before = [calls("c1"), data]
+    assert sent(*before)
     try:
-        sent(calls("c1"), result("c1"), kind(content))
+        sent(*before, message)
     except ValueError as error:
         refused = str(error)
     assert refused.startswith("messages[2]" if refused else "")

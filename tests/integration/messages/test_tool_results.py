@@ -7,8 +7,6 @@ import math
 from typing import Annotated
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from langchain_core.messages import ToolMessage
 from langchain_core.messages import content as v1
 from langchain_core.tools import InjectedToolCallId
@@ -192,19 +190,3 @@ def test_tool_result_of_an_mcp_tool_without_content_is_its_structured_content():
 def test_tool_result_that_json_cannot_carry_raises_an_error_with_its_place(content, place):
     with pytest.raises(PromptrunInvalidMessageError, match=rf"^messages\[1\]\.{place}"):
         result_parts(content)
-
-
-def records(inner):
-    keys = st.sampled_from(["type", "text", "json", "url", "file", "source", "content", "title", "id", "data", "body"])
-    kinds = st.sampled_from(["text", "image_url", "image", "json", "search_result", "document", "file", "odd", 1])
-    any_record = st.dictionaries(keys, inner, max_size=4)
-    return any_record | st.builds(lambda kind, rest: {**rest, "type": kind}, kinds, any_record)
-
-
-scalars = st.none() | st.booleans() | st.integers(0, 9) | st.sampled_from(["", "x"])
-json_values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=2) | records(inner), max_leaves=6)
-
-
-@given(st.lists(records(json_values), min_size=1, max_size=3))
-def test_tool_result_data_is_never_refused(content):
-    assert all(isinstance(part, dict) for part in result_parts(content))
