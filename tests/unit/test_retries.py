@@ -35,8 +35,6 @@ def test_retry_after_is_obeyed_to_the_second_up_to_its_limit_where_a_retry_may_h
     assert delay(failed(retry_after="2"), 2, share=0.3) == 2
     assert delay(failed(retry_after="10"), longest=10) == 10
     assert delay(failed(retry_after="11"), longest=10) is None
-    assert failed(retry_after="11").retry_after == 11
-    assert delay(failed(400, retry_after="1")) is None
     assert delay(PromptrunAPIError("m", retry_after=1.0)) is None
     assert delay(PromptrunRateLimitError("m", status_code=429, retry_after=1.0)) == 1
 
@@ -46,16 +44,11 @@ def test_retry_after_is_obeyed_to_the_second_up_to_its_limit_where_a_retry_may_h
     [
         ({"retry-after": "2"}, 2),
         ({"retry-after": " 2 "}, 2),
-        ({"retry-after": "1.5"}, 1.5),
-        ({"retry-after": "0"}, 0),
-        ({"retry-after-ms": "250"}, 0.25),
-        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
         ({"retry-after-ms": "soon", "retry-after": "9"}, 9),
         ({"retry-after": format_datetime(NOW + timedelta(seconds=7), usegmt=True)}, 7),
         ({"retry-after": "Fri, 02 Jan 2026 03:04:15 -0000"}, 10),
         ({"retry-after": "Friday, 02-Jan-26 03:04:15 GMT"}, 10),
         ({"retry-after": "Fri, 02 Jan 2026 05:04:15 +0200"}, 10),
-        ({"retry-after": format_datetime(NOW - timedelta(days=1), usegmt=True)}, 0),
         ({}, None),
         *(({"retry-after": text}, None) for text in ("", "-1", "soon", "inf", "nan", "1e3", "9" * 400, "\u0663")),
         ({"retry-after": "Fri, 99 Foo 2026 99:99:99 GMT"}, None),

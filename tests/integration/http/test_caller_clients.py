@@ -155,3 +155,11 @@ def test_silence_in_a_callers_async_transport_is_a_stall(over):
     ask = over(lambda sent: httpx.Response(200, stream=Stream(b"one", 60.0)))
     with pytest.raises(PromptrunStreamStalledError):
         ask(stream_chunk_timeout=0.1, stall_before_first=True)
+
+
+def test_bug_in_a_callers_transport_is_not_ours(over):
+    def handler(sent):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        over(handler)()

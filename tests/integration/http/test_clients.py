@@ -425,10 +425,11 @@ def test_fork_starts_afresh_and_leaves_the_parents_connections_alone(process, ra
 
 @kinds
 def test_nothing_blocks_the_event_loop(raw_server, kind):
-    """Not even the first call, which needs certificates and modules."""
+    """Not even the first call, which needs certificates and modules, and a plain function for the key."""
     raw_server.answer(OK)
     script = """
-    import blockbuster
+    import blockbuster, time
+    request = to(None, url=url, api_key=lambda: time.sleep(0.01) or "sk-1")
     async def main():
         guard = blockbuster.BlockBuster()
         guard.activate()

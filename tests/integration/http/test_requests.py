@@ -7,7 +7,6 @@ import functools
 import gzip
 import json
 import logging
-import threading
 import time
 from contextvars import ContextVar
 
@@ -140,20 +139,6 @@ async def test_key_of_any_source_reaches_the_server(raw_server, source):
     await asyncio.to_thread(call, transport, raw_server, api_key=source)
     call(transport, raw_server, api_key=source)  # in a running loop
     assert [header(sent, "authorization") for sent in raw_server.requests] == ["Bearer sk-1"] * 3
-    await transport.aclose()
-
-
-async def test_key_function_that_is_plain_does_not_run_on_the_loop(raw_server):
-    threads = []
-
-    def source():
-        threads.append(threading.current_thread())
-        return "sk-1"
-
-    raw_server.answer(OK)
-    transport = Transport()
-    await acall(transport, raw_server, api_key=source)
-    assert threads != [threading.current_thread()]
     await transport.aclose()
 
 
