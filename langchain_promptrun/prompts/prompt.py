@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from inspect import iscoroutinefunction
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast, overload
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar, cast, overload
 
 import httpx
 from langchain_core.language_models.base import LanguageModelInput
@@ -63,10 +63,11 @@ if TYPE_CHECKING:
 
     from langchain_core.callbacks.manager import BaseRunManager
 
+T = TypeVar("T")
+
 AnyModel = Runnable[LanguageModelInput, AIMessage]
 _CONVERSATION = "messages"
 _LATEST = DefaultTag("latest")
-_LONGEST_POLL = 30 * 86_400.0  # every system's threads can wait for so many seconds
 _MESSAGES = {"system": SystemMessage, "user": HumanMessage}
 _OF_ONE_COPY = frozenset({"name", "role", "missing", "partial_variables", "prompt_cache"})
 """Fields that do not decide how the record is asked for."""
@@ -78,23 +79,11 @@ def _path_text(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
-def _is_async(value: Callable[..., object]) -> bool:
-    while isinstance(value, partial):
-        value = value.func
-    return iscoroutinefunction(value) or iscoroutinefunction(type(value).__call__)
-
-
-def _plain_function(function: OnChange) -> OnChange:
-    if _is_async(function):
-        raise ValueError("must be a plain function: it is called in a thread, where nothing can be awaited")
-    return function
-
-
-def _plain_values(values: dict[str, Any]) -> dict[str, Any]:
-    for name, value in values.items():
-        if callable(value) and _is_async(value):
-            raise ValueError(f"the function for `{name}` must be a plain one: sync calls ask it, too")
-    return values
+def _plain(value: T) -> T:
+    function = value.func if isinstance(value, partial) else value
+    if callable(function) and (iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__)):
+        raise ValueError("must be a plain function, for it is called where nothing can be awaited")
+    return value
 
 
 def _version(value: Any) -> Any:
@@ -181,7 +170,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
     missing: Literal["error", "keep"] = "error"
     """What becomes of a variable without a value: an error, or text as it stands, as in Promptrun's Node SDK."""
 
-    partial_variables: Annotated[dict[str, Any], AfterValidator(_plain_values)] = Field(default_factory=dict)
+    partial_variables: dict[str, Annotated[Any, AfterValidator(_plain)]] = Field(default_factory=dict)
     """Values of variables that calls need not give; a function is called each time."""
 
     refresh: float = Field(default=60.0, ge=0, allow_inf_nan=False)
@@ -199,7 +188,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
     fallback: str | None = None
     """Text of last resort, where nothing was ever fetched, for the same cases as `cache_dir`; its version is 0."""
 
-    on_change: Annotated[OnChange, AfterValidator(_plain_function)] | None = Field(
+    on_change: Annotated[OnChange, AfterValidator(_plain)] | None = Field(
         default=None, exclude=True, repr=False, json_schema_extra=SHARED
     )
     """Called as `on_change(old, new)` in a background thread, for one change after the other. Errors are logged."""
@@ -225,12 +214,9 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
             raise ValueError('`updates="push"` needs async connections; leave `http_client` out.')
         if "project_id" not in self.model_fields_set:
             self.__dict__["project_id"] = DefaultProject(self.project_id)
-        if self.version is None:
-            self.__dict__["tag"] = self.tag or _LATEST
-        elif chosen(self.tag) and self.tag is not None:
+        if self.version is not None and self.tag is not None and chosen(self.tag):
             raise ValueError("`tag` and `version` are both set; set one of them.")
-        else:
-            self.__dict__["tag"] = None
+        self.__dict__["tag"] = (self.tag or _LATEST) if self.version is None else None
         return self
 
     @property
@@ -304,7 +290,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
         """Iterate over changes, as `(old, new)`, until `close` is called. A pinned version has no changes.
 
         Args:
-            interval: Seconds between two requests, in place of `refresh`: 5 at least and 30 days at most. Default 5.
+            interval: Seconds between two requests, in place of `refresh`: 5, the default, or more.
             since: A record that is known already: the first change is one from it. Default: the current one.
 
         Raises:
@@ -348,17 +334,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
 
     @override
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> ChatPromptValue:
-        """Return the messages.
-
-        Args:
-            input: Values of the variables, and `messages`; a bare value where there is one variable.
-            config: Config of the run. Its metadata get the prompt's project, tag and version.
-            kwargs: Not used.
-
-        Raises:
-            PromptrunMissingVariableError: A variable has no value.
-            PromptrunError: The prompt cannot be fetched.
-        """
+        """Return the messages for values of the variables, and of `messages`; a bare value is the only variable's."""
         with (caught := Caught(Exception)):  # raised again within the run, so that the run shows it
             caught.outcome = self.pull()
         value = partial(self._value, caught.outcome)
@@ -517,14 +493,9 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
 
 
 def _interval(seconds: float | None) -> float:
-    if seconds is None:
-        return SHORTEST_POLL
-    if SHORTEST_POLL <= seconds <= _LONGEST_POLL:  # false for nan, too
-        return seconds
-    raise ValueError(
-        f"`interval` must be {SHORTEST_POLL:g} s at least, or Promptrun limits the rate, and "
-        f"{_LONGEST_POLL / 86_400:g} days at most; it is {seconds!r}."
-    )
+    if seconds is None or seconds >= SHORTEST_POLL:  # false for nan, too
+        return seconds or SHORTEST_POLL
+    raise ValueError(f"`interval` must be {SHORTEST_POLL:g} s at least, or Promptrun limits the rate; not {seconds!r}.")
 
 
 def following(

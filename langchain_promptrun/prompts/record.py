@@ -62,11 +62,6 @@ class PromptrunMissingVariableError(KeyError, ValueError):
         return str(self.args[0])
 
 
-def find_variables(text: str) -> tuple[str, ...]:
-    """Return the names of the text's variables, in the order of their first appearance; of a path, its root."""
-    return tuple(dict.fromkeys(path.partition(".")[0] for path in _PATH.findall(text)))
-
-
 def find_odd_names(text: str) -> tuple[str, ...]:
     """Return what stands between double braces like a name that cannot be one."""
     found = dict.fromkeys(name.strip() for name in _NAME_LIKE.findall(text))
@@ -145,8 +140,8 @@ class PromptRecord(_Wire):
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """Names of the text's variables, in the order of their first appearance."""
-        return find_variables(self.prompt)
+        """Names of the text's variables, in the order of their first appearance; of a path, its root."""
+        return tuple(dict.fromkeys(path.partition(".")[0] for path in _PATH.findall(self.prompt)))
 
     @property
     def is_fallback(self) -> bool:
@@ -220,10 +215,7 @@ class RecordReader:
 def record_path(folder: str, base_url: str, query: Mapping[str, str | int]) -> Path:
     """Return the path of the last good record; its name is a hash of address, project, and tag or version."""
     identity = "\n".join([base_url, *(f"{name}={value}" for name, value in sorted(query.items()))])
-    path = Path(folder, f"prompt-{hashlib.sha256(identity.encode()).hexdigest()[:40]}.json")
-    with suppress(RuntimeError):  # an unknown user's home is a name like any other
-        return path.expanduser()
-    return path
+    return Path(folder, f"prompt-{hashlib.sha256(identity.encode()).hexdigest()[:40]}.json").expanduser()
 
 
 def write_record(path: Path, record: PromptRecord) -> None:

@@ -21,7 +21,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, aclosing, suppress
-from contextvars import Context
+from contextvars import Context, ContextVar
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from http import HTTPStatus
@@ -70,6 +70,7 @@ _PASSING = (  # the server or the network is at fault, and not project, tag or k
     *(ConnectionError, TimeoutError),  # what a key function may raise
 )
 
+_asks_for_its_key = ContextVar("asks_for_its_key", default=0)  # the id of a source, which contexts must not keep
 _jitter = random.random
 logger = logging.getLogger("langchain_promptrun")
 
@@ -169,6 +170,7 @@ class Source:
 
     async def key(self) -> SecretStr:
         """Ask the function for the key: an async one on this event loop, a plain one in a thread."""
+        _asks_for_its_key.set(id(self))
         try:
             return cast("SecretStr", await current_key_async(self.request.api_key))
         except (SystemExit, KeyboardInterrupt) as error:  # either would end the thread of all prompts
@@ -496,6 +498,8 @@ class Refresher:
                 return record
             if record is not None and self.freshness.is_final:
                 break
+            if _asks_for_its_key.get() == id(self.source):
+                raise RuntimeError(f"{self.source.label} waits for a key, and the function for it for the prompt.")
             request = self._look(background, interval)
             if self.freshness.record is not record:  # the stream knew it
                 continue

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, computed_field
 
 from langchain_promptrun.prompts.record import (
+    PromptRecord,
     PromptrunMissingVariableError,
     find_odd_names,
-    find_variables,
     refuse_unfilled,
     render,
 )
@@ -74,14 +74,18 @@ VALUES = {
 }
 
 
+def variables(text):
+    return PromptRecord(prompt=text, version=1).variables
+
+
 def test_prompt_variables_come_once_in_the_order_of_the_text():
-    assert find_variables("{{b}} {{ a_1 }} {{b.c}} {{9}} {{ünder.x}}") == ("b", "a_1", "9", "ünder")
+    assert variables("{{b}} {{ a_1 }} {{b.c}} {{9}} {{ünder.x}}") == ("b", "a_1", "9", "ünder")
 
 
 @pytest.mark.parametrize("text", [*TEXTS, *ODD])
 def test_prompt_variables_are_not_made_of_other_braces(text):
     values = {"name": "X", "a": "X", "b": "X", "na": "X", "first": "X", "user": "X"}
-    assert find_variables(text) == ()
+    assert variables(text) == ()
     assert render(text, values)[0] == text
     assert find_odd_names(text) == render(text, values)[1] == ((ODD[text],) if text in ODD else ())
 
@@ -156,7 +160,7 @@ def test_prompt_rendering_without_values_changes_nothing(text):
 
 def test_prompt_variables_of_a_long_text_take_linear_time():
     text = "{{" * 50_000 + " " * 50_000 + "{{a." * 20_000
-    assert find_variables(text) == find_odd_names(text) == ()
+    assert variables(text) == find_odd_names(text) == ()
 
 
 def test_prompt_unfilled_error_names_prompt_version_and_advice():

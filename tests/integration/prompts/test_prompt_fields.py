@@ -115,8 +115,7 @@ class Teller:
 @pytest.mark.parametrize("function", [tell, Teller(), partial(tell), partial(Teller())])
 def test_prompt_function_that_nothing_waits_for_is_refused(function):
     assert "must be a plain function" in refused(on_change=function)
-    assert "the function for `x` must be a plain one" in refused(partial_variables={"x": function})
-    with pytest.raises(ValidationError, match="the function for `x`"):
+    with pytest.raises(ValidationError, match=r"partial_variables\.x(.|\n)*must be a plain function"):
         make().partial(x=function)
     plain = make(on_change=print, partial_variables={"x": print, "y": 5})
     assert (plain.on_change, plain.partial_variables) == (print, {"x": print, "y": 5})

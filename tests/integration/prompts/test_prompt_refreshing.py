@@ -182,7 +182,9 @@ class TestOnChange:
         assert (await pull(colour, prompt)).version == 2
 
 
-async def test_prompt_may_ask_for_another_in_its_key_function_but_not_sync_on_the_fetching_loop(wire, colour):
+async def test_prompt_may_ask_for_another_in_its_key_function_but_neither_itself_nor_sync_on_the_fetching_loop(
+    wire, colour
+):
     wire.record["prompt"] = "a-key"
     other = wire.prompt(http_client=None)
 
@@ -192,6 +194,9 @@ async def test_prompt_may_ask_for_another_in_its_key_function_but_not_sync_on_th
     with pytest.raises(RuntimeError, match="Use `apull` there"):
         await pull(colour, wire.prompt(api_key=key))
     assert (await pull(colour, wire.prompt(api_key=lambda: other.pull().prompt))).version == 1
+    own = wire.prompt(api_key=lambda: own.pull().prompt)
+    with pytest.raises(RuntimeError, match="waits for a key, and the function for it for the prompt"):
+        await pull(colour, own)
 
 
 class TestLoops:

@@ -7,7 +7,6 @@ import json
 import math
 import pickle
 import sys
-import threading
 import time
 import weakref
 from typing import Any
@@ -218,13 +217,12 @@ async def test_prompt_fallback_is_a_record_of_version_0(wire, call, caplog):
 
 
 class TestWatching:
-    @pytest.mark.parametrize("interval", [4.9, 0, -1, math.nan, math.inf, -math.inf, 1e12])
-    async def test_prompt_watch_polls_5_seconds_to_30_days_apart(self, wire, colour, interval):
+    @pytest.mark.parametrize("interval", [4.9, 0, -1, math.nan, -math.inf])
+    async def test_prompt_watch_polls_at_least_5_seconds_apart(self, wire, colour, interval):
         prompt = wire.prompt()
-        with pytest.raises(ValueError, match=f"must be 5 s at least, .* 30 days at most; it is {interval!r}"):
+        with pytest.raises(ValueError, match=f"must be 5 s at least, .* not {interval!r}"):
             await all_changes(colour, prompt.watch(interval) if colour == "sync" else prompt.awatch(interval))
-        assert (prompts.SHORTEST_POLL, prompts._LONGEST_POLL) == (5, 30 * 24 * 3600)
-        assert prompts._LONGEST_POLL < threading.TIMEOUT_MAX
+        assert prompts.SHORTEST_POLL == 5
 
     @pytest.mark.parametrize("duplicate", [lambda prompt: prompt.model_copy(), lambda prompt: prompt.partial(x=1)])
     async def test_prompt_watch_goes_on_after_the_end_of_a_copy(self, wire, colour, monkeypatch, duplicate):
