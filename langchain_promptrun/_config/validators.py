@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from difflib import get_close_matches
 from functools import lru_cache
@@ -156,8 +157,10 @@ def without_secrets(error: ValidationError, secrets: frozenset[str]) -> Validati
     for line in error.errors(include_url=False):
         location, shown = line["loc"], line["input"]
         if isinstance(shown, Mapping):
-            shown = {name: _HIDDEN if name in secrets else value for name, value in shown.items()}
-        if location and (location[0] in secrets or (location[0] == "base_url" and "@" in str(shown))):
+            # among the values of `model_kwargs` may be a key or headers
+            hides = [name for name, value in shown.items() if name in secrets or isinstance(value, Mapping)]
+            shown = {**shown, **dict.fromkeys(hides, _HIDDEN)}
+        if location and (location[0] in secrets or (location[0] == "base_url" and re.search("[@?]", str(shown)))):
             shown = _HIDDEN
         # the type as it was, with its text made already
         problem = PydanticCustomError(line["type"], "{message}", {**line.get("ctx", {}), "message": line["msg"]})
