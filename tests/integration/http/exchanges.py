@@ -27,7 +27,7 @@ from langchain_promptrun._http.pools import TransportSettings
 from langchain_promptrun._http.request import Request, Timeouts
 from langchain_promptrun._http.threads import io_lock
 from langchain_promptrun._http.transport import Transport
-from langchain_promptrun.errors import PromptrunAPIError, PromptrunStreamTruncatedError
+from langchain_promptrun.errors import PromptrunAPIError
 
 __all__ = ["Request", "Timeouts", "Transport", "TransportSettings", "io_lock", "pools", "response"]
 
@@ -39,6 +39,10 @@ class RawRequest(NamedTuple):
 
     head: bytes
     body: bytes
+
+    def header(self, name):
+        (found,) = re.findall(rf"(?im)^{name}: *(.*)\r$", self.head.decode() + "\r\n")
+        return found
 
 
 class RawServer:
@@ -174,7 +178,7 @@ def chunk(data):
 
 
 class Lines:
-    """Each line is an item; `!` counts as an error, `#` as a keep-alive, `[DONE]` as the end."""
+    """Each line is an item, and the end; `!` counts as an error, `#` as a keep-alive, `[DONE]` as the end."""
 
     def __init__(self, status, headers):
         self.status, self.headers = status, headers
@@ -200,9 +204,7 @@ class Lines:
         return line.decode()
 
     def close(self):
-        if self._tail:
-            raise PromptrunStreamTruncatedError("cut off")
-        return ["end"]
+        return [*filter(None, [self._tail.decode()]), "end"]
 
 
 class Sync:
@@ -275,12 +277,6 @@ def to(server, path="/v1/chat", **options):
     return Request(method="POST", url=url, body=options.pop("body", b'{"a":1}'), headers=headers, **options)
 
 
-def header(raw_request, name):
-    lines = raw_request.head.decode().split("\r\n")[1:]
-    (found,) = (line for line in lines if line.lower().startswith(f"{name}:"))
-    return found.partition(":")[2].strip()
-
-
 def gone(server, seconds=1.0):
     """Whether a connection ended within the time."""
     return server.gone.acquire(timeout=seconds)
@@ -304,22 +300,6 @@ def call():
 async def acall():
     assert [item async for item in transport.aexchange(request, Lines)] == ["ok", "end"]
 """
-
-
-class Whole(Lines):
-    """The only item is the whole body."""
-
-    def __init__(self, status, headers):
-        super().__init__(status, headers)
-        self._data = b""
-
-    def feed(self, data):
-        self._data += data
-        self.finished = b"[DONE]" in data
-        return []
-
-    def close(self):
-        return [self._data]
 
 
 def call(transport, server, **options):

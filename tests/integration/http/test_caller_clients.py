@@ -10,7 +10,7 @@ import pytest
 
 from langchain_promptrun.errors import PromptrunError, PromptrunInvalidRequestError, PromptrunStreamStalledError
 
-from .exchanges import KEY, OverHttpx, Sync, Timeouts, Whole, response, to
+from .exchanges import KEY, OverHttpx, Sync, Timeouts, response, to
 
 
 @pytest.fixture(params=[Sync, OverHttpx], ids=lambda colour: colour.__name__)
@@ -29,7 +29,7 @@ def over(colour):
         calls = colour(**{name: client})
         made.append((calls, client))
         fixed = {"url": "https://host/v1", "headers": {"x-own": "v"}}
-        return lambda **options: calls.all(to(None, **fixed | options), Whole)
+        return lambda **options: calls.all(to(None, **fixed | options))
 
     yield make
     for calls, client in made:
@@ -76,7 +76,7 @@ def test_callers_client_is_used_as_it_is_but_follows_no_redirect_with_the_key(ov
         return next(responses)
 
     ask = over(handler, headers={"x-theirs": "t"}, params={"p": "1"}, cookies={"c": "2"}, follow_redirects=True)
-    assert ask(body=b"x" * 600_000) == [b"body"]
+    assert ask(body=b"x" * 600_000) == ["body", "end"]
     ((sent, content),) = seen
     expected = {"x-theirs": "t", "x-own": "v", "authorization": f"Bearer {KEY}", "cookie": "c=2"}
     assert expected.items() <= dict(sent.headers).items()
@@ -96,18 +96,18 @@ def test_body_that_a_hook_has_read_and_decoded_is_taken_from_there(over, colour,
 
     ask = over(handler, event_hooks={"response": [httpx.Response.read if colour is Sync else httpx.Response.aread]})
     if status == 200:
-        assert ask() == [b"body"]
+        assert ask() == ["body", "end"]
     else:
         with pytest.raises(PromptrunError, match="body"):
             ask()
 
 
 def test_body_is_closed_whatever_ends_it_and_a_fault_of_that_is_none_of_the_answer(over):
-    streams = [Stream(b"body"), Stream(b"body [DONE]", b"more"), Stream(httpx.ReadError("gone")), Stream(b"error")]
+    streams = [Stream(b"body"), Stream(b"body\n[DONE]\n", b"more"), Stream(httpx.ReadError("gone")), Stream(b"error")]
     statuses = iter([200, 200, 200, 500])
     waiting = iter(streams)
     ask = over(lambda sent: httpx.Response(next(statuses), stream=next(waiting)))
-    assert [ask(), ask()] == [[b"body"], [b"body [DONE]"]]
+    assert [ask(), ask()] == [["body", "end"]] * 2
     for _ in range(2):
         with pytest.raises(PromptrunError):
             ask()

@@ -21,12 +21,15 @@ BODIES = {
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 @pytest.mark.parametrize("output_version", ["v0", "v1"])
-async def test_refusal_is_a_standard_block(ask_in_every_style, body, output_version):
+async def test_refusal_is_a_standard_block_and_in_place_of_json_cores_error(ask_in_every_style, body, output_version):
     answers, _ = await ask_in_every_style(body, output_version=output_version)
     for style, message in answers.items():
         blocks = [(block["type"], block["refusal"]) for block in message.content_blocks]
         assert (blocks, message.additional_kwargs) == ([("refusal", SORRY)], {"refusal": SORRY}), style
         assert message.text == (SORRY if output_version == "v0" and "events" not in style else "")
+        with pytest.raises(core.ModelRefusalError) as caught:  # in place of JSON
+            JsonOutputParser().invoke(message)
+        assert caught.value.raw_message is message
 
 
 async def test_refusal_after_text_is_told_apart(ask_in_every_style):
@@ -35,15 +38,6 @@ async def test_refusal_after_text_is_told_apart(ask_in_every_style):
         if "events" not in style:  # langchain-core leaves out blocks of refusals that it puts together from events
             blocks = [block.get("text", block.get("refusal")) for block in message.content_blocks]
             assert (blocks, message.text) == (["Well. ", SORRY], "Well. " + SORRY)
-
-
-@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
-async def test_refusal_in_place_of_json_is_core_s_error(ask_in_every_style, body):
-    answers, _ = await ask_in_every_style(body)
-    for message in answers.values():
-        with pytest.raises(core.ModelRefusalError) as caught:
-            JsonOutputParser().invoke(message)
-        assert caught.value.raw_message is message
 
 
 @pytest.mark.parametrize("output_version", ["v0", "v1"])
