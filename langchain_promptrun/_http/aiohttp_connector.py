@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
-import select
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import HttpProcessingError, RawResponseMessage
 
 from langchain_promptrun._http.connection_pool import KEEP_ALIVE_SECONDS, on_connected
-from langchain_promptrun._http.private_api import is_unacknowledged, receive_rest, receive_rest_of_tls, socket_of
+from langchain_promptrun._http.private_api import is_unseen, receive_rest, receive_rest_of_tls, socket_of, wait_ready
 
 if TYPE_CHECKING:
     import ssl
@@ -54,7 +53,7 @@ class _Protocol(ResponseHandler):
         super().eof_received()
 
     def _note_end(self) -> None:
-        self._is_unseen = self.is_used and is_unacknowledged(socket_of(self.transport))
+        self._is_unseen = self.is_used and is_unseen(socket_of(self.transport))
 
     def connection_lost(self, exc: BaseException | None) -> None:
         try:
@@ -118,7 +117,7 @@ class Connector(aiohttp.TCPConnector):
         while True:
             connection = await super().connect(*args, **kwargs)
             protocol: Any = connection.protocol
-            if not protocol.is_used or not (_is_readable(connection.transport) or protocol.has_more()):
+            if not protocol.is_used or not (wait_ready(socket_of(connection.transport), 0) or protocol.has_more()):
                 break
             connection.close()
         protocol.is_used = True
@@ -161,13 +160,3 @@ def _complete_messages(parser: Any) -> list[Any]:
     lists = [found for found in gc.get_referents(parser) if isinstance(found, list)]
     pairs = [pair for found in lists for pair in found if isinstance(pair, tuple)]
     return [pair for pair in pairs if isinstance(pair[0], RawResponseMessage) and pair[1].is_eof()]
-
-
-def _is_readable(transport: Any) -> bool:
-    """Tell whether an idle connection has something to read: its end, or what no request has asked for."""
-    descriptor = transport.get_extra_info("socket").fileno()
-    if not hasattr(select, "poll"):  # Windows
-        return bool(select.select([descriptor], [], [], 0)[0])
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))

@@ -30,6 +30,7 @@ from langchain_promptrun._http.connection_pool import (
     close_all,
     close_without_waiting,
 )
+from langchain_promptrun._http.threads import io_lock
 
 if TYPE_CHECKING:
     import ssl
@@ -240,6 +241,7 @@ class _Process:
                 finalizer.detach()
         self._inherited += inherited
         self._start()
+        io_lock.reset()
 
 
 process = _Process()

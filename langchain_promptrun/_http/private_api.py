@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import re
-import selectors
+import select
 import socket
 import ssl
 import struct
@@ -17,6 +17,7 @@ import weakref
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
+from math import ceil
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,6 @@ _CONNECTIONS = attrgetter("_pool.connections")
 _TLS_PARTS = attrgetter("_read_bio", "_ssl_object")
 _ASYNCIO_TLS_PARTS = attrgetter("_incoming", "_sslobj")
 _BROKEN = "_broken"
-_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)  # these need no descriptor of their own
 _ALERT_BYTES = 100
 """More than TLS sends by itself where a connection ends, and less than a request has."""
 _HAS_TCP_INFO = sys.platform == "linux"  # others lay it out in another way
@@ -117,7 +117,7 @@ class _SyncWatch:
         while True:
             # `size` is more than a TLS record has, so nothing of the one before is left
             with io_lock.released():
-                is_ready = self._is_ready(selectors.EVENT_READ, timeout)
+                is_ready = wait_ready(self._socket, timeout)
             if not is_ready:
                 raise httpcore.ReadTimeout("timed out")
             try:
@@ -154,7 +154,7 @@ class _SyncWatch:
                 continue
             except (BlockingIOError, ssl.SSLWantWriteError):
                 with io_lock.released():
-                    is_ready = self._is_ready(selectors.EVENT_WRITE, _LOOK_SECONDS)
+                    is_ready = wait_ready(self._socket, _LOOK_SECONDS, to_send=True)
             if is_ready:
                 continue
             if self._error_has_come():
@@ -171,10 +171,14 @@ class _SyncWatch:
             return not data or _ERROR_RESPONSE.search(self._early) is not None
         return False
 
-    def _is_ready(self, event: int, timeout: float | None) -> bool:
-        with _Selector() as selector:
-            selector.register(self._socket, event)
-            return bool(selector.select(timeout))
+
+def wait_ready(sock: Any, timeout: float | None, *, to_send: bool = False) -> bool:
+    """Wait until a socket has something to read, or takes something to send; needs no descriptor of its own."""
+    if not hasattr(select, "poll"):  # Windows
+        return any(select.select([] if to_send else [sock], [sock] if to_send else [], [], timeout))
+    poll = select.poll()
+    poll.register(sock, select.POLLOUT if to_send else select.POLLIN)
+    return bool(poll.poll(None if timeout is None else ceil(timeout * 1000)))
 
 
 def note_end(stream: Any, close: str) -> None:
@@ -183,14 +187,14 @@ def note_end(stream: Any, close: str) -> None:
 
     def closing() -> Any:
         found: Any = watched()
-        found.is_unseen = found.is_unseen or is_unacknowledged(found.get_extra_info("socket"))
+        found.is_unseen = found.is_unseen or is_unseen(found.get_extra_info("socket"))
         return getattr(type(found), close)(found)
 
     stream.is_unseen = False
     setattr(stream, close, closing)
 
 
-def is_unacknowledged(sock: Any) -> bool:
+def is_unseen(sock: Any) -> bool:
     """Tell whether a server that ended a connection never had what was sent; its FIN acknowledges all that had come.
 
     By Linux's `struct tcp_info`, in whose `bytes_acked` the SYN counts.
@@ -322,7 +326,7 @@ def _receive_before_loss(protocol: Any, transport: Any, take: Callable[[bytes], 
         if error is not None:
             receive_rest(transport, take)
         if stream is not None and isinstance(error, BrokenPipeError):  # the end came before
-            stream().is_unseen = is_unacknowledged(transport.get_extra_info("socket"))
+            stream().is_unseen = is_unseen(transport.get_extra_info("socket"))
             error = None
         protocol.connection_lost(error)
 

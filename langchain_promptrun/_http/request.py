@@ -64,17 +64,14 @@ class Request:
     model: str | None = None
     deadline: float | None = None  # seconds for the whole call, with retries and their waits; None for no limit
     pacer: Pacer | None = None  # makes attempts wait for their turn; None: only a hold after a refusal does
-    under_way: bool = field(default=False, init=False)
-    """Set while an attempt is made, and after one that another's exception ended."""
+    under_way: bool = field(default=False, init=False)  # also after an attempt that another's exception ended
 
 
 class Parser(Protocol[T_co]):
     """Takes a response's decoded bytes and makes items of them."""
 
-    finished: bool
-    """Whether the response is whole, so that nothing more needs to be read."""
-    content_seen: int
-    """A number that changes when `feed` saw content other than keep-alives."""
+    finished: bool  # whether the response is whole, so that nothing more needs to be read
+    content_seen: int  # changes when `feed` saw content other than keep-alives
 
     @property
     def partial(self) -> str:

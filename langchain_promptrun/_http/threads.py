@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -57,5 +56,3 @@ class ExpiringLock:
 
 
 io_lock = ExpiringLock()
-# in a child process the parent's threads are gone; Windows cannot fork
-getattr(os, "register_at_fork", lambda **_: None)(after_in_child=io_lock.reset)

@@ -96,7 +96,7 @@ def test_connection_that_the_server_closed_while_idle_is_not_used_again(single, 
 IS_READABLE = {
     Sync: "httpcore._backends.sync.is_socket_readable",
     OverHttpx: "httpcore._backends.anyio.is_socket_readable",
-    OverAiohttp: "langchain_promptrun._http.aiohttp_connector._is_readable",
+    OverAiohttp: "langchain_promptrun._http.aiohttp_connector.wait_ready",
 }
 
 
@@ -110,7 +110,7 @@ def test_connection_that_had_ended_before_the_request_came_costs_no_attempt(
     """
     ending = threading.Event()
 
-    def look(_):
+    def look(*_):
         if not ending.is_set():
             ending.set()
             assert gone(raw_server)
