@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr, create_model
 from langchain_promptrun._config.defaults import NO_KEY, Defaulted, needs_key, plain_values
 from langchain_promptrun._config.fields import roles_of
 from langchain_promptrun._config.validators import misspelt
-from langchain_promptrun._http.request import Request, Timeouts, check_headers
+from langchain_promptrun._http.request import Request, Timeouts, checked_headers
 from langchain_promptrun._messages.cache_control import mark_prompt
 from langchain_promptrun._messages.conversation import wire_messages
 from langchain_promptrun._profiles import warn_if_retired
@@ -199,7 +199,7 @@ def _mapping(name: str, value: Any) -> Mapping[str, Any]:
 
 def _merged(name: str, first: Mapping[str, Any] | None, second: Any) -> dict[str, Any]:
     """Merge a field's mapping with the call's, which wins; secrets among the values are unwrapped."""
-    return {**(first or {}), **({} if second is None else plain_values(_mapping(name, second)))}
+    return {**(first or {}), **plain_values(_mapping(name, second))}
 
 
 def build_request(fields: Any, messages: list[BaseMessage], call: CallOptions, *, stream: bool) -> Request:
@@ -260,9 +260,7 @@ def _check_messages(messages: list[BaseMessage], prompt_id: str | None, *, use_c
 
 def caller_headers(fields: Any, extra: Any = None) -> dict[str, str]:
     """Merge the caller's headers, names in lower case, so that one given twice is sent once."""
-    headers = _merged("extra_headers", fields.default_headers, extra)
-    if headers:
-        check_headers(headers)
+    headers = checked_headers(_merged("extra_headers", fields.default_headers, extra))
     return {name.lower(): value for name, value in headers.items()}
 
 

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from langchain_promptrun._config.defaults import API_KEY_VARIABLE, BASE_URL_VARIABLE, DefaultText, chosen, plain_values
-from langchain_promptrun._http.request import check_headers
+from langchain_promptrun._http.request import checked_headers
 from langchain_promptrun.data._keywords import FOREIGN, GATEWAY_PARAMETERS
 
 if TYPE_CHECKING:
@@ -88,27 +88,17 @@ def _checked_key(value: Any) -> Any:
     raise ValueError(problem)
 
 
-def _checked_headers(headers: dict[str, str] | None) -> dict[str, str] | None:
-    check_headers(headers or {})
-    return headers
-
-
 def _checked_prompt_id(value: str) -> str:
-    check_headers({"HTTP-Prompt-Id": value})
-    return value
-
-
-def _text_keys(value: Any) -> Any:
-    return {str(key): bias for key, bias in value.items()} if isinstance(value, Mapping) else value
+    return checked_headers({"HTTP-Prompt-Id": value})["HTTP-Prompt-Id"]
 
 
 Method = Literal["function_calling", "json_schema", "json_mode"]
 Key = Annotated[SecretStr | str | KeySource | None, BeforeValidator(_checked_key)]
 BaseUrl = Annotated[str, WrapValidator(_url)]
-Headers = Annotated[dict[str, str] | None, BeforeValidator(plain_values), AfterValidator(_checked_headers)]
+Headers = Annotated[Annotated[dict[str, str], AfterValidator(checked_headers)] | None, BeforeValidator(plain_values)]
 Query = Annotated[dict[str, str | int | float | bool] | None, BeforeValidator(plain_values)]
 Timeout = Annotated[FourTimeouts | float | httpx.Timeout | None, BeforeValidator(four_timeouts)]
-LogitBias = Annotated[dict[str, Annotated[float, Field(ge=-100, le=100)]], BeforeValidator(_text_keys)]
+LogitBias = dict[Annotated[str, BeforeValidator(str)], Annotated[float, Field(ge=-100, le=100)]]
 PromptId = Annotated[str, Field(min_length=1), AfterValidator(_checked_prompt_id)]
 
 

@@ -52,7 +52,7 @@ class Request:
     method: str
     url: str
     body: bytes | None
-    headers: Mapping[str, str]  # checked with `check_headers`, without Authorization
+    headers: Mapping[str, str]  # as `checked_headers` returns them, without Authorization
     api_key: ApiKey | None  # None sends no Authorization header
     timeouts: Timeouts
     query: Mapping[str, object] | None = None
@@ -88,8 +88,8 @@ ParserFactory = Callable[[int, Mapping[str, str]], Parser[T_co]]
 """Makes the parser of a response, given its 2xx status and its headers (names in lower case)."""
 
 
-def check_headers(headers: Mapping[str, str]) -> None:
-    """Raise ValueError or TypeError for a header that cannot be sent; the message never shows its value."""
+def checked_headers(headers: dict[str, str]) -> dict[str, str]:
+    """Return headers; raises ValueError or TypeError for one that cannot be sent, without showing its value."""
     for name, value in headers.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise TypeError(f"The header {name!r} must be a string and have a string as its value.")
@@ -102,6 +102,7 @@ def check_headers(headers: Mapping[str, str]) -> None:
             )
         if name.lower() in _FRAMING_HEADERS:
             raise ValueError(f"The header {name!r} follows from the body and cannot be set.")
+    return headers
 
 
 def target_of(request: Request) -> tuple[httpx.URL, str]:

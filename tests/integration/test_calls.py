@@ -46,11 +46,10 @@ class Plain(BaseCallbackHandler):
 class Tokens(Plain, _StreamingCallbackHandler):
     """What LangGraph attaches to see tokens of a model that is only invoked."""
 
-    def tap_output_aiter(self, run_id, output):
-        return output
-
     def tap_output_iter(self, run_id, output):
         return output
+
+    tap_output_aiter = tap_output_iter
 
 
 class Events(BaseCallbackHandler, _V2StreamingCallbackHandler):
@@ -157,8 +156,7 @@ class TestSeveralAnswers:
     @pytest.mark.parametrize(
         ("style", "fields", "keywords"),
         [
-            *((style, {"n": 2}, {}) for style in (*CHUNKS, *EVENTS)),
-            *((style, {}, {"n": 2}) for style in (*CHUNKS, *EVENTS)),
+            *((style, *n) for style in (*CHUNKS, *EVENTS) for n in (({"n": 2}, {}), ({}, {"n": 2}))),
             *((style, {"n": 2, "streaming": True}, {}) for style in WHOLE),
             *((style, {"n": 2}, {"stream": True}) for style in WHOLE),
         ],

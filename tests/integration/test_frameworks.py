@@ -1,17 +1,10 @@
 """Packages around LangChain work with ChatPromptrun.
 
-The packages are those of the dependency group `frameworks`, and langgraph-cli[inmem], which needs an environment of its
-own; each test skips where its package is missing.
+The packages are those of the dependency group `frameworks`; each test skips where its package is missing.
 """
 
 import asyncio
-import json
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
-import httpx
 import pytest
 
 from langchain_promptrun import ChatPromptrun
@@ -21,16 +14,6 @@ from langchain_promptrun.testing import Reply
 pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning")
 
 FIRST, SECOND = "openai/gpt-4o", "anthropic/claude-sonnet-5"
-GRAPH = """
-from langchain.agents import create_agent
-from langchain_promptrun import ChatPromptrun
-
-def add(a: int, b: int) -> int:
-    "Add."
-    return a + b
-
-agent = create_agent(ChatPromptrun(model="openai/gpt-4o"), tools=[add])
-"""
 RAILS = """
 models: []
 rails: {input: {flows: [self check input]}}
@@ -103,28 +86,3 @@ def test_nemo_guardrails_pass_and_block(promptrun_server):
     guarded = rails.LLMRails(rails.RailsConfig.from_content(yaml_content=RAILS), llm=ChatPromptrun(model=FIRST))
     said = [guarded.generate(messages=[{"role": "user", "content": text}])["content"] for text in ("Hi", "Bad")]
     assert (said[0], "Hello" in said[1], len(promptrun_server.requests)) == ("Hello there.", False, 3)
-
-
-def test_langgraph_dev_server_runs_and_streams_without_blocking_its_loop(promptrun_server, tmp_path, unused_tcp_port):
-    pytest.importorskip("langgraph_api")
-    (tmp_path / "graph.py").write_text(GRAPH)
-    (tmp_path / "pyproject.toml").write_text('[project]\nname = "x"\nversion = "0"\n')
-    (tmp_path / "langgraph.json").write_text(
-        json.dumps({"dependencies": ["."], "graphs": {"agent": "./graph.py:agent"}})
-    )
-    promptrun_server.queue(calling("add", a=1, b=2), Reply("The sum is 3."), Reply("Words come one by one."))
-    command = [Path(sys.executable).with_name("langgraph"), "dev", "--no-browser", "--no-reload", "--port"]
-    question = {"assistant_id": "agent", "input": {"messages": [{"role": "user", "content": "1 + 2?"}]}}
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen([*command, str(unused_tcp_port)], cwd=tmp_path, stdout=log, stderr=log)
-    try:
-        transport = httpx.HTTPTransport(retries=9)  # until it listens: about two minutes
-        with httpx.Client(base_url=f"http://127.0.0.1:{unused_tcp_port}", transport=transport, timeout=60) as client:
-            run = client.post("/runs/wait", json=question).json()
-            stream = client.post("/runs/stream", json={**question, "stream_mode": ["messages-tuple"]}).text
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(15)
-    assert run["messages"][-1]["content"] == "The sum is 3."
-    assert stream.count("event: messages") > 2
-    assert "BlockingError" not in (tmp_path / "log").read_text()

@@ -10,7 +10,6 @@ from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 from langchain_promptrun import ChatPromptrun, PromptrunError
 from langchain_promptrun.testing import Fault
 
-MODEL = "openai/gpt-4o"
 KEY = "sk-sentinel-key"
 HEADER = "sentinel-in-default-header"
 CALL_HEADER = "sentinel-in-call-header"
@@ -18,15 +17,10 @@ OF_A_CALL = {"extra_headers": {"X-Call": CALL_HEADER}}
 
 
 @pytest.fixture
-def server(promptrun_server):
+def model(promptrun_server):
     promptrun_server.api_key = KEY
-    return promptrun_server
-
-
-@pytest.fixture
-def model(server):
-    fields = {"default_headers": {"X-Secret": HEADER}, "include_response_headers": True, "max_retries": 1}
-    return ChatPromptrun(model=MODEL, api_key=KEY, **fields)
+    fields = {"default_headers": {"X-Secret": HEADER}, "include_response_headers": True, "max_retries": 0}
+    return ChatPromptrun(model="openai/gpt-4o", api_key=KEY, **fields)
 
 
 def assert_clean(*texts):
@@ -43,11 +37,11 @@ class Recorder(BaseCallbackHandler):
     on_chat_model_start = on_llm_end = on_llm_error = record
 
 
-def test_secrets_reach_the_server_and_are_in_no_view_of_the_model_and_no_log(model, server, caplog):
+def test_secrets_reach_the_server_and_are_in_no_view_of_the_model_and_no_log(model, promptrun_server, caplog):
     caplog.set_level(logging.DEBUG)
     model.invoke("Hello", **OF_A_CALL)
     list(model.stream("Hello"))
-    request = server.requests[0]
+    request = promptrun_server.requests[0]
     assert request.has_key(KEY)
     assert (request.headers["x-secret"], request.headers["x-call"]) == (HEADER, CALL_HEADER)
     assert_clean(repr(model), str(model), repr(model.model_dump()), dumps(model), repr(model._identifying_params))
@@ -55,20 +49,20 @@ def test_secrets_reach_the_server_and_are_in_no_view_of_the_model_and_no_log(mod
     assert_clean(model._get_llm_string(**OF_A_CALL, api_key=KEY), caplog.text)
 
 
-def test_secrets_are_in_no_trace_and_no_callback(model, server):
+def test_secrets_are_in_no_trace_and_no_callback(model, promptrun_server):
     recorder, collector = Recorder(), RunCollectorCallbackHandler()
     config = {"callbacks": [recorder, collector]}
     model.invoke("Hello", config, **OF_A_CALL)
     list(model.stream("Hello", config, **OF_A_CALL))
-    server.queue(Fault(status=400, body={"error": {"message": "Bad."}}))
+    promptrun_server.queue(Fault(status=400, body={"error": {"message": "Bad."}}))
     with pytest.raises(PromptrunError):
         model.invoke("Hello", config, **OF_A_CALL)
     assert len(recorder.told) == 6
     assert_clean(*recorder.told, *(run.model_dump_json() for run in collector.traced_runs))
 
 
-def test_plain_http_beyond_loopback_warns_once(caplog):
-    model = ChatPromptrun(model=MODEL, api_key=KEY, base_url="http://elsewhere.invalid/v1", max_retries=0)
+def test_plain_http_beyond_loopback_warns_once(model, caplog):
+    model.base_url = "http://elsewhere.invalid/v1"
     for _ in range(2):
         with pytest.raises(PromptrunError):
             model.invoke("Hello")
