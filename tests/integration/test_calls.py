@@ -68,7 +68,7 @@ class Events(BaseCallbackHandler, _V2StreamingCallbackHandler):
 class TestCalls:
     async def test_each_style_gives_the_answer_in_one_request_and_forgets_keywords(self, make, wire, call, style):
         model = make(temperature=0.1, stop=["a"])
-        await call(model, temperature=0.9, model=OTHER, stop=["b"], top_k=5)
+        await call(model, temperature=0.9, model_name=OTHER, stop_sequences=["b"], top_k=5)
         message = await call(model)
         assert (message.text, message.usage_metadata["total_tokens"]) == ("Hello there.", 5)
         assert (message.response_metadata["model_name"], message.id[:8]) == (MODEL, "lc_run--")

@@ -110,12 +110,9 @@ def test_no_text_makes_the_lookup_fail(model):
     assert profile is None or profile["max_input_tokens"] > 0
 
 
-def test_a_second_lookup_does_no_work_and_gives_a_profile_that_may_be_edited():
-    variant = f"{HAIKU}:nitro"
-    profile_for(variant).clear()
-    hits = _profiles._resolve.cache_info().hits
-    assert profile_for(variant) == profile_for(HAIKU)
-    assert _profiles._resolve.cache_info().hits > hits
+def test_a_profile_may_be_edited():
+    profile_for(f"{HAIKU}:nitro").clear()
+    assert profile_for(f"{HAIKU}:nitro") == profile_for(HAIKU)
 
 
 @pytest.mark.parametrize(
@@ -279,12 +276,6 @@ def test_script_lets_a_later_file_add_but_not_change(rows, tmp_path):
     made = rows({"maker/small": facts()}, str(later))
     assert made["maker/small"] == ("Small One", "2026-01-02", 1000, 100, "tiTcsfh", "", "", "")
     assert made["maker/new"] == ("Renamed", "2026-05-05", 5, 5, "tTs?iavIAVrcfho", "", "", "")
-
-
-def test_script_reads_a_plain_assignment_and_refuses_a_file_without_one(script):
-    assert script.read_langchain("import os\n_PROFILES = {}") == {}
-    with pytest.raises(SystemExit, match="_PROFILES"):
-        script.read_langchain("PROFILES = {}")
 
 
 def test_script_adds_what_a_vendors_package_says_to_all_variants(rows, tmp_path):
