@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, closing
 
 import httpx
 
@@ -136,14 +137,16 @@ async def close(colour, prompt):
     await (asyncio.to_thread(prompt.close) if colour == "sync" else prompt.aclose())
 
 
-async def next_change(colour, changes):
-    """Wait for the next change of a watch, in a thread or in this task."""
-    return await (asyncio.to_thread(next, changes) if colour == "sync" else anext(changes))
-
-
-async def all_changes(colour, changes):
-    """Wait for the end of a watch, in a thread or in this task."""
-    return await asyncio.to_thread(list, changes) if colour == "sync" else [change async for change in changes]
+async def changes(colour, prompt, *arguments, **since):
+    """Watch a prompt, in a thread or in this task."""
+    if colour == "async":
+        async with aclosing(prompt.awatch(*arguments, **since)) as watch:
+            async for change in watch:
+                yield change
+        return
+    with closing(prompt.watch(*arguments, **since)) as watch:
+        while (change := await asyncio.to_thread(next, watch, None)) is not None:
+            yield change
 
 
 def run_apart(coroutine):

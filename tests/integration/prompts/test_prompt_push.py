@@ -11,7 +11,7 @@ import pytest
 from langchain_promptrun import PromptrunConnectionError, PromptrunRateLimitError, PromptrunTimeoutError
 from langchain_promptrun.prompts import refresh
 
-from .promptwire import WAIT, close, collected, next_change, pull, threads, until
+from .promptwire import WAIT, changes, close, collected, pull, threads, until
 
 
 @pytest.fixture(autouse=True)
@@ -48,15 +48,19 @@ def streams(server, **state):
 @pytest.mark.parametrize(
     ("updates", "kind"), [("push", "text/event-stream"), ("auto", "Text/Event-Stream; charset=utf-8")]
 )
-async def test_push_change_is_used_without_a_request_told_once_and_kept_on_disk(wire, colour, tmp_path, updates, kind):
+async def test_push_change_is_used_told_watched_and_kept_on_disk_without_a_request(
+    wire, colour, tmp_path, updates, kind
+):
     told, wire.stream_type = [], kind
     tell = {"on_change": lambda old, new: told.append((old.version, new.version))}
     prompt = wire.pushing(tag="prod", updates=updates, cache_dir=tmp_path, **tell)
     assert (await live(colour, prompt, wire)).version == 1
     requests = wire.count
+    watching = asyncio.create_task(anext(changes(colour, prompt, 86400)))
+    await until(lambda: prompt._hold.refresher._changed)
     wire.publish("Two.")
     wire.push_record()
-    await until(lambda: prompt.known_record.version == 2)
+    assert (await watching).new.version == 2
     assert (await pull(colour, prompt)).prompt == "Two."
     await until(lambda: told == [(1, 2)])
     await until(lambda: any("Two." in file.read_text() for file in tmp_path.glob("*.json")))
@@ -69,17 +73,6 @@ async def test_push_change_is_used_without_a_request_told_once_and_kept_on_disk(
     assert dict(request.url.params) == {"projectId": prompt.project_id, "tag": "prod"}
     assert (request.headers["accept"], request.headers["authorization"]) == ("text/event-stream", "Bearer secret-key")
     await close(colour, prompt)
-
-
-async def test_push_change_before_the_stream_was_open_is_fetched(wire, colour):
-    wire.stream_status = 503
-    prompt = wire.pushing()
-    assert (await pull(colour, prompt)).version == 1
-    wire.publish("Two.")
-    await until(lambda: len(wire.streams) > 1)
-    wire.stream_status = 200
-    await until(lambda: prompt.known_record.version == 2)
-    prompt.close()
 
 
 @pytest.mark.parametrize("end", ["answer", "event"])
@@ -165,20 +158,16 @@ async def test_push_auto_polls_where_nothing_is_pushed(wire, colour, status, kin
     await close(colour, prompt)
 
 
-async def test_push_that_fails_again_and_again_is_a_warning(wire, caplog):
-    wire.stream_status = 404
-    prompt = wire.pushing()
-    await prompt.apull()
-    await until(lambda: "changes are not pushed (PromptrunNotFoundError, status 404); polling." in caplog.text)
-    assert len(caplog.records) == 1
-    prompt.close()
-
-
 @pytest.mark.parametrize(
-    ("event", "error"), [(b'data: {"type": "ping"}\n\n', "PromptrunResponseError"), (None, "PromptrunConnectionError")]
+    ("status", "events", "error"),
+    [
+        (404, [], "PromptrunNotFoundError, status 404"),
+        (200, [b'data: {"type": "ping"}\n\n'], "PromptrunResponseError"),
+        (200, [None], "PromptrunConnectionError"),
+    ],
 )
-async def test_push_stream_that_opens_and_brings_nothing_is_a_warning_and_opened_ever_more_rarely(
-    wire, monkeypatch, caplog, event, error
+async def test_push_stream_that_fails_or_brings_nothing_is_a_warning_and_opened_ever_more_rarely(
+    wire, monkeypatch, caplog, status, events, error
 ):
     pauses = []
 
@@ -187,11 +176,12 @@ async def test_push_stream_that_opens_and_brings_nothing_is_a_warning_and_opened
         return 0.01
 
     monkeypatch.setattr(refresh, "pause", pause)
-    wire.first_events = [event]
+    wire.stream_status, wire.first_events = status, events
     prompt = wire.pushing()
     await prompt.apull()
     await until(lambda: f"changes are not pushed ({error}); polling." in caplog.text)
     await until(lambda: 5 in pauses)
+    assert len(caplog.records) == 1
     prompt.close()
 
 
@@ -208,18 +198,6 @@ async def test_push_request_that_began_before_an_event_does_not_undo_it(wire):
     assert (await first).version == 2
     await until(lambda: prompt._hold.refresher._request is None)
     assert prompt.known_record.version == 2
-    prompt.close()
-
-
-async def test_push_wakes_those_who_watch(wire, colour):
-    prompt = wire.pushing()
-    await live(colour, prompt, wire)
-    changes = prompt.watch(86400) if colour == "sync" else prompt.awatch(86400)
-    watching = asyncio.create_task(next_change(colour, changes))
-    await until(lambda: prompt._hold.refresher._changed)
-    wire.publish("Two.")
-    wire.push_record()
-    assert (await watching).new.version == 2
     prompt.close()
 
 

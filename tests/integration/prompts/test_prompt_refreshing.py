@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import aclosing
 from unittest.mock import Mock
 
 import httpx
@@ -17,7 +18,7 @@ from langchain_promptrun import PromptrunAPIError, PromptrunAuthenticationError,
 from langchain_promptrun.prompts import prompt as prompts
 from langchain_promptrun.prompts import refresh
 
-from .promptwire import THREAD, PromptWire, all_changes, collected, next_change, pull, run_apart, threads, until
+from .promptwire import THREAD, PromptWire, changes, collected, pull, run_apart, threads, until
 
 
 @pytest.fixture(params=["http_client", "http_async_client"])
@@ -140,7 +141,7 @@ class TestServerDown:
 
 
 class TestOnChange:
-    async def test_prompt_changes_are_told_in_order_and_one_at_a_time(self, wire, colour):
+    async def test_prompt_changes_are_told_in_order_and_one_at_a_time_also_after_close(self, wire, colour):
         told, hold, inside = [], threading.Event(), []
 
         def on_change(old, new):
@@ -156,22 +157,11 @@ class TestOnChange:
             wire.publish(f"Text {version}.")
             await pull(colour, prompt)
             await until(lambda version=version: prompt.known_record.version == version)
+            prompt.close()
         assert told == []
         hold.set()
         await until(lambda: len(told) == 3)
         assert [(old, new) for old, new, _ in told] == [(1, 2), (2, 3), (3, 4)]
-
-    async def test_prompt_on_change_under_way_at_close_is_followed_by_the_next(self, wire, colour):
-        told, hold = [], threading.Event()
-        prompt = wire.prompt(refresh=0, on_change=lambda _, new: hold.wait(60) and told.append(new.version))
-        for version in (1, 2, 3):
-            if version > 1:
-                wire.publish("More.")
-            await pull(colour, prompt)
-            await until(lambda version=version: prompt.known_record.version == version)
-            prompt.close()
-        hold.set()
-        await until(lambda: told == [2, 3])
 
     async def test_prompt_on_change_that_raises_is_logged(self, wire, colour, caplog):
         prompt = wire.prompt(refresh=0, on_change=lambda _old, _new: 1 / 0)
@@ -347,12 +337,10 @@ class TestWatch:
 
     async def change(self, colour, prompt, **since):
         """Watch until a change comes, and leave then."""
-        changes = prompt.watch(**since) if colour == "sync" else prompt.awatch(**since)
-        found = await next_change(colour, changes)
-        await (asyncio.to_thread(changes.close) if colour == "sync" else changes.aclose())
-        return found
+        async with aclosing(changes(colour, prompt, **since)) as watch:
+            return await anext(watch)
 
-    async def test_prompt_change_is_seen_by_each_watch_and_on_change_once(self, wire, colour):
+    async def test_prompt_change_is_seen_by_each_watch_and_on_change_once_and_leaves_nothing(self, wire, colour):
         told = []
         prompt = wire.prompt(on_change=lambda old, new: told.append((old.version, new.version)))
         await pull(colour, prompt)
@@ -362,6 +350,8 @@ class TestWatch:
         for watch in watching:
             assert [record.version for record in await watch] == [1, 2]
         await until(lambda: told == [(1, 2)])
+        prompt.close()
+        await collected()
 
     async def test_prompt_watch_without_a_first_record_raises(self, wire, colour):
         wire.status = 404
@@ -389,11 +379,6 @@ class TestWatch:
         old, new = await self.change(colour, later, since=known)
         assert (old, new.version) == (known, 2)
 
-    async def test_prompt_watch_of_a_pinned_version_ends(self, wire, colour):
-        prompt = wire.prompt(version=1)
-        assert await all_changes(colour, prompt.watch() if colour == "sync" else prompt.awatch()) == []
-        assert wire.count == 1
-
     def test_prompt_watch_ended_by_ctrl_c_leaves_nothing(self, wire):
         prompt = wire.prompt()
         prompt.pull()
@@ -418,15 +403,3 @@ class TestWatch:
 
         leave()
         run_apart(collected())
-
-    async def test_prompt_watch_left_early_leaves_nothing(self, wire, colour):
-        prompt = wire.prompt()
-        for number in range(3):
-            wire.publish("More.")
-            watching = asyncio.create_task(self.change(colour, prompt))
-            await until(lambda number=number: wire.count > number)
-            await asyncio.sleep(0.02)
-            wire.publish("More.")
-            await watching
-        prompt.close()
-        await until(lambda: not threads())

@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from blockbuster import blockbuster_ctx
 
-from langchain_promptrun import PromptrunAuthenticationError, PromptrunNotFoundError, PromptrunPrompt
+from langchain_promptrun import PromptrunAuthenticationError, PromptrunPrompt
 from langchain_promptrun.testing import Fault
 
-from .promptwire import THREAD, WAIT, all_changes, close, pull, until
+from .promptwire import THREAD, WAIT, changes, close, pull, until
 
 
 def asked(server):
@@ -65,18 +65,6 @@ async def test_prompt_first_request_is_shared_by_callers_of_all_kinds(promptrun_
 
 
 class TestErrors:
-    async def test_prompt_unknown_project_tag_or_version_is_named(self, promptrun_server, project, make, colour):
-        other = "00000000-0000-0000-0000-000000000000"
-        for fields, said in [
-            ({"tag": "staging"}, f"{project.id} (tag staging): The project has no tag `staging`."),
-            ({"version": 99}, f"{project.id} (version 99): The project has no version 99."),
-            ({"project_id": other}, f"{other} (tag latest): There is no such project."),
-        ]:
-            with pytest.raises(PromptrunNotFoundError) as caught:
-                await pull(colour, make(**fields))
-            assert said in str(caught.value)
-        assert asked(promptrun_server) == 3
-
     async def test_prompt_wrong_key_is_said_and_not_shown(self, make, colour, caplog):
         caplog.set_level(logging.DEBUG)
         with pytest.raises(PromptrunAuthenticationError) as caught:
@@ -166,10 +154,9 @@ begun.wait()
 async def test_prompt_watch_ends_with_close_while_the_server_hangs(promptrun_server, make, colour):
     promptrun_server.prompts.queue(Fault(delay=threading.Event()))
     prompt = make(tag="prod")
-    changes = prompt.watch() if colour == "sync" else prompt.awatch()
-    watching = asyncio.create_task(all_changes(colour, changes))
+    watching = asyncio.create_task(anext(changes(colour, prompt), None))
     await until(lambda: asked(promptrun_server) == 1)
     await close(colour, prompt)
-    assert await watching == []
+    assert await watching is None
     await asyncio.to_thread(promptrun_server.wait_for_disconnects, 1, WAIT)
     assert (await pull(colour, prompt)).version == 1
