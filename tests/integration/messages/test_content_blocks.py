@@ -32,14 +32,49 @@ def source(name, **keys):
     return {"type": name, "source": keys}
 
 
+def data_url(mime_type):
+    return f"data:{mime_type};base64,AAAA"
+
+
 def image_at(url, **detail):
     return {"type": "image_url", "image_url": {"url": url, **detail}}
 
 
 IMAGE_TYPE, PDF_TYPE, WAV_TYPE = "image/png", "application/pdf", "audio/wav"
 LINK, IMAGE_LINK, VIDEO_LINK = "https://a.example/a.pdf", "https://a.example/i.png", "https://a.example/v.mp4"
+REPORT, NAMELESS = "https://a.example/docs/report.pdf?sig=x/y.z#page=2", "https://a.example/download"
 TEXT_BY_URL = kind("file", source_type="text", url="hi")  # of a tool, it is data
 TEXT_FILE = {"filename": "file.txt", "file_data": "data:text/plain;base64,AAAA"}
+FORMATS = {
+    "wav": ["audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"],
+    "mp3": ["audio/mpeg", "audio/mp3", "audio/mpga", "AUDIO/MPEG"],
+    "pcm16": ["audio/pcm", "audio/L16", "audio/L16;codec=pcm;rate=24000"],
+    "m4a": ["audio/mp4", "audio/x-m4a"],
+    "flac": ["audio/flac", "audio/x-flac"],
+    "ogg": ["audio/ogg; codecs=opus"],
+    "webm": ["audio/webm"],
+    "amr": ["audio/amr"],
+}
+OFFICE = "application/vnd.openxmlformats-officedocument"
+EXTENSIONS = {
+    **{f"application/{extension}": f".{extension}" for extension in ("json", "pdf", "rtf", "xml", "zip")},
+    "application/msword": ".doc",
+    "application/vnd.ms-excel": ".xls",
+    "application/vnd.ms-powerpoint": ".ppt",
+    f"{OFFICE}.presentationml.presentation": ".pptx",
+    f"{OFFICE}.wordprocessingml.document": ".docx",
+    f"{OFFICE}.spreadsheetml.sheet": ".xlsx",
+    "application/vnd.oasis.opendocument.text": "",
+    "application/octet-stream": ".bin",
+    "audio/mpeg": ".mp3",
+    "image/jpeg": ".jpg",
+    "image/png": ".png",
+    "image/svg+xml": ".svg",
+    "text/csv;charset=utf-8": ".csv",
+    "text/html": ".html",
+    "text/markdown": ".md",
+    "text/plain": ".txt",
+}
 BLOCKS = [
     (
         text("hi"),
@@ -122,6 +157,7 @@ BLOCKS = [
         source("document", type="base64", media_type=PDF_TYPE, data=PDF),
         kind("media", mime_type=PDF_TYPE, data=PDF),
         kind("resource", resource={"uri": "demo://a", "blob": PDF, "mimeType": PDF_TYPE}),
+        kind("file", base64=PDF, mime_type=PDF_TYPE, file_id="f"),
     ),
     (
         NAMED_FILE,
@@ -135,6 +171,7 @@ BLOCKS = [
     (
         {"type": "file", "file": {"filename": "a.pdf", "file_data": LINK}},
         v1.create_file_block(url=LINK),
+        kind("file", url=LINK, file_id="f"),
         kind("input_file", file_url=LINK),
         source("document", type="url", url=LINK),
         kind("file_data", file_uri=LINK),
@@ -149,6 +186,30 @@ BLOCKS = [
     ),
     (kind("file", file=TEXT_FILE), kind("text-plain", base64="AAAA")),
     (kind("file", file={"filename": "a.pdf", "file_data": LINK}), kind("text-plain", url=LINK, mime_type="text/plain")),
+    (kind("file", file={"filename": "report.pdf", "file_data": REPORT}), kind("file", url=REPORT)),
+    (kind("file", file={"filename": "file", "file_data": NAMELESS}), kind("file", url=NAMELESS)),
+    *(
+        (
+            kind("file", file={"filename": f"file{EXTENSIONS[mime_type]}", "file_data": data_url(mime_type)}),
+            kind("file", base64="AAAA", mime_type=mime_type),
+            kind("file", url=data_url(mime_type)),
+        )
+        for mime_type in EXTENSIONS
+    ),
+    *(
+        (
+            kind("input_audio", input_audio={"data": "AAAA", "format": name}),
+            kind("audio", base64="AAAA", mime_type=mime_type),
+            kind("audio", url=data_url(mime_type)),
+        )
+        for name, mime_types in FORMATS.items()
+        for mime_type in mime_types
+    ),
+    (image_at(data_url("image/webp")), kind("image", base64="AAAA", mime_type="image/webp; charset=utf-8")),
+    (
+        kind("video_url", video_url={"url": data_url("video/quicktime")}),
+        kind("video", base64="AAAA", mime_type="Video/QuickTime;codecs=x"),
+    ),
     ({"type": "odd", "x": [1]}, v1.create_non_standard_block({"type": "odd", "x": [1]})),
 ]
 """Parts of the wire, and the blocks of LangChain v1 and v0, OpenAI, Anthropic, Gemini, Bedrock and MCP for each."""
@@ -269,67 +330,6 @@ def test_unknown_block_type_error_tells_what_is_accepted_and_the_way_out():
         parts({"type": "hologram"})
 
 
-FORMATS = {
-    "wav": ["audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"],
-    "mp3": ["audio/mpeg", "audio/mp3", "audio/mpga", "AUDIO/MPEG"],
-    "pcm16": ["audio/pcm", "audio/L16", "audio/L16;codec=pcm;rate=24000"],
-    "m4a": ["audio/mp4", "audio/x-m4a"],
-    "flac": ["audio/flac", "audio/x-flac"],
-    "ogg": ["audio/ogg; codecs=opus"],
-    "webm": ["audio/webm"],
-    "amr": ["audio/amr"],
-}
-
-
-@pytest.mark.parametrize(("mime_type", "wire_format"), [(mime, name) for name in FORMATS for mime in FORMATS[name]])
-def test_audio_block_has_the_format_of_its_mime_type(mime_type, wire_format):
-    part = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": wire_format}}
-    assert parts({"type": "audio", "base64": "AAAA", "mime_type": mime_type}) == [part]
-    assert parts({"type": "audio", "url": f"data:{mime_type};base64,AAAA"}) == [part]
-
-
-OFFICE = "application/vnd.openxmlformats-officedocument"
-EXTENSIONS = {
-    **{f"application/{extension}": f".{extension}" for extension in ("json", "pdf", "rtf", "xml", "zip")},
-    "application/msword": ".doc",
-    "application/vnd.ms-excel": ".xls",
-    "application/vnd.ms-powerpoint": ".ppt",
-    f"{OFFICE}.presentationml.presentation": ".pptx",
-    f"{OFFICE}.wordprocessingml.document": ".docx",
-    f"{OFFICE}.spreadsheetml.sheet": ".xlsx",
-    "application/vnd.oasis.opendocument.text": "",
-    "application/octet-stream": ".bin",
-    "audio/mpeg": ".mp3",
-    "image/jpeg": ".jpg",
-    "image/png": ".png",
-    "image/svg+xml": ".svg",
-    "text/csv;charset=utf-8": ".csv",
-    "text/html": ".html",
-    "text/markdown": ".md",
-    "text/plain": ".txt",
-}
-
-
-@pytest.mark.parametrize(("mime_type", "extension"), EXTENSIONS.items())
-def test_file_block_without_a_name_has_the_extension_of_its_type(mime_type, extension):
-    address = f"data:{mime_type};base64,AAAA"
-    for place in ({"base64": "AAAA", "mime_type": mime_type}, {"url": address}):
-        file = parts({"type": "file", **place})[0]["file"]
-        assert file == {"filename": f"file{extension}", "file_data": address}
-
-
-def test_file_block_without_a_name_is_named_by_its_address():
-    for path, name in (("docs/report.pdf?sig=x/y.z#page=2", "report.pdf"), ("download", "file")):
-        address = f"https://a.example/{path}"
-        assert parts({"type": "file", "url": address})[0]["file"] == {"filename": name, "file_data": address}
-
-
-@pytest.mark.parametrize(("kind", "mime_type"), [("image", "image/webp"), ("video", "video/quicktime")])
-def test_media_block_has_the_bare_mime_type(kind, mime_type):
-    [part] = parts({"type": kind, "base64": "AAAA", "mime_type": f"{mime_type}; charset=utf-8"})
-    assert part[part["type"]]["url"] == f"data:{mime_type};base64,AAAA"
-
-
 @pytest.mark.parametrize(
     ("kind", "start", "said"),
     [
@@ -353,8 +353,3 @@ def test_media_block_without_a_mime_type_is_told_by_its_first_bytes(kind, start,
     inner = part[part["type"]]
     address = inner.get("url") or inner.get("file_data")
     assert inner["format"] == said if kind == "audio" else address.startswith(f"data:{said};base64,")
-
-
-@pytest.mark.parametrize("place", [{"base64": "AAAA"}, {"url": "https://a.example/a.pdf"}])
-def test_file_block_with_data_or_url_goes_before_its_id(place):
-    assert "file_id" not in parts({"type": "file", "file_id": "f", **place})[0]["file"]

@@ -347,6 +347,10 @@ def test_structured_output_is_read_from_a_call_or_from_json_in_a_markdown_fence_
     assert parser.invoke(message) == expected
 
 
+def ended(message, finish_reason="length"):
+    return message.model_copy(update={"response_metadata": {"finish_reason": finish_reason}})
+
+
 INVALID = {"name": "Joke", "args": '{"setup": "a', "id": "1", "error": None}
 NO_TEXT = "The arguments of the call of 'Joke' are not a JSON object"
 NO_CALL = "instead of a call of 'Joke'."
@@ -357,6 +361,7 @@ NO_JSON = [
     *(TEXT[:-5], TEXT * 2, "{'a': 'a'}", "no JSON", "1" * 5000, "[" * 10**5),
     *(f"```json\n{TEXT}, {TEXT}\n```", "```json\n{\n```"),
 ]
+CUT_SHORT = ' It was cut at max_tokens (finish_reason "length"): raise max_tokens or ask for less.'
 OTHER_ROOTS = [("object", "[1]"), ("object", "null"), ("object", "3"), ("array", TEXT), ("value", "null")]
 NOT_JSON, NO_ROOT = "The answer is not valid JSON: ...", "The answer is JSON, but no "
 UNFIT, HALF = "The answer does not fit {0.__name__}: ...punchline...", '{"setup": "ä"}'
@@ -374,6 +379,12 @@ UNFIT, HALF = "The answer does not fit {0.__name__}: ...punchline...", '{"setup"
         (json_parser(), AIMessage(""), "The model answered nothing instead of JSON.", ""),
         (json_parser(), called("f"), "The model called 'f' instead of JSON.", ""),
         (json_parser(), CUT, "The model called 'Joke' instead of JSON.", ""),
+        (call_parser(), ended(CUT), f"{NO_TEXT}.{CUT_SHORT}", INVALID["args"]),
+        (call_parser(), ended(AIMessage("")), f"The model answered nothing {NO_CALL}{CUT_SHORT}", ""),
+        (call_parser(), ended(AIMessage(""), "stop"), f"The model answered nothing {NO_CALL}", ""),
+        (json_parser(), ended(AIMessage("")), f"The model answered nothing instead of JSON.{CUT_SHORT}", ""),
+        (json_parser(), ended(AIMessage(TEXT[:9])), f"{NOT_JSON}.{CUT_SHORT}", TEXT[:9]),
+        (json_parser(Joke), ended(AIMessage("{}")), f"{UNFIT.format(Joke)}{CUT_SHORT}", "{}"),
         *((json_parser(kind), AIMessage(text), NOT_JSON, text) for kind in (None, Joke) for text in NO_JSON),
         *((json_parser(root=root), AIMessage(text), f"{NO_ROOT}{root}.", text) for root, text in OTHER_ROOTS),
         *((json_parser(kind), AIMessage(HALF), UNFIT.format(kind), HALF) for kind in (Joke, JokeV1)),
@@ -388,20 +399,6 @@ def test_structured_output_failure_says_what_came_instead(parser, message, reaso
     pattern = re.escape(reason).replace(r"\.\.\.", ".+") + re.escape(answer)
     assert re.fullmatch(pattern, said, re.DOTALL)
     assert (error.llm_output, error.__cause__ is not None, len(said) < 500) == (output, "..." in reason, True)
-
-
-@pytest.mark.parametrize(("finish_reason", "hint"), [("length", "cut at max_tokens"), ("stop", None), (None, None)])
-def test_structured_output_an_error_says_that_the_answer_was_cut_where_it_was(finish_reason, hint):
-    ending = {"response_metadata": {"finish_reason": finish_reason}}
-    for parser, message in (
-        (json_parser(), AIMessage(TEXT[:9], **ending)),
-        (json_parser(), AIMessage("", **ending)),
-        (json_parser(Joke), AIMessage("{}", **ending)),
-        (call_parser(), AIMessage("", invalid_tool_calls=[INVALID], **ending)),
-        (call_parser(), AIMessage("", **ending)),
-    ):
-        text = str(failure(parser, message))
-        assert "cut" not in text if hint is None else hint in text
 
 
 def call_in_pieces(name):
