@@ -20,18 +20,13 @@ MARK = {"extra_content": {"google": {"thought": True}}}
 THOUGHT = {"type": "text", "text": "<thought>hm</thought>", **MARK}
 
 
-def key(name):
-    """A text beside the content: the message, its deltas, and what goes back."""
-    return {name: "hm"}, [{name: "h"}, {name: "m"}], {name: "hm"}
+def under(name, whole, *pieces, back=None):
+    """A text, entries or an object beside the content, or its parts: the message, its deltas, and what goes back."""
+    return {name: whole}, [{name: piece} for piece in pieces], {name: back or whole}
 
 
-def part(block, *fragments):
-    return under("content", [block], *([fragment] for fragment in fragments))
-
-
-def under(name, whole, *pieces):
-    """Entries or an object beside the content, or its parts, which go back as they came."""
-    return {name: whole}, [{name: piece} for piece in pieces], {name: whole}
+def part(block, *fragments, **back):
+    return under("content", [block], *([fragment] for fragment in fragments), **back)
 
 
 def growing(*texts, whole="hmm", **facts):
@@ -55,26 +50,8 @@ def beside_text(carrier):
     return message, [{"reasoning_content": "hm"}, carrier], message
 
 
-def said_in(message):
-    entries = [*message.get("reasoning_details", ()), *message.get("thinking_blocks", ())]
-    said = "".join(entry.get("text") or entry.get("thinking") or "" for entry in entries)
-    return said or "hm"
-
-
 def thinking(text, **facts):
     return {"type": "thinking", "thinking": text, **facts}
-
-
-def copilots(text, opaque):
-    return {"reasoning_text": text, "reasoning_opaque": opaque}
-
-
-def wrapped(text):
-    return {"reasoning_content": {"text": text}}
-
-
-def geminis(text):
-    return {"content": [{**THOUGHT, "text": text}]}
 
 
 def openrouters(text, **facts):
@@ -86,15 +63,15 @@ def summary(text):
 
 
 END = {"text": "m", "signature": "S"}
-SUMMARY = {"type": "reasoning", "summary": [summary("hm")]}
 SUMMARIES = {"type": "reasoning", "summary": [summary("h"), summary("m")]}
 SIGNED_M = thinking("m", signature="T")
 BEDROCK = {"type": "reasoning_content", "reasoning_content": {"text": "hm", "signature": "S"}}
 TWO_KEYS = {"reasoning_content": "hm", "reasoning": "hm"}
 SIGN = {"signature": "S"}
-COPILOT = copilots("hm", "OPAQUE")
+COPILOT = {"reasoning_text": "hm", "reasoning_opaque": "OPAQUE"}
 LITELLM = {"reasoning_content": "hm", "thinking_blocks": [SIGNED, REDACTED]}
-STORED = {"reasoning_details": [{**DETAIL, "id": "rs_1"}]}
+STORED = [{**DETAIL, "id": "rs_1"}]
+PIECES = ("hm", "h", "m")
 
 
 def with_text(message):
@@ -102,20 +79,23 @@ def with_text(message):
     return {**message, "content": [*content, text("Hi")] if content else "Hi"}
 
 
+TEXT_KEYS = ("reasoning_content", "reasoning", "reasoning_text", "cot_summary", "thinking")
 CARRIERS = {
-    **{name: key(name) for name in ("reasoning_content", "reasoning", "reasoning_text", "cot_summary", "thinking")},
+    **{name: under(name, "hm", "h", "m") for name in TEXT_KEYS},
     "two keys": (TWO_KEYS, [dict.fromkeys(TWO_KEYS, piece) for piece in "hm"], TWO_KEYS),
-    "Copilot": (COPILOT, [copilots("h", "OPA"), {"reasoning_text": "m"}, {"reasoning_opaque": "QUE"}], COPILOT),
+    "Copilot": (
+        COPILOT,
+        [{"reasoning_text": "h", "reasoning_opaque": "OPA"}, {"reasoning_text": "m"}, {"reasoning_opaque": "QUE"}],
+        COPILOT,
+    ),
     "Anthropic's part": part(SIGNED, thinking("h"), thinking("m"), thinking("", signature="S")),
-    "Mistral's part": part(MISTRAL, *[{**MISTRAL, "thinking": [text(piece)]} for piece in "hm"]),
+    "Mistral's part": part(*({**MISTRAL, "thinking": [text(piece)]} for piece in PIECES)),
     "Mistral's part, then its signature": part({**MISTRAL, "signature": "S"}, MISTRAL, thinking("", signature="S")),
     "Mistral's part that goes on as a text": part(MISTRAL, {**MISTRAL, "thinking": [text("h")]}, thinking("m")),
     "Mistral's part that begins as a text": part(MISTRAL, thinking("h"), {**MISTRAL, "thinking": [text("m")]}),
-    "Databricks' part": part(SUMMARY, *[{**SUMMARY, "summary": [summary(piece)]} for piece in "hm"]),
+    "Databricks' part": part(*({"type": "reasoning", "summary": [summary(piece)]} for piece in PIECES)),
     "Databricks' part, two summaries": part(SUMMARIES, SUMMARIES),
-    "a part with its text": part(
-        {"type": "reasoning", "text": "hm"}, *[{"type": "reasoning", "text": p} for p in "hm"]
-    ),
+    "a part with its text": part(*({"type": "reasoning", "text": piece} for piece in PIECES)),
     "Bedrock's part": part(BEDROCK, *[{**BEDROCK, "reasoning_content": piece} for piece in ({"text": "h"}, END)]),
     "two parts, one redacted": under("content", [SIGNED, REDACTED], [SIGNED], [REDACTED]),
     "LiteLLM": (
@@ -147,16 +127,16 @@ CARRIERS = {
     "a signature in a field of its own": beside_text({"reasoning_signature": "SIG"}),
     "xAI's encrypted reasoning": beside_text({"encrypted_content": "E"}),
     "LiteLLM's items": beside_text({"reasoning_items": [{"type": "reasoning", "encrypted_content": "E"}]}),
-    "stored by OpenAI": (STORED, [STORED], {"reasoning_details": [DETAIL]}),
+    "stored by OpenAI": under("reasoning_details", STORED, STORED, back=[DETAIL]),
     **{
         f"{name} as an object": under(name, {"content": "hm", **SIGN}, {"content": "h"}, {"content": "m", **SIGN})
         for name in ("reasoning", "thinking")
     },
-    "a list": under("reasoning", *([summary(piece)] for piece in ("hm", "h", "m"))),
-    "a list of texts": ({"reasoning": ["h", "m"]}, [{"reasoning": ["h"]}, {"reasoning": ["m"]}], {"reasoning": "hm"}),
-    "an object under a text's name": (wrapped("hm"), [wrapped("h"), wrapped("m")], {"reasoning_content": "hm"}),
+    "a list": under("reasoning", *([summary(piece)] for piece in PIECES)),
+    "a list of texts": under("reasoning", ["h", "m"], ["h"], ["m"], back="hm"),
+    "an object under a text's name": under("reasoning_content", *({"text": piece} for piece in PIECES), back="hm"),
     "Gemini's part": part(THOUGHT, *({**THOUGHT, "text": piece} for piece in ("<tho", "ught>h", "m</thought>"))),
-    "Gemini's part without tags": (geminis("hm"), [geminis("h"), geminis("m")], {"content": [THOUGHT]}),
+    "Gemini's part without tags": part(*({**THOUGHT, "text": piece} for piece in PIECES), back=[THOUGHT]),
 }
 
 
@@ -164,9 +144,10 @@ CARRIERS = {
 @pytest.mark.parametrize(("message", "deltas", "back"), CARRIERS.values(), ids=CARRIERS)
 def test_reasoning_of_each_carrier_is_shown_once_and_goes_back_as_it_came(style, message, deltas, back):
     conversation = Conversation(with_text(message), [*deltas, {"content": "Hi"}])
+    entries = [*message.get("reasoning_details", ()), *message.get("thinking_blocks", ())]
+    said = "".join(entry.get("text") or entry.get("thinking") or "" for entry in entries) or "hm"
     for version in ("v0", "v1"):
         answer = conversation.ask(style, output_version=version)
-        said = said_in(message)
         assert (reasoning_of(answer), str(answer.text)) == (said, "Hi")
         assert answer.additional_kwargs["reasoning_content"] == said
         if version == "v1":

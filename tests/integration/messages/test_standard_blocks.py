@@ -122,66 +122,53 @@ def test_blocks_of_chunks_that_are_summed_halfway_show_calls_as_far_as_they_are(
     assert (piece["type"], piece["args"]) == ("tool_call_chunk", '{"a"')
 
 
-TEXTS = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}, {"type": "image", "url": "u"}]
-KNOWN = [{"type": "text", "text": "a", "annotations": [{"type": "citation", "url": "u"}]}]
-INVALID = [{"type": "invalid_tool_call", "id": "1", "name": "f", "args": "{", "error": None}]
+def test_blocks_of_a_message_whose_content_is_blocks_already_are_they():
+    invalid = [{"type": "invalid_tool_call", "id": "1", "name": "f", "args": "{", "error": None}]
+    content = [AB, *invalid]
+    message = AIMessage(content, invalid_tool_calls=invalid, response_metadata=PROVIDER | {"output_version": "v1"})
+    assert message.content_blocks == message.content == content
+
+
+def cited(*annotations, text=""):
+    return {"type": "text", "text": text, "annotations": list(annotations)}
+
+
+SHORT = {"type": "citation", "url": "u"}
+SPARSE = {"type": "url_citation", "url_citation": {"url": "u", "title": None, "color": "red"}}
+UNCITED = [{"type": "file_citation", "file_id": "f"}, {"type": "url_citation"}, {}]
+TEXTS = [{"type": "text", "text": "a"}, AB, {"type": "image", "url": "u"}]
+KNOWN = [cited(SHORT, text="a")]
+URLS = ["https://a.example/a.png", "data:image/svg+xml,<svg/>", "data:;base64,"]
+HEARD = {"id": "audio_1", "data": "AAAA", "transcript": "hi", "expires_at": 5}
+FACTS = {key: HEARD[key] for key in ("transcript", "expires_at")}
+NOTHING = {
+    "annotations": [None, [], {}, "x", [None, 5]],
+    "images": [None, {}, "x", [None], [{}], [{"image_url": None}], [{"image_url": {"url": 5}}]],
+    "audio": [None, {}, [], "x", {"data": None}, {"transcript": "hi"}],
+}
 
 
 @pytest.mark.parametrize("kind", [AIMessage, AIMessageChunk])
 @pytest.mark.parametrize(
-    ("content", "blocks"),
+    ("content", "extras", "blocks"),
     [
-        ("ab", [{"type": "text", "text": "ab", "annotations": [CITATION]}]),
-        ("", [{"type": "text", "text": "", "annotations": [CITATION]}]),
-        (TEXTS, [TEXTS[0], TEXTS[1] | {"annotations": [CITATION]}, TEXTS[2]]),
-        (KNOWN, KNOWN),
+        # citations hang on the last text, unless it has some
+        ("ab", {"annotations": [CITED]}, [cited(CITATION, text="ab")]),
+        ("", {"annotations": [CITED]}, [cited(CITATION)]),
+        (TEXTS, {"annotations": [CITED]}, [TEXTS[0], cited(CITATION, text="ab"), TEXTS[2]]),
+        (KNOWN, {"annotations": [CITED]}, KNOWN),
+        ("", {"annotations": [SPARSE]}, [cited(SHORT)]),
+        *(("", {"annotations": [e]}, [cited({"type": "non_standard_annotation", "value": e})]) for e in UNCITED),
+        *(("", {"images": [image]}, [IMAGE_OF_PIXEL]) for image in (PIXEL, {"image_url": PIXEL["image_url"]["url"]})),
+        *(("", {"images": [{"image_url": {"url": url}}]}, [{"type": "image", "url": url}]) for url in URLS),
+        ("", {"audio": HEARD}, [{"type": "audio", "base64": "AAAA", "id": "audio_1", "extras": FACTS}]),
+        ("", {"audio": {"id": None, "data": "AAAA"}}, [{"type": "audio", "base64": "AAAA"}]),
+        *(("", {key: nothing}, []) for key in NOTHING for nothing in NOTHING[key]),
     ],
 )
-def test_citations_hang_on_the_last_text_unless_it_has_some(kind, content, blocks):
-    message = kind(content, response_metadata=PROVIDER, additional_kwargs={"annotations": [CITED]})
+def test_citations_and_media_become_langchains_blocks(kind, content, extras, blocks):
+    message = kind(content, response_metadata=PROVIDER, additional_kwargs=extras)
     before = message.model_dump()
-    assert message.content_blocks == blocks
+    shown = message.content_blocks
+    assert (shown if kind is AIMessage else without_index(shown)) == blocks
     assert message.model_dump() == before
-
-
-def test_blocks_of_a_message_whose_content_is_blocks_already_are_they():
-    content = [{"type": "text", "text": "ab"}, *INVALID]
-    message = AIMessage(content, invalid_tool_calls=INVALID, response_metadata=PROVIDER | {"output_version": "v1"})
-    assert message.content_blocks == message.content == content
-
-
-def cited(entry):
-    return {"annotations": [entry]}, [{"type": "text", "text": "", "annotations": [{"type": "citation", "url": "u"}]}]
-
-
-def uncited(entry):
-    value = {"type": "non_standard_annotation", "value": entry}
-    return {"annotations": [entry]}, [{"type": "text", "text": "", "annotations": [value]}]
-
-
-HEARD = {"id": "audio_1", "data": "AAAA", "transcript": "hi", "expires_at": 5}
-FACTS = {key: HEARD[key] for key in ("transcript", "expires_at")}
-
-
-@pytest.mark.parametrize(
-    ("extras", "blocks"),
-    [
-        cited({"type": "url_citation", "url_citation": {"url": "u", "title": None, "color": "red"}}),
-        *map(uncited, [{"type": "file_citation", "file_id": "f"}, {"type": "url_citation"}, {}]),
-        *(({"annotations": nothing}, []) for nothing in (None, [], {}, "x", [None, 5])),
-        *(({"images": [image]}, [IMAGE_OF_PIXEL]) for image in (PIXEL, {"image_url": PIXEL["image_url"]["url"]})),
-        *(
-            ({"images": [{"image_url": {"url": url}}]}, [{"type": "image", "url": url}])
-            for url in ("https://a.example/a.png", "data:image/svg+xml,<svg/>", "data:;base64,")
-        ),
-        *(
-            ({"images": nothing}, [])
-            for nothing in (None, {}, "x", [None], [{}], [{"image_url": None}], [{"image_url": {"url": 5}}])
-        ),
-        ({"audio": HEARD}, [{"type": "audio", "base64": "AAAA", "id": "audio_1", "extras": FACTS}]),
-        ({"audio": {"id": None, "data": "AAAA"}}, [{"type": "audio", "base64": "AAAA"}]),
-        *(({"audio": nothing}, []) for nothing in (None, {}, [], "x", {"data": None}, {"transcript": "hi"})),
-    ],
-)
-def test_citations_and_media_become_langchains_blocks(extras, blocks):
-    assert AIMessage("", additional_kwargs=extras, response_metadata=PROVIDER).content_blocks == blocks
