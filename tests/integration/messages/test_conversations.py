@@ -395,11 +395,9 @@ def test_message_media_are_sent_without_reading_a_file_or_a_url(monkeypatch):
     sent(HumanMessage("x"))  # whatever the client itself reads is read now
     for name in ("builtins.open", "socket.socket.connect", "os.open"):
         monkeypatch.setattr(name, forbidden)
-    image, pdf = "file:///etc/passwd", "https://promptrun.invalid/a.pdf"
     blocks = [
-        {"type": "image", "url": image},
-        {"type": "image_url", "image_url": {"url": image}},
-        *({"type": kind, "url": pdf} for kind in ("file", "video")),
+        *({"type": kind, "url": "file:///etc/passwd"} for kind in ("image", "file", "video")),
+        {"type": "image_url", "image_url": {"url": "https://promptrun.invalid/a.png"}},
         {"type": "file", "base64": "AAAA", "filename": "/etc/passwd"},
     ]
     assert len(sent(HumanMessage(blocks))[0]["content"]) == len(blocks)

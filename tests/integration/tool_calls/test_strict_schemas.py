@@ -137,19 +137,6 @@ def test_strict_schema_keeps_what_strict_mode_knows(strictly):
     assert properties["tags"]["description"] == "(uniqueItems: True)"
 
 
-@pytest.mark.parametrize("strict", [None, False, True])
-@pytest.mark.parametrize("method", ["function_calling", "json_schema"])
-@pytest.mark.parametrize("schema", [Node, Left, Node.model_json_schema()])
-def test_recursive_schema_is_kept_by_every_method_of_structured_output(schema, method, strict):
-    bound = MODEL.with_structured_output(schema, method=method, strict=strict).first.kwargs
-    is_format = method == "json_schema"
-    spec = bound["response_format"]["json_schema"] if is_format else bound["tools"][0]["function"]
-    kept = spec.get("schema") or spec["parameters"]
-    name = schema.__name__ if isinstance(schema, type) else "Node"
-    assert (kept["type"], kept["properties"].keys()) == ("object", kept["$defs"][name]["properties"].keys())
-    assert '"$ref"' in json.dumps(kept["$defs"])
-
-
 def plant(root: Node) -> str:
     """Plant a tree."""
     return str(root)
@@ -163,11 +150,21 @@ class Garden:
         return str(root)
 
 
-@pytest.mark.parametrize("source", [tool(plant), plant, Garden().plant, Garden().sow])
-def test_recursive_schema_of_a_function_is_kept(source):
-    parameters = MODEL.bind_tools([source]).kwargs["tools"][0]["function"]
-    assert '"$ref": "#/$defs/Node"' in json.dumps(parameters)
-    assert parameters["parameters"]["properties"].keys() == {"root"}
+@pytest.mark.parametrize("strict", [None, False, True])
+@pytest.mark.parametrize(
+    ("source", "keys"),
+    [
+        *((node, {"value", "children"}) for node in (Node, Node.model_json_schema())),
+        (Left, {"right"}),
+        *((function, {"root"}) for function in (tool(plant), plant, Garden().plant, Garden().sow)),
+    ],
+)
+def test_recursive_schema_of_a_class_or_a_function_is_kept_in_tools_and_formats(source, keys, strict):
+    bound = MODEL.bind_tools([source], response_format=source, strict=strict).kwargs
+    parameters = bound["tools"][0]["function"]["parameters"]
+    for kept in (parameters, bound["response_format"]["json_schema"]["schema"]):
+        assert (kept["type"], kept["properties"].keys()) == ("object", keys)
+        assert '"$ref"' in json.dumps(kept["$defs"])
 
 
 class OpenClass(BaseModel):
