@@ -65,25 +65,6 @@ def _rotated(values: list[Any], by: int) -> list[Any]:
     return values[start:] + values[:start]
 
 
-class Source:
-    """The numbers and phrases of a conversation, each handed out once from phrase `skip` on, and its text."""
-
-    def __init__(self, text: str, skip: int = 0) -> None:
-        self.text = text.strip()
-        self.numbers = numbers(text)
-        self.phrases: list[str] = _rotated(phrases(text), skip)
-        self._told = False
-
-    def phrase(self, name: str) -> str:
-        """Take the next quotation or name, else the whole text once, else a text about `name`."""
-        if self.phrases:
-            return self.phrases.pop(0)
-        if self.text and not self._told:
-            self._told = True
-            return self.text
-        return f"{name} of: {self.text}" if self.text else name
-
-
 @cache
 def validator_class() -> Any:
     try:
@@ -92,23 +73,28 @@ def validator_class() -> Any:
         return None
 
 
-def answer(schema: Schema, source: Source, *, optional: bool = False) -> Any:
-    """Make a value that a schema allows of the conversation, or raise UnanswerableError; `optional` properties too."""
+def answer(schema: Schema, text: str, *, skip: int = 0, optional: bool = False) -> Any:
+    """Make a value that a schema allows of a conversation, from its phrase `skip` on; `optional` properties too."""
     try:
-        return _Maker(schema, source, optional=optional).make(schema, ())
+        return _Maker(schema, text, skip, optional=optional).make(schema, ())
     except _BROKEN_SCHEMA as broken:
         raise UnanswerableError(f"this is not a JSON schema: {broken!r}") from broken
 
 
 class _Maker:
-    """Makes one answer; remembers the first reason why a part failed. Variants tell the members of a list apart."""
+    """Makes one answer of the numbers and phrases of a conversation, each taken once, and its text.
 
-    def __init__(self, root: Schema, source: Source, *, optional: bool) -> None:
+    It remembers the first reason why a part failed. Variants tell the members of a list apart.
+    """
+
+    def __init__(self, root: Schema, text: str, skip: int, *, optional: bool) -> None:
         validator = validator_class()
         self._validator = validator and validator(root, format_checker=validator.FORMAT_CHECKER)
         self._root = root
-        self._source = source
         self._optional = optional
+        self._text = self._untold = text.strip()
+        self._numbers = numbers(text)
+        self._phrases: list[str] = _rotated(phrases(text), skip)
         self._parts = 0
         self._reason: UnanswerableError | None = None
 
@@ -132,7 +118,7 @@ class _Maker:
         branches, kinds = schema.get("anyOf", schema.get("oneOf")), schema.get("type")
         values = [schema["const"]] if "const" in schema else schema.get("enum")
         if values is not None:
-            text = self._source.text.lower()
+            text = self._text.lower()
             by_mention = sorted(values, key=lambda value: str(value).lower() not in text)
             return [partial(copy, value) for value in _rotated(by_mention, variant)]
         if branches is not None:
@@ -145,9 +131,9 @@ class _Maker:
         elif not isinstance(kinds, str):
             kinds = sorted(kinds, key=lambda kind: kind in last)
         makers: dict[str, list[Callable[[], Any]]] = {
-            "string": [lambda: _string(schema, place, self._source, variant)],
-            "number": [lambda: _number(schema, place, self._source, variant)],
-            "integer": [lambda: _number(schema, place, self._source, variant, whole=True)],
+            "string": [partial(self._string, schema, place, variant)],
+            "number": [partial(self._number, schema, place, variant)],
+            "integer": [partial(self._number, schema, place, variant, whole=True)],
             "boolean": [lambda: variant % 2 == 0, lambda: variant % 2 == 1],
             "null": [lambda: None],
             "array": [partial(self._array, schema, place, variant, short=short) for short in (False, True)],
@@ -161,8 +147,8 @@ class _Maker:
         if not short:
             liked = len(prefix)
             if not prefix and len(place) < _DEEP and items is not False:
-                kind, many = str(_merged(items, self._root).get("type")), len(self._source.numbers)
-                liked = {"string": len(self._source.phrases), "integer": many, "number": many}.get(kind, 1) or 1
+                kind, many = str(_merged(items, self._root).get("type")), len(self._numbers)
+                liked = {"string": len(self._phrases), "integer": many, "number": many}.get(kind, 1) or 1
             count = max(count, min(liked, schema.get("maxItems", liked)))
         step = int(bool(schema.get("uniqueItems")))
         schemas = [*prefix[:count], *[items] * (count - len(prefix))]
@@ -178,6 +164,52 @@ class _Maker:
                 with suppress(UnanswerableError):
                     made[name] = self.make(properties[name], (*place, name), variant)
         return made
+
+    def _number(self, schema: Mapping[str, Any], place: Place, variant: int, *, whole: bool = False) -> float:
+        """Take a number of the conversation, a multiple of the step from near zero on, or the middle of the bounds."""
+        step = Fraction(str(schema.get("multipleOf", 1)))
+
+        def fits(number: float) -> bool:
+            in_bounds = all(holds(number, schema[key]) for key, holds in (_LOWER | _UPPER).items() if key in schema)
+            on_grid = "multipleOf" not in schema or (Fraction(str(number)) / step).denominator == 1
+            return in_bounds and on_grid and (not whole or float(number).is_integer())
+
+        for number in filter(fits, self._numbers):
+            self._numbers.remove(number)
+            return int(number) if whole else number
+        grid = Fraction(step.numerator) if whole else step
+        lows = [Fraction(str(schema[key])) for key in _LOWER if key in schema]
+        highs = [Fraction(str(schema[key])) for key in _UPPER if key in schema]
+        low = max(lows, default=min([Fraction(0), *highs]) - _REACH * grid)
+        high = min(highs, default=max([Fraction(0), *lows]) + _REACH * grid)
+        first, last = math.ceil(low / grid), math.floor(high / grid)
+        start, size = min(max(first, 0), last) - first + variant, last - first + 1
+        multiples = [(first + (start + offset) % size) * grid for offset in range(min(_NEIGHBOURS, size))]
+        for value in (*multiples, low + (high - low) * Fraction(variant + 1, variant + 2)):
+            number = int(value) if value.denominator == 1 else float(value)
+            if fits(number):
+                return number
+        raise _unanswerable(place, "no value was found that the schema allows")
+
+    def _string(self, schema: Mapping[str, Any], place: Place, variant: int) -> str:
+        """Take what has the format, the next quotation or name, the whole text once, or a text about the property."""
+        if "pattern" in schema:
+            raise _unanswerable(place, "strings with a `pattern` are not supported")
+        if schema.get("format") in _FORMATS:
+            pattern, example = _FORMATS[schema["format"]]
+            match = re.search(pattern, self._text) if pattern and not variant else None
+            moment = _FIRST_MOMENT + timedelta(days=variant, seconds=variant)
+            return match.group() if match else example.format(moment=moment, number=variant + 1)
+        suffix = f" {variant + 1}" if variant and not self._phrases else ""
+        if self._phrases:
+            text = self._phrases.pop(0)
+        elif self._untold:
+            text, self._untold = self._untold, ""
+        else:
+            name = next((key for key in reversed(place) if isinstance(key, str)), "answer")
+            text = f"{name} of: {self._text}" if self._text else name
+        room = max(0, int(min(schema.get("maxLength", math.inf), len(text) + len(suffix))) - len(suffix))
+        return (text[:room] + suffix).ljust(schema.get("minLength", 0), ".")
 
 
 def _unanswerable(place: Place, problem: str) -> UnanswerableError:
@@ -211,45 +243,3 @@ def _resolve(reference: str, root: Schema) -> Schema:
         key = part.replace("~1", "/").replace("~0", "~")
         found = found[int(key)] if isinstance(found, list) else found[key]
     return found
-
-
-def _number(schema: Mapping[str, Any], place: Place, source: Source, variant: int, *, whole: bool = False) -> float:
-    """Take a number of the conversation, a multiple of the step from near zero on, or the middle between the bounds."""
-    step = Fraction(str(schema.get("multipleOf", 1)))
-
-    def fits(number: float) -> bool:
-        in_bounds = all(holds(number, schema[key]) for key, holds in (_LOWER | _UPPER).items() if key in schema)
-        on_grid = "multipleOf" not in schema or (Fraction(str(number)) / step).denominator == 1
-        return in_bounds and on_grid and (not whole or float(number).is_integer())
-
-    for number in filter(fits, source.numbers):
-        source.numbers.remove(number)
-        return int(number) if whole else number
-    grid = Fraction(step.numerator) if whole else step
-    lows = [Fraction(str(schema[key])) for key in _LOWER if key in schema]
-    highs = [Fraction(str(schema[key])) for key in _UPPER if key in schema]
-    low = max(lows, default=min([Fraction(0), *highs]) - _REACH * grid)
-    high = min(highs, default=max([Fraction(0), *lows]) + _REACH * grid)
-    first, last = math.ceil(low / grid), math.floor(high / grid)
-    start, size = min(max(first, 0), last) - first + variant, last - first + 1
-    multiples = [(first + (start + offset) % size) * grid for offset in range(min(_NEIGHBOURS, size))]
-    for value in (*multiples, low + (high - low) * Fraction(variant + 1, variant + 2)):
-        number = int(value) if value.denominator == 1 else float(value)
-        if fits(number):
-            return number
-    raise _unanswerable(place, "no value was found that the schema allows")
-
-
-def _string(schema: Mapping[str, Any], place: Place, source: Source, variant: int) -> str:
-    if "pattern" in schema:
-        raise _unanswerable(place, "strings with a `pattern` are not supported")
-    if schema.get("format") in _FORMATS:
-        pattern, example = _FORMATS[schema["format"]]
-        match = re.search(pattern, source.text) if pattern and not variant else None
-        moment = _FIRST_MOMENT + timedelta(days=variant, seconds=variant)
-        return match.group() if match else example.format(moment=moment, number=variant + 1)
-    named, name = bool(source.phrases), next((key for key in reversed(place) if isinstance(key, str)), "answer")
-    suffix = f" {variant + 1}" if variant and not named else ""
-    text = source.phrase(name)
-    room = max(0, int(min(schema.get("maxLength", math.inf), len(text) + len(suffix))) - len(suffix))
-    return (text[:room] + suffix).ljust(schema.get("minLength", 0), ".")

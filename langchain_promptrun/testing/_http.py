@@ -29,10 +29,7 @@ class RecordedRequest:
 
     Attributes:
         number: Counts from 1; the response's `x-request-id` is `req-<number>`.
-        method: The HTTP method.
         target: The target in the request line; absolute when the server was used as a proxy.
-        path: The target's path.
-        query: The target's query parameters.
         headers: Header fields, names in lower case; keys are replaced by `***`.
         body: The body parsed as JSON; None where it is empty or not JSON.
         raw: The body's bytes.

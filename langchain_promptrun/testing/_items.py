@@ -66,7 +66,8 @@ class Reply:
     times: int = 1
 
     def __post_init__(self) -> None:
-        _check_times(self.times)
+        if self.times < 1:
+            raise ValueError(f"`times` must be 1 or more, not {self.times}.")
         if self.pieces is not None and "".join(self.pieces) != (self.text or ""):
             raise ValueError("`pieces` of a Reply must add up to its `text`.")
         for call in self.tool_calls:
@@ -125,7 +126,8 @@ class Fault:
     times: int = 1
 
     def __post_init__(self) -> None:
-        _check_times(self.times)
+        if self.times < 1:
+            raise ValueError(f"`times` must be 1 or more, not {self.times}.")
         for names in (("body", "events", "slices", "reply"), ("after", "after_bytes"), ("cut", "reset")):
             if sum(getattr(self, name) is not None and getattr(self, name) is not False for name in names) > 1:
                 raise ValueError(f"A Fault takes one of {', '.join(f'`{name}`' for name in names)}.")
@@ -133,11 +135,6 @@ class Fault:
             raise ValueError("`framing='raw'` needs `slices`, the bytes of the whole response.")
         if self.framing in {"length", "raw"} and (self.encoding or self.comments is not None):
             raise ValueError(f"`framing={self.framing!r}` goes with neither `encoding` nor `comments`.")
-
-
-def _check_times(times: int) -> None:
-    if times < 1:
-        raise ValueError(f"`times` must be 1 or more, not {times}.")
 
 
 @dataclass
@@ -229,14 +226,13 @@ class PromptProject:
         return max(self._versions, default=0)
 
     def publish(self, prompt: str, *, message: str = "", tags: Iterable[str] = (), **more: Any) -> int:
-        """Add a version, move tags to it and return its number, from 1.
+        """Add a version and return its number, from 1.
 
         Args:
             prompt: The text, with `{{name}}` for variables.
             message: What changed (`versionMessage`).
             tags: The tags to move to this version. `latest` is the newest, unless it was moved by hand.
-            **more: Further keys of the record, such as `temperature=0.2` or `model="openai/gpt-4o"`, or the text that
-                the record tells as its version: `version="v2"`.
+            **more: Further keys of the record: `model="openai/gpt-4o"`, or its own name of the version, `version="v2"`.
         """
         version, now = self.newest + 1, self._now()
         ident = str(uuid.uuid5(uuid.UUID(self.id), str(version)))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from langchain_promptrun.testing._answers import QUOTED, Source, answer, numbers, phrases
+from langchain_promptrun.testing._answers import QUOTED, answer, numbers, phrases
 from langchain_promptrun.testing._items import Reply
 
 _Function = Mapping[str, Any]
@@ -29,11 +29,7 @@ _KNOWN_ANSWERS = {
         "Air scatters blue light more than red light, because blue has the shorter waves. "
         "So blue reaches us from all over the sky."
     ),
-    "tell me a joke": "Why did the function stop calling? It had reached its return.",
-    "what is the capital of france": "The capital of France is Paris.",
     "what is the capital of georgia": "The capital of Georgia is Tbilisi.",
-    "write a haiku about the sea": "Grey waves fold and break,\nsalt wind lifts a gull.\nThe tide keeps its time.",
-    "who are you": "I am a stand-in for a model, for tests and demonstrations on your own machine.",
 }
 """Questions of demonstrations, without punctuation, and what a model would answer."""
 MEDIA = {"image_url": "image", "input_audio": "audio clip", "file": "file", "video_url": "video"}
@@ -125,7 +121,7 @@ def _said(body: Mapping[str, Any], conversation: _Conversation) -> str:
     wanted = (body.get("response_format") or {}).get("type")
     if wanted == "json_schema":
         schema = body["response_format"].get("json_schema", {}).get("schema", {})
-        return json.dumps(answer(schema, Source(conversation.source), optional=True), ensure_ascii=False)
+        return json.dumps(answer(schema, conversation.source, optional=True), ensure_ascii=False)
     if wanted == "json_object":  # with the keys that the conversation quotes
         asked = "\n".join(text_of(message) for message in body["messages"] if message["role"] != "assistant")
         keys = [word for word in phrases(asked, QUOTED) if _KEY.fullmatch(word)] or ["answer"]
@@ -159,8 +155,11 @@ def _tool_calls(body: Mapping[str, Any], conversation: _Conversation) -> list[di
     chosen = _chosen(tools, body.get("tool_choice") or "auto", conversation)
     if body.get("parallel_tool_calls") is False:
         chosen = chosen[:1]
-    made = [answer(_parameters(tool), Source(conversation.source, skip)) for skip, tool in enumerate(chosen)]
-    return [{"name": tool["name"], "args": args} for tool, args in zip(chosen, made, strict=True)]
+    calls = []
+    for skip, tool in enumerate(chosen):
+        schema = {"type": "object", **(tool.get("parameters") or {})}
+        calls.append({"name": tool["name"], "args": answer(schema, conversation.source, skip=skip)})
+    return calls
 
 
 def _chosen(tools: Sequence[_Function], choice: Any, conversation: _Conversation) -> list[_Function]:
@@ -179,10 +178,6 @@ def _chosen(tools: Sequence[_Function], choice: Any, conversation: _Conversation
     return (sorted(waiting, key=lambda tool: not _is_answer(tool)) or list(tools))[:1]  # a class for the answer first
 
 
-def _parameters(tool: _Function) -> dict[str, Any]:
-    return {"type": "object", **(tool.get("parameters") or {})}
-
-
 def _is_answer(tool: _Function) -> bool:
     """Tell by the name whether a tool is a class for the last answer: `WeatherReport`, not `get_weather`."""
     return str(tool["name"])[:1].isupper()
@@ -193,7 +188,7 @@ def _score(tool: _Function, question: str) -> float:
     asked, name = _words(question), _words(tool["name"])
     by_name = _shared(name, asked) / len(name) if name else 0.0
     is_described = _shared(_words(tool.get("description") or ""), asked) >= _TELLING_DESCRIPTION
-    parameters = _parameters(tool)
+    parameters = tool.get("parameters") or {}
     needed = [parameters.get("properties", {}).get(name, {}) for name in parameters.get("required", ())]
     takes_numbers = all(isinstance(schema, dict) and schema.get("type") in ("integer", "number") for schema in needed)
     has_numbers = bool(needed) and takes_numbers and len(numbers(question)) >= len(needed)

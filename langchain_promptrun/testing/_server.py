@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Self, Unpack, cast
 
@@ -246,12 +247,9 @@ class PromptrunServer(Settings):
 
     def wait_for_disconnects(self, count: int = 1, timeout: float = 5.0) -> list[RecordedRequest]:
         """Wait until `count` clients left before their answers' end; return their requests or raise TimeoutError."""
-
-        def left() -> list[RecordedRequest]:
-            return [request for request in tuple(self.requests) if request.disconnected]
-
-        self.wait_until(lambda: len(left()) >= count, timeout, what=f"disconnect {count}")
-        return left()
+        has_left = attrgetter("disconnected")
+        self.wait_until(lambda: sum(map(has_left, self.requests)) >= count, timeout, what=f"disconnect {count}")
+        return list(filter(has_left, self.requests))
 
     async def _serve(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()

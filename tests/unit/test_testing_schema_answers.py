@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from langchain_promptrun.testing._answers import Source, UnanswerableError, answer
+from langchain_promptrun.testing._answers import UnanswerableError, answer
 
 TEXTS = st.sampled_from(["", "Add 3 and -4.5 in Paris for 'Ann Lee'.", "no numbers here", "1 2 3 4 5 6 7 8 9"])
 CHECKER = jsonschema.Draft202012Validator
@@ -19,7 +19,7 @@ FORMATS = [*("date", "date-time", "time", "duration", "email", "hostname", "ipv4
 
 
 def made(schema, text="", *, optional=False):
-    value = answer(schema, Source(text), optional=optional)
+    value = answer(schema, text, optional=optional)
     jsonschema.validate(value, schema, CHECKER, format_checker=CHECKER.FORMAT_CHECKER)
     return value
 
@@ -127,12 +127,11 @@ def test_recursive_pydantic_class_is_filled_in_also_without_jsonschema(monkeypat
     if not validates:
         monkeypatch.setitem(sys.modules, "jsonschema", None)
     module = runpy.run_path(inspect.getfile(answer))
-    source = module["Source"]("A blue leaf called 'Root', 7.")
-    value = module["answer"](Node.model_json_schema(), source, optional=optional)
+    value = module["answer"](Node.model_json_schema(), "A blue leaf called 'Root', 7.", optional=optional)
     Node.model_validate(value)
     jsonschema.validate(value, Node.model_json_schema(), CHECKER)
     assert (value["name"], value["colour"], value["kind"]) == ("Root", "blue", "leaf")
-    assert module["answer"]({"type": "number", "exclusiveMinimum": 0, "maximum": 0.5}, source) == 0.25
+    assert module["answer"]({"type": "number", "exclusiveMinimum": 0, "maximum": 0.5}, "") == 0.25
 
 
 STRING, INTEGER, NULL = {"type": "string"}, {"type": "integer"}, {"type": "null"}
@@ -215,4 +214,4 @@ def test_optional_properties_are_given_when_asked_where_they_fit(schema, without
 )
 def test_what_cannot_be_answered_is_said(schema, reason):
     with pytest.raises(UnanswerableError, match=reason):
-        answer(schema, Source(""))
+        answer(schema, "")
