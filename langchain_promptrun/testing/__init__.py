@@ -1,9 +1,7 @@
 """A Promptrun on loopback, for tests of chains, retries and error handling without a key and without the network.
 
-Example:
-    With pytest, in a `conftest.py`: `pytest_plugins = ["langchain_promptrun.testing.plugin"]`. The fixture
-    `promptrun_server` then sets `PROMPTRUN_API_KEY` and `PROMPTRUN_BASE_URL`, and `ChatPromptrun(model=...)` talks to
-    it. Without pytest:
+With pytest, name the plugin in the root `conftest.py`: `pytest_plugins = ["langchain_promptrun.testing.plugin"]`. Its
+fixture `promptrun_server` sets `PROMPTRUN_API_KEY` and `PROMPTRUN_BASE_URL`, which a model reads. Without pytest:
 
     >>> from langchain_promptrun import ChatPromptrun
     >>> from langchain_promptrun.testing import Fault, PromptrunServer, Reply

@@ -27,7 +27,7 @@ from io import BytesIO
 from itertools import accumulate, pairwise, zip_longest
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict
 from urllib.parse import parse_qs, parse_qsl, urlsplit, urlunsplit
 
 import httpx
@@ -38,6 +38,7 @@ from langchain_promptrun.testing._http import Hangup, RecordedRequest, Response,
 from langchain_promptrun.testing._items import Fault
 
 Exchange = dict[str, Any]
+StrPath = str | os.PathLike[str]
 Place = tuple[Any, ...]  # the keys and indexes that lead to a value in a JSON document
 Slices = int | Callable[[bytes], Sequence[bytes]]  # cuts a replayed body: pieces of so many bytes, or a function
 _CUT = {"cut": True}
@@ -82,17 +83,13 @@ class CassetteOptions(TypedDict, total=False):
     redact: Callable[[Exchange], Exchange | None] | None
     redact_emails: bool
     match: Callable[[dict[str, Any]], Any] | None
+    api_key: str | None
+    port: int
 
 
 class Cassette:
     def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        load: bool,
-        speed: float | None = None,
-        slices: Slices | None = None,
-        **options: Unpack[CassetteOptions],
+        self, path: StrPath, options: CassetteOptions, *, load: bool, speed: float | None, slices: Slices | None
     ) -> None:
         self._path = Path(path)
         self._speed = speed

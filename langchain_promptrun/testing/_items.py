@@ -148,8 +148,7 @@ class RateLimit:
         concurrent: Requests that may be under way at once; None: any number.
         headers: Whether responses carry `x-ratelimit-*` headers, as OpenAI documents them.
 
-    Attributes:
-        refused: How many requests were refused.
+    `refused` counts the requests that were refused.
     """
 
     per_second: float

@@ -17,7 +17,7 @@ from typing import Any, Self, Unpack, cast
 import h11
 
 from langchain_promptrun.testing._answers import validator_class
-from langchain_promptrun.testing._cassette import Cassette, CassetteOptions, Recorder, Slices
+from langchain_promptrun.testing._cassette import Cassette, CassetteOptions, Recorder, Slices, StrPath
 from langchain_promptrun.testing._http import Hangup, Pause, RecordedRequest
 from langchain_promptrun.testing._items import Fault, ManagedPrompts, Reply, Settings, Wait
 from langchain_promptrun.testing._routes import Routes, brings_its_own
@@ -38,10 +38,8 @@ class PromptrunServer(Settings):
     """A Promptrun on loopback, for tests and demonstrations.
 
     A small model answers equal requests equally, unless a test says what comes next (`Reply`) or how to fail (`Fault`).
-    It echoes the question, or calls the `tools` that fit, with arguments made from their JSON schemas and the
-    conversation. A `response_format` gets JSON that fits; where the package `jsonschema` is installed, it is checked.
-    The model keeps to `n`, `stop`, `max_tokens`, `seed`, `logprobs` and `reasoning_effort`.
-
+    It echoes the question, calls the `tools` that fit, fills in the schema of a `response_format` (checked where the
+    package `jsonschema` is installed), and keeps to `n`, `stop`, `max_tokens`, `seed`, `logprobs`, `reasoning_effort`.
     Use the server with `with`, or `start()` and `close()`; it starts again on the same port. Settings may change while
     it runs.
 
@@ -88,14 +86,7 @@ class PromptrunServer(Settings):
 
     @classmethod
     def record(
-        cls,
-        path: str | os.PathLike[str],
-        upstream: str | None = None,
-        *,
-        keep: bool = False,
-        api_key: str | None = None,
-        port: int = 0,
-        **cassette: Unpack[CassetteOptions],
+        cls, path: StrPath, upstream: str | None = None, *, keep: bool = False, **options: Unpack[CassetteOptions]
     ) -> Self:
         """Return a server that forwards requests, with the caller's key, and records the answers as they pass.
 
@@ -103,30 +94,27 @@ class PromptrunServer(Settings):
             path: The file, one JSON object a line; its folder is made.
             upstream: The base URL of the server to ask. None: `PROMPTRUN_BASE_URL`, else Promptrun.
             keep: Whether to answer from the file what it holds, and to record only what it lacks. False: begin anew.
-            api_key: What `server.api_key` gives; callers send their own.
-            port: The port. 0: a free one.
-            **cassette: `redact` sees each exchange before it is written, and each request, without a `response`,
+            **options: `redact` sees each exchange before it is written, and each request, without a `response`,
                 before it is compared, and returns it changed; None leaves an exchange out. `redact_emails` hides
-                e-mail addresses too. `match` makes of a request what equal ones have in common.
+                e-mail addresses too. `match` makes of a request what equal ones have in common. `server.api_key`
+                gives `api_key`; callers send their own. `port`: 0 for a free one.
         """
         upstream = upstream or os.environ.get("PROMPTRUN_BASE_URL") or _PROMPTRUN
         if not upstream.startswith(("http://", "https://")):
             raise ValueError(f"`upstream` must begin with http:// or https://, not be {upstream!r}.")
-        server = cls(api_key=api_key, port=port)
-        server._routes.cassette = Cassette(path, load=keep, **cassette)
+        server = cls(api_key=options.get("api_key"), port=options.get("port", 0))
+        server._routes.cassette = Cassette(path, options, load=keep, speed=None, slices=None)
         server._routes.recorder = Recorder(server._routes.cassette, upstream, server.missing)
         return server
 
     @classmethod
     def replay(
         cls,
-        path: str | os.PathLike[str],
+        path: StrPath,
         *,
         speed: float | None = None,
         slices: Slices | None = None,
-        api_key: str | None = "test-key",
-        port: int = 0,
-        **cassette: Unpack[CassetteOptions],
+        **options: Unpack[CassetteOptions],
     ) -> Self:
         """Return a server that gives the recorded answers to equal requests, repeated ones in their order.
 
@@ -138,16 +126,14 @@ class PromptrunServer(Settings):
             path: The file.
             speed: None: at once; 1: with the recorded pauses; 10: ten times as fast.
             slices: None: in the recorded pieces; a number: in pieces of so many bytes; a function cuts the body.
-            api_key: What `server.api_key` gives; any key is let in.
-            port: The port. 0: a free one.
-            **cassette: As for `record`.
+            **options: As for `record`; any key is let in.
         """
         if not Path(path).exists():
             raise FileNotFoundError(f"{path} does not exist. Record it by `PromptrunServer.record({str(path)!r})`.")
         if (speed is not None and speed <= 0) or (isinstance(slices, int) and slices < 1):
             raise ValueError(f"`speed` and `slices` must be above 0, not {speed!r} and {slices!r}.")
-        server = cls(api_key=api_key, port=port)
-        server._routes.cassette = Cassette(path, load=True, speed=speed, slices=slices, **cassette)
+        server = cls(api_key=options.get("api_key", "test-key"), port=options.get("port", 0))
+        server._routes.cassette = Cassette(path, options, load=True, speed=speed, slices=slices)
         return server
 
     def start(self) -> None:
