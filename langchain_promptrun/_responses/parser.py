@@ -458,7 +458,7 @@ class ResponseParser(ABC, Generic[T]):
 
 def _split_documents(data: bytes) -> tuple[list[Any], bytes]:
     text, position, documents = data.decode("utf-8", "replace"), 0, []
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(strict=False)
     with suppress(ValueError):
         while True:
             between = next(_BETWEEN.finditer(text, position))

@@ -77,7 +77,7 @@ def dumps(value: object) -> bytes:
 
 
 def loads(data: bytes | str) -> Any:
-    """Read JSON with integers of any length exact; NaN, 1e999 and lone surrogates are read, too.
+    """Read JSON with integers of any length exact; NaN, 1e999, lone surrogates and control characters are read too.
 
     Broken JSON raises a ValueError, mostly its subclass `json.JSONDecodeError`.
     """
@@ -86,7 +86,7 @@ def loads(data: bytes | str) -> Any:
         with suppress(orjson.JSONDecodeError):
             return orjson.loads(raw)
     try:
-        return json.loads(raw)
+        return json.loads(raw, strict=False)
     except RecursionError:
         raise ValueError("the JSON text is nested too deeply") from None
 

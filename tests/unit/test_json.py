@@ -162,9 +162,9 @@ def test_integers_of_any_length_are_read_exactly(digits, kind):
 
 
 def test_what_gateways_write_beside_the_standard_is_read():
-    document = loads(b'{"a":NaN,"b":-Infinity,"c":1e999,"d":"\\ud800x"}')
+    document = loads(b'{"a":NaN,"b":-Infinity,"c":1e999,"d":"\\ud800x","e":"x\ty"}')
     assert math.isnan(document.pop("a"))
-    assert document == {"b": -math.inf, "c": math.inf, "d": "\ud800x"}
+    assert document == {"b": -math.inf, "c": math.inf, "d": "\ud800x", "e": "x\ty"}
     assert loads('["\ud800"]') == ["\ud800"]
     document = {"id": "chatcmpl-12345678901234567890", "n": 1.5, "t": "😀"}
     assert loads(json.dumps(document)) == document

@@ -616,6 +616,8 @@ _ODDLY_FRAMED = {
     "keep-alive-without-a-name": f"data: ping\n\ndata: {_X}\n\ndata: {_X_END}\n\n",
     "blank-before-the-field": f" data: {_X}\n\n data: {_X_END}\n\n",
     "byte-order-mark-and-blank": f": hi\n\n\ufeff data: {_X}\n\ndata: {_X_END}\n\n",
+    "raw-tab-in-a-text": f'data: {{"note":"a\tb","choices":[]}}\n\ndata: {_X}\n\ndata: {_X_END}\n\n',
+    "raw-tab-in-a-document": json.dumps(_X_WHOLE).replace("{", '{"note":"a\tb",', 1),
     "no-field-at-all": f": hi\n\n{_X}\n\n{_X_END}\n\n",
     "plain-words-after-the-finish": f"data: {_X}\n\ndata: {_X_END}\n\ndata: [EOS]\n\n",
     "long-page-after-the-finish": f"data: {_X}\n\ndata: {_X_END}\n\n" + "not JSON\n" * 10_000,
