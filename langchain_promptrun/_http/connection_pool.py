@@ -74,10 +74,7 @@ class _Connection:
 
 
 class _Pool:
-    """Keeps connections.
-
-    Each step is atomic, so threads share it without a lock, which the garbage collector might want in the middle.
-    """
+    """Keeps connections by atomic steps, without a lock, which the garbage collector might want in the middle."""
 
     def __init__(self, make: Callable[[], object], limit: int | None) -> None:
         self._make = make

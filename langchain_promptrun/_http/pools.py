@@ -81,10 +81,7 @@ class LoopClient(NamedTuple):
 
 
 class Pool:
-    """The clients of one process for equal settings, made when first asked for.
-
-    Dropping the last reference closes them, in the event loops that they belong to.
-    """
+    """The clients of one process for equal settings; dropping the last reference closes them, in their event loops."""
 
     def __init__(self, key: _Key) -> None:
         self._key = key
@@ -261,10 +258,7 @@ def _tls_context(**certificates: str | None) -> ssl.SSLContext:
 
 
 class _ClientFactory:
-    """Makes the transports of clients without reading files.
-
-    Raises ValueError or ImportError for an unusable environment.
-    """
+    """Makes transports without reading files; raises ValueError or ImportError for an unusable environment."""
 
     def __init__(self, settings: TransportSettings, context: ssl.SSLContext) -> None:
         found = getproxies()

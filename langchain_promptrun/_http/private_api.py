@@ -79,10 +79,7 @@ def limit_reads(stream: Any, response: Any) -> Callable[[], None] | None:
 
 
 def watch_sync(stream: Any) -> bool:
-    """Have a new sync network stream note how it ends, and read and write as `_SyncWatch` does.
-
-    Tells whether it does: TLS within TLS has a stream of its own.
-    """
+    """Have a sync network stream note its end, and read and write by a `_SyncWatch`; False for TLS within TLS."""
     note_end(stream, "close")
     if type(stream).__name__ != "SyncStream":
         return False

@@ -78,10 +78,7 @@ _DOING = {
 
 
 class Transport:
-    """Sends requests over shared connections, or over clients of the caller's.
-
-    Safe to use from several threads and event loops. Nothing is opened before the first call.
-    """
+    """Sends requests, from any thread and event loop, over shared connections or over clients of the caller's."""
 
     def __init__(
         self,

@@ -108,7 +108,6 @@ _NOT_HTTP = "The server's response is not valid HTTP: "
 
 # without its empty line a head is either broken or broken off, as the HTTP client takes it
 _NO_HEAD = {"sees": failure("Connection"), "retries": 0}
-_JSON_HEAD = head(_LENGTH, kind="application/json")
 _DRIPPING_HEAD = [b"HTTP/1.1 200 OK\r\n", *[b"x-more: yes\r\n", 0.02] * 300]
 _NO_TLS = ("does not speak TLS", 'Use "http://"')
 _HINTS = [b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n", 0.02] * 300
@@ -130,9 +129,9 @@ def _misframed(name, chunk):
     return _lost_later(name, fault, "Connection", _NOT_HTTP, styles=SOME_STREAMED)
 
 
-def _not_connected(name, target, *says):
-    more = {"target": target, "requests": 0, "styles": SOME, "settings": {"timeout": 0.2}, "at_least": 0.15}
-    return WireFault(name, sees=failure("Timeout", *says, phase="connect"), **more)
+def _not_connected(name, target, *says, settings, **facts):
+    sees = failure("Timeout", *says, **facts)
+    return WireFault(name, target=target, requests=0, sees=sees, styles=SOME, settings=settings, at_least=0.15)
 
 
 def _unreachable(name, target, *says, **facts):
@@ -163,17 +162,10 @@ UNREACHABLE = [
     _unreachable("name-unknown", "unknown", "nowhere.invalid"),
     _unreachable("tls-where-none-is-spoken", "greeter", "127.0.0.1", *_NO_TLS, is_retryable=False),
     _unreachable("tls-where-http-is-spoken", "plain", "127.0.0.1", *_NO_TLS, is_retryable=False),
-    _not_connected("tls-handshake-never-ends", "tls"),
-    _not_connected("connect-time-out", "full", "connection", "0.2 s"),
-    WireFault(
-        "deadline-while-connecting",
-        target="full",
-        requests=0,
-        # a busy event loop may come to the timer of the call before that of the connection
-        sees=failure("Timeout", "deadline of 0.2 s"),
-        settings={"deadline": 0.2},
-        at_least=0.15,
-    ),
+    _not_connected("tls-handshake-never-ends", "tls", phase="connect", settings={"timeout": 0.2}),
+    _not_connected("connect-time-out", "full", "connection", "0.2 s", phase="connect", settings={"timeout": 0.2}),
+    # a busy event loop may come to the timer of the call before that of the connection
+    _not_connected("deadline-while-connecting", "full", "deadline of 0.2 s", settings={"deadline": 0.2}),
 ]
 
 LOST = [
@@ -211,9 +203,6 @@ LOST = [
     _misframed("size-of-a-chunk-is-beyond-all-numbers", b"f" * 40 + b"\r\ndata: x\n\n\r\n"),
     _misframed("chunk-longer-than-its-size", b"4\r\ndata: {}\n\n\r\n"),
     _lost_later("stream-closed-without-framing", raw(head("connection: close"), sse(*BEGINNING)), "StreamTruncated"),
-    WireFault(
-        "connection-closed-between-two-calls", [raw(_JSON_HEAD + _DOCUMENT), REPLY], first={}, retries=1, styles=PLAIN
-    ),
 ]
 
 BROKEN = [
@@ -261,7 +250,6 @@ ODD = [
     _odd("no-last-chunk-after-done", raw(CHUNKED, framed(BODY))),
     _odd("chunks-cut-anywhere", raw(CHUNKED, *(bytes([byte]) for byte in framed(BODY)), LAST_CHUNK)),
     _odd("header-in-latin-1", raw(head("x-city: Zürich"), BODY)),
-    _odd("bytes-after-the-answer", raw(_JSON_HEAD + _DOCUMENT, 0.05, b"garbage"), styles=PLAIN),
 ]
 
 
@@ -331,10 +319,10 @@ _PADDED = dumps(whole(note="x" * 200))
 _DRIPPING = [part for start in range(0, 600, 60) for part in (_PADDED[start : start + 60], 0.08)]
 
 
-def _silent(name, fault, *says, facts=_READ, exact=True, **more):
+def _silent(name, fault, *says, exact=True, **more):
     """Nothing comes: the time-out, which is not tried again."""
     options = {"styles": SOME, "retries": 1, "settings": {"timeout": _LIMIT}, "at_least": 0.25, **more}
-    return WireFault(f"silence-{name}", fault, failure("Timeout", *says, exact=exact, **facts), **options)
+    return WireFault(f"silence-{name}", fault, failure("Timeout", *says, exact=exact, **_READ), **options)
 
 
 def _stalled(name, *slices, after=BEGUN):
@@ -375,19 +363,6 @@ SILENCE = [
         exact=False,
     ),
     _silent("from-a-server-that-never-reads", (), f"{_LIMIT} s", target="deaf", requests=0),
-    _silent(
-        "while-a-large-prompt-is-sent",
-        (),
-        facts={"phase": "write"},
-        target="deaf",
-        requests=0,
-        prompt_bytes=16_000_000,
-        styles=("invoke", "ainvoke", "astream"),
-        # aiohttp leaves such a connection to the operating system, which holds it as long as the server does
-        clients=("httpx",),
-        retries=0,
-        at_least=0,
-    ),
     _stalled("without-a-byte", Fault(reply=REPLY, after=BEGUN_EVENTS, pause=math.inf)),
     _stalled("with-comments", Fault(reply=REPLY, after=BEGUN_EVENTS, comments=_PING)),
     _stalled("with-comments-before-the-first-content", Fault(reply=REPLY, after=0, comments=_PING), after=None),
