@@ -1,13 +1,10 @@
 """Fixtures that all tests share."""
 
 import contextlib
-import gc
 import os
 import signal
 import subprocess
-import threading
 
-import httpcore
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -50,33 +47,3 @@ def press_ctrl_c():
                     process.wait(timeout=8)
 
     return press
-
-
-@pytest.fixture
-def standstills(monkeypatch):
-    """Where the collector comes while httpcore holds a lock, and what it closes waits for a lock, as for ever."""
-    found = []
-    collecting = set()
-    assign = httpcore.ConnectionPool._assign_requests_to_connections
-    enter = httpcore._synchronization.ThreadLock.__enter__
-
-    def collecting_first(pool):
-        collecting.add(threading.get_ident())
-        gc.collect()
-        collecting.clear()
-        return assign(pool)
-
-    def entered(lock):
-        if threading.get_ident() in collecting:
-            found.append(lock)
-            raise RuntimeError
-        return enter(lock)
-
-    def begin():
-        monkeypatch.setattr(httpcore.ConnectionPool, "_assign_requests_to_connections", collecting_first)
-        monkeypatch.setattr(httpcore._synchronization.ThreadLock, "__enter__", entered)
-        return found
-
-    gc.disable()
-    yield begin
-    gc.enable()

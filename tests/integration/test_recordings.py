@@ -161,14 +161,12 @@ def name_of(number):
     return f"{number}-{EXCHANGES[number]['host']}"
 
 
-class Cuts:
-    def __init__(self):
-        self.seeds = count()
+SEEDS = count()
 
-    def __call__(self, body):
-        random_of_this_time = random.Random(next(self.seeds))
-        cuts = random_of_this_time.sample(range(len(body) + 1), min(MOST_SLICES, len(body) + 1))
-        return [body[start:end] for start, end in pairwise([0, *sorted(cuts), len(body)]) if start < end]
+
+def cut(body):
+    cuts = random.Random(next(SEEDS)).sample(range(len(body) + 1), min(MOST_SLICES, len(body) + 1))
+    return [body[start:end] for start, end in pairwise([0, *sorted(cuts), len(body)]) if start < end]
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +178,7 @@ def server(tmp_path_factory, styles=6):
             exchange = convert_recording(recording)
             exchange["request"]["query"] = {"number": str(number)}
             file.writelines([json.dumps(exchange) + "\n"] * styles)
-    with PromptrunServer.replay(path, match=lambda request: request["query"], slices=Cuts()) as server:
+    with PromptrunServer.replay(path, match=lambda request: request["query"], slices=cut) as server:
         yield server
 
 
