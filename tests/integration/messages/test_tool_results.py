@@ -167,7 +167,6 @@ LINK = v1.create_file_block(url="demo://x", mime_type="text/plain")
         ([text("x"), {**text(""), **CACHE}], [{**text("x"), **CACHE}]),
         ([{"a": 1, **CACHE}], [text('{"a":1,"cache_control":{"type":"ephemeral"}}')]),
     ],
-    ids=str,
 )
 def test_tool_result_is_read_where_it_is_readable_and_else_its_json(content, parts):
     assert result_parts(content) == parts
