@@ -317,64 +317,42 @@ async def test_tool_call_of_an_answer_that_ended_is_executable(ask_in_every_styl
     assert [named(message) for message in answers.values()] == [[("f", {}, "A")]] * 6
 
 
-SHELL = {"index": 0, "id": "c", "type": "custom", "custom": {"name": "sh", "input": "ls "}}
-BUILTIN = {"index": 0, "id": "c", "type": "builtin_function", "function": {"name": "$web_search", "arguments": "{}"}}
+SHELL = C("c", "sh", "ls -l") | {"type": "custom"}
+BUILTIN = T("c", "$web_search", "{}") | {"type": "builtin_function"}
 SEARCH = {"index": 0, "id": "c", "type": "web_search", "query": "a"}
 SERVERS = [
     {"id": "c", "type": "web_search", "web_search": {"query": "x"}},
     {"id": "c", "type": "mystery", "function": {"name": "f", "arguments": "{}"}},
     {"extra_content": {"google": {"thought_signature": "s"}}},
 ]
-# Entries in pieces, and whole; the calls that may be executed, and what is kept beside them.
+# Entries in pieces, and whole; the calls that may be executed, and what is kept of the call, or of a server's.
 KEPT = [
-    (
-        [SHELL, {"index": 0, "custom": {"input": "-l"}}],
-        SHELL | {"custom": {"name": "sh", "input": "ls -l"}},
-        "c.sh('ls -l')",
-        {"tool_call_extras": {"c": {"type": "custom"}}},
-    ),
-    (
-        [T("c", "f", "") | {"vertex": 1}, R("{}") | {"note": None}],
-        T("c", "f", "{}") | {"vertex": 1},
-        "c.f()",
-        {"tool_call_extras": {"c": {"vertex": 1}}},
-    ),
+    ([C("c", "sh", "ls ") | {"type": "custom"}, C("-", "-", "-l")], SHELL, "c.sh('ls -l')", {"type": "custom"}),
+    ([T("c", "f", "") | {"x": 1}, R("{}") | {"note": None}], T("c", "f", "{}") | {"x": 1}, "c.f()", {"x": 1}),
     (
         [T("c", "f", "{"), {"index": 0, "function": {"arguments": "}", "signature": "x"}}],
         {"id": "c", "function": {"name": "f", "arguments": "{}", "signature": "x", "strict": None}},
         "c.f()",
-        {"tool_call_extras": {"c": {"function": {"signature": "x"}}}},
+        {"function": {"signature": "x"}},
     ),
-    ([BUILTIN], BUILTIN, "c.$web_search()", {"tool_call_extras": {"c": {"type": "builtin_function"}}}),
-    *(([entry], entry, "", {"server_tool_calls": [entry]}) for entry in SERVERS),
-    (
-        [SEARCH, {"index": 0, "query": "b"}],
-        SEARCH | {"query": "ab"},
-        "",
-        {"server_tool_calls": [SEARCH | {"query": "ab"}]},
-    ),
+    ([BUILTIN], BUILTIN, "c.$web_search()", {"type": "builtin_function"}),
+    *(([entry], entry, "", entry) for entry in SERVERS),
+    ([SEARCH, {"index": 0, "query": "b"}], SEARCH | {"query": "ab"}, "", SEARCH | {"query": "ab"}),
     *(
-        ([entry], entry, f"c.f(a={spelled})", {"tool_call_extras": {"c": {"arguments": f'{{"a": {number}}}'}}})
-        for number, spelled in (("Infinity", "inf"), ("NaN", "nan"), ("1e999", "inf"))
-        for entry in (T("c", "f", f'{{"a": {number}}}'),)
+        ([T("c", "f", args)], T("c", "f", args), f"c.f(a={value})", {"arguments": args})
+        for args, value in (('{"a": Infinity}', "inf"), ('{"a": NaN}', "nan"), ('{"a": 1e999}', "inf"))
     ),
-    (
-        [T("c", "f", {"a": math.nan})],
-        T("c", "f", {"a": math.nan}),
-        "c.f(a=nan)",
-        {"tool_call_extras": {"c": {"arguments": '{"a": NaN}'}}},
-    ),
+    ([T("c", "f", {"a": math.nan})], T("c", "f", {"a": math.nan}), "c.f(a=nan)", {"arguments": '{"a": NaN}'}),
 ]
 
 
 @pytest.mark.parametrize(("pieces", "entry", "calls", "kept"), KEPT)
-async def test_tool_call_keeps_its_type_and_what_langchain_has_no_place_for(
-    ask_in_every_style, pieces, entry, calls, kept
-):
+async def test_tool_call_keeps_what_langchain_has_no_place_for(ask_in_every_style, pieces, entry, calls, kept):
+    extras = {"tool_call_extras": {"c": kept}} if calls else {"server_tool_calls": [kept]}
     for body in (stream(pieces), whole([entry])):
         answers, _ = await ask_in_every_style(body)
         for style, message in answers.items():
-            assert (told(message), message.additional_kwargs) == (calls, kept), style
+            assert (told(message), message.additional_kwargs) == (calls, extras), style
 
 
 AZURES_FIRST = b'data: {"id": "", "model": "", "created": 0, "choices": [], "prompt_filter_results": []}\n\n'
