@@ -148,11 +148,11 @@ def told(way, body, headers):
     except PromptrunError as error:
         return type(error).__name__, str(error), error.partial
     known = facts(message)
-    known["tool_calls"] = [(entry["name"], entry["args"]) for entry in known["tool_calls"]]
-    known["invalid_tool_calls"] = [name for _, name in known["invalid_tool_calls"]]
+    known["tool_calls"] = [call[:2] for call in known["tool_calls"]]
+    known["invalid_tool_calls"] = [name for name, *_ in known["invalid_tool_calls"]]
     known["extras"] = {key: value for key, value in known["extras"].items() if key != "tool_call_extras"}
     # a refusal is a block in events and text in chunks
-    known["text"] = known["text"].replace(known["extras"].get("refusal", ""), "")
+    known |= {"text": known["text"].replace(known["extras"].get("refusal", ""), ""), "refusal": ""}
     return MADE_ID.sub("call_", json.dumps(known, sort_keys=True))
 
 

@@ -20,7 +20,7 @@ from .wire import agreed, by_chunks, call, stream
 def test_ids_that_are_missing_differ_from_answer_to_answer():
     entries = [call("{}", name="f")]
     answers = [{"id": "chatcmpl-1"}, {"id": "chatcmpl-2"}, {"created": 1}, {"created": 2}]
-    ids = {agreed(stream({"tool_calls": entries}, **facts))["tool_calls"][0]["id"] for facts in answers}
+    ids = {agreed(stream({"tool_calls": entries}, **facts))["tool_calls"][0][2] for facts in answers}
     assert len(ids) == 4
     # They are random where the answer itself has none.
     body = stream({"tool_calls": entries}, id="")
@@ -79,7 +79,7 @@ def test_arguments_nested_too_deeply_make_the_call_invalid():
         deep_value = {"a": deep_value}
     for args in (deep, deep_value):
         facts = agreed(stream({"tool_calls": [call(args, call_id="a", name="f")]}))
-        assert facts["invalid_tool_calls"] == [("a", "f")]
+        assert [name for name, *_ in facts["invalid_tool_calls"]] == ["f"]
 
 
 @pytest.mark.parametrize("name", ["f", ...], ids=["name on each", "name once"])

@@ -12,6 +12,7 @@ from langchain_tests.utils.stream_lifecycle import assert_valid_event_stream
 from langchain_promptrun._responses import choice, content_blocks, events
 from langchain_promptrun._responses.events import EventParser
 from langchain_promptrun._responses.outputs import ChunkParser, ResultParser
+from tests.integration.talk import Talk
 
 content_blocks.register()
 
@@ -93,21 +94,7 @@ def by_result(body, **options):
     return result.generations[0].message
 
 
-_OF_CORE = {"output_version", "normalized_finish_reason"}  # the second from langchain-core 1.8.4 on
-
-
-def facts(message):
-    """All that a message says, however langchain-core holds it."""
-    return {
-        "text": "".join(block["text"] for block in message.content_blocks if block["type"] == "text"),
-        "reasoning": "".join(block["reasoning"] for block in message.content_blocks if block["type"] == "reasoning"),
-        "tool_calls": message.tool_calls,
-        "invalid_tool_calls": [(entry["id"], entry["name"]) for entry in message.invalid_tool_calls],
-        "invalid_texts": [(entry["args"], entry["error"]) for entry in message.invalid_tool_calls],
-        "usage": message.usage_metadata,
-        "metadata": {key: value for key, value in message.response_metadata.items() if key not in _OF_CORE},
-        "extras": message.additional_kwargs,
-    }
+facts = Talk().facts
 
 
 def agreed(body, **options):
