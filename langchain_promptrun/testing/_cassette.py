@@ -14,7 +14,6 @@ import os
 import re
 import sys
 import time
-from bisect import bisect_right
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +23,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from io import BytesIO
-from itertools import accumulate, pairwise, zip_longest
+from itertools import zip_longest
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypedDict
@@ -146,8 +145,11 @@ class Cassette:
         """Write an exchange without the secrets of its request; `more` are those of its response."""
         redaction = _Redaction(secrets + more, emails=self._emails)
         clean = redaction.body(body)
-        sizes = _recut(body, clean, [size for _, size in response["pieces"]])
-        pieces = [(pause, size) for (pause, _), size in zip(response["pieces"], sizes, strict=False)]
+        pieces, end, cut = [], 0, 0
+        for pause, size in response["pieces"]:  # cut in proportion, where something is hidden
+            end += size
+            start, cut = cut, end * len(clean) // max(1, len(body))
+            pieces.append((pause, cut - start))
         response |= {"headers": redaction.document(response["headers"]), "body": _packed(clean), "pieces": pieces}
         request = _Redaction(secrets, emails=self._emails).document(_request(record))
         kept = self._redact({"request": request, "response": response})
@@ -459,16 +461,3 @@ def _parsed(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return None
-
-
-def _recut(old: bytes, new: bytes, sizes: list[int]) -> list[int]:
-    """Return the sizes of a body's pieces after its lines changed; in lines that stayed the cuts stay."""
-    before, after = ([len(line) + 1 for line in body.split(b"\n")] for body in (old, new))
-    if len(before) != len(after):
-        return [len(new)]
-    starts, new_starts = list(accumulate(before, initial=0)), list(accumulate(after, initial=0))
-    cuts = [0]
-    for cut in accumulate(sizes):
-        line = bisect_right(starts, cut) - 1
-        cuts.append(new_starts[line] + min(cut - starts[line], after[line] - 1))
-    return [end - start for start, end in pairwise(cuts)]

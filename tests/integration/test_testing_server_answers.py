@@ -72,13 +72,8 @@ def queued(server, *items, **body):
     return server.ask(**body)
 
 
-@pytest.mark.parametrize("name", ["", *testing.__all__])
-def test_documented_examples_run(name):
-    subject = getattr(testing, name) if name else testing
-    runner = doctest.DocTestRunner()
-    for example in doctest.DocTestFinder().find(subject, globs=vars(testing) | {"testing": testing}):
-        runner.run(example)
-    assert runner.summarize().failed == 0
+def test_documented_example_runs():
+    assert doctest.testmod(testing).failed == 0
 
 
 # The small model.
@@ -483,71 +478,55 @@ def test_stored_prompt_stands_in_for_empty_messages(server):
 # Managed prompts.
 
 
-@pytest.fixture
-def project(server):
-    """A project of two versions, with `find`, which asks for one."""
-    made = server.prompts.create("Essays")
-    made.publish("One {{x}}.", tags=["prod"])
-    made.publish("Two.", message="shorter", temperature=0.5, model="openai/gpt-4o", tags=["dev"])
+def test_dashboard_publishes_edits_tags_and_deletes_prompts(server):
+    project = server.prompts.create("Essays")
+    project.publish("One {{x}}.", tags=["prod"])
+    project.publish("Two.", message="shorter", temperature=0.5, model="openai/gpt-4o", tags=["dev"])
 
     def find(**query):
-        query = "&".join(f"{name}={value}" for name, value in {"projectId": made.id, **query}.items())
-        return server.ask(b"", method="GET", path=f"/prompt?{query}")
+        query = httpx.QueryParams({"projectId": project.id, **query})
+        return server.ask(b"", method="GET", path=f"/prompt?{query}").json()
 
-    made.find = find
-    return made
+    def versions(*tags):
+        return [find(tag=tag)["version"] for tag in tags]
 
-
-def test_prompt_record_has_the_documented_keys_and_can_be_edited(project):
-    record = project.find(version=2).json()
-    assert record["project"] == {"id": project.id, "name": "Essays"}
-    assert (record["prompt"], record["version"], record["versionMessage"]) == ("Two.", 2, "shorter")
-    assert record["updatedAt"] == "2025-07-21T04:17:41.294Z"
-    assert (record["temperature"], record["model"]["model"]) == (0.5, "openai/gpt-4o")
-    assert "tag" not in record
-    project.edit(2, prompt="Changed.", model={"model": "x/y"})
-    after = project.find(version=2).json()
-    assert (after["prompt"], after["model"]) == ("Changed.", {"model": "x/y"})
-    assert after["updatedAt"] > record["updatedAt"]
-    project.publish("Three.", model="local", version="v3")
-    assert (project.find().json()["model"]["name"], project.find(version="v3").json()["prompt"]) == ("local", "Three.")
-    project.edit(2, version="v2")
-    assert project.find(version="v2").json()["prompt"] == "Changed."
-
-
-def test_prompt_tags_find_versions_move_and_go(project):
-    assert [project.find(tag=tag).json()["version"] for tag in ("prod", "dev", "latest")] == [1, 2, 2]
-    assert project.find(tag="prod").json()["tag"] == "prod"
-    project.tag("prod", 2)
+    two = find(version=2)
+    told = {"prompt": "Two.", "versionMessage": "shorter", "temperature": 0.5, "updatedAt": "2025-07-21T04:17:41.294Z"}
+    assert two == two | told | {"project": {"id": project.id, "name": "Essays"}}
+    assert (two["model"]["model"], "tag" in two, find(tag="prod")["tag"]) == ("openai/gpt-4o", False, "prod")
+    assert versions("prod", "dev", "latest") == [1, 2, 2]
+    project.edit(2, prompt="Changed.", model={"model": "x/y"}, version="v2")
+    edited = find(version="v2")
+    assert edited["updatedAt"] > two["updatedAt"]
+    assert edited == edited | {"prompt": "Changed.", "model": {"model": "x/y"}}
+    project.publish("Three.", model="local")
+    assert find()["model"]["name"] == "local"
+    project.tag("prod", 3)
     project.tag("latest", 1)
-    assert [project.find(tag=tag).json()["version"] for tag in ("prod", "latest")] == [2, 1]
+    assert versions("prod", "latest") == [3, 1]
     project.untag("prod")
-    assert (project.find(tag="prod").status_code, project.find(tag="prod").json()["error"]) == (
-        404,
-        "The project has no tag `prod`.",
-    )
     for edit in (lambda: project.edit(9, prompt="x"), lambda: project.tag("prod", 9), lambda: project.untag("none")):
         with pytest.raises(KeyError):
             edit()
-
-
-def test_prompt_queries_that_cannot_be_answered_are_refused(server, project):
-    two = project.find(version=1, tag="prod")
-    assert (two.status_code, two.json()["error"]) == (400, "You must provide either `version` or `tag`, but not both.")
-    assert [project.find(projectId="essays").status_code, project.find(version="newest").status_code] == [400, 404]
-    assert project.find(version=3).json()["error"] == "The project has no version 3."
     empty = server.prompts.create("Empty", project_id="D0D52C6E-85BA-4025-A84C-3C99834FE2AC")
-    assert project.find(projectId=empty.id).status_code == 404
+    for query, status, error in (
+        ({"tag": "prod"}, 404, "The project has no tag `prod`."),
+        ({"version": "newest"}, 404, "The project has no version newest."),
+        ({"projectId": empty.id}, 404, "The project has no version at all."),
+        ({"projectId": "essays"}, 400, "You must provide `projectId`, a UUID."),
+        ({"version": 1, "tag": "dev"}, 400, "You must provide either `version` or `tag`, but not both."),
+    ):
+        assert (find(**query), server.requests[-1].status) == ({"error": error}, status)
     server.prompts.delete(project)
-    assert project.find().json()["error"] == "There is no such project."
+    assert find() == {"error": "There is no such project."}
     with pytest.raises(ValueError, match="UUID"):
         server.prompts.create("x", project_id="essays")
 
 
-def test_prompts_have_a_queue_of_their_own(server, project):
+def test_prompts_have_a_queue_of_their_own(server):
     server.queue("for chat")
     server.prompts.queue(Fault(status=429, times=2))
-    assert [project.find().status_code for _ in range(3)] == [429, 429, 200]
+    assert [server.ask(b"", method="GET", path="/prompt").status_code for _ in range(3)] == [429, 429, 400]
     assert text(server.ask()) == "for chat"
 
 

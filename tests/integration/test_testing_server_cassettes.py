@@ -215,6 +215,8 @@ def test_cassette_hides_secrets_wherever_they_stand(upstream, path):
     for secret in (KEY, EMAIL, token, *secrets.values(), *parts, "org-acme"):
         assert secret not in text, secret
     assert "x-ratelimit-reset-tokens" in text
+    for kept in (kept["response"] for kept in lines(path)[1:]):
+        assert sum(size for _, size in kept["pieces"]) == len(kept["body"].encode())
     first, second, third, fourth, fifth, sixth = (answer.content for answer in replayed)
     assert first == "[redacted] of [redacted] with [redacted] and [redacted] in caf\xe9".encode("latin-1")
     assert (second.count(b"[redacted]"), fifth.count(b"[redacted]")) == (2, 4)
@@ -223,21 +225,20 @@ def test_cassette_hides_secrets_wherever_they_stand(upstream, path):
     assert json.loads(sixth) == {"mail": "[redacted]"}
 
 
-COOKIE = "__cf_bm=AbCdEfGh.1234; path=/; domain=.promptrun.ai; HttpOnly; Secure; SameSite=None"
 NESTED = '{"password":"hunter2hunter2","api_key":"0123456789abc"}'
 
 
 def test_headers_of_an_answer_do_not_change_the_request(upstream, path):
-    headers = {"set-cookie": COOKIE, "x-ratelimit-limit-tokens": "10000000", "location": "/elsewhere"}
-    headers |= {"x-request-id": KEY, "x-ratelimit-organization": "acme-corporation", "x-ratelimit-account": "acme"}
+    headers = {"set-cookie": "__cf_bm=AbCdEfGh.1234; path=/; domain=.promptrun.ai; HttpOnly; SameSite=None"}
+    headers |= {"x-request-id": KEY, "x-ratelimit-limit-tokens": "10000000", "location": "/elsewhere"}
+    headers |= {"x-ratelimit-organization": "acme-corporation", "x-ratelimit-account": "acme"}
     question = "What do HttpOnly and SameSite mean on .promptrun.ai? And AbCdEfGh.1234, 10000000?"
     upstream.queue(Fault(body="HttpOnly hides it, 10000000 times: AbCdEfGh.1234", headers=headers))
     _, replayed = both(path, upstream, lambda server: post(server, question).text)
     (kept,) = lines(path)
     assert kept["request"]["body"]["messages"][0]["content"] == question
     assert kept["response"]["body"] == replayed == "HttpOnly hides it, 10000000 times: [redacted]"
-    assert kept["response"]["headers"]["x-request-id"] == "[redacted]"
-    assert kept["response"]["headers"]["location"] == "/elsewhere"
+    assert {"x-request-id": "[redacted]", "location": "/elsewhere"}.items() <= kept["response"]["headers"].items()
     assert "acme" not in path.read_text()
 
 
@@ -299,30 +300,12 @@ def test_repeated_names_of_a_query_all_count_and_its_secrets_are_hidden_there_an
     assert kept["response"]["body"] == replayed == "The key [redacted] is wrong."
 
 
-def test_recorder_gives_no_cookie_of_one_caller_to_another(upstream, path):
-    upstream.queue(Fault(status=429, headers={"set-cookie": "session=ann"}))
-    with record(path, upstream) as server:
-        assert post(server).headers["set-cookie"] == "session=ann"
-        post(server)
-    assert all("cookie" not in request.headers for request in upstream.requests)
-
-
 def test_exchange_that_cannot_be_written_is_told_when_the_recorder_closes(upstream, path):
     server = record(path, upstream, redact=lambda _exchange: {}["nothing"])
     server.start()
     assert post(server).status_code == 200
     with pytest.raises(KeyError, match="nothing"):
         server.close()
-
-
-def test_cassette_keeps_the_cuts_of_lines_that_hold_no_secret(upstream, path):
-    body = b"data: one\n\ndata: mail ann@example.com\n\ndata: three\n\n"
-    upstream.queue(Fault(slices=[body[:7], 0.02, body[7:20], 0.02, body[20:45], 0.02, body[45:]]))
-    with record(path, upstream, redact_emails=True) as server:
-        post(server, stream=True)
-    response = lines(path)[0]["response"]
-    assert response["body"] == "data: one\n\ndata: mail [redacted]\n\ndata: three\n\n"
-    assert [size for _, size in response["pieces"]] == [7, 13, 20, 7]
 
 
 def test_redact_sees_exchanges_before_they_are_written_and_requests_before_they_are_compared(upstream, path):
@@ -345,27 +328,26 @@ def test_redact_sees_exchanges_before_they_are_written_and_requests_before_they_
         assert post(server, "Private").status_code == 400
 
 
-def test_request_matches_whatever_the_order_of_its_keys_and_the_spelling_of_its_numbers(path):
+def test_request_matches_whatever_its_spelling_and_once_more_than_recorded_is_an_error_that_is_not_retried(path):
     with PromptrunServer.replay(written(path, exchange("Hi", body="found", temperature=1, stop=["a"]))) as server:
         raw = b'{"stop": ["a"], "temperature": 1.0, "messages": [{"content": "Hi", "role": "user"}], "model": "a/b"}'
         assert httpx.post(f"{server.base_url}/chat/completions", content=raw, trust_env=False).text == "found"
+        with pytest.raises(PromptrunError, match="all 1 recorded answers") as caught:
+            model_at(server, temperature=1.0, stop=["a"]).invoke("Hi")
+    assert (caught.value.status_code, caught.value.is_retryable) == (400, False)
 
 
-WEATHER = exchange("The weather in Rome?", body="x", temperature=0, metadata={})
+ROME, OSLO = "The weather in Rome?", "The weather in Oslo?"
+WEATHER = exchange(ROME, body="x", temperature=0, metadata={})
+MOVED = f'`body.messages[0].content` was "{ROME}", is "{OSLO}"'
 START = "The same instructions. " * 50
-OSLO = '`body.messages[0].content` was "The weather in Rome?", is "The weather in Oslo?"'
 
 
 @pytest.mark.parametrize(
     ("recorded", "content", "body", "said"),
     [
-        ([exchange("Other", path="/prompt"), WEATHER], "The weather in Oslo?", {"temperature": 0}, ["line 2", OSLO]),
-        (
-            [WEATHER],
-            "The weather in Rome?",
-            {"temperature": 0.5},
-            ["`body.temperature` was 0, is 0.5", "{}, is missing"],
-        ),
+        ([exchange("Other", path="/prompt"), WEATHER], OSLO, {"temperature": 0}, ["line 2", MOVED]),
+        ([WEATHER], ROME, {"temperature": 0.5}, ["`body.temperature` was 0, is 0.5", "{}, is missing"]),
         ([WEATHER], "A", {f"p{number}": number for number in range(9)}, ["and 7 more"]),
         ([exchange(f"{START}Ask Ann. {START}")], f"{START}Ask Bob. {START}", {}, ["Ask Ann", "Ask Bob"]),
         ([], "Hi", {}, ["holds nothing"]),
@@ -380,34 +362,16 @@ def test_request_that_was_not_recorded_gets_the_nearest_one_and_the_difference(p
     assert len(message) < 1_000
 
 
-def test_request_once_more_than_recorded_is_an_error_that_is_not_retried(path):
-    with PromptrunServer.replay(written(path, exchange("Hi", body='{"choices": []}'))) as server:
-        post(server)
-        with pytest.raises(PromptrunError, match="all 1 recorded answers") as caught:
-            model_at(server).invoke("Hi")
-    assert (caught.value.status_code, caught.value.is_retryable) == (400, False)
-
-
-def test_match_decides_what_is_equal_what_is_nearest_and_what_differs(path):
+def test_match_decides_what_is_equal_what_is_nearest_and_what_differs_and_may_fail(path):
     def match(request):
         return request["body"] | {"messages": None}
 
     near = [exchange("Today is Mon", body=body) for body in ("first", "second")]
     with PromptrunServer.replay(written(path, exchange("Tue", top_p=0.5, seed=1), *near), match=match) as server:
         assert [post(server, "Today is Wed").text for _ in range(2)] == ["first", "second"]
-        message = post(server, "Tue", temperature=1).json()["error"]["message"]
-    assert "line 2: `temperature` was missing, is 1." in message
-
-
-def test_match_that_fails_is_told_with_the_request(path):
-    def match(request):
-        return request["body"]["messages"]
-
-    with PromptrunServer.replay(written(path, exchange("Hi", body="x")), match=match) as server:
-        answer = httpx.get(f"{server.base_url}/prompt", trust_env=False)
-        assert post(server).text == "x"
-    assert answer.status_code == 400
-    assert "`match` failed for GET /prompt" in answer.json()["error"]["message"]
+        assert "line 2: `temperature` was missing, is 1." in post(server, "Tue", temperature=1).text
+        failed = httpx.get(f"{server.base_url}/prompt", trust_env=False)  # its body is no mapping
+    assert (failed.status_code, "`match` failed for GET /prompt" in failed.text) == (400, True)
 
 
 @pytest.mark.parametrize(
@@ -418,11 +382,7 @@ def test_match_that_fails_is_told_with_the_request(path):
             for line in ("no JSON", "3", '{"request":1}', '{"request":{"method":"GET"},"response":{}}')
         ),
         *(("", options, "above 0") for options in ({"slices": 0}, {"slices": -1}, {"speed": -1}, {"speed": 0})),
-        (
-            "",
-            {"match": lambda request: request["gone"]},
-            "`match` failed for POST /chat/completions of .*answers.jsonl",
-        ),
+        ("", {"match": lambda request: request["gone"]}, "`match` failed for POST /chat/completions of .*answers"),
     ],
 )
 def test_replay_refuses_lines_that_are_no_exchange_and_impossible_options(path, line, options, said):
@@ -608,11 +568,13 @@ def test_odd_requests_pass_the_recorder(upstream, path):
     assert "expect" not in upstream.requests[0].headers
 
 
-def test_recorded_wait_is_kept_unless_answers_come_at_once(upstream, path):
-    upstream.queue(Fault(status=429, headers={"retry-after": "20"}), "Done.")
+def test_recorded_wait_is_kept_unless_answers_come_at_once_and_cookies_go_to_no_other_caller(upstream, path):
+    headers = {"retry-after": "20", "set-cookie": "session=ann"}
+    upstream.queue(Fault(status=429, headers=headers), "Done.")
     with record(path, upstream) as server:
-        assert post(server).headers["retry-after"] == "20"
+        assert headers.items() <= dict(post(server).headers).items()
         post(server)
+    assert "cookie" not in upstream.requests[1].headers
     with PromptrunServer.replay(path) as server:
         assert ChatPromptrun(model="a/b", api_key=KEY, base_url=server.base_url).invoke("Hi").text == "Done."
     with PromptrunServer.replay(path, speed=100) as server:
