@@ -10,7 +10,6 @@ from langchain_core.caches import BaseCache, InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.load import dumpd
 from langchain_core.messages import HumanMessage
-from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables import ConfigurableField
 from langchain_core.tools import tool
 from langchain_core.tracers._streaming import _StreamingCallbackHandler, _V2StreamingCallbackHandler
@@ -32,15 +31,18 @@ def model(make):
 
 
 class Plain(BaseCallbackHandler):
-    """Asks for nothing, and keeps the texts that it is told as they come."""
+    """Asks for nothing, and keeps the texts that it is told as they come, and the outputs."""
 
     run_inline = True
 
     def __init__(self):
-        self.texts = []
+        self.texts, self.outputs = [], []
 
     def on_llm_new_token(self, token, **_):
         self.texts.append(token)
+
+    def on_llm_end(self, response, **_):
+        self.outputs.append(response.llm_output)
 
 
 class Tokens(Plain, _StreamingCallbackHandler):
@@ -167,55 +169,35 @@ class TestSeveralAnswers:
         assert wire.requests == []
 
 
-class LLMOutputs(BaseCallbackHandler):
-    def __init__(self, said):
-        self.said = said
-
-    def on_llm_end(self, response, **_):
-        self.said.append(response.llm_output)
-
-
 @pytest.mark.parametrize("callbacks", [[], [Tokens()], [Events()]], ids=["plain", "tokens", "events"])
 @pytest.mark.parametrize("fields", [{}, {"streaming": True}, {"output_version": "v1", "streaming": True}])
 async def test_generate_says_model_id_and_the_sum_of_tokens(make, fields, callbacks):
     """In the shape of OpenAI's integration, which other tools read; streamed as unstreamed."""
-    said, facts = [], {"model_name": MODEL, "model_provider": "promptrun"}
+    told, facts = Plain(), {"model_name": MODEL, "model_provider": "promptrun"}
     counts = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
     usage = counts | {"prompt_tokens_details": {"cached_tokens": 1}}
     twice = {name: 2 * count for name, count in counts.items()} | {"prompt_tokens_details": {"cached_tokens": 2}}
-    options = {"callbacks": [*callbacks, LLMOutputs(said)]}
+    options = {"callbacks": [*callbacks, told]}
     model, two = make(**fields), [HELLO, [HumanMessage("Bye")]]
     for result in (model.generate([HELLO], **options), await model.agenerate([HELLO], **options)):
         assert result.llm_output == facts | {"id": "chatcmpl-1", "token_usage": usage}
     for result in (model.generate(two, **options), await model.agenerate(two, **options)):
         assert result.llm_output == facts | {"token_usage": twice}
-    assert said == [facts | {"id": "chatcmpl-1", "token_usage": usage}] * 6
+    assert told.outputs == [facts | {"id": "chatcmpl-1", "token_usage": usage}] * 6
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-async def test_generate_says_of_a_cached_answer_that_it_used_no_tokens(make, streaming):
-    said, cache = [], InMemoryCache()
+async def test_a_call_like_one_before_is_answered_by_the_cache_and_used_no_tokens(make, wire, streaming):
+    told, cache = Plain(), InMemoryCache()
     make(cache=cache).invoke("Hello")
-    make(cache=cache, streaming=True).invoke("Hello")
-    model = make(cache=cache, streaming=streaming, callbacks=[LLMOutputs(said)])
+    model = make(cache=cache, streaming=streaming, callbacks=[told])
     for result in (model.generate([HELLO]), await model.agenerate([HELLO])):
         assert result.llm_output == {"model_name": MODEL, "model_provider": "promptrun", "token_usage": {}}
-    assert said == [None, None]
-
-
-async def test_a_rate_limiter_is_asked_once_a_call(make, call):
-    limiter = Mock(spec=BaseRateLimiter)
-    await call(make(rate_limiter=limiter))
-    assert limiter.acquire.call_count + limiter.aacquire.call_count == 1
+        assert result.generations[0][0].text == "Hello there."
+    assert (told.outputs, len(wire.requests)) == ([None, None], 1)
 
 
 class TestCache:
-    @whole
-    async def test_the_same_call_is_answered_without_a_request(self, make, wire, call):
-        cache = InMemoryCache()
-        first, second = await call(make(cache=cache)), await call(make(cache=cache))
-        assert (first.text, len(wire.requests)) == (second.text, 1)
-
     @pytest.fixture
     def key(self, make):
         """The cache key of a call."""

@@ -3,7 +3,7 @@
 from importlib.metadata import version
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
 from pydantic import BaseModel, SecretStr
 
@@ -22,8 +22,8 @@ SET |= {"stop": ["a"], "logit_bias": {"1": 5.0}}
 def sent(wire, make):
     """The body of a call's request."""
 
-    def sent(fields=None, /, messages="Hello", **keywords):
-        make(**(fields or {})).invoke(messages, **keywords)
+    def sent(fields=None, /, **keywords):
+        make(**(fields or {})).invoke("Hello", **keywords)
         return wire.bodies[-1]
 
     return sent
@@ -218,12 +218,3 @@ class TestKey:
         with pytest.raises(ValueError, match="PROMPTRUN_API_KEY"):
             model.invoke("Hello")
         assert wire.requests == []
-
-
-def test_reasoning_and_names_are_sent_or_left_out(sent):
-    answer = AIMessage("Hi", additional_kwargs={"reasoning_content": "A greeting."})
-    messages = [SystemMessage("Be brief."), HumanMessage("Hello", name="someone"), answer, HumanMessage("Bye")]
-    *_, named, reasoned, _ = sent(messages=messages)["messages"]
-    assert (named["name"], reasoned["reasoning_content"]) == ("someone", "A greeting.")
-    *_, named, reasoned, _ = sent({"send_reasoning": False, "send_names": False}, messages)["messages"]
-    assert ("name" in named, reasoned) == (False, {"role": "assistant", "content": "Hi"})
