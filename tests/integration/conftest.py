@@ -4,14 +4,13 @@ import json
 import runpy
 import signal
 import sys
-import uuid
 from functools import partial
 from typing import NamedTuple
 
 import httpx
 import pytest
 
-from langchain_promptrun import ChatPromptrun, PromptrunError
+from langchain_promptrun import ChatPromptrun
 
 from .bodies import stream
 from .talk import STYLES, Talk
@@ -47,37 +46,24 @@ def over():
 
 
 @pytest.fixture
-def ask_in_every_style(talk, over):
-    """Asks in each of the six styles for a given body; returns the answers or errors, and how often each asked."""
+def answering(over):
+    """Make a model whose requests are all answered with a body."""
 
-    async def ask(body, status=200, headers=None, **fields):
+    def make(body, **fields):
         kind = "application/json" if body.startswith(b"{") else "text/event-stream"
-        asked, answers, counts = [], {}, {}
+        return over(lambda _: httpx.Response(200, headers={"content-type": kind}, content=body), **fields)
 
-        def respond(request):
-            asked.append(request)
-            return httpx.Response(status, headers={"content-type": kind} | (headers or {}), content=body)
-
-        for style in STYLES:
-            asked.clear()
-            # Waits that a server asks for are remembered for its key.
-            model = over(respond, **{"api_key": uuid.uuid4().hex, "max_retries": 2, **fields})
-            try:
-                answers[style] = await talk.call(style, model)
-            except PromptrunError as error:
-                answers[style] = error
-            counts[style] = len(asked)
-        return answers, counts
-
-    return ask
+    return make
 
 
 @pytest.fixture
-def server_free_model(over):
-    def make(body, **fields):
-        return over(lambda _: httpx.Response(200, headers={"content-type": "application/json"}, content=body), **fields)
+def ask_in_every_style(talk, answering):
+    """Ask in each of the six styles for a given body; return the answers."""
 
-    return make
+    async def ask(body, **fields):
+        return {style: await talk.call(style, answering(body, **fields)) for style in STYLES}
+
+    return ask
 
 
 class Ended(NamedTuple):

@@ -43,7 +43,7 @@ KEPT = {
 @pytest.mark.parametrize("made", [whole, stream])
 async def test_answer_shows_each_standard_block_or_is_kept_as_it_came(ask_in_every_style, kind, output_version, made):
     key, piece = KEPT.get(kind) or (None, MADE[kind])
-    answers, _ = await ask_in_every_style(made(piece), output_version=output_version)
+    answers = await ask_in_every_style(made(piece), output_version=output_version)
     for style, message in answers.items():
         unread = output_version == "v1" and "stream" in style and kind == "invalid_tool_call"
         # langchain-core leaves the pieces of a broken call in the v1 content of summed chunks
@@ -99,7 +99,7 @@ def without_index(blocks):
     [(EVERYTHING, BLOCKS), *(([{"content": "ab"}, *deltas], [AB, *blocks]) for deltas, blocks in MEDIA)],
 )
 async def test_blocks_are_the_same_in_each_output_version_and_style(ask_in_every_style, deltas, blocks, output_version):
-    answers, _ = await ask_in_every_style(stream(*deltas), output_version=output_version)
+    answers = await ask_in_every_style(stream(*deltas), output_version=output_version)
     for style, message in answers.items():
         assert without_index(message.content_blocks) == blocks
         if output_version == "v1" or "events" in style:
@@ -108,15 +108,15 @@ async def test_blocks_are_the_same_in_each_output_version_and_style(ask_in_every
     assert without_index(stored.content_blocks) == blocks
 
 
-def test_blocks_of_chunks_tell_calls_and_text_apart_by_index(server_free_model):
+def test_blocks_of_chunks_tell_calls_and_text_apart_by_index(answering):
     """langchain-core numbers the blocks of a stream from 0, as the wire numbers its calls."""
-    chunks = server_free_model(stream(*EVERYTHING), output_version="v1").stream("x")
+    chunks = answering(stream(*EVERYTHING), output_version="v1").stream("x")
     indexes = {str(block["type"]): block["index"] for chunk in chunks for block in chunk.content}
     assert len(set(indexes.values())) == len(indexes)
 
 
-def test_blocks_of_chunks_that_are_summed_halfway_show_calls_as_far_as_they_are(server_free_model):
-    chunks = list(server_free_model(stream(EVERYTHING[0], EVERYTHING[4])).stream("x"))
+def test_blocks_of_chunks_that_are_summed_halfway_show_calls_as_far_as_they_are(answering):
+    chunks = list(answering(stream(EVERYTHING[0], EVERYTHING[4])).stream("x"))
     reasoning, piece = (chunks[0] + chunks[1]).content_blocks
     assert reasoning == {"type": "reasoning", "reasoning": "Let me "}
     assert (piece["type"], piece["args"]) == ("tool_call_chunk", '{"a"')

@@ -151,8 +151,8 @@ EQUAL = {
 @pytest.mark.parametrize("name", EQUAL)
 async def test_stream_of_facts_equals_the_whole_answer(ask_in_every_style, talk, name):
     in_pieces, at_once = EQUAL[name]
-    streamed, _ = await ask_in_every_style(in_pieces)
-    answered, _ = await ask_in_every_style(at_once)
+    streamed = await ask_in_every_style(in_pieces)
+    answered = await ask_in_every_style(at_once)
     for style, message in streamed.items():
         assert talk.facts(message) == talk.facts(answered["invoke"]), style
         assert talk.facts(answered[style]) == talk.facts(answered["invoke"]), style
@@ -185,7 +185,7 @@ USAGE = {
 @pytest.mark.parametrize(("document", "counts", "details"), USAGE.values(), ids=USAGE)
 @pytest.mark.parametrize("zeros", [{}, {"usage": {"prompt_tokens": 0, "completion_tokens": 0}}])
 async def test_stream_usage_has_every_token_once(ask_in_every_style, document, counts, details, zeros):
-    answers, _ = await ask_in_every_style(stream(document, choice({}) | zeros))
+    answers = await ask_in_every_style(stream(document, choice({}) | zeros))
     usage = dict(zip(("input_tokens", "output_tokens", "total_tokens"), counts, strict=True)) | details
     assert all(message.usage_metadata == usage for message in answers.values())
 
@@ -207,12 +207,12 @@ COSTS = {
 @pytest.mark.parametrize("document", COSTS.values(), ids=COSTS)
 async def test_stream_cost_is_found_in_every_spelling(ask_in_every_style, document):
     first = f"data: {json.dumps(document)}\n\n".encode()
-    answers, _ = await ask_in_every_style(first + stream(choice(TEXT), used(**COUNTS, cost=None)))
+    answers = await ask_in_every_style(first + stream(choice(TEXT), used(**COUNTS, cost=None)))
     assert [message.response_metadata["cost"] for message in answers.values()] == [0.25] * 6
 
 
 async def test_stream_without_a_model_has_the_one_asked_for(ask_in_every_style):
-    answers, _ = await ask_in_every_style(stream(choice(TEXT), head={}))
+    answers = await ask_in_every_style(stream(choice(TEXT), head={}))
     assert {message.response_metadata["model_name"] for message in answers.values()} == {"vendor/name"}
 
 
@@ -231,7 +231,7 @@ def of_audio(start):
     ],
 )
 async def test_image_also_one_among_audio_is_shown_with_its_mime_type(ask_in_every_style, body, kind):
-    answers, _ = await ask_in_every_style(body)
+    answers = await ask_in_every_style(body)
     for message in answers.values():
         [block] = [block for block in message.content_blocks if block["type"] in {"audio", "image"}]
         assert (block["type"], block.get("mime_type")) == ("image" if kind else "audio", kind)
@@ -246,12 +246,12 @@ async def test_image_also_one_among_audio_is_shown_with_its_mime_type(ask_in_eve
     ],
 )
 async def test_citations_in_every_place_are_standard_ones(ask_in_every_style, talk, body):
-    answers, _ = await ask_in_every_style(body)
+    answers = await ask_in_every_style(body)
     for message in answers.values():
         assert talk.facts(message)["annotations"] == [{"type": "citation", "url": "https://a.example"}]
 
 
 async def test_name_of_a_message_is_its_name(ask_in_every_style):
-    answers, _ = await ask_in_every_style(whole(TEXT | {"name": "bob"}))
+    answers = await ask_in_every_style(whole(TEXT | {"name": "bob"}))
     assert answers["invoke"].name == "bob"
     assert {message.additional_kwargs["name"] for message in answers.values()} == {"bob"}

@@ -22,7 +22,7 @@ BODIES = {
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 @pytest.mark.parametrize("output_version", ["v0", "v1"])
 async def test_refusal_is_a_standard_block_and_in_place_of_json_cores_error(ask_in_every_style, body, output_version):
-    answers, _ = await ask_in_every_style(body, output_version=output_version)
+    answers = await ask_in_every_style(body, output_version=output_version)
     for style, message in answers.items():
         blocks = [(block["type"], block["refusal"]) for block in message.content_blocks]
         assert (blocks, message.additional_kwargs) == ([("refusal", SORRY)], {"refusal": SORRY}), style
@@ -33,7 +33,7 @@ async def test_refusal_is_a_standard_block_and_in_place_of_json_cores_error(ask_
 
 
 async def test_refusal_after_text_is_told_apart(ask_in_every_style):
-    answers, _ = await ask_in_every_style(stream({"content": "Well. "}, {"refusal": SORRY}))
+    answers = await ask_in_every_style(stream({"content": "Well. "}, {"refusal": SORRY}))
     for style, message in answers.items():
         if "events" not in style:  # langchain-core leaves out blocks of refusals that it puts together from events
             blocks = [block.get("text", block.get("refusal")) for block in message.content_blocks]
@@ -43,7 +43,7 @@ async def test_refusal_after_text_is_told_apart(ask_in_every_style):
 @pytest.mark.parametrize("output_version", ["v0", "v1"])
 @pytest.mark.parametrize("delta", [{"content": "Well"}, {}], ids=["cut", "silent"])
 async def test_withheld_answer_ends_in_a_refusal_without_words(ask_in_every_style, output_version, delta):
-    answers, _ = await ask_in_every_style(stream(delta, finish_reason="content_filter"), output_version=output_version)
+    answers = await ask_in_every_style(stream(delta, finish_reason="content_filter"), output_version=output_version)
     text, refusal = delta.get("content", ""), ("refusal", "", {"finish_reason": "content_filter"})
     for style, message in answers.items():
         assert message.text == text

@@ -269,7 +269,7 @@ async def test_tool_call_in_odd_pieces_runs_only_as_it_was_written(ask_in_every_
     entries = [entry if isinstance(entry, list) else [entry] for entry in deltas]
     wholes = [whole(entry) for entry in entries if len(entries) == 1]
     for body in (stream_of(*({"tool_calls": entry} for entry in entries)), *wholes):
-        answers, _ = await ask_in_every_style(body)
+        answers = await ask_in_every_style(body)
         assert {style: told(message) for style, message in answers.items()} == dict.fromkeys(answers, calls)
 
 
@@ -279,14 +279,14 @@ async def test_tool_call_under_both_names_is_one_call(ask_in_every_style, first)
     both = [{"tool_calls": [T("A", "f", A1)], "function_call": {"name": "f", "arguments": A1}}]
     both += [{"tool_calls": [R(" ")], "function_call": {"arguments": " "}}]
     deltas = [{key: delta[key] for key in sorted(delta, reverse=first == "tool_calls")} for delta in both]
-    answers, _ = await ask_in_every_style(stream_of(*deltas))
+    answers = await ask_in_every_style(stream_of(*deltas))
     assert [named(message) for message in answers.values()] == [[("f", {"a": 1}, "A")]] * 6
 
 
 @pytest.mark.parametrize(("deltas", "call", "why"), INVALID.values(), ids=INVALID)
 @pytest.mark.parametrize("output_version", ["v0", "v1"])
 async def test_tool_call_with_two_readings_is_invalid(ask_in_every_style, deltas, call, why, output_version):
-    answers, _ = await ask_in_every_style(stream(deltas), output_version=output_version)
+    answers = await ask_in_every_style(stream(deltas), output_version=output_version)
     for style, message in answers.items():
         [invalid] = message.invalid_tool_calls
         problem = message.additional_kwargs["tool_call_errors"]["A"]
@@ -297,7 +297,7 @@ async def test_tool_call_with_two_readings_is_invalid(ask_in_every_style, deltas
 
 
 CUT_OFF = ["MAX_TOKENS", "Length", "content_filter", "abort", "insufficient_system_resource", "sensitive"]
-CUT_OFF += ["network_error", "MALFORMED_FUNCTION_CALL", None]
+CUT_OFF += ["MALFORMED_FUNCTION_CALL", None]
 
 
 @pytest.mark.parametrize("reason", CUT_OFF)
@@ -307,13 +307,13 @@ CUT_OFF += ["network_error", "MALFORMED_FUNCTION_CALL", None]
 )
 async def test_tool_call_of_an_answer_that_was_cut_off_is_invalid(ask_in_every_style, entries, reason):
     for body in (stream(entries, reason), *([whole(entries[:1], reason)] if reason else [])):
-        answers, _ = await ask_in_every_style(body)
-        assert {told(message) for message in answers.values() if not isinstance(message, Exception)} <= {"1 invalid"}
+        answers = await ask_in_every_style(body)
+        assert {told(message) for message in answers.values()} == {"1 invalid"}
 
 
 @pytest.mark.parametrize("reason", ["STOP", "tool-calls", "FINISH_REASON_STOP", "TOOL_CALL", "eos_token"])
 async def test_tool_call_of_an_answer_that_ended_is_executable(ask_in_every_style, reason):
-    answers, _ = await ask_in_every_style(stream([T("A", "f", "")], reason))
+    answers = await ask_in_every_style(stream([T("A", "f", "")], reason))
     assert [named(message) for message in answers.values()] == [[("f", {}, "A")]] * 6
 
 
@@ -350,7 +350,7 @@ KEPT = [
 async def test_tool_call_keeps_what_langchain_has_no_place_for(ask_in_every_style, pieces, entry, calls, kept):
     extras = {"tool_call_extras": {"c": kept}} if calls else {"server_tool_calls": [kept]}
     for body in (stream(pieces), whole([entry])):
-        answers, _ = await ask_in_every_style(body)
+        answers = await ask_in_every_style(body)
         for style, message in answers.items():
             assert (told(message), message.additional_kwargs) == (calls, extras), style
 
@@ -361,7 +361,7 @@ AZURES_FIRST = b'data: {"id": "", "model": "", "created": 0, "choices": [], "pro
 @pytest.mark.parametrize(("ident", "before"), [(rb"a\ud800", b""), (b"1", AZURES_FIRST)])
 async def test_tool_call_without_an_id_has_one_of_the_answers_id_in_every_style(ask_in_every_style, ident, before):
     body = before + stream([T("-", "f", A1)]).replace(b'"id": "1"', b'"id": "%b"' % ident)
-    answers, _ = await ask_in_every_style(body)
+    answers = await ask_in_every_style(body)
     assert len({message.tool_calls[0]["id"] for message in answers.values()}) == 1
 
 
@@ -374,6 +374,6 @@ async def test_text_and_tool_call_in_two_choices_are_one_message(ask_in_every_st
         "finish_reason": "tool_calls",
     }
     for choices in ([text, calls], [calls, text]):
-        answers, _ = await ask_in_every_style(json.dumps({"id": "1", "choices": choices}).encode())
+        answers = await ask_in_every_style(json.dumps({"id": "1", "choices": choices}).encode())
         for answer in answers.values():
             assert (str(answer.text), named(answer)) == ("I read it.", [("f", {"a": 1}, "A")])
