@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from unittest.mock import Mock
 
 import httpx
@@ -100,33 +100,29 @@ class TestServerDown:
             await until(lambda count=count: wire.count > count and prompt._hold.refresher._request is None)
             await until(lambda warnings=warnings: len(caplog.records) == warnings)
 
-    async def start(self, wire, colour, folder, trouble):
-        """Start with a text on disk where something fails: by status, by an error, or by what is asked for a key."""
-        await pull(colour, wire.prompt(cache_dir=folder))
-        fields = {"cache_dir": folder, "fallback": "Last resort."}
+    @pytest.mark.parametrize(
+        ("trouble", "kind"),
+        [
+            *((status, None) for status in (408, 429, 500, 529, httpx.ReadTimeout, httpx.ConnectError)),
+            *((trouble, None) for trouble in (b"<html>Maintenance</html>", ConnectionRefusedError, TimeoutError)),
+            *((status, PromptrunError) for status in (400, 401, 402, 403, 404)),
+            (LookupError, LookupError),
+        ],
+    )
+    async def test_prompt_starts_from_disk_where_the_server_fails_and_not_where_the_request_is_wrong(
+        self, wire, colour, tmp_path, trouble, kind, caplog
+    ):
+        await pull(colour, wire.prompt(cache_dir=tmp_path))
+        fields = {"cache_dir": tmp_path, "fallback": "Last resort."}
         if isinstance(trouble, bytes):
             wire.raw = trouble
         elif trouble in {ConnectionRefusedError, TimeoutError, LookupError}:
             fields["api_key"] = Mock(side_effect=trouble)
         else:
             wire.status = trouble
-        return await pull(colour, wire.prompt(**fields))
-
-    @pytest.mark.parametrize(
-        "trouble",
-        [
-            *(408, 429, 500, 529, httpx.ReadTimeout, httpx.ConnectError, b"<html>Maintenance</html>"),
-            *(ConnectionRefusedError, TimeoutError),
-        ],
-    )
-    async def test_prompt_starts_from_disk_where_the_server_fails(self, wire, colour, tmp_path, trouble, caplog):
-        assert (await self.start(wire, colour, tmp_path, trouble)).version == 1
-        assert "version 1 is served" in caplog.text
-
-    @pytest.mark.parametrize("trouble", [400, 401, 402, 403, 404, LookupError])
-    async def test_prompt_wrong_request_is_an_error_despite_disk_and_fallback(self, wire, colour, tmp_path, trouble):
-        with pytest.raises(PromptrunError if isinstance(trouble, int) else LookupError):
-            await self.start(wire, colour, tmp_path, trouble)
+        with nullcontext() if kind is None else pytest.raises(kind):
+            assert (await pull(colour, wire.prompt(**fields))).version == 1
+        assert ("version 1 is served" in caplog.text) is (kind is None)
 
     async def test_prompt_folder_or_record_that_fails_is_a_warning(self, wire, colour, tmp_path, caplog):
         (tmp_path / "file").write_text("")
@@ -206,20 +202,23 @@ class TestLoops:
         assert (await waiting).version == 1
         assert wire.count == 1
 
-    async def test_prompt_caller_whose_loop_was_closed_hinders_nobody(self, wire, prompt, caplog):
+    def test_prompt_loop_that_was_closed_while_calls_wait_hinders_nobody_and_keeps_nothing(self, wire, prompt, caplog):
         wire.gate.clear()
         loop = asyncio.new_event_loop()
 
         def leave():
-            waiting = loop.create_task(prompt.apull())
-            loop.run_until_complete(asyncio.sleep(0.01))
+            waiting = [loop.create_task(prompt.apull()), loop.create_task(anext(prompt.awatch()))]
+            loop.run_until_complete(until(lambda: wire.count))
             loop.close()
-            waiting._log_destroy_pending = False
+            for task in waiting:
+                task._log_destroy_pending = False
 
-        await asyncio.to_thread(leave)
+        leave()
         gc.collect()
         wire.gate.set()
-        assert (await prompt.apull()).version == 1
+        assert run_apart(prompt.apull()).version == 1
+        prompt.close()
+        run_apart(collected())
         assert caplog.text == ""
 
     async def test_prompt_key_function_sees_the_context_of_the_first_call_only(self, wire, colour):
@@ -391,15 +390,4 @@ class TestWatch:
         with pytest.raises(KeyboardInterrupt):
             next(prompt.watch())
         del prompt
-        run_apart(collected())
-
-    def test_prompt_watch_on_a_loop_that_was_closed_leaves_nothing(self, wire):
-        def leave():
-            loop = asyncio.new_event_loop()
-            waiting = loop.create_task(anext(wire.prompt().awatch()))
-            loop.run_until_complete(until(lambda: wire.count))
-            waiting._log_destroy_pending = False
-            loop.close()
-
-        leave()
         run_apart(collected())
