@@ -2,7 +2,6 @@
 
 import asyncio
 import contextvars
-import gc
 import os
 import signal
 import sys
@@ -202,25 +201,6 @@ class TestLoops:
         assert (await waiting).version == 1
         assert wire.count == 1
 
-    def test_prompt_loop_that_was_closed_while_calls_wait_hinders_nobody_and_keeps_nothing(self, wire, prompt, caplog):
-        wire.gate.clear()
-        loop = asyncio.new_event_loop()
-
-        def leave():
-            waiting = [loop.create_task(prompt.apull()), loop.create_task(anext(prompt.awatch()))]
-            loop.run_until_complete(until(lambda: wire.count))
-            loop.close()
-            for task in waiting:
-                task._log_destroy_pending = False
-
-        leave()
-        gc.collect()
-        wire.gate.set()
-        assert run_apart(prompt.apull()).version == 1
-        prompt.close()
-        run_apart(collected())
-        assert caplog.text == ""
-
     async def test_prompt_key_function_sees_the_context_of_the_first_call_only(self, wire, colour):
         variable = contextvars.ContextVar("variable", default="none")
         seen = []
@@ -391,3 +371,24 @@ class TestWatch:
             next(prompt.watch())
         del prompt
         run_apart(collected())
+
+    def test_prompt_loop_that_was_closed_while_calls_wait_hinders_nobody_and_keeps_nothing(self, wire, prompt, caplog):
+        loop = asyncio.new_event_loop()
+
+        def leave():
+            watching = loop.create_task(anext(wire.prompt().awatch()))
+            loop.run_until_complete(until(lambda: wire.count > 1))
+            wire.gate.clear()
+            waiting = loop.create_task(prompt.apull())
+            loop.run_until_complete(until(lambda: "prod" in str(wire.requests[-1].url)))
+            loop.close()
+            watching._log_destroy_pending = waiting._log_destroy_pending = False
+            return waiting
+
+        waiting = leave()
+        wire.gate.set()
+        assert run_apart(prompt.apull()).version == 1
+        del waiting
+        prompt.close()
+        run_apart(collected())
+        assert caplog.text == ""
