@@ -55,24 +55,21 @@ class Question(HumanMessage):
     urgent: bool = True
 
 
-@pytest.mark.parametrize(
-    ("message", "role"),
-    [
-        (SystemMessage("x"), "system"),
-        (SystemMessageChunk("x"), "system"),
-        (SystemMessage("x", additional_kwargs={"__openai_role__": "developer"}), "developer"),
-        (SystemMessage("x", additional_kwargs={"__openai_role__": "odd"}), "system"),
-        (HumanMessage("x"), "user"),
-        (HumanMessageChunk("x"), "user"),
-        (Question("x"), "user"),
-        (AIMessage("x"), "assistant"),
-        (AIMessageChunk("x"), "assistant"),
-        (ChatMessage("x", role="critic"), "critic"),
-        (ChatMessageChunk("x", role="critic"), "critic"),
-        (FunctionMessage("x", name="add"), "function"),
-        (FunctionMessageChunk("x", name="add"), "function"),
-    ],
-)
+def roled(role):
+    return SystemMessage("x", additional_kwargs={"__openai_role__": role})
+
+
+ROLES = [
+    ("system", SystemMessage("x"), SystemMessageChunk("x"), roled("odd")),
+    ("developer", roled("developer")),
+    ("user", HumanMessage("x"), HumanMessageChunk("x"), Question("x")),
+    ("assistant", AIMessage("x"), AIMessageChunk("x")),
+    ("critic", ChatMessage("x", role="critic"), ChatMessageChunk("x", role="critic")),
+    ("function", FunctionMessage("x", name="add"), FunctionMessageChunk("x", name="add")),
+]
+
+
+@pytest.mark.parametrize(("role", "message"), [(role, message) for role, *messages in ROLES for message in messages])
 def test_message_of_each_type_has_its_role_and_a_functions_its_name(message, role):
     named = {"name": "add"} if role == "function" else {}
     assert sent(message) == sent(message, send_names=False) == [{"role": role, "content": "x", **named}]
@@ -110,15 +107,10 @@ def test_message_name_is_sent_when_it_is_legal(kind, name):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("", ""),
-        ([], ""),
-        (["", text("")], ""),
-        ([text("a")], "a"),
-        (["a"], "a"),
+        *((nothing, "") for nothing in ("", [], ["", text("")])),
+        *((single, "a") for single in ([text("a")], ["a"])),
         (["a", text("b")], [text("a"), text("b")]),
-        ([{**text("a"), **CACHE}], [{**text("a"), **CACHE}]),
-        ([text("a"), IMAGE], [text("a"), IMAGE]),
-        ([IMAGE], [IMAGE]),
+        *((parts, parts) for parts in ([{**text("a"), **CACHE}], [text("a"), IMAGE], [IMAGE])),
     ],
 )
 def test_message_content_of_one_plain_text_is_a_string_and_else_parts(kind, content, expected):

@@ -31,7 +31,6 @@ CUSTOM_TOOL = {"type": "custom", "custom": {"name": "shell", "format": {"type": 
 MCP = {"type": "mcp", "server_label": "a"}
 CACHED = {"cache_control": {"type": "ephemeral"}}
 NOTHING = {"type": "object", "properties": {}}
-CHOOSE_WEATHER = {"type": "function", "function": {"name": "weather"}}
 T = TypeVar("T")
 
 
@@ -193,87 +192,64 @@ def allowed_flat(mode, *tools):
     return {"type": "allowed_tools", "mode": mode, "tools": list(tools)}
 
 
-CHOOSE_SHELL = {"type": "custom", "custom": {"name": "shell"}}
-FLAT_WEATHER = {"type": "function", "name": "weather"}
+def named(name, kind="function"):
+    return {"type": kind, kind: {"name": name}}
 
 
-@pytest.mark.parametrize(
-    ("choice", "wire"),
-    [
-        (None, None),
-        (False, None),
-        (True, "required"),
-        ("auto", "auto"),
-        ("none", "none"),
-        ("required", "required"),
-        ("any", "required"),
-        ("weather", CHOOSE_WEATHER),
-        ("shell", CHOOSE_SHELL),
-        ("web_search", {"type": "function", "function": {"name": "web_search"}}),
-        ("code_interpreter", {"type": "code_interpreter"}),
-        (CHOOSE_WEATHER, CHOOSE_WEATHER),
-        (FLAT_WEATHER, CHOOSE_WEATHER),
-        ({"type": "tool", "name": "weather"}, CHOOSE_WEATHER),
-        ({"type": "any"}, "required"),
-        ({"type": "any", "disable_parallel_tool_use": False}, "required"),
-        ({"type": "tool", "name": "weather", "disable_parallel_tool_use": True}, CHOOSE_WEATHER),
-        ({"any": {}}, "required"),
-        ({"auto": {}}, "auto"),
-        ({"tool": {"name": "weather"}}, CHOOSE_WEATHER),
-        ({"type": "custom", "name": "shell"}, CHOOSE_SHELL),
-        ({"type": "auto"}, "auto"),
-        ({"type": "web_search_preview"}, {"type": "web_search_preview"}),
-        (allowed_flat("auto", FLAT_WEATHER), allowed("auto", CHOOSE_WEATHER)),
-        (allowed_flat("required", MCP), allowed("required", MCP)),
-        (allowed("auto", CHOOSE_WEATHER), allowed("auto", CHOOSE_WEATHER)),
-        (allowed("auto", "weather", {"type": "tool", "name": "shell"}), allowed("auto", CHOOSE_WEATHER, CHOOSE_SHELL)),
-    ],
-)
+ALONE = {"disable_parallel_tool_use": True}
+SHELL_CHOICE, INTERPRETER = named("shell", "custom"), {"type": "code_interpreter"}
+TOOL_SHELL, FLAT_WEATHER = {"type": "tool", "name": "shell"}, {"type": "function", "name": "weather"}
+CHOICES = [
+    (None, None, False),
+    ("auto", "auto", {"type": "auto"}, {"auto": {}}),
+    ("none", "none"),
+    ("required", True, "required", "any", {"type": "any"}, {"any": {}}, {"type": "any", **ALONE}),
+    (named("weather"), "weather", named("weather"), FLAT_WEATHER, {"tool": {"name": "weather"}}),
+    (named("weather"), {"type": "tool", "name": "weather"}, {"type": "tool", "name": "weather", **ALONE}),
+    (SHELL_CHOICE, "shell", {"type": "custom", "name": "shell"}),
+    (named("web_search"), "web_search"),
+    (INTERPRETER, "code_interpreter"),
+    ({"type": "web_search_preview"}, {"type": "web_search_preview"}),
+    (allowed("auto", named("weather")), allowed_flat("auto", FLAT_WEATHER), allowed("auto", named("weather"))),
+    (allowed("auto", named("weather"), SHELL_CHOICE), allowed("auto", "weather", TOOL_SHELL)),
+    (allowed("required", MCP), allowed_flat("required", MCP)),
+]
+"""What stands on the wire, and the notations of it."""
+
+
+@pytest.mark.parametrize(("wire", "choice"), [(wire, choice) for wire, *choices in CHOICES for choice in choices])
 def test_tool_choice_of_each_notation_becomes_the_wires(choice, wire):
     assert wire_tool_choice(choice, [WEATHER, CLOCK, CUSTOM_TOOL, SERVER_TOOL, UNNAMED_TOOL]) == wire
 
 
 def test_tool_choice_true_is_the_only_tool():
-    assert wire_tool_choice(True, [WEATHER]) == CHOOSE_WEATHER
-    assert wire_tool_choice(True, [UNNAMED_TOOL]) == {"type": "code_interpreter"}
+    assert wire_tool_choice(True, [WEATHER]) == named("weather")
+    assert wire_tool_choice(True, [UNNAMED_TOOL]) == INTERPRETER
 
 
-UNKNOWN_NAME = "'wether' names neither a bound tool ('weather', 'clock')"
+UNKNOWN_NAME, NO_NOTATION = "'wether' names neither a bound tool ('weather', 'clock')", "no known notation"
+UNKNOWN_CHOICES = [
+    (UNKNOWN_NAME, "wether", {"type": "tool", "name": "wether"}, {"type": "function", "name": "wether"}),
+    (UNKNOWN_NAME, named("wether"), named("wether", "custom"), {"tool": {"name": "wether"}}),
+    (UNKNOWN_NAME, allowed("auto", "wether"), *(allow("auto", named("wether")) for allow in (allowed, allowed_flat))),
+    ("None names neither a bound tool", {"type": "function", "function": "weather"}),
+    ("['weather'] names neither a bound tool", {"type": "tool", "name": ["weather"]}),
+    ("3 names neither a bound tool", allowed("auto", 3)),
+    ("`tool_choice` {} is in no known notation", {}),
+    (NO_NOTATION, {"auto": {}, "any": {}}, {"function_calling_config": {"mode": "ANY"}}, {"type": "auto", "odd": 1}),
+    (NO_NOTATION, {"type": "tool", "tool": {"name": "weather"}}, {"type": "tool"}, {"tool": "weather"}),
+    (NO_NOTATION, {"type": "allowed_tools", "mode": "auto"}, allowed("auto", {"name": "weather"})),
+    ("must be a string, a bool or a dict, not int", 3),
+]
 
 
-@pytest.mark.parametrize(
-    ("choice", "error", "text"),
-    [
-        ("wether", ValueError, UNKNOWN_NAME),
-        ({"type": "tool", "name": "wether"}, ValueError, UNKNOWN_NAME),
-        ({"type": "function", "name": "wether"}, ValueError, UNKNOWN_NAME),
-        ({"type": "function", "function": {"name": "wether"}}, ValueError, UNKNOWN_NAME),
-        ({"tool": {"name": "wether"}}, ValueError, UNKNOWN_NAME),
-        ({"type": "custom", "custom": {"name": "wether"}}, ValueError, UNKNOWN_NAME),
-        ({"type": "function", "function": "weather"}, ValueError, "None names neither a bound tool"),
-        ({"type": "tool", "name": ["weather"]}, ValueError, "['weather'] names neither a bound tool"),
-        (allowed("auto", "wether"), ValueError, UNKNOWN_NAME),
-        (allowed("auto", {"type": "function", "function": {"name": "wether"}}), ValueError, UNKNOWN_NAME),
-        (allowed_flat("auto", {"type": "function", "function": {"name": "wether"}}), ValueError, UNKNOWN_NAME),
-        (allowed("auto", 3), ValueError, "3 names neither a bound tool"),
-        (allowed("auto", {"name": "weather"}), ValueError, "no known notation"),
-        ({"type": "tool", "tool": {"name": "weather"}}, ValueError, "no known notation"),
-        (3, TypeError, "must be a string, a bool or a dict, not int"),
-        ({}, ValueError, "`tool_choice` {} is in no known notation"),
-        ({"auto": {}, "any": {}}, ValueError, "no known notation"),
-        ({"function_calling_config": {"mode": "ANY"}}, ValueError, "no known notation"),
-        ({"type": "auto", "odd": 1}, ValueError, "no known notation"),
-        ({"type": "allowed_tools", "mode": "auto"}, ValueError, "no known notation"),
-        ({"type": "tool"}, ValueError, "no known notation"),
-        ({"tool": "weather"}, ValueError, "no known notation"),
-    ],
-)
-def test_tool_choice_that_names_nothing_raises_an_error_that_says_what_is_known(choice, error, text):
-    with pytest.raises(error, match=re.escape(text)):
+@pytest.mark.parametrize(("text", "choice"), [(text, one) for text, *choices in UNKNOWN_CHOICES for one in choices])
+def test_tool_choice_that_names_nothing_raises_an_error_that_says_what_is_known(text, choice):
+    with pytest.raises(TypeError if choice == 3 else ValueError, match=re.escape(text)):
         wire_tool_choice(choice, [WEATHER, CLOCK])
 
 
-@pytest.mark.parametrize("choice", [None, True, "auto", "any", "none", "weather", CHOOSE_WEATHER])
+@pytest.mark.parametrize("choice", [None, True, "auto", "any", "none", "weather", named("weather")])
 def test_bind_tools_without_tools_binds_only_other_keywords(choice):
     """As an agent's provider strategy without tools does."""
     kwargs = {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": PARAMETERS}}}
@@ -331,14 +307,11 @@ def test_response_format_strict_that_contradicts_its_own_raises():
         wire_response_format({"name": "n", "schema": PARAMETERS, "strict": False}, strict=True)
 
 
-ALONE = {"type": "auto", "disable_parallel_tool_use": True}
-
-
-@pytest.mark.parametrize("choice", [None, {"type": "auto"}, ALONE])
+@pytest.mark.parametrize("choice", [None, {"type": "auto"}, {"type": "auto", **ALONE}])
 @pytest.mark.parametrize("said", [None, False, True])
 def test_bind_tools_binds_parallel_tool_calls_only_when_said(choice, said):
     kwargs = bind_arguments([WEATHER], tool_choice=choice, parallel_tool_calls=said)
-    assert kwargs.get("parallel_tool_calls") is (False if choice is ALONE and said is None else said)
+    assert kwargs.get("parallel_tool_calls") is (False if choice and len(choice) > 1 and said is None else said)
 
 
 @pytest.mark.parametrize(
@@ -409,7 +382,7 @@ def test_tool_names_on_the_wire_are_legal_stable_and_different(names):
     "choice",
     [
         "a.b",
-        {"type": "function", "function": {"name": "a.b"}},
+        named("a.b"),
         {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [with_parameters(NOTHING, "a.b")]}},
         {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "a.b"}]},
     ],

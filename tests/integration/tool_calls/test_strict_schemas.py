@@ -185,40 +185,28 @@ class Holder(BaseModel):
     anything: dict
 
 
+LOST, ELSEWHERE = {"$ref": "#/$defs/Lost"}, {"$ref": "https://a.example/", "title": "A"}
+ROOT = "an object at the root of a schema, not"
+UNFIT = [
+    ("scores", Scores, Deep),
+    ("`inner[].scores`", Deep),
+    ("anything", Holder),
+    ("the schema", OpenClass),
+    ("`a`", *map(holding, ({"type": "object"}, {"allOf": [LEG, LEG]}, {"type": "array", "prefixItems": [LEG]}))),
+    ("`a`", *map(holding, ({"patternProperties": {"x": LEG}, "type": "object"}, {"not": LEG}, {"title": "A"}, True))),
+    ("`a`", *map(holding, ({"type": "array"}, {"type": ["array", "null"]}))),
+    ("`a[]`", *map(holding, ({"items": {"type": ["object", "null"]}}, {"type": "array", "items": {}}))),
+    ("`a` refers to '#/$defs/Lost'", holding(LOST)),
+    ("`a` refers to", holding(ELSEWHERE)),
+    ("`a` has `oneOf` beside", holding({"oneOf": [LEG], "anyOf": [LEG]})),
+    (ROOT, RootModel[list[int]], RootModel[Cat | Dog]),
+    (f"{ROOT} 'a union'", {"anyOf": [LEG]}, {**LEG, "anyOf": [LEG]}),
+    (f"{ROOT} 'array'", {"type": "array"}),
+]
+
+
 @both
-@pytest.mark.parametrize(
-    ("schema", "named"),
-    [
-        (Scores, "scores"),
-        (Deep, "scores"),
-        (Holder, "anything"),
-        (OpenClass, "the schema"),
-        *[
-            (holding(part), named)
-            for part, named in [
-                ({"type": "object"}, "`a`"),
-                ({"items": {"type": ["object", "null"]}}, "`a[]`"),
-                ({"allOf": [LEG, LEG]}, "`a`"),
-                ({"type": "array", "prefixItems": [LEG]}, "`a`"),
-                ({"patternProperties": {"x": LEG}, "type": "object"}, "`a`"),
-                ({"not": LEG}, "`a`"),
-                ({"title": "A"}, "`a`"),
-                (True, "`a`"),
-                ({"type": "array"}, "`a`"),
-                ({"type": ["array", "null"]}, "`a`"),
-                ({"$ref": "#/$defs/Lost"}, "'#/$defs/Lost'"),
-                ({"$ref": "https://a.example/", "title": "A"}, "`a` refers to"),
-                ({"oneOf": [LEG], "anyOf": [LEG]}, "`a` has `oneOf` beside"),
-                ({"type": "array", "items": {}}, "`a[]`"),
-            ]
-        ],
-        (Deep, "`inner[].scores`"),
-        *((root, "an object at the root of a schema, not") for root in (RootModel[list[int]], RootModel[Cat | Dog])),
-        *(({**kind, "anyOf": [LEG]}, "an object at the root of a schema, not 'a union'") for kind in ({}, LEG)),
-        ({"type": "array"}, "an object at the root of a schema, not 'array'"),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize(("named", "schema"), [(named, schema) for named, *schemas in UNFIT for schema in schemas])
 def test_strict_schema_that_strict_mode_cannot_take_raises_an_error_that_names_the_field(strictly, schema, named):
     with pytest.raises(ValueError, match="strict") as caught:
         strictly(schema)
