@@ -27,8 +27,11 @@ def ai(content="", calls=(), metadata=OWN, **kwargs):
     return AIMessage(content, tool_calls=list(calls), additional_kwargs=kwargs, response_metadata=metadata)
 
 
-def broken(args, **rest):
-    return {"name": "add", "args": args, "id": "call_2", "error": "bad", "type": "invalid_tool_call", **rest}
+def breaking_off(args, *calls, name="add", **kwargs):
+    """An answer whose last call is no JSON object."""
+    invalid = {"name": name, "args": args, "id": "call_2", "error": "bad", "type": "invalid_tool_call"}
+    fields = {"tool_calls": list(calls), "invalid_tool_calls": [invalid], "response_metadata": OWN}
+    return AIMessage("", **fields, additional_kwargs=kwargs)
 
 
 def turn_of(message, **fields):
@@ -42,46 +45,34 @@ def wire(message, **fields):
     return turn_of(message, **fields)[0]
 
 
-def rows(names, table):
-    return pytest.mark.parametrize(names, table.values(), ids=table)
+def wrapped(value):
+    return {"type": "non_standard", "value": value}
 
 
-@rows(
-    "message, turn",
-    {
-        "pieces": (ai([text("He"), "l", {**text("lo"), "annotations": [{}], "index": 2}]), {"content": "Hello"}),
-        "a marked piece": (ai([text("a"), {**text("b"), **MARK}]), {"content": [text("a"), {**text("b"), **MARK}]}),
-        "a marked message": (ai("a", **MARK), {"content": [{**text("a"), **MARK}]}),
-        "nothing": (ai(), {"content": ""}),
-        "an empty list": (ai([]), {"content": ""}),
-        "an empty text": (ai([text("")]), {"content": ""}),
-        "a call alone": (ai("", [CALL]), {"content": None, "tool_calls": [WIRE_CALL]}),
-        "a call and an empty list": (ai([], [CALL]), {"content": None, "tool_calls": [WIRE_CALL]}),
-        "a call and an empty text": (ai([text("")], [CALL]), {"content": None, "tool_calls": [WIRE_CALL]}),
-        "a chunk": (
-            AIMessageChunk("Hi", tool_call_chunks=[{"name": "add", "args": '{"a":1}', "id": "call_1", "index": 0}]),
-            {"content": "Hi", "tool_calls": [WIRE_CALL]},
-        ),
-        "the deprecated call": (ai(function_call=FUNCTION), {"content": None, "function_call": FUNCTION}),
-        "both kinds of call": (ai("", [CALL], function_call=FUNCTION), {"content": None, "tool_calls": [WIRE_CALL]}),
-        **{
-            f"wrapped {value!r}": (ai([{"type": "non_standard", "value": value}, text("Hi")]), {"content": "Hi"})
-            for value in ({"anything": "secret"}, "secret")
-        },
-        "a guarded text": (ai([GUARDED]), {"content": "Hi"}),
-        "a wrapped guarded text": (ai([{"type": "non_standard", "value": GUARDED}]), {"content": "Hi"}),
-        "a refusal": (ai(refusal="No."), {"content": None, "refusal": "No."}),
-        "a refusal as text": (ai("No.", refusal="No."), {"content": None, "refusal": "No."}),
-        "a refusal in a list": (ai([text("No.")], refusal="No."), {"content": None, "refusal": "No."}),
-        "a refusal and its block": (ai([REFUSAL], refusal="No."), {"content": None, "refusal": "No."}),
-        "a refusal in blocks": (ai([REFUSAL, REFUSAL, {"type": "refusal"}]), {"content": None, "refusal": "No.No."}),
-        "a refusal after a text": (ai("Sure. No.", refusal="No."), {"content": "Sure. ", "refusal": "No."}),
-        "a refusal before a text": (ai([text("No."), text("?")], refusal="No."), {"content": "?", "refusal": "No."}),
-        "a refusal that is no text": (ai("Hi.", refusal=["No."]), {"content": "Hi.", "refusal": ["No."]}),
-        "a refusal and a marked text": (ai([MARKED], refusal="No."), {"content": [MARKED], "refusal": "No."}),
-    },
-)
-def test_assistant_turn_says_what_the_message_said(message, turn):
+IN_PIECES = [{"name": "add", "args": '{"a":1}', "id": "call_1", "index": 0}]
+CALLING, REFUSED = {"content": None, "tool_calls": [WIRE_CALL]}, {"content": None, "refusal": "No."}
+TURNS = [
+    ({"content": "Hello"}, ai([text("He"), "l", {**text("lo"), "annotations": [{}], "index": 2}])),
+    ({"content": [text("a"), {**text("b"), **MARK}]}, ai([text("a"), {**text("b"), **MARK}])),
+    ({"content": [{**text("a"), **MARK}]}, ai("a", **MARK)),
+    ({"content": ""}, ai(), ai([]), ai([text("")])),
+    (CALLING, ai("", [CALL]), ai([], [CALL]), ai([text("")], [CALL]), ai("", [CALL], function_call=FUNCTION)),
+    (CALLING | {"content": "Hi"}, AIMessageChunk("Hi", tool_call_chunks=IN_PIECES)),
+    ({"content": None, "function_call": FUNCTION}, ai(function_call=FUNCTION)),
+    ({"content": "Hi"}, ai([wrapped({"anything": "secret"}), text("Hi")]), ai([wrapped("secret"), text("Hi")])),
+    ({"content": "Hi"}, ai([GUARDED]), ai([wrapped(GUARDED)])),
+    (REFUSED, *(ai(said, refusal="No.") for said in ("", "No.", [text("No.")], [REFUSAL]))),
+    (REFUSED | {"refusal": "No.No."}, ai([REFUSAL, REFUSAL, {"type": "refusal"}])),
+    (REFUSED | {"content": "Sure. "}, ai("Sure. No.", refusal="No.")),
+    (REFUSED | {"content": "?"}, ai([text("No."), text("?")], refusal="No.")),
+    ({"content": "Hi.", "refusal": ["No."]}, ai("Hi.", refusal=["No."])),
+    (REFUSED | {"content": [MARKED]}, ai([MARKED], refusal="No.")),
+]
+"""Turns of the wire, and messages that say each."""
+
+
+@pytest.mark.parametrize(("turn", "message"), [(turn, message) for turn, *messages in TURNS for message in messages])
+def test_assistant_turn_says_what_the_message_said(turn, message):
     assert wire(message) == {"role": "assistant", **turn}
 
 
@@ -135,56 +126,42 @@ def custom(**body):
     return {"type": "custom", "custom": body}
 
 
+def with_extras(extras, *calls):
+    return ai("", calls or [CALL], tool_call_extras=extras)
+
+
 def came_as(extras, args, **wire_call):
-    """A call that came as more than a function, and what goes back for it."""
-    return ai("", [{**CALL, "args": args}], tool_call_extras={"call_1": extras}), [{"id": "call_1", **wire_call}]
+    """What goes back for a call that came as more than a function."""
+    return [{"id": "call_1", **wire_call}], with_extras({"call_1": extras}, {**CALL, "args": args})
 
 
-@rows(
-    "message, calls",
-    {
-        "equal, without ids": (
-            AIMessage([TOOL_USE] * 2, tool_calls=[{**CALL, "id": None}]),
-            [{**WIRE_CALL, "id": call_id} for call_id in ("call_0_0", "call_0_1")],
-        ),
-        "a custom tool of OpenAI's Responses": (AIMessage([SQL]), [function("sql", '{"__arg1":"SELECT 1"}')]),
-        **{
-            f"broken {args!r}": (
-                AIMessage("", tool_calls=[CALL], invalid_tool_calls=[broken(args)]),
-                [WIRE_CALL, function("add", arguments, "call_2")],
-            )
-            for args, arguments in BROKEN
-        },
-        "broken before its name": (
-            AIMessage("", invalid_tool_calls=[broken("{", name=None)]),
-            [function("unknown", '{"invalid_arguments":"{"}', "call_2")],
-        ),
-        "broken, of a custom tool": (
-            AIMessage("", invalid_tool_calls=[broken("l|")], additional_kwargs=BROKEN_OFF, response_metadata=OWN),
-            [{"id": "call_2", **custom(name="add", input="l")}],
-        ),
-        "raw and listed": (ai(tool_calls=[{**WIRE_CALL, **SIGNED}], metadata={}), [{**WIRE_CALL, **SIGNED}]),
-        "raw of another provider": (ai(tool_calls=[{**WIRE_CALL, "secret": 1}], metadata=OTHER), [WIRE_CALL]),
-        "further keys": (
-            ai("", [{**CALL, "id": "call_0"}, CALL], tool_call_extras=EXTRAS),
-            [{**WIRE_CALL, "id": "call_0"}, {**WIRE_CALL, **SIGNED, "function": {**FUNCTION, "strict": True}}],
-        ),
-        "keys that are known": (ai("", [CALL], tool_call_extras={"call_1": {"id": "x", **KNOWN}}), [WIRE_CALL]),
-        "no keys": (ai("", [CALL], tool_call_extras=None), [WIRE_CALL]),
-        "a list of keys": (ai("", [CALL], tool_call_extras=[]), [WIRE_CALL]),
-        "odd keys": (ai("", [CALL], tool_call_extras={"call_1": "odd"}), [WIRE_CALL]),
-        "a server's own": (ai("Hi", server_tool_calls=SERVER_CALLS), [SERVER_CALL]),
-        "a server's own and empty": (ai("Hi", server_tool_calls=[EMPTY_CALL]), [EMPTY_CALL]),
-        "custom": came_as(custom(grammar="g"), {"__arg1": "ls"}, **custom(grammar="g", name="add", input="ls")),
-        "custom, of nothing": came_as({"type": "custom"}, {"__arg1": ""}, **custom(name="add", input="")),
-        "custom, edited": came_as({"type": "custom"}, {"edited": 1}, **custom(name="add", input='{"edited":1}')),
-        "builtin": came_as(
-            {"type": "builtin_function", "x": 1}, {"a": 1}, type="builtin_function", function=FUNCTION, x=1
-        ),
-        "no JSON": came_as(INFINITE, {"a": float("inf")}, **function("add", **INFINITE)),
-        "edited": came_as({"arguments": "stale"}, {"a": 1}, **WIRE_CALL),
-    },
-)
+TWO_CALLS = [{**WIRE_CALL, "id": call_id} for call_id in ("call_0_0", "call_0_1")]
+CALLS = [
+    (TWO_CALLS, AIMessage([TOOL_USE] * 2, tool_calls=[{**CALL, "id": None}])),
+    ([function("sql", '{"__arg1":"SELECT 1"}')], AIMessage([SQL])),
+    *(([WIRE_CALL, function("add", arguments, "call_2")], breaking_off(args, CALL)) for args, arguments in BROKEN),
+    ([function("unknown", '{"invalid_arguments":"{"}', "call_2")], breaking_off("{", name=None)),
+    ([{"id": "call_2", **custom(name="add", input="l")}], breaking_off("l|", **BROKEN_OFF)),
+    ([{**WIRE_CALL, **SIGNED}], ai(tool_calls=[{**WIRE_CALL, **SIGNED}], metadata={})),
+    ([WIRE_CALL], ai(tool_calls=[{**WIRE_CALL, "secret": 1}], metadata=OTHER)),
+    (
+        [{**WIRE_CALL, "id": "call_0"}, {**WIRE_CALL, **SIGNED, "function": {**FUNCTION, "strict": True}}],
+        with_extras(EXTRAS, {**CALL, "id": "call_0"}, CALL),
+    ),
+    ([WIRE_CALL], *map(with_extras, ({"call_1": {"id": "x", **KNOWN}}, None, [], {"call_1": "odd"}))),
+    ([SERVER_CALL], ai("Hi", server_tool_calls=SERVER_CALLS)),
+    ([EMPTY_CALL], ai("Hi", server_tool_calls=[EMPTY_CALL])),
+    came_as(custom(grammar="g"), {"__arg1": "ls"}, **custom(grammar="g", name="add", input="ls")),
+    came_as({"type": "custom"}, {"__arg1": ""}, **custom(name="add", input="")),
+    came_as({"type": "custom"}, {"edited": 1}, **custom(name="add", input='{"edited":1}')),
+    came_as({"type": "builtin_function", "x": 1}, {"a": 1}, type="builtin_function", function=FUNCTION, x=1),
+    came_as(INFINITE, {"a": float("inf")}, **function("add", **INFINITE)),
+    came_as({"arguments": "stale"}, {"a": 1}, **WIRE_CALL),
+]
+"""Calls of the wire, and messages that make them."""
+
+
+@pytest.mark.parametrize(("calls", "message"), [(calls, message) for calls, *messages in CALLS for message in messages])
 def test_tool_call_goes_out_once_and_as_it_came_after_every_round_trip(message, calls):
     stored = messages_from_dict(messages_to_dict([message]))[0]
     for copy in (message, message.model_copy(deep=True), stored, load(dumpd(message), allowed_objects="messages")):
@@ -215,30 +192,26 @@ MADE = {"type": "image_generation_call", "id": "ig_1"}
 IMAGES = [IMAGE, {"image_url": IMAGE["image_url"]["url"], "index": 1}, {"image_url": {}}, {"image_url": 5}, "odd"]
 
 
-@rows(
-    "message, turn, media",
-    {
-        "our own audio": (ai(audio=AUDIO), {"content": "", "audio": {"id": "audio_1"}}, []),
-        "our own audio's block": (ai([{**WAV, "id": "audio_1"}]), {"content": "", "audio": {"id": "audio_1"}}, []),
-        "our own audio and its block": (ai([WAV], audio=AUDIO), {"content": "", "audio": {"id": "audio_1"}}, []),
-        "audio of another provider": (ai(audio=AUDIO, metadata=OTHER), {"content": "Hello"}, []),
-        "audio without a transcript": (ai([LC_WAV], metadata=OTHER), {"content": ATTACHED}, [INPUT_AUDIO]),
-        "our own audio with LangChain's id": (ai([{**WAV, "id": "lc_1"}]), {"content": ATTACHED}, [INPUT_AUDIO]),
-        "our own audio without an id": (ai([TOLD]), {"content": "Hello"}, []),
-        "another's audio with an id": (ai([{**TOLD, "id": "audio_1"}], metadata=OTHER), {"content": "Hello"}, []),
-        "our own audio of an unknown format": (ai([UNTYPED], audio={"data": "AAAA"}), {"content": ""}, []),
-        "audio in bytes": (ai(audio=b"RIFF"), {"content": ""}, []),
-        "audio beside a text": (ai("Hi", audio={"transcript": "Hello"}), {"content": "Hi"}, []),
-        "a standard image": (ai([text("A cat:"), PNG]), {"content": "A cat:"}, [IMAGE]),
-        "an image": (ai([text("A cat:"), IMAGE]), {"content": "A cat:"}, [IMAGE]),
-        "a generated image": (ai([text("A cat:"), {**MADE, "result": "AAAA"}]), {"content": "A cat:"}, [IMAGE]),
-        "Gemini's image": (ai([text("A cat:"), GEMINIS]), {"content": "A cat:"}, [IMAGE]),
-        "images beside a text": (ai("A cat:", images=IMAGES), {"content": "A cat:"}, [IMAGE, IMAGE]),
-        "images beside their blocks": (ai([text("A cat:"), PNG], images=IMAGES), {"content": "A cat:"}, [IMAGE]),
-        "images of another provider": (ai("A cat:", images=IMAGES, metadata=OTHER), {"content": "A cat:"}, []),
-        "an image alone": (ai([IMAGE]), {"content": ATTACHED}, [IMAGE]),
-        "an image that was not made": (ai([MADE, text("Hi")]), {"content": "Hi"}, []),
-    },
+NAMED_AUDIO, A_CAT = {"content": "", "audio": {"id": "audio_1"}}, {"content": "A cat:"}
+MEDIA = [
+    (NAMED_AUDIO, [], ai(audio=AUDIO), ai([{**WAV, "id": "audio_1"}]), ai([WAV], audio=AUDIO)),
+    # another's audio, or without an id that the server knows, is told by its transcript, or else attached
+    ({"content": "Hello"}, [], ai(audio=AUDIO, metadata=OTHER), ai([TOLD])),
+    ({"content": "Hello"}, [], ai([{**TOLD, "id": "audio_1"}], metadata=OTHER)),
+    ({"content": ATTACHED}, [INPUT_AUDIO], ai([LC_WAV], metadata=OTHER), ai([LC_WAV])),
+    ({"content": ""}, [], ai(audio=b"RIFF")),
+    ({"content": "Hi"}, [], ai("Hi", audio={"transcript": "Hello"}), ai([MADE, text("Hi")])),
+    (A_CAT, [IMAGE], *(ai([text("A cat:"), cat]) for cat in (PNG, IMAGE, {**MADE, "result": "AAAA"}, GEMINIS))),
+    (A_CAT, [IMAGE, IMAGE], ai("A cat:", images=IMAGES)),
+    (A_CAT, [IMAGE], ai([text("A cat:"), PNG], images=IMAGES)),
+    (A_CAT, [], ai("A cat:", images=IMAGES, metadata=OTHER)),
+    ({"content": ATTACHED}, [IMAGE], ai([IMAGE])),
+]
+"""Turns of the wire, the media that follow them, and messages that hold both."""
+
+
+@pytest.mark.parametrize(
+    ("turn", "media", "message"), [(turn, media, message) for turn, media, *messages in MEDIA for message in messages]
 )
 def test_assistant_media_are_named_told_or_attached(message, turn, media):
     assert turn_of(message) == ({"role": "assistant", **turn}, media)

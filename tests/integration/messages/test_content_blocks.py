@@ -283,42 +283,42 @@ def test_cache_marker_is_found_in_extras_and_an_empty_text(blocks, marked):
 
 
 PATHS = ["/tmp/cat.png", "cat.png", "C:\\cat.png", "~/cat.png"]
+NO_TYPE = " is a content block without a type, with keys"
+BY_ID = "cannot be sent by file id"
 UNSENDABLE = [
-    (kind("hologram"), " is a content block of type 'hologram'"),
-    ({"type": ["x"]}, " is a content block of type \"['x']\""),
-    ({"a": 1, "b": 2}, " is a content block without a type, with keys ['a', 'b']"),
-    (kind("text", text=5), ".text is of type int, not a string"),
-    (kind("text-plain", text=5), ".text is of type int, not a string"),
-    (kind("text-plain", text="a", title=5), ".title is of type int"),
-    (kind("image"), " is an image that has no data and no URL"),
-    (kind("image", file_id="f"), " is an image that cannot be sent by file id"),
-    (kind("image", source_type="id", id="f"), " is an image that cannot be sent by file id"),
-    (kind("input_image", file_id="f"), " is an image that cannot be sent"),
-    (kind("image", url=5), ".url is of type int, not a string"),
-    (kind("image_url", image_url={}), " is a block of type 'image_url' without"),
-    (kind("image_url"), " is a block of type 'image_url' without"),
-    (kind("input_audio"), " is a block of type 'input_audio' without"),
-    (kind("audio", url="https://a.example/a.wav"), " is audio by URL"),
-    (kind("file"), " is a file that has no data and no URL"),
-    ({"text": "a"}, " is a content block without a type, with keys ['text']"),
-    (source("document", type="content", content=[kind("odd")]), ".content[0] is a content block of type 'odd'"),
-    (5, " is of type int, not a content block"),
-    (kind("search_result", content=5), ".content is of type int, not a"),
-    (kind("non_standard", value=1), " is a non_standard block whose value"),
-    (kind("audio", file_id="f"), " is audio that cannot be sent by file id"),
-    (kind("video", file_id="f"), " is a video that cannot be sent by file id"),
-    (kind("image", base64="AAAA"), " is an image in base64 without a mime_type"),
-    (kind("audio", base64="AAAA"), " is audio in base64 without a mime_type"),
-    (kind("file", file={"path": "a"}), " is a file block without `file_data`"),
-    (kind("resource"), " is a resource block without a `resource`"),
-    (kind("json", json={"a": float("nan")}), ".a is NaN"),
-    *((kind(name, url=path), f" has the path {path!r} for a URL") for path in PATHS for name in ("image", "file")),
-    *((image_at(path), f" has the path {path!r} for a URL") for path in PATHS),
+    (" is a content block of type 'hologram'", kind("hologram")),
+    (" is a content block of type \"['x']\"", {"type": ["x"]}),
+    (f"{NO_TYPE} ['a', 'b']", {"a": 1, "b": 2}),
+    (f"{NO_TYPE} ['text']", {"text": "a"}),
+    (" is of type int, not a content block", 5),
+    (".text is of type int, not a string", kind("text", text=5), kind("text-plain", text=5)),
+    (".title is of type int", kind("text-plain", text="a", title=5)),
+    (".url is of type int, not a string", kind("image", url=5)),
+    (".content is of type int, not a", kind("search_result", content=5)),
+    (" is an image that has no data and no URL", kind("image")),
+    (" is a file that has no data and no URL", kind("file")),
+    (f" is an image that {BY_ID}", kind("image", file_id="f"), kind("image", source_type="id", id="f")),
+    (f" is an image that {BY_ID}", kind("input_image", file_id="f")),
+    (f" is audio that {BY_ID}", kind("audio", file_id="f")),
+    (f" is a video that {BY_ID}", kind("video", file_id="f")),
+    (" is a block of type 'image_url' without", kind("image_url", image_url={}), kind("image_url")),
+    (" is a block of type 'input_audio' without", kind("input_audio")),
+    (" is audio by URL", kind("audio", url="https://a.example/a.wav")),
+    (" is an image in base64 without a mime_type", kind("image", base64="AAAA")),
+    (" is audio in base64 without a mime_type", kind("audio", base64="AAAA")),
+    (" is a file block without `file_data`", kind("file", file={"path": "a"})),
+    (" is a resource block without a `resource`", kind("resource")),
+    (" is a non_standard block whose value", kind("non_standard", value=1)),
+    (".content[0] is a content block of type 'odd'", source("document", type="content", content=[kind("odd")])),
+    (".a is NaN", kind("json", json={"a": float("nan")})),
+    *((f" has the path {at!r} for a URL", kind("image", url=at), kind("file", url=at), image_at(at)) for at in PATHS),
 ]
 
 
-@pytest.mark.parametrize(("block", "problem"), UNSENDABLE)
-def test_unsendable_block_raises_an_error_that_names_its_place(block, problem):
+@pytest.mark.parametrize(
+    ("problem", "block"), [(problem, block) for problem, *blocks in UNSENDABLE for block in blocks]
+)
+def test_unsendable_block_raises_an_error_that_names_its_place(problem, block):
     with pytest.raises(PromptrunInvalidMessageError) as caught:
         parts("before", block)
     assert str(caught.value).startswith(f"messages[0].content[1]{problem}")
