@@ -47,6 +47,11 @@ def result_parts(content, **fields):
     return media if content == [text("(attached to the next message)")] else [*content, *media]
 
 
+def each(names, table):
+    """Parametrize over rows of what is expected and all that gives it."""
+    return pytest.mark.parametrize(names, [(expected, given) for expected, *all_given in table for given in all_given])
+
+
 STYLES = ("invoke", "invoke answered by a stream", "stream", "astream", "events", "aevents")
 each_style = pytest.mark.parametrize("style", STYLES)
 

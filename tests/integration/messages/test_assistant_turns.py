@@ -6,7 +6,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage, mess
 
 from langchain_promptrun import PromptrunInvalidMessageError
 
-from .sending import sent, text
+from .sending import each, sent, text
 
 OWN = {"model_provider": "promptrun"}
 OTHER = {"model_provider": "openai"}
@@ -71,7 +71,7 @@ TURNS = [
 """Turns of the wire, and messages that say each."""
 
 
-@pytest.mark.parametrize(("turn", "message"), [(turn, message) for turn, *messages in TURNS for message in messages])
+@each("turn, message", TURNS)
 def test_assistant_turn_says_what_the_message_said(turn, message):
     assert wire(message) == {"role": "assistant", **turn}
 
@@ -161,7 +161,7 @@ CALLS = [
 """Calls of the wire, and messages that make them."""
 
 
-@pytest.mark.parametrize(("calls", "message"), [(calls, message) for calls, *messages in CALLS for message in messages])
+@each("calls, message", CALLS)
 def test_tool_call_goes_out_once_and_as_it_came_after_every_round_trip(message, calls):
     stored = messages_from_dict(messages_to_dict([message]))[0]
     for copy in (message, message.model_copy(deep=True), stored, load(dumpd(message), allowed_objects="messages")):

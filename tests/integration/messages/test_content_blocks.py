@@ -8,8 +8,8 @@ from langchain_core.messages import content as v1
 
 from langchain_promptrun import PromptrunInvalidMessageError
 
+from .sending import each, result_parts, text
 from .sending import parts_of as parts
-from .sending import result_parts, text
 
 PNG = "iVBORw0KGgoAAAANSUhEUg=="
 PDF = "JVBERi0xLjcK"
@@ -214,18 +214,12 @@ BLOCKS = [
 ]
 """Parts of the wire, and the blocks of LangChain v1 and v0, OpenAI, Anthropic, Gemini, Bedrock and MCP for each."""
 
-each_block = pytest.mark.parametrize(("block", "part"), [(block, part) for part, *blocks in BLOCKS for block in blocks])
 
-
-@each_block
-def test_content_block_becomes_its_wire_part_in_a_tools_result_too(block, part):
+@each("part, block", BLOCKS)
+def test_content_block_becomes_its_wire_part_with_its_cache_marker_and_in_a_tools_result_too(part, block):
     assert parts(block) == [part]
-    assert block is TEXT_BY_URL or result_parts([block]) == [part]
-
-
-@each_block
-def test_content_block_keeps_its_cache_marker(block, part):
     assert parts({**block, **CACHE}) == [{**part, **CACHE}]
+    assert block is TEXT_BY_URL or result_parts([block]) == [part]
 
 
 def test_search_result_block_becomes_title_source_and_texts():
@@ -315,9 +309,7 @@ UNSENDABLE = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("problem", "block"), [(problem, block) for problem, *blocks in UNSENDABLE for block in blocks]
-)
+@each("problem, block", UNSENDABLE)
 def test_unsendable_block_raises_an_error_that_names_its_place(problem, block):
     with pytest.raises(PromptrunInvalidMessageError) as caught:
         parts("before", block)

@@ -25,7 +25,7 @@ from langchain_core.messages import (
 
 from langchain_promptrun import PromptrunError, PromptrunInvalidMessageError
 
-from .sending import sent, text
+from .sending import each, sent, text
 
 CACHE = {"cache_control": {"type": "ephemeral"}}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
@@ -69,7 +69,7 @@ ROLES = [
 ]
 
 
-@pytest.mark.parametrize(("role", "message"), [(role, message) for role, *messages in ROLES for message in messages])
+@each("role, message", ROLES)
 def test_message_of_each_type_has_its_role_and_a_functions_its_name(message, role):
     named = {"name": "add"} if role == "function" else {}
     assert sent(message) == sent(message, send_names=False) == [{"role": role, "content": "x", **named}]

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from langchain_promptrun import ChatPromptrun
-from tests.integration.messages.sending import Conversation, each_style, request_of
+from tests.integration.messages.sending import Conversation, each, each_style, request_of
 
 MODEL = ChatPromptrun(model="vendor/name", api_key="key")
 STRING = {"type": "string"}
@@ -217,7 +217,7 @@ CHOICES = [
 """What stands on the wire, and the notations of it."""
 
 
-@pytest.mark.parametrize(("wire", "choice"), [(wire, choice) for wire, *choices in CHOICES for choice in choices])
+@each("wire, choice", CHOICES)
 def test_tool_choice_of_each_notation_becomes_the_wires(choice, wire):
     assert wire_tool_choice(choice, [WEATHER, CLOCK, CUSTOM_TOOL, SERVER_TOOL, UNNAMED_TOOL]) == wire
 
@@ -243,7 +243,7 @@ UNKNOWN_CHOICES = [
 ]
 
 
-@pytest.mark.parametrize(("text", "choice"), [(text, one) for text, *choices in UNKNOWN_CHOICES for one in choices])
+@each("text, choice", UNKNOWN_CHOICES)
 def test_tool_choice_that_names_nothing_raises_an_error_that_says_what_is_known(text, choice):
     with pytest.raises(TypeError if choice == 3 else ValueError, match=re.escape(text)):
         wire_tool_choice(choice, [WEATHER, CLOCK])

@@ -17,6 +17,7 @@ from langchain_core.tools import tool
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from langchain_promptrun import ChatPromptrun
+from tests.integration.messages.sending import each
 
 MODEL = ChatPromptrun(model="a/b", api_key="key")
 LEG = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -206,7 +207,7 @@ UNFIT = [
 
 
 @both
-@pytest.mark.parametrize(("named", "schema"), [(named, schema) for named, *schemas in UNFIT for schema in schemas])
+@each("named, schema", UNFIT)
 def test_strict_schema_that_strict_mode_cannot_take_raises_an_error_that_names_the_field(strictly, schema, named):
     with pytest.raises(ValueError, match="strict") as caught:
         strictly(schema)
