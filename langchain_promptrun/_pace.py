@@ -76,11 +76,8 @@ class TurnQueue:
 
     def try_now(self, ask: Callable[[], float]) -> bool:
         """Return whether nobody waits and the answer is 0."""
-        wake = Event().set
-        try:
-            return self._enter(wake) and not ask()
-        finally:
-            self._leave(wake)
+        with self._lock:
+            return not self._queue and not ask()
 
     def _enter(self, wake: Callable[[], object]) -> bool:
         with self._lock:

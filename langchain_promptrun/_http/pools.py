@@ -94,14 +94,13 @@ class Pool:
 
     def client(self) -> Client[httpx.BaseTransport]:
         """Return the client for sync calls; raises ValueError or ImportError for an unusable environment."""
-        if self._client is not None:
-            return self._client
-        factory = process.factory(self._key)
-        with self._lock:
-            if self._client is None:
-                self._client = Client(factory.sync_transport, factory.proxies)
-                self.finalizers.append(weakref.finalize(self, close_all, self._client.transports))
-            return self._client
+        if self._client is None:
+            factory = process.factory(self._key)
+            with self._lock:
+                if self._client is None:
+                    self._client = Client(factory.sync_transport, factory.proxies)
+                    self.finalizers.append(weakref.finalize(self, close_all, self._client.transports))
+        return self._client
 
     def loop_client(self, loop: asyncio.AbstractEventLoop) -> LoopClient | None:
         return _clients_of(loop).get(self._loops)
