@@ -131,8 +131,7 @@ class SyncPool(_Pool, httpx.BaseTransport):
         self._free = None if limit is None else threading.Semaphore(limit)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        timeouts = request.extensions["timeout"]
-        if self._free is not None and not self._free.acquire(timeout=timeouts["pool"]):
+        if self._free is not None and not self._free.acquire(timeout=request.extensions["timeout"].get("pool")):
             raise httpx.PoolTimeout("no connection became free")
         connection = self._take(request.url)
         # an exception of a signal handler, in the main thread, could keep it from releasing the lock
@@ -214,12 +213,11 @@ class ConcurrencyLimit(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         timeouts = request.extensions["timeout"]
         try:
-            async with asyncio.timeout(timeouts["pool"]):
+            async with asyncio.timeout(timeouts.get("pool")):
                 await self._free.acquire()
         except TimeoutError:
             raise httpx.PoolTimeout("no connection became free") from None
-        # the wait is over; a new connection has a time-out of its own
-        request.extensions["timeout"] = {**timeouts, "pool": None}
+        timeouts["pool"] = None  # the wait is over; a new connection has a time-out of its own
         try:
             response = await self._transport.handle_async_request(request)
         except BaseException:

@@ -7,6 +7,7 @@ import gc
 import sys
 import textwrap
 import threading
+import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -149,13 +150,16 @@ def test_stream_goes_on_though_its_transport_was_closed(process, raw_server):
     assert gone(raw_server)
 
 
-def test_full_pool_is_waited_for_as_long_as_said(single, raw_server):
+@pytest.mark.parametrize("limit", [{"timeouts": Timeouts(5, 5, 5, 0.1), "max_retries": 2}, {"deadline": 0.1}])
+def test_full_pool_is_waited_for_as_long_as_said(single, raw_server, limit):
     raw_server.answer(HALF, raw_server.HOLD)
     _, leave = single.begin(to(raw_server))
+    began = time.monotonic()
     with pytest.raises(PromptrunTimeoutError) as caught:
-        single.all(to(raw_server, timeouts=Timeouts(5, 5, 5, 0.1), max_retries=2))
+        single.all(to(raw_server, **limit))
     leave()
     assert caught.value.phase == "pool"
+    assert time.monotonic() - began < 4
     assert len(raw_server.requests) == 1
 
 
