@@ -424,6 +424,7 @@ def test_speed_keeps_the_recorded_pauses_and_slices_the_whole_body(path):
     [
         (Fault(after=2, cut=True), httpx.RemoteProtocolError),
         (Fault(after=2, reset=True), httpx.ReadError),
+        (Fault(reset=True), httpx.ReadError),
         (Fault(cut=True), httpx.RemoteProtocolError),
         (Fault(delay=math.inf), httpx.ReadTimeout),
         (Fault(after=1, pause=math.inf), httpx.ReadTimeout),
