@@ -21,19 +21,15 @@ WAIT = 60
 """Seconds after which a test gives up; nothing here is slow unless it hangs."""
 
 
-class _Events(httpx.AsyncByteStream):
-    def __init__(self, events):
-        self._events = events
-
-    async def __aiter__(self):
-        while isinstance(data := await self._events.get(), bytes):
-            yield data
-        if data is not None:
-            raise type(data)(str(data))  # the parameter of a test would keep the frames, and the prompt
+async def _pushed(events):
+    while isinstance(data := await events.get(), bytes):
+        yield data
+    if data is not None:
+        raise type(data)(str(data))  # the parameter of a test would keep the frames, and the prompt
 
 
 class PromptWire:
-    """Answers with one record, or fails; holds answers back while the gate is closed."""
+    """Answers with one record, or fails, and as a model; holds answers back while the gate is closed."""
 
     def __init__(self):
         self.record = {"prompt": "One {{x}}.", "version": 1, "updatedAt": "2025-07-21T04:17:39.294Z"}
@@ -42,6 +38,7 @@ class PromptWire:
         self.raw = None
         self.headers = {}
         self.requests = []
+        self.bodies = []
         self.streams = []
         self.open = []
         self.stream_status, self.stream_type = 200, "text/event-stream"
@@ -66,6 +63,8 @@ class PromptWire:
         return httpx.Response(self.status, headers=self.headers, json={"error": "no"})
 
     def handle(self, request):
+        if request.method == "POST":
+            return self._as_model(request)
         self.requests.append(request)
         assert self.gate.wait(60)
         return self._answer()
@@ -73,9 +72,18 @@ class PromptWire:
     async def ahandle(self, request):
         if request.url.path.endswith("/stream"):
             return await self.stream(request)
+        if request.method == "POST":
+            return self._as_model(request)
         self.requests.append(request)
         await until(self.gate.is_set)
         return self._answer()
+
+    def _as_model(self, request):
+        self.bodies.append(json.loads(request.content))
+        if b'"stream":true' in request.content:
+            events = stream({"content": "Hi "}, {"content": "you."})
+            return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=events)
+        return httpx.Response(200, content=whole({"content": "Hi you."}))
 
     async def stream(self, request):
         """Answer GET /prompt/stream with the events that are pushed; without a status, never."""
@@ -90,7 +98,7 @@ class PromptWire:
         for event in self.first_events:
             events.put_nowait(event)
         self.open.append((asyncio.get_running_loop(), events))
-        return httpx.Response(200, headers={"content-type": self.stream_type}, content=_Events(events))
+        return httpx.Response(200, headers={"content-type": self.stream_type}, content=_pushed(events))
 
     def push(self, data):
         """Send bytes to all open streams; None ends them, an error breaks them."""
@@ -106,25 +114,19 @@ class PromptWire:
         """A prompt whose changes this wire pushes."""
         return self.prompt(**{"http_client": None, "updates": "push", "refresh": 3600} | fields)
 
-    def prompt(self, **fields):
-        """A prompt that asks this wire."""
-        known = {
-            "project_id": PROJECT,
+    def connection(self):
+        """The fields that lead a prompt or a model to this wire."""
+        return {
             "api_key": "secret-key",
             "base_url": "https://h.example/v1",
             "max_retries": 0,
             "http_client": httpx.Client(transport=httpx.MockTransport(self.handle)),
             "http_async_client": httpx.AsyncClient(transport=httpx.MockTransport(self.ahandle)),
         }
-        return PromptrunPrompt(**known | fields)
 
-
-def model_reply(request):
-    """Answer a chat completion."""
-    if b'"stream":true' in request.content:
-        events = stream({"content": "Hi "}, {"content": "you."})
-        return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=events)
-    return httpx.Response(200, content=whole({"content": "Hi you."}))
+    def prompt(self, **fields):
+        """A prompt that asks this wire."""
+        return PromptrunPrompt(**{"project_id": PROJECT, **self.connection(), **fields})
 
 
 async def pull(colour, prompt):

@@ -95,11 +95,8 @@ def test_prompt_field_out_of_range_is_refused_with_advice(name, value, said):
 
 
 @pytest.mark.parametrize("name", ["tag", "role", "missing", "refresh", "partial_variables", "base_url"])
-def test_prompt_field_none_is_the_default(name):
+def test_prompt_field_none_is_the_default_and_a_folder_may_be_a_path(name):
     assert getattr(make(**{name: None}), name) == getattr(make(), name)
-
-
-def test_prompt_cache_dir_may_be_a_path():
     assert make(cache_dir=Path("/tmp") / "x").cache_dir == str(Path("/tmp") / "x")
 
 
@@ -134,24 +131,20 @@ def fetch(request, wire):
     return lambda **fields: wire.prompt(**fields | dict.fromkeys(other)).pull()
 
 
-def test_prompt_request_is_the_documented_one(wire, fetch):
+def test_prompt_request_is_the_documented_one_with_headers_query_and_timeouts_of_the_caller(wire, fetch):
     assert fetch(tag="prod").version == 1
-    (request,) = wire.requests
+    headers = {"X-Team": "a", "Authorization": "Bearer other"}
+    fetch(default_headers=headers, default_query={"region": "eu"}, timeout=(1, 2, 3, 4))
+    request, other = wire.requests
     assert (request.method, request.content) == ("GET", b"")
     assert request.url == f"https://h.example/v1/prompt?projectId={PROJECT}&tag=prod"
     assert (request.headers["authorization"], request.headers["accept"]) == ("Bearer secret-key", "application/json")
     assert request.headers["user-agent"].startswith("langchain-promptrun/")
     assert "content-type" not in request.headers
     assert tuple(request.extensions["timeout"].values()) == (10, 10, 10, 10)
-
-
-def test_prompt_request_has_headers_query_and_timeouts_of_the_caller(wire, fetch):
-    headers = {"X-Team": "a", "Authorization": "Bearer other"}
-    fetch(default_headers=headers, default_query={"region": "eu"}, timeout=(1, 2, 3, 4))
-    (request,) = wire.requests
-    assert (request.headers["x-team"], request.headers["authorization"]) == ("a", "Bearer other")
-    assert request.url.params["region"] == "eu"
-    assert tuple(request.extensions["timeout"].values()) == (1, 2, 3, 4)
+    assert (other.headers["x-team"], other.headers["authorization"]) == ("a", "Bearer other")
+    assert other.url.params["region"] == "eu"
+    assert tuple(other.extensions["timeout"].values()) == (1, 2, 3, 4)
 
 
 def test_prompt_retry_follows_the_rules_of_a_model(wire, fetch):

@@ -1,6 +1,5 @@
 """The chat model that a managed prompt names: of its record, reached as the prompt is, following its versions."""
 
-import json
 import pickle
 
 import pytest
@@ -10,33 +9,13 @@ from pydantic import ValidationError
 
 from langchain_promptrun import ChatPromptrun
 
-from .promptwire import PROJECT, PromptWire, model_reply, run_apart, until
-
-
-class Wire(PromptWire):
-    """Answers as a model, too."""
-
-    def __init__(self):
-        super().__init__()
-        self.record |= {"model": {"model": "openai/gpt-4o"}, "temperature": 0.5}
-        self.bodies = []
-
-    def handle(self, request):
-        return self._reply(request) or super().handle(request)
-
-    async def ahandle(self, request):
-        return self._reply(request) or await super().ahandle(request)
-
-    def _reply(self, request):
-        if request.method != "POST":
-            return None
-        self.bodies.append(json.loads(request.content))
-        return model_reply(request)
+from .promptwire import PROJECT, run_apart, until
 
 
 @pytest.fixture
-def wire():
-    return Wire()
+def wire(wire):
+    wire.record |= {"model": {"model": "openai/gpt-4o"}, "temperature": 0.5}
+    return wire
 
 
 class Own(ChatPromptrun):
@@ -56,7 +35,7 @@ def model_of(request):
     return request.param
 
 
-def test_prompt_model_is_that_of_the_record_and_reached_as_the_prompt_is(wire, model_of, monkeypatch):
+def test_prompt_model_is_that_of_the_record_and_reached_as_the_prompt_is_unless_overridden(wire, model_of, monkeypatch):
     prompt = wire.prompt(timeout=5, default_headers={"x-team": "a"})
     model = model_of(prompt)
     assert type(model) is ChatPromptrun
@@ -70,13 +49,11 @@ def test_prompt_model_is_that_of_the_record_and_reached_as_the_prompt_is(wire, m
     monkeypatch.setenv("PROMPTRUN_API_KEY", "key-from-env")
     model = model_of(wire.prompt(api_key=None))
     assert model.temperature is None
+    more = {"temperature": 0, "max_tokens": 5, "timeout": 3, "base_url": "https://other.example/v1"}
+    other = model_of(wire.prompt(), **more)
+    assert (other.temperature, other.max_tokens, other.timeouts) == (0, 5, (3, 3, 3, 3))
+    assert other.base_url == "https://other.example/v1"
     assert model.model_fields_set.isdisjoint({"api_key", "async_transport", "max_connections"})
-
-
-def test_prompt_model_overrides_win(wire, model_of):
-    model = model_of(wire.prompt(), temperature=0, max_tokens=5, timeout=3, base_url="https://other.example/v1")
-    assert (model.temperature, model.max_tokens, model.timeouts) == (0, 5, (3, 3, 3, 3))
-    assert model.base_url == "https://other.example/v1"
 
 
 @pytest.mark.parametrize("model", [None, {"name": "GPT-4o"}, {"model": ""}])
@@ -91,16 +68,11 @@ def test_prompt_model_missing_is_an_error_that_says_what_to_do(wire, model_of, m
 
 
 class TestFromPrompt:
-    def arguments(self, wire):
-        prompt = wire.prompt()
-        names = ("api_key", "base_url", "max_retries", "http_client", "http_async_client")
-        return {name: getattr(prompt, name) for name in names}
-
     async def test_prompt_model_from_an_id_is_of_the_class_that_is_asked(self, wire):
-        model = ChatPromptrun.from_prompt(PROJECT, tag="prod", max_tokens=5, **self.arguments(wire))
+        model = ChatPromptrun.from_prompt(PROJECT, tag="prod", max_tokens=5, **wire.connection())
         assert (model.model, model.max_tokens, model.max_retries) == ("openai/gpt-4o", 5, 0)
         assert wire.requests[0].url.params["tag"] == "prod"
-        model = await Own.afrom_prompt(project_id=PROJECT, version=1, **self.arguments(wire))
+        model = await Own.afrom_prompt(project_id=PROJECT, version=1, **wire.connection())
         assert (type(model), model.model) == (Own, "openai/gpt-4o")
         assert wire.requests[1].url.params["version"] == "1"
         assert type(Own.from_prompt(wire.prompt())) is Own
@@ -108,7 +80,7 @@ class TestFromPrompt:
     @pytest.mark.parametrize("known", ["a prompt", "an id"])
     async def test_prompt_model_unknown_keyword_is_refused_before_any_request(self, wire, known):
         prompt = wire.prompt()
-        first, more = (prompt, {}) if known == "a prompt" else (PROJECT, self.arguments(wire))
+        first, more = (prompt, {}) if known == "a prompt" else (PROJECT, wire.connection())
         for model in (ChatPromptrun, Own):
             with pytest.raises(ValidationError, match="Unknown keyword `verison`"):
                 model.from_prompt(first, verison=1, **more)

@@ -3,6 +3,7 @@
 import asyncio
 import multiprocessing
 import sys
+import threading
 import time
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 
 from langchain_promptrun import PromptrunConnectionError, PromptrunRateLimitError, PromptrunTimeoutError
 from langchain_promptrun.prompts import refresh
+from langchain_promptrun.testing import Fault
 
 from .promptwire import WAIT, changes, close, collected, pull, threads, until
 
@@ -39,10 +41,8 @@ async def live(colour, prompt, wire):
     return record
 
 
-def streams(server, **state):
-    """The requests for event streams that the server got."""
-    found = [request for request in tuple(server.requests) if request.path == "/v1/prompt/stream"]
-    return [request for request in found if all(getattr(request, name) == value for name, value in state.items())]
+def streams(server):
+    return [request for request in tuple(server.requests) if request.path == "/v1/prompt/stream"]
 
 
 @pytest.mark.parametrize(
@@ -336,10 +336,12 @@ class TestServer:
 
     @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
     @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-    async def test_push_fork_has_a_stream_of_its_own(self, promptrun_server, project, make):
+    async def test_push_fork_in_the_middle_of_a_request_works_on_both_sides(self, promptrun_server, project, make):
+        hold = threading.Event()
+        promptrun_server.prompts.queue(Fault(delay=hold))
         prompt = make(tag="prod", updates="push")
-        await prompt.apull()
-        await pushed(prompt)
+        first = asyncio.create_task(prompt.apull())
+        await until(lambda: len(promptrun_server.requests) == 2)
         context = multiprocessing.get_context("fork")
         answers = context.SimpleQueue()
 
@@ -355,4 +357,6 @@ class TestServer:
         project.publish("Two.", tags=["prod"])
         await asyncio.to_thread(process.join, WAIT)
         assert (process.exitcode, answers.get()) == (0, 2)
+        hold.set()
+        assert (await first).version in {1, 2}
         await until(lambda: prompt.known_record.version == 2)

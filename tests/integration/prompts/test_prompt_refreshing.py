@@ -216,12 +216,6 @@ class TestLoops:
         await until(lambda: len(seen) == 2)
         assert seen == ["call", "none"]
 
-    def test_prompt_loops_in_a_row_are_refreshed(self, wire, prompt):
-        run_apart(prompt.apull())
-        wire.publish("Two.")
-        assert run_apart(prompt.apull()).version == 1
-        run_apart(until(lambda: prompt.known_record.version == 2))
-
     async def test_prompt_async_client_of_another_loop_is_a_clear_error(self, wire, colour):
         def handle(request):
             raise RuntimeError("<asyncio.locks.Event> is bound to a different event loop")
@@ -258,25 +252,14 @@ class TestLoops:
         assert {record.version for record in await asyncio.gather(*calls)} == {1}
 
 
-class TestEnd:
-    async def test_prompt_closed_while_a_call_waits_is_asked_again(self, wire, prompt, colour):
-        wire.gate.clear()
-        waiting = asyncio.create_task(pull(colour, prompt))
-        await until(lambda: wire.count == 1)
-        prompt.close()
-        await until(lambda: wire.count == 2)
-        wire.gate.set()
-        assert (await waiting).version == 1
-
-    async def test_prompt_thread_ends_with_the_last_prompt(self, wire, colour):
-        first, second = wire.prompt(), wire.prompt(http_client=None)
-        await pull(colour, first)
-        await pull(colour, second)
-        await until(lambda: len(threads()) == 1)
-        first.close()
-        assert len(threads()) == 1
-        del second
-        await collected()
+async def test_prompt_closed_while_a_call_waits_is_asked_again(wire, prompt, colour):
+    wire.gate.clear()
+    waiting = asyncio.create_task(pull(colour, prompt))
+    await until(lambda: wire.count == 1)
+    prompt.close()
+    await until(lambda: wire.count == 2)
+    wire.gate.set()
+    assert (await waiting).version == 1
 
 
 async def test_prompt_after_a_fork_has_a_thread_of_its_own(wire, colour, monkeypatch):
@@ -388,6 +371,9 @@ class TestWatch:
         waiting = leave()
         wire.gate.set()
         assert run_apart(prompt.apull()).version == 1
+        wire.publish("Two.")
+        run_apart(prompt.apull())
+        run_apart(until(lambda: prompt.known_record.version == 2))  # the loop that asked is closed, too
         del waiting
         prompt.close()
         run_apart(collected())

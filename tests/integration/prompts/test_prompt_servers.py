@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import multiprocessing
 import pickle
 import subprocess
 import sys
@@ -43,7 +42,9 @@ async def test_prompt_in_a_chain_sends_its_text_before_the_conversation_and_stre
     ]
 
 
-async def test_prompt_first_request_is_shared_by_callers_of_all_kinds(promptrun_server, make):
+async def test_prompt_first_request_is_shared_by_callers_of_all_kinds_and_needs_none_of_their_loops(
+    promptrun_server, make
+):
     hold = threading.Event()
     promptrun_server.prompts.queue(Fault(delay=hold))
     prompt = make(tag="prod")
@@ -57,8 +58,8 @@ async def test_prompt_first_request_is_shared_by_callers_of_all_kinds(promptrun_
         here = asyncio.create_task(several())
         await asyncio.to_thread(promptrun_server.wait_for_requests, 1, WAIT)
         hold.set()
-        records = [*await here, *[call.result(WAIT) for call in calls]]
-        records += [record for loop in loops for record in loop.result(WAIT)]
+        records = [call.result(WAIT) for call in calls]  # blocks the loop here
+        records += [record for loop in loops for record in loop.result(WAIT)] + await here
     assert len(records) == 108
     assert {record.version for record in records} == {1}
     assert asked(promptrun_server) == 1
@@ -86,19 +87,6 @@ class TestErrors:
 
 
 class TestLoopsAndProcesses:
-    async def test_prompt_loop_may_block_on_threads_that_want_what_it_fetches(self, promptrun_server, make, colour):
-        hold = threading.Event()
-        promptrun_server.prompts.queue(Fault(delay=hold))
-        prompt = make(tag="prod")
-        first = asyncio.create_task(prompt.apull())
-        await until(lambda: asked(promptrun_server) == 1)
-        get = prompt.pull if colour == "sync" else lambda: asyncio.run(prompt.apull())
-        with ThreadPoolExecutor(2) as pool:
-            calls = [pool.submit(get) for _ in range(2)]
-            hold.set()
-            assert [call.result(WAIT).version for call in calls] == [1, 1]  # blocks the loop
-        assert (await first).version == 1
-
     async def test_prompt_never_blocks_the_event_loop(self, promptrun_server, make, tmp_path):
         with blockbuster_ctx():
             prompt = make(tag="prod", refresh=0, cache_dir=tmp_path)
@@ -106,25 +94,6 @@ class TestLoopsAndProcesses:
             await prompt.ainvoke({"word_count": 1})
             await until(lambda: asked(promptrun_server) == 2 and prompt._hold.refresher._request is None)
             assert await (await prompt.achat_model()).ainvoke("Hi.")
-
-    @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
-    @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-    def test_prompt_fork_in_the_middle_of_a_request_works_on_both_sides(self, promptrun_server, make):
-        hold = threading.Event()
-        promptrun_server.prompts.queue(Fault(delay=hold))
-        prompt = make(tag="prod")
-        call = threading.Thread(target=prompt.pull, daemon=True)
-        call.start()
-        promptrun_server.wait_for_requests(1, WAIT)
-        context = multiprocessing.get_context("fork")
-        answers = context.SimpleQueue()
-        child = context.Process(target=lambda: answers.put(prompt.pull().version))
-        child.start()
-        child.join(WAIT)
-        assert (child.exitcode, answers.get()) == (0, 1)
-        hold.set()
-        call.join(WAIT)
-        assert prompt.pull().version == 1
 
     def test_prompt_pickle_works_in_another_process_which_ends_at_once_and_quietly(self, promptrun_server, project):
         """A request runs there to the end, and a look-up of a host, which nothing can stop."""

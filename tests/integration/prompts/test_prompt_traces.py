@@ -7,9 +7,9 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 
-from langchain_promptrun import PromptrunNotFoundError
+from langchain_promptrun import ChatPromptrun, PromptrunNotFoundError
 
-from .promptwire import PROJECT, PromptWire, model_reply
+from .promptwire import PROJECT, PromptWire
 
 FACTS = {"promptrun_prompt_project": PROJECT, "promptrun_prompt_tag": "prod", "promptrun_prompt_version": 1}
 REQUESTED = {"promptrun_prompt_project": PROJECT, "promptrun_prompt_tag": "prod"}
@@ -33,8 +33,8 @@ class Handler(BaseCallbackHandler):
 
 
 @pytest.fixture
-def model(over):
-    return over(model_reply)
+def model(wire):
+    return ChatPromptrun(model="v/m", **wire.connection())
 
 
 @pytest.fixture
@@ -50,13 +50,14 @@ def facts_of(metadata):
 
 
 @pytest.mark.parametrize("style", ["invoke", "ainvoke", "stream", "astream"])
-async def test_prompt_trace_of_a_chain_names_the_prompt(run, wire, model, style):
+async def test_prompt_trace_of_a_chain_names_the_prompt_and_stays_off_the_wire(run, wire, model, style):
     handler, collector = Handler(), RunCollectorCallbackHandler()
     chain = wire.prompt(tag="prod") | model
     await run(style, chain, {"x": 1}, callbacks=[handler, collector], metadata={"mine": 1})
     assert [facts_of(metadata) for metadata in handler.prompts] == [FACTS]
     assert [facts_of(metadata) for metadata in handler.models] == [FACTS]
     assert handler.models[0]["mine"] == 1
+    assert "promptrun_prompt" not in str(wire.bodies)
     (root,) = collector.traced_runs
     assert root.run_type == "chain"
     assert facts_of(root.extra["metadata"]) == FACTS
@@ -113,14 +114,6 @@ async def test_prompt_trace_of_a_chain_names_the_first_of_two_prompts(wire):
     chain = wire.prompt(tag="prod") | (lambda _: {}) | other.prompt(version=2)
     await asyncio.to_thread(chain.invoke, {"x": 1}, {"callbacks": [collector]})
     assert facts_of(collector.traced_runs[0].extra["metadata"]) == FACTS
-
-
-async def test_prompt_trace_stays_off_the_wire(wire, over):
-    seen = []
-    (wire.prompt(tag="prod") | over(lambda request: seen.append(request.content) or model_reply(request))).invoke(
-        {"x": 1}
-    )
-    assert b"promptrun_prompt" not in seen[0]
 
 
 @pytest.mark.parametrize("found", [object(), None, 3])
