@@ -87,7 +87,9 @@ class _Entry:
         self.is_custom = isinstance(wire.get("custom"), dict)
         inner_key = "custom" if self.is_custom else _FUNCTION
         found = wire.get(inner_key)
-        inner: dict[str, Any] = found if isinstance(found, dict) else {}
+        # Cloudflare's Workers AI writes name and arguments beside the id.
+        is_flat = found is None and wire.get("type") in (None, _FUNCTION)
+        inner: dict[str, Any] = found if isinstance(found, dict) else wire if is_flat else {}
         index = str(wire.get("index")).removesuffix(".0")
         is_index = len(index) <= _LONGEST_INDEX and index.removeprefix("-").isdecimal()
         self.index = int(index) if is_index else None
@@ -100,8 +102,8 @@ class _Entry:
         said = said or inner_key
         is_servers = self.id.startswith(_SERVER_ID) or "server" in said.lower()
         self.kind = said if (self.is_custom or _FUNCTION in said.lower()) and not is_servers else ""
-        self.extras = _without(_KNOWN_KEYS, wire)
-        if unknown := _without(_KNOWN_INNER, inner):
+        self.extras = _without(_KNOWN_KEYS | _KNOWN_INNER if is_flat else _KNOWN_KEYS, wire)
+        if not is_flat and (unknown := _without(_KNOWN_INNER, inner)):
             self.extras[inner_key] = unknown
 
 

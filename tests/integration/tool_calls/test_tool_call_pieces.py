@@ -102,6 +102,10 @@ ROWS = {
         f"arguments under {name}": ([{"index": 0, "id": "A", "function": {"name": "f", name: {"a": 1}}}], "A.f(a=1)")
         for name in ("parameters", "input")
     },
+    "name and arguments beside the id": (
+        [{"index": 0, "id": "A", "name": "f", "arguments": '{"a"'}, {"index": 0, "arguments": ":1}"}],
+        "A.f(a=1)",
+    ),
     "cumulative, named again": ([F("{"), F('{"q":"é'), F('{"q":"éc"}')], "A.f(q='éc')"),
     "blanks with a name after the end": ([F(A1), T("-", "f", "  ")], "A.f(a=1)"),
     "same call at two indexes": ([F(A1), T("A", "f", A1, 1)], "A.f(a=1)"),
