@@ -57,7 +57,7 @@ class RawServer:
     def __init__(self, context=None):
         self.context = context
         self.scripts, self.requests, self.connections = [], [], 0
-        self.came, self.gone = threading.Semaphore(0), threading.Semaphore(0)
+        self.came, self._gone = threading.Semaphore(0), threading.Semaphore(0)
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._open = set()
@@ -79,6 +79,10 @@ class RawServer:
             return all(self._step(connection, step) for step in steps)
 
         self._serve_one = serve_one
+
+    def saw_end(self, count=1, seconds=1.0):
+        """Whether so many further connections ended, each within the time."""
+        return all(self._gone.acquire(timeout=seconds) for _ in range(count))
 
     def take_nothing(self):
         """Read no request, and keep the connections open."""
@@ -124,7 +128,7 @@ class RawServer:
         finally:
             with self._lock:
                 self._open.discard(connection)
-            self.gone.release()
+            self._gone.release()
 
     def _serve_one(self, connection):
         data = b""
@@ -275,11 +279,6 @@ def to(server, path="/v1/chat", **options):
     url = options.pop("url", server and server.url + path)
     headers = {"content-type": "application/json"} | options.pop("headers", {})
     return Request(method="POST", url=url, body=options.pop("body", b'{"a":1}'), headers=headers, **options)
-
-
-def gone(server, seconds=1.0):
-    """Whether a connection ended within the time."""
-    return server.gone.acquire(timeout=seconds)
 
 
 KINDS = ["httpx", "aiohttp"]

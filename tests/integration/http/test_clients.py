@@ -29,7 +29,6 @@ from .exchanges import (
     acall,
     call,
     chunk,
-    gone,
     open_files,
     over,
     pools,
@@ -94,13 +93,13 @@ def test_last_holder_closes_the_connections_and_opens_others_at_its_next_call(pr
     call(other, raw_server)
     one.close()
     one.close()
-    assert not gone(raw_server, 0.1)
+    assert not raw_server.saw_end(seconds=0.1)
     asyncio.run(other.aclose())  # in a loop without a client
     asyncio.run(other.aclose())
-    assert gone(raw_server)
+    assert raw_server.saw_end()
     call(other, raw_server)
     del other
-    assert gone(raw_server)
+    assert raw_server.saw_end()
     assert raw_server.connections == 2
 
 
@@ -116,10 +115,10 @@ async def test_aclose_leaves_what_others_hold_and_has_closed_what_nobody_does_wh
     await acall(other, raw_server)
     assert raw_server.connections == 1
     await other.aclose()
-    assert await asyncio.to_thread(gone, raw_server)
+    assert await asyncio.to_thread(raw_server.saw_end)
     await acall(other, raw_server)
     del other
-    assert await asyncio.to_thread(gone, raw_server)
+    assert await asyncio.to_thread(raw_server.saw_end)
     assert raw_server.connections == 2
 
 
@@ -132,8 +131,7 @@ async def test_cancelling_aclose_is_not_swallowed_and_closes_all(process, raw_se
     closing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await closing
-    for _ in range(2):
-        assert await asyncio.to_thread(gone, raw_server)
+    assert await asyncio.to_thread(raw_server.saw_end, 2)
 
 
 def test_stream_goes_on_though_its_transport_was_closed(process, raw_server):
@@ -147,7 +145,7 @@ def test_stream_goes_on_though_its_transport_was_closed(process, raw_server):
     gc.collect()
     more.set()
     assert list(items) == ["ok", "end"]
-    assert gone(raw_server)
+    assert raw_server.saw_end()
 
 
 @pytest.mark.parametrize("limit", [{"timeouts": Timeouts(5, 5, 5, 0.1), "max_retries": 2}, {"deadline": 0.1}])
@@ -181,7 +179,7 @@ def test_loops_after_and_beside_each_other_leave_nothing_open(process, raw_serve
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(lambda _: asyncio.run(main()), range(8)))
     assert len(raw_server.requests) == 88
-    assert all(gone(raw_server) for _ in range(raw_server.connections))
+    assert raw_server.saw_end(raw_server.connections)
     assert noises() == []
     assert open_files() <= files
 
@@ -194,7 +192,7 @@ def test_transport_that_goes_between_two_runs_of_a_loop_leaves_nothing_open(proc
             transport = over(kind)
             runner.run(acall(transport, raw_server))
             del transport
-    assert all(gone(raw_server) for _ in range(2))
+    assert raw_server.saw_end(2)
     assert noises() == []
 
 
@@ -211,7 +209,7 @@ def test_stream_left_open_as_the_loop_ends_makes_no_noise(process, raw_server, n
 
     for _ in range(3):
         asyncio.run(main())
-        assert gone(raw_server)
+        assert raw_server.saw_end()
     kept.clear()
     assert noises() == []
 
@@ -239,7 +237,7 @@ def test_client_of_a_loop_that_was_just_closed_is_swept_at_the_next_use_or_with_
         loops.append(loop)
     del transport, pool
     assert noises() == []
-    assert all(gone(raw_server) for _ in range(6))
+    assert raw_server.saw_end(6)
 
 
 DROPPED = {
@@ -342,7 +340,7 @@ def test_client_of_a_loop_without_hooks_for_generators_is_closed_in_its_loop(pro
         transport = over(kind, max_connections=2)
         await main(transport)
         del transport
-        assert await asyncio.to_thread(gone, raw_server)
+        assert await asyncio.to_thread(raw_server.saw_end)
 
     async def leave_open():
         sys.set_asyncgen_hooks(None, None)
@@ -357,7 +355,7 @@ def test_client_of_a_loop_without_hooks_for_generators_is_closed_in_its_loop(pro
     loop.close()
     del stream, loop
     assert noises() == []
-    assert all(gone(raw_server) for _ in range(2))
+    assert raw_server.saw_end(2)
 
 
 @unclosed
@@ -421,7 +419,7 @@ def test_fork_starts_afresh_and_leaves_the_parents_connections_alone(process, ra
     process.forked()
     transport.close()
     gc.collect()
-    assert not gone(raw_server, 0.2)
+    assert not raw_server.saw_end(seconds=0.2)
     for pool in process._inherited:
         for transport in pool.client().transports:
             transport.close()

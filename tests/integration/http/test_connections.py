@@ -27,7 +27,6 @@ from .exchanges import (
     Transport,
     call_at_once,
     chunk,
-    gone,
     head,
     io_lock,
     to,
@@ -82,12 +81,12 @@ def test_connection_that_the_server_closed_while_idle_is_not_used_again(single, 
     def calls_in_a_row():
         for _ in range(5):
             assert list(single.transport.exchange(to(raw_server), Lines)) == ["one", "end"]
-            assert gone(raw_server)
+            assert raw_server.saw_end()
 
     async def async_calls_in_a_row():
         for _ in range(5):
             assert await single.all_async(to(raw_server)) == ["one", "end"]
-            assert gone(raw_server)  # blocks the loop
+            assert raw_server.saw_end()  # blocks the loop
 
     calls_in_a_row() if type(single) is Sync else single.runner.run(async_calls_in_a_row())
     assert len(raw_server.requests) == raw_server.connections == 5
@@ -113,7 +112,7 @@ def test_connection_that_had_ended_before_the_request_came_costs_no_attempt(
     def look(*_):
         if not ending.is_set():
             ending.set()
-            assert gone(raw_server)
+            assert raw_server.saw_end()
         return False
 
     monkeypatch.setattr(IS_READABLE[colour], look)
@@ -216,7 +215,7 @@ def test_early_response_over_a_connection_in_place_of_one_that_ended_is_the_resp
     raw_server.answer(whole(b"one\n"), taken, raw_server.CLOSE)
     assert calls.all(to(raw_server)) == ["one", "end"]
     taken.set()
-    assert gone(raw_server)
+    assert raw_server.saw_end()
     raw_server.answer_early(whole(b'{"error": "too large"}', status=413), 10.0, raw_server.CLOSE)
     with pytest.raises(PromptrunInvalidRequestError, match="too large"):
         calls.all(to(raw_server, body=b"x" * (20 << 20), timeouts=Timeouts(5, 5, 2, 5)))
@@ -269,7 +268,7 @@ def test_connection_of_a_call_that_ends_in_the_tls_handshake_is_closed_at_once(a
             task.cancel()
         with pytest.raises((asyncio.CancelledError, PromptrunConnectionError, TimeoutError)):
             await task
-        assert await asyncio.to_thread(gone, raw_server)
+        assert await asyncio.to_thread(raw_server.saw_end)
 
     async_single.runner.run(main())
 
@@ -280,5 +279,5 @@ def test_connections_that_are_idle_give_way_to_another_server_where_there_is_a_l
     for server in (raw_server, other):
         server.answer(whole(b"one\n"))
         assert single.all(to(server)) == ["one", "end"]
-    assert gone(raw_server)
+    assert raw_server.saw_end()
     other.close()

@@ -33,7 +33,6 @@ from .exchanges import (
     acall,
     call,
     chunk,
-    gone,
     head,
     response,
     to,
@@ -285,7 +284,7 @@ def test_server_that_goes_on_after_the_end_mark_is_left(single, raw_server, monk
     monkeypatch.setattr(response, "LAST_CHUNK_SECONDS", 0.0)
     raw_server.answer(head(200, *SSE) + chunk(b"one\n[DONE]\n") + chunk(b"# ping\n") * 3, raw_server.HOLD)
     assert single.all(to(raw_server)) == ["one", "end"]
-    assert gone(raw_server)
+    assert raw_server.saw_end()
 
 
 DONE = chunk(b"[DONE]\n")
