@@ -9,7 +9,6 @@ from langchain_promptrun._responses.metadata import find_cost, usage_metadata
 OPENAI = {
     "prompt_tokens": 10,
     "completion_tokens": 20,
-    "total_tokens": 30,
     "prompt_tokens_details": {"audio_tokens": 1, "cached_tokens": 4},
     "completion_tokens_details": {"audio_tokens": 2, "reasoning_tokens": 5, "accepted_prediction_tokens": 0},
 }

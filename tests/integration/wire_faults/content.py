@@ -488,14 +488,9 @@ def _named(data):
 FIRST = [
     _first("error", events(_ERROR, done=False), "API", _SAID, "Mistral", **_MISTRAL),
     _first("error-then-done", events(_ERROR), "API", _SAID, **_MISTRAL),
-    _first("error-then-text", events(_ERROR, *ENDED), "API", _SAID),
-    _first("error-with-empty-choices", events({**chunk(), "choices": [], **_ERROR}), "API", _SAID),
     _first("error-string", events({"error": _SAID}), "API", _SAID),
     _first("error-true", events({"error": True}), "API"),
     _first("error-list", events([{"error": {"code": 429, "message": _SAID}}]), "RateLimit", _SAID),
-    _first("rate-limit-by-name", events({"error": {"message": _SAID, "type": "rate_limit_error"}}), "RateLimit"),
-    _first("invalid-key", events({"error": {"message": _SAID, "code": 401}}), "Authentication", "PROMPTRUN_API_KEY"),
-    _first("gateway-timeout", events({"error": {"message": _SAID, "code": "504"}}), "Timeout", _SAID),
     _first("named-error", streamed(_named(b'{"message": "' + _SAID.encode() + b'", "code": 429}')), "RateLimit", _SAID),
     _first("named-error-in-plain-text", streamed(_named(_SAID.encode())), "API", _SAID),
     _first("named-error-without-data", streamed(_named(b"{}")), "API"),
@@ -512,11 +507,9 @@ FIRST = [
 
 LATER = [
     _later("error", events(*BEGINNING, _ERROR, done=False), _SAID, **_MISTRAL),
-    _later("error-then-done", events(*BEGINNING, _ERROR), _SAID, **_MISTRAL),
     _later("error-then-text", events(*BEGINNING, _ERROR, *SPOKEN), _SAID),
     _later("error-in-the-same-packet", streamed(sse(*BEGINNING, _ERROR)), _SAID),
     _later("error-with-empty-choices", events(*BEGINNING, {**chunk(), "choices": [], **_ERROR}), _SAID),
-    _later("error-string", events(*BEGINNING, {"error": _SAID}), _SAID),
     _later("named-error", streamed(sse(*BEGINNING), _named(b'{"detail": "' + _SAID.encode() + b'"}'), DONE), _SAID),
     _later("named-error-in-plain-text", streamed(sse(*BEGINNING), _named(_SAID.encode())), _SAID),
     _later("finish-reason-error", events(*BEGINNING, _in_choice(finish_reason="error")), "error"),
