@@ -14,7 +14,7 @@ from langchain_core.tools import InjectedToolCallId
 from langchain_promptrun import ChatPromptrun, PromptrunInvalidMessageError
 from langchain_promptrun.testing import PromptrunServer, Reply
 
-from .sending import result_parts, text
+from .sending import each, result_parts, text
 
 agents = pytest.importorskip("langchain.agents")
 Command = pytest.importorskip("langgraph.types").Command
@@ -146,28 +146,26 @@ SILENT = [
 LINK = v1.create_file_block(url="demo://x", mime_type="text/plain")
 
 
-@pytest.mark.parametrize(
-    ("content", "parts"),
-    [
-        (["hello"], [text("hello")]),
-        ([{"type": "json", "json": None}], [text("null")]),
-        ([{"type": "search_result", "title": "T", "content": [text("x")]}], [text("T"), text("x")]),
-        ([{"type": "file", **PDF}], [FILE]),
-        ([{"type": "file", "data": b"\0\0\0"}], [BYTES]),
-        ([{"type": "file", "data": "AAAA", "mimeType": "application/pdf"}], [FILE]),
-        ([{"type": "document", **PDF}], [FILE]),
-        ([{"type": "image_generation_call", "result": "AAAA"}], [PNG]),
-        *(([block], []) for block in SILENT),
-        *(([block, text("said")], [text("said")]) for block in THOUGHTS),
-        # data of any form, as its JSON, without the id that langchain-core makes
-        *(({"a": 1}, [text('{"a":1}')]), (0, [text("0")]), ([5], [text("5")]), ([["a"]], [text('["a"]')])),
-        *((None, []), ("", [])),
-        ([LINK], [text('{"type":"file","url":"demo://x","mime_type":"text/plain"}')]),
-        ([{**text("x"), **CACHE}], [{**text("x"), **CACHE}]),
-        ([text("x"), {**text(""), **CACHE}], [{**text("x"), **CACHE}]),
-        ([{"a": 1, **CACHE}], [text('{"a":1,"cache_control":{"type":"ephemeral"}}')]),
-    ],
-)
+READ = [
+    ([text("hello")], ["hello"]),
+    ([text("null")], [{"type": "json", "json": None}]),
+    ([text("T"), text("x")], [{"type": "search_result", "title": "T", "content": [text("x")]}]),
+    ([FILE], [{"type": "file", **PDF}], [{"type": "document", **PDF}]),
+    ([FILE], [{"type": "file", "data": "AAAA", "mimeType": "application/pdf"}]),
+    ([BYTES], [{"type": "file", "data": b"\0\0\0"}]),
+    ([PNG], [{"type": "image_generation_call", "result": "AAAA"}]),
+    ([], *([block] for block in SILENT)),
+    ([text("said")], *([block, text("said")] for block in THOUGHTS)),
+    # data of any form, as its JSON, without the id that langchain-core makes
+    ([text('{"a":1}')], {"a": 1}),
+    *(([text("0")], 0), ([text("5")], [5]), ([text('["a"]')], [["a"]]), ([], None, "")),
+    ([text('{"type":"file","url":"demo://x","mime_type":"text/plain"}')], [LINK]),
+    ([{**text("x"), **CACHE}], [{**text("x"), **CACHE}], [text("x"), {**text(""), **CACHE}]),
+    ([text('{"a":1,"cache_control":{"type":"ephemeral"}}')], [{"a": 1, **CACHE}]),
+]
+
+
+@each("parts, content", READ)
 def test_tool_result_is_read_where_it_is_readable_and_else_its_json(content, parts):
     assert result_parts(content) == parts
 

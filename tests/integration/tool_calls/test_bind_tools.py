@@ -119,35 +119,32 @@ SHELL = Tool("shell", str.upper, "Run it.", metadata={"type": "custom_tool"})
 UNKNOWN = {**WEATHER, **CACHED, "x": 1, "function": {**WEATHER["function"], "y": 2}}
 
 
-@pytest.mark.parametrize(
-    ("source", "wire"),
-    [
-        ({"title": "weather", "description": "d", **PARAMETERS}, WEATHER),
-        *[
-            (notation | cached, WEATHER | cached)
-            for cached in ({}, CACHED)
-            for notation in (
-                FLAT,
-                {"type": "function", **FLAT},
-                ANTHROPIC,
-                {"type": "custom", **ANTHROPIC},
-                {**NAMED, "title": "Weather", "inputSchema": PARAMETERS, "outputSchema": {}},
-                {"toolSpec": {**NAMED, "inputSchema": {"json": PARAMETERS}}},
-            )
-        ],
-        (UNKNOWN, UNKNOWN),
-        ({**CLOCK, "function": {**CLOCK["function"], "description": None, "parameters": None}}, CLOCK),
-        ({"type": "custom", "name": "shell", "format": {"type": "text"}, **CACHED}, {**CUSTOM_TOOL, **CACHED}),
-        (SHELL, {"type": "custom", "custom": {"name": "shell", "description": "Run it."}}),
-        *[(tool, tool) for tool in (WEATHER, CLOCK, SERVER_TOOL, UNNAMED_TOOL, CUSTOM_TOOL, BUILTIN_TOOL)],
-        *[(tool, tool) for tool in map(with_parameters, ({"$ref": "https://a.example/"}, {"type": "array"}))],
-        *[
-            ({"title": "f", "description": "d", union: [PARAMETERS]}, with_parameters({union: [PARAMETERS]}))
-            for union in ("anyOf", "oneOf")
-        ],
-    ],
-    ids=str,
-)
+NOTATIONS = [
+    FLAT,
+    {"type": "function", **FLAT},
+    ANTHROPIC,
+    {"type": "custom", **ANTHROPIC},
+    {**NAMED, "title": "Weather", "inputSchema": PARAMETERS, "outputSchema": {}},
+    {"toolSpec": {**NAMED, "inputSchema": {"json": PARAMETERS}}},
+]
+AS_THEY_ARE = [
+    *(WEATHER, CLOCK, SERVER_TOOL, UNNAMED_TOOL, CUSTOM_TOOL, BUILTIN_TOOL, UNKNOWN),
+    *map(with_parameters, ({"$ref": "https://a.example/"}, {"type": "array"})),
+]
+UNIONS = [{union: [PARAMETERS]} for union in ("anyOf", "oneOf")]
+TOOLS = [
+    (WEATHER, {"title": "weather", "description": "d", **PARAMETERS}, *NOTATIONS),
+    (WEATHER | CACHED, *(notation | CACHED for notation in NOTATIONS)),
+    (CLOCK, {**CLOCK, "function": {**CLOCK["function"], "description": None, "parameters": None}}),
+    ({**CUSTOM_TOOL, **CACHED}, {"type": "custom", "name": "shell", "format": {"type": "text"}, **CACHED}),
+    ({"type": "custom", "custom": {"name": "shell", "description": "Run it."}}, SHELL),
+    *((tool, tool) for tool in AS_THEY_ARE),
+    *((with_parameters(union), {"title": "f", "description": "d", **union}) for union in UNIONS),
+]
+"""What stands on the wire, and the notations of it."""
+
+
+@each("wire, source", TOOLS)
 def test_bind_tools_converts_each_notation_and_accepts_what_it_sends(source, wire):
     assert wire_tools([source]) == wire_tools([wire]) == [wire]
     assert "function" in wire or wire_tools([source], strict=True) == [wire]
@@ -271,19 +268,15 @@ WIRE_SPEC = {"type": "json_schema", "json_schema": SPEC}
 UNKNOWN_KEYS = {"type": "json_schema", "json_schema": {"name": "n", "schema": PARAMETERS, "x": 1}, "y": 2}
 
 
-@pytest.mark.parametrize(
-    ("source", "wire"),
-    [
-        (ARRAY, {"type": "json_schema", "json_schema": {"name": "Cat_joke", "schema": ARRAY}}),
-        (CLOCK, {"type": "json_schema", "json_schema": {"name": "clock", "schema": NOTHING}}),
-        (SPEC, WIRE_SPEC),
-        ({"type": "json_schema", **SPEC}, WIRE_SPEC),
-        (WIRE_SPEC, WIRE_SPEC),
-        (WEATHER, WIRE_SPEC),
-        (UNKNOWN_KEYS, UNKNOWN_KEYS),
-        *[(other, other) for other in ({"type": "json_object"}, {"type": "text"}, {"type": "grammar", "grammar": "g"})],
-    ],
-)
+FORMATS = [
+    ({"type": "json_schema", "json_schema": {"name": "Cat_joke", "schema": ARRAY}}, ARRAY),
+    ({"type": "json_schema", "json_schema": {"name": "clock", "schema": NOTHING}}, CLOCK),
+    (WIRE_SPEC, SPEC, {"type": "json_schema", **SPEC}, WIRE_SPEC, WEATHER),
+    *((kept, kept) for kept in (UNKNOWN_KEYS, {"type": "json_object"}, {"type": "text"}, {"type": "grammar", "g": ""})),
+]
+
+
+@each("wire, source", FORMATS)
 def test_response_format_in_any_notation_becomes_the_wires_and_another_type_passes(source, wire):
     assert wire_response_format(source) == wire
     assert "json_schema" in wire or wire_response_format(source, strict=True) == wire
