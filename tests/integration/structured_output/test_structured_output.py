@@ -23,6 +23,7 @@ from typing_extensions import TypedDict
 
 from langchain_promptrun import ChatPromptrun, PromptrunRefusalError
 from langchain_promptrun.testing import Reply
+from tests.integration.bodies import call
 from tests.integration.messages.sending import Conversation
 
 # pydantic's v1 classes do not work on Python 3.14.
@@ -75,14 +76,12 @@ class Server(Conversation):
     """Answers with the same text and tool calls each time, streamed in pieces of one character."""
 
     def __init__(self, text="", calls=(), finish_reason="stop", **extra):
-        entries, deltas = [], [extra, *({"content": character} for character in text)]
+        deltas = [extra, *({"content": character} for character in text)]
         for index, (name, args) in enumerate(calls):
-            begun = {"index": index, "id": str(index), "type": "function", "function": {"name": name, "arguments": ""}}
-            entries.append({**begun, "function": {"name": name, "arguments": args}})
-            deltas.append({"tool_calls": [begun]})
-            deltas += [{"tool_calls": [{"index": index, "function": {"arguments": piece}}]} for piece in args]
-        message = {"content": text, **extra} | ({"tool_calls": entries} if entries else {})
-        super().__init__(message, deltas, finish_reason=finish_reason)
+            deltas += [call(index, "", id=str(index), name=name), *(call(index, piece) for piece in args)]
+        made = [call(index, args, id=str(index), name=name) for index, (name, args) in enumerate(calls)]
+        entries = {"tool_calls": [entry for delta in made for entry in delta["tool_calls"]]} if made else {}
+        super().__init__({"content": text, **extra, **entries}, deltas, finish_reason=finish_reason)
 
 
 def chain(server, *args, **kwargs):
@@ -168,12 +167,11 @@ def test_structured_output_chain_survives_pickling(promptrun_server, method, inc
 TOOL = convert_to_openai_tool(Joke)
 FORCED = {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "Joke"}}}
 LAX = {**TOOL, "function": {**TOOL["function"], "strict": False}}
-SPEC = {"name": "Joke", "schema": SCHEMA}
+FORMAT, LAX_FORMAT = (
+    {"response_format": {"type": "json_schema", "json_schema": {"name": "Joke", "schema": SCHEMA, **strict}}}
+    for strict in ({}, {"strict": False})
+)
 JSON = {"response_format": {"type": "json_object"}}
-
-
-def formatted(**more):
-    return {"response_format": {"type": "json_schema", "json_schema": {**SPEC, **more}}}
 
 
 @pytest.mark.parametrize(
@@ -184,11 +182,9 @@ def formatted(**more):
         ({"schema": Joke, "tool_choice": "auto"}, {**FORCED, "tool_choice": "auto"}),
         ({"schema": Joke, "tool_choice": "any"}, {**FORCED, "tool_choice": "required"}),
         ({"schema": Joke, "tool_choice": False}, {"tools": [TOOL]}),
-        ({"schema": SCHEMA, "method": "json_schema", "seed": 0}, {**formatted(), "seed": 0}),
-        ({"schema": SCHEMA, "method": "json_schema", "strict": False}, formatted(strict=False)),
-        ({"schema": None, "method": "json_mode"}, JSON),
-        ({"schema": Joke, "method": "json_mode"}, JSON),
-        ({"schema": SCHEMA, "method": "json_mode"}, JSON),
+        ({"schema": SCHEMA, "method": "json_schema", "seed": 0}, {**FORMAT, "seed": 0}),
+        ({"schema": SCHEMA, "method": "json_schema", "strict": False}, LAX_FORMAT),
+        *(({"schema": schema, "method": "json_mode"}, JSON) for schema in (None, Joke, SCHEMA)),
     ],
 )
 def test_structured_output_binds_a_tool_or_a_format(arguments, wire):
@@ -207,17 +203,17 @@ def test_structured_output_title_becomes_a_legal_name_and_its_call_is_found():
     assert schema["title"] == "A joke!"
 
 
+ARRAY = {"title": "Jokes", "type": "array", "items": SCHEMA}
+
+
 @pytest.mark.parametrize(
     ("schema", "method", "text"),
     [
-        ({"title": "Jokes", "type": "array", "items": SCHEMA}, "json_schema", f"[{TEXT}]"),
-        ({"title": "Jokes", "type": "array", "items": SCHEMA}, "json_mode", f"[{TEXT}]"),
+        *((jokes, method, f"[{TEXT}]") for jokes in (ARRAY, Jokes) for method in ("json_schema", "json_mode")),
         ({"title": "Level", "type": ["integer", "string"]}, "json_schema", "3"),
         ({"type": ["integer", "string"]}, "json_mode", "3"),
         (None, "json_mode", TEXT),
         ({"name": "Level", "schema": {"enum": ["a", "b"]}}, "json_schema", '"a"'),
-        (Jokes, "json_schema", f"[{TEXT}]"),
-        (Jokes, "json_mode", f"[{TEXT}]"),
     ],
 )
 def test_structured_output_of_any_root_or_without_a_schema_gives_what_it_describes(schema, method, text):
@@ -294,12 +290,6 @@ STRICT = {"day": "2025-01-02", "tags": ["a"]}
 
 def glimpse(parser, text):
     return parser.parse_result([Generation(text=text)], partial=True)
-
-
-def failure(parser, message) -> OutputParserException:
-    with pytest.raises(OutputParserException) as caught:
-        parser.invoke(message)
-    return caught.value
 
 
 def test_structured_output_text_is_read_like_a_message():
@@ -393,7 +383,9 @@ UNFIT, HALF = "The answer does not fit {0.__name__}: ...punchline...", '{"setup"
     ],
 )
 def test_structured_output_failure_says_what_came_instead(parser, message, reason, output):
-    error = failure(parser, message)
+    with pytest.raises(OutputParserException) as caught:
+        parser.invoke(message)
+    error = caught.value
     said = str(error).partition("\nFor troubleshooting")[0]
     answer = f" Answer: {output[:200]!r}" if output else ""
     pattern = re.escape(reason).replace(r"\.\.\.", ".+") + re.escape(answer)
