@@ -76,20 +76,17 @@ def test_message_of_each_type_has_its_role_and_a_functions_its_name(message, rol
 
 
 CALLED = AIMessage("", additional_kwargs={"function_call": {"name": "add", "arguments": "{}"}})
+RESULTS = {
+    "message": ToolMessage("3", tool_call_id="c1", name="add"),
+    "chunk": ToolMessageChunk("3", tool_call_id="c1", name="add"),
+    "error and artifact": result("c1", status="error", artifact={"big": object()}, name="add"),
+    "role tool": ChatMessage("3", role="tool", additional_kwargs={"tool_call_id": "c1"}),
+    "user's alone": HumanMessage([{"type": "tool_result", "tool_use_id": "c1", "content": "3"}]),
+}
 
 
-@pytest.mark.parametrize(
-    ("turn", "message"),
-    [
-        (calls("c1"), ToolMessage("3", tool_call_id="c1", name="add")),
-        (calls("c1"), ToolMessageChunk("3", tool_call_id="c1", name="add")),
-        (calls("c1"), result("c1", status="error", artifact={"big": object()}, name="add")),
-        (calls("c1"), ChatMessage("3", role="tool", additional_kwargs={"tool_call_id": "c1"})),
-        (calls("c1"), HumanMessage([{"type": "tool_result", "tool_use_id": "c1", "content": "3"}])),
-        (CALLED, result("c1")),
-    ],
-    ids=["message", "chunk", "error and artifact", "role tool", "user's alone", "deprecated call of any id"],
-)
+@pytest.mark.parametrize("message", RESULTS.values(), ids=RESULTS)
+@pytest.mark.parametrize("turn", [calls("c1"), CALLED], ids=["call", "deprecated call of any id"])
 @pytest.mark.parametrize("rest", [[], [HumanMessage("go on")]], ids=len)
 def test_tool_result_of_each_kind_names_its_call(turn, message, rest):
     assert sent(turn, message, *rest)[1:] == [wire_result("c1"), *({"role": "user", "content": "go on"} for _ in rest)]
@@ -143,30 +140,21 @@ def test_message_cache_marker_stands_on_its_last_part():
     assert tool["content"] == [{**text("c"), **CACHE}]
 
 
-@pytest.mark.parametrize(
-    ("block", "part"),
-    [
-        (IMAGE, IMAGE),
-        ({"type": "image", "base64": "AAAA", "mime_type": "image/png"}, IMAGE),
-        ({"type": "file", "base64": "AAAA", "mime_type": "application/pdf"}, FILE),
-        ({**IMAGE, **CACHE}, {**IMAGE, **CACHE}),
-        *[(part, part) for part in ({"type": kind, kind: {"data": "x"}} for kind in ("input_audio", "input_video"))],
-        ({"type": "video", "url": "https://a.b/v"}, {"type": "video_url", "video_url": {"url": "https://a.b/v"}}),
-    ],
-)
-def test_tool_result_media_go_out_in_a_user_message_of_their_own(block, part):
-    label = text("Attached to the result of tool call c1:")
-    for rest in ([], [HumanMessage("and?")]):
-        messages = sent(calls("c1"), result("c1", [block]), *rest)
-        assert messages[1:3] == [wire_result("c1", ATTACHED), {"role": "user", "content": [label, part]}]
-        assert messages[3:] == (sent(*rest) if rest else [])
+MEDIA = [
+    *(IMAGE, {**IMAGE, **CACHE}, FILE, {"type": "video_url", "video_url": {"url": "https://a.example/v"}}),
+    *({"type": kind, kind: {"data": "x"}} for kind in ("input_audio", "input_video")),
+]
 
 
-def test_tool_result_media_wait_for_the_last_result():
-    messages = sent(calls("c1", "c2", "c3"), result("c1", [IMAGE]), result("c2"), result("c3", [text("pdf"), FILE]))
-    assert messages[1:4] == [wire_result("c1", ATTACHED), wire_result("c2"), wire_result("c3", "pdf")]
+@pytest.mark.parametrize("rest", [[], [HumanMessage("and?")]], ids=len)
+def test_tool_result_media_go_out_in_a_user_message_of_their_own_after_the_last_result(rest):
+    results = [result("c1", MEDIA), result("c2"), result("c3", [text("pdf"), FILE])]
     labels = [text(f"Attached to the result of tool call {name}:") for name in ("c1", "c3")]
-    assert messages[4:] == [{"role": "user", "content": [labels[0], IMAGE, labels[1], FILE]}]
+    assert sent(calls("c1", "c2", "c3"), *results, *rest)[1:] == [
+        *(wire_result("c1", ATTACHED), wire_result("c2"), wire_result("c3", "pdf")),
+        {"role": "user", "content": [labels[0], *MEDIA, labels[1], FILE]},
+        *({"role": "user", "content": message.content} for message in rest),
+    ]
 
 
 def test_answer_media_go_out_after_the_results_of_its_calls():
@@ -182,7 +170,7 @@ def anthropic_result(call_id, **facts):
     return {"type": "tool_result", "tool_use_id": call_id, **facts}
 
 
-def test_tool_result_in_a_user_message_becomes_a_result():
+def test_tool_result_in_a_user_message_alone_becomes_a_result():
     """Anthropic's histories carry them so."""
     results = [
         anthropic_result("c1", content=[text("green"), IMAGE], is_error=False),
@@ -199,6 +187,7 @@ def test_tool_result_in_a_user_message_becomes_a_result():
     assert sent(turn, HumanMessage([*results, text("")]))[1:] == said
     rest = {"role": "user", "content": [text("Before."), text("After.")]}
     assert sent(turn, HumanMessage([text("Before."), *results, text("After.")]))[1:] == [*said, rest]
+    assert sent(SystemMessage([text("x"), *results])) == [{"role": "system", "content": "x"}]
 
 
 def ids_of(*messages):
@@ -304,18 +293,15 @@ def test_tool_result_of_a_later_call_of_the_same_id_answers_no_invalid_call():
 
 
 TURN = [calls("1"), result("1"), HumanMessage("x")]
+CONVERSATIONS = {
+    "open": [HumanMessage("x"), calls("c1", "c2")],
+    "half open": [HumanMessage("x"), calls("c1", "c2"), result("c2")],
+    "late": [calls("c1", "c2"), result("c2"), HumanMessage("wait"), result("c1"), HumanMessage("go")],
+    "same ids": [*TURN, *TURN],
+}
 
 
-@pytest.mark.parametrize(
-    "messages",
-    [
-        [HumanMessage("x"), calls("c1", "c2")],
-        [HumanMessage("x"), calls("c1", "c2"), result("c2")],
-        [calls("c1", "c2"), result("c2"), HumanMessage("wait"), result("c1"), HumanMessage("go")],
-        [*TURN, *TURN],
-    ],
-    ids=["open", "half open", "late", "same ids"],
-)
+@pytest.mark.parametrize("messages", CONVERSATIONS.values(), ids=CONVERSATIONS)
 def test_tool_call_may_be_open_at_the_end_answered_late_or_of_an_old_id(messages):
     assert len(sent(*messages)) == len(messages)
 
