@@ -96,20 +96,17 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
 
     Tools and structured output:
         ```python
-        from pydantic import BaseModel, Field
+        from pydantic import BaseModel
 
 
         class GetWeather(BaseModel):
             '''Get the weather in a city.'''
 
-            city: str = Field(description="The city, such as Tbilisi.")
+            city: str
 
 
-        model_with_tools = model.bind_tools([GetWeather])
-        print(model_with_tools.invoke("Get the weather in Tbilisi and Batumi.").tool_calls)
-
-        answer = model.with_structured_output(GetWeather).invoke("The weather in Kutaisi?")
-        print(answer.city)
+        print(model.bind_tools([GetWeather]).invoke("Get the weather in Tbilisi and Batumi.").tool_calls)
+        print(model.with_structured_output(GetWeather).invoke("The weather in Kutaisi?").city)
         ```
 
     Parameters of a call win over fields; the order of precedence is: fields, `model_kwargs`, `extra_body`, keywords of

@@ -127,10 +127,9 @@ class ConnectionFields(Serializable):
     """Query parameters of each request; treated like `default_headers`."""
 
     timeout: validators.Timeout = Field(default=(10.0, 600.0, 600.0, 600.0), json_schema_extra=UNTRACED)
-    """Seconds for all phases, or an `httpx.Timeout`; None for no limit.
+    """Seconds for all phases, or an `httpx.Timeout`, kept as four numbers: connect, read, write, pool. None: no limit.
 
-    Kept as four numbers: connect, read, write, pool. Default: 10 to connect, 600 for the others, since models think
-    before they speak.
+    Default: 10 to connect, 600 for the others, since models think before they speak.
     """
 
     max_retries: int = Field(default=2, ge=0, json_schema_extra=SETTING)
@@ -267,15 +266,9 @@ class ConnectionFields(Serializable):
 
     @override
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Copy the fields.
+        """Copy the fields; those in `update` are checked as at construction, and raise its ValidationError.
 
-        Args:
-            update: Fields to change, checked as at construction. A model's profile that was looked up is looked up
-                again for another `model`.
-            deep: Whether the values are copied, too.
-
-        Raises:
-            ValidationError: An unknown name, or a value that a field does not take.
+        A model's profile that was looked up is looked up again for another `model`.
         """
         copied = super().model_copy(deep=deep)
         changes = {} if update is None else update

@@ -170,18 +170,14 @@ async def test_track_costs_and_budget_span_batches_tasks_threads_and_nested_bloc
 
 async def test_track_costs_and_budget_count_parallel_nodes_and_sub_agents(promptrun_server, model):
     graphs, agents = pytest.importorskip("langgraph.graph"), pytest.importorskip("langchain.agents")
-    agent = agents.create_agent(model, [])
-    graph = graphs.StateGraph(dict)
-    graph.add_node("call", lambda state: {"said": model.invoke("Hello").text})
-    graph.add_node("agent", lambda state: {"said": len(agent.invoke({"messages": [("human", "Hello")]}))})
-    graph.add_edge(graphs.START, "call")
-    graph.add_edge("call", "agent")
-    compiled = graph.compile()
+    graph = graphs.StateGraph(graphs.MessagesState).add_node("agent", agents.create_agent(model, []))
+    graph.add_node("call", lambda _: {"messages": model.invoke("Hello")})
+    compiled = graph.add_edge(graphs.START, "agent").add_edge(graphs.START, "call").compile()
     with track_costs() as costs, Budget(calls=4) as budget:
-        compiled.invoke({})
-        await compiled.ainvoke({})
-        with pytest.raises(PromptrunBudgetExceededError):
-            list(compiled.stream({}, stream_mode="messages"))
+        compiled.invoke({"messages": "Hello"})
+        await compiled.ainvoke({"messages": "Hello"})
+        with pytest.raises(EXCEEDED):
+            list(compiled.stream({"messages": "Hello"}, stream_mode="messages"))
     assert costs.calls == budget.calls == len(promptrun_server.requests) == 4
 
 
