@@ -250,6 +250,7 @@ def test_json_can_be_loaded_again(secrets):
     assert {name for name in fields_of(model) if getattr(again, name) != getattr(model, name)} == {"api_key"}
     assert again.api_key.get_secret_value() == model.api_key.get_secret_value()
     assert not DEFAULTED & dumpd(again)["kwargs"].keys()
+    assert dumpd(again)["id"] == ["langchain_promptrun", "chat_models", "ChatPromptrun"]
     assert dumpd(Private(model=KNOWN))["type"] == "not_implemented"
 
 
