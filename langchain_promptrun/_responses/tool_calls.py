@@ -49,7 +49,8 @@ if TYPE_CHECKING:
 
 _FUNCTION = "function"
 # Keys of an entry in OpenAI's format, and of its function or custom tool.
-_KNOWN_KEYS = frozenset({"index", "id", "type", "custom", _FUNCTION})
+_KNOWN_BODIES = frozenset({"custom", _FUNCTION})
+_KNOWN_KEYS = _KNOWN_BODIES | {"index", "id", "type"}
 _ARGUMENTS = ("arguments", "parameters", "input")  # OpenAI's, Llama's, Anthropic's and custom tools'
 _KNOWN_INNER = frozenset({"name", *_ARGUMENTS})
 _LONGEST_INDEX = 9
@@ -84,12 +85,11 @@ class _Entry:
     """One entry: `place` is its index or position; arguments are whole where they came as an object."""
 
     def __init__(self, wire: dict[str, Any], position: int | None) -> None:
+        wire = _nested(wire)
         self.is_custom = isinstance(wire.get("custom"), dict)
         inner_key = "custom" if self.is_custom else _FUNCTION
         found = wire.get(inner_key)
-        # Cloudflare's Workers AI writes name and arguments beside the id.
-        is_flat = found is None and wire.get("type") in (None, _FUNCTION)
-        inner: dict[str, Any] = found if isinstance(found, dict) else wire if is_flat else {}
+        inner: dict[str, Any] = found if isinstance(found, dict) else {}
         index = str(wire.get("index")).removesuffix(".0")
         is_index = len(index) <= _LONGEST_INDEX and index.removeprefix("-").isdecimal()
         self.index = int(index) if is_index else None
@@ -102,8 +102,8 @@ class _Entry:
         said = said or inner_key
         is_servers = self.id.startswith(_SERVER_ID) or "server" in said.lower()
         self.kind = said if (self.is_custom or _FUNCTION in said.lower()) and not is_servers else ""
-        self.extras = _without(_KNOWN_KEYS | _KNOWN_INNER if is_flat else _KNOWN_KEYS, wire)
-        if not is_flat and (unknown := _without(_KNOWN_INNER, inner)):
+        self.extras = _without(_KNOWN_KEYS, wire)
+        if unknown := _without(_KNOWN_INNER, inner):
             self.extras[inner_key] = unknown
 
 
@@ -565,6 +565,14 @@ def _grows(text: str, later: str) -> bool:
 
 def _escaped(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+def _nested(wire: dict[str, Any]) -> dict[str, Any]:
+    """Put name and arguments under `function`; Cloudflare's Workers AI writes them beside the id."""
+    beside = {key: value for key, value in wire.items() if key in _KNOWN_INNER}
+    if not (beside and _KNOWN_BODIES.isdisjoint(wire) and wire.get("type") in (None, _FUNCTION)):
+        return wire
+    return _without(_KNOWN_INNER, wire) | {_FUNCTION: beside}
 
 
 def _text(value: object) -> str:
