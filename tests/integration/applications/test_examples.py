@@ -13,6 +13,7 @@ import sys
 import tomllib
 from contextlib import suppress
 from importlib import metadata
+from unittest.mock import Mock
 
 import pytest
 
@@ -198,23 +199,15 @@ def bodies(server):
     return [request.body for request in server.requests]
 
 
-class NativeOnly(ChatPromptrun):
-    """Can stream protocol events and nothing else."""
-
-    def _generate(self, *_, **__):
-        raise AssertionError("an unstreamed call was made")
-
-    def _stream(self, *_, **__):
-        raise AssertionError("a stream of chunks was made")
-
-
-def test_example_graph_version_3_uses_the_native_events(example, promptrun_server):
+def test_example_graph_version_3_uses_the_native_events_and_nothing_else(example, promptrun_server, monkeypatch):
     langgraph_stream = example("langgraph_stream")
+    for name in ("_generate", "_stream"):
+        monkeypatch.setattr(ChatPromptrun, name, Mock(side_effect=AssertionError))
     promptrun_server.queue(
         Reply("It scatters.", reasoning="Rayleigh.", pieces=["It", " scatters."]),
         Reply("Too short.", reasoning="Be fair.", pieces=["Too", " short."]),
     )
-    model = NativeOnly(model="anthropic/claude-sonnet-5")
+    model = ChatPromptrun(model="anthropic/claude-sonnet-5")
     assert langgraph_stream.by_message(langgraph_stream.two_voices(model)) == [
         ("answer", ["It", " scatters."], "Rayleigh."),
         ("criticise", ["Too", " short."], "Be fair."),
