@@ -19,7 +19,6 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mappin
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
-from functools import lru_cache
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from io import BytesIO
@@ -357,15 +356,12 @@ def convert_recording(recording: Mapping[str, Any]) -> Exchange:
     return {"request": request, "response": response}
 
 
-@lru_cache(1_000)
-def _is_secret_name(name: str) -> bool:
-    return _SECRET_NAMES.search(name) is not None
-
-
 def secrets_of(headers: httpx.Headers, target: str = "") -> list[str]:
     """Return the values that no file may hold."""
     query = parse_qsl(urlsplit(target).query)
-    values = [value for name, value in query if name in {"key", "token"} or _is_secret_name(name)]  # Gemini's is `key`
+    values = [
+        value for name, value in query if name in {"key", "token"} or _SECRET_NAMES.search(name)
+    ]  # Gemini's is `key`
     for name, value in headers.multi_items():
         if name == "cookie":
             values += [pair.partition("=")[2] for pair in value.split(";")]
@@ -391,7 +387,7 @@ class _Redaction:
         if isinstance(value, list):
             return [self.document(item, name) for item in value]
         if isinstance(value, str):
-            return _HIDDEN if _is_secret_name(name) else self._text(value)
+            return _HIDDEN if _SECRET_NAMES.search(name) else self._text(value)
         return value
 
     def body(self, body: bytes) -> bytes:
