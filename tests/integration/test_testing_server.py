@@ -54,13 +54,7 @@ class Client:
         return found + mark
 
     def read_all(self):
-        received = [self.data]
-        try:
-            while more := self.socket.recv(1_000_000):
-                received.append(more)
-        finally:
-            self.data = b"".join(received)
-        return self.data
+        return self.data + b"".join(iter(lambda: self.socket.recv(1_000_000), b""))
 
     def reset(self):
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -26,14 +26,9 @@ def http():
 
 
 @pytest.fixture
-def start(http):
-    """Start servers; each has `ask`, which posts a chat completion."""
-    running = []
-
-    def start(**settings):
-        server = PromptrunServer(**settings)
-        server.start()
-        running.append(server)
+def server(http):
+    """A server with `ask`, which posts a chat completion."""
+    with PromptrunServer() as server:
 
         def ask(raw=None, *, key="test-key", path="/chat/completions", method="POST", headers=(), **body):
             content = json.dumps({"model": "a/b", "messages": [USER], **body}).encode() if raw is None else raw
@@ -41,16 +36,7 @@ def start(http):
             return http.request(method, server.base_url + path, content=content, headers=sent)
 
         server.ask = ask
-        return server
-
-    yield start
-    for server in running:
-        server.close()
-
-
-@pytest.fixture
-def server(start):
-    return start()
+        yield server
 
 
 def text(response):
@@ -229,8 +215,8 @@ def test_stream_has_the_shape_of_the_sdks_test_data(server):
     assert (last["choices"], last["usage"]["completion_tokens"]) == ([{"finish_reason": "stop"}], 2)
 
 
-def test_openai_dialect_opens_with_the_role_and_ends_with_the_usage_asked_for(start):
-    server = start(dialect="openai", cost_per_token=1.0)
+def test_openai_dialect_opens_with_the_role_and_ends_with_the_usage_asked_for(server):
+    server.dialect, server.cost_per_token = "openai", 1.0
     response = queued(server, "x", stream=True)
     first, *_, last = events(response)
     assert not response.text.startswith("id:")
@@ -353,24 +339,23 @@ def test_keys_are_checked_as_they_are_now(server):
     assert server.ask().headers["x-request-id"] == f"req-{len(server.requests)}"
 
 
-def test_error_has_the_shape_of_its_dialect(start):
+def test_error_has_the_shape_of_its_dialect(server):
     message = "Invalid or missing API key."
-    assert start().ask(key="x").json() == {"error": message}
-    openai = start(dialect="openai")
+    assert server.ask(key="x").json() == {"error": message}
+    server.dialect = "openai"
     error = {"message": message, "type": "invalid_request_error", "param": None, "code": "invalid_api_key"}
-    assert openai.ask(key="x").json() == {"error": error}
-    assert queued(openai, Fault(status=500)).json()["error"]["type"] == "server_error"
+    assert server.ask(key="x").json() == {"error": error}
+    assert queued(server, Fault(status=500)).json()["error"]["type"] == "server_error"
 
 
-def test_unknown_paths_methods_and_models_are_refused(start):
-    server = start()
+def test_unknown_paths_methods_and_models_are_refused(server):
     server.prompts.pushes = False
     assert server.ask(b"", method="GET", path="/prompt/stream?projectId=p").status_code == 404
     assert server.ask(path="/models").json()["error"] == "Unknown request URL: POST /v1/models."
     assert [server.ask(method="GET").status_code, server.ask(path="/prompt").status_code] == [405, 405]
     assert server.ask(model="gpt-4o").json()["error"] == "The model 'gpt-4o' does not exist."
-    some = start(models=["gpt-4o"])
-    assert [some.ask(model="gpt-4o").status_code, some.ask(model="a/b").status_code] == [200, 404]
+    server.models = ["gpt-4o"]
+    assert [server.ask(model="gpt-4o").status_code, server.ask(model="a/b").status_code] == [200, 404]
 
 
 def test_refused_request_uses_nothing_up(server):

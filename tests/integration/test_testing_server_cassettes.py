@@ -153,10 +153,8 @@ def test_cassette_gives_other_clients_the_same_bytes(upstream, path):
         messages = [{"role": "user", "content": "From openai"}]
         stream = client.chat.completions.create(model="a/b", messages=messages, stream=True)
         chat = langchain_openai.ChatOpenAI(model="a/b", api_key=KEY, base_url=server.base_url)
-        found = [
-            [chunk.model_dump_json() for chunk in stream],
-            chat.invoke("From ChatOpenAI").model_dump_json(exclude={"id"}),
-        ]
+        found = [chunk.model_dump_json() for chunk in stream]
+        found.append(chat.invoke("From ChatOpenAI").model_dump_json(exclude={"id"}))
         client.close()
         if shutil.which("curl"):
             found.append(run("curl", "-sS", target, "-H", f"Authorization: Bearer {KEY}", "-d", "@-", text=curl))
@@ -225,9 +223,6 @@ def test_cassette_hides_secrets_wherever_they_stand(upstream, path):
     assert json.loads(sixth) == {"mail": "[redacted]"}
 
 
-NESTED = '{"password":"hunter2hunter2","api_key":"0123456789abc"}'
-
-
 def test_headers_of_an_answer_do_not_change_the_request(upstream, path):
     headers = {"set-cookie": "__cf_bm=AbCdEfGh.1234; path=/; domain=.promptrun.ai; HttpOnly; SameSite=None"}
     headers |= {"x-request-id": KEY, "x-ratelimit-limit-tokens": "10000000", "location": "/elsewhere"}
@@ -242,15 +237,17 @@ def test_headers_of_an_answer_do_not_change_the_request(upstream, path):
     assert "acme" not in path.read_text()
 
 
+NESTED = '{"password":"hunter2hunter2","api_key":"0123456789abc"}'
+NAMES = ("token", "private_key", "secretKey", "aws_secret_access_key", "passwd", "pass", "session")
+PLAIN = {"token": " Hi", "logprob": -1.0, "compass": "north"}
+
+
 @pytest.mark.parametrize(
     ("body", "written"),
     [
         ({"arguments": NESTED}, {"arguments": '{"password":"[redacted]","api_key":"[redacted]"}'}),
-        *(
-            ({name: "opensesame"}, {name: "[redacted]"})
-            for name in ("token", "private_key", "secretKey", "aws_secret_access_key", "passwd", "pass", "session")
-        ),
-        ({"token": " Hi", "logprob": -1.0, "compass": "north"}, {"token": " Hi", "logprob": -1.0, "compass": "north"}),
+        (dict.fromkeys(NAMES, "opensesame"), dict.fromkeys(NAMES, "[redacted]")),
+        (PLAIN, PLAIN),
     ],
     ids=str,
 )
@@ -271,11 +268,10 @@ def test_values_named_like_secrets_are_hidden_in_requests_and_answers(upstream, 
     ],
 )
 def test_secrets_are_hidden_in_streams_of_all_vendors(upstream, path, line, cut):
-    parts = [cut[start : start + 7] for start in range(0, len(cut), 7)]
-    text = "".join(line.replace("PART", json.dumps(part)) + "\r\n\r\n" for part in parts)
-    upstream.queue(Fault(slices=[text.encode()]))
+    parts = [json.dumps(cut[start : start + 7]) for start in range(0, len(cut), 7)]
+    upstream.queue(Fault(body="".join(line.replace("PART", part) + "\r\n\r\n" for part in parts)))
     with record(path, upstream) as server:
-        post(server, stream=True)
+        post(server)
     body = lines(path)[0]["response"]["body"]
     assert body.count("[redacted]") == (2 if cut == NESTED else 1)
     for secret in ("hunter", "012345", "sk-abcd", "ijklmn", "op1234"):
@@ -680,9 +676,10 @@ def test_fixture_says_how_to_record_what_is_missing_and_takes_options(project, u
     assert "--promptrun-record new" in printed
     assert 'is "My name is Ann"' in printed
     run(project, "--promptrun-record", "new", passed=3)
-    assert [len(lines(file)) for file in (project.path / "cassettes" / "test_it").iterdir()] == [2] * 3
+    files = list((project.path / "cassettes" / "test_it").iterdir())
+    assert [len(lines(file)) for file in files] == [2] * 3
     run(project, "--promptrun-record", "all", passed=3)
-    assert [len(lines(file)) for file in (project.path / "cassettes" / "test_it").iterdir()] == [1] * 3
+    assert [len(lines(file)) for file in files] == [1] * 3
     project.makeconftest(CONFTEST + OPTIONS)
     project.makepyfile(test_it=TESTS.replace("I am", "They call me"))
     run(project, "--promptrun-record", "none", passed=3)
