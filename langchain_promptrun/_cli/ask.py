@@ -10,6 +10,8 @@ import threading
 import time
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx
@@ -23,7 +25,7 @@ from langchain_promptrun.testing import PromptrunServer
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from langchain_core.messages import AIMessage
 
@@ -71,21 +73,10 @@ def run_chat(arguments: argparse.Namespace) -> None:
             raise CommandError("there is nothing to ask: the text is empty")
         messages = [("system", arguments.system)] if arguments.system else []
         messages.append(("human", text))
-        first, usage = None, None
-        metadata: dict[str, Any] = {}
-        with (
-            ChatPromptrun(model=arguments.model, temperature=arguments.temperature, **fields) as model,
-            _screen() as put,
-        ):
-            start = time.perf_counter()
-            answer: Iterable[AIMessage] = [model.invoke(messages)] if arguments.no_stream else model.stream(messages)
-            for part in answer:
-                reasoning = part.additional_kwargs.get("reasoning_content", "")
-                if first is None and (reasoning or part.text):
-                    first = time.perf_counter() - start
-                put(reasoning, part.text)
-                usage = part.usage_metadata or usage
-                metadata |= part.response_metadata
+        with ChatPromptrun(model=arguments.model, temperature=arguments.temperature, **fields) as model:
+            parts = map(model.invoke, [messages]) if arguments.no_stream else model.stream(messages)
+            answer, first = _print(parts)
+        metadata, usage = answer.response_metadata, answer.usage_metadata
         cost = metadata.get("cost")
         facts = {
             "model": metadata.get("model_name", model.model),
@@ -96,30 +87,30 @@ def run_chat(arguments: argparse.Namespace) -> None:
         _tell_facts(facts)
 
 
-@contextmanager
-def _screen() -> Iterator[Callable[[str, str], None]]:
-    """Give a function that prints reasoning to a terminal on stderr, and text to stdout, at once."""
+def _print(parts: Iterable[AIMessage]) -> tuple[AIMessage, float | None]:
+    """Print reasoning to a terminal on stderr, and text to stdout; return the answer, and the seconds to its start."""
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
     has_colours = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    dim, plain = ("\x1b[2m", "\x1b[0m") if has_colours else ("", "")
+    start, first, whole = time.perf_counter(), None, []
     open_reasoning = shown = ""
-
-    def put(reasoning: str, text: str) -> None:
-        nonlocal open_reasoning, shown
-        if reasoning and is_terminal:
-            open_reasoning = reasoning
-            tell(f"{dim}{reasoning}{plain}")
-        if text:
-            tell("\n" if open_reasoning else "")
-            open_reasoning, shown = "", text
-            show(text)
-
     try:
-        yield put
+        for part in parts:
+            whole.append(part)
+            reasoning = part.additional_kwargs.get("reasoning_content", "")
+            if first is None and (reasoning or part.text):
+                first = time.perf_counter() - start
+            if reasoning and is_terminal:
+                open_reasoning = reasoning
+                tell(f"\x1b[2m{reasoning}\x1b[0m" if has_colours else reasoning)
+            if part.text:
+                tell("\n" if open_reasoning else "")
+                open_reasoning, shown = "", part.text
+                show(shown)
     finally:
         tell("\n" if open_reasoning else "")
         if shown and not shown.endswith("\n"):
             show("\n")
+    return reduce(add, whole), first
 
 
 def run_prompt(arguments: argparse.Namespace) -> None:
