@@ -43,10 +43,9 @@ def mark_prompt(body: Wire, wanted: PromptCaching | Literal["auto"]) -> None:
     if _MARKER in body or not _needs_markers(str(body["model"])):
         return
     caching = PromptCaching() if wanted == "auto" else wanted
-    given = list(_given_marks(body))
-    left = MOST_MARKERS - len(given)
+    marks = list(_given_marks(body))
     for place, index in _places(body, caching):
-        if left <= 0:
+        if len(marks) >= MOST_MARKERS:
             return
         entry = dict(body[place][index])
         end = entry if place == "tools" else _last_part(entry)
@@ -54,11 +53,11 @@ def mark_prompt(body: Wire, wanted: PromptCaching | Literal["auto"]) -> None:
             continue
         # Markers for an hour must come first (Anthropic's docs, "Mixing different TTLs").
         position = _position(place, index, entry)
-        is_long = caching.get("ttl") == "1h" and not any(not long and other < position for other, long in given)
-        is_long = is_long or any(long and other > position for other, long in given)
+        is_long = caching.get("ttl") == "1h" and not any(not long and other < position for other, long in marks)
+        is_long = is_long or any(long and other > position for other, long in marks)
+        marks.append((position, is_long))
         end[_MARKER] = {"type": "ephemeral"} | ({"ttl": "1h"} if is_long else {})
         body[place] = [*body[place][:index], entry, *body[place][index + 1 :]]
-        left -= 1
 
 
 def _needs_markers(model: str) -> bool:

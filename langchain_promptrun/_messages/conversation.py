@@ -313,10 +313,7 @@ def _is_same_model(metadata: Mapping[str, Any], model: str) -> bool:
 
 
 class _Answer:
-    """The content blocks of an answer, taken apart.
-
-    `own` tells whether an answer of this package is read, `keeps_audio` whether it has its audio beside the content.
-    """
+    """The content blocks of an answer, taken apart; one of this package (`own`) may keep its audio beside them."""
 
     def __init__(self, content: object, *, own: bool, keeps_audio: bool) -> None:
         self._own = own

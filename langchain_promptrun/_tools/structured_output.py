@@ -1,7 +1,4 @@
-"""Structured output: what is bound to a model for it, and the parsers that read one object from an answer.
-
-The object stands in a tool call or in JSON text; of a stream, they give what can be read so far.
-"""
+"""Bind a model to a schema, and read an object from its answers: from a tool call, or from JSON text."""
 
 from __future__ import annotations
 
