@@ -130,7 +130,7 @@ def _known_parts(kind: str, block: Block) -> list[Part] | None:
         parts = block_parts(block)
     except PromptrunInvalidMessageError:
         return None
-    needs = _NEEDS.get(kind, ())
+    _, needs = BLOCK_TYPES[kind]
     # `source` and `file` must hold more than a name.
     found = [key for key in needs if key not in {"source", "file"} or isinstance(block.get(key), dict)]
     if needs and block.keys().isdisjoint(found) and not isinstance(block.get("data"), bytes):
@@ -153,7 +153,8 @@ def block_parts(block: Block) -> list[Part]:
             f"is a content block {name}, which cannot be sent here; accepted types: {', '.join(sorted(BLOCK_TYPES))}; "
             'to send a part as it is, wrap it: {"type": "non_standard", "value": {...}}'
         )
-    return BLOCK_TYPES[kind](block)
+    convert, _ = BLOCK_TYPES[kind]
+    return convert(block)
 
 
 def stays_here(block: object) -> bool:
@@ -380,57 +381,37 @@ def _data_url(kind: str, data: str | bytes, mime_type: str) -> str:
     return f"data:{mime_type if kind == 'file' else _bare(mime_type)};base64,{data}"
 
 
-BLOCK_TYPES: dict[str, Callable[[Block], list[Part]]] = {
-    **dict.fromkeys(("text", "input_text", "output_text"), lambda block: text_parts(string(block, "text"))),
-    "text-plain": _plain_text,
-    "refusal": lambda block: text_parts(string(block, "refusal")),
-    **{kind: partial(_media, kind) for kind in ("image", "audio", "video")},
-    "file": _file,
-    **dict.fromkeys(("document", "input_file"), partial(_media, "file")),
-    **{kind: partial(_wire_part, kind) for kind in ("image_url", "input_audio", "video_url", "input_video")},
-    **dict.fromkeys(("media", "file_data"), partial(_media, "")),
-    "input_image": partial(_wire_part, "image_url"),
-    "search_result": _search_result,
-    "json": lambda block: json_parts(block.get("json")),
-    "resource": _resource,
-    "resource_link": json_parts,
-    "custom_tool_call_output": lambda block: content_parts(block.get("output")),
-    "guard_content": _guarded,
-    "image_generation_call": _generated_image,
-    "non_standard": _non_standard,
-}
-"""Every block type that can be sent, with its converter."""
-
 _ADDRESSES = ("base64", "url", "file_id", "source_type", "source")
 _FILE_KEYS = (*_ADDRESSES, "file", "file_uri", "file_data", "file_url", "mime_type", "mimeType")
-# One of these keys tells a block from data of a tool.
-_NEEDS = {
-    **dict.fromkeys(("text", "input_text", "output_text"), ("text",)),
-    **dict.fromkeys(("file", "media", "file_data", "input_file"), _FILE_KEYS),
-    "guard_content": ("guard_content", "text"),
-    **{kind: (kind,) for kind in ("refusal", "json")},
-    "text-plain": (*_ADDRESSES, "text"),
-    "document": ("source", "base64"),
-    "image_generation_call": ("result",),
-    "search_result": ("content",),
-    "custom_tool_call_output": ("output",),
+BLOCK_TYPES: dict[str, tuple[Callable[[Block], list[Part]], tuple[str, ...]]] = {
+    **dict.fromkeys(
+        ("text", "input_text", "output_text"), (lambda block: text_parts(string(block, "text")), ("text",))
+    ),
+    "text-plain": (_plain_text, (*_ADDRESSES, "text")),
+    "refusal": (lambda block: text_parts(string(block, "refusal")), ("refusal",)),
+    **{kind: (partial(_media, kind), ()) for kind in ("image", "audio", "video")},
+    "file": (_file, _FILE_KEYS),
+    "input_file": (partial(_media, "file"), _FILE_KEYS),
+    "document": (partial(_media, "file"), ("source", "base64")),
+    **dict.fromkeys(("media", "file_data"), (partial(_media, ""), _FILE_KEYS)),
+    **{kind: (partial(_wire_part, kind), ()) for kind in ("image_url", "input_audio", "video_url", "input_video")},
+    "input_image": (partial(_wire_part, "image_url"), ()),
+    "search_result": (_search_result, ("content",)),
+    "json": (lambda block: json_parts(block.get("json")), ("json",)),
+    "resource": (_resource, ()),
+    "resource_link": (json_parts, ()),
+    "custom_tool_call_output": (lambda block: content_parts(block.get("output")), ("output",)),
+    "guard_content": (_guarded, ("guard_content", "text")),
+    "image_generation_call": (_generated_image, ("result",)),
+    "non_standard": (_non_standard, ()),
 }
+"""Every block type that can be sent: its converter, and keys of which one tells a block from a tool's data."""
 
 CALL_TYPES = frozenset(
     {"tool_call", "tool_call_chunk", "invalid_tool_call", "tool_use", "function_call", "custom_tool_call"}
 )
 """Blocks that are tool calls; the same calls mostly stand in a message's `tool_calls`."""
 
-# Blocks that only the provider that wrote them can read back.
-_PROVIDERS_OWN = frozenset(
-    {
-        *("additional_tools", "code_execution_result", "compaction", "container_upload", "executable_code"),
-        *("function_call_signature", "input_json_delta", "mcp_approval_request", "mcp_list_tools", "reasoning"),
-        *("reasoning_content", "redacted_thinking", "reference", "server_tool_call", "server_tool_call_chunk"),
-        *("server_tool_result", "thinking"),
-    }
-)
-_PROVIDERS_OWN_ENDINGS = ("_tool_use", "_tool_result", "_call", "_call_output", "_search_output")
 # Blocks of reasoning, with the keys of which each has one.
 _REASONING = {
     "reasoning": ("reasoning", "summary", "encrypted_content", "extras"),
@@ -438,3 +419,10 @@ _REASONING = {
     "redacted_thinking": ("data",),
     "thinking": ("thinking",),
 }
+# Blocks that only the provider that wrote them can read back.
+_PROVIDERS_OWN = _REASONING.keys() | {
+    *("additional_tools", "code_execution_result", "compaction", "container_upload", "executable_code"),
+    *("function_call_signature", "input_json_delta", "mcp_approval_request", "mcp_list_tools", "reference"),
+    *("server_tool_call", "server_tool_call_chunk", "server_tool_result"),
+}
+_PROVIDERS_OWN_ENDINGS = ("_tool_use", "_tool_result", "_call", "_call_output", "_search_output")
