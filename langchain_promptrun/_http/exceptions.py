@@ -98,9 +98,9 @@ def convert_exception(
     row = _ROWS.get(name, LOST)
     if row is NOT_HTTP and re.search(_ENDED, str(cause)):
         row = LOST
-    # all words of ClientResponseError, but for `message`, quote the URL
-    message = getattr(cause, "message", None)
-    reason = tidy(message if isinstance(message, str) else str(cause), _REASON_LIMIT).rstrip(".")
+    # all words of ClientResponseError, but for `message`, quote the URL; of ServerDisconnectedError it may be the head
+    message = getattr(cause, "message", str(cause))
+    reason = tidy(message, _REASON_LIMIT).rstrip(".") if isinstance(message, str) else ""
     return connection_error(row, reason or type(cause).__name__, origin, via)
 
 

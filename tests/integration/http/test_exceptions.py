@@ -86,6 +86,8 @@ EXCEPTIONS = [
     (httpx.RemoteProtocolError("<StreamReset stream_id:1, error_code:2, remote_reset:True>"), LOST, True),
     (httpx.StreamClosed(), LOST, True),
     (over_aiohttp(aiohttp.ServerDisconnectedError()), LOST, True),
+    # aiohttp gives it the response's head as far as it came
+    (over_aiohttp(aiohttp.ServerDisconnectedError({"set-cookie": "secret"})), LOST, True),
     (over_aiohttp(aiohttp.ClientOSError(errno.ECONNRESET, "reset")), LOST, True),
     (over_aiohttp(aiohttp.ClientPayloadError("not completed")), LOST, True),
     (aiohttp.ClientConnectionError("Connection closed"), LOST, True),
