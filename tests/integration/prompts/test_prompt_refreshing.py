@@ -2,11 +2,13 @@
 
 import asyncio
 import contextvars
+import gc
 import os
 import signal
 import sys
 import threading
 import time
+import weakref
 from contextlib import aclosing, nullcontext
 from unittest.mock import Mock
 
@@ -366,9 +368,11 @@ class TestWatch:
             loop.run_until_complete(until(lambda: "prod" in str(wire.requests[-1].url)))
             loop.close()
             watching._log_destroy_pending = waiting._log_destroy_pending = False
-            return waiting
+            return waiting, weakref.ref(watching)
 
-        waiting = leave()
+        waiting, watching = leave()
+        gc.collect()
+        assert watching() is None
         wire.gate.set()
         assert run_apart(prompt.apull()).version == 1
         wire.publish("Two.")
