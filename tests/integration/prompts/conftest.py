@@ -12,7 +12,9 @@ from .promptwire import PromptWire, collected, run_apart
 
 @pytest.fixture
 def wire():
-    return PromptWire()
+    wire = PromptWire()
+    yield wire
+    wire.close()
 
 
 @pytest.fixture(params=["sync", "async"])

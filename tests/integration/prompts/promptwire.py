@@ -7,6 +7,7 @@ import gc
 import json
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, closing
 
@@ -39,6 +40,7 @@ class PromptWire:
         self.headers = {}
         self.requests = []
         self.bodies = []
+        self._prompts = []
         self.streams = []
         self.open = []
         self.stream_status, self.stream_type = 200, "text/event-stream"
@@ -111,11 +113,9 @@ class PromptWire:
         self.push(b"data: " + json.dumps(self.record).encode() + b"\n\n")
 
     def pushing(self, **fields):
-        """A prompt whose changes this wire pushes."""
         return self.prompt(**{"http_client": None, "updates": "push", "refresh": 3600} | fields)
 
     def connection(self):
-        """The fields that lead a prompt or a model to this wire."""
         return {
             "api_key": "secret-key",
             "base_url": "https://h.example/v1",
@@ -125,17 +125,21 @@ class PromptWire:
         }
 
     def prompt(self, **fields):
-        """A prompt that asks this wire."""
-        return PromptrunPrompt(**{"project_id": PROJECT, **self.connection(), **fields})
+        prompt = PromptrunPrompt(**{"project_id": PROJECT, **self.connection(), **fields})
+        self._prompts.append(weakref.ref(prompt))
+        return prompt
+
+    def close(self):
+        self.gate.set()
+        for prompt in filter(None, (reference() for reference in self._prompts)):
+            prompt.close()
 
 
 async def pull(colour, prompt):
-    """Ask a prompt, in a thread or in this task."""
     return await (asyncio.to_thread(prompt.pull) if colour == "sync" else prompt.apull())
 
 
 async def close(colour, prompt):
-    """Close a prompt, in a thread or in this task."""
     await (asyncio.to_thread(prompt.close) if colour == "sync" else prompt.aclose())
 
 

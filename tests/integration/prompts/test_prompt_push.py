@@ -72,7 +72,6 @@ async def test_push_change_is_used_told_watched_and_kept_on_disk_without_a_reque
     assert request.url.path == "/v1/prompt/stream"
     assert dict(request.url.params) == {"projectId": prompt.project_id, "tag": "prod"}
     assert (request.headers["accept"], request.headers["authorization"]) == ("text/event-stream", "Bearer secret-key")
-    await close(colour, prompt)
 
 
 @pytest.mark.parametrize("end", ["answer", "event"])
@@ -92,7 +91,6 @@ async def test_push_catching_up_goes_on_until_an_answer_or_an_event(wire, end):
     count = wire.count
     await asyncio.sleep(0.05)
     assert wire.count == count
-    prompt.close()
 
 
 async def test_push_stream_is_shared_by_prompts_that_ask_for_the_same(wire, caplog):
@@ -108,8 +106,6 @@ async def test_push_stream_is_shared_by_prompts_that_ask_for_the_same(wire, capl
     other_key = wire.pushing(tag="prod", http_async_client=client, api_key="other-key")
     await other_key.apull()
     await until(lambda: len(wire.streams) == 2)
-    for prompt in [first, *others, other_key]:
-        prompt.close()
 
 
 @pytest.mark.parametrize(
@@ -131,7 +127,6 @@ async def test_push_stream_that_ends_is_opened_again_and_polled_meanwhile(wire, 
     wire.publish("Three.")
     wire.push_record()
     await until(lambda: prompt.known_record.version == 3)
-    prompt.close()
 
 
 async def test_push_stream_that_does_not_open_in_time_is_tried_again(wire):
@@ -139,7 +134,6 @@ async def test_push_stream_that_does_not_open_in_time_is_tried_again(wire):
     prompt = wire.pushing(timeout=0.05)
     await prompt.apull()
     await until(lambda: len(wire.streams) > 2)
-    prompt.close()
 
 
 @pytest.mark.parametrize(("status", "kind"), [(404, ""), (405, ""), (200, "application/json")])
@@ -155,7 +149,6 @@ async def test_push_auto_polls_where_nothing_is_pushed(wire, colour, status, kin
     await asyncio.sleep(0.05)
     assert len(wire.streams) == 1
     assert caplog.text == ""
-    await close(colour, prompt)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +175,6 @@ async def test_push_stream_that_fails_or_brings_nothing_is_a_warning_and_opened_
     await until(lambda: f"changes are not pushed ({error}); polling." in caplog.text)
     await until(lambda: 5 in pauses)
     assert len(caplog.records) == 1
-    prompt.close()
 
 
 async def test_push_request_that_began_before_an_event_does_not_undo_it(wire):
@@ -198,7 +190,6 @@ async def test_push_request_that_began_before_an_event_does_not_undo_it(wire):
     assert (await first).version == 2
     await until(lambda: prompt._hold.refresher._request is None)
     assert prompt.known_record.version == 2
-    prompt.close()
 
 
 async def test_push_ends_with_the_last_prompt_and_starts_again_after_close(wire, colour):

@@ -9,27 +9,27 @@ import sys
 import threading
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, nullcontext
 from unittest.mock import Mock
 
 import httpx
 import pytest
+from blockbuster import blockbuster_ctx
 
 from langchain_promptrun import PromptrunAPIError, PromptrunAuthenticationError, PromptrunError, PromptrunRateLimitError
 from langchain_promptrun.prompts import prompt as prompts
 from langchain_promptrun.prompts import refresh
+from langchain_promptrun.testing import Fault
 
-from .promptwire import THREAD, PromptWire, changes, collected, pull, run_apart, threads, until
+from .promptwire import THREAD, WAIT, PromptWire, changes, close, collected, pull, run_apart, threads, until
 
 
 @pytest.fixture(params=["http_client", "http_async_client"])
 def prompt(request, wire):
     """A prompt that is always stale, fetched over either kind of client."""
     other = {"http_client", "http_async_client"} - {request.param}
-    made = wire.prompt(tag="prod", refresh=0, **dict.fromkeys(other))
-    yield made
-    wire.gate.set()
-    made.close()
+    return wire.prompt(tag="prod", refresh=0, **dict.fromkeys(other))
 
 
 async def test_prompt_stale_is_served_while_one_request_fetches_the_next(wire, prompt, colour):
@@ -81,6 +81,11 @@ async def test_prompt_exit_of_a_key_function_leaves_the_thread_alive(wire, colou
     with pytest.raises(RuntimeError, match=said):
         await pull(colour, prompt)
     assert (await pull(colour, wire.prompt())).version == 1  # the thread lives on
+
+
+def asked(server):
+    """How often the prompt was asked for."""
+    return sum(request.path == "/v1/prompt" for request in tuple(server.requests))
 
 
 class TestServerDown:
@@ -382,3 +387,60 @@ class TestWatch:
         prompt.close()
         run_apart(collected())
         assert caplog.text == ""
+
+
+class TestServers:
+    """Over real sockets."""
+
+    async def test_prompt_first_request_is_shared_by_callers_of_all_kinds_and_needs_none_of_their_loops(
+        self, promptrun_server, make
+    ):
+        hold = threading.Event()
+        promptrun_server.prompts.queue(Fault(delay=hold))
+        prompt = make(tag="prod")
+
+        async def several():
+            return await asyncio.gather(*[prompt.apull() for _ in range(20)])
+
+        with ThreadPoolExecutor(12) as pool:
+            loops = [pool.submit(asyncio.run, several()) for _ in range(4)]
+            calls = [pool.submit(prompt.pull) for _ in range(8)]
+            here = asyncio.create_task(several())
+            await asyncio.to_thread(promptrun_server.wait_for_requests, 1, WAIT)
+            hold.set()
+            records = [call.result(WAIT) for call in calls]  # blocks the loop here
+            records += [record for loop in loops for record in loop.result(WAIT)] + await here
+        assert len(records) == 108
+        assert {record.version for record in records} == {1}
+        assert asked(promptrun_server) == 1
+
+    async def test_prompt_async_key_function_is_awaited_on_the_background_thread(self, promptrun_server, make, colour):
+        names = []
+
+        async def key():
+            names.append(threading.current_thread().name)
+            return promptrun_server.api_key
+
+        prompt = make(api_key=key, refresh=0)
+        await pull(colour, prompt)
+        await pull(colour, prompt)
+        await until(lambda: asked(promptrun_server) == 2)
+        assert names == [THREAD] * 2
+
+    async def test_prompt_never_blocks_the_event_loop(self, promptrun_server, make, tmp_path):
+        with blockbuster_ctx():
+            prompt = make(tag="prod", refresh=0, cache_dir=tmp_path)
+            await prompt.ainvoke({"word_count": 1})
+            await prompt.ainvoke({"word_count": 1})
+            await until(lambda: asked(promptrun_server) == 2 and prompt._hold.refresher._request is None)
+            assert await (await prompt.achat_model()).ainvoke("Hi.")
+
+    async def test_prompt_watch_ends_with_close_while_the_server_hangs(self, promptrun_server, make, colour):
+        promptrun_server.prompts.queue(Fault(delay=threading.Event()))
+        prompt = make(tag="prod")
+        watching = asyncio.create_task(anext(changes(colour, prompt), None))
+        await until(lambda: asked(promptrun_server) == 1)
+        await close(colour, prompt)
+        assert await watching is None
+        await asyncio.to_thread(promptrun_server.wait_for_disconnects, 1, WAIT)
+        assert (await pull(colour, prompt)).version == 1

@@ -4,9 +4,12 @@ import asyncio
 import copy
 import gc
 import json
+import logging
 import math
 import pickle
+import subprocess
 import sys
+import threading
 import time
 import weakref
 from typing import Any
@@ -18,11 +21,12 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.prompt_values import ChatPromptValue
 from langchain_core.runnables import ConfigurableField, RunnableLambda
 
-from langchain_promptrun import PromptrunMissingVariableError, PromptrunPrompt
+from langchain_promptrun import PromptrunAuthenticationError, PromptrunMissingVariableError, PromptrunPrompt
 from langchain_promptrun.prompts import prompt as prompts
 from langchain_promptrun.prompts import refresh
+from langchain_promptrun.testing import Fault
 
-from .promptwire import PROJECT, changes, close, collected, until
+from .promptwire import PROJECT, WAIT, changes, close, collected, pull, until
 
 
 class Owner:
@@ -375,3 +379,55 @@ class TestSerialisation:
         again = serde.loads_typed((kind, data))["value"]
         assert type(again) is type(value)
         assert [message.text for message in again.messages] == ["One 1."]
+
+
+async def test_prompt_in_a_chain_sends_its_text_before_the_conversation_and_streams(promptrun_server, make, colour):
+    prompt = make(tag="prod")
+    chain = prompt | prompt.chat_model(follow_model=True)
+    assert promptrun_server.requests == []
+    value = {"word_count": 200, "messages": [("user", "Start with Queen Tamar.")]}
+    if colour == "sync":
+        answer, pieces = chain.invoke(value), [chunk.text for chunk in chain.stream(value)]
+    else:
+        answer, pieces = await chain.ainvoke(value), [chunk.text async for chunk in chain.astream(value)]
+    assert answer.text == "".join(pieces) == "Hello! You said: Start with Queen Tamar."
+    assert len(pieces) > 2
+    first, second, _ = promptrun_server.requests
+    assert (first.method, first.path, first.query["tag"]) == ("GET", "/v1/prompt", "prod")
+    assert (second.body["model"], second.body["temperature"]) == ("openai/gpt-4o", 0.5)
+    assert second.body["messages"] == [
+        {"role": "system", "content": "Generate 200 words."},
+        {"role": "user", "content": "Start with Queen Tamar."},
+    ]
+
+
+async def test_prompt_wrong_key_is_said_and_not_shown(make, colour, caplog):
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(PromptrunAuthenticationError) as caught:
+        await pull(colour, make(api_key="sk-wrong-key"))
+    assert "sk-wrong-key" not in f"{caught.value!r} {caught.value} {caplog.text}"
+
+
+def test_prompt_pickle_works_in_another_process_which_ends_at_once_and_quietly(promptrun_server, project):
+    """A request runs there to the end, and a look-up of a host, which nothing can stop."""
+    promptrun_server.prompts.queue(Fault(), Fault(delay=threading.Event()))
+    data = pickle.dumps(PromptrunPrompt(project_id=project.id, tag="prod", fallback="x", refresh=0, max_retries=0))
+    assert promptrun_server.api_key.encode() not in data
+    command = [sys.executable, "-W", "default", "-c", _ANOTHER_PROCESS]
+    run = subprocess.run(command, input=data, capture_output=True, timeout=WAIT, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (0, b"1 1 1\n", b"")
+
+
+_ANOTHER_PROCESS = """
+import asyncio, pickle, socket, sys, threading
+prompt = pickle.load(sys.stdin.buffer)
+print(prompt.pull().version, prompt.pull().version, asyncio.run(prompt.apull()).version)
+begun = threading.Event()
+def hang(*_, **__):
+    begun.set()
+    threading.Event().wait()
+socket.getaddrinfo = hang
+other = prompt.model_copy(update={"base_url": "http://localhost:9/v1"})
+threading.Thread(target=other.pull, daemon=True).start()
+begun.wait()
+"""
