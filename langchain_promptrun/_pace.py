@@ -55,8 +55,7 @@ class TurnQueue:
         try:
             if not self._enter(event.set) and not event.wait(_left(ends_at)):
                 raise TimeoutError
-            while pause := ask():
-                _check_end(pause, ends_at)
+            for pause in _pauses(ask, ends_at):
                 time.sleep(pause)
         finally:
             self._leave(event.set)
@@ -68,8 +67,7 @@ class TurnQueue:
             if not self._enter(wake):
                 async with asyncio.timeout(_left(ends_at)):
                     await event.wait()
-            while pause := ask():
-                _check_end(pause, ends_at)
+            for pause in _pauses(ask, ends_at):
                 await asyncio.sleep(pause)
         finally:
             self._leave(wake)
@@ -103,9 +101,11 @@ def _left(ends_at: float) -> float | None:
     return None if ends_at == inf else max(0.0, ends_at - time.monotonic())
 
 
-def _check_end(pause: float, ends_at: float) -> None:
-    if time.monotonic() + pause >= ends_at:
-        raise TimeoutError
+def _pauses(ask: Callable[[], float], ends_at: float) -> Iterator[float]:
+    while pause := ask():
+        if time.monotonic() + pause >= ends_at:
+            raise TimeoutError
+        yield pause
 
 
 @dataclass(slots=True, eq=False, repr=False)

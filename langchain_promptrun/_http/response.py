@@ -43,7 +43,7 @@ LAST_CHUNK_SECONDS = 0.05  # to wait for a body's end after its last item, so th
 _SUCCESS = range(200, 300)
 _CONTROLS = bytes(range(9)) + bytes(range(14, 32))
 _UNSHOWN_HEADERS = frozenset({b"set-cookie", b"content-encoding", b"content-length", b"transfer-encoding"})
-_SHORTEST_WAIT = 0.001
+SHORTEST_TIMEOUT = 0.001
 _GZIP = 16 + zlib.MAX_WBITS
 _WINDOW_BITS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": zlib.MAX_WBITS}
 # servers put these into the header although they name no compression
@@ -140,7 +140,7 @@ class SyncResponse(BaseResponse):
     def read_limit(self) -> float | None:
         if self._deadline is None:
             return self._read_timeout()
-        return least(self._read_timeout(), max(self._deadline - monotonic(), _SHORTEST_WAIT))
+        return least(self._read_timeout(), max(self._deadline - monotonic(), SHORTEST_TIMEOUT))
 
     def begin(self, new_parser: ParserFactory[T], model: str | None) -> Parser[T]:
         if (parser := self._begin(new_parser)) is not None:

@@ -31,7 +31,7 @@ from langchain_promptrun._http.exceptions import (
 )
 from langchain_promptrun._http.private_api import watch_errors
 from langchain_promptrun._http.request import current_key, current_key_async, target_of
-from langchain_promptrun._http.response import ACCEPT_ENCODING, AsyncResponse, SyncResponse, least
+from langchain_promptrun._http.response import ACCEPT_ENCODING, SHORTEST_TIMEOUT, AsyncResponse, SyncResponse, least
 from langchain_promptrun._pace import held, hold, hold_of
 from langchain_promptrun.errors import PromptrunError, PromptrunRateLimitError, PromptrunTimeoutError
 
@@ -62,7 +62,6 @@ logger = logging.getLogger("langchain_promptrun")
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 8.0
 _DOUBLINGS = 4  # 0.5 s doubled four times is the longest pause
-_SHORTEST_TIMEOUT = 0.001
 _TOLERANCE = 0.005  # seconds by which a time-out may come before the deadline that it was made of
 _LARGE_BODY_BYTES = 48 << 10  # aiohttp takes less than 64 KiB at once
 _SLICE_BYTES = 256 << 10
@@ -396,7 +395,7 @@ class CallState(Generic[T]):
         return self.ends_at - self._clock()
 
     def within_deadline(self, timeout: float | None) -> float | None:
-        return timeout if self.ends_at == inf else least(timeout, max(self.time_left(), _SHORTEST_TIMEOUT))
+        return timeout if self.ends_at == inf else least(timeout, max(self.time_left(), SHORTEST_TIMEOUT))
 
     def timeouts(self) -> dict[str, float | None]:
         # httpcore waits for the headers, and aiohttp for every byte, as long as for reading
