@@ -53,29 +53,23 @@ def test_counts_that_are_not_there_are_not_invented(usage):
     assert usage_metadata(usage) is None
 
 
+CREATED = "cache_write_tokens cache_creation_tokens cache_creation_input_tokens cache_write_input_tokens"
+
+
 @pytest.mark.parametrize(
-    ("where", "spelling", "fact"),
+    ("where", "spellings", "kind", "name"),
     [
-        *(("prompt_tokens_details", name, READ) for name in ("cached_tokens", "cache_read_tokens")),
-        *((where, "cache_read_input_tokens", READ) for where in ("prompt_tokens_details", None)),
-        ("input_tokens_details", "cached_tokens", READ),
-        *((None, name, READ) for name in ("prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens")),
-        *(
-            (where, f"cache_{name}_tokens", CREATION)
-            for where in ("prompt_tokens_details", None)
-            for name in ("write", "creation", "creation_input", "write_input")
-        ),
-        *(
-            (where, f"{name}_tokens", REASONING)
-            for where in ("completion_tokens_details", None)
-            for name in ("reasoning", "thinking")
-        ),
+        (NESTED[0], "cached_tokens cache_read_tokens cache_read_input_tokens", *READ),
+        ("input_tokens_details", "cached_tokens", *READ),
+        (None, "cache_read_input_tokens prompt_cache_hit_tokens cached_tokens num_cached_tokens", *READ),
+        *((where, CREATED, *CREATION) for where in (NESTED[0], None)),
+        *((where, "reasoning_tokens thinking_tokens", *REASONING) for where in (NESTED[1], None)),
     ],
 )
-def test_details_are_found_in_every_spelling(where, spelling, fact):
-    usage = {"prompt_tokens": 9} | ({where: {spelling: 7}} if where else {spelling: 7})
-    kind, name = fact
-    assert usage_metadata(usage)[kind] == {name: 7}
+def test_details_are_found_in_every_spelling(where, spellings, kind, name):
+    for spelling in spellings.split():
+        usage = {"prompt_tokens": 9} | ({where: {spelling: 7}} if where else {spelling: 7})
+        assert usage_metadata(usage)[kind] == {name: 7}
 
 
 @pytest.mark.parametrize(

@@ -297,13 +297,10 @@ def _streamed(name, *deltas, calls=(_F,), **more):
 TOOLS = [
     _streamed("in-pieces", _call(0, "a", "f", ""), *(_call(0, arguments=letter) for letter in _F_TEXT)),
     _streamed("two-at-once", [_call(0, "a", "f", _F_TEXT), _call(1, "b", "g", _G_TEXT)], calls=[_F, _G]),
-    _streamed("two-in-a-row", _call(0, "a", "f", _F_TEXT), _call(1, "b", "g", _G_TEXT), calls=[_F, _G]),
     _streamed("index-missing", _call(_ABSENT, "a", "f", _F_TEXT), _call(_ABSENT, "b", "g", _G_TEXT), calls=[_F, _G]),
-    _streamed("index-null", _call(None, "a", "f", _F_TEXT[:9]), _call(None, arguments=_F_TEXT[9:])),
     _streamed("id-missing", _call(0, name="f", arguments=_F_TEXT)),
     _streamed("id-and-name-in-each-delta", _call(0, "a", "f", _F_TEXT[:9]), _call(0, "a", "f", _F_TEXT[9:])),
     _streamed("name-null-in-later-deltas", _call(0, "a", "f", _F_TEXT[:9]), _call(0, None, None, _F_TEXT[9:])),
-    _streamed("arguments-empty", _call(0, "a", "f", ""), calls=[("f", {})]),
     _streamed("arguments-as-object", _call(0, "a", "f", _F[1])),
     _streamed("arguments-broken", _call(0, "a", "f", "{x: 1}"), calls=(), invalid=[("f", "{x: 1}")]),
     WireFault(
