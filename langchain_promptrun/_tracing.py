@@ -6,7 +6,7 @@ of a `ChatPromptrun` that gets what the prompt made.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models.base import LanguageModelInput
@@ -17,10 +17,11 @@ from typing_extensions import override
 
 if TYPE_CHECKING:
     from langchain_core.callbacks.manager import BaseRunManager
-    from langchain_core.language_models.chat_model_stream import AsyncChatModelStream, ChatModelStream
     from langchain_core.language_models.chat_models import BaseChatModel as _Model
 else:
     _Model = object  # what pydantic builds for a further class takes time at import
+
+Config = RunnableConfig | None
 
 PROJECT, TAG, VERSION = "promptrun_prompt_project", "promptrun_prompt_tag", "promptrun_prompt_version"
 """Names in the metadata of a run."""
@@ -28,7 +29,7 @@ TRACE = "promptrun_trace"
 """Attribute of a prompt's value with the metadata for the run that its messages go into."""
 
 
-def traced(config: RunnableConfig | None, facts: dict[str, Any]) -> RunnableConfig:
+def traced(config: Config, facts: dict[str, Any]) -> RunnableConfig:
     config = ensure_config(config)
     config["metadata"] = {**config.get("metadata", {}), **facts}
     return config
@@ -54,40 +55,30 @@ class PromptedModel(_Model):
     """A chat model whose runs carry the metadata of the prompt that they come from."""
 
     @override
-    def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:
+    def invoke(self, input: LanguageModelInput, config: Config = None, **kwargs: Any) -> AIMessage:
         return super().invoke(input, _config_for(input, config), **kwargs)
 
     @override
-    async def ainvoke(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AIMessage:
+    async def ainvoke(self, input: LanguageModelInput, config: Config = None, **kwargs: Any) -> AIMessage:
         return await super().ainvoke(input, _config_for(input, config), **kwargs)
 
     @override
-    def stream(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Iterator[AIMessageChunk]:
+    def stream(self, input: LanguageModelInput, config: Config = None, **kwargs: Any) -> Iterator[AIMessageChunk]:
         return super().stream(input, _config_for(input, config), **kwargs)
 
     @override
-    def astream(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AsyncIterator[AIMessageChunk]:
+    def astream(self, input: LanguageModelInput, config: Config = None, **kwargs: Any) -> AsyncIterator[AIMessageChunk]:
         return super().astream(input, _config_for(input, config), **kwargs)
 
     @override
-    def _chat_model_stream_v3(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> ChatModelStream:
+    def _chat_model_stream_v3(self, input: LanguageModelInput, config: Config = None, **kwargs: Any) -> Any:
         return super()._chat_model_stream_v3(input, _config_for(input, config), **kwargs)
 
     @override
-    def _achat_model_stream_v3(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Coroutine[Any, Any, AsyncChatModelStream]:
+    def _achat_model_stream_v3(self, input: LanguageModelInput, config: Config = None, **kwargs: Any) -> Any:
         return super()._achat_model_stream_v3(input, _config_for(input, config), **kwargs)
 
 
-def _config_for(input_: LanguageModelInput, config: RunnableConfig | None) -> RunnableConfig | None:
+def _config_for(input_: LanguageModelInput, config: Config) -> Config:
     facts = getattr(input_, TRACE, None)
     return config if facts is None else traced(config, facts)

@@ -148,13 +148,8 @@ class ModelRunnable(Wrappable):
 
     @overload
     def with_structured_output(
-        self, schema: _Schema, *, method: Method | None = None, include_raw: bool = False, **kwargs: Any
-    ) -> Runnable[LanguageModelInput, dict[str, Any]]: ...
-
-    @overload
-    def with_structured_output(
         self, schema: _Schema | None = None, *, method: Method | None = None, include_raw: bool = False, **kwargs: Any
-    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]: ...
+    ) -> Runnable[LanguageModelInput, dict[str, Any]]: ...
 
     def with_structured_output(
         self,

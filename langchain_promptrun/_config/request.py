@@ -142,9 +142,8 @@ def check_model_kwargs(kind: type[BaseModel], model_kwargs: Any, *, of_call: boo
     names = _mapping("model_kwargs", model_kwargs)
     roles = roles_of(kind)
     for name in names:
-        if name in roles.settings or (not of_call and (name in roles.parameters or name in roles.aliases)):
-            raise ValueError(f"`model_kwargs` holds `{name}`, which is a field: set the field.")
-        if name in _OPTIONS:
+        is_field = name in roles.settings or (not of_call and (name in roles.parameters or name in roles.aliases))
+        if is_field or name in _OPTIONS:
             field = {"extra_headers": "default_headers", "extra_query": "default_query"}.get(name, name)
             raise ValueError(f"`model_kwargs` holds `{name}`: set the field `{field}`, or pass `{name}` to the call.")
     return names

@@ -152,7 +152,7 @@ MAPPINGS = ("model_kwargs", "extra_headers", "extra_query", "extra_body")
 OPTIONS = (*MAPPINGS[1:], "use_cached_prompt")
 FIELDS = [
     *(
-        ({"model_kwargs": {name: {}}}, f"`model_kwargs` holds `{name}`, which is a field")
+        ({"model_kwargs": {name: {}}}, f"`model_kwargs` holds `{name}`: set the field `{name}`")
         for name in ("temperature", "model", "stop_sequences", "timeout", "api_key", "default_headers")
     ),
     *(({"model_kwargs": {name: {}}}, f"`model_kwargs` holds `{name}`") for name in OPTIONS),
@@ -192,7 +192,7 @@ KEYWORDS = [
     *(({name: 0}, f"Unknown keyword `{name}` of a call. Did you mean `{meant}`") for name, meant in NEARLY),
     *(({name: "x"}, f"`{name}` must be a mapping of names to values, not str") for name in MAPPINGS),
     *(({"model_kwargs": {name: {}}}, f"`model_kwargs` holds `{name}`") for name in OPTIONS),
-    ({"model_kwargs": {"timeout": 5}}, "`model_kwargs` holds `timeout`, which is a field"),
+    ({"model_kwargs": {"timeout": 5}}, "`model_kwargs` holds `timeout`: set the field `timeout`"),
     ({"model": None}, "`model` is None"),
     ({"temperature": 3}, "less than or equal to 2"),
     ({"temperature": "hot"}, "valid number"),
