@@ -58,17 +58,11 @@ def warn_if_retired(model: str) -> None:
 
 
 def profile_for(model: str) -> ModelProfile | None:
-    """Look up what is known of a model.
+    """Return what is known of a model in a new dict, or None for an unknown id.
 
     A variant of a known id has its base's profile: a dated one, one with `:free`, `:thinking` or another suffix after
     a colon or an `@`, `-latest`, a leading `~`, another case, `3-5` for `3.5`. A variant that has facts of its own
     keeps them. A name without a vendor, or behind a gateway's own prefix, is found where one vendor alone has it.
-
-    Args:
-        model: The id as it goes on the wire, `vendor/name`.
-
-    Returns:
-        A new dict that the caller may change, or None for an unknown id.
     """
     profile = _resolve(model)
     return None if profile is None else profile.copy()

@@ -466,11 +466,7 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
 
     @override
     def get_token_ids(self, text: str) -> list[int]:
-        """Return the ids of a text's tokens, as your `custom_get_token_ids` gives them.
-
-        Raises:
-            NotImplementedError: The field is unset; a gateway's models have many tokenizers.
-        """
+        """Return the ids of a text's tokens by your `custom_get_token_ids`; NotImplementedError where it is unset."""
         if self.custom_get_token_ids is None:
             raise NotImplementedError("Token ids need custom_get_token_ids; get_num_tokens estimates counts without.")
         return self.custom_get_token_ids(text)

@@ -52,13 +52,7 @@ _started: ContextVar[CallOptions | None] = ContextVar("langchain_promptrun_call"
 
 
 class CallOptions:
-    """The keywords of one call.
-
-    Attributes:
-        parameters: What goes on the wire beside the messages.
-        settings: Fields of the model that the call sets.
-        options: `extra_headers`, `extra_query` and `use_cached_prompt`, too.
-    """
+    """The keywords of one call: parameters of the request, settings that are fields of the model, further options."""
 
     __slots__ = ("_keywords", "_model", "_stop", "options", "parameters", "settings")
 
