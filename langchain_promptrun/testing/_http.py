@@ -131,28 +131,23 @@ def steps(response: Response, method: str) -> Iterator[Step]:
         yield Pause(fault.delay)
     if fault.after is None and fault.after_bytes is None and not after_head:
         yield from _trouble(fault)
-        yield from _sent(response._replace(fault=replace(fault, pause=None, cut=False, reset=False)), method)
-    else:
-        yield from _sent(response, method)
+        response = response._replace(fault=replace(fault, pause=None, cut=False, reset=False))
+    yield from _sent(response, method)
 
 
 def _sent(response: Response, method: str) -> Iterator[Step]:
     fault, told = response.fault, pairs(response.fault.headers)
     streams = dict(told).get("content-type", response.content_type).startswith("text/event-stream")
+    framing = fault.framing or _framing(fault, streams=streams)
     body = list(_spoiled(response, PING if streams else b"\n"))
     length = str(sum(len(step) for step in body if isinstance(step, bytes)))
-    is_whole = not streams and fault.slices is None and fault.encoding is None and fault.comments is None
-    framing = fault.framing or ("length" if is_whole else "chunked")
     framings = {"chunked": ("transfer-encoding", "chunked"), "length": ("content-length", length)}
-    own = [("content-type", response.content_type), *pairs(response.headers)]
+    encodings = [("content-encoding", fault.encoding)] if fault.encoding else []
+    own = [("content-type", response.content_type), *pairs(response.headers), *encodings]
     own.append(framings.get(framing, ("connection", "close")))
-    if fault.encoding:
-        own.append(("content-encoding", fault.encoding))
     headers = [pair for pair in own if pair[0] not in dict(told)] + told
     if method == "HEAD" or response.status in BODILESS:
-        yield head(
-            response.status, [pair for pair in headers if pair[0] not in {"content-length", "transfer-encoding"}]
-        )
+        yield head(response.status, [pair for pair in headers if pair not in framings.values()])
         return
     framed = list(_framed(body, fault.encoding, is_chunked=framing == "chunked"))
     start = b"" if framing == "raw" else head(response.status, headers)
@@ -162,6 +157,11 @@ def _sent(response: Response, method: str) -> Iterator[Step]:
         yield from (start, *framed)
     if framing in {"close", "raw"} or dict(headers).get("content-length", length) != length:
         yield Hangup()
+
+
+def _framing(fault: Fault, *, streams: bool) -> str:
+    is_whole = fault.slices is None and fault.encoding is None and fault.comments is None
+    return "length" if is_whole and not streams else "chunked"
 
 
 def _spoiled(response: Response, comment: bytes) -> Iterator[Step]:
