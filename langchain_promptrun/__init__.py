@@ -91,20 +91,16 @@ def register_provider() -> None:
     """
     try:
         # private; checked on langchain 1.5.2
-        table = getattr(import_module("langchain.chat_models.base"), "_BUILTIN_PROVIDERS", None)
+        table: Any = getattr(import_module("langchain.chat_models.base"), "_BUILTIN_PROVIDERS", None)
     except ImportError as error:
         raise ImportError(f"`register_provider` needs langchain, which cannot be imported: {error}") from error
     is_known = isinstance(table, dict) and isinstance(table.get("openai"), tuple)
-    if table is None or not is_known:
+    if not is_known:
         raise RuntimeError(
             "The installed langchain has no table of providers that can be extended. "
             'Pass `ChatPromptrun(model="vendor/name")` instead of the string.'
         )
-    table.setdefault("promptrun", ("langchain_promptrun", "ChatPromptrun", _make))
-
-
-def _make(cls: Any, model: str, **fields: Any) -> Any:
-    return cls(model=model, **fields)
+    table.setdefault("promptrun", ("langchain_promptrun", "ChatPromptrun", lambda cls, **fields: cls(**fields)))
 
 
 def __getattr__(name: str) -> Any:
