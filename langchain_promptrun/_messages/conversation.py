@@ -337,8 +337,12 @@ class _Answer:
             self.refusal += string(block, "refusal")
         elif kind == "reasoning" and self._own:
             self.reasoning += string(block, "reasoning")
-        elif kind == "audio" and ((known := self._known_audio(block)) or self._keeps_audio):
+        elif kind == "audio" and (known := self._known_audio(block)):
             self._audio = known
+        elif kind == "audio" and self._keeps_audio:
+            # Nothing may tell its format; then it stays beside the content.
+            with suppress(PromptrunInvalidMessageError):
+                add_block(block, parts)
         elif not stays_here(block):
             add_block(block, parts)
 
