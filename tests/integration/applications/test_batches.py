@@ -212,7 +212,10 @@ OTHER_PROMPTS = "{} holds answers to other prompts: name another file"
 def test_batch_impossible_output_is_one_line_and_left_as_it_is(run, promptrun_server, tmp_path, make, problem):
     out = tmp_path / "folder" / "answers"
     out.parent.mkdir()
-    out.write_bytes(make) if isinstance(make, bytes) else make(out)
+    if isinstance(make, bytes):
+        out.write_bytes(make)
+    else:
+        make(out)
     assert run("--count", 3, out=out).status == f"error: {problem.format(out)}"
     assert not isinstance(make, bytes) or out.read_bytes() == make
     assert promptrun_server.requests == []
