@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from inspect import iscoroutinefunction
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast, overload
 
 import httpx
 from langchain_core.language_models.base import LanguageModelInput
@@ -63,8 +63,6 @@ if TYPE_CHECKING:
 
     from langchain_core.callbacks.manager import BaseRunManager
 
-T = TypeVar("T")
-
 AnyModel = Runnable[LanguageModelInput, AIMessage]
 _CONVERSATION = "messages"
 _LATEST = DefaultTag("latest")
@@ -79,7 +77,7 @@ def _path_text(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
-def _plain(value: T) -> T:
+def _plain(value: Any) -> Any:
     function = value.func if isinstance(value, partial) else value
     if callable(function) and (iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__)):
         raise ValueError("must be a plain function, for it is called where nothing can be awaited")
@@ -273,11 +271,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
         return create_model_v2("PromptInput", field_definitions=fields | conversation)
 
     def pull(self) -> PromptRecord:
-        """Return the current record, fetched as for a call: at most once in `refresh` seconds.
-
-        Raises:
-            PromptrunError: The prompt does not exist, or cannot be fetched.
-        """
+        """Return the current record, fetched as for a call: at most once in `refresh` seconds."""
         refresher = self._held_refresher().refresher
         return refresher.serve() or refresher.next()
 
@@ -443,8 +437,8 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
         state["__dict__"].pop("family", None)
         super().__setstate__(state)
 
-    def _identity(self) -> IdentityKey:
-        return IdentityKey(getattr(self, name) for name in type(self).model_fields if name not in _OF_ONE_COPY)
+    def _identity(self, without: frozenset[str] = _OF_ONE_COPY) -> IdentityKey:
+        return IdentityKey(getattr(self, name) for name in type(self).model_fields if name not in without)
 
     def _held_refresher(self) -> Hold:
         """Return the hold on what keeps the record current, taken at the first call."""
@@ -472,8 +466,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
         source = Source(self.label, request, new_transport(self), client, self.max_event_bytes)
         stream = fallback = None
         if self.updates != "poll" and self.version is None and self.http_client is None:
-            names = [*sorted(ConnectionFields.model_fields), "project_id", "tag", "updates"]
-            key = IdentityKey(getattr(self, name) for name in names)
+            key = self._identity(_OF_ONE_COPY | {"refresh", "cache_dir", "fallback", "on_change"})
             # without a limit of connections, of which the stream would take one for ever
             transport = Transport(TransportSettings(async_transport=self.async_transport), None, self.http_async_client)
             # nor with a function for the key, which may lead to the prompt

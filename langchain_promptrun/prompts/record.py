@@ -41,7 +41,6 @@ _NAME_LIKE = re.compile(r"\{\{[\s\ufeff]*([\w.@$\u200b][^{}\":;=<>()\n]*)\}\}")
 _MISSING = object()
 _ACCEPTED = 'a list of messages, such as [("user", "Hello")]; one message; a text, which is the user\'s; a prompt value'
 
-
 FALLBACK_VERSION = 0  # Promptrun's own count from 1
 _CHANGING = ("version", "prompt", "tag", "temperature", "model", "updated_at", "updatedAt")
 
@@ -279,10 +278,8 @@ def _look_up(values: Mapping[str, Any], path: str) -> Any:
 def refuse_unfilled(unfilled: tuple[str, ...], given: Iterable[str], *, prompt: str, version: int | str) -> NoReturn:
     """Raise PromptrunMissingVariableError for variables without a value, and for odd names."""
     missing, values = (", ".join(f"`{name}`" for name in names) for names in (unfilled, given))
-    is_odd = any(not _PATH.fullmatch(f"{{{{{name}}}}}") for name in unfilled)
-    advice = (
-        "Names have letters, digits and `_`, with dots between them: rename them in the dashboard. " if is_odd else ""
-    )
+    rule = "Names have letters, digits and `_`, with dots between them: rename them in the dashboard. "
+    advice = "" if all(_PATH.fullmatch(f"{{{{{name}}}}}") for name in unfilled) else rule
     raise PromptrunMissingVariableError(
         f"No value for {missing} of {prompt}, version {version}. Values were given for: {values or 'none'}. {advice}"
         'Set `missing="keep"` to leave variables without a value in the text.',
@@ -291,10 +288,7 @@ def refuse_unfilled(unfilled: tuple[str, ...], given: Iterable[str], *, prompt: 
 
 
 def read_conversation(value: Any) -> list[BaseMessage]:
-    """Convert the value of `messages`: a list as LangChain reads it, or another shape with one meaning only.
-
-    A tuple may be one message or several of them, so it is refused, too.
-    """
+    """Convert the value of `messages`; a tuple, which may be one message or several of them, is refused."""
     if value is None:
         return []
     if isinstance(value, BaseMessage | str):

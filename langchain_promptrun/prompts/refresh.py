@@ -65,9 +65,8 @@ _MOST_ENTRIES = 1024
 _THREAD = "promptrun-prompt"
 _CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 _PASSING = (  # the server or the network is at fault, and not project, tag or key
-    *(errors.PromptrunConnectionError, errors.PromptrunTimeoutError),
-    *(errors.PromptrunRateLimitError, errors.PromptrunAPIError),
-    *(ConnectionError, TimeoutError),  # what a key function may raise
+    *(errors.PromptrunConnectionError, errors.PromptrunRateLimitError, errors.PromptrunAPIError),
+    *(ConnectionError, TimeoutError),  # also what a key function may raise
 )
 
 _asks_for_its_key = ContextVar("asks_for_its_key", default=0)  # the id of a source, which contexts must not keep
@@ -429,13 +428,9 @@ class Refresher:
     def serve(self) -> PromptRecord | None:
         """Return the record that is known; begin a request where it is stale."""
         record = self.freshness.record
-        if record is None:
-            if (refusal := self.freshness.refusal()) is not None:
-                raise copy.copy(refusal)
-            return None
         is_cut_off = self._own() is None or self._stream is None
         is_due = self._request is None and self.freshness.due_in() <= 0
-        if is_due or (self.stream and is_cut_off):
+        if record is not None and (is_due or (self.stream and is_cut_off)):
             with suppress(RuntimeError):  # too many threads run, or the interpreter ends
                 background = self._hold()
                 background.loop.call_soon_threadsafe(self._look, background, context=Context())
@@ -500,6 +495,8 @@ class Refresher:
                 break
             if _asks_for_its_key.get() == id(self.source):
                 raise RuntimeError(f"{self.source.label} waits for a key, and the function for it for the prompt.")
+            if record is None and (refusal := self.freshness.refusal()) is not None:
+                raise copy.copy(refusal)
             request = self._look(background, interval)
             if self.freshness.record is not record:  # the stream knew it
                 continue

@@ -332,7 +332,7 @@ class TestServer:
         promptrun_server.prompts.queue(Fault(delay=hold))
         prompt = make(tag="prod", updates="push")
         first = asyncio.create_task(prompt.apull())
-        await until(lambda: len(promptrun_server.requests) == 2)
+        await until(lambda: len(promptrun_server.requests) > 1)
         context = multiprocessing.get_context("fork")
         answers = context.SimpleQueue()
 
