@@ -29,7 +29,7 @@ from langchain_openai import ChatOpenAI
 
 from langchain_promptrun import AdaptiveRateLimiter, Budget, ChatPromptrun, PromptrunError
 from langchain_promptrun.testing import Fault, PromptrunServer, RateLimit, Reply
-from langchain_promptrun.testing._documents import PromptCache
+from langchain_promptrun.testing._model import PromptCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,10 +18,9 @@ from langchain_promptrun.testing import _http
 from langchain_promptrun.testing._answers import UnanswerableError
 from langchain_promptrun.testing._cassette import Cassette, Recorder, is_unreachable, secrets_of
 from langchain_promptrun.testing._checks import RefusedError, check
-from langchain_promptrun.testing._documents import Documents, PromptCache, count
 from langchain_promptrun.testing._http import RecordedRequest, Response, Step
 from langchain_promptrun.testing._items import Fault, ManagedPrompts, Reply, Settings
-from langchain_promptrun.testing._model import replies
+from langchain_promptrun.testing._model import Documents, PromptCache, count, replies
 
 _CHAT = "/v1/chat/completions"
 _PROMPT = "/v1/prompt"
