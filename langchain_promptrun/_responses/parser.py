@@ -318,7 +318,11 @@ class ResponseParser(ABC, Generic[T]):
             return
         self._unmeasured += len(payload)
         if self._unmeasured > self._limit:
-            self._measure()
+            # What is kept until the end is measured each time that as many bytes have come.
+            kept = len(repr(self._metadata.whole(with_usage=True)))
+            if self._is_result or kept + sum(choice.size for choice in self._choices.values()) > self._limit:
+                raise _too_large(f"The server's answer holds more than {self._limit} bytes that are kept until its end")
+            self._unmeasured = 0
         try:
             document = orjson.loads(payload)
         except orjson.JSONDecodeError:
@@ -326,13 +330,6 @@ class ResponseParser(ABC, Generic[T]):
             return
         if document is not None and (name or not self._feed_fast_path(document)):
             self._take_document(document, name)
-
-    def _measure(self) -> None:
-        """Raise where too much is kept until the end; it is measured each time that as many bytes have come."""
-        size = len(repr(self._metadata.whole(with_usage=True))) + sum(choice.size for choice in self._choices.values())
-        if self._is_result or size > self._limit:
-            raise _too_large(f"The server's answer holds more than {self._limit} bytes that are kept until its end")
-        self._unmeasured = 0
 
     def _take_odd_event(self, name: bytes, payload: bytes, *, at_end: bool) -> None:
         """Take what orjson refuses: end marks, keep-alives, several documents, NaN, halves of characters."""

@@ -245,11 +245,8 @@ class _Text:
             self._grows, self._size = False if pieces else None, size + len(piece)
             pieces.append(piece)
             return piece
-        return self._put_back(piece)
-
-    def _put_back(self, piece: str) -> str:
-        size, shown = self._size, self.whole()
-        self._pieces += [self._repetition, piece]
+        shown = self.whole()
+        pieces += [self._repetition, piece]
         self._grows, self._repetition = False, ""
         whole = self.whole()
         self._size = len(whole)
