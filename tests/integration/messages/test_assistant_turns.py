@@ -50,7 +50,8 @@ def wrapped(value):
 
 
 IN_PIECES = [{"name": "add", "args": '{"a":1}', "id": "call_1", "index": 0}]
-CALLING, REFUSED = {"content": None, "tool_calls": [WIRE_CALL]}, {"content": None, "refusal": "No."}
+CALLING = {"content": None, "tool_calls": [WIRE_CALL]}
+REFUSED = {"content": None, "refusal": "No."}
 TURNS = [
     ({"content": "Hello"}, ai([text("He"), "l", {**text("lo"), "annotations": [{}], "index": 2}])),
     ({"content": [text("a"), {**text("b"), **MARK}]}, ai([text("a"), {**text("b"), **MARK}])),
@@ -190,9 +191,8 @@ UNTYPED = {"type": "audio", "base64": "AAAA"}
 GEMINIS = {"type": "media", "mime_type": "image/png", "data": "AAAA"}
 MADE = {"type": "image_generation_call", "id": "ig_1"}
 IMAGES = [IMAGE, {"image_url": IMAGE["image_url"]["url"], "index": 1}, {"image_url": {}}, {"image_url": 5}, "odd"]
-
-
-NAMED_AUDIO, A_CAT = {"content": "", "audio": {"id": "audio_1"}}, {"content": "A cat:"}
+NAMED_AUDIO = {"content": "", "audio": {"id": "audio_1"}}
+A_CAT = {"content": "A cat:"}
 MEDIA = [
     (NAMED_AUDIO, [], ai(audio=AUDIO), ai([{**WAV, "id": "audio_1"}]), ai([WAV], audio=AUDIO)),
     # another's audio, or without an id that the server knows, is told by its transcript, or else attached
