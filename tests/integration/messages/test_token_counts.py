@@ -48,7 +48,10 @@ def of(message) -> int:
 
 @pytest.mark.parametrize(
     ("said", "tokens"),
-    [("", 0), ("a", 1), ("a" * 4, 1), ("a" * 5, 2), ("a" * 8, 2), ("天气怎么样" * 100, 375), ("\ud800", 1)],
+    [
+        *(("", 0), ("a", 1), ("a" * 4, 1), ("a" * 5, 2), ("a" * 8, 2), ("   a ", 2)),
+        *(("天气怎么样" * 100, 375), ("\ud800", 1)),
+    ],
 )
 def test_token_count_of_a_text_is_a_fourth_of_its_bytes(said, tokens):
     assert count_text(said) == tokens
