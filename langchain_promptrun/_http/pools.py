@@ -176,23 +176,18 @@ async def _close_with_loop(client: Client[httpx.AsyncBaseTransport], loops: _Loo
         await aclose_all(client.transports)
 
 
-class _GeneratorEnd:
-    """Closes async generators that nobody holds any more in their event loop; those of a loop that is gone just end."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = weakref.ref(loop)
-
-    def __call__(self, generator: AsyncGenerator[object, object]) -> None:
-        loop = self.loop()
-        if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(loop.create_task, generator.aclose())
-
-
 def watch_generators() -> None:
     """Have async generators closed in the running loop where it does not see to it itself, as nest_asyncio's."""
     hook, loop = sys.get_asyncgen_hooks().finalizer, asyncio.get_running_loop()
-    if hook is None or (isinstance(hook, _GeneratorEnd) and hook.loop() is not loop):
-        sys.set_asyncgen_hooks(finalizer=_GeneratorEnd(loop))
+    if hook is None or (isinstance(hook, partial) and hook.func is _end_generator and hook.args[0]() is not loop):
+        sys.set_asyncgen_hooks(finalizer=partial(_end_generator, weakref.ref(loop)))
+
+
+def _end_generator(own: weakref.ref[asyncio.AbstractEventLoop], generator: AsyncGenerator[object, object]) -> None:
+    """Close an async generator that nobody holds any more in its own loop; one of a loop that is gone just ends."""
+    loop = own()
+    if loop is not None and not loop.is_closed():
+        loop.call_soon_threadsafe(loop.create_task, generator.aclose())
 
 
 class _Process:

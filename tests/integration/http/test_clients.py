@@ -264,6 +264,16 @@ DROPPED = {
             loop = stream = None
         gc.collect()
     """,
+    "with streams left in two loops of nest_asyncio, over one connection each": """
+        nest_asyncio = importlib.import_module("nest_asyncio")
+        transport = Transport(TransportSettings(1, kind))
+        for loop in [asyncio.new_event_loop(), asyncio.new_event_loop()]:
+            nest_asyncio.apply(loop)
+            for _ in range(2):
+                loop.run_until_complete(begin_stream())
+                gc.collect()
+                loop.run_until_complete(asyncio.sleep(0.1))
+    """,
     "with open streams, and closed": """
         stream = asyncio.new_event_loop().run_until_complete(begin_stream())
         gc.collect()
