@@ -6,13 +6,10 @@ import argparse
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from langchain_promptrun._version import __version__
 from langchain_promptrun.data.models import SMALL
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _PROGRAM = "python -m langchain_promptrun"
 _COMMANDS = {
@@ -41,12 +38,12 @@ def tell(text: str) -> None:
         sys.stderr.flush()
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Return the exit status: 0, also where the reader of stdout has gone, 1 after an error, 130 after Ctrl-C."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    name, *rest = words if words and words[0] in _COMMANDS else ["chat", *words]
+    words = sys.argv[1:]
+    name = words.pop(0) if words and words[0] in _COMMANDS else "chat"
     try:
-        _run(name, rest)
+        _run(name, words)
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells report it
     except BrokenPipeError:
