@@ -264,7 +264,7 @@ def unpickled(name):
     return pickle.loads(ARCHIVE.read(f"{name}.pkl"))
 
 
-def test_a_model_is_loaded_with_its_chosen_fields_and_works(server):
+def test_a_model_of_0_1_0_is_loaded_with_its_chosen_fields_and_works(server):
     model, chosen = unpickled("m"), unpickled("m2")
     assert isinstance(model, ChatPromptrun)
     assert (model.model, model.stream_chunk_timeout, model.profile["name"]) == ("openai/gpt-4o", 120, "GPT-4o")
@@ -276,20 +276,20 @@ def test_a_model_is_loaded_with_its_chosen_fields_and_works(server):
 
 
 @pytest.mark.parametrize("name", ["tools", "bound"])
-def test_a_binding_is_loaded_and_works(server, name):
+def test_a_binding_of_0_1_0_is_loaded_and_works(server, name):
     unpickled(name).bind(api_key=server.api_key, base_url=server.base_url).invoke("Hello")
     request = server.requests[0]
     assert request.body["tools"] if name == "tools" else request.headers["a"] == "b"
 
 
-def test_parsers_of_objects_are_loaded_and_read():
+def test_parsers_of_objects_of_0_1_0_are_loaded_and_read():
     call = {"name": "J", "args": {"a": "b"}, "id": "1", "type": "tool_call"}
     assert unpickled("so").last.invoke(AIMessage("", tool_calls=[call])) == {"a": "b"}
     parsed = unpickled("so2").steps[-1].invoke({"raw": AIMessage('{"a": "b"}')})
     assert (parsed["parsed"], parsed["parsing_error"]) == ({"a": "b"}, None)
 
 
-def test_a_prompt_and_what_it_gave_are_loaded_and_work(server):
+def test_a_prompt_of_0_1_0_and_what_it_gave_are_loaded_and_work(server):
     server.prompts.create("N", project_id=PROJECT).publish("Hello {{word_count}} {{a}}.")
     prompt, partial, record, value = map(unpickled, ("prompt", "partial", "rec", "pv"))
     assert (type(prompt), type(record)) == (PromptrunPrompt, PromptRecord)
@@ -303,13 +303,13 @@ def test_a_prompt_and_what_it_gave_are_loaded_and_work(server):
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_an_error_is_loaded(name):
+def test_an_error_of_0_1_0_is_loaded(name):
     error = unpickled(f"err{name}")
     assert (type(error), isinstance(error, ModelError)) == (getattr(langchain_promptrun, name), True)
     assert (str(error), error.status_code) == ("msg", None)
 
 
-def test_an_error_of_a_response_is_loaded_with_its_facts():
+def test_an_error_of_a_response_of_0_1_0_is_loaded_with_its_facts():
     error = unpickled("live")
     assert (type(error), error.is_retryable) == (PromptrunAuthenticationError, False)
     assert (error.status_code, error.request_id, error.response.status_code) == (401, "req-3", 401)
