@@ -225,9 +225,6 @@ class _StreamReader:
         self._failures = 0
         self._opened_at = math.inf
 
-    def _subscribed(self) -> Source:
-        return next(iter(self.subscribers)).source
-
     async def run(self) -> None:
         while True:
             self._failures += 1
@@ -261,7 +258,7 @@ class _StreamReader:
                     source.request,
                     url=f"{source.request.url}/stream",
                     headers={**source.request.headers, "accept": "text/event-stream"},
-                    api_key=await self._subscribed().key(),
+                    api_key=await next(iter(self.subscribers)).source.key(),
                     timeouts=source.request.timeouts._replace(read=STALL_LIMIT),
                     max_retries=0,
                 )
@@ -275,7 +272,7 @@ class _StreamReader:
         """Fetch what changed before the stream was open, unless the stream tells."""
         failures = 0
         while self.record is None:
-            outcome = await self._subscribed().fetch(self._limit)
+            outcome = await next(iter(self.subscribers)).source.fetch(self._limit)
             if isinstance(outcome, BaseException):
                 failures += 1
                 await asyncio.sleep(pause(failures))
