@@ -336,9 +336,10 @@ class Freshness:
             wait = min(max(wait, asked_for or 0.0), _LONGEST_WAIT)
         return self._asked + (wait or 0.0) - clock()
 
-    def refusal(self) -> BaseException | None:
-        """Return the error of a rate limit that still holds."""
-        return self._error if self._is_limited and self.due_in() > 0 else None
+    def refuse(self) -> None:
+        """Raise the error of a rate limit that still holds, where nothing can be served."""
+        if self._error is not None and self.record is None and self._is_limited and self.due_in() > 0:
+            raise copy.copy(self._error)
 
     def succeed(self, record: PromptRecord) -> None:
         self.record, self._is_good, self._asked = record, True, clock()
@@ -492,8 +493,7 @@ class Refresher:
                 break
             if _asks_for_its_key.get() == id(self.source):
                 raise RuntimeError(f"{self.source.label} waits for a key, and the function for it for the prompt.")
-            if record is None and (refusal := self.freshness.refusal()) is not None:
-                raise copy.copy(refusal)
+            self.freshness.refuse()
             request = self._look(background, interval)
             if self.freshness.record is not record:  # the stream knew it
                 continue

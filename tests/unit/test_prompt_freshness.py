@@ -97,10 +97,11 @@ def test_prompt_freshness_wait_grows_from_5_seconds_while_a_substitute_is_served
 
 
 def test_prompt_freshness_rate_limit_holds_and_other_errors_do_not(fresh, clock):
-    assert fresh.refusal() is None
+    fresh.refuse()
     fresh.fail(DOWN)
-    assert fresh.refusal() is None
+    fresh.refuse()
     fresh.fail(LIMITED)
-    assert fresh.refusal() is LIMITED
+    with pytest.raises(PromptrunRateLimitError):
+        fresh.refuse()
     clock.now += 10
-    assert fresh.refusal() is None
+    fresh.refuse()
