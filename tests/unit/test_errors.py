@@ -398,6 +398,7 @@ def test_error_body_is_read_no_deeper_and_no_further_than_the_limits():
         value = {"error": value}
     assert read_error(value).message == ""
     assert read_error(" " * BODY_LIMIT + "hidden").message == ""
+    assert read_error("x" * 5_000).message == "x" * 3_997 + "..."
 
 
 HEADERS = st.sampled_from(["retry-after", "retry-after-ms", "x-request-id", "cf-ray"])

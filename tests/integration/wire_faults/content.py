@@ -597,6 +597,7 @@ _ODDLY_FRAMED = {
     "byte-order-mark-in-the-middle": f"data: \n\n\ufeffdata: {_X}\n\n\ufeffdata: {_X_END}\n\n",
     "two-documents-in-one-event": f"data: {_X}\ndata: {_X_END}\n\n",
     "whole-stream-of-such-events": f"data: {_X}\ndata: {_X_END}\n{_DONE}",
+    "document-on-two-lines": f"data: {_X[:20]}\n{_X[20:]}\n\ndata: {_X_END}\n\n",
     "empty-list": f"data: []\n\ndata: {_X}\n\ndata: {_X_END}\n\n",
     "two-documents-side-by-side": f"data: {_X}{_X_END}\n\n",
     "event-named-ping": f"event: ping\ndata: ping\n\ndata: {_X}\n\ndata: {_X_END}\n\n",
