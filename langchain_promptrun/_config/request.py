@@ -192,7 +192,7 @@ def _mapping(name: str, value: Any) -> Mapping[str, Any]:
 
 def _merged(name: str, first: Mapping[str, Any] | None, second: Any) -> dict[str, Any]:
     """Merge a field's mapping with the call's, which wins; secrets among the values are unwrapped."""
-    return {**(first or {}), **plain_values(_mapping(name, second))}
+    return {**(first or {}), **({} if second is None else plain_values(_mapping(name, second)))}
 
 
 def build_request(fields: Any, messages: list[BaseMessage], call: CallOptions, *, stream: bool) -> Request:
@@ -253,8 +253,8 @@ def _check_messages(messages: list[BaseMessage], prompt_id: str | None, *, use_c
 
 def caller_headers(fields: Any, extra: Any = None) -> dict[str, str]:
     """Merge the caller's headers, names in lower case, so that one given twice is sent once."""
-    headers = checked_headers(_merged("extra_headers", fields.default_headers, extra))
-    return {name.lower(): value for name, value in headers.items()}
+    headers = _merged("extra_headers", fields.default_headers, extra)
+    return {name.lower(): value for name, value in checked_headers(headers).items()} if headers else {}
 
 
 def key_of(fields: Any, headers: dict[str, str]) -> ApiKey | None:

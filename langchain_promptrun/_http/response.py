@@ -55,11 +55,6 @@ _CHARSET = r"""(?i)charset\s*=\s*['"]?(iso[-_]?8859-(?:[1-9]|1[013-6])|latin-?1|
 _CLIENT_PACKAGES = ("httpcore", "httpx", "langchain_promptrun._http.connection_pool")
 
 
-def least(*limits: float | None) -> float | None:
-    """Return the lowest limit in seconds; None for none."""
-    return min((limit for limit in limits if limit is not None), default=None)
-
-
 class BaseResponse:
     def __init__(self, response: httpx.Response, holder: object, read_timeout: Callable[[], float | None]) -> None:
         self._response = response
@@ -138,9 +133,11 @@ class SyncResponse(BaseResponse):
             self._unlimit = limit_reads(response.extensions.get("network_stream"), self)
 
     def read_limit(self) -> float | None:
+        timeout = self._read_timeout()
         if self._deadline is None:
-            return self._read_timeout()
-        return least(self._read_timeout(), max(self._deadline - monotonic(), SHORTEST_TIMEOUT))
+            return timeout
+        left = max(self._deadline - monotonic(), SHORTEST_TIMEOUT)
+        return left if timeout is None else min(left, timeout)
 
     def begin(self, new_parser: ParserFactory[T], model: str | None) -> Parser[T]:
         if (parser := self._begin(new_parser)) is not None:

@@ -31,7 +31,7 @@ from langchain_promptrun._http.exceptions import (
 )
 from langchain_promptrun._http.private_api import watch_errors
 from langchain_promptrun._http.request import current_key, current_key_async, target_of
-from langchain_promptrun._http.response import ACCEPT_ENCODING, SHORTEST_TIMEOUT, AsyncResponse, SyncResponse, least
+from langchain_promptrun._http.response import ACCEPT_ENCODING, SHORTEST_TIMEOUT, AsyncResponse, SyncResponse
 from langchain_promptrun._pace import held, hold, hold_of
 from langchain_promptrun.errors import PromptrunError, PromptrunRateLimitError, PromptrunTimeoutError
 
@@ -395,7 +395,7 @@ class CallState(Generic[T]):
         return self.ends_at - self._clock()
 
     def within_deadline(self, timeout: float | None) -> float | None:
-        return timeout if self.ends_at == inf else least(timeout, max(self.time_left(), SHORTEST_TIMEOUT))
+        return timeout if self.ends_at == inf else _least(timeout, max(self.time_left(), SHORTEST_TIMEOUT))
 
     def timeouts(self) -> dict[str, float | None]:
         # httpcore waits for the headers, and aiohttp for every byte, as long as for reading
@@ -404,10 +404,10 @@ class CallState(Generic[T]):
 
     def read_timeout(self) -> float | None:
         """Return the seconds without a byte that end the attempt now; None for no limit."""
-        return self.within_deadline(least(self.request.timeouts.read, self._limit))
+        return self.within_deadline(_least(self.request.timeouts.read, self._limit))
 
     def shortest_read_timeout(self) -> float | None:
-        return least(self.request.timeouts.read, self._stall)
+        return _least(self.request.timeouts.read, self._stall)
 
     def deadline_error(self, phase: str) -> PromptrunTimeoutError:
         doing = "reading the response" if phase == "read" and self._parser is not None else _DOING[phase]
@@ -518,3 +518,7 @@ class ShrinkingTimeouts(dict[str, float | None]):
 
     def get(self, phase: str, default: Any = None) -> Any:
         return self._limit(super().get(phase, default))
+
+
+def _least(one: float | None, other: float | None) -> float | None:
+    return min((limit for limit in (one, other) if limit is not None), default=None)
