@@ -10,6 +10,7 @@ import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import certifi
 import pytest
@@ -123,7 +124,7 @@ async def test_aclose_leaves_what_others_hold_and_has_closed_what_nobody_does_wh
 
 
 async def test_cancelling_aclose_is_not_swallowed_and_closes_all(process, raw_server):
-    raw_server.answer(OK)
+    raw_server.answer(partial(threading.Barrier(2).wait, 10), OK)  # so that there are two connections
     transport = over("httpx")
     await asyncio.gather(*[acall(transport, raw_server) for _ in range(2)])
     closing = asyncio.create_task(transport.aclose())
