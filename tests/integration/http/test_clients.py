@@ -126,7 +126,6 @@ async def test_aclose_leaves_what_others_hold_and_has_closed_what_nobody_does_wh
 async def test_cancelling_aclose_is_not_swallowed_and_closes_all(process, raw_server):
     raw_server.answer(partial(threading.Barrier(2).wait, 10), OK)  # so that there are two connections
     transport = over("httpx")
-    await acall(transport, raw_server)  # else the clients are made in threads, one call perhaps after the other
     await asyncio.gather(*[acall(transport, raw_server) for _ in range(2)])
     closing = asyncio.create_task(transport.aclose())
     await asyncio.sleep(0)
