@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from inspect import iscoroutinefunction
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast, overload
+from typing import Annotated, Any, ClassVar, Literal, Self, cast, overload
 
 import httpx
+from langchain_core.callbacks.manager import BaseRunManager
 from langchain_core.language_models.base import LanguageModelInput
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.prompt_values import ChatPromptValue
@@ -21,13 +22,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from typing_extensions import override
 
 from langchain_promptrun._config.defaults import DefaultProject, DefaultTag, chosen, environment_project, plain_values
-from langchain_promptrun._config.fields import (
-    SHARED,
-    ConnectionFields,
-    check_picklable,
-    new_transport,
-    refuse_unknown,
-)
+from langchain_promptrun._config.fields import SHARED, ConnectionFields, check_picklable, new_transport, refuse_unknown
 from langchain_promptrun._config.request import BASE_HEADERS, caller_headers, key_of
 from langchain_promptrun._config.validators import FourTimeouts, four_timeouts
 from langchain_promptrun._http.pools import TransportSettings
@@ -35,33 +30,10 @@ from langchain_promptrun._http.request import Request, Timeouts
 from langchain_promptrun._http.transport import Transport
 from langchain_promptrun._tracing import PROJECT, TAG, VERSION, name_ancestors, traced
 from langchain_promptrun.chat_models import ChatPromptrun
-from langchain_promptrun.prompts.record import (
-    FALLBACK_VERSION,
-    PromptChange,
-    PromptProject,
-    PromptRecord,
-    find_odd_names,
-    read_conversation,
-    record_path,
-    refuse_unfilled,
-    render,
-)
-from langchain_promptrun.prompts.refresh import (
-    SHORTEST_POLL,
-    Caught,
-    Freshness,
-    Hold,
-    IdentityKey,
-    OnChange,
-    PromptCache,
-    Refresher,
-    Source,
-)
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
-    from langchain_core.callbacks.manager import BaseRunManager
+from langchain_promptrun.prompts import record as records
+from langchain_promptrun.prompts import refresh as refreshing
+from langchain_promptrun.prompts.record import PromptChange, PromptRecord
+from langchain_promptrun.prompts.refresh import SHORTEST_POLL, Hold, IdentityKey, OnChange, PromptCache, Refresher
 
 AnyModel = Runnable[LanguageModelInput, AIMessage]
 _CONVERSATION = "messages"
@@ -255,7 +227,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
         """
         if (unfilled := getattr(self, "_unfilled", None)) is not None:
             return list(unfilled)
-        return [] if self.known_record is None else list(find_odd_names(self.known_record.prompt))
+        return [] if self.known_record is None else list(records.find_odd_names(self.known_record.prompt))
 
     @property
     def optional_variables(self) -> list[str]:
@@ -329,14 +301,14 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
     @override
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> ChatPromptValue:
         """Return the messages for values of the variables, and of `messages`; a bare value is the only variable's."""
-        with (caught := Caught(Exception)):  # raised again within the run, so that the run shows it
+        with (caught := refreshing.Caught(Exception)):  # raised again within the run, so that the run shows it
             caught.outcome = self.pull()
         value = partial(self._value, caught.outcome)
         return self._call_with_config(value, input, traced(config, self._facts(caught.outcome)), run_type="prompt")
 
     @override
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> ChatPromptValue:
-        with (caught := Caught(Exception)):
+        with (caught := refreshing.Caught(Exception)):
             caught.outcome = await self.apull()
 
         async def value(given: Any, run_manager: BaseRunManager) -> ChatPromptValue:
@@ -359,19 +331,17 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
                 kind = type(given).__name__
                 raise TypeError(f"{self.label} has the variables {', '.join(names)}: pass a dict, not {kind}.")
             given = {names[0]: given}
-        origin = (self.address, outcome)
-        return ManagedPromptValue(
-            messages=self._messages(outcome, given), promptrun_trace=facts, promptrun_origin=origin
-        )
+        messages = self._messages(outcome, given)
+        return ManagedPromptValue(messages=messages, promptrun_trace=facts, promptrun_origin=(self.address, outcome))
 
     def _messages(self, record: PromptRecord, given: Mapping[str, Any]) -> list[BaseMessage]:
         partials = {name: value() if callable(value) else value for name, value in self.partial_variables.items()}
         values = {**partials, **given}
         conversation = None if _CONVERSATION in record.variables else values.pop(_CONVERSATION, None)
-        text, self._unfilled = render(record.prompt, values)
+        text, self._unfilled = records.render(record.prompt, values)
         if self._unfilled and self.missing == "error":
-            refuse_unfilled(self._unfilled, values, prompt=self.label, version=record.version)
-        return [_MESSAGES[self.role](text), *read_conversation(conversation)]
+            records.refuse_unfilled(self._unfilled, values, prompt=self.label, version=record.version)
+        return [_MESSAGES[self.role](text), *records.read_conversation(conversation)]
 
     def _facts(self, outcome: PromptRecord | BaseException) -> dict[str, Any]:
         tag, version = self.tag, self.version
@@ -391,10 +361,6 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
             follow_model: Whether to return a Runnable instead, which calls the model that the version names at the time
                 of each call: for messages that this prompt made, the version that they were made of.
             overrides: Fields of the model that win over the record and over the prompt's connection.
-
-        Raises:
-            ValueError: The record names no model.
-            PromptrunError: The prompt cannot be fetched.
         """
         model = FollowingModel(self, overrides, ChatPromptrun)
         return model if follow_model else model.model()
@@ -412,7 +378,8 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
     def close(self) -> None:
         """Release the shared connections, and end all watching and refreshing. The next call starts again."""
         if (hold := (self.__pydantic_private__ or {}).pop("_hold", None)) is not None:
-            hold.end()
+            hold.is_over = True
+            hold.refresher.close()
 
     @override
     async def aclose(self) -> None:
@@ -463,7 +430,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
             max_retry_after=self.max_retry_after,
         )
         client = "sync" if self.http_client else "async" if self.http_async_client else None
-        source = Source(self.label, request, new_transport(self), client, self.max_event_bytes)
+        source = refreshing.Source(self.label, request, new_transport(self), client, self.max_event_bytes)
         stream = fallback = None
         if self.updates != "poll" and self.version is None and self.http_client is None:
             key = self._identity(_OF_ONE_COPY | {"refresh", "cache_dir", "fallback", "on_change"})
@@ -473,13 +440,15 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
             request = replace(request, api_key=None)
             stream = (key, replace(source, transport=transport, request=request), self.updates == "auto")
         if self.fallback is not None:
-            project = PromptProject(id=self.project_id)
-            fallback = PromptRecord(prompt=self.fallback, version=FALLBACK_VERSION, tag=self.tag, project=project)
+            project = records.PromptProject(id=self.project_id)
+            fallback = PromptRecord(
+                prompt=self.fallback, version=records.FALLBACK_VERSION, tag=self.tag, project=project
+            )
         return Refresher(
             source,
-            Freshness(self.refresh if self.version is None else None),
+            self.refresh if self.version is None else None,
             on_change=self.on_change,
-            path=None if self.cache_dir is None else record_path(self.cache_dir, self.base_url, self.selector),
+            path=None if self.cache_dir is None else records.record_path(self.cache_dir, self.base_url, self.selector),
             fallback=fallback,
             stream=stream,
         )

@@ -12,27 +12,23 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self, cast
+from typing import Any, NamedTuple, NoReturn, Self, cast
 
 from langchain_core.messages import BaseMessage, convert_to_messages
 from langchain_core.prompt_values import PromptValue
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from langchain_promptrun._errors.mapping import error_from_document
 from langchain_promptrun._responses.parser import Body
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun.errors import PromptrunError, PromptrunResponseError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from pydantic.functional_validators import ModelWrapValidatorHandler
 
 # JavaScript's trim() takes the byte order mark for a blank
 _PATH = re.compile(r"\{\{[\s\ufeff]*(\w+(?:\.\w+)*)[\s\ufeff]*\}\}")
@@ -46,11 +42,7 @@ _CHANGING = ("version", "prompt", "tag", "temperature", "model", "updated_at", "
 
 
 class PromptrunMissingVariableError(KeyError, ValueError):
-    """Reports variables of a managed prompt that have no value. A KeyError, as LangChain's own prompts raise.
-
-    Attributes:
-        variables: Names of the variables without a value.
-    """
+    """Reports `variables` of a managed prompt that have no value. A KeyError, as LangChain's own prompts raise."""
 
     def __init__(self, message: str = "", variables: tuple[str, ...] = ()) -> None:
         super().__init__(message, variables)

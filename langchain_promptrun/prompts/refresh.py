@@ -32,13 +32,7 @@ from typing_extensions import override
 from langchain_promptrun import errors
 from langchain_promptrun._http.request import current_key_async
 from langchain_promptrun.errors import PromptrunError
-from langchain_promptrun.prompts.record import (
-    PromptRecord,
-    RecordReader,
-    find_odd_names,
-    stored_record,
-    write_record,
-)
+from langchain_promptrun.prompts.record import PromptRecord, RecordReader, find_odd_names, stored_record, write_record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -233,7 +227,7 @@ class _StreamReader:
             if asyncio.get_running_loop().time() - self._opened_at >= _GOOD_LIFE:
                 self._failures = 0
             problem = error or errors.PromptrunConnectionError("The server ends the stream at once.")
-            self._lose(problem if self._failures >= _PATIENT_FAILURES else None)
+            self._publish(None, problem if self._failures >= _PATIENT_FAILURES else None)
             no_such_route = getattr(error, "status_code", None) in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
             is_no_stream = isinstance(error, errors.PromptrunResponseError) and self._opened_at == math.inf
             if self._falls_back and (no_such_route or is_no_stream):
@@ -279,15 +273,10 @@ class _StreamReader:
             elif self.record is None:
                 self._publish(outcome)
 
-    def _publish(self, record: PromptRecord) -> None:
+    def _publish(self, record: PromptRecord | None, problem: BaseException | None = None) -> None:
         self.record = record
         for subscriber in self.subscribers:
-            subscriber.receive(record)
-
-    def _lose(self, problem: BaseException | None) -> None:
-        self.record = None
-        for subscriber in self.subscribers:
-            subscriber.lose(problem)
+            subscriber.receive(record, problem)
 
 
 def pause(failures: int, error: BaseException | None = None) -> float:
@@ -310,16 +299,13 @@ class Freshness:
     _is_good: bool = False  # the record is the server's, fetched in this process
     _asked: float = -math.inf
     _error: BaseException | None = None
+    _is_limited: bool = False
     _failures: int = 0
     _multiplier: float = 1.0
 
     @property
     def is_final(self) -> bool:
         return self.refresh is None and self._is_good
-
-    @property
-    def _is_limited(self) -> bool:
-        return getattr(self._error, "status_code", None) == HTTPStatus.TOO_MANY_REQUESTS
 
     def due_in(self, interval: float | None = None) -> float:
         """Return the seconds until the next request; `interval` takes the place of `refresh`."""
@@ -343,11 +329,12 @@ class Freshness:
 
     def succeed(self, record: PromptRecord) -> None:
         self.record, self._is_good, self._asked = record, True, clock()
-        self._error, self._failures, self._multiplier = None, 0, 1.0
+        self._error, self._is_limited, self._failures, self._multiplier = None, False, 0, 1.0
 
     def fail(self, error: BaseException, substitute: PromptRecord | None = None) -> None:
         """Take an error; one that may pass puts the substitute in the place of a record that was never there."""
         self._asked, self._error = clock(), error
+        self._is_limited = getattr(error, "status_code", None) == HTTPStatus.TOO_MANY_REQUESTS
         self._failures += 1
         if self._is_limited:
             self._multiplier = min(self._multiplier * 2, 16)
@@ -367,12 +354,9 @@ class IdentityKey(tuple[object, ...]):
 
 
 class PromptCache(dict[IdentityKey, "Refresher"]):
-    """What was fetched, shared by a prompt and its copies.
+    """What was fetched, shared by a prompt and its copies; the oldest entries make room for new ones."""
 
-    The oldest entries make room for new ones; a prompt that holds such an entry goes on with it. There is no lock, for
-    a fork could leave it locked: each change is one step.
-    """
-
+    # without a lock, which a fork could leave locked: each change is one step
     def find_or_make(self, key: IdentityKey, make: Callable[[], Refresher]) -> Refresher:
         if (found := self.get(key)) is None:
             found = self.setdefault(key, make())
@@ -392,13 +376,14 @@ class Refresher:
     """
 
     source: Source
-    freshness: Freshness
+    refresh: float | None
     on_change: OnChange | None = None
     path: Path | None = None  # of the last good record on disk
     fallback: PromptRecord | None = None
     stream: tuple[IdentityKey, Source, bool] | None = None  # what shares a stream, how it asks, whether it falls back
 
     def __post_init__(self) -> None:
+        self.freshness = Freshness(self.refresh)
         self._warned = -math.inf
         self._telling: threading.Thread | None = None
         self._forget_loop()
@@ -438,10 +423,7 @@ class Refresher:
         """Wait for a record other than the one seen."""
         background = self._hold()
         if threading.current_thread() is background.thread:
-            raise RuntimeError(
-                "A prompt is asked for on the event loop that fetches prompts, which would wait for itself. "
-                "Use `apull` there."
-            )
+            raise RuntimeError("The event loop that fetches prompts would wait for itself here. Use `apull` there.")
         future = asyncio.run_coroutine_threadsafe(self._next(background, *arguments), background.loop)
         try:
             return future.result()
@@ -554,16 +536,12 @@ class Refresher:
             self._warn(f"could not be refreshed ({_describe(outcome)}); {what} is served.")
         self._wake(outcome)
 
-    def receive(self, record: PromptRecord) -> None:
-        """Take a record that is pushed."""
-        self.freshness.is_pushed = True
-        self._succeed(record)
-        self._wake()
-        self._saving = self._hold().loop.create_task(self._write())
-
-    def lose(self, problem: BaseException | None) -> None:
-        """Go back to polling; the problem is worth a warning."""
-        self.freshness.is_pushed = False
+    def receive(self, record: PromptRecord | None, problem: BaseException | None = None) -> None:
+        """Take a record that is pushed; None goes back to polling, and the problem is worth a warning."""
+        self.freshness.is_pushed = record is not None
+        if record is not None:
+            self._succeed(record)
+            self._saving = self._hold().loop.create_task(self._write())
         self._wake()
         if problem is not None:
             self._warn(f"changes are not pushed ({_describe(problem)}); polling.")
@@ -621,12 +599,7 @@ def _describe(error: BaseException) -> str:
 
 @dataclass(eq=False, slots=True)
 class Hold:
-    """One prompt's hold on a refresher, until the prompt is closed."""
+    """One prompt's hold on a refresher, until the prompt is closed, which ends its watching."""
 
     refresher: Refresher
     is_over: bool = False
-
-    def end(self) -> None:
-        """End the prompt's watching, and the requests of the prompt and its copies."""
-        self.is_over = True
-        self.refresher.close()
