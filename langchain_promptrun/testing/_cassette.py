@@ -22,7 +22,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from io import BytesIO
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypedDict
@@ -41,8 +41,6 @@ Place = tuple[Any, ...]  # the keys and indexes that lead to a value in a JSON d
 Slices = int | Callable[[bytes], Sequence[bytes]]  # cuts a replayed body: pieces of so many bytes, or a function
 _CUT = {"cut": True}
 _ENDS: dict[str, Any] = {"cut": _CUT, "unreachable": _CUT, "reset": {"reset": True}, "silence": {"pause": math.inf}}
-_request_parts = itemgetter("method", "path", "query", "body")
-_response_parts = itemgetter("status", "headers", "body", "delay", "pieces")
 _MOST_DIFFERENCES = 5
 _LONGEST_VALUE = 200
 _HIDDEN = "[redacted]"
@@ -74,8 +72,6 @@ _INFLATED = {"gzip", "deflate"}
 _CODED = {"content-encoding", "content-length"}
 _logger = logging.getLogger("langchain_promptrun.testing")
 
-_Text = tuple[Any, Any, Place]  # a text in a JSON document: its container, its key there, and its path
-
 
 class CassetteOptions(TypedDict, total=False):
     redact: Callable[[Exchange], Exchange | None] | None
@@ -83,6 +79,34 @@ class CassetteOptions(TypedDict, total=False):
     match: Callable[[dict[str, Any]], Any] | None
     api_key: str | None
     port: int
+
+
+class _Recording:
+    """The response of the upstream, as far as it has come."""
+
+    def __init__(self) -> None:
+        self.response: dict[str, Any] = {"status": None, "headers": {}, "delay": 0.0, "pieces": []}
+        self.body = bytearray()
+        self.secrets: list[str] = []
+        self._last = time.monotonic()
+
+    def begin(self, response: httpx.Response, gone: set[str]) -> list[tuple[str, str]]:
+        """Take note of the head; return the header fields to pass on, all but those that are gone."""
+        response.headers.encoding = "latin-1"
+        fields = [pair for pair in response.headers.multi_items() if pair[0] not in gone]
+        kept = [pair for pair in fields if _KEPT_HEADERS.match(pair[0]) and not _SECRET_HEADERS.search(pair[0])]
+        self.response |= {"status": response.status_code, "headers": dict(kept), "delay": self.pause()}
+        self.secrets = secrets_of(response.headers)
+        return fields
+
+    def add(self, piece: bytes) -> None:
+        self.body += piece
+        self.response["pieces"].append((self.pause(), len(piece)))
+
+    def pause(self) -> float:
+        now = time.monotonic()
+        pause, self._last = now - self._last, now
+        return round(pause, 4)
 
 
 class Cassette:
@@ -138,11 +162,10 @@ class Cassette:
             return _http.json_response(fault.error).spoiled(replace(fault, error=None))
         return response.spoiled(fault)
 
-    def add(
-        self, record: RecordedRequest, response: dict[str, Any], body: bytes, secrets: list[str], more: list[str]
-    ) -> None:
-        """Write an exchange without the secrets of its request; `more` are those of its response."""
-        redaction = _Redaction(secrets + more, emails=self._emails)
+    def add(self, record: RecordedRequest, recording: _Recording, secrets: list[str]) -> None:
+        """Write an exchange without the secrets of its request, and of its response."""
+        redaction, response = _Redaction(secrets + recording.secrets, emails=self._emails), recording.response
+        body = bytes(recording.body)
         clean = redaction.body(body)
         pieces, end, cut = [], 0, 0
         for pause, size in response["pieces"]:  # cut in proportion, where something is hidden
@@ -240,37 +263,8 @@ class Recorder:
         finally:
             if end == "left":
                 end = "cut" if record.status is not None and recording.pause() < _SILENCE else "silence"
-            recorded = recording.response | ({"end": end} if end else {})
-            done = recorded, bytes(recording.body), secrets, recording.secrets
-            self._writes.append(self._writer.submit(self._cassette.add, record, *done))
-
-
-class _Recording:
-    """The response of the upstream, as far as it has come."""
-
-    def __init__(self) -> None:
-        self.response: dict[str, Any] = {"status": None, "headers": {}, "delay": 0.0, "pieces": []}
-        self.body = bytearray()
-        self.secrets: list[str] = []
-        self._last = time.monotonic()
-
-    def begin(self, response: httpx.Response, gone: set[str]) -> list[tuple[str, str]]:
-        """Take note of the head; return the header fields to pass on, all but those that are gone."""
-        response.headers.encoding = "latin-1"
-        fields = [pair for pair in response.headers.multi_items() if pair[0] not in gone]
-        kept = [pair for pair in fields if _KEPT_HEADERS.match(pair[0]) and not _SECRET_HEADERS.search(pair[0])]
-        self.response |= {"status": response.status_code, "headers": dict(kept), "delay": self.pause()}
-        self.secrets = secrets_of(response.headers)
-        return fields
-
-    def add(self, piece: bytes) -> None:
-        self.body += piece
-        self.response["pieces"].append((self.pause(), len(piece)))
-
-    def pause(self) -> float:
-        now = time.monotonic()
-        pause, self._last = now - self._last, now
-        return round(pause, 4)
+            recording.response |= {"end": end} if end else {}
+            self._writes.append(self._writer.submit(self._cassette.add, record, recording, secrets))
 
 
 def read(path: Path) -> list[Exchange]:
@@ -279,8 +273,8 @@ def read(path: Path) -> list[Exchange]:
         try:
             if line.strip():
                 exchange = json.loads(line)
-                _request_parts(exchange["request"])
-                _response_parts(exchange["response"])
+                itemgetter("method", "path", "query", "body")(exchange["request"])
+                itemgetter("status", "headers", "body", "delay", "pieces")(exchange["response"])
                 exchanges.append(exchange)
         except (ValueError, LookupError, TypeError) as error:
             raise ValueError(f"{path}, line {number}: this is not a recorded exchange ({error!r}).") from error
@@ -358,10 +352,8 @@ def convert_recording(recording: Mapping[str, Any]) -> Exchange:
 
 def secrets_of(headers: httpx.Headers, target: str = "") -> list[str]:
     """Return the values that no file may hold."""
-    query = parse_qsl(urlsplit(target).query)
-    values = [
-        value for name, value in query if name in {"key", "token"} or _SECRET_NAMES.search(name)
-    ]  # Gemini's is `key`
+    query = parse_qsl(urlsplit(target).query)  # Gemini's is `key`
+    values = [value for name, value in query if name in {"key", "token"} or _SECRET_NAMES.search(name)]
     for name, value in headers.multi_items():
         if name == "cookie":
             values += [pair.partition("=")[2] for pair in value.split(";")]
@@ -396,7 +388,7 @@ class _Redaction:
             text = body.decode()
         except UnicodeDecodeError:
             return self._text(body.decode("latin-1")).encode("latin-1")
-        document = _parsed(text)
+        document = _http.decode(text)
         if document is None:
             return self._events(text).encode()
         clean = self.document(document)
@@ -410,20 +402,19 @@ class _Redaction:
     def _events(self, text: str) -> str:
         lines = text.split("\n")
         events = {number: document for number, line in enumerate(lines) if (document := _data(line)) is not None}
-        streams: dict[Place, list[_Text]] = defaultdict(list)
-        for document in events.values():
-            for found in _texts(document, ()):
-                if not _TEXT_KEYS.isdisjoint(found[2]):
-                    streams[found[2]].append(found)
+        streams: dict[Place, list[tuple[Any, Any]]] = defaultdict(list)
+        for container, key, path in chain.from_iterable(map(_texts, events.values())):
+            if not _TEXT_KEYS.isdisjoint(path):
+                streams[path].append((container, key))
         for texts in streams.values():  # a secret that they spell together is hidden where it begins
-            whole = "".join(container[key] for container, key, _ in texts)
+            whole = "".join(container[key] for container, key in texts)
             if not any(sign in whole for sign in self._signs):
                 continue
             characters, position = list(whole), 0
             for match in self._pattern.finditer(whole):
                 start = match.end("member") if match["member"] else match.start()
                 characters[start : match.end()] = [_HIDDEN, *[""] * (match.end() - start - 1)]
-            for container, key, _ in texts:
+            for container, key in texts:
                 start, position = position, position + len(container[key])
                 container[key] = "".join(characters[start:position])
         for number, line in enumerate(lines):
@@ -435,8 +426,8 @@ class _Redaction:
         return "\n".join(lines)
 
 
-def _texts(document: Any, path: Place) -> Iterator[_Text]:
-    """Yield the texts; a choice and a tool call are known by their `index`, where they have one."""
+def _texts(document: Any, path: Place = ()) -> Iterator[tuple[Any, Any, Place]]:
+    """Yield each text's container, key and path; a choice and a tool call go by their `index` if they have one."""
     items: Any = document.items() if isinstance(document, dict) else enumerate(document)
     for key, value in items:
         if isinstance(value, str):
@@ -448,12 +439,5 @@ def _texts(document: Any, path: Place) -> Iterator[_Text]:
 
 def _data(line: str) -> Any:
     """Return the JSON document of an event's `data` line or of a line of JSON, or None."""
-    document = _parsed(line.removeprefix("data:"))
+    document = _http.decode(line.removeprefix("data:"))
     return document if isinstance(document, dict | list) else None
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None

@@ -116,9 +116,7 @@ class _Strict(_Part):
         for position, message in enumerate([*self.messages, None]):
             if message is not None and message.role == "tool":
                 if message.tool_call_id not in waiting:
-                    raise ValueError(
-                        f"'messages[{position}]' must answer a tool call of the assistant message before it"
-                    )
+                    raise ValueError(f"'messages[{position}]' must answer a tool call of the message before it")
                 waiting.remove(message.tool_call_id)
             elif waiting:
                 missing = ", ".join(map(str, waiting))

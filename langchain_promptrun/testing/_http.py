@@ -98,6 +98,14 @@ def encode(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
 
 
+def decode(text: str | bytes) -> Any:
+    """Parse JSON; None where it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
 def event(document: Any, number: int | None = None) -> bytes:
     """Return a server-sent event: a text as it is, anything else as JSON; with an `id:` line for a number."""
     data = document.encode() if isinstance(document, str) else encode(document)

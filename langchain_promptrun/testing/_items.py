@@ -19,6 +19,7 @@ Headers = Mapping[str, str] | Sequence[tuple[str, str]]  # pairs where one name 
 Dialect = Literal["promptrun", "openai"]
 """How answers look where the two differ: as in Promptrun's documents and SDK, or as OpenAI documents it."""
 
+_POLL = 0.005
 _FIRST_CHANGE = datetime(2025, 7, 21, 4, 17, 39, 294_000, tzinfo=UTC)  # as Promptrun's page "Prompt API" shows it
 
 
@@ -179,11 +180,8 @@ class RateLimit:
         found = [("retry-after", f"{self.retry_after:g}")] if refused else []
         if self.headers:
             full = (self._size - self._left) / self.per_second
-            found += [
-                ("x-ratelimit-limit-requests", f"{self._size:g}"),
-                ("x-ratelimit-remaining-requests", f"{int(self._left)}"),
-                ("x-ratelimit-reset-requests", f"{full:.3f}s"),
-            ]
+            state = {"limit": f"{self._size:g}", "remaining": f"{int(self._left)}", "reset": f"{full:.3f}s"}
+            found += [(f"x-ratelimit-{name}-requests", value) for name, value in state.items()]
         return found
 
 
@@ -211,10 +209,9 @@ class Settings:
 class PromptProject:
     """A prompt in all its versions, and the tags that point to them; `ManagedPrompts.create` makes it."""
 
-    def __init__(self, name: str, project_id: str, changed: Callable[[], None]) -> None:
+    def __init__(self, name: str, project_id: str) -> None:
         self.name = name
         self.id = project_id
-        self._changed = changed
         self._versions: dict[int, dict[str, Any]] = {}
         self._tags: dict[str, int] = {}
         self._changes = 0
@@ -238,25 +235,21 @@ class PromptProject:
         record = {"id": ident, "createdAt": now, "updatedAt": now, "prompt": prompt, "version": version}
         self._versions[version] = {**record, "versionMessage": message, **_wire_model(more)}
         self._tags |= dict.fromkeys(tags, version)
-        self._changed()
         return version
 
     def edit(self, version: int, /, **changes: Any) -> None:
         """Change keys of a version's record; raises KeyError for an unknown version."""
         # replaced, not changed: another thread may be reading
         self._versions[version] = {**self._versions[version], **_wire_model(changes), "updatedAt": self._now()}
-        self._changed()
 
     def tag(self, name: str, version: int) -> None:
         """Point a tag to a version; raises KeyError for an unknown version."""
         self.edit(version)
         self._tags[name] = version
-        self._changed()
 
     def untag(self, name: str) -> None:
         """Take a tag away; raises KeyError for an unknown tag."""
         del self._tags[name]
-        self._changed()
 
     def record(self, *, version: int | str | None = None, tag: str | None = None) -> dict[str, Any]:
         """Return the record of a version, of a tag, or else the newest."""
@@ -299,45 +292,29 @@ class ManagedPrompts:
         self.faults: deque[Fault] = deque()
         self.pushes = True
         self.keep_alive = 15.0
-        self._followers: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
 
     def create(self, name: str, *, project_id: str | None = None) -> PromptProject:
         """Make a project without versions. Its id, a UUID, is made of its name unless it is given."""
         made_up = uuid.uuid5(uuid.NAMESPACE_URL, f"https://promptrun.example/{name}")
-        project = PromptProject(name, str(uuid.UUID(project_id) if project_id else made_up), self._notify)
+        project = PromptProject(name, str(uuid.UUID(project_id) if project_id else made_up))
         self._projects[project.id] = project
         return project
 
     def delete(self, project: PromptProject) -> None:
         """Remove a project."""
         self._projects.pop(project.id, None)
-        self._notify()
-
-    def _notify(self) -> None:
-        for loop, event in tuple(self._followers):
-            with suppress(RuntimeError):  # the server was closed
-                loop.call_soon_threadsafe(event.set)
 
     async def follow(self, query: Mapping[str, str]) -> AsyncGenerator[dict[str, Any] | None]:
         """Yield the record at once and at each change; None where none came for `keep_alive` seconds."""
-        event, last = asyncio.Event(), None
-        follower = asyncio.get_running_loop(), event
-        self._followers.add(follower)
-        try:
-            with suppress(RefusedError):  # project, version or tag are gone
-                while True:
-                    event.clear()
-                    if (record := self.find(query)) != last:
-                        yield record
-                        last = record
-                    try:
-                        # asyncio.wait_for of Python 3.11 can lose the end of the connection to an event
-                        async with asyncio.timeout(self.keep_alive):
-                            await event.wait()
-                    except TimeoutError:
-                        yield None
-        finally:
-            self._followers.discard(follower)
+        last: dict[str, Any] | None = None
+        told = time.monotonic()
+        with suppress(RefusedError):  # project, version or tag are gone
+            while True:
+                record, now = self.find(query), time.monotonic()
+                if record != last or now - told >= self.keep_alive:
+                    yield None if record == last else record
+                    last, told = record, now
+                await asyncio.sleep(_POLL)
 
     def queue(self, *faults: Fault) -> None:
         """Have the next requests for a prompt meet these faults, in order."""

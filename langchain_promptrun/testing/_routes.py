@@ -1,6 +1,5 @@
 """A request -> the steps of its answer: the key, the path, the queue, the model."""
 
-import json
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
@@ -49,7 +48,7 @@ class Routes:
         self.cassette: Cassette | None = None
         self.recorder: Recorder | None = None
         self._settings = settings
-        self._stored: dict[str, list[Any]] = {}
+        self._stored: dict[str | None, list[Any]] = {}
         self._prompt_cache = PromptCache()
         self._count = 0
         self._paths: dict[str, tuple[str, Callable[[RecordedRequest], Response]]] = {
@@ -89,10 +88,6 @@ class Routes:
                 shown[name] = shown[name].replace(known, _HIDDEN)
             if name in {"authorization", "proxy-authorization"}:
                 shown[name] = f"{value.partition(' ')[0]} {_HIDDEN}" if " " in value else _HIDDEN
-        try:
-            document = json.loads(body)
-        except ValueError:
-            document = None
         self._count += 1
         return RecordedRequest(
             number=self._count,
@@ -101,7 +96,7 @@ class Routes:
             path=parts.path,
             query=dict(parse_qsl(parts.query, keep_blank_values=True)),
             headers=shown,
-            body=document,
+            body=_http.decode(body),
             raw=body,
             connection=connection,
             key_digest=sha256(key.strip().encode() if scheme.lower() == "bearer" else b"").digest(),
@@ -205,8 +200,6 @@ class Routes:
         model, models = body["model"], self._settings.models
         if not ("/" in model if models is None else model in models):
             raise RefusedError(HTTPStatus.NOT_FOUND, f"The model '{model}' does not exist.", "model", "model_not_found")
-        if prompt_id is None:
-            return body, False
         if body["messages"]:
             self._stored[prompt_id] = body["messages"]
             return body, False
