@@ -82,10 +82,7 @@ def answer(schema: Schema, text: str, *, skip: int = 0, optional: bool = False) 
 
 
 class _Maker:
-    """Makes one answer of the numbers and phrases of a conversation, each taken once, and its text.
-
-    It remembers the first reason why a part failed. Variants tell the members of a list apart.
-    """
+    """Makes one answer of a conversation's numbers and phrases, each taken once; variants tell list members apart."""
 
     def __init__(self, root: Schema, text: str, skip: int, *, optional: bool) -> None:
         validator = validator_class()

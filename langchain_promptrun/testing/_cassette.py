@@ -38,7 +38,7 @@ from langchain_promptrun.testing._items import Fault
 Exchange = dict[str, Any]
 StrPath = str | os.PathLike[str]
 Place = tuple[Any, ...]  # the keys and indexes that lead to a value in a JSON document
-Slices = int | Callable[[bytes], Sequence[bytes]]  # cuts a replayed body: pieces of so many bytes, or a function
+Slices = int | Callable[[bytes], Sequence[bytes]] | None  # cuts a replayed body: pieces of so many bytes, or a function
 _CUT = {"cut": True}
 _ENDS: dict[str, Any] = {"cut": _CUT, "unreachable": _CUT, "reset": {"reset": True}, "silence": {"pause": math.inf}}
 _MOST_DIFFERENCES = 5
@@ -68,8 +68,6 @@ _KEPT_HEADERS = re.compile("content-(type|encoding)|location|retry-after|x-(requ
 _HOP_BY_HOP = {"connection", "keep-alive", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"}
 _NOT_PASSED = _HOP_BY_HOP | {"accept-encoding", "content-length", "expect", "host", "proxy-connection"}
 _SILENCE = 0.25  # seconds after which a client that leaves was tired of waiting
-_INFLATED = {"gzip", "deflate"}
-_CODED = {"content-encoding", "content-length"}
 _logger = logging.getLogger("langchain_promptrun.testing")
 
 
@@ -82,12 +80,10 @@ class CassetteOptions(TypedDict, total=False):
 
 
 class _Recording:
-    """The response of the upstream, as far as it has come."""
-
-    def __init__(self) -> None:
+    def __init__(self, request_secrets: list[str]) -> None:
+        self.request_secrets = self.secrets = request_secrets
         self.response: dict[str, Any] = {"status": None, "headers": {}, "delay": 0.0, "pieces": []}
         self.body = bytearray()
-        self.secrets: list[str] = []
         self._last = time.monotonic()
 
     def begin(self, response: httpx.Response, gone: set[str]) -> list[tuple[str, str]]:
@@ -96,7 +92,7 @@ class _Recording:
         fields = [pair for pair in response.headers.multi_items() if pair[0] not in gone]
         kept = [pair for pair in fields if _KEPT_HEADERS.match(pair[0]) and not _SECRET_HEADERS.search(pair[0])]
         self.response |= {"status": response.status_code, "headers": dict(kept), "delay": self.pause()}
-        self.secrets = secrets_of(response.headers)
+        self.secrets = self.request_secrets + secrets_of(response.headers)
         return fields
 
     def add(self, piece: bytes) -> None:
@@ -111,7 +107,7 @@ class _Recording:
 
 class Cassette:
     def __init__(
-        self, path: StrPath, options: CassetteOptions, *, load: bool, speed: float | None, slices: Slices | None
+        self, path: StrPath, options: CassetteOptions, *, load: bool, speed: float | None, slices: Slices
     ) -> None:
         self._path = Path(path)
         self._speed = speed
@@ -162,9 +158,9 @@ class Cassette:
             return _http.json_response(fault.error).spoiled(replace(fault, error=None))
         return response.spoiled(fault)
 
-    def add(self, record: RecordedRequest, recording: _Recording, secrets: list[str]) -> None:
-        """Write an exchange without the secrets of its request, and of its response."""
-        redaction, response = _Redaction(secrets + recording.secrets, emails=self._emails), recording.response
+    def add(self, record: RecordedRequest, recording: _Recording) -> None:
+        """Write an exchange without its secrets; a request is redacted as before it is compared, by its own alone."""
+        redaction, response = _Redaction(recording.secrets, emails=self._emails), recording.response
         body = bytes(recording.body)
         clean = redaction.body(body)
         pieces, end, cut = [], 0, 0
@@ -173,7 +169,7 @@ class Cassette:
             start, cut = cut, end * len(clean) // max(1, len(body))
             pieces.append((pause, cut - start))
         response |= {"headers": redaction.document(response["headers"]), "body": _packed(clean), "pieces": pieces}
-        request = _Redaction(secrets, emails=self._emails).document(_request(record))
+        request = _Redaction(recording.request_secrets, emails=self._emails).document(_request(record))
         kept = self._redact({"request": request, "response": response})
         if kept is not None:
             with self._path.open(self._mode) as file:
@@ -181,7 +177,6 @@ class Cassette:
             self._mode = "ab"
 
     def describe_missing(self, record: RecordedRequest, secrets: Iterable[str]) -> str:
-        """Say which recorded request is nearest to one that was not recorded, and in what they differ."""
         wanted = self._compared(record, secrets)
         what = f"{wanted['method']} {wanted['path']} was not recorded in {self._path}"
         asked, recorded = self._leaves(wanted), [self._leaves(exchange["request"]) for exchange in self.exchanges]
@@ -230,20 +225,19 @@ class Recorder:
         self._writer.shutdown()
         return next(filter(None, (write.exception() for write in self._writes)), None)
 
-    async def forward(
-        self, record: RecordedRequest, headers: httpx.Headers, secrets: list[str]
-    ) -> AsyncGenerator[Step]:
+    async def forward(self, record: RecordedRequest, headers: httpx.Headers) -> AsyncGenerator[Step]:
         """Pass a request on, yield the answer as it comes, and have it written as far as it came."""
         parts = urlsplit(record.target)
         url = self._upstream + urlunsplit(("", "", parts.path.removeprefix("/v1"), parts.query, ""))
         sent = httpx.Headers([pair for pair in headers.raw if pair[0].decode() not in _NOT_PASSED])
         sent["accept-encoding"] = "identity"  # what is written is to be text, whatever the client takes
-        recording, end = _Recording(), "left"
+        recording, end = _Recording(secrets_of(headers, record.target)), "left"
         try:
             async with self._client.stream(record.method, url, headers=sent, content=record.raw) as response:
                 record.status = response.status_code
-                inflates = response.headers.get("content-encoding", "").lower() in _INFLATED
-                fields = recording.begin(response, _HOP_BY_HOP | (_CODED if inflates else set()))
+                inflates = response.headers.get("content-encoding", "").lower() in {"gzip", "deflate"}
+                coded = {"content-encoding", "content-length"} if inflates else set()
+                fields = recording.begin(response, _HOP_BY_HOP | coded)
                 has_body = record.method != "HEAD" and response.status_code not in _http.BODILESS
                 is_chunked = has_body and "content-length" not in dict(fields)
                 yield _http.head(response.status_code, [*fields, *[("transfer-encoding", "chunked")] * is_chunked])
@@ -264,7 +258,7 @@ class Recorder:
             if end == "left":
                 end = "cut" if record.status is not None and recording.pause() < _SILENCE else "silence"
             recording.response |= {"end": end} if end else {}
-            self._writes.append(self._writer.submit(self._cassette.add, record, recording, secrets))
+            self._writes.append(self._writer.submit(self._cassette.add, record, recording))
 
 
 def read(path: Path) -> list[Exchange]:
@@ -326,7 +320,7 @@ def _packed(body: bytes) -> Any:
         return {"base64": base64.b64encode(body).decode()}
 
 
-def _pieces(response: Mapping[str, Any], slices: Slices | None) -> list[tuple[float, bytes]]:
+def _pieces(response: Mapping[str, Any], slices: Slices) -> list[tuple[float, bytes]]:
     """Return a recorded body cut anew, or in its pieces, with the pause before each; a last one has the rest."""
     packed = response["body"]
     body = packed.encode() if isinstance(packed, str) else base64.b64decode(packed["base64"])
@@ -351,7 +345,6 @@ def convert_recording(recording: Mapping[str, Any]) -> Exchange:
 
 
 def secrets_of(headers: httpx.Headers, target: str = "") -> list[str]:
-    """Return the values that no file may hold."""
     query = parse_qsl(urlsplit(target).query)  # Gemini's is `key`
     values = [value for name, value in query if name in {"key", "token"} or _SECRET_NAMES.search(name)]
     for name, value in headers.multi_items():

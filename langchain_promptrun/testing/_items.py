@@ -148,8 +148,6 @@ class RateLimit:
         retry_after: Seconds that a refused request is told to wait; None: it is told nothing.
         concurrent: Requests that may be under way at once; None: any number.
         headers: Whether responses carry `x-ratelimit-*` headers, as OpenAI documents them.
-
-    `refused` counts the requests that were refused.
     """
 
     per_second: float

@@ -24,8 +24,6 @@ from langchain_promptrun.testing._http import encode
 from langchain_promptrun.testing._items import Reply, Settings
 
 _Function = Mapping[str, Any]
-_NEARLY_AS_GOOD = 0.75
-_WEAK = 0.25
 _TELLING_DESCRIPTION = 2
 
 _GREETINGS = ("Hello!", "Hi there!", "Good day!", "Welcome!")
@@ -35,7 +33,6 @@ _KNOWN_ANSWERS = {
         "A day on Venus is longer than its year: it turns once in 243 Earth days, and circles the Sun in 225."
     ),
     "why is the sky blue": "Air scatters blue light more than red light, because blue has the shorter waves.",
-    "what is the capital of georgia": "The capital of Georgia is Tbilisi.",
 }
 """Questions of demonstrations, without punctuation, and what a model would answer."""
 MEDIA = {"image_url": "image", "input_audio": "audio clip", "file": "file", "video_url": "video"}
@@ -52,13 +49,9 @@ _SHORTEST_STEM = 3
 _STEM = 5
 _FIRST_SECOND = 1715325600  # `created` of the documented example; later answers count on, so that runs are equal
 _ARGUMENTS_PIECE = 12
-_LOGPROB = -0.125
 _DETAILS = "reasoning_details"
 _SIGNATURE = "c3RhbmQtaW4="
-_AUDIO_TOKENS = 10
 _LEAST = 1_024
-_STEP = 128
-_LOOK_BACK = 20
 _FIVE_MINUTES = 300.0
 _HOUR = 3_600.0
 _MARKER = "cache_control"
@@ -118,7 +111,7 @@ def _shared(some: set[str], others: set[str]) -> int:
 
 def replies(body: Mapping[str, Any]) -> list[Reply]:
     conversation = _Conversation(body["messages"])
-    calls = _tool_calls(body, conversation)
+    calls = list(_tool_calls(body, conversation))
     reply = Reply(tool_calls=calls) if calls else Reply(_said(body, conversation))
     asked = body.get("reasoning_effort") or body.get("reasoning")
     if isinstance(asked, dict):
@@ -166,26 +159,23 @@ def _limited(reply: Reply, body: Mapping[str, Any]) -> Reply:
     return replace(reply, text=text)
 
 
-def _tool_calls(body: Mapping[str, Any], conversation: _Conversation) -> list[dict[str, Any]]:
+def _tool_calls(body: Mapping[str, Any], conversation: _Conversation) -> Iterator[dict[str, Any]]:
     tools = [tool["function"] for tool in body.get("tools") or () if tool.get("type") == "function"]
     chosen = _chosen(tools, body.get("tool_choice") or "auto", conversation)
     if body.get("parallel_tool_calls") is False:
         chosen = chosen[:1]
-    calls = []
     for skip, tool in enumerate(chosen):
         schema = {"type": "object", **(tool.get("parameters") or {})}
-        calls.append({"name": tool["name"], "args": answer(schema, conversation.source, skip=skip)})
-    return calls
+        yield {"name": tool["name"], "args": answer(schema, conversation.source, skip=skip)}
 
 
 def _chosen(tools: Sequence[_Function], choice: Any, conversation: _Conversation) -> list[_Function]:
-    """Return the tools to call; none: answer in text."""
     if not tools or choice == "none":
         return []
     if isinstance(choice, dict) and choice.get("type") == "function":
         return [tool for tool in tools if tool["name"] == choice["function"]["name"]]
     scored = sorted(((_score(tool, conversation.question), tool) for tool in tools), key=lambda pair: -pair[0])
-    near = [tool for points, tool in scored if points and points >= _NEARLY_AS_GOOD * scored[0][0]]
+    near = [tool for points, tool in scored if points and points >= 0.75 * scored[0][0]]
     fitting = [tool for tool in near if tool["name"] not in conversation.called]
     actions = [tool for tool in fitting if not _is_answer(tool)]
     if choice != "required" or actions:
@@ -208,7 +198,7 @@ def _score(tool: _Function, question: str) -> float:
     needed = [parameters.get("properties", {}).get(name, {}) for name in parameters.get("required", ())]
     takes_numbers = all(isinstance(schema, dict) and schema.get("type") in ("integer", "number") for schema in needed)
     has_numbers = bool(needed) and takes_numbers and len(numbers(question)) >= len(needed)
-    return max(by_name, _WEAK if is_described or has_numbers else 0.0)
+    return max(by_name, 0.25 if is_described or has_numbers else 0.0)
 
 
 class PromptUse(NamedTuple):
@@ -221,13 +211,13 @@ class PromptUse(NamedTuple):
 
 
 def count(body: Mapping[str, Any]) -> PromptUse:
-    """Count the tokens of a request; media other than audio count for one each."""
+    """Count the tokens of a request; media count for one each, audio for ten."""
     messages = body["messages"]
     kinds = Counter(str(part.get("type")) for message in messages for part in parts_of(message))
     texts = [text_of(message) for message in messages]
     texts += [" ".join(map(str, function.values())) for message in messages for _, function in calls_of(message)]
     texts += [json.dumps(tool) for tool in body.get("tools") or ()]
-    audio = _AUDIO_TOKENS * kinds["input_audio"]
+    audio = 10 * kinds["input_audio"]
     media = sum(kinds[kind] for kind in MEDIA if kind != "input_audio")
     return PromptUse(audio + media + _word_count(texts), audio)
 
@@ -263,7 +253,7 @@ class PromptCache:
         is_marked = str(body["model"]).partition("/")[0] in MARKED_VENDORS
         if is_marked:
             ends = [index for index, part in enumerate(parts) if part.ttl is not None]
-            near = [part for end in ends for part in parts[max(0, end + 1 - _LOOK_BACK) : end + 1]]
+            near = [part for end in ends for part in parts[max(0, end + 1 - 20) : end + 1]]
             kept = [parts[end] for end in ends]
             are_long, marks = [part.ttl == "1h" for part in kept], len(ends) + (_MARKER in body)
             if marks > MOST_MARKERS:
@@ -277,7 +267,7 @@ class PromptCache:
         self._kept |= {part.digest: now + (_HOUR if part.ttl == "1h" else _FIVE_MINUTES) for part in kept}
         written = max([read, *(part.tokens for part in kept)]) - read
         total = parts[-1].tokens
-        return PromptUse(total, 0, read, written) if is_marked else PromptUse(total, 0, read - read % _STEP)
+        return PromptUse(total, 0, read, written) if is_marked else PromptUse(total, 0, read - read % 128)
 
 
 def _parts(body: Mapping[str, Any]) -> Iterator[_Part]:
@@ -355,7 +345,7 @@ class Documents:
         message |= dict.fromkeys(_reasoning_fields(reply), reply.reasoning)
         if _DETAILS in message:
             message[_DETAILS] = [_detail(text=reply.reasoning, signature=_SIGNATURE)]
-        calls = self._calls(reply, choice)
+        calls = list(self._calls(reply, choice))
         more = {_DETAILS: reply.reasoning_details, "refusal": reply.refusal, "tool_calls": calls or None}
         return {**message, **{name: value for name, value in more.items() if value is not None}, **reply.message}
 
@@ -373,8 +363,7 @@ class Documents:
         if reply.message:
             yield dict(reply.message)
 
-    def _calls(self, reply: Reply, choice: int) -> list[dict[str, Any]]:
-        calls = []
+    def _calls(self, reply: Reply, choice: int) -> Iterator[dict[str, Any]]:
         for index, call in enumerate(reply.tool_calls):
             more = dict(call)
             name, arguments = more.pop("name"), more.pop("args", {})
@@ -382,15 +371,14 @@ class Documents:
             if more.get("type") == "tool_call":  # LangChain's own mark
                 del more["type"]
             text = arguments if isinstance(arguments, str | None) else encode(arguments).decode()
-            calls.append({"id": ident, "type": "function", "function": {"name": name, "arguments": text}, **more})
-        return calls
+            yield {"id": ident, "type": "function", "function": {"name": name, "arguments": text}, **more}
 
     def _logprobs(self, text: str | None) -> dict[str, Any]:
         if not (text and self.body.get("logprobs")):
             return {}
 
         def entry(token: str, rank: int) -> dict[str, Any]:
-            return {"token": token, "logprob": _LOGPROB * (rank + 1), "bytes": list(token.encode("utf-8", "replace"))}
+            return {"token": token, "logprob": -0.125 * (rank + 1), "bytes": list(token.encode("utf-8", "replace"))}
 
         content = []
         for token in tokens(text):

@@ -72,7 +72,7 @@ class Routes:
                 return record, self._play(record, self.cassette.replayed(exchange["response"], fault))
             if self.recorder is not None:
                 self.requests.append(record)
-                return record, self.recorder.forward(record, headers, secrets)
+                return record, self.recorder.forward(record, headers)
             self.missing.append(self.cassette.describe_missing(record, secrets))
         except ValueError as error:  # raised by the functions `match` and `slices`
             self.missing.append(str(error))
@@ -212,11 +212,11 @@ class Routes:
         if fault.slices is not None or fault.events is not None:
             events = [event if isinstance(event, bytes) else _http.event(event) for event in fault.events or ()]
             return Response(200, _http.SSE if streams or fault.events else _http.JSON, fault.slices or events)
-        if isinstance(fault.body, bytes | str):
-            body = fault.body if isinstance(fault.body, bytes) else fault.body.encode()
+        body = fault.body.encode() if isinstance(fault.body, str) else fault.body
+        if isinstance(body, bytes):
             return Response(200, "text/plain; charset=utf-8", [body])
-        if fault.body is not None:
-            return _http.json_response(fault.body)
+        if body is not None:
+            return _http.json_response(body)
         if fault.status >= HTTPStatus.BAD_REQUEST and fault.reply is None:
             return self._refusal(RefusedError(fault.status, _http.PHRASES.get(fault.status, "Unknown")))
         return _http.json_response(fault.error) if fault.error is not None and not streams else None

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, Self, Unpack, cast
 
@@ -38,20 +37,17 @@ class PromptrunServer(Settings):
     """A Promptrun on loopback, for tests and demonstrations.
 
     A small model answers equal requests equally, unless a test says what comes next (`Reply`) or how to fail (`Fault`).
-    It echoes the question, calls the `tools` that fit, fills in the schema of a `response_format` (checked where the
-    package `jsonschema` is installed), and keeps to `n`, `stop`, `max_tokens`, `seed`, `logprobs`, `reasoning_effort`.
-    Use the server with `with`, or `start()` and `close()`; it starts again on the same port. Settings may change while
-    it runs.
+    It echoes the question, calls the `tools` that fit, fills in the schema of a `response_format`, and keeps to `n`,
+    `stop`, `max_tokens`, `seed`, `logprobs` and `reasoning_effort`. Use the server with `with`, or `start()` and
+    `close()`; it starts again on the same port. Settings may change while it runs.
 
     Args:
         api_key: The key, or the keys, that are let in; others get status 401. None: any key, or none.
         models: The ids of the models that exist; others get status 404. None: any id of the form `vendor/name`.
-        dialect: `"promptrun"` shapes answers, streams (usage and finish reason on an event without `delta`) and errors
-            as Promptrun's documents and its SDK's test data do; `"openai"` as OpenAI documents it.
+        dialect: The shape of answers and errors: `"promptrun"` as its documents and SDK have it, `"openai"` as OpenAI.
         documented_shape: Answers without `finish_reason` and `usage`, exactly as Promptrun's page shows them.
         strict: Refuses requests that OpenAI's reference rules out. False: looks only for `model` and `messages`.
-        answer: Called with the body where nothing is queued; what it returns is said, None leaves it to the model.
-            It runs in the server's thread and must not wait.
+        answer: Answers a body where nothing is queued, or returns None; runs in the server's thread, must not wait.
         pace: Seconds between two events of a stream. None: no pause.
         cost_per_token: US dollars; adds `cost` to the usage.
         rate_limit: Refuses requests that come too fast with status 429.
@@ -94,10 +90,9 @@ class PromptrunServer(Settings):
             path: The file, one JSON object a line; its folder is made.
             upstream: The base URL of the server to ask. None: `PROMPTRUN_BASE_URL`, else Promptrun.
             keep: Whether to answer from the file what it holds, and to record only what it lacks. False: begin anew.
-            **options: `redact` sees each exchange before it is written, and each request, without a `response`,
-                before it is compared, and returns it changed; None leaves an exchange out. `redact_emails` hides
-                e-mail addresses too. `match` makes of a request what equal ones have in common. `server.api_key`
-                gives `api_key`; callers send their own. `port`: 0 for a free one.
+            **options: `redact` changes each exchange before it is written, and each request, without a `response`,
+                before it is compared; None leaves it out. `redact_emails` hides e-mail addresses too. `match` makes
+                of a request what equal ones have in common. `api_key` is what `server.api_key` gives.
         """
         upstream = upstream or os.environ.get("PROMPTRUN_BASE_URL") or _PROMPTRUN
         if not upstream.startswith(("http://", "https://")):
@@ -109,18 +104,12 @@ class PromptrunServer(Settings):
 
     @classmethod
     def replay(
-        cls,
-        path: StrPath,
-        *,
-        speed: float | None = None,
-        slices: Slices | None = None,
-        **options: Unpack[CassetteOptions],
+        cls, path: StrPath, *, speed: float | None = None, slices: Slices = None, **options: Unpack[CassetteOptions]
     ) -> Self:
         """Return a server that gives the recorded answers to equal requests, repeated ones in their order.
 
-        A request that was not recorded, or once more than recorded, gets status 400 with the nearest recorded one and
-        the difference. A queued `Reply`, or `Fault` with a status or content of its own, comes before the recording;
-        any other `Fault` happens to the recorded answer.
+        A request that was not recorded gets status 400 and is told the nearest one. A queued `Reply`, or `Fault` with a
+        status or content of its own, comes before the recording; any other `Fault` happens to the recorded answer.
 
         Args:
             path: The file.
@@ -197,10 +186,7 @@ class PromptrunServer(Settings):
         return sum(request.in_flight for request in tuple(self.requests))
 
     def queue(self, *items: Reply | Fault | str) -> None:
-        """Say what the next requests for chat completions get, in order; a text stands for a `Reply` of it.
-
-        Requests that are refused (key, path, malformed body, unknown model) use nothing up.
-        """
+        """Say what the next requests for chat completions get; refused ones use nothing up. A text is a `Reply`."""
         for item in items:
             entry = Reply(item) if isinstance(item, str) else item
             if not isinstance(entry, Reply | Fault):
@@ -216,10 +202,7 @@ class PromptrunServer(Settings):
         self.requests.clear()
 
     def wait_until(self, condition: Callable[[], object], timeout: float = 5.0, *, what: str = "the condition") -> None:
-        """Wait until a condition, named by `what`, holds, or raise TimeoutError.
-
-        In async code call it through `asyncio.to_thread`.
-        """
+        """Wait until a condition, `what`, holds, or raise TimeoutError; async code calls it by `asyncio.to_thread`."""
         end = time.monotonic() + timeout
         while not condition():
             if time.monotonic() > end:
@@ -233,9 +216,9 @@ class PromptrunServer(Settings):
 
     def wait_for_disconnects(self, count: int = 1, timeout: float = 5.0) -> list[RecordedRequest]:
         """Wait until `count` clients left before their answers' end; return their requests or raise TimeoutError."""
-        has_left = attrgetter("disconnected")
-        self.wait_until(lambda: sum(map(has_left, self.requests)) >= count, timeout, what=f"disconnect {count}")
-        return list(filter(has_left, self.requests))
+        what = f"disconnect {count}"
+        self.wait_until(lambda: sum(one.disconnected for one in self.requests) >= count, timeout, what=what)
+        return [request for request in self.requests if request.disconnected]
 
     async def _serve(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -365,8 +348,8 @@ class _Connection(asyncio.Protocol):
 
 async def _until(wait: Wait) -> None:
     """Wait; an event of a test, which no loop can be told of, is looked at every 2 ms."""
-    if not isinstance(wait, threading.Event):
+    if isinstance(wait, threading.Event):
+        for _ in iter(wait.is_set, True):
+            await asyncio.sleep(_POLL)
+    else:
         await asyncio.sleep(wait)
-        return
-    for _ in iter(wait.is_set, True):
-        await asyncio.sleep(_POLL)

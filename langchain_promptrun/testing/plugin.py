@@ -1,7 +1,4 @@
-"""The pytest fixtures `promptrun_server` and `promptrun_cassette`.
-
-Opt in with `pytest_plugins = ["langchain_promptrun.testing.plugin"]` in the root `conftest.py`.
-"""
+"""The pytest fixtures `promptrun_server` and `promptrun_cassette`, for `pytest_plugins` in the root `conftest.py`."""
 
 from __future__ import annotations
 
@@ -35,10 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def promptrun_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[PromptrunServer]:
-    """Run a stand-in server for one test.
-
-    `PROMPTRUN_API_KEY` and `PROMPTRUN_BASE_URL` point to it, so that `ChatPromptrun(model="openai/gpt-4o")` finds it.
-    """
+    """Run a stand-in server for one test, to which `PROMPTRUN_API_KEY` and `PROMPTRUN_BASE_URL` point."""
     with PromptrunServer(api_key=API_KEY) as server:
         _point_to(server, monkeypatch)
         yield server

@@ -1,12 +1,10 @@
 """What the stand-in server answers over HTTP: the small model, the dialects, refusals, prompts and records."""
 
-import doctest
 import json
 
 import httpx
 import pytest
 
-from langchain_promptrun import testing
 from langchain_promptrun.testing import Fault, PromptrunServer, Reply
 
 USER = {"role": "user", "content": "Hi you"}
@@ -56,10 +54,6 @@ def deltas(response):
 def queued(server, *items, **body):
     server.queue(*items)
     return server.ask(**body)
-
-
-def test_documented_example_runs():
-    assert doctest.testmod(testing).failed == 0
 
 
 # The small model.
