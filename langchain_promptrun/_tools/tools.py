@@ -226,9 +226,7 @@ def _named(name: object, choices: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 def _choice_from_dict(given: Mapping[str, Any], choices: dict[str, dict[str, Any]]) -> str | dict[str, Any]:
     """Translate Anthropic's, Bedrock's and the Responses API's notations; check the name in OpenAI's own."""
-    # Converse writes `{"auto": {}}`, `{"any": {}}` and `{"tool": {"name": ...}}`.
-    name, body = next(iter(given.items()), ("", None))
-    choice = {**body, "type": name} if len(given) == 1 and isinstance(body, Mapping) else given
+    choice = _typed(given)
     kind = choice.get("type")
     if kind in _WORDS and choice.keys() <= {"type", _ONE_AT_A_TIME}:
         return _WORDS[kind]
@@ -251,6 +249,12 @@ def _choice_from_dict(given: Mapping[str, Any], choices: dict[str, dict[str, Any
             '"auto", "none", "required", or {"type": "function", "function": {"name": ...}}.'
         )
     return dict(choice)
+
+
+def _typed(choice: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Rewrite Converse's `{"auto": {}}`, `{"any": {}}` and `{"tool": {"name": ...}}` as Anthropic writes them."""
+    kind, body = next(iter(choice.items()), ("", None))
+    return {**body, "type": kind} if len(choice) == 1 and isinstance(body, Mapping) else choice
 
 
 def _format_spec(value: Any) -> dict[str, Any]:

@@ -67,7 +67,7 @@ SHOWN = {
         "thorough: anthropic/claude-sonnet-5",
         "stopped early: Hello! You said: Name a star\n",
     ],
-    "lcel_events": ["'on_chat_model_stream': 34", "v3: message-start content-block-start", "text:\nAir| scatters|"],
+    "lcel_events": ["'on_chat_model_stream': 25", "v3: message-start content-block-start", "text:\nAir| scatters|"],
     "lcel_reliability": ["retried: {'city': 'Tbilisi'}", f"fallback: anthropic/claude-haiku-4.5 {SPACE}"],
     "managed_prompt_agent": ["version 1 -> 2: more fun", "[Answer children with a riddle.] So far, so good"],
     "managed_prompt_push": ["version 1 -> 2: Answer {{ reader.name }} with a riddle."],
