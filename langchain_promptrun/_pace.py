@@ -74,8 +74,7 @@ class TurnQueue:
 
     def try_now(self, ask: Callable[[], float]) -> bool:
         """Return whether nobody waits and the answer is 0."""
-        with self._lock:
-            return not self._queue and not ask()
+        return not self._queue and not ask()
 
     def _enter(self, wake: Callable[[], object]) -> bool:
         with self._lock:

@@ -10,7 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import httpx
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, WrapValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, ValidationError, WrapValidator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from langchain_promptrun._config.defaults import API_KEY_VARIABLE, BASE_URL_VARIABLE, DefaultText, chosen, plain_values
@@ -148,11 +148,18 @@ def without_secrets(error: ValidationError, secrets: frozenset[str]) -> Validati
         location, shown = line["loc"], line["input"]
         if isinstance(shown, Mapping):
             # among the values of `model_kwargs` may be a key or headers
-            hides = [name for name, value in shown.items() if name in secrets or isinstance(value, Mapping)]
+            hides = [
+                name for name, value in shown.items() if _is_secret(name, value, secrets) or isinstance(value, Mapping)
+            ]
             shown = {**shown, **dict.fromkeys(hides, _HIDDEN)}
-        if location and (location[0] in secrets or (location[0] == "base_url" and re.search("[@?]", str(shown)))):
+        # an assignment shows the model, whose text has `model_kwargs`
+        if isinstance(shown, BaseModel) or (location and _is_secret(location[0], shown, secrets)):
             shown = _HIDDEN
         # the type as it was, with its text made already
         problem = PydanticCustomError(line["type"], "{message}", {**line.get("ctx", {}), "message": line["msg"]})
         lines.append(InitErrorDetails(type=problem, loc=location, input=shown))
     return ValidationError.from_exception_data(error.title, lines)
+
+
+def _is_secret(name: object, value: object, secrets: frozenset[str]) -> bool:
+    return name in secrets or (name == "base_url" and re.search("[@?]", str(value)) is not None)

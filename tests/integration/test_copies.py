@@ -190,6 +190,7 @@ def test_a_mistake_in_an_update_is_named_and_no_secret_shown():
         ({"temperature": 9}, "less than or equal to 2"),
         ({"temprature": 1}, "Did you mean `temperature`"),
         ({"default_headers": {"x-a": ["s3cret"]}}, "default_headers"),
+        ({"model_kwargs": {"api_key": "s3cret"}}, "set the field `api_key`"),
     ):
         with pytest.raises(ValidationError, match=said) as caught:
             make(api_key="s3cret").model_copy(update=update)
