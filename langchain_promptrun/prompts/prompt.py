@@ -32,15 +32,14 @@ from langchain_promptrun._tracing import PROJECT, TAG, VERSION, name_ancestors, 
 from langchain_promptrun.chat_models import ChatPromptrun
 from langchain_promptrun.prompts import record as records
 from langchain_promptrun.prompts import refresh as refreshing
-from langchain_promptrun.prompts.record import PromptChange, PromptRecord
+from langchain_promptrun.prompts.record import FALLBACK_VERSION, PromptChange, PromptRecord
 from langchain_promptrun.prompts.refresh import SHORTEST_POLL, Hold, IdentityKey, OnChange, PromptCache, Refresher
 
 AnyModel = Runnable[LanguageModelInput, AIMessage]
 _CONVERSATION = "messages"
 _LATEST = DefaultTag("latest")
 _MESSAGES = {"system": SystemMessage, "user": HumanMessage}
-_OF_ONE_COPY = frozenset({"name", "role", "missing", "partial_variables", "prompt_cache"})
-"""Fields that do not decide how the record is asked for."""
+_OF_ONE_COPY = frozenset({"name", "role", "missing", "partial_variables", "prompt_cache"})  # no matter for requests
 
 
 def _path_text(value: Any) -> Any:
@@ -243,7 +242,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
         return create_model_v2("PromptInput", field_definitions=fields | conversation)
 
     def pull(self) -> PromptRecord:
-        """Return the current record, fetched as for a call: at most once in `refresh` seconds."""
+        """Return the current record, fetched once in `refresh` seconds; raises PromptrunError if that fails."""
         refresher = self._held_refresher().refresher
         return refresher.serve() or refresher.next()
 
@@ -300,7 +299,12 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
 
     @override
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> ChatPromptValue:
-        """Return the messages for values of the variables, and of `messages`; a bare value is the only variable's."""
+        """Return the messages for values of the variables, and of `messages`; a bare value is the only variable's.
+
+        Raises:
+            PromptrunMissingVariableError: A variable has no value.
+            PromptrunError: The prompt cannot be fetched.
+        """
         with (caught := refreshing.Caught(Exception)):  # raised again within the run, so that the run shows it
             caught.outcome = self.pull()
         value = partial(self._value, caught.outcome)
@@ -441,9 +445,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
             stream = (key, replace(source, transport=transport, request=request), self.updates == "auto")
         if self.fallback is not None:
             project = records.PromptProject(id=self.project_id)
-            fallback = PromptRecord(
-                prompt=self.fallback, version=records.FALLBACK_VERSION, tag=self.tag, project=project
-            )
+            fallback = PromptRecord(prompt=self.fallback, version=FALLBACK_VERSION, tag=self.tag, project=project)
         return Refresher(
             source,
             self.refresh if self.version is None else None,

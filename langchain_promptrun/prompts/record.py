@@ -36,7 +36,6 @@ _PATH = re.compile(r"\{\{[\s\ufeff]*(\w+(?:\.\w+)*)[\s\ufeff]*\}\}")
 _NAME_LIKE = re.compile(r"\{\{[\s\ufeff]*([\w.@$\u200b][^{}\":;=<>()\n]*)\}\}")
 _MISSING = object()
 _ACCEPTED = 'a list of messages, such as [("user", "Hello")]; one message; a text, which is the user\'s; a prompt value'
-
 FALLBACK_VERSION = 0  # Promptrun's own count from 1
 _CHANGING = ("version", "prompt", "tag", "temperature", "model", "updated_at", "updatedAt")
 
@@ -49,8 +48,7 @@ class PromptrunMissingVariableError(KeyError, ValueError):
         self.variables = variables
 
     def __str__(self) -> str:
-        """Return the message without the quotes of a KeyError."""
-        return str(self.args[0])
+        return str(self.args[0])  # a KeyError's has quotes
 
 
 def find_odd_names(text: str) -> tuple[str, ...]:
