@@ -69,10 +69,12 @@ EMPTY_ACCOUNTS = [
     "Free quota exhausted, please pay",
     "The free tier of the model has been exhausted. If you wish to continue access the model on a paid basis",
     "You have exceeded your monthly included credits for Inference Providers. Subscribe to PRO",
+    "Budget has been exceeded! Current cost: 10, Max budget: 5",
     "ExceededBudget: User=x over budget. Spend=1.2, Budget=1.0",
     "LiteLLM User: engineer-1, exceeded budget for model=claude-opus-4-8",
     "Workspace budget exceeded",
     "Payment method required",
+    "Please add a payment method",
     "Please top up your account",
     "Account is in overdue status",
     "Access denied: overdue payment",
@@ -306,6 +308,7 @@ def test_the_body_of_a_document_is_capped_and_empty_where_that_cannot_be_written
         ("<400> InternalError: not a page", "<400> InternalError: not a page"),
         ("[ERROR] not JSON", "[ERROR] not JSON"),
         ("\ufeff  spaced \n out  ", "spaced out"),
+        ("a\x1b[31m\u2028b\ud800c\u202e\nd", "a [31m b c d"),
         ('event: error\ndata: {"message": "streamed"}\n\n', "streamed"),
         ("event: error\n\n", "event: error"),
         ("<html><title> </title><body><h1 class='x'>Sorry &amp; bye</h1>", "Sorry & bye"),
@@ -362,9 +365,12 @@ def test_a_code_or_a_type_stands_for_a_status(error, status):
     assert read_error(error).status == status
 
 
-def test_a_number_is_a_code_but_no_type():
-    assert [read_error({"code": code}).details["code"] for code in (20015, True)] == ["20015", None]
-    assert read_error({"status": 429}).details["type"] is None
+def test_a_code_is_rather_a_name_than_a_number_and_a_type_says_more_than_error():
+    nested = {"code": 400, "metadata": {"raw": {"code": "model_not_found"}}}
+    codes = [read_error(value).details["code"] for value in (nested, {"code": 20015}, {"code": True})]
+    assert codes == ["model_not_found", "20015", None]
+    types = [read_error({"type": "error", "error": {"type": "overloaded_error"}}), read_error({"status": 429})]
+    assert [error.details["type"] for error in types] == ["overloaded_error", None]
 
 
 @pytest.mark.parametrize(

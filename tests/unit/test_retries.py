@@ -43,9 +43,11 @@ def test_retry_after_is_obeyed_to_the_second_up_to_its_limit_where_a_retry_may_h
     ("headers", "seconds"),
     [
         ({"retry-after": "2"}, 2),
-        ({"retry-after": " 2 "}, 2),
+        *(({"retry-after": text}, float(text)) for text in (" 2 ", "1.5", "0")),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
         ({"retry-after-ms": "soon", "retry-after": "9"}, 9),
         ({"retry-after": format_datetime(NOW + timedelta(seconds=7), usegmt=True)}, 7),
+        ({"retry-after": format_datetime(NOW - timedelta(days=1), usegmt=True)}, 0),
         ({"retry-after": "Fri, 02 Jan 2026 03:04:15 -0000"}, 10),
         ({"retry-after": "Friday, 02-Jan-26 03:04:15 GMT"}, 10),
         ({"retry-after": "Fri, 02 Jan 2026 05:04:15 +0200"}, 10),

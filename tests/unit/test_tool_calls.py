@@ -82,6 +82,13 @@ def test_arguments_nested_too_deeply_make_the_call_invalid():
         assert [name for name, *_ in facts["invalid_tool_calls"]] == ["f"]
 
 
+def test_unknown_keys_of_a_call_without_an_id_are_kept_under_the_made_one():
+    signature = {"google": {"thought_signature": "CiQB/+=="}}
+    facts = agreed(stream({"tool_calls": [call("{}", name="f", extra_content=signature)]}))
+    [(_, _, made)] = facts["tool_calls"]
+    assert facts["extras"] == {"tool_call_extras": {made: {"extra_content": signature}}}
+
+
 @pytest.mark.parametrize("name", ["f", ...], ids=["name on each", "name once"])
 @pytest.mark.parametrize("piece", ["x" * 4, '\\"}{', "{   "], ids=["text", "brackets in a text", "objects that begin"])
 def test_arguments_in_pieces_take_linear_time(monkeypatch, name, piece):

@@ -300,11 +300,15 @@ def test_response_format_strict_that_contradicts_its_own_raises():
         wire_response_format({"name": "n", "schema": PARAMETERS, "strict": False}, strict=True)
 
 
-@pytest.mark.parametrize("choice", [None, {"type": "auto"}, {"type": "auto", **ALONE}])
+@pytest.mark.parametrize(
+    "choice", [None, {"type": "auto"}, {"type": "any", **dict.fromkeys(ALONE, False)}, {"type": "auto", **ALONE}]
+)
 @pytest.mark.parametrize("said", [None, False, True])
 def test_bind_tools_binds_parallel_tool_calls_only_when_said(choice, said):
     kwargs = bind_arguments([WEATHER], tool_choice=choice, parallel_tool_calls=said)
-    assert kwargs.get("parallel_tool_calls") is (False if choice and len(choice) > 1 and said is None else said)
+    assert kwargs.get("parallel_tool_calls") is (
+        False if choice == {"type": "auto", **ALONE} and said is None else said
+    )
 
 
 @pytest.mark.parametrize(
