@@ -569,10 +569,10 @@ def _escaped(text: str) -> str:
 
 def _nested(wire: dict[str, Any]) -> dict[str, Any]:
     """Put name and arguments under `function`; Cloudflare's Workers AI writes them beside the id."""
-    beside = {key: value for key, value in wire.items() if key in _KNOWN_INNER}
-    if not (beside and _KNOWN_BODIES.isdisjoint(wire) and wire.get("type") in (None, _FUNCTION)):
+    if not _KNOWN_BODIES.isdisjoint(wire) or wire.get("type") not in (None, _FUNCTION):
         return wire
-    return _without(_KNOWN_INNER, wire) | {_FUNCTION: beside}
+    beside = {key: value for key, value in wire.items() if key in _KNOWN_INNER}
+    return _without(_KNOWN_INNER, wire) | {_FUNCTION: beside} if beside else wire
 
 
 def _text(value: object) -> str:
