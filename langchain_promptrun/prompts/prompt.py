@@ -391,9 +391,11 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a field; watching what was fetched with the old value ends."""
-        if name in type(self).model_fields:
-            self.close()
+        hold = getattr(self, "_hold", None)
         super().__setattr__(name, value)
+        if hold is not None and name in type(self).model_fields:
+            self._hold = hold  # which the line above drops, unless it refuses the value
+            self.close()
 
     def __getstate__(self) -> dict[Any, Any]:
         """Keep the fields, and say which of them cannot be kept."""

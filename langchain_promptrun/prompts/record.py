@@ -204,7 +204,10 @@ class RecordReader:
 def record_path(folder: str, base_url: str, query: Mapping[str, str | int]) -> Path:
     """Return the path of the last good record; its name is a hash of address, project, and tag or version."""
     identity = "\n".join([base_url, *(f"{name}={value}" for name, value in sorted(query.items()))])
-    return Path(folder, f"prompt-{hashlib.sha256(identity.encode()).hexdigest()[:40]}.json").expanduser()
+    path = Path(folder, f"prompt-{hashlib.sha256(identity.encode()).hexdigest()[:40]}.json")
+    with suppress(RuntimeError):  # an unknown user's home is a name like any other
+        path = path.expanduser()
+    return path
 
 
 def write_record(path: Path, record: PromptRecord) -> None:

@@ -182,6 +182,7 @@ def test_prompt_file_folder_may_begin_with_the_users_home(tmp_path, monkeypatch)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     assert records.record_path("~/prompts", URL, QUERY).parent == tmp_path / "prompts"
+    assert "no-such-user" in records.record_path("~no-such-user/prompts", URL, QUERY).parent.parent.name
 
 
 TEXTS = [

@@ -211,7 +211,9 @@ class TestWatching:
         assert prompts.SHORTEST_POLL == 5
 
     @pytest.mark.parametrize("duplicate", [lambda prompt: prompt.model_copy(), lambda prompt: prompt.partial(x=1)])
-    async def test_prompt_watch_goes_on_after_the_end_of_a_copy(self, wire, colour, monkeypatch, duplicate):
+    async def test_prompt_watch_goes_on_after_the_end_of_a_copy_and_a_refused_field(
+        self, wire, colour, monkeypatch, duplicate
+    ):
         monkeypatch.setattr(prompts, "SHORTEST_POLL", 0.01)
         prompt = wire.prompt()
         watch = changes(colour, prompt)
@@ -219,6 +221,8 @@ class TestWatching:
         await until(lambda: wire.count)
         with duplicate(prompt) as other:
             await other.apull()
+        with pytest.raises(ValueError, match="greater than or equal to 0"):
+            prompt.refresh = -1
         del prompt, other  # the watch holds the prompt
         gc.collect()
         wire.publish("Two.")
