@@ -109,6 +109,9 @@ class Cassette:
     def __init__(
         self, path: StrPath, options: CassetteOptions, *, load: bool, speed: float | None, slices: Slices
     ) -> None:
+        names = CassetteOptions.__annotations__
+        if unknown := options.keys() - names.keys():
+            raise TypeError(f"There is no option `{min(unknown)}`. Use one of: {', '.join(names)}.")
         self._path = Path(path)
         self._speed = speed
         self._slices = slices

@@ -388,9 +388,11 @@ def test_replay_refuses_lines_that_are_no_exchange_and_impossible_options(path, 
         PromptrunServer.replay(path, **options)
 
 
-def test_missing_file_and_address_that_is_no_url_are_refused(path):
+def test_missing_file_unknown_option_and_address_that_is_no_url_are_refused(path):
     with pytest.raises(FileNotFoundError, match="Record it"):
         PromptrunServer.replay(path)
+    with pytest.raises(TypeError, match="no option `redact_email`"):
+        PromptrunServer.record(path, redact_email=True)
     with pytest.raises(ValueError, match=r"'127\.0\.0\.1:9/v1'"):
         PromptrunServer.record(path, "127.0.0.1:9/v1")
 
