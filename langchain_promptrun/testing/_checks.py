@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 _MEDIA = {"image_url", "input_audio", "file"}
 _PARTS = {"user": {"text", "video_url", *_MEDIA}, "assistant": {"text", "refusal"}, "tool": {"text", *_MEDIA}}
@@ -110,10 +110,11 @@ class _Strict(_Part):
             raise ValueError(f"'tool_choice' names '{chosen}', which 'tools' lacks")
         return self
 
-    @model_validator(mode="after")
-    def _answers_its_tool_calls(self) -> Self:
+    @field_validator("messages")
+    @classmethod
+    def _answers_its_tool_calls(cls, messages: list[_Message]) -> list[_Message]:
         waiting: set[str | None] = set()  # tool calls, whose results must come right after them
-        for position, message in enumerate([*self.messages, None]):
+        for position, message in enumerate([*messages, None]):
             if message is not None and message.role == "tool":
                 if message.tool_call_id not in waiting:
                     raise ValueError(f"'messages[{position}]' must answer a tool call of the message before it")
@@ -123,7 +124,7 @@ class _Strict(_Part):
                 raise ValueError(f"Tool calls need a 'tool' message each right after them; missing: {missing}")
             elif message is not None:
                 waiting = {call.id for call in message.tool_calls or ()}
-        return self
+        return messages
 
 
 def spelled(place: Sequence[str | int]) -> str:

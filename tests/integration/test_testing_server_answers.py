@@ -418,7 +418,10 @@ WRONG = [
     ({"messages": [{**CALLING, "tool_calls": [{**CALL, "id": None}]}]}, "'messages[0].tool_calls[0].id'"),
     ({"messages": [RESULT]}, "'messages[0]' must answer"),
     ({"messages": [USER, CALLING, RESULT, RESULT]}, "'messages[3]' must answer"),
-    ({"messages": [USER, CALLING, USER]}, "missing: c1"),
+    (
+        {"messages": [USER, CALLING, USER]},
+        "'messages': Tool calls need a 'tool' message each right after them; missing: c1",
+    ),
 ]
 
 
