@@ -58,9 +58,7 @@ def find_odd_names(text: str) -> tuple[str, ...]:
 
 
 class _Wire(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="allow", frozen=True, protected_namespaces=()
-    )
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="allow", frozen=True)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -197,8 +195,7 @@ class RecordReader:
         events = self._body.close()
         if not self._body.is_document:
             raise PromptrunResponseError("The server's answer is a stream of events, not a prompt.")
-        ((_, body),) = events
-        return (self._read(body),)
+        return [self._read(body) for _, body in events]
 
 
 def record_path(folder: str, base_url: str, query: Mapping[str, str | int]) -> Path:
@@ -245,8 +242,7 @@ def render(text: str, values: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
             return found[0]
         return str(value)
 
-    rendered = _PATH.sub(insert, text)
-    return rendered, (*unfilled, *find_odd_names(text))
+    return _PATH.sub(insert, text), (*unfilled, *find_odd_names(text))
 
 
 def _look_up(values: Mapping[str, Any], path: str) -> Any:

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from langchain_promptrun._http.transport import Transport
 
 T = TypeVar("T")
-
 OnChange = Callable[[PromptRecord, PromptRecord], object]
 
 SHORTEST_POLL = 5.0  # seconds, as in Promptrun's Node SDK

@@ -112,9 +112,7 @@ class Cassette:
         names = CassetteOptions.__annotations__
         if unknown := options.keys() - names.keys():
             raise TypeError(f"There is no option `{min(unknown)}`. Use one of: {', '.join(names)}.")
-        self._path = Path(path)
-        self._speed = speed
-        self._slices = slices
+        self._path, self._speed, self._slices = Path(path), speed, slices
         self._redact = options.get("redact") or (lambda exchange: exchange)
         self._emails = options.get("redact_emails", False)
         self._match = options.get("match") or (lambda request: request)

@@ -52,8 +52,7 @@ _ARGUMENTS_PIECE = 12
 _DETAILS = "reasoning_details"
 _SIGNATURE = "c3RhbmQtaW4="
 _LEAST = 1_024
-_FIVE_MINUTES = 300.0
-_HOUR = 3_600.0
+_FIVE_MINUTES, _HOUR = 300.0, 3_600.0
 _MARKER = "cache_control"
 
 

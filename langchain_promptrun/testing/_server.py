@@ -92,8 +92,7 @@ class PromptrunServer(Settings):
             keep: Whether to answer from the file what it holds, and to record only what it lacks. False: begin anew.
             **options: `redact` changes each exchange before it is written, and each request, without a `response`,
                 before it is compared; None leaves it out. `redact_emails` hides e-mail addresses too. `match` makes
-                of a request what equal ones have in common. `api_key` is what `server.api_key` gives. `port` is the
-                port; 0: a free one.
+                of a request what equal ones have in common. `api_key` is that of the server. `port` 0 is a free one.
         """
         upstream = upstream or os.environ.get("PROMPTRUN_BASE_URL") or _PROMPTRUN
         if not upstream.startswith(("http://", "https://")):
