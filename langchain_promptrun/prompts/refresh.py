@@ -48,7 +48,6 @@ OnChange = Callable[[PromptRecord, PromptRecord], object]
 SHORTEST_POLL = 5.0  # seconds, as in Promptrun's Node SDK
 RECONNECT = 5.0  # seconds until a stream that ended is opened again
 STALL_LIMIT = 60.0  # seconds without a byte, after which the connection of a stream may be half-open
-
 _LONGEST_WAIT, _SHORTEST_WAIT = 300.0, 1.0
 _DEFAULT_REFRESH = _SECONDS_BETWEEN_WARNINGS = 60.0
 _PATIENT_FAILURES = 3
@@ -138,8 +137,7 @@ class _BackgroundLoop:
 def background_loop() -> _BackgroundLoop:
     """Return the loop of this process."""
     process = os.getpid()
-    # not the parent's lock, which one of its threads may have held at the fork; the same thread may take this one
-    # again, for what is collected may begin or end a loop at any time
+    # not the parent's lock, which may be held; the same thread may take it twice, as what is collected may want a loop
     with _locks.setdefault(process, threading.RLock()):
         if (found := _loops.get(process)) is None:
             found = _loops[process] = _BackgroundLoop()
@@ -215,8 +213,7 @@ class _StreamReader:
         self.subscribers: weakref.WeakSet[Refresher] = weakref.WeakSet()
         self.record: PromptRecord | None = None  # the newest since the stream was opened
         self._source, self._limit, self._falls_back = source, limit, falls_back
-        self._failures = 0
-        self._opened_at = math.inf
+        self._failures, self._opened_at = 0, math.inf
 
     async def run(self) -> None:
         while True:
@@ -369,10 +366,7 @@ class PromptCache(dict[IdentityKey, "Refresher"]):
 
 @dataclass(eq=False)
 class Refresher:
-    """Keeps one record current: one request at a time for all callers, and none waits who can be served.
-
-    The state changes on the background thread only.
-    """
+    """Keeps one record current by one request at a time; its state changes on the background thread only."""
 
     source: Source
     refresh: float | None
@@ -385,10 +379,10 @@ class Refresher:
         self.freshness = Freshness(self.refresh)
         self._warned = -math.inf
         self._telling: threading.Thread | None = None
-        self._forget_loop()
+        self.forget_loop()
+        _refreshers.add(self)
 
-    def _forget_loop(self) -> None:
-        self._process = os.getpid()
+    def forget_loop(self) -> None:
         self._background: _BackgroundLoop | None = None
         self._request: asyncio.Task[None] | None = None
         self._stream: _Stream | None = None
@@ -398,19 +392,14 @@ class Refresher:
 
     # On any thread.
 
-    def _own(self) -> _BackgroundLoop | None:
-        if self._process != os.getpid():  # after a fork the thread is the parent's
-            self._forget_loop()
-        return self._background
-
     def _hold(self) -> _BackgroundLoop:
-        self._background = background = self._own() or background_loop()
+        self._background = background = self._background or background_loop()
         return background
 
     def serve(self) -> PromptRecord | None:
         """Return the record that is known; begin a request where it is stale."""
         record = self.freshness.record
-        is_cut_off = self._own() is None or self._stream is None
+        is_cut_off = self._background is None or self._stream is None
         is_due = self._request is None and self.freshness.due_in() <= 0
         if record is not None and (is_due or (self.stream and is_cut_off)):
             with suppress(RuntimeError):  # too many threads run, or the interpreter ends
@@ -451,7 +440,7 @@ class Refresher:
 
     def close(self) -> None:
         """End what is under way, and release the connections; the next call begins again."""
-        background, self._background = self._own(), None
+        background, self._background = self._background, None
         if background is not None:
             background.loop.call_soon_threadsafe(self._stop, background)
         self.source.transport.close()
@@ -496,8 +485,7 @@ class Refresher:
             stream.reader.subscribers.add(self)
             if stream.reader.record is not None:
                 self.receive(stream.reader.record)
-        record = self.freshness.record
-        if self._request is None and (record is None or self.freshness.due_in(interval) <= 0):
+        if self._request is None and (self.freshness.record is None or self.freshness.due_in(interval) <= 0):
             self._request = background.loop.create_task(self._fetch(background.limits[self.source.request.url]))
         return self._request
 
@@ -507,7 +495,7 @@ class Refresher:
         if self._request is not None:
             self._request.cancel()
         self._wake()
-        self._forget_loop()
+        self.forget_loop()
 
     def _wake(self, error: BaseException | None = None) -> None:
         if (record := self.freshness.record) is not None:
@@ -583,6 +571,18 @@ class Refresher:
         if now - self._warned >= _SECONDS_BETWEEN_WARNINGS and threading.main_thread().is_alive():
             self._warned = now
             logger.warning("%s %s", self.source.label, text)
+
+
+_refreshers: weakref.WeakSet[Refresher] = weakref.WeakSet()
+
+
+def forked() -> None:
+    """Forget what is the parent's, before a thread of the child can use it."""
+    for refresher in tuple(_refreshers):
+        refresher.forget_loop()
+
+
+getattr(os, "register_at_fork", lambda **_: None)(after_in_child=forked)  # Windows cannot fork
 
 
 @cache

@@ -277,6 +277,7 @@ async def test_prompt_after_a_fork_has_a_thread_of_its_own(wire, colour, monkeyp
     parents, before = prompt._hold.refresher._background, set(threads())
     with monkeypatch.context() as patched:
         patched.setattr(os, "getpid", lambda: 0)
+        refresh.forked()
         assert (await pull(colour, prompt)).version == 1
         await until(lambda: len(wire.streams) == 2)
         assert len(set(threads()) - before) == 1
