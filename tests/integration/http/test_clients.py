@@ -222,7 +222,7 @@ def test_client_of_a_loop_that_was_just_closed_is_swept_at_the_next_use_or_with_
     process, raw_server, noises, kind
 ):
     """Such a loop gives nobody a chance to close what is open."""
-    raw_server.answer(OK)
+    raw_server.answer(partial(threading.Barrier(2).wait, 10), OK)  # so that each loop has two connections
     transport = over(kind)
     pool = pools.process.pool(TransportSettings(async_transport=kind))
     loops = []
