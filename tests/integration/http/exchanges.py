@@ -80,7 +80,7 @@ class RawServer:
 
         self._serve_one = serve_one
 
-    def saw_end(self, count=1, seconds=1.0):
+    def saw_end(self, count=1, seconds=5.0):
         """Whether so many further connections ended, each within the time."""
         return all(self._gone.acquire(timeout=seconds) for _ in range(count))
 

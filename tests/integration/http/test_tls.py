@@ -198,7 +198,8 @@ async def test_reset_of_tls_is_told_at_once(raw_tls, carrier, caplog, sent, size
         for _ in range(2):
             with contextlib.nullcontext() if sent is WHOLE else pytest.raises(PromptrunConnectionError):
                 assert (await say(model, carrier, "x" * size)).text == "hi"
-            await asyncio.sleep(0.2)
+            assert await asyncio.to_thread(raw_tls.saw_end)
+            await asyncio.sleep(0.02)
     assert time.monotonic() - began < 10
     assert caplog.messages == []
 
