@@ -253,8 +253,8 @@ def _check_messages(messages: list[BaseMessage], prompt_id: str | None, *, use_c
 
 def caller_headers(fields: Any, extra: Any = None) -> dict[str, str]:
     """Merge the caller's headers, names in lower case, so that one given twice is sent once."""
-    headers = _merged("extra_headers", fields.default_headers, extra)
-    return {name.lower(): value for name, value in checked_headers(headers).items()} if headers else {}
+    headers = checked_headers(_merged("extra_headers", fields.default_headers, extra), " of `extra_headers`")
+    return {name.lower(): value for name, value in headers.items()}
 
 
 def key_of(fields: Any, headers: dict[str, str]) -> ApiKey | None:

@@ -155,6 +155,7 @@ def without_secrets(error: ValidationError, secrets: frozenset[str]) -> Validati
         # an assignment shows the model, whose text has `model_kwargs`
         if isinstance(shown, BaseModel) or (location and _is_secret(location[0], shown, secrets)):
             shown = _HIDDEN
+            location = tuple(part for part in location if re.fullmatch(r"[\w-]+", str(part)))
         # the type as it was, with its text made already
         problem = PydanticCustomError(line["type"], "{message}", {**line.get("ctx", {}), "message": line["msg"]})
         lines.append(InitErrorDetails(type=problem, loc=location, input=shown))

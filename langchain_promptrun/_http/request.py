@@ -88,21 +88,26 @@ ParserFactory = Callable[[int, Mapping[str, str]], Parser[T_co]]
 """Makes the parser of a response, given its 2xx status and its headers (names in lower case)."""
 
 
-def checked_headers(headers: dict[str, str]) -> dict[str, str]:
+def checked_headers(headers: dict[str, str], source: str = "") -> dict[str, str]:
     """Return headers; raises ValueError or TypeError for one that cannot be sent, without showing its value."""
     for name, value in headers.items():
         if not isinstance(name, str) or not isinstance(value, str):
-            raise TypeError(f"The header {name!r} must be a string and have a string as its value.")
+            raise TypeError(f"The header {_shown(name)}{source} must be a string and have a string as its value.")
         if not re.fullmatch(_HEADER_NAME, name):
-            raise ValueError(f"The header name {name!r} has characters that no header name may have.")
+            raise ValueError(f"The header {_shown(name)}{source} has characters in its name that no name may have.")
         if not re.fullmatch(_HEADER_VALUE, value):
             raise ValueError(
-                f"The value of the header {name!r} has characters that it may not have. "
+                f"The value of the header {_shown(name)}{source} has characters that it may not have. "
                 "Use visible ASCII, with spaces and tabs in between."
             )
         if name.lower() in _FRAMING_HEADERS:
-            raise ValueError(f"The header {name!r} follows from the body and cannot be set.")
+            raise ValueError(f"The header {_shown(name)}{source} follows from the body and cannot be set.")
     return headers
+
+
+def _shown(name: object) -> str:
+    """Show a header's name without what may stand behind it, as in "x-key: secret"."""
+    return repr(re.split(r"[^\w-]", name)[0] if isinstance(name, str) else type(name))
 
 
 def target_of(request: Request) -> tuple[httpx.URL, str]:

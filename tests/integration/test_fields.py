@@ -148,6 +148,7 @@ def test_a_variable_that_is_missing_or_cannot_be_right_is_named(monkeypatch, var
         *({"temprature": 1}, {"temperature": 9}, {"max_tokens": 1, "max_completion_tokens": 1}, {"model": None}),
         *({"model_kwargs": {"temperature": 1}}, {"base_url": "https://user:s3cret@host"}, {"openai_api_key": "s3cret"}),
         *({"default_headers": "s3cret"}, {"default_headers": {"x-a": "s3cret\n"}}, {"default_query": ["s3cret"]}),
+        *({"default_headers": headers} for headers in ({"x-a: s3cret": "b"}, {"x-a: s3cret": 5}, {("s3cret",): "b"})),
         *({"api_key": ["s3cret"]}, {"base_url": "https://host/v1?key=s3cret"}, {"model_kwargs": {"api_key": "s3cret"}}),
         {"model_kwargs": {"extra_headers": {"x": "s3cret"}}},
     ],
