@@ -143,11 +143,10 @@ def unknown_keyword(title: str, name: str, known: Iterable[str], advice: str = M
 
 
 def without_secrets(error: ValidationError, secrets: frozenset[str]) -> ValidationError:
-    lines = []
+    secrets, lines = secrets | {"model_kwargs", "extra_body"}, []  # among whose values may be a key or headers
     for line in error.errors(include_url=False):
         location, shown = line["loc"], line["input"]
         if isinstance(shown, Mapping):
-            # among the values of `model_kwargs` may be a key or headers
             hides = [
                 name for name, value in shown.items() if _is_secret(name, value, secrets) or isinstance(value, Mapping)
             ]

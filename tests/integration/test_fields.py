@@ -150,7 +150,8 @@ def test_a_variable_that_is_missing_or_cannot_be_right_is_named(monkeypatch, var
         *({"default_headers": "s3cret"}, {"default_headers": {"x-a": "s3cret\n"}}, {"default_query": ["s3cret"]}),
         *({"default_headers": headers} for headers in ({"x-a: s3cret": "b"}, {"x-a: s3cret": 5}, {("s3cret",): "b"})),
         *({"api_key": ["s3cret"]}, {"base_url": "https://host/v1?key=s3cret"}, {"model_kwargs": {"api_key": "s3cret"}}),
-        {"model_kwargs": {"extra_headers": {"x": "s3cret"}}},
+        *({"model_kwargs": kwargs} for kwargs in ({"extra_headers": {"x": "s3cret"}}, "s3cret", ["s3cret"])),
+        *({"extra_body": "s3cret"}, {"extra_body": "s3cret", "temperature": 9}, {"model_kwargs": {("s3cret",): 1}}),
     ],
 )
 def test_an_error_shows_neither_key_nor_headers(fields):

@@ -97,8 +97,6 @@ VALUES = [
     ("stop", 5, "valid string"),
     ("reasoning", "low", "valid dictionary"),
     ("reasoning_effort", 3, "valid string"),
-    ("model_kwargs", 5, "valid dictionary"),
-    ("extra_body", "x", "valid dictionary"),
     ("profile", "x", "valid dictionary"),
     ("rate_limiter", 5, "BaseRateLimiter"),
     ("stream_chunk_timeout", 0, "greater than 0"),
@@ -156,6 +154,7 @@ FIELDS = [
         for name in ("temperature", "model", "stop_sequences", "timeout", "api_key", "default_headers")
     ),
     *(({"model_kwargs": {name: {}}}, f"`model_kwargs` holds `{name}`") for name in OPTIONS),
+    *(({name: 5}, f"{name}\n  Input should be a valid dictionary") for name in ("model_kwargs", "extra_body")),
     ({"model_name": "other/name"}, "model_name"),
     ({"max_tokens": 1, "max_completion_tokens": 1}, "`max_tokens` and `max_completion_tokens`"),
     ({"api_key": ""}, "must not be empty; leave it out to use PROMPTRUN_API_KEY"),
