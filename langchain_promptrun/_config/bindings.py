@@ -19,7 +19,7 @@ from langchain_core.runnables import (
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from langchain_promptrun._config.fields import roles_of
-from langchain_promptrun._config.validators import Method
+from langchain_promptrun._config.validators import Method, is_secret
 from langchain_promptrun._tools.tools import ToolChoice, bind_arguments
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ class ModelRunnable(Wrappable):
         model: BaseModel | None = _model_in(self)
         if model is None:
             return cast("ModelBinding", self._with_each("bind", **kwargs))
-        secret = {"extra_headers", "extra_query", *roles_of(type(model)).secret}
-        kwargs = {name: _hidden(value) if name in secret else value for name, value in kwargs.items()}
+        secret = roles_of(type(model)).secret | {"extra_headers", "extra_query"}
+        kwargs = {name: _hidden(value) if is_secret(name, value, secret) else value for name, value in kwargs.items()}
         return cast("ModelBinding", _wrapped(cast("Any", super()).bind(**kwargs)))
 
     def bind_tools(

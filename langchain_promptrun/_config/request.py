@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr, create_model
 
 from langchain_promptrun._config.defaults import NO_KEY, Defaulted, needs_key, plain_values
 from langchain_promptrun._config.fields import roles_of
-from langchain_promptrun._config.validators import misspelt
+from langchain_promptrun._config.validators import is_secret, misspelt
 from langchain_promptrun._http.request import Request, Timeouts, checked_headers
 from langchain_promptrun._messages.cache_control import mark_prompt
 from langchain_promptrun._messages.conversation import wire_messages
@@ -67,7 +67,7 @@ class CallOptions:
         for key, value in keywords.items():
             name = roles.aliases.get(key, key)
             if name in roles.settings:
-                self.settings[name] = value
+                self.settings[name] = SecretStr(value) if isinstance(value, str) and is_secret(name, value) else value
             elif name in _OPTIONS:
                 self.options[name] = value
             elif name in _DROPPED or name.startswith(_DROPPED_PREFIXES):

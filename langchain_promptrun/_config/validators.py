@@ -48,7 +48,7 @@ def four_timeouts(value: Any) -> FourTimeouts:
 
 
 def _url(value: Any, handler: ValidatorFunctionWrapHandler) -> str:
-    url = _checked_url(handler(value))
+    url = _checked_url(handler(plain_values(value)))
     return url if chosen(value) else DefaultText(url)
 
 
@@ -148,11 +148,11 @@ def without_secrets(error: ValidationError, secrets: frozenset[str]) -> Validati
         location, shown = line["loc"], line["input"]
         if isinstance(shown, Mapping):
             hides = [
-                name for name, value in shown.items() if _is_secret(name, value, secrets) or isinstance(value, Mapping)
+                name for name, value in shown.items() if is_secret(name, value, secrets) or isinstance(value, Mapping)
             ]
             shown = {**shown, **dict.fromkeys(hides, _HIDDEN)}
         # an assignment shows the model, whose text has `model_kwargs`
-        if isinstance(shown, BaseModel) or (location and _is_secret(location[0], shown, secrets)):
+        if isinstance(shown, BaseModel) or (location and is_secret(location[0], shown, secrets)):
             shown = _HIDDEN
             location = tuple(part for part in location if re.fullmatch(r"[\w-]+", str(part)))
         # the type as it was, with its text made already
@@ -161,5 +161,6 @@ def without_secrets(error: ValidationError, secrets: frozenset[str]) -> Validati
     return ValidationError.from_exception_data(error.title, lines)
 
 
-def _is_secret(name: object, value: object, secrets: frozenset[str]) -> bool:
-    return name in secrets or (name == "base_url" and re.search("[@?]", str(value)) is not None)
+def is_secret(name: object, value: object, secrets: frozenset[str] = frozenset()) -> bool:
+    is_hidden = isinstance(value, SecretStr)
+    return name in secrets or (name == "base_url" and (is_hidden or re.search("[@?]", str(value)) is not None))

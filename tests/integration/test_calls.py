@@ -8,11 +8,12 @@ import httpx
 import pytest
 from langchain_core.caches import BaseCache, InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.load import dumpd
+from langchain_core.load import dumpd, dumps
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import ConfigurableField
 from langchain_core.tools import tool
 from langchain_core.tracers._streaming import _StreamingCallbackHandler, _V2StreamingCallbackHandler
+from pydantic import ValidationError
 
 MODEL = "vendor/name"
 OTHER = "openai/gpt-4o"
@@ -293,6 +294,15 @@ class TestTracing:
         assert metadata["lc_versions"]["langchain-promptrun"] == version("langchain-promptrun")
         assert {name: parameters[name] for name in said} == said
         assert (parameters["_type"], parameters["base_url"]) == ("promptrun", URL)
+
+    @pytest.mark.parametrize("url", ["https://user:s3cret@host/v1", "https://host/v1?key=s3cret"])
+    async def test_a_secret_in_an_address_that_is_refused_is_hidden(self, model, call, url):
+        start, bound = Start(), model.bind(base_url=url)
+        for asked, keywords in ((bound, {}), (model, {"base_url": url})):
+            with pytest.raises(ValidationError, match="must have no user name, password, query") as caught:
+                await call(asked, config={"callbacks": [start]}, **keywords)
+            assert "s3cret" not in f"{caught.value} {start.metadata} {start.parameters}"
+        assert "s3cret" not in f"{bound} {dumps(bound)} {model._get_llm_string(base_url=url)}"
 
     def test_what_was_not_set_is_left_out_and_aliases_are_named_alike(self, make, model):
         found = model._get_ls_params()
