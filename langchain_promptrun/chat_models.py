@@ -384,7 +384,7 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
             n=call.parameters.get("n") or 1,
         )
         own_pool = not roles_of(type(self)).pool.isdisjoint(call.settings)
-        transport: CallTransport = new_transport(fields) if own_pool else self._transport or self._held()
+        transport: CallTransport = new_transport(fields) if own_pool else self._held()
         if fields.prompt_caching is not None and expects_cache_read(messages, str(request.model), request.body or b""):
             transport = guards.CacheLossReport(transport)
         for guard in dict.fromkeys(guards.CALL_GUARDS.get()):
@@ -425,9 +425,8 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatMode
         """Return the model, or where its cache must not answer, one without that uses the same connections."""
         if not kwargs.get("use_cached_prompt"):
             return self
-        self._held()
         uncached = self.model_copy(update={"cache": False})
-        uncached.__pydantic_private__ = self.__pydantic_private__
+        vars(uncached)["_transport"] = self._held()
         return uncached
 
     @override
