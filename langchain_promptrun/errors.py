@@ -75,13 +75,10 @@ class PromptrunError(core.ModelError):
 
     def __str__(self) -> str:
         """The message; last the status and the request id, also where they were set after construction."""
+        status = f"status {self.status_code}" if (self.status_code or 0) >= _FIRST_ERROR else ""
         ident = _cut(" ".join((self.request_id or "").split()), _ID_LIMIT)
-        facts = [
-            f"status {self.status_code}" if self.status_code and self.status_code >= _FIRST_ERROR else "",
-            f"request id: {ident}" if ident else "",
-        ]
-        trailer = ", ".join(filter(None, facts))
-        trailer = f" ({trailer})" if trailer else ""
+        facts = ", ".join(filter(None, [status, ident and f"request id: {ident}"]))
+        trailer = facts and f" ({facts})"
         message = "".join(map(str, self.args[:1]))
         return _cut(message, _MESSAGE_LIMIT - len(trailer)) + trailer
 

@@ -18,7 +18,6 @@ _COMMANDS = {
     "record": "record answers for tests",
     "replay": "serve recorded answers",
 }
-_ASKING = ("chat", "prompt")
 
 
 class CommandError(Exception):
@@ -65,8 +64,8 @@ def _run(name: str, words: list[str]) -> None:
     if sys.stdout is None:
         raise CommandError("stdout is closed, so the answer cannot be printed")
     # imported here, so that `--help` answers at once
-    module = import_module(f"langchain_promptrun._cli.{'ask' if name in _ASKING else 'cassettes'}")
-    getattr(module, f"run_{name}")(arguments)
+    commands = import_module("langchain_promptrun._cli.commands")
+    getattr(commands, f"run_{name}")(arguments)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -105,7 +104,7 @@ def _parser(name: str) -> _Parser:
         add("file", metavar="FILE", help="what `record` wrote")
         add("--port", type=int, default=0, help="the port (default: a free one)")
         add("--speed", type=float, help="1: with the recorded pauses; 10: ten times as fast")
-    if name in _ASKING:
+    if name in {"chat", "prompt"}:
         server = parser.add_mutually_exclusive_group()
         server.add_argument("--base-url", help="where Promptrun is (default: PROMPTRUN_BASE_URL, else the public one)")
         server.add_argument("--offline", action="store_true", help="use a stand-in server on this machine; no key")

@@ -19,8 +19,6 @@ from langchain_promptrun._wire.json import loads
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from langchain_promptrun.errors import ErrorDetails
-
 BODY_LIMIT = 65_536
 """Most characters of a body that are read."""
 _TEXT_LIMIT = 4_000
@@ -49,12 +47,13 @@ _SECONDS |= {"毫": 0.001, "秒": 1.0, "分": 60.0, "小": 3600.0, "天": 86_400
 """By the first letters of a unit."""
 
 # Where a message may stand, the likelier places first; `error` holding an object comes before all of them.
-_MESSAGE_KEYS = (
+MESSAGE_KEYS = (
     *("message", "msg", "detail", "error_message", "errorMessage", "error_msg", "errorMsg", "error_description"),
     *("Message", "Msg", "status_msg", "Error", "ErrorMsg", "Response", "base_resp", "header", "error", "errors"),
     *("description", "reason", "title"),
 )
 _UPSTREAM_KEYS = ("raw", "metadata", "innererror", "upstream_error", "cause")
+_DETAILS = ("code", "type", "param", "provider", "request_id")
 # Where a scalar may stand, and the pattern that it fits.
 _SCALARS = {
     "code": (r".+", ("code", "error_code", "errorCode", "Code", "status_code")),
@@ -165,7 +164,7 @@ class ErrorBody(NamedTuple):
     """What an error says; the words of an upstream error are part of the message."""
 
     message: str
-    details: ErrorDetails  # `code` is the first that is a name, else the first number
+    details: dict[str, Any]  # by `_DETAILS`; `code` is the first that is a name, else the first number
     status: int | None  # the status that a code or a type stands for
     names: tuple[str, ...]  # all codes and types in lower case, without punctuation and "error" at their end
     retry_after: float | None  # seconds
@@ -176,7 +175,8 @@ def read_error(value: Any) -> ErrorBody:
     reader = _Reader()
     message = tidy(reader.text(value), _TEXT_LIMIT)
     found = reader.found
-    first = {kind: next(iter(texts), None) for kind, texts in found.items()}
+    details = {kind: next(iter(found[kind]), None) for kind in _DETAILS}
+    details["code"] = min(found["code"], key=str.isdecimal, default=None)
     said = (*found["code"], *found["type"], *found["name"])
     # Of "Throttling.RateQuota" (Alibaba, Tencent) the first part is the kind.
     kinds = (name.partition(".")[0] for name in said if "." in name)
@@ -187,19 +187,8 @@ def read_error(value: Any) -> ErrorBody:
     meant = (_STATUS_OF[name] for name in (*found["status"], *names) if name in _STATUS_OF)
     words = (re.search(pattern, message.lower()) for pattern in _WAITS)
     waits = (*reader.waits, *(seconds_of(wait[1]) for wait in words if wait))
-    return ErrorBody(
-        message=message,
-        details={
-            "code": next((code for code in found["code"] if not code.isdecimal()), first["code"]),
-            "type": first["type"],
-            "param": first["param"],
-            "provider": first["provider"],
-            "request_id": first["request_id"],
-        },
-        status=next(chain(statuses, meant), None),
-        names=names,
-        retry_after=next((wait for wait in waits if wait is not None), None),
-    )
+    status = next(chain(statuses, meant), None)
+    return ErrorBody(message, details, status, names, next((wait for wait in waits if wait is not None), None))
 
 
 def tidy(text: str, limit: int) -> str:
@@ -242,7 +231,7 @@ class _Reader:
         for name in [key for key in list(value)[:_ITEMS_LIMIT] if str(key).endswith("Exception")]:
             self.found["type"].append(str(name))
             nested.append(value[name])
-        own = self._first_text([*nested, *(value.get(key) for key in _MESSAGE_KEYS)], depth)
+        own = self._first_text([*nested, *(value.get(key) for key in MESSAGE_KEYS)], depth)
         # FastAPI's `["body", "messages", 0, "content"]` as `messages.0.content`
         loc = value.get("loc")
         steps = [text for step in (loc[:_DEPTH_LIMIT] if isinstance(loc, list) else ()) if (text := _scalar(step))]

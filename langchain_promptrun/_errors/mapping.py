@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_promptrun import errors
 from langchain_promptrun._errors.body import (
     BODY_LIMIT,
+    MESSAGE_KEYS,
     ErrorBody,
     is_account_empty,
     is_context_overflow,
@@ -26,18 +27,15 @@ from langchain_promptrun._wire.json import JsonScanner
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from langchain_promptrun.errors import ErrorDetails
-
 NO_CHOICES = "The server's answer has no choices; what came: "
 NO_EVENT_HAD_CHOICES = "The stream ended without an answer: no event had choices."
 UNFINISHED = "The stream ended before the answer was whole: no finish reason, no [DONE]."
 _ID_LIMIT = 100
 _FAILED_ENDS = ("error", "network_error")  # OpenRouter's, Zhipu's
-# Keys under which words are an error's in a document without choices; any other may be a fact, such as a title.
-_ERROR_KEYS = (
-    *("message", "msg", "detail", "error", "errors", "error_msg", "errorMsg", "error_message", "errorMessage"),
-    *("Message", "Msg", "Error", "ErrorMsg", "Response"),
-)
+# Where words are an error's in a document without choices; those of the other keys may be a fact, such as a title.
+_ERROR_KEYS = {*MESSAGE_KEYS} - {
+    *("error_description", "status_msg", "base_resp", "header", "description", "reason", "title"),
+}
 _GOOD_STATES = r"(?:(?!not )\w+ ){0,3}(?:ok|success(?:ful(?:ly)?)?|succeeded|done|completed?|finished|end(?:ed)?)[.!]?"
 _CLIENT_ERRORS, _SERVER_ERRORS = range(300, 500), range(500, 600)
 _PASSING_CLIENT_ERRORS = frozenset({408, 409, 429})
@@ -123,8 +121,8 @@ def said_in_place_of_an_end(
         states = (aside.get(key) for key in ("status", "code", "message", "msg"))
         is_fine = any(isinstance(state, str) and re.fullmatch(_GOOD_STATES, state.lower()) for state in states)
         is_fine = is_fine or _is_success(aside) or aside.get("success") is True or bool(aside.get("usage"))
-        named = (key for key, value in aside.items() if key in _ERROR_KEYS or key.endswith("Exception"))
-        if is_fine or not any(_says(aside[key]) for key in named):
+        said = [key for key, value in aside.items() if _says(value)]
+        if is_fine or not any(key in _ERROR_KEYS or key.endswith("Exception") for key in said):
             return None
     problem = "The stream ended with these words in place of a finish reason."
     return no_answer(aside, problem, status, headers, model) if read_error(aside).message else None
@@ -195,8 +193,7 @@ def _error(
     provider = tidy(facts.details["provider"] or "", _ID_LIMIT)
     said = said if provider in said else f"{said} (provider: {provider})"
     words = "\n".join(filter(None, [said, advice]))
-    details: ErrorDetails = {**facts.details, "status_code": status, "retry_after": wait, "body": body}
-    error = kind(words, **details)
+    error = kind(words, **facts.details, status_code=status, retry_after=wait, body=body)
     error.request_id = request_id(headers) or error.request_id
     advised = headers.get("x-should-retry", "").lower()
     if is_empty or advised == "false":
