@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_promptrun._responses.metadata import (
     NUMBERS,
-    OWN_NAMES,
     PIECES,
-    PIECES_OF_AUDIO,
     TEXTS,
     Facts,
     ResponseMetadata,
@@ -146,9 +144,8 @@ class Choice:
         if self._refusal:
             extras["refusal"] = "".join(self._refusal)
         extras |= kept
-        metadata = self._metadata.whole(with_usage=with_usage, places_of_cost=(facts, extras))
+        metadata = self._metadata.whole(facts, extras, with_usage=with_usage)
         usage = usage_metadata(metadata.get("token_usage", {}))
-        metadata = {key: value for key, value in facts.items() if key not in OWN_NAMES} | metadata
         metadata["model_provider"] = PROVIDER
         if self.finish_reason is not None:
             metadata["finish_reason"] = self.finish_reason
@@ -173,7 +170,7 @@ class Choice:
             tests = {
                 "content": self.begun or not IN_CONTENT.isdisjoint(fields),
                 "refusal": self._refusal,
-                "audio": not PIECES_OF_AUDIO.isdisjoint(self._extras.get("audio") or ()),
+                "audio": not PIECES.isdisjoint(self._extras.get("audio") or ()),
                 **dict.fromkeys(REASONING_FIELDS, fields),
                 **dict.fromkeys(("tool_calls", "function_call"), self.tool_calls.latest),
                 **{key: self._extras.get(key) for key in PIECES},

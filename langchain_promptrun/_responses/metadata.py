@@ -18,14 +18,13 @@ if TYPE_CHECKING:
 
     from langchain_core.messages.ai import UsageMetadata
 
-OWN_NAMES = frozenset(
+# Names in `response_metadata` under which LangChain or this package keep facts of their own.
+_OWN_NAMES = frozenset(
     {
         *("cost", "finish_reason", "headers", "lc_gateway_metadata", "logprobs", "model_name", "model_provider"),
         *("output_version", "reasoning_field", "requested_model", "token_usage"),
     }
 )
-"""Names in `response_metadata` under which LangChain or this package keep facts of their own."""
-
 _SKIPPED = frozenset({"choices", "object", "usage", "obfuscation", "error"})
 # A document without any of them may say something of the connection: some servers keep it alive with pings.
 _ABOUT_THE_ANSWER = frozenset({"choices", "usage", "id"})
@@ -47,13 +46,10 @@ _FACTS = frozenset({"extra_content", "provider_metadata", "providerMetadata", "p
 _WHOLE_ENTRIES = frozenset({"annotations", "images", "content_parts"})
 _NUMBERS = (int, float)
 
-# What is a piece, depending on the place: nothing, numbers in lists, also texts, also the data of audio.
-_NONE, NUMBERS, TEXTS, _AUDIO = range(4)
-PIECES = frozenset({"audio_content", "tool_plan"})
-"""Strings of a delta that are always pieces, also where one equals all before it, as silence does."""
-PIECES_OF_AUDIO = frozenset({"data", "transcript"})
-"""The same in the object `audio`."""
-
+# What is a piece, depending on the place: nothing, numbers in lists, also texts.
+_NONE, NUMBERS, TEXTS = range(3)
+PIECES = frozenset({"audio_content", "tool_plan", "data", "transcript"})
+"""Strings of a delta that are always pieces, also where one equals all before it, as silence in `audio` does."""
 
 _INPUT = ("prompt_tokens", "input_tokens")
 _OUTPUT = ("completion_tokens", "output_tokens")
@@ -141,9 +137,11 @@ class ResponseMetadata:
     def model(self) -> str:
         return str(self._facts.get("model") or self._asked_model)
 
-    def whole(self, *, with_usage: bool, places_of_cost: Iterable[dict[str, Any]] = ()) -> dict[str, Any]:
+    def whole(self, choice: dict[str, Any], extras: dict[str, Any], *, with_usage: bool) -> dict[str, Any]:
+        """Return the metadata of a message with these facts of its choice; its extras may tell what it cost."""
         facts, model = self._facts.whole(), self.model
-        metadata = {key: value for key, value in facts.items() if key != "model" and key not in OWN_NAMES}
+        facts.pop("model", None)
+        metadata = {key: value for key, value in (choice | facts).items() if key not in _OWN_NAMES}
         metadata["model_name"] = model
         if self._asked_model and self._asked_model != model:
             # reasoning goes back to this model, and its price holds where the other's is unknown
@@ -151,7 +149,7 @@ class ResponseMetadata:
         if with_usage:
             if usage := self._usage.whole():
                 metadata["token_usage"] = usage
-            if (price := find_cost(usage, (facts, *places_of_cost), self._headers)) is not None:
+            if (price := find_cost(usage, (facts, choice, extras), self._headers)) is not None:
                 metadata["cost"] = price
         if self._include_headers:
             metadata["headers"] = {k: v for k, v in self._headers.items() if k not in _PRIVATE_HEADERS}
@@ -169,22 +167,18 @@ class Facts:
             return
         collected = value
         if isinstance(value, dict):
-            pieces = _NONE if key in _FACTS else _AUDIO if key == "audio" and self._pieces else self._pieces
-            collected = known if isinstance(known, Facts) else Facts(pieces)
+            collected = known if isinstance(known, Facts) else Facts(_NONE if key in _FACTS else self._pieces)
             collected.update(value)
         elif isinstance(value, list):
             collected = known if isinstance(known, Entries) else Entries(self._pieces, merge=key not in _WHOLE_ENTRIES)
             collected.add(value)
         elif isinstance(value, str) and self._pieces >= TEXTS and key not in _LABELS:
-            collected = known if isinstance(known, bytearray) else bytearray()
-            self._append(collected, key, value.encode("utf-8", "surrogatepass"))
+            data, text = value.encode("utf-8", "surrogatepass"), known if isinstance(known, bytearray) else bytearray()
+            if key not in PIECES and data.startswith(text):
+                text.clear()  # the value holds all so far
+            collected = text
+            collected += data
         self._values[key] = collected
-
-    def _append(self, text: bytearray, key: str, data: bytes) -> None:
-        is_piece = key in (PIECES_OF_AUDIO if self._pieces == _AUDIO else PIECES)
-        if not is_piece and data.startswith(text):
-            text.clear()  # the value holds all so far
-        text += data
 
     def update(self, values: dict[str, Any]) -> None:
         for key, value in values.items():

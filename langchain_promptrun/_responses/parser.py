@@ -319,7 +319,7 @@ class ResponseParser(ABC, Generic[T]):
         self._unmeasured += len(payload)
         if self._unmeasured > self._limit:
             # What is kept until the end is measured each time that as many bytes have come.
-            kept = len(repr(self._metadata.whole(with_usage=True)))
+            kept = len(repr(self._metadata.whole({}, {}, with_usage=True)))
             if self._is_result or kept + sum(choice.size for choice in self._choices.values()) > self._limit:
                 raise _too_large(f"The server's answer holds more than {self._limit} bytes that are kept until its end")
             self._unmeasured = 0
