@@ -290,9 +290,10 @@ def _asyncio_parts(stream: Any) -> tuple[Any, Any]:
 
 def socket_of(transport: Any) -> Any:
     """Return the socket of an asyncio transport; None where there is none any more, as after a reset of TLS."""
-    with suppress(AttributeError):
+    try:
         return transport.get_extra_info("socket")
-    return None
+    except AttributeError:
+        return None
 
 
 def receive_rest(transport: Any, take: Callable[[bytes], object]) -> None:

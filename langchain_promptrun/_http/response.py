@@ -9,7 +9,7 @@ import re
 import sys
 import threading
 import zlib
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from http import HTTPStatus
 from time import monotonic
 from traceback import walk_stack
@@ -56,23 +56,18 @@ _CLIENT_PACKAGES = ("httpcore", "httpx", "langchain_promptrun._http.connection_p
 
 
 class BaseResponse:
-    def __init__(self, response: httpx.Response, holder: object, read_timeout: Callable[[], float | None]) -> None:
+    def __init__(self, response: httpx.Response, holder: object) -> None:
         self._response = response
         self._holder = holder
-        self._read_timeout = read_timeout
         self._before = sys.exception()
         self._decoder: Decoder | None = None
         self._parser: Parser[Any] | None = None
         self._headers = dict(response.headers.items())
 
-    @contextmanager
-    def _suppressing(self) -> Iterator[None]:
-        """Suppress exceptions of the connection, but for those of a signal handler."""
-        try:
-            yield
-        except client_exceptions() as error:
-            if raised_by_signal_handler(error, self._before) is not None:
-                raise
+    def _suppress(self, error: Exception) -> None:
+        """Suppress an exception of the connection, but for one of a signal handler."""
+        if raised_by_signal_handler(error, self._before) is not None:
+            raise error
 
     def _begin(self, new_parser: ParserFactory[T]) -> Parser[T] | None:
         """Return the parser of a success."""
@@ -124,7 +119,8 @@ class SyncResponse(BaseResponse):
         read_timeout: Callable[[], float | None],
         timeouts: dict[str, float | None],
     ) -> None:
-        super().__init__(response, holder, read_timeout)
+        super().__init__(response, holder)
+        self._read_timeout = read_timeout
         self._timeouts = timeouts
         self._deadline: float | None = None
         self._unlimit: Callable[[], None] | None = None
@@ -144,11 +140,13 @@ class SyncResponse(BaseResponse):
             return parser
         body = bytearray()
         self._deadline = monotonic() + ERROR_BODY_SECONDS
-        with self._suppressing():
+        try:
             for data in self.body(ERROR_BODY_SECONDS):
                 body += data
                 if len(body) >= ERROR_BODY_BYTES or monotonic() >= self._deadline:
                     break
+        except client_exceptions() as error:
+            self._suppress(error)
         raise self._status_error(body, model)
 
     def body(self, read_timeout: float | None) -> Iterator[bytes]:
@@ -169,7 +167,7 @@ class SyncResponse(BaseResponse):
 
     def _close(self) -> None:
         try:
-            with self._suppressing(), closing(self._response):
+            with closing(self._response):
                 try:
                     if self._is_over() and self._unlimit is not None:
                         self._deadline = monotonic() + LAST_CHUNK_SECONDS
@@ -179,6 +177,8 @@ class SyncResponse(BaseResponse):
                 finally:
                     if self._unlimit is not None:
                         self._unlimit()
+        except client_exceptions() as error:
+            self._suppress(error)
         finally:
             self._holder = None
             _open_bodies.pop(id(self), None)
@@ -196,37 +196,40 @@ def _inside_client() -> bool:
 class AsyncResponse(BaseResponse):
     _raw: AsyncIterator[bytes]
 
-    def __init__(self, response: httpx.Response, holder: object, read_timeout: Callable[[], float | None]) -> None:
-        super().__init__(response, holder, read_timeout)
-        self.watchdog = StallWatchdog(read_timeout)
+    def __init__(self, response: httpx.Response, holder: object, watchdog: Watchdog) -> None:
+        super().__init__(response, holder)
+        self._watchdog = watchdog
 
     async def begin(self, new_parser: ParserFactory[T], model: str | None) -> Parser[T]:
         if (parser := self._begin(new_parser)) is not None:
+            self._watchdog.begin("read")
             return parser
+        self._watchdog.stop()
         body = bytearray()
         deadline = monotonic() + ERROR_BODY_SECONDS
-        with self._suppressing():
+        try:
             async with asyncio.timeout(ERROR_BODY_SECONDS):
-                async for data in self.body(None):
+                async for data in self.body():
                     body += data
                     # what has come already is read without giving way, and no timer counts
                     if len(body) >= ERROR_BODY_BYTES or monotonic() >= deadline:
                         break
+        except client_exceptions() as error:
+            self._suppress(error)
         raise self._status_error(body, model)
 
-    def body(self, read_timeout: float | None) -> AsyncIterator[bytes]:
-        self.watchdog.start(read_timeout)
+    def body(self) -> AsyncIterator[bytes]:
         self._raw = aiter(self._stream())
         return self._raw if self._decoder is None else _decoded_async(self._raw, self._decoder)
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, _: object, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Async version of `SyncResponse.__exit__`; a cancellation by the watchdog is a time-out."""
+    async def __aexit__(self, *_details: object) -> None:
+        """Async version of `SyncResponse.__exit__`."""
         self._holder = None
-        self.watchdog.stop()
-        with self._suppressing():
+        self._watchdog.stop()
+        try:
             try:
                 if self._is_over():
                     async with asyncio.timeout(LAST_CHUNK_SECONDS):
@@ -234,37 +237,41 @@ class AsyncResponse(BaseResponse):
                             pass
             finally:
                 await self._response.aclose()
-        if isinstance(error, asyncio.CancelledError) and self.watchdog.has_fired():
-            raise httpx.ReadTimeout("no content came")
+        except client_exceptions() as error:
+            self._suppress(error)
 
 
-class StallWatchdog:
-    """Cancels the wait for a response's next bytes when none came for too long.
+class Watchdog:
+    """Cancels a wait for the server that takes too long: to send, for a response, or for its next bytes.
 
-    One timer of the event loop for each stream, and no task. It looks at steps of the shortest limit, so the wait
-    ends between once and twice the limit. While the consumer has control nothing is measured. A cancellation by
-    another during the wait goes first. `task` is the one that waits, and `beats` grows as each wait begins.
+    One timer of the event loop for each attempt, and no task. It looks at steps of the shortest limit, so a wait ends
+    between once and twice its limit. While the consumer has control nothing is measured. A cancellation by another
+    during the wait goes first. `task` is the one that waits, and `beats` grows as each wait begins.
     """
 
-    def __init__(self, read_timeout: Callable[[], float | None]) -> None:
-        self._read_timeout = read_timeout
+    def __init__(self, limit: Callable[[str], float | None], step: float | None) -> None:
+        self._limit = limit
+        self._step = step
+        self._phase = ""
         self.task: asyncio.Task[Any] | None = None
         self.beats = 0
-        self._beats_before = -1
+        self._beats_before = 0
         self._quiet = 0.0
         self._cancelled_before = 0
         self._cancelled: asyncio.Task[Any] | None = None
         self._handle: asyncio.TimerHandle | None = None
 
-    def start(self, step: float | None) -> None:
-        """Watch the running task's wait from now on, at steps; None for no watch."""
-        if step is not None:
+    def begin(self, phase: str) -> None:
+        """Begin a wait, the first one by the running task."""
+        self._phase = phase
+        self.beats += 1
+        if self._handle is None and self._step is not None:
             self.task = asyncio.current_task()
-            self._check(step)
+            self._look(0.0, self._step)
 
-    def _check(self, step: float) -> None:
-        limit = self._read_timeout()
-        self._quiet += step
+    def _look(self, passed: float, step: float) -> None:
+        self._quiet += passed
+        limit = self._limit(self._phase)
         if self.task is None or self.beats != self._beats_before:
             self._quiet, self._beats_before = 0.0, self.beats
             self._cancelled_before = 0 if self.task is None else self.task.cancelling()
@@ -272,16 +279,23 @@ class StallWatchdog:
             self._cancelled = self.task
             self.task.cancel()
             return
-        self._handle = asyncio.get_running_loop().call_later(step, self._check, step)
-
-    def has_fired(self) -> bool:
-        """Tell whether a cancellation that arrived is this watchdog's alone."""
-        return self._cancelled is not None and self._cancelled.uncancel() <= self._cancelled_before
+        pause = step if limit is None else min(step, limit - self._quiet)
+        self._handle = asyncio.get_running_loop().call_later(pause, self._look, pause, step)
 
     def stop(self) -> None:
         self.task = None
         if self._handle is not None:
             self._handle.cancel()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Raise a time-out in place of a cancellation that is this watchdog's alone."""
+        self.stop()
+        is_ours = self._cancelled is not None and self._cancelled.uncancel() <= self._cancelled_before
+        if is_ours and isinstance(error, asyncio.CancelledError):
+            raise (httpx.WriteTimeout if self._phase == "write" else httpx.ReadTimeout)("time ran out") from None
 
 
 def _decoded(raw: Iterator[bytes], decoder: Decoder) -> Iterator[bytes]:

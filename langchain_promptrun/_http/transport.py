@@ -31,7 +31,13 @@ from langchain_promptrun._http.exceptions import (
 )
 from langchain_promptrun._http.private_api import watch_errors
 from langchain_promptrun._http.request import current_key, current_key_async, target_of
-from langchain_promptrun._http.response import ACCEPT_ENCODING, SHORTEST_TIMEOUT, AsyncResponse, SyncResponse
+from langchain_promptrun._http.response import (
+    ACCEPT_ENCODING,
+    SHORTEST_TIMEOUT,
+    AsyncResponse,
+    SyncResponse,
+    Watchdog,
+)
 from langchain_promptrun._pace import held, hold, hold_of
 from langchain_promptrun.errors import PromptrunError, PromptrunRateLimitError, PromptrunTimeoutError
 
@@ -138,11 +144,10 @@ class Transport:
                 except TimeoutError:
                     raise call.deadline_error("turn") from None
             last: Sequence[T] = ()
-            with call:
-                async with await self._open_async(call) as response:
+            with call, Watchdog(call.limit, call.shortest_limit()) as watchdog:
+                async with await self._open_async(call, watchdog) as response:
                     parser = await response.begin(call.begin_response, call.request.model)
-                    watchdog = response.watchdog
-                    async for data in response.body(call.shortest_read_timeout()):
+                    async for data in response.body():
                         if items := call.feed(parser, data):
                             watchdog.task = None
                             for item in items:
@@ -188,58 +193,59 @@ class Transport:
             return SyncResponse(response, client, call.read_timeout, timeouts)
         pool = self._shared_pool()
         transport, call.proxy = pool.client().route(call.url)
-        response = transport.handle_request(httpx.Request(**parts))
+        response = transport.handle_request(_new_request(**parts))
         return SyncResponse(response, pool, call.read_timeout, timeouts)
 
-    async def _open_async(self, call: CallState[Any]) -> AsyncResponse:
-        timeouts = call.timeouts()
-        parts = call.request_parts(timeouts)
-        sender = Sender(timeouts, call.request.body)
+    async def _open_async(self, call: CallState[Any], watchdog: Watchdog) -> AsyncResponse:
+        parts = call.request_parts(call.timeouts())
+        sender = Sender(watchdog, call.request.body)
         if sender.is_large:
-            parts["headers"]["Content-Length"] = str(len(parts["content"]))
             parts["content"] = sender
         if (client := self._http_async_client) is not None:
             response = await client.send(client.build_request(**parts), stream=True, follow_redirects=False)
-            return AsyncResponse(response, client, call.read_timeout)
+            return AsyncResponse(response, client, watchdog)
         pool = self._shared_pool()
         loop = asyncio.get_running_loop()
         own = pool.loop_client(loop) or await pool.open_loop_client(loop)
         transport, call.proxy = own.client.route(call.url)
-        response = await sender.send(transport, httpx.Request(**parts))
-        return AsyncResponse(response, pool, call.read_timeout)
+        response = await sender.send(transport, _new_request(**parts))
+        return AsyncResponse(response, pool, watchdog)
+
+
+def _new_request(*, url: httpx.URL, headers: dict[str, str], content: Any, **parts: Any) -> httpx.Request:
+    """Make a request as httpx does, which would read the headers twice to find what is missing."""
+    if "host" not in map(str.lower, headers):
+        headers = {"Host": url.netloc.decode("ascii")} | headers
+    stream = content if isinstance(content, Sender) else httpx.ByteStream(content or b"")
+    return httpx.Request(url=url, headers=headers, stream=stream, **parts)
 
 
 class Sender(httpx.AsyncByteStream):
-    """Sends a request, and limits the time until its response begins by what the call waits for.
+    """Sends a request while a watchdog limits the time until its response begins.
 
     Neither client limits a head that drips, and aiohttp does not limit sending. Connecting has limits of its own. As a
     stream it is a large body in slices: sent at once, that would hold the event loop up.
     """
 
-    def __init__(self, timeouts: Mapping[str, float | None], body: bytes | None) -> None:
+    def __init__(self, watchdog: Watchdog, body: bytes | None) -> None:
         self.is_large = body is not None and len(body) > _LARGE_BODY_BYTES
         self._body = body or b""
-        self._timeouts = timeouts
-        self._phase = "write"
-        self._limit: asyncio.Timeout | None = None
+        self._watchdog = watchdog
+        self._is_waiting = False
         self._watch: ErrorWatch | None = None
 
     async def send(self, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response:
-        """Send a request; raises httpx.WriteTimeout or httpx.ReadTimeout where time runs out."""
         on_connected.set(self._connected)
+        self._is_waiting = True
         try:
-            async with asyncio.timeout(None) as self._limit:
-                return await transport.handle_async_request(request)
-        except TimeoutError:
-            raise (httpx.ReadTimeout if self._phase == "read" else httpx.WriteTimeout)("time ran out") from None
+            return await transport.handle_async_request(request)
         finally:
-            self._limit = None
+            self._is_waiting = False  # the server may answer while the body goes out
 
     def _connected(self, stream: object) -> None:
+        self._begin("write" if self.is_large else "read")  # a small body is taken at once
         if self.is_large:
             self._watch = watch_errors(stream)
-        else:
-            self._begin("read")  # a small body is taken at once
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for start in range(0, len(self._body), _SLICE_BYTES):
@@ -250,11 +256,8 @@ class Sender(httpx.AsyncByteStream):
         self._begin("read")
 
     def _begin(self, phase: str) -> None:
-        self._phase = phase
-        # the server may answer while the body goes out
-        if self._limit is not None:
-            seconds = self._timeouts.get(phase)
-            self._limit.reschedule(None if seconds is None else asyncio.get_running_loop().time() + seconds)
+        if self._is_waiting:
+            self._watchdog.begin(phase)
 
 
 async def _until_deadline(items: AsyncGenerator[T], call: CallState[T]) -> AsyncGenerator[T]:
@@ -341,15 +344,13 @@ class CallState(Generic[T]):
         headers = dict(self.request.headers)
         if self._key is not None:
             headers["Authorization"] = f"Bearer {self._key.get_secret_value()}"
-        if not any(name.lower() == "accept-encoding" for name in headers):
+        if "accept-encoding" not in map(str.lower, headers):
             headers["Accept-Encoding"] = ACCEPT_ENCODING
-        return {
-            "method": self.request.method,
-            "url": self.url,
-            "headers": headers,
-            "content": self.request.body,
-            "extensions": {"timeout": timeouts},
-        }
+        method, body = self.request.method, self.request.body
+        if body is not None:
+            headers["Content-Length"] = str(len(body))
+        extensions = {"timeout": timeouts}
+        return {"method": method, "url": self.url, "headers": headers, "content": body, "extensions": extensions}
 
     def begin_response(self, status: int, headers: Mapping[str, str]) -> Parser[T]:
         self._headers = headers
@@ -408,6 +409,13 @@ class CallState(Generic[T]):
 
     def shortest_read_timeout(self) -> float | None:
         return _least(self.request.timeouts.read, self._stall)
+
+    def limit(self, phase: str) -> float | None:
+        """Return the seconds without progress that end sending (`write`) or reading now."""
+        return self.within_deadline(self.request.timeouts.write) if phase == "write" else self.read_timeout()
+
+    def shortest_limit(self) -> float | None:
+        return self.within_deadline(_least(self.shortest_read_timeout(), self.request.timeouts.write))
 
     def deadline_error(self, phase: str) -> PromptrunTimeoutError:
         doing = "reading the response" if phase == "read" and self._parser is not None else _DOING[phase]
@@ -521,4 +529,6 @@ class ShrinkingTimeouts(dict[str, float | None]):
 
 
 def _least(one: float | None, other: float | None) -> float | None:
-    return min((limit for limit in (one, other) if limit is not None), default=None)
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
