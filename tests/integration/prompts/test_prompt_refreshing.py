@@ -194,6 +194,7 @@ async def test_prompt_may_ask_for_another_in_its_key_function_but_neither_itself
 class TestLoops:
     @pytest.mark.parametrize("waits", ["sync", "async"])
     async def test_prompt_caller_that_is_cancelled_leaves_the_request_to_others(self, wire, prompt, waits):
+        prompt = prompt.model_copy(update={"refresh": 60})  # for a thread that is late
         wire.gate.clear()
         for _ in range(3):
             caller = asyncio.create_task(prompt.apull())
@@ -313,8 +314,9 @@ class TestWatch:
     async def test_prompt_change_is_seen_by_each_watch_and_on_change_once_and_leaves_nothing(self, wire, colour):
         told = []
         prompt = wire.prompt(on_change=lambda old, new: told.append((old.version, new.version)))
-        await pull(colour, prompt)
-        watching = [asyncio.create_task(self.change(colour, prompt)) for _ in range(2)]
+        known = await pull(colour, prompt)
+        # one that begins late sees the change, too
+        watching = [asyncio.create_task(self.change(colour, prompt, since=known)) for _ in range(2)]
         await until(lambda: wire.count > 1)
         wire.publish("Two.")
         for watch in watching:
