@@ -1,6 +1,7 @@
 """Module names of version 0.1.0, which its pickles hold."""
 
 import sys
+from functools import partial
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -19,20 +20,15 @@ _MODULES = {
 _RENAMED = {"Family": "PromptCache"}
 
 
-class _MovedModule(ModuleType):
-    """Stands under an old name for a module that is imported when one of its names is asked for."""
-
-    def __init__(self, old: str, new: str) -> None:
-        super().__init__(f"{__package__}.{old}")
-        self._new = f"{__package__}.{new}"
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return getattr(import_module(self._new), _RENAMED.get(name, name))
-
-
 def register() -> None:
+    """Put modules under the old names; each imports the new one when one of its names is asked for."""
     for old, new in _MODULES.items():
-        module = _MovedModule(old, new)
+        module = ModuleType(f"{__package__}.{old}")
+        vars(module)["__getattr__"] = partial(_attribute, f"{__package__}.{new}")
         sys.modules.setdefault(module.__name__, module)
+
+
+def _attribute(module: str, name: str) -> Any:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return getattr(import_module(module), _RENAMED.get(name, name))

@@ -64,8 +64,8 @@ def profile_for(model: str) -> ModelProfile | None:
     a colon or an `@`, `-latest`, a leading `~`, another case, `3-5` for `3.5`. A variant that has facts of its own
     keeps them. A name without a vendor, or behind a gateway's own prefix, is found where one vendor alone has it.
     """
-    profile = _resolve(model)
-    return None if profile is None else profile.copy()
+    known = known_id(model)
+    return None if known is None else _unpack(known).copy()
 
 
 def family_of(model: str) -> tuple[str, str] | None:
@@ -94,12 +94,6 @@ def known_id(model: str) -> str | None:
     return None
 
 
-@lru_cache(maxsize=1024)
-def _resolve(model: str) -> ModelProfile | None:
-    known = known_id(model)
-    return None if known is None else _unpack(_rows()[known])
-
-
 def _spellings(model: str) -> Iterator[str]:
     yield model
     name = model.strip().lower()
@@ -109,16 +103,17 @@ def _spellings(model: str) -> Iterator[str]:
     for decoration in _DECORATIONS:
         name = decoration.sub("", name)
         yield name
+    yield re.sub(r"(?<=\d)\.(?=\d)", "-", name)  # 3.5 and 3-5 are one version
 
 
 def _find(model: str, known: Mapping[str, str]) -> str | None:
-    return next((known[name] for name in (*_spellings(model), base_of(model)) if name in known), None)
+    return next((known[name] for name in _spellings(model) if name in known), None)
 
 
 def base_of(model: str) -> str:
-    """Reduce an id to what all variants of its model share; `3.5` and `3-5` are one version."""
-    *_, name = _spellings(model)
-    return re.sub(r"(?<=\d)\.(?=\d)", "-", name)
+    """Reduce an id to what all variants of its model share."""
+    *_, base = _spellings(model)
+    return base
 
 
 def _vendor(model: str) -> str:
@@ -153,9 +148,10 @@ def _rows() -> dict[str, Row]:
     return cast("dict[str, Row]", importlib.import_module("langchain_promptrun.data._profiles").PROFILES)
 
 
-def _unpack(row: Row) -> ModelProfile:
+@cache
+def _unpack(known: str) -> ModelProfile:
     """Return a row in LangChain's own fields, as far as the installed langchain-core has them; it warns of others."""
-    name, released, input_tokens, output_tokens, letters, _, efforts, status = row
+    name, released, input_tokens, output_tokens, letters, _, efforts, status = _rows()[known]
     letters, _, refuted = letters.partition("!")
     known, _, unknown = letters.partition("?")
     levels, _, default = efforts.partition("=")

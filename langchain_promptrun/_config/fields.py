@@ -51,8 +51,6 @@ _FOREIGN_SHARED = ("rate_limiter", "cache", "callbacks", "custom_get_token_ids")
 
 
 class Roles:
-    """The fields of a class by their roles."""
-
     def __init__(self, cls: type[BaseModel]) -> None:
         marked = defaultdict[str, list[str]](list)
         self.aliases: dict[str, str] = {}

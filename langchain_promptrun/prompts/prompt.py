@@ -11,7 +11,6 @@ from inspect import iscoroutinefunction
 from pathlib import PurePath
 from typing import Annotated, Any, ClassVar, Literal, Self, cast, overload
 
-import httpx
 from langchain_core.callbacks.manager import BaseRunManager
 from langchain_core.language_models.base import LanguageModelInput
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
@@ -24,7 +23,7 @@ from typing_extensions import override
 from langchain_promptrun._config.defaults import DefaultProject, DefaultTag, chosen, environment_project, plain_values
 from langchain_promptrun._config.fields import SHARED, ConnectionFields, check_picklable, new_transport, refuse_unknown
 from langchain_promptrun._config.request import BASE_HEADERS, caller_headers, key_of
-from langchain_promptrun._config.validators import FourTimeouts, four_timeouts
+from langchain_promptrun._config.validators import Timeout
 from langchain_promptrun._http.pools import TransportSettings
 from langchain_promptrun._http.request import Request, Timeouts
 from langchain_promptrun._http.transport import Transport
@@ -162,7 +161,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
     )
     """Called as `on_change(old, new)` in a background thread, for one change after the other. Errors are logged."""
 
-    timeout: Annotated[FourTimeouts | float | httpx.Timeout | None, BeforeValidator(four_timeouts)] = (10.0,) * 4
+    timeout: Timeout = (10.0,) * 4
     """Seconds for all phases, or an `httpx.Timeout`; None for no limit. Default: 10 in each phase."""
 
     prompt_cache: PromptCache = Field(default_factory=PromptCache, exclude=True, repr=False)
