@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from dataclasses import dataclass
+from contextlib import suppress
 from functools import partial
 from math import inf, sqrt
 from threading import Event, RLock
@@ -83,11 +83,9 @@ class TurnQueue:
 
     def _leave(self, wake: Callable[[], object]) -> None:
         with self._lock:
-            if wake not in self._queue:
-                return  # its event loop was closed
-            is_turn_over = self._queue[0] == wake
-            self._queue.remove(wake)
-            while is_turn_over and self._queue:
+            with suppress(ValueError):  # taken out already, since its event loop was closed
+                self._queue.remove(wake)
+            while self._queue:
                 try:
                     self._queue[0]()
                 except RuntimeError:  # the event loop of that caller is closed
@@ -107,18 +105,6 @@ def _pauses(ask: Callable[[], float], ends_at: float) -> Iterator[float]:
         yield pause
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class _Refusal:
-    """Refusals of requests that were under way at the first of them; what they tell is told once."""
-
-    at: float
-    rate: float
-    sent: int  # since the refusal before
-    in_flight: int
-    seconds: float  # since the refusal before: the geometric mean of those with and without the wait asked for
-    refused: int = 0
-
-
 class Pacer:
     """Adapts a rate and a number of requests at once to what a server takes. Thread-safe.
 
@@ -127,7 +113,7 @@ class Pacer:
 
     def __init__(
         self,
-        rate: float = inf,
+        rate: float,
         *,
         lowest: float = 0.1,
         highest: float = inf,
@@ -135,22 +121,22 @@ class Pacer:
         is_shared: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.rate = rate
-        self.concurrency = concurrency
-        self.sent = 0
-        self.refused = 0
+        self.rate, self.concurrency = rate, concurrency
+        self.sent = self.refused = self.holds = 0
         self.is_shared = is_shared
         self.clock = clock
-        self.holds = 0
         self._lowest, self._highest, self._most = lowest, highest, concurrency
         self._growth = _HOLD_GROWTH if is_shared else _GROWTH
         self._held_until = 0.0
         self._last_at = -inf
         self._is_awaited = False
-        self._grown_at = self._epoch = clock()
         self._searching = rate < highest
-        self._epoch_sent = 0
-        self._refusal = _Refusal(-inf, rate, 0, 0, 1.0)
+        self._grown_at = self._epoch = clock()
+        self._epoch_sent = 0  # since the epoch, which begins with the first request and at each refusal
+        # what requests that were refused together say: when, the rate then, and what the server took of the epoch
+        self._refused_at, self._rate_then = -inf, rate
+        self._taken = self._taken_at_once = 0
+        self._taken_in = 1.0
         self.begin()
         _pacers.add(self)
 
@@ -238,22 +224,24 @@ class Pacer:
     def _note_refusal(self, began_at: float, wait: float | None) -> None:
         now = self.clock()
         self.refused += 1
-        if began_at > self._refusal.at:
+        if began_at > self._refused_at:
             seconds = max(now - self._epoch, _CATCH_UP)
             sending = max(now - max(self._epoch, self._held_until), _CATCH_UP)
             if self._searching:
                 sending = max(self._epoch_sent, 1) / self.rate
             # a server that makes up for a rest takes the lower rate, one that does not the higher
-            self._refusal = _Refusal(now, self.rate, self._epoch_sent, self.in_flight, sqrt(seconds * sending))
-            self._epoch, self._epoch_sent = now, 0
+            self._taken_in = sqrt(seconds * sending)
+            self._taken, self._taken_at_once = self._epoch_sent, self.in_flight
+            self._rate_then, self._epoch_sent = self.rate, 0
+            self._refused_at = self._epoch = now
             self._searching = False
-        refusal = self._refusal
-        refusal.refused += 1
-        # what was under way may be refused, too; twice the rest, since the rate may have been the reason
-        self.concurrency = max(1.0, min(self.concurrency, 2.0 * (refusal.in_flight - refusal.refused + 1)))
-        taken = max(refusal.sent - refusal.refused, 0)
-        rate = max(self._lowest, _BACKOFF * taken / refusal.seconds, _LEAST_SHARE * refusal.rate)
-        self.rate = min(self.rate, rate)
+        # twice the rest, since the rate may have been the reason
+        self.concurrency = max(1.0, min(self.concurrency, 2.0 * self._taken_at_once))
+        # what was under way may be refused, too
+        self._taken_at_once -= 1
+        self._taken -= 1
+        learned = max(self._lowest, _BACKOFF * self._taken / self._taken_in, _LEAST_SHARE * self._rate_then)
+        self.rate = min(self.rate, learned)
         if wait is not None:
             self.hold(wait)
 
@@ -280,15 +268,14 @@ held: dict[HoldName, Pacer] = {}
 
 def hold_of(name: HoldName) -> Pacer | None:
     """Return what holds calls back; None where nothing does, or its hold is long over."""
-    pacer = held.get(name)
-    if pacer is not None and pacer.is_over():
-        held.pop(name, None)
-        return None
-    return pacer
+    if (pacer := held.get(name)) is None or not pacer.is_over():
+        return pacer
+    held.pop(name, None)
+    return None
 
 
 def hold(name: HoldName, seconds: float) -> None:
-    """Hold calls back for so many seconds; then they go on slowly, and in turn."""
+    """Hold calls back; then they go on slowly, and in turn."""
     held.setdefault(name, Pacer(_FIRST_RATE, is_shared=True)).hold(seconds)
 
 
