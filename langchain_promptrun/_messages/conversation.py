@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -21,24 +22,7 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_promptrun._messages.content import (
-    CALL_TYPES,
-    MADE_ID,
-    UNWRAPPED,
-    Block,
-    Part,
-    add_block,
-    block_type,
-    content_parts,
-    json_parts,
-    mark,
-    markers_of,
-    result_parts,
-    stays_here,
-    string,
-    text_parts,
-    without_media,
-)
+from langchain_promptrun._messages import blocks
 from langchain_promptrun._profiles import family_of
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun._wire.names import is_legal, wire_name
@@ -48,12 +32,12 @@ from langchain_promptrun.errors import PromptrunInvalidMessageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from langchain_promptrun._messages.blocks import Block, Part
+
     # A tool call of the wire; its id is empty where the message has none.
     WireCall = dict[str, Any]
     # A call of a turn that wants a result, and whether it is invalid: such a one goes out only with its result.
     TurnCall = tuple[WireCall, bool]
-    # The id and the name of a call in the content, in any dialect, and its block.
-    CallBlock = tuple[str, str, Block]
     # A call without a result so far, whether it is invalid, its turn, the position of its message, its own in there.
     OpenCall = tuple[WireCall, bool, dict[str, Any], int, int]
 
@@ -69,6 +53,7 @@ _NAMELESS = "unknown"
 # langchain-core's key for the one argument of a tool that takes free text.
 _FREE_TEXT = "__arg1"
 _NOTHING: dict[str, Any] = {}
+_PLAIN_KEYS = frozenset({"type", "text"})
 # Stands for a content all of whose parts had to move.
 _ATTACHED = "(attached to the next message)"
 
@@ -106,8 +91,7 @@ class _Conversation:
         self._wire: list[dict[str, Any]] = []
         self._attachments: list[Part] = []
         self._said = 0  # the position of the last message that was no result: the calls before it are overdue
-        self._open: dict[str, list[OpenCall]] = {}
-        self._known: dict[str, None] = {}
+        self._calls: dict[str, Sequence[OpenCall]] = {}  # those without a result so far, by each id that is known
         self._nameless: list[WireCall] = []
         self._calls_by_name = False
 
@@ -128,14 +112,14 @@ class _Conversation:
             structured = artifact.get("structured_content") if isinstance(artifact, dict) else None
             self._add_result(message.tool_call_id, message.content, kwargs, message.name, structured)
         elif isinstance(message, ChatMessage) and message.role == "tool":
-            self._add_result(string(kwargs, "tool_call_id"), message.content, kwargs, message.name)
+            self._add_result(blocks.string(kwargs, "tool_call_id"), message.content, kwargs, message.name)
         else:
             self._say(message, position)
 
     def end(self) -> list[dict[str, Any]]:
         """Leave out invalid calls without a result; refuse a conversation that goes on after a valid one."""
         self._attach()
-        for opened in chain.from_iterable(self._open.values()):
+        for opened in sorted(chain.from_iterable(self._calls.values()), key=itemgetter(3, 4)):
             call, _, _, position, index = opened
             if not _leave_out(opened) and position < self._said:
                 problem = (
@@ -161,19 +145,19 @@ class _Conversation:
         def add(block: Any, parts: list[Part]) -> None:
             if isinstance(block, dict) and block.get("type") == "tool_result":
                 if role == "user":  # Anthropic's histories carry tool results there
-                    self._add_result(string(block, "tool_use_id"), block.get("content"), block)
-            elif not stays_here(block):
+                    self._add_result(blocks.string(block, "tool_use_id"), block.get("content"), block)
+            elif not blocks.stays_here(block):
                 # What one agent said may be handed to another: its reasoning and its calls stay here.
-                add_block(block, parts)
+                blocks.add_block(block, parts)
 
         size = len(self._wire)
-        parts = content_parts(message.content, add)
+        parts = blocks.content_parts(message.content, add)
         if len(self._wire) > size and not parts:
             return
         kwargs = message.additional_kwargs
         if role == "system" and kwargs.get("__openai_role__") == "developer":  # LangChain's mark of OpenAI's role
             role = "developer"
-        mark(parts, kwargs)
+        blocks.mark(parts, kwargs)
         wire = {"role": role, "content": _content(parts)}
         if isinstance(message, FunctionMessage):
             wire["name"] = wire_name(message.name)
@@ -185,36 +169,35 @@ class _Conversation:
         name = message.name or kwargs.get("name")
         if self._send_names and isinstance(name, str) and is_legal(name):
             wire["name"] = name
-        if kwargs:
-            # DeepSeek and Mistral, Moonshot and DashScope: the answer goes on where this message ends.
-            wire |= {key: kwargs[key] for key in ("prefix", "partial") if isinstance(kwargs.get(key), bool)}
-            wire |= _by_name(kwargs.get("extra_fields"))
+        # DeepSeek and Mistral, Moonshot and DashScope: the answer goes on where this message ends.
+        wire |= {key: kwargs[key] for key in ("prefix", "partial") if isinstance(kwargs.get(key), bool)}
+        wire |= _by_name(kwargs.get("extra_fields"))
 
     def _add_turn(self, message: AIMessage, position: int) -> None:
         """Add an assistant turn, note its calls, and give an id to those without."""
-        content, media = message.content, list[Part]()
-        if isinstance(content, str) and not message.additional_kwargs:
-            calls = _calls(message, (), _NOTHING)
+        content, kwargs, media = message.content, message.additional_kwargs, None
+        if isinstance(content, str) and not kwargs:
+            calls = _calls(message, _NOTHING)
             wire: dict[str, Any] = {"role": "assistant", "content": content or (None if calls else "")}
             if calls:
                 wire["tool_calls"] = [call for call, _ in calls]
         else:
             wire, media, calls = _turn(message, self._model, self._send_reasoning)
-        self._add_fields(wire, message)
+            self._calls_by_name = self._calls_by_name or "function_call" in wire
+            for server_call in wire.get("tool_calls", [])[len(calls) :]:
+                self._calls.setdefault(server_call["id"], ())
+        if kwargs or message.name:
+            self._add_fields(wire, message)
         self.append(wire, position)
-        self._calls_by_name = self._calls_by_name or "function_call" in wire
         for index, (call, is_invalid) in enumerate(calls):
             if not call["id"]:
                 call["id"] = f"call_{position}_{index}"
                 self._nameless.append(call)
-            if call["id"] in self._open:
-                olds = self._open[call["id"]]
-                self._open[call["id"]] = [old for old in olds if old[3] == position or not _leave_out(old)]
-            self._open.setdefault(call["id"], []).append((call, is_invalid, wire, position, index))
-        for call in wire.get("tool_calls", ()):
-            self._known[call["id"]] = None
+            if olds := self._calls.get(call["id"], ()):
+                olds = [old for old in olds if old[3] == position or not _leave_out(old)]
+            self._calls[call["id"]] = (*olds, (call, is_invalid, wire, position, index))
         if media:
-            self._attachments += [*text_parts("Attached to the assistant's message:"), *media]
+            self._attachments += [*blocks.text_parts("Attached to the assistant's message:"), *media]
 
     def _add_result(
         self, call_id: str, content: object, facts: dict[str, Any], name: str | None = None, structured: object = None
@@ -223,31 +206,32 @@ class _Conversation:
         if type(content) is str and content and not facts:
             self._wire.append({"role": "tool", "tool_call_id": self._answer(call_id, name), "content": content})
             return
-        parts = result_parts(content) or (json_parts(structured) if structured else [])
+        parts = blocks.result_parts(content) or (blocks.json_parts(structured) if structured else [])
         call_id = self._answer(call_id, name)
-        mark(parts, facts)
-        said, media = without_media(parts)
+        blocks.mark(parts, facts)
+        said, media = blocks.without_media(parts)
         if media:
-            self._attachments += [*text_parts(f"Attached to the result of tool call {call_id}:"), *media]
+            self._attachments += [*blocks.text_parts(f"Attached to the result of tool call {call_id}:"), *media]
         wire = {"role": "tool", "tool_call_id": call_id, "content": _content(said, media)}
         self._wire.append(wire | _by_name(facts.get("extra_fields")))
 
     def _answer(self, call_id: str, name: str | None) -> str:
         """Note a result, and return the id that the result goes out under."""
-        if self._nameless and call_id not in self._open:
+        if self._nameless and not self._calls.get(call_id):
             names = {name, wire_name(name)} if name else set()
             call = next((call for call in self._nameless if _name_of(call) in names), self._nameless[0])
             self._nameless.remove(call)
             call_id = str(call["id"])
-        if call_id not in self._known and not (call_id and self._calls_by_name):
-            ids = ", ".join(map(repr, [*self._known][-10:]))
+        if call_id in self._calls:
+            self._calls[call_id] = ()
+        elif not (call_id and self._calls_by_name):
+            ids = ", ".join(map(repr, [*self._calls][-10:]))
             known = (
                 f"the tool calls before it have the ids {ids}" if ids else "no assistant message before it calls a tool"
             )
             raise PromptrunInvalidMessageError(
                 f"is the result of tool call {call_id!r} (its `tool_call_id`), but {known}"
             )
-        self._open.pop(call_id, None)
         return call_id
 
 
@@ -264,7 +248,7 @@ def _leave_out(opened: OpenCall) -> bool:
 
 
 def _is_plain(part: Part) -> bool:
-    return part.keys() == {"type", "text"} and part["type"] == "text"
+    return part.keys() == _PLAIN_KEYS and part["type"] == "text"
 
 
 def _content(parts: list[Part], media: Sequence[Part] = ()) -> str | list[Part]:
@@ -278,19 +262,21 @@ def _turn(
 ) -> tuple[dict[str, Any], list[Part], list[TurnCall]]:
     """Return the wire message of any provider's answer, the media for a user message after it, and the calls in it."""
     kwargs, metadata = message.additional_kwargs, message.response_metadata
-    own = metadata.get("model_provider") in (None, "promptrun")
-    written_here = own and (send_reasoning == "always" or _is_same_model(metadata, model))
-    answer = _Answer(message.content, own=own, keeps_audio=own and isinstance(kwargs.get("audio"), dict))
+    answer = _Answer(message)
+    written_here = answer.is_own and (send_reasoning == "always" or _is_same_model(metadata, model))
     refusal = kwargs.get("refusal") or answer.refusal
-    _take_out_refusal(answer.parts, str(refusal))
-    mark(answer.parts, kwargs)
+    if refusal:
+        _take_out_refusal(answer.parts, str(refusal))
+    blocks.mark(answer.parts, kwargs)
     wire: dict[str, Any] = {"role": "assistant", "content": None}
-    calls = _calls(message, answer.calls, _entries(kwargs, signed=written_here))
+    entries = _entries(kwargs, signed=written_here)
+    calls = _calls(message, entries)
+    _add_calls_of_content(calls, answer.calls, entries)
     if tools := [call for call, _ in calls] + (_server_calls(kwargs) if written_here else []):
         wire["tool_calls"] = tools
     elif isinstance(function := kwargs.get("function_call"), dict):
         wire["function_call"] = _call("", function.get("name"), function.get("arguments"), {})["function"]
-    media = answer.media(wire, kwargs)
+    media = answer.media(wire)
     if written_here and send_reasoning:
         text = kwargs.get("reasoning_content")
         text = answer.reasoning if text is None and metadata.get("model_provider") else text
@@ -313,70 +299,69 @@ def _is_same_model(metadata: Mapping[str, Any], model: str) -> bool:
 
 
 class _Answer:
-    """The content blocks of an answer, taken apart; one of this package (`own`) may keep its audio beside them."""
+    """The content blocks of an answer, taken apart; one of this package may keep its audio beside them."""
 
-    def __init__(self, content: object, *, own: bool, keeps_audio: bool) -> None:
-        self._own = own
-        self._keeps_audio = keeps_audio
-        self.calls: list[CallBlock] = []
+    def __init__(self, message: AIMessage) -> None:
+        self._kwargs = message.additional_kwargs
+        self.is_own = message.response_metadata.get("model_provider") in (None, "promptrun")
+        self.calls: list[Block] = []
         self.refusal = self.reasoning = ""
         self._audio: dict[str, str] = {}
-        self.parts, self._media = without_media(content_parts(content, self._add))
+        self.parts, self._media = blocks.without_media(blocks.content_parts(message.content, self._add))
 
     def _add(self, block: Any, parts: list[Part]) -> None:
-        kind = block_type(block)
+        kind = blocks.block_type(block)
         if kind == "non_standard":
             # LangChain's wrapping for what only the provider knows; its inside is sent when it has a meaning here.
             block = _by_name(block.get("value"))
-            kind = block_type(block)
-            if kind not in CALL_TYPES and kind not in UNWRAPPED and kind != "refusal":
+            kind = blocks.block_type(block)
+            if kind not in blocks.CALL_TYPES and kind not in blocks.UNWRAPPED and kind != "refusal":
                 return
-        if kind in CALL_TYPES:
-            self.calls.append((string(block, "call_id", "id"), string(block, "name"), block))
+        if kind in blocks.CALL_TYPES:
+            self.calls.append(block)
         elif kind == "refusal":
-            self.refusal += string(block, "refusal")
-        elif kind == "reasoning" and self._own:
-            self.reasoning += string(block, "reasoning")
+            self.refusal += blocks.string(block, "refusal")
+        elif kind == "reasoning" and self.is_own:
+            self.reasoning += blocks.string(block, "reasoning")
         elif kind == "audio" and (known := self._known_audio(block)):
             self._audio = known
-        elif kind == "audio" and self._keeps_audio:
+        elif kind == "audio" and self.is_own and isinstance(self._kwargs.get("audio"), dict):
             # Nothing may tell its format; then it stays beside the content.
             with suppress(PromptrunInvalidMessageError):
-                add_block(block, parts)
-        elif not stays_here(block):
-            add_block(block, parts)
+                blocks.add_block(block, parts)
+        elif not blocks.stays_here(block):
+            blocks.add_block(block, parts)
 
-    def _known_audio(self, audio: object) -> dict[str, str]:
+    def _known_audio(self, audio: Any) -> dict[str, str]:
         """Return what names or tells an audio answer, so that its data need not go back."""
-        if not isinstance(audio, dict):
-            return {}
         facts = {**_by_name(audio.get("extras")), **audio}
         told = {key: facts[key] for key in ("id", "transcript") if facts.get(key) and isinstance(facts[key], str)}
         # The server does not know another's id, or one that langchain-core made.
-        if not self._own or told.get("id", "").startswith(MADE_ID):
+        if not self.is_own or told.get("id", "").startswith(blocks.MADE_ID):
             told.pop("id", None)
         return told
 
-    def media(self, wire: dict[str, Any], kwargs: Mapping[str, Any]) -> list[Part]:
+    def media(self, wire: dict[str, Any]) -> list[Part]:
         """Return the media for a user message, with those that an own answer keeps beside a plain text."""
-        media, audio = self._media, self._audio | self._known_audio(kwargs.get("audio"))
+        media, audio = self._media, self._audio | self._known_audio(_by_name(self._kwargs.get("audio")))
         if "id" in audio:
             # OpenAI wants an answer in audio named by its id; where that is unknown, its transcript stands in.
             wire["audio"] = {"id": audio["id"]}
             media = [part for part in media if part["type"] != "input_audio"]
         elif audio and not self.parts:
-            self.parts = text_parts(audio["transcript"])
-        if not self._own or any(part["type"] == "image_url" for part in media):
+            self.parts = blocks.text_parts(audio["transcript"])
+        if not self.is_own or any(part["type"] == "image_url" for part in media):
             return media
-        targets = [image.get("image_url") for image in _dictionaries(kwargs.get("images"))]
+        targets = [image.get("image_url") for image in _dictionaries(self._kwargs.get("images"))]
         urls = [target.get("url") if isinstance(target, dict) else target for target in targets]
         images = [{"type": "image_url", "image_url": {"url": url}} for url in urls if url and isinstance(url, str)]
         return [*media, *images]
 
     def content(self, media: Sequence[Part]) -> str | list[Part]:
         """Return plain text as one string, the form that every model behind a gateway takes."""
-        is_plain = all(map(_is_plain, self.parts))
-        return _content(text_parts("".join([part["text"] for part in self.parts])) if is_plain else self.parts, media)
+        if len(self.parts) > 1 and all(map(_is_plain, self.parts)):
+            return "".join([part["text"] for part in self.parts])
+        return _content(self.parts, media)
 
 
 def _take_out_refusal(parts: list[Part], refusal: str) -> None:
@@ -395,13 +380,13 @@ def _entries(kwargs: Mapping[str, Any], *, signed: bool) -> dict[str, Any]:
     entries = {str(call.get("id")): call for call in _dictionaries(kwargs.get("tool_calls"))}
     kept = _by_name(kwargs.get("tool_call_extras"))
     entries |= {call_id: entry for call_id, entry in kept.items() if isinstance(entry, dict)}
-    if signed:
+    if signed or not entries:
         return entries
     keys = ("type", "arguments")
     return {call_id: {key: entry[key] for key in keys if key in entry} for call_id, entry in entries.items()}
 
 
-def _calls(message: AIMessage, blocks: Sequence[CallBlock], entries: Mapping[str, Any]) -> list[TurnCall]:
+def _calls(message: AIMessage, entries: Mapping[str, Any]) -> list[TurnCall]:
     calls: list[TurnCall] = []
     for index, call in enumerate(message.tool_calls):
         try:
@@ -413,11 +398,16 @@ def _calls(message: AIMessage, blocks: Sequence[CallBlock], entries: Mapping[str
         # The suffix keeps langchain-core from completing the text.
         text = (broken["args"] or "").removesuffix(str(known.get("guard", "")))
         calls.append((_call(broken["id"], broken["name"], text, entries), True))
+    return calls
+
+
+def _add_calls_of_content(calls: list[TurnCall], found: list[Block], entries: Mapping[str, Any]) -> None:
+    """Add the calls that stand in the content alone, in any dialect, and the cache markers of all there."""
     listed = [wire for wire, _ in calls]
-    for call_id, name, block in blocks:
-        names = (name or _NAMELESS, wire_name(name or _NAMELESS))
+    for block in found:
+        call_id, name = blocks.string(block, "call_id", "id"), blocks.string(block, "name") or _NAMELESS
         for wire in listed:
-            is_same = wire["id"] == call_id if wire["id"] and call_id else _name_of(wire) in names
+            is_same = wire["id"] == call_id if wire["id"] and call_id else _name_of(wire) in (name, wire_name(name))
             if is_same:
                 listed.remove(wire)
                 break
@@ -426,8 +416,7 @@ def _calls(message: AIMessage, blocks: Sequence[CallBlock], entries: Mapping[str
             args = next(filter(None, given), None)
             wire = _call(call_id, name, {_FREE_TEXT: args} if block["type"] == "custom_tool_call" else args, entries)
             calls.append((wire, block["type"] == "invalid_tool_call"))
-        wire |= markers_of(block)
-    return calls
+        wire |= blocks.markers_of(block)
 
 
 def _server_calls(kwargs: Mapping[str, Any]) -> list[WireCall]:

@@ -86,11 +86,13 @@ def add_block(block: Any, parts: list[Part]) -> None:
 
 def content_parts(content: Any, add: Callable[[Any, list[Part]], object] = add_block) -> list[Part]:
     """Have each block of a content added, which is a text, a list or nothing; errors name the block's place."""
-    if content and not isinstance(content, (str, list)):
+    if isinstance(content, str):
+        return text_parts(content)
+    if content and not isinstance(content, list):
         problem = f"is of type {type(content).__name__}, not a text or a list"
         raise PromptrunInvalidMessageError(problem, path=".content")
     parts: list[Part] = []
-    for index, block in enumerate([content] if content and isinstance(content, str) else content or ()):
+    for index, block in enumerate(content or ()):
         try:
             add({"type": "text", "text": block} if isinstance(block, str) else block, parts)
         except PromptrunInvalidMessageError as error:
