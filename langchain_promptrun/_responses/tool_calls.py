@@ -40,6 +40,8 @@ from langchain_promptrun._wire.json import (
     INCOMPLETE,
     JsonScanner,
     SurrogateJoiner,
+    cut_escape,
+    without_halves,
     without_surrogates,
 )
 from langchain_promptrun.errors import PromptrunInvalidMessageError
@@ -280,16 +282,18 @@ class PartialCall:
         self._meaning = self._meaning or _meaning(self.text)
         return self._meaning
 
-    def _release(self) -> tuple[str, str]:
+    def _release(self, *, is_last: bool = False) -> tuple[str, str]:
         name, self._name_sent = self.name[self._name_sent :], len(self.name)
         if not self.is_flowing and not self.is_custom:
             text = self.bytes[: _LONGEST_PLACEHOLDER + 1].decode("utf-8", "ignore")
             may_be_placeholder = len(text) <= _LONGEST_PLACEHOLDER and text.strip() in _PLACEHOLDER_STARTS
             if may_be_placeholder or text.lstrip().startswith('"'):
                 return name, ""
-        self.is_flowing = True
-        args, self.sent = self.bytes[self.sent :].decode(), len(self.bytes)
-        return name, args
+        args = self.bytes[self.sent :].decode()
+        cut = "" if is_last or "\\" not in args else cut_escape(args)
+        self.sent = len(self.bytes) - len(cut)
+        self.is_flowing = not cut
+        return name, without_halves(args.removesuffix(cut))
 
     def finish(self, rest: str, *, cut_off: bool) -> tuple[str, str] | None:
         """Judge the call by point 6 of the rule; return what is left of it, None for no call."""
@@ -298,7 +302,7 @@ class PartialCall:
         self.bytes += rest.encode()
         if not (self.name or self.bytes or self.extras.whole()) or (self.may_be_padding and self.is_blank):
             return None
-        text = self.text
+        text = without_halves(self.text)
         if self.is_custom:
             text = (text or _CUSTOM_START) + _CUSTOM_END
         elif not self.is_flowing:
@@ -306,12 +310,12 @@ class PartialCall:
                 # The arguments may stand in a JSON string.
                 text = text.strip()
                 with suppress(ValueError, RecursionError):
-                    inner = str(_read(text)).removeprefix(_BYTE_ORDER_MARK)
+                    inner = without_halves(str(_read(text)).removeprefix(_BYTE_ORDER_MARK))
                     text = text if parse_arguments(inner) is None else inner.strip()
             self.bytes = bytearray() if text.strip() in _PLACEHOLDERS else bytearray(text.encode())
         self._judge(text, is_cut_off=cut_off and (self.is_custom or self.is_blank))
         self.is_flowing = True
-        return self._release()
+        return self._release(is_last=True)
 
     def _judge(self, text: str, *, is_cut_off: bool) -> None:
         self.args = parse_arguments(text)
@@ -337,7 +341,8 @@ class PartialCall:
         """Return langchain-core's `ToolCall` or `InvalidToolCall`; summed chunks cannot have an error, so none has."""
         call: dict[str, Any] = {"type": "tool_call", "id": self.id, "name": self.name, "args": self.args}
         if self.args is None:
-            call |= {"type": "invalid_tool_call", "name": self.name or None, "args": self.text, "error": None}
+            call |= {"type": "invalid_tool_call", "name": self.name or None, "error": None}
+            call["args"] = without_halves(self.text)
         return call
 
     def kept_extras(self) -> dict[str, Any]:
@@ -417,6 +422,8 @@ class ToolCalls:
         if type(args) is not str or not args or not self._surrogates.lets_pass(args):
             return None
         if args[0] in _MAY_BEGIN_ANEW or call.repeated is not None or call.unsure:
+            return None
+        if "\\u" in args or args[-1] == "\\":  # it may be half of a pair
             return None
         call.bytes += args.encode()
         call.sent = len(call.bytes)

@@ -31,6 +31,8 @@ _NUMBERS = (int, float)
 
 HALF = "\ufffd"
 """What is left at the end of a text of half a character."""
+_HEX = "0-9a-fA-F"
+_FIRST_HALF, _SECOND_HALF = (rf"\\u[dD][{digits}][{_HEX}]{{2}}" for digits in ("89abAB", "c-fC-F"))
 INCOMPLETE, COMPLETE, ILLEGAL = range(3)
 """What a `JsonScanner` says of a text."""
 # A string as far as it goes and its closing quote, or a backslash whose character is still to come; a mark; a word.
@@ -166,6 +168,20 @@ def _cleaned(value: Any) -> Any:
     if kind is dict:
         return {without_surrogates(key): _cleaned(item) for key, item in value.items()}
     return [_cleaned(item) for item in value] if kind is list else value
+
+
+def cut_escape(text: str) -> str:
+    r"""Return the beginning of an escaped surrogate pair (`\ud83d\ude80`) at the end of a text of JSON."""
+    cut = rf"(?:{_FIRST_HALF})?(?:\\(?:u(?:[dD][{_HEX}]{{0,2}})?)?)?"
+    return re.split(rf"(?<!\\)(?:\\\\)*({cut})\Z", text)[1]
+
+
+def without_halves(text: str) -> str:
+    """Replace each escape of a lone surrogate in a text of JSON by that of U+FFFD."""
+    if "\\u" not in text:
+        return text
+    known = rf"{_FIRST_HALF}{_SECOND_HALF}|\\[^u]"
+    return re.sub(rf"(?s)({known})|{_FIRST_HALF}|{_SECOND_HALF}", lambda found: found[1] or r"\ufffd", text)
 
 
 class SurrogateJoiner:

@@ -41,6 +41,7 @@ def server(call_id, name, args, index=0):
 T, R, F, C, S = delta, rest, first, custom, server
 A1, Q1 = '{"a":1}', '{"q":1}'
 INDEXES, BLANKS = ("-", None, 0, "0", []), ("-", None, "")
+HALVES, WHOLES = r'{"a": "\ud83d\n\uD83D\ude80\\\ud83d\\ude80"}', "\ufffd\n🚀\\\ufffd\\ude80"
 NO_OBJECTS = (7, True, [1], "[1]", '"text"', "x", '{"x": ', "{x: 1}", '{"a": 1} trailing', '{"a": 1,}', "{'a': 1}")
 # Entries, or lists of them, one a delta; the calls that may be executed, and how many are invalid.
 ROWS = {
@@ -210,6 +211,12 @@ ROWS = {
     "raw line break": ([F('{"a": "x\ny"}')], "A.f(a='x\\ny')"),
     "long integer": ([F(f'{{"a": 1{"0" * 30}}}')], "A.f(a=1000000000000000000000000000000)"),
     "character cut in two": ([F('{"a": "'), R("\ud83d"), R(""), R('\ude80"}')], "A.f(a='🚀')"),
+    **{
+        f"halves as escapes, cut at {cut}": ([F(HALVES[:cut]), R(HALVES[cut:])], f"A.f(a={WHOLES!r})")
+        for cut in range(1, len(HALVES))
+    },
+    "half a character, encoded twice": ([F(r'"{\"a\":\"\ud83d\\ud83d\"}"')], "A.f(a='\ufffd\ufffd')"),
+    "half a character in an object": ([F({"a": "\ud83d"})], "A.f(a='\ufffd')"),
     "empty pieces after the end": ([F(A1), T(None, "f", ""), T(None, "-", "")], "A.f(a=1)"),
     "no index and no id": (
         [T(None, "f", '{"a": {}', "-"), T(None, "f", "}", "-"), T(None, "f", "{}", "-"), T(None, "g", "", "-")],
@@ -235,6 +242,7 @@ INVALID = {
         "not a JSON object",
     ),
     "half a character": ([F('{"a": "\ud83d')], ("f", '{"a": "\ufffd'), "not a JSON object"),
+    "half an escape": ([F(r'{"a": "\ud83d\ud8')], ("f", r'{"a": "\ufffd\ud8'), "not a JSON object"),
     "a beginning of null": ([F("nu")], ("f", "nu"), "not a JSON object"),
     "a word like null": ([F("nul"), R("led")], ("f", "nulled"), "not a JSON object"),
     "a closing bracket": ([F(":"), R("{")], ("f", ":{"), "not a JSON object"),
