@@ -383,7 +383,7 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, runs.PromptedModel, BaseCha
             n=call.parameters.get("n") or 1,
         )
         own_pool = not roles_of(type(self)).pool.isdisjoint(call.settings)
-        transport: CallTransport = new_transport(fields) if own_pool else self._held()
+        transport: CallTransport = new_transport(fields) if own_pool else self._transport or self._held()
         if fields.prompt_caching is not None and expects_cache_read(messages, str(request.model), request.body or b""):
             transport = runs.CacheLossReport(transport)
         for guard in dict.fromkeys(runs.CALL_GUARDS.get()):
@@ -424,8 +424,9 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, runs.PromptedModel, BaseCha
         """Return the model, or where its cache must not answer, one without that uses the same connections."""
         if not kwargs.get("use_cached_prompt"):
             return self
+        self._held()
         uncached = self.model_copy(update={"cache": False})
-        vars(uncached)["_transport"] = self._held()
+        uncached.__pydantic_private__ = self.__pydantic_private__
         return uncached
 
     @override

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast, get_args
 
 import httpx
 from langchain_core.load.serializable import Serializable, SerializedConstructor, SerializedNotImplemented
-from pydantic import AliasChoices, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 from typing_extensions import override
 
 from langchain_promptrun._config import defaults, validators
@@ -48,6 +48,9 @@ _CLIENT = UNTRACED | OF_THE_POOL | SHARED
 
 _FOREIGN_SHARED = ("rate_limiter", "cache", "callbacks", "custom_get_token_ids")
 """LangChain's fields that may hold functions and locks."""
+
+_HOLDS = frozenset({"_transport", "_hold"})
+"""Private attributes that hold connections, and what was fetched over them."""
 
 
 class Roles:
@@ -150,10 +153,17 @@ class ConnectionFields(Serializable):
     max_event_bytes: int = Field(default=64 * 1024 * 1024, ge=1, json_schema_extra=SETTING)
     """Largest event, line or body, in bytes after decompression, that is read of an answer. Default 64 MiB."""
 
+    _transport: Transport | None = PrivateAttr(default=None)
+
     def __new__(cls, *_: Any, **__: Any) -> Self:
         if not cls.__pydantic_complete__:
             _build(cls)
         return super().__new__(cls)
+
+    @override
+    def model_post_init(self, context: Any, /) -> None:
+        # what pydantic makes for the private attribute would not call LangChain's
+        super().model_post_init(context)
 
     @property
     def timeouts(self) -> validators.FourTimeouts:
@@ -189,19 +199,19 @@ class ConnectionFields(Serializable):
         raise validators.without_secrets(problem, own.secret)
 
     def _held(self) -> Transport:
-        # kept beside what langchain-core derives from the fields, and dropped with it
-        transport: Transport = vars(self).get("_transport") or vars(self).setdefault("_transport", new_transport(self))
+        if (transport := self._transport) is None:
+            transport = self._transport = new_transport(self)
         return transport
 
     def close(self) -> None:
         """Release the shared connections until the next call; clients of the caller's stay open."""
-        if "_transport" in vars(self):
-            self._held().close()
+        if self._transport is not None:
+            self._transport.close()
 
     async def aclose(self) -> None:
         """Async version of `close`."""
-        if "_transport" in vars(self):
-            await self._held().aclose()
+        if self._transport is not None:
+            await self._transport.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -239,11 +249,11 @@ class ConnectionFields(Serializable):
             self.__dict__[name] = type(self).model_fields[name].get_default(call_default_factory=True)
         else:
             self.__pydantic_validator__.validate_assignment(self, name, value)
-        _forget_derived(self, keeps=None if name in own.pool else "_transport")
+        _forget_derived(self, _HOLDS if name in own.pool else _HOLDS - {"_transport"})
 
     def __copy__(self) -> Self:
         copied = super().__copy__()
-        _forget_derived(copied)
+        _forget_derived(copied, _HOLDS)
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
@@ -332,7 +342,9 @@ def _shared(fields: ConnectionFields) -> dict[str, Any]:
     return {name: getattr(fields, name) for name in roles_of(type(fields)).shared}
 
 
-def _forget_derived(fields: ConnectionFields, keeps: str | None = None) -> None:
+def _forget_derived(fields: ConnectionFields, holds: frozenset[str]) -> None:
     """Drop what was derived from the fields, and the holds on connections."""
-    for name in fields.__dict__.keys() - type(fields).model_fields.keys() - {keeps}:
+    for name in fields.__dict__.keys() - type(fields).model_fields.keys():
         del fields.__dict__[name]
+    kept = {name: value for name, value in (fields.__pydantic_private__ or {}).items() if name not in holds}
+    fields.__pydantic_private__ = {"_transport": None, **kept}

@@ -17,7 +17,7 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMes
 from langchain_core.prompt_values import ChatPromptValue
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableSerializable
 from langchain_core.utils.pydantic import create_model_v2
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 from typing_extensions import override
 
 from langchain_promptrun._config.defaults import DefaultProject, DefaultTag, chosen, environment_project, plain_values
@@ -167,6 +167,9 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
     prompt_cache: PromptCache = Field(default_factory=PromptCache, exclude=True, repr=False)
     """What was fetched, handed on to copies of this prompt. Not for you to set."""
 
+    _hold: Hold = PrivateAttr()
+    _unfilled: tuple[str, ...] = PrivateAttr()
+
     @classmethod
     @override
     def get_lc_namespace(cls) -> list[str]:
@@ -204,7 +207,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
     @property
     def known_record(self) -> PromptRecord | None:
         """The record that was fetched last. Sends no request."""
-        hold: Hold | None = vars(self).get("_hold")
+        hold = getattr(self, "_hold", None)
         refresher = self.prompt_cache.get(self._identity()) if hold is None else hold.refresher
         return None if refresher is None else refresher.freshness.record
 
@@ -220,7 +223,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
 
         Before the first formatting, the odd names of the text that was fetched last. Sends no request.
         """
-        if (unfilled := vars(self).get("_unfilled")) is not None:
+        if (unfilled := getattr(self, "_unfilled", None)) is not None:
             return list(unfilled)
         return [] if self.known_record is None else list(records.find_odd_names(self.known_record.prompt))
 
@@ -338,10 +341,9 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
         partials = {name: value() if callable(value) else value for name, value in self.partial_variables.items()}
         values = {**partials, **given}
         conversation = None if _CONVERSATION in record.variables else values.pop(_CONVERSATION, None)
-        text, unfilled = records.render(record.prompt, values)
-        vars(self)["_unfilled"] = unfilled
-        if unfilled and self.missing == "error":
-            records.refuse_unfilled(unfilled, values, prompt=self.label, version=record.version)
+        text, self._unfilled = records.render(record.prompt, values)
+        if self._unfilled and self.missing == "error":
+            records.refuse_unfilled(self._unfilled, values, prompt=self.label, version=record.version)
         return [_MESSAGES[self.role](text), *records.read_conversation(conversation)]
 
     def _facts(self, outcome: PromptRecord | BaseException) -> dict[str, Any]:
@@ -378,8 +380,9 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
     @override
     def close(self) -> None:
         """Release the shared connections, and end all watching and refreshing. The next call starts again."""
-        if (hold := vars(self).pop("_hold", None)) is not None:
-            hold.end()
+        if (hold := (self.__pydantic_private__ or {}).pop("_hold", None)) is not None:
+            hold.is_over = True
+            hold.refresher.close()
 
     @override
     async def aclose(self) -> None:
@@ -387,10 +390,11 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a field; watching what was fetched with the old value ends."""
-        hold: Hold | None = vars(self).get("_hold")
+        hold = getattr(self, "_hold", None)
         super().__setattr__(name, value)
-        if hold is not None and vars(self).get("_hold") is not hold:
-            hold.end()
+        if hold is not None and name in type(self).model_fields:
+            self._hold = hold  # which the line above drops, unless it refuses the value
+            self.close()
 
     def __getstate__(self) -> dict[Any, Any]:
         """Keep the fields, and say which of them cannot be kept."""
@@ -410,10 +414,10 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
 
     def _held_refresher(self) -> Hold:
         """Return the hold on what keeps the record current, taken at the first call."""
-        if (hold := vars(self).get("_hold")) is None:
+        if (hold := getattr(self, "_hold", None)) is None:
             hold = Hold(self.prompt_cache.find_or_make(self._identity(), self._new_refresher))
         # of threads that come first together one wins
-        return cast("Hold", vars(self).setdefault("_hold", hold))
+        return cast("Hold", (self.__pydantic_private__ or {}).setdefault("_hold", hold))
 
     def _new_refresher(self) -> Refresher:
         headers = {"user-agent": BASE_HEADERS["user-agent"], "accept": "application/json"} | caller_headers(self)

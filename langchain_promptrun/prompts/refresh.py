@@ -602,7 +602,3 @@ class Hold:
 
     refresher: Refresher
     is_over: bool = False
-
-    def end(self) -> None:
-        self.is_over = True
-        self.refresher.close()

@@ -358,7 +358,7 @@ def test_ones_own_tokenizer_is_honoured(make):
 async def test_a_model_is_a_context_manager_that_never_closes_a_callers_client(model):
     model.close()
     await model.aclose()
-    assert "_transport" not in vars(model)
+    assert model._transport is None
     with model as entered:
         assert entered.invoke("Hello").text == "Hello there."
     async with model as entered:

@@ -89,8 +89,8 @@ def test_a_none_that_says_nothing_is_the_default(name):
     ("fields", "bare"),
     [
         (ChatPromptrun, []),
-        *((base, []) for base in ChatPromptrun.__mro__ if base.__name__ == "ConnectionFields"),
-        (PromptrunPrompt, ["keyword_advice"]),
+        *((base, ["_transport"]) for base in ChatPromptrun.__mro__ if base.__name__ == "ConnectionFields"),
+        (PromptrunPrompt, ["keyword_advice", "_hold", "_unfilled"]),
     ],
 )
 def test_every_field_is_documented_below_its_name(fields, bare):
