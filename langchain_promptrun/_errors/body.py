@@ -127,6 +127,7 @@ _OVERFLOW = "|".join(
         r"max(?:imum)? (?:prompt|context|input|sequence) (?:length|size|window)",
         rf"\b{_INPUT}(?: \([^)]{{0,60}}\))?(?: is| are| was| were)? too (?:long|large)",
         rf"\b{_INPUT} (?:tokens?|length|token (?:count|length))\b[^.]{{0,50}}?(?:{_BEYOND}|{_AT_MOST})",
+        rf"\bprompt exceeds max(?:imum)? length|tokens in (?:the )?request {_BEYOND}",
         rf"\b{_INPUT} must (?:be|have) (?:less|fewer|at most)[^.]{{0,30}}?tokens",
         r"too many (?:input |prompt )?tokens",
         r"exceed\w* (?:the |this )?(?:models? )?(?:max(?:imum)? )?(?:token|input|prompt|sequence) (?:limit|length)",

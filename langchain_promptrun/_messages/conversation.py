@@ -69,9 +69,11 @@ def wire_messages(
     conversation = _Conversation(model, send_reasoning, send_names)
     for position, message in enumerate(messages):
         role = _ROLES.get(type(message))
-        calls = type(message) is AIMessage and (message.tool_calls or message.invalid_tool_calls)
+        has_more = type(message) is AIMessage and (
+            message.tool_calls or message.invalid_tool_calls or "reasoning_field" in message.response_metadata
+        )
         content = message.content
-        if role and not calls and type(content) is str and not (message.additional_kwargs or message.name):
+        if role and not has_more and type(content) is str and not (message.additional_kwargs or message.name):
             conversation.append({"role": role, "content": content}, position)
             continue
         try:
@@ -176,7 +178,7 @@ class _Conversation:
     def _add_turn(self, message: AIMessage, position: int) -> None:
         """Add an assistant turn, note its calls, and give an id to those without."""
         content, kwargs, media = message.content, message.additional_kwargs, None
-        if isinstance(content, str) and not kwargs:
+        if isinstance(content, str) and not (kwargs or "reasoning_field" in message.response_metadata):
             calls = _calls(message, _NOTHING)
             wire: dict[str, Any] = {"role": "assistant", "content": content or (None if calls else "")}
             if calls:

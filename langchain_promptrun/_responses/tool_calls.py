@@ -53,7 +53,7 @@ _FUNCTION = "function"
 # Keys of an entry in OpenAI's format, and of its function or custom tool.
 _KNOWN_BODIES = frozenset({"custom", _FUNCTION})
 _KNOWN_KEYS = _KNOWN_BODIES | {"index", "id", "type"}
-_ARGUMENTS = ("arguments", "parameters", "input")  # OpenAI's, Llama's, Anthropic's and custom tools'
+_ARGUMENTS = ("arguments", "parameters", "input", "args")  # OpenAI's, Llama's, Anthropic's and custom tools', Google's
 _KNOWN_INNER = frozenset({"name", *_ARGUMENTS})
 _LONGEST_INDEX = 9
 # Anthropic's ids of calls that its own servers run; gateways pass them on as functions.
@@ -65,7 +65,8 @@ _PLACEHOLDERS = frozenset({"", "{}", "{ }", "[]", "[ ]", "null", '""'})
 _PLACEHOLDER_STARTS = frozenset(text[:size] for text in _PLACEHOLDERS for size in range(len(text) + 1))
 _LONGEST_PLACEHOLDER = 64  # with blanks around it
 _BYTE_ORDER_MARK = "\ufeff"
-_read = json.JSONDecoder(strict=False).decode
+_decoder = json.JSONDecoder(strict=False)
+_read = _decoder.decode
 _MAY_BEGIN_ANEW = frozenset("{ \t\r\n")
 
 _NO_NAME = "The call has no name."
@@ -195,6 +196,7 @@ class PartialCall:
             piece = self._new_part(entry, piece)
         else:
             piece = piece.removeprefix(_BYTE_ORDER_MARK)
+            piece = _once(piece) if "}{" in piece else piece
         data, twin = piece.encode(), self.twin
         self.bytes += data
         if twin is None or not data or data.isspace():
@@ -595,6 +597,17 @@ def _args(value: object) -> tuple[str, bool]:
     except PromptrunInvalidMessageError as error:
         # NaN has a place in it; what is nested too deeply has none, and makes the call invalid.
         return (json.dumps(value), isinstance(value, dict)) if error.path else ("[", False)
+
+
+def _once(text: str) -> str:
+    """Take out what is repeated or a placeholder, where a gateway joined the arguments of several deltas."""
+    with suppress(ValueError, RecursionError):
+        end = _decoder.raw_decode(text)[1]
+        if text[:end] * (len(text) // end) == text:
+            return text[:end]
+        if text[:end] in _PLACEHOLDERS:
+            return text[end:]
+    return text
 
 
 def _without(known: frozenset[str], values: dict[str, Any]) -> dict[str, Any]:

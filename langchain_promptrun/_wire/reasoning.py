@@ -64,7 +64,7 @@ class Reasoning:
         self._fields: dict[str, None] = {}
         self._kept: dict[str, _Entries] = {}
         self._opaque: list[str] = []
-        self._plain = False
+        self._plain = self._is_blank = False
 
     def take(self, delta: Mapping[str, Any], *, whole: bool = False) -> str:
         """Take a delta, or a whole message; return the text that it adds, once."""
@@ -82,6 +82,8 @@ class Reasoning:
                 self._fields[name] = None
                 self._plain = True
                 text = text or piece
+        if delta.get("reasoning_content") == "":
+            self._is_blank = True
         if isinstance(opaque := delta.get(_OPAQUE), str):
             self._opaque.append(opaque)
         return text if self._plain else derived
@@ -118,7 +120,7 @@ class Reasoning:
     @property
     def field(self) -> str | list[str] | None:
         """The wire's spelling; a list when several came; None when there was no reasoning."""
-        names = list(self._fields) or list(self._entries())
+        names = list(self._fields) or list(self._entries()) or ["reasoning_content"] * self._is_blank
         return (names[0] if len(names) == 1 else names) if names else None
 
     def extras(self) -> dict[str, Any]:
@@ -303,6 +305,9 @@ def write_reasoning(
         names = [name for name in names if name != "thinking"] or [_PARTS]
     if text and isinstance(text, str):
         _write_text(wire, parts, names, text)
+    elif names == ["reasoning_content"]:
+        # DeepSeek and Moonshot refuse turns without the field that they sent empty.
+        wire["reasoning_content"] = ""
 
 
 def _write_text(wire: dict[str, Any], parts: list[dict[str, Any]], names: list[str], text: str) -> None:

@@ -84,7 +84,10 @@ ROWS = {
         [T("-", "f", '{"a"'), T("x", "g", '{"b"', 1), T("x", "-", ":1"), T("x", "-", ":2}", "-"), R("}")],
         "f(a=1) x.g(b=2)",
     ),
+    "arguments repeated in one text": ([F(A1 * 3)], "A.f(a=1)"),
+    "two objects in one text": ([F(A1 + Q1)], "1 invalid"),
     "placeholder first": ([F("{}"), R(A1)], "A.f(a=1)"),
+    "placeholder first in one text": ([F("{}" + A1)], "A.f(a=1)"),
     "placeholder first, then a bracket": ([F("{}"), R("{"), R('"a":1}')], "A.f(a=1)"),
     "placeholder first, named again": ([F("{}"), F(A1)], "A.f(a=1)"),
     "placeholder with a blank": ([F("{ }"), R(A1)], "A.f(a=1)"),
@@ -101,7 +104,7 @@ ROWS = {
     "objects that begin as all so far": ([F('{"a":'), R('{"a":'), R('{"a":1}}}')], "A.f(a={'a': {'a': 1}})"),
     **{
         f"arguments under {name}": ([{"index": 0, "id": "A", "function": {"name": "f", name: {"a": 1}}}], "A.f(a=1)")
-        for name in ("parameters", "input")
+        for name in ("parameters", "input", "args")
     },
     "name and arguments beside the id": (
         [{"index": 0, "id": "A", "name": "f", "arguments": '{"a"'}, {"index": 0, "arguments": ":1}"}],
@@ -113,6 +116,7 @@ ROWS = {
     "same call at two indexes, in pieces": ([F(A1), T("A", "f", "", 1), R('{"a"', 1), R(":1}", 1)], "A.f(a=1)"),
     "another name and id": ([F(""), T("B", "g", A1)], "A.f() B.g(a=1)"),
     "braces inside a text": ([F('{"a":"'), R("{"), R('}"}')], "A.f(a='{}')"),
+    "braces that repeat inside a text": ([F('{"a":"'), R("{}{}"), R('"}')], "A.f(a='{}{}')"),
     "a number with blanks, beside another call": ([F('{"a": 1 '), T("-", "f", "}"), T("-", "g", "{}")], "A.f(a=1) g()"),
     "encoded twice": ([F(json.dumps(A1))], "A.f(a=1)"),
     "encoded twice, in pieces": ([F(json.dumps(A1)[:5]), R(json.dumps(A1)[5:])], "A.f(a=1)"),
