@@ -79,19 +79,14 @@ def error_from_status(
 
 
 def error_from_document(
-    document: Any,
-    *,
-    status: int = 200,
-    headers: Mapping[str, str] | None = None,
-    model: str | None = None,
-    event: str | None = None,
+    document: Any, status: int, headers: Mapping[str, str], model: str | None = None, *, is_error: bool = False
 ) -> errors.PromptrunError | None:
     """Make the error that hides in a 200 body or an event, whose code or known name counts as a status; else None."""
-    part = document if event == "error" else _error_part(document)
-    if part is None and event != "error":
+    part = document if is_error else _error_part(document)
+    if part is None and not is_error:
         return None
     facts = read_error(part)
-    return _error(facts.status or status, facts, headers or {}, _excerpt(document), model)
+    return _error(facts.status or status, facts, headers, _excerpt(document), model)
 
 
 def no_answer(
@@ -162,14 +157,12 @@ def parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:
 def is_retried(error: errors.PromptrunError) -> bool:
     """Tell whether this package sends a request again that ended with an error, if nothing was handed out.
 
-    `is_retryable` is what langchain-core's error classes say for the layers above, and an error for which it is false
-    is never retried here. Beyond that, a time-out is retried only before the request was sent, since it may be billed,
-    and a server's error only where its status means that the request may pass later.
+    `is_retryable`, for the layers above, may be true where this is not.
     """
     if not error.is_retryable:
         return False
     if isinstance(error, errors.PromptrunTimeoutError) and error.phase is not None:
-        return error.phase == "connect"
+        return error.phase == "connect"  # what was sent may be billed
     # the server may have said so itself (`x-should-retry`)
     if "is_retryable" in vars(error) or isinstance(error, errors.PromptrunConnectionError):
         return True
@@ -220,19 +213,14 @@ def _advice(kind: type[errors.PromptrunError], status: int, facts: ErrorBody, mo
 
 
 def _error_part(document: Any) -> Any:
-    """Return what of a 200 body or of a stream's event is an error; None where nothing is.
-
-    That is: `error` with anything in it, `object` or `type` being "error", MiniMax's `base_resp` with a code, a choice
-    with an `error` or with a `finish_reason` of `_FAILED_ENDS`. Beside choices, an `error` that says that all went
-    well does not count.
-    """
+    """Return what of a 200 body or of a stream's event is an error; None where nothing is."""
     if isinstance(document, list):
         document = document[0] if document else None
     if not isinstance(document, dict):
         return None
     if "error" in (document.get("object"), document.get("type")):
         return document
-    status = document.get("base_resp")
+    status = document.get("base_resp")  # MiniMax's
     if isinstance(status, dict) and status.get("status_code") and not _is_success(status, "status_code"):
         return status
     error, choices = document.get("error"), document.get("choices")

@@ -397,10 +397,8 @@ class ResponseParser(ABC, Generic[T]):
         if isinstance(document, str) and _is_end_mark(document.encode("utf-8", "replace")):
             self.finished = True
             return
-        status, headers, model = self._source
-        event = "error" if name and re.fullmatch(_ERROR_EVENT, name) else None
-        error = error_from_document(document, status=status, headers=headers, model=model, event=event)
-        if error is not None:
+        is_error = bool(name and re.fullmatch(_ERROR_EVENT, name))
+        if (error := error_from_document(document, *self._source, is_error=is_error)) is not None:
             raise error
         if document == [] or (name not in _CONTENT_EVENTS and not isinstance(document, dict)):
             return

@@ -75,11 +75,10 @@ class Budget(CostsByModel):
         return self
 
     def __exit__(self, *_: object) -> None:
-        guards = list(CALL_GUARDS.get())[::-1]
         # another context may end the block, such as that of a fixture's or a dependency's clean-up
-        if self._guard in guards:
+        if self._guard in (guards := list(CALL_GUARDS.get())):
             guards.remove(self._guard)
-            CALL_GUARDS.set(tuple(guards[::-1]))
+            CALL_GUARDS.set(tuple(guards))
 
     def _guard(self, transport: CallTransport, messages: Sequence[BaseMessage]) -> CallTransport:
         return _BudgetedCall(self, transport, messages)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage
-from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
+from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration
 from langchain_core.tracers.context import register_configure_hook
 from typing_extensions import override
@@ -57,14 +57,13 @@ def message_cost(message: AIMessage, model: str | None = None) -> Cost:
     """
     if is_cached(message):
         return Cost(0.0, "estimate")
-    figure = message.response_metadata.get("cost")
+    usage, metadata = message.usage_metadata, message.response_metadata
+    figure = metadata.get("cost")
     if isinstance(figure, int | float) and not isinstance(figure, bool):
         return Cost(float(figure), "gateway")
-    if (usage := message.usage_metadata) is not None:
-        metadata = message.response_metadata
-        for name in (metadata.get("model_name"), model, metadata.get("requested_model")):
-            if isinstance(name, str) and (prices := prices_of(name, usage["input_tokens"])) is not None:
-                return Cost(_estimate(usage, prices), "estimate")
+    for name in (metadata.get("model_name"), model, metadata.get("requested_model")):
+        if usage and isinstance(name, str) and (prices := prices_of(name, usage["input_tokens"])) is not None:
+            return Cost(_estimate(usage, prices), "estimate")
     return Cost(None, "unknown")
 
 
@@ -84,10 +83,9 @@ def prices_of(model: str, input_tokens: int) -> Prices | None:
 
 
 def _estimate(usage: UsageMetadata, prices: Prices) -> float:
-    details_in = usage.get("input_token_details", InputTokenDetails())
-    details_out = usage.get("output_token_details", OutputTokenDetails())
-    read, written = details_in.get("cache_read") or 0, details_in.get("cache_creation") or 0
-    reasoning = details_out.get("reasoning") or 0
+    given = usage.get("input_token_details", {})
+    read, written = given.get("cache_read") or 0, given.get("cache_creation") or 0
+    reasoning = usage.get("output_token_details", {}).get("reasoning") or 0
     per_input, per_output, per_read, per_write, per_reasoning = prices
     spent = (
         max(usage["input_tokens"] - read - written, 0) * per_input
@@ -207,11 +205,9 @@ class CostCallbackHandler(CostsByModel, BaseCallbackHandler):
 
 def _answer(response: LLMResult | None) -> AIMessage | None:
     """Return the message of a call that has its usage; of several choices one has."""
-    found = [
-        generation.message
-        for generation in (response.generations[0] if response and response.generations else ())
-        if isinstance(generation, ChatGeneration) and isinstance(generation.message, AIMessage)
-    ]
+    generations = response.generations[0] if response and response.generations else ()
+    messages = [generation.message for generation in generations if isinstance(generation, ChatGeneration)]
+    found = [message for message in messages if isinstance(message, AIMessage)]
     return next((message for message in found if message.usage_metadata), found[0] if found else None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from math import inf
 from operator import attrgetter
 from typing import Any
 
@@ -10,8 +11,6 @@ from langchain_core.rate_limiters import BaseRateLimiter
 from typing_extensions import override
 
 from langchain_promptrun._pace import Pacer
-
-_NO_LIMIT = float("inf")
 
 
 class AdaptiveRateLimiter(BaseRateLimiter):
@@ -42,8 +41,8 @@ class AdaptiveRateLimiter(BaseRateLimiter):
         Raises:
             ValueError: Rates that are not above 0 and in order, or no concurrency.
         """
-        highest = _NO_LIMIT if highest_rate is None else highest_rate
-        most = _NO_LIMIT if max_concurrency is None else max_concurrency
+        highest = inf if highest_rate is None else highest_rate
+        most = inf if max_concurrency is None else max_concurrency
         if not 0 < lowest_rate <= initial_rate <= highest or most < 1:
             raise ValueError(
                 "AdaptiveRateLimiter needs 0 < `lowest_rate` <= `initial_rate` <= `highest_rate` and "

@@ -159,7 +159,7 @@ def read_record(body: bytes, *, status: int = 200, headers: Mapping[str, str] | 
         document = _json.loads(body)
     except ValueError:
         raise PromptrunResponseError("The server's answer is not JSON.") from None
-    if (reported := error_from_document(document, status=status, headers=headers)) is not None:
+    if (reported := error_from_document(document, status, headers or {})) is not None:
         raise reported
     try:
         return PromptRecord.model_validate(document)
