@@ -345,7 +345,7 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, runs.PromptedModel, BaseCha
         events = runs.LeavingReport(transport, run_manager).exchange(request, reader)
         if not is_told:
             return events
-        return runs.report(events, run_manager, outputs.EventChunks(runs.message_id(run_manager)))
+        return runs.report(events, run_manager, partial(outputs.event_chunk, runs.message_id(run_manager)))
 
     def _astream_chat_model_events(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: AsyncRun = None, **kwargs: Any
@@ -357,7 +357,7 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, runs.PromptedModel, BaseCha
         events = transport.aexchange(request, reader)
         if run_manager is None or not is_told:
             return events
-        return runs.areport(events, run_manager, outputs.EventChunks(runs.message_id(run_manager)))
+        return runs.areport(events, run_manager, partial(outputs.event_chunk, runs.message_id(run_manager)))
 
     def _prepare(
         self,

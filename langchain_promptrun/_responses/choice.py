@@ -27,7 +27,7 @@ from langchain_promptrun._wire.reasoning import IN_CONTENT, Reasoning, is_though
 from langchain_promptrun._wire.reasoning import PART_TYPES as REASONING_PARTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 PROVIDER = "promptrun"
 MAX_PARTIAL = 64 * 1024
@@ -70,7 +70,7 @@ class Choice:
         self.reasoning = Reasoning(think_tags=think_tags)
         self._refusal: list[str] = []
         self._message_texts: dict[str, str] = {}
-        # What a result is made of.
+        # What a result is made of, and the end of protocol events.
         self.parts: list[Part] = []
         # The text so far, at least its first 64 KiB: what an error in the middle tells.
         self.begun = bytearray()
@@ -156,6 +156,20 @@ class Choice:
         name = name if isinstance(name := extras.get("name"), str) else None
         fields = {"name": name, "usage_metadata": usage, "additional_kwargs": extras, "response_metadata": metadata}
         return parts, cleaned(fields)
+
+    def collected(self, *kinds: str) -> str:
+        return "".join(payload for kind, payload in self.parts if kind in kinds)
+
+    def add_collected(self, fields: dict[str, Any]) -> None:
+        """Add the reasoning and the logprobs among the parts to the fields of the whole message."""
+        if reasoning := self.collected("reasoning"):
+            fields["additional_kwargs"] = {"reasoning_content": reasoning} | fields["additional_kwargs"]
+        logprobs: dict[str, list[Any]] = {}
+        for payload in [payload for kind, payload in self.parts if kind == "logprobs"]:
+            for key, entries in payload.items():
+                logprobs.setdefault(key, []).extend(entries or ())
+        if logprobs:
+            fields["response_metadata"]["logprobs"] = {key: entries or None for key, entries in logprobs.items()}
 
     def _normalized(self, reason: str) -> str:
         """Return a finish reason in langchain-core's words; what the answer holds counts before what it says."""
@@ -262,14 +276,6 @@ class Choice:
                 # langchain-core can join lists, mostly of one entry a token.
                 lists = {name: item or None for name, item in value.items() if isinstance(item, list) or item is None}
                 parts += [("logprobs", lists)] if any(lists.values()) else []
-
-
-def joined_logprobs(pieces: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    joined: dict[str, list[Any]] = {}
-    for piece in pieces:
-        for key, entries in piece.items():
-            joined.setdefault(key, []).extend(entries or ())
-    return {key: entries or None for key, entries in joined.items()}
 
 
 def _reason(value: Any) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from langchain_promptrun._responses.choice import PROVIDER, Choice, Part, joined_logprobs
+from langchain_promptrun._responses.choice import PROVIDER, Choice, Part
 from langchain_promptrun._responses.content_blocks import HAS_REFUSAL_BLOCKS, Block, citations, media, withheld
 from langchain_promptrun._responses.parser import ResponseParser
 
@@ -29,8 +29,6 @@ class EventParser(ResponseParser[Any]):
         self._open: str | None = None
         self._open_index = 0
         self._text = bytearray()
-        self._reasoning: list[str] = []
-        self._refusal: list[str] = []
         self._calls: dict[int, int] = {}
 
     def _emit(self, parts: list[Part], choice: Choice) -> None:
@@ -51,10 +49,8 @@ class EventParser(ResponseParser[Any]):
                     self._items.append({"event": "content-block-delta", "index": index, "delta": delta})
             elif kind == "logprobs":
                 choice.parts.append((kind, payload))
-            elif kind == "refusal" and HAS_REFUSAL_BLOCKS:
-                # Core has no delta for it.
-                self._refusal.append(payload)
-            else:
+            elif not HAS_REFUSAL_BLOCKS:
+                # Core has no delta for a refusal: its block comes at the end.
                 self._take_text("text", payload)
 
     def _take_text(self, kind: str, text: str) -> None:
@@ -71,18 +67,17 @@ class EventParser(ResponseParser[Any]):
         parts, fields = choice.end()
         if parts:
             self._emit(parts, choice)
+        self._finish_text(citations(fields["additional_kwargs"], fields["response_metadata"]))
+        choice.add_collected(fields)
         extras, metadata = fields["additional_kwargs"], fields["response_metadata"]
-        self._finish_text(citations(extras, metadata))
         for call in choice.tool_calls.announced:
             self._finish(self._calls[call.slot], call.finished())
-        refusals = [{"type": "refusal", "refusal": "".join(self._refusal)}] if self._refusal else []
-        refusals = refusals or withheld(choice.finish_reason)
+        if HAS_REFUSAL_BLOCKS and "refusal" in extras:
+            refusals = [{"type": "refusal", "refusal": extras["refusal"]}]
+        else:
+            refusals = withheld(choice.finish_reason)
         for block in (*media(extras), *refusals):
             self._finish(self._begin({k: v for k, v in block.items() if k not in {"base64", "refusal"}}), block)
-        if self._reasoning:
-            extras = {"reasoning_content": "".join(self._reasoning)} | extras
-        if logprobs := joined_logprobs(payload for _, payload in choice.parts):
-            metadata["logprobs"] = logprobs
         finish: dict[str, Any] = {"event": "message-finish", "metadata": metadata}
         if "normalized_finish_reason" in metadata:
             finish |= {key: metadata[key] for key in ("finish_reason", "normalized_finish_reason")}
@@ -120,7 +115,7 @@ class EventParser(ResponseParser[Any]):
             return
         key, text = self._open, self._text.decode()
         if key == "reasoning":
-            self._reasoning.append(text)
+            self._choices[0].parts.append((key, text))
         block: Block = {"type": key, key: text}
         if annotations:
             block["annotations"] = annotations

@@ -123,15 +123,14 @@ class ResponseMetadata:
 
     def add_usage(self, usage: Any) -> None:
         """Keep a usage object; one of zeros only says nothing after one with counts."""
-        if isinstance(usage, dict) and usage and (_has_counts(usage) or not _has_counts(self._usage.whole())):
+        if isinstance(usage, dict) and (_has_counts(usage) or not _has_counts(self._usage.whole())):
             self._usage.update(usage)
 
     @property
     def id_seed(self) -> str:
         """What tells this answer from others, or an empty string; some servers give all answers one id."""
         ident = self._facts.get("id")
-        seed = f"{ident}:{self._facts.get('created') or ''}" if ident else ""
-        return seed if seed.isascii() else without_surrogates(seed)
+        return without_surrogates(f"{ident}:{self._facts.get('created') or ''}") if ident else ""
 
     @property
     def model(self) -> str:

@@ -6,14 +6,13 @@ kind is validated, and all others are restored from its state, as unpickling doe
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import BaseModel
 
-from langchain_promptrun._responses.choice import PROVIDER, Choice, Part, joined_logprobs
+from langchain_promptrun._responses.choice import PROVIDER, Choice, Part
 from langchain_promptrun._responses.content_blocks import restore_refusal
 from langchain_promptrun._responses.parser import ResponseParser
 from langchain_promptrun._responses.tool_calls import parse_arguments
@@ -144,36 +143,25 @@ def _generation_info(message: AIMessage) -> dict[str, Any]:
     return {key: metadata[key] for key in ("finish_reason", "logprobs") if key in metadata}
 
 
-class EventChunks:
-    """Makes the chunk of a protocol event, as langchain-core's bridge gets it from other integrations."""
+def event_chunk(message_id: str, event: MessagesData | None) -> ChatGenerationChunk | None:
+    """Make the chunk of a protocol event, as langchain-core's bridge gets it from other integrations.
 
-    def __init__(self, message_id: str) -> None:
-        self._id = message_id
-        self._sent: Counter[int] = Counter()
-
-    def __call__(self, event: MessagesData | None) -> ChatGenerationChunk | None:
-        """Return the chunk, an empty one where an answer has no event yet, None for an event without anything new."""
-        fields: Any = event or {}
-        delta = fields.get("delta", {})
-        if event is None or "text" in delta:
-            return text_chunk(delta.get("text", ""), self._id)
-        if "reasoning" in delta:
-            return _chunk("", id=self._id, additional_kwargs={"reasoning_content": delta["reasoning"]})
-        if fields["event"] == "message-finish":
-            extras = {k: v for k, v in fields.get("additional_kwargs", {}).items() if k != "reasoning_content"}
-            usage = fields.get("usage")
-            facts = {"id": self._id, "additional_kwargs": extras, "usage_metadata": usage}
-            return _last_chunk(response_metadata=fields["metadata"], **facts)
-        index, block = fields.get("index", 0), delta or fields.get("content") or {}
-        if (kind := block.get("type")) not in {"tool-call-delta", "tool_call_chunk", "invalid_tool_call"}:
-            return None
-        is_end = kind == "invalid_tool_call"
-        args = block["args"][self._sent[index] if is_end else 0 :]
-        if is_end and not args:
-            return None
-        self._sent[index] += len(args)
-        call_id, name = (None, None) if is_end else (block.get("id"), block.get("name"))
-        return _tool_chunk(index, call_id, name, args, id=self._id)
+    It is an empty one where an answer has no event yet, None for an event without anything new.
+    """
+    fields: Any = event or {}
+    delta = fields.get("delta", {})
+    if event is None or "text" in delta:
+        return text_chunk(delta.get("text", ""), message_id)
+    if "reasoning" in delta:
+        return _chunk("", id=message_id, additional_kwargs={"reasoning_content": delta["reasoning"]})
+    if fields["event"] == "message-finish":
+        extras = {k: v for k, v in fields.get("additional_kwargs", {}).items() if k != "reasoning_content"}
+        facts = {"additional_kwargs": extras, "response_metadata": fields["metadata"]}
+        return _last_chunk(id=message_id, usage_metadata=fields.get("usage"), **facts)
+    block = delta or fields.get("content", {})
+    if block.get("type") not in {"tool-call-delta", "tool_call_chunk"}:
+        return None
+    return _tool_chunk(fields["index"], block.get("id"), block.get("name"), block["args"], id=message_id)
 
 
 class ResultParser(ResponseParser[ChatResult]):
@@ -186,14 +174,9 @@ class ResultParser(ResponseParser[ChatResult]):
         generations: list[ChatGeneration] = []
         for _, choice in sorted(self._choices.items()):
             last_parts, fields = choice.end(with_usage=not generations)
-            payloads: defaultdict[str, list[Any]] = defaultdict(list)
-            for kind, payload in (*choice.parts, *last_parts):
-                payloads["text" if kind == "refusal" else kind].append(payload)
-            if reasoning := "".join(payloads["reasoning"]):
-                fields["additional_kwargs"] = {"reasoning_content": reasoning} | fields["additional_kwargs"]
-            if logprobs := joined_logprobs(payloads["logprobs"]):
-                fields["response_metadata"]["logprobs"] = logprobs
-            text, calls = "".join(payloads["text"]), choice.tool_calls.announced
+            choice.parts += last_parts
+            choice.add_collected(fields)
+            text, calls = choice.collected("text", "refusal"), choice.tool_calls.announced
             fields["tool_calls"] = [call.finished() for call in calls if call.args is not None]
             fields["invalid_tool_calls"] = [call.finished() for call in calls if call.args is None]
             message = _MESSAGE.restore(content=text, **fields)

@@ -273,10 +273,7 @@ class ResponseParser(ABC, Generic[T]):
 
     def _take_documents(self, body: bytes) -> None:
         """Take a body of one document, or of several, or of one before an end mark."""
-        try:
-            documents, rest = [_json.loads(body)], b""
-        except ValueError:
-            documents, rest = _split_documents(body)
+        documents, rest = _split_documents(body)
         is_single = len(documents) == 1
         lists = [found for one in documents if isinstance(one, dict) and isinstance(found := one.get("choices"), list)]
         is_whole = any(isinstance(choice, dict) and "message" in choice for choices in lists for choice in choices)
@@ -452,6 +449,9 @@ class ResponseParser(ABC, Generic[T]):
 
 
 def _split_documents(data: bytes) -> tuple[list[Any], bytes]:
+    """Return the documents at the beginning, and the rest."""
+    with suppress(ValueError):
+        return [_json.loads(data)], b""
     text, position, documents = data.decode("utf-8", "replace"), 0, []
     decoder = json.JSONDecoder(strict=False)
     with suppress(ValueError):
