@@ -106,10 +106,14 @@ class Worker(threading.Thread):
 
     def _complaints(self, fault: Any) -> Iterator[Complaint]:
         for kind in KINDS:
-            for style in [style for style in kind if style in fault.styles][:1]:
+            styles = [style for style in kind if style in fault.styles and self._http_client(style) in fault.clients]
+            for style in styles[:1]:
                 found = self._try(fault, style)
                 if found is not None:
                     yield style, *found
+
+    def _http_client(self, style: str) -> str:
+        return "aiohttp" if self._make is promptrun and style in wire_faults.calls.ASYNC else "httpx"
 
     def _try(self, fault: Any, style: str) -> tuple[str, str] | None:
         self._world.prepare(fault)
@@ -120,7 +124,9 @@ class Worker(threading.Thread):
 
     def _call(self, fault: Any, style: str, settings: Any) -> Any:
         """What the caller sees; None where the call hangs."""
-        usual = {"api_key": wire_faults.fault.KEY, "timeout": 2.0, "max_retries": 0}
+        # ChatPromptrun's calls of one key wait together where a server asks one of them to wait
+        key = wire_faults.fault.KEY + (f"-{fault.name}-{style}" if self._make is promptrun else "")
+        usual = {"api_key": key, "timeout": 2.0, "max_retries": 0}
         model = self._make(self._world.url(fault.target), **usual | settings)
         if style in wire_faults.calls.ASYNC:
             return self._runner.run(_in_time(model, style, fault))
