@@ -12,7 +12,6 @@ import socket
 import ssl
 import struct
 import sys
-import threading
 import weakref
 from contextlib import suppress
 from functools import partial
@@ -83,7 +82,7 @@ def watch_sync(stream: Any) -> bool:
     note_end(stream, "close")
     if type(stream).__name__ != "SyncStream":
         return False
-    watch = _SyncWatch(stream)
+    watch = _SyncWatch(stream.get_extra_info("socket"))
     stream.read, stream.write = watch.read, watch.write
     return True
 
@@ -96,33 +95,29 @@ class _SyncWatch:
     The head goes out with its body: httpcore writes them one after the other, the end of a request with no bytes.
     """
 
-    def __init__(self, stream: Any) -> None:
-        self._stream: Callable[[], Any] = weakref.ref(stream)
-        self._socket = stream.get_extra_info("socket")
+    def __init__(self, sock: Any) -> None:
+        self._socket = sock
+        self._httpcore: Any = import_module("httpcore")
         self._early = b""
         self._head = b""
 
     def read(self, size: int, timeout: float | None = None) -> Any:
-        if early := self._early:
-            self._early = b""
+        early, self._early = self._early, b""
+        if early:
             return early
-        if io_lock.held[0] != threading.get_ident():
-            stream = self._stream()
-            return type(stream).read(stream, size, timeout)
-        httpcore: Any = import_module("httpcore")
         self._never_block()
         while True:
             # `size` is more than a TLS record has, so nothing of the one before is left
             with io_lock.released():
                 is_ready = wait_ready(self._socket, timeout)
             if not is_ready:
-                raise httpcore.ReadTimeout("timed out")
+                raise self._httpcore.ReadTimeout("timed out")
             try:
                 return self._socket.recv(size)
             except (BlockingIOError, ssl.SSLWantReadError):
                 continue
             except OSError as error:
-                raise httpcore.ReadError(error) from error
+                raise self._httpcore.ReadError(error) from error
 
     def _never_block(self) -> None:
         if self._socket.gettimeout() != 0:  # asking is cheaper than setting, which releases the interpreter's lock
@@ -140,25 +135,23 @@ class _SyncWatch:
         except OSError as error:
             # a signal handler's has no number; httpcore reads the response after a WriteError
             is_end = error.errno is None or isinstance(error, TimeoutError)
-            httpcore: Any = import_module("httpcore")
-            raise (httpcore.WriteTimeout if is_end else httpcore.WriteError)(error) from error
+            raise (self._httpcore.WriteTimeout if is_end else self._httpcore.WriteError)(error) from error
 
     def _send(self, part: bytes, timeout: float | None) -> None:
         rest, waited = memoryview(part), 0.0
         while rest:
             try:
                 rest, waited = rest[self._socket.send(rest) :], 0.0
-                continue
             except (BlockingIOError, ssl.SSLWantWriteError):
                 with io_lock.released():
                     is_ready = wait_ready(self._socket, _LOOK_SECONDS, to_send=True)
-            if is_ready:
-                continue
-            if self._error_has_come():
-                raise ConnectionAbortedError(errno.ECONNABORTED, _EARLY)
-            waited += _LOOK_SECONDS
-            if timeout is not None and waited >= timeout:
-                raise TimeoutError("timed out")
+                if is_ready:
+                    continue
+                if self._error_has_come():
+                    raise ConnectionAbortedError(errno.ECONNABORTED, _EARLY) from None
+                waited += _LOOK_SECONDS
+                if timeout is not None and waited >= timeout:
+                    raise TimeoutError("timed out") from None
 
     def _error_has_come(self) -> bool:
         """Tell whether the server ended the connection or began an error response."""
@@ -211,7 +204,7 @@ def read_while_sending(stream: Any) -> None:
     connection, and what was not read by then is lost.
     """
     transport, protocol = _asyncio_parts(stream)
-    if transport is not None and protocol is not None:
+    if protocol is not None:
         transport.resume_reading()
         _receive_before_loss(
             protocol, transport, lambda data: transport.get_protocol().data_received(data), weakref.ref(stream)

@@ -172,7 +172,7 @@ class Transport:
         pool, self._pool = self._pool, None
         if pool is None:
             return
-        own = pool.loop_client(asyncio.get_running_loop())
+        own = pool.clients.of(asyncio.get_running_loop())
         watched = weakref.ref(pool)
         del pool
         if own is not None and watched() is None:
@@ -192,7 +192,7 @@ class Transport:
             response = client.send(client.build_request(**parts), stream=True, follow_redirects=False)
             return SyncResponse(response, client, call.read_timeout, timeouts)
         pool = self._shared_pool()
-        transport, call.proxy = pool.client().route(call.url)
+        transport, call.proxy = pool.clients.sync().route(call.url)
         response = transport.handle_request(_new_request(**parts))
         return SyncResponse(response, pool, call.read_timeout, timeouts)
 
@@ -206,7 +206,7 @@ class Transport:
             return AsyncResponse(response, client, watchdog)
         pool = self._shared_pool()
         loop = asyncio.get_running_loop()
-        own = pool.loop_client(loop) or await pool.open_loop_client(loop)
+        own = pool.clients.of(loop) or await pool.clients.open(loop)
         transport, call.proxy = own.client.route(call.url)
         response = await sender.send(transport, _new_request(**parts))
         return AsyncResponse(response, pool, watchdog)
