@@ -12,8 +12,9 @@ import socket
 import ssl
 import struct
 import sys
+import threading
 import weakref
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from importlib import import_module
 from math import ceil
@@ -108,9 +109,7 @@ class _SyncWatch:
         self._never_block()
         while True:
             # `size` is more than a TLS record has, so nothing of the one before is left
-            with io_lock.released():
-                is_ready = wait_ready(self._socket, timeout)
-            if not is_ready:
+            if not self._wait(timeout):
                 raise self._httpcore.ReadTimeout("timed out")
             try:
                 return self._socket.recv(size)
@@ -118,6 +117,10 @@ class _SyncWatch:
                 continue
             except OSError as error:
                 raise self._httpcore.ReadError(error) from error
+
+    def _wait(self, timeout: float | None, *, to_send: bool = False) -> bool:
+        with nullcontext() if io_lock.held[0] != threading.get_ident() else io_lock.released():
+            return wait_ready(self._socket, timeout, to_send=to_send)
 
     def _never_block(self) -> None:
         if self._socket.gettimeout() != 0:  # asking is cheaper than setting, which releases the interpreter's lock
@@ -143,9 +146,7 @@ class _SyncWatch:
             try:
                 rest, waited = rest[self._socket.send(rest) :], 0.0
             except (BlockingIOError, ssl.SSLWantWriteError):
-                with io_lock.released():
-                    is_ready = wait_ready(self._socket, _LOOK_SECONDS, to_send=True)
-                if is_ready:
+                if self._wait(_LOOK_SECONDS, to_send=True):
                     continue
                 if self._error_has_come():
                     raise ConnectionAbortedError(errno.ECONNABORTED, _EARLY) from None
