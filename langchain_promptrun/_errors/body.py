@@ -67,7 +67,7 @@ _SCALARS = {
 }
 # Where a wait may stand, and the parts of a second in which it counts.
 _WAIT_KEYS = dict.fromkeys(("retryDelay", "retry_after", "retryAfter", "retry_after_seconds", "retryAfterSeconds"), 1)
-_WAIT_KEYS |= {"retry_after_ms": 1_000, "retryAfterMs": 1_000, "estimated_time": 1}
+_WAIT_KEYS |= {"retry_after_ms": 1_000, "retryAfterMs": 1_000, "estimated_time": 1, "resets_in_seconds": 1}
 
 # What codes and types stand for: OpenAI's, Anthropic's, Google's, AWS's, LiteLLM's and vLLM's names, and MiniMax's
 # codes (its API reference, "Error code").
@@ -144,7 +144,7 @@ _OVERFLOW = "|".join(
 # An empty account answers 429 at OpenAI; waiting does not fill it.
 _QUOTA_NAMES = (
     r"insufficient(?:quota|credits|balance)|notenoughbalance|arrearage|billinghardlimitreached|budgetexceeded"
-    r"|(?:organization|project)spendlimitexceeded"
+    r"|(?:organization|project)spendlimitexceeded|exceededcurrentquota"
 )
 _EMPTY_ACCOUNT = (
     r"(?:insufficient|not enough|\bno remaining) (?:(?:account|api|available|prepaid|wallet) )?"

@@ -97,6 +97,7 @@ EMPTY_ACCOUNTS = [
         *({"message": "No.", "code": code} for code in ("insufficient_quota", "billing_hard_limit_reached")),
         *({"message": "No.", "type": kind} for kind in ("budget_exceeded", "project_spend_limit_exceeded")),
         *({"message": "No.", "type": kind} for kind in ("NOT_ENOUGH_BALANCE", "Arrearage")),
+        {"message": "No.", "type": "exceeded_current_quota_error"},
     ],
 )
 def test_an_empty_account_is_a_rate_limit_that_no_one_retries(said):
@@ -173,6 +174,7 @@ def test_a_wait_is_read_from_words(words, wait):
         ({"retry_after_ms": 1500.5}, 1.5005),
         ({"retry_after_ms": "1500"}, 1.5),
         ({"estimated_time": 20.5}, 20.5),
+        ({"resets_in_seconds": 4532}, 4532.0),
         ({"retryAfterMs": 1500}, 1.5),
         ({"retry_after_ms": None, "retryAfterSeconds": None}, None),
         ({"details": [*({"@type": str(number)} for number in range(6)), {"retryDelay": "30s"}]}, 30.0),
