@@ -41,21 +41,15 @@ class ModelBinding(_Wrapper, ModelRunnable, RunnableBinding[LanguageModelInput, 
 
 
 class RetryingModel(_Wrapper, ModelRunnable, RunnableRetry[LanguageModelInput, AIMessage]):
-    """A model that is called again after errors."""
-
     model_config = ConfigDict(extra="forbid")
     held: ClassVar[str] = "bound"
 
 
 class ConfigurableModel(_Wrapper, ModelRunnable, _Fields):
-    """A model with fields that the config of a call may set."""
-
     held: ClassVar[str] = "default"
 
 
 class AlternativeModels(_Wrapper, ModelRunnable, _Alternatives):
-    """Models among which the config of a call chooses."""
-
     @override
     def _with_each(self, method: str, /, *args: Any, **kwargs: Any) -> Self:
         apply = partial(_apply, method, args, kwargs)
@@ -67,8 +61,6 @@ class AlternativeModels(_Wrapper, ModelRunnable, _Alternatives):
 
 
 class ModelsInTurn(_Wrapper, ModelRunnable, RunnableWithFallbacks[LanguageModelInput, AIMessage]):
-    """Models of which each is called after an error of the one before."""
-
     @override
     def _with_each(self, method: str, /, *args: Any, **kwargs: Any) -> Self:
         first, *others = (_apply(method, args, kwargs, model) for model in self.runnables)

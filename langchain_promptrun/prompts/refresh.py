@@ -135,7 +135,6 @@ class _BackgroundLoop:
 
 
 def background_loop() -> _BackgroundLoop:
-    """Return the loop of this process."""
     process = os.getpid()
     # not the parent's lock, which may be held; the same thread may take it twice, as what is collected may want a loop
     with _locks.setdefault(process, threading.RLock()):
@@ -408,7 +407,6 @@ class Refresher:
         return record
 
     def next(self, *arguments: Any) -> Any:
-        """Wait for a record other than the one seen."""
         background = self._hold()
         if threading.current_thread() is background.thread:
             raise RuntimeError("The event loop that fetches prompts would wait for itself here. Use `apull` there.")
@@ -557,7 +555,6 @@ class Refresher:
             await self._on_disk(write_record, self.freshness.record)
 
     async def _on_disk(self, function: Callable[..., T], *arguments: Any) -> T | None:
-        """Call a function of the file in a thread."""
         try:
             return await asyncio.to_thread(function, self.path, *arguments) if self.path else None
         # ValueError: JSON cannot hold the record; RuntimeError: the interpreter ends, and starts no thread
