@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 _MODULES = {
-    "_defaults": "_config.values",
+    "_defaults": "_config.defaults",
     "_object_parsers": "_tools.structured_output",
     "_prompt_family": "prompts.refresh",
     "_prompt_following": "prompts.prompt",

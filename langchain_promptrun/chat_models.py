@@ -17,8 +17,8 @@ from pydantic import AliasChoices, Field, SerializeAsAny
 from typing_extensions import override
 
 from langchain_promptrun import _runs as runs
+from langchain_promptrun._config import defaults, validators
 from langchain_promptrun._config import request as calls
-from langchain_promptrun._config import values
 from langchain_promptrun._config.bindings import ModelRunnable
 from langchain_promptrun._config.fields import (
     OF_THE_ANSWER,
@@ -168,7 +168,7 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, runs.PromptedModel, BaseCha
     presence_penalty: float | None = Field(default=None, ge=-2, le=2, json_schema_extra=PARAMETER)
     """Penalty on tokens that came at all, -2 to 2."""
 
-    logit_bias: values.LogitBias | None = Field(default=None, json_schema_extra=PARAMETER)
+    logit_bias: validators.LogitBias | None = Field(default=None, json_schema_extra=PARAMETER)
     """Bias by token id, -100 to 100."""
 
     logprobs: bool | None = Field(default=None, json_schema_extra=PARAMETER)
@@ -196,7 +196,7 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, runs.PromptedModel, BaseCha
     """Parameters merged over all others in the request; for what a gateway adds to the format."""
 
     stream_chunk_timeout: SerializeAsAny[float | None] = Field(  # in a union pydantic 2.14 warns of subclasses of float
-        default=values.DefaultSeconds(120.0), gt=0, allow_inf_nan=False, json_schema_extra=SETTING
+        default=defaults.DefaultSeconds(120.0), gt=0, allow_inf_nan=False, json_schema_extra=SETTING
     )
     """Seconds that a stream may go on without content; keep-alives do not count. None: no limit. Default 120.
 
@@ -212,7 +212,7 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, runs.PromptedModel, BaseCha
     include_response_headers: bool = Field(default=False, json_schema_extra=OF_THE_ANSWER)
     """Whether `response_metadata["headers"]` holds the answer's headers, without cookies and credentials."""
 
-    prompt_cache_id: values.PromptId | None = Field(default=None, json_schema_extra=SETTING)
+    prompt_cache_id: validators.PromptId | None = Field(default=None, json_schema_extra=SETTING)
     """Id under which Promptrun stores the conversation's prompt (header `HTTP-Prompt-Id`).
 
     A call with `use_cached_prompt=True` and no messages uses the stored one.
@@ -232,7 +232,7 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, runs.PromptedModel, BaseCha
     that cache by themselves are sent nothing. None: nothing is marked.
     """
 
-    structured_output_method: values.Method = Field(default="function_calling", json_schema_extra=SETTING)
+    structured_output_method: validators.Method = Field(default="function_calling", json_schema_extra=SETTING)
     """Default method of `with_structured_output`."""
 
     send_reasoning: bool | Literal["always"] = Field(default=True, json_schema_extra=OF_THE_ANSWER)
@@ -254,7 +254,7 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, runs.PromptedModel, BaseCha
             raise ValueError("`max_tokens` and `max_completion_tokens` are both set; set the one your model accepts.")
         calls.check_model_kwargs(type(self), self.model_kwargs)
         self._add_version("langchain-promptrun", __version__)
-        if isinstance(self.profile, values.DefaultProfile) and self.profile.model != self.model:
+        if isinstance(self.profile, defaults.DefaultProfile) and self.profile.model != self.model:
             self.__dict__["profile"] = self._resolve_model_profile()
         return self
 
@@ -263,7 +263,7 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, runs.PromptedModel, BaseCha
         if (found := profile_for(self.model)) is None:
             return None
         warn_if_retired(self.model)
-        profile = values.DefaultProfile(found)
+        profile = defaults.DefaultProfile(found)
         profile.model = self.model
         return cast("ModelProfile", profile)
 

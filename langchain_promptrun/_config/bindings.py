@@ -19,7 +19,7 @@ from langchain_core.runnables import (
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from langchain_promptrun._config.fields import roles_of
-from langchain_promptrun._config.values import Method, is_secret
+from langchain_promptrun._config.validators import Method, is_secret
 from langchain_promptrun._tools.tools import ToolChoice, bind_arguments
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from langchain_core.load.serializable import Serializable, SerializedConstructor
 from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 from typing_extensions import override
 
-from langchain_promptrun._config import values
-from langchain_promptrun._config.values import chosen, environment_key
+from langchain_promptrun._config import defaults, validators
+from langchain_promptrun._config.defaults import chosen, environment_key
 from langchain_promptrun._http.pools import TransportSettings
 from langchain_promptrun._http.transport import Transport
 
@@ -102,10 +102,10 @@ class ConnectionFields(Serializable):
 
     __signature__ = _Signature()
 
-    keyword_advice: ClassVar[str] = values.MORE_PARAMETERS
+    keyword_advice: ClassVar[str] = validators.MORE_PARAMETERS
     """What an error about an unknown keyword advises."""
 
-    api_key: values.Key = Field(
+    api_key: validators.Key = Field(
         default_factory=environment_key, validate_default=True, json_schema_extra=SECRET | SHARED
     )
     """Key, or a function (sync or async) that returns one and is asked before each attempt.
@@ -113,18 +113,18 @@ class ConnectionFields(Serializable):
     Default: the environment variable `PROMPTRUN_API_KEY`. Another server than Promptrun (`base_url`) may need none.
     """
 
-    base_url: values.BaseUrl = Field(
-        default_factory=values.environment_url, validate_default=True, json_schema_extra=OF_THE_ANSWER
+    base_url: validators.BaseUrl = Field(
+        default_factory=defaults.environment_url, validate_default=True, json_schema_extra=OF_THE_ANSWER
     )
     """Root of the API. Default: `PROMPTRUN_BASE_URL`, else `https://api.promptrun.ai/v1`."""
 
-    default_headers: values.Headers = Field(default=None, exclude=True, repr=False, json_schema_extra=SECRET)
+    default_headers: validators.Headers = Field(default=None, exclude=True, repr=False, json_schema_extra=SECRET)
     """Headers of each request. They may hold secrets: they are never printed, traced or serialised."""
 
-    default_query: values.Query = Field(default=None, exclude=True, repr=False, json_schema_extra=SECRET)
+    default_query: validators.Query = Field(default=None, exclude=True, repr=False, json_schema_extra=SECRET)
     """Query parameters of each request; treated like `default_headers`."""
 
-    timeout: values.Timeout = Field(default=(10.0, 600.0, 600.0, 600.0), json_schema_extra=UNTRACED)
+    timeout: validators.Timeout = Field(default=(10.0, 600.0, 600.0, 600.0), json_schema_extra=UNTRACED)
     """Seconds for all phases, or an `httpx.Timeout`, kept as four numbers: connect, read, write, pool. None: no limit.
 
     Default: 10 to connect, 600 for the others, since models think before they speak.
@@ -166,13 +166,13 @@ class ConnectionFields(Serializable):
         super().model_post_init(context)
 
     @property
-    def timeouts(self) -> values.FourTimeouts:
+    def timeouts(self) -> validators.FourTimeouts:
         """The time-outs in seconds: connect, read, write, pool."""
-        return cast("values.FourTimeouts", self.timeout)
+        return cast("validators.FourTimeouts", self.timeout)
 
     def _check_together(self) -> Self:
-        if self.api_key is None and values.needs_key(self.base_url):
-            raise ValueError(values.NO_KEY)
+        if self.api_key is None and defaults.needs_key(self.base_url):
+            raise ValueError(defaults.NO_KEY)
         return self
 
     @model_validator(mode="after")
@@ -182,21 +182,21 @@ class ConnectionFields(Serializable):
     # the last validator is the outermost: the errors of all others pass through it
     @model_validator(mode="wrap")
     @classmethod
-    def _take_chosen(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _take_chosen(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         """Drop defaults among the values, refuse unknown names, and keep secrets out of errors."""
         own = roles_of(cls)
-        if isinstance(given, dict):
-            refuse_unknown(cls, given)
-            given = {
+        if isinstance(values, dict):
+            refuse_unknown(cls, values)
+            values = {
                 name: value
-                for name, value in given.items()
+                for name, value in values.items()
                 if chosen(value) and (value is not None or name not in own.none_is_default)
             }
         try:
-            return handler(given)
+            return handler(values)
         except ValidationError as error:
             problem = error
-        raise values.without_secrets(problem, own.secret)
+        raise validators.without_secrets(problem, own.secret)
 
     def _held(self) -> Transport:
         if (transport := self._transport) is None:
@@ -230,7 +230,7 @@ class ConnectionFields(Serializable):
     @property
     @override
     def lc_secrets(self) -> dict[str, str]:
-        return {"api_key": values.API_KEY_VARIABLE}
+        return {"api_key": defaults.API_KEY_VARIABLE}
 
     @classmethod
     @override
@@ -331,10 +331,11 @@ def check_picklable(owner: str, name: str, value: object) -> None:
 
 
 def refuse_unknown(kind: type[ConnectionFields], names: Iterable[str], more: frozenset[str] = frozenset()) -> None:
+    """Refuse a name that is neither a field of a class nor in `more`."""
     known = roles_of(kind).known
     for name in names:
         if name not in known:
-            raise values.unknown_keyword(kind.__name__, name, known | more, kind.keyword_advice)
+            raise validators.unknown_keyword(kind.__name__, name, known | more, kind.keyword_advice)
 
 
 def _shared(fields: ConnectionFields) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel, ConfigDict, SecretStr, create_model
 
+from langchain_promptrun._config.defaults import NO_KEY, Defaulted, needs_key, plain_values
 from langchain_promptrun._config.fields import roles_of
-from langchain_promptrun._config.values import NO_KEY, Defaulted, is_secret, misspelt, needs_key, plain_values
+from langchain_promptrun._config.validators import is_secret, misspelt
 from langchain_promptrun._http.request import Request, Timeouts, checked_headers
 from langchain_promptrun._messages.cache_control import mark_prompt
 from langchain_promptrun._messages.conversation import wire_messages
@@ -143,6 +144,7 @@ def check_model_kwargs(kind: type[BaseModel], model_kwargs: Any, *, of_call: boo
 
 
 def _checked(kind: type[BaseModel], given: dict[str, Any]) -> dict[str, Any]:
+    """Check the values of parameters that are fields like fields."""
     names = roles_of(kind).parameters
     fields = {name: value for name, value in given.items() if value is not None and name in names}
     if not fields:

@@ -1,20 +1,19 @@
-"""Values of fields: defaults, which are recognised, validators, hints for unknown keywords, errors without secrets."""
+"""Validators of fields, hints for unknown keywords, and errors that show no secret."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from difflib import get_close_matches
 from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import httpx
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, ValidationError, WrapValidator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from langchain_promptrun._config.defaults import API_KEY_VARIABLE, BASE_URL_VARIABLE, DefaultText, chosen, plain_values
 from langchain_promptrun._http.request import checked_headers
 from langchain_promptrun.data._keywords import FOREIGN, GATEWAY_PARAMETERS
 
@@ -22,17 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pydantic import ValidatorFunctionWrapHandler
-
-API_KEY_VARIABLE = "PROMPTRUN_API_KEY"
-PROJECT_VARIABLE = "PROMPTRUN_PROJECT_ID"
-BASE_URL_VARIABLE = "PROMPTRUN_BASE_URL"
-BASE_URL = "https://api.promptrun.ai/v1"  # Promptrun's page "Streaming AI"
-_OWN_DOMAIN = "promptrun.ai"
-
-NO_KEY = (
-    f"No API key. Set the environment variable {API_KEY_VARIABLE}, or pass `api_key` (a string, or a function that "
-    "returns the key). Keys come from https://app.promptrun.ai."
-)
 
 FourTimeouts = tuple[float | None, float | None, float | None, float | None]
 KeySource = Callable[[], str | SecretStr | Awaitable[str | SecretStr]]
@@ -43,66 +31,8 @@ _QUOTES = "'\"`"
 _ROUTE = "/chat/completions"
 
 
-class Defaulted:
-    """Marks a value that the caller did not choose, nor does whoever rebuilds, copies or pickles a model."""
-
-
-def chosen(value: object) -> bool:
-    return not isinstance(value, Defaulted)
-
-
-class EnvironmentKey(SecretStr, Defaulted):
-    """An API key from the environment."""
-
-
-class DefaultText(str, Defaulted):
-    """A base URL, a project or a tag from the environment, or a default one."""
-
-    __slots__ = ()
-
-
-DefaultUrl = DefaultProject = DefaultTag = DefaultText  # names that pickles hold
-
-
-class DefaultSeconds(float, Defaulted):
-    """A default duration."""
-
-
-class DefaultProfile(dict[str, Any], Defaulted):
-    """A model profile that was looked up, and for which model."""
-
-    model = ""
-
-
-def _variable(name: str) -> str:
-    return os.environ.get(name, "").strip()
-
-
-def environment_key() -> EnvironmentKey | None:
-    return EnvironmentKey(key) if (key := _variable(API_KEY_VARIABLE)) else None
-
-
-def environment_project() -> DefaultText | None:
-    return DefaultText(project) if (project := _variable(PROJECT_VARIABLE)) else None
-
-
-def environment_url() -> DefaultText:
-    return DefaultText(_variable(BASE_URL_VARIABLE) or BASE_URL)
-
-
-def needs_key(base_url: str) -> bool:
-    """Return whether an address is Promptrun's own, which answers only with a key."""
-    host = urlsplit(base_url).hostname or ""
-    return host == _OWN_DOMAIN or host.endswith(f".{_OWN_DOMAIN}")
-
-
-def plain_values(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: plain_values(inner) for name, inner in value.items()}
-    return value.get_secret_value() if isinstance(value, SecretStr) else value
-
-
 def four_timeouts(value: Any) -> FourTimeouts:
+    """Convert seconds, an `httpx.Timeout`, four numbers (connect, read, write, pool) or None to four limits."""
     if isinstance(value, httpx.Timeout):
         value = (value.connect, value.read, value.write, value.pool)
     limits = tuple(value) if isinstance(value, list | tuple) else (value,) * _PHASES
@@ -130,7 +60,8 @@ def _checked_url(value: str) -> str:
     except httpx.InvalidURL:
         url = httpx.URL("")
     if url.scheme not in {"http", "https"} or not url.host or ".." in f".{url.host}":
-        raise ValueError(f"must be an http or https URL such as {BASE_URL} (it can also come from {BASE_URL_VARIABLE})")
+        example = "https://api.promptrun.ai/v1"
+        raise ValueError(f"must be an http or https URL such as {example} (it can also come from {BASE_URL_VARIABLE})")
     if url.userinfo or "?" in value or "#" in value:
         raise ValueError("must have no user name, password, query or fragment; use `api_key` and `default_query`")
     if value.endswith(_ROUTE):
@@ -199,6 +130,7 @@ def _nearest(name: str, known: Iterable[str], cutoff: float) -> str | None:
 
 
 def unknown_keyword(title: str, name: str, known: Iterable[str], advice: str = MORE_PARAMETERS) -> ValidationError:
+    """Return the error, which says what to write instead."""
     if advice == MORE_PARAMETERS and (place := _INSTEAD.get(_squeezed(name))):
         advice = place if place.endswith(".") else f"Use {place}."
     elif advice == MORE_PARAMETERS and name in GATEWAY_PARAMETERS:
