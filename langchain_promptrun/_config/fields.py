@@ -331,7 +331,6 @@ def check_picklable(owner: str, name: str, value: object) -> None:
 
 
 def refuse_unknown(kind: type[ConnectionFields], names: Iterable[str], more: frozenset[str] = frozenset()) -> None:
-    """Refuse a name that is neither a field of a class nor in `more`."""
     known = roles_of(kind).known
     for name in names:
         if name not in known:

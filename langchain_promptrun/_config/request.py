@@ -144,7 +144,6 @@ def check_model_kwargs(kind: type[BaseModel], model_kwargs: Any, *, of_call: boo
 
 
 def _checked(kind: type[BaseModel], given: dict[str, Any]) -> dict[str, Any]:
-    """Check the values of parameters that are fields like fields."""
     names = roles_of(kind).parameters
     fields = {name: value for name, value in given.items() if value is not None and name in names}
     if not fields:

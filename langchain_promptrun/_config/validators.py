@@ -32,7 +32,6 @@ _ROUTE = "/chat/completions"
 
 
 def four_timeouts(value: Any) -> FourTimeouts:
-    """Convert seconds, an `httpx.Timeout`, four numbers (connect, read, write, pool) or None to four limits."""
     if isinstance(value, httpx.Timeout):
         value = (value.connect, value.read, value.write, value.pool)
     limits = tuple(value) if isinstance(value, list | tuple) else (value,) * _PHASES
@@ -130,7 +129,6 @@ def _nearest(name: str, known: Iterable[str], cutoff: float) -> str | None:
 
 
 def unknown_keyword(title: str, name: str, known: Iterable[str], advice: str = MORE_PARAMETERS) -> ValidationError:
-    """Return the error, which says what to write instead."""
     if advice == MORE_PARAMETERS and (place := _INSTEAD.get(_squeezed(name))):
         advice = place if place.endswith(".") else f"Use {place}."
     elif advice == MORE_PARAMETERS and name in GATEWAY_PARAMETERS:

@@ -20,7 +20,7 @@ from langchain_core.utils.pydantic import create_model_v2
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 from typing_extensions import override
 
-from langchain_promptrun._config.defaults import DefaultProject, DefaultTag, chosen, environment_project, plain_values
+from langchain_promptrun._config.defaults import DefaultText, chosen, environment_project, plain_values
 from langchain_promptrun._config.fields import SHARED, ConnectionFields, check_picklable, new_transport, refuse_unknown
 from langchain_promptrun._config.request import BASE_HEADERS, caller_headers, key_of
 from langchain_promptrun._config.validators import Timeout
@@ -36,7 +36,7 @@ from langchain_promptrun.prompts.refresh import SHORTEST_POLL, Hold, IdentityKey
 
 AnyModel = Runnable[LanguageModelInput, AIMessage]
 _CONVERSATION = "messages"
-_LATEST = DefaultTag("latest")
+_LATEST = DefaultText("latest")
 _MESSAGES = {"system": SystemMessage, "user": HumanMessage}
 _OF_ONE_COPY = frozenset({"name", "role", "missing", "partial_variables", "prompt_cache"})  # no matter for requests
 
@@ -181,7 +181,7 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
         if self.updates == "push" and self.http_client is not None:
             raise ValueError('`updates="push"` needs async connections; leave `http_client` out.')
         if "project_id" not in self.model_fields_set:
-            self.__dict__["project_id"] = DefaultProject(self.project_id)
+            self.__dict__["project_id"] = DefaultText(self.project_id)
         if self.version is not None and self.tag is not None and chosen(self.tag):
             raise ValueError("`tag` and `version` are both set; set one of them.")
         self.__dict__["tag"] = (self.tag or _LATEST) if self.version is None else None
