@@ -46,7 +46,7 @@ PART_TYPES = frozenset({"thinking", "redacted_thinking", "reasoning", "reasoning
 IN_CONTENT = frozenset({_PARTS, *_AS_PART})
 # Entries, and signatures beside the text: Copilot's, xAI's, gateways', LiteLLM's.
 _SIGNATURES = (_OPAQUE, "encrypted_content", "reasoning_signature", "thought_signature", "reasoning_items")
-_KEPT = (*_LISTS, *_OBJECTS, *_SIGNATURES)
+_KEPT = (*_LISTS, *_TEXTS, *_SIGNATURES)
 # Where an entry has its text, in one piece or in nested entries; fragments of it are joined.
 _TEXT_KEYS = ("text", "summary", "thinking", "content", "reasoning", "reasoning_text", "reasoning_content")
 _LABELS = frozenset({"type", "index", *_TEXT_KEYS})
@@ -63,7 +63,7 @@ class Reasoning:
         self._held = ""
         self._fields: dict[str, None] = {}
         self._kept: dict[str, _Entries] = {}
-        self._opaque: list[str] = []
+        self._beside: dict[str, list[str]] = {}
         self._plain = self._is_blank = False
 
     def take(self, delta: Mapping[str, Any], *, whole: bool = False) -> str:
@@ -81,11 +81,13 @@ class Reasoning:
             elif piece := _text_in(value):
                 self._fields[name] = None
                 self._plain = True
+                if text and text != piece:  # shown together, pieces of two texts would mix
+                    self._beside.setdefault(key, []).append(piece)
                 text = text or piece
         if delta.get("reasoning_content") == "":
             self._is_blank = True
         if isinstance(opaque := delta.get(_OPAQUE), str):
-            self._opaque.append(opaque)
+            self._beside.setdefault(_OPAQUE, []).append(opaque)
         return text if self._plain else derived
 
     def take_part(self, part: Mapping[str, Any], *, whole: bool = False) -> str:
@@ -124,8 +126,8 @@ class Reasoning:
         return (names[0] if len(names) == 1 else names) if names else None
 
     def extras(self) -> dict[str, Any]:
-        opaque = "".join(self._opaque)
-        return self._entries() | ({_OPAQUE: opaque} if opaque else {})
+        beside = {key: "".join(pieces) for key, pieces in self._beside.items()}
+        return {key: text for key, text in beside.items() if text} | self._entries()
 
     def _keep(self, key: str, value: Any, *, whole: bool, beside: str = "") -> str:
         entries = self._kept.get(key)
@@ -292,7 +294,7 @@ def write_reasoning(
     """Write reasoning to a message and its parts, as `reasoning_field` and `Reasoning.extras` tell that it came."""
     names = [name for name in (field if isinstance(field, list) else [field]) if isinstance(name, str)]
     for key in _KEPT:
-        if kwargs.get(key) and (key not in _OBJECTS or _TEXTS[key] in names):
+        if kwargs.get(key) and (key not in _TEXTS or (key != "reasoning_content" and _TEXTS[key] in names)):
             wire[key] = _without_stored_ids(kwargs[key])
     if signature := _dict_at("google", _dict_at("extra_content", kwargs)).get("thought_signature"):
         wire["extra_content"] = {"google": {"thought_signature": signature}}

@@ -83,6 +83,14 @@ TEXT_KEYS = ("reasoning_content", "reasoning", "reasoning_text", "cot_summary", 
 CARRIERS = {
     **{name: under(name, "hm", "h", "m") for name in TEXT_KEYS},
     "two keys": (TWO_KEYS, [dict.fromkeys(TWO_KEYS, piece) for piece in "hm"], TWO_KEYS),
+    **{
+        f"another text under {key}": (
+            {"reasoning_content": "hm", key: "so"},
+            [{"reasoning_content": "h", key: "s"}, {"reasoning_content": "m", key: "o"}],
+            {"reasoning_content": "hm", key: "so"},
+        )
+        for key in TEXT_KEYS[1:]
+    },
     "Copilot": (
         COPILOT,
         [{"reasoning_text": "h", "reasoning_opaque": "OPA"}, {"reasoning_text": "m"}, {"reasoning_opaque": "QUE"}],
