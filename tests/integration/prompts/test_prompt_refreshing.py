@@ -373,7 +373,7 @@ class TestWatch:
             loop.run_until_complete(until(lambda: wire.count > 1))
             wire.gate.clear()
             waiting = loop.create_task(prompt.apull())
-            loop.run_until_complete(until(lambda: "prod" in str(wire.requests[-1].url)))
+            loop.run_until_complete(until(lambda: any("prod" in str(request.url) for request in wire.requests)))
             loop.close()
             watching._log_destroy_pending = waiting._log_destroy_pending = False
             return waiting, weakref.ref(watching)
