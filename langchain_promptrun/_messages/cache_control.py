@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
     Wire = dict[str, Any]
-    _Position = tuple[int, int, float]
 
 _MARKER = "cache_control"
-_SYSTEM = ("system", "developer")
+_SYSTEM_ROLES = ("system", "developer")
+# The order in which the server reads the parts of a prompt.
+_TOOLS, _SYSTEM, _OTHERS = range(3)
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -43,21 +44,21 @@ def mark_prompt(body: Wire, wanted: PromptCaching | Literal["auto"]) -> None:
     if _MARKER in body or not _needs_markers(str(body["model"])):
         return
     caching = PromptCaching() if wanted == "auto" else wanted
-    marks = list(_given_marks(body))
-    for place, index in _places(body, caching):
-        if len(marks) >= MOST_MARKERS:
-            return
+    given = list(_given_marks(body))
+    # Markers for an hour must come first (Anthropic's docs, "Mixing different TTLs").
+    last_long = max((position for position, is_long in given if is_long), default=())
+    first_short = min((position for position, is_long in given if not is_long), default=(inf,))
+    left = MOST_MARKERS - len(given)
+    for position in _ends(body, caching):
+        rank, index = position
+        place = "tools" if rank == _TOOLS else "messages"
         entry = dict(body[place][index])
-        end = entry if place == "tools" else _last_part(entry)
-        if end is None or _MARKER in end:
-            continue
-        # Markers for an hour must come first (Anthropic's docs, "Mixing different TTLs").
-        position = _position(place, index, entry)
-        is_long = caching.get("ttl") == "1h" and not any(not long and other < position for other, long in marks)
-        is_long = is_long or any(long and other > position for other, long in marks)
-        marks.append((position, is_long))
-        end[_MARKER] = {"type": "ephemeral"} | ({"ttl": "1h"} if is_long else {})
-        body[place] = [*body[place][:index], entry, *body[place][index + 1 :]]
+        end = entry if rank == _TOOLS else _last_part(entry)
+        if left > 0 and end is not None and _MARKER not in end:
+            is_long = position < last_long or (caching.get("ttl") == "1h" and position < first_short)
+            end[_MARKER] = {"type": "ephemeral"} | ({"ttl": "1h"} if is_long else {})
+            body[place] = [*body[place][:index], entry, *body[place][index + 1 :]]
+            left -= 1
 
 
 def _needs_markers(model: str) -> bool:
@@ -75,31 +76,29 @@ def _last_part(message: Wire) -> Wire | None:
     return end
 
 
-def _position(place: str, index: int, entry: Wire, part: float = inf) -> _Position:
-    return (0 if place == "tools" else 1 if entry.get("role") in _SYSTEM else 2), index, part
-
-
-def _places(body: Wire, caching: PromptCaching) -> list[tuple[str, int]]:
+def _ends(body: Wire, caching: PromptCaching) -> list[tuple[int, int]]:
     """Return the ends of this request, and of those before it, whose caches are found there; the last message first."""
-    system = [index for index, message in enumerate(body["messages"]) if message.get("role") in _SYSTEM]
-    last = len(body["messages"]) - 1
-    turns = [index - 1 for index in range(last, 0, -1) if body["messages"][index].get("role") == "assistant"]
+    messages, tools = body["messages"], body.get("tools")
+    system = [index for index, message in enumerate(messages) if message.get("role") in _SYSTEM_ROLES]
+    last = len(messages) - 1
+    turns = [index - 1 for index in range(last, 0, -1) if messages[index].get("role") == "assistant"]
     ends = [index for index in dict.fromkeys([last, *turns]) if index >= 0 and index not in system]
-    marked = [("messages", index) for index in ends[: caching.get("messages", 2)]]
-    parts = [("messages", system[-1])] if system and caching.get("system", True) else []
-    if body.get("tools") and caching.get("tools", True):
-        parts.append(("tools", len(body["tools"]) - 1))
+    marked = [(_OTHERS, index) for index in ends[: caching.get("messages", 2)]]
+    parts = [(_SYSTEM, system[-1])] if system and caching.get("system", True) else []
+    if tools and caching.get("tools", True):
+        parts.append((_TOOLS, len(tools) - 1))
     return [*marked[:1], *parts, *marked[1:]]
 
 
-def _given_marks(body: Wire) -> Iterator[tuple[_Position, bool]]:
-    parts = [("tools", index, tool, 0, tool) for index, tool in enumerate(body.get("tools") or ())]
+def _given_marks(body: Wire) -> Iterator[tuple[tuple[int, ...], bool]]:
+    parts = [((_TOOLS, index), tool) for index, tool in enumerate(body.get("tools") or ())]
     for index, message in enumerate(body["messages"]):
         if isinstance(message.get("content"), list):
-            parts += [("messages", index, message, number, part) for number, part in enumerate(message["content"])]
-    for place, index, entry, number, part in parts:
+            rank = _SYSTEM if message.get("role") in _SYSTEM_ROLES else _OTHERS
+            parts += [((rank, index), part) for part in message["content"]]
+    for position, part in parts:
         if _MARKER in part:
-            yield _position(place, index, entry, number), (part[_MARKER] or {}).get("ttl") == "1h"
+            yield position, (part[_MARKER] or {}).get("ttl") == "1h"
 
 
 def expects_cache_read(messages: Sequence[BaseMessage], model: str, body: bytes) -> bool:

@@ -176,7 +176,6 @@ class _Conversation:
         wire |= _by_name(kwargs.get("extra_fields"))
 
     def _add_turn(self, message: AIMessage, position: int) -> None:
-        """Add an assistant turn, note its calls, and give an id to those without."""
         content, kwargs, media = message.content, message.additional_kwargs, None
         if isinstance(content, str) and not (kwargs or "reasoning_field" in message.response_metadata):
             calls = _calls(message, _NOTHING)
@@ -191,6 +190,12 @@ class _Conversation:
         if kwargs or message.name:
             self._add_fields(wire, message)
         self.append(wire, position)
+        self._open(calls, wire, position)
+        if media:
+            self._attachments += [*blocks.text_parts("Attached to the assistant's message:"), *media]
+
+    def _open(self, calls: list[TurnCall], wire: dict[str, Any], position: int) -> None:
+        """Note the calls of a turn, and give an id to those without."""
         for index, (call, is_invalid) in enumerate(calls):
             if not call["id"]:
                 call["id"] = f"call_{position}_{index}"
@@ -198,8 +203,6 @@ class _Conversation:
             if olds := self._calls.get(call["id"], ()):
                 olds = [old for old in olds if old[3] == position or not _leave_out(old)]
             self._calls[call["id"]] = (*olds, (call, is_invalid, wire, position, index))
-        if media:
-            self._attachments += [*blocks.text_parts("Attached to the assistant's message:"), *media]
 
     def _add_result(
         self, call_id: str, content: object, facts: dict[str, Any], name: str | None = None, structured: object = None
