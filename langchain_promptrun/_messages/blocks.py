@@ -51,17 +51,13 @@ _SIGNATURES = {
 _RIFF_TYPES = {"image": "image/webp", "audio": "audio/wav", "video": "video/x-msvideo"}
 # What most gateways take a video or an unknown file for.
 _DEFAULT_TYPES = {"video": "video/mp4", "file": "application/octet-stream"}
-_AUDIO_FORMATS = {
-    **dict.fromkeys(("audio/mpeg", "audio/mpga"), "mp3"),
-    **dict.fromkeys(("audio/wave", "audio/vnd.wave"), "wav"),
-    **dict.fromkeys(("audio/l16", "audio/pcm"), "pcm16"),
-    "audio/mp4": "m4a",
-}
-# Of subtypes that do not end so.
+# By mime type or subtype, where these do not end so.
 _EXTENSIONS = {
+    "audio/mp4": "m4a",
     "jpeg": "jpg",
+    **dict.fromkeys(("l16", "pcm"), "pcm16"),
     "markdown": "md",
-    "mpeg": "mp3",
+    **dict.fromkeys(("mpeg", "mpga"), "mp3"),
     "msword": "doc",
     "octet-stream": "bin",
     "plain": "txt",
@@ -72,6 +68,7 @@ _EXTENSIONS = {
     "vnd.openxmlformats-officedocument.presentationml.presentation": "pptx",
     "vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
     "vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
+    **dict.fromkeys(("wave", "vnd.wave"), "wav"),
     "x-matroska": "mkv",
 }
 _DATA_KEYS = ("base64", "data", "file_data")
@@ -102,12 +99,8 @@ def content_parts(content: Any, add: Callable[[Any, list[Part]], object] = add_b
 
 def result_parts(content: object) -> list[Part]:
     """Convert what a tool returned: content blocks without reasoning, all other data as the text of its JSON."""
-    if content is None or isinstance(content, (str, list)):
-        return content_parts(content, _add_returned)
-    try:
-        return json_parts(content)
-    except PromptrunInvalidMessageError as error:
-        raise error.within(".content") from error.__cause__
+    is_content = content is None or isinstance(content, (str, list))
+    return content_parts(content if is_content else [content], _add_returned)
 
 
 def _add_returned(block: Any, parts: list[Part]) -> None:
@@ -163,12 +156,9 @@ def stays_here(block: object) -> bool:
     """Whether a block is one, wrapped or not, that only an assistant's turn or the provider that wrote it can hold."""
     if isinstance(block, dict) and block.get("type") == "non_standard":
         block = block.get("value")
-    if not isinstance(block, dict):
-        return False
-    kind = block_type(block)
-    if kind in CALL_TYPES or kind in _PROVIDERS_OWN:
-        return True
-    return kind not in BLOCK_TYPES and kind.endswith(_PROVIDERS_OWN_ENDINGS)
+    kind = block_type(block) if isinstance(block, dict) else ""
+    is_known = kind in CALL_TYPES or kind in _PROVIDERS_OWN
+    return is_known or (kind.endswith(_PROVIDERS_OWN_ENDINGS) and kind not in BLOCK_TYPES)
 
 
 def block_type(block: Block) -> str:
@@ -321,8 +311,7 @@ def _media_part(kind: str, source: Block, *, name: str | None, detail: str) -> P
     mime_type, is_data, base64_text = _split(address)
     if not is_data:
         raise PromptrunInvalidMessageError("is audio by URL, for which the wire has no part: send it as base64")
-    audio_format = _AUDIO_FORMATS.get(mime_type, mime_type.partition("/")[2].removeprefix("x-"))
-    return {"type": "input_audio", "input_audio": {"data": base64_text, "format": audio_format}}
+    return {"type": "input_audio", "input_audio": {"data": base64_text, "format": _extension(mime_type)}}
 
 
 def string(block: Block, *keys: str) -> str:
@@ -347,9 +336,13 @@ def file_name(address: str) -> str:
     if not is_data:
         last = address.partition("?")[0].partition("#")[0].rpartition("/")[2]
         return last if "." in last else "file"
-    subtype = mime_type.partition("/")[2]
-    extension = _EXTENSIONS.get(subtype, subtype)
+    extension = _extension(mime_type)
     return f"file.{extension}" if extension.isalnum() else "file"
+
+
+def _extension(mime_type: str) -> str:
+    subtype = mime_type.partition("/")[2]
+    return _EXTENSIONS.get(mime_type) or _EXTENSIONS.get(subtype, subtype.removeprefix("x-"))
 
 
 def checked_url(url: str) -> str:
@@ -375,9 +368,9 @@ def _data_url(kind: str, data: str | bytes, mime_type: str) -> str:
     elif data.startswith("data:"):
         return data
     if not mime_type:
-        signatures = _SIGNATURES | {"UklGR": _RIFF_TYPES[kind]} if kind in _RIFF_TYPES else _SIGNATURES
+        signatures = _SIGNATURES | {"UklGR": _RIFF_TYPES.get(kind)}
         guesses = (known for start, known in signatures.items() if data.startswith(start))
-        mime_type = next(guesses, _DEFAULT_TYPES.get(kind, ""))
+        mime_type = next(guesses, None) or _DEFAULT_TYPES.get(kind, "")
     if not mime_type:
         raise PromptrunInvalidMessageError(f"is {_ARTICLES[kind]} in base64 without a mime_type")
     return f"data:{mime_type if kind == 'file' else _bare(mime_type)};base64,{data}"

@@ -371,13 +371,11 @@ class _Answer:
 
 def _take_out_refusal(parts: list[Part], refusal: str) -> None:
     """Take the refusal out of a text that begins or ends with it, as LangChain's v0 content shows both."""
-    for index, cut in ((-1, str.removesuffix), (0, str.removeprefix)):
-        said = parts[index] if parts else {}
-        if _is_plain(said) and (rest := cut(said["text"], refusal)) != said["text"]:
-            parts[index] = {"type": "text", "text": rest}
-            if not rest:
-                del parts[index]
-            return
+    for end, cut in ((slice(-1, None), str.removesuffix), (slice(1), str.removeprefix)):
+        for said in parts[end]:
+            if _is_plain(said) and (rest := cut(said["text"], refusal)) != said["text"]:
+                parts[end] = blocks.text_parts(rest)
+                return
 
 
 def _entries(kwargs: Mapping[str, Any], *, signed: bool) -> dict[str, Any]:
