@@ -66,21 +66,7 @@ def wire_messages(
     A tool call that other messages follow must have a result, be it late; an invalid one goes out only with a result.
     Calls without an id get one from their place; their results are matched by tool name, then by order.
     """
-    conversation = _Conversation(model, send_reasoning, send_names)
-    for position, message in enumerate(messages):
-        role = _ROLES.get(type(message))
-        has_more = type(message) is AIMessage and (
-            message.tool_calls or message.invalid_tool_calls or "reasoning_field" in message.response_metadata
-        )
-        content = message.content
-        if role and not has_more and type(content) is str and not (message.additional_kwargs or message.name):
-            conversation.append({"role": role, "content": content}, position)
-            continue
-        try:
-            conversation.add(message, position)
-        except PromptrunInvalidMessageError as error:
-            raise error.within(f"messages[{position}]") from error.__cause__
-    return conversation.end()
+    return _Conversation(model, send_reasoning, send_names).convert(messages)
 
 
 class _Conversation:
@@ -97,14 +83,31 @@ class _Conversation:
         self._nameless: list[WireCall] = []
         self._calls_by_name = False
 
-    def append(self, wire: dict[str, Any], position: int) -> None:
+    def convert(self, messages: Sequence[Any]) -> list[dict[str, Any]]:
+        for position, message in enumerate(messages):
+            kind, content = type(message), message.content
+            is_plain = kind in _ROLES and type(content) is str and not (message.additional_kwargs or message.name)
+            has_more = (is_plain and kind is AIMessage) and (
+                message.tool_calls or message.invalid_tool_calls or "reasoning_field" in message.response_metadata
+            )
+            if is_plain and not (has_more or self._attachments):
+                self._said = position
+                self._wire.append({"role": _ROLES[kind], "content": content})
+                continue
+            try:
+                self._add(message, position)
+            except PromptrunInvalidMessageError as error:
+                raise error.within(f"messages[{position}]") from error.__cause__
+        return self._end()
+
+    def _append(self, wire: dict[str, Any], position: int) -> None:
         """Add a wire message other than a result, behind what is attached so far."""
         if self._attachments:
             self._attach()
         self._said = position
         self._wire.append(wire)
 
-    def add(self, message: BaseMessage, position: int) -> None:
+    def _add(self, message: BaseMessage, position: int) -> None:
         kwargs = message.additional_kwargs
         if isinstance(message, AIMessage):
             self._add_turn(message, position)
@@ -118,7 +121,7 @@ class _Conversation:
         else:
             self._say(message, position)
 
-    def end(self) -> list[dict[str, Any]]:
+    def _end(self) -> list[dict[str, Any]]:
         """Leave out invalid calls without a result; refuse a conversation that goes on after a valid one."""
         self._attach()
         for opened in sorted(chain.from_iterable(self._calls.values()), key=itemgetter(3, 4)):
@@ -164,7 +167,7 @@ class _Conversation:
         if isinstance(message, FunctionMessage):
             wire["name"] = wire_name(message.name)
         self._add_fields(wire, message)
-        self.append(wire, position)
+        self._append(wire, position)
 
     def _add_fields(self, wire: dict[str, Any], message: BaseMessage) -> None:
         kwargs = message.additional_kwargs
@@ -189,7 +192,7 @@ class _Conversation:
                 self._calls.setdefault(server_call["id"], ())
         if kwargs or message.name:
             self._add_fields(wire, message)
-        self.append(wire, position)
+        self._append(wire, position)
         self._open(calls, wire, position)
         if media:
             self._attachments += [*blocks.text_parts("Attached to the assistant's message:"), *media]
