@@ -99,8 +99,12 @@ def content_parts(content: Any, add: Callable[[Any, list[Part]], object] = add_b
 
 def result_parts(content: object) -> list[Part]:
     """Convert what a tool returned: content blocks without reasoning, all other data as the text of its JSON."""
-    is_content = content is None or isinstance(content, (str, list))
-    return content_parts(content if is_content else [content], _add_returned)
+    if content is None or isinstance(content, (str, list)):
+        return content_parts(content, _add_returned)
+    try:
+        return json_parts(content)
+    except PromptrunInvalidMessageError as error:
+        raise error.within(".content") from error.__cause__
 
 
 def _add_returned(block: Any, parts: list[Part]) -> None:
