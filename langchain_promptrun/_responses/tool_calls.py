@@ -423,9 +423,8 @@ class ToolCalls:
         args = function.get("arguments")
         if type(args) is not str or not args or not self._surrogates.lets_pass(args):
             return None
-        if args[0] in _MAY_BEGIN_ANEW or call.repeated is not None or call.unsure:
-            return None
-        if "\\u" in args or args[-1] == "\\":  # it may be half of a pair
+        # an escape, whole or cut, may be half of a surrogate pair
+        if args[0] in _MAY_BEGIN_ANEW or call.repeated is not None or call.unsure or "\\u" in f"{args}u":
             return None
         call.bytes += args.encode()
         call.sent = len(call.bytes)

@@ -46,7 +46,7 @@ PART_TYPES = frozenset({"thinking", "redacted_thinking", "reasoning", "reasoning
 IN_CONTENT = frozenset({_PARTS, *_AS_PART})
 # Entries, and signatures beside the text: Copilot's, xAI's, gateways', LiteLLM's.
 _SIGNATURES = (_OPAQUE, "encrypted_content", "reasoning_signature", "thought_signature", "reasoning_items")
-_KEPT = (*_LISTS, *_TEXTS, *_SIGNATURES)
+_KEPT = (*_LISTS, *list(_TEXTS)[1:], *_SIGNATURES)  # the first is where LangChain has the text that is shown
 # Where an entry has its text, in one piece or in nested entries; fragments of it are joined.
 _TEXT_KEYS = ("text", "summary", "thinking", "content", "reasoning", "reasoning_text", "reasoning_content")
 _LABELS = frozenset({"type", "index", *_TEXT_KEYS})
@@ -294,7 +294,7 @@ def write_reasoning(
     """Write reasoning to a message and its parts, as `reasoning_field` and `Reasoning.extras` tell that it came."""
     names = [name for name in (field if isinstance(field, list) else [field]) if isinstance(name, str)]
     for key in _KEPT:
-        if kwargs.get(key) and (key not in _TEXTS or (key != "reasoning_content" and _TEXTS[key] in names)):
+        if kwargs.get(key) and (key not in _TEXTS or _TEXTS[key] in names):
             wire[key] = _without_stored_ids(kwargs[key])
     if signature := _dict_at("google", _dict_at("extra_content", kwargs)).get("thought_signature"):
         wire["extra_content"] = {"google": {"thought_signature": signature}}
