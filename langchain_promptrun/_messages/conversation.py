@@ -187,7 +187,7 @@ class _Conversation:
                 wire["tool_calls"] = [call for call, _ in calls]
         else:
             wire, media, calls = _turn(message, self._model, self._send_reasoning)
-            self._calls_by_name = self._calls_by_name or "function_call" in wire
+            self._calls_by_name |= "function_call" in wire
             for server_call in wire.get("tool_calls", [])[len(calls) :]:
                 self._calls.setdefault(server_call["id"], ())
         if kwargs or message.name:
@@ -203,8 +203,8 @@ class _Conversation:
             if not call["id"]:
                 call["id"] = f"call_{position}_{index}"
                 self._nameless.append(call)
-            if olds := self._calls.get(call["id"], ()):
-                olds = [old for old in olds if old[3] == position or not _leave_out(old)]
+            olds = self._calls.get(call["id"], ())
+            olds = [old for old in olds if old[3] == position or not _leave_out(old)]
             self._calls[call["id"]] = (*olds, (call, is_invalid, wire, position, index))
 
     def _add_result(

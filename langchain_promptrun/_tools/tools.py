@@ -27,6 +27,8 @@ _FUNCTION_KEYS = frozenset({"input_schema", "inputSchema", "toolSpec", "properti
 _ONE_AT_A_TIME = "disable_parallel_tool_use"
 _UNIONS = frozenset({"anyOf", "oneOf", "allOf"})
 _SCHEMAS_ELSEWHERE = _UNIONS | {"$ref"}
+# Keywords of JSON Schema whose values are no schemas.
+_VALUES = frozenset({"const", "default", "enum", "examples"})
 _NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
 
 
@@ -195,7 +197,8 @@ def _finished(tool: dict[str, Any], strict: bool | None, source: Any = None) -> 
         return tool
     function = {key: value for key, value in tool["function"].items() if value is not None}
     strict = function.get("strict", strict)
-    if isinstance(source, type) and issubclass(source, BaseModel):
+    is_class = isinstance(source, type) and issubclass(source, BaseModel)
+    if is_class:
         source = source.model_json_schema()
     if isinstance(source, Mapping):
         # langchain-core loses parameters that refer to themselves, or are a union.
@@ -204,17 +207,32 @@ def _finished(tool: dict[str, Any], strict: bool | None, source: Any = None) -> 
             parameters = with_root(source)
             function["parameters"] = {k: v for k, v in parameters.items() if k not in {"title", "description"}}
     if isinstance(function.get("parameters"), Mapping):
-        parameters = {key: value for key, value in with_root(function["parameters"]).items() if value is not None}
-        # OpenAI refuses an object without `properties`, as MCP servers describe a tool without arguments.
-        is_object = (
-            parameters["type"] == "object" if "type" in parameters else _SCHEMAS_ELSEWHERE.isdisjoint(parameters)
-        )
-        function["parameters"] = {**_NO_PARAMETERS, **parameters} if is_object else parameters
+        function["parameters"] = _with_properties(function["parameters"], may_lack_items=not (is_class or strict))
     if strict is not None:
         function["strict"] = strict
     if strict:
         function["parameters"] = strict_schema(function.get("parameters", _NO_PARAMETERS))
     return {**tool, "function": function}
+
+
+def _with_properties(schema: Mapping[str, Any], *, may_lack_items: bool) -> dict[str, Any]:
+    """Complete an object at the root: OpenAI refuses one without `properties`, as MCP servers say "no arguments"."""
+    parameters = {key: value for key, value in with_root(schema).items() if value is not None}
+    is_object = parameters["type"] == "object" if "type" in parameters else _SCHEMAS_ELSEWHERE.isdisjoint(parameters)
+    if not is_object:
+        return parameters
+    return _NO_PARAMETERS | (_with_items(parameters) if may_lack_items else parameters)
+
+
+def _with_items(schema: Any) -> Any:
+    """Give arrays their `items`: OpenAI refuses the whole request without, and MCP servers leave them out."""
+    if isinstance(schema, list):
+        return [_with_items(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    copy = {key: value if key in _VALUES else _with_items(value) for key, value in schema.items()}
+    is_array = "array" in (schema["type"] if isinstance(schema.get("type"), list) else [schema.get("type")])
+    return copy | {"items": {}} if is_array and "items" not in schema else copy
 
 
 def _named(name: object, choices: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -305,14 +305,14 @@ def write_reasoning(
     if isinstance(own_parts := kwargs.get(_PARTS), list):
         parts[:0] = _without_stored_ids(own_parts)
         names = [name for name in names if name != "thinking"] or [_PARTS]
-    if text and isinstance(text, str):
-        _write_text(wire, parts, names, text)
-    elif names == ["reasoning_content"]:
-        # DeepSeek and Moonshot refuse turns without the field that they sent empty.
-        wire["reasoning_content"] = ""
+    _write_text(wire, parts, names, text if isinstance(text, str) else "")
 
 
 def _write_text(wire: dict[str, Any], parts: list[dict[str, Any]], names: list[str], text: str) -> None:
+    if not text:
+        # DeepSeek and Moonshot refuse turns without the field that they sent empty.
+        wire |= {"reasoning_content": ""} if names == ["reasoning_content"] else {}
+        return
     # Unless it was only derived from entries, a text goes back in the usual spelling.
     usual = ["reasoning_content"] if {*_LISTS, _PARTS}.isdisjoint(names) else []
     for name in [name for name in names if name in _KEYS or name in _AS_PART] or usual:

@@ -332,6 +332,17 @@ def test_bind_tools_gives_parameters_without_type_or_properties_empty_ones(schem
     assert wire["function"]["parameters"] == {**NOTHING, **schema, "properties": schema.get("properties") or {}}
 
 
+ARRAY = {"type": "array"}
+
+
+@pytest.mark.parametrize("array", [ARRAY, {"type": ["array", "null"]}, {**ARRAY, "default": [ARRAY]}])
+@pytest.mark.parametrize("around", [lambda array: array, lambda array: {"anyOf": [{**ARRAY, "items": array}, STRING]}])
+def test_bind_tools_gives_arrays_without_items_those_of_any_kind(around, array):
+    given, sent = ({**NOTHING, "properties": {"a": around(one)}} for one in (array, {**array, "items": {}}))
+    [wire] = wire_tools([with_parameters(given)])
+    assert wire["function"]["parameters"] == sent
+
+
 LEGAL = re.compile(r"[A-Za-z0-9_-]{1,64}")
 ILLEGAL = ["server.tool/v1", "y" + "x" * 64, "ünïcode", "with space", "a.b", "a/b"]
 
