@@ -107,7 +107,7 @@ class _BackgroundLoop:
         self.loop = loop = Context().run(asyncio.new_event_loop)  # which keeps its context as long as it lives
         loop.set_default_executor(_DaemonThreads())
         self.limits: defaultdict[str, asyncio.Semaphore] = defaultdict(partial(asyncio.Semaphore, _REQUESTS_AT_ONCE))
-        self.streams: weakref.WeakValueDictionary[object, _Stream] = weakref.WeakValueDictionary()
+        self.streams: weakref.WeakSet[_Stream] = weakref.WeakSet()
         stop = asyncio.Event()
 
         def run() -> None:
@@ -200,7 +200,9 @@ class Source:
 class _Stream:
     """An event stream, open while an object of this class is held. For the background thread only."""
 
-    def __init__(self, background: _BackgroundLoop, source: Source, *, falls_back: bool) -> None:
+    def __init__(self, key: IdentityKey, background: _BackgroundLoop, source: Source, *, falls_back: bool) -> None:
+        self.key = key  # may refer to what holds the prompt, so that nothing else may hold it
+        background.streams.add(self)
         self.reader = _StreamReader(source, background.limits[source.request.url], falls_back=falls_back)
         background.call_at_the_end_of(self, background.loop.create_task(self.reader.run()).cancel)
 
@@ -477,9 +479,8 @@ class Refresher:
         self._background = background
         if self.stream and not self._stream:
             key, source, falls_back = self.stream
-            if (stream := background.streams.get(key)) is None:
-                stream = background.streams[key] = _Stream(background, source, falls_back=falls_back)
-            self._stream = stream
+            found = next((stream for stream in background.streams if stream.key == key), None)
+            self._stream = stream = found or _Stream(key, background, source, falls_back=falls_back)
             stream.reader.subscribers.add(self)
             if stream.reader.record is not None:
                 self.receive(stream.reader.record)

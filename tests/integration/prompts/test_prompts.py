@@ -244,6 +244,8 @@ class TestEnd:
 
     @pytest.mark.parametrize("method", ["on_change", "api_key", "a_api_key", "http_client", "pushed"])
     async def test_prompt_is_collected_with_the_owner_of_its_functions(self, wire, call, method):
+        other = wire.prompt()  # which keeps the background thread
+        await call(other, "pull")
         owner = Owner(wire, method)
         await call(owner.prompt, "pull")
         await until(lambda: wire.open or method != "pushed")
