@@ -9,7 +9,8 @@ from collections import deque
 from contextlib import suppress
 from functools import partial
 from math import inf, sqrt
-from threading import Event, RLock
+from queue import Empty, SimpleQueue
+from threading import RLock
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakSet
 
@@ -39,7 +40,8 @@ _LONGEST_RESET = 86_400.0  # more is a point in time, as some gateways write
 class TurnQueue:
     """Lets callers of any thread and event loop wait for their turn, in the order in which they came.
 
-    The first one in the queue has the turn. The garbage collector may end a wait in the middle of another's step.
+    The first one in the queue has the turn. The garbage collector may end a wait in the middle of another's step, which
+    a put into a SimpleQueue bears, and `threading.Event` does not.
     """
 
     def __init__(self) -> None:
@@ -51,14 +53,17 @@ class TurnQueue:
 
     def wait(self, ask: Callable[[], float], ends_at: float = inf) -> None:
         """Ask until the answer is 0, when it is one's turn; raises TimeoutError at a time of the monotonic clock."""
-        event = Event()
+        turn: SimpleQueue[None] = SimpleQueue()
+        wake = partial(turn.put, None)
         try:
-            if not self._enter(event.set) and not event.wait(_left(ends_at)):
-                raise TimeoutError
+            if not self._enter(wake):
+                turn.get(timeout=_left(ends_at))
             for pause in _pauses(ask, ends_at):
                 time.sleep(pause)
+        except Empty:
+            raise TimeoutError from None
         finally:
-            self._leave(event.set)
+            self._leave(wake)
 
     async def async_wait(self, ask: Callable[[], float], ends_at: float = inf) -> None:
         event = asyncio.Event()
@@ -82,15 +87,13 @@ class TurnQueue:
             return self._queue[0] == wake
 
     def _leave(self, wake: Callable[[], object]) -> None:
-        with self._lock:
-            with suppress(ValueError):  # taken out already, since its event loop was closed
-                self._queue.remove(wake)
-            while self._queue:
-                try:
-                    self._queue[0]()
-                except RuntimeError:  # the event loop of that caller is closed
-                    self._queue.popleft()
-                else:
+        with self._lock, suppress(IndexError):  # nobody is left
+            while True:
+                with suppress(ValueError):  # it was taken out before
+                    self._queue.remove(wake)
+                wake = self._queue[0]
+                with suppress(RuntimeError):  # its event loop is closed
+                    wake()
                     return
 
 

@@ -16,7 +16,7 @@ from langchain_core.runnables import Runnable
 from pydantic import AliasChoices, Field, SerializeAsAny
 from typing_extensions import override
 
-from langchain_promptrun import _runs as runs
+from langchain_promptrun import _guards as guards
 from langchain_promptrun._config import defaults, validators
 from langchain_promptrun._config import request as calls
 from langchain_promptrun._config.bindings import ModelRunnable
@@ -35,6 +35,7 @@ from langchain_promptrun._responses.choice import PROVIDER
 from langchain_promptrun._responses.events import EventParser
 from langchain_promptrun._tokens import count_messages, count_text
 from langchain_promptrun._tools.tools import own_names, wire_tools
+from langchain_promptrun._tracing import PromptedModel
 from langchain_promptrun._version import __version__
 
 if TYPE_CHECKING:
@@ -45,9 +46,9 @@ if TYPE_CHECKING:
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
     from langchain_protocol.protocol import MessagesData
 
+    from langchain_promptrun._guards import CallTransport
     from langchain_promptrun._http.request import Request
     from langchain_promptrun._responses.parser import ResponseParser
-    from langchain_promptrun._runs import CallTransport
 
     Run = CallbackManagerForLLMRun | None
     AsyncRun = AsyncCallbackManagerForLLMRun | None
@@ -66,7 +67,7 @@ def _with_signature(hook: Hook) -> Hook:
     return hook
 
 
-class ChatPromptrun(ModelRunnable, ConnectionFields, runs.PromptedModel, BaseChatModel):
+class ChatPromptrun(ModelRunnable, ConnectionFields, PromptedModel, BaseChatModel):
     """Chat model for Promptrun, the gateway to the models of many vendors.
 
     Setup:
@@ -321,8 +322,8 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, runs.PromptedModel, BaseCha
     ) -> Iterator[ChatGenerationChunk]:
         transport, request, reader = self._prepare(outputs.ChunkParser, messages, stop, kwargs, stream=True)
         chunks = transport.exchange(request, reader)
-        named = partial(runs.named, runs.message_id(run_manager))
-        return chunks if run_manager is None else runs.report(chunks, run_manager, named)
+        named = partial(guards.named, guards.message_id(run_manager))
+        return chunks if run_manager is None else guards.report(chunks, run_manager, named)
 
     @override
     def _astream(
@@ -330,34 +331,34 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, runs.PromptedModel, BaseCha
     ) -> AsyncIterator[ChatGenerationChunk]:
         transport, request, reader = self._prepare(outputs.ChunkParser, messages, stop, kwargs, stream=True)
         chunks = transport.aexchange(request, reader)
-        named = partial(runs.named, runs.message_id(run_manager))
-        return chunks if run_manager is None else runs.areport(chunks, run_manager, named)
+        named = partial(guards.named, guards.message_id(run_manager))
+        return chunks if run_manager is None else guards.areport(chunks, run_manager, named)
 
     def _stream_chat_model_events(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Run = None, **kwargs: Any
     ) -> Iterator[MessagesData]:
         """Stream langchain-core's protocol events; its `stream_events(version="v3")` asks for them."""
-        is_told = runs.wants_tokens(run_manager)
-        reader_type = partial(EventParser, message_id=runs.message_id(run_manager), tokens=is_told)
+        is_told = guards.wants_tokens(run_manager)
+        reader_type = partial(EventParser, message_id=guards.message_id(run_manager), tokens=is_told)
         transport, request, reader = self._prepare(reader_type, messages, stop, kwargs, stream=True)
         if run_manager is None or not run_manager.handlers:
             return transport.exchange(request, reader)
-        events = runs.LeavingReport(transport, run_manager).exchange(request, reader)
+        events = guards.LeavingReport(transport, run_manager).exchange(request, reader)
         if not is_told:
             return events
-        return runs.report(events, run_manager, partial(outputs.event_chunk, runs.message_id(run_manager)))
+        return guards.report(events, run_manager, partial(outputs.event_chunk, guards.message_id(run_manager)))
 
     def _astream_chat_model_events(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: AsyncRun = None, **kwargs: Any
     ) -> AsyncIterator[MessagesData]:
         """Stream langchain-core's protocol events; its `astream_events(version="v3")` asks for them."""
-        is_told = runs.wants_tokens(run_manager)
-        reader_type = partial(EventParser, message_id=runs.message_id(run_manager), tokens=is_told)
+        is_told = guards.wants_tokens(run_manager)
+        reader_type = partial(EventParser, message_id=guards.message_id(run_manager), tokens=is_told)
         transport, request, reader = self._prepare(reader_type, messages, stop, kwargs, stream=True)
         events = transport.aexchange(request, reader)
         if run_manager is None or not is_told:
             return events
-        return runs.areport(events, run_manager, partial(outputs.event_chunk, runs.message_id(run_manager)))
+        return guards.areport(events, run_manager, partial(outputs.event_chunk, guards.message_id(run_manager)))
 
     def _prepare(
         self,
@@ -385,8 +386,8 @@ class ChatPromptrun(ModelRunnable, ConnectionFields, runs.PromptedModel, BaseCha
         own_pool = not roles_of(type(self)).pool.isdisjoint(call.settings)
         transport: CallTransport = new_transport(fields) if own_pool else self._transport or self._held()
         if fields.prompt_caching is not None and expects_cache_read(messages, str(request.model), request.body or b""):
-            transport = runs.CacheLossReport(transport)
-        for guard in dict.fromkeys(runs.CALL_GUARDS.get()):
+            transport = guards.CacheLossReport(transport)
+        for guard in dict.fromkeys(guards.CALL_GUARDS.get()):
             transport = guard(transport, messages)
         return transport, request, reader
 

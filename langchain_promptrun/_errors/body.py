@@ -254,16 +254,15 @@ class _Reader:
                 return self.text(loads(value), depth)
             except ValueError:
                 # A JSON body cut off at a limit still shows its message.
-                if found := re.search(_MESSAGE_IN_JSON, value):
-                    value = found[1]
+                if message := re.search(_MESSAGE_IN_JSON, value):
+                    value = message[1]
                     with suppress(ValueError):
                         value = str(loads(f'"{value}"'))
         elif value.startswith(("data:", "event:", "id:")) and (data := re.search(r"(?m)^data:(.+)$", value)):
             return self.text(data[1], depth)
         elif re.match("<[!?a-zA-Z]", value):
-            tags: dict[str, str] = {}
-            for tag in re.finditer(r"(?i)<(title|h1|message)\b[^>]{0,200}>([^<]{1,400})", value):
-                tags.setdefault(tag[1].lower(), tag[2].strip())
+            found = re.findall(r"(?i)<(title|h1|message)\b[^>]{0,200}>([^<]{1,400})", value)
+            tags = {tag.lower(): text.strip() for tag, text in reversed(found)}
             named = next(filter(None, map(tags.get, ("title", "h1", "message"))), None)
             value = html.unescape(named or re.sub(r"<[^<>]{0,500}>", " ", value))
         return tidy(value, _TEXT_LIMIT)

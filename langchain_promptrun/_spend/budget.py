@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from typing_extensions import override
 
+from langchain_promptrun._guards import CALL_GUARDS, ObservedCall, final_message
 from langchain_promptrun._messages.blocks import MEDIA_PARTS
 from langchain_promptrun._profiles import profile_for
-from langchain_promptrun._runs import CALL_GUARDS, ObservedCall, final_message
 from langchain_promptrun._spend.costs import CostsByModel, prices_of
 from langchain_promptrun._tokens import count_messages, count_text
 from langchain_promptrun._wire import json as _json
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import AIMessage, BaseMessage
 
+    from langchain_promptrun._guards import CallTransport
     from langchain_promptrun._http.request import Request
-    from langchain_promptrun._runs import CallTransport
 
 _RESERVE_MARGIN = 2.0  # text that is not English takes up to twice the tokens of the offline count
 _MILLION = 1_000_000

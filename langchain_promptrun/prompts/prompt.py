@@ -27,7 +27,7 @@ from langchain_promptrun._config.validators import Timeout
 from langchain_promptrun._http.pools import TransportSettings
 from langchain_promptrun._http.request import Request, Timeouts
 from langchain_promptrun._http.transport import Transport
-from langchain_promptrun._runs import PROJECT, TAG, VERSION, name_ancestors, traced
+from langchain_promptrun._tracing import PROJECT, TAG, VERSION, name_ancestors, traced
 from langchain_promptrun.chat_models import ChatPromptrun
 from langchain_promptrun.prompts import record as records
 from langchain_promptrun.prompts import refresh as refreshing

@@ -2,6 +2,8 @@
 
 import asyncio
 import heapq
+import sys
+import threading
 import time
 from math import inf
 
@@ -142,6 +144,31 @@ async def test_turn_queue_lets_callers_go_in_the_order_in_which_they_came():
 
     await asyncio.gather(*map(wait, range(20)))
     assert gone == [*range(20)]
+
+
+@pytest.mark.parametrize("step", range(1, 60))
+async def test_turn_queue_goes_on_wherever_the_garbage_collector_drops_the_caller_before(step):
+    queue, steps = TurnQueue(), iter(range(step))
+    dropped = queue.async_wait(lambda: 1)
+    dropped.send(None)
+    drops = [dropped.close]
+
+    def trace(*_):
+        if next(steps, None) is None and drops:
+            drops.pop()()
+        return trace
+
+    def wait():
+        sys.settrace(trace)
+        queue.wait(lambda: 0)
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    waiting.start()
+    waiting.join(0.01)
+    while drops:
+        drops.pop()()
+    waiting.join(10)
+    assert not waiting.is_alive()
 
 
 async def test_pacer_begins_without_its_parents_calls_in_a_forked_child():

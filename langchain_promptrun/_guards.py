@@ -1,43 +1,31 @@
-"""What is around a call: guards such as budgets, what its run's handlers are told, the prompt that it comes from."""
+"""What calls go through on their way to the transport and back: budgets, a lost prompt cache, callbacks of tokens."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, aclosing, closing, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
-from langchain_core.language_models.base import LanguageModelInput
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult, LLMResult
-from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import ensure_config
 from langchain_core.utils.utils import LC_ID_PREFIX
 from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
 
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-    from langchain_core.callbacks.manager import BaseRunManager
-    from langchain_core.language_models.chat_models import BaseChatModel as _Model
-    from langchain_core.messages import BaseMessage
+    from langchain_core.messages import AIMessageChunk, BaseMessage
 
     from langchain_promptrun._http.request import Parser, ParserFactory, Request
     from langchain_promptrun._http.transport import Transport
-else:
-    _Model = object  # what pydantic builds for a further class takes time at import
 
 T = TypeVar("T")
-Config = RunnableConfig | None
 
 _IGNORING = (BaseCallbackHandler.on_llm_new_token, AsyncCallbackHandler.on_llm_new_token)
-
-PROJECT, TAG, VERSION = "promptrun_prompt_project", "promptrun_prompt_tag", "promptrun_prompt_version"
-"""Names in the metadata of a run."""
 
 logger = logging.getLogger("langchain_promptrun")
 
@@ -180,58 +168,3 @@ def named(ident: str, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
     """Give a chunk the id of its run, by which LangGraph knows that the chunks are one message."""
     chunk.message.id = ident
     return chunk
-
-
-def traced(config: Config, facts: dict[str, Any]) -> RunnableConfig:
-    config = ensure_config(config)
-    config["metadata"] = {**config.get("metadata", {}), **facts}
-    return config
-
-
-def name_ancestors(manager: BaseRunManager, facts: dict[str, Any]) -> None:
-    """Add a prompt's metadata to the runs above, which began before its version was known; the first prompt counts.
-
-    LangChain's tracers keep their unfinished runs in `run_map`, and report the metadata as it is at a run's end.
-    """
-    for handler in manager.handlers:
-        runs = getattr(handler, "run_map", None)
-        if not isinstance(runs, dict):
-            continue
-        run: Any = runs.get(str(manager.parent_run_id))
-        while isinstance(getattr(run, "extra", None), dict):
-            # replaced, not changed: the tracer's thread may be reading
-            run.extra = {**run.extra, "metadata": {**facts, **(run.extra.get("metadata") or {})}}
-            run = runs.get(str(run.parent_run_id))
-
-
-class PromptedModel(_Model):
-    """A chat model whose runs carry the metadata of the prompt that they come from."""
-
-    @override
-    def invoke(self, input: LanguageModelInput, config: Config = None, **kwargs: Any) -> AIMessage:
-        return super().invoke(input, _config_for(input, config), **kwargs)
-
-    @override
-    async def ainvoke(self, input: LanguageModelInput, config: Config = None, **kwargs: Any) -> AIMessage:
-        return await super().ainvoke(input, _config_for(input, config), **kwargs)
-
-    @override
-    def stream(self, input: LanguageModelInput, config: Config = None, **kwargs: Any) -> Iterator[AIMessageChunk]:
-        return super().stream(input, _config_for(input, config), **kwargs)
-
-    @override
-    def astream(self, input: LanguageModelInput, config: Config = None, **kwargs: Any) -> AsyncIterator[AIMessageChunk]:
-        return super().astream(input, _config_for(input, config), **kwargs)
-
-    @override
-    def _chat_model_stream_v3(self, input: LanguageModelInput, config: Config = None, **kwargs: Any) -> Any:
-        return super()._chat_model_stream_v3(input, _config_for(input, config), **kwargs)
-
-    @override
-    def _achat_model_stream_v3(self, input: LanguageModelInput, config: Config = None, **kwargs: Any) -> Any:
-        return super()._achat_model_stream_v3(input, _config_for(input, config), **kwargs)
-
-
-def _config_for(input_: LanguageModelInput, config: Config) -> Config:
-    facts = getattr(input_, "promptrun_trace", None)  # of a prompt's value
-    return config if facts is None else traced(config, facts)
