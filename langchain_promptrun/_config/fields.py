@@ -300,8 +300,9 @@ class ConnectionFields(Serializable):
         return state
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
-        """Read a key that came from the environment again, and give fields of later versions their defaults."""
+        """Read a key that came from the environment again, and bring fields of other versions up to date."""
         super().__setstate__(state)
+        _forget_derived(self, _HOLDS)
         for name, field in type(self).model_fields.items():
             if name not in self.__dict__ and not field.is_required():
                 self.__dict__[name] = field.get_default(call_default_factory=True)

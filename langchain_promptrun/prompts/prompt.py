@@ -404,11 +404,6 @@ class PromptrunPrompt(ConnectionFields, RunnableSerializable[dict[str, Any], Cha
         del state["__dict__"]["prompt_cache"]
         return state
 
-    def __setstate__(self, state: dict[Any, Any]) -> None:
-        """Read what version 0.1.0 wrote, too, which kept the cache as `family`."""
-        state["__dict__"].pop("family", None)
-        super().__setstate__(state)
-
     def _identity(self, without: frozenset[str] = _OF_ONE_COPY) -> IdentityKey:
         return IdentityKey(getattr(self, name) for name in type(self).model_fields if name not in without)
 
