@@ -201,7 +201,7 @@ class PromptrunServer(Settings):
         self.prompts.faults.clear()
         self.requests.clear()
 
-    def wait_until(self, condition: Callable[[], object], timeout: float = 5.0, *, what: str = "the condition") -> None:
+    def wait_until(self, condition: Callable[[], object], timeout: float = 20.0, *, what: str = "the condition") -> None:
         """Wait until a condition, `what`, holds, or raise TimeoutError; async code calls it by `asyncio.to_thread`."""
         end = time.monotonic() + timeout
         while not condition():
@@ -209,12 +209,12 @@ class PromptrunServer(Settings):
                 raise TimeoutError(f"{what} did not come within {timeout} s: {len(self.requests)} requests so far")
             time.sleep(_POLL)
 
-    def wait_for_requests(self, count: int = 1, timeout: float = 5.0) -> list[RecordedRequest]:
+    def wait_for_requests(self, count: int = 1, timeout: float = 20.0) -> list[RecordedRequest]:
         """Wait until `count` requests have come in, and return all; raises TimeoutError."""
         self.wait_until(lambda: len(self.requests) >= count, timeout, what=f"request {count}")
         return list(self.requests)
 
-    def wait_for_disconnects(self, count: int = 1, timeout: float = 5.0) -> list[RecordedRequest]:
+    def wait_for_disconnects(self, count: int = 1, timeout: float = 20.0) -> list[RecordedRequest]:
         """Wait until `count` clients left before their answers' end; return their requests or raise TimeoutError."""
         what = f"disconnect {count}"
         self.wait_until(lambda: sum(one.disconnected for one in self.requests) >= count, timeout, what=what)
