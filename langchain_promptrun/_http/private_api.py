@@ -14,7 +14,7 @@ import struct
 import sys
 import threading
 import weakref
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from math import ceil
@@ -119,7 +119,9 @@ class _SyncWatch:
                 raise self._httpcore.ReadError(error) from error
 
     def _wait(self, timeout: float | None, *, to_send: bool = False) -> bool:
-        with nullcontext() if io_lock.held[0] != threading.get_ident() else io_lock.released():
+        if io_lock.held[0] != threading.get_ident():
+            return wait_ready(self._socket, timeout, to_send=to_send)
+        with io_lock.released():
             return wait_ready(self._socket, timeout, to_send=to_send)
 
     def _never_block(self) -> None:
@@ -261,7 +263,7 @@ def watch_errors(stream: Any) -> ErrorWatch | None:
     """Return the watch over an async network stream; None for a stream of another kind, such as TLS within TLS."""
     transport, protocol = _asyncio_parts(stream)
     carrier = getattr(getattr(stream, "_stream", None), "transport_stream", None)
-    if transport is None or protocol is None or hasattr(carrier, "transport_stream"):
+    if protocol is None or hasattr(carrier, "transport_stream"):
         return None
     return ErrorWatch(stream, transport, protocol)
 
