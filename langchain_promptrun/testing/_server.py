@@ -201,7 +201,7 @@ class PromptrunServer(Settings):
         self.prompts.faults.clear()
         self.requests.clear()
 
-    def wait_until(self, condition: Callable[[], object], timeout: float = 20.0, *, what: str = "the condition") -> None:
+    def wait_until(self, condition: Callable[[], object], timeout: float = 20, *, what: str = "the condition") -> None:
         """Wait until a condition, `what`, holds, or raise TimeoutError; async code calls it by `asyncio.to_thread`."""
         end = time.monotonic() + timeout
         while not condition():
