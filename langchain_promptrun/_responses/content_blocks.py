@@ -45,10 +45,8 @@ def content_blocks(message: AIMessage) -> list[ContentBlock]:
     extras, metadata = message.additional_kwargs, message.response_metadata
     unnamed = {key: value for key, value in metadata.items() if key != "model_provider"}
     blocks = cast("list[Block]", message.model_copy(update={"response_metadata": unnamed}).content_blocks)
-    if HAS_REFUSAL_BLOCKS and isinstance(refusal := extras.get("refusal"), str) and refusal:
+    for refusal in refusals(extras, metadata):
         blocks = _with_refusal(blocks, refusal)
-    else:
-        blocks = [*blocks, *withheld(metadata.get("finish_reason"))]
     if getattr(message, "chunk_position", "last") != "last":
         # A call's index is not the place of a text among the blocks: both start at 0.
         blocks = [
@@ -127,12 +125,12 @@ def _audio(audio: Block) -> Block:
     return block
 
 
-def _with_refusal(blocks: list[Block], refusal: str) -> list[Block]:
-    own = {"type": "refusal", "refusal": refusal}
+def _with_refusal(blocks: list[Block], own: Block) -> list[Block]:
+    refusal = own["refusal"]
     found: list[Block] = []
     for block in blocks:
         text = block.get("text")
-        if block["type"] == "text" and isinstance(text, str) and text.endswith(refusal):
+        if refusal and block["type"] == "text" and isinstance(text, str) and text.endswith(refusal):
             rest = text.removesuffix(refusal)
             found += [block | {"text": rest}, own] if rest else [own]
         else:
@@ -140,23 +138,21 @@ def _with_refusal(blocks: list[Block], refusal: str) -> list[Block]:
     return found if any(block["type"] == "refusal" for block in found) else [*found, own]
 
 
-def withheld(finish_reason: object) -> list[Block]:
-    """Return the refusal of an answer that was withheld without a word, as langchain-core has it of Gemini's."""
-    if not HAS_REFUSAL_BLOCKS or not is_withheld(finish_reason):
-        return []
-    return [{"type": "refusal", "refusal": "", "extras": {"finish_reason": finish_reason}}]
+def refusals(extras: dict[str, Any], metadata: dict[str, Any]) -> list[Block]:
+    """Return the refusal; one without a word, as langchain-core has it of Gemini's, where the answer was withheld."""
+    refusal, finish_reason = extras.get("refusal"), metadata.get("finish_reason")
+    if HAS_REFUSAL_BLOCKS and isinstance(refusal, str) and refusal:
+        return [{"type": "refusal", "refusal": refusal}]
+    if HAS_REFUSAL_BLOCKS and is_withheld(finish_reason):
+        return [{"type": "refusal", "refusal": "", "extras": {"finish_reason": finish_reason}}]
+    return []
 
 
 def restore_refusal(message: BaseMessage) -> None:
     """Add the refusal that langchain-core leaves out of blocks that it puts together from events."""
     content = message.content
-    if not isinstance(content, list) or "refusal" in [item.get("type") for item in content if isinstance(item, dict)]:
-        return
-    refusal = message.additional_kwargs.get("refusal")
-    if HAS_REFUSAL_BLOCKS and refusal and isinstance(refusal, str):
-        content.append({"type": "refusal", "refusal": refusal})
-    else:
-        content += withheld(message.response_metadata.get("finish_reason"))
+    if isinstance(content, list) and "refusal" not in [item.get("type") for item in content if isinstance(item, dict)]:
+        content += refusals(message.additional_kwargs, message.response_metadata)
 
 
 def _items(value: object) -> list[Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from langchain_promptrun._responses.choice import PROVIDER, Choice, Part
-from langchain_promptrun._responses.content_blocks import HAS_REFUSAL_BLOCKS, Block, citations, media, withheld
+from langchain_promptrun._responses.content_blocks import HAS_REFUSAL_BLOCKS, Block, citations, media, refusals
 from langchain_promptrun._responses.parser import ResponseParser
 
 
@@ -72,11 +72,7 @@ class EventParser(ResponseParser[Any]):
         extras, metadata = fields["additional_kwargs"], fields["response_metadata"]
         for call in choice.tool_calls.announced:
             self._finish(self._calls[call.slot], call.finished())
-        if HAS_REFUSAL_BLOCKS and "refusal" in extras:
-            refusals = [{"type": "refusal", "refusal": extras["refusal"]}]
-        else:
-            refusals = withheld(choice.finish_reason)
-        for block in (*media(extras), *refusals):
+        for block in (*media(extras), *refusals(extras, metadata)):
             self._finish(self._begin({k: v for k, v in block.items() if k not in {"base64", "refusal"}}), block)
         finish: dict[str, Any] = {"event": "message-finish", "metadata": metadata}
         if "normalized_finish_reason" in metadata:

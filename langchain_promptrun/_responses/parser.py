@@ -76,7 +76,7 @@ class Body:
         self._name = b""
         self.stray, self.late = bytearray(), bytearray()
 
-    def feed(self, data: bytes) -> list[Event]:
+    def feed(self, data: bytes, *, at_end: bool = False) -> list[Event]:
         if self._between:
             # Most servers send exactly one plain event in a packet.
             lines = data.splitlines()
@@ -84,11 +84,13 @@ class Body:
                 return [(b"", lines[0][6:])]
         if not self.is_stream:
             self._tail += data
-            data = b"" if self.is_document else self._decide(at_end=False)
-            if len(self._tail) > self._limit:
-                raise _too_large(f"The server's answer is larger than {self._limit} bytes")
+            if not self.is_document:
+                self._decide(at_end=at_end)
             if not self.is_stream:
+                if len(self._tail) > self._limit:
+                    raise _too_large(f"The server's answer is larger than {self._limit} bytes")
                 return []
+            data, self._tail = bytes(self._tail), bytearray()
         events: list[Event] = []
         for line in self._lines(data):
             self._take_line(line, events)
@@ -97,9 +99,7 @@ class Body:
 
     def close(self) -> list[Event]:
         """Return the event that was still open (many servers leave out the last line), or the document as an event."""
-        events = []
-        if not (self.is_stream or self.is_document) and (head := self._decide(at_end=True)):
-            events = self.feed(head)
+        events = self.feed(b"", at_end=True)
         if self.is_stream:
             for line in (bytes(self._tail), b""):
                 self._take_line(line, events)
@@ -109,17 +109,12 @@ class Body:
             raise PromptrunStreamTruncatedError("The server's answer is empty.")
         return events
 
-    def _decide(self, *, at_end: bool) -> bytes:
-        """Tell a stream from a document by its first bytes, by its declared type in doubt; return a stream's head."""
+    def _decide(self, *, at_end: bool) -> None:
+        """Tell a stream from a document by its first bytes, by its declared type in doubt."""
         head = self._tail = self._tail.lstrip(_BLANK)
-        if len(head) < _LONGEST_START and not at_end:
-            return b""
-        self.is_stream = not head.startswith(_NO_STREAM) if self._declared else head.startswith(_STREAM_STARTS)
-        self.is_document = not self.is_stream
-        if self.is_document:
-            return b""
-        self._tail = bytearray()
-        return bytes(head)
+        if len(head) >= _LONGEST_START or at_end:
+            self.is_stream = not head.startswith(_NO_STREAM) if self._declared else head.startswith(_STREAM_STARTS)
+            self.is_document = not self.is_stream
 
     def _lines(self, data: bytes) -> list[bytes]:
         if not data:

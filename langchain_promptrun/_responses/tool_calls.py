@@ -34,10 +34,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from langchain_promptrun._responses.metadata import TEXTS, Entries, Facts
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun._wire.json import (
-    COMPLETE,
     HALF,
-    ILLEGAL,
-    INCOMPLETE,
     JsonScanner,
     SurrogateJoiner,
     cut_escape,
@@ -124,15 +121,13 @@ class PartialCall:
         # An earlier call with the same id and name, as long as this one says nothing else.
         self.twin: PartialCall | None = None
         self.holds_name = self.may_be_grown = self.may_be_padding = self.is_announced = self.is_flowing = False
-        self.bytes = bytearray()
-        self.sent = self._name_sent = self._scanned = 0
-        self._scanner = JsonScanner()
+        self._restart()
+        self.sent = self._name_sent = 0
         # How much of the arguments has come again, while they are repeated.
         self.repeated: int | None = None
         # A piece that holds all so far or is the value that comes next, until the next piece or the end tells.
         self.unsure = b""
         self._grows = False
-        self._meaning: str | None = None
         self.args: dict[str, Any] | None = None
 
     @property
@@ -150,7 +145,7 @@ class PartialCall:
     @property
     def is_complete(self) -> bool:
         """Whether the arguments so far are whole; nothing tells it of a text."""
-        return self.is_custom or self._scan() == COMPLETE
+        return self.is_custom or self._scan().is_complete
 
     def fail(self, problem: str) -> None:
         """Make the call invalid; the first problem counts."""
@@ -204,7 +199,7 @@ class PartialCall:
         if self.is_custom:
             differs = not twin.bytes.startswith(data, len(self.bytes) - len(data))
         else:
-            differs = self._scan() != INCOMPLETE and not self.says_the_same(twin)
+            differs = (self.is_complete or not self._scan().is_legal) and not self.says_the_same(twin)
         if differs:
             if self.may_be_grown and _grows(twin.text, self.text):
                 self.error = twin.error = _TWO_CALLS
@@ -213,7 +208,7 @@ class PartialCall:
     def _new_part(self, entry: _Entry, piece: str) -> str:
         """Return what a piece adds to the arguments so far, by point 5 of the rule."""
         if self.unsure:
-            self._decide(holds_all=piece.encode().startswith(self.unsure) and JsonScanner(piece).verdict != ILLEGAL)
+            self._decide(holds_all=piece.encode().startswith(self.unsure) and JsonScanner(piece).is_legal)
         begins_anew = piece.lstrip().startswith("{")
         holds_all = begins_anew and piece.encode().startswith(self.bytes)
         is_whole = entry.is_whole and not self.is_placeholder
@@ -239,9 +234,8 @@ class PartialCall:
         piece = self.bytes[:start].decode() + piece  # what looked like a repetition counts, too
         self.repeated = None
         if self.is_placeholder:
-            self.bytes.clear()
-            self._scanner, self._scanned, self._meaning = JsonScanner(), 0, None
-        elif begins_anew and (own := self._own_meaning()) is not None and own == _meaning(piece):
+            self._restart()
+        elif begins_anew and (own := self._meaning()) is not None and own == _meaning(piece):
             return ""
         elif is_whole:
             self.fail(_NOT_AN_OBJECT)
@@ -250,39 +244,39 @@ class PartialCall:
     def _decide(self, *, holds_all: bool) -> None:
         if holds_all:
             self._grows = True
-            self.bytes.clear()
-            self._scanner, self._scanned = JsonScanner(), 0
+            self._restart()
         self.bytes += self.unsure
         self.unsure = b""
 
     def _continues(self, piece: str) -> bool:
-        if self._scan() == ILLEGAL:
-            return False
-        self._scanned += len(piece.encode())
-        if self._scanner.feed(piece) == ILLEGAL:
-            self._scanner, self._scanned = JsonScanner(), 0  # the whole text is read again
-            return False
-        return True
+        scanner = self._scan()
+        if scanner.is_legal:
+            scanner.feed(piece)
+            self._scanned += len(piece.encode())
+            if not scanner.is_legal:
+                self._restart(self.bytes)
+        return scanner.is_legal
 
-    def _scan(self) -> int:
-        """Return the verdict on the arguments so far; each byte is looked at once."""
+    def _restart(self, data: bytes = b"") -> None:
+        """Begin with other arguments, or read the same from their beginning again."""
+        self.bytes, self._scanner, self._scanned = bytearray(data), JsonScanner(), 0
+
+    def _scan(self) -> JsonScanner:
+        """Return what has read the arguments so far; each byte is looked at once."""
         if self._scanned < len(self.bytes):
             self._scanner.feed(self.bytes[self._scanned :].decode())
             self._scanned = len(self.bytes)
-        return self._scanner.verdict
+        return self._scanner
 
     def says_the_same(self, other: PartialCall) -> bool:
         if self.bytes == other.bytes:
             return True
-        mine = self._own_meaning()
-        return mine is not None and mine == other._own_meaning()
+        mine = self._meaning()
+        return mine is not None and mine == other._meaning()
 
-    def _own_meaning(self) -> str | None:
-        """Return what complete arguments mean; only blanks can follow them, so it is read once."""
-        if self.is_custom or not (self._scan() == COMPLETE or self.is_placeholder):
-            return None
-        self._meaning = self._meaning or _meaning(self.text)
-        return self._meaning
+    def _meaning(self) -> str | None:
+        is_whole = not self.is_custom and (self.is_complete or self.is_placeholder)
+        return _meaning(self.text) if is_whole else None
 
     def _release(self, *, is_last: bool = False) -> tuple[str, str]:
         name, self._name_sent = self.name[self._name_sent :], len(self.name)
@@ -300,7 +294,7 @@ class PartialCall:
     def finish(self, rest: str, *, cut_off: bool) -> tuple[str, str] | None:
         """Judge the call by point 6 of the rule; return what is left of it, None for no call."""
         if self.unsure:
-            self._decide(holds_all=not cut_off and JsonScanner(self.unsure.decode()).verdict == COMPLETE)
+            self._decide(holds_all=not cut_off and JsonScanner(self.unsure.decode()).is_complete)
         self.bytes += rest.encode()
         if not (self.name or self.bytes or self.extras.whole()) or (self.may_be_padding and self.is_blank):
             return None

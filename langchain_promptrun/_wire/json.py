@@ -33,8 +33,6 @@ HALF = "\ufffd"
 """What is left at the end of a text of half a character."""
 _HEX = "0-9a-fA-F"
 _FIRST_HALF, _SECOND_HALF = (rf"\\u[dD][{digits}][{_HEX}]{{2}}" for digits in ("89abAB", "c-fC-F"))
-INCOMPLETE, COMPLETE, ILLEGAL = range(3)
-"""What a `JsonScanner` says of a text."""
 # A string as far as it goes and its closing quote, or a backslash whose character is still to come; a mark; a word.
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+("|\\|)|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)
 _CLOSING = {"{": "}", "[": "]"}
@@ -218,11 +216,12 @@ class JsonScanner:
         self.feed(text)
 
     @property
-    def verdict(self) -> int:
-        if self._last not in _FOLLOWING:
-            return ILLEGAL
-        is_open = self._brackets or self._open_string or self._last in {"", "#"}
-        return INCOMPLETE if is_open else COMPLETE
+    def is_legal(self) -> bool:
+        return self._last in _FOLLOWING
+
+    @property
+    def is_complete(self) -> bool:
+        return self.is_legal and not (self._brackets or self._open_string or self._last in {"", "#"})
 
     @property
     def ends(self) -> tuple[str, str] | None:
@@ -231,7 +230,7 @@ class JsonScanner:
         # After a lone backslash a quote would be a character.
         return self._open_string and self._open_string[1:] + '"', "".join(self._brackets)
 
-    def feed(self, text: str) -> int:
+    def feed(self, text: str) -> None:
         is_known = bool(self._open_string)
         for token in _TOKEN.finditer(self._open_string + text):
             end = token[1]
@@ -249,4 +248,3 @@ class JsonScanner:
             elif kind == "," and self._brackets[-1:] == ["]"]:
                 kind = ":"
             self._last = "illegal" if is_illegal else kind
-        return self.verdict
