@@ -133,7 +133,7 @@ class Choice:
         if self.reasoning.reads_text:
             for is_reasoning, piece in self.reasoning.split("", at_end=True):
                 self._add(parts, "reasoning" if is_reasoning else "text", piece)
-        kept, field = self.reasoning.extras(), self.reasoning.field
+        kept, spellings = self.reasoning.extras(), self.reasoning.fields
         pieces = self.tool_calls.end(cut_off=is_cut_off)
         kept |= self.tool_calls.facts()
         parts += [(kind, HALF) for kind in _KINDS if kind in self._surrogates.held]
@@ -151,8 +151,8 @@ class Choice:
             metadata["finish_reason"] = self.finish_reason
             if KNOWS_FINISH_REASONS:
                 metadata["normalized_finish_reason"] = self._normalized(reason)
-        if field is not None:
-            metadata["reasoning_field"] = field
+        if spellings:
+            metadata["reasoning_field"] = spellings if len(spellings) > 1 else spellings[0]
         name = name if isinstance(name := extras.get("name"), str) else None
         fields = {"name": name, "usage_metadata": usage, "additional_kwargs": extras, "response_metadata": metadata}
         return parts, cleaned(fields)
@@ -179,13 +179,12 @@ class Choice:
     def _unsaid(self, message: dict[str, Any]) -> dict[str, Any]:
         """Return a message without what deltas said, and without the texts that an earlier message began with."""
         if self._streamed and self._said is None:
-            field = self.reasoning.field
-            fields = [field] if isinstance(field, str) else field or []
+            spellings = self.reasoning.fields
             tests = {
-                "content": self.begun or not IN_CONTENT.isdisjoint(fields),
+                "content": self.begun or not IN_CONTENT.isdisjoint(spellings),
                 "refusal": self._refusal,
                 "audio": not PIECES.isdisjoint(self._extras.get("audio") or ()),
-                **dict.fromkeys(REASONING_FIELDS, fields),
+                **dict.fromkeys(REASONING_FIELDS, spellings),
                 **dict.fromkeys(("tool_calls", "function_call"), self.tool_calls.latest),
                 **{key: self._extras.get(key) for key in PIECES},
             }

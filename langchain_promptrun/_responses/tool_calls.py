@@ -263,9 +263,8 @@ class PartialCall:
 
     def _scan(self) -> JsonScanner:
         """Return what has read the arguments so far; each byte is looked at once."""
-        if self._scanned < len(self.bytes):
-            self._scanner.feed(self.bytes[self._scanned :].decode())
-            self._scanned = len(self.bytes)
+        self._scanner.feed(self.bytes[self._scanned :].decode())
+        self._scanned = len(self.bytes)
         return self._scanner
 
     def says_the_same(self, other: PartialCall) -> bool:
@@ -293,8 +292,7 @@ class PartialCall:
 
     def finish(self, rest: str, *, cut_off: bool) -> tuple[str, str] | None:
         """Judge the call by point 6 of the rule; return what is left of it, None for no call."""
-        if self.unsure:
-            self._decide(holds_all=not cut_off and JsonScanner(self.unsure.decode()).is_complete)
+        self._decide(holds_all=not cut_off and JsonScanner(self.unsure.decode()).is_complete)
         self.bytes += rest.encode()
         if not (self.name or self.bytes or self.extras.whole()) or (self.may_be_padding and self.is_blank):
             return None

@@ -120,10 +120,9 @@ class Reasoning:
         return parts
 
     @property
-    def field(self) -> str | list[str] | None:
-        """The wire's spelling; a list when several came; None when there was no reasoning."""
-        names = list(self._fields) or list(self._entries()) or ["reasoning_content"] * self._is_blank
-        return (names[0] if len(names) == 1 else names) if names else None
+    def fields(self) -> list[str]:
+        """The spellings that came, as the wire names them."""
+        return list(self._fields) or list(self._entries()) or ["reasoning_content"] * self._is_blank
 
     def extras(self) -> dict[str, Any]:
         beside = {key: "".join(pieces) for key, pieces in self._beside.items()}
