@@ -84,9 +84,7 @@ class Body:
                 return [(b"", lines[0][6:])]
         if not self.is_stream:
             self._tail += data
-            if not self.is_document:
-                self._decide(at_end=at_end)
-            if not self.is_stream:
+            if self.is_document or not self._decide(at_end=at_end):
                 if len(self._tail) > self._limit:
                     raise _too_large(f"The server's answer is larger than {self._limit} bytes")
                 return []
@@ -109,12 +107,13 @@ class Body:
             raise PromptrunStreamTruncatedError("The server's answer is empty.")
         return events
 
-    def _decide(self, *, at_end: bool) -> None:
+    def _decide(self, *, at_end: bool) -> bool:
         """Tell a stream from a document by its first bytes, by its declared type in doubt."""
         head = self._tail = self._tail.lstrip(_BLANK)
         if len(head) >= _LONGEST_START or at_end:
             self.is_stream = not head.startswith(_NO_STREAM) if self._declared else head.startswith(_STREAM_STARTS)
             self.is_document = not self.is_stream
+        return self.is_stream
 
     def _lines(self, data: bytes) -> list[bytes]:
         if not data:

@@ -249,15 +249,15 @@ class PartialCall:
         self.unsure = b""
 
     def _continues(self, piece: str) -> bool:
-        scanner = self._scan()
-        if scanner.is_legal:
-            scanner.feed(piece)
-            self._scanned += len(piece.encode())
-            if not scanner.is_legal:
-                self._restart(self.bytes)
-        return scanner.is_legal
+        if not self._scan().is_legal:
+            return False
+        self._scanned += len(piece.encode())
+        is_legal = self._scanner.feed(piece)
+        if not is_legal:
+            self._restart(self.bytes)
+        return is_legal
 
-    def _restart(self, data: bytes = b"") -> None:
+    def _restart(self, data: bytes | bytearray = b"") -> None:
         """Begin with other arguments, or read the same from their beginning again."""
         self.bytes, self._scanner, self._scanned = bytearray(data), JsonScanner(), 0
 

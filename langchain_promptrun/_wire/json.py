@@ -230,7 +230,7 @@ class JsonScanner:
         # After a lone backslash a quote would be a character.
         return self._open_string and self._open_string[1:] + '"', "".join(self._brackets)
 
-    def feed(self, text: str) -> None:
+    def feed(self, text: str) -> bool:
         is_known = bool(self._open_string)
         for token in _TOKEN.finditer(self._open_string + text):
             end = token[1]
@@ -248,3 +248,4 @@ class JsonScanner:
             elif kind == "," and self._brackets[-1:] == ["]"]:
                 kind = ":"
             self._last = "illegal" if is_illegal else kind
+        return self.is_legal
