@@ -330,8 +330,9 @@ def string(block: Block, *keys: str) -> str:
 
 def without_media(parts: list[Part]) -> tuple[list[Part], list[Part]]:
     """Part a content into what any message may say, and the media that only a user message may hold."""
-    said = [part for part in parts if part.get("type") not in MEDIA_PARTS]
-    return said, [part for part in parts if part.get("type") in MEDIA_PARTS]
+    media = [part for part in parts if part.get("type") in MEDIA_PARTS]
+    said = [part for part in parts if part not in media] if media else parts
+    return said, media
 
 
 def file_name(address: str) -> str:

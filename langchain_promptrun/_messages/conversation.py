@@ -291,9 +291,8 @@ def _turn(
         write_reasoning(wire, answer.parts, kwargs, metadata.get("reasoning_field"), text)
     if refusal:
         wire["refusal"] = refusal
-    wire["content"] = answer.content(media) or (
-        None if wire.keys() & {"tool_calls", "function_call", "refusal"} else ""
-    )
+    says_nothing = wire.keys().isdisjoint(("tool_calls", "function_call", "refusal"))
+    wire["content"] = answer.content(media) or ("" if says_nothing else None)
     return wire, media, calls
 
 
@@ -351,19 +350,23 @@ class _Answer:
 
     def media(self, wire: dict[str, Any]) -> list[Part]:
         """Return the media for a user message, with those that an own answer keeps beside a plain text."""
-        media, audio = self._media, self._audio | self._known_audio(_by_name(self._kwargs.get("audio")))
+        media, audio = self._media, self._audio
+        if "audio" in self._kwargs:
+            audio |= self._known_audio(_by_name(self._kwargs["audio"]))
         if "id" in audio:
             # OpenAI wants an answer in audio named by its id; where that is unknown, its transcript stands in.
             wire["audio"] = {"id": audio["id"]}
             media = [part for part in media if part["type"] != "input_audio"]
         elif audio and not self.parts:
             self.parts = blocks.text_parts(audio["transcript"])
-        if not self.is_own or any(part["type"] == "image_url" for part in media):
+        images = _dictionaries(self._kwargs.get("images")) if self.is_own else []
+        if not images or any(part["type"] == "image_url" for part in media):
             return media
-        targets = [image.get("image_url") for image in _dictionaries(self._kwargs.get("images"))]
+        targets = [image.get("image_url") for image in images]
         urls = [target.get("url") if isinstance(target, dict) else target for target in targets]
-        images = [{"type": "image_url", "image_url": {"url": url}} for url in urls if url and isinstance(url, str)]
-        return [*media, *images]
+        return media + [
+            {"type": "image_url", "image_url": {"url": url}} for url in urls if url and isinstance(url, str)
+        ]
 
     def content(self, media: Sequence[Part]) -> str | list[Part]:
         """Return plain text as one string, the form that every model behind a gateway takes."""

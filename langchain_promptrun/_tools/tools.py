@@ -152,8 +152,7 @@ def _wire_tool(tool: Any, strict: bool | None) -> dict[str, Any]:
         why = "refers to itself" if isinstance(error, RecursionError) else error
         raise ValueError(f"{name!r} cannot be converted ({why}): use a pydantic class or a LangChain tool.") from None
     if wire["type"] == "custom":
-        # langchain-core writes it flat, as OpenAI's Responses API does; Chat Completions nests it.
-        wire = {"type": wire.pop("type"), "custom": wire}
+        wire = _wire_dict_tool(wire, strict)
     # The attribute, not isinstance: `import langchain_promptrun` need not import langchain_core.tools.
     finished = _finished(wire, strict, getattr(tool, "tool_call_schema", tool))
     return finished | _cache_control(getattr(tool, "extras", None))
@@ -163,7 +162,7 @@ def _wire_dict_tool(tool: Mapping[str, Any], strict: bool | None) -> dict[str, A
     if _passes_unchanged(tool):
         if tool["type"] != "custom" or "custom" in tool:
             return dict(tool)
-        # The Responses API writes the body flat.
+        # The Responses API and langchain-core write the body flat.
         body = {key: value for key, value in tool.items() if key not in {"type", "cache_control"}}
         return {"type": "custom", "custom": body} | _cache_control(tool)
     strict = own if isinstance(own := tool.get("strict"), bool) else strict
