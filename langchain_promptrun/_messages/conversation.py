@@ -233,13 +233,11 @@ class _Conversation:
         if call_id in self._calls:
             self._calls[call_id] = ()
         elif not (call_id and self._calls_by_name):
-            ids = ", ".join(map(repr, [*self._calls][-10:]))
-            known = (
-                f"the tool calls before it have the ids {ids}" if ids else "no assistant message before it calls a tool"
-            )
-            raise PromptrunInvalidMessageError(
-                f"is the result of tool call {call_id!r} (its `tool_call_id`), but {known}"
-            )
+            known = "no assistant message before it calls a tool"
+            if self._calls:
+                known = f"the tool calls before it have the ids {', '.join(map(repr, [*self._calls][-10:]))}"
+            problem = f"is the result of tool call {call_id!r} (its `tool_call_id`), but {known}"
+            raise PromptrunInvalidMessageError(problem)
         return call_id
 
 
