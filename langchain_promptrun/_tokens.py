@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, convert_to_messages
 
-from langchain_promptrun._messages.blocks import CALL_TYPES, MEDIA_BLOCKS
+from langchain_promptrun._messages.content import CALL_TYPES, MEDIA_BLOCKS
 from langchain_promptrun._tools.tools import wire_tools
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_promptrun._messages import blocks
+from langchain_promptrun._messages import content as blocks
 from langchain_promptrun._profiles import family_of
 from langchain_promptrun._wire import json as _json
 from langchain_promptrun._wire.names import is_legal, wire_name
@@ -32,7 +32,7 @@ from langchain_promptrun.errors import PromptrunInvalidMessageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from langchain_promptrun._messages.blocks import Block, Part
+    from langchain_promptrun._messages.content import Block, Part
 
     # A tool call of the wire; its id is empty where the message has none.
     WireCall = dict[str, Any]
