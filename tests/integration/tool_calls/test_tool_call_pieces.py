@@ -215,10 +215,7 @@ ROWS = {
     "raw line break": ([F('{"a": "x\ny"}')], "A.f(a='x\\ny')"),
     "long integer": ([F(f'{{"a": 1{"0" * 30}}}')], "A.f(a=1000000000000000000000000000000)"),
     "character cut in two": ([F('{"a": "'), R("\ud83d"), R(""), R('\ude80"}')], "A.f(a='🚀')"),
-    **{
-        f"halves as escapes, cut at {cut}": ([F(HALVES[:cut]), R(HALVES[cut:])], f"A.f(a={WHOLES!r})")
-        for cut in range(1, len(HALVES))
-    },
+    **{f"halves, cut at {i}": ([F(HALVES[:i]), R(HALVES[i:])], f"A.f(a={WHOLES!r})") for i in range(1, len(HALVES))},
     "half a character, encoded twice": ([F(r'"{\"a\":\"\ud83d\\ud83d\"}"')], "A.f(a='\ufffd\ufffd')"),
     "half a character in an object": ([F({"a": "\ud83d"})], "A.f(a='\ufffd')"),
     "empty pieces after the end": ([F(A1), T(None, "f", ""), T(None, "-", "")], "A.f(a=1)"),
