@@ -103,9 +103,8 @@ def no_answer(
         shown = sorted(map(str, document)) if isinstance(document, dict) else type(document).__name__
         problem = f"{problem}{shown}"[:400]
     words = "\n".join(filter(None, [tidy(facts.message, 500), problem]))
-    answer = errors.PromptrunResponseError(words, **facts.details)
-    answer.status_code, answer.request_id, answer.body = status, error.request_id, error.body
-    return answer
+    details = facts.details | {"status_code": status, "request_id": error.request_id, "body": error.body}
+    return errors.PromptrunResponseError(words, **details)
 
 
 def said_in_place_of_an_end(
@@ -231,9 +230,7 @@ def _error_part(document: Any) -> Any:
 
 
 def _failure(choices: list[Any]) -> Any:
-    for choice in choices:
-        if not isinstance(choice, dict):
-            continue
+    for choice in [choice for choice in choices if isinstance(choice, dict)]:
         for place in (choice, choice.get("delta"), choice.get("message")):
             error = place.get("error") if isinstance(place, dict) else None
             if _says(error) and not _is_success(error):

@@ -5,7 +5,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from langchain_promptrun import Budget, ChatPromptrun, PromptrunError
+from langchain_promptrun import AdaptiveRateLimiter, Budget, ChatPromptrun, PromptrunError
 from langchain_promptrun.testing import Fault
 
 HTML = {"content-type": "text/html"}
@@ -179,6 +179,10 @@ OBJECTS = [
         (lambda _, name=name, wrong=wrong: Budget(**{name: wrong}), f"`{name}` a number from 0 on, not {wrong!r}")
         for name in ("usd", "tokens", "calls")
         for wrong in (float("nan"), -1, -0.5, True, "1", float("-inf"))
+    ),
+    *(
+        (lambda _, wrong=wrong: AdaptiveRateLimiter(**wrong), "needs 0 < `lowest_rate` <= `initial_rate`")
+        for wrong in ({"initial_rate": 0}, {"lowest_rate": 20}, {"highest_rate": 1}, {"max_concurrency": 0})
     ),
 ]
 NEARLY = (

@@ -224,11 +224,3 @@ async def test_adaptive_rate_limiter_can_be_asked_without_waiting():
 def test_adaptive_rate_limiter_is_pickled_with_its_settings():
     limiter = pickle.loads(pickle.dumps(AdaptiveRateLimiter(initial_rate=3, max_concurrency=4)))
     assert (limiter.rate, limiter.concurrency) == (3, 4)
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"initial_rate": 0}, {"lowest_rate": 20}, {"highest_rate": 1}, {"max_concurrency": 0}]
-)
-def test_adaptive_rate_limiter_refuses_settings_that_contradict(wrong):
-    with pytest.raises(ValueError, match="initial_rate"):
-        AdaptiveRateLimiter(**wrong)

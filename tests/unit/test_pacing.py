@@ -149,24 +149,19 @@ async def test_turn_queue_lets_callers_go_in_the_order_in_which_they_came():
 @pytest.mark.parametrize("step", range(1, 60))
 async def test_turn_queue_goes_on_wherever_the_garbage_collector_drops_the_caller_before(step):
     queue, steps = TurnQueue(), iter(range(step))
-    dropped = queue.async_wait(lambda: 1)
-    dropped.send(None)
-    drops = [dropped.close]
+    before = [queue.async_wait(lambda: 1)]
+    before[0].send(None)
 
     def trace(*_):
-        if next(steps, None) is None and drops:
-            drops.pop()()
+        if next(steps, None) is None and before:
+            before.pop().close()
         return trace
 
-    def wait():
-        sys.settrace(trace)
-        queue.wait(lambda: 0)
-
-    waiting = threading.Thread(target=wait, daemon=True)
+    waiting = threading.Thread(target=lambda: sys.settrace(trace) or queue.wait(lambda: 0), daemon=True)
     waiting.start()
     waiting.join(0.01)
-    while drops:
-        drops.pop()()
+    while before:
+        before.pop().close()
     waiting.join(10)
     assert not waiting.is_alive()
 
