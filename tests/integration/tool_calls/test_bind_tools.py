@@ -311,11 +311,17 @@ def test_bind_tools_binds_parallel_tool_calls_only_when_said(choice, said):
     )
 
 
+ITEMS = {"items": {}}
+ARRAY, LIST = {"type": ["array", "null"], "default": [{"type": "array"}]}, {"type": "array", **ITEMS}
+
+
 @pytest.mark.parametrize(
-    "schema",
+    ("schema", "properties"),
     [
-        *({"type": "object"}, {}, {"type": "object", "additionalProperties": False}, {"$schema": "x"}),
-        *({"properties": {"a": {}}}, {"type": "object", "properties": None}),
+        *((schema, {}) for schema in ({"type": "object"}, {}, {"type": "object", "additionalProperties": False})),
+        *(({"$schema": "x"}, {}), ({"type": "object", "properties": None}, {}), ({"properties": {"a": {}}}, {"a": {}})),
+        ({"properties": {"a": {"anyOf": [ARRAY, {"type": "array"}]}}}, {"a": {"anyOf": [ARRAY | ITEMS, LIST]}}),
+        ({"properties": {"a": LIST, "b": {"items": ARRAY}}}, {"a": LIST, "b": {"items": ARRAY | ITEMS}}),
     ],
 )
 @pytest.mark.parametrize(
@@ -326,21 +332,10 @@ def test_bind_tools_binds_parallel_tool_calls_only_when_said(choice, said):
         lambda schema: {"name": "now", "description": "d", "input_schema": schema},
     ],
 )
-def test_bind_tools_gives_parameters_without_type_or_properties_empty_ones(schema, made):
-    """As MCP servers describe tools without arguments."""
+def test_bind_tools_gives_parameters_without_type_properties_or_items_empty_ones(schema, properties, made):
+    """As MCP servers describe tools without arguments, and arrays of anything."""
     [wire] = wire_tools([made(schema)])
-    assert wire["function"]["parameters"] == {**NOTHING, **schema, "properties": schema.get("properties") or {}}
-
-
-ARRAY = {"type": "array"}
-
-
-@pytest.mark.parametrize("array", [ARRAY, {"type": ["array", "null"]}, {**ARRAY, "default": [ARRAY]}])
-@pytest.mark.parametrize("around", [lambda array: array, lambda array: {"anyOf": [{**ARRAY, "items": array}, STRING]}])
-def test_bind_tools_gives_arrays_without_items_those_of_any_kind(around, array):
-    given, sent = ({**NOTHING, "properties": {"a": around(one)}} for one in (array, {**array, "items": {}}))
-    [wire] = wire_tools([with_parameters(given)])
-    assert wire["function"]["parameters"] == sent
+    assert wire["function"]["parameters"] == {**NOTHING, **schema, "properties": properties}
 
 
 LEGAL = re.compile(r"[A-Za-z0-9_-]{1,64}")
