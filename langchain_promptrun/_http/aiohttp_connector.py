@@ -104,7 +104,7 @@ class Connector(aiohttp.TCPConnector):
         factory: Any = partial(_Protocol, loop=asyncio.get_running_loop())
         self._factory = factory
         # a callback of the loop's end comes before any `__del__`, in whichever order the collector finds the objects
-        self._watch = weakref.finalize(asyncio.get_running_loop(), lambda: None)
+        self._watch = weakref.finalize(asyncio.get_running_loop(), _nothing)
 
     @property
     def closed(self) -> bool:
@@ -133,11 +133,11 @@ class Connector(aiohttp.TCPConnector):
 
         A connection that is closed with bytes left to send would stay open as long as the server reads nothing.
         """
-        if self._is_loop_gone():
-            return
-        transport = protocol.transport
-        super()._release(key, protocol, **options)
-        if socket_of(transport) is not None and transport.is_closing() and transport.get_write_buffer_size():
+        transport, is_gone = protocol.transport, self._is_loop_gone()
+        release: Any = _nothing if is_gone else super()._release
+        release(key, protocol, **options)
+        is_left = not is_gone and socket_of(transport) is not None
+        if is_left and transport.is_closing() and transport.get_write_buffer_size():
             transport.abort()
 
     def __del__(self, *_: object) -> None:
@@ -151,6 +151,10 @@ def new_session(context: ssl.SSLContext) -> aiohttp.ClientSession:
     known = inspect.signature(aiohttp.ClientSession).parameters
     options |= {name: limit for name, limit in limits.items() if name in known}
     return aiohttp.ClientSession(**options)
+
+
+def _nothing(*_: object, **__: object) -> None:
+    pass
 
 
 def _complete_messages(parser: Any) -> list[Any]:

@@ -44,7 +44,7 @@ from .exchanges import (
 def test_request_goes_out_as_given_with_the_key(calls, raw_server, body):
     raw_server.answer(whole(b"one\n"))
     calls.all(to(raw_server, query={"q": "a b", "n": 2}, headers={"x-own": "v"}, body=body))
-    calls.all(to(raw_server, headers={"Accept-Encoding": "identity"}))
+    calls.all(to(raw_server, headers={"Accept-Encoding": "identity", "host": "own"}))
     sent, other = raw_server.requests
     assert sent.head.startswith((b"POST /v1/chat?q=a+b&n=2 ", b"POST /v1/chat?q=a%20b&n=2 "))
     assert sent.header("authorization") == f"Bearer {KEY}"
@@ -54,7 +54,7 @@ def test_request_goes_out_as_given_with_the_key(calls, raw_server, body):
     assert sent.header("accept-encoding").startswith("gzip, deflate")
     assert sent.header("host") == raw_server.url.removeprefix("http://")
     assert sent.body == body
-    assert other.header("accept-encoding") == "identity"
+    assert (other.header("accept-encoding"), other.header("host")) == ("identity", "own")
 
 
 def test_unstreamed_answer_takes_the_same_way_as_a_streamed_one(calls, raw_server):
