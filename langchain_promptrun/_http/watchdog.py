@@ -62,9 +62,11 @@ class Watchdog:
         self._handle = asyncio.get_running_loop().call_later(pause, self._look, pause, step)
 
     def stop(self) -> None:
-        self.task = None
+        """Stop for good, and let go of the timer, whose context holds the sender and so this watchdog."""
+        self.task = self._step = None
         if self._handle is not None:
             self._handle.cancel()
+            self._handle = None
 
     def __enter__(self) -> Self:
         return self
