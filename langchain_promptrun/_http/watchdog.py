@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
@@ -59,10 +60,11 @@ class Watchdog:
             self.task.cancel()
             return
         pause = step if limit is None else min(step, limit - self._quiet)
-        self._handle = asyncio.get_running_loop().call_later(pause, self._look, pause, step)
+        # asyncio keeps cancelled timers for a while, and the call's context would keep its request and response
+        self._handle = asyncio.get_running_loop().call_later(pause, self._look, pause, step, context=Context())
 
     def stop(self) -> None:
-        """Stop for good, and let go of the timer, whose context holds the sender and so this watchdog."""
+        """Stop for good."""
         self.task = self._step = None
         if self._handle is not None:
             self._handle.cancel()
