@@ -264,7 +264,7 @@ class PartialCall:
     def _scan(self) -> JsonScanner:
         """Return what has read the arguments so far; each byte is looked at once."""
         self._scanner.feed(self.bytes[self._scanned :].decode())
-        self._scanned = len(self.bytes)
+        self._scanned = max(self._scanned, len(self.bytes))  # a piece may be read, and unsure
         return self._scanner
 
     def says_the_same(self, other: PartialCall) -> bool:

@@ -101,6 +101,7 @@ ROWS = {
     "cumulative, cut before a value": ([F('{"a":'), R('{"a":[{"b":'), R('{"a":[{"b":1}]}')], "A.f(a=[{'b': 1}])"),
     "cumulative, cut before the only value": ([F('{"a":'), R(A1)], "A.f(a=1)"),
     "an object that begins as all so far": ([F('{"a":'), R('{"a":'), R("1}"), R("}")], "A.f(a={'a': 1})"),
+    "one, then a call": ([F('{"a":'), *(T("-", "f", x) for x in ('{"a":', "1}}", Q1))], "A.f(a={'a': 1}) f(q=1)"),
     "objects that begin as all so far": ([F('{"a":'), R('{"a":'), R('{"a":1}}}')], "A.f(a={'a': {'a': 1}})"),
     **{
         f"arguments under {name}": ([{"index": 0, "id": "A", "function": {"name": "f", name: {"a": 1}}}], "A.f(a=1)")
