@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_promptrun._responses.metadata import (
     NUMBERS,
     PIECES,
+    PIECES_OF_AUDIO,
     TEXTS,
     Facts,
     ResponseMetadata,
@@ -133,7 +134,8 @@ class Choice:
         if self.reasoning.reads_text:
             for is_reasoning, piece in self.reasoning.split("", at_end=True):
                 self._add(parts, "reasoning" if is_reasoning else "text", piece)
-        kept, spellings = self.reasoning.extras(), self.reasoning.fields
+        kept = self.reasoning.extras()
+        spellings = self.reasoning.fields or ["reasoning_content"] * self.reasoning.is_blank
         pieces = self.tool_calls.end(cut_off=is_cut_off)
         kept |= self.tool_calls.facts()
         parts += [(kind, HALF) for kind in _KINDS if kind in self._surrogates.held]
@@ -183,7 +185,7 @@ class Choice:
             tests = {
                 "content": self.begun or not IN_CONTENT.isdisjoint(spellings),
                 "refusal": self._refusal,
-                "audio": not PIECES.isdisjoint(self._extras.get("audio") or ()),
+                "audio": not PIECES_OF_AUDIO.isdisjoint(self._extras.get("audio") or ()),
                 **dict.fromkeys(REASONING_FIELDS, spellings),
                 **dict.fromkeys(("tool_calls", "function_call"), self.tool_calls.latest),
                 **{key: self._extras.get(key) for key in PIECES},

@@ -46,10 +46,12 @@ _FACTS = frozenset({"extra_content", "provider_metadata", "providerMetadata", "p
 _WHOLE_ENTRIES = frozenset({"annotations", "images", "content_parts"})
 _NUMBERS = (int, float)
 
-# What is a piece, depending on the place: nothing, numbers in lists, also texts.
-_NONE, NUMBERS, TEXTS = range(3)
-PIECES = frozenset({"audio_content", "tool_plan", "data", "transcript"})
-"""Strings of a delta that are always pieces, also where one equals all before it, as silence in `audio` does."""
+# What is a piece, depending on the place: nothing, numbers in lists, also texts, also the data of audio.
+_NONE, NUMBERS, TEXTS, _AUDIO = range(4)
+PIECES = frozenset({"audio_content", "tool_plan"})
+"""Strings of a delta that are always pieces, also where one equals all before it, as silence does."""
+PIECES_OF_AUDIO = frozenset({"data", "transcript"})
+"""The same in the object `audio`."""
 
 _INPUT = ("prompt_tokens", "input_tokens")
 _OUTPUT = ("completion_tokens", "output_tokens")
@@ -166,18 +168,22 @@ class Facts:
             return
         collected = value
         if isinstance(value, dict):
-            collected = known if isinstance(known, Facts) else Facts(_NONE if key in _FACTS else self._pieces)
+            pieces = _NONE if key in _FACTS else _AUDIO if key == "audio" and self._pieces else self._pieces
+            collected = known if isinstance(known, Facts) else Facts(pieces)
             collected.update(value)
         elif isinstance(value, list):
             collected = known if isinstance(known, Entries) else Entries(self._pieces, merge=key not in _WHOLE_ENTRIES)
             collected.add(value)
         elif isinstance(value, str) and self._pieces >= TEXTS and key not in _LABELS:
-            data, text = value.encode("utf-8", "surrogatepass"), known if isinstance(known, bytearray) else bytearray()
-            if key not in PIECES and data.startswith(text):
-                text.clear()  # the value holds all so far
-            collected = text
-            collected += data
+            collected = known if isinstance(known, bytearray) else bytearray()
+            self._append(collected, key, value.encode("utf-8", "surrogatepass"))
         self._values[key] = collected
+
+    def _append(self, text: bytearray, key: str, data: bytes) -> None:
+        is_piece = key in (PIECES_OF_AUDIO if self._pieces == _AUDIO else PIECES)
+        if not is_piece and data.startswith(text):
+            text.clear()  # the value holds all so far
+        text += data
 
     def update(self, values: dict[str, Any]) -> None:
         for key, value in values.items():

@@ -63,8 +63,9 @@ class Reasoning:
         self._held = ""
         self._fields: dict[str, None] = {}
         self._kept: dict[str, _Entries] = {}
-        self._beside: dict[str, list[str]] = {}
-        self._plain = self._is_blank = False
+        # Second texts in pieces, each with what was shown of its delta.
+        self._beside: dict[str, list[tuple[str, str]]] = {}
+        self._plain = self.is_blank = False
 
     def take(self, delta: Mapping[str, Any], *, whole: bool = False) -> str:
         """Take a delta, or a whole message; return the text that it adds, once."""
@@ -81,13 +82,13 @@ class Reasoning:
             elif piece := _text_in(value):
                 self._fields[name] = None
                 self._plain = True
-                if text and text != piece:  # shown together, pieces of two texts would mix
-                    self._beside.setdefault(key, []).append(piece)
+                if text or key in self._beside:  # shown together, pieces of two texts would mix
+                    self._beside.setdefault(key, []).append((text, piece))
                 text = text or piece
         if delta.get("reasoning_content") == "":
-            self._is_blank = True
+            self.is_blank = True
         if isinstance(opaque := delta.get(_OPAQUE), str):
-            self._beside.setdefault(_OPAQUE, []).append(opaque)
+            self._beside.setdefault(_OPAQUE, []).append(("", opaque))
         return text if self._plain else derived
 
     def take_part(self, part: Mapping[str, Any], *, whole: bool = False) -> str:
@@ -122,11 +123,11 @@ class Reasoning:
     @property
     def fields(self) -> list[str]:
         """The spellings that came, as the wire names them."""
-        return list(self._fields) or list(self._entries()) or ["reasoning_content"] * self._is_blank
+        return list(self._fields) or list(self._entries())
 
     def extras(self) -> dict[str, Any]:
-        beside = {key: "".join(pieces) for key, pieces in self._beside.items()}
-        return {key: text for key, text in beside.items() if text} | self._entries()
+        beside = {key: map("".join, zip(*pairs, strict=True)) for key, pairs in self._beside.items()}
+        return {key: text for key, (shown, text) in beside.items() if text != shown} | self._entries()
 
     def _keep(self, key: str, value: Any, *, whole: bool, beside: str = "") -> str:
         entries = self._kept.get(key)

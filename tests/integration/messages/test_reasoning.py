@@ -67,7 +67,7 @@ SUMMARIES = {"type": "reasoning", "summary": [summary("h"), summary("m")]}
 SIGNED_M = thinking("m", signature="T")
 BEDROCK = {"type": "reasoning_content", "reasoning_content": {"text": "hm", "signature": "S"}}
 TWO_KEYS = {"reasoning_content": "hm", "reasoning": "hm"}
-TWO_TEXTS = {"reasoning_content": "hm", "reasoning": "s!", "cot_summary": "o!"}
+TWO_TEXTS = {"reasoning_content": "hm", "reasoning": "h!", "cot_summary": "om"}
 SIGN = {"signature": "S"}
 COPILOT = {"reasoning_text": "hm", "reasoning_opaque": "OPAQUE"}
 LITELLM = {"reasoning_content": "hm", "thinking_blocks": [SIGNED, REDACTED]}
@@ -84,7 +84,7 @@ TEXT_KEYS = ("reasoning_content", "reasoning", "reasoning_text", "cot_summary", 
 CARRIERS = {
     **{name: under(name, "hm", "h", "m") for name in TEXT_KEYS},
     "two keys": (TWO_KEYS, [dict.fromkeys(TWO_KEYS, piece) for piece in "hm"], TWO_KEYS),
-    "two texts": (TWO_TEXTS, [dict(zip(TWO_TEXTS, pieces, strict=True)) for pieces in ("hso", "m!!")], TWO_TEXTS),
+    "two texts": (TWO_TEXTS, [dict(zip(TWO_TEXTS, pieces, strict=True)) for pieces in ("hho", "m!m")], TWO_TEXTS),
     "Copilot": (
         COPILOT,
         [{"reasoning_text": "h", "reasoning_opaque": "OPA"}, {"reasoning_text": "m"}, {"reasoning_opaque": "QUE"}],

@@ -61,7 +61,7 @@ PRICES = [{"gateway": {"cost": cost}} for cost in ("0.01", "0.02")]
 REPEATED = {"content": "xx", "reasoning_content": "r", "tool_calls": [CALL]}
 REFERENCE = {"content": [{"type": "reference", "reference_ids": [0], "text": "42"}]}
 IMAGE = TEXT | {"images": [{"image_url": {"url": "data:image/png;charset=utf-8;base64,AAAA"}}]}
-NOTED = TEXT | {"note": "n"}
+NOTED = TEXT | {"note": "n", "reasoning_content": "r"}
 EQUAL = {
     "Azure's filters": in_choices("content_filter_results", [HATE, HARM, {}], HATE | HARM),
     "a filter that becomes stricter": in_choices("content_filter_results", [SAFE, LOW], LOW),
@@ -77,6 +77,7 @@ EQUAL = {
     "a gateway's metadata that changes": in_deltas("provider_metadata", PRICES, PRICES[1]),
     "Groq's channel": in_deltas("channel", ["analysis", "final"], "final"),
     "a text of a vendor's, repeated at the end": in_deltas("note", ["ab", "c", "abc"], "abc"),
+    "a vendor's data, twice": in_deltas("a", [{"data": "QUI="}] * 2, {"data": "QUI="}),
     "entries by index": in_deltas(
         "steps", [[{"index": 0, "text": piece}] for piece in "ab"], [{"index": 0, "text": "ab"}]
     ),
@@ -108,6 +109,7 @@ EQUAL = {
         stream(choice({"content": [{"type": "text", "text": "x", "extra_content": {"vendor": {"a": 1}}}]})),
         whole(TEXT | {"extra_content": {"vendor": {"a": 1}}}),
     ),
+    "a message, later": (stream(choice({"reasoning_content": ""}), {"choices": [{"message": NOTED}]}), whole(NOTED)),
     "a message after a role": (stream(choice({"role": "assistant"}), {"choices": [{"message": NOTED}]}), whole(NOTED)),
     "a message beside a role": (stream(choice({"role": "assistant", "content": ""}, message=TEXT)), whole(TEXT)),
     "messages that hold all so far": (stream(*map(message, ("He", "Hello", "Hello"))), whole({"content": "Hello"})),
