@@ -138,7 +138,7 @@ class Transport:
                 except TimeoutError:
                     raise call.deadline_error("turn") from None
             last: Sequence[T] = ()
-            with call, Watchdog(call.limit, call.shortest_limit()) as watchdog:
+            with call, Watchdog(call.left, call.shortest_limit()) as watchdog:
                 async with await self._open_async(call, watchdog) as response:
                     parser = await response.begin()
                     async for data in response.body():
@@ -190,7 +190,7 @@ class Transport:
 
     async def _open_async(self, call: CallState[T], watchdog: Watchdog) -> _AsyncResponse[T]:
         parts = call.request_parts()
-        sender = Sender(watchdog, call.request.body)
+        sender = Sender(call.request.body)
         if sender.is_large:
             parts["content"] = sender
         if (client := self._http_async_client) is not None:
@@ -200,7 +200,7 @@ class Transport:
         loop = asyncio.get_running_loop()
         own = pool.clients.of(loop) or await pool.clients.open(loop)
         transport, call.proxy = own.client.route(call.url)
-        return _AsyncResponse(await sender.send(transport, _new_request(**parts)), pool, call, watchdog)
+        return _AsyncResponse(await sender.send(transport, _new_request(**parts), watchdog), pool, call, watchdog)
 
 
 def _new_request(*, url: httpx.URL, headers: dict[str, str], content: Any, **parts: Any) -> httpx.Request:
@@ -528,12 +528,16 @@ class CallState(Generic[T]):
     def shortest_read_timeout(self) -> float | None:
         return _least(self.request.timeouts.read, self._stall)
 
-    def limit(self, phase: str) -> float | None:
-        """Return the seconds without progress that end sending (`write`) or reading now."""
-        return self.within_deadline(self.request.timeouts.write) if phase == "write" else self.read_timeout()
+    def left(self, phase: str, quiet: float) -> float:
+        """Return the seconds that sending (`write`) or reading has left, after so many without progress."""
+        timeouts = self.request.timeouts
+        limit = timeouts.write if phase == "write" else _least(timeouts.read, self._limit)
+        return min(inf if limit is None else limit - quiet, self.time_left())
 
     def shortest_limit(self) -> float | None:
-        return self.within_deadline(_least(self.shortest_read_timeout(), self.request.timeouts.write))
+        request = self.request  # which may be answered by a stream that was not asked for
+        stream_or_read = _least(request.stream_chunk_timeout, request.timeouts.read)
+        return _least(_least(stream_or_read, request.timeouts.write), request.deadline)
 
     def deadline_error(self, phase: str) -> PromptrunTimeoutError:
         doing = "reading the response" if phase == "read" and self._parser is not None else _DOING[phase]
@@ -569,6 +573,7 @@ class CallState(Generic[T]):
             self._pacer.end(self._began_at, refused=is_refused, wait=wait, headers=self._headers)
             self._pacer = None
         self.request.under_way = False
+        self.sent_timeouts = {}  # they refer to this
         if error is None or isinstance(error, PromptrunError):
             self.error = error and self._completed(error)
             return error is not None

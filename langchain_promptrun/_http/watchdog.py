@@ -29,8 +29,8 @@ class Watchdog:
     during the wait goes first. `task` is the one that waits, and `beats` grows as each wait begins.
     """
 
-    def __init__(self, limit: Callable[[str], float | None], step: float | None) -> None:
-        self._limit = limit
+    def __init__(self, left: Callable[[str, float], float], step: float | None) -> None:
+        self._left = left
         self._step = step
         self._phase = ""
         self.task: asyncio.Task[Any] | None = None
@@ -51,15 +51,15 @@ class Watchdog:
 
     def _look(self, passed: float, step: float) -> None:
         self._quiet += passed
-        limit = self._limit(self._phase)
         if self.task is None or self.beats != self._beats_before:
             self._quiet, self._beats_before = 0.0, self.beats
             self._cancelled_before = 0 if self.task is None else self.task.cancelling()
-        elif limit is not None and self._quiet >= limit:
+            left = self._left(self._phase, 0.0)
+        elif (left := self._left(self._phase, self._quiet)) <= 0:
             self._cancelled = self.task
             self.task.cancel()
             return
-        pause = step if limit is None else min(step, limit - self._quiet)
+        pause = min(step, left) if left > 0 else step  # the consumer may have control after the deadline
         # asyncio keeps cancelled timers for a while, and the call's context would keep its request and response
         self._handle = asyncio.get_running_loop().call_later(pause, self._look, pause, step, context=Context())
 
@@ -88,20 +88,22 @@ class Sender(httpx.AsyncByteStream):
     stream it is a large body in slices: sent at once, that would hold the event loop up.
     """
 
-    def __init__(self, watchdog: Watchdog, body: bytes | None) -> None:
+    def __init__(self, body: bytes | None) -> None:
         self.is_large = body is not None and len(body) > _LARGE_BODY_BYTES
         self._body = body or b""
-        self._watchdog = watchdog
-        self._is_waiting = False
+        self._watchdog: Watchdog | None = None
         self._watch: ErrorWatch | None = None
 
-    async def send(self, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response:
+    async def send(
+        self, transport: httpx.AsyncBaseTransport, request: httpx.Request, watchdog: Watchdog
+    ) -> httpx.Response:
         on_connected.set(self._connected)
-        self._is_waiting = True
+        self._watchdog = watchdog
         try:
             return await transport.handle_async_request(request)
         finally:
-            self._is_waiting = False  # the server may answer while the body goes out
+            # the server may answer while the body goes out, and the context of a connection that is kept holds this
+            self._watchdog = None
 
     def _connected(self, stream: object) -> None:
         self._begin("write" if self.is_large else "read")  # a small body is taken at once
@@ -117,5 +119,5 @@ class Sender(httpx.AsyncByteStream):
         self._begin("read")
 
     def _begin(self, phase: str) -> None:
-        if self._is_waiting:
+        if self._watchdog is not None:
             self._watchdog.begin(phase)

@@ -214,16 +214,24 @@ def test_write_time_out_counts(calls, raw_server, noises):
     assert noises() == []
 
 
-def test_stall_limit_counts_from_the_first_content_on(calls, raw_server):
-    raw_server.answer(head(200, *SSE), 0.3, chunk(b"# ping\n"), 0.3, chunk(b"one\n"), raw_server.HOLD)
+@pytest.mark.parametrize("streamed", [True, False])
+def test_stall_limit_counts_from_the_first_content_on(calls, raw_server, streamed):
+    raw_server.answer(head(200, *SSE), 0.3, chunk(b"# ping\n"), 0.3, chunk(b"one\n"), 5.0, LAST)
     with pytest.raises(PromptrunStreamStalledError) as caught:
-        calls.all(to(raw_server, stream_chunk_timeout=0.1))
+        calls.all(to(raw_server, timeouts=Timeouts(), stream_chunk_timeout=0.1, streamed=streamed))
     assert caught.value.partial == "one"
 
 
-def test_without_any_limit_a_stream_is_waited_for(calls, raw_server):
-    raw_server.answer(head(200, *SSE), 0.2, chunk(b"one\n"), LAST)
-    assert calls.all(to(raw_server, timeouts=Timeouts())) == ["one", "end"]
+SHORT_WRITE = {"timeouts": Timeouts(5, 5, 0.1, 5), "deadline": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("limits", "pause"),
+    [({"timeouts": Timeouts()}, 0.2), ({"timeouts": Timeouts(*[1e7] * 4)}, 0.0), (SHORT_WRITE, 1.2)],
+)
+def test_stream_is_waited_for_as_long_as_the_limits_say(calls, raw_server, limits, pause):
+    raw_server.answer(head(200, *SSE), pause, chunk(b"one\n"), LAST)
+    assert calls.all(to(raw_server, **limits)) == ["one", "end"]
 
 
 def test_slow_consumer_is_not_a_stall(raw_server):
