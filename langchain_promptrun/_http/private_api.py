@@ -19,6 +19,7 @@ from functools import partial
 from importlib import import_module
 from math import ceil
 from operator import attrgetter
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from langchain_promptrun._http.threads import io_lock
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _RECEIVE_BYTES = 64 << 10
 _LOOK_SECONDS = 0.05
+_LONGEST_WAIT = 1e6  # seconds; poll takes 24 days at most
 _ERROR_RESPONSE = re.compile(rb"(?m)^HTTP/1\.[01] [3-5]")
 _HEAD = b"POST "
 _EARLY = "the server answered, and took no more of the request"
@@ -107,14 +109,15 @@ class _SyncWatch:
         if early:
             return early
         self._never_block()
+        ends_at = monotonic() + (timeout or 0.0)
         while True:
             # `size` is more than a TLS record has, so nothing of the one before is left
             if not self._wait(timeout):
                 raise self._httpcore.ReadTimeout("timed out")
             try:
                 return self._socket.recv(size)
-            except (BlockingIOError, ssl.SSLWantReadError):
-                continue
+            except (BlockingIOError, ssl.SSLWantReadError):  # a part of a TLS record came
+                timeout = timeout and max(ends_at - monotonic(), 0.0)
             except OSError as error:
                 raise self._httpcore.ReadError(error) from error
 
@@ -169,9 +172,11 @@ def wait_ready(sock: Any, timeout: float | None, *, to_send: bool = False) -> bo
     """Wait until a socket has something to read, or takes something to send; needs no descriptor of its own."""
     if not hasattr(select, "poll"):  # Windows
         return any(select.select([] if to_send else [sock], [sock] if to_send else [], [], timeout))
+    if (descriptor := sock.fileno()) < 0:  # another thread closed it, as reading says
+        return True
     poll = select.poll()
-    poll.register(sock, select.POLLOUT if to_send else select.POLLIN)
-    return bool(poll.poll(None if timeout is None else ceil(timeout * 1000)))
+    poll.register(descriptor, select.POLLOUT if to_send else select.POLLIN)
+    return bool(poll.poll(None if timeout is None else ceil(min(timeout, _LONGEST_WAIT) * 1000)))
 
 
 def note_end(stream: Any, close: str) -> None:
