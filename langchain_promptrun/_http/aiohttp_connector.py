@@ -30,8 +30,6 @@ class Transport(httpx_aiohttp.AiohttpTransport):
     """Sends a request once more, over another connection, where the server had closed an idle one before it came."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if isinstance(request.stream, httpx.ByteStream):
-            request.read()  # httpx-aiohttp asks for the content
         while True:
             try:
                 return await super().handle_async_request(request)

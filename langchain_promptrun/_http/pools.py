@@ -81,69 +81,63 @@ class LoopClient(NamedTuple):
 
 
 class Pool:
-    """A hold on clients; dropping the last reference to it closes them, in their event loops."""
-
-    def __init__(self, key: _Key) -> None:
-        self.clients = Clients(key)
-        self.pid = os.getpid()
-        self.finalizers = [weakref.finalize(self, end) for end in (self.clients.release, self.clients.close_sync)]
-        self.finalizers[0].atexit = False
-
-
-class Clients:
-    """The clients of one process for equal settings: one for sync calls, and one for each event loop."""
+    """The clients of one process for equal settings; dropping the last reference closes them, in their event loops."""
 
     def __init__(self, key: _Key) -> None:
         self._key = key
         self._lock = threading.Lock()
-        self._factory: _ClientFactory | None = None
-        self._sync: Client[httpx.BaseTransport] | None = None
-        self._loops: set[weakref.ref[asyncio.AbstractEventLoop]] = set()
-        self._many = _MANY_LOOPS
+        self._client: Client[httpx.BaseTransport] | None = None
+        self._loops = _Loops()
+        self.finalizers: list[weakref.finalize[..., Pool]] = [weakref.finalize(self, self._loops.release)]
+        self.finalizers[0].atexit = False
+        self.pid = os.getpid()
 
-    def factory(self) -> _ClientFactory:
-        """Return what makes clients; reads files, and raises ValueError or ImportError for an unusable environment."""
-        with self._lock:
-            if self._factory is None:
-                certificates = {name: os.environ.get(name) for name in _CA_NAMES}
-                self._factory = _ClientFactory(self._key[0], _tls_context(**certificates))
-            return self._factory
-
-    def sync(self) -> Client[httpx.BaseTransport]:
-        if self._sync is None:
-            factory = self.factory()
+    def client(self) -> Client[httpx.BaseTransport]:
+        """Return the client for sync calls; raises ValueError or ImportError for an unusable environment."""
+        if self._client is None:
+            factory = process.factory(self._key)
             with self._lock:
-                if self._sync is None:
-                    self._sync = Client(factory.sync_transport, factory.proxies)
-        return self._sync
+                if self._client is None:
+                    self._client = Client(factory.sync_transport, factory.proxies)
+                    self.finalizers.append(weakref.finalize(self, close_all, self._client.transports))
+        return self._client
 
-    def of(self, loop: asyncio.AbstractEventLoop) -> LoopClient | None:
-        return _clients_of(loop).get(self)
+    def loop_client(self, loop: asyncio.AbstractEventLoop) -> LoopClient | None:
+        return _clients_of(loop).get(self._loops)
 
-    async def open(self, loop: asyncio.AbstractEventLoop) -> LoopClient:
+    async def open_loop_client(self, loop: asyncio.AbstractEventLoop) -> LoopClient:
         """Make the running loop's client, unless another task was faster."""
-        if (factory := self._factory) is None:
-            # the thread may outlive the pool, and does not hold it
-            factory = await asyncio.to_thread(self.factory)
-        self._clean()
-        found = self.of(loop)
+        factory = process.factories.get(self._key)
+        if factory is None:
+            # the thread does not hold the pool, which it could outlive
+            factory = await asyncio.to_thread(process.factory, self._key)
+        self._loops.clean()
+        found = self.loop_client(loop)
         if found is None:
             client = Client(factory.async_transport, factory.proxies)
-            found = _clients_of(loop)[self] = LoopClient(client, _close_with_loop(client, self))
-            self._loops.add(weakref.ref(loop, self._loops.discard))
+            found = _clients_of(loop)[self._loops] = LoopClient(client, _close_with_loop(client, self._loops))
+            self._loops.add(loop)
             # runs to its yield without giving way; asyncio closes it as the loop shuts down
             await anext(found.guard)
         return found
+
+
+class _Loops:
+    """The event loops that hold clients of a pool."""
+
+    def __init__(self) -> None:
+        self._loops: set[weakref.ref[asyncio.AbstractEventLoop]] = set()
+        self._many = _MANY_LOOPS
+
+    def add(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loops.add(weakref.ref(loop, self._loops.discard))
 
     def pop(self, loop: asyncio.AbstractEventLoop) -> LoopClient | None:
         self._loops.discard(weakref.ref(loop))
         return _clients_of(loop).pop(self, None)
 
-    def close_sync(self) -> None:
-        close_all(self._sync.transports if self._sync else ())
-
     def release(self) -> None:
-        """Give the event loops' clients up, to be closed in their loops a little later.
+        """Give all clients up, to be closed in their loops a little later.
 
         A loop that ends by then waits for that, and one that is dropped leaves no task of it pending.
         """
@@ -153,7 +147,7 @@ class Clients:
             except RuntimeError:  # it is closed
                 self.pop(loop)
 
-    def _clean(self) -> None:
+    def clean(self) -> None:
         """Close what is left of loops that were closed, or dropped, without shutting async generators down."""
         closed = [client for loop in self._alive() if loop.is_closed() and (client := self.pop(loop)) is not None]
         for client in closed:
@@ -168,17 +162,17 @@ class Clients:
         return [loop for reference in list(self._loops) if (loop := reference()) is not None]
 
 
-def _clients_of(loop: asyncio.AbstractEventLoop) -> dict[Clients, LoopClient]:
-    clients: dict[Clients, LoopClient] = vars(loop).setdefault(_CLIENTS, {})
+def _clients_of(loop: asyncio.AbstractEventLoop) -> dict[_Loops, LoopClient]:
+    clients: dict[_Loops, LoopClient] = vars(loop).setdefault(_CLIENTS, {})
     return clients
 
 
-async def _close_with_loop(client: Client[httpx.AsyncBaseTransport], clients: Clients) -> AsyncGenerator[None, None]:
+async def _close_with_loop(client: Client[httpx.AsyncBaseTransport], loops: _Loops) -> AsyncGenerator[None, None]:
     """Wait to be closed by asyncio, as the loop or the pool ends; close the client then, in its own loop."""
     try:
         yield
     finally:
-        clients.pop(asyncio.get_running_loop())
+        loops.pop(asyncio.get_running_loop())
         await aclose_all(client.transports)
 
 
@@ -197,7 +191,7 @@ def _end_generator(own: weakref.ref[asyncio.AbstractEventLoop], generator: Async
 
 
 class _Process:
-    """The pools that this process shares, held weakly."""
+    """What this process shares: pools, weakly, and what makes their clients."""
 
     def __init__(self) -> None:
         self._inherited: list[Pool] = []
@@ -205,7 +199,9 @@ class _Process:
 
     def _start(self) -> None:
         self._lock = threading.Lock()
+        self._factory_lock = threading.Lock()
         self._pools: weakref.WeakValueDictionary[_Key, Pool] = weakref.WeakValueDictionary()
+        self.factories: dict[_Key, _ClientFactory] = {}
 
     def pool(self, settings: TransportSettings) -> Pool:
         """Return the pool for these settings in the environment of now, to be held while it is wanted."""
@@ -215,6 +211,14 @@ class _Process:
             if pool is None:
                 pool = self._pools[key] = Pool(key)
             return pool
+
+    def factory(self, key: _Key) -> _ClientFactory:
+        """Return what makes the clients of a pool; reads files the first time."""
+        with self._factory_lock:
+            if key not in self.factories:
+                certificates = {name: os.environ.get(name) for name in _CA_NAMES}
+                self.factories[key] = _ClientFactory(key[0], _tls_context(**certificates))
+            return self.factories[key]
 
     def forked(self) -> None:
         """Start afresh in the child.

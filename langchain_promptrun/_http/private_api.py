@@ -19,7 +19,6 @@ from functools import partial
 from importlib import import_module
 from math import ceil
 from operator import attrgetter
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from langchain_promptrun._http.threads import io_lock
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 _RECEIVE_BYTES = 64 << 10
 _LOOK_SECONDS = 0.05
-_LONGEST_WAIT = 1e6  # seconds; poll takes 24 days at most
 _ERROR_RESPONSE = re.compile(rb"(?m)^HTTP/1\.[01] [3-5]")
 _HEAD = b"POST "
 _EARLY = "the server answered, and took no more of the request"
@@ -85,7 +83,7 @@ def watch_sync(stream: Any) -> bool:
     note_end(stream, "close")
     if type(stream).__name__ != "SyncStream":
         return False
-    watch = _SyncWatch(stream.get_extra_info("socket"))
+    watch = _SyncWatch(stream)
     stream.read, stream.write = watch.read, watch.write
     return True
 
@@ -98,34 +96,33 @@ class _SyncWatch:
     The head goes out with its body: httpcore writes them one after the other, the end of a request with no bytes.
     """
 
-    def __init__(self, sock: Any) -> None:
-        self._socket = sock
-        self._httpcore: Any = import_module("httpcore")
+    def __init__(self, stream: Any) -> None:
+        self._stream: Callable[[], Any] = weakref.ref(stream)
+        self._socket = stream.get_extra_info("socket")
         self._early = b""
         self._head = b""
 
     def read(self, size: int, timeout: float | None = None) -> Any:
-        early, self._early = self._early, b""
-        if early:
+        if early := self._early:
+            self._early = b""
             return early
+        if io_lock.held[0] != threading.get_ident():
+            stream = self._stream()
+            return type(stream).read(stream, size, timeout)
+        httpcore: Any = import_module("httpcore")
         self._never_block()
-        ends_at = monotonic() + (timeout or 0.0)
         while True:
             # `size` is more than a TLS record has, so nothing of the one before is left
-            if not self._wait(timeout):
-                raise self._httpcore.ReadTimeout("timed out")
+            with io_lock.released():
+                is_ready = wait_ready(self._socket, timeout)
+            if not is_ready:
+                raise httpcore.ReadTimeout("timed out")
             try:
                 return self._socket.recv(size)
-            except (BlockingIOError, ssl.SSLWantReadError):  # a part of a TLS record came
-                timeout = timeout and max(ends_at - monotonic(), 0.0)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                continue
             except OSError as error:
-                raise self._httpcore.ReadError(error) from error
-
-    def _wait(self, timeout: float | None, *, to_send: bool = False) -> bool:
-        if io_lock.held[0] != threading.get_ident():
-            return wait_ready(self._socket, timeout, to_send=to_send)
-        with io_lock.released():
-            return wait_ready(self._socket, timeout, to_send=to_send)
+                raise httpcore.ReadError(error) from error
 
     def _never_block(self) -> None:
         if self._socket.gettimeout() != 0:  # asking is cheaper than setting, which releases the interpreter's lock
@@ -143,21 +140,25 @@ class _SyncWatch:
         except OSError as error:
             # a signal handler's has no number; httpcore reads the response after a WriteError
             is_end = error.errno is None or isinstance(error, TimeoutError)
-            raise (self._httpcore.WriteTimeout if is_end else self._httpcore.WriteError)(error) from error
+            httpcore: Any = import_module("httpcore")
+            raise (httpcore.WriteTimeout if is_end else httpcore.WriteError)(error) from error
 
     def _send(self, part: bytes, timeout: float | None) -> None:
         rest, waited = memoryview(part), 0.0
         while rest:
             try:
                 rest, waited = rest[self._socket.send(rest) :], 0.0
+                continue
             except (BlockingIOError, ssl.SSLWantWriteError):
-                if self._wait(_LOOK_SECONDS, to_send=True):
-                    continue
-                if self._error_has_come():
-                    raise ConnectionAbortedError(errno.ECONNABORTED, _EARLY) from None
-                waited += _LOOK_SECONDS
-                if timeout is not None and waited >= timeout:
-                    raise TimeoutError("timed out") from None
+                with io_lock.released():
+                    is_ready = wait_ready(self._socket, _LOOK_SECONDS, to_send=True)
+            if is_ready:
+                continue
+            if self._error_has_come():
+                raise ConnectionAbortedError(errno.ECONNABORTED, _EARLY)
+            waited += _LOOK_SECONDS
+            if timeout is not None and waited >= timeout:
+                raise TimeoutError("timed out")
 
     def _error_has_come(self) -> bool:
         """Tell whether the server ended the connection or began an error response."""
@@ -172,11 +173,9 @@ def wait_ready(sock: Any, timeout: float | None, *, to_send: bool = False) -> bo
     """Wait until a socket has something to read, or takes something to send; needs no descriptor of its own."""
     if not hasattr(select, "poll"):  # Windows
         return any(select.select([] if to_send else [sock], [sock] if to_send else [], [], timeout))
-    if (descriptor := sock.fileno()) < 0:  # another thread closed it, as reading says
-        return True
     poll = select.poll()
-    poll.register(descriptor, select.POLLOUT if to_send else select.POLLIN)
-    return bool(poll.poll(None if timeout is None else ceil(min(timeout, _LONGEST_WAIT) * 1000)))
+    poll.register(sock, select.POLLOUT if to_send else select.POLLIN)
+    return bool(poll.poll(None if timeout is None else ceil(timeout * 1000)))
 
 
 def note_end(stream: Any, close: str) -> None:
@@ -212,7 +211,7 @@ def read_while_sending(stream: Any) -> None:
     connection, and what was not read by then is lost.
     """
     transport, protocol = _asyncio_parts(stream)
-    if protocol is not None:
+    if transport is not None and protocol is not None:
         transport.resume_reading()
         _receive_before_loss(
             protocol, transport, lambda data: transport.get_protocol().data_received(data), weakref.ref(stream)
@@ -268,7 +267,7 @@ def watch_errors(stream: Any) -> ErrorWatch | None:
     """Return the watch over an async network stream; None for a stream of another kind, such as TLS within TLS."""
     transport, protocol = _asyncio_parts(stream)
     carrier = getattr(getattr(stream, "_stream", None), "transport_stream", None)
-    if protocol is None or hasattr(carrier, "transport_stream"):
+    if transport is None or protocol is None or hasattr(carrier, "transport_stream"):
         return None
     return ErrorWatch(stream, transport, protocol)
 
@@ -291,10 +290,9 @@ def _asyncio_parts(stream: Any) -> tuple[Any, Any]:
 
 def socket_of(transport: Any) -> Any:
     """Return the socket of an asyncio transport; None where there is none any more, as after a reset of TLS."""
-    try:
+    with suppress(AttributeError):
         return transport.get_extra_info("socket")
-    except AttributeError:
-        return None
+    return None
 
 
 def receive_rest(transport: Any, take: Callable[[bytes], object]) -> None:

@@ -136,15 +136,15 @@ def current_key(source: ApiKey | None) -> SecretStr | None:
     """
     if not callable(source):
         return None if source is None else _checked(source)
-    given: object = source()
-    if inspect.isawaitable(given):
-        with ThreadPoolExecutor(1) as threads:
-            given = threads.submit(copy_context().run, asyncio.run, _awaited(given)).result()
-    return _checked(given)
+    given = source()
+    if not inspect.isawaitable(given):
+        return _checked(given)
 
+    async def wait() -> object:
+        return await given
 
-async def _awaited(given: Awaitable[object]) -> object:
-    return await given
+    with ThreadPoolExecutor(1) as threads:
+        return _checked(threads.submit(copy_context().run, asyncio.run, wait()).result())
 
 
 async def current_key_async(source: ApiKey | None) -> SecretStr | None:
@@ -169,9 +169,9 @@ def _checked(key: object) -> SecretStr:
     secret = SecretStr(key) if isinstance(key, str) else key
     if not isinstance(secret, SecretStr):
         raise TypeError(f"`api_key` must give a string, not {type(key).__name__}.")
-    if not (value := secret.get_secret_value()):
+    if not secret:
         raise PromptrunAuthenticationError("The API key is empty. Set PROMPTRUN_API_KEY or `api_key`.")
-    if not re.fullmatch(_KEY, value):
+    if not re.fullmatch(_KEY, secret.get_secret_value()):
         raise PromptrunAuthenticationError(
             "The API key has characters that a key cannot have: spaces, line breaks, quotation marks around it or "
             "letters outside ASCII. Check PROMPTRUN_API_KEY or the field `api_key`."

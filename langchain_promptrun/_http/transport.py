@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import os
 import random
 import sys
-import threading
 import time
 import traceback
 import weakref
-from contextlib import aclosing, closing, suppress
+from contextlib import aclosing
 from functools import partial
 from http import HTTPStatus
 from math import inf
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import httpx
 
-from langchain_promptrun._errors.mapping import error_from_status, is_retried, request_id
-from langchain_promptrun._http import exceptions, pools
-from langchain_promptrun._http.decoding import ACCEPT_ENCODING, decoded, decoded_async, is_text, new_decoder
-from langchain_promptrun._http.private_api import limit_reads
+from langchain_promptrun._errors.mapping import is_retried, request_id
+from langchain_promptrun._http import pools
+from langchain_promptrun._http.connection_pool import on_connected
+from langchain_promptrun._http.exceptions import (
+    client_exceptions,
+    convert_exception,
+    linked_exceptions,
+    raised_by_signal_handler,
+    stalled,
+    timed_out,
+)
+from langchain_promptrun._http.private_api import watch_errors
 from langchain_promptrun._http.request import current_key, current_key_async, target_of
-from langchain_promptrun._http.watchdog import Sender, Watchdog
+from langchain_promptrun._http.response import ACCEPT_ENCODING, SHORTEST_TIMEOUT, AsyncResponse, SyncResponse
 from langchain_promptrun._pace import held, hold, hold_of
 from langchain_promptrun.errors import PromptrunError, PromptrunRateLimitError, PromptrunTimeoutError
 
@@ -37,7 +43,6 @@ if TYPE_CHECKING:
         Callable,
         Generator,
         Iterable,
-        Iterator,
         Mapping,
         Sequence,
     )
@@ -45,7 +50,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from langchain_promptrun._http.decoding import Decoder
+    from langchain_promptrun._http.private_api import ErrorWatch
     from langchain_promptrun._http.request import Parser, ParserFactory, Request
     from langchain_promptrun._pace import HoldName, Pacer
 
@@ -58,13 +63,8 @@ _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 8.0
 _DOUBLINGS = 4  # 0.5 s doubled four times is the longest pause
 _TOLERANCE = 0.005  # seconds by which a time-out may come before the deadline that it was made of
-_SHORTEST_TIMEOUT = 0.001
-LAST_CHUNK_SECONDS = 0.05  # to wait for a body's end after its last item, so that its connection can be used again
-_ERROR_BODY_BYTES = 64 << 10  # what is read of an error's body at most
-ERROR_BODY_SECONDS = 5.0
-_SUCCESS = range(200, 300)
-_UNSHOWN_HEADERS = frozenset({b"set-cookie", b"content-encoding", b"content-length", b"transfer-encoding"})
-_CLIENT_PACKAGES = ("httpcore", "httpx", "langchain_promptrun._http.connection_pool")
+_LARGE_BODY_BYTES = 48 << 10  # aiohttp takes less than 64 KiB at once
+_SLICE_BYTES = 256 << 10
 _GRACE = 0.02  # seconds after the deadline in which time-outs of phases, which say more, go first
 _DOING = {
     "connect": "connecting",
@@ -111,7 +111,7 @@ class Transport:
                     raise call.deadline_error("turn") from None
             last: Sequence[T] = ()
             with call, self._open(call) as response:
-                parser = response.begin()
+                parser = response.begin(call.begin_response, call.request.model)
                 for data in response.body(call.shortest_read_timeout()):
                     yield from call.feed(parser, data)
                     if parser.finished:
@@ -138,10 +138,11 @@ class Transport:
                 except TimeoutError:
                     raise call.deadline_error("turn") from None
             last: Sequence[T] = ()
-            with call, Watchdog(call.left, call.shortest_limit()) as watchdog:
-                async with await self._open_async(call, watchdog) as response:
-                    parser = await response.begin()
-                    async for data in response.body():
+            with call:
+                async with await self._open_async(call) as response:
+                    parser = await response.begin(call.begin_response, call.request.model)
+                    watchdog = response.watchdog
+                    async for data in response.body(call.shortest_read_timeout()):
                         if items := call.feed(parser, data):
                             watchdog.task = None
                             for item in items:
@@ -166,7 +167,7 @@ class Transport:
         pool, self._pool = self._pool, None
         if pool is None:
             return
-        own = pool.clients.of(asyncio.get_running_loop())
+        own = pool.loop_client(asyncio.get_running_loop())
         watched = weakref.ref(pool)
         del pool
         if own is not None and watched() is None:
@@ -179,204 +180,81 @@ class Transport:
             pool = self._pool = pools.process.pool(self._settings)
         return pool
 
-    def _open(self, call: CallState[T]) -> _SyncResponse[T]:
-        parts = call.request_parts()
+    def _open(self, call: CallState[Any]) -> SyncResponse:
+        timeouts = call.timeouts()
+        parts = call.request_parts(timeouts)
         if (client := self._http_client) is not None:
             response = client.send(client.build_request(**parts), stream=True, follow_redirects=False)
-            return _SyncResponse(response, client, call)
+            return SyncResponse(response, client, call.read_timeout, timeouts)
         pool = self._shared_pool()
-        transport, call.proxy = pool.clients.sync().route(call.url)
-        return _SyncResponse(transport.handle_request(_new_request(**parts)), pool, call)
+        transport, call.proxy = pool.client().route(call.url)
+        response = transport.handle_request(httpx.Request(**parts))
+        return SyncResponse(response, pool, call.read_timeout, timeouts)
 
-    async def _open_async(self, call: CallState[T], watchdog: Watchdog) -> _AsyncResponse[T]:
-        parts = call.request_parts()
-        sender = Sender(call.request.body)
+    async def _open_async(self, call: CallState[Any]) -> AsyncResponse:
+        timeouts = call.timeouts()
+        parts = call.request_parts(timeouts)
+        sender = Sender(timeouts, call.request.body)
         if sender.is_large:
+            parts["headers"]["Content-Length"] = str(len(parts["content"]))
             parts["content"] = sender
         if (client := self._http_async_client) is not None:
             response = await client.send(client.build_request(**parts), stream=True, follow_redirects=False)
-            return _AsyncResponse(response, client, call, watchdog)
+            return AsyncResponse(response, client, call.read_timeout)
         pool = self._shared_pool()
         loop = asyncio.get_running_loop()
-        own = pool.clients.of(loop) or await pool.clients.open(loop)
+        own = pool.loop_client(loop) or await pool.open_loop_client(loop)
         transport, call.proxy = own.client.route(call.url)
-        return _AsyncResponse(await sender.send(transport, _new_request(**parts), watchdog), pool, call, watchdog)
+        response = await sender.send(transport, httpx.Request(**parts))
+        return AsyncResponse(response, pool, call.read_timeout)
 
 
-def _new_request(*, url: httpx.URL, headers: dict[str, str], content: Any, **parts: Any) -> httpx.Request:
-    """Make a request as httpx does, which would read the headers twice to find what is missing."""
-    if "host" not in map(str.lower, headers):
-        headers = {"Host": url.netloc.decode("ascii")} | headers
-    stream = content if isinstance(content, Sender) else httpx.ByteStream(content or b"")
-    return httpx.Request(url=url, headers=headers, stream=stream, **parts)
+class Sender(httpx.AsyncByteStream):
+    """Sends a request, and limits the time until its response begins by what the call waits for.
 
-
-class _Response(Generic[T]):
-    """The response of a call: its body, within the time-outs and decoded, and its end."""
-
-    def __init__(self, response: httpx.Response, holder: object, call: CallState[T]) -> None:
-        self._response = response
-        self._holder = holder
-        self._call = call
-        self._headers = dict(response.headers.items())
-        self._decoder: Decoder | None = None
-
-    def _begin(self) -> Parser[T] | None:
-        """Return the parser of a success."""
-        if self._response.status_code not in _SUCCESS:
-            return None
-        # a hook of the caller's client may have read, and so decompressed, the body
-        self._decoder = new_decoder(self._headers, is_compressed=not self._response.is_stream_consumed)
-        return self._call.begin_response(self._response.status_code, self._headers)
-
-    def _stream(self) -> Any:
-        response = self._response
-        return httpx.ByteStream(response.content) if response.is_stream_consumed else response.stream
-
-    def _status_error(self, begun: bytearray) -> PromptrunError:
-        """Return the error of a status, with a response that holds nothing of the request."""
-        response, status = self._response, self._response.status_code
-        if status < HTTPStatus.OK:
-            return exceptions.connection_error(exceptions.NOT_HTTP, f"the status {status}, which was not asked for")
-        data, body = bytes(begun[:_ERROR_BODY_BYTES]), b""
-        with suppress(PromptrunError):
-            # proxies send plain text whatever encoding the header names
-            is_plain = response.is_stream_consumed or is_text(data)
-            decoder = new_decoder(self._headers, is_compressed=not is_plain)
-            body = data if decoder is None else next(decoder.decode(data), b"")
-            body += b"" if decoder is None else decoder.close()
-        body = body[:_ERROR_BODY_BYTES]
-        error = error_from_status(status, self._headers, body, model=self._call.request.model)
-        shown = [pair for pair in response.headers.raw if pair[0].lower() not in _UNSHOWN_HEADERS]
-        error.response = httpx.Response(status, headers=shown, content=body)
-        return error
-
-
-class _SyncResponse(_Response[T]):
-    """The response of a sync call.
-
-    The socket's own time-out is the only timer. Where the response's network stream, an extension of httpx's, does not
-    allow a limit for each read, the shortest limit counts throughout.
+    Neither client limits a head that drips, and aiohttp does not limit sending. Connecting has limits of its own. As a
+    stream it is a large body in slices: sent at once, that would hold the event loop up.
     """
 
-    _raw: Iterator[bytes]
+    def __init__(self, timeouts: Mapping[str, float | None], body: bytes | None) -> None:
+        self.is_large = body is not None and len(body) > _LARGE_BODY_BYTES
+        self._body = body or b""
+        self._timeouts = timeouts
+        self._phase = "write"
+        self._limit: asyncio.Timeout | None = None
+        self._watch: ErrorWatch | None = None
 
-    def __init__(self, response: httpx.Response, holder: object, call: CallState[T]) -> None:
-        super().__init__(response, holder, call)
-        self._deadline: float | None = None
-        self._unlimit: Callable[[], None] | None = None
-        # HTTP/2's is shared by all requests on the connection
-        if response.extensions.get("http_version") != b"HTTP/2":
-            self._unlimit = limit_reads(response.extensions.get("network_stream"), self)
-
-    def read_limit(self) -> float | None:
-        left = None if self._deadline is None else max(self._deadline - time.monotonic(), _SHORTEST_TIMEOUT)
-        return _least(self._call.read_timeout(), left)
-
-    def begin(self) -> Parser[T]:
-        if (parser := self._begin()) is not None:
-            return parser
-        body = bytearray()
-        self._deadline = time.monotonic() + ERROR_BODY_SECONDS
+    async def send(self, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response:
+        """Send a request; raises httpx.WriteTimeout or httpx.ReadTimeout where time runs out."""
+        on_connected.set(self._connected)
         try:
-            for data in self.body(ERROR_BODY_SECONDS):
-                body += data
-                if len(body) >= _ERROR_BODY_BYTES or time.monotonic() >= self._deadline:
-                    break
-        except exceptions.client_exceptions() as error:
-            self._call.suppress(error)
-        raise self._status_error(body)
-
-    def body(self, read_timeout: float | None) -> Iterator[bytes]:
-        self._raw = _open_bodies[id(self)] = iter(self._stream())
-        self._call.sent_timeouts["read"] = read_timeout
-        return self._raw if self._decoder is None else decoded(self._raw, self._decoder)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """End the response. Its connection is kept when the body is complete, or nearly so, and dropped otherwise."""
-        if kind is GeneratorExit and _inside_client():
-            # a garbage collection in the middle of the client, whose lock this thread may hold
-            threading.Thread(target=self._close, daemon=True).start()
-        else:
-            self._close()
-
-    def _close(self) -> None:
-        try:
-            with closing(self._response):
-                try:
-                    if self._call.is_over() and self._unlimit is not None:
-                        self._deadline = time.monotonic() + LAST_CHUNK_SECONDS
-                        for _ in self._raw:
-                            if time.monotonic() >= self._deadline:
-                                break
-                finally:
-                    if self._unlimit is not None:
-                        self._unlimit()
-        except exceptions.client_exceptions() as error:
-            self._call.suppress(error)
+            async with asyncio.timeout(None) as self._limit:
+                return await transport.handle_async_request(request)
+        except TimeoutError:
+            raise (httpx.ReadTimeout if self._phase == "read" else httpx.WriteTimeout)("time ran out") from None
         finally:
-            self._holder = None
-            _open_bodies.pop(id(self), None)
+            self._limit = None
 
+    def _connected(self, stream: object) -> None:
+        if self.is_large:
+            self._watch = watch_errors(stream)
+        else:
+            self._begin("read")  # a small body is taken at once
 
-_open_bodies: dict[int, Iterator[bytes]] = {}
-"""Keeps bodies from the garbage collector, which would close them by itself, wherever it runs."""
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._body), _SLICE_BYTES):
+            self._begin("write")
+            yield self._body[start : start + _SLICE_BYTES]
+        if self._watch is not None:
+            self._watch.stop()
+        self._begin("read")
 
-
-def _inside_client() -> bool:
-    frames = (frame for frame, _ in traceback.walk_stack(inspect.currentframe()))
-    return any(str(frame.f_globals.get("__name__")).startswith(_CLIENT_PACKAGES) for frame in frames)
-
-
-class _AsyncResponse(_Response[T]):
-    _raw: AsyncIterator[bytes]
-
-    def __init__(self, response: httpx.Response, holder: object, call: CallState[T], watchdog: Watchdog) -> None:
-        super().__init__(response, holder, call)
-        self._watchdog = watchdog
-
-    async def begin(self) -> Parser[T]:
-        if (parser := self._begin()) is not None:
-            self._watchdog.begin("read")
-            return parser
-        self._watchdog.stop()
-        body = bytearray()
-        deadline = time.monotonic() + ERROR_BODY_SECONDS
-        try:
-            async with asyncio.timeout(ERROR_BODY_SECONDS):
-                async for data in self.body():
-                    body += data
-                    # what has come already is read without giving way, and no timer counts
-                    if len(body) >= _ERROR_BODY_BYTES or time.monotonic() >= deadline:
-                        break
-        except exceptions.client_exceptions() as error:
-            self._call.suppress(error)
-        raise self._status_error(body)
-
-    def body(self) -> AsyncIterator[bytes]:
-        self._raw = aiter(self._stream())
-        return self._raw if self._decoder is None else decoded_async(self._raw, self._decoder)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_details: object) -> None:
-        """Async version of `_SyncResponse.__exit__`."""
-        self._holder = None
-        self._watchdog.stop()
-        try:
-            try:
-                if self._call.is_over():
-                    async with asyncio.timeout(LAST_CHUNK_SECONDS):
-                        async for _ in self._raw:
-                            pass
-            finally:
-                await self._response.aclose()
-        except exceptions.client_exceptions() as error:
-            self._call.suppress(error)
+    def _begin(self, phase: str) -> None:
+        self._phase = phase
+        # the server may answer while the body goes out
+        if self._limit is not None:
+            seconds = self._timeouts.get(phase)
+            self._limit.reschedule(None if seconds is None else asyncio.get_running_loop().time() + seconds)
 
 
 async def _until_deadline(items: AsyncGenerator[T], call: CallState[T]) -> AsyncGenerator[T]:
@@ -415,7 +293,6 @@ class CallState(Generic[T]):
         self._new_parser = new_parser
         self._clock = clock
         self._late_error: PromptrunTimeoutError | None = None
-        self._before: BaseException | None = None
         self._end_hold: Callable[[], None] | None = None
         self._reset()
         self.url, self._origin = target_of(request)
@@ -459,21 +336,20 @@ class CallState(Generic[T]):
         secret = None if self._key is None else self._key.get_secret_value()
         return self._origin, hash(secret), str(self.request.model)
 
-    def request_parts(self) -> dict[str, Any]:
+    def request_parts(self, timeouts: dict[str, float | None]) -> dict[str, Any]:
         """Return what httpx builds a request from."""
         headers = dict(self.request.headers)
         if self._key is not None:
             headers["Authorization"] = f"Bearer {self._key.get_secret_value()}"
-        if "accept-encoding" not in map(str.lower, headers):
+        if not any(name.lower() == "accept-encoding" for name in headers):
             headers["Accept-Encoding"] = ACCEPT_ENCODING
-        method, body = self.request.method, self.request.body
-        if body is not None:
-            headers["Content-Length"] = str(len(body))
-        # httpcore waits for the headers, and aiohttp for every byte, as long as for reading
-        timeouts = self.request.timeouts._asdict() | {"read": self.read_timeout()}
-        self.sent_timeouts = timeouts if self.ends_at == inf else ShrinkingTimeouts(timeouts, self.within_deadline)
-        extensions = {"timeout": self.sent_timeouts}
-        return {"method": method, "url": self.url, "headers": headers, "content": body, "extensions": extensions}
+        return {
+            "method": self.request.method,
+            "url": self.url,
+            "headers": headers,
+            "content": self.request.body,
+            "extensions": {"timeout": timeouts},
+        }
 
     def begin_response(self, status: int, headers: Mapping[str, str]) -> Parser[T]:
         self._headers = headers
@@ -500,7 +376,7 @@ class CallState(Generic[T]):
             if self._quiet_since is None:
                 self._quiet_since = now
             elif now - self._quiet_since >= limit:
-                raise exceptions.stalled(limit) if limit == self._stall else exceptions.timed_out("read", limit)
+                raise stalled(limit) if limit == self._stall else timed_out("read", limit)
         if items:
             self.delivered = True
         return items if self._pacer is None and self.ends_at == inf else self.handed_out(items)
@@ -519,7 +395,12 @@ class CallState(Generic[T]):
         return self.ends_at - self._clock()
 
     def within_deadline(self, timeout: float | None) -> float | None:
-        return timeout if self.ends_at == inf else _least(timeout, max(self.time_left(), _SHORTEST_TIMEOUT))
+        return timeout if self.ends_at == inf else _least(timeout, max(self.time_left(), SHORTEST_TIMEOUT))
+
+    def timeouts(self) -> dict[str, float | None]:
+        # httpcore waits for the headers, and aiohttp for every byte, as long as for reading
+        timeouts = self.request.timeouts._asdict() | {"read": self.read_timeout()}
+        return timeouts if self.ends_at == inf else ShrinkingTimeouts(timeouts, self.within_deadline)
 
     def read_timeout(self) -> float | None:
         """Return the seconds without a byte that end the attempt now; None for no limit."""
@@ -527,17 +408,6 @@ class CallState(Generic[T]):
 
     def shortest_read_timeout(self) -> float | None:
         return _least(self.request.timeouts.read, self._stall)
-
-    def left(self, phase: str, quiet: float) -> float:
-        """Return the seconds that sending (`write`) or reading has left, after so many without progress."""
-        timeouts = self.request.timeouts
-        limit = timeouts.write if phase == "write" else _least(timeouts.read, self._limit)
-        return min(inf if limit is None else limit - quiet, self.time_left())
-
-    def shortest_limit(self) -> float | None:
-        request = self.request  # which may be answered by a stream that was not asked for
-        stream_or_read = _least(request.stream_chunk_timeout, request.timeouts.read)
-        return _least(_least(stream_or_read, request.timeouts.write), request.deadline)
 
     def deadline_error(self, phase: str) -> PromptrunTimeoutError:
         doing = "reading the response" if phase == "read" and self._parser is not None else _DOING[phase]
@@ -548,15 +418,6 @@ class CallState(Generic[T]):
             partial=None if self._parser is None else self._parser.partial or None,
         )
         return self._late_error
-
-    def is_over(self) -> bool:
-        """Return whether the response is whole."""
-        return self._parser is not None and self._parser.finished
-
-    def suppress(self, error: Exception) -> None:
-        """Suppress an exception of the connection, but for one of a signal handler."""
-        if exceptions.raised_by_signal_handler(error, self._before) is not None:
-            raise error
 
     def __enter__(self) -> None:
         self._before = sys.exception()
@@ -573,19 +434,18 @@ class CallState(Generic[T]):
             self._pacer.end(self._began_at, refused=is_refused, wait=wait, headers=self._headers)
             self._pacer = None
         self.request.under_way = False
-        self.sent_timeouts = {}  # they refer to this
         if error is None or isinstance(error, PromptrunError):
             self.error = error and self._completed(error)
             return error is not None
-        is_clients = isinstance(error, exceptions.client_exceptions())
-        self.error = exceptions.raised_by_signal_handler(error, self._before) if is_clients else None
+        is_clients = isinstance(error, client_exceptions())
+        self.error = raised_by_signal_handler(error, self._before) if is_clients else None
         if is_clients and self.error is None:
             timeouts, stall = self.request.timeouts, self._limit
-            converted = exceptions.convert_exception(error, self._before, self._origin, timeouts, stall, self.proxy)
+            converted = convert_exception(error, self._before, self._origin, timeouts, stall, self.proxy)
             self.error = self._completed(converted)
             return True
         # tools that show tracebacks would show the key and the prompt in the locals below
-        for linked in exceptions.linked_exceptions(error, self._before):
+        for linked in linked_exceptions(error, self._before):
             traceback.clear_frames(linked.__traceback__)
         self.request.under_way = not is_clients
         return is_clients
@@ -661,6 +521,4 @@ class ShrinkingTimeouts(dict[str, float | None]):
 
 
 def _least(one: float | None, other: float | None) -> float | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return min(one, other)
+    return min((limit for limit in (one, other) if limit is not None), default=None)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from langchain_promptrun._http.decoding import PIECE_BYTES, new_decoder
+from langchain_promptrun._http.response import PIECE_BYTES, new_decoder
 from langchain_promptrun.errors import PromptrunError
 
 PACKERS = {"gzip": gzip.compress, "deflate": zlib.compress}

@@ -22,15 +22,14 @@ from typing import NamedTuple
 
 from pydantic import SecretStr
 
-from langchain_promptrun._http import pools
-from langchain_promptrun._http import transport as driver
+from langchain_promptrun._http import pools, response
 from langchain_promptrun._http.pools import TransportSettings
 from langchain_promptrun._http.request import Request, Timeouts
 from langchain_promptrun._http.threads import io_lock
 from langchain_promptrun._http.transport import Transport
 from langchain_promptrun.errors import PromptrunAPIError
 
-__all__ = ["Request", "Timeouts", "Transport", "TransportSettings", "driver", "io_lock", "pools"]
+__all__ = ["Request", "Timeouts", "Transport", "TransportSettings", "io_lock", "pools", "response"]
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 

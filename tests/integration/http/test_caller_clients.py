@@ -10,7 +10,7 @@ import pytest
 
 from langchain_promptrun.errors import PromptrunError, PromptrunInvalidRequestError, PromptrunStreamStalledError
 
-from .exchanges import KEY, OverHttpx, Sync, Timeouts, driver, to
+from .exchanges import KEY, OverHttpx, Sync, Timeouts, response, to
 
 
 @pytest.fixture(params=[Sync, OverHttpx], ids=lambda colour: colour.__name__)
@@ -115,7 +115,7 @@ def test_body_is_closed_whatever_ends_it_and_a_fault_of_that_is_none_of_the_answ
 
 
 def test_time_for_an_error_body_runs_though_its_pieces_come_without_a_pause(over, monkeypatch):
-    monkeypatch.setattr(driver, "ERROR_BODY_SECONDS", 0.0)
+    monkeypatch.setattr(response, "ERROR_BODY_SECONDS", 0.0)
     stream = Stream(*[b"x"] * 30_000)
     with pytest.raises(PromptrunError):
         over(lambda sent: httpx.Response(500, stream=stream))()

@@ -78,7 +78,7 @@ async def test_calls_that_start_together_share_the_loops_client(process, raw_ser
 def test_threads_that_start_together_share_the_client(tls_contexts):
     pool = pools.process.pool(TransportSettings())
     with ThreadPoolExecutor(20) as threads:
-        clients = list(threads.map(lambda _: pool.clients.sync(), range(20)))
+        clients = list(threads.map(lambda _: pool.client(), range(20)))
     assert len(set(map(id, clients))) == len(tls_contexts) == 1
 
 
@@ -233,8 +233,8 @@ def test_client_of_a_loop_that_was_just_closed_is_swept_at_the_next_use_or_with_
     for _ in range(3):
         loop = asyncio.new_event_loop()
         loop.run_until_complete(both(transport))
-        assert pool.clients.of(loop) is not None
-        assert all(pool.clients.of(dead) is None for dead in loops)
+        assert pool.loop_client(loop) is not None
+        assert all(pool.loop_client(dead) is None for dead in loops)
         loop.close()
         loops.append(loop)
     del transport, pool
@@ -400,7 +400,7 @@ def test_child_process_uses_no_connection_of_its_parents_and_waits_for_no_lock_o
     call()
     asyncio.run(acall())
     io_lock.seconds = 60
-    pool = transport._shared_pool().clients.sync().transports[0]
+    pool = transport._shared_pool().client().transports[0]
     lock = next(iter(pool._idle.values()))[0].transport._pool._optional_thread_lock
     for take in (lock.__enter__, io_lock.acquire):
         thread = threading.Thread(target=take)
@@ -433,7 +433,7 @@ def test_fork_starts_afresh_and_leaves_the_parents_connections_alone(process, ra
     gc.collect()
     assert not raw_server.saw_end(seconds=0.2)
     for pool in process._inherited:
-        for transport in pool.clients.sync().transports:
+        for transport in pool.client().transports:
             transport.close()
 
 

@@ -16,9 +16,10 @@ from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.http_exceptions import BadHttpMessage, BadStatusLine, TransferEncodingError
 from yarl import URL
 
+from langchain_promptrun._http import response
 from langchain_promptrun.errors import PromptrunConnectionError, PromptrunError, PromptrunTimeoutError
 
-from .exchanges import HALF, SSE, Lines, Request, Timeouts, Transport, chunk, driver, head, whole
+from .exchanges import HALF, SSE, Lines, Request, Timeouts, Transport, chunk, head, whole
 
 SECRET_URL = "http://host/path?q=secret"
 KEY = ConnectionKey("host", 80, False, True, None, None, None)
@@ -178,7 +179,7 @@ SHAPES = {
 def test_exception_of_a_callers_signal_handler_passes_as_it_is(alarm, raw_server, monkeypatch, kind, phase, shape):
     begun, raised = PHASES[phase], kind("mine")
     alarm(SHAPES[shape](Handler(raised)))
-    monkeypatch.setattr(driver, "LAST_CHUNK_SECONDS", 5.0)
+    monkeypatch.setattr(response, "LAST_CHUNK_SECONDS", 5.0)
     if begun is None:
         raw_server.take_nothing()
         signal.setitimer(signal.ITIMER_REAL, 0.5)
@@ -191,4 +192,4 @@ def test_exception_of_a_callers_signal_handler_passes_as_it_is(alarm, raw_server
         list(Transport().exchange(request, Lines))
     assert caught.value is raised
     assert raw_server.connections == 1
-    assert driver._open_bodies == {}
+    assert response._open_bodies == {}

@@ -33,8 +33,8 @@ from .exchanges import (
     acall,
     call,
     chunk,
-    driver,
     head,
+    response,
     to,
     whole,
 )
@@ -289,7 +289,7 @@ def test_body_that_declares_a_charset_is_read_as_what_it_is(calls, raw_server, d
 
 
 def test_server_that_goes_on_after_the_end_mark_is_left(single, raw_server, monkeypatch):
-    monkeypatch.setattr(driver, "LAST_CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(response, "LAST_CHUNK_SECONDS", 0.0)
     raw_server.answer(head(200, *SSE) + chunk(b"one\n[DONE]\n") + chunk(b"# ping\n") * 3, raw_server.HOLD)
     assert single.all(to(raw_server)) == ["one", "end"]
     assert raw_server.saw_end()
@@ -305,7 +305,7 @@ DONE = chunk(b"[DONE]\n")
 )
 def test_connection_is_free_before_the_last_items_are_handed_out(single, raw_server, monkeypatch, end, connections):
     """A consumer may never ask for the end."""
-    monkeypatch.setattr(driver, "LAST_CHUNK_SECONDS", 5.0 if connections == 1 else 0.05)  # however busy all is
+    monkeypatch.setattr(response, "LAST_CHUNK_SECONDS", 5.0 if connections == 1 else 0.05)  # however busy all is
     raw_server.answer(head(200, *SSE), chunk(b"one\n"), *end)
     items, leave = single.begin(to(raw_server), count=2)
     assert [items, single.all(to(raw_server)), single.all(to(raw_server))] == [["one", "end"]] * 3

@@ -14,7 +14,7 @@ import sentry_sdk
 import langchain_promptrun
 from langchain_promptrun import ChatPromptrun
 
-from .exchanges import HALF, KINDS, RawServer, whole
+from .exchanges import HALF, KINDS, RawServer, pools, whole
 
 KEY = "sk-sentinel-key"
 HEADER = "sentinel-in-default-header"
@@ -91,7 +91,7 @@ def test_traceback_of_a_signal_in_a_sync_call_holds_no_secret(raw_server, phase,
 
     model, prompt = model_for(raw_server, phase)
     httpx.create_ssl_context()  # so that the call does not spend its time with imports and certificates
-    model._held()._shared_pool().clients.sync()
+    model._held()._shared_pool().client()
     alarm(handler)
     signal.setitimer(signal.ITIMER_REAL, 0.5)
     with pytest.raises(ZeroDivisionError) as caught:
@@ -104,7 +104,7 @@ def test_traceback_of_a_signal_in_a_sync_call_holds_no_secret(raw_server, phase,
 @pytest.mark.parametrize("kind", KINDS)
 async def test_traceback_of_a_timeout_around_an_async_call_holds_no_secret(raw_server, phase, sentry, kind, how):
     model, prompt = model_for(raw_server, phase, async_transport=kind)
-    await asyncio.to_thread(model._held()._shared_pool().clients.factory)
+    await asyncio.to_thread(pools.process.factory, model._held()._shared_pool()._key)
 
     async def call():
         if how == "wait_for":
