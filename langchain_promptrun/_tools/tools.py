@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,7 +16,7 @@ from langchain_promptrun._tools.strict_schemas import is_recursive, strict_schem
 from langchain_promptrun._wire.names import is_legal, legal_name, wire_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
 ToolChoice: TypeAlias = str | bool | Mapping[str, Any]
 
@@ -27,8 +28,9 @@ _FUNCTION_KEYS = frozenset({"input_schema", "inputSchema", "toolSpec", "properti
 _ONE_AT_A_TIME = "disable_parallel_tool_use"
 _UNIONS = frozenset({"anyOf", "oneOf", "allOf"})
 _SCHEMAS_ELSEWHERE = _UNIONS | {"$ref"}
-# Keywords of JSON Schema whose values are no schemas.
+# Keywords of JSON Schema whose values are no schemas, and those of schemas by names, which may be such a keyword.
 _VALUES = frozenset({"const", "default", "enum", "examples"})
+_BY_NAME = frozenset({"properties", "patternProperties", "$defs", "definitions"})
 _NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
 
 
@@ -220,16 +222,21 @@ def _with_properties(schema: Mapping[str, Any], *, may_lack_items: bool) -> dict
     is_object = parameters["type"] == "object" if "type" in parameters else _SCHEMAS_ELSEWHERE.isdisjoint(parameters)
     if not is_object:
         return parameters
-    return _NO_PARAMETERS | (_with_items(parameters) if may_lack_items else parameters)
+    with suppress(RecursionError):  # of one that holds itself, which no request can carry
+        parameters = _with_items(parameters) if may_lack_items else parameters
+    return _NO_PARAMETERS | parameters
 
 
-def _with_items(schema: Any) -> Any:
+def _with_items(schema: Any, values: Container[str] = _VALUES) -> Any:
     """Give arrays their `items`: OpenAI refuses the whole request without, and MCP servers leave them out."""
     if isinstance(schema, list):
         return [_with_items(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    copy = {key: value if key in _VALUES else _with_items(value) for key, value in schema.items()}
+    copy = {
+        key: value if key in values else _with_items(value, () if values and key in _BY_NAME else _VALUES)
+        for key, value in schema.items()
+    }
     is_array = "array" in (schema["type"] if isinstance(schema.get("type"), list) else [schema.get("type")])
     return copy | {"items": {}} if is_array and "items" not in schema else copy
 

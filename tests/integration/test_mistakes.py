@@ -165,7 +165,10 @@ FIELDS = [
     ({"default_headers": {"x-a": "a\nb"}}, "header 'x-a'"),
     *(({"prompt_caching": value}, "prompt_caching") for value in ({"ttl": "2h"}, {"messages": 5}, {"a": True}, "yes")),
 ]
+HELD = {"name": "f", "parameters": {}}
+HELD["parameters"]["properties"] = HELD
 OBJECTS = [
+    (lambda model: model.bind_tools([{"type": "function", "function": HELD}]).invoke("Hello"), "or holds itself"),
     (lambda model: model.bind_tools(tool), "`tools` must be a list of tools, not function"),
     (lambda model: model.bind_tools("tool"), "`tools` must be a list of tools, not str"),
     (lambda model: model.with_structured_output(Weather, include_rw=True).invoke("Hello"), "`include_raw`"),

@@ -58,10 +58,7 @@ def rows(script, tmp_path):
     return rows
 
 
-EFFORTS = {
-    "reasoning_effort_levels": ["low", "medium", "high", "xhigh", "max"],
-    "reasoning_effort_default": "high",
-}
+EFFORTS = {"reasoning_effort_levels": ["low", "medium", "high", "xhigh", "max"], "reasoning_effort_default": "high"}
 TRUE_OF_SONNET = (
     *("image_url_inputs", "pdf_inputs", "image_tool_message", "pdf_tool_message", "tool_call_streaming"),
     "mid_conversation_system_messages",

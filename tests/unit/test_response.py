@@ -320,10 +320,7 @@ def text(value, **facts):
     [
         ([{"content": "a"}, NOTED], [text("a", annotations=[CITATION])]),
         ([{"content": "a"}, CALLED, NOTED], [text("a", annotations=[CITATION]), MADE]),
-        (
-            [{"reasoning": "r"}, {"content": "a"}, CALLED, NOTED],
-            [REASONING, text("a", annotations=[CITATION]), MADE],
-        ),
+        ([{"reasoning": "r"}, {"content": "a"}, CALLED, NOTED], [REASONING, text("a", annotations=[CITATION]), MADE]),
         ([{"reasoning": "r"}, CALLED], [REASONING, MADE]),
         ([NOTED], [text("", annotations=[CITATION])]),
         ([{"content": "a"}, {"reasoning": "r"}, NOTED], [text("a"), REASONING, text("", annotations=[CITATION])]),

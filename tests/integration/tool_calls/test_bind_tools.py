@@ -321,7 +321,7 @@ ARRAY, LIST = {"type": ["array", "null"], "default": [{"type": "array"}]}, {"typ
         *((schema, {}) for schema in ({"type": "object"}, {}, {"type": "object", "additionalProperties": False})),
         *(({"$schema": "x"}, {}), ({"type": "object", "properties": None}, {}), ({"properties": {"a": {}}}, {"a": {}})),
         ({"properties": {"a": {"anyOf": [ARRAY, {"type": "array"}]}}}, {"a": {"anyOf": [ARRAY | ITEMS, LIST]}}),
-        ({"properties": {"a": LIST, "b": {"items": ARRAY}}}, {"a": LIST, "b": {"items": ARRAY | ITEMS}}),
+        ({"properties": {"a": LIST, "enum": {"items": ARRAY}}}, {"a": LIST, "enum": {"items": ARRAY | ITEMS}}),
     ],
 )
 @pytest.mark.parametrize(

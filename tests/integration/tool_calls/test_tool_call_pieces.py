@@ -316,8 +316,7 @@ CUT_OFF += ["MALFORMED_FUNCTION_CALL", None]
 
 @pytest.mark.parametrize("reason", CUT_OFF)
 @pytest.mark.parametrize(
-    "entries",
-    [[C("A", "sh", "rm -rf /")], [F('{"a":'), R(A1)], *([F(args)] for args in ("", "{}", '{"a": "b', None))],
+    "entries", [[C("A", "sh", "rm -rf /")], [F('{"a":'), R(A1)], *([F(args)] for args in ("", "{}", '{"a": "b', None))]
 )
 async def test_tool_call_of_an_answer_that_was_cut_off_is_invalid(ask_in_every_style, entries, reason):
     for body in (stream(entries, reason), *([whole(entries[:1], reason)] if reason else [])):
@@ -382,11 +381,7 @@ async def test_tool_call_without_an_id_has_one_of_the_answers_id_in_every_style(
 async def test_text_and_tool_call_in_two_choices_are_one_message(ask_in_every_style):
     """Copilot's gateway splits an answer of Claude, though one choice was asked for."""
     text = {"index": 0, "message": {"content": "I read it."}, "finish_reason": "stop"}
-    calls = {
-        "index": 1,
-        "message": {"content": None, "tool_calls": [T("A", "f", A1)]},
-        "finish_reason": "tool_calls",
-    }
+    calls = {"index": 1, "message": {"content": None, "tool_calls": [T("A", "f", A1)]}, "finish_reason": "tool_calls"}
     for choices in ([text, calls], [calls, text]):
         answers = await ask_in_every_style(json.dumps({"id": "1", "choices": choices}).encode())
         for answer in answers.values():
