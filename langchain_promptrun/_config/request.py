@@ -252,8 +252,9 @@ def _check_messages(messages: list[BaseMessage], prompt_id: str | None, *, use_c
 
 def caller_headers(fields: Any, extra: Any = None) -> dict[str, str]:
     """Merge the caller's headers, names in lower case, so that one given twice is sent once."""
-    headers = checked_headers(_merged("extra_headers", fields.default_headers, extra), " of `extra_headers`")
-    return {name.lower(): value for name, value in headers.items()}
+    if not (headers := _merged("extra_headers", fields.default_headers, extra)):
+        return {}
+    return {name.lower(): value for name, value in checked_headers(headers, " of `extra_headers`").items()}
 
 
 def key_of(fields: Any, headers: dict[str, str]) -> ApiKey | None:
