@@ -292,7 +292,8 @@ class PartialCall:
 
     def finish(self, rest: str, *, cut_off: bool) -> tuple[str, str] | None:
         """Judge the call by point 6 of the rule; return what is left of it, None for no call."""
-        self._decide(holds_all=not cut_off and JsonScanner(self.unsure.decode()).is_complete)
+        if self.unsure:
+            self._decide(holds_all=not cut_off and JsonScanner(self.unsure.decode()).is_complete)
         self.bytes += rest.encode()
         if not (self.name or self.bytes or self.extras.whole()) or (self.may_be_padding and self.is_blank):
             return None
