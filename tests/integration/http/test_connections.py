@@ -234,13 +234,6 @@ def test_large_body_goes_out_where_no_descriptor_is_free(calls, raw_server):
     assert raw_server.connections == 1
 
 
-def test_early_information_is_no_response(calls, raw_server):
-    raw_server.answer_early(head(102), 10.0, raw_server.CLOSE)
-    with pytest.raises(PromptrunTimeoutError) as caught:
-        calls.all(to(raw_server, body=b"x" * (20 << 20), timeouts=Timeouts(5, 5, 0.2, 5)))
-    assert caught.value.phase == "write"
-
-
 def test_early_response_is_taken_while_the_body_goes_on(async_single, raw_server):
     def answers_and_drains(connection):
         connection.recv(1024)

@@ -8,6 +8,7 @@ import gzip
 import json
 import logging
 import time
+import weakref
 from contextvars import ContextVar
 
 import pytest
@@ -202,9 +203,10 @@ def test_traceback_of_an_error_holds_no_answer(calls, raw_server):
 # Time-outs.
 
 
-def test_write_time_out_counts(calls, raw_server, noises):
-    """A server that takes nothing in; the connection is closed at once, whatever is left to send."""
-    raw_server.take_nothing()
+@pytest.mark.parametrize("information", [b"", head(102)])
+def test_write_time_out_counts(calls, raw_server, noises, information):
+    """A server that takes no more in; the connection is closed at once, whatever is left to send."""
+    raw_server.answer_early(information, 10.0, raw_server.CLOSE)
     started = time.monotonic()
     with pytest.raises(PromptrunTimeoutError) as caught:
         calls.all(to(raw_server, timeouts=Timeouts(8, 8, 0.2, 8), body=b"x" * (8 << 20)))
@@ -222,16 +224,10 @@ def test_stall_limit_counts_from_the_first_content_on(calls, raw_server, streame
     assert caught.value.partial == "one"
 
 
-SHORT_WRITE = {"timeouts": Timeouts(5, 5, 0.1, 5), "deadline": 2.0}
-
-
-@pytest.mark.parametrize(
-    ("limits", "pause"),
-    [({"timeouts": Timeouts()}, 0.2), ({"timeouts": Timeouts(*[1e7] * 4)}, 0.0), (SHORT_WRITE, 1.2)],
-)
-def test_stream_is_waited_for_as_long_as_the_limits_say(calls, raw_server, limits, pause):
-    raw_server.answer(head(200, *SSE), pause, chunk(b"one\n"), LAST)
-    assert calls.all(to(raw_server, **limits)) == ["one", "end"]
+@pytest.mark.parametrize(("limits", "deadline"), [([None] * 4, None), ([1e7] * 4, None), ([5, 5, 0.1, 5], 2.0)])
+def test_stream_is_waited_for_as_long_as_the_limits_say(calls, raw_server, limits, deadline):
+    raw_server.answer(head(200, *SSE), 0.6 * (deadline or 0.3), chunk(b"one\n"), LAST)
+    assert calls.all(to(raw_server, timeouts=Timeouts(*limits), deadline=deadline)) == ["one", "end"]
 
 
 def test_slow_consumer_is_not_a_stall(raw_server):
@@ -313,8 +309,9 @@ def test_connection_is_free_before_the_last_items_are_handed_out(single, raw_ser
     leave()
 
 
-def test_leaving_after_the_whole_body_keeps_the_connection(single, raw_server):
+def test_leaving_after_the_whole_body_keeps_the_connection_and_nothing_of_the_call(single, raw_server):
     raw_server.answer(whole(b"one\ntwo\n"))
+    alive = weakref.WeakSet()
 
     class Late(Lines):
         """Gives all its items at the end, as unstreamed answers do."""
@@ -327,9 +324,10 @@ def test_leaving_after_the_whole_body_keeps_the_connection(single, raw_server):
             return self.kept
 
     for _ in range(3):
-        first, leave = single.begin(to(raw_server), Late)
+        first, leave = single.begin(to(raw_server), lambda *args: alive.add(made := Late(*args)) or made)
         leave()
         assert first == ["one"]
+        assert not alive
     assert raw_server.connections == 1
 
 

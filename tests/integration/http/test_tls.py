@@ -12,6 +12,7 @@ import pytest
 import trustme
 
 from langchain_promptrun import ChatPromptrun, PromptrunConnectionError, PromptrunInvalidRequestError
+from langchain_promptrun.errors import PromptrunTimeoutError
 from langchain_promptrun.testing import PromptrunServer, Reply
 
 from .exchanges import SSE, RawServer, call_at_once, chunk, head, whole
@@ -202,6 +203,18 @@ async def test_reset_of_tls_is_told_at_once(raw_tls, carrier, caplog, sent, size
             await asyncio.sleep(0.02)
     assert time.monotonic() - began < 10
     assert caplog.messages == []
+
+
+@pytest.mark.usefixtures("trusted")
+def test_part_of_a_tls_record_is_nothing_received(raw_tls):
+    def drip():
+        for byte in b"\x17\x03\x03\x40\x00" + bytes(55):
+            socket.socket.send(*raw_tls._open, bytes([byte]))
+            time.sleep(0.05)
+
+    raw_tls.answer(STREAM, drip, raw_tls.RESET)
+    with pytest.raises(PromptrunTimeoutError):
+        model_for(raw_tls.url, "sync", timeout=0.5).invoke(PROMPT)
 
 
 def assert_answered_at_once(server):
