@@ -198,8 +198,7 @@ def _finished(tool: dict[str, Any], strict: bool | None, source: Any = None) -> 
         return tool
     function = {key: value for key, value in tool["function"].items() if value is not None}
     strict = function.get("strict", strict)
-    is_class = isinstance(source, type) and issubclass(source, BaseModel)
-    if is_class:
+    if isinstance(source, type) and issubclass(source, BaseModel):
         source = source.model_json_schema()
     if isinstance(source, Mapping):
         # langchain-core loses parameters that refer to themselves, or are a union.
@@ -208,7 +207,7 @@ def _finished(tool: dict[str, Any], strict: bool | None, source: Any = None) -> 
             parameters = with_root(source)
             function["parameters"] = {k: v for k, v in parameters.items() if k not in {"title", "description"}}
     if isinstance(function.get("parameters"), Mapping):
-        function["parameters"] = _with_properties(function["parameters"], may_lack_items=not (is_class or strict))
+        function["parameters"] = _with_properties(function["parameters"], may_lack_items=not strict)
     if strict is not None:
         function["strict"] = strict
     if strict:

@@ -338,6 +338,13 @@ def test_bind_tools_gives_parameters_without_type_properties_or_items_empty_ones
     assert wire["function"]["parameters"] == {**NOTHING, **schema, "properties": properties}
 
 
+def test_bind_tools_gives_a_tuple_of_a_class_items():
+    def pair(pair: tuple[int, str]):
+        """Take two."""
+
+    assert wire_tools([pair])[0]["function"]["parameters"]["properties"]["pair"]["items"] == {}
+
+
 LEGAL = re.compile(r"[A-Za-z0-9_-]{1,64}")
 ILLEGAL = ["server.tool/v1", "y" + "x" * 64, "ünïcode", "with space", "a.b", "a/b"]
 
