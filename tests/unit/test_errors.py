@@ -315,7 +315,7 @@ def test_the_body_of_a_document_is_capped_and_empty_where_that_cannot_be_written
         ('event: error\ndata: {"message": "streamed"}\n\n', "streamed"),
         ("event: error\n\n", "event: error"),
         ("<html><title> </title><body><h1 class='x'>Sorry &amp; bye</h1>", "Sorry & bye"),
-        ("<p>no <b>title</b></p>", "no title"),
+        *(("<p>no <b>title</b></p>", "no title"), ("<h1>One</h1><h1>Two</h1>", "One")),
         ('{"error": {"message": "bad escape \\uD', "bad escape \\uD"),
         ('{"unknown": "shape"}', ""),
         ('{"message": "Slow down", "metadata": {"raw": "Slow down, please"}}', "Slow down, please"),

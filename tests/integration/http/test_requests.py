@@ -23,22 +23,7 @@ from langchain_promptrun.errors import (
     PromptrunTimeoutError,
 )
 
-from .exchanges import (
-    KEY,
-    LAST,
-    OK,
-    SSE,
-    Lines,
-    Timeouts,
-    Transport,
-    acall,
-    call,
-    chunk,
-    head,
-    response,
-    to,
-    whole,
-)
+from .exchanges import KEY, LAST, OK, SSE, Lines, Timeouts, Transport, acall, call, chunk, head, response, to, whole
 
 
 @pytest.mark.parametrize("body", [b"{}", bytes(range(256)) * (12 << 10)], ids=["small", "large"])

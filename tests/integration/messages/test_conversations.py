@@ -245,6 +245,7 @@ UNANSWERED = r"messages\[1\]\.tool_calls\[1\] calls tool 'add' with id 'c2', and
             ([HumanMessage("x"), calls("c1", "c2"), result("c1"), after], UNANSWERED)
             for after in (HumanMessage("x"), AIMessage("x"), SystemMessage("x"), ChatMessage("x", role="y"))
         ],
+        ([calls("c1"), result("c1"), calls("c2"), calls("c1"), HumanMessage("x")], r"messages\[2\].tool_calls"),
         ([MIXED, result("c2"), HumanMessage("x")], r"messages\[0\]\.tool_calls\[0\] calls tool 'add' with id 'c1'"),
     ],
 )

@@ -85,7 +85,7 @@ ROWS = {
         "f(a=1) x.g(b=2)",
     ),
     "arguments repeated in one text": ([F(A1 * 3)], "A.f(a=1)"),
-    "two objects in one text": ([F(A1 + Q1)], "1 invalid"),
+    **{f"another object after {n} in one text": ([F(A1 * n + Q1)], "1 invalid") for n in (1, 2)},
     "placeholder first": ([F("{}"), R(A1)], "A.f(a=1)"),
     "placeholder first in one text": ([F("{}" + A1)], "A.f(a=1)"),
     "placeholder first, then a bracket": ([F("{}"), R("{"), R('"a":1}')], "A.f(a=1)"),
