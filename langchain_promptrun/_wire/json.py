@@ -216,6 +216,10 @@ class JsonScanner:
         self.feed(text)
 
     @property
+    def is_complete(self) -> bool:
+        return self.is_legal and not (self._brackets or self._open_string or self._last in {"", "#"})
+
+    @property
     def ends(self) -> tuple[str, str] | None:
         if self._closes_nothing:
             return None
@@ -241,5 +245,4 @@ class JsonScanner:
                 kind = ":"
             self._last = "illegal" if is_illegal else kind
         self.is_legal = self._last in _FOLLOWING
-        self.is_complete = self.is_legal and not (self._brackets or self._open_string or self._last in {"", "#"})
         return self.is_legal
