@@ -294,6 +294,7 @@ def test_a_prompt_of_0_1_0_and_what_it_gave_are_loaded_and_work(server):
     server.prompts.create("N", project_id=PROJECT).publish("Hello {{word_count}} {{a}}.")
     prompt, partial, record, value = map(unpickled, ("prompt", "partial", "rec", "pv"))
     assert (type(prompt), type(record)) == (PromptrunPrompt, PromptRecord)
+    assert vars(prompt).keys() == PromptrunPrompt.model_fields.keys()
     updated = {"base_url": server.base_url, "api_key": server.api_key}
     text = prompt.model_copy(update=updated).invoke({"word_count": 1, "a": "c"}).to_messages()[0].text
     assert text == "Hello 1 c."

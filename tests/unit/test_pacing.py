@@ -68,6 +68,10 @@ def test_pace_learns_the_concurrency_of_a_server(concurrency):
     _, refused = server.run(pace, 1_000, 1.0)
     assert refused <= 0.03 * 1_000
     assert pace.concurrency < 4 * concurrency
+    pace = Pacer(9)
+    assert [pace.ask(rate=False) for _ in range(8)] == [0] * 8
+    assert not any(pace.end(0.0, refused=True, wait=None, headers={}) for _ in range(6))
+    assert pace.concurrency == 2 * (8 - 6)
 
 
 def test_pace_keeps_to_its_bounds():
@@ -186,3 +190,5 @@ def test_hold_is_forgotten_a_minute_after_its_end():
     assert hold_of(name) is held
     held.clock = lambda: time.monotonic() + 61
     assert hold_of(name) is None
+    hold(name, 0)
+    assert hold_of(name) is not held
