@@ -200,13 +200,13 @@ class Transport:
             parts["content"] = sender
         if (client := self._http_async_client) is not None:
             response = await client.send(client.build_request(**parts), stream=True, follow_redirects=False)
-            return AsyncResponse(response, client, call.read_timeout)
+            return AsyncResponse(response, client, call.quiet_limit)
         pool = self._shared_pool()
         loop = asyncio.get_running_loop()
         own = pool.loop_client(loop) or await pool.open_loop_client(loop)
         transport, call.proxy = own.client.route(call.url)
         response = await sender.send(transport, httpx.Request(**parts))
-        return AsyncResponse(response, pool, call.read_timeout)
+        return AsyncResponse(response, pool, call.quiet_limit)
 
 
 class Sender(httpx.AsyncByteStream):
@@ -404,7 +404,10 @@ class CallState(Generic[T]):
 
     def read_timeout(self) -> float | None:
         """Return the seconds without a byte that end the attempt now; None for no limit."""
-        return self.within_deadline(_least(self.request.timeouts.read, self._limit))
+        return self.within_deadline(self.quiet_limit())
+
+    def quiet_limit(self) -> float | None:
+        return _least(self.request.timeouts.read, self._limit)
 
     def shortest_read_timeout(self) -> float | None:
         return _least(self.request.timeouts.read, self._stall)

@@ -75,9 +75,6 @@ def test_error_status_raises_its_class_with_a_detached_response_and_leaves_its_c
         _ = response.request
 
 
-# The key.
-
-
 async def coroutine():
     await asyncio.sleep(0)
     return SecretStr("sk-1")
@@ -210,9 +207,11 @@ def test_stall_limit_counts_from_the_first_content_on(calls, raw_server, streame
 
 
 @pytest.mark.parametrize(("limits", "deadline"), [([None] * 4, None), ([1e7] * 4, None), ([5, 5, 0.1, 5], 2.0)])
-def test_stream_is_waited_for_as_long_as_the_limits_say(calls, raw_server, limits, deadline):
+@pytest.mark.parametrize("stall", [None, 0.1])
+def test_stream_is_waited_for_as_long_as_the_limits_say(calls, raw_server, limits, deadline, stall):
     raw_server.answer(head(200, *SSE), 0.6 * (deadline or 0.3), chunk(b"one\n"), LAST)
-    assert calls.all(to(raw_server, timeouts=Timeouts(*limits), deadline=deadline)) == ["one", "end"]
+    request = to(raw_server, timeouts=Timeouts(*limits), deadline=deadline, stream_chunk_timeout=stall)
+    assert calls.all(request) == ["one", "end"]
 
 
 def test_slow_consumer_is_not_a_stall(raw_server):

@@ -271,8 +271,7 @@ async def test_prompt_closed_while_a_call_waits_is_asked_again(wire, prompt, col
 
 
 async def test_prompt_after_a_fork_has_a_thread_of_its_own(wire, colour, monkeypatch):
-    """What a fork resets, in the process itself: no coverage is measured in a forked child."""
-    await collected()
+    await collected()  # all in the process itself, as no coverage is measured in a forked child
     prompt = wire.pushing(refresh=0)
     await pull(colour, prompt)
     await until(lambda: wire.open)
