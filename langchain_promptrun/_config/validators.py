@@ -161,4 +161,4 @@ def without_secrets(error: ValidationError, secrets: frozenset[str]) -> Validati
 
 def is_secret(name: object, value: object, secrets: frozenset[str] = frozenset()) -> bool:
     is_hidden = isinstance(value, SecretStr)
-    return name in secrets or (name == "base_url" and (is_hidden or re.search("[@?#]", str(value)) is not None))
+    return name in secrets or (name == "base_url" and (is_hidden or re.search("[@?]", str(value)) is not None))

@@ -295,7 +295,7 @@ class TestTracing:
         assert {name: parameters[name] for name in said} == said
         assert (parameters["_type"], parameters["base_url"]) == ("promptrun", URL)
 
-    @pytest.mark.parametrize("url", ["https://user:s3cret@host/v1", "https://host/v1?key=s3cret", "http://h/v1#s3cret"])
+    @pytest.mark.parametrize("url", ["https://user:s3cret@host/v1", "https://host/v1?key=s3cret"])
     async def test_a_secret_in_an_address_that_is_refused_is_hidden(self, model, call, url):
         start, bound = Start(), model.bind(base_url=url)
         for asked, keywords in ((bound, {}), (model, {"base_url": url})):
